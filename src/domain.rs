@@ -1,0 +1,16 @@
+//! The rules of the business as types and functions.
+//!
+//! Pure: no input or output, no clock, no randomness of its own, and no word of
+//! the layers above. Whatever a rule needs to know (the time, the stored
+//! contacts) is handed in.
+
+pub mod attention_line;
+pub mod audit;
+pub mod contact;
+pub mod contact_types;
+pub mod customer;
+pub mod email_address;
+pub mod phone_number;
+pub mod recipients;
+pub mod restrictions;
+pub mod text;

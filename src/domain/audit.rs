@@ -1,0 +1,71 @@
+//! The trail (rule 25): what happened to whom, by whom; names of fields, never values.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::domain::{contact::ContactId, customer::CustomerNumber};
+
+/// Who acts: the `sub` of the caller's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor(pub String);
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A customer was put on file.
+    CustomerCreated,
+    /// Contact data or notification settings were set.
+    CustomerUpdated,
+    /// The attention line was suppressed or allowed again.
+    AttentionLineSet,
+    /// A contact was put on file.
+    ContactCreated,
+    /// A contact was changed.
+    ContactUpdated,
+    /// A contact was deleted.
+    ContactDeleted,
+    /// An address was entered for confirmation.
+    EmailChanged,
+    /// The addresses of a contact were removed.
+    EmailRemoved,
+    /// A pending address was dropped.
+    EmailChangeCancelled,
+}
+
+impl EventKind {
+    /// The name that is kept and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CustomerCreated => "customer.created",
+            Self::CustomerUpdated => "customer.updated",
+            Self::AttentionLineSet => "customer.attention_line_set",
+            Self::ContactCreated => "contact.created",
+            Self::ContactUpdated => "contact.updated",
+            Self::ContactDeleted => "contact.deleted",
+            Self::EmailChanged => "contact.email_changed",
+            Self::EmailRemoved => "contact.email_removed",
+            Self::EmailChangeCancelled => "contact.email_change_cancelled",
+        }
+    }
+}
+
+/// One entry of the trail, as it is read back.
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    /// Which entry it is.
+    pub id: Uuid,
+    /// Its rank among the customer's entries; grows, with gaps.
+    pub sequence: i64,
+    /// When it happened.
+    pub event_time: DateTime<Utc>,
+    /// Who did it.
+    pub actor: Actor,
+    /// What happened; kept as text, so that older and newer versions can share a trail.
+    pub kind: String,
+    /// The customer it happened to.
+    pub customer_number: CustomerNumber,
+    /// The contact it happened to; `None` is the customer itself.
+    pub contact_id: Option<ContactId>,
+    /// Names of the fields that changed.
+    pub changed_fields: Vec<String>,
+}

@@ -1,0 +1,349 @@
+//! Contacts and the rules on changing them (rules 1 to 8, 20, 22).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        contact_types::{ContactType, ContactTypes},
+        customer::CustomerNumber,
+        email_address::EmailAddress,
+        phone_number::PhoneNumber,
+        restrictions::{OrderTypeCode, Restrictions},
+        text,
+    },
+    error::{Error, Invalid, Result},
+};
+
+/// Rule 4: the most contacts of a customer.
+pub const MAX_CONTACTS: usize = 100;
+/// Rule 4: the most phone numbers of a contact.
+pub const MAX_PHONE_NUMBERS: usize = 10;
+/// Rule 7: how long a pending address may be confirmed.
+pub const PENDING_EMAIL_LIFETIME: TimeDelta = TimeDelta::days(7);
+/// Rule 11: resends of a confirmation link before it is one an hour.
+pub const CONFIRMATION_RESENDS: i32 = 3;
+const MAX_DISPLAY_NAME_CHARS: usize = 200;
+
+/// Which contact of a customer: a `UUIDv7` made by the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContactId(pub Uuid);
+
+impl ContactId {
+    /// Reads the hyphenated form of a UUID.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other text.
+    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
+        parse_uuid(text).map(Self)
+    }
+}
+
+/// Reads a UUID in its hyphenated form of 36 characters.
+///
+/// # Errors
+/// [`Invalid`] for any other text, and for the nil UUID.
+pub fn parse_uuid(text: &str) -> std::result::Result<Uuid, Invalid> {
+    match Uuid::try_parse(text) {
+        Ok(uuid) if text.len() == 36 && !uuid.is_nil() => Ok(uuid),
+        Ok(_) | Err(_) => Err(Invalid::new(
+            "must be a UUID, such as 0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55",
+        )),
+    }
+}
+
+/// The language a contact is written to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locale {
+    /// German.
+    #[default]
+    German,
+    /// English.
+    English,
+}
+
+impl Locale {
+    /// Reads `de`, `en`, or nothing, which is `de`.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other text.
+    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
+        match text {
+            "" | "de" => Ok(Self::German),
+            "en" => Ok(Self::English),
+            _ => Err(Invalid::new("must be \"de\" or \"en\"")),
+        }
+    }
+
+    /// `de` or `en`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::German => "de",
+            Self::English => "en",
+        }
+    }
+}
+
+/// Reads the name of a person or department: 1 to 200 characters of one line.
+///
+/// # Errors
+/// [`Invalid`] when empty, too long or with control characters.
+pub fn parse_display_name(name: &str) -> std::result::Result<String, Invalid> {
+    text::single_line(name, MAX_DISPLAY_NAME_CHARS)
+}
+
+/// An address that waits for its confirmation (rules 5 to 8).
+#[derive(Clone, Debug)]
+pub struct PendingEmail {
+    /// The address.
+    pub email: EmailAddress,
+    /// When it was entered.
+    pub request_time: DateTime<Utc>,
+    /// From this instant on it is gone.
+    pub expire_time: DateTime<Utc>,
+    /// How often the link may be sent again at once.
+    pub resends_left: i32,
+}
+
+impl PendingEmail {
+    /// Rule 7: an address entered now, for seven days.
+    pub fn new(email: EmailAddress, now: DateTime<Utc>) -> Self {
+        Self {
+            email,
+            request_time: now,
+            expire_time: now + PENDING_EMAIL_LIFETIME,
+            resends_left: CONFIRMATION_RESENDS,
+        }
+    }
+}
+
+/// A contact person or department of a customer.
+#[derive(Clone, Debug)]
+pub struct Contact {
+    /// Whose contact it is.
+    pub customer_number: CustomerNumber,
+    /// Which contact it is.
+    pub id: ContactId,
+    /// Rank of its creation among the customer's contacts; grows, with gaps.
+    pub position: i64,
+    /// What it is for; never empty.
+    pub types: ContactTypes,
+    /// Its name.
+    pub display_name: String,
+    /// The language it is written to in.
+    pub locale: Locale,
+    /// The confirmed address.
+    pub email: Option<EmailAddress>,
+    /// The address last entered and not yet confirmed; read it through [`pending_email_at`](Self::pending_email_at).
+    pub pending_email: Option<PendingEmail>,
+    /// Its phone numbers, in the order given.
+    pub phone_numbers: Vec<PhoneNumber>,
+    /// Whether invoices go to it by e-mail.
+    pub invoice_email_enabled: bool,
+    /// What it may not order by phone.
+    pub restrictions: Restrictions,
+    /// Counts the changes of this contact; the etag is made of it.
+    pub version: i64,
+    /// When it was put on file.
+    pub create_time: DateTime<Utc>,
+    /// When it was last changed.
+    pub update_time: DateTime<Utc>,
+}
+
+impl Contact {
+    /// Rule 7: the pending address as of `now`; an expired one is none.
+    pub fn pending_email_at(&self, now: DateTime<Utc>) -> Option<&PendingEmail> {
+        self.pending_email
+            .as_ref()
+            .filter(|pending| now < pending.expire_time)
+    }
+
+    fn has_any_address_at(&self, now: DateTime<Utc>) -> bool {
+        self.email.is_some() || self.pending_email_at(now).is_some()
+    }
+
+    /// Rules 5 and 8: `email` becomes pending and replaces an older pending one.
+    /// The address that is current already needs no confirmation: choosing it
+    /// again only drops the pending one.
+    pub fn change_email(&mut self, email: EmailAddress, now: DateTime<Utc>) -> Vec<&'static str> {
+        let is_current = self
+            .email
+            .as_ref()
+            .is_some_and(|current| current.is_same_as(&email));
+        if is_current {
+            return self.drop_pending_email(now);
+        }
+        self.pending_email = Some(PendingEmail::new(email, now));
+        vec!["pending_email"]
+    }
+
+    /// Leaves the contact without an address, confirmed or pending.
+    pub fn remove_email(&mut self, now: DateTime<Utc>) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        if self.email.take().is_some() {
+            changed.push("email");
+        }
+        changed.extend(self.drop_pending_email(now));
+        changed
+    }
+
+    /// Rule 6: drops the pending address.
+    ///
+    /// # Errors
+    /// [`Error::NoPendingEmail`] when there is none.
+    pub fn cancel_email_change(&mut self, now: DateTime<Utc>) -> Result<Vec<&'static str>> {
+        if self.pending_email_at(now).is_none() {
+            return Err(Error::NoPendingEmail);
+        }
+        Ok(self.drop_pending_email(now))
+    }
+
+    fn drop_pending_email(&mut self, now: DateTime<Utc>) -> Vec<&'static str> {
+        let was_pending = self.pending_email_at(now).is_some();
+        self.pending_email = None;
+        if was_pending { vec!["pending_email"] } else { Vec::new() }
+    }
+}
+
+/// What an update sets; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ContactChange {
+    /// The new types, not empty.
+    pub types: Option<ContactTypes>,
+    /// The new name.
+    pub display_name: Option<String>,
+    /// The new language.
+    pub locale: Option<Locale>,
+    /// The new phone numbers, all of them.
+    pub phone_numbers: Option<Vec<PhoneNumber>>,
+    /// Whether invoices go to it by e-mail.
+    pub invoice_email_enabled: Option<bool>,
+    /// The new free text of the restrictions.
+    pub restrictions_note: Option<String>,
+    /// The new list of allowed order types.
+    pub allowed_order_types: Option<Vec<OrderTypeCode>>,
+    /// The new list of denied order types.
+    pub denied_order_types: Option<Vec<OrderTypeCode>>,
+}
+
+impl ContactChange {
+    /// Applies the change and names the fields that differ afterwards. No rule is
+    /// checked here; see [`check_contact_rules`].
+    pub fn apply_to(self, contact: &mut Contact) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        let restrictions = &mut contact.restrictions;
+        set(&mut contact.types, self.types, "types", &mut changed);
+        set(&mut contact.display_name, self.display_name, "display_name", &mut changed);
+        set(&mut contact.locale, self.locale, "locale", &mut changed);
+        set(&mut contact.phone_numbers, self.phone_numbers, "phone_numbers", &mut changed);
+        set(
+            &mut contact.invoice_email_enabled,
+            self.invoice_email_enabled,
+            "invoice_email_enabled",
+            &mut changed,
+        );
+        set(&mut restrictions.note, self.restrictions_note, "restrictions.note", &mut changed);
+        set(
+            &mut restrictions.allowed_order_types,
+            self.allowed_order_types,
+            "restrictions.allowed_order_types",
+            &mut changed,
+        );
+        set(
+            &mut restrictions.denied_order_types,
+            self.denied_order_types,
+            "restrictions.denied_order_types",
+            &mut changed,
+        );
+        changed
+    }
+}
+
+fn set<T: PartialEq>(
+    kept: &mut T,
+    new: Option<T>,
+    name: &'static str,
+    changed: &mut Vec<&'static str>,
+) {
+    if let Some(new) = new
+        && new != *kept
+    {
+        *kept = new;
+        changed.push(name);
+    }
+}
+
+/// Rules 2, 4 and 22 for a contact that is to be added to `others`.
+///
+/// # Errors
+/// [`Error::ContactLimit`], [`Error::FirstContactNotStandard`] or
+/// [`Error::InvoiceEmailNotAllowed`].
+pub fn check_addition(new: &Contact, others: &[Contact], now: DateTime<Utc>) -> Result<()> {
+    if others.len() >= MAX_CONTACTS {
+        return Err(Error::ContactLimit { limit: MAX_CONTACTS });
+    }
+    if others.is_empty() && !new.types.contains(ContactType::Standard) {
+        return Err(Error::FirstContactNotStandard);
+    }
+    let may_be_on = new.types.may_have_invoice_email() && new.has_any_address_at(now);
+    if new.invoice_email_enabled && !may_be_on {
+        return Err(Error::InvoiceEmailNotAllowed);
+    }
+    Ok(())
+}
+
+/// Rules 2 and 22 for a contact that is to change from `before` to `after`;
+/// `contacts` are all contacts of the customer before the change.
+///
+/// An address that lapsed while invoice e-mail was on does not stand in the way
+/// of later changes of other fields: only what this change itself takes away or
+/// switches on is judged.
+///
+/// # Errors
+/// [`Error::LastStandardContact`] or [`Error::InvoiceEmailNotAllowed`].
+pub fn check_contact_rules(
+    before: &Contact,
+    after: &Contact,
+    contacts: &[Contact],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let loses_standard = before.types.contains(ContactType::Standard)
+        && !after.types.contains(ContactType::Standard);
+    if loses_standard && !has_other_standard(before.id, contacts) {
+        return Err(Error::LastStandardContact);
+    }
+    if after.invoice_email_enabled {
+        let newly_on = !before.invoice_email_enabled;
+        let judge = |held: bool, holds: bool| holds || (!newly_on && !held);
+        let type_fits = judge(
+            before.types.may_have_invoice_email(),
+            after.types.may_have_invoice_email(),
+        );
+        let address_fits = judge(before.has_any_address_at(now), after.has_any_address_at(now));
+        if !(type_fits && address_fits) {
+            return Err(Error::InvoiceEmailNotAllowed);
+        }
+    }
+    Ok(())
+}
+
+/// Rule 2 for a contact that is to be deleted.
+///
+/// # Errors
+/// [`Error::LastStandardContact`].
+pub fn check_deletion(contact: &Contact, contacts: &[Contact]) -> Result<()> {
+    let is_standard = contact.types.contains(ContactType::Standard);
+    if is_standard && !has_other_standard(contact.id, contacts) {
+        return Err(Error::LastStandardContact);
+    }
+    Ok(())
+}
+
+fn has_other_standard(id: ContactId, contacts: &[Contact]) -> bool {
+    contacts
+        .iter()
+        .any(|other| other.id != id && other.types.contains(ContactType::Standard))
+}
+
+#[cfg(test)]
+mod tests;

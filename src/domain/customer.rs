@@ -1,0 +1,201 @@
+//! The customer record (rule 24).
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::{email_address::EmailAddress, phone_number::PhoneNumber},
+    error::Invalid,
+};
+
+const MAX_NUMBER_LENGTH: usize = 32;
+
+/// A customer number: 1 to 32 of A-Z, a-z, 0-9, '-'.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CustomerNumber(String);
+
+impl CustomerNumber {
+    /// Reads a customer number; capitals count.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let fits = (1..=MAX_NUMBER_LENGTH).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid::new(format!(
+                "must have 1 to {MAX_NUMBER_LENGTH} of A-Z, a-z, 0-9 and '-'"
+            )))
+        }
+    }
+
+    /// The number as it is kept.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The customer's own address and number, mirrored from the master data.
+#[derive(Clone, Debug, Default)]
+pub struct ContactData {
+    /// The address; needs no confirmation.
+    pub email: Option<EmailAddress>,
+    /// The number.
+    pub phone_number: Option<PhoneNumber>,
+}
+
+/// Which notices also go to the customer's contact-data address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotificationSettings {
+    /// Security notices.
+    pub security_notices: bool,
+    /// Planned maintenance.
+    pub planned_maintenance: bool,
+    /// Outages.
+    pub outages: bool,
+}
+
+/// Rule 24: each is on at first.
+impl Default for NotificationSettings {
+    fn default() -> Self {
+        Self {
+            security_notices: true,
+            planned_maintenance: true,
+            outages: true,
+        }
+    }
+}
+
+/// A customer of the provider.
+#[derive(Clone, Debug)]
+pub struct Customer {
+    /// Its number.
+    pub number: CustomerNumber,
+    /// Its own address and phone number.
+    pub contact_data: ContactData,
+    /// Its notification settings.
+    pub notification_settings: NotificationSettings,
+    /// Whether the attention line of its invoices stays empty.
+    pub attention_line_suppressed: bool,
+    /// The address from which the order about the attention line came.
+    pub attention_line_ordered_by: Option<EmailAddress>,
+    /// Counts the changes of this record; the etag is made of it.
+    pub version: i64,
+    /// When it was put on file.
+    pub create_time: DateTime<Utc>,
+    /// When it was last changed.
+    pub update_time: DateTime<Utc>,
+}
+
+impl Customer {
+    /// A record as it is before anything is known but its number.
+    pub fn new(number: CustomerNumber, now: DateTime<Utc>) -> Self {
+        Self {
+            number,
+            contact_data: ContactData::default(),
+            notification_settings: NotificationSettings::default(),
+            attention_line_suppressed: false,
+            attention_line_ordered_by: None,
+            version: 1,
+            create_time: now,
+            update_time: now,
+        }
+    }
+}
+
+/// What an update sets; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct CustomerChange {
+    /// The new address, or none.
+    pub email: Option<Option<EmailAddress>>,
+    /// The new number, or none.
+    pub phone_number: Option<Option<PhoneNumber>>,
+    /// Security notices.
+    pub security_notices: Option<bool>,
+    /// Planned maintenance.
+    pub planned_maintenance: Option<bool>,
+    /// Outages.
+    pub outages: Option<bool>,
+}
+
+impl CustomerChange {
+    /// Applies the change and names the fields that differ afterwards.
+    pub fn apply_to(&self, customer: &mut Customer) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        let data = &mut customer.contact_data;
+        if let Some(email) = &self.email {
+            let kept = data.email.as_ref().map(EmailAddress::as_str);
+            if kept != email.as_ref().map(EmailAddress::as_str) {
+                data.email.clone_from(email);
+                changed.push("contact_data.email");
+            }
+        }
+        if let Some(number) = &self.phone_number
+            && data.phone_number != *number
+        {
+            data.phone_number.clone_from(number);
+            changed.push("contact_data.phone_number");
+        }
+        let settings = &mut customer.notification_settings;
+        for (new, kept, name) in [
+            (
+                self.security_notices,
+                &mut settings.security_notices,
+                "notification_settings.security_notices",
+            ),
+            (
+                self.planned_maintenance,
+                &mut settings.planned_maintenance,
+                "notification_settings.planned_maintenance",
+            ),
+            (
+                self.outages,
+                &mut settings.outages,
+                "notification_settings.outages",
+            ),
+        ] {
+            if let Some(new) = new
+                && new != *kept
+            {
+                *kept = new;
+                changed.push(name);
+            }
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_24_a_customer_number_has_1_to_32_of_its_characters() {
+        for good in ["1", "K-1001", "abcXYZ-019", "12345678901234567890123456789012"] {
+            assert_eq!(CustomerNumber::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "123456789012345678901234567890123", "K 1", "K_1", "Ä", "1\0", "1\n", "１"] {
+            assert!(CustomerNumber::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_names_only_what_differs() {
+        let now = DateTime::UNIX_EPOCH;
+        let mut customer = Customer::new(CustomerNumber::parse("1").unwrap(), now);
+        let change = CustomerChange {
+            email: Some(Some(EmailAddress::parse("a@example.com").unwrap())),
+            outages: Some(false),
+            security_notices: Some(true),
+            ..CustomerChange::default()
+        };
+        assert_eq!(
+            change.apply_to(&mut customer),
+            ["contact_data.email", "notification_settings.outages"]
+        );
+        assert!(change.apply_to(&mut customer).is_empty());
+    }
+}

@@ -1,0 +1,315 @@
+//! Who is written to for a purpose, who is left out, and why (rules 3, 22, 23
+//! and the table of purposes).
+
+use std::collections::HashSet;
+
+use crate::domain::{
+    attention_line::{self, AttentionLine},
+    contact::{ContactId, Locale},
+    contact_types::{ContactType, ContactTypes},
+    customer::{CustomerNumber, NotificationSettings},
+    email_address::EmailAddress,
+};
+
+/// What a message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An invoice.
+    Invoice,
+    /// A reminder of an unpaid invoice.
+    PaymentReminder,
+    /// A security problem.
+    SecurityNotice,
+    /// Maintenance to come.
+    PlannedMaintenance,
+    /// An outage.
+    Outage,
+    /// Everything else.
+    General,
+}
+
+/// How an invoice leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// To the recipients, by e-mail.
+    Email,
+    /// By post: there is no recipient.
+    Postal,
+}
+
+/// Why a recipient was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecipientReason {
+    /// The contact has a type that the purpose asks for.
+    TypeMatch,
+    /// No contact of the special type can be written to; STANDARD serves.
+    StandardFallback,
+    /// The notification settings switch this purpose on for the contact data.
+    ContactDataSetting,
+    /// No contact can be written to; the contact data serves.
+    ContactDataFallback,
+    /// The purpose is meant for the contact data.
+    ContactData,
+}
+
+/// Why somebody who might have been expected was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExclusionReason {
+    /// There is no address.
+    NoEmail,
+    /// The only address still waits for its confirmation.
+    EmailUnconfirmed,
+    /// Invoice e-mail is switched off for the contact.
+    InvoiceEmailOff,
+    /// The address was chosen already.
+    DuplicateAddress,
+    /// The notification settings switch this purpose off for the contact data.
+    NotificationsOff,
+}
+
+/// What the resolution needs to know of a contact.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Which contact it is.
+    pub id: ContactId,
+    /// Its types.
+    pub types: ContactTypes,
+    /// Its name.
+    pub display_name: String,
+    /// The language it is written to in.
+    pub locale: Locale,
+    /// Its confirmed address.
+    pub email: Option<EmailAddress>,
+    /// Whether an address waits for its confirmation, as of the time of asking.
+    pub has_pending_email: bool,
+    /// Whether invoices go to it by e-mail.
+    pub invoice_email_enabled: bool,
+}
+
+/// What the resolution needs to know of a customer.
+#[derive(Clone, Debug)]
+pub struct Addressees {
+    /// The customer.
+    pub customer_number: CustomerNumber,
+    /// The address of its contact data.
+    pub contact_data_email: Option<EmailAddress>,
+    /// Its notification settings.
+    pub notification_settings: NotificationSettings,
+    /// Whether the attention line stays empty.
+    pub attention_line_suppressed: bool,
+    /// Its contacts in the order of their creation.
+    pub contacts: Vec<Candidate>,
+}
+
+/// Somebody to write to.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// The contact; `None` is the customer's contact data.
+    pub contact_id: Option<ContactId>,
+    /// The contact's name; empty for the contact data.
+    pub display_name: String,
+    /// The confirmed address.
+    pub email: EmailAddress,
+    /// The language to write in.
+    pub locale: Locale,
+    /// Why it was chosen.
+    pub reason: RecipientReason,
+}
+
+/// Somebody left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exclusion {
+    /// The contact; `None` is the customer's contact data.
+    pub contact_id: Option<ContactId>,
+    /// Why it was left out.
+    pub reason: ExclusionReason,
+}
+
+/// The answer for one customer and purpose.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// The customer.
+    pub customer_number: CustomerNumber,
+    /// Whom to write to; no address twice.
+    pub recipients: Vec<Recipient>,
+    /// Who might have been expected and was left out.
+    pub exclusions: Vec<Exclusion>,
+    /// How an invoice leaves; `None` for other purposes.
+    pub delivery: Option<Delivery>,
+    /// The attention line of an invoice; empty for other purposes.
+    pub attention_line: AttentionLine,
+}
+
+/// Decides who is written to. `attention_line_chars` is the room of the attention
+/// line in characters.
+pub fn resolve(
+    addressees: &Addressees,
+    purpose: Purpose,
+    attention_line_chars: usize,
+) -> Resolution {
+    let mut selection = Selection::default();
+    let settings = addressees.notification_settings;
+    match purpose {
+        Purpose::Invoice => selection.add_invoice_contacts(addressees),
+        Purpose::PaymentReminder => {
+            selection.add_type(addressees, ContactType::Accounting, RecipientReason::TypeMatch);
+            if selection.recipients.is_empty() {
+                selection.add_type(
+                    addressees,
+                    ContactType::Standard,
+                    RecipientReason::StandardFallback,
+                );
+            }
+            if selection.recipients.is_empty() {
+                selection.add_contact_data(addressees, RecipientReason::ContactDataFallback);
+            }
+        }
+        Purpose::SecurityNotice => selection.add_notice(addressees, settings.security_notices),
+        Purpose::PlannedMaintenance => {
+            selection.add_notice(addressees, settings.planned_maintenance);
+        }
+        Purpose::Outage => selection.add_notice(addressees, settings.outages),
+        Purpose::General => {
+            selection.add_contact_data(addressees, RecipientReason::ContactData);
+            if selection.recipients.is_empty() {
+                selection.add_type(
+                    addressees,
+                    ContactType::Standard,
+                    RecipientReason::StandardFallback,
+                );
+            }
+        }
+    }
+    let is_invoice = purpose == Purpose::Invoice;
+    Resolution {
+        customer_number: addressees.customer_number.clone(),
+        delivery: is_invoice.then_some(if selection.recipients.is_empty() {
+            Delivery::Postal
+        } else {
+            Delivery::Email
+        }),
+        attention_line: if is_invoice {
+            attention_line(addressees, attention_line_chars)
+        } else {
+            AttentionLine::default()
+        },
+        recipients: selection.recipients,
+        exclusions: selection.exclusions,
+    }
+}
+
+/// Rule 23: all ACCOUNTING contacts; if there are none, all STANDARD contacts.
+fn attention_line(addressees: &Addressees, room_chars: usize) -> AttentionLine {
+    if addressees.attention_line_suppressed {
+        return AttentionLine::default();
+    }
+    let named = |contact_type| {
+        addressees
+            .contacts
+            .iter()
+            .filter(move |contact| contact.types.contains(contact_type))
+            .map(|contact| contact.display_name.as_str())
+    };
+    if named(ContactType::Accounting).next().is_some() {
+        attention_line::compose(named(ContactType::Accounting), room_chars)
+    } else {
+        attention_line::compose(named(ContactType::Standard), room_chars)
+    }
+}
+
+#[derive(Default)]
+struct Selection {
+    recipients: Vec<Recipient>,
+    exclusions: Vec<Exclusion>,
+    chosen_addresses: HashSet<String>,
+}
+
+impl Selection {
+    fn add_invoice_contacts(&mut self, addressees: &Addressees) {
+        let expected = addressees
+            .contacts
+            .iter()
+            .filter(|contact| contact.types.may_have_invoice_email());
+        for contact in expected {
+            if contact.invoice_email_enabled {
+                self.add_contact(contact, RecipientReason::TypeMatch);
+            } else {
+                self.exclude(Some(contact.id), ExclusionReason::InvoiceEmailOff);
+            }
+        }
+    }
+
+    fn add_notice(&mut self, addressees: &Addressees, setting: bool) {
+        self.add_type(addressees, ContactType::Technical, RecipientReason::TypeMatch);
+        if setting {
+            self.add_contact_data(addressees, RecipientReason::ContactDataSetting);
+        } else if self.recipients.is_empty() {
+            self.add_contact_data(addressees, RecipientReason::ContactDataFallback);
+        } else {
+            self.exclude(None, ExclusionReason::NotificationsOff);
+        }
+    }
+
+    fn add_type(
+        &mut self,
+        addressees: &Addressees,
+        contact_type: ContactType,
+        reason: RecipientReason,
+    ) {
+        let of_type = addressees
+            .contacts
+            .iter()
+            .filter(|contact| contact.types.contains(contact_type));
+        for contact in of_type {
+            self.add_contact(contact, reason);
+        }
+    }
+
+    fn add_contact(&mut self, contact: &Candidate, reason: RecipientReason) {
+        match &contact.email {
+            Some(email) => self.choose(Recipient {
+                contact_id: Some(contact.id),
+                display_name: contact.display_name.clone(),
+                email: email.clone(),
+                locale: contact.locale,
+                reason,
+            }),
+            None if contact.has_pending_email => {
+                self.exclude(Some(contact.id), ExclusionReason::EmailUnconfirmed);
+            }
+            None => self.exclude(Some(contact.id), ExclusionReason::NoEmail),
+        }
+    }
+
+    fn add_contact_data(&mut self, addressees: &Addressees, reason: RecipientReason) {
+        match &addressees.contact_data_email {
+            Some(email) => self.choose(Recipient {
+                contact_id: None,
+                display_name: String::new(),
+                email: email.clone(),
+                locale: Locale::default(),
+                reason,
+            }),
+            None => self.exclude(None, ExclusionReason::NoEmail),
+        }
+    }
+
+    fn choose(&mut self, recipient: Recipient) {
+        if self.chosen_addresses.insert(recipient.email.comparison_key()) {
+            self.recipients.push(recipient);
+        } else {
+            self.exclude(recipient.contact_id, ExclusionReason::DuplicateAddress);
+        }
+    }
+
+    /// Lists a left-out party once: a contact that failed as ACCOUNTING is not
+    /// named again when it fails as STANDARD.
+    fn exclude(&mut self, contact_id: Option<ContactId>, reason: ExclusionReason) {
+        if !self.exclusions.iter().any(|known| known.contact_id == contact_id) {
+            self.exclusions.push(Exclusion { contact_id, reason });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! One case for every cell of the table of purposes, in a small notation:
+//! contacts are written as words, the answer as lines.
+
+use rstest::rstest;
+use uuid::Uuid;
+
+use super::*;
+
+/// Reads contacts such as `S+A:a@x:inv`: types (S, A, T, O), then the address:
+/// `a@x` confirmed, `?` pending, `-` none; `inv` switches invoice e-mail on.
+fn contacts(text: &str) -> Vec<Candidate> {
+    text.split_whitespace()
+        .zip(1u128..)
+        .map(|(word, id)| {
+            let mut parts = word.split(':');
+            let types = parts.next().unwrap().split('+').map(|letter| match letter {
+                "S" => ContactType::Standard,
+                "A" => ContactType::Accounting,
+                "T" => ContactType::Technical,
+                "O" => ContactType::Owner,
+                other => panic!("no type {other}"),
+            });
+            let address = parts.next().unwrap();
+            Candidate {
+                id: ContactId(Uuid::from_u128(id)),
+                types: types.collect(),
+                display_name: format!("Name {id}"),
+                locale: Locale::English,
+                email: (!matches!(address, "?" | "-")).then(|| email(address)),
+                has_pending_email: address == "?",
+                invoice_email_enabled: parts.next() == Some("inv"),
+            }
+        })
+        .collect()
+}
+
+fn email(text: &str) -> EmailAddress {
+    EmailAddress::parse(&format!("{text}.example")).unwrap()
+}
+
+fn addressees(contact_data: &str, settings: bool, text: &str) -> Addressees {
+    Addressees {
+        customer_number: CustomerNumber::parse("K-1").unwrap(),
+        contact_data_email: (contact_data != "-").then(|| email(contact_data)),
+        notification_settings: NotificationSettings {
+            security_notices: settings,
+            planned_maintenance: settings,
+            outages: settings,
+        },
+        attention_line_suppressed: false,
+        contacts: contacts(text),
+    }
+}
+
+/// Writes an answer as `1 a@x TypeMatch; -2 NoEmail; -data NotificationsOff`.
+fn written(resolution: &Resolution) -> String {
+    let party = |id: Option<ContactId>| {
+        id.map_or_else(|| "data".to_owned(), |id| id.0.as_u128().to_string())
+    };
+    let recipients = resolution.recipients.iter().map(|recipient| {
+        let address = recipient.email.as_str().trim_end_matches(".example");
+        format!("{} {address} {:?}", party(recipient.contact_id), recipient.reason)
+    });
+    let exclusions = resolution
+        .exclusions
+        .iter()
+        .map(|exclusion| format!("-{} {:?}", party(exclusion.contact_id), exclusion.reason));
+    recipients.chain(exclusions).collect::<Vec<_>>().join("; ")
+}
+
+#[rstest]
+#[case::standard_and_accounting_serve("S:a@x:inv A:b@x:inv", "1 a@x TypeMatch; 2 b@x TypeMatch", Delivery::Email)]
+#[case::others_are_not_expected("S:a@x:inv T:t@x O:o@x", "1 a@x TypeMatch", Delivery::Email)]
+#[case::switched_off("S:a@x A:b@x:inv", "2 b@x TypeMatch; -1 InvoiceEmailOff", Delivery::Email)]
+#[case::switched_off_tells_more_than_no_address("S:-", "-1 InvoiceEmailOff", Delivery::Postal)]
+#[case::unconfirmed("S:?:inv", "-1 EmailUnconfirmed", Delivery::Postal)]
+#[case::lapsed("S:-:inv", "-1 NoEmail", Delivery::Postal)]
+#[case::same_address_once("S:a@x:inv A:A@X:inv", "1 a@x TypeMatch; -2 DuplicateAddress", Delivery::Email)]
+#[case::both_types_once("S+A:a@x:inv", "1 a@x TypeMatch", Delivery::Email)]
+#[case::nobody_switched_on("S:a@x A:b@x", "-1 InvoiceEmailOff; -2 InvoiceEmailOff", Delivery::Postal)]
+#[case::no_contacts("", "", Delivery::Postal)]
+fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Delivery) {
+    for (data, settings) in [("d@x", true), ("d@x", false), ("-", true)] {
+        let answer = resolve(&addressees(data, settings, contacts), Purpose::Invoice, 70);
+        assert_eq!(written(&answer), expected);
+        assert_eq!(answer.delivery, Some(delivery));
+    }
+}
+
+#[rstest]
+#[case::accounting_serves("d@x", "S:a@x A:b@x", "2 b@x TypeMatch")]
+#[case::accounting_without_address_falls_back("d@x", "S:a@x A:?", "1 a@x StandardFallback; -2 EmailUnconfirmed")]
+#[case::one_of_two_accounting("d@x", "S:a@x A:- A:b@x", "3 b@x TypeMatch; -2 NoEmail")]
+#[case::no_accounting("d@x", "S:a@x T:t@x", "1 a@x StandardFallback")]
+#[case::all_standard_contacts("d@x", "S:a@x S:b@x S:-", "1 a@x StandardFallback; 2 b@x StandardFallback; -3 NoEmail")]
+#[case::then_contact_data("d@x", "S:? A:-", "data d@x ContactDataFallback; -2 NoEmail; -1 EmailUnconfirmed")]
+#[case::both_types_are_left_out_once("d@x", "S+A:-", "data d@x ContactDataFallback; -1 NoEmail")]
+#[case::no_contacts("d@x", "", "data d@x ContactDataFallback")]
+#[case::nobody_at_all("-", "S:-", "-1 NoEmail; -data NoEmail")]
+#[case::same_address_once("d@x", "S:a@x A:b@x A:B@x", "2 b@x TypeMatch; -3 DuplicateAddress")]
+#[case::invoice_setting_does_not_matter("d@x", "S:a@x:inv A:b@x", "2 b@x TypeMatch")]
+fn payment_reminder(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
+    for settings in [true, false] {
+        let asked = addressees(data, settings, contacts);
+        let answer = resolve(&asked, Purpose::PaymentReminder, 70);
+        assert_eq!(written(&answer), expected);
+    }
+}
+
+#[rstest]
+#[case::technical_and_contact_data("d@x", true, "S:a@x T:t@x", "2 t@x TypeMatch; data d@x ContactDataSetting")]
+#[case::technical_alone("d@x", false, "S:a@x T:t@x", "2 t@x TypeMatch; -data NotificationsOff")]
+#[case::no_technical_setting_on("d@x", true, "S:a@x", "data d@x ContactDataSetting")]
+#[case::no_technical_setting_off("d@x", false, "S:a@x", "data d@x ContactDataFallback")]
+#[case::technical_unconfirmed_setting_on("d@x", true, "T:?", "data d@x ContactDataSetting; -1 EmailUnconfirmed")]
+#[case::technical_unconfirmed_setting_off("d@x", false, "T:?", "data d@x ContactDataFallback; -1 EmailUnconfirmed")]
+#[case::technical_without_address("d@x", false, "T:-", "data d@x ContactDataFallback; -1 NoEmail")]
+#[case::one_of_two_technical("d@x", false, "T:- T:t@x", "2 t@x TypeMatch; -1 NoEmail; -data NotificationsOff")]
+#[case::same_address_once("t@x", true, "T:t@x", "1 t@x TypeMatch; -data DuplicateAddress")]
+#[case::two_technical_same_address("d@x", true, "T:t@x T:T@x", "1 t@x TypeMatch; data d@x ContactDataSetting; -2 DuplicateAddress")]
+#[case::contact_data_without_address_on("-", true, "T:t@x", "1 t@x TypeMatch; -data NoEmail")]
+#[case::contact_data_without_address_off("-", false, "T:t@x", "1 t@x TypeMatch; -data NotificationsOff")]
+#[case::nobody_at_all("-", false, "S:a@x", "-data NoEmail")]
+#[case::no_contacts("d@x", false, "", "data d@x ContactDataFallback")]
+fn notices(
+    #[values(Purpose::SecurityNotice, Purpose::PlannedMaintenance, Purpose::Outage)] purpose: Purpose,
+    #[case] data: &str,
+    #[case] setting: bool,
+    #[case] contacts: &str,
+    #[case] expected: &str,
+) {
+    let mut asked = addressees(data, setting, contacts);
+    // Only the purpose's own setting counts: the other two say the opposite.
+    let settings = &mut asked.notification_settings;
+    *settings = NotificationSettings {
+        security_notices: (purpose == Purpose::SecurityNotice) == setting,
+        planned_maintenance: (purpose == Purpose::PlannedMaintenance) == setting,
+        outages: (purpose == Purpose::Outage) == setting,
+    };
+    assert_eq!(written(&resolve(&asked, purpose, 70)), expected);
+}
+
+#[rstest]
+#[case::contact_data("d@x", "S:a@x", "data d@x ContactData")]
+#[case::standard_serves("-", "S:a@x T:t@x S:b@x", "1 a@x StandardFallback; 3 b@x StandardFallback; -data NoEmail")]
+#[case::nobody_at_all("-", "S:? T:t@x", "-data NoEmail; -1 EmailUnconfirmed")]
+#[case::same_address_once("-", "S:a@x S:a@x", "1 a@x StandardFallback; -data NoEmail; -2 DuplicateAddress")]
+#[case::no_contacts("d@x", "", "data d@x ContactData")]
+fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
+    for settings in [true, false] {
+        let asked = addressees(data, settings, contacts);
+        assert_eq!(written(&resolve(&asked, Purpose::General, 70)), expected);
+    }
+}
+
+#[rstest]
+#[case::accounting("S:a@x A:- A:b@x", "z.Hd. Name 2, Name 3")]
+#[case::standard_when_no_accounting("S:- T:t@x S:a@x", "z.Hd. Name 1, Name 3")]
+#[case::no_contacts("", "")]
+fn rule_23_attention_line(#[case] contacts: &str, #[case] expected: &str) {
+    let mut asked = addressees("d@x", true, contacts);
+    let line = |asked: &Addressees, purpose| resolve(asked, purpose, 70).attention_line.text;
+    assert_eq!(line(&asked, Purpose::Invoice), expected);
+    assert_eq!(line(&asked, Purpose::PaymentReminder), "");
+    asked.attention_line_suppressed = true;
+    assert_eq!(line(&asked, Purpose::Invoice), "");
+}
+
+#[test]
+fn rule_23_what_does_not_fit_is_listed_and_suppression_lists_nothing() {
+    let mut asked = addressees("d@x", true, "A:- A:- A:-");
+    let answer = resolve(&asked, Purpose::Invoice, 20);
+    assert_eq!(answer.attention_line.text, "z.Hd. Name 1, Name 2");
+    assert_eq!(answer.attention_line.names_left_out, ["Name 3"]);
+    asked.attention_line_suppressed = true;
+    let answer = resolve(&asked, Purpose::Invoice, 20);
+    assert!(answer.attention_line.names_left_out.is_empty());
+}
+
+#[test]
+fn only_an_invoice_has_a_delivery_and_recipients_carry_name_and_locale() {
+    let asked = addressees("d@x", true, "S:a@x T:t@x");
+    let answer = resolve(&asked, Purpose::Outage, 70);
+    assert_eq!(answer.delivery, None);
+    let technical = answer.recipients.first().unwrap();
+    assert_eq!(technical.display_name, "Name 2");
+    assert_eq!(technical.locale, Locale::English);
+    let data = answer.recipients.last().unwrap();
+    assert_eq!((data.display_name.as_str(), data.locale), ("", Locale::German));
+}

@@ -1,0 +1,77 @@
+//! Checks that every stored text passes: length and forbidden characters.
+
+use crate::error::Invalid;
+
+/// Takes a text of one line: trimmed, 1 to `max_chars` characters, no control
+/// characters, line separators or bidirectional overrides.
+///
+/// # Errors
+/// [`Invalid`] when the text is empty, too long or holds such a character.
+pub fn single_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Invalid::new("must not be empty"));
+    }
+    check_length(text, max_chars)?;
+    if text.chars().any(is_unprintable) {
+        return Err(Invalid::new("must not hold control characters or line breaks"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Takes a text that may be empty and may have line breaks and tabs.
+///
+/// # Errors
+/// [`Invalid`] when the text has more than `max_chars` characters or other
+/// control characters.
+pub fn free_text(text: &str, max_chars: usize) -> Result<String, Invalid> {
+    check_length(text, max_chars)?;
+    let allowed = |c: char| matches!(c, '\n' | '\r' | '\t');
+    if text.chars().any(|c| is_unprintable(c) && !allowed(c)) {
+        return Err(Invalid::new(
+            "must not hold control characters other than line breaks and tabs",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn check_length(text: &str, max_chars: usize) -> Result<(), Invalid> {
+    if text.chars().nth(max_chars).is_some() {
+        return Err(Invalid::new(format!("must have at most {max_chars} characters")));
+    }
+    Ok(())
+}
+
+/// Control characters (PostgreSQL refuses NUL), line and paragraph separators,
+/// and the characters that turn the direction of text around, which can make a
+/// name read as another one.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_line_trims_and_counts_characters_not_bytes() {
+        assert_eq!(single_line("  Jürgen Groß ", 11).unwrap(), "Jürgen Groß");
+        assert!(single_line("Jürgen Groß", 10).is_err());
+    }
+
+    #[test]
+    fn single_line_refuses_what_breaks_a_line() {
+        for bad in ["", "   ", "a\0b", "a\nb", "a\rb", "a\u{2028}b", "a\u{202E}b", "a\u{85}b"] {
+            assert!(single_line(bad, 100).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn free_text_keeps_line_breaks_and_refuses_nul() {
+        assert_eq!(free_text("a\r\n\tb", 10).unwrap(), "a\r\n\tb");
+        assert_eq!(free_text("", 10).unwrap(), "");
+        assert!(free_text("a\0", 10).is_err());
+        assert!(free_text("12345678901", 10).is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! What can go wrong, in words of the domain.
+//!
+//! Owns the closed list of failures that any layer may report. It knows neither
+//! gRPC codes (`api::status` maps them) nor database errors (`storage` turns
+//! them into these words). No variant carries a value that a client sent.
+
+use std::time::Duration;
+
+/// The result of every fallible operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a value cannot be taken. The text is for people and never repeats the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub String);
+
+impl Invalid {
+    /// An explanation such as "must not be empty".
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// One refused field of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// Path of the field in the request, such as `contact.phone_numbers[2]`.
+    pub field: String,
+    /// What is wrong with it, for people.
+    pub description: String,
+}
+
+impl FieldViolation {
+    /// Names `field` and says what is wrong with it.
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            description: description.into(),
+        }
+    }
+}
+
+/// Every failure a caller can be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Fields that cannot be taken, all of them at once.
+    #[error("the request has {} field(s) that cannot be taken", .0.len())]
+    InvalidFields(Vec<FieldViolation>),
+    /// The same request id came before with another request.
+    #[error("this request_id was used within the last 24 hours for another request")]
+    RequestIdReused,
+    /// A page token that this service did not give out for this listing.
+    #[error("the page_token does not belong to this listing")]
+    InvalidPageToken,
+    /// No such customer.
+    #[error("there is no customer with this customer_number")]
+    CustomerNotFound,
+    /// No such contact of this customer.
+    #[error("this customer has no contact with this contact_id")]
+    ContactNotFound,
+    /// Rule 2: the last STANDARD contact stays.
+    #[error("the customer's last STANDARD contact can be neither deleted nor stripped of that type")]
+    LastStandardContact,
+    /// Rule 2: the first contact is STANDARD.
+    #[error("the first contact of a customer must be of type STANDARD")]
+    FirstContactNotStandard,
+    /// Rule 22: invoice e-mail needs a type and an address.
+    #[error("invoice e-mail needs a contact of type STANDARD or ACCOUNTING that has an e-mail address")]
+    InvoiceEmailNotAllowed,
+    /// There is no pending address to act on.
+    #[error("the contact has no pending e-mail address")]
+    NoPendingEmail,
+    /// Rule 23: the order came from an address that is not on file.
+    #[error("ordered_by_email is neither the customer's contact-data address nor a contact's confirmed one")]
+    OrderingAddressNotOnFile,
+    /// The resource changed since the caller read it.
+    #[error("the resource was changed since this etag was read")]
+    EtagMismatch,
+    /// Concurrent changes got in the way, also after retries.
+    #[error("concurrent changes of the same customer got in the way; try again")]
+    Conflict,
+    /// Rule 4: at most this many contacts a customer.
+    #[error("a customer has at most {limit} contacts")]
+    ContactLimit {
+        /// The limit that was reached.
+        limit: usize,
+    },
+    /// No bearer token came with the call.
+    #[error("the call needs a token: authorization: Bearer <JWT>")]
+    TokenMissing,
+    /// The token is not one of ours; why is for the log only.
+    #[error("the token is not valid for this service")]
+    TokenInvalid,
+    /// The token was valid once.
+    #[error("the token has expired")]
+    TokenExpired,
+    /// The token lacks the scope of this RPC.
+    #[error("the token lacks the scope {scope}")]
+    ScopeMissing {
+        /// The scope that the RPC asks for.
+        scope: &'static str,
+    },
+    /// The token is confined to another customer.
+    #[error("the token is confined to another customer")]
+    CustomerMismatch,
+    /// The database does not answer.
+    #[error("the database does not answer at the moment")]
+    DatabaseUnavailable,
+    /// Too many calls at once.
+    #[error("too many calls are in flight")]
+    Overloaded {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// The call's time ran out.
+    #[error("the call took longer than its deadline")]
+    Deadline,
+    /// An RPC or a part of one that this version does not offer.
+    #[error("this version does not offer this RPC yet")]
+    Unimplemented,
+    /// A defect of this service. The text goes to the log, never to a client.
+    #[error("internal error: {what}")]
+    Internal {
+        /// What failed, free of values.
+        what: String,
+    },
+    /// Stored data that cannot be read. The text goes to the log, never to a client.
+    #[error("stored data cannot be read: {what}")]
+    DataLoss {
+        /// What could not be read, free of values.
+        what: String,
+    },
+}
+
+impl Error {
+    /// One refused field.
+    pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::InvalidFields(vec![FieldViolation::new(field, description)])
+    }
+
+    /// A defect, told to the log.
+    pub fn internal(what: impl Into<String>) -> Self {
+        Self::Internal { what: what.into() }
+    }
+
+    /// Unreadable stored data, told to the log.
+    pub fn data_loss(what: impl Into<String>) -> Self {
+        Self::DataLoss { what: what.into() }
+    }
+}

@@ -1,0 +1,26 @@
+//! The contact service: who may speak for a customer, and who is written to.
+//!
+//! Imports point down, `api -> app -> storage -> domain`, and every feature has
+//! the same noun in every layer:
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`api`] | the gRPC contract: decode, authorise, call, encode |
+//! | [`app`] | one function a use case: what happens in which transaction |
+//! | [`storage`] | the database: entities, queries, migrations, transactions |
+//! | [`domain`] | the rules, pure |
+//! | [`server`] | listeners, limits, health, reflection, shutdown |
+//! | [`config`], [`telemetry`], [`development`] | settings, logs, keys for trying it out |
+//! | [`clock`], [`random`], [`error`] | time, randomness and failures, handed to everyone |
+
+pub mod api;
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod development;
+pub mod domain;
+pub mod error;
+pub mod random;
+pub mod server;
+pub mod storage;
+pub mod telemetry;
