@@ -10,6 +10,7 @@ pub mod contact;
 pub mod contact_types;
 pub mod customer;
 pub mod email_address;
+pub mod etag;
 pub mod phone_number;
 pub mod recipients;
 pub mod restrictions;

@@ -1,1 +1,366 @@
-fn main(){}
+//! The command line: each command one call.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line prints"
+)]
+
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use clap::{Parser, Subcommand};
+use contact_service::{
+    api::{
+        auth::{AuthSettings, Authenticator, KeySource},
+        guard::Limits,
+        page_token::ServiceKeys,
+    },
+    app::{App, demo},
+    clock::Clock,
+    config::{Config, DATA_FOLDER, Settings, WrongSetting},
+    development::DevelopmentKeys,
+    domain::customer::CustomerNumber,
+    error::Invalid,
+    random::Random,
+    server::{self, Parts, SERVICE_NAME},
+    storage::Database,
+    telemetry,
+};
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const DRAIN: Duration = Duration::from_secs(20);
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
+const DEMO_SCOPE: &str = "customers.read customers.write contacts.read contacts.write \
+                          recipients.resolve audit.read";
+
+/// Who may speak for a customer, and who is written to, over gRPC.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = false)]
+struct CommandLine {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve gRPC (the default); an embedded database is migrated first
+    Serve {
+        /// Load sample customers and print calls ready to paste
+        #[arg(long)]
+        demo: bool,
+    },
+    /// The schema of the database
+    Migrate {
+        #[command(subcommand)]
+        action: MigrateAction,
+    },
+    /// Mint a token with the development key
+    Token {
+        /// Whom it names as `sub`
+        #[arg(long)]
+        sub: String,
+        /// Its scopes, with blanks between
+        #[arg(long)]
+        scope: String,
+        /// The one customer it is confined to
+        #[arg(long)]
+        customer: Option<String>,
+        /// How long it is valid: a number with s, m, h or d
+        #[arg(long, default_value = "15m")]
+        ttl: String,
+    },
+    /// Exit with 0 when the server on this machine is ready
+    Healthcheck,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum MigrateAction {
+    /// Apply what is missing; safe when several start at once
+    Up,
+    /// List the migrations and whether they were applied
+    Status,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(CommandLine::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("contact-service: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every failure is one line.
+async fn run(command_line: CommandLine) -> Result<(), String> {
+    let config = command_line.settings.judge().map_err(|wrong| wrong.to_string())?;
+    match command_line.command.unwrap_or(Command::Serve { demo: false }) {
+        Command::Serve { demo } => serve(config, demo).await,
+        Command::Migrate { action } => migrate(&config, action).await,
+        Command::Token {
+            sub,
+            scope,
+            customer,
+            ttl,
+        } => {
+            let token = mint(&config, &sub, &scope, customer.as_deref(), parse_ttl(&ttl)?)?;
+            println!("{token}");
+            Ok(())
+        }
+        Command::Healthcheck => healthcheck(&config).await,
+    }
+}
+
+async fn serve(config: Config, demo: bool) -> Result<(), String> {
+    telemetry::start(&config).map_err(|wrong| wrong.to_string())?;
+    if demo && config.jwks.is_some() {
+        return Err("--demo: prints a token of the development key, so JWT_JWKS must not be set".into());
+    }
+    let clock = Clock::System;
+    let random = Random::system();
+    let service_keys = service_keys(&config, &random)?;
+    let authenticator = authenticator(&config, &clock, &random).await?;
+    let database = connect(&config).await?;
+    prepare_schema(&database, demo).await?;
+    let app = App::new(database.clone(), clock, random);
+    let listener = TcpListener::bind(config.listen_addr)
+        .await
+        .map_err(|error| format!("LISTEN_ADDR: cannot listen on {}: {}", config.listen_addr, error.kind()))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    if demo {
+        app.load_samples().await.map_err(|error| error.to_string())?;
+        print_calls(&config, &address.to_string())?;
+    }
+    tracing::info!(%address, "serving");
+    let parts = Parts {
+        database,
+        app,
+        authenticator,
+        service_keys,
+        limits: Limits::default(),
+        drain: DRAIN,
+    };
+    server::serve(listener, parts, stop_signal()?).await
+}
+
+/// An embedded database belongs to this process alone, so it is brought up to
+/// date; a shared one is migrated by its own command.
+async fn prepare_schema(database: &Database, demo: bool) -> Result<(), String> {
+    if database.is_embedded() || demo {
+        return database
+            .migrate()
+            .await
+            .map_err(|error| format!("DATABASE_URL: the schema cannot be migrated: {error}"));
+    }
+    let status = database
+        .migration_status()
+        .await
+        .map_err(|error| format!("DATABASE_URL: {error}"))?;
+    let missing = status.iter().filter(|migration| !migration.applied).count();
+    if missing > 0 {
+        return Err(format!(
+            "DATABASE_URL: the schema lacks {missing} migration(s): run contact-service migrate up"
+        ));
+    }
+    Ok(())
+}
+
+async fn migrate(config: &Config, action: MigrateAction) -> Result<(), String> {
+    telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let database = connect(config).await?;
+    let failed = |error| format!("DATABASE_URL: {error}");
+    if matches!(action, MigrateAction::Up) {
+        database.migrate().await.map_err(failed)?;
+    }
+    for migration in database.migration_status().await.map_err(failed)? {
+        let state = if migration.applied { "applied" } else { "missing" };
+        println!("{state} {}", migration.name);
+    }
+    database.close().await;
+    Ok(())
+}
+
+async fn connect(config: &Config) -> Result<Database, String> {
+    Database::connect(&config.database_url)
+        .await
+        .map_err(|error| format!("DATABASE_URL: {error}"))
+}
+
+fn development_keys(random: &Random) -> Result<DevelopmentKeys, String> {
+    DevelopmentKeys::load_or_create(Path::new(DATA_FOLDER), random)
+}
+
+fn service_keys(config: &Config, random: &Random) -> Result<ServiceKeys, String> {
+    if let Some(keys) = &config.service_keys {
+        return Ok(keys.clone());
+    }
+    ServiceKeys::parse(development_keys(random)?.service_keys())
+        .map_err(|Invalid(why)| format!("the development key in {DATA_FOLDER}/ {why}"))
+}
+
+async fn authenticator(
+    config: &Config,
+    clock: &Clock,
+    random: &Random,
+) -> Result<Authenticator, String> {
+    let settings = AuthSettings {
+        issuer: config.jwt_issuer.clone(),
+        audience: config.jwt_audience.clone(),
+    };
+    let source = match &config.jwks {
+        Some(location) => KeySource::Jwks(location.clone()),
+        None => KeySource::Development(development_keys(random)?.public_key()),
+    };
+    Authenticator::new(settings, source, clock.clone())
+        .await
+        .map_err(|why| WrongSetting::new("JWT_JWKS", why).to_string())
+}
+
+fn mint(
+    config: &Config,
+    sub: &str,
+    scope: &str,
+    customer: Option<&str>,
+    ttl: TimeDelta,
+) -> Result<String, String> {
+    if config.jwks.is_some() {
+        return Err("JWT_JWKS: is set, so tokens come from whoever holds its private keys".into());
+    }
+    let customer = customer
+        .map(CustomerNumber::parse)
+        .transpose()
+        .map_err(|Invalid(why)| format!("--customer: {why}"))?;
+    if sub.trim().is_empty() {
+        return Err("--sub: must not be empty".into());
+    }
+    development_keys(&Random::system())?.mint(
+        &config.jwt_issuer,
+        &config.jwt_audience,
+        sub,
+        scope,
+        customer.as_ref(),
+        ttl,
+        Clock::System.now(),
+    )
+}
+
+fn parse_ttl(text: &str) -> Result<TimeDelta, String> {
+    let wrong = || format!("--ttl: {text:?} is not a number with s, m, h or d, such as 15m");
+    let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
+    let amount: u32 = digits.parse().map_err(|_| wrong())?;
+    let amount = i64::from(amount);
+    let ttl = match text.strip_prefix(digits) {
+        Some("s") => TimeDelta::try_seconds(amount),
+        Some("m") => TimeDelta::try_minutes(amount),
+        Some("h") => TimeDelta::try_hours(amount),
+        Some("d") => TimeDelta::try_days(amount),
+        Some(_) | None => None,
+    };
+    let limit = TimeDelta::days(366);
+    ttl.filter(|ttl| *ttl > TimeDelta::zero() && *ttl <= limit).ok_or_else(wrong)
+}
+
+async fn healthcheck(config: &Config) -> Result<(), String> {
+    let mut address = config.listen_addr;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    let ask = async {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| error.to_string())?;
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|_| format!("nothing answers on {address}"))?;
+        let service = SERVICE_NAME.to_owned();
+        let response = HealthClient::new(channel)
+            .check(HealthCheckRequest { service })
+            .await
+            .map_err(|status| format!("not ready: {}", status.code()))?;
+        match response.into_inner().status() {
+            ServingStatus::Serving => Ok(()),
+            ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
+                Err("not ready".to_owned())
+            }
+        }
+    };
+    tokio::time::timeout(HEALTHCHECK_TIMEOUT, ask)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer from {address} in time")))
+}
+
+/// Ends with SIGTERM or Ctrl-C. As PID 1 nobody else would handle them.
+fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+    let signal = |kind| tokio::signal::unix::signal(kind).map_err(|error| error.to_string());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn print_calls(config: &Config, address: &str) -> Result<(), String> {
+    let token = mint(config, "demo", DEMO_SCOPE, None, DEMO_TOKEN_LIFETIME)?;
+    let token: Arc<str> = token.into();
+    let customers: Vec<_> = demo::sample_numbers().collect();
+    println!("Sample customers: {}. A token for them (12 hours):\n", customers.join(", "));
+    println!("export CONTACT_SERVICE_TOKEN={token}\n");
+    for (what, rpc, body) in [
+        (
+            "Who gets the invoice of K-1001, who not, and why",
+            "ResolveRecipients",
+            r#"{"customer_number":"K-1001","purpose":"PURPOSE_INVOICE"}"#,
+        ),
+        (
+            "The invoice of K-1002 goes by post: nobody has a confirmed address",
+            "ResolveRecipients",
+            r#"{"customer_number":"K-1002","purpose":"PURPOSE_INVOICE"}"#,
+        ),
+        (
+            "Who must hear of a security problem of K-1003",
+            "ResolveRecipients",
+            r#"{"customer_number":"K-1003","purpose":"PURPOSE_SECURITY_NOTICE"}"#,
+        ),
+        (
+            "The contacts of K-1001",
+            "ListContacts",
+            r#"{"customer_number":"K-1001"}"#,
+        ),
+        (
+            "One more contact for K-1003",
+            "CreateContact",
+            r#"{"customer_number":"K-1003","email":"fritz@verein.example","contact":{"types":["CONTACT_TYPE_STANDARD"],"display_name":"Fritz Lang"}}"#,
+        ),
+        (
+            "What happened to K-1003",
+            "ListAuditEvents",
+            r#"{"customer_number":"K-1003"}"#,
+        ),
+    ] {
+        println!("# {what}");
+        println!(
+            "buf curl --protocol grpc --http2-prior-knowledge \
+             -H 'authorization: Bearer {token}' -d '{body}' \
+             http://{address}/{SERVICE_NAME}/{rpc}\n"
+        );
+    }
+    Ok(())
+}

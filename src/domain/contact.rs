@@ -8,6 +8,7 @@ use crate::{
         contact_types::{ContactType, ContactTypes},
         customer::CustomerNumber,
         email_address::EmailAddress,
+        etag::etag,
         phone_number::PhoneNumber,
         restrictions::{OrderTypeCode, Restrictions},
         text,
@@ -156,6 +157,11 @@ impl Contact {
         self.pending_email
             .as_ref()
             .filter(|pending| now < pending.expire_time)
+    }
+
+    /// Tells this state of the contact from others.
+    pub fn etag(&self) -> String {
+        etag(self.create_time, self.version)
     }
 
     fn has_any_address_at(&self, now: DateTime<Utc>) -> bool {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    domain::{email_address::EmailAddress, phone_number::PhoneNumber},
+    domain::{email_address::EmailAddress, etag::etag, phone_number::PhoneNumber},
     error::Invalid,
 };
 
@@ -30,6 +30,11 @@ impl CustomerNumber {
                 "must have 1 to {MAX_NUMBER_LENGTH} of A-Z, a-z, 0-9 and '-'"
             )))
         }
+    }
+
+    /// A value that storage once took from `as_str`.
+    pub(crate) fn from_stored(text: String) -> Self {
+        Self(text)
     }
 
     /// The number as it is kept.
@@ -103,6 +108,13 @@ impl Customer {
             create_time: now,
             update_time: now,
         }
+    }
+}
+
+impl Customer {
+    /// Tells this state of the record from others.
+    pub fn etag(&self) -> String {
+        etag(self.create_time, self.version)
     }
 }
 

@@ -43,6 +43,11 @@ impl EmailAddress {
         Ok(Self(address))
     }
 
+    /// A value that storage once took from `as_str`.
+    pub(crate) fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The address as it is kept, shown and mailed to.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -34,10 +34,13 @@ impl PhoneNumber {
         if !PHONE_NUMBER_UTIL.is_possible_number(&number) {
             return Err(not_a_number());
         }
-        PHONE_NUMBER_UTIL
-            .format(&number, PhoneNumberFormat::E164)
-            .map(|e164| Self(e164.into_owned()))
-            .map_err(|_| not_a_number())
+        let e164 = PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164);
+        Ok(Self(e164.into_owned()))
+    }
+
+    /// A value that storage once took from `as_str`.
+    pub(crate) fn from_stored(text: String) -> Self {
+        Self(text)
     }
 
     /// The number in E.164.

@@ -31,6 +31,11 @@ impl OrderTypeCode {
         }
     }
 
+    /// A value that storage once took from `as_str`.
+    pub(crate) fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The code as it is kept.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,35 @@
+//! The gRPC contract: one thin file a feature, which decodes, calls and encodes.
+//!
+//! Only this layer and `server` name tonic or the generated messages. A call
+//! passes [`guard`] (scope, load, deadline), then [`service`], then its feature.
+
+mod audit;
+pub mod auth;
+mod contacts;
+mod convert;
+mod customers;
+mod email_confirmation;
+pub mod guard;
+mod mask;
+pub mod page_token;
+mod recipients;
+mod request;
+pub mod service;
+pub mod status;
+
+/// The messages and the service, generated from `proto/contact/v1`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
+pub mod proto {
+    tonic::include_proto!("contact.v1");
+
+    /// The descriptors of the contract and of what it imports.
+    pub const FILE_DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/contact.v1.binpb"));
+}

@@ -1,0 +1,231 @@
+//! CreateContact, GetContact, ListContacts, UpdateContact, DeleteContact.
+
+use crate::{
+    api::{
+        auth::Caller,
+        convert::{self, Fields},
+        mask::Mask,
+        page_token::Listing,
+        proto,
+        service::ContactApi,
+    },
+    app::{ContactRef, DeleteContact, NewContact, UpdateContact},
+    domain::{
+        contact::{
+            ContactChange, ContactId, Locale, MAX_PHONE_NUMBERS, parse_display_name,
+        },
+        phone_number::PhoneNumber,
+        restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
+    },
+    error::Result,
+};
+
+const TYPES: &str = "types";
+const DISPLAY_NAME: &str = "display_name";
+const LOCALE: &str = "locale";
+const PHONE_NUMBERS: &str = "phone_numbers";
+const INVOICE_EMAIL_ENABLED: &str = "invoice_email_enabled";
+const NOTE: &str = "restrictions.note";
+const ALLOWED: &str = "restrictions.allowed_order_types";
+const DENIED: &str = "restrictions.denied_order_types";
+const UPDATABLE: &[&str] = &[
+    TYPES,
+    DISPLAY_NAME,
+    LOCALE,
+    PHONE_NUMBERS,
+    INVOICE_EMAIL_ENABLED,
+    NOTE,
+    ALLOWED,
+    DENIED,
+];
+
+pub(super) async fn create(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::CreateContactRequest,
+) -> Result<proto::CreateContactResponse> {
+    let mut fields = Fields::default();
+    let request_key = fields.request_key("CreateContact", &request.request_id, &request);
+    let number = fields.customer_number("customer_number", &request.customer_number);
+    let contact = request.contact.unwrap_or_default();
+    if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
+        fields.refuse("contact.customer_number", "must be empty or equal to customer_number");
+    }
+    // As under the mask `*`: what is left out has its default.
+    let mut change = decode_change(&contact, &Mask::All, &mut fields);
+    let email = fields.optional_email("email", &request.email);
+    if !request.phone_password.is_empty() {
+        fields.refuse("phone_password", "must be empty: this version has no phone passwords yet");
+    }
+    let new = (|| {
+        Some(NewContact {
+            customer_number: number?,
+            types: change.types?,
+            display_name: change.display_name.take()?,
+            fields: change,
+            email,
+            request: request_key,
+            validate_only: request.validate_only,
+        })
+    })();
+    let contact = api.app.create_contact(caller.actor(), fields.finish(new)?).await?;
+    Ok(proto::CreateContactResponse {
+        contact: Some(convert::contact(&contact, api.app.now())),
+    })
+}
+
+pub(super) async fn get(
+    api: &ContactApi,
+    request: proto::GetContactRequest,
+) -> Result<proto::GetContactResponse> {
+    let mut fields = Fields::default();
+    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let contact = api.app.get_contact(&fields.finish(contact)?).await?;
+    Ok(proto::GetContactResponse {
+        contact: Some(convert::contact(&contact, api.app.now())),
+    })
+}
+
+pub(super) async fn list(
+    api: &ContactApi,
+    request: proto::ListContactsRequest,
+) -> Result<proto::ListContactsResponse> {
+    let mut fields = Fields::default();
+    let number = fields.customer_number("customer_number", &request.customer_number);
+    let page_size = fields.page_size(request.page_size);
+    let types = fields.contact_types(TYPES, &request.types);
+    let number = fields.finish(number)?;
+    let listing = Listing {
+        rpc: "ListContacts",
+        customer_number: number.as_str(),
+        filter: types.bits(),
+    };
+    let after = convert::page_start(&api.service_keys, listing, &request.page_token, i64::MIN)?;
+    let page = api.app.list_contacts(&number, types, after, page_size).await?;
+    let now = api.app.now();
+    Ok(proto::ListContactsResponse {
+        contacts: page
+            .contacts
+            .iter()
+            .map(|contact| convert::contact(contact, now))
+            .collect(),
+        next_page_token: convert::next_page_token(&api.service_keys, listing, page.next_after)?,
+    })
+}
+
+pub(super) async fn update(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::UpdateContactRequest,
+) -> Result<proto::UpdateContactResponse> {
+    let mut fields = Fields::default();
+    let request_key = fields.request_key("UpdateContact", &request.request_id, &request);
+    let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
+    let contact = request.contact.unwrap_or_default();
+    let number = fields.customer_number("contact.customer_number", &contact.customer_number);
+    let id = fields.check("contact.contact_id", ContactId::parse(&contact.contact_id));
+    let change = decode_change(&contact, &mask, &mut fields);
+    let contact_ref = number.zip(id).map(|(customer_number, contact_id)| ContactRef {
+        customer_number,
+        contact_id,
+    });
+    let update = UpdateContact {
+        contact: fields.finish(contact_ref)?,
+        change,
+        etag: contact.etag,
+        request: request_key,
+        validate_only: request.validate_only,
+    };
+    let contact = api.app.update_contact(caller.actor(), update).await?;
+    Ok(proto::UpdateContactResponse {
+        contact: Some(convert::contact(&contact, api.app.now())),
+    })
+}
+
+pub(super) async fn delete(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::DeleteContactRequest,
+) -> Result<proto::DeleteContactResponse> {
+    let mut fields = Fields::default();
+    let request_key = fields.request_key("DeleteContact", &request.request_id, &request);
+    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let deletion = DeleteContact {
+        contact: fields.finish(contact)?,
+        etag: request.etag,
+        request: request_key,
+        validate_only: request.validate_only,
+    };
+    api.app.delete_contact(caller.actor(), deletion).await?;
+    Ok(proto::DeleteContactResponse {})
+}
+
+/// Reads the fields that `mask` sets. A refused field is noted and left out.
+fn decode_change(contact: &proto::Contact, mask: &Mask, fields: &mut Fields) -> ContactChange {
+    let mut change = ContactChange::default();
+    if mask.sets(TYPES, !contact.types.is_empty()) {
+        let types = fields.contact_types("contact.types", &contact.types);
+        if contact.types.is_empty() {
+            fields.refuse("contact.types", "must hold at least one type");
+        }
+        change.types = Some(types).filter(|types| !types.is_empty());
+    }
+    if mask.sets(DISPLAY_NAME, !contact.display_name.is_empty()) {
+        let name = parse_display_name(&contact.display_name);
+        change.display_name = fields.check("contact.display_name", name);
+    }
+    if mask.sets(LOCALE, !contact.locale.is_empty()) {
+        change.locale = fields.check("contact.locale", Locale::parse(&contact.locale));
+    }
+    if mask.sets(PHONE_NUMBERS, !contact.phone_numbers.is_empty()) {
+        change.phone_numbers = Some(decode_phone_numbers(&contact.phone_numbers, fields));
+    }
+    if mask.sets(INVOICE_EMAIL_ENABLED, contact.invoice_email_enabled.is_some()) {
+        change.invoice_email_enabled = Some(contact.invoice_email_enabled.unwrap_or_default());
+    }
+    let restrictions = contact.restrictions.clone().unwrap_or_default();
+    if mask.sets(NOTE, !restrictions.note.is_empty()) {
+        let note = parse_note(&restrictions.note);
+        change.restrictions_note = fields.check("contact.restrictions.note", note);
+    }
+    if mask.sets(ALLOWED, !restrictions.allowed_order_types.is_empty()) {
+        let field = "contact.restrictions.allowed_order_types";
+        let codes = decode_codes(field, &restrictions.allowed_order_types, fields);
+        change.allowed_order_types = Some(codes);
+    }
+    if mask.sets(DENIED, !restrictions.denied_order_types.is_empty()) {
+        let field = "contact.restrictions.denied_order_types";
+        let codes = decode_codes(field, &restrictions.denied_order_types, fields);
+        change.denied_order_types = Some(codes);
+    }
+    change
+}
+
+/// Each number once, in the order given.
+fn decode_phone_numbers(texts: &[String], fields: &mut Fields) -> Vec<PhoneNumber> {
+    const FIELD: &str = "contact.phone_numbers";
+    let mut numbers = Vec::new();
+    if texts.len() > MAX_PHONE_NUMBERS {
+        fields.refuse(FIELD, &format!("must hold at most {MAX_PHONE_NUMBERS} numbers"));
+        return numbers;
+    }
+    for (index, text) in texts.iter().enumerate() {
+        let number = fields.check(format!("{FIELD}[{index}]"), PhoneNumber::parse(text));
+        numbers.extend(number.filter(|number| !numbers.contains(number)));
+    }
+    numbers
+}
+
+/// Each code once, in the order given.
+fn decode_codes(field: &str, texts: &[String], fields: &mut Fields) -> Vec<OrderTypeCode> {
+    let mut codes = Vec::new();
+    if texts.len() > MAX_ORDER_TYPES {
+        fields.refuse(field, &format!("must hold at most {MAX_ORDER_TYPES} order types"));
+        return codes;
+    }
+    for (index, text) in texts.iter().enumerate() {
+        let code = fields.check(format!("{field}[{index}]"), OrderTypeCode::parse(text));
+        codes.extend(code.filter(|code| !codes.contains(code)));
+    }
+    codes
+}

@@ -1,0 +1,269 @@
+//! Messages <-> domain: fallible on the way in, with all violations at once;
+//! infallible on the way out.
+
+use chrono::{DateTime, Utc};
+use prost::Message;
+use prost_types::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    api::{
+        page_token::{Listing, ServiceKeys},
+        proto,
+    },
+    app::{ContactRef, RequestKey},
+    domain::{
+        contact::{Contact, ContactId, PendingEmail, parse_uuid},
+        contact_types::{ContactType, ContactTypes},
+        customer::{Customer, CustomerNumber},
+        email_address::EmailAddress,
+        restrictions::OrderTypeCode,
+    },
+    error::{Error, FieldViolation, Invalid, Result},
+};
+
+const DEFAULT_PAGE_SIZE: usize = 50;
+const MAX_PAGE_SIZE: usize = 1_000;
+
+/// Collects what is wrong with a request, so that it is told all at once.
+#[derive(Debug, Default)]
+pub(super) struct Fields(Vec<FieldViolation>);
+
+impl Fields {
+    /// Notes why `field` is refused.
+    pub(super) fn refuse(&mut self, field: impl Into<String>, description: &str) {
+        self.0.push(FieldViolation::new(field, description));
+    }
+
+    /// Gives what was parsed, or notes why `field` is refused.
+    pub(super) fn check<T>(
+        &mut self,
+        field: impl Into<String>,
+        parsed: std::result::Result<T, Invalid>,
+    ) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(Invalid(description)) => {
+                self.refuse(field, &description);
+                None
+            }
+        }
+    }
+
+    /// Whether nothing was refused.
+    pub(super) fn is_clean(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Everything that was refused.
+    pub(super) fn into_error(self) -> Error {
+        Error::InvalidFields(self.0)
+    }
+
+    /// Gives `value`, if it is there and nothing was refused.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T> {
+        match value {
+            Some(value) if self.is_clean() => Ok(value),
+            Some(_) | None => Err(self.into_error()),
+        }
+    }
+
+    /// The customer a request names.
+    pub(super) fn customer_number(&mut self, field: &str, text: &str) -> Option<CustomerNumber> {
+        self.check(field, CustomerNumber::parse(text))
+    }
+
+    /// The contact a request names.
+    pub(super) fn contact_ref(
+        &mut self,
+        customer_number: &str,
+        contact_id: &str,
+    ) -> Option<ContactRef> {
+        let customer_number = self.customer_number("customer_number", customer_number);
+        let contact_id = self.check("contact_id", ContactId::parse(contact_id));
+        Some(ContactRef {
+            customer_number: customer_number?,
+            contact_id: contact_id?,
+        })
+    }
+
+    /// The id of a request, if it has one, with the fingerprint of the request.
+    pub(super) fn request_key<M: Message>(
+        &mut self,
+        rpc: &str,
+        request_id: &str,
+        message: &M,
+    ) -> Option<RequestKey> {
+        if request_id.is_empty() {
+            return None;
+        }
+        let request_id = self.check("request_id", parse_uuid(request_id))?;
+        let mut hash = Sha256::new();
+        hash.update(rpc.as_bytes());
+        hash.update([0]);
+        hash.update(message.encode_to_vec());
+        Some(RequestKey {
+            request_id,
+            fingerprint: hash.finalize().into(),
+        })
+    }
+
+    /// How many entries a page may have: 50 unless asked otherwise, 1,000 at most.
+    pub(super) fn page_size(&mut self, size: i32) -> usize {
+        match usize::try_from(size) {
+            Ok(0) => DEFAULT_PAGE_SIZE,
+            Ok(size) => size.min(MAX_PAGE_SIZE),
+            Err(_) => {
+                self.refuse("page_size", "must not be negative");
+                DEFAULT_PAGE_SIZE
+            }
+        }
+    }
+
+    /// A set of contact types.
+    pub(super) fn contact_types(&mut self, field: &str, types: &[i32]) -> ContactTypes {
+        types
+            .iter()
+            .enumerate()
+            .filter_map(|(index, number)| {
+                let known = to_contact_type(*number);
+                if known.is_none() {
+                    self.refuse(format!("{field}[{index}]"), "must be a known contact type");
+                }
+                known
+            })
+            .collect()
+    }
+
+    /// An address that may be absent.
+    pub(super) fn optional_email(&mut self, field: &str, text: &str) -> Option<EmailAddress> {
+        if text.is_empty() {
+            return None;
+        }
+        self.check(field, EmailAddress::parse(text))
+    }
+}
+
+/// Where a page begins: `first`, or what its token says.
+pub(super) fn page_start(
+    keys: &ServiceKeys,
+    listing: Listing<'_>,
+    token: &str,
+    first: i64,
+) -> Result<i64> {
+    if token.is_empty() {
+        Ok(first)
+    } else {
+        keys.position(listing, token)
+    }
+}
+
+/// The token of the next page; empty: there is none.
+pub(super) fn next_page_token(
+    keys: &ServiceKeys,
+    listing: Listing<'_>,
+    next: Option<i64>,
+) -> Result<String> {
+    next.map_or(Ok(String::new()), |position| keys.page_token(listing, position))
+}
+
+fn to_contact_type(number: i32) -> Option<ContactType> {
+    match proto::ContactType::try_from(number).ok()? {
+        proto::ContactType::Unspecified => None,
+        proto::ContactType::Standard => Some(ContactType::Standard),
+        proto::ContactType::Accounting => Some(ContactType::Accounting),
+        proto::ContactType::Technical => Some(ContactType::Technical),
+        proto::ContactType::Owner => Some(ContactType::Owner),
+        proto::ContactType::AuthorizedSignatory => Some(ContactType::AuthorizedSignatory),
+        proto::ContactType::DataProtection => Some(ContactType::DataProtection),
+        proto::ContactType::Other => Some(ContactType::Other),
+    }
+}
+
+fn from_contact_type(contact_type: ContactType) -> proto::ContactType {
+    match contact_type {
+        ContactType::Standard => proto::ContactType::Standard,
+        ContactType::Accounting => proto::ContactType::Accounting,
+        ContactType::Technical => proto::ContactType::Technical,
+        ContactType::Owner => proto::ContactType::Owner,
+        ContactType::AuthorizedSignatory => proto::ContactType::AuthorizedSignatory,
+        ContactType::DataProtection => proto::ContactType::DataProtection,
+        ContactType::Other => proto::ContactType::Other,
+    }
+}
+
+/// A point in time; all of ours have whole microseconds.
+pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// A customer as clients see it.
+pub(super) fn customer(customer: Customer) -> proto::Customer {
+    let etag = customer.etag();
+    let data = customer.contact_data;
+    let settings = customer.notification_settings;
+    proto::Customer {
+        customer_number: customer.number.as_str().to_owned(),
+        contact_data: Some(proto::ContactData {
+            email: data.email.map_or_else(String::new, |email| email.as_str().to_owned()),
+            phone_number: data
+                .phone_number
+                .map_or_else(String::new, |number| number.as_str().to_owned()),
+        }),
+        notification_settings: Some(proto::NotificationSettings {
+            security_notices: Some(settings.security_notices),
+            planned_maintenance: Some(settings.planned_maintenance),
+            outages: Some(settings.outages),
+        }),
+        attention_line_suppressed: customer.attention_line_suppressed,
+        etag,
+        create_time: Some(timestamp(customer.create_time)),
+        update_time: Some(timestamp(customer.update_time)),
+    }
+}
+
+/// A contact as clients see it at `now`: an expired pending address is none.
+pub(super) fn contact(contact: &Contact, now: DateTime<Utc>) -> proto::Contact {
+    let email = |address: &EmailAddress| address.as_str().to_owned();
+    let codes = |codes: &[OrderTypeCode]| codes.iter().map(|c| c.as_str().to_owned()).collect();
+    proto::Contact {
+        customer_number: contact.customer_number.as_str().to_owned(),
+        contact_id: contact.id.0.to_string(),
+        types: contact
+            .types
+            .iter()
+            .map(|held| from_contact_type(held).into())
+            .collect(),
+        display_name: contact.display_name.clone(),
+        locale: contact.locale.as_str().to_owned(),
+        email: contact.email.as_ref().map(email).unwrap_or_default(),
+        pending_email: contact.pending_email_at(now).map(pending_email),
+        phone_numbers: contact
+            .phone_numbers
+            .iter()
+            .map(|number| number.as_str().to_owned())
+            .collect(),
+        invoice_email_enabled: Some(contact.invoice_email_enabled),
+        restrictions: Some(proto::Restrictions {
+            note: contact.restrictions.note.clone(),
+            allowed_order_types: codes(&contact.restrictions.allowed_order_types),
+            denied_order_types: codes(&contact.restrictions.denied_order_types),
+        }),
+        phone_password: Some(proto::PhonePassword::default()),
+        etag: contact.etag(),
+        create_time: Some(timestamp(contact.create_time)),
+        update_time: Some(timestamp(contact.update_time)),
+    }
+}
+
+fn pending_email(pending: &PendingEmail) -> proto::PendingEmail {
+    proto::PendingEmail {
+        email: pending.email.as_str().to_owned(),
+        request_time: Some(timestamp(pending.request_time)),
+        expire_time: Some(timestamp(pending.expire_time)),
+        resends_left: pending.resends_left,
+    }
+}

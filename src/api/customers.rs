@@ -1,0 +1,107 @@
+//! GetCustomer, UpdateCustomer, SetAttentionLine.
+
+use crate::{
+    api::{
+        auth::Caller,
+        convert::{self, Fields},
+        mask::Mask,
+        proto,
+        service::ContactApi,
+    },
+    app::UpdateCustomer,
+    domain::{
+        customer::CustomerChange, email_address::EmailAddress, phone_number::PhoneNumber,
+    },
+    error::Result,
+};
+
+const EMAIL: &str = "contact_data.email";
+const PHONE_NUMBER: &str = "contact_data.phone_number";
+const SECURITY_NOTICES: &str = "notification_settings.security_notices";
+const PLANNED_MAINTENANCE: &str = "notification_settings.planned_maintenance";
+const OUTAGES: &str = "notification_settings.outages";
+const UPDATABLE: &[&str] = &[EMAIL, PHONE_NUMBER, SECURITY_NOTICES, PLANNED_MAINTENANCE, OUTAGES];
+
+pub(super) async fn get(
+    api: &ContactApi,
+    request: proto::GetCustomerRequest,
+) -> Result<proto::GetCustomerResponse> {
+    let mut fields = Fields::default();
+    let number = fields.customer_number("customer_number", &request.customer_number);
+    let customer = api.app.get_customer(&fields.finish(number)?).await?;
+    Ok(proto::GetCustomerResponse {
+        customer: Some(convert::customer(customer)),
+    })
+}
+
+pub(super) async fn update(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::UpdateCustomerRequest,
+) -> Result<proto::UpdateCustomerResponse> {
+    let mut fields = Fields::default();
+    let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
+    let customer = request.customer.unwrap_or_default();
+    let number = fields.customer_number("customer.customer_number", &customer.customer_number);
+    let change = decode_change(&customer, &mask, &mut fields);
+    let update = UpdateCustomer {
+        customer_number: fields.finish(number)?,
+        change,
+        etag: customer.etag,
+        allow_missing: request.allow_missing,
+    };
+    let customer = api.app.update_customer(caller.actor(), update).await?;
+    Ok(proto::UpdateCustomerResponse {
+        customer: Some(convert::customer(customer)),
+    })
+}
+
+fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -> CustomerChange {
+    let data = customer.contact_data.clone().unwrap_or_default();
+    let email = mask.sets(EMAIL, !data.email.is_empty()).then(|| {
+        let parse = |text| fields.check("customer.contact_data.email", EmailAddress::parse(text));
+        Some(data.email.as_str()).filter(|text| !text.is_empty()).and_then(parse)
+    });
+    let phone_number = mask.sets(PHONE_NUMBER, !data.phone_number.is_empty()).then(|| {
+        let field = "customer.contact_data.phone_number";
+        let parse = |text| fields.check(field, PhoneNumber::parse(text));
+        Some(data.phone_number.as_str()).filter(|text| !text.is_empty()).and_then(parse)
+    });
+    // A setting that a mask names and the message leaves out is off, as for any
+    // bool; where the whole message is left out, it is as at first: on.
+    let settings = customer.notification_settings;
+    let setting = |leaf, value: fn(&proto::NotificationSettings) -> Option<bool>| {
+        let given = settings.as_ref().and_then(value);
+        mask.sets(leaf, given.is_some())
+            .then(|| given.unwrap_or(settings.is_none()))
+    };
+    CustomerChange {
+        email,
+        phone_number,
+        security_notices: setting(SECURITY_NOTICES, |settings| settings.security_notices),
+        planned_maintenance: setting(PLANNED_MAINTENANCE, |settings| settings.planned_maintenance),
+        outages: setting(OUTAGES, |settings| settings.outages),
+    }
+}
+
+pub(super) async fn set_attention_line(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::SetAttentionLineRequest,
+) -> Result<proto::SetAttentionLineResponse> {
+    const ORDERED_BY: &str = "ordered_by_email";
+    let mut fields = Fields::default();
+    let number = fields.customer_number("customer_number", &request.customer_number);
+    if request.suppressed && request.ordered_by_email.is_empty() {
+        fields.refuse(ORDERED_BY, "must be the address from which the customer's order came");
+    }
+    let ordered_by = fields.optional_email(ORDERED_BY, &request.ordered_by_email);
+    let number = fields.finish(number)?;
+    let customer = api
+        .app
+        .set_attention_line(caller.actor(), number, request.suppressed, ordered_by)
+        .await?;
+    Ok(proto::SetAttentionLineResponse {
+        customer: Some(convert::customer(customer)),
+    })
+}

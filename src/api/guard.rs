@@ -1,0 +1,206 @@
+//! What every call of the contract passes before it is decoded: is the RPC known,
+//! is there room, who calls, with which scope, and for how long.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, Request, Response};
+use tokio::sync::Semaphore;
+use tonic::{Code, Status, body::Body, server::NamedService};
+use tonic_types::StatusExt;
+use tower::Service;
+
+use crate::{
+    api::auth::{Authenticator, Caller, scope_of},
+    error::{Error, Result},
+};
+
+const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
+
+/// How much is let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls in flight in this process; more are shed.
+    pub calls_in_flight: usize,
+    /// The longest a call may take until it answers; streams: until they begin.
+    pub call_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls_in_flight: 1024,
+            call_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The contract's service behind its guard.
+#[derive(Clone, Debug)]
+pub struct Guard<S> {
+    inner: S,
+    authenticator: Authenticator,
+    places: Arc<Semaphore>,
+    call_timeout: Duration,
+}
+
+impl<S> Guard<S> {
+    /// Puts the guard before `inner`.
+    pub fn new(inner: S, authenticator: Authenticator, limits: Limits) -> Self {
+        Self {
+            inner,
+            authenticator,
+            places: Arc::new(Semaphore::new(limits.calls_in_flight)),
+            call_timeout: limits.call_timeout,
+        }
+    }
+}
+
+impl<S: NamedService> NamedService for Guard<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for Guard<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = std::result::Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<std::result::Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let started = Instant::now();
+        // The clone takes the place of the one that was polled ready.
+        let successor = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, successor);
+        let path = request.uri().path().to_owned();
+        let timeout = grpc_timeout(request.headers())
+            .map_or(self.call_timeout, |asked| asked.min(self.call_timeout));
+        // Made now, so that it ends before tonic's own timer, which would answer
+        // CANCELLED.
+        let sleep = tokio::time::sleep(timeout);
+        let call = guarded(
+            ready,
+            self.authenticator.clone(),
+            Arc::clone(&self.places),
+            request,
+        );
+        Box::pin(async move {
+            let response = tokio::select! {
+                biased;
+                response = call => response,
+                () = sleep => Status::from(Error::Deadline).into_http(),
+            };
+            let response = with_reason(response);
+            log_call(&path, &response, started.elapsed());
+            Ok(response)
+        })
+    }
+}
+
+async fn guarded<S>(
+    mut inner: S,
+    authenticator: Authenticator,
+    places: Arc<Semaphore>,
+    request: Request<Body>,
+) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let Ok(_place) = places.try_acquire() else {
+        let retry_after = OVERLOADED_RETRY;
+        return Status::from(Error::Overloaded { retry_after }).into_http();
+    };
+    let (mut head, body) = request.into_parts();
+    match admitted(&authenticator, head.uri.path(), &head.headers).await {
+        Ok(caller) => {
+            head.extensions.insert(caller);
+            match inner.call(Request::from_parts(head, body)).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+        Err(error) => Status::from(error).into_http(),
+    }
+}
+
+/// An RPC without an entry in the scope table is not there.
+async fn admitted(
+    authenticator: &Authenticator,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Caller> {
+    let scope = scope_of(path).ok_or(Error::Unimplemented)?;
+    let caller = authenticator.authenticate(headers).await?;
+    caller.require(scope)?;
+    Ok(caller)
+}
+
+/// Errors that tonic makes itself (bytes that are no message, a message that is
+/// too long) bear no reason, and blame the server for what the client sent.
+fn with_reason(response: Response<Body>) -> Response<Body> {
+    let Some(status) = response.extensions().get::<Status>() else {
+        return response;
+    };
+    if status.get_details_error_info().is_some() {
+        return response;
+    }
+    let error = match status.code() {
+        Code::Internal => Error::invalid_field("request", "is not a message of this RPC"),
+        Code::OutOfRange => Error::invalid_field("request", "is longer than this RPC allows"),
+        Code::Unimplemented => Error::Unimplemented,
+        _ => return response,
+    };
+    Status::from(error).into_http()
+}
+
+/// One line a call. Method, code and reason name no person; nothing else of the
+/// call is logged.
+fn log_call(path: &str, response: &Response<Body>, elapsed: Duration) {
+    let method = if scope_of(path).is_some() { path } else { "unknown" };
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    match response.extensions().get::<Status>() {
+        None => tracing::debug!(method, code = "Ok", elapsed_ms, "call"),
+        Some(status) => {
+            let info = status.get_details_error_info();
+            let reason = info.map(|info| info.reason).unwrap_or_default();
+            tracing::info!(method, code = ?status.code(), reason, elapsed_ms, "call refused");
+        }
+    }
+}
+
+/// The caller's deadline: up to eight digits and a unit.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! ResolveRecipients.
+
+use crate::{
+    api::{convert::Fields, proto, service::ContactApi},
+    domain::{
+        attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
+        contact::ContactId,
+        recipients::{
+            Delivery, Exclusion, ExclusionReason, Purpose, Recipient, RecipientReason, Resolution,
+        },
+    },
+    error::Result,
+};
+
+pub(super) async fn resolve(
+    api: &ContactApi,
+    request: proto::ResolveRecipientsRequest,
+) -> Result<proto::ResolveRecipientsResponse> {
+    let mut fields = Fields::default();
+    let number = fields.customer_number("customer_number", &request.customer_number);
+    let purpose = decode_purpose(request.purpose, &mut fields);
+    let room = decode_room(request.attention_line_chars, &mut fields);
+    let (number, purpose) = fields.finish(number.zip(purpose))?;
+    let resolution = api.app.resolve_recipients(&number, purpose, room).await?;
+    Ok(proto::ResolveRecipientsResponse {
+        resolution: Some(encode(resolution)),
+    })
+}
+
+fn decode_purpose(number: i32, fields: &mut Fields) -> Option<Purpose> {
+    let purpose = match proto::Purpose::try_from(number) {
+        Ok(proto::Purpose::Invoice) => Some(Purpose::Invoice),
+        Ok(proto::Purpose::PaymentReminder) => Some(Purpose::PaymentReminder),
+        Ok(proto::Purpose::SecurityNotice) => Some(Purpose::SecurityNotice),
+        Ok(proto::Purpose::PlannedMaintenance) => Some(Purpose::PlannedMaintenance),
+        Ok(proto::Purpose::Outage) => Some(Purpose::Outage),
+        Ok(proto::Purpose::General) => Some(Purpose::General),
+        Ok(proto::Purpose::Unspecified) | Err(_) => None,
+    };
+    if purpose.is_none() {
+        fields.refuse("purpose", "must be a known purpose");
+    }
+    purpose
+}
+
+fn decode_room(chars: i32, fields: &mut Fields) -> usize {
+    match usize::try_from(chars) {
+        Ok(0) => DEFAULT_ROOM_CHARS,
+        Ok(room) if room >= MIN_ROOM_CHARS => room,
+        Ok(_) | Err(_) => {
+            let description = format!("must be 0 (for {DEFAULT_ROOM_CHARS}) or at least {MIN_ROOM_CHARS}");
+            fields.refuse("attention_line_chars", &description);
+            DEFAULT_ROOM_CHARS
+        }
+    }
+}
+
+fn encode(resolution: Resolution) -> proto::Resolution {
+    let delivery = match resolution.delivery {
+        None => proto::Delivery::Unspecified,
+        Some(Delivery::Email) => proto::Delivery::Email,
+        Some(Delivery::Postal) => proto::Delivery::Postal,
+    };
+    proto::Resolution {
+        customer_number: resolution.customer_number.as_str().to_owned(),
+        recipients: resolution.recipients.into_iter().map(encode_recipient).collect(),
+        exclusions: resolution.exclusions.into_iter().map(encode_exclusion).collect(),
+        delivery: delivery.into(),
+        attention_line: resolution.attention_line.text,
+        attention_names_left_out: resolution.attention_line.names_left_out,
+    }
+}
+
+fn encode_recipient(recipient: Recipient) -> proto::Recipient {
+    let reason = match recipient.reason {
+        RecipientReason::TypeMatch => proto::RecipientReason::TypeMatch,
+        RecipientReason::StandardFallback => proto::RecipientReason::StandardFallback,
+        RecipientReason::ContactDataSetting => proto::RecipientReason::ContactDataSetting,
+        RecipientReason::ContactDataFallback => proto::RecipientReason::ContactDataFallback,
+        RecipientReason::ContactData => proto::RecipientReason::ContactData,
+    };
+    proto::Recipient {
+        contact_id: encode_id(recipient.contact_id),
+        display_name: recipient.display_name,
+        email: recipient.email.as_str().to_owned(),
+        locale: recipient.locale.as_str().to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn encode_exclusion(exclusion: Exclusion) -> proto::Exclusion {
+    let reason = match exclusion.reason {
+        ExclusionReason::NoEmail => proto::ExclusionReason::NoEmail,
+        ExclusionReason::EmailUnconfirmed => proto::ExclusionReason::EmailUnconfirmed,
+        ExclusionReason::InvoiceEmailOff => proto::ExclusionReason::InvoiceEmailOff,
+        ExclusionReason::DuplicateAddress => proto::ExclusionReason::DuplicateAddress,
+        ExclusionReason::NotificationsOff => proto::ExclusionReason::NotificationsOff,
+    };
+    proto::Exclusion {
+        contact_id: encode_id(exclusion.contact_id),
+        reason: reason.into(),
+    }
+}
+
+/// Empty for the customer's contact data.
+fn encode_id(id: Option<ContactId>) -> String {
+    id.map_or_else(String::new, |id| id.0.to_string())
+}

@@ -1,0 +1,264 @@
+//! The service itself: which RPC is which feature. RPCs of later versions pass
+//! the same checks of the caller and then answer UNIMPLEMENTED.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
+
+use crate::{
+    api::{
+        audit,
+        auth::Caller,
+        contacts, customers, email_confirmation,
+        page_token::ServiceKeys,
+        proto::{self, contact_service_server::ContactService},
+        recipients,
+        request::{Concerns, admit},
+    },
+    app::App,
+    error::Error,
+};
+
+/// The contract over the use cases.
+#[derive(Clone, Debug)]
+pub struct ContactApi {
+    pub(super) app: App,
+    pub(super) service_keys: Arc<ServiceKeys>,
+}
+
+impl ContactApi {
+    /// Serves `app`; `service_keys` sign page tokens.
+    pub fn new(app: App, service_keys: ServiceKeys) -> Self {
+        Self {
+            app,
+            service_keys: Arc::new(service_keys),
+        }
+    }
+}
+
+fn not_yet<M: Concerns, R>(request: Request<M>) -> Result<Response<R>, Status> {
+    admit(request)?;
+    Err(Error::Unimplemented.into())
+}
+
+#[tonic::async_trait]
+impl ContactService for ContactApi {
+    type StreamRecipientsStream = BoxStream<proto::StreamRecipientsResponse>;
+    type WatchChangesStream = BoxStream<proto::WatchChangesResponse>;
+
+    async fn get_customer(
+        &self,
+        request: Request<proto::GetCustomerRequest>,
+    ) -> Result<Response<proto::GetCustomerResponse>, Status> {
+        let (_, request) = admit(request)?;
+        Ok(Response::new(customers::get(self, request).await?))
+    }
+
+    async fn update_customer(
+        &self,
+        request: Request<proto::UpdateCustomerRequest>,
+    ) -> Result<Response<proto::UpdateCustomerResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(customers::update(self, &caller, request).await?))
+    }
+
+    async fn set_attention_line(
+        &self,
+        request: Request<proto::SetAttentionLineRequest>,
+    ) -> Result<Response<proto::SetAttentionLineResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(customers::set_attention_line(self, &caller, request).await?))
+    }
+
+    async fn create_contact(
+        &self,
+        request: Request<proto::CreateContactRequest>,
+    ) -> Result<Response<proto::CreateContactResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(contacts::create(self, &caller, request).await?))
+    }
+
+    async fn get_contact(
+        &self,
+        request: Request<proto::GetContactRequest>,
+    ) -> Result<Response<proto::GetContactResponse>, Status> {
+        let (_, request) = admit(request)?;
+        Ok(Response::new(contacts::get(self, request).await?))
+    }
+
+    async fn list_contacts(
+        &self,
+        request: Request<proto::ListContactsRequest>,
+    ) -> Result<Response<proto::ListContactsResponse>, Status> {
+        let (_, request) = admit(request)?;
+        Ok(Response::new(contacts::list(self, request).await?))
+    }
+
+    async fn update_contact(
+        &self,
+        request: Request<proto::UpdateContactRequest>,
+    ) -> Result<Response<proto::UpdateContactResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(contacts::update(self, &caller, request).await?))
+    }
+
+    async fn delete_contact(
+        &self,
+        request: Request<proto::DeleteContactRequest>,
+    ) -> Result<Response<proto::DeleteContactResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(contacts::delete(self, &caller, request).await?))
+    }
+
+    async fn change_email(
+        &self,
+        request: Request<proto::ChangeEmailRequest>,
+    ) -> Result<Response<proto::ChangeEmailResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(email_confirmation::change(self, &caller, request).await?))
+    }
+
+    async fn remove_email(
+        &self,
+        request: Request<proto::RemoveEmailRequest>,
+    ) -> Result<Response<proto::RemoveEmailResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(email_confirmation::remove(self, &caller, request).await?))
+    }
+
+    async fn cancel_email_change(
+        &self,
+        request: Request<proto::CancelEmailChangeRequest>,
+    ) -> Result<Response<proto::CancelEmailChangeResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(email_confirmation::cancel(self, &caller, request).await?))
+    }
+
+    async fn resolve_recipients(
+        &self,
+        request: Request<proto::ResolveRecipientsRequest>,
+    ) -> Result<Response<proto::ResolveRecipientsResponse>, Status> {
+        let (_, request) = admit(request)?;
+        Ok(Response::new(recipients::resolve(self, request).await?))
+    }
+
+    async fn list_audit_events(
+        &self,
+        request: Request<proto::ListAuditEventsRequest>,
+    ) -> Result<Response<proto::ListAuditEventsResponse>, Status> {
+        let (_, request) = admit(request)?;
+        Ok(Response::new(audit::list(self, request).await?))
+    }
+
+    async fn resend_email_confirmation(
+        &self,
+        request: Request<proto::ResendEmailConfirmationRequest>,
+    ) -> Result<Response<proto::ResendEmailConfirmationResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn inspect_email_confirmation(
+        &self,
+        request: Request<proto::InspectEmailConfirmationRequest>,
+    ) -> Result<Response<proto::InspectEmailConfirmationResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn confirm_email(
+        &self,
+        request: Request<proto::ConfirmEmailRequest>,
+    ) -> Result<Response<proto::ConfirmEmailResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn verify_contact_channel(
+        &self,
+        request: Request<proto::VerifyContactChannelRequest>,
+    ) -> Result<Response<proto::VerifyContactChannelResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn set_phone_password(
+        &self,
+        request: Request<proto::SetPhonePasswordRequest>,
+    ) -> Result<Response<proto::SetPhonePasswordResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn clear_phone_password(
+        &self,
+        request: Request<proto::ClearPhonePasswordRequest>,
+    ) -> Result<Response<proto::ClearPhonePasswordResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn check_phone_password(
+        &self,
+        request: Request<proto::CheckPhonePasswordRequest>,
+    ) -> Result<Response<proto::CheckPhonePasswordResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn unlock_phone_password(
+        &self,
+        request: Request<proto::UnlockPhonePasswordRequest>,
+    ) -> Result<Response<proto::UnlockPhonePasswordResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn authorize_phone_order(
+        &self,
+        request: Request<proto::AuthorizePhoneOrderRequest>,
+    ) -> Result<Response<proto::AuthorizePhoneOrderResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn list_order_types(
+        &self,
+        request: Request<proto::ListOrderTypesRequest>,
+    ) -> Result<Response<proto::ListOrderTypesResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn update_order_type(
+        &self,
+        request: Request<proto::UpdateOrderTypeRequest>,
+    ) -> Result<Response<proto::UpdateOrderTypeResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn export_customer(
+        &self,
+        request: Request<proto::ExportCustomerRequest>,
+    ) -> Result<Response<proto::ExportCustomerResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn erase_customer(
+        &self,
+        request: Request<proto::EraseCustomerRequest>,
+    ) -> Result<Response<proto::EraseCustomerResponse>, Status> {
+        not_yet(request)
+    }
+
+    async fn stream_recipients(
+        &self,
+        request: Request<Streaming<proto::StreamRecipientsRequest>>,
+    ) -> Result<Response<Self::StreamRecipientsStream>, Status> {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let caller = caller.ok_or(Error::TokenMissing)?;
+        if let Some(message) = request.into_inner().message().await? {
+            for number in &message.customer_numbers {
+                caller.confine(number)?;
+            }
+        }
+        Err(Error::Unimplemented.into())
+    }
+
+    async fn watch_changes(
+        &self,
+        request: Request<proto::WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        not_yet(request)
+    }
+}

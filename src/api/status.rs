@@ -1,0 +1,121 @@
+//! Error -> Status: the only place that names a gRPC code (AIP-193).
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::error::Error;
+
+/// The domain of every reason.
+pub const ERROR_DOMAIN: &str = "contact.v1";
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        to_status(&error)
+    }
+}
+
+fn to_status(error: &Error) -> Status {
+    let (code, reason) = code_and_reason(error);
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, ERROR_DOMAIN, metadata(error));
+    if let Some(violations) = violations(error) {
+        details.set_bad_request(violations);
+    }
+    if let Some(delay) = retry_delay(error) {
+        details.set_retry_info(Some(delay));
+    }
+    Status::with_error_details(code, message(error), details)
+}
+
+fn code_and_reason(error: &Error) -> (Code, &'static str) {
+    match error {
+        Error::InvalidFields(_) => (Code::InvalidArgument, "INVALID_FIELD"),
+        Error::RequestIdReused => (Code::InvalidArgument, "REQUEST_ID_REUSED"),
+        Error::InvalidPageToken => (Code::InvalidArgument, "INVALID_PAGE_TOKEN"),
+        Error::CustomerNotFound => (Code::NotFound, "CUSTOMER_NOT_FOUND"),
+        Error::ContactNotFound => (Code::NotFound, "CONTACT_NOT_FOUND"),
+        Error::LastStandardContact => (Code::FailedPrecondition, "LAST_STANDARD_CONTACT"),
+        Error::FirstContactNotStandard => {
+            (Code::FailedPrecondition, "FIRST_CONTACT_NOT_STANDARD")
+        }
+        Error::InvoiceEmailNotAllowed => (Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED"),
+        Error::NoPendingEmail => (Code::FailedPrecondition, "NO_PENDING_EMAIL"),
+        Error::OrderingAddressNotOnFile => {
+            (Code::FailedPrecondition, "ORDERING_ADDRESS_NOT_ON_FILE")
+        }
+        Error::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
+        Error::Conflict => (Code::Aborted, "CONFLICT"),
+        Error::ContactLimit { .. } => (Code::ResourceExhausted, "CONTACT_LIMIT"),
+        Error::TokenMissing => (Code::Unauthenticated, "TOKEN_MISSING"),
+        Error::TokenInvalid => (Code::Unauthenticated, "TOKEN_INVALID"),
+        Error::TokenExpired => (Code::Unauthenticated, "TOKEN_EXPIRED"),
+        Error::ScopeMissing { .. } => (Code::PermissionDenied, "SCOPE_MISSING"),
+        Error::CustomerMismatch => (Code::PermissionDenied, "CUSTOMER_MISMATCH"),
+        Error::DatabaseUnavailable => (Code::Unavailable, "DATABASE_UNAVAILABLE"),
+        Error::Overloaded { .. } => (Code::Unavailable, "OVERLOADED"),
+        Error::Deadline => (Code::DeadlineExceeded, "DEADLINE"),
+        Error::Unimplemented => (Code::Unimplemented, "UNIMPLEMENTED"),
+        Error::Internal { .. } => (Code::Internal, "INTERNAL"),
+        Error::DataLoss { .. } => (Code::DataLoss, "DATA_LOSS"),
+    }
+}
+
+/// The text for people. What went wrong inside goes to the log alone, here and
+/// nowhere else.
+fn message(error: &Error) -> String {
+    match error {
+        Error::Internal { what } => {
+            tracing::error!(what, "internal error");
+            "the service failed; the failure was logged".to_owned()
+        }
+        Error::DataLoss { what } => {
+            tracing::error!(what, "stored data cannot be read");
+            "stored data cannot be read; the failure was logged".to_owned()
+        }
+        Error::InvalidFields(violations) => {
+            let described: Vec<_> = violations
+                .iter()
+                .map(|violation| format!("{} {}", violation.field, violation.description))
+                .collect();
+            described.join("; ")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn metadata(error: &Error) -> HashMap<String, String> {
+    let entry = match error {
+        Error::ScopeMissing { scope } => Some(("scope", (*scope).to_owned())),
+        Error::ContactLimit { limit } => Some(("limit", limit.to_string())),
+        _ => None,
+    };
+    entry
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+fn violations(error: &Error) -> Option<Vec<FieldViolation>> {
+    match error {
+        Error::InvalidFields(violations) => Some(
+            violations
+                .iter()
+                .map(|violation| FieldViolation::new(&violation.field, &violation.description))
+                .collect(),
+        ),
+        Error::RequestIdReused => Some(vec![FieldViolation::new("request_id", error.to_string())]),
+        Error::InvalidPageToken => Some(vec![FieldViolation::new("page_token", error.to_string())]),
+        _ => None,
+    }
+}
+
+fn retry_delay(error: &Error) -> Option<Duration> {
+    match error {
+        Error::Overloaded { retry_after } => Some(*retry_after),
+        Error::DatabaseUnavailable => Some(UNAVAILABLE_RETRY),
+        _ => None,
+    }
+}

@@ -1,0 +1,88 @@
+//! The use cases: what happens in which transaction, in which order.
+//!
+//! Owns neither rules (`domain`) nor rows (`storage`) nor messages (`api`).
+//! Whatever changes something of a customer locks it first, so that the rules are
+//! judged on what is true until the commit, and writes its event with the change.
+
+mod audit;
+mod contacts;
+mod customers;
+pub mod demo;
+mod email_confirmation;
+mod recipients;
+mod requests;
+
+use chrono::{DateTime, Utc};
+
+pub use self::{
+    audit::AuditPage,
+    contacts::{ContactPage, DeleteContact, NewContact, UpdateContact},
+    customers::UpdateCustomer,
+    requests::RequestKey,
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        audit::{Actor, AuditEvent, EventKind},
+        contact::ContactId,
+        customer::CustomerNumber,
+    },
+    error::Result,
+    random::Random,
+    storage::{Database, LockedCustomer},
+};
+
+/// The use cases, over a database, a clock and a source of randomness.
+#[derive(Clone, Debug)]
+pub struct App {
+    database: Database,
+    clock: Clock,
+    random: Random,
+}
+
+/// Which contact of which customer.
+#[derive(Clone, Debug)]
+pub struct ContactRef {
+    /// The customer.
+    pub customer_number: CustomerNumber,
+    /// The contact.
+    pub contact_id: ContactId,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(database: Database, clock: Clock, random: Random) -> Self {
+        Self {
+            database,
+            clock,
+            random,
+        }
+    }
+
+    /// The time, as all rules of this service see it.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The event of the transaction that holds `locked`.
+    fn event(
+        &self,
+        locked: &LockedCustomer,
+        actor: &Actor,
+        kind: EventKind,
+        contact_id: Option<ContactId>,
+        changed_fields: &[&str],
+    ) -> Result<AuditEvent> {
+        let now = self.now();
+        Ok(AuditEvent {
+            id: self.random.uuid_v7(now)?,
+            sequence: locked.rank,
+            event_time: now,
+            actor: actor.clone(),
+            kind: kind.as_str().to_owned(),
+            customer_number: locked.customer.number.clone(),
+            contact_id,
+            changed_fields: changed_fields.iter().map(|&name| name.to_owned()).collect(),
+        })
+    }
+}

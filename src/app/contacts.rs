@@ -1,0 +1,330 @@
+//! Contacts: on file, changed, deleted (rules 1 to 5, 20, 22).
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    app::{App, ContactRef, RequestKey, requests},
+    domain::{
+        audit::{Actor, EventKind},
+        contact::{
+            Contact, ContactChange, ContactId, Locale, check_addition, check_contact_rules,
+            check_deletion,
+        },
+        contact_types::ContactTypes,
+        customer::CustomerNumber,
+        email_address::EmailAddress,
+        etag::check_etag,
+        restrictions::Restrictions,
+    },
+    error::{Error, Result},
+    storage::{Answer, Outcome, Transaction},
+};
+
+/// A contact to be put on file.
+#[derive(Clone, Debug)]
+pub struct NewContact {
+    /// Whose contact it is.
+    pub customer_number: CustomerNumber,
+    /// Its types, not empty.
+    pub types: ContactTypes,
+    /// Its name.
+    pub display_name: String,
+    /// Everything else; its types and name are not looked at.
+    pub fields: ContactChange,
+    /// An address, which becomes pending.
+    pub email: Option<EmailAddress>,
+    /// The caller's id of this request.
+    pub request: Option<RequestKey>,
+    /// Whether to check only.
+    pub validate_only: bool,
+}
+
+/// A change of a contact.
+#[derive(Clone, Debug)]
+pub struct UpdateContact {
+    /// Which contact.
+    pub contact: ContactRef,
+    /// What to set.
+    pub change: ContactChange,
+    /// The state the caller has seen; empty: any.
+    pub etag: String,
+    /// The caller's id of this request.
+    pub request: Option<RequestKey>,
+    /// Whether to check only.
+    pub validate_only: bool,
+}
+
+/// A deletion of a contact.
+#[derive(Clone, Debug)]
+pub struct DeleteContact {
+    /// Which contact.
+    pub contact: ContactRef,
+    /// The state the caller has seen; empty: any.
+    pub etag: String,
+    /// The caller's id of this request.
+    pub request: Option<RequestKey>,
+    /// Whether to check only.
+    pub validate_only: bool,
+}
+
+/// Some of a customer's contacts.
+#[derive(Clone, Debug)]
+pub struct ContactPage {
+    /// The contacts, in the order of their creation.
+    pub contacts: Vec<Contact>,
+    /// Position behind which the next page begins; `None`: there is none.
+    pub next_after: Option<i64>,
+}
+
+/// What a change does to a contact; answers the names of the changed fields.
+type Mutation = dyn Fn(&mut Contact, DateTime<Utc>) -> Result<Vec<&'static str>> + Send + Sync;
+
+/// A change of one contact, whatever the RPC.
+#[derive(Clone)]
+pub(super) struct Change {
+    pub(super) contact: ContactRef,
+    pub(super) kind: EventKind,
+    pub(super) etag: String,
+    pub(super) request: Option<RequestKey>,
+    pub(super) validate_only: bool,
+    pub(super) mutation: Arc<Mutation>,
+}
+
+impl App {
+    /// The contact.
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], and the failures of
+    /// the database.
+    pub async fn get_contact(&self, contact: &ContactRef) -> Result<Contact> {
+        let number = &contact.customer_number;
+        match self.database.find_contact(number, contact.contact_id).await? {
+            Some(contact) => Ok(contact),
+            None => {
+                self.get_customer(number).await?;
+                Err(Error::ContactNotFound)
+            }
+        }
+    }
+
+    /// Up to `page_size` contacts behind a position that have at least one of
+    /// `types` (none given: all).
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`], and the failures of the database.
+    pub async fn list_contacts(
+        &self,
+        number: &CustomerNumber,
+        types: ContactTypes,
+        after_position: i64,
+        page_size: usize,
+    ) -> Result<ContactPage> {
+        let mut contacts = self.database.list_contacts(number, after_position).await?;
+        if contacts.is_empty() {
+            self.get_customer(number).await?;
+        }
+        contacts.retain(|contact| {
+            types.is_empty() || contact.types.iter().any(|held| types.contains(held))
+        });
+        let has_more = contacts.len() > page_size;
+        contacts.truncate(page_size);
+        let last = contacts.last().map(|contact| contact.position);
+        Ok(ContactPage {
+            contacts,
+            next_after: last.filter(|_| has_more),
+        })
+    }
+
+    /// Puts a contact on file; an address becomes pending (rule 5).
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`], [`Error::ContactLimit`],
+    /// [`Error::FirstContactNotStandard`], [`Error::InvoiceEmailNotAllowed`],
+    /// [`Error::RequestIdReused`], and the failures of the database.
+    pub async fn create_contact(&self, actor: &Actor, new: NewContact) -> Result<Contact> {
+        let now = self.now();
+        let id = ContactId(self.random.uuid_v7(now)?);
+        let (contact, mut fields) = new_contact(&new, id, now);
+        fields.extend(["types", "display_name"]);
+        let (app, actor) = (self.clone(), actor.clone());
+        self.database
+            .transaction(move |transaction| {
+                let (app, actor, new) = (app.clone(), actor.clone(), new.clone());
+                let (mut contact, fields) = (contact.clone(), fields.clone());
+                Box::pin(async move {
+                    let number = &new.customer_number;
+                    let request = new.request.as_ref().filter(|_| !new.validate_only);
+                    let locked = transaction.lock_customer(number).await?;
+                    if let Some(answer) =
+                        requests::find_answer(transaction, &actor, request, now).await?
+                    {
+                        return Ok(Outcome::Rollback(to_contact(answer)?));
+                    }
+                    let others = transaction.list_contacts(number).await?;
+                    check_addition(&contact, &others, now)?;
+                    contact.position = locked.rank;
+                    transaction.insert_contact(&contact).await?;
+                    let kind = EventKind::ContactCreated;
+                    let event = app.event(&locked, &actor, kind, Some(id), &fields)?;
+                    transaction.insert_audit_event(&event).await?;
+                    let answer = Answer::Contact(Box::new(contact.clone()));
+                    requests::remember(transaction, &actor, request, number, answer, now).await?;
+                    Ok(outcome(contact, new.validate_only))
+                })
+            })
+            .await
+    }
+
+    /// Sets fields of a contact.
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`],
+    /// [`Error::EtagMismatch`], [`Error::LastStandardContact`],
+    /// [`Error::InvoiceEmailNotAllowed`], [`Error::RequestIdReused`], and the
+    /// failures of the database.
+    pub async fn update_contact(&self, actor: &Actor, update: UpdateContact) -> Result<Contact> {
+        let change = update.change;
+        self.change_contact(
+            actor,
+            Change {
+                contact: update.contact,
+                kind: EventKind::ContactUpdated,
+                etag: update.etag,
+                request: update.request,
+                validate_only: update.validate_only,
+                mutation: Arc::new(move |contact, _| Ok(change.clone().apply_to(contact))),
+            },
+        )
+        .await
+    }
+
+    /// Deletes a contact.
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`],
+    /// [`Error::EtagMismatch`], [`Error::LastStandardContact`],
+    /// [`Error::RequestIdReused`], and the failures of the database.
+    pub async fn delete_contact(&self, actor: &Actor, deletion: DeleteContact) -> Result<()> {
+        let (app, actor) = (self.clone(), actor.clone());
+        let now = self.now();
+        self.database
+            .transaction(move |transaction| {
+                let (app, actor, deletion) = (app.clone(), actor.clone(), deletion.clone());
+                Box::pin(async move {
+                    let ContactRef { customer_number: number, contact_id: id } = &deletion.contact;
+                    let request = deletion.request.as_ref().filter(|_| !deletion.validate_only);
+                    let locked = transaction.lock_customer(number).await?;
+                    let known = requests::find_answer(transaction, &actor, request, now).await?;
+                    if known.is_some() {
+                        return Ok(Outcome::Rollback(()));
+                    }
+                    let contacts = transaction.list_contacts(number).await?;
+                    let contact = find(&contacts, *id)?;
+                    check_etag(&deletion.etag, &contact.etag())?;
+                    check_deletion(contact, &contacts)?;
+                    transaction.delete_contact(contact).await?;
+                    let kind = EventKind::ContactDeleted;
+                    let event = app.event(&locked, &actor, kind, Some(*id), &[])?;
+                    transaction.insert_audit_event(&event).await?;
+                    let answer = Answer::Nothing;
+                    requests::remember(transaction, &actor, request, number, answer, now).await?;
+                    Ok(outcome((), deletion.validate_only))
+                })
+            })
+            .await
+    }
+
+    /// The one way in which a contact on file changes: locked, judged, saved and
+    /// recorded in one transaction.
+    pub(super) async fn change_contact(&self, actor: &Actor, change: Change) -> Result<Contact> {
+        let (app, actor) = (self.clone(), actor.clone());
+        self.database
+            .transaction(move |transaction| {
+                let (app, actor, change) = (app.clone(), actor.clone(), change.clone());
+                Box::pin(async move { app.apply_change(transaction, &actor, &change).await })
+            })
+            .await
+    }
+
+    async fn apply_change(
+        &self,
+        transaction: &Transaction,
+        actor: &Actor,
+        change: &Change,
+    ) -> Result<Outcome<Contact>> {
+        let now = self.now();
+        let ContactRef { customer_number: number, contact_id: id } = &change.contact;
+        let request = change.request.as_ref().filter(|_| !change.validate_only);
+        let locked = transaction.lock_customer(number).await?;
+        if let Some(answer) = requests::find_answer(transaction, actor, request, now).await? {
+            return Ok(Outcome::Rollback(to_contact(answer)?));
+        }
+        let contacts = transaction.list_contacts(number).await?;
+        let before = find(&contacts, *id)?;
+        check_etag(&change.etag, &before.etag())?;
+        let mut after = before.clone();
+        let changed = (change.mutation)(&mut after, now)?;
+        check_contact_rules(before, &after, &contacts, now)?;
+        if !changed.is_empty() {
+            transaction.update_contact(before, &mut after, now).await?;
+        }
+        let event = self.event(&locked, actor, change.kind, Some(*id), &changed)?;
+        transaction.insert_audit_event(&event).await?;
+        let answer = Answer::Contact(Box::new(after.clone()));
+        requests::remember(transaction, actor, request, number, answer, now).await?;
+        Ok(outcome(after, change.validate_only))
+    }
+}
+
+fn new_contact(
+    new: &NewContact,
+    id: ContactId,
+    now: DateTime<Utc>,
+) -> (Contact, Vec<&'static str>) {
+    let mut contact = Contact {
+        customer_number: new.customer_number.clone(),
+        id,
+        position: 0,
+        types: new.types,
+        display_name: new.display_name.clone(),
+        locale: Locale::default(),
+        email: None,
+        pending_email: None,
+        phone_numbers: Vec::new(),
+        invoice_email_enabled: false,
+        restrictions: Restrictions::default(),
+        version: 1,
+        create_time: now,
+        update_time: now,
+    };
+    let mut fields = new.fields.clone().apply_to(&mut contact);
+    if let Some(email) = &new.email {
+        fields.extend(contact.change_email(email.clone(), now));
+    }
+    (contact, fields)
+}
+
+fn find(contacts: &[Contact], id: ContactId) -> Result<&Contact> {
+    contacts
+        .iter()
+        .find(|contact| contact.id == id)
+        .ok_or(Error::ContactNotFound)
+}
+
+fn outcome<T>(answer: T, validate_only: bool) -> Outcome<T> {
+    if validate_only {
+        Outcome::Rollback(answer)
+    } else {
+        Outcome::Commit(answer)
+    }
+}
+
+/// The fingerprint names the RPC, so a remembered answer is of the right kind.
+fn to_contact(answer: Answer) -> Result<Contact> {
+    match answer {
+        Answer::Contact(contact) => Ok(*contact),
+        Answer::Nothing => Err(Error::data_loss("request_ids.answer")),
+    }
+}

@@ -1,0 +1,228 @@
+//! Sample customers for trying the service out. Their addresses count as
+//! confirmed, which no RPC could do.
+
+use crate::{
+    app::App,
+    domain::{
+        audit::{Actor, EventKind},
+        contact::{Contact, ContactId, Locale, PendingEmail},
+        contact_types::ContactType,
+        customer::{ContactData, Customer, CustomerNumber, NotificationSettings},
+        email_address::EmailAddress,
+        phone_number::PhoneNumber,
+        restrictions::{OrderTypeCode, Restrictions},
+    },
+    error::{Error, Invalid, Result},
+    storage::Outcome,
+};
+
+struct SampleCustomer {
+    number: &'static str,
+    email: &'static str,
+    phone_number: &'static str,
+    security_notices: bool,
+    contacts: &'static [SampleContact],
+}
+
+struct SampleContact {
+    name: &'static str,
+    types: &'static [ContactType],
+    locale: Locale,
+    email: &'static str,
+    pending_email: &'static str,
+    phone_number: &'static str,
+    invoice_email: bool,
+    denied_order_type: &'static str,
+}
+
+const NOBODY: SampleContact = SampleContact {
+    name: "",
+    types: &[ContactType::Standard],
+    locale: Locale::German,
+    email: "",
+    pending_email: "",
+    phone_number: "",
+    invoice_email: false,
+    denied_order_type: "",
+};
+
+/// A customer with a contact for everything, one whose invoices go by post, and
+/// one with nothing but its contact data.
+const SAMPLES: &[SampleCustomer] = &[
+    SampleCustomer {
+        number: "K-1001",
+        email: "info@muster.example",
+        phone_number: "+49 721 1234560",
+        security_notices: true,
+        contacts: &[
+            SampleContact {
+                name: "Anna Schmidt",
+                email: "anna.schmidt@muster.example",
+                phone_number: "+49 721 1234561",
+                invoice_email: true,
+                ..NOBODY
+            },
+            SampleContact {
+                name: "Bernd Maier",
+                types: &[ContactType::Accounting],
+                email: "buchhaltung@muster.example",
+                phone_number: "+49 721 1234562",
+                invoice_email: true,
+                ..NOBODY
+            },
+            SampleContact {
+                name: "Buchhaltung Filiale Süd",
+                types: &[ContactType::Accounting],
+                email: "Buchhaltung@muster.example",
+                invoice_email: true,
+                ..NOBODY
+            },
+            SampleContact {
+                name: "Carla Weber",
+                types: &[ContactType::Technical, ContactType::AuthorizedSignatory],
+                locale: Locale::English,
+                email: "carla.weber@muster.example",
+                phone_number: "+49 171 1234563",
+                denied_order_type: "cancellation",
+                ..NOBODY
+            },
+        ],
+    },
+    SampleCustomer {
+        number: "K-1002",
+        email: "office@beispiel.example",
+        phone_number: "+49 30 1234560",
+        security_notices: false,
+        contacts: &[
+            SampleContact {
+                name: "Dora Klein",
+                email: "dora.klein@beispiel.example",
+                pending_email: "dora.neu@beispiel.example",
+                ..NOBODY
+            },
+            SampleContact {
+                name: "Emil Groß",
+                types: &[ContactType::Accounting],
+                pending_email: "emil.gross@beispiel.example",
+                invoice_email: true,
+                ..NOBODY
+            },
+        ],
+    },
+    SampleCustomer {
+        number: "K-1003",
+        email: "kontakt@verein.example",
+        phone_number: "",
+        security_notices: true,
+        contacts: &[],
+    },
+];
+
+/// The customer numbers of the samples.
+pub fn sample_numbers() -> impl Iterator<Item = &'static str> {
+    SAMPLES.iter().map(|sample| sample.number)
+}
+
+impl App {
+    /// Puts the sample customers on file that are not there yet.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn load_samples(&self) -> Result<()> {
+        for sample in SAMPLES {
+            self.load_sample(sample).await?;
+        }
+        Ok(())
+    }
+
+    async fn load_sample(&self, sample: &'static SampleCustomer) -> Result<()> {
+        let app = self.clone();
+        self.database
+            .transaction(move |transaction| {
+                let app = app.clone();
+                Box::pin(async move {
+                    let number = CustomerNumber::parse(sample.number).map_err(defect)?;
+                    let known = transaction.find_and_lock_customer(&number).await?;
+                    if known.is_some() {
+                        return Ok(Outcome::Rollback(()));
+                    }
+                    let customer = sample.to_customer(&app)?;
+                    let locked = transaction.insert_customer(customer).await?;
+                    for (contact, position) in sample.contacts.iter().zip(1..) {
+                        let contact = contact.to_contact(&app, &number, position)?;
+                        transaction.insert_contact(&contact).await?;
+                    }
+                    let actor = Actor("demo".to_owned());
+                    let kind = EventKind::CustomerCreated;
+                    let event = app.event(&locked, &actor, kind, None, &["contact_data"])?;
+                    transaction.insert_audit_event(&event).await?;
+                    // The contacts took positions up to their count; what follows
+                    // must rank behind them.
+                    for _ in sample.contacts {
+                        transaction.lock_customer(&number).await?;
+                    }
+                    Ok(Outcome::Commit(()))
+                })
+            })
+            .await
+    }
+}
+
+impl SampleCustomer {
+    fn to_customer(&self, app: &App) -> Result<Customer> {
+        let number = CustomerNumber::parse(self.number).map_err(defect)?;
+        let mut customer = Customer::new(number, app.now());
+        customer.contact_data = ContactData {
+            email: email(self.email)?,
+            phone_number: phone_number(self.phone_number)?,
+        };
+        customer.notification_settings = NotificationSettings {
+            security_notices: self.security_notices,
+            ..NotificationSettings::default()
+        };
+        Ok(customer)
+    }
+}
+
+impl SampleContact {
+    fn to_contact(&self, app: &App, number: &CustomerNumber, position: i64) -> Result<Contact> {
+        let now = app.now();
+        let denied = Some(self.denied_order_type)
+            .filter(|code| !code.is_empty())
+            .map(|code| OrderTypeCode::parse(code).map_err(defect))
+            .transpose()?;
+        Ok(Contact {
+            customer_number: number.clone(),
+            id: ContactId(app.random.uuid_v7(now)?),
+            position,
+            types: self.types.iter().copied().collect(),
+            display_name: self.name.to_owned(),
+            locale: self.locale,
+            email: email(self.email)?,
+            pending_email: email(self.pending_email)?.map(|email| PendingEmail::new(email, now)),
+            phone_numbers: phone_number(self.phone_number)?.into_iter().collect(),
+            invoice_email_enabled: self.invoice_email,
+            restrictions: Restrictions {
+                denied_order_types: denied.into_iter().collect(),
+                ..Restrictions::default()
+            },
+            version: 1,
+            create_time: now,
+            update_time: now,
+        })
+    }
+}
+
+fn email(text: &str) -> Result<Option<EmailAddress>> {
+    let given = Some(text).filter(|text| !text.is_empty());
+    given.map(|text| EmailAddress::parse(text).map_err(defect)).transpose()
+}
+
+fn phone_number(text: &str) -> Result<Option<PhoneNumber>> {
+    let given = Some(text).filter(|text| !text.is_empty());
+    given.map(|text| PhoneNumber::parse(text).map_err(defect)).transpose()
+}
+
+fn defect(Invalid(why): Invalid) -> Error {
+    Error::internal(format!("a sample {why}"))
+}

@@ -1,0 +1,63 @@
+//! Request ids: the same request twice does nothing twice (AIP-155).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::{
+    domain::{audit::Actor, customer::CustomerNumber},
+    error::{Error, Result},
+    storage::{Answer, Fingerprint, RequestRecord, Transaction},
+};
+
+const REMEMBERED: TimeDelta = TimeDelta::hours(24);
+
+/// The id a caller gave to a request, and what tells the request from others.
+#[derive(Clone, Debug)]
+pub struct RequestKey {
+    /// The id.
+    pub request_id: Uuid,
+    /// SHA-256 over the RPC and the request.
+    pub fingerprint: Fingerprint,
+}
+
+/// The answer that the request got before, if it came before.
+///
+/// To be asked under the customer's lock: a twin of the same request waits there.
+pub(super) async fn find_answer(
+    transaction: &Transaction,
+    actor: &Actor,
+    key: Option<&RequestKey>,
+    now: DateTime<Utc>,
+) -> Result<Option<Answer>> {
+    let Some(key) = key else {
+        return Ok(None);
+    };
+    match transaction.find_request(actor, key.request_id, now).await? {
+        None => Ok(None),
+        Some((fingerprint, answer)) if fingerprint == key.fingerprint => Ok(Some(answer)),
+        Some(_) => Err(Error::RequestIdReused),
+    }
+}
+
+/// Remembers the answer with the change it tells of.
+pub(super) async fn remember(
+    transaction: &Transaction,
+    actor: &Actor,
+    key: Option<&RequestKey>,
+    customer_number: &CustomerNumber,
+    answer: Answer,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let Some(key) = key else {
+        return Ok(());
+    };
+    let record = RequestRecord {
+        actor: actor.clone(),
+        request_id: key.request_id,
+        customer_number: customer_number.clone(),
+        fingerprint: key.fingerprint,
+        answer,
+        expire_time: now + REMEMBERED,
+    };
+    transaction.insert_request(&record, now).await
+}

@@ -1,0 +1,211 @@
+//! Settings: flags, or the environment variable of the same name.
+//!
+//! Owns reading and judging them. A wrong one is told in one line that says which
+//! and why, and never repeats a value that may be secret.
+
+use std::{fmt, fs, net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+
+use crate::{
+    api::{auth::JwksLocation, page_token::ServiceKeys},
+    error::Invalid,
+    storage::DatabaseUrl,
+};
+
+/// Where the development keys are kept, relative to the working directory.
+pub const DATA_FOLDER: &str = "data";
+
+/// The settings as given.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// `sqlite://path?mode=rwc`, or `postgres://user:password@host/name`
+    #[arg(long, env, global = true, hide_env_values = true)]
+    #[arg(default_value = "sqlite://data/contacts.db?mode=rwc", hide_default_value = false)]
+    database_url: String,
+    /// A file that holds `DATABASE_URL`
+    #[arg(long, env, global = true, hide_env_values = true)]
+    database_url_file: Option<PathBuf>,
+    /// Address and port of gRPC
+    #[arg(long, env, global = true, hide_env_values = true, default_value = "127.0.0.1:50051")]
+    listen_addr: String,
+    /// File or https URL of the public keys of tokens; none: a development key in data/
+    #[arg(long, env, global = true, hide_env_values = true)]
+    jwt_jwks: Option<String>,
+    /// The `iss` of tokens
+    #[arg(long, env, global = true, hide_env_values = true, default_value = "contact-service-dev")]
+    jwt_issuer: String,
+    /// The `aud` of tokens
+    #[arg(long, env, global = true, hide_env_values = true, default_value = "contact-service")]
+    jwt_audience: String,
+    /// Keys that sign page tokens, `version:base64`, newest first; none: a development key in data/
+    #[arg(long, env, global = true, hide_env_values = true)]
+    service_keys: Option<String>,
+    /// A file that holds `SERVICE_KEYS`
+    #[arg(long, env, global = true, hide_env_values = true)]
+    service_keys_file: Option<PathBuf>,
+    /// `text` or `json`
+    #[arg(long, env, global = true, hide_env_values = true, default_value = "text")]
+    log_format: String,
+    /// What is logged, such as `info` or `contact_service=debug`
+    #[arg(long, env, global = true, hide_env_values = true, default_value = "info")]
+    rust_log: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs, one object a line.
+    Json,
+}
+
+/// The settings, judged.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database.
+    pub database_url: DatabaseUrl,
+    /// Address and port of gRPC.
+    pub listen_addr: SocketAddr,
+    /// Where the public keys of tokens are; `None`: the development key.
+    pub jwks: Option<JwksLocation>,
+    /// The `iss` of tokens.
+    pub jwt_issuer: String,
+    /// The `aud` of tokens.
+    pub jwt_audience: String,
+    /// What signs page tokens; `None`: the development key.
+    pub service_keys: Option<ServiceKeys>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log_filter: String,
+}
+
+/// A setting that cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongSetting {
+    /// Name of the setting.
+    pub setting: &'static str,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for WrongSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.why)
+    }
+}
+
+impl WrongSetting {
+    /// Names `setting` and says why it cannot be taken.
+    pub fn new(setting: &'static str, why: impl Into<String>) -> Self {
+        Self {
+            setting,
+            why: why.into(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads and judges all settings, and what they mean together.
+    ///
+    /// # Errors
+    /// The first [`WrongSetting`].
+    pub fn judge(self) -> Result<Config, WrongSetting> {
+        let database_url = secret(
+            "DATABASE_URL",
+            Some(self.database_url),
+            ("DATABASE_URL_FILE", self.database_url_file),
+        )?
+        .unwrap_or_default();
+        let service_keys = secret(
+            "SERVICE_KEYS",
+            self.service_keys,
+            ("SERVICE_KEYS_FILE", self.service_keys_file),
+        )?;
+        let config = Config {
+            database_url: judge("DATABASE_URL", DatabaseUrl::parse(&database_url))?,
+            listen_addr: judge("LISTEN_ADDR", parse_address(&self.listen_addr))?,
+            jwks: given(self.jwt_jwks)
+                .map(|text| judge("JWT_JWKS", JwksLocation::parse(&text)))
+                .transpose()?,
+            jwt_issuer: not_empty("JWT_ISSUER", self.jwt_issuer)?,
+            jwt_audience: not_empty("JWT_AUDIENCE", self.jwt_audience)?,
+            service_keys: service_keys
+                .map(|text| judge("SERVICE_KEYS", ServiceKeys::parse(&text)))
+                .transpose()?,
+            log_format: judge("LOG_FORMAT", parse_log_format(&self.log_format))?,
+            log_filter: not_empty("RUST_LOG", self.rust_log)?,
+        };
+        config.refuse_development_keys_in_public()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Whether any key is a development key.
+    pub fn uses_development_keys(&self) -> bool {
+        self.jwks.is_none() || self.service_keys.is_none()
+    }
+
+    fn refuse_development_keys_in_public(&self) -> Result<(), WrongSetting> {
+        if self.uses_development_keys() && !self.listen_addr.ip().is_loopback() {
+            return Err(WrongSetting::new(
+                "LISTEN_ADDR",
+                "must be a loopback address, such as 127.0.0.1:50051, as long as JWT_JWKS and \
+                 SERVICE_KEYS are not both set: development keys are for this machine only",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn judge<T>(setting: &'static str, parsed: Result<T, Invalid>) -> Result<T, WrongSetting> {
+    parsed.map_err(|Invalid(why)| WrongSetting::new(setting, why))
+}
+
+/// An empty variable is as good as none.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn not_empty(setting: &'static str, text: String) -> Result<String, WrongSetting> {
+    given(Some(text)).ok_or_else(|| WrongSetting::new(setting, "must not be empty"))
+}
+
+/// The value itself, or the content of the file that holds it, which goes before.
+fn secret(
+    setting: &'static str,
+    value: Option<String>,
+    (file_setting, file): (&'static str, Option<PathBuf>),
+) -> Result<Option<String>, WrongSetting> {
+    let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
+        return Ok(given(value));
+    };
+    let text = fs::read_to_string(&file).map_err(|error| {
+        let why = format!("{} cannot be read: {}", file.display(), error.kind());
+        WrongSetting::new(file_setting, why)
+    })?;
+    let text = given(Some(text.trim().to_owned()));
+    let why = || WrongSetting::new(file_setting, format!("{} holds no {setting}", file.display()));
+    text.map(Some).ok_or_else(why)
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, Invalid> {
+    let text = text.trim();
+    let numeric = text
+        .strip_prefix("localhost:")
+        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    numeric.parse().map_err(|_| {
+        Invalid::new(format!("{text:?} is no address with a port, such as 127.0.0.1:50051"))
+    })
+}
+
+fn parse_log_format(text: &str) -> Result<LogFormat, Invalid> {
+    match text.trim() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(Invalid::new(format!("{other:?} is neither \"text\" nor \"json\""))),
+    }
+}

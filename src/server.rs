@@ -1,0 +1,136 @@
+//! The gRPC server: listener, limits, health, reflection, and a clean stop.
+
+use std::{future::Future, time::Duration};
+
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::MissedTickBehavior};
+use tonic::transport::server::{Router, Server, TcpIncoming};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    api::{
+        auth::Authenticator,
+        guard::{Guard, Limits},
+        page_token::ServiceKeys,
+        proto::{FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer},
+        service::ContactApi,
+    },
+    app::App,
+    storage::Database,
+};
+
+/// Name under which readiness is asked; the empty name asks whether we are alive.
+pub const SERVICE_NAME: &str = "contact.v1.ContactService";
+
+const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+const MAX_REFLECTION_BYTES: usize = 64 * 1024;
+const MAX_STREAMS: u32 = 100;
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// tonic lifts this limit of hyper: unlimited malformed streams would cost nothing.
+const MAX_LOCAL_RESETS: usize = 1024;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The database, asked for readiness and closed at the end.
+    pub database: Database,
+    /// The use cases.
+    pub app: App,
+    /// Who may call.
+    pub authenticator: Authenticator,
+    /// What signs page tokens.
+    pub service_keys: ServiceKeys,
+    /// How much is let in.
+    pub limits: Limits,
+    /// How long calls in flight may go on after the stop was asked for.
+    pub drain: Duration,
+}
+
+/// Serves until `stop` ends: then readiness is withdrawn, calls in flight may end,
+/// and after the drain the rest is cut off.
+///
+/// # Errors
+/// A line that says why the server could not be built or broke down.
+pub async fn serve(
+    listener: TcpListener,
+    parts: Parts,
+    stop: impl Future<Output = ()>,
+) -> Result<(), String> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let router = router(&parts)?.add_service(health_service);
+    let probe = start_probe(parts.database.clone(), health.clone());
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let (begin_drain, drain_begins) = oneshot::channel::<()>();
+    let server = router.serve_with_incoming_shutdown(incoming, async move {
+        let _ = drain_begins.await;
+    });
+    tokio::pin!(server);
+    let ended = tokio::select! {
+        ended = &mut server => Some(ended),
+        () = stop => None,
+    };
+    probe.abort();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            tracing::info!("stopping: no new calls, waiting for those in flight");
+            health.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
+            let _ = begin_drain.send(());
+            // An idle connection or an open stream would hold the server for ever.
+            tokio::time::timeout(parts.drain, &mut server)
+                .await
+                .unwrap_or(Ok(()))
+        }
+    };
+    if tokio::time::timeout(CLOSE_TIMEOUT, parts.database.close()).await.is_err() {
+        tracing::warn!("the database connections did not close in time");
+    }
+    tracing::info!("stopped");
+    ended.map_err(|error| format!("the server broke down: {error}"))
+}
+
+fn router(parts: &Parts) -> Result<Router, String> {
+    let contact_api = ContactApi::new(parts.app.clone(), parts.service_keys.clone());
+    let contact_service =
+        ContactServiceServer::new(contact_api).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let failed = |error| format!("reflection cannot be built: {error}");
+    let reflection_v1 = reflection().build_v1().map_err(failed)?;
+    let reflection_v1alpha = reflection().build_v1alpha().map_err(failed)?;
+    let guard = Guard::new(contact_service, parts.authenticator.clone(), parts.limits);
+    Ok(Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(guard)
+        .add_service(reflection_v1.max_decoding_message_size(MAX_REFLECTION_BYTES))
+        .add_service(reflection_v1alpha.max_decoding_message_size(MAX_REFLECTION_BYTES)))
+}
+
+/// Ready means that the database answers.
+fn start_probe(database: Database, health: HealthReporter) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(PROBE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut was_ready = None;
+        loop {
+            ticks.tick().await;
+            let is_ready = database.ping().await.is_ok();
+            if was_ready != Some(is_ready) {
+                tracing::info!(is_ready, "readiness");
+                was_ready = Some(is_ready);
+            }
+            let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            health.set_service_status(SERVICE_NAME, status).await;
+        }
+    })
+}

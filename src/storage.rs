@@ -1,0 +1,161 @@
+//! The database: connections, the one transaction function, and queries by noun.
+//!
+//! Owns everything that names `sea_orm`. Holds no rules: it loads, saves and
+//! counts. Reads and writes have pools of their own: what reads never opens a
+//! transaction, so an abandoned one can only ever sit in the writers' pool, where
+//! every connection is rolled back before it is handed out.
+
+mod audit;
+mod connect;
+mod contacts;
+mod customers;
+mod entity;
+mod failure;
+mod migration;
+mod recipients;
+mod request_ids;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
+};
+
+pub use self::{
+    connect::DatabaseUrl, customers::LockedCustomer, migration::MigrationState,
+    request_ids::{Answer, Fingerprint, RequestRecord},
+};
+use self::failure::Failure;
+use crate::error::{Error, Result};
+
+/// How often a transaction is tried before its caller is told of the conflict.
+const ATTEMPTS: u32 = 6;
+const FIRST_BACKOFF: Duration = Duration::from_millis(4);
+
+/// A connected database. Clones share the pools.
+#[derive(Clone, Debug)]
+pub struct Database {
+    readers: DatabaseConnection,
+    writers: DatabaseConnection,
+}
+
+/// An open transaction, handed to the work of [`Database::transaction`].
+#[derive(Debug)]
+pub struct Transaction {
+    inner: DatabaseTransaction,
+}
+
+/// What becomes of the changes when the work succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// They are kept.
+    Commit(T),
+    /// They are undone; the answer is given all the same (`validate_only`).
+    Rollback(T),
+}
+
+impl Database {
+    /// Connects; an embedded database file and its folder are made when missing.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseUnavailable`] when the database does not answer.
+    pub async fn connect(url: &DatabaseUrl) -> Result<Self> {
+        connect::connect(url).await
+    }
+
+    /// Whether the database is embedded in this process.
+    pub fn is_embedded(&self) -> bool {
+        self.writers.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseUnavailable`] when it gives none.
+    pub async fn ping(&self) -> Result<()> {
+        self.readers
+            .query_one_raw(Statement::from_string(
+                self.readers.get_database_backend(),
+                "SELECT 1",
+            ))
+            .await
+            .map_err(Failure::from)?;
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub async fn close(self) {
+        for pool in [self.readers, self.writers] {
+            if let Err(error) = pool.close().await {
+                tracing::warn!(failure = %Failure::from(error), "closing the database failed");
+            }
+        }
+    }
+
+    /// Runs `work` in a transaction, and again from its start when the database
+    /// asks for that (serialisation failure, deadlock, lost race).
+    ///
+    /// The transaction runs in a task of its own: a caller that hangs up leaves
+    /// neither an open transaction nor half of its work. A failed or lost commit
+    /// is told as [`Error::DatabaseUnavailable`]; whether it took place is then
+    /// unknown, which is what request ids are for.
+    ///
+    /// # Errors
+    /// What `work` answers, [`Error::Conflict`] after the last attempt, and the
+    /// failures of the database.
+    pub async fn transaction<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync + 'static,
+    {
+        let writers = self.writers.clone();
+        let task = tokio::spawn(async move {
+            let mut backoff = FIRST_BACKOFF;
+            for _ in 1..ATTEMPTS {
+                match attempt(&writers, &work).await {
+                    Err(Error::Conflict) => tokio::time::sleep(backoff).await,
+                    outcome => return outcome,
+                }
+                backoff *= 2;
+            }
+            attempt(&writers, &work).await
+        });
+        task.await
+            .map_err(|_| Error::internal("a transaction's task panicked"))?
+    }
+}
+
+async fn attempt<T, F>(writers: &DatabaseConnection, work: &F) -> Result<T>
+where
+    F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync,
+{
+    let inner = writers
+        .begin_with_options(TransactionOptions {
+            // A deferred SQLite transaction that reads first cannot become a writer
+            // once another one wrote; IMMEDIATE waits its turn at the start.
+            sqlite_transaction_mode: (writers.get_database_backend() == DbBackend::Sqlite)
+                .then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        })
+        .await
+        .map_err(Failure::from)?;
+    let transaction = Transaction { inner };
+    match work(&transaction).await {
+        Ok(Outcome::Commit(answer)) => {
+            transaction.inner.commit().await.map_err(Failure::from)?;
+            Ok(answer)
+        }
+        Ok(Outcome::Rollback(answer)) => {
+            transaction.inner.rollback().await.map_err(Failure::from)?;
+            Ok(answer)
+        }
+        Err(error) => {
+            // The work's own error matters more than a failed rollback; the pool
+            // rolls back once more before it hands the connection out.
+            let _ = transaction.inner.rollback().await;
+            Err(error)
+        }
+    }
+}

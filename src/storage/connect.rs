@@ -1,0 +1,174 @@
+//! Opening the pools, with the settings of each database and their reasons.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use sea_orm::{ConnectOptions, DatabaseConnection};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    Executor,
+    postgres::PgConnectOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::{Database, failure::Failure};
+use crate::error::{Error, Invalid, Result};
+
+const POOL_SIZE: u32 = 10;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECTION_LIFETIME: Duration = Duration::from_mins(10);
+/// A ping at every acquire would cost half as much as a query: only connections
+/// that a firewall or the server may have dropped meanwhile are asked.
+const PING_AFTER_IDLE: Duration = Duration::from_secs(30);
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const OPEN_ATTEMPTS: u32 = 20;
+
+/// Where the database is. May hold a password, so it is never shown.
+#[derive(Clone, Debug)]
+pub struct DatabaseUrl(SecretString);
+
+impl DatabaseUrl {
+    /// Reads `sqlite://path?mode=rwc` or `postgres://user:password@host/name`.
+    ///
+    /// # Errors
+    /// [`Invalid`] for anything else; the text does not repeat the value.
+    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
+        let form = "must be sqlite://path?mode=rwc or postgres://user:password@host:port/name";
+        let is_known = if text.starts_with("sqlite://") {
+            SqliteConnectOptions::from_str(text).is_ok()
+        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            url::Url::parse(text).is_ok() && PgConnectOptions::from_str(text).is_ok()
+        } else {
+            false
+        };
+        if !is_known {
+            return Err(Invalid::new(form));
+        }
+        if text.contains(":memory:") || text.contains("mode=memory") {
+            return Err(Invalid::new(
+                "must name a file: every connection would see a memory of its own",
+            ));
+        }
+        Ok(Self(SecretString::from(text)))
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.0.expose_secret().starts_with("sqlite://")
+    }
+
+    fn options(&self) -> ConnectOptions {
+        let url = self.0.expose_secret();
+        let url = url
+            .strip_prefix("postgresql://")
+            .map_or_else(|| url.to_owned(), |rest| format!("postgres://{rest}"));
+        let mut options = ConnectOptions::new(url);
+        options
+            .max_connections(POOL_SIZE)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .max_lifetime(CONNECTION_LIFETIME)
+            .test_before_acquire_if_idle_for(PING_AFTER_IDLE)
+            // Statements can hold personal data.
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false);
+        options
+    }
+}
+
+pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database> {
+    if url.is_sqlite() {
+        make_folder(url)?;
+        // The first to open the file switches it to WAL, for which SQLite does not
+        // wait when another process does the same at that moment.
+        let writers = open_patiently(sqlite_options(url, true)).await?;
+        let readers = open_patiently(sqlite_options(url, false)).await?;
+        Ok(Database { readers, writers })
+    } else {
+        let writers = open(postgres_options(url, true)).await?;
+        let readers = open(postgres_options(url, false)).await?;
+        Ok(Database { readers, writers })
+    }
+}
+
+async fn open(options: ConnectOptions) -> Result<DatabaseConnection> {
+    sea_orm::Database::connect(options)
+        .await
+        .map_err(|error| Failure::from(error).into())
+}
+
+async fn open_patiently(options: ConnectOptions) -> Result<DatabaseConnection> {
+    for _ in 1..OPEN_ATTEMPTS {
+        match open(options.clone()).await {
+            Err(Error::Conflict) => tokio::time::sleep(Duration::from_millis(50)).await,
+            opened => return opened,
+        }
+    }
+    open(options).await
+}
+
+fn make_folder(url: &DatabaseUrl) -> Result<()> {
+    let url = url.0.expose_secret();
+    if !url.contains("mode=rwc") {
+        return Ok(());
+    }
+    let options = SqliteConnectOptions::from_str(url).map_err(|_| Error::DatabaseUnavailable)?;
+    match options.get_filename().parent() {
+        Some(folder) if folder != Path::new("") => std::fs::create_dir_all(folder)
+            .map_err(|_| Error::DatabaseUnavailable),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
+    let mut options = url.options();
+    // SQLite has one writer at a time; a queue before the pool is fairer than
+    // busy waiting inside SQLite.
+    if writes {
+        options.max_connections(1).acquire_timeout(SQLITE_BUSY_TIMEOUT);
+    }
+    options.map_sqlx_sqlite_opts(move |options| {
+        options
+            .journal_mode(SqliteJournalMode::Wal)
+            // What was acknowledged survives a power failure.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(SQLITE_BUSY_TIMEOUT)
+            .pragma("query_only", if writes { "OFF" } else { "ON" })
+    });
+    if writes {
+        options.map_sqlx_sqlite_before_acquire(|connection, _| {
+            Box::pin(async move {
+                // SQLite calls a rollback without a transaction an error.
+                let _ = connection.execute("ROLLBACK").await;
+                Ok(true)
+            })
+        });
+    }
+    options
+}
+
+fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
+    let mut options = url.options();
+    options.map_sqlx_postgres_opts(move |options| {
+        options
+            .application_name("contact-service")
+            .options([
+                ("statement_timeout", "3s"),
+                ("lock_timeout", "1s"),
+                ("idle_in_transaction_session_timeout", "10s"),
+                (
+                    "default_transaction_read_only",
+                    if writes { "off" } else { "on" },
+                ),
+            ])
+    });
+    if writes {
+        // A future dropped inside BEGIN leaves a transaction open that the next
+        // borrower would write into: acknowledged, then lost.
+        options.map_sqlx_postgres_before_acquire(|connection, _| {
+            Box::pin(async move {
+                connection.execute("ROLLBACK").await?;
+                Ok(true)
+            })
+        });
+    }
+    options
+}

@@ -1,0 +1,292 @@
+//! Rows of contacts and their phone numbers.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set,
+    sea_query::Condition,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Database, Transaction,
+    entity::{
+        contact_phone_numbers as phones,
+        contacts::{Column, Entity, Model},
+    },
+    failure::Failure,
+};
+use crate::{
+    domain::{
+        contact::{CONFIRMATION_RESENDS, Contact, ContactId, Locale, PendingEmail},
+        contact_types::ContactTypes,
+        customer::CustomerNumber,
+        email_address::EmailAddress,
+        phone_number::PhoneNumber,
+        restrictions::{OrderTypeCode, Restrictions},
+    },
+    error::{Error, Result},
+};
+
+/// A contact as it is stored, rows of two tables together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    contact: Model,
+    phone_numbers: Vec<String>,
+}
+
+impl Database {
+    /// The contact, if the customer has it.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn find_contact(
+        &self,
+        number: &CustomerNumber,
+        id: ContactId,
+    ) -> Result<Option<Contact>> {
+        let found = select(&self.readers, number, Column::ContactId.eq(id.0).into()).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The customer's contacts behind a position, in the order of their creation.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn list_contacts(
+        &self,
+        number: &CustomerNumber,
+        after_position: i64,
+    ) -> Result<Vec<Contact>> {
+        select(&self.readers, number, Column::Position.gt(after_position).into()).await
+    }
+}
+
+impl Transaction {
+    /// All contacts of the customer, in the order of their creation.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn list_contacts(&self, number: &CustomerNumber) -> Result<Vec<Contact>> {
+        select(&self.inner, number, Condition::all()).await
+    }
+
+    /// Puts a contact on file.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn insert_contact(&self, contact: &Contact) -> Result<()> {
+        let row = to_row(contact)?.into_active_model();
+        Entity::insert(row)
+            .exec_without_returning(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        self.insert_phone_numbers(contact).await
+    }
+
+    /// Saves a changed contact, raises its version and sets its update time.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is not the version that was loaded, and the
+    /// failures of the database.
+    pub async fn update_contact(
+        &self,
+        before: &Contact,
+        after: &mut Contact,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        after.version = before.version + 1;
+        after.update_time = now;
+        let row = to_row(after)?.into_active_model().reset_all();
+        let updated = Entity::update_many()
+            .set(row)
+            .filter(Column::CustomerNumber.eq(before.customer_number.as_str()))
+            .filter(Column::ContactId.eq(before.id.0))
+            .filter(Column::Version.eq(before.version))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        if updated.rows_affected != 1 {
+            return Err(Error::Conflict);
+        }
+        if before.phone_numbers != after.phone_numbers {
+            phones::Entity::delete_many()
+                .filter(phones::Column::CustomerNumber.eq(before.customer_number.as_str()))
+                .filter(phones::Column::ContactId.eq(before.id.0))
+                .exec(&self.inner)
+                .await
+                .map_err(Failure::from)?;
+            self.insert_phone_numbers(after).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the contact in the version that was loaded.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is another version by now, and the failures of
+    /// the database.
+    pub async fn delete_contact(&self, contact: &Contact) -> Result<()> {
+        let deleted = Entity::delete_many()
+            .filter(Column::CustomerNumber.eq(contact.customer_number.as_str()))
+            .filter(Column::ContactId.eq(contact.id.0))
+            .filter(Column::Version.eq(contact.version))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        if deleted.rows_affected == 1 { Ok(()) } else { Err(Error::Conflict) }
+    }
+
+    async fn insert_phone_numbers(&self, contact: &Contact) -> Result<()> {
+        if contact.phone_numbers.is_empty() {
+            return Ok(());
+        }
+        let rows = contact
+            .phone_numbers
+            .iter()
+            .zip(0i16..)
+            .map(|(number, rank)| phones::ActiveModel {
+                customer_number: Set(contact.customer_number.as_str().to_owned()),
+                contact_id: Set(contact.id.0),
+                rank: Set(rank),
+                phone_number: Set(number.as_str().to_owned()),
+            });
+        phones::Entity::insert_many(rows)
+            .exec_without_returning(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(())
+    }
+}
+
+/// One statement, so that a contact and its numbers are of the same moment.
+async fn select<C: ConnectionTrait>(
+    connection: &C,
+    number: &CustomerNumber,
+    condition: Condition,
+) -> Result<Vec<Contact>> {
+    let rows = Entity::find()
+        .filter(Column::CustomerNumber.eq(number.as_str()))
+        .filter(condition)
+        .find_with_related(phones::Entity)
+        .order_by_asc(phones::Column::Rank)
+        .all(connection)
+        .await
+        .map_err(Failure::from)?;
+    let mut contacts = rows
+        .into_iter()
+        .map(|(contact, numbers)| {
+            let record = Record {
+                contact,
+                phone_numbers: numbers.into_iter().map(|row| row.phone_number).collect(),
+            };
+            record.into_contact()
+        })
+        .collect::<Result<Vec<_>>>()?;
+    contacts.sort_by_key(|contact| contact.position);
+    Ok(contacts)
+}
+
+impl Record {
+    pub(super) fn from_contact(contact: &Contact) -> Result<Self> {
+        Ok(Self {
+            contact: to_row(contact)?,
+            phone_numbers: contact
+                .phone_numbers
+                .iter()
+                .map(|number| number.as_str().to_owned())
+                .collect(),
+        })
+    }
+
+    pub(super) fn into_contact(self) -> Result<Contact> {
+        let row = self.contact;
+        let pending_email = match (
+            row.pending_email,
+            row.pending_email_request_time,
+            row.pending_email_expire_time,
+        ) {
+            (Some(email), Some(request_time), Some(expire_time)) => Some(PendingEmail {
+                email: EmailAddress::from_stored(email),
+                request_time,
+                expire_time,
+                resends_left: CONFIRMATION_RESENDS,
+            }),
+            (None, None, None) => None,
+            _ => return Err(Error::data_loss("contacts.pending_email")),
+        };
+        Ok(Contact {
+            customer_number: CustomerNumber::from_stored(row.customer_number),
+            id: ContactId(row.contact_id),
+            position: row.position,
+            types: to_types(row.types)?,
+            display_name: row.display_name,
+            locale: to_locale(&row.locale)?,
+            email: row.email.map(EmailAddress::from_stored),
+            pending_email,
+            phone_numbers: self
+                .phone_numbers
+                .into_iter()
+                .map(PhoneNumber::from_stored)
+                .collect(),
+            invoice_email_enabled: row.invoice_email_enabled,
+            restrictions: Restrictions {
+                note: row.restrictions_note,
+                allowed_order_types: to_codes(&row.allowed_order_types)?,
+                denied_order_types: to_codes(&row.denied_order_types)?,
+            },
+            version: row.version,
+            create_time: row.create_time,
+            update_time: row.update_time,
+        })
+    }
+}
+
+pub(super) fn to_types(bits: i16) -> Result<ContactTypes> {
+    ContactTypes::from_bits(bits)
+        .filter(|types| !types.is_empty())
+        .ok_or_else(|| Error::data_loss("contacts.types"))
+}
+
+pub(super) fn to_locale(text: &str) -> Result<Locale> {
+    match text {
+        "de" => Ok(Locale::German),
+        "en" => Ok(Locale::English),
+        _ => Err(Error::data_loss("contacts.locale")),
+    }
+}
+
+fn to_codes(json: &str) -> Result<Vec<OrderTypeCode>> {
+    let codes: Vec<String> =
+        serde_json::from_str(json).map_err(|_| Error::data_loss("contacts.order_types"))?;
+    Ok(codes.into_iter().map(OrderTypeCode::from_stored).collect())
+}
+
+fn from_codes(codes: &[OrderTypeCode]) -> Result<String> {
+    let codes: Vec<&str> = codes.iter().map(OrderTypeCode::as_str).collect();
+    serde_json::to_string(&codes).map_err(|_| Error::internal("order types cannot be written"))
+}
+
+fn to_row(contact: &Contact) -> Result<Model> {
+    let text = |address: &EmailAddress| address.as_str().to_owned();
+    let pending = contact.pending_email.as_ref();
+    Ok(Model {
+        customer_number: contact.customer_number.as_str().to_owned(),
+        contact_id: contact.id.0,
+        position: contact.position,
+        types: contact.types.bits(),
+        display_name: contact.display_name.clone(),
+        locale: contact.locale.as_str().to_owned(),
+        email: contact.email.as_ref().map(text),
+        email_key: contact.email.as_ref().map(EmailAddress::comparison_key),
+        pending_email: pending.map(|pending| text(&pending.email)),
+        pending_email_request_time: pending.map(|pending| pending.request_time),
+        pending_email_expire_time: pending.map(|pending| pending.expire_time),
+        invoice_email_enabled: contact.invoice_email_enabled,
+        restrictions_note: contact.restrictions.note.clone(),
+        allowed_order_types: from_codes(&contact.restrictions.allowed_order_types)?,
+        denied_order_types: from_codes(&contact.restrictions.denied_order_types)?,
+        version: contact.version,
+        create_time: contact.create_time,
+        update_time: contact.update_time,
+    })
+}

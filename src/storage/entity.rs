@@ -1,0 +1,7 @@
+//! The rows as `sea_orm` sees them. Private to storage.
+
+pub(super) mod audit_events;
+pub(super) mod contact_phone_numbers;
+pub(super) mod contacts;
+pub(super) mod customers;
+pub(super) mod request_ids;

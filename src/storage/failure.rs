@@ -1,0 +1,131 @@
+//! Database errors, turned into words of the domain.
+//!
+//! The only place that looks inside a `DbErr`. Its texts may hold values of rows,
+//! so nothing of it is logged but error codes and names of constraints.
+
+use std::fmt;
+
+use sea_orm::{DbErr, RuntimeErr, SqlxError};
+
+use crate::error::Error;
+
+/// The constraint trigger that guards rule 2.
+pub(super) const KEEP_A_STANDARD: &str = "contacts_keep_a_standard";
+
+/// A failed statement.
+pub(super) struct Failure(DbErr);
+
+impl From<DbErr> for Failure {
+    fn from(error: DbErr) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.to_error()
+    }
+}
+
+/// A description free of values: a class, a code, a constraint.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(error) = self.sqlx_error() else {
+            return f.write_str("the database layer could not read or build a row");
+        };
+        match error {
+            SqlxError::Database(error) => {
+                let code = error.code().unwrap_or_default();
+                let constraint = error.constraint().unwrap_or_default();
+                write!(f, "database error {code} {constraint}")
+            }
+            SqlxError::Io(error) => write!(f, "connection: {}", error.kind()),
+            SqlxError::Tls(_) => f.write_str("connection: TLS"),
+            SqlxError::PoolTimedOut => f.write_str("no free connection in time"),
+            SqlxError::PoolClosed => f.write_str("the pool is closed"),
+            _ => f.write_str("the driver could not run a statement"),
+        }
+    }
+}
+
+impl Failure {
+    fn sqlx_error(&self) -> Option<&SqlxError> {
+        match &self.0 {
+            DbErr::Conn(RuntimeErr::SqlxError(error))
+            | DbErr::Exec(RuntimeErr::SqlxError(error))
+            | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn to_error(&self) -> Error {
+        if matches!(self.0, DbErr::ConnectionAcquire(_)) {
+            return Error::DatabaseUnavailable;
+        }
+        let Some(error) = self.sqlx_error() else {
+            return self.to_other_error();
+        };
+        match error {
+            SqlxError::Database(error) => {
+                let code = error.code().unwrap_or_default();
+                if error.constraint() == Some(KEEP_A_STANDARD) || error.message() == KEEP_A_STANDARD {
+                    return Error::LastStandardContact;
+                }
+                if is_worth_a_retry(&code) {
+                    return Error::Conflict;
+                }
+                if is_unavailable(&code) {
+                    tracing::warn!(failure = %self, "the database is not available");
+                    return Error::DatabaseUnavailable;
+                }
+                Error::internal(self.to_string())
+            }
+            SqlxError::Io(_)
+            | SqlxError::Tls(_)
+            | SqlxError::PoolTimedOut
+            | SqlxError::PoolClosed
+            | SqlxError::WorkerCrashed
+            | SqlxError::Protocol(_) => {
+                tracing::warn!(failure = %self, "the database is not available");
+                Error::DatabaseUnavailable
+            }
+            SqlxError::ColumnDecode { .. } | SqlxError::Decode(_) => {
+                Error::data_loss(self.to_string())
+            }
+            _ => Error::internal(self.to_string()),
+        }
+    }
+
+    fn to_other_error(&self) -> Error {
+        match &self.0 {
+            DbErr::Type(_) | DbErr::TryIntoErr { .. } | DbErr::Json(_) => {
+                Error::data_loss(self.to_string())
+            }
+            // An update that met no row: somebody else was faster.
+            DbErr::RecordNotUpdated => Error::Conflict,
+            _ => Error::internal(self.to_string()),
+        }
+    }
+}
+
+/// PostgreSQL: serialisation failure, deadlock, lock timeout, and a unique key
+/// that a concurrent transaction took. SQLite (extended codes): busy, locked,
+/// and the same.
+fn is_worth_a_retry(code: &str) -> bool {
+    matches!(
+        code,
+        "40001" | "40P01" | "55P03" | "23505" | "5" | "261" | "517" | "773" | "6" | "262" | "1555" | "2067"
+    )
+}
+
+/// PostgreSQL: connection exceptions, shutdown, too many connections, a server
+/// that is read-only after a fail-over, statement timeout, disk full. SQLite:
+/// cannot open, I/O error, full, read-only.
+fn is_unavailable(code: &str) -> bool {
+    let sqlite_primary = code.parse::<u32>().map(|code| code & 0xff);
+    let is_sqlite_code = code.len() < 5;
+    (is_sqlite_code && matches!(sqlite_primary, Ok(8 | 10 | 13 | 14)))
+        || code.starts_with("08")
+        || code.starts_with("53")
+        || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "25006" | "25P03")
+}

@@ -1,0 +1,110 @@
+//! The schema: one tree of migrations for both databases.
+
+mod m20261123_000001_core;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
+
+use super::{Database, Outcome, Transaction, failure::Failure};
+use crate::error::{Error, Result};
+
+const LOCK_TABLE_ATTEMPTS: u32 = 10;
+
+struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261123_000001_core::Migration)]
+    }
+}
+
+/// One migration and whether it was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrationState {
+    /// Its name.
+    pub name: String,
+    /// Whether the database has it.
+    pub applied: bool,
+}
+
+impl Database {
+    /// Applies what is missing. Safe when several processes do so at once: all
+    /// migrations run in one transaction that holds the lock on the schema.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn migrate(&self) -> Result<()> {
+        if !self.is_embedded() {
+            self.make_lock_table().await?;
+        }
+        self.transaction(|transaction| {
+            Box::pin(async move {
+                lock_schema(transaction).await.map_err(Failure::from)?;
+                Migrator::up(&transaction.inner, None)
+                    .await
+                    .map_err(Failure::from)?;
+                Ok(Outcome::Commit(()))
+            })
+        })
+        .await
+    }
+
+    /// Lists all migrations in order, without changing anything.
+    ///
+    /// # Errors
+    /// The failures of the database, and [`Error::DataLoss`] when the database was
+    /// migrated by a newer version.
+    pub async fn migration_status(&self) -> Result<Vec<MigrationState>> {
+        let status = Migrator::get_migration_with_status_read_only(&self.readers)
+            .await
+            .map_err(|error| match error {
+                DbErr::Custom(_) => {
+                    Error::data_loss("the schema has migrations that this version does not know")
+                }
+                other => Failure::from(other).into(),
+            })?;
+        Ok(status
+            .iter()
+            .map(|migration| MigrationState {
+                name: migration.name().to_owned(),
+                applied: migration.status() == sea_orm_migration::MigrationStatus::Applied,
+            })
+            .collect())
+    }
+
+    /// PostgreSQL's CREATE TABLE IF NOT EXISTS is not safe against itself: the
+    /// slower of two gets a unique violation, and tries again.
+    async fn make_lock_table(&self) -> Result<()> {
+        for attempt in 1.. {
+            let made = self
+                .writers
+                .execute_unprepared(
+                    "CREATE TABLE IF NOT EXISTS schema_lock (id INT PRIMARY KEY);
+                     INSERT INTO schema_lock (id) VALUES (1) ON CONFLICT DO NOTHING",
+                )
+                .await;
+            match made {
+                Ok(_) => break,
+                Err(_) if attempt < LOCK_TABLE_ATTEMPTS => {}
+                Err(error) => return Err(Failure::from(error).into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row lock rather than an advisory one, which PgBouncer and Citus would not
+/// carry. An embedded database is locked by its immediate transaction already.
+async fn lock_schema(transaction: &Transaction) -> std::result::Result<(), DbErr> {
+    if transaction.inner.get_database_backend() == DbBackend::Postgres {
+        transaction
+            .inner
+            .execute_unprepared(
+                "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;
+                 SELECT id FROM schema_lock WHERE id = 1 FOR UPDATE",
+            )
+            .await?;
+    }
+    Ok(())
+}
