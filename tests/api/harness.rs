@@ -1,0 +1,339 @@
+//! A server of its own for every test, on a database of its own.
+
+use std::{path::PathBuf, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contact_service::{
+    api::{
+        auth::{AuthSettings, Authenticator, KeySource},
+        guard::Limits,
+        page_token::ServiceKeys,
+        proto::{self, contact_service_client::ContactServiceClient},
+    },
+    app::App,
+    clock::Clock,
+    development::DevelopmentKeys,
+    domain::{
+        contact::ContactId, customer::CustomerNumber, email_address::EmailAddress,
+    },
+    random::Random,
+    server::{self, Parts},
+    storage::{Database, DatabaseUrl, Outcome},
+};
+use sqlx::{Connection, Executor};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::{
+    Code, Request, Status,
+    metadata::MetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt;
+
+pub const ISSUER: &str = "contact-service-dev";
+pub const AUDIENCE: &str = "contact-service";
+pub const ALL_SCOPES: &str = "customers.read customers.write contacts.read contacts.write \
+    email.confirm channels.verify phone_password.check phone_password.unlock \
+    phone_orders.authorize order_types.read order_types.write recipients.resolve audit.read \
+    changes.watch privacy.export privacy.erase";
+
+/// The databases every test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+/// What a test may choose.
+pub struct Options {
+    pub limits: Limits,
+    pub drain: Duration,
+    pub jwks: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            drain: Duration::from_secs(5),
+            jwks: None,
+        }
+    }
+}
+
+/// A running server. Dropping it leaves the rest to the end of the process.
+pub struct TestServer {
+    pub address: String,
+    pub channel: Channel,
+    pub clock: Clock,
+    pub keys: DevelopmentKeys,
+    pub database: Database,
+    pub database_url: String,
+    pub app: App,
+    folder: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<Result<(), String>>>,
+}
+
+/// Adds a token to every call.
+#[derive(Clone)]
+pub struct Bearer(String);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let value: MetadataValue<_> = format!("Bearer {}", self.0).parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+        Ok(request)
+    }
+}
+
+pub type Client = ContactServiceClient<InterceptedService<Channel, Bearer>>;
+
+impl TestServer {
+    pub async fn start(backend: Backend) -> Self {
+        Self::start_with(backend, Options::default()).await
+    }
+
+    pub async fn start_with(backend: Backend, options: Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = fresh_database(backend, folder.path().join("contacts.db")).await;
+        Self::start_on(&database_url, folder, options).await
+    }
+
+    /// Starts on a database that may hold something already.
+    pub async fn start_on(database_url: &str, folder: TempDir, options: Options) -> Self {
+        let clock = Clock::manual(start_time());
+        let random = Random::system();
+        let keys = DevelopmentKeys::load_or_create(folder.path(), &random).unwrap();
+        let database = connect(database_url).await;
+        database.migrate().await.unwrap();
+        let app = App::new(database.clone(), clock.clone(), random);
+        let settings = AuthSettings {
+            issuer: ISSUER.into(),
+            audience: AUDIENCE.into(),
+        };
+        let source = match &options.jwks {
+            Some(location) => KeySource::Jwks(
+                contact_service::api::auth::JwksLocation::parse(location).unwrap(),
+            ),
+            None => KeySource::Development(keys.public_key()),
+        };
+        let authenticator = Authenticator::new(settings, source, clock.clone()).await.unwrap();
+        let service_keys = ServiceKeys::parse(keys.service_keys()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let parts = Parts {
+            database: database.clone(),
+            app: app.clone(),
+            authenticator,
+            service_keys,
+            limits: options.limits,
+            drain: options.drain,
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(server::serve(listener, parts, async move {
+            let _ = stopped.await;
+        }));
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect_lazy();
+        Self {
+            address,
+            channel,
+            clock,
+            keys,
+            database,
+            database_url: database_url.to_owned(),
+            app,
+            folder,
+            stop: Some(stop),
+            server: Some(server),
+        }
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub fn token(&self, scope: &str, customer: Option<&str>) -> String {
+        let customer = customer.map(|number| CustomerNumber::parse(number).unwrap());
+        let ttl = TimeDelta::days(365);
+        self.keys
+            .mint(ISSUER, AUDIENCE, "tester", scope, customer.as_ref(), ttl, self.now())
+            .unwrap()
+    }
+
+    /// A client that may do everything.
+    pub fn client(&self) -> Client {
+        self.client_with(self.token(ALL_SCOPES, None))
+    }
+
+    pub fn client_with(&self, token: String) -> Client {
+        ContactServiceClient::with_interceptor(self.channel.clone(), Bearer(token))
+    }
+
+    /// Asks the server to stop and waits until it has.
+    pub async fn stop(&mut self) -> Result<(), String> {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        self.server.take().unwrap().await.unwrap()
+    }
+
+    /// Puts a customer on file, with a contact-data address.
+    pub async fn create_customer(&self, number: &str) -> proto::Customer {
+        let request = proto::UpdateCustomerRequest {
+            customer: Some(proto::Customer {
+                customer_number: number.into(),
+                contact_data: Some(proto::ContactData {
+                    email: format!("info@{}.example", number.to_lowercase()),
+                    phone_number: "+49721913740".into(),
+                }),
+                ..proto::Customer::default()
+            }),
+            allow_missing: true,
+            ..proto::UpdateCustomerRequest::default()
+        };
+        let response = self.client().update_customer(request).await.unwrap();
+        response.into_inner().customer.unwrap()
+    }
+
+    /// Puts a contact on file; a non-empty `email` is pending afterwards.
+    pub async fn create_contact(
+        &self,
+        number: &str,
+        name: &str,
+        types: &[proto::ContactType],
+        email: &str,
+    ) -> proto::Contact {
+        let request = proto::CreateContactRequest {
+            customer_number: number.into(),
+            contact: Some(new_contact(name, types)),
+            email: email.into(),
+            ..proto::CreateContactRequest::default()
+        };
+        let response = self.client().create_contact(request).await.unwrap();
+        response.into_inner().contact.unwrap()
+    }
+
+    /// Gives a contact a confirmed address, past the RPCs.
+    pub async fn set_confirmed_email(&self, contact: &proto::Contact, email: &str) {
+        let number = CustomerNumber::parse(&contact.customer_number).unwrap();
+        let id = ContactId::parse(&contact.contact_id).unwrap();
+        let email = EmailAddress::parse(email).unwrap();
+        let now = self.now();
+        self.database
+            .transaction(move |transaction| {
+                let (number, email) = (number.clone(), email.clone());
+                Box::pin(async move {
+                    transaction.lock_customer(&number).await?;
+                    let contacts = transaction.list_contacts(&number).await?;
+                    let before = contacts.iter().find(|contact| contact.id == id).unwrap();
+                    let mut after = before.clone();
+                    after.email = Some(email);
+                    after.pending_email = None;
+                    transaction.update_contact(before, &mut after, now).await?;
+                    Ok(Outcome::Commit(()))
+                })
+            })
+            .await
+            .unwrap();
+    }
+
+    /// All events of a customer, newest first.
+    pub async fn events(&self, number: &str) -> Vec<proto::AuditEvent> {
+        let request = proto::ListAuditEventsRequest {
+            customer_number: number.into(),
+            page_size: 1000,
+            ..proto::ListAuditEventsRequest::default()
+        };
+        let response = self.client().list_audit_events(request).await.unwrap();
+        response.into_inner().events
+    }
+}
+
+/// A contact as a request names it.
+pub fn new_contact(name: &str, types: &[proto::ContactType]) -> proto::Contact {
+    proto::Contact {
+        display_name: name.into(),
+        types: types.iter().map(|&contact_type| contact_type.into()).collect(),
+        ..proto::Contact::default()
+    }
+}
+
+pub fn start_time() -> DateTime<Utc> {
+    "2026-03-01T09:00:00Z".parse().unwrap()
+}
+
+pub async fn connect(database_url: &str) -> Database {
+    let url = DatabaseUrl::parse(database_url).unwrap();
+    Database::connect(&url).await.unwrap()
+}
+
+/// The URL of an empty database: a file, or a schema of the test's PostgreSQL.
+pub async fn fresh_database(backend: Backend, file: PathBuf) -> String {
+    match backend {
+        Backend::Sqlite => format!("sqlite://{}?mode=rwc", file.display()),
+        Backend::Postgres => {
+            let server = postgres_url();
+            let schema = format!("test_{}", uuid::Builder::from_random_bytes(random_bytes()).into_uuid().simple());
+            execute(&server, &format!("CREATE SCHEMA {schema}")).await;
+            format!("{server}?options[search_path]={schema}")
+        }
+    }
+}
+
+/// The PostgreSQL that `scripts/test` started. A run without it fails.
+pub fn postgres_url() -> String {
+    std::env::var("TEST_POSTGRES_URL").expect(
+        "TEST_POSTGRES_URL is not set: run ./scripts/test, which starts a PostgreSQL, \
+         or set it to postgres://user@host:port/database of one (apt install postgresql)",
+    )
+}
+
+fn random_bytes() -> [u8; 16] {
+    Random::system().bytes().unwrap()
+}
+
+/// Runs SQL past the service.
+pub async fn execute(database_url: &str, sql: &str) {
+    try_execute(database_url, sql).await.unwrap();
+}
+
+pub async fn try_execute(database_url: &str, sql: &str) -> Result<u64, sqlx::Error> {
+    let sql = sqlx::AssertSqlSafe(sql.to_owned());
+    if database_url.starts_with("sqlite") {
+        let mut connection = sqlx::SqliteConnection::connect(database_url).await?;
+        Ok(connection.execute(sqlx::raw_sql(sql)).await?.rows_affected())
+    } else {
+        let mut connection = sqlx::PgConnection::connect(database_url).await?;
+        Ok(connection.execute(sqlx::raw_sql(sql)).await?.rows_affected())
+    }
+}
+
+/// Code and reason of a refusal, after a look at what every refusal must have.
+pub fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
+    let status = result.expect_err("the call should be refused");
+    let info = status
+        .get_details_error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!(info.domain, "contact.v1");
+    (status.code(), info.reason)
+}
+
+/// The fields that an INVALID_FIELD names.
+pub fn refused_fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
+    let status = result.expect_err("the call should be refused");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let details = status.get_details_bad_request().expect("no BadRequest");
+    details
+        .field_violations
+        .into_iter()
+        .map(|violation| violation.field)
+        .collect()
+}

@@ -1,0 +1,6 @@
+//! The service as its clients see it: a real server, a real database, a clock
+//! that the test moves. One source runs on SQLite and on PostgreSQL.
+
+mod harness;
+
+mod recipients;
