@@ -22,11 +22,15 @@ impl Clock {
     /// The time in whole microseconds, the finest that both databases keep.
     pub fn now(&self) -> DateTime<Utc> {
         let now = match self {
-            #[allow(clippy::disallowed_methods, reason = "the one place that asks the system")]
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the one place that asks the system"
+            )]
             Self::System => Utc::now(),
             Self::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         };
-        now.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(now)
+        now.duration_trunc(TimeDelta::microseconds(1))
+            .unwrap_or(now)
     }
 
     /// Moves a manual clock on; the system's clock cannot be moved.

@@ -21,22 +21,43 @@ pub const DATA_FOLDER: &str = "data";
 pub struct Settings {
     /// `sqlite://path?mode=rwc`, or `postgres://user:password@host/name`
     #[arg(long, env, global = true, hide_env_values = true)]
-    #[arg(default_value = "sqlite://data/contacts.db?mode=rwc", hide_default_value = false)]
+    #[arg(
+        default_value = "sqlite://data/contacts.db?mode=rwc",
+        hide_default_value = false
+    )]
     database_url: String,
     /// A file that holds `DATABASE_URL`
     #[arg(long, env, global = true, hide_env_values = true)]
     database_url_file: Option<PathBuf>,
     /// Address and port of gRPC
-    #[arg(long, env, global = true, hide_env_values = true, default_value = "127.0.0.1:50051")]
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "127.0.0.1:50051"
+    )]
     listen_addr: String,
     /// File or https URL of the public keys of tokens; none: a development key in data/
     #[arg(long, env, global = true, hide_env_values = true)]
     jwt_jwks: Option<String>,
     /// The `iss` of tokens
-    #[arg(long, env, global = true, hide_env_values = true, default_value = "contact-service-dev")]
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "contact-service-dev"
+    )]
     jwt_issuer: String,
     /// The `aud` of tokens
-    #[arg(long, env, global = true, hide_env_values = true, default_value = "contact-service")]
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "contact-service"
+    )]
     jwt_audience: String,
     /// Keys that sign page tokens, `version:base64`, newest first; none: a development key in data/
     #[arg(long, env, global = true, hide_env_values = true)]
@@ -45,10 +66,22 @@ pub struct Settings {
     #[arg(long, env, global = true, hide_env_values = true)]
     service_keys_file: Option<PathBuf>,
     /// `text` or `json`
-    #[arg(long, env, global = true, hide_env_values = true, default_value = "text")]
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "text"
+    )]
     log_format: String,
     /// What is logged, such as `info` or `contact_service=debug`
-    #[arg(long, env, global = true, hide_env_values = true, default_value = "info")]
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "info"
+    )]
     rust_log: String,
 }
 
@@ -188,7 +221,12 @@ fn secret(
         WrongSetting::new(file_setting, why)
     })?;
     let text = given(Some(text.trim().to_owned()));
-    let why = || WrongSetting::new(file_setting, format!("{} holds no {setting}", file.display()));
+    let why = || {
+        WrongSetting::new(
+            file_setting,
+            format!("{} holds no {setting}", file.display()),
+        )
+    };
     text.map(Some).ok_or_else(why)
 }
 
@@ -198,7 +236,9 @@ fn parse_address(text: &str) -> Result<SocketAddr, Invalid> {
         .strip_prefix("localhost:")
         .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     numeric.parse().map_err(|_| {
-        Invalid::new(format!("{text:?} is no address with a port, such as 127.0.0.1:50051"))
+        Invalid::new(format!(
+            "{text:?} is no address with a port, such as 127.0.0.1:50051"
+        ))
     })
 }
 
@@ -206,6 +246,8 @@ fn parse_log_format(text: &str) -> Result<LogFormat, Invalid> {
     match text.trim() {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
-        other => Err(Invalid::new(format!("{other:?} is neither \"text\" nor \"json\""))),
+        other => Err(Invalid::new(format!(
+            "{other:?} is neither \"text\" nor \"json\""
+        ))),
     }
 }

@@ -58,19 +58,25 @@ pub enum Error {
     #[error("this customer has no contact with this contact_id")]
     ContactNotFound,
     /// Rule 2: the last STANDARD contact stays.
-    #[error("the customer's last STANDARD contact can be neither deleted nor stripped of that type")]
+    #[error(
+        "the customer's last STANDARD contact can be neither deleted nor stripped of that type"
+    )]
     LastStandardContact,
     /// Rule 2: the first contact is STANDARD.
     #[error("the first contact of a customer must be of type STANDARD")]
     FirstContactNotStandard,
     /// Rule 22: invoice e-mail needs a type and an address.
-    #[error("invoice e-mail needs a contact of type STANDARD or ACCOUNTING that has an e-mail address")]
+    #[error(
+        "invoice e-mail needs a contact of type STANDARD or ACCOUNTING that has an e-mail address"
+    )]
     InvoiceEmailNotAllowed,
     /// There is no pending address to act on.
     #[error("the contact has no pending e-mail address")]
     NoPendingEmail,
     /// Rule 23: the order came from an address that is not on file.
-    #[error("ordered_by_email is neither the customer's contact-data address nor a contact's confirmed one")]
+    #[error(
+        "ordered_by_email is neither the customer's contact-data address nor a contact's confirmed one"
+    )]
     OrderingAddressNotOnFile,
     /// The resource changed since the caller read it.
     #[error("the resource was changed since this etag was read")]

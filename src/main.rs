@@ -104,8 +104,14 @@ async fn main() -> ExitCode {
 
 /// Every failure is one line.
 async fn run(command_line: CommandLine) -> Result<(), String> {
-    let config = command_line.settings.judge().map_err(|wrong| wrong.to_string())?;
-    match command_line.command.unwrap_or(Command::Serve { demo: false }) {
+    let config = command_line
+        .settings
+        .judge()
+        .map_err(|wrong| wrong.to_string())?;
+    match command_line
+        .command
+        .unwrap_or(Command::Serve { demo: false })
+    {
         Command::Serve { demo } => serve(config, demo).await,
         Command::Migrate { action } => migrate(&config, action).await,
         Command::Token {
@@ -125,7 +131,9 @@ async fn run(command_line: CommandLine) -> Result<(), String> {
 async fn serve(config: Config, demo: bool) -> Result<(), String> {
     telemetry::start(&config).map_err(|wrong| wrong.to_string())?;
     if demo && config.jwks.is_some() {
-        return Err("--demo: prints a token of the development key, so JWT_JWKS must not be set".into());
+        return Err(
+            "--demo: prints a token of the development key, so JWT_JWKS must not be set".into(),
+        );
     }
     let clock = Clock::System;
     let random = Random::system();
@@ -136,10 +144,18 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
     let app = App::new(database.clone(), clock, random);
     let listener = TcpListener::bind(config.listen_addr)
         .await
-        .map_err(|error| format!("LISTEN_ADDR: cannot listen on {}: {}", config.listen_addr, error.kind()))?;
+        .map_err(|error| {
+            format!(
+                "LISTEN_ADDR: cannot listen on {}: {}",
+                config.listen_addr,
+                error.kind()
+            )
+        })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if demo {
-        app.load_samples().await.map_err(|error| error.to_string())?;
+        app.load_samples()
+            .await
+            .map_err(|error| error.to_string())?;
         print_calls(&config, &address.to_string())?;
     }
     tracing::info!(%address, "serving");
@@ -184,7 +200,11 @@ async fn migrate(config: &Config, action: MigrateAction) -> Result<(), String> {
         database.migrate().await.map_err(failed)?;
     }
     for migration in database.migration_status().await.map_err(failed)? {
-        let state = if migration.applied { "applied" } else { "missing" };
+        let state = if migration.applied {
+            "applied"
+        } else {
+            "missing"
+        };
         println!("{state} {}", migration.name);
     }
     database.close().await;
@@ -268,7 +288,8 @@ fn parse_ttl(text: &str) -> Result<TimeDelta, String> {
         Some(_) | None => None,
     };
     let limit = TimeDelta::days(366);
-    ttl.filter(|ttl| *ttl > TimeDelta::zero() && *ttl <= limit).ok_or_else(wrong)
+    ttl.filter(|ttl| *ttl > TimeDelta::zero() && *ttl <= limit)
+        .ok_or_else(wrong)
 }
 
 async fn healthcheck(config: &Config) -> Result<(), String> {
@@ -321,7 +342,10 @@ fn print_calls(config: &Config, address: &str) -> Result<(), String> {
     let token = mint(config, "demo", DEMO_SCOPE, None, DEMO_TOKEN_LIFETIME)?;
     let token: Arc<str> = token.into();
     let customers: Vec<_> = demo::sample_numbers().collect();
-    println!("Sample customers: {}. A token for them (12 hours):\n", customers.join(", "));
+    println!(
+        "Sample customers: {}. A token for them (12 hours):\n",
+        customers.join(", ")
+    );
     println!("export CONTACT_SERVICE_TOKEN={token}\n");
     for (what, rpc, body) in [
         (

@@ -19,7 +19,10 @@ pub enum Random {
 
 impl Random {
     /// The system's secure generator.
-    #[allow(clippy::disallowed_methods, reason = "the one place that makes a generator")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that makes a generator"
+    )]
     pub fn system() -> Self {
         Self::System(SystemRandom::new())
     }

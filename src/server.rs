@@ -73,19 +73,23 @@ pub async fn serve(
         () = stop => None,
     };
     probe.abort();
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            tracing::info!("stopping: no new calls, waiting for those in flight");
-            health.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
-            let _ = begin_drain.send(());
-            // An idle connection or an open stream would hold the server for ever.
-            tokio::time::timeout(parts.drain, &mut server)
-                .await
-                .unwrap_or(Ok(()))
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        tracing::info!("stopping: no new calls, waiting for those in flight");
+        health
+            .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
+            .await;
+        let _ = begin_drain.send(());
+        // An idle connection or an open stream would hold the server for ever.
+        tokio::time::timeout(parts.drain, &mut server)
+            .await
+            .unwrap_or(Ok(()))
     };
-    if tokio::time::timeout(CLOSE_TIMEOUT, parts.database.close()).await.is_err() {
+    if tokio::time::timeout(CLOSE_TIMEOUT, parts.database.close())
+        .await
+        .is_err()
+    {
         tracing::warn!("the database connections did not close in time");
     }
     tracing::info!("stopped");
@@ -129,7 +133,11 @@ fn start_probe(database: Database, health: HealthReporter) -> JoinHandle<()> {
                 tracing::info!(is_ready, "readiness");
                 was_ready = Some(is_ready);
             }
-            let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            let status = if is_ready {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
             health.set_service_status(SERVICE_NAME, status).await;
         }
     })

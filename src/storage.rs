@@ -23,11 +23,13 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 
+use self::failure::Failure;
 pub use self::{
-    connect::DatabaseUrl, customers::LockedCustomer, migration::MigrationState,
+    connect::DatabaseUrl,
+    customers::LockedCustomer,
+    migration::MigrationState,
     request_ids::{Answer, Fingerprint, RequestRecord},
 };
-use self::failure::Failure;
 use crate::error::{Error, Result};
 
 /// How often a transaction is tried before its caller is told of the conflict.

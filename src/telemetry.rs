@@ -28,7 +28,9 @@ pub fn start(config: &Config) -> Result<(), WrongSetting> {
             .with_writer(io::stderr)
             .boxed(),
     };
-    let lines = lines.with_filter(filter).with_filter(filter_fn(may_be_logged));
+    let lines = lines
+        .with_filter(filter)
+        .with_filter(filter_fn(may_be_logged));
     // A second start in one process, as tests make it, keeps the first.
     let _ = tracing_subscriber::registry().with(lines).try_init();
     Ok(())

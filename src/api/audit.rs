@@ -1,4 +1,4 @@
-//! ListAuditEvents.
+//! `ListAuditEvents`.
 
 use crate::{
     api::{
@@ -25,7 +25,10 @@ pub(super) async fn list(
         filter: 0,
     };
     let before = convert::page_start(&api.service_keys, listing, &request.page_token, i64::MAX)?;
-    let page = api.app.list_audit_events(&number, before, page_size).await?;
+    let page = api
+        .app
+        .list_audit_events(&number, before, page_size)
+        .await?;
     Ok(proto::ListAuditEventsResponse {
         events: page.events.into_iter().map(encode).collect(),
         next_page_token: convert::next_page_token(&api.service_keys, listing, page.next_before)?,
@@ -39,7 +42,9 @@ fn encode(event: AuditEvent) -> proto::AuditEvent {
         actor: event.actor.0,
         kind: event.kind,
         customer_number: event.customer_number.as_str().to_owned(),
-        contact_id: event.contact_id.map_or_else(String::new, |id| id.0.to_string()),
+        contact_id: event
+            .contact_id
+            .map_or_else(String::new, |id| id.0.to_string()),
         changed_fields: event.changed_fields,
     }
 }

@@ -1,4 +1,4 @@
-//! CreateContact, GetContact, ListContacts, UpdateContact, DeleteContact.
+//! `CreateContact`, `GetContact`, `ListContacts`, `UpdateContact`, `DeleteContact`.
 
 use crate::{
     api::{
@@ -11,9 +11,7 @@ use crate::{
     },
     app::{ContactRef, DeleteContact, NewContact, UpdateContact},
     domain::{
-        contact::{
-            ContactChange, ContactId, Locale, MAX_PHONE_NUMBERS, parse_display_name,
-        },
+        contact::{ContactChange, ContactId, Locale, MAX_PHONE_NUMBERS, parse_display_name},
         phone_number::PhoneNumber,
         restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
@@ -49,13 +47,19 @@ pub(super) async fn create(
     let number = fields.customer_number("customer_number", &request.customer_number);
     let contact = request.contact.unwrap_or_default();
     if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
-        fields.refuse("contact.customer_number", "must be empty or equal to customer_number");
+        fields.refuse(
+            "contact.customer_number",
+            "must be empty or equal to customer_number",
+        );
     }
     // As under the mask `*`: what is left out has its default.
     let mut change = decode_change(&contact, &Mask::All, &mut fields);
     let email = fields.optional_email("email", &request.email);
     if !request.phone_password.is_empty() {
-        fields.refuse("phone_password", "must be empty: this version has no phone passwords yet");
+        fields.refuse(
+            "phone_password",
+            "must be empty: this version has no phone passwords yet",
+        );
     }
     let new = (|| {
         Some(NewContact {
@@ -68,7 +72,10 @@ pub(super) async fn create(
             validate_only: request.validate_only,
         })
     })();
-    let contact = api.app.create_contact(caller.actor(), fields.finish(new)?).await?;
+    let contact = api
+        .app
+        .create_contact(caller.actor(), fields.finish(new)?)
+        .await?;
     Ok(proto::CreateContactResponse {
         contact: Some(convert::contact(&contact, api.app.now())),
     })
@@ -101,7 +108,10 @@ pub(super) async fn list(
         filter: types.bits(),
     };
     let after = convert::page_start(&api.service_keys, listing, &request.page_token, i64::MIN)?;
-    let page = api.app.list_contacts(&number, types, after, page_size).await?;
+    let page = api
+        .app
+        .list_contacts(&number, types, after, page_size)
+        .await?;
     let now = api.app.now();
     Ok(proto::ListContactsResponse {
         contacts: page
@@ -125,10 +135,12 @@ pub(super) async fn update(
     let number = fields.customer_number("contact.customer_number", &contact.customer_number);
     let id = fields.check("contact.contact_id", ContactId::parse(&contact.contact_id));
     let change = decode_change(&contact, &mask, &mut fields);
-    let contact_ref = number.zip(id).map(|(customer_number, contact_id)| ContactRef {
-        customer_number,
-        contact_id,
-    });
+    let contact_ref = number
+        .zip(id)
+        .map(|(customer_number, contact_id)| ContactRef {
+            customer_number,
+            contact_id,
+        });
     let update = UpdateContact {
         contact: fields.finish(contact_ref)?,
         change,
@@ -180,7 +192,10 @@ fn decode_change(contact: &proto::Contact, mask: &Mask, fields: &mut Fields) -> 
     if mask.sets(PHONE_NUMBERS, !contact.phone_numbers.is_empty()) {
         change.phone_numbers = Some(decode_phone_numbers(&contact.phone_numbers, fields));
     }
-    if mask.sets(INVOICE_EMAIL_ENABLED, contact.invoice_email_enabled.is_some()) {
+    if mask.sets(
+        INVOICE_EMAIL_ENABLED,
+        contact.invoice_email_enabled.is_some(),
+    ) {
         change.invoice_email_enabled = Some(contact.invoice_email_enabled.unwrap_or_default());
     }
     let restrictions = contact.restrictions.clone().unwrap_or_default();
@@ -206,7 +221,10 @@ fn decode_phone_numbers(texts: &[String], fields: &mut Fields) -> Vec<PhoneNumbe
     const FIELD: &str = "contact.phone_numbers";
     let mut numbers = Vec::new();
     if texts.len() > MAX_PHONE_NUMBERS {
-        fields.refuse(FIELD, &format!("must hold at most {MAX_PHONE_NUMBERS} numbers"));
+        fields.refuse(
+            FIELD,
+            &format!("must hold at most {MAX_PHONE_NUMBERS} numbers"),
+        );
         return numbers;
     }
     for (index, text) in texts.iter().enumerate() {
@@ -220,7 +238,10 @@ fn decode_phone_numbers(texts: &[String], fields: &mut Fields) -> Vec<PhoneNumbe
 fn decode_codes(field: &str, texts: &[String], fields: &mut Fields) -> Vec<OrderTypeCode> {
     let mut codes = Vec::new();
     if texts.len() > MAX_ORDER_TYPES {
-        fields.refuse(field, &format!("must hold at most {MAX_ORDER_TYPES} order types"));
+        fields.refuse(
+            field,
+            &format!("must hold at most {MAX_ORDER_TYPES} order types"),
+        );
         return codes;
     }
     for (index, text) in texts.iter().enumerate() {

@@ -164,7 +164,9 @@ pub(super) fn next_page_token(
     listing: Listing<'_>,
     next: Option<i64>,
 ) -> Result<String> {
-    next.map_or(Ok(String::new()), |position| keys.page_token(listing, position))
+    next.map_or(Ok(String::new()), |position| {
+        keys.page_token(listing, position)
+    })
 }
 
 fn to_contact_type(number: i32) -> Option<ContactType> {
@@ -208,7 +210,9 @@ pub(super) fn customer(customer: Customer) -> proto::Customer {
     proto::Customer {
         customer_number: customer.number.as_str().to_owned(),
         contact_data: Some(proto::ContactData {
-            email: data.email.map_or_else(String::new, |email| email.as_str().to_owned()),
+            email: data
+                .email
+                .map_or_else(String::new, |email| email.as_str().to_owned()),
             phone_number: data
                 .phone_number
                 .map_or_else(String::new, |number| number.as_str().to_owned()),

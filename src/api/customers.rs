@@ -1,4 +1,4 @@
-//! GetCustomer, UpdateCustomer, SetAttentionLine.
+//! `GetCustomer`, `UpdateCustomer`, `SetAttentionLine`.
 
 use crate::{
     api::{
@@ -9,9 +9,7 @@ use crate::{
         service::ContactApi,
     },
     app::UpdateCustomer,
-    domain::{
-        customer::CustomerChange, email_address::EmailAddress, phone_number::PhoneNumber,
-    },
+    domain::{customer::CustomerChange, email_address::EmailAddress, phone_number::PhoneNumber},
     error::Result,
 };
 
@@ -20,7 +18,13 @@ const PHONE_NUMBER: &str = "contact_data.phone_number";
 const SECURITY_NOTICES: &str = "notification_settings.security_notices";
 const PLANNED_MAINTENANCE: &str = "notification_settings.planned_maintenance";
 const OUTAGES: &str = "notification_settings.outages";
-const UPDATABLE: &[&str] = &[EMAIL, PHONE_NUMBER, SECURITY_NOTICES, PLANNED_MAINTENANCE, OUTAGES];
+const UPDATABLE: &[&str] = &[
+    EMAIL,
+    PHONE_NUMBER,
+    SECURITY_NOTICES,
+    PLANNED_MAINTENANCE,
+    OUTAGES,
+];
 
 pub(super) async fn get(
     api: &ContactApi,
@@ -60,13 +64,19 @@ fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -
     let data = customer.contact_data.clone().unwrap_or_default();
     let email = mask.sets(EMAIL, !data.email.is_empty()).then(|| {
         let parse = |text| fields.check("customer.contact_data.email", EmailAddress::parse(text));
-        Some(data.email.as_str()).filter(|text| !text.is_empty()).and_then(parse)
+        Some(data.email.as_str())
+            .filter(|text| !text.is_empty())
+            .and_then(parse)
     });
-    let phone_number = mask.sets(PHONE_NUMBER, !data.phone_number.is_empty()).then(|| {
-        let field = "customer.contact_data.phone_number";
-        let parse = |text| fields.check(field, PhoneNumber::parse(text));
-        Some(data.phone_number.as_str()).filter(|text| !text.is_empty()).and_then(parse)
-    });
+    let phone_number = mask
+        .sets(PHONE_NUMBER, !data.phone_number.is_empty())
+        .then(|| {
+            let field = "customer.contact_data.phone_number";
+            let parse = |text| fields.check(field, PhoneNumber::parse(text));
+            Some(data.phone_number.as_str())
+                .filter(|text| !text.is_empty())
+                .and_then(parse)
+        });
     // A setting that a mask names and the message leaves out is off, as for any
     // bool; where the whole message is left out, it is as at first: on.
     let settings = customer.notification_settings;
@@ -93,7 +103,10 @@ pub(super) async fn set_attention_line(
     let mut fields = Fields::default();
     let number = fields.customer_number("customer_number", &request.customer_number);
     if request.suppressed && request.ordered_by_email.is_empty() {
-        fields.refuse(ORDERED_BY, "must be the address from which the customer's order came");
+        fields.refuse(
+            ORDERED_BY,
+            "must be the address from which the customer's order came",
+        );
     }
     let ordered_by = fields.optional_email(ORDERED_BY, &request.ordered_by_email);
     let number = fields.finish(number)?;

@@ -1,4 +1,4 @@
-//! ChangeEmail, RemoveEmail, CancelEmailChange.
+//! `ChangeEmail`, `RemoveEmail`, `CancelEmailChange`.
 
 use crate::{
     api::{
@@ -39,7 +39,10 @@ pub(super) async fn remove(
     let request_key = fields.request_key("RemoveEmail", &request.request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let contact = fields.finish(contact)?;
-    let contact = api.app.remove_email(caller.actor(), contact, request_key).await?;
+    let contact = api
+        .app
+        .remove_email(caller.actor(), contact, request_key)
+        .await?;
     Ok(proto::RemoveEmailResponse {
         contact: Some(convert::contact(&contact, api.app.now())),
     })

@@ -76,7 +76,8 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = std::result::Result<Response<Body>, Infallible>> + Send>>;
+    type Future =
+        Pin<Box<dyn Future<Output = std::result::Result<Response<Body>, Infallible>> + Send>>;
 
     fn poll_ready(
         &mut self,
@@ -162,19 +163,30 @@ fn with_reason(response: Response<Body>) -> Response<Body> {
     if status.get_details_error_info().is_some() {
         return response;
     }
-    let error = match status.code() {
-        Code::Internal => Error::invalid_field("request", "is not a message of this RPC"),
-        Code::OutOfRange => Error::invalid_field("request", "is longer than this RPC allows"),
-        Code::Unimplemented => Error::Unimplemented,
-        _ => return response,
-    };
-    Status::from(error).into_http()
+    let reasons = [
+        (
+            Code::Internal,
+            Error::invalid_field("request", "is not a message of this RPC"),
+        ),
+        (
+            Code::OutOfRange,
+            Error::invalid_field("request", "is longer than this RPC allows"),
+        ),
+        (Code::Unimplemented, Error::Unimplemented),
+    ];
+    let code = status.code();
+    let with_reason = reasons.into_iter().find(|(made, _)| *made == code);
+    with_reason.map_or(response, |(_, error)| Status::from(error).into_http())
 }
 
 /// One line a call. Method, code and reason name no person; nothing else of the
 /// call is logged.
 fn log_call(path: &str, response: &Response<Body>, elapsed: Duration) {
-    let method = if scope_of(path).is_some() { path } else { "unknown" };
+    let method = if scope_of(path).is_some() {
+        path
+    } else {
+        "unknown"
+    };
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     match response.extensions().get::<Status>() {
         None => tracing::debug!(method, code = "Ok", elapsed_ms, "call"),

@@ -60,7 +60,11 @@ fn is_within(leaf: &str, path: &str) -> bool {
 mod tests {
     use super::*;
 
-    const LEAVES: &[&str] = &["types", "restrictions.note", "restrictions.denied_order_types"];
+    const LEAVES: &[&str] = &[
+        "types",
+        "restrictions.note",
+        "restrictions.denied_order_types",
+    ];
 
     fn decode(paths: &[&str]) -> (Mask, bool) {
         let mut fields = Fields::default();

@@ -39,7 +39,9 @@ impl ServiceKeys {
             let version = version.parse().map_err(|_| form())?;
             let key = STANDARD.decode(key).map_err(|_| form())?;
             if key.len() < MIN_KEY_BYTES {
-                return Err(Invalid::new(format!("must have keys of at least {MIN_KEY_BYTES} bytes")));
+                return Err(Invalid::new(format!(
+                    "must have keys of at least {MIN_KEY_BYTES} bytes"
+                )));
             }
             if keys.iter().any(|(known, _)| *known == version) {
                 return Err(Invalid::new("must not name a version twice"));
@@ -69,7 +71,10 @@ impl ServiceKeys {
     pub fn page_token(&self, listing: Listing<'_>, position: i64) -> Result<String> {
         let no_key = || Error::internal("there is no service key");
         let (version, key) = self.0.first().ok_or_else(no_key)?;
-        let tag = mac(key, listing, position).ok_or_else(no_key)?.finalize().into_bytes();
+        let tag = mac(key, listing, position)
+            .ok_or_else(no_key)?
+            .finalize()
+            .into_bytes();
         let mut token = version.to_be_bytes().to_vec();
         token.extend(position.to_be_bytes());
         token.extend(tag.iter().take(TAG_BYTES));
@@ -94,7 +99,9 @@ impl ServiceKeys {
         if tag.len() != TAG_BYTES {
             return None;
         }
-        mac(key, listing, position)?.verify_truncated_left(tag).ok()?;
+        mac(key, listing, position)?
+            .verify_truncated_left(tag)
+            .ok()?;
         Some(position)
     }
 }
@@ -134,7 +141,10 @@ mod tests {
         let token = keys(&[(1, 1)]).page_token(LISTING, 42).unwrap();
         assert_eq!(keys(&[(1, 1)]).position(LISTING, &token), Ok(42));
         assert_eq!(keys(&[(2, 2), (1, 1)]).position(LISTING, &token), Ok(42));
-        assert_eq!(keys(&[(2, 2)]).position(LISTING, &token), Err(Error::InvalidPageToken));
+        assert_eq!(
+            keys(&[(2, 2)]).position(LISTING, &token),
+            Err(Error::InvalidPageToken)
+        );
     }
 
     #[test]
@@ -142,9 +152,18 @@ mod tests {
         let keys = keys(&[(1, 1)]);
         let token = keys.page_token(LISTING, 42).unwrap();
         for other in [
-            Listing { rpc: "ListAuditEvents", ..LISTING },
-            Listing { customer_number: "K-2", ..LISTING },
-            Listing { filter: 2, ..LISTING },
+            Listing {
+                rpc: "ListAuditEvents",
+                ..LISTING
+            },
+            Listing {
+                customer_number: "K-2",
+                ..LISTING
+            },
+            Listing {
+                filter: 2,
+                ..LISTING
+            },
         ] {
             assert_eq!(keys.position(other, &token), Err(Error::InvalidPageToken));
         }
@@ -152,8 +171,19 @@ mod tests {
         altered[11] ^= 1;
         let altered = URL_SAFE_NO_PAD.encode(altered);
         let shorter = &token[..token.len() - 4];
-        for bad in ["x", "AAAA", "äöü", altered.as_str(), shorter, &format!("{token}AAAA")] {
-            assert_eq!(keys.position(LISTING, bad), Err(Error::InvalidPageToken), "{bad}");
+        for bad in [
+            "x",
+            "AAAA",
+            "äöü",
+            altered.as_str(),
+            shorter,
+            &format!("{token}AAAA"),
+        ] {
+            assert_eq!(
+                keys.position(LISTING, bad),
+                Err(Error::InvalidPageToken),
+                "{bad}"
+            );
         }
     }
 

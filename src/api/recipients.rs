@@ -1,4 +1,4 @@
-//! ResolveRecipients.
+//! `ResolveRecipients`.
 
 use crate::{
     api::{convert::Fields, proto, service::ContactApi},
@@ -48,7 +48,8 @@ fn decode_room(chars: i32, fields: &mut Fields) -> usize {
         Ok(0) => DEFAULT_ROOM_CHARS,
         Ok(room) if room >= MIN_ROOM_CHARS => room,
         Ok(_) | Err(_) => {
-            let description = format!("must be 0 (for {DEFAULT_ROOM_CHARS}) or at least {MIN_ROOM_CHARS}");
+            let description =
+                format!("must be 0 (for {DEFAULT_ROOM_CHARS}) or at least {MIN_ROOM_CHARS}");
             fields.refuse("attention_line_chars", &description);
             DEFAULT_ROOM_CHARS
         }
@@ -63,8 +64,16 @@ fn encode(resolution: Resolution) -> proto::Resolution {
     };
     proto::Resolution {
         customer_number: resolution.customer_number.as_str().to_owned(),
-        recipients: resolution.recipients.into_iter().map(encode_recipient).collect(),
-        exclusions: resolution.exclusions.into_iter().map(encode_exclusion).collect(),
+        recipients: resolution
+            .recipients
+            .into_iter()
+            .map(encode_recipient)
+            .collect(),
+        exclusions: resolution
+            .exclusions
+            .into_iter()
+            .map(encode_exclusion)
+            .collect(),
         delivery: delivery.into(),
         attention_line: resolution.attention_line.text,
         attention_names_left_out: resolution.attention_line.names_left_out,

@@ -59,7 +59,9 @@ impl ContactService for ContactApi {
         request: Request<proto::UpdateCustomerRequest>,
     ) -> Result<Response<proto::UpdateCustomerResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(customers::update(self, &caller, request).await?))
+        Ok(Response::new(
+            customers::update(self, &caller, request).await?,
+        ))
     }
 
     async fn set_attention_line(
@@ -67,7 +69,9 @@ impl ContactService for ContactApi {
         request: Request<proto::SetAttentionLineRequest>,
     ) -> Result<Response<proto::SetAttentionLineResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(customers::set_attention_line(self, &caller, request).await?))
+        Ok(Response::new(
+            customers::set_attention_line(self, &caller, request).await?,
+        ))
     }
 
     async fn create_contact(
@@ -75,7 +79,9 @@ impl ContactService for ContactApi {
         request: Request<proto::CreateContactRequest>,
     ) -> Result<Response<proto::CreateContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(contacts::create(self, &caller, request).await?))
+        Ok(Response::new(
+            contacts::create(self, &caller, request).await?,
+        ))
     }
 
     async fn get_contact(
@@ -99,7 +105,9 @@ impl ContactService for ContactApi {
         request: Request<proto::UpdateContactRequest>,
     ) -> Result<Response<proto::UpdateContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(contacts::update(self, &caller, request).await?))
+        Ok(Response::new(
+            contacts::update(self, &caller, request).await?,
+        ))
     }
 
     async fn delete_contact(
@@ -107,7 +115,9 @@ impl ContactService for ContactApi {
         request: Request<proto::DeleteContactRequest>,
     ) -> Result<Response<proto::DeleteContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(contacts::delete(self, &caller, request).await?))
+        Ok(Response::new(
+            contacts::delete(self, &caller, request).await?,
+        ))
     }
 
     async fn change_email(
@@ -115,7 +125,9 @@ impl ContactService for ContactApi {
         request: Request<proto::ChangeEmailRequest>,
     ) -> Result<Response<proto::ChangeEmailResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(email_confirmation::change(self, &caller, request).await?))
+        Ok(Response::new(
+            email_confirmation::change(self, &caller, request).await?,
+        ))
     }
 
     async fn remove_email(
@@ -123,7 +135,9 @@ impl ContactService for ContactApi {
         request: Request<proto::RemoveEmailRequest>,
     ) -> Result<Response<proto::RemoveEmailResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(email_confirmation::remove(self, &caller, request).await?))
+        Ok(Response::new(
+            email_confirmation::remove(self, &caller, request).await?,
+        ))
     }
 
     async fn cancel_email_change(
@@ -131,7 +145,9 @@ impl ContactService for ContactApi {
         request: Request<proto::CancelEmailChangeRequest>,
     ) -> Result<Response<proto::CancelEmailChangeResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(email_confirmation::cancel(self, &caller, request).await?))
+        Ok(Response::new(
+            email_confirmation::cancel(self, &caller, request).await?,
+        ))
     }
 
     async fn resolve_recipients(

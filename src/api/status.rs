@@ -38,9 +38,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::CustomerNotFound => (Code::NotFound, "CUSTOMER_NOT_FOUND"),
         Error::ContactNotFound => (Code::NotFound, "CONTACT_NOT_FOUND"),
         Error::LastStandardContact => (Code::FailedPrecondition, "LAST_STANDARD_CONTACT"),
-        Error::FirstContactNotStandard => {
-            (Code::FailedPrecondition, "FIRST_CONTACT_NOT_STANDARD")
-        }
+        Error::FirstContactNotStandard => (Code::FailedPrecondition, "FIRST_CONTACT_NOT_STANDARD"),
         Error::InvoiceEmailNotAllowed => (Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED"),
         Error::NoPendingEmail => (Code::FailedPrecondition, "NO_PENDING_EMAIL"),
         Error::OrderingAddressNotOnFile => {
@@ -66,56 +64,52 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
 /// The text for people. What went wrong inside goes to the log alone, here and
 /// nowhere else.
 fn message(error: &Error) -> String {
-    match error {
-        Error::Internal { what } => {
-            tracing::error!(what, "internal error");
-            "the service failed; the failure was logged".to_owned()
-        }
-        Error::DataLoss { what } => {
-            tracing::error!(what, "stored data cannot be read");
-            "stored data cannot be read; the failure was logged".to_owned()
-        }
-        Error::InvalidFields(violations) => {
-            let described: Vec<_> = violations
-                .iter()
-                .map(|violation| format!("{} {}", violation.field, violation.description))
-                .collect();
-            described.join("; ")
-        }
-        other => other.to_string(),
+    if let Error::Internal { what } = error {
+        tracing::error!(what, "internal error");
+        return "the service failed; the failure was logged".to_owned();
     }
+    if let Error::DataLoss { what } = error {
+        tracing::error!(what, "stored data cannot be read");
+        return "stored data cannot be read; the failure was logged".to_owned();
+    }
+    if let Error::InvalidFields(violations) = error {
+        let described: Vec<_> = violations
+            .iter()
+            .map(|violation| format!("{} {}", violation.field, violation.description))
+            .collect();
+        return described.join("; ");
+    }
+    error.to_string()
 }
 
 fn metadata(error: &Error) -> HashMap<String, String> {
-    let entry = match error {
-        Error::ScopeMissing { scope } => Some(("scope", (*scope).to_owned())),
-        Error::ContactLimit { limit } => Some(("limit", limit.to_string())),
-        _ => None,
-    };
-    entry
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+    let mut metadata = HashMap::new();
+    if let Error::ScopeMissing { scope } = error {
+        metadata.insert("scope".to_owned(), (*scope).to_owned());
+    }
+    if let Error::ContactLimit { limit } = error {
+        metadata.insert("limit".to_owned(), limit.to_string());
+    }
+    metadata
 }
 
 fn violations(error: &Error) -> Option<Vec<FieldViolation>> {
-    match error {
-        Error::InvalidFields(violations) => Some(
-            violations
-                .iter()
-                .map(|violation| FieldViolation::new(&violation.field, &violation.description))
-                .collect(),
-        ),
-        Error::RequestIdReused => Some(vec![FieldViolation::new("request_id", error.to_string())]),
-        Error::InvalidPageToken => Some(vec![FieldViolation::new("page_token", error.to_string())]),
-        _ => None,
+    let one = |field: &str| vec![FieldViolation::new(field, error.to_string())];
+    if let Error::InvalidFields(violations) = error {
+        let violations = violations
+            .iter()
+            .map(|violation| FieldViolation::new(&violation.field, &violation.description));
+        return Some(violations.collect());
     }
+    if *error == Error::RequestIdReused {
+        return Some(one("request_id"));
+    }
+    (*error == Error::InvalidPageToken).then(|| one("page_token"))
 }
 
 fn retry_delay(error: &Error) -> Option<Duration> {
-    match error {
-        Error::Overloaded { retry_after } => Some(*retry_after),
-        Error::DatabaseUnavailable => Some(UNAVAILABLE_RETRY),
-        _ => None,
+    if let Error::Overloaded { retry_after } = error {
+        return Some(*retry_after);
     }
+    (*error == Error::DatabaseUnavailable).then_some(UNAVAILABLE_RETRY)
 }

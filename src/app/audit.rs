@@ -28,7 +28,9 @@ impl App {
         before_sequence: i64,
         page_size: usize,
     ) -> Result<AuditPage> {
-        let one_more = u64::try_from(page_size).unwrap_or(u64::MAX).saturating_add(1);
+        let one_more = u64::try_from(page_size)
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
         let mut events = self
             .database
             .list_audit_events(number, before_sequence, one_more)

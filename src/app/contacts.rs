@@ -100,13 +100,12 @@ impl App {
     /// the database.
     pub async fn get_contact(&self, contact: &ContactRef) -> Result<Contact> {
         let number = &contact.customer_number;
-        match self.database.find_contact(number, contact.contact_id).await? {
-            Some(contact) => Ok(contact),
-            None => {
-                self.get_customer(number).await?;
-                Err(Error::ContactNotFound)
-            }
+        let found = self.database.find_contact(number, contact.contact_id);
+        if let Some(contact) = found.await? {
+            return Ok(contact);
         }
+        self.get_customer(number).await?;
+        Err(Error::ContactNotFound)
     }
 
     /// Up to `page_size` contacts behind a position that have at least one of
@@ -213,8 +212,14 @@ impl App {
             .transaction(move |transaction| {
                 let (app, actor, deletion) = (app.clone(), actor.clone(), deletion.clone());
                 Box::pin(async move {
-                    let ContactRef { customer_number: number, contact_id: id } = &deletion.contact;
-                    let request = deletion.request.as_ref().filter(|_| !deletion.validate_only);
+                    let ContactRef {
+                        customer_number: number,
+                        contact_id: id,
+                    } = &deletion.contact;
+                    let request = deletion
+                        .request
+                        .as_ref()
+                        .filter(|_| !deletion.validate_only);
                     let locked = transaction.lock_customer(number).await?;
                     let known = requests::find_answer(transaction, &actor, request, now).await?;
                     if known.is_some() {
@@ -255,7 +260,10 @@ impl App {
         change: &Change,
     ) -> Result<Outcome<Contact>> {
         let now = self.now();
-        let ContactRef { customer_number: number, contact_id: id } = &change.contact;
+        let ContactRef {
+            customer_number: number,
+            contact_id: id,
+        } = &change.contact;
         let request = change.request.as_ref().filter(|_| !change.validate_only);
         let locked = transaction.lock_customer(number).await?;
         if let Some(answer) = requests::find_answer(transaction, actor, request, now).await? {

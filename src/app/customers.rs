@@ -57,7 +57,9 @@ impl App {
                             check_etag(&update.etag, &locked.customer.etag())?;
                             let changed = update.change.apply_to(&mut locked.customer);
                             if !changed.is_empty() {
-                                transaction.update_customer(&mut locked.customer, now).await?;
+                                transaction
+                                    .update_customer(&mut locked.customer, now)
+                                    .await?;
                             }
                             (locked, EventKind::CustomerUpdated, changed)
                         }

@@ -215,12 +215,16 @@ impl SampleContact {
 
 fn email(text: &str) -> Result<Option<EmailAddress>> {
     let given = Some(text).filter(|text| !text.is_empty());
-    given.map(|text| EmailAddress::parse(text).map_err(defect)).transpose()
+    given
+        .map(|text| EmailAddress::parse(text).map_err(defect))
+        .transpose()
 }
 
 fn phone_number(text: &str) -> Result<Option<PhoneNumber>> {
     let given = Some(text).filter(|text| !text.is_empty());
-    given.map(|text| PhoneNumber::parse(text).map_err(defect)).transpose()
+    given
+        .map(|text| PhoneNumber::parse(text).map_err(defect))
+        .transpose()
 }
 
 fn defect(Invalid(why): Invalid) -> Error {

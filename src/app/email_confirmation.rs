@@ -35,9 +35,9 @@ impl App {
                 etag: String::new(),
                 request,
                 validate_only: false,
-                mutation: Arc::new(move |contact, now| {
-                    Ok(contact.change_email(email.clone(), now))
-                }),
+                mutation: Arc::new(
+                    move |contact, now| Ok(contact.change_email(email.clone(), now)),
+                ),
             },
         )
         .await
@@ -84,7 +84,7 @@ impl App {
                 etag: String::new(),
                 request: None,
                 validate_only: false,
-                mutation: Arc::new(|contact, now| contact.cancel_email_change(now)),
+                mutation: Arc::new(Contact::cancel_email_change),
             },
         )
         .await

@@ -94,16 +94,28 @@ mod tests {
         let names = ["Anna", "Buchhaltung der Muster GmbH", "Bernd"];
         assert_eq!(
             line(&names, 20),
-            ("z.Hd. Anna, Bernd".into(), vec!["Buchhaltung der Muster GmbH".into()])
+            (
+                "z.Hd. Anna, Bernd".into(),
+                vec!["Buchhaltung der Muster GmbH".into()]
+            )
         );
     }
 
     #[test]
     fn rule_23_a_first_name_that_alone_does_not_fit_is_cut_with_an_ellipsis() {
-        assert_eq!(line(&["Anna Schmidt"], 18), ("z.Hd. Anna Schmidt".into(), vec![]));
-        assert_eq!(line(&["Anna Schmidt"], 17), ("z.Hd. Anna Schmi…".into(), vec![]));
+        assert_eq!(
+            line(&["Anna Schmidt"], 18),
+            ("z.Hd. Anna Schmidt".into(), vec![])
+        );
+        assert_eq!(
+            line(&["Anna Schmidt"], 17),
+            ("z.Hd. Anna Schmi…".into(), vec![])
+        );
         assert_eq!(line(&["Anna Schmidt"], 12), ("z.Hd. Anna…".into(), vec![]));
-        assert_eq!(line(&["Anna", "B"], MIN_ROOM_CHARS), ("z.Hd. A…".into(), vec!["B".into()]));
+        assert_eq!(
+            line(&["Anna", "B"], MIN_ROOM_CHARS),
+            ("z.Hd. A…".into(), vec!["B".into()])
+        );
     }
 
     #[test]

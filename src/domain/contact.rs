@@ -207,7 +207,11 @@ impl Contact {
     fn drop_pending_email(&mut self, now: DateTime<Utc>) -> Vec<&'static str> {
         let was_pending = self.pending_email_at(now).is_some();
         self.pending_email = None;
-        if was_pending { vec!["pending_email"] } else { Vec::new() }
+        if was_pending {
+            vec!["pending_email"]
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -239,16 +243,31 @@ impl ContactChange {
         let mut changed = Vec::new();
         let restrictions = &mut contact.restrictions;
         set(&mut contact.types, self.types, "types", &mut changed);
-        set(&mut contact.display_name, self.display_name, "display_name", &mut changed);
+        set(
+            &mut contact.display_name,
+            self.display_name,
+            "display_name",
+            &mut changed,
+        );
         set(&mut contact.locale, self.locale, "locale", &mut changed);
-        set(&mut contact.phone_numbers, self.phone_numbers, "phone_numbers", &mut changed);
+        set(
+            &mut contact.phone_numbers,
+            self.phone_numbers,
+            "phone_numbers",
+            &mut changed,
+        );
         set(
             &mut contact.invoice_email_enabled,
             self.invoice_email_enabled,
             "invoice_email_enabled",
             &mut changed,
         );
-        set(&mut restrictions.note, self.restrictions_note, "restrictions.note", &mut changed);
+        set(
+            &mut restrictions.note,
+            self.restrictions_note,
+            "restrictions.note",
+            &mut changed,
+        );
         set(
             &mut restrictions.allowed_order_types,
             self.allowed_order_types,
@@ -286,7 +305,9 @@ fn set<T: PartialEq>(
 /// [`Error::InvoiceEmailNotAllowed`].
 pub fn check_addition(new: &Contact, others: &[Contact], now: DateTime<Utc>) -> Result<()> {
     if others.len() >= MAX_CONTACTS {
-        return Err(Error::ContactLimit { limit: MAX_CONTACTS });
+        return Err(Error::ContactLimit {
+            limit: MAX_CONTACTS,
+        });
     }
     if others.is_empty() && !new.types.contains(ContactType::Standard) {
         return Err(Error::FirstContactNotStandard);
@@ -325,7 +346,10 @@ pub fn check_contact_rules(
             before.types.may_have_invoice_email(),
             after.types.may_have_invoice_email(),
         );
-        let address_fits = judge(before.has_any_address_at(now), after.has_any_address_at(now));
+        let address_fits = judge(
+            before.has_any_address_at(now),
+            after.has_any_address_at(now),
+        );
         if !(type_fits && address_fits) {
             return Err(Error::InvoiceEmailNotAllowed);
         }

@@ -83,7 +83,9 @@ impl FromIterator<ContactType> for ContactTypes {
     fn from_iter<I: IntoIterator<Item = ContactType>>(types: I) -> Self {
         types
             .into_iter()
-            .fold(Self::default(), |set, contact_type| Self(set.0 | contact_type.bit()))
+            .fold(Self::default(), |set, contact_type| {
+                Self(set.0 | contact_type.bit())
+            })
     }
 }
 

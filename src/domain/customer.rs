@@ -186,10 +186,24 @@ mod tests {
 
     #[test]
     fn rule_24_a_customer_number_has_1_to_32_of_its_characters() {
-        for good in ["1", "K-1001", "abcXYZ-019", "12345678901234567890123456789012"] {
+        for good in [
+            "1",
+            "K-1001",
+            "abcXYZ-019",
+            "12345678901234567890123456789012",
+        ] {
             assert_eq!(CustomerNumber::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "123456789012345678901234567890123", "K 1", "K_1", "Ä", "1\0", "1\n", "１"] {
+        for bad in [
+            "",
+            "123456789012345678901234567890123",
+            "K 1",
+            "K_1",
+            "Ä",
+            "1\0",
+            "1\n",
+            "１",
+        ] {
             assert!(CustomerNumber::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -38,7 +38,9 @@ impl EmailAddress {
         let domain = normalize_domain(domain)?;
         let address = format!("{local}@{domain}");
         if address.len() > MAX_LENGTH {
-            return Err(Invalid::new(format!("must have at most {MAX_LENGTH} characters")));
+            return Err(Invalid::new(format!(
+                "must have at most {MAX_LENGTH} characters"
+            )));
         }
         Ok(Self(address))
     }
@@ -138,11 +140,29 @@ mod tests {
         let long_local = format!("{}@example.com", "a".repeat(65));
         let long = format!("a@{}.example", "abcdefghi.".repeat(26));
         for bad in [
-            "", "anna", "@example.com", "anna@", "anna@localhost", "anna@127.0.0.1", "anna@[127.0.0.1]",
-            "a b@example.com", "a..b@example.com", ".a@example.com", "a.@example.com", "a@b@example.com",
-            "anna@example.com\r\nBcc: x@example.com", "anna@exa mple.com", "anna@-a.example", "anna@a_b.example",
-            "jörg@example.com", "\"anna\"@example.com", "anna@example.com.", "anna@example..com", "a\0@example.com",
-            long_local.as_str(), long.as_str(),
+            "",
+            "anna",
+            "@example.com",
+            "anna@",
+            "anna@localhost",
+            "anna@127.0.0.1",
+            "anna@[127.0.0.1]",
+            "a b@example.com",
+            "a..b@example.com",
+            ".a@example.com",
+            "a.@example.com",
+            "a@b@example.com",
+            "anna@example.com\r\nBcc: x@example.com",
+            "anna@exa mple.com",
+            "anna@-a.example",
+            "anna@a_b.example",
+            "jörg@example.com",
+            "\"anna\"@example.com",
+            "anna@example.com.",
+            "anna@example..com",
+            "a\0@example.com",
+            long_local.as_str(),
+            long.as_str(),
         ] {
             assert!(EmailAddress::parse(bad).is_err(), "{bad:?}");
         }

@@ -24,7 +24,9 @@ impl PhoneNumber {
             || Invalid::new("must be a phone number, such as +49 721 1234567 or 0721 1234567");
         let shape_fits = text.chars().count() <= MAX_CHARS
             && text.starts_with(['+', '0', '('])
-            && text.chars().all(|c| c.is_ascii_digit() || "+ -./()".contains(c));
+            && text
+                .chars()
+                .all(|c| c.is_ascii_digit() || "+ -./()".contains(c));
         if !shape_fits {
             return Err(not_a_number());
         }
@@ -72,7 +74,11 @@ mod tests {
             ("0151 23456789", "+4915123456789"),
             ("+49721913740", "+49721913740"),
         ] {
-            assert_eq!(PhoneNumber::parse(given).expect(given).as_str(), kept, "{given}");
+            assert_eq!(
+                PhoneNumber::parse(given).expect(given).as_str(),
+                kept,
+                "{given}"
+            );
         }
     }
 
@@ -80,8 +86,21 @@ mod tests {
     fn refuses_what_cannot_be_dialled_from_abroad() {
         let long = "0".repeat(41);
         for bad in [
-            "", "+", "0", "abc", "110", "913740", "0721 91374 ext. 3", "0800-FLOWERS", "+999 123456",
-            "+49 1", "0721\n913740", "+49721913740;x=1", "+4972191374000000000", "٠٧٢١٩١٣٧٤٠", long.as_str(),
+            "",
+            "+",
+            "0",
+            "abc",
+            "110",
+            "913740",
+            "0721 91374 ext. 3",
+            "0800-FLOWERS",
+            "+999 123456",
+            "+49 1",
+            "0721\n913740",
+            "+49721913740;x=1",
+            "+4972191374000000000",
+            "٠٧٢١٩١٣٧٤٠",
+            long.as_str(),
         ] {
             assert!(PhoneNumber::parse(bad).is_err(), "{bad:?}");
         }

@@ -152,7 +152,11 @@ pub fn resolve(
     match purpose {
         Purpose::Invoice => selection.add_invoice_contacts(addressees),
         Purpose::PaymentReminder => {
-            selection.add_type(addressees, ContactType::Accounting, RecipientReason::TypeMatch);
+            selection.add_type(
+                addressees,
+                ContactType::Accounting,
+                RecipientReason::TypeMatch,
+            );
             if selection.recipients.is_empty() {
                 selection.add_type(
                     addressees,
@@ -240,7 +244,11 @@ impl Selection {
     }
 
     fn add_notice(&mut self, addressees: &Addressees, setting: bool) {
-        self.add_type(addressees, ContactType::Technical, RecipientReason::TypeMatch);
+        self.add_type(
+            addressees,
+            ContactType::Technical,
+            RecipientReason::TypeMatch,
+        );
         if setting {
             self.add_contact_data(addressees, RecipientReason::ContactDataSetting);
         } else if self.recipients.is_empty() {
@@ -295,7 +303,10 @@ impl Selection {
     }
 
     fn choose(&mut self, recipient: Recipient) {
-        if self.chosen_addresses.insert(recipient.email.comparison_key()) {
+        if self
+            .chosen_addresses
+            .insert(recipient.email.comparison_key())
+        {
             self.recipients.push(recipient);
         } else {
             self.exclude(recipient.contact_id, ExclusionReason::DuplicateAddress);
@@ -305,7 +316,11 @@ impl Selection {
     /// Lists a left-out party once: a contact that failed as ACCOUNTING is not
     /// named again when it fails as STANDARD.
     fn exclude(&mut self, contact_id: Option<ContactId>, reason: ExclusionReason) {
-        if !self.exclusions.iter().any(|known| known.contact_id == contact_id) {
+        if !self
+            .exclusions
+            .iter()
+            .any(|known| known.contact_id == contact_id)
+        {
             self.exclusions.push(Exclusion { contact_id, reason });
         }
     }

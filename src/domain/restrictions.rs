@@ -67,7 +67,13 @@ mod tests {
 
     #[test]
     fn codes_are_short_ascii_words() {
-        for good in ["server_reboot", "SERVER-REBOOT", "domain.transfer", "a", "9"] {
+        for good in [
+            "server_reboot",
+            "SERVER-REBOOT",
+            "domain.transfer",
+            "a",
+            "9",
+        ] {
             assert_eq!(OrderTypeCode::parse(good).unwrap().as_str(), good);
         }
         let long = "a".repeat(65);

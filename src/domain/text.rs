@@ -14,7 +14,9 @@ pub fn single_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
     }
     check_length(text, max_chars)?;
     if text.chars().any(is_unprintable) {
-        return Err(Invalid::new("must not hold control characters or line breaks"));
+        return Err(Invalid::new(
+            "must not hold control characters or line breaks",
+        ));
     }
     Ok(text.to_owned())
 }
@@ -37,7 +39,9 @@ pub fn free_text(text: &str, max_chars: usize) -> Result<String, Invalid> {
 
 fn check_length(text: &str, max_chars: usize) -> Result<(), Invalid> {
     if text.chars().nth(max_chars).is_some() {
-        return Err(Invalid::new(format!("must have at most {max_chars} characters")));
+        return Err(Invalid::new(format!(
+            "must have at most {max_chars} characters"
+        )));
     }
     Ok(())
 }
@@ -62,7 +66,16 @@ mod tests {
 
     #[test]
     fn single_line_refuses_what_breaks_a_line() {
-        for bad in ["", "   ", "a\0b", "a\nb", "a\rb", "a\u{2028}b", "a\u{202E}b", "a\u{85}b"] {
+        for bad in [
+            "",
+            "   ",
+            "a\0b",
+            "a\nb",
+            "a\rb",
+            "a\u{2028}b",
+            "a\u{202E}b",
+            "a\u{85}b",
+        ] {
             assert!(single_line(bad, 100).is_err(), "{bad:?}");
         }
     }

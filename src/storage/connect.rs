@@ -111,8 +111,9 @@ fn make_folder(url: &DatabaseUrl) -> Result<()> {
     }
     let options = SqliteConnectOptions::from_str(url).map_err(|_| Error::DatabaseUnavailable)?;
     match options.get_filename().parent() {
-        Some(folder) if folder != Path::new("") => std::fs::create_dir_all(folder)
-            .map_err(|_| Error::DatabaseUnavailable),
+        Some(folder) if folder != Path::new("") => {
+            std::fs::create_dir_all(folder).map_err(|_| Error::DatabaseUnavailable)
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -122,7 +123,9 @@ fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
     // SQLite has one writer at a time; a queue before the pool is fairer than
     // busy waiting inside SQLite.
     if writes {
-        options.max_connections(1).acquire_timeout(SQLITE_BUSY_TIMEOUT);
+        options
+            .max_connections(1)
+            .acquire_timeout(SQLITE_BUSY_TIMEOUT);
     }
     options.map_sqlx_sqlite_opts(move |options| {
         options
@@ -148,17 +151,15 @@ fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
 fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
     let mut options = url.options();
     options.map_sqlx_postgres_opts(move |options| {
-        options
-            .application_name("contact-service")
-            .options([
-                ("statement_timeout", "3s"),
-                ("lock_timeout", "1s"),
-                ("idle_in_transaction_session_timeout", "10s"),
-                (
-                    "default_transaction_read_only",
-                    if writes { "off" } else { "on" },
-                ),
-            ])
+        options.application_name("contact-service").options([
+            ("statement_timeout", "3s"),
+            ("lock_timeout", "1s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+            (
+                "default_transaction_read_only",
+                if writes { "off" } else { "on" },
+            ),
+        ])
     });
     if writes {
         // A future dropped inside BEGIN leaves a transaction open that the next

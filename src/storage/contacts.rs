@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set,
-    sea_query::Condition,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, Set, sea_query::Condition,
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,12 @@ impl Database {
         number: &CustomerNumber,
         after_position: i64,
     ) -> Result<Vec<Contact>> {
-        select(&self.readers, number, Column::Position.gt(after_position).into()).await
+        select(
+            &self.readers,
+            number,
+            Column::Position.gt(after_position).into(),
+        )
+        .await
     }
 }
 
@@ -133,7 +138,11 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if deleted.rows_affected == 1 { Ok(()) } else { Err(Error::Conflict) }
+        if deleted.rows_affected == 1 {
+            Ok(())
+        } else {
+            Err(Error::Conflict)
+        }
     }
 
     async fn insert_phone_numbers(&self, contact: &Contact) -> Result<()> {

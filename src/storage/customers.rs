@@ -117,7 +117,11 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if updated.rows_affected == 1 { Ok(()) } else { Err(Error::Conflict) }
+        if updated.rows_affected == 1 {
+            Ok(())
+        } else {
+            Err(Error::Conflict)
+        }
     }
 }
 
@@ -170,6 +174,6 @@ fn to_row(customer: &Customer) -> ActiveModel {
         version: Set(customer.version),
         create_time: Set(customer.create_time),
         update_time: Set(customer.update_time),
-        write_count: NotSet
+        write_count: NotSet,
     }
 }

@@ -27,6 +27,10 @@ impl From<Failure> for Error {
     }
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the libraries' enums are open: what is not known here is a defect"
+)]
 /// A description free of values: a class, a code, a constraint.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,6 +52,10 @@ impl fmt::Display for Failure {
     }
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the libraries' enums are open: what is not known here is a defect"
+)]
 impl Failure {
     fn sqlx_error(&self) -> Option<&SqlxError> {
         match &self.0 {
@@ -68,7 +76,8 @@ impl Failure {
         match error {
             SqlxError::Database(error) => {
                 let code = error.code().unwrap_or_default();
-                if error.constraint() == Some(KEEP_A_STANDARD) || error.message() == KEEP_A_STANDARD {
+                if error.constraint() == Some(KEEP_A_STANDARD) || error.message() == KEEP_A_STANDARD
+                {
                     return Error::LastStandardContact;
                 }
                 if is_worth_a_retry(&code) {
@@ -114,7 +123,18 @@ impl Failure {
 fn is_worth_a_retry(code: &str) -> bool {
     matches!(
         code,
-        "40001" | "40P01" | "55P03" | "23505" | "5" | "261" | "517" | "773" | "6" | "262" | "1555" | "2067"
+        "40001"
+            | "40P01"
+            | "55P03"
+            | "23505"
+            | "5"
+            | "261"
+            | "517"
+            | "773"
+            | "6"
+            | "262"
+            | "1555"
+            | "2067"
     )
 }
 
@@ -127,5 +147,8 @@ fn is_unavailable(code: &str) -> bool {
     (is_sqlite_code && matches!(sqlite_primary, Ok(8 | 10 | 13 | 14)))
         || code.starts_with("08")
         || code.starts_with("53")
-        || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "25006" | "25P03")
+        || matches!(
+            code,
+            "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "25006" | "25P03"
+        )
 }

@@ -58,11 +58,12 @@ impl Database {
     pub async fn migration_status(&self) -> Result<Vec<MigrationState>> {
         let status = Migrator::get_migration_with_status_read_only(&self.readers)
             .await
-            .map_err(|error| match error {
-                DbErr::Custom(_) => {
+            .map_err(|error| {
+                if matches!(error, DbErr::Custom(_)) {
                     Error::data_loss("the schema has migrations that this version does not know")
+                } else {
+                    Failure::from(error).into()
                 }
-                other => Failure::from(other).into(),
             })?;
         Ok(status
             .iter()
@@ -94,7 +95,7 @@ impl Database {
     }
 }
 
-/// A row lock rather than an advisory one, which PgBouncer and Citus would not
+/// A row lock rather than an advisory one, which `PgBouncer` and Citus would not
 /// carry. An embedded database is locked by its immediate transaction already.
 async fn lock_schema(transaction: &Transaction) -> std::result::Result<(), DbErr> {
     if transaction.inner.get_database_backend() == DbBackend::Postgres {

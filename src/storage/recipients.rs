@@ -23,6 +23,7 @@ use crate::{
 };
 
 /// A customer beside one of its contacts, or beside none.
+#[allow(clippy::struct_excessive_bools, reason = "the columns are independent")]
 #[derive(Debug, FromQueryResult)]
 struct Row {
     contact_data_email: Option<String>,
@@ -105,7 +106,9 @@ fn to_addressees(
         let Some(id) = row.contact_id else {
             continue;
         };
-        addressees.contacts.push(to_candidate(ContactId(id), row, now)?);
+        addressees
+            .contacts
+            .push(to_candidate(ContactId(id), row, now)?);
     }
     Ok(Some(addressees))
 }

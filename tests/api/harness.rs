@@ -13,9 +13,7 @@ use contact_service::{
     app::App,
     clock::Clock,
     development::DevelopmentKeys,
-    domain::{
-        contact::ContactId, customer::CustomerNumber, email_address::EmailAddress,
-    },
+    domain::{contact::ContactId, customer::CustomerNumber, email_address::EmailAddress},
     random::Random,
     server::{self, Parts},
     storage::{Database, DatabaseUrl, Outcome},
@@ -114,12 +112,14 @@ impl TestServer {
             audience: AUDIENCE.into(),
         };
         let source = match &options.jwks {
-            Some(location) => KeySource::Jwks(
-                contact_service::api::auth::JwksLocation::parse(location).unwrap(),
-            ),
+            Some(location) => {
+                KeySource::Jwks(contact_service::api::auth::JwksLocation::parse(location).unwrap())
+            }
             None => KeySource::Development(keys.public_key()),
         };
-        let authenticator = Authenticator::new(settings, source, clock.clone()).await.unwrap();
+        let authenticator = Authenticator::new(settings, source, clock.clone())
+            .await
+            .unwrap();
         let service_keys = ServiceKeys::parse(keys.service_keys()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -164,7 +164,15 @@ impl TestServer {
         let customer = customer.map(|number| CustomerNumber::parse(number).unwrap());
         let ttl = TimeDelta::days(365);
         self.keys
-            .mint(ISSUER, AUDIENCE, "tester", scope, customer.as_ref(), ttl, self.now())
+            .mint(
+                ISSUER,
+                AUDIENCE,
+                "tester",
+                scope,
+                customer.as_ref(),
+                ttl,
+                self.now(),
+            )
             .unwrap()
     }
 
@@ -261,7 +269,10 @@ impl TestServer {
 pub fn new_contact(name: &str, types: &[proto::ContactType]) -> proto::Contact {
     proto::Contact {
         display_name: name.into(),
-        types: types.iter().map(|&contact_type| contact_type.into()).collect(),
+        types: types
+            .iter()
+            .map(|&contact_type| contact_type.into())
+            .collect(),
         ..proto::Contact::default()
     }
 }
@@ -281,7 +292,12 @@ pub async fn fresh_database(backend: Backend, file: PathBuf) -> String {
         Backend::Sqlite => format!("sqlite://{}?mode=rwc", file.display()),
         Backend::Postgres => {
             let server = postgres_url();
-            let schema = format!("test_{}", uuid::Builder::from_random_bytes(random_bytes()).into_uuid().simple());
+            let schema = format!(
+                "test_{}",
+                uuid::Builder::from_random_bytes(random_bytes())
+                    .into_uuid()
+                    .simple()
+            );
             execute(&server, &format!("CREATE SCHEMA {schema}")).await;
             format!("{server}?options[search_path]={schema}")
         }
@@ -309,10 +325,16 @@ pub async fn try_execute(database_url: &str, sql: &str) -> Result<u64, sqlx::Err
     let sql = sqlx::AssertSqlSafe(sql.to_owned());
     if database_url.starts_with("sqlite") {
         let mut connection = sqlx::SqliteConnection::connect(database_url).await?;
-        Ok(connection.execute(sqlx::raw_sql(sql)).await?.rows_affected())
+        Ok(connection
+            .execute(sqlx::raw_sql(sql))
+            .await?
+            .rows_affected())
     } else {
         let mut connection = sqlx::PgConnection::connect(database_url).await?;
-        Ok(connection.execute(sqlx::raw_sql(sql)).await?.rows_affected())
+        Ok(connection
+            .execute(sqlx::raw_sql(sql))
+            .await?
+            .rows_affected())
     }
 }
 

@@ -3,4 +3,5 @@
 
 mod harness;
 
+mod last_standard_contact;
 mod recipients;

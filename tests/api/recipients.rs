@@ -42,23 +42,38 @@ async fn the_samples_answer_as_the_readme_says(
     server.app.load_samples().await.unwrap();
     server.app.load_samples().await.unwrap();
 
-    let invoice = resolve(&server, "K-1001", Purpose::Invoice, 0).await.unwrap();
+    let invoice = resolve(&server, "K-1001", Purpose::Invoice, 0)
+        .await
+        .unwrap();
     assert_eq!(
         written(&invoice),
         [
-            format!("anna.schmidt@muster.example {:?}", RecipientReason::TypeMatch),
-            format!("buchhaltung@muster.example {:?}", RecipientReason::TypeMatch),
+            format!(
+                "anna.schmidt@muster.example {:?}",
+                RecipientReason::TypeMatch
+            ),
+            format!(
+                "buchhaltung@muster.example {:?}",
+                RecipientReason::TypeMatch
+            ),
             format!("-{:?}", ExclusionReason::DuplicateAddress),
         ]
     );
     assert_eq!(invoice.delivery(), Delivery::Email);
-    assert_eq!(invoice.attention_line, "z.Hd. Bernd Maier, Buchhaltung Filiale Süd");
+    assert_eq!(
+        invoice.attention_line,
+        "z.Hd. Bernd Maier, Buchhaltung Filiale Süd"
+    );
 
-    let short = resolve(&server, "K-1001", Purpose::Invoice, 20).await.unwrap();
+    let short = resolve(&server, "K-1001", Purpose::Invoice, 20)
+        .await
+        .unwrap();
     assert_eq!(short.attention_line, "z.Hd. Bernd Maier");
     assert_eq!(short.attention_names_left_out, ["Buchhaltung Filiale Süd"]);
 
-    let postal = resolve(&server, "K-1002", Purpose::Invoice, 0).await.unwrap();
+    let postal = resolve(&server, "K-1002", Purpose::Invoice, 0)
+        .await
+        .unwrap();
     assert_eq!(postal.delivery(), Delivery::Postal);
     assert_eq!(
         written(&postal),
@@ -68,10 +83,15 @@ async fn the_samples_answer_as_the_readme_says(
         ]
     );
 
-    let notice = resolve(&server, "K-1003", Purpose::SecurityNotice, 0).await.unwrap();
+    let notice = resolve(&server, "K-1003", Purpose::SecurityNotice, 0)
+        .await
+        .unwrap();
     assert_eq!(
         written(&notice),
-        [format!("kontakt@verein.example {:?}", RecipientReason::ContactDataSetting)]
+        [format!(
+            "kontakt@verein.example {:?}",
+            RecipientReason::ContactDataSetting
+        )]
     );
 }
 
@@ -82,7 +102,10 @@ async fn what_cannot_be_asked_is_refused(
 ) {
     let server = TestServer::start(backend).await;
     let unknown = resolve(&server, "K-9", Purpose::General, 0).await;
-    assert_eq!(refusal(unknown), (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
+    assert_eq!(
+        refusal(unknown),
+        (Code::NotFound, "CUSTOMER_NOT_FOUND".into())
+    );
     let all_wrong = resolve(&server, "K 9", Purpose::Unspecified, 7).await;
     assert_eq!(
         refused_fields(all_wrong),

@@ -37,13 +37,19 @@ fn rule_2_the_first_contact_is_standard() {
     assert_eq!(refused, Err(Error::FirstContactNotStandard));
     assert_eq!(check_addition(&contact(1, STANDARD), &[], now()), Ok(()));
     let others = [contact(1, STANDARD)];
-    assert_eq!(check_addition(&contact(2, TECHNICAL), &others, now()), Ok(()));
+    assert_eq!(
+        check_addition(&contact(2, TECHNICAL), &others, now()),
+        Ok(())
+    );
 }
 
 #[test]
 fn rule_2_the_last_standard_contact_stays() {
     let all = [contact(1, STANDARD), contact(2, TECHNICAL)];
-    assert_eq!(check_deletion(&all[0], &all), Err(Error::LastStandardContact));
+    assert_eq!(
+        check_deletion(&all[0], &all),
+        Err(Error::LastStandardContact)
+    );
     assert_eq!(check_deletion(&all[1], &all), Ok(()));
     let stripped = contact(1, TECHNICAL);
     assert_eq!(
@@ -51,7 +57,10 @@ fn rule_2_the_last_standard_contact_stays() {
         Err(Error::LastStandardContact)
     );
     let alone = [contact(1, STANDARD)];
-    assert_eq!(check_deletion(&alone[0], &alone), Err(Error::LastStandardContact));
+    assert_eq!(
+        check_deletion(&alone[0], &alone),
+        Err(Error::LastStandardContact)
+    );
     let two = [contact(1, STANDARD), contact(2, STANDARD)];
     assert_eq!(check_deletion(&two[0], &two), Ok(()));
     assert_eq!(check_contact_rules(&two[0], &stripped, &two, now()), Ok(()));
@@ -60,7 +69,10 @@ fn rule_2_the_last_standard_contact_stays() {
 #[test]
 fn rule_4_a_customer_has_at_most_100_contacts() {
     let mut others: Vec<_> = (1..=99).map(|id| contact(id, STANDARD)).collect();
-    assert_eq!(check_addition(&contact(100, STANDARD), &others, now()), Ok(()));
+    assert_eq!(
+        check_addition(&contact(100, STANDARD), &others, now()),
+        Ok(())
+    );
     others.push(contact(100, STANDARD));
     assert_eq!(
         check_addition(&contact(101, STANDARD), &others, now()),
@@ -84,8 +96,16 @@ fn rule_22_invoice_email_needs_a_type_and_an_address() {
         }
         let mut on = off.clone();
         on.invoice_email_enabled = true;
-        let expected = if allowed { Ok(()) } else { Err(Error::InvoiceEmailNotAllowed) };
-        assert_eq!(check_addition(&on, &others, now()), expected, "{types:?} {address}");
+        let expected = if allowed {
+            Ok(())
+        } else {
+            Err(Error::InvoiceEmailNotAllowed)
+        };
+        assert_eq!(
+            check_addition(&on, &others, now()),
+            expected,
+            "{types:?} {address}"
+        );
         assert_eq!(check_contact_rules(&off, &on, &others, now()), expected);
     }
 }
@@ -136,7 +156,11 @@ fn rule_7_a_pending_address_is_gone_at_seven_days() {
     contact.change_email(email("a@example.com"), now());
     let last = now() + TimeDelta::days(7) - TimeDelta::microseconds(1);
     assert!(contact.pending_email_at(last).is_some());
-    assert!(contact.pending_email_at(now() + TimeDelta::days(7)).is_none());
+    assert!(
+        contact
+            .pending_email_at(now() + TimeDelta::days(7))
+            .is_none()
+    );
     let expired = contact.cancel_email_change(now() + TimeDelta::days(7));
     assert_eq!(expired, Err(Error::NoPendingEmail));
 }
@@ -145,11 +169,20 @@ fn rule_7_a_pending_address_is_gone_at_seven_days() {
 fn rule_8_a_newer_address_replaces_the_pending_one_and_the_current_one_drops_it() {
     let mut contact = contact(1, STANDARD);
     contact.email = Some(email("current@example.com"));
-    assert_eq!(contact.change_email(email("a@example.com"), now()), ["pending_email"]);
-    assert_eq!(contact.change_email(email("b@example.com"), now()), ["pending_email"]);
+    assert_eq!(
+        contact.change_email(email("a@example.com"), now()),
+        ["pending_email"]
+    );
+    assert_eq!(
+        contact.change_email(email("b@example.com"), now()),
+        ["pending_email"]
+    );
     let pending = contact.pending_email_at(now()).unwrap();
     assert_eq!(pending.email.as_str(), "b@example.com");
-    assert_eq!(contact.change_email(email("Current@Example.com"), now()), ["pending_email"]);
+    assert_eq!(
+        contact.change_email(email("Current@Example.com"), now()),
+        ["pending_email"]
+    );
     assert!(contact.pending_email.is_none());
     assert_eq!(contact.email.unwrap().as_str(), "current@example.com");
 }
@@ -160,7 +193,10 @@ fn removing_leaves_no_address_and_cancelling_keeps_the_current_one() {
     contact.email = Some(email("current@example.com"));
     contact.change_email(email("a@example.com"), now());
     let mut cancelled = contact.clone();
-    assert_eq!(cancelled.cancel_email_change(now()).unwrap(), ["pending_email"]);
+    assert_eq!(
+        cancelled.cancel_email_change(now()).unwrap(),
+        ["pending_email"]
+    );
     assert!(cancelled.email.is_some() && cancelled.pending_email.is_none());
     assert_eq!(contact.remove_email(now()), ["email", "pending_email"]);
     assert!(contact.email.is_none() && contact.pending_email.is_none());
@@ -176,7 +212,10 @@ fn a_change_names_only_what_differs() {
         restrictions_note: Some("only by day".into()),
         ..ContactChange::default()
     };
-    assert_eq!(change.apply_to(&mut contact), ["locale", "restrictions.note"]);
+    assert_eq!(
+        change.apply_to(&mut contact),
+        ["locale", "restrictions.note"]
+    );
 }
 
 #[test]

@@ -59,7 +59,11 @@ fn written(resolution: &Resolution) -> String {
     };
     let recipients = resolution.recipients.iter().map(|recipient| {
         let address = recipient.email.as_str().trim_end_matches(".example");
-        format!("{} {address} {:?}", party(recipient.contact_id), recipient.reason)
+        format!(
+            "{} {address} {:?}",
+            party(recipient.contact_id),
+            recipient.reason
+        )
     });
     let exclusions = resolution
         .exclusions
@@ -69,15 +73,31 @@ fn written(resolution: &Resolution) -> String {
 }
 
 #[rstest]
-#[case::standard_and_accounting_serve("S:a@x:inv A:b@x:inv", "1 a@x TypeMatch; 2 b@x TypeMatch", Delivery::Email)]
+#[case::standard_and_accounting_serve(
+    "S:a@x:inv A:b@x:inv",
+    "1 a@x TypeMatch; 2 b@x TypeMatch",
+    Delivery::Email
+)]
 #[case::others_are_not_expected("S:a@x:inv T:t@x O:o@x", "1 a@x TypeMatch", Delivery::Email)]
-#[case::switched_off("S:a@x A:b@x:inv", "2 b@x TypeMatch; -1 InvoiceEmailOff", Delivery::Email)]
+#[case::switched_off(
+    "S:a@x A:b@x:inv",
+    "2 b@x TypeMatch; -1 InvoiceEmailOff",
+    Delivery::Email
+)]
 #[case::switched_off_tells_more_than_no_address("S:-", "-1 InvoiceEmailOff", Delivery::Postal)]
 #[case::unconfirmed("S:?:inv", "-1 EmailUnconfirmed", Delivery::Postal)]
 #[case::lapsed("S:-:inv", "-1 NoEmail", Delivery::Postal)]
-#[case::same_address_once("S:a@x:inv A:A@X:inv", "1 a@x TypeMatch; -2 DuplicateAddress", Delivery::Email)]
+#[case::same_address_once(
+    "S:a@x:inv A:A@X:inv",
+    "1 a@x TypeMatch; -2 DuplicateAddress",
+    Delivery::Email
+)]
 #[case::both_types_once("S+A:a@x:inv", "1 a@x TypeMatch", Delivery::Email)]
-#[case::nobody_switched_on("S:a@x A:b@x", "-1 InvoiceEmailOff; -2 InvoiceEmailOff", Delivery::Postal)]
+#[case::nobody_switched_on(
+    "S:a@x A:b@x",
+    "-1 InvoiceEmailOff; -2 InvoiceEmailOff",
+    Delivery::Postal
+)]
 #[case::no_contacts("", "", Delivery::Postal)]
 fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Delivery) {
     for (data, settings) in [("d@x", true), ("d@x", false), ("-", true)] {
@@ -89,11 +109,23 @@ fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Del
 
 #[rstest]
 #[case::accounting_serves("d@x", "S:a@x A:b@x", "2 b@x TypeMatch")]
-#[case::accounting_without_address_falls_back("d@x", "S:a@x A:?", "1 a@x StandardFallback; -2 EmailUnconfirmed")]
+#[case::accounting_without_address_falls_back(
+    "d@x",
+    "S:a@x A:?",
+    "1 a@x StandardFallback; -2 EmailUnconfirmed"
+)]
 #[case::one_of_two_accounting("d@x", "S:a@x A:- A:b@x", "3 b@x TypeMatch; -2 NoEmail")]
 #[case::no_accounting("d@x", "S:a@x T:t@x", "1 a@x StandardFallback")]
-#[case::all_standard_contacts("d@x", "S:a@x S:b@x S:-", "1 a@x StandardFallback; 2 b@x StandardFallback; -3 NoEmail")]
-#[case::then_contact_data("d@x", "S:? A:-", "data d@x ContactDataFallback; -2 NoEmail; -1 EmailUnconfirmed")]
+#[case::all_standard_contacts(
+    "d@x",
+    "S:a@x S:b@x S:-",
+    "1 a@x StandardFallback; 2 b@x StandardFallback; -3 NoEmail"
+)]
+#[case::then_contact_data(
+    "d@x",
+    "S:? A:-",
+    "data d@x ContactDataFallback; -2 NoEmail; -1 EmailUnconfirmed"
+)]
 #[case::both_types_are_left_out_once("d@x", "S+A:-", "data d@x ContactDataFallback; -1 NoEmail")]
 #[case::no_contacts("d@x", "", "data d@x ContactDataFallback")]
 #[case::nobody_at_all("-", "S:-", "-1 NoEmail; -data NoEmail")]
@@ -108,22 +140,53 @@ fn payment_reminder(#[case] data: &str, #[case] contacts: &str, #[case] expected
 }
 
 #[rstest]
-#[case::technical_and_contact_data("d@x", true, "S:a@x T:t@x", "2 t@x TypeMatch; data d@x ContactDataSetting")]
+#[case::technical_and_contact_data(
+    "d@x",
+    true,
+    "S:a@x T:t@x",
+    "2 t@x TypeMatch; data d@x ContactDataSetting"
+)]
 #[case::technical_alone("d@x", false, "S:a@x T:t@x", "2 t@x TypeMatch; -data NotificationsOff")]
 #[case::no_technical_setting_on("d@x", true, "S:a@x", "data d@x ContactDataSetting")]
 #[case::no_technical_setting_off("d@x", false, "S:a@x", "data d@x ContactDataFallback")]
-#[case::technical_unconfirmed_setting_on("d@x", true, "T:?", "data d@x ContactDataSetting; -1 EmailUnconfirmed")]
-#[case::technical_unconfirmed_setting_off("d@x", false, "T:?", "data d@x ContactDataFallback; -1 EmailUnconfirmed")]
+#[case::technical_unconfirmed_setting_on(
+    "d@x",
+    true,
+    "T:?",
+    "data d@x ContactDataSetting; -1 EmailUnconfirmed"
+)]
+#[case::technical_unconfirmed_setting_off(
+    "d@x",
+    false,
+    "T:?",
+    "data d@x ContactDataFallback; -1 EmailUnconfirmed"
+)]
 #[case::technical_without_address("d@x", false, "T:-", "data d@x ContactDataFallback; -1 NoEmail")]
-#[case::one_of_two_technical("d@x", false, "T:- T:t@x", "2 t@x TypeMatch; -1 NoEmail; -data NotificationsOff")]
+#[case::one_of_two_technical(
+    "d@x",
+    false,
+    "T:- T:t@x",
+    "2 t@x TypeMatch; -1 NoEmail; -data NotificationsOff"
+)]
 #[case::same_address_once("t@x", true, "T:t@x", "1 t@x TypeMatch; -data DuplicateAddress")]
-#[case::two_technical_same_address("d@x", true, "T:t@x T:T@x", "1 t@x TypeMatch; data d@x ContactDataSetting; -2 DuplicateAddress")]
+#[case::two_technical_same_address(
+    "d@x",
+    true,
+    "T:t@x T:T@x",
+    "1 t@x TypeMatch; data d@x ContactDataSetting; -2 DuplicateAddress"
+)]
 #[case::contact_data_without_address_on("-", true, "T:t@x", "1 t@x TypeMatch; -data NoEmail")]
-#[case::contact_data_without_address_off("-", false, "T:t@x", "1 t@x TypeMatch; -data NotificationsOff")]
+#[case::contact_data_without_address_off(
+    "-",
+    false,
+    "T:t@x",
+    "1 t@x TypeMatch; -data NotificationsOff"
+)]
 #[case::nobody_at_all("-", false, "S:a@x", "-data NoEmail")]
 #[case::no_contacts("d@x", false, "", "data d@x ContactDataFallback")]
 fn notices(
-    #[values(Purpose::SecurityNotice, Purpose::PlannedMaintenance, Purpose::Outage)] purpose: Purpose,
+    #[values(Purpose::SecurityNotice, Purpose::PlannedMaintenance, Purpose::Outage)]
+    purpose: Purpose,
     #[case] data: &str,
     #[case] setting: bool,
     #[case] contacts: &str,
@@ -142,9 +205,17 @@ fn notices(
 
 #[rstest]
 #[case::contact_data("d@x", "S:a@x", "data d@x ContactData")]
-#[case::standard_serves("-", "S:a@x T:t@x S:b@x", "1 a@x StandardFallback; 3 b@x StandardFallback; -data NoEmail")]
+#[case::standard_serves(
+    "-",
+    "S:a@x T:t@x S:b@x",
+    "1 a@x StandardFallback; 3 b@x StandardFallback; -data NoEmail"
+)]
 #[case::nobody_at_all("-", "S:? T:t@x", "-data NoEmail; -1 EmailUnconfirmed")]
-#[case::same_address_once("-", "S:a@x S:a@x", "1 a@x StandardFallback; -data NoEmail; -2 DuplicateAddress")]
+#[case::same_address_once(
+    "-",
+    "S:a@x S:a@x",
+    "1 a@x StandardFallback; -data NoEmail; -2 DuplicateAddress"
+)]
 #[case::no_contacts("d@x", "", "data d@x ContactData")]
 fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     for settings in [true, false] {
@@ -186,5 +257,8 @@ fn only_an_invoice_has_a_delivery_and_recipients_carry_name_and_locale() {
     assert_eq!(technical.display_name, "Name 2");
     assert_eq!(technical.locale, Locale::English);
     let data = answer.recipients.last().unwrap();
-    assert_eq!((data.display_name.as_str(), data.locale), ("", Locale::German));
+    assert_eq!(
+        (data.display_name.as_str(), data.locale),
+        ("", Locale::German)
+    );
 }

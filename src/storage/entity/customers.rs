@@ -2,6 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
+#[allow(clippy::struct_excessive_bools, reason = "the columns are independent")]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "customers")]
 pub(in crate::storage) struct Model {

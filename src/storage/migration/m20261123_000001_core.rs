@@ -1,7 +1,17 @@
 //! Customers, contacts, the trail, and request ids.
 
 use sea_orm::{ConnectionTrait, DbBackend, DeriveMigrationName};
-use sea_orm_migration::{prelude::*, schema::*};
+use sea_orm_migration::{
+    MigrationTrait, SchemaManager, async_trait,
+    prelude::{
+        ColumnDef, DbErr, ForeignKey, ForeignKeyAction, Index, IndexCreateStatement, Table,
+        TableCreateStatement,
+    },
+    schema::{
+        big_integer, binary_len, boolean, small_integer, string_len, text, text_null,
+        timestamp_with_time_zone, timestamp_with_time_zone_null, uuid, uuid_null,
+    },
+};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -17,9 +27,11 @@ impl MigrationTrait for Migration {
         for index in indexes() {
             manager.create_index(index).await?;
         }
-        let triggers = match manager.get_database_backend() {
-            DbBackend::Postgres => POSTGRES_TRIGGERS,
-            _ => SQLITE_TRIGGERS,
+        let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
+        let triggers = if is_postgres {
+            POSTGRES_TRIGGERS
+        } else {
+            SQLITE_TRIGGERS
         };
         let connection = manager.get_connection();
         for trigger in triggers {
