@@ -27,6 +27,7 @@ use contact_service::{
     storage::Database,
     telemetry,
 };
+use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -225,7 +226,7 @@ fn service_keys(config: &Config, random: &Random) -> Result<ServiceKeys, String>
     if let Some(keys) = &config.service_keys {
         return Ok(keys.clone());
     }
-    ServiceKeys::parse(development_keys(random)?.service_keys())
+    ServiceKeys::parse(development_keys(random)?.service_keys().expose_secret())
         .map_err(|Invalid(why)| format!("the development key in {DATA_FOLDER}/ {why}"))
 }
 
@@ -240,7 +241,7 @@ async fn authenticator(
     };
     let source = match &config.jwks {
         Some(location) => KeySource::Jwks(location.clone()),
-        None => KeySource::Development(development_keys(random)?.public_key()),
+        None => KeySource::Development(development_keys(random)?.jwks()),
     };
     Authenticator::new(settings, source, clock.clone())
         .await
@@ -264,15 +265,17 @@ fn mint(
     if sub.trim().is_empty() {
         return Err("--sub: must not be empty".into());
     }
-    development_keys(&Random::system())?.mint(
-        &config.jwt_issuer,
-        &config.jwt_audience,
-        sub,
-        scope,
-        customer.as_ref(),
-        ttl,
-        Clock::System.now(),
-    )
+    development_keys(&Random::system())?
+        .mint(
+            &config.jwt_issuer,
+            &config.jwt_audience,
+            sub,
+            scope,
+            customer.as_ref(),
+            ttl,
+            Clock::System.now(),
+        )
+        .map_err(|error| error.to_string())
 }
 
 fn parse_ttl(text: &str) -> Result<TimeDelta, String> {

@@ -1,62 +1,124 @@
-//! stub
-use crate::{
-    clock::Clock,
-    domain::{audit::Actor, customer::CustomerNumber},
-    error::{Error, Invalid, Result},
+//! Who calls: turns the `authorization` header into a [`Caller`], and says which scope every RPC
+//! asks for.
+//!
+//! Owns the checks of JSON Web Tokens (RFC 7519, 8725) and the issuer's public keys. What a caller
+//! may see of a customer is asked of the [`Caller`] by every RPC itself.
+
+mod caller;
+mod claims;
+mod key_ring;
+mod key_set;
+mod key_source;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::{fmt, sync::Arc};
+
+use http::HeaderMap;
+use jsonwebtoken::Validation;
+
+pub use self::{
+    caller::Caller,
+    claims::AuthSettings,
+    key_source::JwksLocation,
+    scope::{Scope, scope_of},
 };
-#[derive(Clone, Copy, Debug)]
-pub enum Scope {
-    X,
-}
-pub fn scope_of(_path: &str) -> Option<Scope> {
-    Some(Scope::X)
-}
+use self::{
+    claims::Claims,
+    key_ring::KeyRing,
+    key_set::{KeySet, NoKey},
+    key_source::JwksReader,
+    token::{JoseHeader, Refusal},
+};
+use crate::{clock::Clock, error::Result};
+
+/// Where the issuer's public keys come from.
 #[derive(Clone, Debug)]
-pub struct Caller {
-    actor: Actor,
-}
-impl Caller {
-    pub fn actor(&self) -> &Actor {
-        &self.actor
-    }
-    pub fn require(&self, _: Scope) -> Result<()> {
-        Ok(())
-    }
-    pub fn confine(&self, _: &str) -> Result<()> {
-        Ok(())
-    }
-    pub fn require_unconfined(&self) -> Result<()> {
-        Ok(())
-    }
-}
-#[derive(Clone, Debug)]
-pub struct Authenticator;
-pub struct AuthSettings {
-    pub issuer: String,
-    pub audience: String,
-}
-#[derive(Clone, Debug)]
-pub struct JwksLocation;
-impl JwksLocation {
-    pub fn parse(_: &str) -> std::result::Result<Self, Invalid> {
-        Ok(Self)
-    }
-}
 pub enum KeySource {
+    /// A JWK Set that is read again as keys come and go.
     Jwks(JwksLocation),
-    Development(Vec<u8>),
+    /// The JWK Set of `DevelopmentKeys::jwks`, which never changes.
+    Development(String),
 }
-impl Authenticator {
-    pub async fn new(_: AuthSettings, _: KeySource, _: Clock) -> std::result::Result<Self, String> {
-        Ok(Self)
+
+/// Checks tokens. Clones share their keys.
+#[derive(Clone)]
+pub struct Authenticator(Arc<Shared>);
+
+struct Shared {
+    settings: AuthSettings,
+    validation: Validation,
+    keys: Arc<KeyRing>,
+    clock: Clock,
+}
+
+/// Holds keys and settings, none of which are for logs.
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Authenticator(…)")
     }
-    pub async fn authenticate(&self, _: &http::HeaderMap) -> Result<Caller> {
-        let _ = CustomerNumber::parse("x");
-        if false {
-            return Err(Error::TokenMissing);
-        }
-        Ok(Caller {
-            actor: Actor("x".into()),
+}
+
+impl Authenticator {
+    /// Reads the keys once, within 5 seconds.
+    ///
+    /// # Errors
+    /// One line that says why there are no keys, free of secrets.
+    pub async fn new(
+        settings: AuthSettings,
+        source: KeySource,
+        clock: Clock,
+    ) -> std::result::Result<Self, String> {
+        let keys = match source {
+            KeySource::Jwks(location) => {
+                KeyRing::read(JwksReader::new(location)?, clock.clone()).await?
+            }
+            KeySource::Development(document) => {
+                let keys = KeySet::parse(document.as_bytes())
+                    .map_err(|why| format!("the development key set: {why}"))?;
+                KeyRing::fixed(keys, clock.clone())
+            }
+        };
+        Ok(Self(Arc::new(Shared {
+            validation: claims::validation(&settings),
+            settings,
+            keys: Arc::new(keys),
+            clock,
+        })))
+    }
+
+    /// Who calls with these headers.
+    ///
+    /// # Errors
+    /// [`Error::TokenMissing`](crate::error::Error::TokenMissing),
+    /// [`Error::TokenInvalid`](crate::error::Error::TokenInvalid), or
+    /// [`Error::TokenExpired`](crate::error::Error::TokenExpired) for a token that was good once.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
+        self.0.authenticate(headers).await.map_err(|refusal| {
+            tracing::debug!(cause = refusal.cause(), "a token was refused");
+            refusal.into()
         })
+    }
+}
+
+impl Shared {
+    async fn authenticate(&self, headers: &HeaderMap) -> std::result::Result<Caller, Refusal> {
+        let token = token::bearer_token(headers)?;
+        let header = JoseHeader::parse(token)?;
+        let key = self
+            .keys
+            .find(header.kid.as_deref(), header.alg)
+            .await
+            .map_err(|no_key| {
+                Refusal::Invalid(match no_key {
+                    NoKey::UnknownKid => "unknown key",
+                    NoKey::WrongAlgorithm => "algorithm does not fit the key",
+                    NoKey::KidMissing => "no key named",
+                })
+            })?;
+        let claims = Claims::verify(token, &key, header.alg, &self.validation)?;
+        claims.judge(&self.settings, self.clock.now())
     }
 }

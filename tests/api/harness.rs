@@ -18,6 +18,7 @@ use contact_service::{
     server::{self, Parts},
     storage::{Database, DatabaseUrl, Outcome},
 };
+use secrecy::ExposeSecret;
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -115,12 +116,12 @@ impl TestServer {
             Some(location) => {
                 KeySource::Jwks(contact_service::api::auth::JwksLocation::parse(location).unwrap())
             }
-            None => KeySource::Development(keys.public_key()),
+            None => KeySource::Development(keys.jwks()),
         };
         let authenticator = Authenticator::new(settings, source, clock.clone())
             .await
             .unwrap();
-        let service_keys = ServiceKeys::parse(keys.service_keys()).unwrap();
+        let service_keys = ServiceKeys::parse(keys.service_keys().expose_secret()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let parts = Parts {

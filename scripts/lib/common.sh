@@ -1,0 +1,39 @@
+# shellcheck shell=bash
+# What every script here shares: where things are, and how to speak. Sourced, never run.
+
+repo_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+cache_dir="${CONTACT_SERVICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/contact-service}"
+export repo_root cache_dir
+
+# Tells what comes next. On stderr, so that the last line of stdout stays that of the tests.
+headline() { printf '\n== %s\n' "$*" >&2; }
+
+# Says in one line what is wrong or missing, and ends the script.
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Prints a loopback port that nobody listens on, below the range that systems hand to clients.
+free_port() {
+    local port
+    for _ in {1..100}; do
+        port=$((20000 + RANDOM % 12000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo "$port"
+            return
+        fi
+    done
+    die "found no free port on 127.0.0.1"
+}
+
+# Waits until a process is gone. Usage: wait_gone PID SECONDS
+wait_gone() {
+    local tries=$(($2 * 10))
+    while kill -0 "$1" 2>/dev/null; do
+        ((tries-- > 0)) || return 1
+        sleep 0.1
+    done
+}

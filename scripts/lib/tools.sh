@@ -1,0 +1,112 @@
+# shellcheck shell=bash
+# Finds the tools that the scripts need, and installs the missing ones: system packages by apt where
+# that is allowed without a password, everything else into the cache folder. Sourced.
+
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+buf_version=1.75.0
+cargo_deny_version=0.20.2
+
+export PATH="$cache_dir/npm/node_modules/.bin:$cache_dir/cargo/bin:$PATH"
+
+# Runs a command as root, or fails where that needs a password.
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    else
+        have sudo && sudo -n true 2>/dev/null && sudo -n "$@"
+    fi
+}
+
+# Installs Debian packages, or fails where that is not allowed.
+apt_install() {
+    have apt-get && as_root true || return 1
+    echo "installing $*" >&2
+    as_root apt-get -qq update >&2 &&
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq -y --no-install-recommends install "$@" >&2
+}
+
+# Whether a folder in the cache was filled from exactly this description.
+is_current() { [[ -f "$1/.filled-from" && "$(<"$1/.filled-from")" == "$2" ]]; }
+mark_current() { printf '%s\n' "$2" >"$1/.filled-from"; }
+
+need_rust() {
+    have cargo || die "the Rust toolchain is missing; install rustup, which reads rust-toolchain.toml"
+    have cc || apt_install gcc libc6-dev || die "a C compiler is missing; install gcc or clang"
+}
+
+need_python() {
+    have_python || apt_install python3 python3-venv || true
+    have_python || die "Python 3.9 or newer with venv is missing; install python3 and python3-venv"
+}
+
+have_python() {
+    have python3 &&
+        python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' 2>/dev/null
+}
+
+need_node() {
+    have_node || apt_install nodejs npm || true
+    have_node || die "Node.js 18 or newer with npm is missing; install nodejs and npm"
+}
+
+have_node() {
+    have npm && have node &&
+        node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null
+}
+
+need_buf() {
+    local dir="$cache_dir/npm"
+    is_current "$dir" "buf $buf_version" && return
+    have buf && [[ ! -e "$dir/node_modules/.bin/buf" ]] && return
+    need_node
+    echo "installing buf $buf_version" >&2
+    mkdir -p "$dir"
+    npm install --prefix "$dir" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+        "@bufbuild/buf@$buf_version" >/dev/null ||
+        die "buf is missing and npm could not install it; install buf $buf_version"
+    mark_current "$dir" "buf $buf_version"
+}
+
+need_cargo_deny() {
+    have cargo-deny && return
+    echo "building cargo-deny $cargo_deny_version (once, some minutes)" >&2
+    # Built quickly rather than optimised: it runs for seconds.
+    CARGO_TARGET_DIR="$cache_dir/cargo-deny-target" \
+        CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 \
+        cargo install --quiet --locked --root "$cache_dir/cargo" \
+        cargo-deny --version "$cargo_deny_version" >&2 ||
+        die "cargo-deny is missing and could not be built; run: cargo install --locked cargo-deny"
+    rm -rf "$cache_dir/cargo-deny-target"
+}
+
+# Makes a Python environment, anew only when its requirements change.
+# Usage: need_venv FOLDER (-r FILE | REQUIREMENTS...)
+need_venv() {
+    local dir="$1" wanted
+    shift
+    wanted="$([[ "$1" == -r ]] && cat "$2" || printf '%s\n' "$@")"
+    is_current "$dir" "$wanted" && "$dir/bin/python" -c '' 2>/dev/null && return
+    need_python
+    echo "installing Python packages: $*" >&2
+    python3 -m venv --clear "$dir" >&2 && "$dir/bin/python" -m pip install --quiet "$@" >&2 || return 1
+    mark_current "$dir" "$wanted"
+}
+
+# Installs what a package-lock.json names, anew only when that changes.
+# Usage: need_node_modules FOLDER FOLDER_OF_THE_PACKAGE
+need_node_modules() {
+    local dir="$1" wanted
+    wanted="$(cat "$2/package-lock.json")"
+    is_current "$dir" "$wanted" && return
+    need_node
+    echo "installing Node packages for $2" >&2
+    mkdir -p "$dir"
+    cp "$2/package.json" "$2/package-lock.json" "$2/.npmrc" "$dir"
+    npm ci --prefix "$dir" --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null ||
+        return 1
+    mark_current "$dir" "$wanted"
+}

@@ -1,0 +1,210 @@
+//! The public keys of a JWK Set (RFC 7517): which are usable, and which one a token means.
+//!
+//! Where the document comes from and when it is read again is the business of `key_source` and
+//! `key_ring`.
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+const RSA_ALGORITHMS: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// The largest exponent that aws-lc verifies with.
+const MAX_RSA_EXPONENT: u64 = (1 << 33) - 1;
+
+/// The key that a token names is not there, or not for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoKey {
+    UnknownKid,
+    WrongAlgorithm,
+    KidMissing,
+}
+
+/// A public key and the algorithms it may be used with.
+pub(super) struct VerifyingKey {
+    kid: Option<String>,
+    algorithms: Vec<Algorithm>,
+    decoding_key: DecodingKey,
+}
+
+impl VerifyingKey {
+    pub(super) fn decoding_key(&self) -> &DecodingKey {
+        &self.decoding_key
+    }
+}
+
+/// The usable keys of a document; at least one.
+pub(super) struct KeySet(Vec<Arc<VerifyingKey>>);
+
+impl KeySet {
+    /// Reads a JWK Set and skips the keys that are of no use here.
+    ///
+    /// # Errors
+    /// A fixed text when this is no JWK Set, or one without a usable key.
+    pub(super) fn parse(document: &[u8]) -> Result<Self, &'static str> {
+        let document: Document =
+            serde_json::from_slice(document).map_err(|_| "it is not a JWK Set")?;
+        let keys: Vec<_> = document
+            .keys
+            .into_iter()
+            .filter_map(|key| serde_json::from_value::<Jwk>(key).ok()?.into_key())
+            .map(Arc::new)
+            .collect();
+        if keys.is_empty() {
+            return Err("it holds no usable public key");
+        }
+        Ok(Self(keys))
+    }
+
+    /// The key for a token's `kid` and `alg`. Without a `kid` it is the only key there is.
+    pub(super) fn find(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Arc<VerifyingKey>, NoKey> {
+        let mut named = self
+            .0
+            .iter()
+            .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
+            .peekable();
+        if kid.is_none() && self.0.len() != 1 {
+            return Err(NoKey::KidMissing);
+        }
+        if named.peek().is_none() {
+            return Err(NoKey::UnknownKid);
+        }
+        named
+            .find(|key| key.algorithms.contains(&algorithm))
+            .cloned()
+            .ok_or(NoKey::WrongAlgorithm)
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+/// The members that are read. Private ones, such as `d`, are not: what is read is public.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    public_key_use: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl Jwk {
+    fn into_key(self) -> Option<VerifyingKey> {
+        let is_for_signatures = self
+            .public_key_use
+            .as_deref()
+            .is_none_or(|used| used == "sig")
+            && self
+                .key_ops
+                .as_ref()
+                .is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+        if !is_for_signatures {
+            return None;
+        }
+        let (fitting, decoding_key) = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => (RSA_ALGORITHMS, self.rsa_key()?),
+            ("EC", Some("P-256")) => (
+                &[Algorithm::ES256][..],
+                self.ec_key::<32>(&ECDSA_P256_SHA256_FIXED)?,
+            ),
+            ("EC", Some("P-384")) => (
+                &[Algorithm::ES384][..],
+                self.ec_key::<48>(&ECDSA_P384_SHA384_FIXED)?,
+            ),
+            ("OKP", Some("Ed25519")) => (&[Algorithm::EdDSA][..], self.ed_key()?),
+            _ => return None,
+        };
+        let algorithms: Vec<_> = match &self.alg {
+            None => fitting.to_vec(),
+            Some(own) => {
+                let own: Algorithm = own.parse().ok()?;
+                fitting.iter().copied().filter(|fit| *fit == own).collect()
+            }
+        };
+        (!algorithms.is_empty()).then_some(VerifyingKey {
+            kid: self.kid,
+            algorithms,
+            decoding_key,
+        })
+    }
+
+    fn rsa_key(&self) -> Option<DecodingKey> {
+        let n = unsigned(self.n.as_deref()?)?;
+        let e = unsigned(self.e.as_deref()?)?;
+        let bits = n.len() * 8 - usize::try_from(n.first()?.leading_zeros()).ok()?;
+        if !RSA_BITS.contains(&bits) || e.len() > size_of::<u64>() {
+            return None;
+        }
+        let exponent = e
+            .iter()
+            .fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
+        if !(3..=MAX_RSA_EXPONENT).contains(&exponent) || exponent % 2 == 0 || n.last()? % 2 == 0 {
+            return None;
+        }
+        RsaPublicKeyComponents { n: &n, e: &e }
+            .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+            .ok()?;
+        Some(DecodingKey::from_rsa_raw_components(&n, &e))
+    }
+
+    fn ec_key<const BYTES: usize>(
+        &self,
+        curve: &'static dyn VerificationAlgorithm,
+    ) -> Option<DecodingKey> {
+        // SEC 1, 2.3.3: an uncompressed point.
+        let mut point = vec![4];
+        for coordinate in [&self.x, &self.y] {
+            let bytes: [u8; BYTES] = decode(coordinate.as_deref()?)?.try_into().ok()?;
+            point.extend(bytes);
+        }
+        UnparsedPublicKey::new(curve, &point).parse().ok()?;
+        Some(DecodingKey::from_ec_der(&point))
+    }
+
+    fn ed_key(&self) -> Option<DecodingKey> {
+        let key: [u8; 32] = decode(self.x.as_deref()?)?.try_into().ok()?;
+        UnparsedPublicKey::new(&ED25519, &key).parse().ok()?;
+        Some(DecodingKey::from_ed_der(&key))
+    }
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// A number without its leading zeros, which some issuers write and aws-lc refuses.
+fn unsigned(text: &str) -> Option<Vec<u8>> {
+    Some(
+        decode(text)?
+            .into_iter()
+            .skip_while(|byte| *byte == 0)
+            .collect(),
+    )
+}
