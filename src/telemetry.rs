@@ -1,6 +1,6 @@
 //! Logs: lines for people or for programs, never with personal data.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
@@ -20,6 +20,7 @@ pub fn start(config: &Config) -> Result<(), WrongSetting> {
     })?;
     let lines = match config.log_format {
         LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_ansi(io::stderr().is_terminal())
             .with_writer(io::stderr)
             .boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer()
