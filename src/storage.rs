@@ -15,7 +15,7 @@ mod migration;
 mod recipients;
 mod request_ids;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use sea_orm::{
@@ -34,6 +34,8 @@ use crate::error::{Error, Result};
 
 /// How often a transaction is tried before its caller is told of the conflict.
 const ATTEMPTS: u32 = 6;
+/// No attempt begins later than this: who waited for a lock in vain has waited enough.
+const RETRY_WINDOW: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(4);
 
 /// A connected database. Clones share the pools.
@@ -114,10 +116,13 @@ impl Database {
     {
         let writers = self.writers.clone();
         let task = tokio::spawn(async move {
+            let started = Instant::now();
             let mut backoff = FIRST_BACKOFF;
             for _ in 1..ATTEMPTS {
                 match attempt(&writers, &work).await {
-                    Err(Error::Conflict) => tokio::time::sleep(backoff).await,
+                    Err(Error::Conflict) if started.elapsed() < RETRY_WINDOW => {
+                        tokio::time::sleep(backoff).await;
+                    }
                     outcome => return outcome,
                 }
                 backoff *= 2;

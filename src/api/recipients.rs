@@ -58,9 +58,8 @@ fn decode_room(chars: i32, fields: &mut Fields) -> usize {
 
 fn encode(resolution: Resolution) -> proto::Resolution {
     let delivery = match resolution.delivery {
-        None => proto::Delivery::Unspecified,
-        Some(Delivery::Email) => proto::Delivery::Email,
-        Some(Delivery::Postal) => proto::Delivery::Postal,
+        Delivery::Email => proto::Delivery::Email,
+        Delivery::Postal => proto::Delivery::Postal,
     };
     proto::Resolution {
         customer_number: resolution.customer_number.as_str().to_owned(),

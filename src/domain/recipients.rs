@@ -28,12 +28,12 @@ pub enum Purpose {
     General,
 }
 
-/// How an invoice leaves.
+/// How a message leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// To the recipients, by e-mail.
     Email,
-    /// By post: there is no recipient.
+    /// By post: an invoice that has no recipient.
     Postal,
 }
 
@@ -134,8 +134,8 @@ pub struct Resolution {
     pub recipients: Vec<Recipient>,
     /// Who might have been expected and was left out.
     pub exclusions: Vec<Exclusion>,
-    /// How an invoice leaves; `None` for other purposes.
-    pub delivery: Option<Delivery>,
+    /// How it leaves; postal only for an invoice without recipients.
+    pub delivery: Delivery,
     /// The attention line of an invoice; empty for other purposes.
     pub attention_line: AttentionLine,
 }
@@ -187,11 +187,11 @@ pub fn resolve(
     let is_invoice = purpose == Purpose::Invoice;
     Resolution {
         customer_number: addressees.customer_number.clone(),
-        delivery: is_invoice.then_some(if selection.recipients.is_empty() {
+        delivery: if is_invoice && selection.recipients.is_empty() {
             Delivery::Postal
         } else {
             Delivery::Email
-        }),
+        },
         attention_line: if is_invoice {
             attention_line(addressees, attention_line_chars)
         } else {

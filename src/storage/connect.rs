@@ -19,7 +19,10 @@ const CONNECTION_LIFETIME: Duration = Duration::from_mins(10);
 /// A ping at every acquire would cost half as much as a query: only connections
 /// that a firewall or the server may have dropped meanwhile are asked.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(30);
-const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Writers of this process queue before the pool, others inside SQLite; both
+/// together stay below the deadline of a call.
+const SQLITE_QUEUE_TIMEOUT: Duration = Duration::from_secs(3);
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const OPEN_ATTEMPTS: u32 = 20;
 
 /// Where the database is. May hold a password, so it is never shown.
@@ -125,7 +128,7 @@ fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
     if writes {
         options
             .max_connections(1)
-            .acquire_timeout(SQLITE_BUSY_TIMEOUT);
+            .acquire_timeout(SQLITE_QUEUE_TIMEOUT);
     }
     options.map_sqlx_sqlite_opts(move |options| {
         options

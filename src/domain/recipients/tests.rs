@@ -103,7 +103,7 @@ fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Del
     for (data, settings) in [("d@x", true), ("d@x", false), ("-", true)] {
         let answer = resolve(&addressees(data, settings, contacts), Purpose::Invoice, 70);
         assert_eq!(written(&answer), expected);
-        assert_eq!(answer.delivery, Some(delivery));
+        assert_eq!(answer.delivery, delivery);
     }
 }
 
@@ -249,10 +249,15 @@ fn rule_23_what_does_not_fit_is_listed_and_suppression_lists_nothing() {
 }
 
 #[test]
-fn only_an_invoice_has_a_delivery_and_recipients_carry_name_and_locale() {
+fn only_an_invoice_goes_by_post_and_recipients_carry_name_and_locale() {
     let asked = addressees("d@x", true, "S:a@x T:t@x");
     let answer = resolve(&asked, Purpose::Outage, 70);
-    assert_eq!(answer.delivery, None);
+    assert_eq!(answer.delivery, Delivery::Email);
+    let nobody = resolve(&addressees("-", false, ""), Purpose::Outage, 70);
+    assert_eq!(
+        (nobody.recipients.len(), nobody.delivery),
+        (0, Delivery::Email)
+    );
     let technical = answer.recipients.first().unwrap();
     assert_eq!(technical.display_name, "Name 2");
     assert_eq!(technical.locale, Locale::English);
