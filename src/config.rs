@@ -16,16 +16,14 @@ use crate::{
 /// Where the development keys are kept, relative to the working directory.
 pub const DATA_FOLDER: &str = "data";
 
+const DEFAULT_DATABASE_URL: &str = "sqlite://data/contacts.db?mode=rwc";
+
 /// The settings as given.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// `sqlite://path?mode=rwc`, or `postgres://user:password@host/name`
+    /// `sqlite://path?mode=rwc`, or `postgres://user:password@host/name`; none: data/contacts.db
     #[arg(long, env, global = true, hide_env_values = true)]
-    #[arg(
-        default_value = "sqlite://data/contacts.db?mode=rwc",
-        hide_default_value = false
-    )]
-    database_url: String,
+    database_url: Option<String>,
     /// A file that holds `DATABASE_URL`
     #[arg(long, env, global = true, hide_env_values = true)]
     database_url_file: Option<PathBuf>,
@@ -148,10 +146,10 @@ impl Settings {
     pub fn judge(self) -> Result<Config, WrongSetting> {
         let database_url = secret(
             "DATABASE_URL",
-            Some(self.database_url),
+            self.database_url,
             ("DATABASE_URL_FILE", self.database_url_file),
         )?
-        .unwrap_or_default();
+        .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
         let service_keys = secret(
             "SERVICE_KEYS",
             self.service_keys,
@@ -207,7 +205,7 @@ fn not_empty(setting: &'static str, text: String) -> Result<String, WrongSetting
     given(Some(text)).ok_or_else(|| WrongSetting::new(setting, "must not be empty"))
 }
 
-/// The value itself, or the content of the file that holds it, which goes before.
+/// The value itself, or the content of the file that holds it; both are one too many.
 fn secret(
     setting: &'static str,
     value: Option<String>,
@@ -216,6 +214,10 @@ fn secret(
     let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
         return Ok(given(value));
     };
+    if given(value).is_some() {
+        let why = format!("is set beside {setting}: which of the two counts?");
+        return Err(WrongSetting::new(file_setting, why));
+    }
     let text = fs::read_to_string(&file).map_err(|error| {
         let why = format!("{} cannot be read: {}", file.display(), error.kind());
         WrongSetting::new(file_setting, why)

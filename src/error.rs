@@ -121,7 +121,7 @@ pub enum Error {
     #[error("the call took longer than its deadline")]
     Deadline,
     /// An RPC or a part of one that this version does not offer.
-    #[error("this version does not offer this RPC yet")]
+    #[error("this version offers neither this RPC nor compressed messages")]
     Unimplemented,
     /// A defect of this service. The text goes to the log, never to a client.
     #[error("internal error: {what}")]

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use clap::{Parser, Subcommand};
 use contact_service::{
     api::{
-        auth::{AuthSettings, Authenticator, KeySource},
+        auth::{AuthSettings, Authenticator, KeySource, Scope},
         guard::Limits,
         page_token::ServiceKeys,
     },
@@ -38,6 +38,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const DRAIN: Duration = Duration::from_secs(20);
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+const EXIT_INTERRUPTED: i32 = 130;
 const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
 const DEMO_SCOPE: &str = "customers.read customers.write contacts.read contacts.write \
                           recipients.resolve audit.read";
@@ -215,7 +216,7 @@ async fn migrate(config: &Config, action: MigrateAction) -> Result<(), String> {
 async fn connect(config: &Config) -> Result<Database, String> {
     Database::connect(&config.database_url)
         .await
-        .map_err(|error| format!("DATABASE_URL: {error}"))
+        .map_err(|why| format!("DATABASE_URL: {why}"))
 }
 
 fn development_keys(random: &Random) -> Result<DevelopmentKeys, String> {
@@ -262,6 +263,13 @@ fn mint(
         .map(CustomerNumber::parse)
         .transpose()
         .map_err(|Invalid(why)| format!("--customer: {why}"))?;
+    let unknown = |name: &&str| Scope::ALL.iter().all(|scope| scope.as_str() != *name);
+    if let Some(name) = scope.split_whitespace().find(unknown) {
+        return Err(format!(
+            "--scope: there is no scope {name:?}, but: {}",
+            scope_names()
+        ));
+    }
     if sub.trim().is_empty() {
         return Err("--sub: must not be empty".into());
     }
@@ -276,6 +284,11 @@ fn mint(
             Clock::System.now(),
         )
         .map_err(|error| error.to_string())
+}
+
+fn scope_names() -> String {
+    let names: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+    names.join(", ")
 }
 
 fn parse_ttl(text: &str) -> Result<TimeDelta, String> {
@@ -328,7 +341,8 @@ async fn healthcheck(config: &Config) -> Result<(), String> {
         .unwrap_or_else(|_| Err(format!("no answer from {address} in time")))
 }
 
-/// Ends with SIGTERM or Ctrl-C. As PID 1 nobody else would handle them.
+/// Ends with SIGTERM or Ctrl-C. As PID 1 nobody else would handle them. Who presses
+/// Ctrl-C once more does not want to wait for the drain.
 fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     let signal = |kind| tokio::signal::unix::signal(kind).map_err(|error| error.to_string());
     let mut terminate = signal(SignalKind::terminate())?;
@@ -338,6 +352,10 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        tokio::spawn(async move {
+            interrupt.recv().await;
+            std::process::exit(EXIT_INTERRUPTED);
+        });
     })
 }
 

@@ -21,15 +21,18 @@ use crate::{
 /// Name under which readiness is asked; the empty name asks whether we are alive.
 pub const SERVICE_NAME: &str = "contact.v1.ContactService";
 
-const MAX_MESSAGE_BYTES: usize = 256 * 1024;
-const MAX_REFLECTION_BYTES: usize = 64 * 1024;
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// `StreamRecipients` asks by the thousand.
+const MAX_STREAMED_BYTES: usize = 256 * 1024;
 const MAX_STREAMS: u32 = 100;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// tonic lifts this limit of hyper: unlimited malformed streams would cost nothing.
 const MAX_LOCAL_RESETS: usize = 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a server is made of.
@@ -61,7 +64,12 @@ pub async fn serve(
 ) -> Result<(), String> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let router = router(&parts)?.add_service(health_service);
+    // Known from the start: who watches an unknown service is sent away.
+    health
+        .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
+        .await;
     let probe = start_probe(parts.database.clone(), health.clone());
+    let sweep = start_sweep(parts.app.clone());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let (begin_drain, drain_begins) = oneshot::channel::<()>();
     let server = router.serve_with_incoming_shutdown(incoming, async move {
@@ -72,7 +80,11 @@ pub async fn serve(
         ended = &mut server => Some(ended),
         () = stop => None,
     };
-    probe.abort();
+    for task in [probe, sweep] {
+        task.abort();
+        // Awaited, so that a probe under way cannot call the service ready again.
+        let _ = task.await;
+    }
     let ended = if let Some(ended) = ended {
         ended
     } else {
@@ -98,8 +110,11 @@ pub async fn serve(
 
 fn router(parts: &Parts) -> Result<Router, String> {
     let contact_api = ContactApi::new(parts.app.clone(), parts.service_keys.clone());
-    let contact_service =
-        ContactServiceServer::new(contact_api).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let contact_service = ContactServiceServer::new(contact_api);
+    let streams = contact_service
+        .clone()
+        .max_decoding_message_size(MAX_STREAMED_BYTES);
+    let unary = contact_service.max_decoding_message_size(MAX_MESSAGE_BYTES);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -108,7 +123,7 @@ fn router(parts: &Parts) -> Result<Router, String> {
     let failed = |error| format!("reflection cannot be built: {error}");
     let reflection_v1 = reflection().build_v1().map_err(failed)?;
     let reflection_v1alpha = reflection().build_v1alpha().map_err(failed)?;
-    let guard = Guard::new(contact_service, parts.authenticator.clone(), parts.limits);
+    let guard = Guard::new(unary, streams, parts.authenticator.clone(), parts.limits);
     Ok(Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
@@ -116,8 +131,8 @@ fn router(parts: &Parts) -> Result<Router, String> {
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(guard)
-        .add_service(reflection_v1.max_decoding_message_size(MAX_REFLECTION_BYTES))
-        .add_service(reflection_v1alpha.max_decoding_message_size(MAX_REFLECTION_BYTES)))
+        .add_service(reflection_v1.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(reflection_v1alpha.max_decoding_message_size(MAX_MESSAGE_BYTES)))
 }
 
 /// Ready means that the database answers.
@@ -128,7 +143,9 @@ fn start_probe(database: Database, health: HealthReporter) -> JoinHandle<()> {
         let mut was_ready = None;
         loop {
             ticks.tick().await;
-            let is_ready = database.ping().await.is_ok();
+            // A connection whose server vanished never answers.
+            let answer = tokio::time::timeout(PROBE_TIMEOUT, database.ping()).await;
+            let is_ready = matches!(answer, Ok(Ok(())));
             if was_ready != Some(is_ready) {
                 tracing::info!(is_ready, "readiness");
                 was_ready = Some(is_ready);
@@ -139,6 +156,22 @@ fn start_probe(database: Database, health: HealthReporter) -> JoinHandle<()> {
                 ServingStatus::NotServing
             };
             health.set_service_status(SERVICE_NAME, status).await;
+        }
+    })
+}
+
+/// Forgets what is kept for a time only.
+fn start_sweep(app: App) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match app.forget_expired_requests().await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "expired request ids forgotten"),
+                Err(error) => tracing::warn!(%error, "expired request ids could not be forgotten"),
+            }
         }
     })
 }

@@ -36,6 +36,8 @@ use crate::error::{Error, Result};
 const ATTEMPTS: u32 = 6;
 /// No attempt begins later than this: who waited for a lock in vain has waited enough.
 const RETRY_WINDOW: Duration = Duration::from_secs(1);
+/// Longer than the database's own timeouts, shorter than a call may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 const FIRST_BACKOFF: Duration = Duration::from_millis(4);
 
 /// A connected database. Clones share the pools.
@@ -64,8 +66,8 @@ impl Database {
     /// Connects; an embedded database file and its folder are made when missing.
     ///
     /// # Errors
-    /// [`Error::DatabaseUnavailable`] when the database does not answer.
-    pub async fn connect(url: &DatabaseUrl) -> Result<Self> {
+    /// One line that says why not, free of secrets.
+    pub async fn connect(url: &DatabaseUrl) -> std::result::Result<Self, String> {
         connect::connect(url).await
     }
 
@@ -119,7 +121,7 @@ impl Database {
             let started = Instant::now();
             let mut backoff = FIRST_BACKOFF;
             for _ in 1..ATTEMPTS {
-                match attempt(&writers, &work).await {
+                match bounded(attempt(&writers, &work)).await {
                     Err(Error::Conflict) if started.elapsed() < RETRY_WINDOW => {
                         tokio::time::sleep(backoff).await;
                     }
@@ -127,11 +129,22 @@ impl Database {
                 }
                 backoff *= 2;
             }
-            attempt(&writers, &work).await
+            bounded(attempt(&writers, &work)).await
         });
         task.await
             .map_err(|_| Error::internal("a transaction's task panicked"))?
     }
+}
+
+/// A connection whose server vanished never answers: the database's own timeouts
+/// are gone with it.
+async fn bounded<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(ANSWER_TIMEOUT, answer)
+        .await
+        .unwrap_or_else(|_| {
+            tracing::warn!("the database did not answer in time");
+            Err(Error::DatabaseUnavailable)
+        })
 }
 
 async fn attempt<T, F>(writers: &DatabaseConnection, work: &F) -> Result<T>

@@ -40,8 +40,10 @@ const UPDATABLE: &[&str] = &[
 pub(super) async fn create(
     api: &ContactApi,
     caller: &Caller,
-    request: proto::CreateContactRequest,
+    mut request: proto::CreateContactRequest,
 ) -> Result<proto::CreateContactResponse> {
+    let validate_only = take_validate_only(&mut request.validate_only);
+    request.request_id.make_ascii_lowercase();
     let mut fields = Fields::default();
     let request_key = fields.request_key("CreateContact", &request.request_id, &request);
     let number = fields.customer_number("customer_number", &request.customer_number);
@@ -69,7 +71,7 @@ pub(super) async fn create(
             fields: change,
             email,
             request: request_key,
-            validate_only: request.validate_only,
+            validate_only,
         })
     })();
     let contact = api
@@ -77,7 +79,7 @@ pub(super) async fn create(
         .create_contact(caller.actor(), fields.finish(new)?)
         .await?;
     Ok(proto::CreateContactResponse {
-        contact: Some(convert::contact(&contact, api.app.now())),
+        contact: Some(convert::contact(&contact)),
     })
 }
 
@@ -89,7 +91,7 @@ pub(super) async fn get(
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let contact = api.app.get_contact(&fields.finish(contact)?).await?;
     Ok(proto::GetContactResponse {
-        contact: Some(convert::contact(&contact, api.app.now())),
+        contact: Some(convert::contact(&contact)),
     })
 }
 
@@ -112,13 +114,8 @@ pub(super) async fn list(
         .app
         .list_contacts(&number, types, after, page_size)
         .await?;
-    let now = api.app.now();
     Ok(proto::ListContactsResponse {
-        contacts: page
-            .contacts
-            .iter()
-            .map(|contact| convert::contact(contact, now))
-            .collect(),
+        contacts: page.contacts.iter().map(convert::contact).collect(),
         next_page_token: convert::next_page_token(&api.service_keys, listing, page.next_after)?,
     })
 }
@@ -126,8 +123,10 @@ pub(super) async fn list(
 pub(super) async fn update(
     api: &ContactApi,
     caller: &Caller,
-    request: proto::UpdateContactRequest,
+    mut request: proto::UpdateContactRequest,
 ) -> Result<proto::UpdateContactResponse> {
+    let validate_only = take_validate_only(&mut request.validate_only);
+    request.request_id.make_ascii_lowercase();
     let mut fields = Fields::default();
     let request_key = fields.request_key("UpdateContact", &request.request_id, &request);
     let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
@@ -146,19 +145,21 @@ pub(super) async fn update(
         change,
         etag: contact.etag,
         request: request_key,
-        validate_only: request.validate_only,
+        validate_only,
     };
     let contact = api.app.update_contact(caller.actor(), update).await?;
     Ok(proto::UpdateContactResponse {
-        contact: Some(convert::contact(&contact, api.app.now())),
+        contact: Some(convert::contact(&contact)),
     })
 }
 
 pub(super) async fn delete(
     api: &ContactApi,
     caller: &Caller,
-    request: proto::DeleteContactRequest,
+    mut request: proto::DeleteContactRequest,
 ) -> Result<proto::DeleteContactResponse> {
+    let validate_only = take_validate_only(&mut request.validate_only);
+    request.request_id.make_ascii_lowercase();
     let mut fields = Fields::default();
     let request_key = fields.request_key("DeleteContact", &request.request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
@@ -166,10 +167,16 @@ pub(super) async fn delete(
         contact: fields.finish(contact)?,
         etag: request.etag,
         request: request_key,
-        validate_only: request.validate_only,
+        validate_only,
     };
     api.app.delete_contact(caller.actor(), deletion).await?;
     Ok(proto::DeleteContactResponse {})
+}
+
+/// Takes `validate_only` out of the request before its fingerprint is made: a check under a
+/// request id is judged as the request that it checks.
+fn take_validate_only(validate_only: &mut bool) -> bool {
+    std::mem::take(validate_only)
 }
 
 /// Reads the fields that `mask` sets. A refused field is noted and left out.

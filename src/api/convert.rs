@@ -22,6 +22,7 @@ use crate::{
     error::{Error, FieldViolation, Invalid, Result},
 };
 
+const MAX_VIOLATIONS: usize = 20;
 const DEFAULT_PAGE_SIZE: usize = 50;
 const MAX_PAGE_SIZE: usize = 1_000;
 
@@ -55,8 +56,9 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// Everything that was refused.
-    pub(super) fn into_error(self) -> Error {
+    /// What was refused; more than twenty would outgrow what clients take as trailers.
+    pub(super) fn into_error(mut self) -> Error {
+        self.0.truncate(MAX_VIOLATIONS);
         Error::InvalidFields(self.0)
     }
 
@@ -87,7 +89,8 @@ impl Fields {
         })
     }
 
-    /// The id of a request, if it has one, with the fingerprint of the request.
+    /// The id of a request, if it has one, with the fingerprint of the request, in
+    /// which the id is to stand in lower case: capitals make it no other id.
     pub(super) fn request_key<M: Message>(
         &mut self,
         rpc: &str,
@@ -122,6 +125,10 @@ impl Fields {
 
     /// A set of contact types.
     pub(super) fn contact_types(&mut self, field: &str, types: &[i32]) -> ContactTypes {
+        if types.len() > ContactType::ALL.len() {
+            self.refuse(field, "must not hold more types than there are");
+            return ContactTypes::default();
+        }
         types
             .iter()
             .enumerate()
@@ -229,8 +236,8 @@ pub(super) fn customer(customer: Customer) -> proto::Customer {
     }
 }
 
-/// A contact as clients see it at `now`: an expired pending address is none.
-pub(super) fn contact(contact: &Contact, now: DateTime<Utc>) -> proto::Contact {
+/// A contact as clients see it.
+pub(super) fn contact(contact: &Contact) -> proto::Contact {
     let email = |address: &EmailAddress| address.as_str().to_owned();
     let codes = |codes: &[OrderTypeCode]| codes.iter().map(|c| c.as_str().to_owned()).collect();
     proto::Contact {
@@ -244,7 +251,7 @@ pub(super) fn contact(contact: &Contact, now: DateTime<Utc>) -> proto::Contact {
         display_name: contact.display_name.clone(),
         locale: contact.locale.as_str().to_owned(),
         email: contact.email.as_ref().map(email).unwrap_or_default(),
-        pending_email: contact.pending_email_at(now).map(pending_email),
+        pending_email: contact.pending_email.as_ref().map(pending_email),
         phone_numbers: contact
             .phone_numbers
             .iter()

@@ -77,13 +77,13 @@ fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -
                 .filter(|text| !text.is_empty())
                 .and_then(parse)
         });
-    // A setting that a mask names and the message leaves out is off, as for any
-    // bool; where the whole message is left out, it is as at first: on.
+    // A setting that a mask names and the message leaves out is as at first: on
+    // (rule 24).
     let settings = customer.notification_settings;
     let setting = |leaf, value: fn(&proto::NotificationSettings) -> Option<bool>| {
         let given = settings.as_ref().and_then(value);
         mask.sets(leaf, given.is_some())
-            .then(|| given.unwrap_or(settings.is_none()))
+            .then(|| given.unwrap_or(true))
     };
     CustomerChange {
         email,

@@ -14,8 +14,9 @@ use crate::{
 pub(super) async fn change(
     api: &ContactApi,
     caller: &Caller,
-    request: proto::ChangeEmailRequest,
+    mut request: proto::ChangeEmailRequest,
 ) -> Result<proto::ChangeEmailResponse> {
+    request.request_id.make_ascii_lowercase();
     let mut fields = Fields::default();
     let request_key = fields.request_key("ChangeEmail", &request.request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
@@ -26,15 +27,16 @@ pub(super) async fn change(
         .change_email(caller.actor(), contact, email, request_key)
         .await?;
     Ok(proto::ChangeEmailResponse {
-        contact: Some(convert::contact(&contact, api.app.now())),
+        contact: Some(convert::contact(&contact)),
     })
 }
 
 pub(super) async fn remove(
     api: &ContactApi,
     caller: &Caller,
-    request: proto::RemoveEmailRequest,
+    mut request: proto::RemoveEmailRequest,
 ) -> Result<proto::RemoveEmailResponse> {
+    request.request_id.make_ascii_lowercase();
     let mut fields = Fields::default();
     let request_key = fields.request_key("RemoveEmail", &request.request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
@@ -44,7 +46,7 @@ pub(super) async fn remove(
         .remove_email(caller.actor(), contact, request_key)
         .await?;
     Ok(proto::RemoveEmailResponse {
-        contact: Some(convert::contact(&contact, api.app.now())),
+        contact: Some(convert::contact(&contact)),
     })
 }
 
@@ -58,6 +60,6 @@ pub(super) async fn cancel(
     let contact = fields.finish(contact)?;
     let contact = api.app.cancel_email_change(caller.actor(), contact).await?;
     Ok(proto::CancelEmailChangeResponse {
-        contact: Some(convert::contact(&contact, api.app.now())),
+        contact: Some(convert::contact(&contact)),
     })
 }

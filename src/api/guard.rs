@@ -21,7 +21,11 @@ use crate::{
     error::{Error, Result},
 };
 
+const STREAM_RECIPIENTS: &str = "/StreamRecipients";
 const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
+/// tonic starts a timer for the caller's deadline a little before the guard does,
+/// and answers CANCELLED when it ends first: so the guard's ends earlier.
+const LONGEST_HEAD_START: Duration = Duration::from_millis(10);
 
 /// How much is let in.
 #[derive(Clone, Copy, Debug)]
@@ -44,17 +48,20 @@ impl Default for Limits {
 /// The contract's service behind its guard.
 #[derive(Clone, Debug)]
 pub struct Guard<S> {
-    inner: S,
+    unary: S,
+    streams: S,
     authenticator: Authenticator,
     places: Arc<Semaphore>,
     call_timeout: Duration,
 }
 
 impl<S> Guard<S> {
-    /// Puts the guard before `inner`.
-    pub fn new(inner: S, authenticator: Authenticator, limits: Limits) -> Self {
+    /// Puts the guard before the service, given twice: `streams` takes the longer
+    /// messages of `StreamRecipients`, `unary` everything else.
+    pub fn new(unary: S, streams: S, authenticator: Authenticator, limits: Limits) -> Self {
         Self {
-            inner,
+            unary,
+            streams,
             authenticator,
             places: Arc::new(Semaphore::new(limits.calls_in_flight)),
             call_timeout: limits.call_timeout,
@@ -83,19 +90,27 @@ where
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<std::result::Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+        match self.streams.poll_ready(context) {
+            Poll::Ready(Ok(())) => self.unary.poll_ready(context),
+            waiting @ (Poll::Ready(Err(_)) | Poll::Pending) => waiting,
+        }
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let started = Instant::now();
-        // The clone takes the place of the one that was polled ready.
-        let successor = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, successor);
         let path = request.uri().path().to_owned();
-        let timeout = grpc_timeout(request.headers())
-            .map_or(self.call_timeout, |asked| asked.min(self.call_timeout));
-        // Made now, so that it ends before tonic's own timer, which would answer
-        // CANCELLED.
+        let inner = if path.ends_with(STREAM_RECIPIENTS) {
+            &mut self.streams
+        } else {
+            &mut self.unary
+        };
+        // The clone takes the place of the one that was polled ready.
+        let successor = inner.clone();
+        let ready = std::mem::replace(inner, successor);
+        let timeout = grpc_timeout(request.headers()).map_or(self.call_timeout, |asked| {
+            let head_start = LONGEST_HEAD_START.min(asked / 10);
+            self.call_timeout.min(asked.saturating_sub(head_start))
+        });
         let sleep = tokio::time::sleep(timeout);
         let call = guarded(
             ready,
@@ -125,20 +140,21 @@ async fn guarded<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
+    let (mut head, body) = request.into_parts();
+    let admitted = admitted(&authenticator, head.uri.path(), &head.headers).await;
+    let caller = match admitted {
+        Ok(caller) => caller,
+        Err(error) => return Status::from(error).into_http(),
+    };
+    // After the token: who has none takes no place, however long its key is looked for.
     let Ok(_place) = places.try_acquire() else {
         let retry_after = OVERLOADED_RETRY;
         return Status::from(Error::Overloaded { retry_after }).into_http();
     };
-    let (mut head, body) = request.into_parts();
-    match admitted(&authenticator, head.uri.path(), &head.headers).await {
-        Ok(caller) => {
-            head.extensions.insert(caller);
-            match inner.call(Request::from_parts(head, body)).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        }
-        Err(error) => Status::from(error).into_http(),
+    head.extensions.insert(caller);
+    match inner.call(Request::from_parts(head, body)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }
 

@@ -19,7 +19,12 @@ pub(super) async fn resolve(
     let mut fields = Fields::default();
     let number = fields.customer_number("customer_number", &request.customer_number);
     let purpose = decode_purpose(request.purpose, &mut fields);
-    let room = decode_room(request.attention_line_chars, &mut fields);
+    let is_other = purpose.is_some_and(|purpose| purpose != Purpose::Invoice);
+    let room = if is_other {
+        DEFAULT_ROOM_CHARS
+    } else {
+        decode_room(request.attention_line_chars, &mut fields)
+    };
     let (number, purpose) = fields.finish(number.zip(purpose))?;
     let resolution = api.app.resolve_recipients(&number, purpose, room).await?;
     Ok(proto::ResolveRecipientsResponse {

@@ -9,6 +9,8 @@ use crate::error::Error;
 
 /// The domain of every reason.
 pub const ERROR_DOMAIN: &str = "contact.v1";
+/// The text names the first violations; the details hold all.
+const MAX_DESCRIBED: usize = 3;
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
 impl From<Error> for Status {
@@ -73,10 +75,14 @@ fn message(error: &Error) -> String {
         return "stored data cannot be read; the failure was logged".to_owned();
     }
     if let Error::InvalidFields(violations) = error {
-        let described: Vec<_> = violations
+        let mut described: Vec<_> = violations
             .iter()
+            .take(MAX_DESCRIBED)
             .map(|violation| format!("{} {}", violation.field, violation.description))
             .collect();
+        if violations.len() > MAX_DESCRIBED {
+            described.push(format!("and {} more", violations.len() - MAX_DESCRIBED));
+        }
         return described.join("; ");
     }
     error.to_string()

@@ -102,7 +102,7 @@ impl App {
         let number = &contact.customer_number;
         let found = self.database.find_contact(number, contact.contact_id);
         if let Some(contact) = found.await? {
-            return Ok(contact);
+            return Ok(contact.as_of(self.now()));
         }
         self.get_customer(number).await?;
         Err(Error::ContactNotFound)
@@ -130,8 +130,12 @@ impl App {
         let has_more = contacts.len() > page_size;
         contacts.truncate(page_size);
         let last = contacts.last().map(|contact| contact.position);
+        let now = self.now();
         Ok(ContactPage {
-            contacts,
+            contacts: contacts
+                .into_iter()
+                .map(|contact| contact.as_of(now))
+                .collect(),
             next_after: last.filter(|_| has_more),
         })
     }
@@ -154,7 +158,7 @@ impl App {
                 let (mut contact, fields) = (contact.clone(), fields.clone());
                 Box::pin(async move {
                     let number = &new.customer_number;
-                    let request = new.request.as_ref().filter(|_| !new.validate_only);
+                    let request = new.request.as_ref();
                     let locked = transaction.lock_customer(number).await?;
                     if let Some(answer) =
                         requests::find_answer(transaction, &actor, request, now).await?
@@ -216,10 +220,7 @@ impl App {
                         customer_number: number,
                         contact_id: id,
                     } = &deletion.contact;
-                    let request = deletion
-                        .request
-                        .as_ref()
-                        .filter(|_| !deletion.validate_only);
+                    let request = deletion.request.as_ref();
                     let locked = transaction.lock_customer(number).await?;
                     let known = requests::find_answer(transaction, &actor, request, now).await?;
                     if known.is_some() {
@@ -264,7 +265,7 @@ impl App {
             customer_number: number,
             contact_id: id,
         } = &change.contact;
-        let request = change.request.as_ref().filter(|_| !change.validate_only);
+        let request = change.request.as_ref();
         let locked = transaction.lock_customer(number).await?;
         if let Some(answer) = requests::find_answer(transaction, actor, request, now).await? {
             return Ok(Outcome::Rollback(to_contact(answer)?));
@@ -275,13 +276,22 @@ impl App {
         let mut after = before.clone();
         let changed = (change.mutation)(&mut after, now)?;
         check_contact_rules(before, &after, &contacts, now)?;
-        if !changed.is_empty() {
+        // A lapsed address is no change that anybody sees, but it has to leave the row.
+        let drops_lapsed = before.pending_email.is_some() && after.pending_email.is_none();
+        if !changed.is_empty() || drops_lapsed {
             transaction.update_contact(before, &mut after, now).await?;
         }
+        // Before it is remembered: the answer stays the one of this moment.
+        let mut after = after.as_of(now);
         let event = self.event(&locked, actor, change.kind, Some(*id), &changed)?;
         transaction.insert_audit_event(&event).await?;
         let answer = Answer::Contact(Box::new(after.clone()));
         requests::remember(transaction, actor, request, number, answer, now).await?;
+        if change.validate_only {
+            // The version that would be is not there: whoever takes it next, it is
+            // not this content.
+            after.version = before.version;
+        }
         Ok(outcome(after, change.validate_only))
     }
 }

@@ -147,19 +147,20 @@ impl App {
                         return Ok(Outcome::Rollback(()));
                     }
                     let customer = sample.to_customer(&app)?;
-                    let locked = transaction.insert_customer(customer).await?;
-                    for (contact, position) in sample.contacts.iter().zip(1..) {
-                        let contact = contact.to_contact(&app, &number, position)?;
-                        transaction.insert_contact(&contact).await?;
-                    }
                     let actor = Actor("demo".to_owned());
+                    let locked = transaction.insert_customer(customer).await?;
                     let kind = EventKind::CustomerCreated;
                     let event = app.event(&locked, &actor, kind, None, &["contact_data"])?;
                     transaction.insert_audit_event(&event).await?;
-                    // The contacts took positions up to their count; what follows
-                    // must rank behind them.
-                    for _ in sample.contacts {
-                        transaction.lock_customer(&number).await?;
+                    for contact in sample.contacts {
+                        // Each contact and its event have a rank of their own.
+                        let locked = transaction.lock_customer(&number).await?;
+                        let contact = contact.to_contact(&app, &number, locked.rank)?;
+                        transaction.insert_contact(&contact).await?;
+                        let kind = EventKind::ContactCreated;
+                        let fields = ["types", "display_name"];
+                        let event = app.event(&locked, &actor, kind, Some(contact.id), &fields)?;
+                        transaction.insert_audit_event(&event).await?;
                     }
                     Ok(Outcome::Commit(()))
                 })

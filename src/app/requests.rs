@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
+    app::App,
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, Result},
-    storage::{Answer, Fingerprint, RequestRecord, Transaction},
+    storage::{Answer, Fingerprint, Outcome, RequestRecord, Transaction},
 };
 
 const REMEMBERED: TimeDelta = TimeDelta::hours(24);
@@ -18,6 +19,24 @@ pub struct RequestKey {
     pub request_id: Uuid,
     /// SHA-256 over the RPC and the request.
     pub fingerprint: Fingerprint,
+}
+
+impl App {
+    /// Deletes the requests that are no longer remembered, and gives their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn forget_expired_requests(&self) -> Result<u64> {
+        let now = self.now();
+        self.database
+            .transaction(move |transaction| {
+                Box::pin(async move {
+                    let count = transaction.delete_expired_requests(now).await?;
+                    Ok(Outcome::Commit(count))
+                })
+            })
+            .await
+    }
 }
 
 /// The answer that the request got before, if it came before.

@@ -159,6 +159,15 @@ impl Contact {
             .filter(|pending| now < pending.expire_time)
     }
 
+    /// Rule 7: the contact as it is shown at `now`, without a pending address that expired.
+    #[must_use]
+    pub fn as_of(mut self, now: DateTime<Utc>) -> Self {
+        if self.pending_email_at(now).is_none() {
+            self.pending_email = None;
+        }
+        self
+    }
+
     /// Tells this state of the contact from others.
     pub fn etag(&self) -> String {
         etag(self.create_time, self.version)
@@ -170,7 +179,8 @@ impl Contact {
 
     /// Rules 5 and 8: `email` becomes pending and replaces an older pending one.
     /// The address that is current already needs no confirmation: choosing it
-    /// again only drops the pending one.
+    /// again only drops the pending one. Entering the pending address once more changes
+    /// nothing, or it would prolong the 7 days (rule 7) and renew the resends (rule 11).
     pub fn change_email(&mut self, email: EmailAddress, now: DateTime<Utc>) -> Vec<&'static str> {
         let is_current = self
             .email
@@ -178,6 +188,12 @@ impl Contact {
             .is_some_and(|current| current.is_same_as(&email));
         if is_current {
             return self.drop_pending_email(now);
+        }
+        let is_pending = self
+            .pending_email_at(now)
+            .is_some_and(|pending| pending.email.is_same_as(&email));
+        if is_pending {
+            return Vec::new();
         }
         self.pending_email = Some(PendingEmail::new(email, now));
         vec!["pending_email"]

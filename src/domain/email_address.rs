@@ -31,6 +31,12 @@ impl EmailAddress {
         if text.is_empty() {
             return Err(Invalid::new("must not be empty"));
         }
+        // A domain may be longer before its conversion to ASCII, but not without bounds.
+        if text.len() > 4 * MAX_LENGTH {
+            return Err(Invalid::new(format!(
+                "must have at most {MAX_LENGTH} characters"
+            )));
+        }
         let (local, domain) = text
             .rsplit_once('@')
             .ok_or_else(|| Invalid::new("must be an e-mail address, such as anna@example.com"))?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
 
 use crate::error::Invalid;
 
@@ -23,20 +23,25 @@ impl PhoneNumber {
         let not_a_number =
             || Invalid::new("must be a phone number, such as +49 721 1234567 or 0721 1234567");
         let shape_fits = text.chars().count() <= MAX_CHARS
-            && text.starts_with(['+', '0', '('])
-            && text
-                .chars()
-                .all(|c| c.is_ascii_digit() || "+ -./()".contains(c));
+            && text.trim_start_matches('(').starts_with(['+', '0'])
+            && text.matches('+').count() <= 1
+            && text.chars().all(|c| c.is_ascii_digit() || is_separator(c));
         if !shape_fits {
             return Err(not_a_number());
         }
         let number = PHONE_NUMBER_UTIL
             .parse(text, Some(Region::DE))
             .map_err(|_| not_a_number())?;
-        if !PHONE_NUMBER_UTIL.is_possible_number(&number) {
+        // Not one that can be dialled only within its own town.
+        let possible = PHONE_NUMBER_UTIL.is_possible_number_with_reason(&number);
+        if possible != Ok(NumberLengthType::IsPossible) {
             return Err(not_a_number());
         }
         let e164 = PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164);
+        // The library keeps the leading 0 where the rest would be too short: 0110.
+        if e164.starts_with("+490") {
+            return Err(not_a_number());
+        }
         Ok(Self(e164.into_owned()))
     }
 
@@ -49,6 +54,12 @@ impl PhoneNumber {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What people and word processors put between digits.
+fn is_separator(c: char) -> bool {
+    matches!(c, '+' | ' ' | '-' | '.' | '/' | '(' | ')')
+        || matches!(c, '\u{A0}' | '\u{202F}' | '\u{2010}'..='\u{2015}')
 }
 
 /// A number is personal data: it must not get into a log by way of `{:?}`.
@@ -73,6 +84,7 @@ mod tests {
             ("+1 650-253-0000", "+16502530000"),
             ("0151 23456789", "+4915123456789"),
             ("+49721913740", "+49721913740"),
+            ("0721\u{A0}9137\u{2013}40", "+49721913740"),
         ] {
             assert_eq!(
                 PhoneNumber::parse(given).expect(given).as_str(),
@@ -96,6 +108,13 @@ mod tests {
             "0800-FLOWERS",
             "+999 123456",
             "+49 1",
+            "012",
+            "0110",
+            "06",
+            "+1 2530000",
+            "(721) 913740",
+            "(49) 721 913740",
+            "++49721913740",
             "0721\n913740",
             "+49721913740;x=1",
             "+4972191374000000000",

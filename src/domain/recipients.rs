@@ -184,6 +184,7 @@ pub fn resolve(
             }
         }
     }
+    selection.put_exclusions_in_order(addressees);
     let is_invoice = purpose == Purpose::Invoice;
     Resolution {
         customer_number: addressees.customer_number.clone(),
@@ -311,6 +312,19 @@ impl Selection {
         } else {
             self.exclude(recipient.contact_id, ExclusionReason::DuplicateAddress);
         }
+    }
+
+    /// In the order of the contacts' creation, the contact data last, whichever stage
+    /// left them out.
+    fn put_exclusions_in_order(&mut self, addressees: &Addressees) {
+        let rank = |exclusion: &Exclusion| {
+            let contacts = &addressees.contacts;
+            contacts
+                .iter()
+                .position(|contact| Some(contact.id) == exclusion.contact_id)
+                .unwrap_or(contacts.len())
+        };
+        self.exclusions.sort_by_key(rank);
     }
 
     /// Lists a left-out party once: a contact that failed as ACCOUNTING is not

@@ -53,12 +53,13 @@ pub struct Restrictions {
     pub denied_order_types: Vec<OrderTypeCode>,
 }
 
-/// Reads the free text of restrictions.
+/// Reads the free text of restrictions; blanks around it go, so that blanks alone
+/// are no note that an agent would have to judge.
 ///
 /// # Errors
 /// [`Invalid`] beyond 1,000 characters or with control characters.
 pub fn parse_note(note: &str) -> Result<String, Invalid> {
-    text::free_text(note, MAX_NOTE_CHARS)
+    text::free_text(note.trim(), MAX_NOTE_CHARS)
 }
 
 #[cfg(test)]
@@ -84,6 +85,7 @@ mod tests {
 
     #[test]
     fn rule_20_a_note_has_at_most_1000_characters() {
+        assert_eq!(parse_note(" \n ").unwrap(), "");
         assert!(parse_note(&"ä".repeat(1_000)).is_ok());
         assert!(parse_note(&"ä".repeat(1_001)).is_err());
     }

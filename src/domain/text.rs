@@ -13,9 +13,9 @@ pub fn single_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
         return Err(Invalid::new("must not be empty"));
     }
     check_length(text, max_chars)?;
-    if text.chars().any(is_unprintable) {
+    if text.chars().any(|c| is_unprintable(c) || is_invisible(c)) {
         return Err(Invalid::new(
-            "must not hold control characters or line breaks",
+            "must not hold control characters, line breaks or invisible characters",
         ));
     }
     Ok(text.to_owned())
@@ -54,6 +54,18 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Characters that leave a name looking empty, or like another one. Those that join
+/// letters (U+200C, U+200D) are part of some scripts.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{200B}' | '\u{200E}' | '\u{200F}'
+    ) || matches!(
+        c,
+        '\u{2060}'..='\u{2064}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +87,8 @@ mod tests {
             "a\u{2028}b",
             "a\u{202E}b",
             "a\u{85}b",
+            "\u{3164}",
+            "a\u{200B}b",
         ] {
             assert!(single_line(bad, 100).is_err(), "{bad:?}");
         }

@@ -3,7 +3,7 @@
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::{
-    Database, Transaction,
+    Database, Transaction, bounded,
     entity::audit_events::{ActiveModel, Column, Entity, Model},
     failure::Failure,
 };
@@ -32,9 +32,8 @@ impl Database {
             .filter(Column::Sequence.lt(before_sequence))
             .order_by_desc(Column::Sequence)
             .limit(limit)
-            .all(&self.readers)
-            .await
-            .map_err(Failure::from)?;
+            .all(&self.readers);
+        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
         rows.into_iter().map(to_event).collect()
     }
 }

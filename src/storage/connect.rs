@@ -1,6 +1,12 @@
 //! Opening the pools, with the settings of each database and their reasons.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io,
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
 
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,7 +17,7 @@ use sqlx::{
 };
 
 use super::{Database, failure::Failure};
-use crate::error::{Error, Invalid, Result};
+use crate::error::{Error, Invalid};
 
 const POOL_SIZE: u32 = 10;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,6 +30,7 @@ const PING_AFTER_IDLE: Duration = Duration::from_secs(30);
 const SQLITE_QUEUE_TIMEOUT: Duration = Duration::from_secs(3);
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const OPEN_ATTEMPTS: u32 = 20;
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the database is. May hold a password, so it is never shown.
 #[derive(Clone, Debug)]
@@ -34,7 +41,7 @@ impl DatabaseUrl {
     ///
     /// # Errors
     /// [`Invalid`] for anything else; the text does not repeat the value.
-    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         let form = "must be sqlite://path?mode=rwc or postgres://user:password@host:port/name";
         let is_known = if text.starts_with("sqlite://") {
             SqliteConnectOptions::from_str(text).is_ok()
@@ -76,9 +83,9 @@ impl DatabaseUrl {
     }
 }
 
-pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database> {
+pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database, String> {
     if url.is_sqlite() {
-        make_folder(url)?;
+        make_file(url)?;
         // The first to open the file switches it to WAL, for which SQLite does not
         // wait when another process does the same at that moment.
         let writers = open_patiently(sqlite_options(url, true)).await?;
@@ -91,34 +98,50 @@ pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database> {
     }
 }
 
-async fn open(options: ConnectOptions) -> Result<DatabaseConnection> {
+async fn open(options: ConnectOptions) -> Result<DatabaseConnection, String> {
     sea_orm::Database::connect(options)
         .await
-        .map_err(|error| Failure::from(error).into())
+        .map_err(|error| Failure::from(error).why_not_connected())
 }
 
-async fn open_patiently(options: ConnectOptions) -> Result<DatabaseConnection> {
+async fn open_patiently(options: ConnectOptions) -> Result<DatabaseConnection, String> {
     for _ in 1..OPEN_ATTEMPTS {
-        match open(options.clone()).await {
-            Err(Error::Conflict) => tokio::time::sleep(Duration::from_millis(50)).await,
-            opened => return opened,
+        match sea_orm::Database::connect(options.clone()).await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => {
+                let failure = Failure::from(error);
+                if Error::from(failure.clone()) != Error::Conflict {
+                    return Err(failure.why_not_connected());
+                }
+                tokio::time::sleep(OPEN_PAUSE).await;
+            }
         }
     }
     open(options).await
 }
 
-fn make_folder(url: &DatabaseUrl) -> Result<()> {
+/// Makes the file and its folder when the URL asks for it, for the owner only: what
+/// SQLite puts beside the file takes over its mode.
+fn make_file(url: &DatabaseUrl) -> Result<(), String> {
     let url = url.0.expose_secret();
     if !url.contains("mode=rwc") {
         return Ok(());
     }
-    let options = SqliteConnectOptions::from_str(url).map_err(|_| Error::DatabaseUnavailable)?;
-    match options.get_filename().parent() {
-        Some(folder) if folder != Path::new("") => {
-            std::fs::create_dir_all(folder).map_err(|_| Error::DatabaseUnavailable)
-        }
-        Some(_) | None => Ok(()),
+    let options = SqliteConnectOptions::from_str(url).map_err(|_| "is no SQLite URL")?;
+    let file = options.get_filename();
+    let failed = |error: io::Error| format!("{} cannot be made: {}", file.display(), error.kind());
+    if let Some(folder) = file.parent().filter(|folder| *folder != Path::new("")) {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).map_err(failed)?;
     }
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file).map(|_| ()).map_err(failed)
 }
 
 fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
@@ -169,7 +192,10 @@ fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
         // borrower would write into: acknowledged, then lost.
         options.map_sqlx_postgres_before_acquire(|connection, _| {
             Box::pin(async move {
-                connection.execute("ROLLBACK").await?;
+                // A BEGIN before it spares the server's log a warning for every write.
+                // Inside an aborted transaction it fails, and the pool drops the
+                // connection.
+                connection.execute("BEGIN; ROLLBACK").await?;
                 Ok(true)
             })
         });

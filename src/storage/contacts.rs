@@ -8,7 +8,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Database, Transaction,
+    Database, Transaction, bounded,
     entity::{
         contact_phone_numbers as phones,
         contacts::{Column, Entity, Model},
@@ -44,7 +44,8 @@ impl Database {
         number: &CustomerNumber,
         id: ContactId,
     ) -> Result<Option<Contact>> {
-        let found = select(&self.readers, number, Column::ContactId.eq(id.0).into()).await?;
+        let this_one = Column::ContactId.eq(id.0).into();
+        let found = bounded(select(&self.readers, number, this_one)).await?;
         Ok(found.into_iter().next())
     }
 
@@ -57,12 +58,8 @@ impl Database {
         number: &CustomerNumber,
         after_position: i64,
     ) -> Result<Vec<Contact>> {
-        select(
-            &self.readers,
-            number,
-            Column::Position.gt(after_position).into(),
-        )
-        .await
+        let behind = Column::Position.gt(after_position).into();
+        bounded(select(&self.readers, number, behind)).await
     }
 }
 

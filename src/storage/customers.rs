@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 use super::{
-    Database, Transaction,
+    Database, Transaction, bounded,
     entity::{
         audit_events,
         customers::{ActiveModel, Column, Entity, Model},
@@ -38,7 +38,7 @@ impl Database {
     /// # Errors
     /// The failures of the database.
     pub async fn find_customer(&self, number: &CustomerNumber) -> Result<Option<Customer>> {
-        find(&self.readers, number).await
+        bounded(find(&self.readers, number)).await
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::Error;
 pub(super) const KEEP_A_STANDARD: &str = "contacts_keep_a_standard";
 
 /// A failed statement.
+#[derive(Clone)]
 pub(super) struct Failure(DbErr);
 
 impl From<DbErr> for Failure {
@@ -66,8 +67,31 @@ impl Failure {
         }
     }
 
+    /// Why a pool could not be opened, for whoever wrote the URL.
+    pub(super) fn why_not_connected(&self) -> String {
+        let Some(error) = self.sqlx_error() else {
+            return "no connection in time".to_owned();
+        };
+        let code = match error {
+            SqlxError::Database(error) => error.code().unwrap_or_default(),
+            SqlxError::Io(error) => return format!("nothing answers there: {}", error.kind()),
+            SqlxError::Tls(_) => return "no secure connection (TLS) can be made".to_owned(),
+            SqlxError::PoolTimedOut => return "no connection in time".to_owned(),
+            _ => return self.to_string(),
+        };
+        match code.as_ref() {
+            "28000" | "28P01" => "the server refuses this user or password".to_owned(),
+            "3D000" => "the server has no database of this name".to_owned(),
+            "42501" => "the user may not connect".to_owned(),
+            "14" => "the file cannot be opened".to_owned(),
+            "26" => "the file is no SQLite database".to_owned(),
+            code => format!("the server refuses the connection with code {code}"),
+        }
+    }
+
     fn to_error(&self) -> Error {
         if matches!(self.0, DbErr::ConnectionAcquire(_)) {
+            tracing::warn!("no free database connection in time");
             return Error::DatabaseUnavailable;
         }
         let Some(error) = self.sqlx_error() else {

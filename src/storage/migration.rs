@@ -2,13 +2,16 @@
 
 mod m20261123_000001_core;
 
+use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
-use super::{Database, Outcome, Transaction, failure::Failure};
+use super::{Database, Outcome, Transaction, attempt, failure::Failure};
 use crate::error::{Error, Result};
 
 const LOCK_TABLE_ATTEMPTS: u32 = 10;
+/// Each waits a second for an embedded database that another process holds.
+const MIGRATION_ATTEMPTS: u32 = 60;
 
 struct Migrator;
 
@@ -33,21 +36,21 @@ impl Database {
     /// migrations run in one transaction that holds the lock on the schema.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// The failures of the database, and [`Error::DataLoss`] when it was migrated by
+    /// a newer version.
     pub async fn migrate(&self) -> Result<()> {
         if !self.is_embedded() {
             self.make_lock_table().await?;
         }
-        self.transaction(|transaction| {
-            Box::pin(async move {
-                lock_schema(transaction).await.map_err(Failure::from)?;
-                Migrator::up(&transaction.inner, None)
-                    .await
-                    .map_err(Failure::from)?;
-                Ok(Outcome::Commit(()))
-            })
-        })
-        .await
+        // Without the time limit of other transactions: a migration may take long, and
+        // so may waiting for another process that migrates.
+        for _ in 1..MIGRATION_ATTEMPTS {
+            match attempt(&self.writers, &migrate_all).await {
+                Err(Error::Conflict) => {}
+                outcome => return outcome,
+            }
+        }
+        attempt(&self.writers, &migrate_all).await
     }
 
     /// Lists all migrations in order, without changing anything.
@@ -58,13 +61,7 @@ impl Database {
     pub async fn migration_status(&self) -> Result<Vec<MigrationState>> {
         let status = Migrator::get_migration_with_status_read_only(&self.readers)
             .await
-            .map_err(|error| {
-                if matches!(error, DbErr::Custom(_)) {
-                    Error::data_loss("the schema has migrations that this version does not know")
-                } else {
-                    Failure::from(error).into()
-                }
-            })?;
+            .map_err(to_error)?;
         Ok(status
             .iter()
             .map(|migration| MigrationState {
@@ -93,6 +90,25 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// The migrator's own complaint, of a migration that it does not know, is `Custom`.
+fn to_error(error: DbErr) -> Error {
+    if matches!(error, DbErr::Custom(_)) {
+        Error::data_loss("the schema has migrations that this version does not know")
+    } else {
+        Failure::from(error).into()
+    }
+}
+
+fn migrate_all(transaction: &Transaction) -> BoxFuture<'_, Result<Outcome<()>>> {
+    Box::pin(async move {
+        lock_schema(transaction).await.map_err(Failure::from)?;
+        Migrator::up(&transaction.inner, None)
+            .await
+            .map_err(to_error)?;
+        Ok(Outcome::Commit(()))
+    })
 }
 
 /// A row lock rather than an advisory one, which `PgBouncer` and Citus would not

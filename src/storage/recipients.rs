@@ -7,7 +7,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Database,
+    Database, bounded,
     contacts::{to_locale, to_types},
     entity::{contacts, customers},
     failure::Failure,
@@ -73,9 +73,8 @@ impl Database {
             .filter(customers::Column::CustomerNumber.eq(number.as_str()))
             .order_by_asc(contacts::Column::Position)
             .into_model::<Row>()
-            .all(&self.readers)
-            .await
-            .map_err(Failure::from)?;
+            .all(&self.readers);
+        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
         to_addressees(number, rows, now)
     }
 }

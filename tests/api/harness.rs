@@ -349,7 +349,7 @@ pub fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) 
     (status.code(), info.reason)
 }
 
-/// The fields that an INVALID_FIELD names.
+/// The fields that an `INVALID_FIELD` names.
 pub fn refused_fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
     let status = result.expect_err("the call should be refused");
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");

@@ -52,7 +52,7 @@ async fn race(backend: Backend, rounds: usize) {
             };
             match refusal::<()>(Err(status)) {
                 (Code::FailedPrecondition, reason) if reason == "LAST_STANDARD_CONTACT" => {
-                    refused[0] += 1
+                    refused[0] += 1;
                 }
                 (Code::Aborted, reason) if reason == "CONFLICT" => refused[1] += 1,
                 other => panic!("refused with {other:?}"),

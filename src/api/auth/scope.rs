@@ -38,7 +38,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 16] = [
+    /// Every scope.
+    pub const ALL: [Self; 16] = [
         Self::CustomersRead,
         Self::CustomersWrite,
         Self::ContactsRead,

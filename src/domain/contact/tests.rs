@@ -1,3 +1,5 @@
+//! The rules of a single contact and of a customer's contacts together.
+
 use super::*;
 
 fn now() -> DateTime<Utc> {
@@ -177,8 +179,15 @@ fn rule_8_a_newer_address_replaces_the_pending_one_and_the_current_one_drops_it(
         contact.change_email(email("b@example.com"), now()),
         ["pending_email"]
     );
-    let pending = contact.pending_email_at(now()).unwrap();
+    let later = now() + TimeDelta::days(6);
+    assert!(
+        contact
+            .change_email(email("B@example.com"), later)
+            .is_empty()
+    );
+    let pending = contact.pending_email_at(later).unwrap();
     assert_eq!(pending.email.as_str(), "b@example.com");
+    assert_eq!(pending.expire_time, now() + PENDING_EMAIL_LIFETIME);
     assert_eq!(
         contact.change_email(email("Current@Example.com"), now()),
         ["pending_email"]

@@ -124,7 +124,7 @@ fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Del
 #[case::then_contact_data(
     "d@x",
     "S:? A:-",
-    "data d@x ContactDataFallback; -2 NoEmail; -1 EmailUnconfirmed"
+    "data d@x ContactDataFallback; -1 EmailUnconfirmed; -2 NoEmail"
 )]
 #[case::both_types_are_left_out_once("d@x", "S+A:-", "data d@x ContactDataFallback; -1 NoEmail")]
 #[case::no_contacts("d@x", "", "data d@x ContactDataFallback")]
@@ -210,11 +210,11 @@ fn notices(
     "S:a@x T:t@x S:b@x",
     "1 a@x StandardFallback; 3 b@x StandardFallback; -data NoEmail"
 )]
-#[case::nobody_at_all("-", "S:? T:t@x", "-data NoEmail; -1 EmailUnconfirmed")]
+#[case::nobody_at_all("-", "S:? T:t@x", "-1 EmailUnconfirmed; -data NoEmail")]
 #[case::same_address_once(
     "-",
     "S:a@x S:a@x",
-    "1 a@x StandardFallback; -data NoEmail; -2 DuplicateAddress"
+    "1 a@x StandardFallback; -2 DuplicateAddress; -data NoEmail"
 )]
 #[case::no_contacts("d@x", "", "data d@x ContactData")]
 fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {

@@ -1,4 +1,7 @@
 //! A contact. `types` is a set of bits, the order-type lists are JSON arrays.
+//!
+//! A remembered answer is this row as JSON: a column that comes later needs a serde
+//! default, or answers of the day before could not be read.
 
 use sea_orm::entity::prelude::*;
 

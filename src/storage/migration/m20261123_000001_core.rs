@@ -189,15 +189,16 @@ fn indexes() -> Vec<IndexCreateStatement> {
 }
 
 /// Rule 2 in the database itself, for whatever writes past the service.
-/// Deferred to the commit, so that a transaction may pass through a state
-/// without a STANDARD contact. The lock on the customer makes concurrent
-/// transactions see one another. Erasing the whole customer is the exception.
+/// On PostgreSQL deferred to the commit, so that a transaction may pass through a state
+/// without a STANDARD contact. The write to the customer makes concurrent
+/// transactions see one another at every isolation level, where a mere lock leaves
+/// those at repeatable read blind. Erasing the whole customer is the exception.
 const POSTGRES_TRIGGERS: &[&str] = &[
     "CREATE FUNCTION contacts_keep_a_standard() RETURNS trigger LANGUAGE plpgsql AS $$
      DECLARE
-       number varchar := COALESCE(NEW.customer_number, OLD.customer_number);
+       number varchar := COALESCE(OLD.customer_number, NEW.customer_number);
      BEGIN
-       PERFORM 1 FROM customers WHERE customer_number = number FOR UPDATE;
+       UPDATE customers SET write_count = write_count WHERE customer_number = number;
        IF FOUND AND NOT EXISTS (
          SELECT 1 FROM contacts WHERE customer_number = number AND types & 1 = 1
        ) THEN
@@ -211,7 +212,8 @@ const POSTGRES_TRIGGERS: &[&str] = &[
      FOR EACH ROW WHEN (OLD.types & 1 = 1) EXECUTE FUNCTION contacts_keep_a_standard()",
     "CREATE CONSTRAINT TRIGGER contacts_keep_a_standard_on_update
      AFTER UPDATE ON contacts DEFERRABLE INITIALLY DEFERRED
-     FOR EACH ROW WHEN (OLD.types & 1 = 1 AND NEW.types & 1 = 0)
+     FOR EACH ROW WHEN (OLD.types & 1 = 1
+       AND (NEW.types & 1 = 0 OR NEW.customer_number <> OLD.customer_number))
      EXECUTE FUNCTION contacts_keep_a_standard()",
     "CREATE CONSTRAINT TRIGGER contacts_keep_a_standard_on_insert
      AFTER INSERT ON contacts DEFERRABLE INITIALLY DEFERRED
@@ -225,12 +227,14 @@ const SQLITE_TRIGGERS: &[&str] = &[
        AND NOT EXISTS (SELECT 1 FROM contacts WHERE customer_number = OLD.customer_number
                        AND contact_id <> OLD.contact_id AND types & 1 = 1)
      BEGIN SELECT RAISE(ABORT, 'contacts_keep_a_standard'); END",
-    "CREATE TRIGGER contacts_keep_a_standard_on_update BEFORE UPDATE OF types ON contacts
-     WHEN OLD.types & 1 = 1 AND NEW.types & 1 = 0
+    "CREATE TRIGGER contacts_keep_a_standard_on_update
+     BEFORE UPDATE OF types, customer_number ON contacts
+     WHEN OLD.types & 1 = 1
+       AND (NEW.types & 1 = 0 OR NEW.customer_number <> OLD.customer_number)
        AND NOT EXISTS (SELECT 1 FROM contacts WHERE customer_number = OLD.customer_number
                        AND contact_id <> OLD.contact_id AND types & 1 = 1)
      BEGIN SELECT RAISE(ABORT, 'contacts_keep_a_standard'); END",
-    "CREATE TRIGGER contacts_keep_a_standard_on_insert BEFORE INSERT ON contacts
+    "CREATE TRIGGER contacts_keep_a_standard_on_insert AFTER INSERT ON contacts
      WHEN NEW.types & 1 = 0
        AND NOT EXISTS (SELECT 1 FROM contacts WHERE customer_number = NEW.customer_number
                        AND types & 1 = 1)
