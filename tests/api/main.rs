@@ -10,7 +10,13 @@
     reason = "a test fails by panicking, and prints its figures"
 )]
 
+mod forged_tokens;
 mod harness;
+mod raw;
+mod rpcs;
 
+mod audit;
+mod authorization;
+mod fuzz;
 mod last_standard_contact;
 mod recipients;

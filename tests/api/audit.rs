@@ -1,0 +1,411 @@
+//! The trail: one event for each change, with names of fields and no values,
+//! none for anything else; and its pages.
+
+use std::collections::BTreeSet;
+
+use contact_service::api::proto::{self, ContactType};
+use prost::Message;
+use prost_reflect::{DynamicMessage, ReflectMessage, Value};
+use prost_types::{FieldMask, Timestamp};
+use rstest::rstest;
+use tonic::Code;
+
+use crate::{
+    harness::{ALL_SCOPES, Backend, TestServer, new_contact, refusal, refused_fields},
+    raw::{Leaf, call, set_if_there, to_dynamic},
+    rpcs::{Effect, Prepared, prepare, rpcs_that, valid_request},
+};
+
+const NOBODY: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c56";
+
+/// The contact an event should name.
+enum Contact {
+    None,
+    Known(String),
+    /// The one in the answer.
+    New,
+}
+
+/// A change that succeeds, one of the same RPC that is refused, and the event.
+struct Change {
+    number: String,
+    refused: DynamicMessage,
+    reason: &'static str,
+    request: DynamicMessage,
+    kind: &'static str,
+    contact: Contact,
+    fields: &'static [&'static str],
+}
+
+const ALL_CONTACT_FIELDS: &[&str] = &[
+    "types",
+    "display_name",
+    "locale",
+    "phone_numbers",
+    "invoice_email_enabled",
+    "restrictions.note",
+    "restrictions.allowed_order_types",
+    "restrictions.denied_order_types",
+    "pending_email",
+];
+
+/// What every RPC that changes something leaves in the trail.
+fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
+    let valid = || valid_request(rpc, on);
+    let anna = || with_contact(rpc, on, &on.anna.contact_id);
+    let (refused, reason) = match rpc {
+        "UpdateCustomer" => return customer_changes(on),
+        "RemoveEmail" => return removals(on),
+        "SetAttentionLine" => {
+            let mut refused = valid();
+            let foreign = Value::String("canary.foreign@example.com".into());
+            refused.set_field_by_name("ordered_by_email", foreign);
+            (refused, "ORDERING_ADDRESS_NOT_ON_FILE")
+        }
+        "CreateContact" => {
+            let mut refused = valid();
+            refused.clear_field_by_name("email");
+            (refused, "INVOICE_EMAIL_NOT_ALLOWED")
+        }
+        "UpdateContact" => (
+            to_dynamic(rpc, &strip_standard(on)),
+            "LAST_STANDARD_CONTACT",
+        ),
+        "DeleteContact" => (anna(), "LAST_STANDARD_CONTACT"),
+        "ChangeEmail" => (with_contact(rpc, on, NOBODY), "CONTACT_NOT_FOUND"),
+        "CancelEmailChange" => (anna(), "NO_PENDING_EMAIL"),
+        _ => panic!("{rpc} changes something: say what event it leaves"),
+    };
+    let berta = Contact::Known(on.berta.contact_id.clone());
+    let (kind, contact, fields): (_, _, &[_]) = match rpc {
+        "SetAttentionLine" => {
+            let kind = "customer.attention_line_set";
+            (kind, Contact::None, &["attention_line_suppressed"])
+        }
+        "CreateContact" => ("contact.created", Contact::New, ALL_CONTACT_FIELDS),
+        "UpdateContact" => ("contact.updated", berta, &ALL_CONTACT_FIELDS[..8]),
+        "DeleteContact" => ("contact.deleted", berta, &[]),
+        "ChangeEmail" => ("contact.email_changed", berta, &["pending_email"]),
+        _ => ("contact.email_change_cancelled", berta, &["pending_email"]),
+    };
+    vec![Change {
+        number: on.number.clone(),
+        refused,
+        reason,
+        request: valid(),
+        kind,
+        contact,
+        fields,
+    }]
+}
+
+fn customer_changes(on: &Prepared) -> Vec<Change> {
+    const RPC: &str = "UpdateCustomer";
+    let create = |etag: &str| proto::UpdateCustomerRequest {
+        customer: Some(proto::Customer {
+            customer_number: "N-1".into(),
+            contact_data: Some(proto::ContactData {
+                email: "canary.new@example.com".into(),
+                phone_number: String::new(),
+            }),
+            etag: etag.into(),
+            ..proto::Customer::default()
+        }),
+        allow_missing: true,
+        ..proto::UpdateCustomerRequest::default()
+    };
+    let stale = proto::UpdateCustomerRequest {
+        customer: Some(proto::Customer {
+            customer_number: on.number.clone(),
+            ..create("1-1").customer.unwrap()
+        }),
+        ..create("")
+    };
+    vec![
+        Change {
+            number: "N-1".into(),
+            refused: to_dynamic(RPC, &create("1-1")),
+            reason: "ETAG_MISMATCH",
+            request: to_dynamic(RPC, &create("")),
+            kind: "customer.created",
+            contact: Contact::None,
+            fields: &["contact_data.email"],
+        },
+        Change {
+            number: on.number.clone(),
+            refused: to_dynamic(RPC, &stale),
+            reason: "ETAG_MISMATCH",
+            request: valid_request(RPC, on),
+            kind: "customer.updated",
+            contact: Contact::None,
+            fields: &[
+                "contact_data.email",
+                "contact_data.phone_number",
+                "notification_settings.outages",
+            ],
+        },
+    ]
+}
+
+/// Of a pending address, and of a confirmed one.
+fn removals(on: &Prepared) -> Vec<Change> {
+    const RPC: &str = "RemoveEmail";
+    let removal = |contact: &proto::Contact, fields| Change {
+        number: on.number.clone(),
+        refused: with_contact(RPC, on, &on.carla.contact_id),
+        reason: "INVOICE_EMAIL_NOT_ALLOWED",
+        request: with_contact(RPC, on, &contact.contact_id),
+        kind: "contact.email_removed",
+        contact: Contact::Known(contact.contact_id.clone()),
+        fields,
+    };
+    vec![
+        removal(&on.berta, &["pending_email"]),
+        removal(&on.anna, &["email"]),
+    ]
+}
+
+fn strip_standard(on: &Prepared) -> proto::UpdateContactRequest {
+    proto::UpdateContactRequest {
+        contact: Some(proto::Contact {
+            customer_number: on.number.clone(),
+            contact_id: on.anna.contact_id.clone(),
+            ..new_contact("Canary Anna", &[ContactType::Other])
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["types".into()],
+        }),
+        ..proto::UpdateContactRequest::default()
+    }
+}
+
+fn with_contact(rpc: &str, on: &Prepared, contact_id: &str) -> DynamicMessage {
+    let mut request = valid_request(rpc, on);
+    request.set_field_by_name("contact_id", Value::String(contact_id.into()));
+    request
+}
+
+fn with_field(request: &DynamicMessage, field: &str, value: Value) -> Option<DynamicMessage> {
+    let mut request = request.clone();
+    set_if_there(&mut request, field, value).then_some(request)
+}
+
+/// All events; a customer that is not there has none.
+async fn events(server: &TestServer, number: &str) -> Vec<proto::AuditEvent> {
+    let request = proto::ListAuditEventsRequest {
+        customer_number: number.into(),
+        page_size: 1000,
+        ..proto::ListAuditEventsRequest::default()
+    };
+    match server.client().list_audit_events(request).await {
+        Ok(response) => response.into_inner().events,
+        Err(status) if status.code() == Code::NotFound => Vec::new(),
+        Err(status) => panic!("{status:?}"),
+    }
+}
+
+fn check_event(server: &TestServer, event: &proto::AuditEvent, change: &Change, answer: &[u8]) {
+    let contact_id = match &change.contact {
+        Contact::None => String::new(),
+        Contact::Known(id) => id.clone(),
+        Contact::New => {
+            let response = proto::CreateContactResponse::decode(answer).unwrap();
+            response.contact.unwrap().contact_id
+        }
+    };
+    assert_eq!(event.kind, change.kind);
+    assert_eq!(event.actor, "tester");
+    assert_eq!(event.customer_number, change.number);
+    assert_eq!(event.contact_id, contact_id, "{}", change.kind);
+    let named: BTreeSet<_> = event.changed_fields.iter().map(String::as_str).collect();
+    assert_eq!(
+        named,
+        change.fields.iter().copied().collect(),
+        "{}",
+        change.kind
+    );
+    assert_eq!(event.changed_fields.len(), named.len(), "{}", change.kind);
+    let now = server.now();
+    let expected_time = Timestamp {
+        seconds: now.timestamp(),
+        nanos: now.timestamp_subsec_nanos().try_into().unwrap(),
+    };
+    assert_eq!(event.event_time, Some(expected_time));
+    assert_eq!(
+        uuid::Uuid::parse_str(&event.event_id)
+            .unwrap()
+            .get_version_num(),
+        7
+    );
+    let whole = format!("{event:?}").to_lowercase();
+    for value in ["canary", "7654321", "example.com"] {
+        assert!(!whole.contains(value), "{whole}");
+    }
+}
+
+/// Another request, which its RPC could take as well.
+fn altered(request: &DynamicMessage) -> DynamicMessage {
+    let leaves = Leaf::all_of(&request.descriptor());
+    let find = |name: &str| leaves.iter().find(|leaf| leaf.name() == name);
+    let (leaf, value) = [
+        ("contact.etag", "1-1"),
+        ("etag", "1-1"),
+        ("contact_id", NOBODY),
+    ]
+    .into_iter()
+    .find_map(|(name, value)| Some((find(name)?, value)))
+    .unwrap();
+    let mut request = request.clone();
+    leaf.set(&mut request, Value::String(value.into()));
+    request
+}
+
+async fn check_change(server: &TestServer, rpc: &str, change: &Change, request_id: String) {
+    let token = server.token(ALL_SCOPES, None);
+    let send = |request: &DynamicMessage| call(server, Some(&token), rpc, request.encode_to_vec());
+    let before = events(server, &change.number).await;
+
+    let (_, reason) = refusal(send(&change.refused).await);
+    assert_eq!(reason, change.reason, "{rpc}");
+    assert_eq!(
+        events(server, &change.number).await,
+        before,
+        "{rpc} refused"
+    );
+
+    if let Some(only) = with_field(&change.request, "validate_only", Value::Bool(true)) {
+        send(&only).await.unwrap();
+        assert_eq!(
+            events(server, &change.number).await,
+            before,
+            "{rpc} validate_only"
+        );
+    }
+
+    let with_id = with_field(&change.request, "request_id", Value::String(request_id));
+    let answer = send(with_id.as_ref().unwrap_or(&change.request))
+        .await
+        .unwrap();
+    let after = events(server, &change.number).await;
+    assert_eq!(after.len(), before.len() + 1, "{rpc}");
+    assert_eq!(after[1..], before, "{rpc}");
+    check_event(server, &after[0], change, &answer[0]);
+
+    if let Some(with_id) = with_id {
+        assert_eq!(send(&with_id).await.unwrap(), answer, "{rpc} replayed");
+        let other = send(&altered(&with_id)).await;
+        assert_eq!(refused_fields(other), ["request_id"], "{rpc}");
+        assert_eq!(
+            events(server, &change.number).await,
+            after,
+            "{rpc} replayed"
+        );
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_25_every_change_leaves_one_event_and_nothing_else_leaves_any(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let mut count = 0;
+    for rpc in rpcs_that(Effect::Changes) {
+        let template = prepare(&server, &format!("T-{}", rpc.name)).await;
+        for index in 0..changes(rpc.name, &template).len() {
+            server.clock.advance(chrono::TimeDelta::minutes(1));
+            let on = prepare(&server, &format!("{}-{index}", rpc.name)).await;
+            let request_id = format!("0190d6d2-5a3c-7cc1-8f2e-{count:012}");
+            check_change(
+                &server,
+                rpc.name,
+                &changes(rpc.name, &on)[index],
+                request_id,
+            )
+            .await;
+            count += 1;
+        }
+    }
+    assert!(count >= 10);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rpcs_that_only_read_leave_no_event(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let on = prepare(&server, "K-1").await;
+    let token = server.token(ALL_SCOPES, None);
+    let before = events(&server, &on.number).await;
+    for rpc in rpcs_that(Effect::Reads) {
+        let request = valid_request(rpc.name, &on).encode_to_vec();
+        call(&server, Some(&token), rpc.name, request)
+            .await
+            .unwrap();
+        assert_eq!(events(&server, &on.number).await, before, "{}", rpc.name);
+    }
+}
+
+async fn page(server: &TestServer, token: &str) -> proto::ListAuditEventsResponse {
+    let request = proto::ListAuditEventsRequest {
+        customer_number: "K-1".into(),
+        page_size: 2,
+        page_token: token.into(),
+    };
+    server
+        .client()
+        .list_audit_events(request)
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+#[rstest]
+#[tokio::test]
+async fn pages_hold_every_old_event_once_while_new_ones_arrive(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    prepare(&server, "K-1").await;
+    prepare(&server, "K-2").await;
+    for name in ["Dora", "Emil", "Frida"] {
+        server
+            .create_contact("K-1", name, &[ContactType::Other], "")
+            .await;
+    }
+    let old = events(&server, "K-1").await;
+    assert_eq!(old.len(), 7);
+    assert!(old.iter().all(|event| event.customer_number == "K-1"));
+    assert_eq!(old.last().unwrap().kind, "customer.created");
+
+    let mut seen = Vec::new();
+    let mut token = String::new();
+    loop {
+        let page = page(&server, &token).await;
+        seen.extend(page.events);
+        server
+            .create_contact("K-1", "Gustav", &[ContactType::Other], "")
+            .await;
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+        assert_eq!(seen.len() % 2, 0);
+    }
+    assert_eq!(seen, old);
+    assert_eq!(events(&server, "K-1").await.len(), 11);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_last_page_that_is_full_has_no_next_one(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    prepare(&server, "K-1").await;
+    let first = page(&server, "").await;
+    assert_eq!(first.events.len(), 2);
+    let last = page(&server, &first.next_page_token).await;
+    assert_eq!((last.events.len(), last.next_page_token.as_str()), (2, ""));
+}

@@ -1,0 +1,324 @@
+//! Who may call what: a walk over every RPC of the contract.
+
+use std::collections::BTreeSet;
+
+use contact_service::api::auth::scope_of;
+use prost::Message;
+use prost_reflect::{DynamicMessage, Kind, Value};
+use rstest::rstest;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    forged_tokens::{controls, forgeries},
+    harness::{ALL_SCOPES, AUDIENCE, Backend, ISSUER, TestServer, refusal, refused_fields},
+    raw::{self, Leaf, call, call_with_headers, empty_request, methods, request_type},
+    rpcs::{Effect, RPCS, Rpc, Whom, prepare, rpcs_that, valid_request},
+};
+
+const NO_MESSAGE: &[u8] = &[0xff];
+
+/// The customer a token is confined to in these tests, and another one.
+const OWN: &str = "K-1";
+const OTHER: &str = "K-2";
+
+#[test]
+fn every_rpc_of_the_contract_has_a_scope_and_is_expected_here() {
+    let in_contract: BTreeSet<_> = methods().map(|method| method.name().to_owned()).collect();
+    let expected: BTreeSet<_> = RPCS.iter().map(|rpc| rpc.name.to_owned()).collect();
+    assert_eq!(in_contract, expected);
+    assert_eq!(in_contract.len(), RPCS.len());
+    for rpc in RPCS {
+        assert!(
+            scope_of(&raw::path(rpc.name)).is_some(),
+            "no scope for {}",
+            rpc.name
+        );
+    }
+    assert!(scope_of("/contact.v1.ContactService/Nonsense").is_none());
+}
+
+#[test]
+fn whom_a_request_concerns_is_read_from_its_fields() {
+    for rpc in RPCS {
+        let leaves = Leaf::all_of(&request_type(rpc.name));
+        let find = |names: &[&'static str]| {
+            let is_there = |name: &&&str| leaves.iter().any(|leaf| leaf.name() == **name);
+            names.iter().find(is_there).copied()
+        };
+        let one = [
+            "customer_number",
+            "customer.customer_number",
+            "contact.customer_number",
+        ];
+        let named = match (find(&one), find(&["customer_numbers"])) {
+            (Some(field), None) => Some(Whom::Customer(field)),
+            (None, Some(field)) => Some(Whom::Customers(field)),
+            (None, None) => None,
+            (Some(_), Some(_)) => panic!("{} names customers twice", rpc.name),
+        };
+        match rpc.whom {
+            Whom::Customer(_) | Whom::Customers(_) => {
+                assert_eq!(named, Some(rpc.whom), "{}", rpc.name);
+            }
+            Whom::Nobody | Whom::Everybody => assert_eq!(named, None, "{}", rpc.name),
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_call_without_a_token_is_refused_in_every_rpc(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    for rpc in RPCS {
+        for body in [empty_request(rpc.name).encode_to_vec(), NO_MESSAGE.to_vec()] {
+            let refused = refusal(call(&server, None, rpc.name, body).await);
+            assert_eq!(
+                refused,
+                (Code::Unauthenticated, "TOKEN_MISSING".into()),
+                "{}",
+                rpc.name
+            );
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_forged_token_is_refused_for_its_reason_in_every_rpc(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let forgeries = forgeries(&server.keys, ISSUER, AUDIENCE, server.now());
+    let names: BTreeSet<_> = forgeries.iter().map(|forgery| forgery.name).collect();
+    assert_eq!(names.len(), forgeries.len(), "a name occurs twice");
+    assert!(names.len() >= 40, "{} kinds", names.len());
+    for forgery in &forgeries {
+        for rpc in RPCS {
+            let bodies = vec![empty_request(rpc.name).encode_to_vec()];
+            let answer = call_with_headers(&server, &forgery.headers, rpc.name, bodies).await;
+            let refused = (Code::Unauthenticated, forgery.reason.to_owned());
+            assert_eq!(refusal(answer), refused, "{} in {}", forgery.name, rpc.name);
+        }
+    }
+    for (name, headers) in controls(&server.keys, ISSUER, AUDIENCE, server.now()) {
+        for rpc in RPCS {
+            let bodies = vec![empty_request(rpc.name).encode_to_vec()];
+            let answer = call_with_headers(&server, &headers, rpc.name, bodies).await;
+            let code = answer.err().map(|status| status.code());
+            assert_ne!(code, Some(Code::Unauthenticated), "{name} in {}", rpc.name);
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_rpc_needs_its_own_scope_and_no_other(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    for rpc in RPCS {
+        let others = ALL_SCOPES
+            .split_whitespace()
+            .filter(|scope| *scope != rpc.scope);
+        let others = others.collect::<Vec<_>>().join(" ");
+        assert!(
+            others.len() < ALL_SCOPES.len(),
+            "{} is no scope of the harness",
+            rpc.scope
+        );
+        let (longer, shorter) = (format!("{}s", rpc.scope), &rpc.scope[1..]);
+        let unlike = format!("{longer} {shorter} {}", rpc.scope.to_uppercase());
+        for scopes in [others.as_str(), &unlike, ""] {
+            let token = server.token(scopes, None);
+            for body in [empty_request(rpc.name).encode_to_vec(), NO_MESSAGE.to_vec()] {
+                let status = call(&server, Some(&token), rpc.name, body)
+                    .await
+                    .unwrap_err();
+                assert_eq!(
+                    status.code(),
+                    Code::PermissionDenied,
+                    "{} {status:?}",
+                    rpc.name
+                );
+                let info = status.get_details_error_info().unwrap();
+                assert_eq!(info.reason, "SCOPE_MISSING", "{}", rpc.name);
+                let named = info.metadata.get("scope").map(String::as_str);
+                assert_eq!(named, Some(rpc.scope), "{}", rpc.name);
+            }
+        }
+        let token = server.token(rpc.scope, None);
+        let body = empty_request(rpc.name).encode_to_vec();
+        let answer = call(&server, Some(&token), rpc.name, body).await;
+        assert!(is_let_in(&answer), "{} {answer:?}", rpc.name);
+    }
+}
+
+/// The requests in which `rpc` names `number`: nothing else in them, and
+/// everything else in them wrong.
+fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
+    let leaves = Leaf::all_of(&request_type(rpc.name));
+    let (Whom::Customer(field) | Whom::Customers(field)) = rpc.whom else {
+        return Vec::new();
+    };
+    let naming = leaves.iter().find(|leaf| leaf.name() == field).unwrap();
+    let mut wrong = empty_request(rpc.name);
+    for leaf in &leaves {
+        let value = if leaf.field().kind() == Kind::String {
+            Value::String("\0 not one of ours".into())
+        } else if matches!(leaf.field().kind(), Kind::Enum(_)) {
+            Value::EnumNumber(-1)
+        } else if leaf.field().kind() == Kind::Int32 {
+            Value::I32(-1)
+        } else {
+            continue;
+        };
+        let value = if leaf.field().is_list() {
+            Value::List(vec![value])
+        } else {
+            value
+        };
+        leaf.set(&mut wrong, value);
+    }
+    let text = |number: &&str| Value::String((*number).to_owned());
+    [empty_request(rpc.name), wrong]
+        .into_iter()
+        .map(|mut request| {
+            let value = if naming.field().is_list() {
+                Value::List(numbers.iter().map(text).collect())
+            } else {
+                text(&numbers[0])
+            };
+            naming.set(&mut request, value);
+            request
+        })
+        .collect()
+}
+
+fn is_let_in(answer: &Result<Vec<Vec<u8>>, Status>) -> bool {
+    let code = answer.as_ref().err().map(Status::code);
+    !matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied))
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_token_of_one_customer_is_refused_for_any_other_in_every_rpc(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer(OWN).await;
+    server.create_customer(OTHER).await;
+    let token = server.token(ALL_SCOPES, Some(OWN));
+    let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
+    for rpc in &RPCS {
+        let not_on_file = "K-9";
+        let alike = ["k-1", "K-11", "K-", "K-1 ", " K-1", "K-1\0", "K 1", "*"];
+        for number in [OTHER, not_on_file].into_iter().chain(alike) {
+            for request in naming(rpc, &[number]) {
+                let refused = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+                assert_eq!(refusal(refused), mismatch, "{} {number:?}", rpc.name);
+            }
+        }
+        for request in naming(rpc, &[OWN]) {
+            let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+            assert!(is_let_in(&answer), "{} {answer:?}", rpc.name);
+        }
+        if let Whom::Customers(_) = rpc.whom {
+            for numbers in [[OWN, OTHER], [OTHER, OWN]] {
+                for request in naming(rpc, &numbers) {
+                    let answer =
+                        call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+                    assert_eq!(refusal(answer), mismatch, "{}", rpc.name);
+                }
+            }
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_token_of_one_customer_gets_nothing_where_no_customer_is_named(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let token = server.token(ALL_SCOPES, Some(OWN));
+    for rpc in &RPCS {
+        let nothing = vec![empty_request(rpc.name)];
+        for request in nothing.into_iter().chain(naming(rpc, &[""])) {
+            let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+            match (rpc.whom, rpc.effect) {
+                (Whom::Everybody, _) => {
+                    let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
+                    assert_eq!(refusal(answer), mismatch, "{}", rpc.name);
+                }
+                (_, Effect::Later) => assert_eq!(refusal(answer).0, Code::Unimplemented),
+                (Whom::Customer(field), _) => {
+                    let fields = refused_fields(answer);
+                    assert!(
+                        fields.iter().any(|name| name == field),
+                        "{} {fields:?}",
+                        rpc.name
+                    );
+                }
+                (Whom::Customers(_) | Whom::Nobody, _) => {
+                    assert!(is_let_in(&answer), "{} {answer:?}", rpc.name);
+                }
+            }
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_contact_of_another_customer_is_not_there_in_any_rpc(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let own = prepare(&server, OWN).await;
+    let other = prepare(&server, OTHER).await;
+    let events = server.events(OTHER).await;
+    let token = server.token(ALL_SCOPES, Some(OWN));
+    let mut asked = 0;
+    for rpc in rpcs_that(Effect::Reads).chain(rpcs_that(Effect::Changes)) {
+        let leaves = Leaf::all_of(&request_type(rpc.name));
+        let by_id = ["contact_id", "contact.contact_id"];
+        let Some(leaf) = leaves
+            .iter()
+            .find(|leaf| by_id.contains(&leaf.name().as_str()))
+        else {
+            continue;
+        };
+        if rpc.name == "CreateContact" {
+            continue;
+        }
+        let mut request = valid_request(rpc.name, &own);
+        leaf.set(&mut request, Value::String(other.berta.contact_id.clone()));
+        let refused = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+        let not_there = (Code::NotFound, "CONTACT_NOT_FOUND".to_owned());
+        assert_eq!(refusal(refused), not_there, "{}", rpc.name);
+        asked += 1;
+    }
+    assert!(asked >= 6);
+    assert_eq!(server.events(OTHER).await, events);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rpcs_of_later_versions_say_so(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let token = server.token(ALL_SCOPES, None);
+    for rpc in rpcs_that(Effect::Later) {
+        let body = empty_request(rpc.name).encode_to_vec();
+        let refused = refusal(call(&server, Some(&token), rpc.name, body).await);
+        assert_eq!(
+            refused,
+            (Code::Unimplemented, "UNIMPLEMENTED".into()),
+            "{}",
+            rpc.name
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! Tokens that the service must refuse, one for every rule about them, and tokens that differ in
+//! nothing else and must be accepted.
+
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used,
+    reason = "the table of a test: it is read by eye, and what fails here fails the test"
+)]
+
+mod claims;
+mod forger;
+mod headers;
+mod keys;
+
+use chrono::{DateTime, Utc};
+use contact_service::development::DevelopmentKeys;
+use serde_json::json;
+
+use self::forger::{Forger, authorization, bearer, with, without};
+
+/// Headers that must be refused, and how.
+pub(crate) struct Forgery {
+    pub(crate) name: &'static str,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) reason: &'static str,
+}
+
+/// Every forged or broken token, for a service that accepts `keys`, `issuer` and `audience` at `now`.
+pub(crate) fn forgeries(
+    keys: &DevelopmentKeys,
+    issuer: &str,
+    audience: &str,
+    now: DateTime<Utc>,
+) -> Vec<Forgery> {
+    let forger = Forger::new(keys, issuer, audience, now);
+    let mut all = forger.credentials();
+    all.extend(forger.form());
+    all.extend(forger.payload_text());
+    all.extend(forger.unfit_algorithms());
+    all.extend(forger.public_key_as_secret());
+    all.extend(forger.foreign_keys());
+    all.extend(forger.jose_headers());
+    all.extend(forger.claims());
+    all.extend(forger.subjects_and_customers());
+    all.extend(forger.times());
+    all.extend(forger.duplicates());
+    all
+}
+
+/// Tokens of the same making that must be accepted, so that a refusal means its rule.
+pub(crate) fn controls(
+    keys: &DevelopmentKeys,
+    issuer: &str,
+    audience: &str,
+    now: DateTime<Utc>,
+) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
+    let forger = Forger::new(keys, issuer, audience, now);
+    let headers = [
+        ("typ absent", without(&forger.header, "typ")),
+        ("typ jwt", with(&forger.header, "typ", "jwt")),
+        ("typ at+jwt", with(&forger.header, "typ", "at+jwt")),
+        (
+            "typ application/AT+JWT",
+            with(&forger.header, "typ", "application/AT+JWT"),
+        ),
+        (
+            "kid absent with a single key",
+            without(&forger.header, "kid"),
+        ),
+        ("x5t is not used", with(&forger.header, "x5t", "AAAA")),
+        (
+            "an unknown header member",
+            with(&forger.header, "x", json!({ "y": 1 })),
+        ),
+    ];
+    let claims = [
+        (
+            "aud array that holds ours",
+            with(&forger.claims, "aud", json!(["x", audience])),
+        ),
+        (
+            "exp and nbf with fractions",
+            forger.at(&[("exp", 0.5), ("nbf", -0.5)]),
+        ),
+        ("exp within the leeway", forger.at(&[("exp", -9.0)])),
+        (
+            "nbf and iat within the leeway",
+            forger.at(&[("nbf", 9.0), ("iat", 9.0)]),
+        ),
+        ("iat absent", without(&forger.claims, "iat")),
+        ("scope absent", without(&forger.claims, "scope")),
+        (
+            "customer_number",
+            with(&forger.claims, "customer_number", "K-1"),
+        ),
+        (
+            "sub of 255 characters",
+            with(&forger.claims, "sub", "ä".repeat(255)),
+        ),
+        (
+            "an unknown claim",
+            with(&forger.claims, "x", json!({ "sub": "y" })),
+        ),
+    ];
+    let token = forger.token();
+    let mut all = vec![
+        ("the plain token", bearer(&token)),
+        (
+            "scheme in lower case",
+            authorization(format!("bearer {token}")),
+        ),
+        (
+            "scheme in capitals",
+            authorization(format!("BEARER {token}")),
+        ),
+    ];
+    all.extend(headers.map(|(name, header)| (name, bearer(&forger.sign(&header, &forger.claims)))));
+    all.extend(claims.map(|(name, claims)| (name, bearer(&forger.sign(&forger.header, &claims)))));
+    all
+}

@@ -1,0 +1,231 @@
+//! Calls of any RPC by its name, with messages built from the descriptor or with
+//! bytes that are no message at all.
+
+use std::sync::LazyLock;
+
+use contact_service::api::proto::FILE_DESCRIPTOR_SET;
+use prost::{
+    Message,
+    bytes::{Buf, BufMut},
+};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
+    ReflectMessage, ServiceDescriptor, Value,
+};
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+use crate::harness::TestServer;
+
+const SERVICE: &str = "contact.v1.ContactService";
+const FIELD_MASK: &str = "google.protobuf.FieldMask";
+
+static CONTRACT: LazyLock<ServiceDescriptor> = LazyLock::new(|| {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+    pool.get_service_by_name(SERVICE).unwrap()
+});
+
+/// All RPCs that the contract has.
+pub(crate) fn methods() -> impl Iterator<Item = MethodDescriptor> {
+    CONTRACT.methods()
+}
+
+fn method(rpc: &str) -> MethodDescriptor {
+    let method = methods().find(|method| method.name() == rpc);
+    method.unwrap_or_else(|| panic!("the contract has no {rpc}"))
+}
+
+/// The request message of an RPC.
+pub(crate) fn request_type(rpc: &str) -> MessageDescriptor {
+    method(rpc).input()
+}
+
+/// The response message of an RPC.
+pub(crate) fn response_type(rpc: &str) -> MessageDescriptor {
+    method(rpc).output()
+}
+
+/// An empty request of an RPC.
+pub(crate) fn empty_request(rpc: &str) -> DynamicMessage {
+    DynamicMessage::new(request_type(rpc))
+}
+
+/// A request that was written with the generated types.
+pub(crate) fn to_dynamic<M: Message>(rpc: &str, request: &M) -> DynamicMessage {
+    DynamicMessage::decode(request_type(rpc), request.encode_to_vec().as_slice()).unwrap()
+}
+
+/// The path under which an RPC is called.
+pub(crate) fn path(rpc: &str) -> String {
+    format!("/{SERVICE}/{rpc}")
+}
+
+/// Sends one message and gives the whole answer: one message, or those of a stream.
+pub(crate) async fn call(
+    server: &TestServer,
+    token: Option<&str>,
+    rpc: &str,
+    body: Vec<u8>,
+) -> Result<Vec<Vec<u8>>, Status> {
+    call_with(server, token, rpc, vec![body]).await
+}
+
+/// Sends any number of messages. Every kind of RPC is a stream on the wire, so
+/// that a unary one can be given none, or two.
+pub(crate) async fn call_with(
+    server: &TestServer,
+    token: Option<&str>,
+    rpc: &str,
+    bodies: Vec<Vec<u8>>,
+) -> Result<Vec<Vec<u8>>, Status> {
+    let bearer = token.map(|token| ("authorization", format!("Bearer {token}")));
+    call_with_headers(server, bearer.as_slice(), rpc, bodies).await
+}
+
+/// Sends the headers as they are; one name may come several times.
+pub(crate) async fn call_with_headers(
+    server: &TestServer,
+    headers: &[(&'static str, String)],
+    rpc: &str,
+    bodies: Vec<Vec<u8>>,
+) -> Result<Vec<Vec<u8>>, Status> {
+    let mut request = Request::new(tokio_stream::iter(bodies));
+    for (name, value) in headers {
+        request.metadata_mut().append(*name, value.parse().unwrap());
+    }
+    let mut client = Grpc::new(server.channel.clone());
+    let ready = client.ready().await;
+    ready.map_err(|error| Status::from_error(error.into()))?;
+    let path = path(rpc).parse().unwrap();
+    let answers = client.streaming(request, path, BytesCodec).await?;
+    let mut answers = answers.into_inner();
+    let mut messages = Vec::new();
+    while let Some(message) = answers.message().await? {
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+/// Bytes as they are.
+#[derive(Clone, Copy, Debug, Default)]
+struct BytesCodec;
+
+impl Codec for BytesCodec {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let length = buffer.remaining();
+        Ok(Some(buffer.copy_to_bytes(length).to_vec()))
+    }
+}
+
+/// A field of a request that holds no message, and the way to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf(Vec<FieldDescriptor>);
+
+impl Leaf {
+    /// Every such field of a message and of the messages in it.
+    pub(crate) fn all_of(message: &MessageDescriptor) -> Vec<Self> {
+        let mut leaves = Vec::new();
+        for field in message.fields() {
+            let Kind::Message(inner) = field.kind() else {
+                leaves.push(Self(vec![field]));
+                continue;
+            };
+            let many = field.is_list() || field.is_map();
+            assert!(
+                !many,
+                "{} holds many messages: say how to walk it",
+                field.full_name()
+            );
+            for Self(rest) in Self::all_of(&inner) {
+                leaves.push(Self([vec![field.clone()], rest].concat()));
+            }
+        }
+        leaves
+    }
+
+    fn split(&self) -> (&FieldDescriptor, &[FieldDescriptor]) {
+        self.0.split_last().unwrap()
+    }
+
+    /// The field itself.
+    pub(crate) fn field(&self) -> &FieldDescriptor {
+        self.split().0
+    }
+
+    /// The path as a refusal names it, such as `contact.restrictions.note`. A mask
+    /// is refused whole.
+    pub(crate) fn name(&self) -> String {
+        let (last, parents) = self.split();
+        let mut names: Vec<_> = parents.iter().map(FieldDescriptor::name).collect();
+        if last.parent_message().full_name() != FIELD_MASK {
+            names.push(last.name());
+        }
+        names.join(".")
+    }
+
+    /// The value in `message`.
+    pub(crate) fn get(&self, message: &DynamicMessage) -> Value {
+        let (last, parents) = self.split();
+        let mut message = message.clone();
+        for parent in parents {
+            let inner = message.get_field(parent).into_owned();
+            message = inner.as_message().unwrap().clone();
+        }
+        message.get_field(last).into_owned()
+    }
+
+    /// Sets the value, with the messages on the way to it.
+    pub(crate) fn set(&self, message: &mut DynamicMessage, value: Value) {
+        let (last, parents) = self.split();
+        let mut holder = message;
+        for parent in parents {
+            holder = holder.get_field_mut(parent).as_message_mut().unwrap();
+        }
+        assert!(
+            value.is_valid_for_field(last),
+            "{} is not {value:?}",
+            self.name()
+        );
+        holder.set_field(last, value);
+    }
+}
+
+/// Sets a field of the request itself, if the request has it.
+pub(crate) fn set_if_there(request: &mut DynamicMessage, field: &str, value: Value) -> bool {
+    let field = request.descriptor().get_field_by_name(field);
+    if let Some(field) = &field {
+        request.set_field(field, value);
+    }
+    field.is_some()
+}

@@ -1,0 +1,298 @@
+//! All RPCs of the contract as the tests expect them, and a valid request of
+//! each one that works. An RPC that is missing here fails the walk over the
+//! descriptor in `authorization`.
+
+use contact_service::api::proto::{self, ContactType, Purpose};
+use prost_reflect::DynamicMessage;
+use prost_types::FieldMask;
+
+use crate::{
+    harness::{TestServer, new_contact},
+    raw::to_dynamic,
+};
+
+/// What a call does to what is on file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing, and it leaves no audit event.
+    Reads,
+    /// It changes something, and leaves one audit event.
+    Changes,
+    /// A later version will offer it.
+    Later,
+}
+
+/// Whom a request concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// The customer that this field names.
+    Customer(&'static str),
+    /// The customers that this repeated field names.
+    Customers(&'static str),
+    /// No customer that it names.
+    Nobody,
+    /// All customers: no call for a token confined to one.
+    Everybody,
+}
+
+/// What is expected of an RPC.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rpc {
+    pub(crate) name: &'static str,
+    pub(crate) scope: &'static str,
+    pub(crate) effect: Effect,
+    pub(crate) whom: Whom,
+}
+
+const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Whom) -> Rpc {
+    Rpc {
+        name,
+        scope,
+        effect,
+        whom,
+    }
+}
+
+use Effect::{Changes, Later, Reads};
+use Whom::{Customers, Everybody, Nobody};
+
+const BY_NUMBER: Whom = Whom::Customer("customer_number");
+const BY_CUSTOMER: Whom = Whom::Customer("customer.customer_number");
+const BY_CONTACT: Whom = Whom::Customer("contact.customer_number");
+
+pub(crate) const RPCS: [Rpc; 28] = [
+    rpc("GetCustomer", "customers.read", Reads, BY_NUMBER),
+    rpc("UpdateCustomer", "customers.write", Changes, BY_CUSTOMER),
+    rpc("SetAttentionLine", "customers.write", Changes, BY_NUMBER),
+    rpc("CreateContact", "contacts.write", Changes, BY_NUMBER),
+    rpc("GetContact", "contacts.read", Reads, BY_NUMBER),
+    rpc("ListContacts", "contacts.read", Reads, BY_NUMBER),
+    rpc("UpdateContact", "contacts.write", Changes, BY_CONTACT),
+    rpc("DeleteContact", "contacts.write", Changes, BY_NUMBER),
+    rpc("ChangeEmail", "contacts.write", Changes, BY_NUMBER),
+    rpc("RemoveEmail", "contacts.write", Changes, BY_NUMBER),
+    rpc("CancelEmailChange", "contacts.write", Changes, BY_NUMBER),
+    rpc(
+        "ResendEmailConfirmation",
+        "contacts.write",
+        Later,
+        BY_NUMBER,
+    ),
+    rpc("InspectEmailConfirmation", "email.confirm", Later, Nobody),
+    rpc("ConfirmEmail", "email.confirm", Later, Nobody),
+    rpc("VerifyContactChannel", "channels.verify", Later, BY_NUMBER),
+    rpc("SetPhonePassword", "contacts.write", Later, BY_NUMBER),
+    rpc("ClearPhonePassword", "contacts.write", Later, BY_NUMBER),
+    rpc(
+        "CheckPhonePassword",
+        "phone_password.check",
+        Later,
+        BY_NUMBER,
+    ),
+    rpc(
+        "UnlockPhonePassword",
+        "phone_password.unlock",
+        Later,
+        BY_NUMBER,
+    ),
+    rpc(
+        "AuthorizePhoneOrder",
+        "phone_orders.authorize",
+        Later,
+        BY_NUMBER,
+    ),
+    rpc("ListOrderTypes", "order_types.read", Later, Nobody),
+    rpc("UpdateOrderType", "order_types.write", Later, Everybody),
+    rpc("ResolveRecipients", "recipients.resolve", Reads, BY_NUMBER),
+    rpc(
+        "StreamRecipients",
+        "recipients.resolve",
+        Later,
+        Customers("customer_numbers"),
+    ),
+    rpc("ListAuditEvents", "audit.read", Reads, BY_NUMBER),
+    rpc("WatchChanges", "changes.watch", Later, Nobody),
+    rpc("ExportCustomer", "privacy.export", Later, BY_NUMBER),
+    rpc("EraseCustomer", "privacy.erase", Later, BY_NUMBER),
+];
+
+/// The RPCs of one effect.
+pub(crate) fn rpcs_that(effect: Effect) -> impl Iterator<Item = Rpc> {
+    RPCS.into_iter().filter(move |rpc| rpc.effect == effect)
+}
+
+/// A customer against which every valid request works.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) number: String,
+    /// The only STANDARD contact, with a confirmed address.
+    pub(crate) anna: proto::Contact,
+    /// ACCOUNTING, with a pending address.
+    pub(crate) berta: proto::Contact,
+    /// ACCOUNTING, with a pending address and invoice e-mail switched on.
+    pub(crate) carla: proto::Contact,
+}
+
+/// Puts such a customer on file.
+pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
+    server.create_customer(number).await;
+    let standard = &[ContactType::Standard];
+    let accounting = &[ContactType::Accounting];
+    let anna = server.create_contact(number, "Anna", standard, "").await;
+    server.set_confirmed_email(&anna, "anna@example.com").await;
+    let berta = server
+        .create_contact(number, "Berta", accounting, "berta@example.com")
+        .await;
+    let carla = proto::CreateContactRequest {
+        customer_number: number.into(),
+        contact: Some(proto::Contact {
+            invoice_email_enabled: Some(true),
+            ..new_contact("Carla", accounting)
+        }),
+        email: "carla@example.com".into(),
+        ..proto::CreateContactRequest::default()
+    };
+    let carla = server
+        .client()
+        .create_contact(carla)
+        .await
+        .unwrap()
+        .into_inner();
+    Prepared {
+        number: number.into(),
+        anna,
+        berta,
+        carla: carla.contact.unwrap(),
+    }
+}
+
+/// A request that succeeds, with everything set that may be set; ids of requests,
+/// etags and page tokens are left empty.
+pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
+    let customer_number = on.number.clone();
+    let contact_id = on.berta.contact_id.clone();
+    match rpc {
+        "UpdateCustomer" => to_dynamic(rpc, &update_customer(on)),
+        "CreateContact" => to_dynamic(rpc, &create_contact(on)),
+        "UpdateContact" => to_dynamic(rpc, &update_contact(on)),
+        "GetCustomer" => to_dynamic(rpc, &proto::GetCustomerRequest { customer_number }),
+        "SetAttentionLine" => {
+            let ordered_by_email = format!("info@{}.example", on.number.to_lowercase());
+            let suppressed = true;
+            to_dynamic(
+                rpc,
+                &proto::SetAttentionLineRequest {
+                    customer_number,
+                    suppressed,
+                    ordered_by_email,
+                },
+            )
+        }
+        "ListContacts" => to_dynamic(
+            rpc,
+            &proto::ListContactsRequest {
+                customer_number,
+                page_size: 10,
+                page_token: String::new(),
+                types: vec![ContactType::Standard.into(), ContactType::Accounting.into()],
+            },
+        ),
+        "ChangeEmail" => to_dynamic(
+            rpc,
+            &proto::ChangeEmailRequest {
+                customer_number,
+                contact_id,
+                email: "canary.changed@example.com".into(),
+                request_id: String::new(),
+            },
+        ),
+        "ResolveRecipients" => to_dynamic(
+            rpc,
+            &proto::ResolveRecipientsRequest {
+                customer_number,
+                purpose: Purpose::Invoice.into(),
+                attention_line_chars: 20,
+            },
+        ),
+        "ListAuditEvents" => {
+            let page_size = 10;
+            let page_token = String::new();
+            to_dynamic(
+                rpc,
+                &proto::ListAuditEventsRequest {
+                    customer_number,
+                    page_size,
+                    page_token,
+                },
+            )
+        }
+        "GetContact" | "DeleteContact" | "RemoveEmail" | "CancelEmailChange" => {
+            let only_ids = proto::GetContactRequest {
+                customer_number,
+                contact_id,
+            };
+            to_dynamic(rpc, &only_ids)
+        }
+        _ => panic!("{rpc} works now: write a valid request of it"),
+    }
+}
+
+fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
+    proto::UpdateCustomerRequest {
+        customer: Some(proto::Customer {
+            customer_number: on.number.clone(),
+            contact_data: Some(proto::ContactData {
+                email: "canary.office@example.com".into(),
+                phone_number: "+49 721 7654321".into(),
+            }),
+            notification_settings: Some(proto::NotificationSettings {
+                security_notices: Some(true),
+                planned_maintenance: Some(true),
+                outages: Some(false),
+            }),
+            ..proto::Customer::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["*".into()],
+        }),
+        allow_missing: false,
+    }
+}
+
+fn create_contact(on: &Prepared) -> proto::CreateContactRequest {
+    proto::CreateContactRequest {
+        customer_number: on.number.clone(),
+        contact: Some(full_contact("Canary Dora")),
+        email: "canary.dora@example.com".into(),
+        ..proto::CreateContactRequest::default()
+    }
+}
+
+fn update_contact(on: &Prepared) -> proto::UpdateContactRequest {
+    proto::UpdateContactRequest {
+        contact: Some(proto::Contact {
+            customer_number: on.number.clone(),
+            contact_id: on.berta.contact_id.clone(),
+            ..full_contact("Canary Berta")
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["*".into()],
+        }),
+        ..proto::UpdateContactRequest::default()
+    }
+}
+
+/// Every field that a request may set, away from its default.
+fn full_contact(name: &str) -> proto::Contact {
+    proto::Contact {
+        locale: "en".into(),
+        phone_numbers: vec!["+49 721 7654321".into(), "0721 7654322".into()],
+        invoice_email_enabled: Some(true),
+        restrictions: Some(proto::Restrictions {
+            note: "Canary: asks twice.".into(),
+            allowed_order_types: vec!["canary.allowed".into()],
+            denied_order_types: vec!["canary.denied".into()],
+        }),
+        ..new_contact(name, &[ContactType::Accounting, ContactType::Owner])
+    }
+}
