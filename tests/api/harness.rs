@@ -61,6 +61,15 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    pub fn with_limits(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+}
+
 /// A running server. Dropping it leaves the rest to the end of the process.
 pub struct TestServer {
     pub address: String,

@@ -7,16 +7,38 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     reason = "a test fails by panicking, and prints its figures"
 )]
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "a message holds another one as an option, and so do the helpers that make them"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "nothing of a test is seen from outside, and `pub` is the shorter word"
+)]
 
+mod calls;
 mod forged_tokens;
 mod harness;
+mod held_lock;
+mod proxy;
 mod raw;
 mod rpcs;
 
+mod attention_line;
 mod audit;
 mod authorization;
+mod contact_pages;
+mod contact_updates;
+mod contacts;
+mod customers;
+mod emails;
+mod errors;
+mod faults;
 mod fuzz;
 mod last_standard_contact;
 mod recipients;
+mod request_ids;
+mod validate_only;

@@ -1,4 +1,4 @@
-//! ResolveRecipients over the wire; the whole table of purposes is tested in the domain.
+//! `ResolveRecipients` over the wire; the whole table of purposes is tested in the domain.
 
 use contact_service::api::proto::{self, Delivery, ExclusionReason, Purpose, RecipientReason};
 use rstest::rstest;

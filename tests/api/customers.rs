@@ -1,0 +1,428 @@
+//! `GetCustomer` and `UpdateCustomer` over the wire (rule 24).
+
+use contact_service::api::proto::{self, ContactData, NotificationSettings};
+use rstest::rstest;
+use tonic::{Code, Status};
+
+use crate::{
+    calls::{mask, timestamp},
+    harness::{Backend, TestServer, refusal, refused_fields},
+};
+
+fn settings(
+    security_notices: impl Into<Option<bool>>,
+    planned_maintenance: impl Into<Option<bool>>,
+    outages: impl Into<Option<bool>>,
+) -> Option<NotificationSettings> {
+    Some(NotificationSettings {
+        security_notices: security_notices.into(),
+        planned_maintenance: planned_maintenance.into(),
+        outages: outages.into(),
+    })
+}
+
+fn contact_data(email: &str, phone_number: &str) -> Option<ContactData> {
+    Some(ContactData {
+        email: email.into(),
+        phone_number: phone_number.into(),
+    })
+}
+
+fn named(number: &str) -> proto::Customer {
+    proto::Customer {
+        customer_number: number.into(),
+        ..proto::Customer::default()
+    }
+}
+
+async fn update(
+    server: &TestServer,
+    customer: proto::Customer,
+    paths: &[&str],
+) -> Result<proto::Customer, Status> {
+    let request = proto::UpdateCustomerRequest {
+        customer: Some(customer),
+        update_mask: mask(paths),
+        allow_missing: false,
+    };
+    let response = server.client().update_customer(request).await?;
+    Ok(response.into_inner().customer.unwrap())
+}
+
+async fn create(server: &TestServer, customer: proto::Customer) -> Result<proto::Customer, Status> {
+    let request = proto::UpdateCustomerRequest {
+        customer: Some(customer),
+        update_mask: None,
+        allow_missing: true,
+    };
+    let response = server.client().update_customer(request).await?;
+    Ok(response.into_inner().customer.unwrap())
+}
+
+async fn get(server: &TestServer, number: &str) -> Result<proto::Customer, Status> {
+    let request = proto::GetCustomerRequest {
+        customer_number: number.into(),
+    };
+    let response = server.client().get_customer(request).await?;
+    Ok(response.into_inner().customer.unwrap())
+}
+
+#[rstest]
+#[tokio::test]
+async fn only_a_customer_on_file_is_given(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let made = server.create_customer("K-1").await;
+    assert_eq!(get(&server, "K-1").await.unwrap(), made);
+    // Capitals count.
+    for missing in ["K-2", "k-1"] {
+        let refused = refusal(get(&server, missing).await);
+        assert_eq!(refused, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
+    }
+    let too_long = "1".repeat(33);
+    for bad in ["", "K 1", "K_1", "Ä", too_long.as_str()] {
+        assert_eq!(
+            refused_fields(get(&server, bad).await),
+            ["customer_number"],
+            "{bad}"
+        );
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_missing_customer_is_made_only_where_that_is_allowed(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let refused = refusal(update(&server, named("K-1"), &[]).await);
+    assert_eq!(refused, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
+    assert!(get(&server, "K-1").await.is_err());
+
+    let made = create(&server, named("K-1")).await.unwrap();
+    assert!(!made.etag.is_empty());
+    let expected = proto::Customer {
+        contact_data: contact_data("", ""),
+        notification_settings: settings(true, true, true),
+        etag: made.etag.clone(),
+        create_time: timestamp(server.now()),
+        update_time: timestamp(server.now()),
+        ..named("K-1")
+    };
+    assert_eq!(made, expected);
+    assert_eq!(server.customer("K-1").await, made);
+
+    // Where it is on file, allow_missing changes it like any other update.
+    let again = proto::Customer {
+        contact_data: contact_data("info@muster.example", ""),
+        ..named("K-1")
+    };
+    let changed = create(&server, again).await.unwrap();
+    assert_eq!(
+        changed.contact_data,
+        contact_data("info@muster.example", "")
+    );
+    let kinds: Vec<_> = server
+        .events("K-1")
+        .await
+        .into_iter()
+        .map(|event| event.kind)
+        .collect();
+    assert_eq!(kinds, ["customer.updated", "customer.created"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_24_notices_are_on_at_first_unless_the_first_update_says_otherwise(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let customer = proto::Customer {
+        notification_settings: settings(None, false, None),
+        ..named("K-1")
+    };
+    let made = create(&server, customer).await.unwrap();
+    assert_eq!(made.notification_settings, settings(true, false, true));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_customer_made_by_many_at_the_same_moment_is_made_once(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let calls = (0..8).map(|_| create(&server, named("K-1")));
+    for answer in futures::future::join_all(calls).await {
+        assert_eq!(answer.unwrap(), server.customer("K-1").await);
+    }
+    let events = server.events("K-1").await;
+    let made = events
+        .iter()
+        .filter(|event| event.kind == "customer.created");
+    assert_eq!((made.count(), events.len()), (1, 8));
+}
+
+#[rstest]
+#[tokio::test]
+async fn without_a_mask_only_what_is_populated_is_set_an_explicit_false_included(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let change = proto::Customer {
+        contact_data: contact_data("neu@muster.example", ""),
+        notification_settings: settings(None, false, None),
+        // Output only: looked at by nobody.
+        attention_line_suppressed: true,
+        ..named("K-1")
+    };
+    let changed = update(&server, change, &[]).await.unwrap();
+    assert_eq!(
+        changed.contact_data,
+        contact_data("neu@muster.example", "+49721913740")
+    );
+    assert_eq!(changed.notification_settings, settings(true, false, true));
+    assert!(!changed.attention_line_suppressed);
+
+    let back = proto::Customer {
+        notification_settings: settings(None, true, None),
+        ..named("K-1")
+    };
+    let changed = update(&server, back, &[]).await.unwrap();
+    assert_eq!(changed.notification_settings, settings(true, true, true));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_path_sets_what_it_names_and_nothing_else(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let full = proto::Customer {
+        contact_data: contact_data("neu@muster.example", "+49721111111"),
+        notification_settings: settings(false, false, false),
+        ..named("K-1")
+    };
+    for (customer, path, data, expected_settings) in [
+        (
+            &full,
+            "contact_data.email",
+            ("neu@muster.example", "+49721913740"),
+            settings(true, true, true),
+        ),
+        (
+            &full,
+            "contact_data.phone_number",
+            ("neu@muster.example", "+49721111111"),
+            settings(true, true, true),
+        ),
+        // What a path names and the message leaves out is emptied.
+        (
+            &named("K-1"),
+            "contact_data.email",
+            ("", "+49721111111"),
+            settings(true, true, true),
+        ),
+        (
+            &full,
+            "notification_settings.security_notices",
+            ("", "+49721111111"),
+            settings(false, true, true),
+        ),
+        (
+            &full,
+            "notification_settings.planned_maintenance",
+            ("", "+49721111111"),
+            settings(false, false, true),
+        ),
+        (
+            &full,
+            "notification_settings.outages",
+            ("", "+49721111111"),
+            settings(false, false, false),
+        ),
+        // A path that holds others names them all.
+        (
+            &named("K-1"),
+            "contact_data",
+            ("", ""),
+            settings(false, false, false),
+        ),
+        (
+            &named("K-1"),
+            "notification_settings",
+            ("", ""),
+            settings(true, true, true),
+        ),
+    ] {
+        let changed = update(&server, customer.clone(), &[path]).await.unwrap();
+        assert_eq!(changed.contact_data, contact_data(data.0, data.1), "{path}");
+        assert_eq!(changed.notification_settings, expected_settings, "{path}");
+        assert_eq!(server.customer("K-1").await, changed);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_star_replaces_everything(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let full = proto::Customer {
+        contact_data: contact_data("neu@muster.example", ""),
+        notification_settings: settings(true, false, false),
+        ..named("K-1")
+    };
+    let changed = update(&server, full.clone(), &["*"]).await.unwrap();
+    assert_eq!(changed.contact_data, full.contact_data);
+    assert_eq!(changed.notification_settings, full.notification_settings);
+
+    let emptied = update(&server, named("K-1"), &["*"]).await.unwrap();
+    assert_eq!(emptied.contact_data, contact_data("", ""));
+    assert_eq!(emptied.notification_settings, settings(true, true, true));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_path_that_is_unknown_output_only_or_an_id_is_refused(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let before = server.state("K-1").await;
+    for bad in [
+        &["customer_number"][..],
+        &["attention_line_suppressed"],
+        &["etag"],
+        &["create_time"],
+        &["update_time"],
+        &["contact_data.fax"],
+        &["contact_data."],
+        &["contactData.email"],
+        &["notification_settings.*"],
+        &["*", "contact_data"],
+        &["contact_data.email", "nonsense"],
+        &[""],
+    ] {
+        let change = proto::Customer {
+            contact_data: contact_data("neu@muster.example", ""),
+            ..named("K-1")
+        };
+        let refused = update(&server, change, bad).await;
+        assert_eq!(refused_fields(refused), ["update_mask"], "{bad:?}");
+    }
+    assert_eq!(server.state("K-1").await, before);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stale_etag_is_refused_and_changes_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let first = server.create_customer("K-1").await;
+    let with_etag = |etag: &str, email: &str| proto::Customer {
+        contact_data: contact_data(email, ""),
+        etag: etag.into(),
+        ..named("K-1")
+    };
+    let second = update(&server, with_etag(&first.etag, "b@muster.example"), &[])
+        .await
+        .unwrap();
+    assert_ne!(second.etag, first.etag);
+    assert_eq!(server.customer("K-1").await.etag, second.etag);
+
+    let before = server.state("K-1").await;
+    for stale in [first.etag.as_str(), "nonsense", "*"] {
+        let refused = refusal(update(&server, with_etag(stale, "c@muster.example"), &[]).await);
+        assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()), "{stale}");
+    }
+    // An etag says that the caller saw the record, so a missing one is none it saw.
+    let seen = proto::Customer {
+        customer_number: "K-2".into(),
+        ..second.clone()
+    };
+    let refused = refusal(create(&server, seen).await);
+    assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()));
+    assert!(get(&server, "K-2").await.is_err());
+    assert_eq!(server.state("K-1").await, before);
+}
+
+#[rstest]
+#[tokio::test]
+async fn contact_data_is_kept_in_its_normal_form(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let written = |email, phone| proto::Customer {
+        contact_data: contact_data(email, phone),
+        ..named("K-1")
+    };
+    let given = written(" Info@MÜLLER.Example ", "(0721) 91374-99");
+    let kept = update(&server, given, &[]).await.unwrap();
+    let normal = contact_data("Info@xn--mller-kva.example", "+497219137499");
+    assert_eq!(kept.contact_data, normal);
+
+    let same = written("Info@müller.example", "0049 721 9137499");
+    let unchanged = update(&server, same, &[]).await.unwrap();
+    assert_eq!(unchanged, kept);
+}
+
+#[rstest]
+#[tokio::test]
+async fn everything_wrong_with_an_update_is_told_at_once(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let all_wrong = proto::Customer {
+        contact_data: contact_data("muster.example", "110"),
+        ..named("K 1")
+    };
+    let refused = update(&server, all_wrong, &["contact_data", "etag"]).await;
+    assert_eq!(
+        refused_fields(refused),
+        [
+            "update_mask",
+            "customer.customer_number",
+            "customer.contact_data.email",
+            "customer.contact_data.phone_number",
+        ]
+    );
+    let empty = server
+        .client()
+        .update_customer(proto::UpdateCustomerRequest::default())
+        .await;
+    assert_eq!(refused_fields(empty), ["customer.customer_number"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_25_an_update_is_recorded_with_the_names_of_what_differs(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    server.clock.advance(chrono::TimeDelta::hours(1));
+    let change = proto::Customer {
+        contact_data: contact_data("neu@muster.example", "+49721913740"),
+        notification_settings: settings(true, true, false),
+        ..named("K-1")
+    };
+    let changed = update(&server, change, &[]).await.unwrap();
+    assert_eq!(changed.update_time, timestamp(server.now()));
+    assert_ne!(changed.update_time, changed.create_time);
+    let event = server.events("K-1").await.remove(0);
+    assert_eq!(event.kind, "customer.updated");
+    assert_eq!(
+        event.changed_fields,
+        ["contact_data.email", "notification_settings.outages"]
+    );
+    assert_eq!(
+        (event.contact_id.as_str(), event.event_time),
+        ("", changed.update_time)
+    );
+}

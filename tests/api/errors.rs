@@ -1,0 +1,391 @@
+//! Every error that this version can answer with: code, reason and details (AIP-193).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::TimeDelta;
+use contact_service::api::{
+    guard::Limits,
+    proto::{self, Contact, ContactType, contact_service_client::ContactServiceClient},
+};
+use rstest::rstest;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    calls::only_id,
+    harness::{
+        ALL_SCOPES, AUDIENCE, Backend, ISSUER, Options, TestServer, execute, fresh_database,
+        new_contact,
+    },
+    held_lock::HeldLock,
+    proxy::Proxy,
+};
+
+/// A row of the contract's table of errors.
+struct Row {
+    code: Code,
+    reason: &'static str,
+    /// The field that a `BadRequest` names.
+    field: Option<&'static str>,
+    metadata: &'static [(&'static str, &'static str)],
+    /// What is said when something inside failed, and no more than that.
+    text: Option<&'static str>,
+}
+
+const fn row(code: Code, reason: &'static str) -> Row {
+    Row {
+        code,
+        reason,
+        field: None,
+        metadata: &[],
+        text: None,
+    }
+}
+
+const fn bad_input(reason: &'static str, field: &'static str) -> Row {
+    Row {
+        field: Some(field),
+        ..row(Code::InvalidArgument, reason)
+    }
+}
+
+const fn failure(code: Code, reason: &'static str, text: &'static str) -> Row {
+    Row {
+        text: Some(text),
+        ..row(code, reason)
+    }
+}
+
+const TABLE: &[Row] = &[
+    bad_input("INVALID_FIELD", "customer_number"),
+    bad_input("REQUEST_ID_REUSED", "request_id"),
+    bad_input("INVALID_PAGE_TOKEN", "page_token"),
+    row(Code::NotFound, "CUSTOMER_NOT_FOUND"),
+    row(Code::NotFound, "CONTACT_NOT_FOUND"),
+    row(Code::FailedPrecondition, "LAST_STANDARD_CONTACT"),
+    row(Code::FailedPrecondition, "FIRST_CONTACT_NOT_STANDARD"),
+    row(Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED"),
+    row(Code::FailedPrecondition, "NO_PENDING_EMAIL"),
+    row(Code::FailedPrecondition, "ORDERING_ADDRESS_NOT_ON_FILE"),
+    row(Code::Aborted, "ETAG_MISMATCH"),
+    failure(
+        Code::Aborted,
+        "CONFLICT",
+        "concurrent changes of the same customer got in the way; try again",
+    ),
+    Row {
+        metadata: &[("limit", "100")],
+        ..row(Code::ResourceExhausted, "CONTACT_LIMIT")
+    },
+    row(Code::Unauthenticated, "TOKEN_MISSING"),
+    row(Code::Unauthenticated, "TOKEN_INVALID"),
+    row(Code::Unauthenticated, "TOKEN_EXPIRED"),
+    Row {
+        metadata: &[("scope", "contacts.read")],
+        ..row(Code::PermissionDenied, "SCOPE_MISSING")
+    },
+    row(Code::PermissionDenied, "CUSTOMER_MISMATCH"),
+    failure(
+        Code::Unavailable,
+        "DATABASE_UNAVAILABLE",
+        "the database does not answer at the moment",
+    ),
+    failure(
+        Code::Unavailable,
+        "OVERLOADED",
+        "too many calls are in flight",
+    ),
+    failure(
+        Code::DeadlineExceeded,
+        "DEADLINE",
+        "the call took longer than its deadline",
+    ),
+    row(Code::Unimplemented, "UNIMPLEMENTED"),
+    failure(
+        Code::Internal,
+        "INTERNAL",
+        "the service failed; the failure was logged",
+    ),
+    failure(
+        Code::DataLoss,
+        "DATA_LOSS",
+        "stored data cannot be read; the failure was logged",
+    ),
+];
+
+#[rstest]
+#[tokio::test]
+async fn every_error_has_its_code_its_reason_and_its_details(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = server.create_customer_with_contact("K-1").await;
+    let mut answers = refused_input(&server, &anna).await;
+    answers.extend(against_the_rules(&server, &anna).await);
+    answers.extend(refused_callers(&server).await);
+    answers.push(overload(backend).await);
+    answers.push(unreachable_database(backend).await);
+    answers.extend(broken_database(&server, &anna).await);
+
+    let mut by_reason = BTreeMap::new();
+    for status in answers {
+        let info = status.get_details_error_info();
+        let info = info.unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+        assert_eq!(info.domain, "contact.v1");
+        let known = TABLE.iter().find(|row| row.reason == info.reason);
+        check(
+            known.unwrap_or_else(|| panic!("not in the table: {status:?}")),
+            &status,
+        );
+        by_reason.insert(info.reason, status);
+    }
+    let mut expected: Vec<_> = TABLE.iter().map(|row| row.reason).collect();
+    expected.sort_unstable();
+    assert_eq!(
+        by_reason.keys().collect::<Vec<_>>(),
+        expected.iter().collect::<Vec<_>>()
+    );
+}
+
+/// Whether an error says what the table says about failures inside, and nothing of a database or
+/// a library.
+pub fn has_fixed_text(status: &Status) -> bool {
+    TABLE.iter().any(|row| row.text == Some(status.message()))
+}
+
+fn check(row: &Row, status: &Status) {
+    let reason = row.reason;
+    assert_eq!(status.code(), row.code, "{reason}");
+    let details = status.get_error_details();
+    let metadata = &details.error_info().unwrap().metadata;
+    let expected = row
+        .metadata
+        .iter()
+        .map(|&(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(*metadata, expected.collect(), "{reason}");
+    let violations = details.bad_request().map(|bad| &bad.field_violations);
+    let fields: Vec<_> = violations
+        .into_iter()
+        .flatten()
+        .map(|v| v.field.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        row.field.into_iter().collect::<Vec<_>>(),
+        "{reason}"
+    );
+    let described = violations
+        .into_iter()
+        .flatten()
+        .all(|v| !v.description.is_empty());
+    assert!(described, "{reason}");
+    let retry_delay = details.retry_info().and_then(|retry| retry.retry_delay);
+    assert_eq!(
+        retry_delay.is_some(),
+        row.code == Code::Unavailable,
+        "{reason}"
+    );
+    assert!(
+        retry_delay.is_none_or(|delay| delay > Duration::ZERO),
+        "{reason}"
+    );
+    assert!(!status.message().is_empty(), "{reason}");
+    if let Some(text) = row.text {
+        assert_eq!(status.message(), text);
+    }
+}
+
+fn get_customer(number: &str) -> proto::GetCustomerRequest {
+    proto::GetCustomerRequest {
+        customer_number: number.into(),
+    }
+}
+
+async fn refused_input(server: &TestServer, anna: &Contact) -> Vec<Status> {
+    const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";
+    let mut client = server.client();
+    let change = |email: &str| proto::ChangeEmailRequest {
+        customer_number: "K-1".into(),
+        contact_id: anna.contact_id.clone(),
+        email: email.into(),
+        request_id: ID.into(),
+    };
+    client
+        .change_email(change("a@muster.example"))
+        .await
+        .unwrap();
+    let foreign_token = proto::ListContactsRequest {
+        customer_number: "K-1".into(),
+        page_token: "nonsense".into(),
+        ..proto::ListContactsRequest::default()
+    };
+    let elsewhere = proto::GetContactRequest {
+        customer_number: "K-1".into(),
+        contact_id: ID.into(),
+    };
+    vec![
+        client.get_customer(get_customer("K 1")).await.unwrap_err(),
+        client
+            .change_email(change("b@muster.example"))
+            .await
+            .unwrap_err(),
+        client.list_contacts(foreign_token).await.unwrap_err(),
+        client.get_customer(get_customer("K-9")).await.unwrap_err(),
+        client.get_contact(elsewhere).await.unwrap_err(),
+        client
+            .list_order_types(proto::ListOrderTypesRequest {})
+            .await
+            .unwrap_err(),
+    ]
+}
+
+async fn against_the_rules(server: &TestServer, anna: &Contact) -> Vec<Status> {
+    let mut client = server.client();
+    server.create_customer("K-2").await;
+    let creation = |number: &str, contact_type| proto::CreateContactRequest {
+        customer_number: number.into(),
+        contact: Some(new_contact("Bernd Maier", &[contact_type])),
+        ..proto::CreateContactRequest::default()
+    };
+    let first = creation("K-2", ContactType::Technical);
+    let first = client.create_contact(first).await.unwrap_err();
+    let invoices = Contact {
+        invoice_email_enabled: Some(true),
+        types: vec![ContactType::Standard.into(), ContactType::Technical.into()],
+        ..only_id(
+            &server
+                .create_contact("K-2", "A", &[ContactType::Standard], "")
+                .await,
+        )
+    };
+    let stale = Contact {
+        etag: "nonsense".into(),
+        ..only_id(anna)
+    };
+    let nothing_pending = proto::CancelEmailChangeRequest {
+        customer_number: "K-2".into(),
+        contact_id: invoices.contact_id.clone(),
+    };
+    let not_on_file = proto::SetAttentionLineRequest {
+        customer_number: "K-1".into(),
+        suppressed: true,
+        ordered_by_email: "nobody@muster.example".into(),
+    };
+    for _ in 1..100 {
+        let contact = creation("K-2", ContactType::Standard);
+        client.create_contact(contact).await.unwrap();
+    }
+    let one_more = creation("K-2", ContactType::Standard);
+    vec![
+        first,
+        server.delete_contact(anna).await.unwrap_err(),
+        server.update_contact(invoices, &[]).await.unwrap_err(),
+        client
+            .cancel_email_change(nothing_pending)
+            .await
+            .unwrap_err(),
+        client.set_attention_line(not_on_file).await.unwrap_err(),
+        server.update_contact(stale, &[]).await.unwrap_err(),
+        client.create_contact(one_more).await.unwrap_err(),
+    ]
+}
+
+async fn refused_callers(server: &TestServer) -> Vec<Status> {
+    let short_lived = server
+        .keys
+        .mint(
+            ISSUER,
+            AUDIENCE,
+            "tester",
+            ALL_SCOPES,
+            None,
+            TimeDelta::minutes(1),
+            server.now(),
+        )
+        .unwrap();
+    server.clock.advance(TimeDelta::hours(1));
+    let mut answers = Vec::new();
+    for token in [
+        "nonsense".to_owned(),
+        short_lived,
+        server.token("customers.read contacts.write", None),
+        server.token(ALL_SCOPES, Some("K-2")),
+    ] {
+        let request = proto::ListContactsRequest {
+            customer_number: "K-1".into(),
+            ..proto::ListContactsRequest::default()
+        };
+        answers.push(
+            server
+                .client_with(token)
+                .list_contacts(request)
+                .await
+                .unwrap_err(),
+        );
+    }
+    let mut nobody = ContactServiceClient::new(server.channel.clone());
+    answers.push(nobody.get_customer(get_customer("K-1")).await.unwrap_err());
+    answers
+}
+
+async fn overload(backend: Backend) -> Status {
+    let limits = Limits {
+        calls_in_flight: 0,
+        ..Limits::default()
+    };
+    let full = TestServer::start_with(backend, Options::with_limits(limits)).await;
+    full.client()
+        .get_customer(get_customer("K-1"))
+        .await
+        .unwrap_err()
+}
+
+async fn unreachable_database(backend: Backend) -> Status {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(backend, folder.path().join("contacts.db")).await;
+    if backend == Backend::Sqlite {
+        let server = TestServer::start_on(&url, folder, Options::default()).await;
+        server.database.clone().close().await;
+        return server
+            .client()
+            .get_customer(get_customer("K-1"))
+            .await
+            .unwrap_err();
+    }
+    let (proxy, url) = Proxy::before(&url).await;
+    let server = TestServer::start_on(&url, folder, Options::default()).await;
+    proxy.cut();
+    server
+        .client()
+        .get_customer(get_customer("K-1"))
+        .await
+        .unwrap_err()
+}
+
+/// Locked by somebody else, holding what nobody can read, and lacking a table.
+async fn broken_database(server: &TestServer, anna: &Contact) -> Vec<Status> {
+    let url = &server.database_url;
+    let limits = Limits {
+        call_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let hasty = TestServer::start_on(url, folder, Options::with_limits(limits)).await;
+    let lock = HeldLock::take(url, "K-1").await;
+    let too_late = hasty.delete_contact(anna).await.unwrap_err();
+    let conflict = server.delete_contact(anna).await.unwrap_err();
+    lock.release().await;
+    let get_anna = || proto::GetContactRequest {
+        customer_number: "K-1".into(),
+        contact_id: anna.contact_id.clone(),
+    };
+    execute(
+        url,
+        "UPDATE contacts SET locale = 'xx' WHERE customer_number = 'K-1'",
+    )
+    .await;
+    let unreadable = server.client().get_contact(get_anna()).await.unwrap_err();
+    execute(url, "ALTER TABLE contacts RENAME TO lost").await;
+    let missing = server.client().get_contact(get_anna()).await.unwrap_err();
+    vec![too_late, conflict, unreadable, missing]
+}

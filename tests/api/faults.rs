@@ -1,0 +1,318 @@
+//! What callers are told when something fails around the service, and that it recovers.
+
+use std::time::Duration;
+
+use contact_service::api::{
+    guard::Limits,
+    proto::{self, Contact, ContactType, contact_service_client::ContactServiceClient},
+};
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rstest::rstest;
+use tonic::{Code, Request, Status, body::Body};
+
+use crate::{
+    calls::only_id,
+    errors::has_fixed_text,
+    harness::{
+        ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, new_contact, refusal,
+    },
+    held_lock::HeldLock,
+    proxy::Proxy,
+};
+
+const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";
+
+/// A client that sends its deadline and does not watch it itself, as tonic's own would.
+fn patient_client(server: &TestServer) -> ContactServiceClient<HttpClient<HttpConnector, Body>> {
+    let client = HttpClient::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let origin = format!("http://{}", server.address).parse().unwrap();
+    ContactServiceClient::with_origin(client, origin)
+}
+
+/// The request with a token and the deadline `timeout`, such as `300m`.
+fn with_deadline<T>(server: &TestServer, message: T, timeout: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let token = format!("Bearer {}", server.token(ALL_SCOPES, None));
+    request
+        .metadata_mut()
+        .insert("authorization", token.parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", timeout.parse().unwrap());
+    request
+}
+
+fn creation() -> proto::CreateContactRequest {
+    proto::CreateContactRequest {
+        customer_number: "K-1".into(),
+        contact: Some(new_contact("Technik", &[ContactType::Technical])),
+        request_id: ID.into(),
+        ..proto::CreateContactRequest::default()
+    }
+}
+
+async fn get(server: &TestServer, contact: &Contact) -> Result<Contact, Status> {
+    let request = proto::GetContactRequest {
+        customer_number: contact.customer_number.clone(),
+        contact_id: contact.contact_id.clone(),
+    };
+    let response = server.client().get_contact(request).await?;
+    Ok(response.into_inner().contact.unwrap())
+}
+
+async fn rename(server: &TestServer, contact: &Contact) -> Result<Contact, Status> {
+    let change = Contact {
+        display_name: "Umbenannt".into(),
+        ..only_id(contact)
+    };
+    server.update_contact(change, &[]).await
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_call_longer_than_its_callers_deadline_is_told_so_by_the_server(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer_with_contact("K-1").await;
+    let deadline = (Code::DeadlineExceeded, "DEADLINE".to_owned());
+    let mut client = patient_client(&server);
+    let lock = HeldLock::take(&server.database_url, "K-1").await;
+    for timeout in ["300m", "200000u", "1n"] {
+        let request = with_deadline(&server, creation(), timeout);
+        assert_eq!(
+            refusal(client.create_contact(request).await),
+            deadline,
+            "{timeout}"
+        );
+    }
+    lock.release().await;
+
+    // Whether such a write took place is unknown; sent again, it is done once.
+    let request = with_deadline(&server, creation(), "5S");
+    let made = client
+        .create_contact(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .contact
+        .unwrap();
+    assert_eq!(server.contacts("K-1").await[1..], [made]);
+    assert_eq!(server.events("K-1").await.len(), 3);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_call_longer_than_the_server_allows_is_told_so(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let owner = TestServer::start(backend).await;
+    owner.create_customer_with_contact("K-1").await;
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        call_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let options = Options::with_limits(limits);
+    let server = TestServer::start_on(&owner.database_url, folder, options).await;
+    let lock = HeldLock::take(&server.database_url, "K-1").await;
+    let refused = server.client().create_contact(creation()).await;
+    assert_eq!(
+        refusal(refused),
+        (Code::DeadlineExceeded, "DEADLINE".into())
+    );
+    // A caller may ask for less time, not for more.
+    let request = with_deadline(&server, creation(), "1H");
+    let refused = patient_client(&server).create_contact(request).await;
+    assert_eq!(
+        refusal(refused),
+        (Code::DeadlineExceeded, "DEADLINE".into())
+    );
+    // What only reads waits for nobody.
+    assert_eq!(owner.contacts("K-1").await.len(), 1);
+    lock.release().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_customer_locked_by_another_is_a_conflict_within_the_calls_time(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = server.create_customer_with_contact("K-1").await;
+    let before = server.state("K-1").await;
+    let lock = HeldLock::take(&server.database_url, "K-1").await;
+    let status = rename(&server, &anna).await.unwrap_err();
+    assert!(has_fixed_text(&status), "{status:?}");
+    assert_eq!(
+        refusal::<()>(Err(status)),
+        (Code::Aborted, "CONFLICT".into())
+    );
+    lock.release().await;
+    assert_eq!(server.state("K-1").await, before);
+    assert_eq!(
+        rename(&server, &anna).await.unwrap().display_name,
+        "Umbenannt"
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_full_server_sheds_calls_and_takes_them_again(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let limits = Limits {
+        calls_in_flight: 1,
+        ..Limits::default()
+    };
+    let server = TestServer::start_with(backend, Options::with_limits(limits)).await;
+    let anna = server.create_customer_with_contact("K-1").await;
+    let lock = HeldLock::take(&server.database_url, "K-1").await;
+    // Of two calls one has the only place, and keeps it until the lock is released.
+    let one = rename(&server, &anna);
+    let other = rename(&server, &anna);
+    tokio::pin!(one, other);
+    let shed = tokio::select! {
+        shed = &mut one => shed,
+        shed = &mut other => shed,
+    };
+    assert_eq!(refusal(shed), (Code::Unavailable, "OVERLOADED".into()));
+    lock.release().await;
+    let mut answered = false;
+    while !answered {
+        answered = get(&server, &anna).await.is_ok();
+    }
+}
+
+#[tokio::test]
+async fn a_server_recovers_without_a_restart_when_its_database_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(Backend::Postgres, folder.path().join("unused")).await;
+    let (proxy, url) = Proxy::before(&url).await;
+    let server = TestServer::start_on(&url, folder, Options::default()).await;
+    let anna = server.create_customer_with_contact("K-1").await;
+    for _ in 0..2 {
+        proxy.cut();
+        for _ in 0..3 {
+            for refused in [get(&server, &anna).await, rename(&server, &anna).await] {
+                let status = refused.unwrap_err();
+                assert!(has_fixed_text(&status), "{status:?}");
+                let refused = refusal::<()>(Err(status));
+                assert_eq!(refused, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
+            }
+        }
+        proxy.restore();
+        assert_eq!(
+            rename(&server, &anna).await.unwrap().display_name,
+            "Umbenannt"
+        );
+        assert_eq!(get(&server, &anna).await.unwrap().display_name, "Umbenannt");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_fails_inside_is_internal_and_tells_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = server.create_customer_with_contact("K-1").await;
+    for table in [
+        "contact_phone_numbers",
+        "audit_events",
+        "request_ids",
+        "contacts",
+    ] {
+        execute(
+            &server.database_url,
+            &format!("ALTER TABLE {table} RENAME TO lost"),
+        )
+        .await;
+        let read = get(&server, &anna).await.map(|_| ());
+        let written = server.client().create_contact(creation()).await.map(|_| ());
+        let is_read = table.starts_with("contact");
+        for answer in [read.err().filter(|_| is_read), written.err()]
+            .into_iter()
+            .flatten()
+        {
+            assert!(has_fixed_text(&answer), "{answer:?}");
+            assert_eq!(
+                refusal::<()>(Err(answer)),
+                (Code::Internal, "INTERNAL".into())
+            );
+        }
+        execute(
+            &server.database_url,
+            &format!("ALTER TABLE lost RENAME TO {table}"),
+        )
+        .await;
+    }
+    // Nothing of what failed stayed, and nothing is in the way of what follows.
+    assert_eq!(server.contacts("K-1").await, [anna]);
+    server.client().create_contact(creation()).await.unwrap();
+    assert_eq!(server.contacts("K-1").await.len(), 2);
+}
+
+#[rstest]
+#[tokio::test]
+async fn stored_data_that_cannot_be_read_is_data_loss_and_tells_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer_with_contact("K-1").await;
+    let other = server.create_customer_with_contact("K-2").await;
+    let technical = &[ContactType::Technical];
+    let contact = server
+        .create_contact("K-1", "Technik", technical, "t@muster.example")
+        .await;
+    let mut corruptions = vec![
+        "locale = 'xx'",
+        "types = 0",
+        "types = 256",
+        "allowed_order_types = 'canary'",
+        "denied_order_types = '[1]'",
+        "pending_email_expire_time = NULL",
+    ];
+    if backend == Backend::Sqlite {
+        // SQLite takes any value in any column.
+        corruptions.extend([
+            "version = 'canary'",
+            "create_time = 'canary'",
+            "types = 'canary'",
+        ]);
+    }
+    for corruption in corruptions {
+        execute(
+            &server.database_url,
+            "CREATE TABLE kept AS SELECT * FROM contacts",
+        )
+        .await;
+        let corrupt = format!("UPDATE contacts SET {corruption} WHERE display_name = 'Technik'");
+        execute(&server.database_url, &corrupt).await;
+        for answer in [
+            get(&server, &contact).await,
+            rename(&server, &contact).await,
+        ] {
+            let status = answer.unwrap_err();
+            assert!(has_fixed_text(&status), "{corruption}: {status:?}");
+            let refused = refusal::<()>(Err(status));
+            assert_eq!(
+                refused,
+                (Code::DataLoss, "DATA_LOSS".into()),
+                "{corruption}"
+            );
+        }
+        // Others are not concerned.
+        assert_eq!(server.contact(&other).await, other);
+        let restore = "DELETE FROM contacts WHERE display_name = 'Technik';
+            INSERT INTO contacts SELECT * FROM kept WHERE display_name = 'Technik';
+            DROP TABLE kept";
+        execute(&server.database_url, restore).await;
+        assert_eq!(server.contact(&contact).await, contact);
+    }
+}
