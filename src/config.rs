@@ -3,7 +3,7 @@
 //! Owns reading and judging them. A wrong one is told in one line that says which
 //! and why, and never repeats a value that may be secret.
 
-use std::{fmt, fs, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, fmt, fs, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
@@ -26,7 +26,7 @@ pub struct Settings {
     database_url: Option<String>,
     /// A file that holds `DATABASE_URL`
     #[arg(long, env, global = true, hide_env_values = true)]
-    database_url_file: Option<PathBuf>,
+    database_url_file: Option<OsString>,
     /// Address and port of gRPC
     #[arg(
         long,
@@ -62,7 +62,7 @@ pub struct Settings {
     service_keys: Option<String>,
     /// A file that holds `SERVICE_KEYS`
     #[arg(long, env, global = true, hide_env_values = true)]
-    service_keys_file: Option<PathBuf>,
+    service_keys_file: Option<OsString>,
     /// `text` or `json`
     #[arg(
         long,
@@ -209,9 +209,9 @@ fn not_empty(setting: &'static str, text: String) -> Result<String, WrongSetting
 fn secret(
     setting: &'static str,
     value: Option<String>,
-    (file_setting, file): (&'static str, Option<PathBuf>),
+    (file_setting, file): (&'static str, Option<OsString>),
 ) -> Result<Option<String>, WrongSetting> {
-    let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
+    let Some(file) = file.filter(|file| !file.is_empty()).map(PathBuf::from) else {
         return Ok(given(value));
     };
     if given(value).is_some() {

@@ -137,13 +137,7 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
             "--demo: prints a token of the development key, so JWT_JWKS must not be set".into(),
         );
     }
-    let clock = Clock::System;
-    let random = Random::system();
-    let service_keys = service_keys(&config, &random)?;
-    let authenticator = authenticator(&config, &clock, &random).await?;
-    let database = connect(&config).await?;
-    prepare_schema(&database, demo).await?;
-    let app = App::new(database.clone(), clock, random);
+    // Before the database: a second start by mistake must not migrate anything.
     let listener = TcpListener::bind(config.listen_addr)
         .await
         .map_err(|error| {
@@ -153,6 +147,13 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
                 error.kind()
             )
         })?;
+    let clock = Clock::System;
+    let random = Random::system();
+    let service_keys = service_keys(&config, &random)?;
+    let authenticator = authenticator(&config, &clock, &random).await?;
+    let database = connect(&config).await?;
+    prepare_schema(&database, demo).await?;
+    let app = App::new(database.clone(), clock, random);
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if demo {
         app.load_samples()

@@ -29,11 +29,14 @@ pub fn start(config: &Config) -> Result<(), WrongSetting> {
             .with_writer(io::stderr)
             .boxed(),
     };
-    let lines = lines
-        .with_filter(filter)
-        .with_filter(filter_fn(may_be_logged));
+    // The filters stand beside the lines, not in them: filters of one layer forget a
+    // line of ours whenever a library (sqlx does) only asks whether it may log.
+    let all = tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .with(filter_fn(may_be_logged));
     // A second start in one process, as tests make it, keeps the first.
-    let _ = tracing_subscriber::registry().with(lines).try_init();
+    let _ = all.try_init();
     Ok(())
 }
 

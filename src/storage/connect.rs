@@ -110,7 +110,7 @@ async fn open_patiently(options: ConnectOptions) -> Result<DatabaseConnection, S
             Ok(opened) => return Ok(opened),
             Err(error) => {
                 let failure = Failure::from(error);
-                if Error::from(failure.clone()) != Error::Conflict {
+                if failure.to_error() != Error::Conflict {
                     return Err(failure.why_not_connected());
                 }
                 tokio::time::sleep(OPEN_PAUSE).await;

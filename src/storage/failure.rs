@@ -13,7 +13,6 @@ use crate::error::Error;
 pub(super) const KEEP_A_STANDARD: &str = "contacts_keep_a_standard";
 
 /// A failed statement.
-#[derive(Clone)]
 pub(super) struct Failure(DbErr);
 
 impl From<DbErr> for Failure {
@@ -24,7 +23,11 @@ impl From<DbErr> for Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        failure.to_error()
+        let error = failure.to_error();
+        if error == Error::DatabaseUnavailable {
+            tracing::warn!(%failure, "the database is not available");
+        }
+        error
     }
 }
 
@@ -35,6 +38,9 @@ impl From<Failure> for Error {
 /// A description free of values: a class, a code, a constraint.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self.0, DbErr::ConnectionAcquire(_)) {
+            return f.write_str("no free connection in time");
+        }
         let Some(error) = self.sqlx_error() else {
             return f.write_str("the database layer could not read or build a row");
         };
@@ -70,13 +76,13 @@ impl Failure {
     /// Why a pool could not be opened, for whoever wrote the URL.
     pub(super) fn why_not_connected(&self) -> String {
         let Some(error) = self.sqlx_error() else {
-            return "no connection in time".to_owned();
+            return "the server does not answer in time".to_owned();
         };
         let code = match error {
             SqlxError::Database(error) => error.code().unwrap_or_default(),
-            SqlxError::Io(error) => return format!("nothing answers there: {}", error.kind()),
+            SqlxError::Io(error) => return format!("the server does not answer: {}", error.kind()),
             SqlxError::Tls(_) => return "no secure connection (TLS) can be made".to_owned(),
-            SqlxError::PoolTimedOut => return "no connection in time".to_owned(),
+            SqlxError::PoolTimedOut => return "the server does not answer in time".to_owned(),
             _ => return self.to_string(),
         };
         match code.as_ref() {
@@ -89,9 +95,10 @@ impl Failure {
         }
     }
 
-    fn to_error(&self) -> Error {
+    /// The failure in words of the domain, for whoever tells of it otherwise than by
+    /// the log.
+    pub(super) fn to_error(&self) -> Error {
         if matches!(self.0, DbErr::ConnectionAcquire(_)) {
-            tracing::warn!("no free database connection in time");
             return Error::DatabaseUnavailable;
         }
         let Some(error) = self.sqlx_error() else {
@@ -108,7 +115,6 @@ impl Failure {
                     return Error::Conflict;
                 }
                 if is_unavailable(&code) {
-                    tracing::warn!(failure = %self, "the database is not available");
                     return Error::DatabaseUnavailable;
                 }
                 Error::internal(self.to_string())
@@ -118,10 +124,7 @@ impl Failure {
             | SqlxError::PoolTimedOut
             | SqlxError::PoolClosed
             | SqlxError::WorkerCrashed
-            | SqlxError::Protocol(_) => {
-                tracing::warn!(failure = %self, "the database is not available");
-                Error::DatabaseUnavailable
-            }
+            | SqlxError::Protocol(_) => Error::DatabaseUnavailable,
             SqlxError::ColumnDecode { .. } | SqlxError::Decode(_) => {
                 Error::data_loss(self.to_string())
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use contact_service::api::auth::scope_of;
 use prost::Message;
-use prost_reflect::{DynamicMessage, Kind, Value};
+use prost_reflect::{DynamicMessage, Value};
 use rstest::rstest;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -12,7 +12,9 @@ use tonic_types::StatusExt;
 use crate::{
     forged_tokens::{controls, forgeries},
     harness::{ALL_SCOPES, AUDIENCE, Backend, ISSUER, TestServer, refusal, refused_fields},
-    raw::{self, Leaf, call, call_with_headers, empty_request, methods, request_type},
+    raw::{
+        self, Leaf, call, call_with_headers, empty_request, methods, request_type, wrong_request,
+    },
     rpcs::{Effect, RPCS, Rpc, Whom, prepare, rpcs_that, valid_request},
 };
 
@@ -164,24 +166,7 @@ fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
         return Vec::new();
     };
     let naming = leaves.iter().find(|leaf| leaf.name() == field).unwrap();
-    let mut wrong = empty_request(rpc.name);
-    for leaf in &leaves {
-        let value = if leaf.field().kind() == Kind::String {
-            Value::String("\0 not one of ours".into())
-        } else if matches!(leaf.field().kind(), Kind::Enum(_)) {
-            Value::EnumNumber(-1)
-        } else if leaf.field().kind() == Kind::Int32 {
-            Value::I32(-1)
-        } else {
-            continue;
-        };
-        let value = if leaf.field().is_list() {
-            Value::List(vec![value])
-        } else {
-            value
-        };
-        leaf.set(&mut wrong, value);
-    }
+    let wrong = wrong_request(rpc.name, "\0 not one of ours", 1);
     let text = |number: &&str| Value::String((*number).to_owned());
     [empty_request(rpc.name), wrong]
         .into_iter()

@@ -23,7 +23,7 @@ use tonic_types::StatusExt;
 use self::texts::{CANARY, any_text, bad_texts};
 use crate::{
     harness::{ALL_SCOPES, Backend, TestServer, refused_fields},
-    raw::{Leaf, call, empty_request, request_type, response_type, set_if_there},
+    raw::{Leaf, call, request_type, response_type, set_if_there, wrong_request},
     rpcs::{Effect, Prepared, prepare, rpcs_that, valid_request},
 };
 
@@ -42,23 +42,26 @@ struct Values {
 
 fn values(leaf: &Leaf, base: &DynamicMessage, seeds: &[String]) -> Option<Values> {
     let valid = leaf.get(base);
-    let values = match leaf.field().kind() {
-        Kind::Bool => return None,
-        Kind::Int32 => integers(Value::I32),
-        Kind::Enum(_) => integers(Value::EnumNumber),
-        Kind::Int64 => Values {
+    let kind = leaf.field().kind();
+    let values = if kind == Kind::Bool {
+        return None;
+    } else if kind == Kind::Int32 {
+        integers(Value::I32)
+    } else if matches!(kind, Kind::Enum(_)) {
+        integers(Value::EnumNumber)
+    } else if kind == Kind::Int64 {
+        Values {
             always: vec![Value::I64(i64::MIN), Value::I64(i64::MAX)],
             any: any::<i64>().prop_map(Value::I64).boxed(),
-        },
-        kind => {
-            assert_eq!(kind, Kind::String, "say what may stand in {}", leaf.name());
-            let given = valid.as_list().unwrap_or(std::slice::from_ref(&valid));
-            let given = given.iter().filter_map(Value::as_str).map(str::to_owned);
-            let seeds: Vec<_> = given.chain(seeds.iter().cloned()).collect();
-            Values {
-                always: bad_texts(&seeds[0]).map(Value::String).collect(),
-                any: any_text(seeds).prop_map(Value::String).boxed(),
-            }
+        }
+    } else {
+        assert_eq!(kind, Kind::String, "say what may stand in {}", leaf.name());
+        let given = valid.as_list().unwrap_or(std::slice::from_ref(&valid));
+        let given = given.iter().filter_map(Value::as_str).map(str::to_owned);
+        let seeds: Vec<_> = given.chain(seeds.iter().cloned()).collect();
+        Values {
+            always: bad_texts(&seeds[0]).map(Value::String).collect(),
+            any: any_text(seeds).prop_map(Value::String).boxed(),
         }
     };
     Some(match valid.as_list() {
@@ -316,22 +319,7 @@ async fn a_request_that_is_wrong_all_over_is_refused_like_any_other(
     let token = server.token(ALL_SCOPES, None);
     for rpc in rpcs_that(Effect::Reads).chain(rpcs_that(Effect::Changes)) {
         for count in [1, 10, 100, 1_000] {
-            let mut request = empty_request(rpc.name);
-            for leaf in Leaf::all_of(&request_type(rpc.name)) {
-                let wrong = match leaf.field().kind() {
-                    Kind::String => Value::String(format!("\0{CANARY}")),
-                    Kind::Int32 => Value::I32(-1),
-                    Kind::Enum(_) => Value::EnumNumber(-1),
-                    _ => continue,
-                };
-                let is_list = leaf.field().is_list();
-                let wrong = if is_list {
-                    Value::List(vec![wrong; count])
-                } else {
-                    wrong
-                };
-                leaf.set(&mut request, wrong);
-            }
+            let request = wrong_request(rpc.name, &format!("\0{CANARY}"), count);
             let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
             let status = answer.unwrap_err();
             assert!(!told(&status).contains(CANARY), "{} {status:?}", rpc.name);

@@ -1,6 +1,6 @@
 //! A server of its own for every test, on a database of its own.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
@@ -21,7 +21,11 @@ use contact_service::{
 use secrecy::ExposeSecret;
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
 use tonic::{
     Code, Request, Status,
     metadata::MetadataValue,
@@ -79,9 +83,23 @@ pub struct TestServer {
     pub database: Database,
     pub database_url: String,
     pub app: App,
-    folder: TempDir,
+    _folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), String>>>,
+}
+
+/// A customer on which a transaction of the test is open.
+pub struct HeldCustomer {
+    released: Arc<Notify>,
+    transaction: JoinHandle<()>,
+}
+
+impl HeldCustomer {
+    /// Lets the waiting writers go on.
+    pub async fn release(self) {
+        self.released.notify_one();
+        self.transaction.await.unwrap();
+    }
 }
 
 /// Adds a token to every call.
@@ -156,7 +174,7 @@ impl TestServer {
             database,
             database_url: database_url.to_owned(),
             app,
-            folder,
+            _folder: folder,
             stop: Some(stop),
             server: Some(server),
         }
@@ -164,10 +182,6 @@ impl TestServer {
 
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
-    }
-
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
     }
 
     pub fn token(&self, scope: &str, customer: Option<&str>) -> String {
@@ -263,6 +277,31 @@ impl TestServer {
             .unwrap();
     }
 
+    /// Makes every other writer of the customer wait until it is released.
+    pub async fn hold_customer(&self, number: &str) -> HeldCustomer {
+        let number = CustomerNumber::parse(number).unwrap();
+        let (held, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let signals = (held.clone(), released.clone());
+        let database = self.database.clone();
+        let transaction = tokio::spawn(async move {
+            let holding = database.transaction(move |transaction| {
+                let (number, (held, released)) = (number.clone(), signals.clone());
+                Box::pin(async move {
+                    transaction.lock_customer(&number).await?;
+                    held.notify_one();
+                    released.notified().await;
+                    Ok(Outcome::Rollback(()))
+                })
+            });
+            holding.await.unwrap();
+        });
+        held.notified().await;
+        HeldCustomer {
+            released,
+            transaction,
+        }
+    }
+
     /// All events of a customer, newest first.
     pub async fn events(&self, number: &str) -> Vec<proto::AuditEvent> {
         let request = proto::ListAuditEventsRequest {
@@ -345,6 +384,20 @@ pub async fn try_execute(database_url: &str, sql: &str) -> Result<u64, sqlx::Err
             .execute(sqlx::raw_sql(sql))
             .await?
             .rows_affected())
+    }
+}
+
+/// Asks for one number past the service.
+pub async fn query_number(database_url: &str, sql: &str) -> i64 {
+    let query = sqlx::AssertSqlSafe(sql.to_owned());
+    if database_url.starts_with("sqlite") {
+        let mut connection = sqlx::SqliteConnection::connect(database_url).await.unwrap();
+        let number = sqlx::query_scalar(query).fetch_one(&mut connection).await;
+        number.unwrap()
+    } else {
+        let mut connection = sqlx::PgConnection::connect(database_url).await.unwrap();
+        let number = sqlx::query_scalar(query).fetch_one(&mut connection).await;
+        number.unwrap()
     }
 }
 

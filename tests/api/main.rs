@@ -41,4 +41,6 @@ mod fuzz;
 mod last_standard_contact;
 mod recipients;
 mod request_ids;
+mod server;
+mod storage;
 mod validate_only;

@@ -229,3 +229,28 @@ pub(crate) fn set_if_there(request: &mut DynamicMessage, field: &str, value: Val
     }
     field.is_some()
 }
+
+/// A request that is wrong in every field that can be; lists hold `count` values.
+pub(crate) fn wrong_request(rpc: &str, text: &str, count: usize) -> DynamicMessage {
+    let mut request = empty_request(rpc);
+    for leaf in Leaf::all_of(&request_type(rpc)) {
+        let kind = leaf.field().kind();
+        let wrong = if kind == Kind::String {
+            Value::String(text.to_owned())
+        } else if kind == Kind::Int32 {
+            Value::I32(-1)
+        } else if matches!(kind, Kind::Enum(_)) {
+            Value::EnumNumber(-1)
+        } else {
+            continue;
+        };
+        let is_list = leaf.field().is_list();
+        let wrong = if is_list {
+            Value::List(vec![wrong; count])
+        } else {
+            wrong
+        };
+        leaf.set(&mut request, wrong);
+    }
+    request
+}

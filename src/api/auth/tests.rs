@@ -1,1 +1,204 @@
+//! Tokens of every algorithm, keys that come and go, and what the log says. Wrong claims and
+//! forged tokens of one key are in `tests/api/forged_tokens.rs`.
 
+mod keys;
+mod logs;
+mod rotation;
+
+use std::sync::LazyLock;
+
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa::{KeyPair as RsaKeyPair, KeySize},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, Ed25519KeyPair,
+    },
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, jwk::Jwk};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{AuthSettings, Authenticator, JwksLocation, KeySource};
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+};
+
+/// RSA keys are slow to make.
+static RSA_KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
+    let key = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).unwrap();
+    let base64 = STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
+    EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
+});
+
+/// A key pair of an issuer.
+struct TestKey {
+    kid: &'static str,
+    algorithm: Algorithm,
+    private: EncodingKey,
+}
+
+impl TestKey {
+    fn new(kid: &'static str, algorithm: Algorithm) -> Self {
+        let private = match algorithm.family() {
+            AlgorithmFamily::Ed => {
+                let key = Ed25519KeyPair::generate().unwrap();
+                EncodingKey::from_ed_der(key.to_pkcs8v1().unwrap().as_ref())
+            }
+            AlgorithmFamily::Ec if algorithm == Algorithm::ES256 => {
+                ec_key(&ECDSA_P256_SHA256_FIXED_SIGNING)
+            }
+            AlgorithmFamily::Ec => ec_key(&ECDSA_P384_SHA384_FIXED_SIGNING),
+            AlgorithmFamily::Rsa => RSA_KEY.clone(),
+            AlgorithmFamily::Hmac => EncodingKey::from_secret(&[7; 64]),
+        };
+        Self {
+            kid,
+            algorithm,
+            private,
+        }
+    }
+
+    /// The public key, with `kid` and `alg`.
+    fn jwk(&self) -> Value {
+        let jwk = Jwk::from_encoding_key(&self.private, self.algorithm).unwrap();
+        with(&serde_json::to_value(jwk).unwrap(), "kid", self.kid)
+    }
+
+    fn token(&self) -> String {
+        self.sign(self.algorithm, Some(self.kid))
+    }
+
+    fn sign(&self, algorithm: Algorithm, kid: Option<&str>) -> String {
+        let mut header = json!({ "alg": algorithm });
+        if let Some(kid) = kid {
+            header = with(&header, "kid", kid);
+        }
+        let message = message(&header);
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.private, algorithm);
+        format!("{message}.{}", signature.unwrap())
+    }
+}
+
+fn ec_key(algorithm: &'static EcdsaSigningAlgorithm) -> EncodingKey {
+    let key = EcdsaKeyPair::generate(algorithm).unwrap();
+    EncodingKey::from_ec_der(key.to_pkcs8v1().unwrap().as_ref())
+}
+
+fn now() -> DateTime<Utc> {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+/// What is signed: the header and claims that are right for a day.
+fn message(header: &Value) -> String {
+    let claims = json!({
+        "iss": "issuer",
+        "aud": "contact-service",
+        "sub": "anna.schmidt",
+        "nbf": now().timestamp(),
+        "exp": now().timestamp() + 86_400,
+        "scope": "contacts.read",
+        "customer_number": "K-1001",
+    });
+    let [header, claims] = [header, &claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{header}.{claims}")
+}
+
+fn with(object: &Value, member: &str, value: impl Into<Value>) -> Value {
+    let mut object = object.clone();
+    object[member] = value.into();
+    object
+}
+
+fn without(object: &Value, member: &str) -> Value {
+    let mut object = object.clone();
+    object.as_object_mut().unwrap().remove(member).unwrap();
+    object
+}
+
+fn key_set(keys: &[Value]) -> String {
+    json!({ "keys": keys }).to_string()
+}
+
+fn settings() -> AuthSettings {
+    AuthSettings {
+        issuer: "issuer".to_owned(),
+        audience: "contact-service".to_owned(),
+    }
+}
+
+async fn read(location: &str, clock: &Clock) -> std::result::Result<Authenticator, String> {
+    let source = KeySource::Jwks(JwksLocation::parse(location).unwrap());
+    Authenticator::new(settings(), source, clock.clone()).await
+}
+
+async fn with_keys(keys: &[Value]) -> Authenticator {
+    let source = KeySource::Development(key_set(keys));
+    let authenticator = Authenticator::new(settings(), source, Clock::manual(now())).await;
+    authenticator.unwrap()
+}
+
+/// Whether the token is accepted, or why not.
+async fn judge(authenticator: &Authenticator, token: &str) -> Result<()> {
+    let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+    authenticator.authenticate(&headers).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn the_caller_is_what_the_claims_say() {
+    let key = TestKey::new("a", Algorithm::EdDSA);
+    let authenticator = with_keys(&[key.jwk()]).await;
+    let value = HeaderValue::from_str(&format!("Bearer  {}", key.token())).unwrap();
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+    let caller = authenticator.authenticate(&headers).await.unwrap();
+    assert_eq!(caller.actor().0, "anna.schmidt");
+    assert_eq!(caller.customer().unwrap().as_str(), "K-1001");
+    assert_eq!(caller.require(super::Scope::ContactsRead), Ok(()));
+    assert!(caller.require(super::Scope::ContactsWrite).is_err());
+}
+
+#[rstest]
+#[case::blanks_only(b"  ", Error::TokenMissing)]
+#[case::not_ascii(b"Bearer \xc3\xa4.b.c", Error::TokenInvalid)]
+#[case::not_utf_8(b"Bearer \xff", Error::TokenInvalid)]
+#[case::tab_for_a_blank(b"Bearer\ta.b.c", Error::TokenInvalid)]
+#[tokio::test]
+async fn a_header_that_no_client_library_sends_is_refused(
+    #[case] value: &[u8],
+    #[case] expected: Error,
+) {
+    let key = TestKey::new("a", Algorithm::EdDSA);
+    let authenticator = with_keys(&[key.jwk()]).await;
+    let value = HeaderValue::from_bytes(value).unwrap();
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+    let answer = authenticator.authenticate(&headers).await;
+    assert_eq!(answer.unwrap_err(), expected);
+}
+
+#[tokio::test]
+async fn a_token_ends_when_its_time_is_over() {
+    let key = TestKey::new("a", Algorithm::EdDSA);
+    let clock = Clock::manual(now());
+    let source = KeySource::Development(key_set(&[key.jwk()]));
+    let authenticator = Authenticator::new(settings(), source, clock.clone())
+        .await
+        .unwrap();
+    let token = key.token();
+    clock.advance(chrono::TimeDelta::seconds(86_409));
+    assert_eq!(judge(&authenticator, &token).await, Ok(()));
+    clock.advance(chrono::TimeDelta::seconds(1));
+    assert_eq!(
+        judge(&authenticator, &token).await,
+        Err(Error::TokenExpired)
+    );
+}

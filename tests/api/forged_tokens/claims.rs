@@ -202,6 +202,7 @@ impl Forger<'_> {
             ("nbf null", "nbf", Value::Null),
             ("nbf false", "nbf", json!(false)),
             ("nbf negative", "nbf", json!(-1)),
+            ("iat negative", "iat", json!(-1)),
             ("iat a string", "iat", json!("0")),
             ("iat null", "iat", Value::Null),
             ("iat an object", "iat", json!({})),

@@ -1,0 +1,198 @@
+//! Which key a token may be checked with.
+
+use aws_lc_rs::signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+
+use super::*;
+use crate::{api::auth::key_set::KeySet, random::Random};
+
+#[rstest]
+#[case(Algorithm::RS256)]
+#[case(Algorithm::RS384)]
+#[case(Algorithm::RS512)]
+#[case(Algorithm::PS256)]
+#[case(Algorithm::PS384)]
+#[case(Algorithm::PS512)]
+#[case(Algorithm::ES256)]
+#[case(Algorithm::ES384)]
+#[case(Algorithm::EdDSA)]
+#[tokio::test]
+async fn an_asymmetric_algorithm_is_accepted_with_its_key(#[case] algorithm: Algorithm) {
+    let key = TestKey::new("a", algorithm);
+    for jwk in [key.jwk(), without(&key.jwk(), "alg")] {
+        let authenticator = with_keys(&[jwk]).await;
+        assert_eq!(judge(&authenticator, &key.token()).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn an_algorithm_that_does_not_fit_the_named_key_is_refused() {
+    let keys = [
+        TestKey::new("rsa", Algorithm::RS256),
+        TestKey::new("p256", Algorithm::ES256),
+        TestKey::new("p384", Algorithm::ES384),
+        TestKey::new("ed", Algorithm::EdDSA),
+    ];
+    let authenticator = with_keys(&keys.each_ref().map(TestKey::jwk)).await;
+    for signer in &keys {
+        for named in &keys {
+            let token = signer.sign(signer.algorithm, Some(named.kid));
+            let expected = if signer.kid == named.kid {
+                Ok(())
+            } else {
+                Err(Error::TokenInvalid)
+            };
+            let answer = judge(&authenticator, &token).await;
+            assert_eq!(answer, expected, "{} as {}", signer.kid, named.kid);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_names_its_algorithm_serves_no_other() {
+    let key = TestKey::new("a", Algorithm::RS256);
+    let other = key.sign(Algorithm::PS256, Some("a"));
+    let bound = with_keys(&[key.jwk()]).await;
+    assert_eq!(judge(&bound, &other).await, Err(Error::TokenInvalid));
+    let free = with_keys(&[without(&key.jwk(), "alg")]).await;
+    assert_eq!(judge(&free, &other).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_rsa_key_is_no_hmac_secret() {
+    let key = TestKey::new("a", Algorithm::RS256);
+    let authenticator = with_keys(&[without(&key.jwk(), "alg")]).await;
+    let modulus = key.jwk()["n"].as_str().unwrap().to_owned();
+    for secret in [
+        URL_SAFE_NO_PAD.decode(&modulus).unwrap(),
+        modulus.into_bytes(),
+    ] {
+        let forger = TestKey {
+            kid: "a",
+            algorithm: Algorithm::HS256,
+            private: EncodingKey::from_secret(&secret),
+        };
+        let answer = judge(&authenticator, &forger.token()).await;
+        assert_eq!(answer, Err(Error::TokenInvalid));
+    }
+}
+
+#[tokio::test]
+async fn an_ecdsa_signature_has_the_fixed_form() {
+    let Random::System(system) = Random::system() else {
+        unreachable!()
+    };
+    let key = TestKey::new("a", Algorithm::ES256);
+    let authenticator = with_keys(&[key.jwk()]).await;
+    let message = message(&json!({ "alg": "ES256", "kid": "a" }));
+    let der_key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.private.as_bytes());
+    let der = der_key.unwrap().sign(&system, message.as_bytes()).unwrap();
+    for signature in [der.as_ref(), &[0; 64]] {
+        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+        assert_eq!(
+            judge(&authenticator, &token).await,
+            Err(Error::TokenInvalid)
+        );
+    }
+    assert_eq!(judge(&authenticator, &key.token()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_private_key_in_the_set_serves_by_its_public_half() {
+    let key = TestKey::new("a", Algorithm::EdDSA);
+    let authenticator = with_keys(&[with(&key.jwk(), "d", "AAAA")]).await;
+    assert_eq!(judge(&authenticator, &key.token()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn of_two_keys_with_one_kid_the_first_for_the_algorithm_serves() {
+    let [ed, other_ed] = ["a", "a"].map(|kid| TestKey::new(kid, Algorithm::EdDSA));
+    let ec = TestKey::new("a", Algorithm::ES256);
+    let unusable = with(&other_ed.jwk(), "use", "enc");
+    let authenticator = with_keys(&[unusable, ed.jwk(), ec.jwk(), other_ed.jwk()]).await;
+    assert_eq!(judge(&authenticator, &ed.token()).await, Ok(()));
+    assert_eq!(judge(&authenticator, &ec.token()).await, Ok(()));
+    assert_eq!(
+        judge(&authenticator, &other_ed.token()).await,
+        Err(Error::TokenInvalid)
+    );
+}
+
+#[tokio::test]
+async fn a_token_names_its_key_unless_there_is_only_one() {
+    let [first, second] = ["a", "b"].map(|kid| TestKey::new(kid, Algorithm::EdDSA));
+    let nameless = first.sign(Algorithm::EdDSA, None);
+    let unusable = with(&second.jwk(), "use", "enc");
+    let one = with_keys(&[first.jwk(), unusable]).await;
+    assert_eq!(judge(&one, &nameless).await, Ok(()));
+    let two = with_keys(&[first.jwk(), second.jwk()]).await;
+    assert_eq!(judge(&two, &nameless).await, Err(Error::TokenInvalid));
+    let unnamed = with_keys(&[without(&first.jwk(), "kid")]).await;
+    assert_eq!(judge(&unnamed, &nameless).await, Ok(()));
+    assert_eq!(
+        judge(&unnamed, &first.token()).await,
+        Err(Error::TokenInvalid)
+    );
+}
+
+#[rstest]
+#[case::for_encryption(Algorithm::EdDSA, "use", json!("enc"))]
+#[case::for_an_unknown_use(Algorithm::EdDSA, "use", json!("tls"))]
+#[case::for_signing_only(Algorithm::EdDSA, "key_ops", json!(["sign"]))]
+#[case::for_no_operation(Algorithm::EdDSA, "key_ops", json!([]))]
+#[case::symmetric(Algorithm::HS256, "use", json!("sig"))]
+#[case::of_unknown_type(Algorithm::EdDSA, "kty", json!("AKP"))]
+#[case::of_an_agreement_curve(Algorithm::EdDSA, "crv", json!("X25519"))]
+#[case::of_a_curve_of_another_type(Algorithm::ES256, "crv", json!("Ed25519"))]
+#[case::of_curve_p_521(Algorithm::ES256, "crv", json!("P-521"))]
+#[case::of_curve_secp256k1(Algorithm::ES256, "crv", json!("secp256k1"))]
+#[case::without_a_curve(Algorithm::ES256, "crv", Value::Null)]
+#[case::off_its_curve(Algorithm::ES256, "y", json!(URL_SAFE_NO_PAD.encode([1; 32])))]
+#[case::with_a_short_coordinate(Algorithm::ES256, "x", json!(URL_SAFE_NO_PAD.encode([1; 31])))]
+#[case::with_a_short_point(Algorithm::EdDSA, "x", json!(URL_SAFE_NO_PAD.encode([1; 31])))]
+#[case::with_padded_base64(Algorithm::EdDSA, "x", json!("AAAA="))]
+#[case::with_a_number_for_a_text(Algorithm::EdDSA, "x", json!(1))]
+#[case::with_exponent_1(Algorithm::RS256, "e", json!("AQ"))]
+#[case::with_an_even_exponent(Algorithm::RS256, "e", json!("BA"))]
+#[case::with_a_huge_exponent(Algorithm::RS256, "e", json!(URL_SAFE_NO_PAD.encode([255; 9])))]
+#[case::without_an_exponent(Algorithm::RS256, "e", json!(""))]
+#[case::with_an_empty_modulus(Algorithm::RS256, "n", json!(""))]
+#[case::for_another_algorithm(Algorithm::RS256, "alg", json!("RSA-OAEP"))]
+#[case::for_an_algorithm_of_another_type(Algorithm::RS256, "alg", json!("ES256"))]
+#[case::for_hmac(Algorithm::RS256, "alg", json!("HS256"))]
+fn a_key_is_skipped(#[case] algorithm: Algorithm, #[case] member: &str, #[case] value: Value) {
+    let broken = with(&TestKey::new("a", algorithm).jwk(), member, value);
+    let alone = KeySet::parse(key_set(std::slice::from_ref(&broken)).as_bytes());
+    assert_eq!(alone.err(), Some("it holds no usable public key"));
+    let good = TestKey::new("b", Algorithm::EdDSA);
+    let set = KeySet::parse(key_set(&[json!("x"), broken, good.jwk()]).as_bytes()).unwrap();
+    assert!(set.find(Some("b"), Algorithm::EdDSA).is_ok());
+    assert!(set.find(Some("a"), algorithm).is_err());
+}
+
+#[test]
+fn an_rsa_key_has_at_least_2048_bits() {
+    let jwk = TestKey::new("a", Algorithm::RS256).jwk();
+    let mut modulus = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
+    let mut parse = |top: u8, zeros: usize| {
+        modulus[0] = top;
+        let n = [vec![0; zeros], modulus.clone()].concat();
+        KeySet::parse(key_set(&[with(&jwk, "n", URL_SAFE_NO_PAD.encode(n))]).as_bytes()).is_ok()
+    };
+    assert!(parse(0x80, 0));
+    assert!(parse(0x80, 1), "leading zeros do not count");
+    assert!(!parse(0x7f, 0));
+    assert!(!parse(0x7f, 1));
+}
+
+#[rstest]
+#[case("")]
+#[case("null")]
+#[case("[]")]
+#[case("{}")]
+#[case(r#"{"keys":{}}"#)]
+#[case(r#"{"keys":[],"keys":[]}"#)]
+#[case("<html></html>")]
+fn what_is_no_key_set_is_refused(#[case] document: &str) {
+    let refused = KeySet::parse(document.as_bytes()).err();
+    assert_eq!(refused, Some("it is not a JWK Set"));
+}

@@ -1,0 +1,401 @@
+//! What the database holds to by itself: rule 2 against whoever writes past the
+//! service, migrations that start at once, and transactions whose callers go away.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use contact_service::{
+    api::proto::ContactType,
+    domain::customer::{Customer, CustomerNumber},
+    error::{Error, Result},
+    random::Random,
+    storage::{Database, Outcome},
+};
+use futures::future::join_all;
+use rstest::rstest;
+use sqlx::{Connection, Executor, PgConnection};
+use tempfile::TempDir;
+
+use crate::harness::{
+    Backend, Options, TestServer, connect, execute, fresh_database, postgres_url, query_number,
+    start_time, try_execute,
+};
+
+const BACKSTOP: &str = "contacts_keep_a_standard";
+const COPIED_COLUMNS: &str = "locale, invoice_email_enabled, restrictions_note, \
+    allowed_order_types, denied_order_types, version, create_time, update_time";
+
+fn number(text: &str) -> CustomerNumber {
+    CustomerNumber::parse(text).unwrap()
+}
+
+/// K-1 with one STANDARD and one TECHNICAL contact, K-2 with none.
+async fn two_customers(backend: Backend) -> TestServer {
+    let server = TestServer::start(backend).await;
+    for number in ["K-1", "K-2"] {
+        server.create_customer(number).await;
+    }
+    for (name, contact_type) in [
+        ("Anna", ContactType::Standard),
+        ("Bernd", ContactType::Technical),
+    ] {
+        server
+            .create_contact("K-1", name, &[contact_type], "")
+            .await;
+    }
+    server
+}
+
+/// SQL that copies the STANDARD contact of K-1 with another customer number or types.
+fn copied_contact(verb: &str, number: &str, types: i16) -> String {
+    format!(
+        "{verb} INTO contacts (customer_number, contact_id, position, types, display_name, {COPIED_COLUMNS})
+         SELECT '{number}', contact_id, position, {types}, 'Copy', {COPIED_COLUMNS}
+         FROM contacts WHERE customer_number = 'K-1' AND types = 1"
+    )
+}
+
+async fn assert_refused(server: &TestServer, sql: &str) {
+    let contacts = "SELECT COUNT(*) * 100 + SUM(types) FROM contacts";
+    let before = query_number(&server.database_url, contacts).await;
+    let refused = try_execute(&server.database_url, sql).await.unwrap_err();
+    assert!(refused.to_string().contains(BACKSTOP), "{refused}");
+    assert_eq!(query_number(&server.database_url, contacts).await, before);
+}
+
+#[rstest]
+#[case::its_deletion("DELETE FROM contacts WHERE types & 1 = 1")]
+#[case::the_deletion_of_all("DELETE FROM contacts WHERE customer_number = 'K-1'")]
+#[case::the_loss_of_its_type("UPDATE contacts SET types = 2 WHERE types & 1 = 1")]
+#[case::its_move_to_another_customer("UPDATE contacts SET customer_number = 'K-2' WHERE types = 1")]
+#[tokio::test]
+async fn rule_2_holds_for_the_last_standard_contact_past_the_service(
+    #[case] sql: &str,
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    assert_refused(&two_customers(backend).await, sql).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_2_holds_for_the_first_contact_past_the_service(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = two_customers(backend).await;
+    assert_refused(&server, &copied_contact("INSERT", "K-2", 2)).await;
+    execute(&server.database_url, &copied_contact("INSERT", "K-2", 3)).await;
+}
+
+#[tokio::test]
+async fn rule_2_holds_against_sqlites_replacing_insertion() {
+    let server = two_customers(Backend::Sqlite).await;
+    assert_refused(&server, &copied_contact("INSERT OR REPLACE", "K-1", 2)).await;
+}
+
+/// At repeatable read the second transaction does not see what the first did.
+#[rstest]
+#[tokio::test]
+async fn rule_2_holds_for_two_transactions_that_take_one_of_two_each(
+    #[values("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")] level: &str,
+) {
+    let server = two_customers(Backend::Postgres).await;
+    execute(&server.database_url, "UPDATE contacts SET types = 1").await;
+    let mut connections = Vec::new();
+    for name in ["Anna", "Bernd"] {
+        let mut connection = PgConnection::connect(&server.database_url).await.unwrap();
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL {level}; DELETE FROM contacts WHERE display_name = '{name}'"
+        );
+        let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        connection.execute(sql).await.unwrap();
+        connections.push(connection);
+    }
+    connections[0].execute("COMMIT").await.unwrap();
+    connections[1].execute("COMMIT").await.unwrap_err();
+    let left = "SELECT COUNT(*) FROM contacts WHERE types & 1 = 1";
+    assert_eq!(query_number(&server.database_url, left).await, 1);
+}
+
+#[rstest]
+#[case::another_contact("DELETE FROM contacts WHERE types & 1 = 0", 1)]
+#[case::one_of_two_standard_contacts(
+    "UPDATE contacts SET types = 1; DELETE FROM contacts WHERE display_name = 'Anna'",
+    1
+)]
+#[case::the_whole_customer("DELETE FROM customers WHERE customer_number = 'K-1'", 0)]
+#[tokio::test]
+async fn what_rule_2_allows_is_not_held_up(
+    #[case] sql: &str,
+    #[case] left: i64,
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = two_customers(backend).await;
+    execute(&server.database_url, sql).await;
+    let contacts = "SELECT COUNT(*) FROM contacts";
+    assert_eq!(query_number(&server.database_url, contacts).await, left);
+}
+
+async fn empty_database(backend: Backend) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file: PathBuf = folder.path().join("contacts.db");
+    let database_url = fresh_database(backend, file).await;
+    (folder, database_url)
+}
+
+async fn assert_all_applied(database: &Database) {
+    let status = database.migration_status().await.unwrap();
+    assert!(!status.is_empty() && status.iter().all(|migration| migration.applied));
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_that_migrate_an_empty_database_at_once_all_succeed(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (_folder, database_url) = empty_database(backend).await;
+    let starts = (0..8).map(|_| {
+        let database_url = database_url.clone();
+        tokio::spawn(async move {
+            let database = connect(&database_url).await;
+            database.migrate().await.map(|()| database)
+        })
+    });
+    for started in join_all(starts).await {
+        assert_all_applied(&started.unwrap().unwrap()).await;
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn to_migrate_again_changes_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (_folder, database_url) = empty_database(backend).await;
+    let database = connect(&database_url).await;
+    let missing = database.migration_status().await.unwrap();
+    assert!(!missing.is_empty() && missing.iter().all(|migration| !migration.applied));
+    database.migrate().await.unwrap();
+    insert_customer(&database, "K-1").await.unwrap();
+    database.migrate().await.unwrap();
+    assert_all_applied(&database).await;
+    assert!(is_on_file(&database, "K-1").await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_schema_of_a_newer_version_is_told_and_left_alone(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (_folder, database_url) = empty_database(backend).await;
+    let database = connect(&database_url).await;
+    database.migrate().await.unwrap();
+    let newer =
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_x', 0)";
+    execute(&database_url, newer).await;
+    for refused in [
+        database.migrate().await.unwrap_err(),
+        database.migration_status().await.unwrap_err(),
+    ] {
+        assert!(matches!(refused, Error::DataLoss { .. }), "{refused:?}");
+        assert!(
+            refused.to_string().contains("this version does not know"),
+            "{refused}"
+        );
+    }
+}
+
+async fn is_on_file(database: &Database, text: &str) -> bool {
+    let found = database.find_customer(&number(text)).await;
+    found.unwrap().is_some()
+}
+
+async fn insert_customer(database: &Database, text: &str) -> Result<()> {
+    let customer = Customer::new(number(text), start_time());
+    let inserting = database.transaction(move |transaction| {
+        let customer = customer.clone();
+        Box::pin(async move {
+            transaction.insert_customer(customer).await?;
+            Ok(Outcome::Commit(()))
+        })
+    });
+    inserting.await
+}
+
+/// Inserts a customer and then ends as the try of that number is to end.
+async fn insert_and_end(
+    database: &Database,
+    text: &str,
+    end: impl Fn(u32) -> Result<Outcome<u32>> + Clone + Send + Sync + 'static,
+) -> Result<u32> {
+    let tries = Arc::new(AtomicU32::new(0));
+    let customer = Customer::new(number(text), start_time());
+    let inserting = database.transaction(move |transaction| {
+        let (customer, tries, end) = (customer.clone(), tries.clone(), end.clone());
+        Box::pin(async move {
+            let count = tries.fetch_add(1, Ordering::SeqCst) + 1;
+            transaction.insert_customer(customer).await?;
+            end(count)
+        })
+    });
+    inserting.await
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_transaction_that_lost_a_race_is_tried_again_but_not_for_ever(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (_folder, database_url) = empty_database(backend).await;
+    let database = connect(&database_url).await;
+    database.migrate().await.unwrap();
+
+    let third = |count| {
+        if count < 3 {
+            Err(Error::Conflict)
+        } else {
+            Ok(Outcome::Commit(count))
+        }
+    };
+    assert_eq!(insert_and_end(&database, "K-1", third).await, Ok(3));
+    assert!(is_on_file(&database, "K-1").await);
+
+    let never = insert_and_end(&database, "K-2", |_| Err(Error::Conflict)).await;
+    assert_eq!(never, Err(Error::Conflict));
+    assert!(!is_on_file(&database, "K-2").await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_failed_or_was_rolled_back_is_not_stored_and_not_tried_again(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (_folder, database_url) = empty_database(backend).await;
+    let database = connect(&database_url).await;
+    database.migrate().await.unwrap();
+
+    let refuse = |count| {
+        if count == 1 {
+            Err(Error::EtagMismatch)
+        } else {
+            Ok(Outcome::Commit(0))
+        }
+    };
+    let refused = insert_and_end(&database, "K-1", refuse).await;
+    assert_eq!(refused, Err(Error::EtagMismatch));
+    let rolled_back = insert_and_end(&database, "K-1", |count| Ok(Outcome::Rollback(count))).await;
+    assert_eq!(rolled_back, Ok(1));
+    assert!(!is_on_file(&database, "K-1").await);
+    insert_customer(&database, "K-1").await.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_panic_inside_a_transaction_is_told_and_rolled_back(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (_folder, database_url) = empty_database(backend).await;
+    let database = connect(&database_url).await;
+    database.migrate().await.unwrap();
+    let panicked = insert_and_end(&database, "K-1", |_| panic!("as it is meant to")).await;
+    assert!(matches!(panicked, Err(Error::Internal { .. })));
+    insert_customer(&database, "K-1").await.unwrap();
+}
+
+/// Raises the customer's write count and answers it.
+async fn write(database: Database) -> Result<i64> {
+    let number = number("K-1");
+    let writing = database.transaction(move |transaction| {
+        let number = number.clone();
+        Box::pin(async move {
+            let locked = transaction.lock_customer(&number).await?;
+            transaction.list_contacts(&number).await?;
+            Ok(Outcome::Commit(locked.rank))
+        })
+    });
+    writing.await
+}
+
+/// Drops the work after it had that many chances to go on.
+async fn abandon<T>(work: impl Future<Output = T>, chances: usize) {
+    let chances = async {
+        for _ in 0..chances {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = work => {}
+        () = chances => {}
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_goes_away_leaves_no_open_transaction_and_costs_no_write(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    const ROUNDS: usize = 200;
+    let (folder, mut database_url) = empty_database(backend).await;
+    if backend == Backend::Postgres {
+        database_url = fresh_postgres_database().await;
+    }
+    let server = TestServer::start_on(&database_url, folder, Options::default()).await;
+    server.create_customer("K-1").await;
+    let stored = "SELECT write_count FROM customers WHERE customer_number = 'K-1'";
+    let number = number("K-1");
+    for round in 0..ROUNDS {
+        let chances = round * 7 % 240;
+        let _ = tokio::join!(
+            abandon(write(server.database.clone()), chances),
+            abandon(server.database.find_customer(&number), chances),
+        );
+        assert_no_open_transaction(&database_url, backend).await;
+        let acknowledged = write(server.database.clone()).await.unwrap();
+        let durable = query_number(&database_url, stored).await;
+        assert!(
+            durable >= acknowledged,
+            "round {round}: {durable} of {acknowledged}"
+        );
+    }
+    if backend == Backend::Postgres {
+        server.database.clone().close().await;
+        let name = database_url.rsplit('/').next().unwrap();
+        execute(
+            &postgres_url(),
+            &format!("DROP DATABASE {name} WITH (FORCE)"),
+        )
+        .await;
+    }
+}
+
+/// A database of its own, whose connections can be told from those of other tests.
+async fn fresh_postgres_database() -> String {
+    let server = postgres_url();
+    let random = u128::from_be_bytes(Random::system().bytes().unwrap());
+    let name = format!("test_{random:032x}");
+    execute(&server, &format!("CREATE DATABASE {name}")).await;
+    let (place, _) = server.rsplit_once('/').unwrap();
+    format!("{place}/{name}")
+}
+
+/// What callers left behind may still be running, but has to end soon: the server
+/// ends a transaction that idles for ten seconds by itself.
+async fn assert_no_open_transaction(database_url: &str, backend: Backend) {
+    if backend == Backend::Sqlite {
+        // Waits for the file's only lock, five seconds at most.
+        execute(database_url, "BEGIN IMMEDIATE; ROLLBACK").await;
+        return;
+    }
+    let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'contact-service' AND xact_start IS NOT NULL";
+    let ended = tokio::time::timeout(Duration::from_secs(5), async {
+        while query_number(database_url, open).await != 0 {}
+    });
+    ended.await.expect("a transaction stayed open");
+}

@@ -1,0 +1,97 @@
+//! `migrate` and `token`.
+
+use std::fs;
+
+use rstest::rstest;
+
+use crate::process::{Backend, Place};
+
+const MIGRATION: &str = "m20261123_000001_core";
+
+#[rstest]
+#[tokio::test]
+async fn migrate_up_applies_what_status_lists_as_missing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = Place::on(backend).await;
+    let (missing, applied) = (
+        format!("missing {MIGRATION}"),
+        format!("applied {MIGRATION}"),
+    );
+    let lines = |arguments: [&str; 2]| {
+        let printed = place.run(&arguments).printed();
+        printed.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = lines(["migrate", "status"]);
+    assert_eq!(before.first(), Some(&missing));
+    assert!(before.iter().all(|line| line.starts_with("missing ")));
+    for arguments in [["migrate", "up"], ["migrate", "status"], ["migrate", "up"]] {
+        let after = lines(arguments);
+        assert_eq!(after.first(), Some(&applied));
+        assert_eq!(after.len(), before.len());
+        assert!(after.iter().all(|line| line.starts_with("applied ")));
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn migrate_up_may_run_twice_at_once(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = Place::on(backend).await;
+    let both = [(); 2].map(|()| place.start(&["migrate", "up"]));
+    for ended in both.map(crate::process::Running::wait) {
+        let printed = ended.printed();
+        assert!(
+            printed.lines().all(|line| line.starts_with("applied ")),
+            "{printed}"
+        );
+    }
+}
+
+fn token(extra: &[&str]) -> Vec<String> {
+    let arguments = ["token", "--sub", "tester", "--scope", "customers.read"];
+    let all = arguments.iter().chain(extra);
+    all.map(|&argument| argument.to_owned()).collect()
+}
+
+#[rstest]
+#[case(&["--ttl", ""], "--ttl")]
+#[case(&["--ttl", "15"], "--ttl")]
+#[case(&["--ttl", "m"], "--ttl")]
+#[case(&["--ttl", "15x"], "--ttl")]
+#[case(&["--ttl", "15ms"], "--ttl")]
+#[case(&["--ttl", "1.5h"], "--ttl")]
+#[case(&["--ttl", "0s"], "--ttl")]
+#[case(&["--ttl=-5m"], "--ttl")]
+#[case(&["--ttl", "4294967295d"], "--ttl")]
+#[case(&["--ttl", "99999999999999999999m"], "--ttl")]
+#[case(&["--customer", ""], "--customer")]
+#[case(&["--customer", "K 1"], "--customer")]
+#[case(&["--customer", "K-1001; DROP TABLE customers; -- x"], "--customer")]
+fn a_token_is_not_minted_from_what_makes_no_sense(#[case] wrong: &[&str], #[case] named: &str) {
+    let arguments = token(wrong);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let complaint = Place::new().run(&arguments).complaint();
+    assert!(complaint.starts_with(&format!("{named}: ")), "{complaint}");
+}
+
+#[test]
+fn a_token_names_somebody() {
+    let place = Place::new();
+    let complaint = place
+        .run(&["token", "--sub", " ", "--scope", "customers.read"])
+        .complaint();
+    assert!(complaint.starts_with("--sub: "), "{complaint}");
+}
+
+#[test]
+fn no_token_is_minted_where_real_keys_are_configured() {
+    let place = Place::new().with("JWT_JWKS", "keys.json");
+    fs::write(place.path().join("keys.json"), r#"{"keys": []}"#).unwrap();
+    let arguments = token(&[]);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let complaint = place.run(&arguments).complaint();
+    assert!(complaint.starts_with("JWT_JWKS: "), "{complaint}");
+    assert!(!place.path().join("data").exists());
+}

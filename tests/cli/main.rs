@@ -1,0 +1,17 @@
+//! The binary as its operators see it: real processes in folders of their own.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking"
+)]
+
+mod process;
+
+mod commands;
+mod logs;
+mod serving;
+mod settings;

@@ -1,0 +1,154 @@
+//! `serve` and `healthcheck`, from the start to the end of the process.
+
+use contact_service::api::proto::{self, Delivery};
+use rstest::rstest;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::process::{Backend, Place, client, free_address};
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
+    let status = result.expect_err("the call should be refused");
+    (
+        status.code(),
+        status.get_details_error_info().unwrap().reason,
+    )
+}
+
+fn get(number: &str) -> proto::GetCustomerRequest {
+    proto::GetCustomerRequest {
+        customer_number: number.into(),
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_prints_calls_to_paste_and_answers_them(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
+    let (server, address) = place.serve(&["serve", "--demo"]);
+    let printed = server.stdout();
+    let calls: Vec<_> = printed
+        .lines()
+        .filter(|line| line.contains("ContactService/"))
+        .collect();
+    assert!(calls.len() >= 5, "{printed}");
+    for call in &calls {
+        assert!(call.starts_with("buf curl "), "{call}");
+        assert!(
+            call.contains(&format!(" http://{address}/contact.v1.ContactService/")),
+            "{call}"
+        );
+    }
+    let (_, after) = calls[0].split_once("'authorization: Bearer ").unwrap();
+    let (token, _) = after.split_once('\'').unwrap();
+    assert!(printed.contains(&format!("export CONTACT_SERVICE_TOKEN={token}\n")));
+
+    let request = proto::ResolveRecipientsRequest {
+        customer_number: "K-1001".into(),
+        purpose: proto::Purpose::Invoice.into(),
+        ..proto::ResolveRecipientsRequest::default()
+    };
+    let answer = client(&address, token)
+        .resolve_recipients(request)
+        .await
+        .unwrap();
+    let resolution = answer.into_inner().resolution.unwrap();
+    assert_eq!(resolution.delivery(), Delivery::Email);
+    let recipients = resolution
+        .recipients
+        .iter()
+        .map(|recipient| recipient.email.as_str());
+    assert_eq!(
+        recipients.collect::<Vec<_>>(),
+        ["anna.schmidt@muster.example", "buchhaltung@muster.example"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minted_token_opens_what_it_names_and_nothing_else() {
+    let place = Place::new().with("LISTEN_ADDR", "127.0.0.1:0");
+    let mint = |scope: &str, extra: &[&str]| {
+        let arguments = [&["token", "--sub", "tester", "--scope", scope], extra].concat();
+        place.run(&arguments).printed()
+    };
+    let confined = ["--customer", "K-1001", "--ttl", "1h"];
+    // Minted before the first start: the key is made by whoever comes first.
+    let for_all = mint("customers.read contacts.read", &[]);
+    let (_server, address) = place.serve(&["serve", "--demo"]);
+    let for_one = mint("customers.read", &confined);
+
+    client(&address, &for_all)
+        .get_customer(get("K-1002"))
+        .await
+        .unwrap();
+    client(&address, &for_one)
+        .get_customer(get("K-1001"))
+        .await
+        .unwrap();
+    let other = client(&address, &for_one).get_customer(get("K-1002")).await;
+    assert_eq!(
+        refusal(other),
+        (Code::PermissionDenied, "CUSTOMER_MISMATCH".into())
+    );
+    let unscoped = client(&address, &mint("contacts.read", &[]))
+        .get_customer(get("K-1001"))
+        .await;
+    assert_eq!(
+        refusal(unscoped),
+        (Code::PermissionDenied, "SCOPE_MISSING".into())
+    );
+    let foreign = Place::new().run(&["token", "--sub", "x", "--scope", "customers.read"]);
+    let foreign = client(&address, &foreign.printed())
+        .get_customer(get("K-1001"))
+        .await;
+    assert_eq!(
+        refusal(foreign),
+        (Code::Unauthenticated, "TOKEN_INVALID".into())
+    );
+}
+
+#[rstest]
+#[case::the_default_command_on_an_empty_file("TERM", &[])]
+#[case::named_and_interrupted("INT", &["serve"])]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn healthcheck_succeeds_from_readiness_to_the_clean_end(
+    #[case] signal: &str,
+    #[case] arguments: &[&str],
+) {
+    let address = free_address();
+    let place = Place::new().with("LISTEN_ADDR", &address);
+    let complaint = place.run(&["healthcheck"]).complaint();
+    assert_eq!(complaint, format!("nothing answers on {address}"));
+
+    let (server, served) = place.serve(arguments);
+    assert_eq!(served, address);
+    assert_eq!(place.run(&["healthcheck"]).printed(), "");
+    let token = place
+        .run(&["token", "--sub", "x", "--scope", "customers.read"])
+        .printed();
+    let unknown = client(&address, &token).get_customer(get("K-1")).await;
+    assert_eq!(
+        refusal(unknown),
+        (Code::NotFound, "CUSTOMER_NOT_FOUND".into())
+    );
+
+    server.signal(signal);
+    let ended = server.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+    let complaint = place.run(&["healthcheck"]).complaint();
+    assert_eq!(complaint, format!("nothing answers on {address}"));
+}
+
+#[tokio::test]
+async fn a_migrated_shared_database_is_served() {
+    let place = Place::on(Backend::Postgres)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    place.run(&["migrate", "up"]).printed();
+    let (server, _) = place.serve(&[]);
+    server.signal("TERM");
+    assert_eq!(server.wait().status.code(), Some(0));
+}
