@@ -24,8 +24,11 @@ use crate::{
 const STREAM_RECIPIENTS: &str = "/StreamRecipients";
 const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 /// tonic starts a timer for the caller's deadline a little before the guard does,
-/// and answers CANCELLED when it ends first: so the guard's ends earlier.
-const LONGEST_HEAD_START: Duration = Duration::from_millis(10);
+/// and answers CANCELLED when it ends first: so the guard's ends earlier. Under
+/// load the little becomes tens of milliseconds.
+const LONGEST_HEAD_START: Duration = Duration::from_millis(50);
+/// Below it timers do not tell times apart.
+const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// How much is let in.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +111,7 @@ where
         let successor = inner.clone();
         let ready = std::mem::replace(inner, successor);
         let timeout = grpc_timeout(request.headers()).map_or(self.call_timeout, |asked| {
-            let head_start = LONGEST_HEAD_START.min(asked / 10);
+            let head_start = LONGEST_HEAD_START.min(asked / 5);
             self.call_timeout.min(asked.saturating_sub(head_start))
         });
         let sleep = tokio::time::sleep(timeout);
@@ -121,6 +124,9 @@ where
         Box::pin(async move {
             let response = tokio::select! {
                 biased;
+                () = std::future::ready(()), if timeout < TIMER_STEP => {
+                    Status::from(Error::Deadline).into_http()
+                }
                 response = call => response,
                 () = sleep => Status::from(Error::Deadline).into_http(),
             };

@@ -280,6 +280,13 @@ async fn a_star_replaces_everything(
     assert_eq!(changed.contact_data, full.contact_data);
     assert_eq!(changed.notification_settings, full.notification_settings);
 
+    // What is left out is as at first.
+    let one_setting = proto::Customer {
+        notification_settings: settings(None, false, None),
+        ..named("K-1")
+    };
+    let changed = update(&server, one_setting, &["*"]).await.unwrap();
+    assert_eq!(changed.notification_settings, settings(true, false, true));
     let emptied = update(&server, named("K-1"), &["*"]).await.unwrap();
     assert_eq!(emptied.contact_data, contact_data("", ""));
     assert_eq!(emptied.notification_settings, settings(true, true, true));

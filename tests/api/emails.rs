@@ -197,6 +197,27 @@ async fn rule_8_a_newer_address_replaces_the_pending_one(
 
 #[rstest]
 #[tokio::test]
+async fn rules_7_and_11_entering_the_pending_address_once_more_prolongs_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let contact = contact_with(&server, "").await;
+    let first = server
+        .change_email(&contact, "neu@muster.example")
+        .await
+        .unwrap();
+    server.clock.advance(TimeDelta::days(6));
+    let again = server
+        .change_email(&contact, "NEU@Muster.example")
+        .await
+        .unwrap();
+    assert_eq!(again, first);
+    server.clock.advance(TimeDelta::days(1));
+    assert_eq!(server.contact(&contact).await.pending_email, None);
+}
+
+#[rstest]
+#[tokio::test]
 async fn choosing_the_current_address_again_drops_the_pending_one(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {

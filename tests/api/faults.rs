@@ -215,6 +215,26 @@ async fn a_server_recovers_without_a_restart_when_its_database_comes_back() {
     }
 }
 
+#[tokio::test]
+async fn a_database_that_falls_silent_is_unavailable_within_the_calls_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(Backend::Postgres, folder.path().join("unused")).await;
+    let (proxy, url) = Proxy::before(&url).await;
+    let server = TestServer::start_on(&url, folder, Options::default()).await;
+    let anna = server.create_customer_with_contact("K-1").await;
+    proxy.silence();
+    for refused in <[_; 2]>::from(tokio::join!(get(&server, &anna), rename(&server, &anna))) {
+        let status = refused.unwrap_err();
+        assert!(has_fixed_text(&status), "{status:?}");
+        let refused = refusal::<()>(Err(status));
+        let expected = (Code::Unavailable, "DATABASE_UNAVAILABLE".into());
+        assert_eq!(refused, expected);
+    }
+    proxy.restore();
+    let renamed = rename(&server, &anna).await.unwrap();
+    assert_eq!(get(&server, &anna).await.unwrap(), renamed);
+}
+
 #[rstest]
 #[tokio::test]
 async fn what_fails_inside_is_internal_and_tells_nothing(

@@ -1,4 +1,4 @@
-//! A TCP proxy before the database, which a test can cut and restore.
+//! A TCP proxy before the database, which a test can cut, silence and restore.
 
 use std::net::SocketAddr;
 
@@ -7,33 +7,22 @@ use tokio::{
     sync::watch,
 };
 
-/// Passes bytes on until it is cut; then it drops every connection, old and new.
+#[derive(Clone, Copy)]
+enum State {
+    /// Bytes are passed on.
+    Open,
+    /// Connections stay, and nothing passes any more.
+    Silent,
+    /// Connections are dropped, old and new.
+    Cut,
+}
+
 pub struct Proxy {
     address: SocketAddr,
-    is_open: watch::Sender<bool>,
+    state: watch::Sender<State>,
 }
 
 impl Proxy {
-    pub async fn start(upstream: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (is_open, watched) = watch::channel(true);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let upstream = upstream.clone();
-                let mut watched = watched.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        biased;
-                        _ = watched.wait_for(|is_open| !is_open) => {}
-                        () = pass_on(client, upstream) => {}
-                    }
-                });
-            }
-        });
-        Self { address, is_open }
-    }
-
     /// A proxy before the PostgreSQL of `url`, and the URL that leads through it.
     pub async fn before(url: &str) -> (Self, String) {
         let mut url = url::Url::parse(url).unwrap();
@@ -45,12 +34,51 @@ impl Proxy {
         (proxy, url.into())
     }
 
-    pub fn cut(&self) {
-        self.is_open.send_replace(false);
+    async fn start(upstream: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, watched) = watch::channel(State::Open);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(serve(client, upstream.clone(), watched.clone()));
+            }
+        });
+        Self { address, state }
     }
 
+    pub fn cut(&self) {
+        self.state.send_replace(State::Cut);
+    }
+
+    pub fn silence(&self) {
+        self.state.send_replace(State::Silent);
+    }
+
+    /// Passes new connections on; what fell silent is dropped.
     pub fn restore(&self) {
-        self.is_open.send_replace(true);
+        self.state.send_replace(State::Open);
+    }
+}
+
+async fn serve(client: TcpStream, upstream: String, mut watched: watch::Receiver<State>) {
+    let state = *watched.borrow_and_update();
+    match state {
+        State::Open => {
+            let copying = pass_on(client, upstream);
+            tokio::pin!(copying);
+            tokio::select! {
+                biased;
+                _ = watched.changed() => {}
+                () = &mut copying => return,
+            }
+            if matches!(*watched.borrow_and_update(), State::Silent) {
+                let _ = watched.changed().await;
+            }
+        }
+        State::Silent => {
+            let _ = watched.changed().await;
+        }
+        State::Cut => {}
     }
 }
 

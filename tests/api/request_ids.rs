@@ -345,6 +345,22 @@ async fn an_id_belongs_to_its_caller(
 
 #[rstest]
 #[tokio::test]
+async fn an_id_is_the_same_in_capitals(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    for rpc in ALL {
+        let number = format!("{rpc:?}");
+        let contact = technical_contact(&server, &number).await;
+        let id = rpc.own_id();
+        let first = send(server.client(), rpc, &contact, &id).await.unwrap();
+        let again = send(server.client(), rpc, &contact, &id.to_uppercase()).await;
+        assert_eq!(again.unwrap(), first, "{rpc:?}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
 async fn an_id_that_is_no_uuid_is_refused(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
