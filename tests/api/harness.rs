@@ -1,6 +1,6 @@
 //! A server of its own for every test, on a database of its own.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
@@ -21,11 +21,7 @@ use contact_service::{
 use secrecy::ExposeSecret;
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, oneshot},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{
     Code, Request, Status,
     metadata::MetadataValue,
@@ -86,20 +82,6 @@ pub struct TestServer {
     _folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), String>>>,
-}
-
-/// A customer on which a transaction of the test is open.
-pub struct HeldCustomer {
-    released: Arc<Notify>,
-    transaction: JoinHandle<()>,
-}
-
-impl HeldCustomer {
-    /// Lets the waiting writers go on.
-    pub async fn release(self) {
-        self.released.notify_one();
-        self.transaction.await.unwrap();
-    }
 }
 
 /// Adds a token to every call.
@@ -275,31 +257,6 @@ impl TestServer {
             })
             .await
             .unwrap();
-    }
-
-    /// Makes every other writer of the customer wait until it is released.
-    pub async fn hold_customer(&self, number: &str) -> HeldCustomer {
-        let number = CustomerNumber::parse(number).unwrap();
-        let (held, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let signals = (held.clone(), released.clone());
-        let database = self.database.clone();
-        let transaction = tokio::spawn(async move {
-            let holding = database.transaction(move |transaction| {
-                let (number, (held, released)) = (number.clone(), signals.clone());
-                Box::pin(async move {
-                    transaction.lock_customer(&number).await?;
-                    held.notify_one();
-                    released.notified().await;
-                    Ok(Outcome::Rollback(()))
-                })
-            });
-            holding.await.unwrap();
-        });
-        held.notified().await;
-        HeldCustomer {
-            released,
-            transaction,
-        }
     }
 
     /// All events of a customer, newest first.

@@ -8,21 +8,18 @@ use std::{
 };
 
 use contact_service::{
-    api::{guard::Limits, proto},
+    api::{
+        guard::Limits,
+        proto::{self, contact_service_client::ContactServiceClient},
+    },
     server::SERVICE_NAME,
 };
 use http_body_util::Full;
+use hyper_util::{client::legacy::Client as HttpClient, rt::TokioExecutor};
 use prost::{Message, bytes::Bytes};
 use rstest::rstest;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
-use tonic::{
-    Code, Request, Response, Status, Streaming, body::Body, metadata::MetadataValue,
-    transport::Endpoint,
-};
+use tokio::{net::TcpStream, task::JoinHandle};
+use tonic::{Code, Request, Response, Status, Streaming, body::Body};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_client::HealthClient,
@@ -30,8 +27,12 @@ use tonic_health::pb::{
 use tonic_types::StatusExt;
 use tower::Service;
 
-use crate::harness::{ALL_SCOPES, Backend, Options, TestServer, refusal, refused_fields};
+use crate::{
+    harness::{ALL_SCOPES, Backend, Options, TestServer, refusal, refused_fields},
+    held_lock::HeldLock,
+};
 
+const STREAM_RECIPIENTS: &str = "/contact.v1.ContactService/StreamRecipients";
 const GET_CUSTOMER: &str = "/contact.v1.ContactService/GetCustomer";
 /// Far more than anything here takes: a test that gets there has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -129,13 +130,10 @@ async fn get(server: &TestServer) -> Result<(), Status> {
 }
 
 fn with_places(calls_in_flight: usize) -> Options {
-    Options {
-        limits: Limits {
-            calls_in_flight,
-            ..Limits::default()
-        },
-        ..Options::default()
-    }
+    Options::with_limits(Limits {
+        calls_in_flight,
+        ..Limits::default()
+    })
 }
 
 /// Tries until another call has taken the server's only place.
@@ -230,23 +228,29 @@ async fn bytes_that_are_no_message_are_the_clients_mistake(#[case] body: &[u8]) 
     assert_eq!(refused_fields(refused), ["request"]);
 }
 
+#[rstest]
+#[case::of_a_single_call(GET_CUSTOMER, 64, (Code::InvalidArgument, "INVALID_FIELD"))]
+#[case::of_a_stream(STREAM_RECIPIENTS, 256, (Code::Unimplemented, "UNIMPLEMENTED"))]
 #[tokio::test]
-async fn a_message_has_at_most_64_kib() {
-    const LIMIT: usize = 64 * 1024;
+async fn a_message_has_a_greatest_length(
+    #[case] path: &str,
+    #[case] kibibytes: usize,
+    #[case] up_to_it: (Code, &str),
+) {
     /// Of the field's number and length.
     const HEAD: usize = 4;
     let server = TestServer::start(Backend::Sqlite).await;
-    for (length, field) in [(LIMIT, "customer_number"), (LIMIT + 1, "request")] {
+    let of_length = |length: usize| {
+        // The first field of both requests is a text, or a list of texts.
         let customer_number = "K".repeat(length - HEAD);
         let message = proto::GetCustomerRequest { customer_number }.encode_to_vec();
         assert_eq!(message.len(), length);
-        let refused = refused(&server, GET_CUSTOMER, framed(&message)).await;
-        assert_eq!(
-            refusal(refused.clone()),
-            (Code::InvalidArgument, "INVALID_FIELD".into())
-        );
-        assert_eq!(refused_fields(refused), [field]);
-    }
+        framed(&message)
+    };
+    let at_most = refused(&server, path, of_length(kibibytes * 1024)).await;
+    assert_eq!(refusal(at_most), (up_to_it.0, up_to_it.1.into()));
+    let longer = refused(&server, path, of_length(kibibytes * 1024 + 1)).await;
+    assert_eq!(refused_fields(longer), ["request"]);
 }
 
 #[tokio::test]
@@ -320,7 +324,7 @@ async fn what_is_too_much_is_shed_with_a_time_to_come_again(
 ) {
     let server = TestServer::start_with(backend, with_places(1)).await;
     server.create_customer("K-1").await;
-    let held = server.hold_customer("K-1").await;
+    let held = HeldLock::take(&server.database_url, "K-1").await;
     let waiting = start_change(&server, "K-1");
 
     let shed = until_shed(&server).await;
@@ -333,7 +337,7 @@ async fn what_is_too_much_is_shed_with_a_time_to_come_again(
     health.check(asking_for(SERVICE_NAME)).await.unwrap();
 
     held.release().await;
-    waiting.await.unwrap().unwrap();
+    in_time(waiting).await.unwrap().unwrap();
     get(&server).await.unwrap();
 }
 
@@ -344,7 +348,7 @@ async fn a_client_that_hangs_up_gives_its_place_back(
 ) {
     let server = TestServer::start_with(backend, with_places(1)).await;
     server.create_customer("K-1").await;
-    let held = server.hold_customer("K-1").await;
+    let held = HeldLock::take(&server.database_url, "K-1").await;
     let waiting = start_change(&server, "K-1");
     until_shed(&server).await;
     waiting.abort();
@@ -352,59 +356,34 @@ async fn a_client_that_hangs_up_gives_its_place_back(
     held.release().await;
 }
 
-/// A way to the server on which `grpc-timeous` becomes `grpc-timeout`. tonic's
-/// client keeps the deadlines that it sees in its own requests, and so would hide
-/// what the server answers. Coded as HTTP/2 does, the names differ in their last
-/// byte only.
-async fn way_past_the_clients_own_timer(server: String) -> String {
-    const SEEN: &[u8] = &[0x9a, 0xca, 0xc8, 0xb2, 0x4d, 0x49, 0x4f, 0x6a, 0x3f];
-    const MEANT: u8 = 0x7f;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        let (client, _) = listener.accept().await.unwrap();
-        let server = TcpStream::connect(server).await.unwrap();
-        let (mut from_client, mut to_client) = client.into_split();
-        let (mut from_server, mut to_server) = server.into_split();
-        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-        let mut bytes = [0; 16 * 1024];
-        while let Ok(read @ 1..) = from_client.read(&mut bytes).await {
-            while let Some(at) = bytes[..read]
-                .windows(SEEN.len())
-                .position(|name| name == SEEN)
-            {
-                bytes[at + SEEN.len() - 1] = MEANT;
-            }
-            to_server.write_all(&bytes[..read]).await.unwrap();
-        }
-    });
-    address
-}
-
+/// tonic keeps a timer of its own, which answers CANCELLED: many tries, because the
+/// two end close to one another.
 #[rstest]
 #[tokio::test]
-async fn the_deadline_of_the_client_is_kept_by_the_server(
+async fn the_deadline_of_the_client_is_told_by_the_guard_and_never_by_tonic(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let mut options = with_places(1000);
-    options.limits.call_timeout = PATIENCE * 2;
-    let mut server = TestServer::start_with(backend, options).await;
+    let options = Options::with_limits(Limits {
+        call_timeout: PATIENCE * 2,
+        ..Limits::default()
+    });
+    let server = TestServer::start_with(backend, options).await;
     server.create_customer("K-1").await;
-    let held = server.hold_customer("K-1").await;
-    let way = way_past_the_clients_own_timer(server.address.clone()).await;
-    server.channel = Endpoint::from_shared(format!("http://{way}"))
-        .unwrap()
-        .connect_lazy();
-
-    // tonic keeps a timer of its own, which answers CANCELLED: many tries, because
-    // the two end close to one another.
+    let held = HeldLock::take(&server.database_url, "K-1").await;
+    // tonic's own client would keep the deadline itself, and hide the answer.
+    let client = HttpClient::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Body>();
+    let origin: http::Uri = format!("http://{}", server.address).parse().unwrap();
     for round in 0..10 {
         let calls = (0..9_u32).map(|index| {
             let mut request = Request::new(change("K-1"));
+            let token = format!("Bearer {}", server.token(ALL_SCOPES, None));
             let timeout = format!("{}u", 100_000 + 111 * (10 * index + round));
-            let timeout: MetadataValue<_> = timeout.parse().unwrap();
-            request.metadata_mut().insert("grpc-timeous", timeout);
-            let mut client = server.client();
+            for (name, value) in [("authorization", token), ("grpc-timeout", timeout)] {
+                request.metadata_mut().insert(name, value.parse().unwrap());
+            }
+            let mut client = ContactServiceClient::with_origin(client.clone(), origin.clone());
             tokio::spawn(async move { client.update_customer(request).await })
         });
         for call in calls.collect::<Vec<_>>() {
@@ -415,24 +394,6 @@ async fn the_deadline_of_the_client_is_kept_by_the_server(
             );
         }
     }
-    held.release().await;
-}
-
-#[rstest]
-#[tokio::test]
-async fn a_call_without_a_deadline_gets_the_servers(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
-    let mut options = Options::default();
-    options.limits.call_timeout = Duration::from_millis(100);
-    let server = TestServer::start_with(backend, options).await;
-    server.app.load_samples().await.unwrap();
-    let held = server.hold_customer("K-1001").await;
-    let refused = in_time(start_change(&server, "K-1001")).await.unwrap();
-    assert_eq!(
-        refusal(refused),
-        (Code::DeadlineExceeded, "DEADLINE".into())
-    );
     held.release().await;
 }
 
@@ -467,7 +428,7 @@ async fn a_stop_withdraws_readiness_first_and_lets_calls_in_flight_end(
     server.create_customer("K-1").await;
     let mut readiness = watch_readiness(&server).await;
     until(&mut readiness, ServingStatus::Serving).await;
-    let held = server.hold_customer("K-1").await;
+    let held = HeldLock::take(&server.database_url, "K-1").await;
     let in_flight = start_change(&server, "K-1");
     until_shed(&server).await;
 

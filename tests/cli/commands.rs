@@ -77,6 +77,20 @@ fn a_token_is_not_minted_from_what_makes_no_sense(#[case] wrong: &[&str], #[case
 }
 
 #[test]
+fn a_token_has_scopes_that_exist() {
+    let arguments = [
+        "token",
+        "--sub",
+        "tester",
+        "--scope",
+        "customers.read customers.reed",
+    ];
+    let complaint = Place::new().run(&arguments).complaint();
+    assert!(complaint.starts_with("--scope: "), "{complaint}");
+    assert!(complaint.contains("\"customers.reed\""), "{complaint}");
+}
+
+#[test]
 fn a_token_names_somebody() {
     let place = Place::new();
     let complaint = place

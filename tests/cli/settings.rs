@@ -126,6 +126,21 @@ fn a_value_beside_its_file_is_refused_and_a_flag_goes_before_its_variable() {
 }
 
 #[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let mut place = place().with("LOG_FORMAT", "xml");
+    for setting in [
+        "DATABASE_URL",
+        "DATABASE_URL_FILE",
+        "JWT_JWKS",
+        "SERVICE_KEYS",
+        "SERVICE_KEYS_FILE",
+    ] {
+        place = place.with(setting, "");
+    }
+    assert_refused(&place, &[], "LOG_FORMAT", "\"xml\" is neither");
+}
+
+#[test]
 fn an_unknown_flag_stops_the_start() {
     let ended = place().run(&["--listen-adr", "127.0.0.1:0"]);
     assert_eq!(ended.status.code(), Some(2));
