@@ -264,13 +264,7 @@ fn mint(
         .map(CustomerNumber::parse)
         .transpose()
         .map_err(|Invalid(why)| format!("--customer: {why}"))?;
-    let unknown = |name: &&str| Scope::ALL.iter().all(|scope| scope.as_str() != *name);
-    if let Some(name) = scope.split_whitespace().find(unknown) {
-        return Err(format!(
-            "--scope: there is no scope {name:?}, but: {}",
-            scope_names()
-        ));
-    }
+    warn_of_unknown_scopes(scope);
     if sub.trim().is_empty() {
         return Err("--sub: must not be empty".into());
     }
@@ -287,9 +281,17 @@ fn mint(
         .map_err(|error| error.to_string())
 }
 
-fn scope_names() -> String {
-    let names: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-    names.join(", ")
+/// A scope that nobody asks for is no mistake of the token, but most likely of
+/// whoever typed it.
+fn warn_of_unknown_scopes(scope: &str) {
+    let known: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+    for name in scope
+        .split_whitespace()
+        .filter(|name| !known.contains(name))
+    {
+        let all = known.join(", ");
+        eprintln!("contact-service: --scope: no RPC asks for {name:?}; there are: {all}");
+    }
 }
 
 fn parse_ttl(text: &str) -> Result<TimeDelta, String> {
