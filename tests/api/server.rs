@@ -197,9 +197,12 @@ macro_rules! listed_by {
     }};
 }
 
+#[rstest]
 #[tokio::test]
-async fn reflection_lists_the_services_in_both_versions_and_without_a_token() {
-    let server = TestServer::start(Backend::Sqlite).await;
+async fn reflection_lists_the_services_in_both_versions_and_without_a_token(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
     for names in [listed_by!(v1, server), listed_by!(v1alpha, server)] {
         for name in [SERVICE_NAME, "grpc.health.v1.Health"] {
             assert!(
@@ -218,8 +221,11 @@ async fn reflection_lists_the_services_in_both_versions_and_without_a_token() {
 #[case::compression_without_an_encoding(&[1, 0, 0, 0, 3, 10, 1, b'K'])]
 #[case::a_flag_that_does_not_exist(&[7, 0, 0, 0, 3, 10, 1, b'K'])]
 #[tokio::test]
-async fn bytes_that_are_no_message_are_the_clients_mistake(#[case] body: &[u8]) {
-    let server = TestServer::start(Backend::Sqlite).await;
+async fn bytes_that_are_no_message_are_the_clients_mistake(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[case] body: &[u8],
+) {
+    let server = TestServer::start(backend).await;
     let refused = refused(&server, GET_CUSTOMER, body.to_vec()).await;
     assert_eq!(
         refusal(refused.clone()),
@@ -233,13 +239,14 @@ async fn bytes_that_are_no_message_are_the_clients_mistake(#[case] body: &[u8]) 
 #[case::of_a_stream(STREAM_RECIPIENTS, 256, (Code::Unimplemented, "UNIMPLEMENTED"))]
 #[tokio::test]
 async fn a_message_has_a_greatest_length(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] path: &str,
     #[case] kibibytes: usize,
     #[case] up_to_it: (Code, &str),
 ) {
     /// Of the field's number and length.
     const HEAD: usize = 4;
-    let server = TestServer::start(Backend::Sqlite).await;
+    let server = TestServer::start(backend).await;
     let of_length = |length: usize| {
         // The first field of both requests is a text, or a list of texts.
         let customer_number = "K".repeat(length - HEAD);
@@ -253,9 +260,12 @@ async fn a_message_has_a_greatest_length(
     assert_eq!(refused_fields(longer), ["request"]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_method_that_does_not_exist_is_unimplemented() {
-    let server = TestServer::start(Backend::Sqlite).await;
+async fn a_method_that_does_not_exist_is_unimplemented(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
     let refused = refused(&server, "/contact.v1.ContactService/Guess", framed(&[])).await;
     assert_eq!(
         refusal(refused),
@@ -263,9 +273,12 @@ async fn a_method_that_does_not_exist_is_unimplemented() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn more_than_16_kib_of_headers_are_refused_and_harm_no_other_call() {
-    let server = TestServer::start(Backend::Sqlite).await;
+async fn more_than_16_kib_of_headers_are_refused_and_harm_no_other_call(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
     let body = || framed(&[10, 3, b'K', b'-', b'1']);
     let taken = post(&server, GET_CUSTOMER, body(), &"x".repeat(12 * 1024)).await;
@@ -304,11 +317,14 @@ fn greeting(address: &str) -> BTreeMap<u16, u32> {
     pairs.collect()
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_limits_of_a_connection_are_told_to_the_client() {
+async fn the_limits_of_a_connection_are_told_to_the_client(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     const MAX_CONCURRENT_STREAMS: u16 = 3;
     const MAX_HEADER_LIST_SIZE: u16 = 6;
-    let server = TestServer::start(Backend::Sqlite).await;
+    let server = TestServer::start(backend).await;
     let address = server.address.clone();
     let settings = tokio::task::spawn_blocking(move || greeting(&address))
         .await
