@@ -86,3 +86,11 @@ impl App {
         })
     }
 }
+
+/// Keeps the first `page_size` entries, and gives the rank of the last one kept
+/// when more were there.
+fn cut_page<T>(entries: &mut Vec<T>, page_size: usize, rank: fn(&T) -> i64) -> Option<i64> {
+    let has_more = entries.len() > page_size;
+    entries.truncate(page_size);
+    entries.last().map(rank).filter(|_| has_more)
+}

@@ -175,8 +175,7 @@ impl Settings {
 }
 
 impl Config {
-    /// Whether any key is a development key.
-    pub fn uses_development_keys(&self) -> bool {
+    fn uses_development_keys(&self) -> bool {
         self.jwks.is_none() || self.service_keys.is_none()
     }
 

@@ -6,7 +6,7 @@
     reason = "a command line prints"
 )]
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
 use clap::{Parser, Subcommand};
@@ -364,7 +364,6 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
 
 fn print_calls(config: &Config, address: &str) -> Result<(), String> {
     let token = mint(config, "demo", DEMO_SCOPE, None, DEMO_TOKEN_LIFETIME)?;
-    let token: Arc<str> = token.into();
     let customers: Vec<_> = demo::sample_numbers().collect();
     println!(
         "Sample customers: {}. A token for them (12 hours):\n",

@@ -1,21 +1,14 @@
 //! Randomness, handed in: nothing else in this crate makes any.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// Where random bytes come from.
+/// Where random bytes come from: the system's secure generator.
 #[derive(Clone, Debug)]
-pub enum Random {
-    /// The system's secure generator.
-    System(SystemRandom),
-    /// Bytes that a test can foresee: a counter, never random.
-    Counter(Arc<Mutex<u128>>),
-}
+pub struct Random(SystemRandom);
 
 impl Random {
     /// The system's secure generator.
@@ -24,12 +17,7 @@ impl Random {
         reason = "the one place that makes a generator"
     )]
     pub fn system() -> Self {
-        Self::System(SystemRandom::new())
-    }
-
-    /// Bytes that count up, for tests.
-    pub fn counter() -> Self {
-        Self::Counter(Arc::new(Mutex::new(0)))
+        Self(SystemRandom::new())
     }
 
     /// Fresh random bytes.
@@ -38,18 +26,9 @@ impl Random {
     /// [`Error::Internal`] when the system has none.
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
-        match self {
-            Self::System(system) => system
-                .fill(&mut bytes)
-                .map_err(|_| Error::internal("the system gives no random bytes"))?,
-            Self::Counter(counter) => {
-                let mut count = counter.lock().unwrap_or_else(PoisonError::into_inner);
-                *count += 1;
-                for (byte, counted) in bytes.iter_mut().rev().zip(count.to_le_bytes()) {
-                    *byte = counted;
-                }
-            }
-        }
+        self.0
+            .fill(&mut bytes)
+            .map_err(|_| Error::internal("the system gives no random bytes"))?;
         Ok(bytes)
     }
 

@@ -21,7 +21,7 @@ use syn::visit::{self, Visit};
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["*"]),
     ("server", &["api", "app", "storage", "error"]),
-    ("api", &["app", "domain", "error", "clock", "random"]),
+    ("api", &["app", "domain", "error", "clock"]),
     (
         "app",
         &["storage", "mail", "domain", "clock", "random", "error"],

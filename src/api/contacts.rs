@@ -1,5 +1,7 @@
 //! `CreateContact`, `GetContact`, `ListContacts`, `UpdateContact`, `DeleteContact`.
 
+use std::mem;
+
 use crate::{
     api::{
         auth::Caller,
@@ -12,6 +14,7 @@ use crate::{
     app::{ContactRef, DeleteContact, NewContact, UpdateContact},
     domain::{
         contact::{ContactChange, ContactId, Locale, MAX_PHONE_NUMBERS, parse_display_name},
+        email_address::EmailAddress,
         phone_number::PhoneNumber,
         restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
@@ -42,10 +45,10 @@ pub(super) async fn create(
     caller: &Caller,
     mut request: proto::CreateContactRequest,
 ) -> Result<proto::CreateContactResponse> {
-    let validate_only = take_validate_only(&mut request.validate_only);
-    request.request_id.make_ascii_lowercase();
+    let request_id = mem::take(&mut request.request_id);
+    let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("CreateContact", &request.request_id, &request);
+    let request_key = fields.request_key("CreateContact", &request_id, &request);
     let number = fields.customer_number("customer_number", &request.customer_number);
     let contact = request.contact.unwrap_or_default();
     if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
@@ -56,7 +59,7 @@ pub(super) async fn create(
     }
     // As under the mask `*`: what is left out has its default.
     let mut change = decode_change(&contact, &Mask::All, &mut fields);
-    let email = fields.optional_email("email", &request.email);
+    let email = fields.optional("email", &request.email, EmailAddress::parse);
     if !request.phone_password.is_empty() {
         fields.refuse(
             "phone_password",
@@ -125,10 +128,10 @@ pub(super) async fn update(
     caller: &Caller,
     mut request: proto::UpdateContactRequest,
 ) -> Result<proto::UpdateContactResponse> {
-    let validate_only = take_validate_only(&mut request.validate_only);
-    request.request_id.make_ascii_lowercase();
+    let request_id = mem::take(&mut request.request_id);
+    let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("UpdateContact", &request.request_id, &request);
+    let request_key = fields.request_key("UpdateContact", &request_id, &request);
     let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
     let contact = request.contact.unwrap_or_default();
     let number = fields.customer_number("contact.customer_number", &contact.customer_number);
@@ -158,10 +161,10 @@ pub(super) async fn delete(
     caller: &Caller,
     mut request: proto::DeleteContactRequest,
 ) -> Result<proto::DeleteContactResponse> {
-    let validate_only = take_validate_only(&mut request.validate_only);
-    request.request_id.make_ascii_lowercase();
+    let request_id = mem::take(&mut request.request_id);
+    let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("DeleteContact", &request.request_id, &request);
+    let request_key = fields.request_key("DeleteContact", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let deletion = DeleteContact {
         contact: fields.finish(contact)?,
@@ -171,12 +174,6 @@ pub(super) async fn delete(
     };
     api.app.delete_contact(caller.actor(), deletion).await?;
     Ok(proto::DeleteContactResponse {})
-}
-
-/// Takes `validate_only` out of the request before its fingerprint is made: a check under a
-/// request id is judged as the request that it checks.
-fn take_validate_only(validate_only: &mut bool) -> bool {
-    std::mem::take(validate_only)
 }
 
 /// Reads the fields that `mask` sets. A refused field is noted and left out.

@@ -89,8 +89,9 @@ impl Fields {
         })
     }
 
-    /// The id of a request, if it has one, with the fingerprint of the request, in
-    /// which the id is to stand in lower case: capitals make it no other id.
+    /// The id of a request, if it has one, with the fingerprint of the rest of it:
+    /// `message` comes without the id, whose capitals mean nothing, and without
+    /// `validate_only`, so that a check is judged as the request that it checks.
     pub(super) fn request_key<M: Message>(
         &mut self,
         rpc: &str,
@@ -142,12 +143,17 @@ impl Fields {
             .collect()
     }
 
-    /// An address that may be absent.
-    pub(super) fn optional_email(&mut self, field: &str, text: &str) -> Option<EmailAddress> {
+    /// A value that may be absent.
+    pub(super) fn optional<T>(
+        &mut self,
+        field: &str,
+        text: &str,
+        parse: fn(&str) -> std::result::Result<T, Invalid>,
+    ) -> Option<T> {
         if text.is_empty() {
             return None;
         }
-        self.check(field, EmailAddress::parse(text))
+        self.check(field, parse(text))
     }
 }
 

@@ -63,20 +63,14 @@ pub(super) async fn update(
 fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -> CustomerChange {
     let data = customer.contact_data.clone().unwrap_or_default();
     let email = mask.sets(EMAIL, !data.email.is_empty()).then(|| {
-        let parse = |text| fields.check("customer.contact_data.email", EmailAddress::parse(text));
-        Some(data.email.as_str())
-            .filter(|text| !text.is_empty())
-            .and_then(parse)
+        let field = "customer.contact_data.email";
+        fields.optional(field, &data.email, EmailAddress::parse)
     });
-    let phone_number = mask
-        .sets(PHONE_NUMBER, !data.phone_number.is_empty())
-        .then(|| {
-            let field = "customer.contact_data.phone_number";
-            let parse = |text| fields.check(field, PhoneNumber::parse(text));
-            Some(data.phone_number.as_str())
-                .filter(|text| !text.is_empty())
-                .and_then(parse)
-        });
+    let number_given = !data.phone_number.is_empty();
+    let phone_number = mask.sets(PHONE_NUMBER, number_given).then(|| {
+        let field = "customer.contact_data.phone_number";
+        fields.optional(field, &data.phone_number, PhoneNumber::parse)
+    });
     // A setting that a mask names and the message leaves out is as at first: on
     // (rule 24).
     let settings = customer.notification_settings;
@@ -108,7 +102,7 @@ pub(super) async fn set_attention_line(
             "must be the address from which the customer's order came",
         );
     }
-    let ordered_by = fields.optional_email(ORDERED_BY, &request.ordered_by_email);
+    let ordered_by = fields.optional(ORDERED_BY, &request.ordered_by_email, EmailAddress::parse);
     let number = fields.finish(number)?;
     let customer = api
         .app

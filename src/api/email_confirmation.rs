@@ -1,5 +1,7 @@
 //! `ChangeEmail`, `RemoveEmail`, `CancelEmailChange`.
 
+use std::mem;
+
 use crate::{
     api::{
         auth::Caller,
@@ -16,9 +18,9 @@ pub(super) async fn change(
     caller: &Caller,
     mut request: proto::ChangeEmailRequest,
 ) -> Result<proto::ChangeEmailResponse> {
-    request.request_id.make_ascii_lowercase();
+    let request_id = mem::take(&mut request.request_id);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("ChangeEmail", &request.request_id, &request);
+    let request_key = fields.request_key("ChangeEmail", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let email = fields.check("email", EmailAddress::parse(&request.email));
     let (contact, email) = fields.finish(contact.zip(email))?;
@@ -36,9 +38,9 @@ pub(super) async fn remove(
     caller: &Caller,
     mut request: proto::RemoveEmailRequest,
 ) -> Result<proto::RemoveEmailResponse> {
-    request.request_id.make_ascii_lowercase();
+    let request_id = mem::take(&mut request.request_id);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("RemoveEmail", &request.request_id, &request);
+    let request_key = fields.request_key("RemoveEmail", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let contact = fields.finish(contact)?;
     let contact = api

@@ -1,7 +1,7 @@
 //! Reading the trail (rule 25).
 
 use crate::{
-    app::App,
+    app::{App, cut_page},
     domain::{audit::AuditEvent, customer::CustomerNumber},
     error::Result,
 };
@@ -38,12 +38,10 @@ impl App {
         if events.is_empty() && before_sequence == i64::MAX {
             self.get_customer(number).await?;
         }
-        let has_more = events.len() > page_size;
-        events.truncate(page_size);
-        let last = events.last().map(|event| event.sequence);
+        let next_before = cut_page(&mut events, page_size, |event| event.sequence);
         Ok(AuditPage {
             events,
-            next_before: last.filter(|_| has_more),
+            next_before,
         })
     }
 }

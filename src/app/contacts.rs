@@ -5,18 +5,16 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    app::{App, ContactRef, RequestKey, requests},
+    app::{App, ContactRef, RequestKey, cut_page, requests},
     domain::{
         audit::{Actor, EventKind},
         contact::{
-            Contact, ContactChange, ContactId, Locale, check_addition, check_contact_rules,
-            check_deletion,
+            Contact, ContactChange, ContactId, check_addition, check_contact_rules, check_deletion,
         },
         contact_types::ContactTypes,
         customer::CustomerNumber,
         email_address::EmailAddress,
         etag::check_etag,
-        restrictions::Restrictions,
     },
     error::{Error, Result},
     storage::{Answer, Outcome, Transaction},
@@ -92,6 +90,28 @@ pub(super) struct Change {
     pub(super) mutation: Arc<Mutation>,
 }
 
+impl Change {
+    /// A change of whatever state the contact is in, done at once and without a
+    /// request id.
+    pub(super) fn new(
+        contact: ContactRef,
+        kind: EventKind,
+        mutation: impl Fn(&mut Contact, DateTime<Utc>) -> Result<Vec<&'static str>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self {
+            contact,
+            kind,
+            etag: String::new(),
+            request: None,
+            validate_only: false,
+            mutation: Arc::new(mutation),
+        }
+    }
+}
+
 impl App {
     /// The contact.
     ///
@@ -127,16 +147,14 @@ impl App {
         contacts.retain(|contact| {
             types.is_empty() || contact.types.iter().any(|held| types.contains(held))
         });
-        let has_more = contacts.len() > page_size;
-        contacts.truncate(page_size);
-        let last = contacts.last().map(|contact| contact.position);
+        let next_after = cut_page(&mut contacts, page_size, |contact| contact.position);
         let now = self.now();
         Ok(ContactPage {
             contacts: contacts
                 .into_iter()
                 .map(|contact| contact.as_of(now))
                 .collect(),
-            next_after: last.filter(|_| has_more),
+            next_after,
         })
     }
 
@@ -189,18 +207,14 @@ impl App {
     /// failures of the database.
     pub async fn update_contact(&self, actor: &Actor, update: UpdateContact) -> Result<Contact> {
         let change = update.change;
-        self.change_contact(
-            actor,
-            Change {
-                contact: update.contact,
-                kind: EventKind::ContactUpdated,
-                etag: update.etag,
-                request: update.request,
-                validate_only: update.validate_only,
-                mutation: Arc::new(move |contact, _| Ok(change.clone().apply_to(contact))),
-            },
-        )
-        .await
+        let mutation = move |contact: &mut Contact, _| Ok(change.clone().apply_to(contact));
+        let change = Change {
+            etag: update.etag,
+            request: update.request,
+            validate_only: update.validate_only,
+            ..Change::new(update.contact, EventKind::ContactUpdated, mutation)
+        };
+        self.change_contact(actor, change).await
     }
 
     /// Deletes a contact.
@@ -296,22 +310,8 @@ fn new_contact(
     id: ContactId,
     now: DateTime<Utc>,
 ) -> (Contact, Vec<&'static str>) {
-    let mut contact = Contact {
-        customer_number: new.customer_number.clone(),
-        id,
-        position: 0,
-        types: new.types,
-        display_name: new.display_name.clone(),
-        locale: Locale::default(),
-        email: None,
-        pending_email: None,
-        phone_numbers: Vec::new(),
-        invoice_email_enabled: false,
-        restrictions: Restrictions::default(),
-        version: 1,
-        create_time: now,
-        update_time: now,
-    };
+    let number = new.customer_number.clone();
+    let mut contact = Contact::new(number, id, new.types, new.display_name.clone(), now);
     let mut fields = new.fields.clone().apply_to(&mut contact);
     if let Some(email) = &new.email {
         fields.extend(contact.change_email(email.clone(), now));

@@ -174,8 +174,8 @@ impl SampleCustomer {
         let number = CustomerNumber::parse(self.number).map_err(defect)?;
         let mut customer = Customer::new(number, app.now());
         customer.contact_data = ContactData {
-            email: email(self.email)?,
-            phone_number: phone_number(self.phone_number)?,
+            email: optional(self.email, EmailAddress::parse)?,
+            phone_number: optional(self.phone_number, PhoneNumber::parse)?,
         };
         customer.notification_settings = NotificationSettings {
             security_notices: self.security_notices,
@@ -188,44 +188,36 @@ impl SampleCustomer {
 impl SampleContact {
     fn to_contact(&self, app: &App, number: &CustomerNumber, position: i64) -> Result<Contact> {
         let now = app.now();
-        let denied = Some(self.denied_order_type)
-            .filter(|code| !code.is_empty())
-            .map(|code| OrderTypeCode::parse(code).map_err(defect))
-            .transpose()?;
+        let id = ContactId(app.random.uuid_v7(now)?);
+        let types = self.types.iter().copied().collect();
         Ok(Contact {
-            customer_number: number.clone(),
-            id: ContactId(app.random.uuid_v7(now)?),
             position,
-            types: self.types.iter().copied().collect(),
-            display_name: self.name.to_owned(),
             locale: self.locale,
-            email: email(self.email)?,
-            pending_email: email(self.pending_email)?.map(|email| PendingEmail::new(email, now)),
-            phone_numbers: phone_number(self.phone_number)?.into_iter().collect(),
+            email: optional(self.email, EmailAddress::parse)?,
+            pending_email: optional(self.pending_email, EmailAddress::parse)?
+                .map(|email| PendingEmail::new(email, now)),
+            phone_numbers: optional(self.phone_number, PhoneNumber::parse)?
+                .into_iter()
+                .collect(),
             invoice_email_enabled: self.invoice_email,
             restrictions: Restrictions {
-                denied_order_types: denied.into_iter().collect(),
+                denied_order_types: optional(self.denied_order_type, OrderTypeCode::parse)?
+                    .into_iter()
+                    .collect(),
                 ..Restrictions::default()
             },
-            version: 1,
-            create_time: now,
-            update_time: now,
+            ..Contact::new(number.clone(), id, types, self.name.to_owned(), now)
         })
     }
 }
 
-fn email(text: &str) -> Result<Option<EmailAddress>> {
+/// An empty text is none.
+fn optional<T>(
+    text: &str,
+    parse: fn(&str) -> std::result::Result<T, Invalid>,
+) -> Result<Option<T>> {
     let given = Some(text).filter(|text| !text.is_empty());
-    given
-        .map(|text| EmailAddress::parse(text).map_err(defect))
-        .transpose()
-}
-
-fn phone_number(text: &str) -> Result<Option<PhoneNumber>> {
-    let given = Some(text).filter(|text| !text.is_empty());
-    given
-        .map(|text| PhoneNumber::parse(text).map_err(defect))
-        .transpose()
+    given.map(|text| parse(text).map_err(defect)).transpose()
 }
 
 fn defect(Invalid(why): Invalid) -> Error {

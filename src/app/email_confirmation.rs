@@ -1,7 +1,5 @@
 //! Addresses entered, dropped and removed (rules 5 to 8).
 
-use std::sync::Arc;
-
 use crate::{
     app::{App, ContactRef, RequestKey, contacts::Change},
     domain::{
@@ -27,20 +25,13 @@ impl App {
         email: EmailAddress,
         request: Option<RequestKey>,
     ) -> Result<Contact> {
-        self.change_contact(
-            actor,
-            Change {
-                contact,
-                kind: EventKind::EmailChanged,
-                etag: String::new(),
-                request,
-                validate_only: false,
-                mutation: Arc::new(
-                    move |contact, now| Ok(contact.change_email(email.clone(), now)),
-                ),
-            },
-        )
-        .await
+        let mutation =
+            move |contact: &mut Contact, now| Ok(contact.change_email(email.clone(), now));
+        let change = Change {
+            request,
+            ..Change::new(contact, EventKind::EmailChanged, mutation)
+        };
+        self.change_contact(actor, change).await
     }
 
     /// Leaves the contact without an address, confirmed or pending.
@@ -54,18 +45,12 @@ impl App {
         contact: ContactRef,
         request: Option<RequestKey>,
     ) -> Result<Contact> {
-        self.change_contact(
-            actor,
-            Change {
-                contact,
-                kind: EventKind::EmailRemoved,
-                etag: String::new(),
-                request,
-                validate_only: false,
-                mutation: Arc::new(|contact, now| Ok(contact.remove_email(now))),
-            },
-        )
-        .await
+        let mutation = |contact: &mut Contact, now| Ok(contact.remove_email(now));
+        let change = Change {
+            request,
+            ..Change::new(contact, EventKind::EmailRemoved, mutation)
+        };
+        self.change_contact(actor, change).await
     }
 
     /// Drops the pending address.
@@ -76,17 +61,8 @@ impl App {
     /// when it is the only one while invoice e-mail is on, and those of
     /// [`change_email`](Self::change_email).
     pub async fn cancel_email_change(&self, actor: &Actor, contact: ContactRef) -> Result<Contact> {
-        self.change_contact(
-            actor,
-            Change {
-                contact,
-                kind: EventKind::EmailChangeCancelled,
-                etag: String::new(),
-                request: None,
-                validate_only: false,
-                mutation: Arc::new(Contact::cancel_email_change),
-            },
-        )
-        .await
+        let kind = EventKind::EmailChangeCancelled;
+        let change = Change::new(contact, kind, Contact::cancel_email_change);
+        self.change_contact(actor, change).await
     }
 }

@@ -152,6 +152,33 @@ pub struct Contact {
 }
 
 impl Contact {
+    /// A contact as it is before more is known of it than its types and name. Its
+    /// position is given when it is put on file.
+    pub fn new(
+        customer_number: CustomerNumber,
+        id: ContactId,
+        types: ContactTypes,
+        display_name: String,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            customer_number,
+            id,
+            position: 0,
+            types,
+            display_name,
+            locale: Locale::default(),
+            email: None,
+            pending_email: None,
+            phone_numbers: Vec::new(),
+            invoice_email_enabled: false,
+            restrictions: Restrictions::default(),
+            version: 1,
+            create_time: now,
+            update_time: now,
+        }
+    }
+
     /// Rule 7: the pending address as of `now`; an expired one is none.
     pub fn pending_email_at(&self, now: DateTime<Utc>) -> Option<&PendingEmail> {
         self.pending_email

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::NotSet, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter,
-    QuerySelect, Set, sea_query::Expr,
+    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Set,
+    sea_query::Expr,
 };
 
 use super::{
@@ -38,7 +38,9 @@ impl Database {
     /// # Errors
     /// The failures of the database.
     pub async fn find_customer(&self, number: &CustomerNumber) -> Result<Option<Customer>> {
-        bounded(find(&self.readers, number)).await
+        let row = Entity::find_by_id(number.as_str()).one(&self.readers);
+        let row = bounded(async { Ok(row.await.map_err(Failure::from)?) }).await?;
+        Ok(row.map(to_customer))
     }
 }
 
@@ -123,17 +125,6 @@ impl Transaction {
             Err(Error::Conflict)
         }
     }
-}
-
-async fn find<C: ConnectionTrait>(
-    connection: &C,
-    number: &CustomerNumber,
-) -> Result<Option<Customer>> {
-    let row = Entity::find_by_id(number.as_str())
-        .one(connection)
-        .await
-        .map_err(Failure::from)?;
-    Ok(row.map(to_customer))
 }
 
 fn to_customer(row: Model) -> Customer {

@@ -7,21 +7,17 @@ fn now() -> DateTime<Utc> {
 }
 
 fn contact(id: u128, types: &[ContactType]) -> Contact {
+    let number = CustomerNumber::parse("K-1").unwrap();
+    let types = types.iter().copied().collect();
     Contact {
-        customer_number: CustomerNumber::parse("K-1").unwrap(),
-        id: ContactId(Uuid::from_u128(id)),
         position: i64::try_from(id).unwrap(),
-        types: types.iter().copied().collect(),
-        display_name: "Anna Schmidt".into(),
-        locale: Locale::German,
-        email: None,
-        pending_email: None,
-        phone_numbers: Vec::new(),
-        invoice_email_enabled: false,
-        restrictions: Restrictions::default(),
-        version: 1,
-        create_time: now(),
-        update_time: now(),
+        ..Contact::new(
+            number,
+            ContactId(Uuid::from_u128(id)),
+            types,
+            "Anna Schmidt".into(),
+            now(),
+        )
     }
 }
 
