@@ -9,6 +9,7 @@ mod contacts;
 mod customers;
 pub mod demo;
 mod email_confirmation;
+mod email_deadlines;
 mod recipients;
 mod requests;
 
@@ -18,6 +19,7 @@ pub use self::{
     audit::AuditPage,
     contacts::{ContactPage, DeleteContact, NewContact, UpdateContact},
     customers::UpdateCustomer,
+    email_confirmation::{Confirmed, Inspection},
     requests::RequestKey,
 };
 use crate::{
@@ -28,6 +30,7 @@ use crate::{
         customer::CustomerNumber,
     },
     error::Result,
+    mail::MailSignal,
     random::Random,
     storage::{Database, LockedCustomer},
 };
@@ -38,6 +41,7 @@ pub struct App {
     database: Database,
     clock: Clock,
     random: Random,
+    mail_signal: MailSignal,
 }
 
 /// Which contact of which customer.
@@ -56,7 +60,13 @@ impl App {
             database,
             clock,
             random,
+            mail_signal: MailSignal::default(),
         }
+    }
+
+    /// What is raised when a mail was queued.
+    pub fn mail_signal(&self) -> &MailSignal {
+        &self.mail_signal
     }
 
     /// The time, as all rules of this service see it.

@@ -10,12 +10,17 @@ use clap::Args;
 use crate::{
     api::{auth::JwksLocation, page_token::ServiceKeys},
     error::Invalid,
+    mail::{PublicUrl, Sender, SmtpUrl},
     storage::DatabaseUrl,
 };
 
 /// Where the development keys are kept, relative to the working directory.
 pub const DATA_FOLDER: &str = "data";
 
+/// Where mails are written that no SMTP server takes.
+pub const MAIL_FOLDER: &str = "data/mail";
+
+const DEFAULT_MAIL_FROM: &str = "Contact service <contact-service@localhost>";
 const DEFAULT_DATABASE_URL: &str = "sqlite://data/contacts.db?mode=rwc";
 
 /// The settings as given.
@@ -36,6 +41,18 @@ pub struct Settings {
         default_value = "127.0.0.1:50051"
     )]
     listen_addr: String,
+    /// Address and port of the confirmation page, for the public; `none`: no page
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "127.0.0.1:8080"
+    )]
+    http_addr: String,
+    /// The base of mailed links; none: the address of the page
+    #[arg(long, env, global = true, hide_env_values = true)]
+    public_url: Option<String>,
     /// File or https URL of the public keys of tokens; none: a development key in data/
     #[arg(long, env, global = true, hide_env_values = true)]
     jwt_jwks: Option<String>,
@@ -63,6 +80,18 @@ pub struct Settings {
     /// A file that holds `SERVICE_KEYS`
     #[arg(long, env, global = true, hide_env_values = true)]
     service_keys_file: Option<OsString>,
+    /// `smtp[s]://user:password@host:port`, with `?tls=required` or `?tls=none` at will; none: mails are written to data/mail
+    #[arg(long, env, global = true, hide_env_values = true)]
+    smtp_url: Option<String>,
+    /// A file that holds `SMTP_URL`
+    #[arg(long, env, global = true, hide_env_values = true)]
+    smtp_url_file: Option<OsString>,
+    /// Whom mails come from, such as `Name <contact@example.com>`
+    #[arg(long, env, global = true, hide_env_values = true)]
+    mail_from: Option<String>,
+    /// A folder with templates in place of the built-in ones
+    #[arg(long, env, global = true, hide_env_values = true)]
+    mail_templates: Option<OsString>,
     /// `text` or `json`
     #[arg(
         long,
@@ -107,6 +136,16 @@ pub struct Config {
     pub jwt_audience: String,
     /// What signs page tokens; `None`: the development key.
     pub service_keys: Option<ServiceKeys>,
+    /// Address and port of the confirmation page; `None`: no page.
+    pub http_addr: Option<SocketAddr>,
+    /// The base of mailed links; `None`: where the page listens.
+    pub public_url: Option<PublicUrl>,
+    /// Where mail is handed over; `None`: it is written to files.
+    pub smtp_url: Option<SmtpUrl>,
+    /// Whom mails come from.
+    pub mail_from: Sender,
+    /// Templates in place of the built-in ones.
+    pub mail_templates: Option<PathBuf>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged.
@@ -155,6 +194,14 @@ impl Settings {
             self.service_keys,
             ("SERVICE_KEYS_FILE", self.service_keys_file),
         )?;
+        let smtp_url = secret(
+            "SMTP_URL",
+            self.smtp_url,
+            ("SMTP_URL_FILE", self.smtp_url_file),
+        )?
+        .map(|text| judge("SMTP_URL", SmtpUrl::parse(&text)))
+        .transpose()?;
+        let http_addr = judge("HTTP_ADDR", parse_address_or_none(&self.http_addr))?;
         let config = Config {
             database_url: judge("DATABASE_URL", DatabaseUrl::parse(&database_url))?,
             listen_addr: judge("LISTEN_ADDR", parse_address(&self.listen_addr))?,
@@ -166,6 +213,14 @@ impl Settings {
             service_keys: service_keys
                 .map(|text| judge("SERVICE_KEYS", ServiceKeys::parse(&text)))
                 .transpose()?,
+            http_addr,
+            public_url: public_url(self.public_url, http_addr)?,
+            mail_from: sender(self.mail_from, smtp_url.is_some())?,
+            smtp_url,
+            mail_templates: self
+                .mail_templates
+                .filter(|folder| !folder.is_empty())
+                .map(PathBuf::from),
             log_format: judge("LOG_FORMAT", parse_log_format(&self.log_format))?,
             log_filter: not_empty("RUST_LOG", self.rust_log)?,
         };
@@ -180,15 +235,48 @@ impl Config {
     }
 
     fn refuse_development_keys_in_public(&self) -> Result<(), WrongSetting> {
-        if self.uses_development_keys() && !self.listen_addr.ip().is_loopback() {
-            return Err(WrongSetting::new(
-                "LISTEN_ADDR",
-                "must be a loopback address, such as 127.0.0.1:50051, as long as JWT_JWKS and \
-                 SERVICE_KEYS are not both set: development keys are for this machine only",
-            ));
+        if !self.uses_development_keys() {
+            return Ok(());
+        }
+        for (setting, address) in [
+            ("LISTEN_ADDR", Some(self.listen_addr)),
+            ("HTTP_ADDR", self.http_addr),
+        ] {
+            if address.is_some_and(|address| !address.ip().is_loopback()) {
+                return Err(WrongSetting::new(
+                    setting,
+                    "must be a loopback address, such as 127.0.0.1:50051, as long as JWT_JWKS and \
+                     SERVICE_KEYS are not both set: development keys are for this machine only",
+                ));
+            }
         }
         Ok(())
     }
+}
+
+fn public_url(
+    given_url: Option<String>,
+    http_addr: Option<SocketAddr>,
+) -> Result<Option<PublicUrl>, WrongSetting> {
+    let url = given(given_url);
+    if url.is_none() && http_addr.is_none() {
+        let why = "must be set where HTTP_ADDR is none: the links of mails lead there";
+        return Err(WrongSetting::new("PUBLIC_URL", why));
+    }
+    url.map(|url| judge("PUBLIC_URL", PublicUrl::parse(&url)))
+        .transpose()
+}
+
+fn sender(given_sender: Option<String>, has_smtp: bool) -> Result<Sender, WrongSetting> {
+    let sender = match given(given_sender) {
+        Some(sender) => sender,
+        None if has_smtp => {
+            let why = "must be set where SMTP_URL is: whom do mails come from?";
+            return Err(WrongSetting::new("MAIL_FROM", why));
+        }
+        None => DEFAULT_MAIL_FROM.to_owned(),
+    };
+    judge("MAIL_FROM", Sender::parse(&sender))
 }
 
 fn judge<T>(setting: &'static str, parsed: Result<T, Invalid>) -> Result<T, WrongSetting> {
@@ -241,6 +329,13 @@ fn parse_address(text: &str) -> Result<SocketAddr, Invalid> {
             "{text:?} is no address with a port, such as 127.0.0.1:50051"
         ))
     })
+}
+
+fn parse_address_or_none(text: &str) -> Result<Option<SocketAddr>, Invalid> {
+    if text.trim() == "none" {
+        return Ok(None);
+    }
+    parse_address(text).map(Some)
 }
 
 fn parse_log_format(text: &str) -> Result<LogFormat, Invalid> {

@@ -73,6 +73,21 @@ pub enum Error {
     /// There is no pending address to act on.
     #[error("the contact has no pending e-mail address")]
     NoPendingEmail,
+    /// A link that this service did not send, or no longer remembers.
+    #[error("there is no confirmation with this token")]
+    ConfirmationNotFound,
+    /// Rule 7: the seven days of a link passed.
+    #[error("the confirmation link has expired; the address has to be entered again")]
+    ConfirmationExpired,
+    /// Rules 6 and 8: another address took the place of the link's, or it was dropped.
+    #[error("the confirmation link is dead: its address was replaced or dropped")]
+    ConfirmationSuperseded,
+    /// Rule 11: the resends are used up for the moment.
+    #[error("the confirmation link was sent again too often; try again later")]
+    ResendLimit {
+        /// When the next resend is possible.
+        retry_after: Duration,
+    },
     /// Rule 23: the order came from an address that is not on file.
     #[error(
         "ordered_by_email is neither the customer's contact-data address nor a contact's confirmed one"

@@ -6,7 +6,9 @@
     reason = "a command line prints"
 )]
 
-use std::{path::Path, process::ExitCode, time::Duration};
+mod demo_calls;
+
+use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
 use clap::{Parser, Subcommand};
@@ -16,12 +18,13 @@ use contact_service::{
         guard::Limits,
         page_token::ServiceKeys,
     },
-    app::{App, demo},
+    app::App,
     clock::Clock,
-    config::{Config, DATA_FOLDER, Settings, WrongSetting},
+    config::{Config, DATA_FOLDER, MAIL_FOLDER, Settings, WrongSetting},
     development::DevelopmentKeys,
     domain::customer::CustomerNumber,
     error::Invalid,
+    mail::{Outbox, OutboxParts, PublicUrl, Templates, Transport},
     random::Random,
     server::{self, Parts, SERVICE_NAME},
     storage::Database,
@@ -41,7 +44,7 @@ const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 const EXIT_INTERRUPTED: i32 = 130;
 const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
 const DEMO_SCOPE: &str = "customers.read customers.write contacts.read contacts.write \
-                          recipients.resolve audit.read";
+                          email.confirm recipients.resolve audit.read";
 
 /// Who may speak for a customer, and who is written to, over gRPC.
 #[derive(Debug, Parser)]
@@ -95,6 +98,7 @@ enum MigrateAction {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let _kill_points = fail::FailScenario::setup();
     match run(CommandLine::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
@@ -138,39 +142,94 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
         );
     }
     // Before the database: a second start by mistake must not migrate anything.
-    let listener = TcpListener::bind(config.listen_addr)
-        .await
-        .map_err(|error| {
-            format!(
-                "LISTEN_ADDR: cannot listen on {}: {}",
-                config.listen_addr,
-                error.kind()
-            )
-        })?;
+    let listener = listen("LISTEN_ADDR", config.listen_addr).await?;
+    let page = match config.http_addr {
+        Some(address) => Some(listen("HTTP_ADDR", address).await?),
+        None => None,
+    };
     let clock = Clock::System;
     let random = Random::system();
     let service_keys = service_keys(&config, &random)?;
     let authenticator = authenticator(&config, &clock, &random).await?;
+    let templates = Templates::load(config.mail_templates.as_deref())
+        .map_err(|why| WrongSetting::new("MAIL_TEMPLATES", why).to_string())?;
+    let transport = transport(&config)?;
     let database = connect(&config).await?;
     prepare_schema(&database, demo).await?;
-    let app = App::new(database.clone(), clock, random);
+    let app = App::new(database.clone(), clock.clone(), random.clone());
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if demo {
         app.load_samples()
             .await
             .map_err(|error| error.to_string())?;
-        print_calls(&config, &address.to_string())?;
+        print_calls(&config, &app, &address.to_string()).await?;
     }
-    tracing::info!(%address, "serving");
+    let page_address = page.as_ref().and_then(|page| page.local_addr().ok());
+    let public_url = match config.public_url {
+        Some(url) => url,
+        None => page_url(page_address)?,
+    };
+    tracing::info!(%address, page = ?page_address, "serving");
+    if config.smtp_url.is_none() {
+        tracing::warn!(
+            "SMTP_URL is not set: mails do not leave, they are written to {MAIL_FOLDER}"
+        );
+    }
+    let outbox = Outbox::new(OutboxParts {
+        database: database.clone(),
+        clock,
+        random,
+        templates,
+        transport,
+        sender: config.mail_from,
+        public_url,
+    });
     let parts = Parts {
         database,
         app,
         authenticator,
         service_keys,
         limits: Limits::default(),
+        outbox: Some(outbox),
+        page,
         drain: DRAIN,
     };
     server::serve(listener, parts, stop_signal()?).await
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let why = format!("cannot listen on {address}: {}", error.kind());
+        WrongSetting::new(setting, why).to_string()
+    })
+}
+
+fn page_url(address: Option<SocketAddr>) -> Result<PublicUrl, String> {
+    address
+        .and_then(|address| PublicUrl::parse(&format!("http://{address}")).ok())
+        .ok_or_else(|| "HTTP_ADDR: the page has no address".to_owned())
+}
+
+fn transport(config: &Config) -> Result<Transport, String> {
+    if let Some(url) = &config.smtp_url {
+        return Transport::smtp(url).map_err(|why| WrongSetting::new("SMTP_URL", why).to_string());
+    }
+    Ok(Transport::Folder(MAIL_FOLDER.into()))
+}
+
+async fn print_calls(config: &Config, app: &App, address: &str) -> Result<(), String> {
+    let token = mint(config, "demo", DEMO_SCOPE, None, DEMO_TOKEN_LIFETIME)?;
+    let mails = if config.smtp_url.is_some() {
+        "Mails leave by SMTP_URL.".to_owned()
+    } else {
+        format!("Mails are written to {MAIL_FOLDER}. Open the link of one in a browser.")
+    };
+    let target = demo_calls::Target {
+        address,
+        token: &token,
+        mails: &mails,
+    };
+    demo_calls::print(app, target).await
 }
 
 /// An embedded database belongs to this process alone, so it is brought up to
@@ -360,54 +419,4 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
             std::process::exit(EXIT_INTERRUPTED);
         });
     })
-}
-
-fn print_calls(config: &Config, address: &str) -> Result<(), String> {
-    let token = mint(config, "demo", DEMO_SCOPE, None, DEMO_TOKEN_LIFETIME)?;
-    let customers: Vec<_> = demo::sample_numbers().collect();
-    println!(
-        "Sample customers: {}. A token for them (12 hours):\n",
-        customers.join(", ")
-    );
-    println!("export CONTACT_SERVICE_TOKEN={token}\n");
-    for (what, rpc, body) in [
-        (
-            "Who gets the invoice of K-1001, who not, and why",
-            "ResolveRecipients",
-            r#"{"customer_number":"K-1001","purpose":"PURPOSE_INVOICE"}"#,
-        ),
-        (
-            "The invoice of K-1002 goes by post: nobody has a confirmed address",
-            "ResolveRecipients",
-            r#"{"customer_number":"K-1002","purpose":"PURPOSE_INVOICE"}"#,
-        ),
-        (
-            "Who must hear of a security problem of K-1003",
-            "ResolveRecipients",
-            r#"{"customer_number":"K-1003","purpose":"PURPOSE_SECURITY_NOTICE"}"#,
-        ),
-        (
-            "The contacts of K-1001",
-            "ListContacts",
-            r#"{"customer_number":"K-1001"}"#,
-        ),
-        (
-            "One more contact for K-1003",
-            "CreateContact",
-            r#"{"customer_number":"K-1003","email":"fritz@verein.example","contact":{"types":["CONTACT_TYPE_STANDARD"],"display_name":"Fritz Lang"}}"#,
-        ),
-        (
-            "What happened to K-1003",
-            "ListAuditEvents",
-            r#"{"customer_number":"K-1003"}"#,
-        ),
-    ] {
-        println!("# {what}");
-        println!(
-            "buf curl --protocol grpc --http2-prior-knowledge \
-             -H 'authorization: Bearer {token}' -d '{body}' \
-             http://{address}/{SERVICE_NAME}/{rpc}\n"
-        );
-    }
-    Ok(())
 }

@@ -1,10 +1,17 @@
-//! The gRPC server: listener, limits, health, reflection, and a clean stop.
+//! The gRPC server: listener, limits, health, reflection, and a clean stop. Beside it
+//! the page for the public, the worker that sends mail, and what time brings about.
+
+mod background;
 
 use std::{future::Future, time::Duration};
 
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
 use tonic::transport::server::{Router, Server, TcpIncoming};
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_health::ServingStatus;
 
 use crate::{
     api::{
@@ -15,7 +22,9 @@ use crate::{
         service::ContactApi,
     },
     app::App,
+    mail::Outbox,
     storage::Database,
+    web,
 };
 
 /// Name under which readiness is asked; the empty name asks whether we are alive.
@@ -30,9 +39,6 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 const MAX_LOCAL_RESETS: usize = 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a server is made of.
@@ -48,6 +54,10 @@ pub struct Parts {
     pub service_keys: ServiceKeys,
     /// How much is let in.
     pub limits: Limits,
+    /// What sends mails; `None`: nobody does in this process.
+    pub outbox: Option<Outbox>,
+    /// Where the confirmation page is served; `None`: nowhere.
+    pub page: Option<TcpListener>,
     /// How long calls in flight may go on after the stop was asked for.
     pub drain: Duration,
 }
@@ -68,8 +78,13 @@ pub async fn serve(
     health
         .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
         .await;
-    let probe = start_probe(parts.database.clone(), health.clone());
-    let sweep = start_sweep(parts.app.clone());
+    let probe = background::start_probe(parts.database.clone(), health.clone());
+    let sweeps = [
+        background::start_hourly_sweep(parts.app.clone()),
+        background::start_deadlines(parts.app.clone()),
+    ];
+    let (stopping, stopped) = watch::channel(());
+    let mut companions = start_companions(&parts.app, parts.outbox, parts.page, &stopped)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let (begin_drain, drain_begins) = oneshot::channel::<()>();
     let server = router.serve_with_incoming_shutdown(incoming, async move {
@@ -80,7 +95,7 @@ pub async fn serve(
         ended = &mut server => Some(ended),
         () = stop => None,
     };
-    for task in [probe, sweep] {
+    for task in [probe].into_iter().chain(sweeps) {
         task.abort();
         // Awaited, so that a probe under way cannot call the service ready again.
         let _ = task.await;
@@ -93,11 +108,16 @@ pub async fn serve(
             .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
             .await;
         let _ = begin_drain.send(());
+        drop(stopping);
         // An idle connection or an open stream would hold the server for ever.
-        tokio::time::timeout(parts.drain, &mut server)
-            .await
-            .unwrap_or(Ok(()))
+        let drained = tokio::time::timeout(parts.drain, async {
+            let ended = (&mut server).await;
+            while companions.join_next().await.is_some() {}
+            ended
+        });
+        drained.await.unwrap_or(Ok(()))
     };
+    companions.shutdown().await;
     if tokio::time::timeout(CLOSE_TIMEOUT, parts.database.close())
         .await
         .is_err()
@@ -135,43 +155,25 @@ fn router(parts: &Parts) -> Result<Router, String> {
         .add_service(reflection_v1alpha.max_decoding_message_size(MAX_MESSAGE_BYTES)))
 }
 
-/// Ready means that the database answers.
-fn start_probe(database: Database, health: HealthReporter) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(PROBE_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut was_ready = None;
-        loop {
-            ticks.tick().await;
-            // A connection whose server vanished never answers.
-            let answer = tokio::time::timeout(PROBE_TIMEOUT, database.ping()).await;
-            let is_ready = matches!(answer, Ok(Ok(())));
-            if was_ready != Some(is_ready) {
-                tracing::info!(is_ready, "readiness");
-                was_ready = Some(is_ready);
-            }
-            let status = if is_ready {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            health.set_service_status(SERVICE_NAME, status).await;
+/// What is served and done beside gRPC, and ends by itself when it is stopped.
+fn start_companions(
+    app: &App,
+    outbox: Option<Outbox>,
+    page: Option<TcpListener>,
+    stopped: &watch::Receiver<()>,
+) -> Result<JoinSet<()>, String> {
+    let stop = || {
+        let mut stopped = stopped.clone();
+        async move {
+            let _ = stopped.changed().await;
         }
-    })
-}
-
-/// Forgets what is kept for a time only.
-fn start_sweep(app: App) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match app.forget_expired_requests().await {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "expired request ids forgotten"),
-                Err(error) => tracing::warn!(%error, "expired request ids could not be forgotten"),
-            }
-        }
-    })
+    };
+    let mut companions = JoinSet::new();
+    if let Some(outbox) = outbox {
+        companions.spawn(outbox.run(app.mail_signal().clone(), stop()));
+    }
+    if let Some(listener) = page {
+        companions.spawn(web::serve(listener, web::router(app.clone())?, stop()));
+    }
+    Ok(companions)
 }

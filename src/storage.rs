@@ -9,9 +9,11 @@ mod audit;
 mod connect;
 mod contacts;
 mod customers;
+mod email_confirmations;
 mod entity;
 mod failure;
 mod migration;
+mod outbox;
 mod recipients;
 mod request_ids;
 

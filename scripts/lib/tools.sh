@@ -70,6 +70,12 @@ need_buf() {
     mark_current "$dir" "buf $buf_version"
 }
 
+# The fonts go with it: without any, a page shows no text.
+need_chromium() {
+    have chromium || apt_install chromium fonts-dejavu-core || true
+    have chromium || die "Chromium is missing; install it (Debian: apt install chromium fonts-dejavu-core)"
+}
+
 need_cargo_deny() {
     have cargo-deny && return
     echo "building cargo-deny $cargo_deny_version (once, some minutes)" >&2

@@ -13,10 +13,11 @@ use crate::{
     },
     app::{ContactRef, RequestKey},
     domain::{
-        contact::{Contact, ContactId, PendingEmail, parse_uuid},
+        contact::{Contact, ContactId, parse_uuid},
         contact_types::{ContactType, ContactTypes},
         customer::{Customer, CustomerNumber},
         email_address::EmailAddress,
+        email_confirmation::PendingEmail,
         restrictions::OrderTypeCode,
     },
     error::{Error, FieldViolation, Invalid, Result},
@@ -281,6 +282,6 @@ fn pending_email(pending: &PendingEmail) -> proto::PendingEmail {
         email: pending.email.as_str().to_owned(),
         request_time: Some(timestamp(pending.request_time)),
         expire_time: Some(timestamp(pending.expire_time)),
-        resends_left: pending.resends_left,
+        resends_left: pending.resends_left.into(),
     }
 }

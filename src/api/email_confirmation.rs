@@ -1,15 +1,18 @@
-//! `ChangeEmail`, `RemoveEmail`, `CancelEmailChange`.
+//! `ChangeEmail`, `RemoveEmail`, `CancelEmailChange`, and the confirmation of what was entered.
 
 use std::mem;
 
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Fields},
+        convert::{self, Fields, timestamp},
         proto,
         service::ContactApi,
     },
-    domain::email_address::EmailAddress,
+    domain::{
+        email_address::EmailAddress,
+        email_confirmation::{ConfirmationState, ConfirmationToken},
+    },
     error::Result,
 };
 
@@ -64,4 +67,60 @@ pub(super) async fn cancel(
     Ok(proto::CancelEmailChangeResponse {
         contact: Some(convert::contact(&contact)),
     })
+}
+
+pub(super) async fn resend(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::ResendEmailConfirmationRequest,
+) -> Result<proto::ResendEmailConfirmationResponse> {
+    let mut fields = Fields::default();
+    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let contact = fields.finish(contact)?;
+    let contact = api
+        .app
+        .resend_email_confirmation(caller.actor(), contact)
+        .await?;
+    Ok(proto::ResendEmailConfirmationResponse {
+        contact: Some(convert::contact(&contact)),
+    })
+}
+
+pub(super) async fn inspect(
+    api: &ContactApi,
+    request: proto::InspectEmailConfirmationRequest,
+) -> Result<proto::InspectEmailConfirmationResponse> {
+    let token = token(&request.token)?;
+    let inspection = api.app.inspect_email_confirmation(&token).await?;
+    let state = match inspection.state {
+        ConfirmationState::Pending => proto::ConfirmationState::Pending,
+        ConfirmationState::Confirmed => proto::ConfirmationState::Confirmed,
+        ConfirmationState::Expired => proto::ConfirmationState::Expired,
+        ConfirmationState::Superseded => proto::ConfirmationState::Superseded,
+    };
+    Ok(proto::InspectEmailConfirmationResponse {
+        state: state.into(),
+        masked_email: inspection.masked_email,
+        expire_time: Some(timestamp(inspection.expire_time)),
+    })
+}
+
+pub(super) async fn confirm(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::ConfirmEmailRequest,
+) -> Result<proto::ConfirmEmailResponse> {
+    let token = token(&request.token)?;
+    let confirmed = api.app.confirm_email(caller.actor(), &token).await?;
+    Ok(proto::ConfirmEmailResponse {
+        customer_number: confirmed.contact.customer_number.as_str().to_owned(),
+        contact_id: confirmed.contact.contact_id.0.to_string(),
+        already_confirmed: confirmed.already,
+    })
+}
+
+fn token(text: &str) -> Result<ConfirmationToken> {
+    let mut fields = Fields::default();
+    let token = fields.check("token", ConfirmationToken::parse(text));
+    fields.finish(token)
 }

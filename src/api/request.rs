@@ -4,6 +4,7 @@ use tonic::{Request, Status};
 
 use crate::{
     api::{auth::Caller, proto},
+    domain::email_confirmation::ConfirmationToken,
     error::Error,
 };
 
@@ -105,14 +106,16 @@ impl Concerns for proto::WatchChangesRequest {
     }
 }
 
+/// A link's token begins with the customer's number.
 impl Concerns for proto::InspectEmailConfirmationRequest {
     fn concern(&self) -> Concern<'_> {
-        Concern::Nobody
+        Concern::Customer(ConfirmationToken::customer_number_in(&self.token))
     }
 }
 
+/// A link's token begins with the customer's number.
 impl Concerns for proto::ConfirmEmailRequest {
     fn concern(&self) -> Concern<'_> {
-        Concern::Nobody
+        Concern::Customer(ConfirmationToken::customer_number_in(&self.token))
     }
 }

@@ -150,6 +150,36 @@ impl ContactService for ContactApi {
         ))
     }
 
+    async fn resend_email_confirmation(
+        &self,
+        request: Request<proto::ResendEmailConfirmationRequest>,
+    ) -> Result<Response<proto::ResendEmailConfirmationResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            email_confirmation::resend(self, &caller, request).await?,
+        ))
+    }
+
+    async fn inspect_email_confirmation(
+        &self,
+        request: Request<proto::InspectEmailConfirmationRequest>,
+    ) -> Result<Response<proto::InspectEmailConfirmationResponse>, Status> {
+        let (_, request) = admit(request)?;
+        Ok(Response::new(
+            email_confirmation::inspect(self, request).await?,
+        ))
+    }
+
+    async fn confirm_email(
+        &self,
+        request: Request<proto::ConfirmEmailRequest>,
+    ) -> Result<Response<proto::ConfirmEmailResponse>, Status> {
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            email_confirmation::confirm(self, &caller, request).await?,
+        ))
+    }
+
     async fn resolve_recipients(
         &self,
         request: Request<proto::ResolveRecipientsRequest>,
@@ -164,27 +194,6 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::ListAuditEventsResponse>, Status> {
         let (_, request) = admit(request)?;
         Ok(Response::new(audit::list(self, request).await?))
-    }
-
-    async fn resend_email_confirmation(
-        &self,
-        request: Request<proto::ResendEmailConfirmationRequest>,
-    ) -> Result<Response<proto::ResendEmailConfirmationResponse>, Status> {
-        not_yet(request)
-    }
-
-    async fn inspect_email_confirmation(
-        &self,
-        request: Request<proto::InspectEmailConfirmationRequest>,
-    ) -> Result<Response<proto::InspectEmailConfirmationResponse>, Status> {
-        not_yet(request)
-    }
-
-    async fn confirm_email(
-        &self,
-        request: Request<proto::ConfirmEmailRequest>,
-    ) -> Result<Response<proto::ConfirmEmailResponse>, Status> {
-        not_yet(request)
     }
 
     async fn verify_contact_channel(

@@ -43,6 +43,10 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::FirstContactNotStandard => (Code::FailedPrecondition, "FIRST_CONTACT_NOT_STANDARD"),
         Error::InvoiceEmailNotAllowed => (Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED"),
         Error::NoPendingEmail => (Code::FailedPrecondition, "NO_PENDING_EMAIL"),
+        Error::ConfirmationNotFound => (Code::NotFound, "CONFIRMATION_NOT_FOUND"),
+        Error::ConfirmationExpired => (Code::FailedPrecondition, "CONFIRMATION_EXPIRED"),
+        Error::ConfirmationSuperseded => (Code::FailedPrecondition, "CONFIRMATION_SUPERSEDED"),
+        Error::ResendLimit { .. } => (Code::ResourceExhausted, "RESEND_LIMIT"),
         Error::OrderingAddressNotOnFile => {
             (Code::FailedPrecondition, "ORDERING_ADDRESS_NOT_ON_FILE")
         }
@@ -114,7 +118,7 @@ fn violations(error: &Error) -> Option<Vec<FieldViolation>> {
 }
 
 fn retry_delay(error: &Error) -> Option<Duration> {
-    if let Error::Overloaded { retry_after } = error {
+    if let Error::Overloaded { retry_after } | Error::ResendLimit { retry_after } = error {
         return Some(*retry_after);
     }
     (*error == Error::DatabaseUnavailable).then_some(UNAVAILABLE_RETRY)

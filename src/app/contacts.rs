@@ -14,9 +14,11 @@ use crate::{
         contact_types::ContactTypes,
         customer::CustomerNumber,
         email_address::EmailAddress,
+        email_confirmation::ConfirmationId,
         etag::check_etag,
     },
     error::{Error, Result},
+    kill_point::kill_point,
     storage::{Answer, Outcome, Transaction},
 };
 
@@ -167,10 +169,12 @@ impl App {
     pub async fn create_contact(&self, actor: &Actor, new: NewContact) -> Result<Contact> {
         let now = self.now();
         let id = ContactId(self.random.uuid_v7(now)?);
-        let (contact, mut fields) = new_contact(&new, id, now);
+        let confirmation_id = self.confirmation_id(now)?;
+        let (contact, mut fields) = new_contact(&new, id, confirmation_id, now);
         fields.extend(["types", "display_name"]);
         let (app, actor) = (self.clone(), actor.clone());
-        self.database
+        let created = self
+            .database
             .transaction(move |transaction| {
                 let (app, actor, new) = (app.clone(), actor.clone(), new.clone());
                 let (mut contact, fields) = (contact.clone(), fields.clone());
@@ -187,6 +191,7 @@ impl App {
                     check_addition(&contact, &others, now)?;
                     contact.position = locked.rank;
                     transaction.insert_contact(&contact).await?;
+                    app.follow_addresses(transaction, None, &contact).await?;
                     let kind = EventKind::ContactCreated;
                     let event = app.event(&locked, &actor, kind, Some(id), &fields)?;
                     transaction.insert_audit_event(&event).await?;
@@ -195,7 +200,9 @@ impl App {
                     Ok(outcome(contact, new.validate_only))
                 })
             })
-            .await
+            .await?;
+        self.mail_signal.raise_if(created.pending_email.is_some());
+        Ok(created)
     }
 
     /// Sets fields of a contact.
@@ -257,43 +264,56 @@ impl App {
     }
 
     /// The one way in which a contact on file changes: locked, judged, saved and
-    /// recorded in one transaction.
+    /// recorded in one transaction, with the mails that follow from it.
     pub(super) async fn change_contact(&self, actor: &Actor, change: Change) -> Result<Contact> {
         let (app, actor) = (self.clone(), actor.clone());
-        self.database
+        let (contact, has_mail) = self
+            .database
             .transaction(move |transaction| {
                 let (app, actor, change) = (app.clone(), actor.clone(), change.clone());
                 Box::pin(async move { app.apply_change(transaction, &actor, &change).await })
             })
-            .await
+            .await?;
+        self.mail_signal.raise_if(has_mail);
+        Ok(contact)
     }
 
+    /// Gives the contact, and whether mails were queued.
     async fn apply_change(
         &self,
         transaction: &Transaction,
         actor: &Actor,
         change: &Change,
-    ) -> Result<Outcome<Contact>> {
+    ) -> Result<Outcome<(Contact, bool)>> {
         let now = self.now();
         let ContactRef {
             customer_number: number,
             contact_id: id,
         } = &change.contact;
         let request = change.request.as_ref();
-        let locked = transaction.lock_customer(number).await?;
+        let mut locked = transaction.lock_customer(number).await?;
         if let Some(answer) = requests::find_answer(transaction, actor, request, now).await? {
-            return Ok(Outcome::Rollback(to_contact(answer)?));
+            return Ok(Outcome::Rollback((to_contact(answer)?, false)));
         }
         let contacts = transaction.list_contacts(number).await?;
-        let before = find(&contacts, *id)?;
+        let mut before = find(&contacts, *id)?.clone();
         check_etag(&change.etag, &before.etag())?;
+        if self
+            .expire_pending_email(transaction, &locked, &mut before)
+            .await?
+        {
+            // Each event has a rank of its own.
+            locked = transaction.lock_customer(number).await?;
+        }
         let mut after = before.clone();
         let changed = (change.mutation)(&mut after, now)?;
-        check_contact_rules(before, &after, &contacts, now)?;
-        // A lapsed address is no change that anybody sees, but it has to leave the row.
-        let drops_lapsed = before.pending_email.is_some() && after.pending_email.is_none();
-        if !changed.is_empty() || drops_lapsed {
-            transaction.update_contact(before, &mut after, now).await?;
+        check_contact_rules(&before, &after, &contacts, now)?;
+        let mut has_mail = false;
+        if !changed.is_empty() {
+            transaction.update_contact(&before, &mut after, now).await?;
+            has_mail = self
+                .follow_addresses(transaction, Some(&before), &after)
+                .await?;
         }
         // Before it is remembered: the answer stays the one of this moment.
         let after = after.as_of(now);
@@ -301,25 +321,27 @@ impl App {
         transaction.insert_audit_event(&event).await?;
         let answer = Answer::Contact(Box::new(after.clone()));
         requests::remember(transaction, actor, request, number, answer, now).await?;
-        Ok(outcome(after, change.validate_only))
+        kill_point("change-written").await;
+        Ok(outcome((after, has_mail), change.validate_only))
     }
 }
 
 fn new_contact(
     new: &NewContact,
     id: ContactId,
+    confirmation_id: ConfirmationId,
     now: DateTime<Utc>,
 ) -> (Contact, Vec<&'static str>) {
     let number = new.customer_number.clone();
     let mut contact = Contact::new(number, id, new.types, new.display_name.clone(), now);
     let mut fields = new.fields.clone().apply_to(&mut contact);
     if let Some(email) = &new.email {
-        fields.extend(contact.change_email(email.clone(), now));
+        fields.extend(contact.change_email(confirmation_id, email.clone(), now));
     }
     (contact, fields)
 }
 
-fn find(contacts: &[Contact], id: ContactId) -> Result<&Contact> {
+pub(super) fn find(contacts: &[Contact], id: ContactId) -> Result<&Contact> {
     contacts
         .iter()
         .find(|contact| contact.id == id)

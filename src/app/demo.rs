@@ -5,10 +5,11 @@ use crate::{
     app::App,
     domain::{
         audit::{Actor, EventKind},
-        contact::{Contact, ContactId, Locale, PendingEmail},
+        contact::{Contact, ContactId, Locale},
         contact_types::ContactType,
         customer::{ContactData, Customer, CustomerNumber, NotificationSettings},
         email_address::EmailAddress,
+        email_confirmation::PendingEmail,
         phone_number::PhoneNumber,
         restrictions::{OrderTypeCode, Restrictions},
     },
@@ -130,12 +131,14 @@ impl App {
     /// The failures of the database.
     pub async fn load_samples(&self) -> Result<()> {
         for sample in SAMPLES {
-            self.load_sample(sample).await?;
+            let has_mail = self.load_sample(sample).await?;
+            self.mail_signal.raise_if(has_mail);
         }
         Ok(())
     }
 
-    async fn load_sample(&self, sample: &'static SampleCustomer) -> Result<()> {
+    /// Gives whether mails were queued.
+    async fn load_sample(&self, sample: &'static SampleCustomer) -> Result<bool> {
         let app = self.clone();
         self.database
             .transaction(move |transaction| {
@@ -144,7 +147,7 @@ impl App {
                     let number = CustomerNumber::parse(sample.number).map_err(defect)?;
                     let known = transaction.find_and_lock_customer(&number).await?;
                     if known.is_some() {
-                        return Ok(Outcome::Rollback(()));
+                        return Ok(Outcome::Rollback(false));
                     }
                     let customer = sample.to_customer(&app)?;
                     let actor = Actor("demo".to_owned());
@@ -152,17 +155,19 @@ impl App {
                     let kind = EventKind::CustomerCreated;
                     let event = app.event(&locked, &actor, kind, None, &["contact_data"])?;
                     transaction.insert_audit_event(&event).await?;
+                    let mut has_mail = false;
                     for contact in sample.contacts {
                         // Each contact and its event have a rank of their own.
                         let locked = transaction.lock_customer(&number).await?;
                         let contact = contact.to_contact(&app, &number, locked.rank)?;
                         transaction.insert_contact(&contact).await?;
+                        has_mail |= app.follow_addresses(transaction, None, &contact).await?;
                         let kind = EventKind::ContactCreated;
                         let fields = ["types", "display_name"];
                         let event = app.event(&locked, &actor, kind, Some(contact.id), &fields)?;
                         transaction.insert_audit_event(&event).await?;
                     }
-                    Ok(Outcome::Commit(()))
+                    Ok(Outcome::Commit(has_mail))
                 })
             })
             .await
@@ -190,12 +195,13 @@ impl SampleContact {
         let now = app.now();
         let id = ContactId(app.random.uuid_v7(now)?);
         let types = self.types.iter().copied().collect();
+        let confirmation_id = app.confirmation_id(now)?;
         Ok(Contact {
             position,
             locale: self.locale,
             email: optional(self.email, EmailAddress::parse)?,
             pending_email: optional(self.pending_email, EmailAddress::parse)?
-                .map(|email| PendingEmail::new(email, now)),
+                .map(|email| PendingEmail::new(confirmation_id, email, now)),
             phone_numbers: optional(self.phone_number, PhoneNumber::parse)?
                 .into_iter()
                 .collect(),

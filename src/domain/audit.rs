@@ -9,6 +9,18 @@ use crate::domain::{contact::ContactId, customer::CustomerNumber};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor(pub String);
 
+impl Actor {
+    /// The service itself, for what time brings about.
+    pub fn service() -> Self {
+        Self("contact-service".to_owned())
+    }
+
+    /// Whoever holds a confirmation link and pressed the button of the page.
+    pub fn confirmation_page() -> Self {
+        Self("confirmation-page".to_owned())
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
@@ -30,6 +42,12 @@ pub enum EventKind {
     EmailRemoved,
     /// A pending address was dropped.
     EmailChangeCancelled,
+    /// The link to a pending address was sent again.
+    EmailConfirmationResent,
+    /// A pending address was confirmed and became the current one.
+    EmailConfirmed,
+    /// A pending address was not confirmed in time.
+    PendingEmailExpired,
 }
 
 impl EventKind {
@@ -45,6 +63,9 @@ impl EventKind {
             Self::EmailChanged => "contact.email_changed",
             Self::EmailRemoved => "contact.email_removed",
             Self::EmailChangeCancelled => "contact.email_change_cancelled",
+            Self::EmailConfirmationResent => "contact.email_confirmation_resent",
+            Self::EmailConfirmed => "contact.email_confirmed",
+            Self::PendingEmailExpired => "contact.pending_email_expired",
         }
     }
 }

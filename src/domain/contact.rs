@@ -1,6 +1,6 @@
 //! Contacts and the rules on changing them (rules 1 to 8, 20, 22).
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
         contact_types::{ContactType, ContactTypes},
         customer::CustomerNumber,
         email_address::EmailAddress,
+        email_confirmation::{ConfirmationId, PendingEmail},
         etag::etag,
         phone_number::PhoneNumber,
         restrictions::{OrderTypeCode, Restrictions},
@@ -20,10 +21,6 @@ use crate::{
 pub const MAX_CONTACTS: usize = 100;
 /// Rule 4: the most phone numbers of a contact.
 pub const MAX_PHONE_NUMBERS: usize = 10;
-/// Rule 7: how long a pending address may be confirmed.
-pub const PENDING_EMAIL_LIFETIME: TimeDelta = TimeDelta::days(7);
-/// Rule 11: resends of a confirmation link before it is one an hour.
-pub const CONFIRMATION_RESENDS: i32 = 3;
 const MAX_DISPLAY_NAME_CHARS: usize = 200;
 
 /// Which contact of a customer: a `UUIDv7` made by the service.
@@ -91,31 +88,6 @@ impl Locale {
 /// [`Invalid`] when empty, too long or with control characters.
 pub fn parse_display_name(name: &str) -> std::result::Result<String, Invalid> {
     text::single_line(name, MAX_DISPLAY_NAME_CHARS)
-}
-
-/// An address that waits for its confirmation (rules 5 to 8).
-#[derive(Clone, Debug)]
-pub struct PendingEmail {
-    /// The address.
-    pub email: EmailAddress,
-    /// When it was entered.
-    pub request_time: DateTime<Utc>,
-    /// From this instant on it is gone.
-    pub expire_time: DateTime<Utc>,
-    /// How often the link may be sent again at once.
-    pub resends_left: i32,
-}
-
-impl PendingEmail {
-    /// Rule 7: an address entered now, for seven days.
-    pub fn new(email: EmailAddress, now: DateTime<Utc>) -> Self {
-        Self {
-            email,
-            request_time: now,
-            expire_time: now + PENDING_EMAIL_LIFETIME,
-            resends_left: CONFIRMATION_RESENDS,
-        }
-    }
 }
 
 /// A contact person or department of a customer.
@@ -186,12 +158,17 @@ impl Contact {
             .filter(|pending| now < pending.expire_time)
     }
 
-    /// Rule 7: the contact as it is shown at `now`, without a pending address that expired.
+    /// Rules 7 and 11: the contact as it is shown at `now`, without a pending address
+    /// that expired, and with the resends that are possible then.
     #[must_use]
     pub fn as_of(mut self, now: DateTime<Utc>) -> Self {
-        if self.pending_email_at(now).is_none() {
-            self.pending_email = None;
-        }
+        self.pending_email = self
+            .pending_email
+            .filter(|pending| now < pending.expire_time)
+            .map(|pending| PendingEmail {
+                resends_left: pending.resends.left_at(now),
+                ..pending
+            });
         self
     }
 
@@ -208,7 +185,13 @@ impl Contact {
     /// The address that is current already needs no confirmation: choosing it
     /// again only drops the pending one. Entering the pending address once more changes
     /// nothing, or it would prolong the 7 days (rule 7) and renew the resends (rule 11).
-    pub fn change_email(&mut self, email: EmailAddress, now: DateTime<Utc>) -> Vec<&'static str> {
+    /// `id` tells this entering from others.
+    pub fn change_email(
+        &mut self,
+        id: ConfirmationId,
+        email: EmailAddress,
+        now: DateTime<Utc>,
+    ) -> Vec<&'static str> {
         let is_current = self
             .email
             .as_ref()
@@ -222,8 +205,36 @@ impl Contact {
         if is_pending {
             return Vec::new();
         }
-        self.pending_email = Some(PendingEmail::new(email, now));
+        self.pending_email = Some(PendingEmail::new(id, email, now));
         vec!["pending_email"]
+    }
+
+    /// Rules 7 and 8: the pending address becomes the current one, if it is still the
+    /// one that was entered as `id`.
+    ///
+    /// # Errors
+    /// [`Error::ConfirmationSuperseded`] when it is another one, or none.
+    pub fn confirm_email(
+        &mut self,
+        id: ConfirmationId,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<&'static str>> {
+        let pending = self.pending_email_at(now).filter(|held| held.id == id);
+        let pending = pending.ok_or(Error::ConfirmationSuperseded)?;
+        self.email = Some(pending.email.clone());
+        self.pending_email = None;
+        Ok(vec!["email", "pending_email"])
+    }
+
+    /// Rule 11: the link to the pending address is to be sent again; the 7 days go on.
+    ///
+    /// # Errors
+    /// [`Error::NoPendingEmail`] or [`Error::ResendLimit`].
+    pub fn resend_confirmation(&mut self, now: DateTime<Utc>) -> Result<Vec<&'static str>> {
+        let pending = self.pending_email.as_mut();
+        let pending = pending.filter(|pending| now < pending.expire_time);
+        pending.ok_or(Error::NoPendingEmail)?.resends.take(now)?;
+        Ok(vec!["pending_email"])
     }
 
     /// Leaves the contact without an address, confirmed or pending.

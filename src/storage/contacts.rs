@@ -11,16 +11,17 @@ use super::{
     Database, Transaction, bounded,
     entity::{
         contact_phone_numbers as phones,
-        contacts::{Column, Entity, Model},
+        contacts::{ActiveModel, Column, Entity, Model},
     },
     failure::Failure,
 };
 use crate::{
     domain::{
-        contact::{CONFIRMATION_RESENDS, Contact, ContactId, Locale, PendingEmail},
+        contact::{Contact, ContactId, Locale},
         contact_types::ContactTypes,
         customer::CustomerNumber,
         email_address::EmailAddress,
+        email_confirmation::{ConfirmationId, PendingEmail, RESENDS_AT_ONCE, Resends},
         phone_number::PhoneNumber,
         restrictions::{OrderTypeCode, Restrictions},
     },
@@ -32,6 +33,9 @@ use crate::{
 pub(super) struct Record {
     contact: Model,
     phone_numbers: Vec<String>,
+    /// As it was told; only a remembered answer needs to keep it.
+    #[serde(default)]
+    resends_left: Option<i16>,
 }
 
 impl Database {
@@ -122,6 +126,37 @@ impl Transaction {
         Ok(())
     }
 
+    /// Clears a pending address that lapsed. Nobody is shown a lapsed one, so the version
+    /// and with it the etag stay.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the contact no longer has it, and the failures of the
+    /// database.
+    pub async fn clear_pending_email(&self, contact: &Contact, id: ConfirmationId) -> Result<()> {
+        let row = ActiveModel {
+            pending_email: Set(None),
+            pending_email_request_time: Set(None),
+            pending_email_expire_time: Set(None),
+            pending_email_id: Set(None),
+            pending_email_resends: Set(0),
+            pending_email_resend_time: Set(None),
+            ..<ActiveModel as ActiveModelTrait>::default()
+        };
+        let updated = Entity::update_many()
+            .set(row)
+            .filter(Column::CustomerNumber.eq(contact.customer_number.as_str()))
+            .filter(Column::ContactId.eq(contact.id.0))
+            .filter(Column::PendingEmailId.eq(id.0))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        if updated.rows_affected == 1 {
+            Ok(())
+        } else {
+            Err(Error::Conflict)
+        }
+    }
+
     /// Deletes the contact in the version that was loaded.
     ///
     /// # Errors
@@ -184,6 +219,7 @@ async fn select<C: ConnectionTrait>(
             let record = Record {
                 contact,
                 phone_numbers: numbers.into_iter().map(|row| row.phone_number).collect(),
+                resends_left: None,
             };
             record.into_contact()
         })
@@ -201,25 +237,13 @@ impl Record {
                 .iter()
                 .map(|number| number.as_str().to_owned())
                 .collect(),
+            resends_left: contact.pending_email.as_ref().map(|p| p.resends_left),
         })
     }
 
     pub(super) fn into_contact(self) -> Result<Contact> {
         let row = self.contact;
-        let pending_email = match (
-            row.pending_email,
-            row.pending_email_request_time,
-            row.pending_email_expire_time,
-        ) {
-            (Some(email), Some(request_time), Some(expire_time)) => Some(PendingEmail {
-                email: EmailAddress::from_stored(email),
-                request_time,
-                expire_time,
-                resends_left: CONFIRMATION_RESENDS,
-            }),
-            (None, None, None) => None,
-            _ => return Err(Error::data_loss("contacts.pending_email")),
-        };
+        let pending_email = to_pending_email(&row, self.resends_left)?;
         Ok(Contact {
             customer_number: CustomerNumber::from_stored(row.customer_number),
             id: ContactId(row.contact_id),
@@ -244,6 +268,29 @@ impl Record {
             create_time: row.create_time,
             update_time: row.update_time,
         })
+    }
+}
+
+fn to_pending_email(row: &Model, resends_left: Option<i16>) -> Result<Option<PendingEmail>> {
+    match (
+        &row.pending_email,
+        row.pending_email_request_time,
+        row.pending_email_expire_time,
+    ) {
+        (Some(email), Some(request_time), Some(expire_time)) => Ok(Some(PendingEmail {
+            // An answer remembered before there were links has none; see the migration.
+            id: ConfirmationId(row.pending_email_id.unwrap_or(row.contact_id)),
+            email: EmailAddress::from_stored(email.clone()),
+            request_time,
+            expire_time,
+            resends: Resends {
+                count: row.pending_email_resends,
+                last_time: row.pending_email_resend_time,
+            },
+            resends_left: resends_left.unwrap_or(RESENDS_AT_ONCE),
+        })),
+        (None, None, None) => Ok(None),
+        _ => Err(Error::data_loss("contacts.pending_email")),
     }
 }
 
@@ -287,6 +334,9 @@ fn to_row(contact: &Contact) -> Result<Model> {
         pending_email: pending.map(|pending| text(&pending.email)),
         pending_email_request_time: pending.map(|pending| pending.request_time),
         pending_email_expire_time: pending.map(|pending| pending.expire_time),
+        pending_email_id: pending.map(|pending| pending.id.0),
+        pending_email_resends: pending.map_or(0, |pending| pending.resends.count),
+        pending_email_resend_time: pending.and_then(|pending| pending.resends.last_time),
         invoice_email_enabled: contact.invoice_email_enabled,
         restrictions_note: contact.restrictions.note.clone(),
         allowed_order_types: from_codes(&contact.restrictions.allowed_order_types)?,

@@ -1,7 +1,10 @@
 //! The rows as `sea_orm` sees them. Private to storage.
 
 pub(super) mod audit_events;
+pub(super) mod confirmation_tokens;
 pub(super) mod contact_phone_numbers;
 pub(super) mod contacts;
 pub(super) mod customers;
+pub(super) mod email_confirmations;
+pub(super) mod outbox_mails;
 pub(super) mod request_ids;

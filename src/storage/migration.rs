@@ -1,6 +1,7 @@
 //! The schema: one tree of migrations for both databases.
 
 mod m20261123_000001_core;
+mod m20261124_000002_email_confirmation;
 
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -18,7 +19,10 @@ struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261123_000001_core::Migration)]
+        vec![
+            Box::new(m20261123_000001_core::Migration),
+            Box::new(m20261124_000002_email_confirmation::Migration),
+        ]
     }
 }
 

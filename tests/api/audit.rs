@@ -73,7 +73,12 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
         ),
         "DeleteContact" => (anna(), "LAST_STANDARD_CONTACT"),
         "ChangeEmail" => (with_contact(rpc, on, NOBODY), "CONTACT_NOT_FOUND"),
-        "CancelEmailChange" => (anna(), "NO_PENDING_EMAIL"),
+        "CancelEmailChange" | "ResendEmailConfirmation" => (anna(), "NO_PENDING_EMAIL"),
+        "ConfirmEmail" => {
+            let unknown = format!("{}.{}", on.number, "0".repeat(64));
+            let refused = proto::ConfirmEmailRequest { token: unknown };
+            (to_dynamic(rpc, &refused), "CONFIRMATION_NOT_FOUND")
+        }
         _ => panic!("{rpc} changes something: say what event it leaves"),
     };
     let berta = Contact::Known(on.berta.contact_id.clone());
@@ -86,6 +91,15 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
         "UpdateContact" => ("contact.updated", berta, &ALL_CONTACT_FIELDS[..8]),
         "DeleteContact" => ("contact.deleted", berta, &[]),
         "ChangeEmail" => ("contact.email_changed", berta, &["pending_email"]),
+        "ResendEmailConfirmation" => {
+            let kind = "contact.email_confirmation_resent";
+            (kind, berta, &["pending_email"])
+        }
+        "ConfirmEmail" => (
+            "contact.email_confirmed",
+            berta,
+            &["email", "pending_email"],
+        ),
         _ => ("contact.email_change_cancelled", berta, &["pending_email"]),
     };
     vec![Change {
@@ -375,7 +389,7 @@ async fn pages_hold_every_old_event_once_while_new_ones_arrive(
             .await;
     }
     let old = events(&server, "K-1").await;
-    assert_eq!(old.len(), 7);
+    assert_eq!(old.len(), 9);
     assert!(old.iter().all(|event| event.customer_number == "K-1"));
     assert_eq!(old.last().unwrap().kind, "customer.created");
 
@@ -394,7 +408,7 @@ async fn pages_hold_every_old_event_once_while_new_ones_arrive(
         assert_eq!(seen.len() % 2, 0);
     }
     assert_eq!(seen, old);
-    assert_eq!(events(&server, "K-1").await.len(), 11);
+    assert_eq!(events(&server, "K-1").await.len(), 14);
 }
 
 #[rstest]
@@ -406,6 +420,8 @@ async fn a_last_page_that_is_full_has_no_next_one(
     prepare(&server, "K-1").await;
     let first = page(&server, "").await;
     assert_eq!(first.events.len(), 2);
-    let last = page(&server, &first.next_page_token).await;
+    let second = page(&server, &first.next_page_token).await;
+    assert_eq!(second.events.len(), 2);
+    let last = page(&server, &second.next_page_token).await;
     assert_eq!((last.events.len(), last.next_page_token.as_str()), (2, ""));
 }

@@ -56,11 +56,11 @@ fn whom_a_request_concerns_is_read_from_its_fields() {
         let named = match (find(&one), find(&["customer_numbers"])) {
             (Some(field), None) => Some(Whom::Customer(field)),
             (None, Some(field)) => Some(Whom::Customers(field)),
-            (None, None) => None,
+            (None, None) => find(&["token"]).map(Whom::Token),
             (Some(_), Some(_)) => panic!("{} names customers twice", rpc.name),
         };
         match rpc.whom {
-            Whom::Customer(_) | Whom::Customers(_) => {
+            Whom::Customer(_) | Whom::Customers(_) | Whom::Token(_) => {
                 assert_eq!(named, Some(rpc.whom), "{}", rpc.name);
             }
             Whom::Nobody | Whom::Everybody => assert_eq!(named, None, "{}", rpc.name),
@@ -162,12 +162,21 @@ async fn every_rpc_needs_its_own_scope_and_no_other(
 /// everything else in them wrong.
 fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
     let leaves = Leaf::all_of(&request_type(rpc.name));
-    let (Whom::Customer(field) | Whom::Customers(field)) = rpc.whom else {
+    let (Whom::Customer(field) | Whom::Customers(field) | Whom::Token(field)) = rpc.whom else {
         return Vec::new();
     };
+    let is_token = matches!(rpc.whom, Whom::Token(_));
     let naming = leaves.iter().find(|leaf| leaf.name() == field).unwrap();
     let wrong = wrong_request(rpc.name, "\0 not one of ours", 1);
-    let text = |number: &&str| Value::String((*number).to_owned());
+    let text = |number: &&str| {
+        let number = (*number).to_owned();
+        let is_named = !number.is_empty();
+        Value::String(if is_token && is_named {
+            format!("{number}.0123")
+        } else {
+            number
+        })
+    };
     [empty_request(rpc.name), wrong]
         .into_iter()
         .map(|mut request| {
@@ -239,7 +248,7 @@ async fn a_token_of_one_customer_gets_nothing_where_no_customer_is_named(
                     assert_eq!(refusal(answer), mismatch, "{}", rpc.name);
                 }
                 (_, Effect::Later) => assert_eq!(refusal(answer).0, Code::Unimplemented),
-                (Whom::Customer(field), _) => {
+                (Whom::Customer(field) | Whom::Token(field), _) => {
                     let fields = refused_fields(answer);
                     assert!(
                         fields.iter().any(|name| name == field),

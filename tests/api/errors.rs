@@ -67,6 +67,10 @@ const TABLE: &[Row] = &[
     row(Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED"),
     row(Code::FailedPrecondition, "NO_PENDING_EMAIL"),
     row(Code::FailedPrecondition, "ORDERING_ADDRESS_NOT_ON_FILE"),
+    row(Code::NotFound, "CONFIRMATION_NOT_FOUND"),
+    row(Code::FailedPrecondition, "CONFIRMATION_EXPIRED"),
+    row(Code::FailedPrecondition, "CONFIRMATION_SUPERSEDED"),
+    row(Code::ResourceExhausted, "RESEND_LIMIT"),
     row(Code::Aborted, "ETAG_MISMATCH"),
     failure(
         Code::Aborted,
@@ -122,6 +126,7 @@ async fn every_error_has_its_code_its_reason_and_its_details(
     let anna = server.create_customer_with_contact("K-1").await;
     let mut answers = refused_input(&server, &anna).await;
     answers.extend(against_the_rules(&server, &anna).await);
+    answers.extend(dead_links(&server).await);
     answers.extend(refused_callers(&server).await);
     answers.push(overload(backend).await);
     answers.push(unreachable_database(backend).await);
@@ -182,7 +187,7 @@ fn check(row: &Row, status: &Status) {
     let retry_delay = details.retry_info().and_then(|retry| retry.retry_delay);
     assert_eq!(
         retry_delay.is_some(),
-        row.code == Code::Unavailable,
+        row.code == Code::Unavailable || reason == "RESEND_LIMIT",
         "{reason}"
     );
     assert!(
@@ -287,6 +292,33 @@ async fn against_the_rules(server: &TestServer, anna: &Contact) -> Vec<Status> {
         client.set_attention_line(not_on_file).await.unwrap_err(),
         server.update_contact(stale, &[]).await.unwrap_err(),
         client.create_contact(one_more).await.unwrap_err(),
+    ]
+}
+
+async fn dead_links(server: &TestServer) -> Vec<Status> {
+    let contact = server.create_customer_with_contact("K-3").await;
+    server.mails().await;
+    server
+        .change_email(&contact, "a@muster.example")
+        .await
+        .unwrap();
+    let superseded = server.mailed_token("a@muster.example").await;
+    server
+        .change_email(&contact, "b@muster.example")
+        .await
+        .unwrap();
+    let expired = server.mailed_token("b@muster.example").await;
+    for _ in 0..3 {
+        server.resend(&contact).await.unwrap();
+    }
+    let one_more = server.resend(&contact).await.unwrap_err();
+    server.clock.advance(TimeDelta::days(7));
+    let unknown = format!("K-3.{}", "0".repeat(64));
+    vec![
+        one_more,
+        server.confirm(&superseded).await.unwrap_err(),
+        server.confirm(&expired).await.unwrap_err(),
+        server.confirm(&unknown).await.unwrap_err(),
     ]
 }
 

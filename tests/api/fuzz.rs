@@ -127,7 +127,25 @@ fn may_answer(rpc: &str, leaf: &Leaf, status: &Status, reason: &str) -> bool {
                 "LAST_STANDARD_CONTACT"
             )
             // The second time.
-            | ("CancelEmailChange", _, Code::FailedPrecondition, "NO_PENDING_EMAIL")
+            | (
+                "CancelEmailChange" | "ResendEmailConfirmation",
+                _,
+                Code::FailedPrecondition,
+                "NO_PENDING_EMAIL"
+            )
+            | (
+                "ResendEmailConfirmation",
+                _,
+                Code::ResourceExhausted,
+                "RESEND_LIMIT"
+            )
+            // A near miss of a link.
+            | (
+                "InspectEmailConfirmation" | "ConfirmEmail",
+                "token",
+                Code::NotFound,
+                "CONFIRMATION_NOT_FOUND"
+            )
     )
 }
 

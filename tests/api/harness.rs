@@ -13,10 +13,11 @@ use contact_service::{
     app::App,
     clock::Clock,
     development::DevelopmentKeys,
-    domain::{contact::ContactId, customer::CustomerNumber, email_address::EmailAddress},
+    domain::customer::CustomerNumber,
+    mail::{Outbox, OutboxParts, PublicUrl, Sender, Templates, Transport},
     random::Random,
     server::{self, Parts},
-    storage::{Database, DatabaseUrl, Outcome},
+    storage::{Database, DatabaseUrl},
 };
 use secrecy::ExposeSecret;
 use sqlx::{Connection, Executor};
@@ -30,8 +31,11 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
+use crate::mailbox::TakenMails;
+
 pub const ISSUER: &str = "contact-service-dev";
 pub const AUDIENCE: &str = "contact-service";
+pub const PUBLIC_URL: &str = "https://contact.example/kis";
 pub const ALL_SCOPES: &str = "customers.read customers.write contacts.read contacts.write \
     email.confirm channels.verify phone_password.check phone_password.unlock \
     phone_orders.authorize order_types.read order_types.write recipients.resolve audit.read \
@@ -79,7 +83,12 @@ pub struct TestServer {
     pub database: Database,
     pub database_url: String,
     pub app: App,
-    _folder: TempDir,
+    /// Sends when a test asks it to; the server itself has none.
+    pub outbox: Outbox,
+    /// Where the confirmation page is.
+    pub page_address: String,
+    pub taken_mails: TakenMails,
+    pub folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), String>>>,
 }
@@ -116,7 +125,18 @@ impl TestServer {
         let keys = DevelopmentKeys::load_or_create(folder.path(), &random).unwrap();
         let database = connect(database_url).await;
         database.migrate().await.unwrap();
-        let app = App::new(database.clone(), clock.clone(), random);
+        let app = App::new(database.clone(), clock.clone(), random.clone());
+        let outbox = Outbox::new(OutboxParts {
+            database: database.clone(),
+            clock: clock.clone(),
+            random,
+            templates: Templates::load(None).unwrap(),
+            transport: Transport::Folder(folder.path().join("mail")),
+            sender: Sender::parse("Kontakt <contact@provider.example>").unwrap(),
+            public_url: PublicUrl::parse(PUBLIC_URL).unwrap(),
+        });
+        let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let page_address = page.local_addr().unwrap().to_string();
         let settings = AuthSettings {
             issuer: ISSUER.into(),
             audience: AUDIENCE.into(),
@@ -139,6 +159,8 @@ impl TestServer {
             authenticator,
             service_keys,
             limits: options.limits,
+            outbox: None,
+            page: Some(page),
             drain: options.drain,
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -156,7 +178,10 @@ impl TestServer {
             database,
             database_url: database_url.to_owned(),
             app,
-            _folder: folder,
+            outbox,
+            page_address,
+            taken_mails: TakenMails::default(),
+            folder,
             stop: Some(stop),
             server: Some(server),
         }
@@ -235,28 +260,8 @@ impl TestServer {
         response.into_inner().contact.unwrap()
     }
 
-    /// Gives a contact a confirmed address, past the RPCs.
-    pub async fn set_confirmed_email(&self, contact: &proto::Contact, email: &str) {
-        let number = CustomerNumber::parse(&contact.customer_number).unwrap();
-        let id = ContactId::parse(&contact.contact_id).unwrap();
-        let email = EmailAddress::parse(email).unwrap();
-        let now = self.now();
-        self.database
-            .transaction(move |transaction| {
-                let (number, email) = (number.clone(), email.clone());
-                Box::pin(async move {
-                    transaction.lock_customer(&number).await?;
-                    let contacts = transaction.list_contacts(&number).await?;
-                    let before = contacts.iter().find(|contact| contact.id == id).unwrap();
-                    let mut after = before.clone();
-                    after.email = Some(email);
-                    after.pending_email = None;
-                    transaction.update_contact(before, &mut after, now).await?;
-                    Ok(Outcome::Commit(()))
-                })
-            })
-            .await
-            .unwrap();
+    pub fn mail_folder(&self) -> PathBuf {
+        self.folder.path().join("mail")
     }
 
     /// All events of a customer, newest first.

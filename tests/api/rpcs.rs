@@ -29,6 +29,8 @@ pub(crate) enum Whom {
     Customer(&'static str),
     /// The customers that this repeated field names.
     Customers(&'static str),
+    /// The customer whose number begins this token of a confirmation link.
+    Token(&'static str),
     /// No customer that it names.
     Nobody,
     /// All customers: no call for a token confined to one.
@@ -75,11 +77,21 @@ pub(crate) const RPCS: [Rpc; 28] = [
     rpc(
         "ResendEmailConfirmation",
         "contacts.write",
-        Later,
+        Changes,
         BY_NUMBER,
     ),
-    rpc("InspectEmailConfirmation", "email.confirm", Later, Nobody),
-    rpc("ConfirmEmail", "email.confirm", Later, Nobody),
+    rpc(
+        "InspectEmailConfirmation",
+        "email.confirm",
+        Reads,
+        Whom::Token("token"),
+    ),
+    rpc(
+        "ConfirmEmail",
+        "email.confirm",
+        Changes,
+        Whom::Token("token"),
+    ),
     rpc("VerifyContactChannel", "channels.verify", Later, BY_NUMBER),
     rpc("SetPhonePassword", "contacts.write", Later, BY_NUMBER),
     rpc("ClearPhonePassword", "contacts.write", Later, BY_NUMBER),
@@ -131,6 +143,8 @@ pub(crate) struct Prepared {
     pub(crate) berta: proto::Contact,
     /// ACCOUNTING, with a pending address and invoice e-mail switched on.
     pub(crate) carla: proto::Contact,
+    /// The token mailed to Berta.
+    pub(crate) token: String,
 }
 
 /// Puts such a customer on file.
@@ -143,6 +157,7 @@ pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
     let berta = server
         .create_contact(number, "Berta", accounting, "berta@example.com")
         .await;
+    let token = server.mailed_token("berta@example.com").await;
     let carla = proto::CreateContactRequest {
         customer_number: number.into(),
         contact: Some(proto::Contact {
@@ -163,6 +178,7 @@ pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
         anna,
         berta,
         carla: carla.contact.unwrap(),
+        token,
     }
 }
 
@@ -226,15 +242,31 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
                 },
             )
         }
-        "GetContact" | "DeleteContact" | "RemoveEmail" | "CancelEmailChange" => {
-            let only_ids = proto::GetContactRequest {
-                customer_number,
-                contact_id,
-            };
-            to_dynamic(rpc, &only_ids)
+        "InspectEmailConfirmation" | "ConfirmEmail" => {
+            let token = on.token.clone();
+            to_dynamic(rpc, &proto::ConfirmEmailRequest { token })
         }
-        _ => panic!("{rpc} works now: write a valid request of it"),
+        _ => only_ids(rpc, on),
     }
+}
+
+fn only_ids(rpc: &str, on: &Prepared) -> DynamicMessage {
+    const RPCS: [&str; 5] = [
+        "GetContact",
+        "DeleteContact",
+        "RemoveEmail",
+        "CancelEmailChange",
+        "ResendEmailConfirmation",
+    ];
+    assert!(
+        RPCS.contains(&rpc),
+        "{rpc} works now: write a valid request of it"
+    );
+    let ids = proto::GetContactRequest {
+        customer_number: on.number.clone(),
+        contact_id: on.berta.contact_id.clone(),
+    };
+    to_dynamic(rpc, &ids)
 }
 
 fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {

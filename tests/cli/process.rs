@@ -53,7 +53,8 @@ impl Place {
     pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            settings: Vec::new(),
+            // Tests run side by side, and each server has a page.
+            settings: vec![("HTTP_ADDR", "127.0.0.1:0".to_owned())],
         }
     }
 

@@ -67,6 +67,25 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
 #[case("LISTEN_ADDR", "0.0.0.0:0", "must be a loopback address")]
 #[case("LISTEN_ADDR", "[::]:0", "must be a loopback address")]
 #[case("LISTEN_ADDR", "192.0.2.1:50051", "must be a loopback address")]
+#[case("HTTP_ADDR", "here", "is no address with a port")]
+#[case("HTTP_ADDR", "0.0.0.0:0", "must be a loopback address")]
+#[case("PUBLIC_URL", "contact.example", "must be an http or https URL")]
+#[case(
+    "PUBLIC_URL",
+    "https://u:hunter2@contact.example",
+    "must be an http or https URL"
+)]
+#[case("SMTP_URL", "mail.example", "must be smtp[s]://")]
+#[case(
+    "SMTP_URL",
+    "smtp://u:hunter2@mail.example/hunter2",
+    "must be smtp[s]://"
+)]
+#[case("SMTP_URL", "smtp://u:hunter2@mail.example?tls=none", "without TLS")]
+#[case("SMTP_URL_FILE", "missing", "missing cannot be read")]
+#[case("MAIL_FROM", "nobody", "must be an address")]
+#[case("MAIL_TEMPLATES", "missing", "missing cannot be read")]
+#[case("MAIL_TEMPLATES", ".", "replaces no template")]
 #[case("JWT_JWKS", "missing", "missing")]
 #[case("JWT_JWKS", "rubbish", "is not a JWK Set")]
 #[case("JWT_JWKS", "no-keys", "no-keys")]
@@ -134,10 +153,49 @@ fn an_empty_variable_is_as_good_as_none() {
         "JWT_JWKS",
         "SERVICE_KEYS",
         "SERVICE_KEYS_FILE",
+        "PUBLIC_URL",
+        "SMTP_URL",
+        "SMTP_URL_FILE",
+        "MAIL_FROM",
+        "MAIL_TEMPLATES",
     ] {
         place = place.with(setting, "");
     }
     assert_refused(&place, &[], "LOG_FORMAT", "\"xml\" is neither");
+}
+
+#[test]
+fn what_a_setting_needs_beside_it_is_told() {
+    let place = place();
+    let mail = place.with("SMTP_URL", "smtp://mail.example");
+    assert_refused(&mail, &[], "MAIL_FROM", "must be set where SMTP_URL is");
+    let no_page = mail
+        .with("MAIL_FROM", "contact@provider.example")
+        .with("HTTP_ADDR", "none");
+    assert_refused(
+        &no_page,
+        &[],
+        "PUBLIC_URL",
+        "must be set where HTTP_ADDR is none",
+    );
+}
+
+#[test]
+fn a_broken_template_stops_the_start_and_is_named() {
+    let place = place().with("MAIL_TEMPLATES", "templates");
+    let folder = place.path().join("templates/de");
+    fs::create_dir_all(&folder).unwrap();
+    for (content, why) in [
+        (
+            "{{ nme }}",
+            "de/email_replaced.txt, line 1: undefined value",
+        ),
+        ("{% if %}", "de/email_replaced.txt, line 1: syntax error"),
+        (" \n", "de/email_replaced.txt: must not be empty"),
+    ] {
+        fs::write(folder.join("email_replaced.txt"), content).unwrap();
+        assert_refused(&place, &[], "MAIL_TEMPLATES", why);
+    }
 }
 
 #[test]

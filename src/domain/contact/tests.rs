@@ -1,6 +1,8 @@
 //! The rules of a single contact and of a customer's contacts together.
 
 use super::*;
+use crate::domain::email_confirmation::{PENDING_EMAIL_LIFETIME, RESENDS_AT_ONCE};
+use chrono::TimeDelta;
 
 fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
@@ -25,6 +27,7 @@ fn email(text: &str) -> EmailAddress {
     EmailAddress::parse(text).unwrap()
 }
 
+const ID: ConfirmationId = ConfirmationId(Uuid::from_u128(7));
 const STANDARD: &[ContactType] = &[ContactType::Standard];
 const ACCOUNTING: &[ContactType] = &[ContactType::Accounting];
 const TECHNICAL: &[ContactType] = &[ContactType::Technical];
@@ -90,7 +93,7 @@ fn rule_22_invoice_email_needs_a_type_and_an_address() {
     ] {
         let mut off = contact(2, types);
         if address {
-            off.change_email(email("a@example.com"), now());
+            off.change_email(ID, email("a@example.com"), now());
         }
         let mut on = off.clone();
         on.invoice_email_enabled = true;
@@ -135,7 +138,7 @@ fn rule_22_type_and_last_address_stay_while_invoice_email_is_on() {
 fn rule_22_a_lapsed_address_does_not_block_other_changes() {
     let all = [contact(1, STANDARD)];
     let mut before = contact(2, ACCOUNTING);
-    before.change_email(email("a@example.com"), now());
+    before.change_email(ID, email("a@example.com"), now());
     before.invoice_email_enabled = true;
     let later = now() + PENDING_EMAIL_LIFETIME;
     let mut after = before.clone();
@@ -151,7 +154,7 @@ fn rule_22_a_lapsed_address_does_not_block_other_changes() {
 #[test]
 fn rule_7_a_pending_address_is_gone_at_seven_days() {
     let mut contact = contact(1, STANDARD);
-    contact.change_email(email("a@example.com"), now());
+    contact.change_email(ID, email("a@example.com"), now());
     let last = now() + TimeDelta::days(7) - TimeDelta::microseconds(1);
     assert!(contact.pending_email_at(last).is_some());
     assert!(
@@ -168,24 +171,24 @@ fn rule_8_a_newer_address_replaces_the_pending_one_and_the_current_one_drops_it(
     let mut contact = contact(1, STANDARD);
     contact.email = Some(email("current@example.com"));
     assert_eq!(
-        contact.change_email(email("a@example.com"), now()),
+        contact.change_email(ID, email("a@example.com"), now()),
         ["pending_email"]
     );
     assert_eq!(
-        contact.change_email(email("b@example.com"), now()),
+        contact.change_email(ID, email("b@example.com"), now()),
         ["pending_email"]
     );
     let later = now() + TimeDelta::days(6);
     assert!(
         contact
-            .change_email(email("B@example.com"), later)
+            .change_email(ID, email("B@example.com"), later)
             .is_empty()
     );
     let pending = contact.pending_email_at(later).unwrap();
     assert_eq!(pending.email.as_str(), "b@example.com");
     assert_eq!(pending.expire_time, now() + PENDING_EMAIL_LIFETIME);
     assert_eq!(
-        contact.change_email(email("Current@Example.com"), now()),
+        contact.change_email(ID, email("Current@Example.com"), now()),
         ["pending_email"]
     );
     assert!(contact.pending_email.is_none());
@@ -196,7 +199,7 @@ fn rule_8_a_newer_address_replaces_the_pending_one_and_the_current_one_drops_it(
 fn removing_leaves_no_address_and_cancelling_keeps_the_current_one() {
     let mut contact = contact(1, STANDARD);
     contact.email = Some(email("current@example.com"));
-    contact.change_email(email("a@example.com"), now());
+    contact.change_email(ID, email("a@example.com"), now());
     let mut cancelled = contact.clone();
     assert_eq!(
         cancelled.cancel_email_change(now()).unwrap(),
@@ -237,4 +240,56 @@ fn uuids_are_read_in_their_hyphenated_form_only() {
     ] {
         assert!(parse_uuid(bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn rule_8_a_link_confirms_the_address_it_was_made_for_and_no_other() {
+    let mut contact = contact(1, STANDARD);
+    contact.email = Some(email("old@example.com"));
+    contact.change_email(ID, email("new@example.com"), now());
+    let other = ConfirmationId(Uuid::from_u128(8));
+    let expired = now() + PENDING_EMAIL_LIFETIME;
+    for (id, time) in [(other, now()), (ID, expired)] {
+        assert_eq!(
+            contact.confirm_email(id, time),
+            Err(Error::ConfirmationSuperseded)
+        );
+    }
+    let in_time = expired - TimeDelta::microseconds(1);
+    assert_eq!(
+        contact.confirm_email(ID, in_time),
+        Ok(vec!["email", "pending_email"])
+    );
+    assert_eq!(contact.email.as_ref().unwrap().as_str(), "new@example.com");
+    assert!(contact.pending_email.is_none());
+    assert_eq!(
+        contact.confirm_email(ID, in_time),
+        Err(Error::ConfirmationSuperseded)
+    );
+}
+
+#[test]
+fn rule_11_a_resend_counts_and_prolongs_nothing() {
+    let mut contact = contact(1, STANDARD);
+    assert_eq!(
+        contact.resend_confirmation(now()),
+        Err(Error::NoPendingEmail)
+    );
+    contact.change_email(ID, email("new@example.com"), now());
+    let later = now() + TimeDelta::days(2);
+    for left in (0..RESENDS_AT_ONCE).rev() {
+        contact.resend_confirmation(later).unwrap();
+        let shown = contact.clone().as_of(later).pending_email.unwrap();
+        assert_eq!(shown.resends_left, left);
+        assert_eq!(shown.expire_time, now() + PENDING_EMAIL_LIFETIME);
+    }
+    assert!(matches!(
+        contact.resend_confirmation(later),
+        Err(Error::ResendLimit { .. })
+    ));
+    let expired = now() + PENDING_EMAIL_LIFETIME;
+    assert_eq!(
+        contact.resend_confirmation(expired),
+        Err(Error::NoPendingEmail)
+    );
 }

@@ -43,7 +43,7 @@ impl MigrationTrait for Migration {
 
 const CUSTOMER_NUMBER_LENGTH: u32 = 32;
 
-fn customer_number() -> ColumnDef {
+pub(super) fn customer_number() -> ColumnDef {
     string_len("customer_number", CUSTOMER_NUMBER_LENGTH)
 }
 

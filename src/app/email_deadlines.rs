@@ -1,0 +1,176 @@
+//! What time brings about: reminders, and pending addresses that lapse (rules 7, 10).
+//!
+//! Nothing here is needed for an answer to be right: a read never shows an address
+//! that lapsed. It may run in several processes at once.
+
+use crate::{
+    app::{App, contacts},
+    domain::{
+        audit::{Actor, EventKind},
+        contact::Contact,
+        email_confirmation::{CONFIRMATION_HISTORY, ConfirmationState, EmailConfirmation},
+        mail::{DEAD_LETTERS_KEPT, MailKind},
+    },
+    error::Result,
+    storage::{LockedCustomer, Outcome, Transaction},
+};
+
+/// How many are looked for at once.
+const BATCH: u64 = 100;
+
+impl App {
+    /// Rule 10: queues the reminders that are due, and gives their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn remind_of_pending_emails(&self) -> Result<u64> {
+        let mut count = 0;
+        loop {
+            let due = self.database.list_due_reminders(self.now(), BATCH).await?;
+            let before = count;
+            for confirmation in due {
+                count += u64::from(self.remind(confirmation).await?);
+            }
+            if count == before {
+                return Ok(count);
+            }
+            self.mail_signal.raise_if(true);
+        }
+    }
+
+    async fn remind(&self, confirmation: EmailConfirmation) -> Result<bool> {
+        let app = self.clone();
+        self.database
+            .transaction(move |transaction| {
+                let (app, confirmation) = (app.clone(), confirmation.clone());
+                Box::pin(async move {
+                    let number = &confirmation.customer_number;
+                    if !transaction.take_reminder(number, confirmation.id).await? {
+                        return Ok(Outcome::Rollback(false));
+                    }
+                    let contacts = transaction.list_contacts(number).await?;
+                    let contact = contacts::find(&contacts, confirmation.contact_id).ok();
+                    let pending = contact
+                        .and_then(|contact| contact.pending_email_at(app.now()))
+                        .filter(|pending| pending.id == confirmation.id);
+                    let (Some(contact), Some(pending)) = (contact, pending) else {
+                        return Ok(Outcome::Commit(false));
+                    };
+                    let kind = MailKind::EmailConfirmationReminder;
+                    let recipient = pending.email.clone();
+                    app.queue_mail(transaction, kind, contact, recipient, Some(pending.id))
+                        .await?;
+                    Ok(Outcome::Commit(true))
+                })
+            })
+            .await
+    }
+
+    /// Rule 7: clears the pending addresses that lapsed, and gives their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn clear_lapsed_emails(&self) -> Result<u64> {
+        let mut count = 0;
+        loop {
+            let lapsed = self.database.list_lapsed_confirmations(self.now(), BATCH);
+            let lapsed = lapsed.await?;
+            let before = count;
+            for confirmation in lapsed {
+                count += u64::from(self.clear_lapsed(confirmation).await?);
+            }
+            if count == before {
+                return Ok(count);
+            }
+        }
+    }
+
+    async fn clear_lapsed(&self, confirmation: EmailConfirmation) -> Result<bool> {
+        let app = self.clone();
+        self.database
+            .transaction(move |transaction| {
+                let (app, confirmation) = (app.clone(), confirmation.clone());
+                Box::pin(async move {
+                    let number = &confirmation.customer_number;
+                    let Some(locked) = transaction.find_and_lock_customer(number).await? else {
+                        return Ok(Outcome::Rollback(false));
+                    };
+                    let contacts = transaction.list_contacts(number).await?;
+                    let Ok(contact) = contacts::find(&contacts, confirmation.contact_id) else {
+                        return Ok(Outcome::Rollback(false));
+                    };
+                    let mut contact = contact.clone();
+                    if app
+                        .expire_pending_email(transaction, &locked, &mut contact)
+                        .await?
+                    {
+                        Ok(Outcome::Commit(true))
+                    } else {
+                        Ok(Outcome::Rollback(false))
+                    }
+                })
+            })
+            .await
+    }
+
+    /// Clears the pending address of `contact`, if it has lapsed, and records that.
+    pub(super) async fn expire_pending_email(
+        &self,
+        transaction: &Transaction,
+        locked: &LockedCustomer,
+        contact: &mut Contact,
+    ) -> Result<bool> {
+        let now = self.now();
+        let lapsed = contact.pending_email.as_ref().map(|pending| pending.id);
+        let Some(id) = lapsed.filter(|_| contact.pending_email_at(now).is_none()) else {
+            return Ok(false);
+        };
+        transaction.clear_pending_email(contact, id).await?;
+        let number = &contact.customer_number;
+        transaction
+            .settle_confirmation(number, id, ConfirmationState::Expired)
+            .await?;
+        let event = self.event(
+            locked,
+            &Actor::service(),
+            EventKind::PendingEmailExpired,
+            Some(contact.id),
+            &["pending_email"],
+        )?;
+        transaction.insert_audit_event(&event).await?;
+        contact.pending_email = None;
+        Ok(true)
+    }
+
+    /// Deletes the mails that were given up long ago, and gives their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn forget_dead_letters(&self) -> Result<u64> {
+        let time = self.now() - DEAD_LETTERS_KEPT;
+        self.database
+            .transaction(move |transaction| {
+                Box::pin(async move {
+                    let count = transaction.delete_dead_mails_before(time).await?;
+                    Ok(Outcome::Commit(count))
+                })
+            })
+            .await
+    }
+
+    /// Forgets what became of links that expired long ago, and gives their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn forget_old_confirmations(&self) -> Result<u64> {
+        let time = self.now() - CONFIRMATION_HISTORY;
+        self.database
+            .transaction(move |transaction| {
+                Box::pin(async move {
+                    let count = transaction.delete_confirmations_before(time).await?;
+                    Ok(Outcome::Commit(count))
+                })
+            })
+            .await
+    }
+}

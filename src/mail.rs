@@ -1,0 +1,21 @@
+//! Mail that leaves: templates in both languages, the worker that empties the outbox,
+//! and the transport.
+//!
+//! Which mail is due is decided in `app`, in the transaction of what the mail tells
+//! of. Here it is sent, outside any transaction, and struck off.
+
+mod delivery;
+mod message;
+mod outbox;
+mod settings;
+mod signal;
+mod templates;
+mod transport;
+
+pub use self::{
+    outbox::{Outbox, OutboxParts},
+    settings::{PublicUrl, Sender, SmtpUrl},
+    signal::MailSignal,
+    templates::Templates,
+    transport::Transport,
+};

@@ -1,0 +1,231 @@
+//! One attempt to send one mail: looked at once more, sent, struck off.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    message::{self, Encoding},
+    outbox::OutboxParts,
+    settings::{PublicUrl, Sender},
+    templates::{Templates, Values},
+    transport::{Refusal, SEND_TIMEOUT, Transport},
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        email_confirmation::{ConfirmationState, ConfirmationToken},
+        mail::{MAX_ATTEMPTS, QueuedMail, retry_delay},
+    },
+    error::{Error, Result},
+    kill_point::kill_point,
+    random::Random,
+    storage::{Database, Outcome},
+};
+
+/// After this time an attempt counts as lost with its process, and another may begin.
+/// Far longer than an attempt can take, so that no two are under way.
+const LEASE: TimeDelta = TimeDelta::seconds(60);
+/// A mail that was sent should not be sent again because the database was away for a
+/// moment: striking it off is tried until its lease is nearly over.
+const MARK_ATTEMPTS: u32 = 5;
+const MARK_PAUSE: Duration = Duration::from_secs(2);
+
+const _: () = assert!(LEASE.num_seconds().cast_unsigned() > SEND_TIMEOUT.as_secs() + 20);
+
+/// What an attempt needs; shared by all of them.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    database: Database,
+    clock: Clock,
+    random: Random,
+    templates: Templates,
+    transport: Transport,
+    sender: Sender,
+    public_url: PublicUrl,
+}
+
+impl Delivery {
+    pub(super) fn new(parts: OutboxParts) -> Self {
+        Self {
+            database: parts.database,
+            clock: parts.clock,
+            random: parts.random,
+            templates: parts.templates,
+            transport: parts.transport,
+            sender: parts.sender,
+            public_url: parts.public_url,
+        }
+    }
+
+    /// Claims up to `limit` mails that are due.
+    pub(super) async fn claim(&self, limit: usize) -> Result<Vec<QueuedMail>> {
+        kill_point("mail-claiming").await;
+        let now = self.clock.now();
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        self.database
+            .transaction(move |transaction| {
+                Box::pin(async move {
+                    let claimed = transaction.claim_mails(now, now + LEASE, limit).await?;
+                    Ok(Outcome::Commit(claimed))
+                })
+            })
+            .await
+    }
+
+    /// Sends a claimed mail, or says when it is tried again. A failure of the database
+    /// leaves it to the end of the lease.
+    pub(super) async fn deliver(&self, mail: &QueuedMail) {
+        kill_point("mail-claimed").await;
+        let id = mail.id;
+        let result = match self.prepare(mail).await {
+            Ok(Some(values)) => {
+                kill_point("mail-prepared").await;
+                match self.send(mail, &values).await {
+                    Ok(()) => {
+                        kill_point("mail-accepted").await;
+                        self.mark_sent(mail).await
+                    }
+                    Err(refusal) => self.put_back(mail, &refusal).await,
+                }
+            }
+            Ok(None) => {
+                tracing::info!(%id, "a mail that no longer makes sense was dropped");
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(%id, "a mail was taken over before its attempt ended"),
+            Err(error) => tracing::warn!(%id, %error, "a mail waits for the end of its lease"),
+        }
+    }
+
+    /// Looks once more whether the mail makes sense, and makes the token of its link:
+    /// only its hash is ever stored, so each attempt has one of its own. `None`: the
+    /// mail was dropped.
+    async fn prepare(&self, mail: &QueuedMail) -> Result<Option<Values>> {
+        let now = self.clock.now();
+        let values = Values {
+            name: mail.display_name.clone(),
+            customer_number: mail.customer_number.as_str().to_owned(),
+            link: String::new(),
+            expire_time: None,
+            event_time: mail.create_time,
+        };
+        if !mail.kind.has_link() {
+            return Ok(Some(values));
+        }
+        let secret = self.random.bytes()?;
+        let token = ConfirmationToken::new(mail.customer_number.clone(), secret);
+        let link = self.public_url.confirmation_link(&token.reveal());
+        let expire_time = self.keep_token(mail, &token, now).await?;
+        Ok(expire_time.map(|expire_time| Values {
+            link,
+            expire_time: Some(expire_time),
+            ..values
+        }))
+    }
+
+    /// Gives until when the address can be confirmed, or drops the mail.
+    async fn keep_token(
+        &self,
+        mail: &QueuedMail,
+        token: &ConfirmationToken,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>> {
+        let id = mail
+            .confirmation_id
+            .ok_or_else(|| Error::data_loss("outbox_mails.confirmation_id"))?;
+        let (mail, hash) = (mail.clone(), token.hash());
+        self.database
+            .transaction(move |transaction| {
+                let mail = mail.clone();
+                Box::pin(async move {
+                    let number = &mail.customer_number;
+                    let found = transaction.find_and_keep_confirmation(number, id).await?;
+                    let pending =
+                        found.filter(|found| found.state_at(now) == ConfirmationState::Pending);
+                    let Some(confirmation) = pending else {
+                        transaction.delete_mail(&mail).await?;
+                        return Ok(Outcome::Commit(None));
+                    };
+                    transaction
+                        .insert_confirmation_token(number, id, hash)
+                        .await?;
+                    Ok(Outcome::Commit(Some(confirmation.expire_time)))
+                })
+            })
+            .await
+    }
+
+    async fn send(&self, mail: &QueuedMail, values: &Values) -> std::result::Result<(), Refusal> {
+        let message = self
+            .templates
+            .render(mail.kind, mail.locale, values)
+            .and_then(|rendered| {
+                let encoding = Encoding::of(&self.transport);
+                message::compose(&self.sender, mail, rendered, encoding, self.clock.now())
+            })
+            .map_err(|error| {
+                tracing::error!(id = %mail.id, %error, "a mail cannot be written");
+                Refusal::temporary("not written")
+            })?;
+        self.transport.send(mail.id, &message).await
+    }
+
+    async fn mark_sent(&self, mail: &QueuedMail) -> Result<bool> {
+        for _ in 1..MARK_ATTEMPTS {
+            match self.delete(mail).await {
+                Err(Error::DatabaseUnavailable | Error::Conflict) => {
+                    tokio::time::sleep(MARK_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.delete(mail).await
+    }
+
+    async fn delete(&self, mail: &QueuedMail) -> Result<bool> {
+        let sent = mail.clone();
+        let deleted = self
+            .database
+            .transaction(move |transaction| {
+                let sent = sent.clone();
+                Box::pin(async move { Ok(Outcome::Commit(transaction.delete_mail(&sent).await?)) })
+            })
+            .await?;
+        kill_point("mail-marked").await;
+        tracing::info!(id = %mail.id, kind = mail.kind.as_str(), "mail sent");
+        Ok(deleted)
+    }
+
+    /// Lays the mail aside until its next attempt, or for good.
+    async fn put_back(&self, mail: &QueuedMail, refusal: &Refusal) -> Result<bool> {
+        let now = self.clock.now();
+        let [random] = self.random.bytes()?;
+        let is_dead = refusal.is_final || mail.attempt >= MAX_ATTEMPTS;
+        let due_time = now + retry_delay(mail.attempt, random);
+        let (id, attempt, failure) = (mail.id, mail.attempt, refusal.code.as_str());
+        if is_dead {
+            tracing::error!(%id, attempt, failure, "mail given up");
+        } else {
+            tracing::warn!(%id, attempt, failure, "mail not sent, to be tried again");
+        }
+        let (mail, failure) = (mail.clone(), refusal.code.clone());
+        self.database
+            .transaction(move |transaction| {
+                let (mail, failure) = (mail.clone(), failure.clone());
+                Box::pin(async move {
+                    let is_ours = if is_dead {
+                        transaction.bury_mail(&mail, now, &failure).await?
+                    } else {
+                        transaction.put_mail_back(&mail, due_time, &failure).await?
+                    };
+                    Ok(Outcome::Commit(is_ours))
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,197 @@
+//! No text of a user gets into a header, whatever it holds.
+
+use mail_parser::{MessageParser, MimeHeaders};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    domain::{
+        contact::{ContactId, Locale},
+        customer::CustomerNumber,
+        email_address::EmailAddress,
+        mail::MailKind,
+    },
+    mail::templates::{Templates, Values},
+};
+
+const QUICK_CASES: u32 = 1_000;
+const PROOF_CASES: u32 = 100_000;
+
+/// The headers of every mail, and no others.
+const HEADERS: [&str; 8] = [
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "MIME-Version",
+    "Content-Type",
+];
+
+fn now() -> DateTime<Utc> {
+    "2026-03-01T09:00:00Z".parse().unwrap()
+}
+
+fn mail_to(address: &str, name: &str, kind: MailKind, locale: Locale) -> QueuedMail {
+    QueuedMail {
+        customer_number: CustomerNumber::parse("K-1001").unwrap(),
+        id: Uuid::from_u128(7),
+        kind,
+        contact_id: ContactId(Uuid::from_u128(8)),
+        confirmation_id: None,
+        recipient: EmailAddress::from_stored(address.to_owned()),
+        display_name: name.to_owned(),
+        locale,
+        create_time: now(),
+        attempt: 1,
+    }
+}
+
+fn compose_one(templates: &Templates, mail: &QueuedMail, encoding: Encoding) -> Result<Vec<u8>> {
+    let values = Values {
+        name: mail.display_name.clone(),
+        customer_number: "K-1001".into(),
+        link: "https://contact.example/confirm#K-1001.0f".into(),
+        expire_time: Some(now()),
+        event_time: now(),
+    };
+    let sender = Sender::parse("Kontakt <contact@provider.example>").unwrap();
+    let rendered = templates.render(mail.kind, mail.locale, &values)?;
+    Ok(compose(&sender, mail, rendered, encoding, now())?.formatted())
+}
+
+/// Texts made of what has broken headers before: line ends of every kind, dots alone on
+/// a line, encoded words, headers, addresses, and any characters at all.
+fn hostile_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("\r\n".to_owned()),
+        Just("\n".to_owned()),
+        Just("\r".to_owned()),
+        Just("\u{2028}".to_owned()),
+        Just("\u{2029}".to_owned()),
+        Just("\u{85}".to_owned()),
+        Just("\0".to_owned()),
+        Just("\r\n.\r\n".to_owned()),
+        Just("\n.\n".to_owned()),
+        Just("\r\n\r\n".to_owned()),
+        Just("Bcc: evil@evil.example".to_owned()),
+        Just("\r\nSubject: evil".to_owned()),
+        Just("=?utf-8?q?=0D=0ABcc:_evil@evil.example?=".to_owned()),
+        Just("=?utf-8?b?DQpCY2M6IGV2aWxAZXZpbC5leGFtcGxl?=".to_owned()),
+        Just("\" <evil@evil.example>, \"".to_owned()),
+        Just("{{ link }}{% raw %}".to_owned()),
+        Just("<script>alert(1)</script>".to_owned()),
+        Just("--boundary--".to_owned()),
+        Just("Ä".repeat(300)),
+        "[ -~]{0,20}",
+        any::<String>(),
+    ];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+/// Addresses that the service takes, and texts that it must never have taken.
+fn hostile_address() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z!#$%&'*+/=?^_`{|}~-]{1,20}@[a-z]{1,10}\\.example",
+        hostile_text(),
+        (hostile_text(), hostile_text()).prop_map(|(local, domain)| format!("{local}@{domain}")),
+    ]
+}
+
+fn kind() -> impl Strategy<Value = MailKind> {
+    prop::sample::select(&MailKind::ALL[..])
+}
+
+fn check_headers(cases: u32) {
+    let templates = Templates::load(None).unwrap();
+    let strategy = (hostile_text(), hostile_address(), kind(), any::<bool>());
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    runner
+        .run(&strategy, |(name, address, kind, for_servers)| {
+            let mail = mail_to(&address, &name, kind, Locale::German);
+            let encoding = if for_servers {
+                Encoding::ForServers
+            } else {
+                Encoding::ForReaders
+            };
+            match compose_one(&templates, &mail, encoding) {
+                Ok(bytes) => check_mail(&bytes, &mail),
+                // What the service takes as an address can always be mailed to.
+                Err(_) => prop_assert!(EmailAddress::parse(&address).is_err(), "{address:?}"),
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn check_mail(bytes: &[u8], mail: &QueuedMail) {
+    let head_end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    let head = std::str::from_utf8(&bytes[..head_end.unwrap()]).unwrap();
+    assert!(head.is_ascii());
+    let names: Vec<_> = head
+        .split("\r\n")
+        .filter(|line| !line.starts_with([' ', '\t']))
+        .map(|line| line.split_once(':').unwrap().0)
+        .collect();
+    assert_eq!(names, HEADERS);
+    assert!(!head.replace("\r\n", "").contains(['\r', '\n']));
+
+    let parsed = MessageParser::default().parse(bytes).unwrap();
+    let to = parsed.to().unwrap().as_list().unwrap();
+    assert_eq!(to.len(), 1);
+    assert_eq!(to[0].address.as_deref(), Some(mail.recipient.as_str()));
+    assert_eq!(to[0].name, None);
+    assert!(parsed.bcc().is_none() && parsed.cc().is_none());
+    let message_id = format!("{}@provider.example", mail.id);
+    assert_eq!(parsed.message_id(), Some(message_id.as_str()));
+    assert!(!parsed.subject().unwrap().contains("evil"));
+    assert_eq!(parsed.text_body.len(), 1);
+    assert_eq!(parsed.html_body.len(), 1);
+    assert_eq!(parsed.attachments().count(), 0);
+    assert!(
+        parsed
+            .parts
+            .iter()
+            .all(|part| part.attachment_name().is_none())
+    );
+}
+
+#[test]
+fn no_name_and_no_address_adds_or_changes_a_header() {
+    check_headers(QUICK_CASES);
+}
+
+#[test]
+#[ignore = "minutes long: scripts/proof runs it"]
+fn proof_100000_names_and_addresses_leave_the_headers_as_they_are() {
+    check_headers(PROOF_CASES);
+}
+
+#[test]
+fn a_file_can_be_read_and_a_server_gets_ascii() {
+    let templates = Templates::load(None).unwrap();
+    let kind = MailKind::EmailConfirmation;
+    let mail = mail_to("anna@example.com", "Jürgen", kind, Locale::German);
+    let file = compose_one(&templates, &mail, Encoding::ForReaders).unwrap();
+    let file = String::from_utf8(file).unwrap();
+    assert!(file.contains("\r\nhttps://contact.example/confirm#K-1001.0f\r\n"));
+    assert!(file.contains("Guten Tag Jürgen,\r\n"));
+    let wire = compose_one(&templates, &mail, Encoding::ForServers).unwrap();
+    assert!(wire.is_ascii());
+}
+
+#[test]
+fn a_subject_of_an_operator_that_holds_a_name_stays_one_line() {
+    for name in ["a\r\nBcc: evil@evil.example", "a\u{2028}b", "a\u{85}b\tc"] {
+        assert!(!single_line(name).contains(['\r', '\n', '\t', '\u{2028}', '\u{85}']));
+    }
+}

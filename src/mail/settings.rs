@@ -1,0 +1,258 @@
+//! The settings of mail, read and judged.
+
+use std::fmt;
+
+use lettre::message::Mailbox;
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use crate::error::Invalid;
+
+/// The base of mailed links, without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// Reads an http or https URL without query and fragment.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let form = || {
+            Invalid::new(
+                "must be an http or https URL such as https://contact.example, without user, query and fragment",
+            )
+        };
+        let url = Url::parse(text.trim()).map_err(|_| form())?;
+        let is_plain = url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !is_plain || !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(form());
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// Where a link leads that carries `token`. Behind the `#` it reaches neither the
+    /// server's log nor a referrer.
+    pub fn confirmation_link(&self, token: &str) -> String {
+        format!("{}/confirm#{token}", self.0)
+    }
+}
+
+/// Whom mails come from.
+#[derive(Clone, Debug)]
+pub struct Sender(pub(super) Mailbox);
+
+impl Sender {
+    /// Reads `address` or `name <address>`.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let form = "must be an address such as contact@example.com, or Name <contact@example.com>";
+        let mailbox: Mailbox = text.trim().parse().map_err(|_| Invalid::new(form))?;
+        Ok(Self(mailbox))
+    }
+}
+
+/// When the connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encryption {
+    /// Never.
+    None,
+    /// By STARTTLS where the server offers it.
+    Offered,
+    /// By STARTTLS, or nothing is sent.
+    Required,
+    /// From the first byte on.
+    Wrapped,
+}
+
+/// Where mail is handed over. May hold a password, so it is never shown.
+#[derive(Clone)]
+pub struct SmtpUrl {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) encryption: Encryption,
+    pub(super) credentials: Option<(String, SecretString)>,
+}
+
+impl fmt::Debug for SmtpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SmtpUrl(…)")
+    }
+}
+
+impl SmtpUrl {
+    /// Reads `smtp[s]://user:password@host:port`. With `smtp`, STARTTLS is used where
+    /// it is offered; `?tls=required` demands it, `?tls=none` forgoes it. A password is
+    /// sent to another machine only under TLS.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other text; it does not repeat the value.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let form = || {
+            Invalid::new(
+                "must be smtp[s]://user:password@host:port, with ?tls=required or ?tls=none at will",
+            )
+        };
+        let url = Url::parse(text.trim()).map_err(|_| form())?;
+        let host = url.host_str().filter(|host| !host.is_empty());
+        let host = host.ok_or_else(form)?.to_owned();
+        if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
+            return Err(form());
+        }
+        let credentials = credentials(&url).map_err(|()| form())?;
+        let is_local = is_loopback(&host);
+        let encryption = match (url.scheme(), url.query()) {
+            ("smtps", None) => Encryption::Wrapped,
+            ("smtp", Some("tls=required")) => Encryption::Required,
+            ("smtp", Some("tls=none")) if credentials.is_some() && !is_local => {
+                let why = "must not send a password to another machine without TLS";
+                return Err(Invalid::new(why));
+            }
+            ("smtp", Some("tls=none")) => Encryption::None,
+            ("smtp", None) if credentials.is_some() && !is_local => Encryption::Required,
+            ("smtp", None) => Encryption::Offered,
+            _ => return Err(form()),
+        };
+        let port = url.port().unwrap_or(match encryption {
+            Encryption::Wrapped => 465,
+            Encryption::Required => 587,
+            Encryption::Offered | Encryption::None => 25,
+        });
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            encryption,
+            credentials,
+        })
+    }
+}
+
+fn credentials(url: &Url) -> Result<Option<(String, SecretString)>, ()> {
+    match (url.username(), url.password()) {
+        ("", None) => Ok(None),
+        ("", Some(_)) | (_, None) => Err(()),
+        (user, Some(password)) => {
+            let password = percent_decoded(password).ok_or(())?;
+            let user = percent_decoded(user).ok_or(())?;
+            Ok(Some((user, SecretString::from(password))))
+        }
+    }
+}
+
+/// `url` keeps both percent-encoded.
+fn percent_decoded(text: &str) -> Option<String> {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
+}
+
+fn is_loopback(host: &str) -> bool {
+    match Host::parse(host) {
+        Ok(Host::Ipv4(address)) => address.is_loopback(),
+        Ok(Host::Ipv6(address)) => address.is_loopback(),
+        Ok(Host::Domain(name)) => name == "localhost",
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_the_base_the_page_and_the_token_behind_the_hash() {
+        for (base, link) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/confirm#t"),
+            ("https://a.example/", "https://a.example/confirm#t"),
+            (
+                " https://a.example/kis/ ",
+                "https://a.example/kis/confirm#t",
+            ),
+        ] {
+            assert_eq!(PublicUrl::parse(base).unwrap().confirmation_link("t"), link);
+        }
+        for bad in [
+            "",
+            "a.example",
+            "ftp://a.example",
+            "https://",
+            "https://a.example?x=1",
+            "https://a.example#x",
+            "https://user:password@a.example",
+            "javascript:alert(1)",
+        ] {
+            assert!(PublicUrl::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_and_the_parameter_decide_on_encryption_and_port() {
+        use Encryption::{None, Offered, Required, Wrapped};
+        for (url, encryption, port) in [
+            ("smtp://mail.example", Offered, 25),
+            ("smtp://mail.example:2525", Offered, 2525),
+            ("smtp://mail.example?tls=required", Required, 587),
+            ("smtp://mail.example?tls=none", None, 25),
+            ("smtps://mail.example", Wrapped, 465),
+            ("smtp://u:p@mail.example", Required, 587),
+            ("smtp://u:p@localhost:25", Offered, 25),
+            ("smtp://u:p@[::1]:25?tls=none", None, 25),
+        ] {
+            let parsed = SmtpUrl::parse(url).unwrap();
+            assert_eq!(
+                (parsed.encryption, parsed.port),
+                (encryption, port),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_decoded_and_not_shown() {
+        let url = SmtpUrl::parse("smtps://a%40b.example:p%3Aw%C3%A4@[::1]").unwrap();
+        let (user, password) = url.credentials.as_ref().unwrap();
+        assert_eq!(user, "a@b.example");
+        assert_eq!(password.expose_secret(), "p:wä");
+        assert_eq!(url.host, "::1");
+        assert_eq!(format!("{url:?}"), "SmtpUrl(…)");
+    }
+
+    #[test]
+    fn other_texts_are_refused_without_repeating_them() {
+        for bad in [
+            "",
+            "mail.example",
+            "http://mail.example",
+            "smtp://",
+            "smtp://canary@mail.example",
+            "smtp://:canary@mail.example",
+            "smtp://mail.example/canary",
+            "smtp://mail.example?tls=canary",
+            "smtp://mail.example?canary",
+            "smtps://mail.example?tls=none",
+            "smtp://canary:canary@mail.example?tls=none",
+            "smtp://mail.example:canary",
+        ] {
+            let Invalid(why) = SmtpUrl::parse(bad).unwrap_err();
+            assert!(!why.contains("canary"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_sender_is_an_address_with_or_without_a_name() {
+        for good in ["a@b.example", "Kontakt <a@b.example>"] {
+            assert!(Sender::parse(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "b.example", "a@b.example\nBcc: c@d.example", "a@b, c@d"] {
+            assert!(Sender::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

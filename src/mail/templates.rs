@@ -1,0 +1,292 @@
+//! What mails say, in German and English.
+//!
+//! A template is found by `<language>/<kind>.<part>`; an operator's folder may replace
+//! any of them. All are rendered once at the start, so that a broken one is told then
+//! and not when a mail is due.
+
+use std::{collections::BTreeSet, fs, io, path::Path};
+
+use chrono::{DateTime, Datelike, TimeZone, Utc};
+use chrono_tz::Europe::Berlin;
+use minijinja::{Environment, UndefinedBehavior, Value, context};
+
+use crate::{
+    domain::{contact::Locale, mail::MailKind},
+    error::{Error, Result},
+};
+
+const LOCALES: [Locale; 2] = [Locale::German, Locale::English];
+const PARTS: [&str; 3] = ["subject", "txt", "html"];
+
+macro_rules! built_in {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("templates/", $name)))),+]
+    };
+}
+
+const BUILT_IN: &[(&str, &str)] = built_in![
+    "layout.html",
+    "de/email_confirmation.subject",
+    "de/email_confirmation.txt",
+    "de/email_confirmation.html",
+    "de/email_confirmation_reminder.subject",
+    "de/email_confirmation_reminder.txt",
+    "de/email_confirmation_reminder.html",
+    "de/email_replaced.subject",
+    "de/email_replaced.txt",
+    "de/email_replaced.html",
+    "de/phone_password_locked.subject",
+    "de/phone_password_locked.txt",
+    "de/phone_password_locked.html",
+    "en/email_confirmation.subject",
+    "en/email_confirmation.txt",
+    "en/email_confirmation.html",
+    "en/email_confirmation_reminder.subject",
+    "en/email_confirmation_reminder.txt",
+    "en/email_confirmation_reminder.html",
+    "en/email_replaced.subject",
+    "en/email_replaced.txt",
+    "en/email_replaced.html",
+    "en/phone_password_locked.subject",
+    "en/phone_password_locked.txt",
+    "en/phone_password_locked.html",
+];
+
+/// The templates, read and tried.
+#[derive(Debug)]
+pub struct Templates(Environment<'static>);
+
+/// What a mail tells.
+#[derive(Clone, Debug)]
+pub(super) struct Values {
+    /// The contact's name.
+    pub(super) name: String,
+    /// The customer's number.
+    pub(super) customer_number: String,
+    /// Where the address is confirmed; empty where there is nothing to confirm.
+    pub(super) link: String,
+    /// Until when.
+    pub(super) expire_time: Option<DateTime<Utc>>,
+    /// When it happened.
+    pub(super) event_time: DateTime<Utc>,
+}
+
+/// A mail as it is read.
+#[derive(Clone, Debug)]
+pub(super) struct Rendered {
+    /// One line.
+    pub(super) subject: String,
+    /// The plain text.
+    pub(super) text: String,
+    /// The same as HTML.
+    pub(super) html: String,
+}
+
+impl Templates {
+    /// Reads the templates, those of the operator's `folder` in place of the built-in
+    /// ones, and renders each once.
+    ///
+    /// # Errors
+    /// A line that names the template and says what is wrong with it.
+    pub fn load(folder: Option<&Path>) -> std::result::Result<Self, String> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        if let Some(folder) = folder {
+            refuse_unknown_files(folder)?;
+        }
+        for (name, built_in) in BUILT_IN {
+            let own = folder.map(|folder| read_own(folder, name)).transpose()?;
+            let source = own.flatten().unwrap_or_else(|| (*built_in).to_owned());
+            environment
+                .add_template_owned(*name, source)
+                .map_err(|error| describe(name, &error))?;
+        }
+        let templates = Self(environment);
+        templates.try_all()?;
+        Ok(templates)
+    }
+
+    /// Renders a mail.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when a template cannot be rendered with these values.
+    pub(super) fn render(
+        &self,
+        kind: MailKind,
+        locale: Locale,
+        values: &Values,
+    ) -> Result<Rendered> {
+        self.try_render(kind, locale, values)
+            .map_err(|why| Error::internal(format!("mail template {why}")))
+    }
+
+    fn try_all(&self) -> std::result::Result<(), String> {
+        let time = DateTime::UNIX_EPOCH;
+        let sample = Values {
+            name: "Anna Schmidt".to_owned(),
+            customer_number: "K-1001".to_owned(),
+            link: "https://contact.example/confirm#token".to_owned(),
+            expire_time: Some(time),
+            event_time: time,
+        };
+        for locale in LOCALES {
+            for kind in MailKind::ALL {
+                let rendered = self.try_render(kind, locale, &sample)?;
+                let name = template_name(kind, locale, "");
+                if rendered.subject.is_empty() || rendered.subject.contains('\n') {
+                    return Err(format!("{name}subject: must give one line"));
+                }
+                for (part, body) in [("txt", rendered.text), ("html", rendered.html)] {
+                    if body.trim().is_empty() {
+                        return Err(format!("{name}{part}: must not be empty"));
+                    }
+                    if kind.has_link() && !body.contains(&sample.link) {
+                        return Err(format!("{name}{part}: must hold {{{{ link }}}}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn try_render(
+        &self,
+        kind: MailKind,
+        locale: Locale,
+        values: &Values,
+    ) -> std::result::Result<Rendered, String> {
+        let expire_time = values.expire_time.map(|time| spell_time(time, locale));
+        let context = context! {
+            locale => locale.as_str(),
+            name => greeted_name(&values.name),
+            customer_number => &values.customer_number,
+            // A URL of ours, in which the parser left no quotes and brackets. Escaping
+            // would spell its slashes out.
+            link => Value::from_safe_string(values.link.clone()),
+            expire_time => expire_time.unwrap_or_default(),
+            event_time => spell_time(values.event_time, locale),
+        };
+        let render = |part: &str| {
+            let name = template_name(kind, locale, part);
+            self.0
+                .get_template(&name)
+                .and_then(|template| template.render(&context))
+                .map_err(|error| describe(&name, &error))
+        };
+        let [subject, text, html] = PARTS.map(render);
+        Ok(Rendered {
+            subject: subject?.trim().to_owned(),
+            // minijinja takes the last line end away.
+            text: text? + "\n",
+            html: html?,
+        })
+    }
+}
+
+fn template_name(kind: MailKind, locale: Locale, part: &str) -> String {
+    format!("{}/{}.{part}", locale.as_str(), kind.as_str())
+}
+
+/// Kind and place of the fault, without the values of a mail.
+fn describe(name: &str, error: &minijinja::Error) -> String {
+    let mut cause = error;
+    // An error inside a block is wrapped by the templates around it.
+    while let Some(inner) = std::error::Error::source(cause)
+        .and_then(|source| source.downcast_ref::<minijinja::Error>())
+    {
+        cause = inner;
+    }
+    let name = cause.name().unwrap_or(name);
+    match cause.line() {
+        Some(line) => format!("{name}, line {line}: {}", cause.kind()),
+        None => format!("{name}: {}", cause.kind()),
+    }
+}
+
+/// A mail program makes a link of whatever looks like one. Who enters a stranger's
+/// address with such a name would have us mail that link.
+fn greeted_name(name: &str) -> &str {
+    let chars: Vec<char> = name.chars().collect();
+    let is_dot_inside = |window: &[char]| matches!(window, [before, '.', after] if before.is_alphanumeric() && after.is_alphanumeric());
+    if name.contains("://") || name.contains('@') || chars.windows(3).any(is_dot_inside) {
+        ""
+    } else {
+        name
+    }
+}
+
+/// As people write it, on the clocks of Germany.
+fn spell_time(time: DateTime<Utc>, locale: Locale) -> String {
+    const MONTHS: [(&str, &str); 12] = [
+        ("Januar", "January"),
+        ("Februar", "February"),
+        ("März", "March"),
+        ("April", "April"),
+        ("Mai", "May"),
+        ("Juni", "June"),
+        ("Juli", "July"),
+        ("August", "August"),
+        ("September", "September"),
+        ("Oktober", "October"),
+        ("November", "November"),
+        ("Dezember", "December"),
+    ];
+    let time = Berlin.from_utc_datetime(&time.naive_utc());
+    let month = usize::try_from(time.month0()).ok();
+    let (german, english) = month
+        .and_then(|month| MONTHS.get(month).copied())
+        .unwrap_or_default();
+    let (day, year) = (time.day(), time.year());
+    match locale {
+        Locale::German => format!("{day}. {german} {year}, {} Uhr", time.format("%H:%M")),
+        Locale::English => format!("{day} {english} {year}, {}", time.format("%H:%M %Z")),
+    }
+}
+
+/// A misspelt name would leave the built-in text in use without a word.
+fn refuse_unknown_files(folder: &Path) -> std::result::Result<(), String> {
+    let known: BTreeSet<_> = BUILT_IN.iter().map(|(name, _)| folder.join(name)).collect();
+    let failed = |folder: &Path, error: &io::Error| {
+        format!("{} cannot be read: {}", folder.display(), error.kind())
+    };
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        let entries = fs::read_dir(&current).map_err(|error| failed(&current, &error))?;
+        for entry in entries {
+            let path = entry.map_err(|error| failed(&current, &error))?.path();
+            // What orchestrators and editors put beside the files.
+            let is_hidden = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if is_hidden {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if !known.contains(&path) {
+                return Err(format!(
+                    "{} replaces no template; there are layout.html and de/ and en/ with {}, each .subject, .txt and .html",
+                    path.display(),
+                    MailKind::ALL.map(MailKind::as_str).join(", ")
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_own(folder: &Path, name: &str) -> std::result::Result<Option<String>, String> {
+    let path = folder.join(name);
+    match fs::read_to_string(&path) {
+        Ok(source) => Ok(Some(source)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!(
+            "{} cannot be read: {}",
+            path.display(),
+            error.kind()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Rows of mails that wait to be sent.
+//!
+//! A worker claims some: `due_time` then says when the attempt counts as lost, and
+//! `attempts` which attempt it is. Who was too slow finds another number there, and
+//! changes nothing (fencing).
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    sea_query::{Expr, LockBehavior, LockType},
+};
+
+use super::{
+    Transaction,
+    contacts::to_locale,
+    entity::outbox_mails::{ActiveModel, Column, Entity, Model},
+    failure::Failure,
+};
+use crate::{
+    domain::{
+        contact::ContactId,
+        customer::CustomerNumber,
+        email_address::EmailAddress,
+        email_confirmation::ConfirmationId,
+        mail::{MailKind, QueuedMail},
+    },
+    error::{Error, Result},
+};
+
+const QUEUED: &str = "queued";
+const DEAD: &str = "dead";
+
+impl Transaction {
+    /// Queues a mail, due at once.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn insert_mail(&self, mail: &QueuedMail) -> Result<()> {
+        let row = ActiveModel {
+            customer_number: Set(mail.customer_number.as_str().to_owned()),
+            mail_id: Set(mail.id),
+            kind: Set(mail.kind.as_str().to_owned()),
+            contact_id: Set(mail.contact_id.0),
+            confirmation_id: Set(mail.confirmation_id.map(|id| id.0)),
+            recipient: Set(mail.recipient.as_str().to_owned()),
+            display_name: Set(mail.display_name.clone()),
+            locale: Set(mail.locale.as_str().to_owned()),
+            state: Set(QUEUED.to_owned()),
+            attempts: Set(mail.attempt),
+            due_time: Set(mail.create_time),
+            failure: Set(None),
+            create_time: Set(mail.create_time),
+        };
+        Entity::insert(row)
+            .exec_without_returning(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(())
+    }
+
+    /// Claims up to `limit` mails of any customer that are due at `now`, the oldest first;
+    /// each is due again at `lost_time`, unless its attempt ends before. On PostgreSQL
+    /// several workers claim at once without waiting for one another.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn claim_mails(
+        &self,
+        now: DateTime<Utc>,
+        lost_time: DateTime<Utc>,
+        limit: u64,
+    ) -> Result<Vec<QueuedMail>> {
+        let due = Entity::find()
+            .filter(Column::State.eq(QUEUED))
+            .filter(Column::DueTime.lte(now))
+            .order_by_asc(Column::DueTime)
+            .limit(limit)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .all(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let these = due.iter().fold(Condition::any(), |these, row| {
+            these.add(this(&row.customer_number, row.mail_id))
+        });
+        Entity::update_many()
+            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+            .col_expr(Column::DueTime, Expr::value(lost_time))
+            .filter(these)
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        let mut claimed = Vec::with_capacity(due.len());
+        for row in due {
+            match to_claimed_mail(&row) {
+                Ok(mail) => claimed.push(mail),
+                Err(error) => {
+                    // Or the rest would never get past it.
+                    tracing::error!(id = %row.mail_id, %error, "a queued mail was given up");
+                    self.bury_unreadable(&row).await?;
+                }
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn bury_unreadable(&self, row: &Model) -> Result<()> {
+        Entity::update_many()
+            .col_expr(Column::State, Expr::value(DEAD))
+            .col_expr(Column::Failure, Expr::value("unreadable"))
+            .filter(this(&row.customer_number, row.mail_id))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(())
+    }
+
+    /// Deletes a claimed mail that was sent, or that need not be sent any more; `false`
+    /// when the claim was lost.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn delete_mail(&self, mail: &QueuedMail) -> Result<bool> {
+        let deleted = Entity::delete_many()
+            .filter(claimed(mail))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(deleted.rows_affected == 1)
+    }
+
+    /// Puts a claimed mail back, to be tried again at `due_time`; `false` when the claim
+    /// was lost. `failure` is a code, free of personal data.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn put_mail_back(
+        &self,
+        mail: &QueuedMail,
+        due_time: DateTime<Utc>,
+        failure: &str,
+    ) -> Result<bool> {
+        self.update_claimed(mail, QUEUED, due_time, failure).await
+    }
+
+    /// Lays a claimed mail aside for good; `false` when the claim was lost.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn bury_mail(
+        &self,
+        mail: &QueuedMail,
+        now: DateTime<Utc>,
+        failure: &str,
+    ) -> Result<bool> {
+        self.update_claimed(mail, DEAD, now, failure).await
+    }
+
+    /// Deletes the dead letters, of any customer, that died before `time`, and gives
+    /// their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn delete_dead_mails_before(&self, time: DateTime<Utc>) -> Result<u64> {
+        let deleted = Entity::delete_many()
+            .filter(Column::State.eq(DEAD))
+            .filter(Column::DueTime.lte(time))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(deleted.rows_affected)
+    }
+
+    async fn update_claimed(
+        &self,
+        mail: &QueuedMail,
+        state: &str,
+        due_time: DateTime<Utc>,
+        failure: &str,
+    ) -> Result<bool> {
+        let updated = Entity::update_many()
+            .col_expr(Column::State, Expr::value(state))
+            .col_expr(Column::DueTime, Expr::value(due_time))
+            .col_expr(Column::Failure, Expr::value(failure))
+            .filter(claimed(mail))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(updated.rows_affected == 1)
+    }
+}
+
+fn this(customer_number: &str, mail_id: uuid::Uuid) -> Condition {
+    Condition::all()
+        .add(Column::CustomerNumber.eq(customer_number))
+        .add(Column::MailId.eq(mail_id))
+}
+
+fn claimed(mail: &QueuedMail) -> Condition {
+    this(mail.customer_number.as_str(), mail.id)
+        .add(Column::State.eq(QUEUED))
+        .add(Column::Attempts.eq(mail.attempt))
+}
+
+/// The row as it was before the claim, and what the claim made of it.
+fn to_claimed_mail(row: &Model) -> Result<QueuedMail> {
+    let kind = MailKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == row.kind)
+        .ok_or_else(|| Error::data_loss("outbox_mails.kind"))?;
+    Ok(QueuedMail {
+        customer_number: CustomerNumber::from_stored(row.customer_number.clone()),
+        id: row.mail_id,
+        kind,
+        contact_id: ContactId(row.contact_id),
+        confirmation_id: row.confirmation_id.map(ConfirmationId),
+        recipient: EmailAddress::from_stored(row.recipient.clone()),
+        display_name: row.display_name.clone(),
+        locale: to_locale(&row.locale)?,
+        create_time: row.create_time,
+        attempt: row.attempts.saturating_add(1),
+    })
+}

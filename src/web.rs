@@ -1,0 +1,250 @@
+//! The page `/confirm`, for the public: it shows what a mailed link is about, and
+//! confirms the address when a person presses its button.
+//!
+//! The token stands behind the `#` of the link, so it comes here in the body of a
+//! request of the page's own script and in nothing that is logged. Mail scanners open
+//! links, run scripts and submit forms: nothing but the press confirms (rule 9).
+
+mod language;
+mod listener;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{
+            ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+            VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        },
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use minijinja::{Environment, UndefinedBehavior, context};
+use serde::{Deserialize, Serialize};
+
+use self::language::Language;
+pub use self::listener::serve;
+use crate::{
+    app::{App, Inspection},
+    domain::{
+        audit::Actor,
+        email_confirmation::{ConfirmationState, ConfirmationToken},
+    },
+    error::{Error, Invalid, Result},
+};
+
+const TEMPLATE: &str = include_str!("web/page/confirm.html");
+const GERMAN_TEXTS: &str = include_str!("web/page/de.json");
+const ENGLISH_TEXTS: &str = include_str!("web/page/en.json");
+const STYLE: &str = include_str!("web/page/style.css");
+const SCRIPT: &str = include_str!("web/page/script.js");
+
+/// A token and its braces are shorter by far.
+const MAX_BODY_BYTES: usize = 1024;
+
+/// Nothing from elsewhere, nothing inline, no forms, in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+/// The same on every answer, whatever its status.
+const HEADERS: [(HeaderName, &str); 8] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (REFERRER_POLICY, "no-referrer"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (CACHE_CONTROL, "no-store"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (HeaderName::from_static("x-robots-tag"), "noindex"),
+];
+
+/// What the page is made of.
+#[derive(Debug)]
+struct Page {
+    app: App,
+    german: String,
+    english: String,
+}
+
+/// What the page's script sends.
+#[derive(Deserialize)]
+struct Link {
+    token: String,
+}
+
+/// What the page's script is told.
+#[derive(Debug, Serialize)]
+struct Answer {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masked_email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_time: Option<String>,
+    already_confirmed: bool,
+}
+
+/// The routes of the page.
+///
+/// # Errors
+/// A line that says which of its texts is missing.
+pub fn router(app: App) -> std::result::Result<Router, String> {
+    let page = Page {
+        app,
+        german: render(Language::German)?,
+        english: render(Language::English)?,
+    };
+    let file = |content_type: &'static str, content: &'static str| {
+        get(move || async move { ([(CONTENT_TYPE, content_type)], content) })
+    };
+    Ok(Router::new()
+        .route("/confirm", get(show))
+        .route("/confirm/style.css", file("text/css; charset=utf-8", STYLE))
+        .route(
+            "/confirm/script.js",
+            file("text/javascript; charset=utf-8", SCRIPT),
+        )
+        .route("/confirm/inspect", post(inspect))
+        .route("/confirm/press", post(press))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(guard))
+        .with_state(Arc::new(page)))
+}
+
+fn render(language: Language) -> std::result::Result<String, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("the page {}: {why}", language.as_str());
+    let texts = match language {
+        Language::German => GERMAN_TEXTS,
+        Language::English => ENGLISH_TEXTS,
+    };
+    let text: BTreeMap<String, String> =
+        serde_json::from_str(texts).map_err(|error| failed(&error))?;
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment
+        .add_template("confirm.html", TEMPLATE)
+        .and_then(|()| environment.get_template("confirm.html"))
+        .and_then(|template| template.render(context! { lang => language.as_str(), text }))
+        .map_err(|error| failed(&error))
+}
+
+/// Refuses what comes from the pages of others, and adds the headers.
+async fn guard(request: Request, next: Next) -> Response {
+    let is_foreign = request.method() == axum::http::Method::POST
+        && request
+            .headers()
+            .get("sec-fetch-site")
+            .is_some_and(|site| site != "same-origin");
+    let mut response = if is_foreign {
+        StatusCode::FORBIDDEN.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn show(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
+    let wanted = headers
+        .get(ACCEPT_LANGUAGE)
+        .and_then(|value| value.to_str().ok());
+    let html = match Language::preferred(wanted) {
+        Language::German => page.german.clone(),
+        Language::English => page.english.clone(),
+    };
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (VARY, "accept-language"),
+    ];
+    (headers, html).into_response()
+}
+
+async fn inspect(State(page): State<Arc<Page>>, Json(link): Json<Link>) -> Response {
+    let answer = match ConfirmationToken::parse(&link.token) {
+        Ok(token) => page.inspect(&token).await,
+        Err(Invalid(_)) => Ok(Answer::unknown()),
+    };
+    to_response(answer)
+}
+
+async fn press(State(page): State<Arc<Page>>, Json(link): Json<Link>) -> Response {
+    let answer = match ConfirmationToken::parse(&link.token) {
+        Ok(token) => page.confirm(&token).await,
+        Err(Invalid(_)) => Ok(Answer::unknown()),
+    };
+    to_response(answer)
+}
+
+impl Page {
+    async fn inspect(&self, token: &ConfirmationToken) -> Result<Answer> {
+        match self.app.inspect_email_confirmation(token).await {
+            Ok(inspection) => Ok(Answer::of(inspection)),
+            Err(Error::ConfirmationNotFound) => Ok(Answer::unknown()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn confirm(&self, token: &ConfirmationToken) -> Result<Answer> {
+        let actor = Actor::confirmation_page();
+        let already_confirmed = match self.app.confirm_email(&actor, token).await {
+            Ok(confirmed) => confirmed.already,
+            Err(
+                Error::ConfirmationNotFound
+                | Error::ConfirmationExpired
+                | Error::ConfirmationSuperseded,
+            ) => false,
+            Err(error) => return Err(error),
+        };
+        let mut answer = self.inspect(token).await?;
+        answer.already_confirmed = already_confirmed;
+        Ok(answer)
+    }
+}
+
+impl Answer {
+    fn of(inspection: Inspection) -> Self {
+        Self {
+            state: match inspection.state {
+                ConfirmationState::Pending => "pending",
+                ConfirmationState::Confirmed => "confirmed",
+                ConfirmationState::Expired => "expired",
+                ConfirmationState::Superseded => "superseded",
+            },
+            masked_email: Some(inspection.masked_email),
+            expire_time: Some(inspection.expire_time.to_rfc3339()),
+            already_confirmed: false,
+        }
+    }
+
+    fn unknown() -> Self {
+        Self {
+            state: "unknown",
+            masked_email: None,
+            expire_time: None,
+            already_confirmed: false,
+        }
+    }
+}
+
+fn to_response(answer: Result<Answer>) -> Response {
+    match answer {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "the confirmation page could not answer");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}

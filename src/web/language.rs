@@ -1,0 +1,67 @@
+//! Which language a browser wants (RFC 9110, 12.5.4).
+
+/// The languages of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    German,
+    English,
+}
+
+impl Language {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::German => "de",
+            Self::English => "en",
+        }
+    }
+
+    /// The one that an `Accept-Language` likes best. Who says nothing is taken for a
+    /// customer from here, who wants neither of the two gets English.
+    pub(super) fn preferred(accepted: Option<&str>) -> Self {
+        let Some(accepted) = accepted.filter(|text| !text.trim().is_empty()) else {
+            return Self::German;
+        };
+        let mut best = (Self::English, 0.0);
+        for range in accepted.split(',') {
+            let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
+            let language = match tag.trim().split('-').next().unwrap_or_default() {
+                tag if tag.eq_ignore_ascii_case("de") => Self::German,
+                tag if tag.eq_ignore_ascii_case("en") => Self::English,
+                _ => continue,
+            };
+            let quality = parameters.trim().strip_prefix("q=").unwrap_or("1");
+            let quality = quality.trim().parse().unwrap_or(0.0);
+            // Of equals the first counts.
+            if quality > best.1 {
+                best = (language, quality);
+            }
+        }
+        best.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_browsers_favourite_of_the_two_is_shown() {
+        use Language::{English, German};
+        for (accepted, language) in [
+            (None, German),
+            (Some(""), German),
+            (Some("de"), German),
+            (Some("de-AT,de;q=0.9,en;q=0.8"), German),
+            (Some("en-US,en;q=0.9,de;q=0.8"), English),
+            (Some("fr,de;q=0.5,en;q=0.4"), German),
+            (Some("fr, en;q=0.5, DE;q=0.7"), German),
+            (Some("fr-FR, it"), English),
+            (Some("*"), English),
+            (Some("de;q=0, en;q=0.1"), English),
+            (Some("de;q=x"), English),
+            (Some("den, e"), English),
+        ] {
+            assert_eq!(Language::preferred(accepted), language, "{accepted:?}");
+        }
+    }
+}

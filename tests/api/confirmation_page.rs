@@ -1,0 +1,269 @@
+//! The page's requests as its script makes them, and as nobody else may. What a browser
+//! makes of the page is tested in tests/e2e.
+
+use contact_service::api::proto::Contact;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::harness::{Backend, TestServer, execute};
+
+const NEW: &str = "neu@muster.example";
+const JSON: &str = "application/json";
+
+async fn with_link(server: &TestServer) -> (Contact, String) {
+    let contact = server.create_customer_with_contact("K-1").await;
+    server.change_email(&contact, NEW).await.unwrap();
+    (contact, server.mailed_token(NEW).await)
+}
+
+fn request(server: &TestServer, method: Method, path: &str) -> RequestBuilder {
+    let url = format!("http://{}{path}", server.page_address);
+    Client::new().request(method, url)
+}
+
+async fn post(server: &TestServer, path: &str, content_type: &str, body: String) -> Response {
+    request(server, Method::POST, path)
+        .header("content-type", content_type)
+        .body(body)
+        .send()
+        .await
+        .unwrap()
+}
+
+async fn ask(server: &TestServer, path: &str, token: &str) -> Value {
+    let body = json!({ "token": token }).to_string();
+    let response = post(server, path, JSON, body).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    serde_json::from_str(&response.text().await.unwrap()).unwrap()
+}
+
+async fn is_pending(server: &TestServer, contact: &Contact) -> bool {
+    server.contact(contact).await.pending_email.is_some()
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_pages_script_is_told_the_state_and_the_press_confirms(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, token) = with_link(&server).await;
+    let pending = json!({
+        "state": "pending",
+        "masked_email": "n***@m***.example",
+        "expire_time": "2026-03-08T09:00:00+00:00",
+        "already_confirmed": false,
+    });
+    for _ in 0..2 {
+        assert_eq!(ask(&server, "/confirm/inspect", &token).await, pending);
+    }
+    assert!(is_pending(&server, &contact).await);
+    for already_confirmed in [false, true] {
+        let answer = ask(&server, "/confirm/press", &token).await;
+        assert_eq!(answer["state"], "confirmed");
+        assert_eq!(answer["already_confirmed"], already_confirmed);
+    }
+    assert_eq!(server.contact(&contact).await.email, NEW);
+    let event = server.events("K-1").await.remove(0);
+    assert_eq!(event.actor, "confirmation-page");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_dead_link_is_told_as_what_it_is(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, superseded) = with_link(&server).await;
+    server
+        .change_email(&contact, "neuer@muster.example")
+        .await
+        .unwrap();
+    let expired = server.mailed_token("neuer@muster.example").await;
+    server.clock.advance(chrono::TimeDelta::days(7));
+    let unknown = format!("K-1.{}", "0".repeat(64));
+    for (token, state) in [
+        (superseded.as_str(), "superseded"),
+        (&expired, "expired"),
+        (&unknown, "unknown"),
+        ("nonsense", "unknown"),
+        ("", "unknown"),
+    ] {
+        for path in ["/confirm/inspect", "/confirm/press"] {
+            assert_eq!(ask(&server, path, token).await["state"], state, "{path}");
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_9_nothing_but_the_scripts_own_request_confirms(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, token) = with_link(&server).await;
+    let body = json!({ "token": token }).to_string();
+    for path in [
+        "/confirm",
+        "/confirm/",
+        "/confirm/press",
+        "/confirm/inspect",
+    ] {
+        for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"] {
+            let method = method.parse().unwrap();
+            let with_token = format!("{path}?token={token}");
+            for path in [path, &with_token] {
+                request(&server, Method::clone(&method), path)
+                    .header("content-type", JSON)
+                    .body(body.clone())
+                    .send()
+                    .await
+                    .unwrap();
+            }
+        }
+        // What a form of another page can send.
+        for (content_type, body) in [
+            (
+                "application/x-www-form-urlencoded",
+                format!("token={token}"),
+            ),
+            ("text/plain", body.clone()),
+            ("multipart/form-data; boundary=x", body.clone()),
+            ("", body.clone()),
+        ] {
+            let response = post(&server, path, content_type, body).await;
+            assert!(response.status().is_client_error(), "{path} {content_type}");
+        }
+    }
+    for site in ["cross-site", "same-site", "none"] {
+        let response = request(&server, Method::POST, "/confirm/press")
+            .header("content-type", JSON)
+            .header("sec-fetch-site", site)
+            .body(body.clone())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{site}");
+    }
+    assert!(is_pending(&server, &contact).await);
+    ask(&server, "/confirm/press", &token).await;
+    assert!(!is_pending(&server, &contact).await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_answer_forbids_what_the_page_does_not_need(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    for (method, path, status) in [
+        (Method::GET, "/confirm", StatusCode::OK),
+        (Method::HEAD, "/confirm", StatusCode::OK),
+        (Method::GET, "/confirm/script.js", StatusCode::OK),
+        (Method::GET, "/confirm/style.css", StatusCode::OK),
+        (Method::GET, "/elsewhere", StatusCode::NOT_FOUND),
+        (Method::POST, "/confirm", StatusCode::METHOD_NOT_ALLOWED),
+        (
+            Method::POST,
+            "/confirm/press",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+    ] {
+        let response = request(&server, method, path).send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none';"), "{policy}");
+        assert!(policy.contains("form-action 'none'") && !policy.contains("unsafe"));
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("cache-control"), "no-store");
+        assert_eq!(header("x-frame-options"), "DENY");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_page_is_shown_in_the_browsers_language(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    for (accepted, lang) in [("de-DE,de;q=0.9", "de"), ("en-GB", "en"), ("fr", "en")] {
+        let response = request(&server, Method::GET, "/confirm")
+            .header("accept-language", accepted)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.headers()["vary"], "accept-language");
+        let html = response.text().await.unwrap();
+        assert!(
+            html.contains(&format!("<html lang=\"{lang}\"")),
+            "{accepted}"
+        );
+        // Nothing inline, nothing from elsewhere, no form.
+        for forbidden in ["<form", "style=\"", "onclick", "http://", "https://"] {
+            assert!(!html.contains(forbidden), "{forbidden}");
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn bad_bodies_and_a_broken_database_are_answered_without_details(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (_, token) = with_link(&server).await;
+    for (body, status) in [
+        (String::new(), StatusCode::BAD_REQUEST),
+        ("{".into(), StatusCode::BAD_REQUEST),
+        ("{}".into(), StatusCode::UNPROCESSABLE_ENTITY),
+        (
+            json!({ "token": "0".repeat(2000) }).to_string(),
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ),
+    ] {
+        let response = post(&server, "/confirm/press", JSON, body).await;
+        assert_eq!(response.status(), status);
+    }
+    let table = "ALTER TABLE confirmation_tokens RENAME TO away";
+    execute(&server.database_url, table).await;
+    let body = json!({ "token": token }).to_string();
+    for path in ["/confirm/press", "/confirm/inspect"] {
+        let response = post(&server, path, JSON, body.clone()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.text().await.unwrap(), "");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn whoever_connects_and_says_nothing_does_not_hold_the_stop_up(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let mut server = TestServer::start(backend).await;
+    let mut idle = Vec::new();
+    for begin in [
+        "",
+        "GET /conf",
+        "POST /confirm/press HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{",
+    ] {
+        let mut stream = TcpStream::connect(&server.page_address).await.unwrap();
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        idle.push(stream);
+    }
+    // Another one is served meanwhile.
+    let page = request(&server, Method::GET, "/confirm").send().await;
+    assert_eq!(page.unwrap().status(), StatusCode::OK);
+    server.stop().await.unwrap();
+    for mut stream in idle {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(!rest.starts_with(b"HTTP/1.1 200"));
+    }
+}

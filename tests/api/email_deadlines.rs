@@ -1,0 +1,281 @@
+//! What time brings about: expiry, the reminder, the resends (rules 7, 10, 11). The
+//! clock is moved by hand.
+
+use chrono::TimeDelta;
+use contact_service::api::proto::{ConfirmationState, Contact, Purpose};
+use rstest::rstest;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::harness::{Backend, TestServer, query_number, refusal};
+
+const OLD: &str = "alt@muster.example";
+const NEW: &str = "neu@muster.example";
+const WEEK: TimeDelta = TimeDelta::days(7);
+const DAY: TimeDelta = TimeDelta::days(1);
+const HOUR: TimeDelta = TimeDelta::hours(1);
+const MINUTE: TimeDelta = TimeDelta::minutes(1);
+const INSTANT: TimeDelta = TimeDelta::microseconds(1);
+
+async fn with_link(server: &TestServer) -> (Contact, String) {
+    let contact = server.create_customer_with_contact("K-1").await;
+    server.set_confirmed_email(&contact, OLD).await;
+    let contact = server.change_email(&contact, NEW).await.unwrap();
+    (contact, server.mailed_token(NEW).await)
+}
+
+async fn resends_left(server: &TestServer, contact: &Contact) -> i32 {
+    let contact = server.contact(contact).await;
+    contact.pending_email.unwrap().resends_left
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_7_a_link_confirms_a_minute_before_the_seven_days_are_over(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, token) = with_link(&server).await;
+    server.clock.advance(WEEK - MINUTE);
+    assert!(!server.confirm(&token).await.unwrap().already_confirmed);
+    assert_eq!(server.contact(&contact).await.email, NEW);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_7_at_seven_days_the_link_is_expired_whether_or_not_the_worker_came_by(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values(false, true)] worker_came_by: bool,
+) {
+    let server = TestServer::start(backend).await;
+    let (before, token) = with_link(&server).await;
+    server.clock.advance(WEEK);
+    if worker_came_by {
+        assert_eq!(server.app.clear_lapsed_emails().await, Ok(1));
+        assert_eq!(server.app.clear_lapsed_emails().await, Ok(0));
+    }
+    let expired = (Code::FailedPrecondition, "CONFIRMATION_EXPIRED".to_owned());
+    assert_eq!(refusal(server.confirm(&token).await), expired);
+    let inspection = server.inspect(&token).await.unwrap();
+    assert_eq!(inspection.state(), ConfirmationState::Expired);
+    assert_eq!(inspection.masked_email, "n***@m***.example");
+    // The contact looks the same in both cases: so the etag has to be the same, too.
+    let after = server.contact(&before).await;
+    let expected = Contact {
+        pending_email: None,
+        ..before
+    };
+    assert_eq!(after, expected);
+    assert_eq!(server.contacts("K-1").await, [expected]);
+    let resolution = server.resolve("K-1", Purpose::PaymentReminder).await;
+    assert_eq!(resolution.recipients[0].email, OLD);
+    let refused = refusal(server.resend(&after).await);
+    assert_eq!(refused.1, "NO_PENDING_EMAIL");
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_expiry_is_recorded_once_by_whoever_finds_it_first(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values(false, true)] by_the_worker: bool,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, token) = with_link(&server).await;
+    let known = server.events("K-1").await.len();
+    server.clock.advance(WEEK);
+    if by_the_worker {
+        server.app.clear_lapsed_emails().await.unwrap();
+    }
+    server
+        .change_email(&contact, "neuer@muster.example")
+        .await
+        .unwrap();
+    server.app.clear_lapsed_emails().await.unwrap();
+    let events = server.events("K-1").await;
+    assert_eq!(events.len(), known + 2);
+    assert_eq!(events[0].kind, "contact.email_changed");
+    assert_eq!(events[0].actor, "tester");
+    assert_eq!(events[1].kind, "contact.pending_email_expired");
+    assert_eq!(events[1].actor, "contact-service");
+    assert_eq!(events[1].contact_id, contact.contact_id);
+    assert_eq!(events[1].changed_fields, ["pending_email"]);
+    // It expired before it was replaced.
+    let state = server.inspect(&token).await.unwrap().state();
+    assert_eq!(state, ConfirmationState::Expired);
+    let left = "SELECT count(*) FROM contacts WHERE pending_email = 'neu@muster.example'";
+    assert_eq!(query_number(&server.database_url, left).await, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_worker_clears_the_lapsed_addresses_of_many_customers_and_no_others(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    const COUNT: usize = 110;
+    let server = TestServer::start(backend).await;
+    for index in 0..COUNT {
+        let contact = server
+            .create_customer_with_contact(&format!("L-{index}"))
+            .await;
+        server.change_email(&contact, NEW).await.unwrap();
+    }
+    server.clock.advance(DAY);
+    let later = server.create_customer_with_contact("L-later").await;
+    server.change_email(&later, NEW).await.unwrap();
+    server.clock.advance(WEEK - DAY);
+    let two = tokio::join!(
+        server.app.clear_lapsed_emails(),
+        server.app.clear_lapsed_emails()
+    );
+    assert_eq!(two.0.unwrap() + two.1.unwrap(), COUNT as u64);
+    let pending = "SELECT count(*) FROM contacts WHERE pending_email IS NOT NULL";
+    assert_eq!(query_number(&server.database_url, pending).await, 1);
+    assert!(server.contact(&later).await.pending_email.is_some());
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_10_the_reminder_goes_once_a_day_before_the_expiry(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, _) = with_link(&server).await;
+    server.clock.advance(WEEK - DAY - INSTANT);
+    assert_eq!(server.app.remind_of_pending_emails().await, Ok(0));
+    server.clock.advance(INSTANT);
+    let two = tokio::join!(
+        server.app.remind_of_pending_emails(),
+        server.app.remind_of_pending_emails()
+    );
+    assert_eq!(two.0.unwrap() + two.1.unwrap(), 1);
+    let mut mails = server.mails().await;
+    assert_eq!(mails.len(), 1);
+    let reminder = mails.remove(0);
+    assert_eq!(reminder.to, NEW);
+    assert_eq!(
+        reminder.subject,
+        "Erinnerung: Bitte bestätigen Sie Ihre E-Mail-Adresse"
+    );
+    assert!(reminder.text.contains("8. März 2026, 10:00 Uhr"));
+    server.clock.advance(HOUR);
+    assert_eq!(server.app.remind_of_pending_emails().await, Ok(0));
+    assert!(server.mails().await.is_empty());
+    // It is no resend, and its link is as good as the first.
+    assert_eq!(resends_left(&server, &contact).await, 3);
+    server.confirm(&reminder.token()).await.unwrap();
+    assert_eq!(server.contact(&contact).await.email, NEW);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_10_whoever_confirmed_cancelled_or_was_too_late_is_not_reminded(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values("confirmed", "replaced", "lapsed", "confirmed meanwhile")] fate: &str,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, token) = with_link(&server).await;
+    match fate {
+        "confirmed" => {
+            server.confirm(&token).await.unwrap();
+        }
+        "replaced" => {
+            server.change_email(&contact, OLD).await.unwrap();
+        }
+        "lapsed" => server.clock.advance(DAY),
+        _ => {}
+    }
+    server.mails().await;
+    server.clock.advance(WEEK - DAY);
+    server.app.remind_of_pending_emails().await.unwrap();
+    if fate == "confirmed meanwhile" {
+        // Queued, and then no longer of use.
+        server.confirm(&token).await.unwrap();
+        let mails = server.mails().await;
+        assert_eq!(mails.len(), 1);
+        assert_eq!(mails[0].to, OLD);
+    }
+    assert!(server.mails().await.is_empty(), "{fate}");
+    let queued = "SELECT count(*) FROM outbox_mails";
+    assert_eq!(query_number(&server.database_url, queued).await, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_11_three_resends_at_once_then_one_an_hour(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, _) = with_link(&server).await;
+    let expire_time = contact.pending_email.clone().unwrap().expire_time;
+    for left in [2, 1, 0] {
+        let resent = server.resend(&contact).await.unwrap();
+        let pending = resent.pending_email.unwrap();
+        assert_eq!(pending.resends_left, left);
+        // Rule 7: it prolongs nothing.
+        assert_eq!(pending.expire_time, expire_time);
+        server.mailed_token(NEW).await;
+    }
+    let event = server.events("K-1").await.remove(0);
+    assert_eq!(event.kind, "contact.email_confirmation_resent");
+    for _ in 0..3 {
+        for wait in [HOUR, HOUR - MINUTE * 59] {
+            if wait < HOUR {
+                server.clock.advance(MINUTE * 59);
+            }
+            let status = server.resend(&contact).await.unwrap_err();
+            let retry = status.get_details_retry_info().unwrap().retry_delay;
+            assert_eq!(retry, Some(wait.to_std().unwrap()));
+            let refused = refusal::<()>(Err(status));
+            assert_eq!(
+                refused,
+                (Code::ResourceExhausted, "RESEND_LIMIT".to_owned())
+            );
+            assert_eq!(resends_left(&server, &contact).await, 0);
+        }
+        assert!(server.mails().await.is_empty());
+        server.clock.advance(MINUTE);
+        assert_eq!(resends_left(&server, &contact).await, 1);
+        server.resend(&contact).await.unwrap();
+        server.mailed_token(NEW).await;
+    }
+    // Another pending address has resends of its own.
+    let changed = server
+        .change_email(&contact, "neuer@muster.example")
+        .await
+        .unwrap();
+    assert_eq!(changed.pending_email.unwrap().resends_left, 3);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_7_no_resend_prolongs_a_link(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, first) = with_link(&server).await;
+    server.clock.advance(WEEK - MINUTE);
+    server.resend(&contact).await.unwrap();
+    let last = server.mailed_token(NEW).await;
+    server.clock.advance(MINUTE);
+    for token in [first, last] {
+        let refused = refusal(server.confirm(&token).await);
+        assert_eq!(refused.1, "CONFIRMATION_EXPIRED");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_year_after_its_expiry_a_link_is_forgotten(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (_, token) = with_link(&server).await;
+    server.confirm(&token).await.unwrap();
+    server.clock.advance(WEEK + TimeDelta::days(365) - INSTANT);
+    server.app.forget_old_confirmations().await.unwrap();
+    assert!(server.confirm(&token).await.unwrap().already_confirmed);
+    server.clock.advance(INSTANT);
+    assert_eq!(server.app.forget_old_confirmations().await, Ok(2));
+    let refused = refusal(server.confirm(&token).await);
+    assert_eq!(refused.1, "CONFIRMATION_NOT_FOUND");
+}

@@ -1,0 +1,130 @@
+//! The mails that a test server sent: files in its folder, parsed.
+
+use std::{collections::HashSet, fs};
+
+use contact_service::{api::proto, domain::email_address::EmailAddress};
+use mail_parser::{Address, MessageParser};
+use tonic::Status;
+
+use crate::harness::{PUBLIC_URL, TestServer};
+
+/// A mail as its reader gets it.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub id: String,
+    pub to: String,
+    pub subject: String,
+    pub text: String,
+    pub html: String,
+}
+
+impl Mail {
+    /// The token of its link; the text and the HTML part have the same.
+    pub fn token(&self) -> String {
+        let begin = format!("{PUBLIC_URL}/confirm#");
+        let mut lines = self.text.lines();
+        let link = lines
+            .find(|line| line.starts_with(&begin))
+            .unwrap_or_else(|| panic!("no link in {}", self.text));
+        assert_eq!(self.html.matches(link).count(), 2);
+        link[begin.len()..].to_owned()
+    }
+
+    pub fn has_link(&self) -> bool {
+        self.text.contains("://") || self.html.contains("href")
+    }
+}
+
+impl TestServer {
+    /// Sends what is due, and gives the mails that no call gave before, the oldest first.
+    pub async fn mails(&self) -> Vec<Mail> {
+        self.outbox.deliver_due().await.unwrap();
+        let mut taken = self.taken_mails.lock().unwrap();
+        let mut mails: Vec<_> = fs::read_dir(self.mail_folder())
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| taken.insert(path.clone()))
+            .map(|path| parse(&fs::read(path).unwrap()))
+            .collect();
+        mails.sort_by(|one, other| one.id.cmp(&other.id));
+        mails
+    }
+
+    /// The token of the one mail that is due, to this address.
+    pub async fn mailed_token(&self, to: &str) -> String {
+        let mut mails = self.mails().await;
+        let mail = mails.pop().expect("no mail is due");
+        assert_eq!((mail.to.as_str(), mails.len()), (to, 0));
+        mail.token()
+    }
+
+    pub async fn confirm(&self, token: &str) -> Result<proto::ConfirmEmailResponse, Status> {
+        let token = token.to_owned();
+        let request = proto::ConfirmEmailRequest { token };
+        let response = self.client().confirm_email(request).await?;
+        Ok(response.into_inner())
+    }
+
+    pub async fn inspect(
+        &self,
+        token: &str,
+    ) -> Result<proto::InspectEmailConfirmationResponse, Status> {
+        let token = token.to_owned();
+        let request = proto::InspectEmailConfirmationRequest { token };
+        let response = self.client().inspect_email_confirmation(request).await?;
+        Ok(response.into_inner())
+    }
+
+    pub async fn resend(&self, contact: &proto::Contact) -> Result<proto::Contact, Status> {
+        let request = proto::ResendEmailConfirmationRequest {
+            customer_number: contact.customer_number.clone(),
+            contact_id: contact.contact_id.clone(),
+        };
+        let response = self.client().resend_email_confirmation(request).await?;
+        Ok(response.into_inner().contact.unwrap())
+    }
+
+    /// Gives a contact a confirmed address, by way of its link. No mail is left over.
+    pub async fn set_confirmed_email(&self, contact: &proto::Contact, email: &str) {
+        let email = EmailAddress::parse(email).unwrap();
+        let email = email.as_str();
+        let mut mails = self.mails().await;
+        let pending = self.contact(contact).await.pending_email;
+        if pending.is_none_or(|pending| pending.email != email) {
+            self.change_email(contact, email).await.unwrap();
+            mails = self.mails().await;
+        }
+        let is_to_it = |mail: &&Mail| mail.has_link() && mail.to == email;
+        let token = if let Some(mail) = mails.iter().rev().find(is_to_it) {
+            mail.token()
+        } else {
+            // Its mail was taken before.
+            self.resend(contact).await.unwrap();
+            self.mailed_token(email).await
+        };
+        self.confirm(&token).await.unwrap();
+        self.mails().await;
+    }
+}
+
+/// No mails yet.
+pub type TakenMails = std::sync::Mutex<HashSet<std::path::PathBuf>>;
+
+fn parse(bytes: &[u8]) -> Mail {
+    let message = MessageParser::default().parse(bytes).unwrap();
+    let Some(Address::List(to)) = message.to() else {
+        panic!("no list of addressees");
+    };
+    let [to] = to.as_slice() else {
+        panic!("{} addressees", to.len());
+    };
+    assert_eq!(to.name, None);
+    Mail {
+        id: message.message_id().unwrap().to_owned(),
+        to: to.address.as_ref().unwrap().to_string(),
+        subject: message.subject().unwrap().to_owned(),
+        text: message.body_text(0).unwrap().into_owned(),
+        html: message.body_html(0).unwrap().into_owned(),
+    }
+}

@@ -1,0 +1,246 @@
+//! The outbox: claims, leases, retries, dead letters.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contact_service::{
+    api::proto::ContactType,
+    domain::mail::QueuedMail,
+    mail::{Outbox, OutboxParts, PublicUrl, Sender, SmtpUrl, Templates, Transport},
+    random::Random,
+    storage::Outcome,
+};
+use rstest::rstest;
+use tokio::net::TcpListener;
+
+use crate::harness::{Backend, TestServer, execute, query_number};
+
+const LEASE: TimeDelta = TimeDelta::seconds(60);
+const OTHER: &[ContactType] = &[ContactType::Other];
+
+/// An outbox whose mails go to `url`.
+fn outbox_to(server: &TestServer, url: &str) -> Outbox {
+    Outbox::new(OutboxParts {
+        database: server.database.clone(),
+        clock: server.clock.clone(),
+        random: Random::system(),
+        templates: Templates::load(None).unwrap(),
+        transport: Transport::smtp(&SmtpUrl::parse(url).unwrap()).unwrap(),
+        sender: Sender::parse("contact@provider.example").unwrap(),
+        public_url: PublicUrl::parse("https://contact.example").unwrap(),
+    })
+}
+
+/// A port on which nothing listens.
+async fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("smtp://{}", listener.local_addr().unwrap())
+}
+
+async fn queue(server: &TestServer, count: usize) {
+    server.create_customer_with_contact("K-1").await;
+    for index in 0..count {
+        let email = format!("m{index}@muster.example");
+        server.create_contact("K-1", "Anna", OTHER, &email).await;
+    }
+}
+
+async fn claim(server: &TestServer, now: DateTime<Utc>, limit: u64) -> Vec<QueuedMail> {
+    let work = server.database.transaction(move |transaction| {
+        Box::pin(async move {
+            let mails = transaction.claim_mails(now, now + LEASE, limit).await?;
+            Ok(Outcome::Commit(mails))
+        })
+    });
+    work.await.unwrap()
+}
+
+async fn strike_off(server: &TestServer, mail: &QueuedMail) -> bool {
+    let mail = mail.clone();
+    let work = server.database.transaction(move |transaction| {
+        let mail = mail.clone();
+        Box::pin(async move { Ok(Outcome::Commit(transaction.delete_mail(&mail).await?)) })
+    });
+    work.await.unwrap()
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_claim_at_once_get_different_mails(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    const COUNT: usize = 60;
+    let server = TestServer::start(backend).await;
+    queue(&server, COUNT).await;
+    let now = server.now();
+    let mut claimed = Vec::new();
+    loop {
+        let (one, two, three) = tokio::join!(
+            claim(&server, now, 7),
+            claim(&server, now, 7),
+            claim(&server, now, 7)
+        );
+        let round: Vec<_> = [one, two, three].concat();
+        if round.is_empty() {
+            break;
+        }
+        claimed.extend(round.into_iter().map(|mail| mail.id));
+    }
+    assert_eq!(claimed.len(), COUNT);
+    claimed.sort_unstable();
+    claimed.dedup();
+    assert_eq!(claimed.len(), COUNT);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_claim_that_was_lost_is_taken_over_after_its_lease_and_can_do_nothing_more(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 1).await;
+    let first = claim(&server, server.now(), 20).await.remove(0);
+    assert_eq!(first.attempt, 1);
+    server.clock.advance(LEASE - TimeDelta::microseconds(1));
+    assert!(claim(&server, server.now(), 20).await.is_empty());
+    server.clock.advance(TimeDelta::microseconds(1));
+    let second = claim(&server, server.now(), 20).await.remove(0);
+    assert_eq!((second.id, second.attempt), (first.id, 2));
+    assert!(!strike_off(&server, &first).await);
+    assert!(strike_off(&server, &second).await);
+    assert!(!strike_off(&server, &second).await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_oldest_mail_is_claimed_first(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer_with_contact("K-1").await;
+    for name in ["eins", "zwei", "drei"] {
+        let email = format!("{name}@muster.example");
+        server.create_contact("K-1", name, OTHER, &email).await;
+        server.clock.advance(TimeDelta::seconds(1));
+    }
+    for name in ["eins", "zwei", "drei"] {
+        let mail = claim(&server, server.now(), 1).await.remove(0);
+        assert_eq!(mail.display_name, name);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_mail_that_cannot_be_handed_over_is_tried_twenty_times_ever_more_rarely(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 1).await;
+    let outbox = outbox_to(&server, &closed_port().await);
+    let dead = "SELECT count(*) FROM outbox_mails WHERE state = 'dead'";
+    let mut delay = TimeDelta::seconds(10);
+    for attempt in 1..=20 {
+        assert_eq!(outbox.deliver_due().await, Ok(1), "attempt {attempt}");
+        let is_dead = query_number(&server.database_url, dead).await == 1;
+        assert_eq!(is_dead, attempt == 20);
+        server.clock.advance(delay - TimeDelta::microseconds(1));
+        assert_eq!(outbox.deliver_due().await, Ok(0), "attempt {attempt}");
+        // The jitter is a fifth at most.
+        server.clock.advance(delay / 5 + TimeDelta::microseconds(1));
+        delay = (delay * 2).min(TimeDelta::hours(1));
+    }
+    server.clock.advance(TimeDelta::days(1));
+    assert_eq!(outbox.deliver_due().await, Ok(0));
+    server.clock.advance(TimeDelta::days(30));
+    assert_eq!(server.app.forget_dead_letters().await, Ok(1));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_mail_waits_while_the_server_is_away_and_leaves_when_it_is_back(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 3).await;
+    let outbox = outbox_to(&server, &closed_port().await);
+    assert_eq!(outbox.deliver_due().await, Ok(3));
+    assert!(server.mails().await.is_empty());
+    server.clock.advance(TimeDelta::seconds(12));
+    assert_eq!(server.mails().await.len(), 3);
+    assert!(server.mails().await.is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_mail_whose_address_was_dropped_meanwhile_is_not_sent(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values("cancelled", "replaced", "deleted", "lapsed")] fate: &str,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 1).await;
+    let contact = server.contacts("K-1").await.pop().unwrap();
+    match fate {
+        "cancelled" => {
+            let request = contact_service::api::proto::CancelEmailChangeRequest {
+                customer_number: "K-1".into(),
+                contact_id: contact.contact_id.clone(),
+            };
+            server.client().cancel_email_change(request).await.unwrap();
+        }
+        "replaced" => {
+            server
+                .change_email(&contact, "neu@muster.example")
+                .await
+                .unwrap();
+        }
+        "deleted" => server.delete_contact(&contact).await.unwrap(),
+        _ => server.clock.advance(TimeDelta::days(7)),
+    }
+    let mails = server.mails().await;
+    let expected: &[&str] = if fate == "replaced" {
+        &["neu@muster.example"]
+    } else {
+        &[]
+    };
+    assert_eq!(
+        mails.iter().map(|mail| &mail.to).collect::<Vec<_>>(),
+        expected
+    );
+    let left = "SELECT count(*) FROM outbox_mails";
+    assert_eq!(query_number(&server.database_url, left).await, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn that_an_address_was_replaced_is_told_also_when_the_contact_is_deleted_right_after(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 1).await;
+    let contact = server.contacts("K-1").await.pop().unwrap();
+    server
+        .set_confirmed_email(&contact, "m0@muster.example")
+        .await;
+    server
+        .change_email(&contact, "neu@muster.example")
+        .await
+        .unwrap();
+    let token = server.mailed_token("neu@muster.example").await;
+    server.confirm(&token).await.unwrap();
+    server.delete_contact(&contact).await.unwrap();
+    let mails = server.mails().await;
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].to, "m0@muster.example");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_mail_that_cannot_be_read_back_holds_up_no_other(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 2).await;
+    let spoil = "UPDATE outbox_mails SET kind = 'nonsense' WHERE recipient LIKE 'm0@%'";
+    execute(&server.database_url, spoil).await;
+    let mails = server.mails().await;
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].to, "m1@muster.example");
+}

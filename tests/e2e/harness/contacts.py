@@ -1,0 +1,123 @@
+"""The service's RPCs, as short as tests want to write them."""
+
+from __future__ import annotations
+
+import uuid
+
+import grpc
+
+from contact.v1 import (
+    contact_pb2,
+    contact_service_pb2_grpc,
+    customer_pb2,
+    recipients_pb2,
+)
+
+SCOPES = "customers.write contacts.read contacts.write email.confirm recipients.resolve"
+
+PENDING = contact_pb2.CONFIRMATION_STATE_PENDING
+CONFIRMED = contact_pb2.CONFIRMATION_STATE_CONFIRMED
+EXPIRED = contact_pb2.CONFIRMATION_STATE_EXPIRED
+SUPERSEDED = contact_pb2.CONFIRMATION_STATE_SUPERSEDED
+
+# A service that has just been started again is to be found at once.
+CHANNEL_OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.enable_http_proxy", 0),
+]
+DEADLINE = 20
+
+
+class Contacts:
+    """A client of one running service."""
+
+    def __init__(self, target: str, token: str) -> None:
+        self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
+        self.stub = contact_service_pb2_grpc.ContactServiceStub(self.channel)
+        self._metadata = [("authorization", f"Bearer {token}")]
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def call(self, rpc: str, request):
+        """Calls an RPC and waits for its answer."""
+        return getattr(self.stub, rpc)(request, timeout=DEADLINE, metadata=self._metadata)
+
+    def start(self, rpc: str, request) -> grpc.Future:
+        """Calls an RPC and waits for nothing."""
+        return getattr(self.stub, rpc).future(request, timeout=DEADLINE, metadata=self._metadata)
+
+    def create_customer(self) -> str:
+        """Puts a customer on file and gives its number."""
+        number = f"E-{uuid.uuid4().hex[:12].upper()}"
+        customer = customer_pb2.Customer(customer_number=number)
+        self.call(
+            "UpdateCustomer",
+            customer_pb2.UpdateCustomerRequest(customer=customer, allow_missing=True),
+        )
+        return number
+
+    def create_contact(self, customer_number: str, **values) -> contact_pb2.Contact:
+        """Puts a STANDARD contact on file; see `new_contact`."""
+        request = new_contact(customer_number, **values)
+        return self.call("CreateContact", request).contact
+
+    def get(self, contact: contact_pb2.Contact) -> contact_pb2.Contact:
+        """The contact as it is now."""
+        return self.call("GetContact", reference(contact_pb2.GetContactRequest, contact)).contact
+
+    def change_email(self, contact: contact_pb2.Contact, email: str) -> contact_pb2.Contact:
+        return self.call("ChangeEmail", change_of(contact, email)).contact
+
+    def cancel_change(self, contact: contact_pb2.Contact) -> contact_pb2.Contact:
+        request = reference(contact_pb2.CancelEmailChangeRequest, contact)
+        return self.call("CancelEmailChange", request).contact
+
+    def resend(self, contact: contact_pb2.Contact) -> contact_pb2.Contact:
+        request = reference(contact_pb2.ResendEmailConfirmationRequest, contact)
+        return self.call("ResendEmailConfirmation", request).contact
+
+    def inspect(self, token: str) -> contact_pb2.InspectEmailConfirmationResponse:
+        request = contact_pb2.InspectEmailConfirmationRequest(token=token)
+        return self.call("InspectEmailConfirmation", request)
+
+    def confirm(self, token: str) -> contact_pb2.ConfirmEmailResponse:
+        return self.call("ConfirmEmail", contact_pb2.ConfirmEmailRequest(token=token))
+
+    def general_recipients(self, customer_number: str) -> list[str]:
+        """Whom the customer's STANDARD contacts make recipients of everything else."""
+        request = recipients_pb2.ResolveRecipientsRequest(
+            customer_number=customer_number, purpose=recipients_pb2.PURPOSE_GENERAL
+        )
+        resolution = self.call("ResolveRecipients", request).resolution
+        return [recipient.email for recipient in resolution.recipients]
+
+
+def new_contact(
+    customer_number: str, *, email: str = "", name: str = "Anna Schmidt", locale: str = "de"
+) -> contact_pb2.CreateContactRequest:
+    """The request for a STANDARD contact; a non-empty `email` is pending afterwards."""
+    contact = contact_pb2.Contact(
+        display_name=name, locale=locale, types=[contact_pb2.CONTACT_TYPE_STANDARD]
+    )
+    return contact_pb2.CreateContactRequest(
+        customer_number=customer_number, contact=contact, email=email
+    )
+
+
+def change_of(contact: contact_pb2.Contact, email: str) -> contact_pb2.ChangeEmailRequest:
+    return reference(contact_pb2.ChangeEmailRequest, contact, email=email)
+
+
+def reference(request_class, contact: contact_pb2.Contact, **values):
+    """A request about a contact that is on file."""
+    return request_class(
+        customer_number=contact.customer_number, contact_id=contact.contact_id, **values
+    )
+
+
+def unique_address(local: str = "anna") -> str:
+    """An address that no other mail goes to."""
+    return f"{local}-{uuid.uuid4().hex[:12]}@muster.example"
