@@ -5,6 +5,7 @@
 
 mod audit;
 pub mod auth;
+mod caller_verification;
 mod contacts;
 mod convert;
 mod customers;
@@ -12,6 +13,8 @@ mod email_confirmation;
 pub mod guard;
 mod mask;
 pub mod page_token;
+mod phone_orders;
+mod phone_password;
 mod recipients;
 mod request;
 pub mod service;

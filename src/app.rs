@@ -5,13 +5,19 @@
 //! judged on what is true until the commit, and writes its event with the change.
 
 mod audit;
+mod caller_verification;
 mod contacts;
 mod customers;
 pub mod demo;
 mod email_confirmation;
 mod email_deadlines;
+mod phone_grant;
+mod phone_orders;
+mod phone_password;
 mod recipients;
 mod requests;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -20,6 +26,9 @@ pub use self::{
     contacts::{ContactPage, DeleteContact, NewContact, UpdateContact},
     customers::UpdateCustomer,
     email_confirmation::{Confirmed, Inspection},
+    phone_grant::Grant,
+    phone_orders::{DecidedOrder, PhoneOrderRequest},
+    phone_password::{PhonePasswordCheck, PhonePasswordVerdict},
     requests::RequestKey,
 };
 use crate::{
@@ -31,8 +40,10 @@ use crate::{
     },
     error::Result,
     mail::MailSignal,
+    phone_hasher::PhoneHasher,
     random::Random,
     storage::{Database, LockedCustomer},
+    versioned_keys::VersionedKeys,
 };
 
 /// The use cases, over a database, a clock and a source of randomness.
@@ -41,7 +52,24 @@ pub struct App {
     database: Database,
     clock: Clock,
     random: Random,
+    service_keys: Arc<VersionedKeys>,
+    hasher: PhoneHasher,
     mail_signal: MailSignal,
+}
+
+/// What the use cases are made of.
+#[derive(Clone, Debug)]
+pub struct AppParts {
+    /// Where everything is kept.
+    pub database: Database,
+    /// The time.
+    pub clock: Clock,
+    /// What ids and tokens are made of.
+    pub random: Random,
+    /// What signs grants.
+    pub service_keys: VersionedKeys,
+    /// What hashes phone passwords.
+    pub hasher: PhoneHasher,
 }
 
 /// Which contact of which customer.
@@ -55,11 +83,13 @@ pub struct ContactRef {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(database: Database, clock: Clock, random: Random) -> Self {
+    pub fn new(parts: AppParts) -> Self {
         Self {
-            database,
-            clock,
-            random,
+            database: parts.database,
+            clock: parts.clock,
+            random: parts.random,
+            service_keys: Arc::new(parts.service_keys),
+            hasher: parts.hasher,
             mail_signal: MailSignal::default(),
         }
     }

@@ -8,10 +8,12 @@ use std::{ffi::OsString, fmt, fs, net::SocketAddr, path::PathBuf};
 use clap::Args;
 
 use crate::{
-    api::{auth::JwksLocation, page_token::ServiceKeys},
+    api::auth::JwksLocation,
     error::Invalid,
     mail::{PublicUrl, Sender, SmtpUrl},
+    phone_hasher::HashCost,
     storage::DatabaseUrl,
+    versioned_keys::VersionedKeys,
 };
 
 /// Where the development keys are kept, relative to the working directory.
@@ -80,6 +82,21 @@ pub struct Settings {
     /// A file that holds `SERVICE_KEYS`
     #[arg(long, env, global = true, hide_env_values = true)]
     service_keys_file: Option<OsString>,
+    /// Peppers of phone passwords, `version:base64`, newest first; none: a development one in data/
+    #[arg(long, env, global = true, hide_env_values = true)]
+    phone_pepper: Option<String>,
+    /// A file that holds `PHONE_PEPPER`
+    #[arg(long, env, global = true, hide_env_values = true)]
+    phone_pepper_file: Option<OsString>,
+    /// What a hash of a phone password costs: KiB, passes, lanes of argon2id
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "m=65536,t=3,p=1"
+    )]
+    phone_password_cost: String,
     /// `smtp[s]://user:password@host:port`, with `?tls=required` or `?tls=none` at will; none: mails are written to data/mail
     #[arg(long, env, global = true, hide_env_values = true)]
     smtp_url: Option<String>,
@@ -135,7 +152,11 @@ pub struct Config {
     /// The `aud` of tokens.
     pub jwt_audience: String,
     /// What signs page tokens; `None`: the development key.
-    pub service_keys: Option<ServiceKeys>,
+    pub service_keys: Option<VersionedKeys>,
+    /// Peppers of phone passwords; `None`: a development one.
+    pub phone_pepper: Option<VersionedKeys>,
+    /// What a hash of a phone password costs.
+    pub phone_password_cost: HashCost,
     /// Address and port of the confirmation page; `None`: no page.
     pub http_addr: Option<SocketAddr>,
     /// The base of mailed links; `None`: where the page listens.
@@ -194,6 +215,11 @@ impl Settings {
             self.service_keys,
             ("SERVICE_KEYS_FILE", self.service_keys_file),
         )?;
+        let phone_pepper = secret(
+            "PHONE_PEPPER",
+            self.phone_pepper,
+            ("PHONE_PEPPER_FILE", self.phone_pepper_file),
+        )?;
         let smtp_url = secret(
             "SMTP_URL",
             self.smtp_url,
@@ -211,8 +237,15 @@ impl Settings {
             jwt_issuer: not_empty("JWT_ISSUER", self.jwt_issuer)?,
             jwt_audience: not_empty("JWT_AUDIENCE", self.jwt_audience)?,
             service_keys: service_keys
-                .map(|text| judge("SERVICE_KEYS", ServiceKeys::parse(&text)))
+                .map(|text| judge("SERVICE_KEYS", VersionedKeys::parse(&text)))
                 .transpose()?,
+            phone_pepper: phone_pepper
+                .map(|text| judge("PHONE_PEPPER", VersionedKeys::parse(&text)))
+                .transpose()?,
+            phone_password_cost: judge(
+                "PHONE_PASSWORD_COST",
+                HashCost::parse(&self.phone_password_cost),
+            )?,
             http_addr,
             public_url: public_url(self.public_url, http_addr)?,
             mail_from: sender(self.mail_from, smtp_url.is_some())?,
@@ -231,7 +264,7 @@ impl Settings {
 
 impl Config {
     fn uses_development_keys(&self) -> bool {
-        self.jwks.is_none() || self.service_keys.is_none()
+        self.jwks.is_none() || self.service_keys.is_none() || self.phone_pepper.is_none()
     }
 
     fn refuse_development_keys_in_public(&self) -> Result<(), WrongSetting> {
@@ -245,8 +278,8 @@ impl Config {
             if address.is_some_and(|address| !address.ip().is_loopback()) {
                 return Err(WrongSetting::new(
                     setting,
-                    "must be a loopback address, such as 127.0.0.1:50051, as long as JWT_JWKS and \
-                     SERVICE_KEYS are not both set: development keys are for this machine only",
+                    "must be a loopback address, such as 127.0.0.1:50051, as long as JWT_JWKS, \
+                     SERVICE_KEYS and PHONE_PEPPER are not all set: development keys are for this machine only",
                 ));
             }
         }

@@ -1,6 +1,6 @@
 //! Keys for trying the service out, made at the first start and kept in a folder.
 //!
-//! Owns the two files, the public key set that belongs to them and the tokens that
+//! Owns the files, the public key set that belongs to them and the tokens that
 //! they sign. Whether development keys may be used at all (on loopback only, and never
 //! beside real ones) is decided by whoever loads them.
 
@@ -32,6 +32,7 @@ use crate::{
 
 const JWT_KEY_FILE: &str = "development-jwt-key.pem";
 const SERVICE_KEY_FILE: &str = "development-service-key";
+const PEPPER_FILE: &str = "development-phone-pepper";
 const SERVICE_KEY_VERSION: &str = "1:";
 const SERVICE_KEY_BYTES: usize = 32;
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
@@ -39,11 +40,13 @@ const PEM_END: &str = "-----END PRIVATE KEY-----";
 /// More than either file ever holds.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// An Ed25519 key pair for tokens and a key for page tokens and grants, for development only.
+/// An Ed25519 key pair for tokens, a key for page tokens and grants, and a pepper for phone
+/// passwords, for development only.
 pub struct DevelopmentKeys {
     jwt_key: Ed25519KeyPair,
     kid: String,
     service_keys: SecretString,
+    phone_pepper: SecretString,
 }
 
 impl DevelopmentKeys {
@@ -64,17 +67,17 @@ impl DevelopmentKeys {
             random,
             read_jwt_key,
         )?;
-        let service_keys = load(
-            dir,
-            SERVICE_KEY_FILE,
-            || new_service_key(random),
-            random,
-            read_service_key,
-        )?;
+        let versioned_key = |name| {
+            let make = || new_service_key(random);
+            load(dir, name, make, random, read_service_key)
+        };
+        let service_keys = versioned_key(SERVICE_KEY_FILE)?;
+        let phone_pepper = versioned_key(PEPPER_FILE)?;
         Ok(Self {
             kid: thumbprint(&jwt_key),
             jwt_key,
             service_keys,
+            phone_pepper,
         })
     }
 
@@ -100,6 +103,11 @@ impl DevelopmentKeys {
     /// The service keys in the form of the setting `SERVICE_KEYS`: `1:<base64 of 32 bytes>`.
     pub fn service_keys(&self) -> &SecretString {
         &self.service_keys
+    }
+
+    /// The pepper in the form of the setting `PHONE_PEPPER`: `1:<base64 of 32 bytes>`.
+    pub fn phone_pepper(&self) -> &SecretString {
+        &self.phone_pepper
     }
 
     /// A token that is valid from `now` on for `ttl`, in whole seconds; `scope` has blanks
@@ -290,8 +298,10 @@ mod tests {
 
     use super::*;
 
-    fn key_files(dir: &Path) -> [String; 2] {
-        [JWT_KEY_FILE, SERVICE_KEY_FILE].map(|name| fs::read_to_string(dir.join(name)).unwrap())
+    const FILES: [&str; 3] = [JWT_KEY_FILE, SERVICE_KEY_FILE, PEPPER_FILE];
+
+    fn key_files(dir: &Path) -> [String; 3] {
+        FILES.map(|name| fs::read_to_string(dir.join(name)).unwrap())
     }
 
     #[test]
@@ -309,7 +319,7 @@ mod tests {
         assert_eq!(key_files(&dir), files);
         assert_eq!(
             fs::read_dir(&dir).unwrap().count(),
-            2,
+            FILES.len(),
             "nothing else is left behind"
         );
     }
@@ -333,7 +343,7 @@ mod tests {
                     .collect()
             });
             assert!(loaded.iter().all(|keys| *keys == loaded[0]));
-            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), FILES.len());
         }
     }
 
@@ -344,7 +354,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         DevelopmentKeys::load_or_create(folder.path(), &Random::system()).unwrap();
-        for name in [JWT_KEY_FILE, SERVICE_KEY_FILE] {
+        for name in FILES {
             let path = folder.path().join(name);
             assert_eq!(
                 fs::metadata(&path).unwrap().permissions().mode() & 0o777,

@@ -6,6 +6,7 @@
 
 pub mod attention_line;
 pub mod audit;
+pub mod caller;
 pub mod contact;
 pub mod contact_types;
 pub mod customer;
@@ -14,6 +15,8 @@ pub mod email_confirmation;
 pub mod etag;
 pub mod mail;
 pub mod phone_number;
+pub mod phone_order;
+pub mod phone_password;
 pub mod recipients;
 pub mod restrictions;
 pub mod text;

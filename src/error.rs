@@ -88,6 +88,27 @@ pub enum Error {
         /// When the next resend is possible.
         retry_after: Duration,
     },
+    /// Rule 18: the grant is not one for this customer, contact, agent and call, or it
+    /// has expired.
+    #[error(
+        "the grant does not prove that this contact is on this call; check the phone password again"
+    )]
+    GrantInvalid,
+    /// No such order type.
+    #[error("there is no order type with this code")]
+    OrderTypeNotFound,
+    /// Rule 16: the tries of a call are used up.
+    #[error("a call has at most {limit} tries of a phone password")]
+    CallLimit {
+        /// The limit that was reached.
+        limit: i16,
+    },
+    /// Rule 16: the agent had too many failures within an hour.
+    #[error("too many wrong phone passwords came from this agent; try again later")]
+    AgentBlocked {
+        /// When the next try is possible.
+        retry_after: Duration,
+    },
     /// Rule 23: the order came from an address that is not on file.
     #[error(
         "ordered_by_email is neither the customer's contact-data address nor a contact's confirmed one"

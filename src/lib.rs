@@ -7,11 +7,15 @@
 //! |---|---|
 //! | [`api`] | the gRPC contract: decode, authorise, call, encode |
 //! | [`app`] | one function a use case: what happens in which transaction |
+//! | [`mail`] | the outbox's worker, templates, transport |
+//! | [`web`] | the confirmation page |
 //! | [`storage`] | the database: entities, queries, migrations, transactions |
 //! | [`domain`] | the rules, pure |
 //! | [`server`] | listeners, limits, health, reflection, shutdown |
+//! | [`phone_hasher`], [`versioned_keys`] | hashes of phone passwords, keys that rotate |
 //! | [`config`], [`telemetry`], [`development`] | settings, logs, keys for trying it out |
 //! | [`clock`], [`random`], [`error`] | time, randomness and failures, handed to everyone |
+//! | [`kill_point`] | where tests kill the process |
 
 pub mod api;
 pub mod app;
@@ -22,8 +26,10 @@ pub mod domain;
 pub mod error;
 pub mod kill_point;
 pub mod mail;
+pub mod phone_hasher;
 pub mod random;
 pub mod server;
 pub mod storage;
 pub mod telemetry;
+pub mod versioned_keys;
 pub mod web;

@@ -16,19 +16,20 @@ use contact_service::{
     api::{
         auth::{AuthSettings, Authenticator, KeySource, Scope},
         guard::Limits,
-        page_token::ServiceKeys,
     },
-    app::App,
+    app::{App, AppParts},
     clock::Clock,
     config::{Config, DATA_FOLDER, MAIL_FOLDER, Settings, WrongSetting},
     development::DevelopmentKeys,
     domain::customer::CustomerNumber,
     error::Invalid,
     mail::{Outbox, OutboxParts, PublicUrl, Templates, Transport},
+    phone_hasher::PhoneHasher,
     random::Random,
     server::{self, Parts, SERVICE_NAME},
     storage::Database,
     telemetry,
+    versioned_keys::VersionedKeys,
 };
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
@@ -44,7 +45,9 @@ const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 const EXIT_INTERRUPTED: i32 = 130;
 const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
 const DEMO_SCOPE: &str = "customers.read customers.write contacts.read contacts.write \
-                          email.confirm recipients.resolve audit.read";
+                          email.confirm channels.verify phone_password.check \
+                          phone_password.unlock phone_orders.authorize order_types.read \
+                          order_types.write recipients.resolve audit.read";
 
 /// Who may speak for a customer, and who is written to, over gRPC.
 #[derive(Debug, Parser)]
@@ -150,13 +153,20 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
     let clock = Clock::System;
     let random = Random::system();
     let service_keys = service_keys(&config, &random)?;
+    let hasher = phone_hasher(&config, &random)?;
     let authenticator = authenticator(&config, &clock, &random).await?;
     let templates = Templates::load(config.mail_templates.as_deref())
         .map_err(|why| WrongSetting::new("MAIL_TEMPLATES", why).to_string())?;
     let transport = transport(&config)?;
     let database = connect(&config).await?;
     prepare_schema(&database, demo).await?;
-    let app = App::new(database.clone(), clock.clone(), random.clone());
+    let app = App::new(AppParts {
+        database: database.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        service_keys: service_keys.clone(),
+        hasher,
+    });
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if demo {
         app.load_samples()
@@ -283,12 +293,21 @@ fn development_keys(random: &Random) -> Result<DevelopmentKeys, String> {
     DevelopmentKeys::load_or_create(Path::new(DATA_FOLDER), random)
 }
 
-fn service_keys(config: &Config, random: &Random) -> Result<ServiceKeys, String> {
+fn service_keys(config: &Config, random: &Random) -> Result<VersionedKeys, String> {
     if let Some(keys) = &config.service_keys {
         return Ok(keys.clone());
     }
-    ServiceKeys::parse(development_keys(random)?.service_keys().expose_secret())
+    VersionedKeys::parse(development_keys(random)?.service_keys().expose_secret())
         .map_err(|Invalid(why)| format!("the development key in {DATA_FOLDER}/ {why}"))
+}
+
+fn phone_hasher(config: &Config, random: &Random) -> Result<PhoneHasher, String> {
+    let peppers = match &config.phone_pepper {
+        Some(peppers) => peppers.clone(),
+        None => VersionedKeys::parse(development_keys(random)?.phone_pepper().expose_secret())
+            .map_err(|Invalid(why)| format!("the development pepper in {DATA_FOLDER}/ {why}"))?,
+    };
+    PhoneHasher::new(peppers, config.phone_password_cost).map_err(|error| error.to_string())
 }
 
 async fn authenticator(

@@ -17,13 +17,13 @@ use crate::{
     api::{
         auth::Authenticator,
         guard::{Guard, Limits},
-        page_token::ServiceKeys,
         proto::{FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer},
         service::ContactApi,
     },
     app::App,
     mail::Outbox,
     storage::Database,
+    versioned_keys::VersionedKeys,
     web,
 };
 
@@ -51,7 +51,7 @@ pub struct Parts {
     /// Who may call.
     pub authenticator: Authenticator,
     /// What signs page tokens.
-    pub service_keys: ServiceKeys,
+    pub service_keys: VersionedKeys,
     /// How much is let in.
     pub limits: Limits,
     /// What sends mails; `None`: nobody does in this process.

@@ -6,6 +6,7 @@
 //! every connection is rolled back before it is handed out.
 
 mod audit;
+mod caller_verification;
 mod connect;
 mod contacts;
 mod customers;
@@ -14,6 +15,8 @@ mod entity;
 mod failure;
 mod migration;
 mod outbox;
+mod phone_orders;
+mod phone_password;
 mod recipients;
 mod request_ids;
 
@@ -30,6 +33,7 @@ pub use self::{
     connect::DatabaseUrl,
     customers::LockedCustomer,
     migration::MigrationState,
+    phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash, TriesUntilNow},
     request_ids::{Answer, Fingerprint, RequestRecord},
 };
 use crate::error::{Error, Result};

@@ -21,8 +21,22 @@ use syn::visit::{self, Visit};
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["*"]),
     ("demo_calls", &["*"]),
-    ("server", &["api", "app", "mail", "web", "storage", "error"]),
-    ("api", &["app", "domain", "error", "clock"]),
+    (
+        "server",
+        &[
+            "api",
+            "app",
+            "mail",
+            "web",
+            "storage",
+            "error",
+            "versioned_keys",
+        ],
+    ),
+    (
+        "api",
+        &["app", "domain", "error", "clock", "versioned_keys"],
+    ),
     (
         "app",
         &[
@@ -33,6 +47,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "random",
             "error",
             "kill_point",
+            "phone_hasher",
+            "versioned_keys",
         ],
     ),
     (
@@ -53,7 +69,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "config",
         &[
             "api::auth::JwksLocation",
-            "api::page_token::ServiceKeys",
+            "versioned_keys::VersionedKeys",
+            "phone_hasher::HashCost",
             "mail::PublicUrl",
             "mail::Sender",
             "mail::SmtpUrl",
@@ -64,6 +81,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("development", &["domain", "random", "error"]),
     ("random", &["error"]),
+    ("versioned_keys", &["error"]),
+    ("phone_hasher", &["versioned_keys", "error"]),
     ("kill_point", &[]),
     ("clock", &[]),
     ("error", &[]),
@@ -82,6 +101,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sea_orm_migration", &["storage"]),
     ("sqlx", &["storage"]),
     ("lettre", &["mail"]),
+    ("argon2", &["phone_hasher"]),
+    ("thread_priority", &["phone_hasher"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),

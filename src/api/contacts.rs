@@ -16,6 +16,7 @@ use crate::{
         contact::{ContactChange, ContactId, Locale, MAX_PHONE_NUMBERS, parse_display_name},
         email_address::EmailAddress,
         phone_number::PhoneNumber,
+        phone_password::FoldedPassword,
         restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
     error::Result,
@@ -60,12 +61,11 @@ pub(super) async fn create(
     // As under the mask `*`: what is left out has its default.
     let mut change = decode_change(&contact, &Mask::All, &mut fields);
     let email = fields.optional("email", &request.email, EmailAddress::parse);
-    if !request.phone_password.is_empty() {
-        fields.refuse(
-            "phone_password",
-            "must be empty: this version has no phone passwords yet",
-        );
-    }
+    let phone_password = fields.optional(
+        "phone_password",
+        &request.phone_password,
+        FoldedPassword::parse,
+    );
     let new = (|| {
         Some(NewContact {
             customer_number: number?,
@@ -73,6 +73,7 @@ pub(super) async fn create(
             display_name: change.display_name.take()?,
             fields: change,
             email,
+            phone_password,
             request: request_key,
             validate_only,
         })

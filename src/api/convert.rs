@@ -7,10 +7,7 @@ use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api::{
-        page_token::{Listing, ServiceKeys},
-        proto,
-    },
+    api::{page_token::Listing, proto},
     app::{ContactRef, RequestKey},
     domain::{
         contact::{Contact, ContactId, parse_uuid},
@@ -19,11 +16,14 @@ use crate::{
         email_address::EmailAddress,
         email_confirmation::PendingEmail,
         restrictions::OrderTypeCode,
+        text,
     },
     error::{Error, FieldViolation, Invalid, Result},
+    versioned_keys::VersionedKeys,
 };
 
 const MAX_VIOLATIONS: usize = 20;
+const MAX_CALL_ID_CHARS: usize = 128;
 const DEFAULT_PAGE_SIZE: usize = 50;
 const MAX_PAGE_SIZE: usize = 1_000;
 
@@ -74,6 +74,11 @@ impl Fields {
     /// The customer a request names.
     pub(super) fn customer_number(&mut self, field: &str, text: &str) -> Option<CustomerNumber> {
         self.check(field, CustomerNumber::parse(text))
+    }
+
+    /// The call a request names.
+    pub(super) fn call_id(&mut self, text: &str) -> Option<String> {
+        self.check("call_id", text::single_line(text, MAX_CALL_ID_CHARS))
     }
 
     /// The contact a request names.
@@ -160,7 +165,7 @@ impl Fields {
 
 /// Where a page begins: `first`, or what its token says.
 pub(super) fn page_start(
-    keys: &ServiceKeys,
+    keys: &VersionedKeys,
     listing: Listing<'_>,
     token: &str,
     first: i64,
@@ -174,7 +179,7 @@ pub(super) fn page_start(
 
 /// The token of the next page; empty: there is none.
 pub(super) fn next_page_token(
-    keys: &ServiceKeys,
+    keys: &VersionedKeys,
     listing: Listing<'_>,
     next: Option<i64>,
 ) -> Result<String> {
@@ -194,6 +199,14 @@ fn to_contact_type(number: i32) -> Option<ContactType> {
         proto::ContactType::DataProtection => Some(ContactType::DataProtection),
         proto::ContactType::Other => Some(ContactType::Other),
     }
+}
+
+/// Contact types as clients see them.
+pub(super) fn contact_types(types: ContactTypes) -> Vec<i32> {
+    types
+        .iter()
+        .map(|held| from_contact_type(held).into())
+        .collect()
 }
 
 fn from_contact_type(contact_type: ContactType) -> proto::ContactType {
@@ -250,11 +263,7 @@ pub(super) fn contact(contact: &Contact) -> proto::Contact {
     proto::Contact {
         customer_number: contact.customer_number.as_str().to_owned(),
         contact_id: contact.id.0.to_string(),
-        types: contact
-            .types
-            .iter()
-            .map(|held| from_contact_type(held).into())
-            .collect(),
+        types: contact_types(contact.types),
         display_name: contact.display_name.clone(),
         locale: contact.locale.as_str().to_owned(),
         email: contact.email.as_ref().map(email).unwrap_or_default(),
@@ -270,7 +279,12 @@ pub(super) fn contact(contact: &Contact) -> proto::Contact {
             allowed_order_types: codes(&contact.restrictions.allowed_order_types),
             denied_order_types: codes(&contact.restrictions.denied_order_types),
         }),
-        phone_password: Some(proto::PhonePassword::default()),
+        phone_password: Some(proto::PhonePassword {
+            set: contact.phone_password.set_time.is_some(),
+            set_time: contact.phone_password.set_time.map(timestamp),
+            locked_until: contact.phone_password.locked_until.map(timestamp),
+            void: contact.phone_password.is_void,
+        }),
         etag: contact.etag(),
         create_time: Some(timestamp(contact.create_time)),
         update_time: Some(timestamp(contact.update_time)),

@@ -1,56 +1,16 @@
 //! Page tokens (AIP-158): where a listing goes on, signed, so that a token of
 //! another listing or of nobody is told from one of ours.
 
-use std::fmt;
-
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
-use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretSlice};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::error::{Error, Invalid, Result};
+use crate::{
+    error::{Error, Result},
+    versioned_keys::VersionedKeys,
+};
 
-const MIN_KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
-
-/// The service's own signing keys, newest first: the first signs, all verify.
-#[derive(Clone)]
-pub struct ServiceKeys(Vec<(u32, SecretSlice<u8>)>);
-
-impl fmt::Debug for ServiceKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServiceKeys(…)")
-    }
-}
-
-impl ServiceKeys {
-    /// Reads `version:base64`, several with commas between; keys of 32 bytes or more.
-    ///
-    /// # Errors
-    /// [`Invalid`] with what is wrong; the text does not repeat the value.
-    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
-        let form = || Invalid::new("must be version:base64, several with commas between");
-        let mut keys: Vec<(u32, SecretSlice<u8>)> = Vec::new();
-        for part in text.trim().split(',') {
-            let (version, key) = part.trim().split_once(':').ok_or_else(form)?;
-            let version = version.parse().map_err(|_| form())?;
-            let key = STANDARD.decode(key).map_err(|_| form())?;
-            if key.len() < MIN_KEY_BYTES {
-                return Err(Invalid::new(format!(
-                    "must have keys of at least {MIN_KEY_BYTES} bytes"
-                )));
-            }
-            if keys.iter().any(|(known, _)| *known == version) {
-                return Err(Invalid::new("must not name a version twice"));
-            }
-            keys.push((version, key.into()));
-        }
-        Ok(Self(keys))
-    }
-}
 
 /// Which listing a token belongs to: the RPC, the customer, and the filter.
 #[derive(Clone, Copy, Debug)]
@@ -63,16 +23,15 @@ pub struct Listing<'a> {
     pub filter: i16,
 }
 
-impl ServiceKeys {
+impl VersionedKeys {
     /// A token with which `listing` goes on at `position`.
     ///
     /// # Errors
     /// [`Error::Internal`] when there is no key.
     pub fn page_token(&self, listing: Listing<'_>, position: i64) -> Result<String> {
-        let no_key = || Error::internal("there is no service key");
-        let (version, key) = self.0.first().ok_or_else(no_key)?;
-        let tag = mac(key, listing, position)
-            .ok_or_else(no_key)?
+        let version = self.newest()?;
+        let tag = mac(self, version, listing, position)
+            .ok_or_else(|| Error::internal("there is no service key"))?
             .finalize()
             .into_bytes();
         let mut token = version.to_be_bytes().to_vec();
@@ -95,11 +54,10 @@ impl ServiceKeys {
         let (position, tag) = rest.split_first_chunk()?;
         let version = u32::from_be_bytes(*version);
         let position = i64::from_be_bytes(*position);
-        let (_, key) = self.0.iter().find(|(known, _)| *known == version)?;
         if tag.len() != TAG_BYTES {
             return None;
         }
-        mac(key, listing, position)?
+        mac(self, version, listing, position)?
             .verify_truncated_left(tag)
             .ok()?;
         Some(position)
@@ -107,9 +65,14 @@ impl ServiceKeys {
 }
 
 /// No part holds a zero byte, so that it can stand between them.
-fn mac(key: &SecretSlice<u8>, listing: Listing<'_>, position: i64) -> Option<Hmac<Sha256>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret()).ok()?;
-    for part in ["page-token", listing.rpc, listing.customer_number] {
+fn mac(
+    keys: &VersionedKeys,
+    version: u32,
+    listing: Listing<'_>,
+    position: i64,
+) -> Option<Hmac<Sha256>> {
+    let mut mac = keys.mac(version, "page-token")?;
+    for part in [listing.rpc, listing.customer_number] {
         mac.update(part.as_bytes());
         mac.update(&[0]);
     }
@@ -120,14 +83,16 @@ fn mac(key: &SecretSlice<u8>, listing: Listing<'_>, position: i64) -> Option<Hma
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
-    fn keys(versions: &[(u32, u8)]) -> ServiceKeys {
+    fn keys(versions: &[(u32, u8)]) -> VersionedKeys {
         let parts: Vec<_> = versions
             .iter()
             .map(|(version, byte)| format!("{version}:{}", STANDARD.encode([*byte; 32])))
             .collect();
-        ServiceKeys::parse(&parts.join(",")).unwrap()
+        VersionedKeys::parse(&parts.join(",")).unwrap()
     }
 
     const LISTING: Listing<'_> = Listing {
@@ -184,23 +149,6 @@ mod tests {
                 Err(Error::InvalidPageToken),
                 "{bad}"
             );
-        }
-    }
-
-    #[test]
-    fn keys_are_versioned_and_long_enough() {
-        let key = STANDARD.encode([7; 32]);
-        let short = STANDARD.encode([7; 31]);
-        assert!(ServiceKeys::parse(&format!(" 2:{key}, 1:{key}\n")).is_ok());
-        for bad in [
-            String::new(),
-            key.clone(),
-            format!("1:{short}"),
-            format!("x:{key}"),
-            format!("1:{key},1:{key}"),
-            "1:***".into(),
-        ] {
-            assert!(ServiceKeys::parse(&bad).is_err(), "{bad}");
         }
     }
 }

@@ -9,26 +9,26 @@ use crate::{
     api::{
         audit,
         auth::Caller,
-        contacts, customers, email_confirmation,
-        page_token::ServiceKeys,
+        caller_verification, contacts, customers, email_confirmation, phone_orders, phone_password,
         proto::{self, contact_service_server::ContactService},
         recipients,
         request::{Concerns, admit},
     },
     app::App,
     error::Error,
+    versioned_keys::VersionedKeys,
 };
 
 /// The contract over the use cases.
 #[derive(Clone, Debug)]
 pub struct ContactApi {
     pub(super) app: App,
-    pub(super) service_keys: Arc<ServiceKeys>,
+    pub(super) service_keys: Arc<VersionedKeys>,
 }
 
 impl ContactApi {
     /// Serves `app`; `service_keys` sign page tokens.
-    pub fn new(app: App, service_keys: ServiceKeys) -> Self {
+    pub fn new(app: App, service_keys: VersionedKeys) -> Self {
         Self {
             app,
             service_keys: Arc::new(service_keys),
@@ -200,56 +200,78 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::VerifyContactChannelRequest>,
     ) -> Result<Response<proto::VerifyContactChannelResponse>, Status> {
-        not_yet(request)
+        let (_, request) = admit(request)?;
+        Ok(Response::new(
+            caller_verification::verify(self, request).await?,
+        ))
     }
 
     async fn set_phone_password(
         &self,
         request: Request<proto::SetPhonePasswordRequest>,
     ) -> Result<Response<proto::SetPhonePasswordResponse>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            phone_password::set(self, &caller, request).await?,
+        ))
     }
 
     async fn clear_phone_password(
         &self,
         request: Request<proto::ClearPhonePasswordRequest>,
     ) -> Result<Response<proto::ClearPhonePasswordResponse>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            phone_password::clear(self, &caller, request).await?,
+        ))
     }
 
     async fn check_phone_password(
         &self,
         request: Request<proto::CheckPhonePasswordRequest>,
     ) -> Result<Response<proto::CheckPhonePasswordResponse>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            phone_password::check(self, &caller, request).await?,
+        ))
     }
 
     async fn unlock_phone_password(
         &self,
         request: Request<proto::UnlockPhonePasswordRequest>,
     ) -> Result<Response<proto::UnlockPhonePasswordResponse>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            phone_password::unlock(self, &caller, request).await?,
+        ))
     }
 
     async fn authorize_phone_order(
         &self,
         request: Request<proto::AuthorizePhoneOrderRequest>,
     ) -> Result<Response<proto::AuthorizePhoneOrderResponse>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            phone_orders::authorize(self, &caller, request).await?,
+        ))
     }
 
     async fn list_order_types(
         &self,
         request: Request<proto::ListOrderTypesRequest>,
     ) -> Result<Response<proto::ListOrderTypesResponse>, Status> {
-        not_yet(request)
+        admit(request)?;
+        Ok(Response::new(phone_orders::list_types(self).await?))
     }
 
     async fn update_order_type(
         &self,
         request: Request<proto::UpdateOrderTypeRequest>,
     ) -> Result<Response<proto::UpdateOrderTypeResponse>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            phone_orders::update_type(self, &caller, request).await?,
+        ))
     }
 
     async fn export_customer(

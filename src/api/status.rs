@@ -47,6 +47,10 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::ConfirmationExpired => (Code::FailedPrecondition, "CONFIRMATION_EXPIRED"),
         Error::ConfirmationSuperseded => (Code::FailedPrecondition, "CONFIRMATION_SUPERSEDED"),
         Error::ResendLimit { .. } => (Code::ResourceExhausted, "RESEND_LIMIT"),
+        Error::GrantInvalid => (Code::FailedPrecondition, "GRANT_INVALID"),
+        Error::OrderTypeNotFound => (Code::NotFound, "ORDER_TYPE_NOT_FOUND"),
+        Error::CallLimit { .. } => (Code::ResourceExhausted, "CALL_LIMIT"),
+        Error::AgentBlocked { .. } => (Code::ResourceExhausted, "AGENT_BLOCKED"),
         Error::OrderingAddressNotOnFile => {
             (Code::FailedPrecondition, "ORDERING_ADDRESS_NOT_ON_FILE")
         }
@@ -100,6 +104,9 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     if let Error::ContactLimit { limit } = error {
         metadata.insert("limit".to_owned(), limit.to_string());
     }
+    if let Error::CallLimit { limit } = error {
+        metadata.insert("limit".to_owned(), limit.to_string());
+    }
     metadata
 }
 
@@ -118,7 +125,10 @@ fn violations(error: &Error) -> Option<Vec<FieldViolation>> {
 }
 
 fn retry_delay(error: &Error) -> Option<Duration> {
-    if let Error::Overloaded { retry_after } | Error::ResendLimit { retry_after } = error {
+    if let Error::Overloaded { retry_after }
+    | Error::ResendLimit { retry_after }
+    | Error::AgentBlocked { retry_after } = error
+    {
         return Some(*retry_after);
     }
     (*error == Error::DatabaseUnavailable).then_some(UNAVAILABLE_RETRY)

@@ -16,10 +16,11 @@ use crate::{
         email_address::EmailAddress,
         email_confirmation::ConfirmationId,
         etag::check_etag,
+        phone_password::FoldedPassword,
     },
-    error::{Error, Result},
+    error::{Error, FieldViolation, Result},
     kill_point::kill_point,
-    storage::{Answer, Outcome, Transaction},
+    storage::{Answer, Outcome, PhonePasswordChange, Transaction},
 };
 
 /// A contact to be put on file.
@@ -35,6 +36,8 @@ pub struct NewContact {
     pub fields: ContactChange,
     /// An address, which becomes pending.
     pub email: Option<EmailAddress>,
+    /// A phone password.
+    pub phone_password: Option<FoldedPassword>,
     /// The caller's id of this request.
     pub request: Option<RequestKey>,
     /// Whether to check only.
@@ -89,6 +92,10 @@ pub(super) struct Change {
     pub(super) etag: String,
     pub(super) request: Option<RequestKey>,
     pub(super) validate_only: bool,
+    /// The fields that an update sets, to be judged by what is known of order types.
+    pub(super) fields: ContactChange,
+    /// What becomes of the phone password, where the mutation names it as changed.
+    pub(super) phone_password: Option<PhonePasswordChange>,
     pub(super) mutation: Arc<Mutation>,
 }
 
@@ -109,6 +116,8 @@ impl Change {
             etag: String::new(),
             request: None,
             validate_only: false,
+            fields: ContactChange::default(),
+            phone_password: None,
             mutation: Arc::new(mutation),
         }
     }
@@ -172,12 +181,15 @@ impl App {
         let confirmation_id = self.confirmation_id(now)?;
         let (contact, mut fields) = new_contact(&new, id, confirmation_id, now);
         fields.extend(["types", "display_name"]);
+        let phone_password = self.new_phone_password(&new, id).await?;
+        fields.extend(phone_password.as_ref().map(|_| "phone_password"));
         let (app, actor) = (self.clone(), actor.clone());
         let created = self
             .database
             .transaction(move |transaction| {
                 let (app, actor, new) = (app.clone(), actor.clone(), new.clone());
                 let (mut contact, fields) = (contact.clone(), fields.clone());
+                let phone_password = phone_password.clone();
                 Box::pin(async move {
                     let number = &new.customer_number;
                     let request = new.request.as_ref();
@@ -189,9 +201,15 @@ impl App {
                     }
                     let others = transaction.list_contacts(number).await?;
                     check_addition(&contact, &others, now)?;
+                    check_order_types(transaction, &new.fields).await?;
                     contact.position = locked.rank;
                     transaction.insert_contact(&contact).await?;
                     app.follow_addresses(transaction, None, &contact).await?;
+                    if let Some(change) = &phone_password {
+                        contact.phone_password = transaction
+                            .change_phone_password(number, id, change, now)
+                            .await?;
+                    }
                     let kind = EventKind::ContactCreated;
                     let event = app.event(&locked, &actor, kind, Some(id), &fields)?;
                     transaction.insert_audit_event(&event).await?;
@@ -213,12 +231,13 @@ impl App {
     /// [`Error::InvoiceEmailNotAllowed`], [`Error::RequestIdReused`], and the
     /// failures of the database.
     pub async fn update_contact(&self, actor: &Actor, update: UpdateContact) -> Result<Contact> {
-        let change = update.change;
-        let mutation = move |contact: &mut Contact, _| Ok(change.clone().apply_to(contact));
+        let fields = update.change.clone();
+        let mutation = move |contact: &mut Contact, _| Ok(fields.clone().apply_to(contact));
         let change = Change {
             etag: update.etag,
             request: update.request,
             validate_only: update.validate_only,
+            fields: update.change,
             ..Change::new(update.contact, EventKind::ContactUpdated, mutation)
         };
         self.change_contact(actor, change).await
@@ -252,6 +271,7 @@ impl App {
                     check_etag(&deletion.etag, &contact.etag())?;
                     check_deletion(contact, &contacts)?;
                     transaction.delete_contact(contact).await?;
+                    transaction.delete_phone_password(number, *id).await?;
                     let kind = EventKind::ContactDeleted;
                     let event = app.event(&locked, &actor, kind, Some(*id), &[])?;
                     transaction.insert_audit_event(&event).await?;
@@ -308,12 +328,18 @@ impl App {
         let mut after = before.clone();
         let changed = (change.mutation)(&mut after, now)?;
         check_contact_rules(&before, &after, &contacts, now)?;
+        check_order_types(transaction, &change.fields).await?;
         let mut has_mail = false;
         if !changed.is_empty() {
             transaction.update_contact(&before, &mut after, now).await?;
             has_mail = self
                 .follow_addresses(transaction, Some(&before), &after)
                 .await?;
+            if let Some(change) = &change.phone_password {
+                after.phone_password = transaction
+                    .change_phone_password(number, *id, change, now)
+                    .await?;
+            }
         }
         // Before it is remembered: the answer stays the one of this moment.
         let after = after.as_of(now);
@@ -324,6 +350,51 @@ impl App {
         kill_point("change-written").await;
         Ok(outcome((after, has_mail), change.validate_only))
     }
+
+    /// The hash of a new contact's phone password. A check alone needs none.
+    async fn new_phone_password(
+        &self,
+        new: &NewContact,
+        id: ContactId,
+    ) -> Result<Option<PhonePasswordChange>> {
+        let Some(password) = &new.phone_password else {
+            return Ok(None);
+        };
+        password.check_against("phone_password", &new.customer_number, &new.display_name)?;
+        let contact = ContactRef {
+            customer_number: new.customer_number.clone(),
+            contact_id: id,
+        };
+        let hash = self.hash_phone_password(&contact, password).await?;
+        Ok(Some(PhonePasswordChange::Set(hash)))
+    }
+}
+
+/// Rule 20: restrictions name order types that there are.
+async fn check_order_types(transaction: &Transaction, fields: &ContactChange) -> Result<()> {
+    let lists = [
+        ("allowed_order_types", &fields.allowed_order_types),
+        ("denied_order_types", &fields.denied_order_types),
+    ];
+    let named: Vec<_> = lists
+        .iter()
+        .filter_map(|(_, list)| list.as_ref())
+        .flatten()
+        .collect();
+    let unknown = transaction.find_unknown_order_types(&named).await?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let mut violations = Vec::new();
+    for (list, codes) in lists {
+        for (index, code) in codes.iter().flatten().enumerate() {
+            if unknown.contains(&code) {
+                let field = format!("contact.restrictions.{list}[{index}]");
+                violations.push(FieldViolation::new(field, "must be a known order type"));
+            }
+        }
+    }
+    Err(Error::InvalidFields(violations))
 }
 
 fn new_contact(

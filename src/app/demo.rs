@@ -2,15 +2,17 @@
 //! confirmed, which no RPC could do.
 
 use crate::{
-    app::App,
+    app::{App, ContactRef},
     domain::{
         audit::{Actor, EventKind},
-        contact::{Contact, ContactId, Locale},
-        contact_types::ContactType,
+        contact::{Contact, ContactId, Locale, MAX_CONTACTS},
+        contact_types::{ContactType, ContactTypes},
         customer::{ContactData, Customer, CustomerNumber, NotificationSettings},
         email_address::EmailAddress,
         email_confirmation::PendingEmail,
         phone_number::PhoneNumber,
+        phone_order::OrderType,
+        phone_password::FoldedPassword,
         restrictions::{OrderTypeCode, Restrictions},
     },
     error::{Error, Invalid, Result},
@@ -34,6 +36,8 @@ struct SampleContact {
     phone_number: &'static str,
     invoice_email: bool,
     denied_order_type: &'static str,
+    note: &'static str,
+    phone_password: &'static str,
 }
 
 const NOBODY: SampleContact = SampleContact {
@@ -45,7 +49,25 @@ const NOBODY: SampleContact = SampleContact {
     phone_number: "",
     invoice_email: false,
     denied_order_type: "",
+    note: "",
+    phone_password: "",
 };
+
+/// Code, name, system management, offered by phone.
+const ORDER_TYPES: &[(&str, &str, bool, bool)] = &[
+    ("server_reboot", "Neustart eines Servers", true, true),
+    ("system_administration", "Systemverwaltung", true, true),
+    ("web_hosting", "Webhosting-Paket", false, true),
+    (
+        "domain_registration",
+        "Registrierung einer Domain",
+        false,
+        true,
+    ),
+    ("domain_transfer", "Umzug einer Domain", false, true),
+    ("cancellation", "Kündigung", false, true),
+    ("contract_takeover", "Vertragsübernahme", false, false),
+];
 
 /// A customer with a contact for everything, one whose invoices go by post, and
 /// one with nothing but its contact data.
@@ -61,6 +83,8 @@ const SAMPLES: &[SampleCustomer] = &[
                 email: "anna.schmidt@muster.example",
                 phone_number: "+49 721 1234561",
                 invoice_email: true,
+                note: "Nur bis 500 Euro im Monat",
+                phone_password: "gelber Kranich 12",
                 ..NOBODY
             },
             SampleContact {
@@ -85,6 +109,7 @@ const SAMPLES: &[SampleCustomer] = &[
                 email: "carla.weber@muster.example",
                 phone_number: "+49 171 1234563",
                 denied_order_type: "cancellation",
+                phone_password: "Roter Dachs 7",
                 ..NOBODY
             },
         ],
@@ -130,14 +155,47 @@ impl App {
     /// # Errors
     /// The failures of the database.
     pub async fn load_samples(&self) -> Result<()> {
+        let known = self.list_order_types().await?;
+        for (code, name, system_management, offered_by_phone) in ORDER_TYPES {
+            let order_type = OrderType {
+                code: OrderTypeCode::parse(code).map_err(defect)?,
+                display_name: (*name).to_owned(),
+                system_management: *system_management,
+                offered_by_phone: *offered_by_phone,
+            };
+            if !known.iter().any(|known| known.code == order_type.code) {
+                self.update_order_type(&demo(), order_type, true).await?;
+            }
+        }
         for sample in SAMPLES {
-            let has_mail = self.load_sample(sample).await?;
-            self.mail_signal.raise_if(has_mail);
+            if self.load_sample(sample).await? {
+                self.mail_signal.raise_if(true);
+                self.set_sample_passwords(sample).await?;
+            }
         }
         Ok(())
     }
 
-    /// Gives whether mails were queued.
+    async fn set_sample_passwords(&self, sample: &SampleCustomer) -> Result<()> {
+        let number = CustomerNumber::parse(sample.number).map_err(defect)?;
+        let all = ContactTypes::default();
+        let page = self
+            .list_contacts(&number, all, i64::MIN, MAX_CONTACTS)
+            .await?;
+        for (contact, sample) in page.contacts.iter().zip(sample.contacts) {
+            let password = optional(sample.phone_password, FoldedPassword::parse)?;
+            let contact = ContactRef {
+                customer_number: number.clone(),
+                contact_id: contact.id,
+            };
+            if let Some(password) = password {
+                self.set_phone_password(&demo(), contact, password).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives whether the sample was not there yet.
     async fn load_sample(&self, sample: &'static SampleCustomer) -> Result<bool> {
         let app = self.clone();
         self.database
@@ -150,24 +208,23 @@ impl App {
                         return Ok(Outcome::Rollback(false));
                     }
                     let customer = sample.to_customer(&app)?;
-                    let actor = Actor("demo".to_owned());
+                    let actor = demo();
                     let locked = transaction.insert_customer(customer).await?;
                     let kind = EventKind::CustomerCreated;
                     let event = app.event(&locked, &actor, kind, None, &["contact_data"])?;
                     transaction.insert_audit_event(&event).await?;
-                    let mut has_mail = false;
                     for contact in sample.contacts {
                         // Each contact and its event have a rank of their own.
                         let locked = transaction.lock_customer(&number).await?;
                         let contact = contact.to_contact(&app, &number, locked.rank)?;
                         transaction.insert_contact(&contact).await?;
-                        has_mail |= app.follow_addresses(transaction, None, &contact).await?;
+                        app.follow_addresses(transaction, None, &contact).await?;
                         let kind = EventKind::ContactCreated;
                         let fields = ["types", "display_name"];
                         let event = app.event(&locked, &actor, kind, Some(contact.id), &fields)?;
                         transaction.insert_audit_event(&event).await?;
                     }
-                    Ok(Outcome::Commit(has_mail))
+                    Ok(Outcome::Commit(true))
                 })
             })
             .await
@@ -207,6 +264,7 @@ impl SampleContact {
                 .collect(),
             invoice_email_enabled: self.invoice_email,
             restrictions: Restrictions {
+                note: self.note.to_owned(),
                 denied_order_types: optional(self.denied_order_type, OrderTypeCode::parse)?
                     .into_iter()
                     .collect(),
@@ -215,6 +273,10 @@ impl SampleContact {
             ..Contact::new(number.clone(), id, types, self.name.to_owned(), now)
         })
     }
+}
+
+fn demo() -> Actor {
+    Actor("demo".to_owned())
 }
 
 /// An empty text is none.

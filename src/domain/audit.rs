@@ -48,6 +48,20 @@ pub enum EventKind {
     EmailConfirmed,
     /// A pending address was not confirmed in time.
     PendingEmailExpired,
+    /// A phone password was set.
+    PhonePasswordSet,
+    /// A phone password was removed.
+    PhonePasswordCleared,
+    /// A supervisor lifted the lock of a phone password.
+    PhonePasswordUnlocked,
+    /// A phone password was checked and was right.
+    PhonePasswordMatched,
+    /// A phone password was checked and was wrong, or none is set.
+    PhonePasswordFailed,
+    /// A phone password was not checked, because it is locked.
+    PhonePasswordRefused,
+    /// It was decided whether an order may be placed by phone.
+    PhoneOrderDecided,
 }
 
 impl EventKind {
@@ -66,6 +80,13 @@ impl EventKind {
             Self::EmailConfirmationResent => "contact.email_confirmation_resent",
             Self::EmailConfirmed => "contact.email_confirmed",
             Self::PendingEmailExpired => "contact.pending_email_expired",
+            Self::PhonePasswordSet => "contact.phone_password_set",
+            Self::PhonePasswordCleared => "contact.phone_password_cleared",
+            Self::PhonePasswordUnlocked => "contact.phone_password_unlocked",
+            Self::PhonePasswordMatched => "contact.phone_password_matched",
+            Self::PhonePasswordFailed => "contact.phone_password_failed",
+            Self::PhonePasswordRefused => "contact.phone_password_refused",
+            Self::PhoneOrderDecided => "contact.phone_order_decided",
         }
     }
 }

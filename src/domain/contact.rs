@@ -11,6 +11,7 @@ use crate::{
         email_confirmation::{ConfirmationId, PendingEmail},
         etag::etag,
         phone_number::PhoneNumber,
+        phone_password::PhonePasswordState,
         restrictions::{OrderTypeCode, Restrictions},
         text,
     },
@@ -115,6 +116,8 @@ pub struct Contact {
     pub invoice_email_enabled: bool,
     /// What it may not order by phone.
     pub restrictions: Restrictions,
+    /// The state of its phone password.
+    pub phone_password: PhonePasswordState,
     /// Counts the changes of this contact; the etag is made of it.
     pub version: i64,
     /// When it was put on file.
@@ -145,6 +148,7 @@ impl Contact {
             phone_numbers: Vec::new(),
             invoice_email_enabled: false,
             restrictions: Restrictions::default(),
+            phone_password: PhonePasswordState::default(),
             version: 1,
             create_time: now,
             update_time: now,
@@ -158,8 +162,8 @@ impl Contact {
             .filter(|pending| now < pending.expire_time)
     }
 
-    /// Rules 7 and 11: the contact as it is shown at `now`, without a pending address
-    /// that expired, and with the resends that are possible then.
+    /// Rules 7, 11 and 16: the contact as it is shown at `now`, without a pending address
+    /// that expired or a lock that is over, and with the resends that are possible then.
     #[must_use]
     pub fn as_of(mut self, now: DateTime<Utc>) -> Self {
         self.pending_email = self
@@ -169,6 +173,8 @@ impl Contact {
                 resends_left: pending.resends.left_at(now),
                 ..pending
             });
+        let locked_until = &mut self.phone_password.locked_until;
+        *locked_until = locked_until.filter(|time| *time > now);
         self
     }
 

@@ -47,6 +47,7 @@ pub(super) fn start_hourly_sweep(app: App) -> JoinHandle<()> {
             report("expired request ids", app.forget_expired_requests().await);
             report("old confirmations", app.forget_old_confirmations().await);
             report("dead letters", app.forget_dead_letters().await);
+            report("old tries", app.forget_old_tries().await);
         }
     })
 }

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, Set, sea_query::Condition,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
+    IdenStatic, IntoActiveModel, Iterable, JoinType, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, RelationTrait, Set, sea_query::Condition,
 };
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +12,11 @@ use super::{
     Database, Transaction, bounded,
     entity::{
         contact_phone_numbers as phones,
-        contacts::{ActiveModel, Column, Entity, Model},
+        contacts::{ActiveModel, Column, Entity, Model, Relation},
+        phone_passwords as passwords,
     },
     failure::Failure,
+    phone_password::to_state,
 };
 use crate::{
     domain::{
@@ -23,6 +26,7 @@ use crate::{
         email_address::EmailAddress,
         email_confirmation::{ConfirmationId, PendingEmail, RESENDS_AT_ONCE, Resends},
         phone_number::PhoneNumber,
+        phone_password::PhonePasswordState,
         restrictions::{OrderTypeCode, Restrictions},
     },
     error::{Error, Result},
@@ -36,6 +40,8 @@ pub(super) struct Record {
     /// As it was told; only a remembered answer needs to keep it.
     #[serde(default)]
     resends_left: Option<i16>,
+    #[serde(default)]
+    phone_password: ShownPhonePassword,
 }
 
 impl Database {
@@ -199,33 +205,99 @@ impl Transaction {
     }
 }
 
-/// One statement, so that a contact and its numbers are of the same moment.
+/// A contact beside one of its phone numbers, or beside none, and its phone password.
+struct Row {
+    contact: Model,
+    phone_number: Option<String>,
+    phone_password: Option<passwords::Model>,
+}
+
+impl FromQueryResult for Row {
+    fn from_query_result(result: &QueryResult, prefix: &str) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            contact: Model::from_query_result(result, prefix)?,
+            phone_number: result.try_get(prefix, PHONE_NUMBER)?,
+            phone_password: passwords::Model::from_query_result_optional(result, PASSWORD_PREFIX)?,
+        })
+    }
+}
+
+const PHONE_NUMBER: &str = "phone_number";
+const PASSWORD_PREFIX: &str = "phone_password_";
+
+/// One statement, so that a contact and what belongs to it are of the same moment.
 async fn select<C: ConnectionTrait>(
     connection: &C,
     number: &CustomerNumber,
     condition: Condition,
 ) -> Result<Vec<Contact>> {
-    let rows = Entity::find()
+    let mut query = Entity::find()
+        .column_as(phones::Column::PhoneNumber, PHONE_NUMBER)
+        .join(JoinType::LeftJoin, Relation::PhoneNumbers.def())
+        .join(JoinType::LeftJoin, Relation::PhonePassword.def())
         .filter(Column::CustomerNumber.eq(number.as_str()))
         .filter(condition)
-        .find_with_related(phones::Entity)
-        .order_by_asc(phones::Column::Rank)
+        .order_by_asc(Column::Position)
+        .order_by_asc(phones::Column::Rank);
+    for column in passwords::Column::iter() {
+        let alias = format!("{PASSWORD_PREFIX}{}", column.as_str());
+        query = query.column_as(column, alias);
+    }
+    let rows = query
+        .into_model::<Row>()
         .all(connection)
         .await
         .map_err(Failure::from)?;
-    let mut contacts = rows
-        .into_iter()
-        .map(|(contact, numbers)| {
-            let record = Record {
-                contact,
-                phone_numbers: numbers.into_iter().map(|row| row.phone_number).collect(),
-                resends_left: None,
-            };
-            record.into_contact()
+    let mut records: Vec<Record> = Vec::new();
+    for row in rows {
+        match records.last_mut() {
+            Some(last) if last.contact.contact_id == row.contact.contact_id => {
+                last.phone_numbers.extend(row.phone_number);
+            }
+            Some(_) | None => records.push(row.into_record()?),
+        }
+    }
+    records.into_iter().map(Record::into_contact).collect()
+}
+
+impl Row {
+    fn into_record(self) -> Result<Record> {
+        let phone_password = self.phone_password.as_ref().map(to_state).transpose()?;
+        Ok(Record {
+            contact: self.contact,
+            phone_numbers: self.phone_number.into_iter().collect(),
+            resends_left: None,
+            phone_password: phone_password.unwrap_or_default().into(),
         })
-        .collect::<Result<Vec<_>>>()?;
-    contacts.sort_by_key(|contact| contact.position);
-    Ok(contacts)
+    }
+}
+
+/// How a phone password is shown.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct ShownPhonePassword {
+    set_time: Option<DateTime<Utc>>,
+    locked_until: Option<DateTime<Utc>>,
+    is_void: bool,
+}
+
+impl From<PhonePasswordState> for ShownPhonePassword {
+    fn from(state: PhonePasswordState) -> Self {
+        Self {
+            set_time: state.set_time,
+            locked_until: state.locked_until,
+            is_void: state.is_void,
+        }
+    }
+}
+
+impl From<ShownPhonePassword> for PhonePasswordState {
+    fn from(shown: ShownPhonePassword) -> Self {
+        Self {
+            set_time: shown.set_time,
+            locked_until: shown.locked_until,
+            is_void: shown.is_void,
+        }
+    }
 }
 
 impl Record {
@@ -238,6 +310,7 @@ impl Record {
                 .map(|number| number.as_str().to_owned())
                 .collect(),
             resends_left: contact.pending_email.as_ref().map(|p| p.resends_left),
+            phone_password: contact.phone_password.into(),
         })
     }
 
@@ -264,6 +337,7 @@ impl Record {
                 allowed_order_types: to_codes(&row.allowed_order_types)?,
                 denied_order_types: to_codes(&row.denied_order_types)?,
             },
+            phone_password: self.phone_password.into(),
             version: row.version,
             create_time: row.create_time,
             update_time: row.update_time,

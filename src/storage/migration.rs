@@ -2,6 +2,7 @@
 
 mod m20261123_000001_core;
 mod m20261124_000002_email_confirmation;
+mod m20261124_000003_phone;
 
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261123_000001_core::Migration),
             Box::new(m20261124_000002_email_confirmation::Migration),
+            Box::new(m20261124_000003_phone::Migration),
         ]
     }
 }

@@ -72,7 +72,15 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
             "LAST_STANDARD_CONTACT",
         ),
         "DeleteContact" => (anna(), "LAST_STANDARD_CONTACT"),
-        "ChangeEmail" => (with_contact(rpc, on, NOBODY), "CONTACT_NOT_FOUND"),
+        "ChangeEmail" | "SetPhonePassword" | "ClearPhonePassword" | "UnlockPhonePassword" => {
+            (with_contact(rpc, on, NOBODY), "CONTACT_NOT_FOUND")
+        }
+        "CheckPhonePassword" => {
+            let mut refused = valid();
+            refused.clear_field_by_name("call_id");
+            (refused, "INVALID_FIELD")
+        }
+        "AuthorizePhoneOrder" => (with_contact(rpc, on, NOBODY), "GRANT_INVALID"),
         "CancelEmailChange" | "ResendEmailConfirmation" => (anna(), "NO_PENDING_EMAIL"),
         "ConfirmEmail" => {
             let unknown = format!("{}.{}", on.number, "0".repeat(64));
@@ -81,8 +89,22 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
         }
         _ => panic!("{rpc} changes something: say what event it leaves"),
     };
+    let (kind, contact, fields) = event_of(rpc, on);
+    vec![Change {
+        number: on.number.clone(),
+        refused,
+        reason,
+        request: valid(),
+        kind,
+        contact,
+        fields,
+    }]
+}
+
+/// Kind, contact and fields of the event that a valid request leaves.
+fn event_of(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static [&'static str]) {
     let berta = Contact::Known(on.berta.contact_id.clone());
-    let (kind, contact, fields): (_, _, &[_]) = match rpc {
+    match rpc {
         "SetAttentionLine" => {
             let kind = "customer.attention_line_set";
             (kind, Contact::None, &["attention_line_suppressed"])
@@ -100,17 +122,17 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
             berta,
             &["email", "pending_email"],
         ),
+        "SetPhonePassword" => ("contact.phone_password_set", berta, &["phone_password"]),
+        "ClearPhonePassword" => ("contact.phone_password_cleared", berta, &["phone_password"]),
+        "UnlockPhonePassword" => (
+            "contact.phone_password_unlocked",
+            berta,
+            &["phone_password"],
+        ),
+        "CheckPhonePassword" => ("contact.phone_password_matched", berta, &[]),
+        "AuthorizePhoneOrder" => ("contact.phone_order_decided", berta, &[]),
         _ => ("contact.email_change_cancelled", berta, &["pending_email"]),
-    };
-    vec![Change {
-        number: on.number.clone(),
-        refused,
-        reason,
-        request: valid(),
-        kind,
-        contact,
-        fields,
-    }]
+    }
 }
 
 fn customer_changes(on: &Prepared) -> Vec<Change> {
@@ -389,7 +411,7 @@ async fn pages_hold_every_old_event_once_while_new_ones_arrive(
             .await;
     }
     let old = events(&server, "K-1").await;
-    assert_eq!(old.len(), 9);
+    assert_eq!(old.len(), 11);
     assert!(old.iter().all(|event| event.customer_number == "K-1"));
     assert_eq!(old.last().unwrap().kind, "customer.created");
 
@@ -408,7 +430,7 @@ async fn pages_hold_every_old_event_once_while_new_ones_arrive(
         assert_eq!(seen.len() % 2, 0);
     }
     assert_eq!(seen, old);
-    assert_eq!(events(&server, "K-1").await.len(), 14);
+    assert_eq!(events(&server, "K-1").await.len(), 17);
 }
 
 #[rstest]
@@ -418,10 +440,11 @@ async fn a_last_page_that_is_full_has_no_next_one(
 ) {
     let server = TestServer::start(backend).await;
     prepare(&server, "K-1").await;
-    let first = page(&server, "").await;
-    assert_eq!(first.events.len(), 2);
-    let second = page(&server, &first.next_page_token).await;
-    assert_eq!(second.events.len(), 2);
-    let last = page(&server, &second.next_page_token).await;
-    assert_eq!((last.events.len(), last.next_page_token.as_str()), (2, ""));
+    let mut token = String::new();
+    for pages_left in (0..4).rev() {
+        let page = page(&server, &token).await;
+        assert_eq!(page.events.len(), 2);
+        assert_eq!(page.next_page_token.is_empty(), pages_left == 0);
+        token = page.next_page_token;
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use contact_service::api::auth::scope_of;
+use contact_service::api::{
+    auth::scope_of,
+    proto::{CheckPhonePasswordResponse, PhonePasswordVerdict},
+};
 use prost::Message;
 use prost_reflect::{DynamicMessage, Value};
 use rstest::rstest;
@@ -289,9 +292,19 @@ async fn a_contact_of_another_customer_is_not_there_in_any_rpc(
         }
         let mut request = valid_request(rpc.name, &own);
         leaf.set(&mut request, Value::String(other.berta.contact_id.clone()));
-        let refused = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-        let not_there = (Code::NotFound, "CONTACT_NOT_FOUND".to_owned());
-        assert_eq!(refusal(refused), not_there, "{}", rpc.name);
+        let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+        match rpc.name {
+            // Rule 17: an unknown contact answers like a wrong password.
+            "CheckPhonePassword" => {
+                let answer = CheckPhonePasswordResponse::decode(&*answer.unwrap()[0]).unwrap();
+                assert_eq!(answer.verdict(), PhonePasswordVerdict::NoMatch);
+            }
+            "AuthorizePhoneOrder" => assert_eq!(refusal(answer).1, "GRANT_INVALID"),
+            name => {
+                let not_there = (Code::NotFound, "CONTACT_NOT_FOUND".to_owned());
+                assert_eq!(refusal(answer), not_there, "{name}");
+            }
+        }
         asked += 1;
     }
     assert!(asked >= 6);

@@ -14,6 +14,9 @@ const NOT_ALLOWED: &str = "INVOICE_EMAIL_NOT_ALLOWED";
 /// A contact of which every field is set, and one with other values in all of them.
 async fn two_versions(server: &TestServer) -> (Contact, Contact) {
     server.create_customer_with_contact("K-1").await;
+    for code in ["a", "b", "c", "d", "e", "f"] {
+        server.create_order_type(code, false, true).await;
+    }
     let request = proto::CreateContactRequest {
         customer_number: "K-1".into(),
         contact: Some(Contact {

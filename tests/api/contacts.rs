@@ -57,6 +57,9 @@ async fn a_new_contact_is_kept_as_it_was_entered(
 ) {
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
+    for code in ["server_reboot", "a", "domain.transfer"] {
+        server.create_order_type(code, false, true).await;
+    }
     let entered = proto::Contact {
         types: vec![3, 1, 1, 7],
         display_name: " Anna Schmidt ".into(),
@@ -146,7 +149,7 @@ async fn everything_wrong_with_a_new_contact_is_told_at_once(
         customer_number: "K 1".into(),
         contact: Some(all_wrong),
         email: "muster.example".into(),
-        phone_password: "drei kleine Worte".into(),
+        phone_password: "pass wort".into(),
         request_id: "1".into(),
         ..CreateContactRequest::default()
     };
@@ -206,6 +209,9 @@ async fn rules_4_and_20_what_is_too_long_or_too_many_is_refused(
             "contact.restrictions.denied_order_types",
         ]
     );
+    for code in codes(100) {
+        server.create_order_type(&code, false, true).await;
+    }
     let most = contact(200, 10, 1_000, 100);
     let made = create(&server, creation(most.clone())).await.unwrap();
     assert_eq!(made.display_name, most.display_name);

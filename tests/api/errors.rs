@@ -71,6 +71,13 @@ const TABLE: &[Row] = &[
     row(Code::FailedPrecondition, "CONFIRMATION_EXPIRED"),
     row(Code::FailedPrecondition, "CONFIRMATION_SUPERSEDED"),
     row(Code::ResourceExhausted, "RESEND_LIMIT"),
+    row(Code::FailedPrecondition, "GRANT_INVALID"),
+    row(Code::NotFound, "ORDER_TYPE_NOT_FOUND"),
+    Row {
+        metadata: &[("limit", "3")],
+        ..row(Code::ResourceExhausted, "CALL_LIMIT")
+    },
+    row(Code::ResourceExhausted, "AGENT_BLOCKED"),
     row(Code::Aborted, "ETAG_MISMATCH"),
     failure(
         Code::Aborted,
@@ -127,6 +134,7 @@ async fn every_error_has_its_code_its_reason_and_its_details(
     let mut answers = refused_input(&server, &anna).await;
     answers.extend(against_the_rules(&server, &anna).await);
     answers.extend(dead_links(&server).await);
+    answers.extend(on_the_phone(&server, &anna).await);
     answers.extend(refused_callers(&server).await);
     answers.push(overload(backend).await);
     answers.push(unreachable_database(backend).await);
@@ -187,7 +195,7 @@ fn check(row: &Row, status: &Status) {
     let retry_delay = details.retry_info().and_then(|retry| retry.retry_delay);
     assert_eq!(
         retry_delay.is_some(),
-        row.code == Code::Unavailable || reason == "RESEND_LIMIT",
+        row.code == Code::Unavailable || ["RESEND_LIMIT", "AGENT_BLOCKED"].contains(&reason),
         "{reason}"
     );
     assert!(
@@ -238,7 +246,9 @@ async fn refused_input(server: &TestServer, anna: &Contact) -> Vec<Status> {
         client.get_customer(get_customer("K-9")).await.unwrap_err(),
         client.get_contact(elsewhere).await.unwrap_err(),
         client
-            .list_order_types(proto::ListOrderTypesRequest {})
+            .export_customer(proto::ExportCustomerRequest {
+                customer_number: "K-1".into(),
+            })
             .await
             .unwrap_err(),
     ]
@@ -320,6 +330,43 @@ async fn dead_links(server: &TestServer) -> Vec<Status> {
         server.confirm(&expired).await.unwrap_err(),
         server.confirm(&unknown).await.unwrap_err(),
     ]
+}
+
+async fn on_the_phone(server: &TestServer, anna: &Contact) -> Vec<Status> {
+    let order_type = proto::UpdateOrderTypeRequest {
+        order_type: Some(proto::OrderType {
+            code: "unknown".into(),
+            display_name: "Unknown".into(),
+            ..proto::OrderType::default()
+        }),
+        allow_missing: false,
+    };
+    let mut answers = vec![
+        server
+            .authorize(anna, "x", "reboot", false)
+            .await
+            .unwrap_err(),
+        server
+            .client()
+            .update_order_type(order_type)
+            .await
+            .unwrap_err(),
+    ];
+    // Three tries a call, each on somebody else, until the agent is blocked.
+    for try_number in 0..21 {
+        let somebody = Contact {
+            contact_id: format!("0190d6d2-5a3c-7cc1-8f2e-{try_number:012}"),
+            ..anna.clone()
+        };
+        let call_id = format!("call-{}", try_number / 3);
+        let checked = server.check_password(&somebody, "x", &call_id).await;
+        answers.extend(checked.err());
+        if try_number == 2 {
+            let again = server.check_password(&somebody, "x", &call_id).await;
+            answers.push(again.unwrap_err());
+        }
+    }
+    answers
 }
 
 async fn refused_callers(server: &TestServer) -> Vec<Status> {

@@ -7,17 +7,18 @@ use contact_service::{
     api::{
         auth::{AuthSettings, Authenticator, KeySource},
         guard::Limits,
-        page_token::ServiceKeys,
         proto::{self, contact_service_client::ContactServiceClient},
     },
-    app::App,
+    app::{App, AppParts},
     clock::Clock,
     development::DevelopmentKeys,
     domain::customer::CustomerNumber,
     mail::{Outbox, OutboxParts, PublicUrl, Sender, Templates, Transport},
+    phone_hasher::{HashCost, PhoneHasher},
     random::Random,
     server::{self, Parts},
     storage::{Database, DatabaseUrl},
+    versioned_keys::VersionedKeys,
 };
 use secrecy::ExposeSecret;
 use sqlx::{Connection, Executor};
@@ -53,6 +54,7 @@ pub struct Options {
     pub limits: Limits,
     pub drain: Duration,
     pub jwks: Option<String>,
+    pub hash_cost: HashCost,
 }
 
 impl Default for Options {
@@ -61,6 +63,8 @@ impl Default for Options {
             limits: Limits::default(),
             drain: Duration::from_secs(5),
             jwks: None,
+            // What it costs is not what is tested.
+            hash_cost: HashCost::parse("m=8,t=1,p=1").unwrap(),
         }
     }
 }
@@ -83,6 +87,7 @@ pub struct TestServer {
     pub database: Database,
     pub database_url: String,
     pub app: App,
+    pub hasher: PhoneHasher,
     /// Sends when a test asks it to; the server itself has none.
     pub outbox: Outbox,
     /// Where the confirmation page is.
@@ -125,16 +130,17 @@ impl TestServer {
         let keys = DevelopmentKeys::load_or_create(folder.path(), &random).unwrap();
         let database = connect(database_url).await;
         database.migrate().await.unwrap();
-        let app = App::new(database.clone(), clock.clone(), random.clone());
-        let outbox = Outbox::new(OutboxParts {
+        let service_keys = VersionedKeys::parse(keys.service_keys().expose_secret()).unwrap();
+        let peppers = VersionedKeys::parse(keys.phone_pepper().expose_secret()).unwrap();
+        let hasher = PhoneHasher::new(peppers, options.hash_cost).unwrap();
+        let app = App::new(AppParts {
             database: database.clone(),
             clock: clock.clone(),
             random,
-            templates: Templates::load(None).unwrap(),
-            transport: Transport::Folder(folder.path().join("mail")),
-            sender: Sender::parse("Kontakt <contact@provider.example>").unwrap(),
-            public_url: PublicUrl::parse(PUBLIC_URL).unwrap(),
+            service_keys: service_keys.clone(),
+            hasher: hasher.clone(),
         });
+        let outbox = outbox_to_files(&database, &clock, &folder);
         let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page_address = page.local_addr().unwrap().to_string();
         let settings = AuthSettings {
@@ -150,7 +156,6 @@ impl TestServer {
         let authenticator = Authenticator::new(settings, source, clock.clone())
             .await
             .unwrap();
-        let service_keys = ServiceKeys::parse(keys.service_keys().expose_secret()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let parts = Parts {
@@ -178,6 +183,7 @@ impl TestServer {
             database,
             database_url: database_url.to_owned(),
             app,
+            hasher,
             outbox,
             page_address,
             taken_mails: TakenMails::default(),
@@ -274,6 +280,18 @@ impl TestServer {
         let response = self.client().list_audit_events(request).await.unwrap();
         response.into_inner().events
     }
+}
+
+fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outbox {
+    Outbox::new(OutboxParts {
+        database: database.clone(),
+        clock: clock.clone(),
+        random: Random::system(),
+        templates: Templates::load(None).unwrap(),
+        transport: Transport::Folder(folder.path().join("mail")),
+        sender: Sender::parse("Kontakt <contact@provider.example>").unwrap(),
+        public_url: PublicUrl::parse(PUBLIC_URL).unwrap(),
+    })
 }
 
 /// A contact as a request names it.

@@ -8,6 +8,7 @@ use prost_types::FieldMask;
 
 use crate::{
     harness::{TestServer, new_contact},
+    phone_calls,
     raw::to_dynamic,
 };
 
@@ -18,6 +19,8 @@ pub(crate) enum Effect {
     Reads,
     /// It changes something, and leaves one audit event.
     Changes,
+    /// It changes what belongs to no customer, and so leaves no event of one.
+    Settles,
     /// A later version will offer it.
     Later,
 }
@@ -55,7 +58,7 @@ const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Whom
     }
 }
 
-use Effect::{Changes, Later, Reads};
+use Effect::{Changes, Later, Reads, Settles};
 use Whom::{Customers, Everybody, Nobody};
 
 const BY_NUMBER: Whom = Whom::Customer("customer_number");
@@ -92,29 +95,29 @@ pub(crate) const RPCS: [Rpc; 28] = [
         Changes,
         Whom::Token("token"),
     ),
-    rpc("VerifyContactChannel", "channels.verify", Later, BY_NUMBER),
-    rpc("SetPhonePassword", "contacts.write", Later, BY_NUMBER),
-    rpc("ClearPhonePassword", "contacts.write", Later, BY_NUMBER),
+    rpc("VerifyContactChannel", "channels.verify", Reads, BY_NUMBER),
+    rpc("SetPhonePassword", "contacts.write", Changes, BY_NUMBER),
+    rpc("ClearPhonePassword", "contacts.write", Changes, BY_NUMBER),
     rpc(
         "CheckPhonePassword",
         "phone_password.check",
-        Later,
+        Changes,
         BY_NUMBER,
     ),
     rpc(
         "UnlockPhonePassword",
         "phone_password.unlock",
-        Later,
+        Changes,
         BY_NUMBER,
     ),
     rpc(
         "AuthorizePhoneOrder",
         "phone_orders.authorize",
-        Later,
+        Changes,
         BY_NUMBER,
     ),
-    rpc("ListOrderTypes", "order_types.read", Later, Nobody),
-    rpc("UpdateOrderType", "order_types.write", Later, Everybody),
+    rpc("ListOrderTypes", "order_types.read", Reads, Nobody),
+    rpc("UpdateOrderType", "order_types.write", Settles, Everybody),
     rpc("ResolveRecipients", "recipients.resolve", Reads, BY_NUMBER),
     rpc(
         "StreamRecipients",
@@ -145,6 +148,8 @@ pub(crate) struct Prepared {
     pub(crate) carla: proto::Contact,
     /// The token mailed to Berta.
     pub(crate) token: String,
+    /// What proves that Berta is on the call.
+    pub(crate) grant: String,
 }
 
 /// Puts such a customer on file.
@@ -173,7 +178,20 @@ pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
         .await
         .unwrap()
         .into_inner();
+    for code in ["canary.allowed", "canary.denied"] {
+        server.create_order_type(code, false, true).await;
+    }
+    let berta = server
+        .set_phone_password(&berta, phone_calls::PASSWORD)
+        .await
+        .unwrap();
+    let call_id = phone_calls::call_id_of(number);
+    let checked = server
+        .check_password(&berta, phone_calls::PASSWORD, &call_id)
+        .await
+        .unwrap();
     Prepared {
+        grant: checked.grant,
         number: number.into(),
         anna,
         berta,
@@ -246,12 +264,13 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
             let token = on.token.clone();
             to_dynamic(rpc, &proto::ConfirmEmailRequest { token })
         }
-        _ => only_ids(rpc, on),
+        _ => phone_calls::valid_request(rpc, on).unwrap_or_else(|| only_ids(rpc, on)),
     }
 }
 
 fn only_ids(rpc: &str, on: &Prepared) -> DynamicMessage {
-    const RPCS: [&str; 5] = [
+    const RPCS: [&str; 6] = [
+        "ClearPhonePassword",
         "GetContact",
         "DeleteContact",
         "RemoveEmail",

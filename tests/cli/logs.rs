@@ -38,6 +38,15 @@ async fn create(client: &mut Client) -> String {
         ..proto::UpdateCustomerRequest::default()
     };
     client.update_customer(request).await.unwrap();
+    let request = proto::UpdateOrderTypeRequest {
+        order_type: Some(proto::OrderType {
+            code: "kanarienvogel".into(),
+            display_name: "Kanarienvogel".into(),
+            ..proto::OrderType::default()
+        }),
+        allow_missing: true,
+    };
+    client.update_order_type(request).await.unwrap();
     let contact = proto::Contact {
         display_name: "Kanarienvogel".into(),
         types: vec![ContactType::Standard.into()],
@@ -53,6 +62,7 @@ async fn create(client: &mut Client) -> String {
         customer_number: NUMBER.into(),
         contact: Some(contact),
         email: EMAIL.into(),
+        phone_password: "Kanarienvogel 77 Dachse".into(),
         ..proto::CreateContactRequest::default()
     };
     let created = client.create_contact(request).await.unwrap();

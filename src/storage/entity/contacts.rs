@@ -46,17 +46,13 @@ pub(in crate::storage) enum Relation {
     Customers,
     #[sea_orm(has_many = "super::contact_phone_numbers::Entity")]
     PhoneNumbers,
+    #[sea_orm(has_one = "super::phone_passwords::Entity")]
+    PhonePassword,
 }
 
 impl Related<super::customers::Entity> for Entity {
     fn to() -> RelationDef {
         Relation::Customers.def()
-    }
-}
-
-impl Related<super::contact_phone_numbers::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::PhoneNumbers.def()
     }
 }
 

@@ -1,0 +1,105 @@
+//! `ListOrderTypes`, `UpdateOrderType`, `AuthorizePhoneOrder`.
+
+use crate::{
+    api::{auth::Caller, convert::Fields, proto, service::ContactApi},
+    app::PhoneOrderRequest,
+    domain::{
+        phone_order::{MAX_ORDER_TYPE_NAME_CHARS, OrderDecision, OrderDenial, OrderType},
+        restrictions::OrderTypeCode,
+        text,
+    },
+    error::{Error, Result},
+};
+
+/// Longer than any grant of ours.
+const MAX_GRANT_BYTES: usize = 4096;
+
+pub(super) async fn list_types(api: &ContactApi) -> Result<proto::ListOrderTypesResponse> {
+    let order_types = api.app.list_order_types().await?;
+    Ok(proto::ListOrderTypesResponse {
+        order_types: order_types.into_iter().map(to_message).collect(),
+    })
+}
+
+pub(super) async fn update_type(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::UpdateOrderTypeRequest,
+) -> Result<proto::UpdateOrderTypeResponse> {
+    let mut fields = Fields::default();
+    let given = request.order_type.unwrap_or_default();
+    let code = fields.check("order_type.code", OrderTypeCode::parse(&given.code));
+    let display_name = fields.check(
+        "order_type.display_name",
+        text::single_line(&given.display_name, MAX_ORDER_TYPE_NAME_CHARS),
+    );
+    let (code, display_name) = fields.finish(code.zip(display_name))?;
+    let order_type = OrderType {
+        code,
+        display_name,
+        system_management: given.system_management,
+        offered_by_phone: given.offered_by_phone,
+    };
+    let allow_missing = request.allow_missing;
+    let updated = api
+        .app
+        .update_order_type(caller.actor(), order_type, allow_missing)
+        .await?;
+    Ok(proto::UpdateOrderTypeResponse {
+        order_type: Some(to_message(updated)),
+    })
+}
+
+pub(super) async fn authorize(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::AuthorizePhoneOrderRequest,
+) -> Result<proto::AuthorizePhoneOrderResponse> {
+    let mut fields = Fields::default();
+    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    if request.grant.is_empty() {
+        fields.refuse("grant", "must not be empty");
+    }
+    let call_id = fields.call_id(&request.call_id);
+    let order_type = fields.check("order_type", OrderTypeCode::parse(&request.order_type));
+    let order = (|| {
+        Some(PhoneOrderRequest {
+            contact: contact?,
+            grant: request.grant,
+            call_id: call_id?,
+            order_type: order_type?,
+            customer_administers_product: request.customer_administers_product,
+        })
+    })();
+    let order = fields.finish(order)?;
+    if order.grant.len() > MAX_GRANT_BYTES {
+        return Err(Error::GrantInvalid);
+    }
+    let decided = api.app.authorize_phone_order(caller.actor(), order).await?;
+    let (decision, denial) = match decided.order.decision {
+        OrderDecision::Allowed => (proto::OrderDecision::Allowed, None),
+        OrderDecision::AgentDecision => (proto::OrderDecision::AgentDecision, None),
+        OrderDecision::Denied(denial) => (proto::OrderDecision::Denied, Some(denial)),
+    };
+    let denial = match denial {
+        None => proto::OrderDenial::Unspecified,
+        Some(OrderDenial::ExcludedByProvider) => proto::OrderDenial::ExcludedByProvider,
+        Some(OrderDenial::PortalRequired) => proto::OrderDenial::PortalRequired,
+        Some(OrderDenial::Restricted) => proto::OrderDenial::Restricted,
+    };
+    Ok(proto::AuthorizePhoneOrderResponse {
+        decision: decision.into(),
+        denial: denial.into(),
+        restrictions_note: decided.note,
+        authorization_id: decided.order.id.to_string(),
+    })
+}
+
+fn to_message(order_type: OrderType) -> proto::OrderType {
+    proto::OrderType {
+        code: order_type.code.as_str().to_owned(),
+        display_name: order_type.display_name,
+        system_management: order_type.system_management,
+        offered_by_phone: order_type.offered_by_phone,
+    }
+}

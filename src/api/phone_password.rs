@@ -1,0 +1,130 @@
+//! `SetPhonePassword`, `ClearPhonePassword`, `CheckPhonePassword`, `UnlockPhonePassword`.
+
+use crate::{
+    api::{
+        auth::Caller,
+        convert::{self, Fields, timestamp},
+        proto::{self, set_phone_password_request::Source},
+        service::ContactApi,
+    },
+    app::{PhonePasswordCheck, PhonePasswordVerdict},
+    domain::{phone_password::FoldedPassword, text},
+    error::Result,
+};
+
+const MAX_REASON_CHARS: usize = 500;
+
+pub(super) async fn set(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::SetPhonePasswordRequest,
+) -> Result<proto::SetPhonePasswordResponse> {
+    let mut fields = Fields::default();
+    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let given = match &request.source {
+        Some(Source::PhonePassword(text)) => fields
+            .check("phone_password", FoldedPassword::parse(text))
+            .map(Some),
+        Some(Source::Generate(true)) => Some(None),
+        Some(Source::Generate(false)) => {
+            fields.refuse("generate", "must be true, or phone_password be given");
+            None
+        }
+        None => {
+            fields.refuse("source", "must be phone_password or generate");
+            None
+        }
+    };
+    let (contact, given) = fields.finish(contact.zip(given))?;
+    let actor = caller.actor();
+    let (contact, generated_phone_password) = match given {
+        Some(password) => {
+            let contact = api.app.set_phone_password(actor, contact, password).await?;
+            (contact, String::new())
+        }
+        None => api.app.generate_phone_password(actor, contact).await?,
+    };
+    Ok(proto::SetPhonePasswordResponse {
+        contact: Some(convert::contact(&contact)),
+        generated_phone_password,
+    })
+}
+
+pub(super) async fn clear(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::ClearPhonePasswordRequest,
+) -> Result<proto::ClearPhonePasswordResponse> {
+    let mut fields = Fields::default();
+    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let contact = fields.finish(contact)?;
+    let contact = api
+        .app
+        .clear_phone_password(caller.actor(), contact)
+        .await?;
+    Ok(proto::ClearPhonePasswordResponse {
+        contact: Some(convert::contact(&contact)),
+    })
+}
+
+pub(super) async fn check(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::CheckPhonePasswordRequest,
+) -> Result<proto::CheckPhonePasswordResponse> {
+    let mut fields = Fields::default();
+    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let said = fields.check(
+        "phone_password",
+        FoldedPassword::of_spoken(&request.phone_password),
+    );
+    let call_id = fields.call_id(&request.call_id);
+    let check = (|| {
+        Some(PhonePasswordCheck {
+            contact: contact?,
+            said: said?,
+            call_id: call_id?,
+        })
+    })();
+    let check = fields.finish(check)?;
+    let verdict = api.app.check_phone_password(caller.actor(), check).await?;
+    Ok(match verdict {
+        PhonePasswordVerdict::Match { grant, contact } => proto::CheckPhonePasswordResponse {
+            verdict: proto::PhonePasswordVerdict::Match.into(),
+            retry_time: None,
+            grant: grant.token,
+            grant_expire_time: Some(timestamp(grant.expire_time)),
+            contact: Some(convert::contact(&contact)),
+        },
+        PhonePasswordVerdict::NoMatch => proto::CheckPhonePasswordResponse {
+            verdict: proto::PhonePasswordVerdict::NoMatch.into(),
+            ..proto::CheckPhonePasswordResponse::default()
+        },
+        PhonePasswordVerdict::Locked { retry_time } => proto::CheckPhonePasswordResponse {
+            verdict: proto::PhonePasswordVerdict::Locked.into(),
+            retry_time: retry_time.map(timestamp),
+            ..proto::CheckPhonePasswordResponse::default()
+        },
+    })
+}
+
+pub(super) async fn unlock(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::UnlockPhonePasswordRequest,
+) -> Result<proto::UnlockPhonePasswordResponse> {
+    let mut fields = Fields::default();
+    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let reason = fields.check(
+        "reason",
+        text::single_line(&request.reason, MAX_REASON_CHARS),
+    );
+    let (contact, reason) = fields.finish(contact.zip(reason))?;
+    let contact = api
+        .app
+        .unlock_phone_password(caller.actor(), contact, reason)
+        .await?;
+    Ok(proto::UnlockPhonePasswordResponse {
+        contact: Some(convert::contact(&contact)),
+    })
+}

@@ -1,0 +1,129 @@
+//! Hashes: of whom, with which pepper and cost, and how many at once.
+
+use super::*;
+
+const CHEAP: &str = "m=64,t=1,p=1";
+
+fn peppers(versions: &[u32]) -> VersionedKeys {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let one = |version: &u32| {
+        let byte = u8::try_from(*version).unwrap();
+        format!("{version}:{}", STANDARD.encode([byte; 32]))
+    };
+    let all: Vec<_> = versions.iter().map(one).collect();
+    VersionedKeys::parse(&all.join(",")).unwrap()
+}
+
+fn hasher(versions: &[u32], cost: &str) -> PhoneHasher {
+    PhoneHasher::new(peppers(versions), HashCost::parse(cost).unwrap()).unwrap()
+}
+
+fn anna() -> HashedFor {
+    HashedFor {
+        customer_number: "K-1".into(),
+        contact_id: Uuid::from_u128(1),
+    }
+}
+
+async fn hash(hasher: &PhoneHasher) -> String {
+    let place = hasher.place().await.unwrap();
+    hasher
+        .hash(place, "dachs7", &anna(), [7; 16])
+        .await
+        .unwrap()
+}
+
+async fn verify(hasher: &PhoneHasher, said: &str, of: &HashedFor, hash: &str, pepper: u32) -> bool {
+    let place = hasher.place().await.unwrap();
+    let stored = Some((hash.to_owned(), pepper));
+    hasher.verify(place, said, of, stored).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_hash_proves_its_password_for_its_contact_only() {
+    let hasher = hasher(&[1], CHEAP);
+    let stored = hash(&hasher).await;
+    assert!(
+        stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"),
+        "{stored}"
+    );
+    assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
+    assert!(!verify(&hasher, "dachs8", &anna(), &stored, 1).await);
+    let other_contact = HashedFor {
+        contact_id: Uuid::from_u128(2),
+        ..anna()
+    };
+    let other_customer = HashedFor {
+        customer_number: "K-2".into(),
+        ..anna()
+    };
+    for other in [other_contact, other_customer] {
+        assert!(!verify(&hasher, "dachs7", &other, &stored, 1).await);
+    }
+    assert!(!verify(&hasher_with_other_pepper(), "dachs7", &anna(), &stored, 2).await);
+}
+
+fn hasher_with_other_pepper() -> PhoneHasher {
+    hasher(&[2], CHEAP)
+}
+
+#[tokio::test]
+async fn hashes_of_older_peppers_and_costs_are_accepted_and_called_outdated() {
+    let old = hasher(&[1], CHEAP);
+    let stored = hash(&old).await;
+    assert_eq!(old.is_outdated(&stored, 1), Ok(false));
+    for (hasher, outdated) in [
+        (hasher(&[2, 1], CHEAP), true),
+        (hasher(&[1], "m=128,t=1,p=1"), true),
+        (hasher(&[1, 2], CHEAP), false),
+    ] {
+        assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
+        assert_eq!(hasher.is_outdated(&stored, 1), Ok(outdated));
+    }
+    let gone = hasher(&[2], CHEAP);
+    let place = gone.place().await.unwrap();
+    let refused = gone
+        .verify(place, "dachs7", &anna(), Some((stored, 1)))
+        .await;
+    assert!(matches!(refused, Err(Error::DataLoss { .. })));
+}
+
+#[tokio::test]
+async fn without_a_hash_the_same_work_is_done_and_the_answer_is_no() {
+    let hasher = hasher(&[1], CHEAP);
+    let place = hasher.place().await.unwrap();
+    assert_eq!(
+        hasher.verify(place, "dachs7", &anna(), None).await,
+        Ok(false)
+    );
+    assert_eq!(hasher.computed(), 1);
+}
+
+#[tokio::test]
+async fn no_more_than_four_are_under_way_at_once() {
+    let hasher = hasher(&[1], CHEAP);
+    let places: Vec<_> = (0..4).map(|_| hasher.try_place().unwrap()).collect();
+    assert!(hasher.try_place().is_none());
+    drop(places);
+    hash(&hasher).await;
+    // Each place is given back at once.
+    assert_eq!((0..9).filter_map(|_| hasher.try_place()).count(), 9);
+}
+
+#[test]
+fn a_cost_is_read_from_its_usual_form() {
+    for good in ["m=65536,t=3,p=1", " m=19456, t=2, p=1 "] {
+        assert!(HashCost::parse(good).is_ok(), "{good:?}");
+    }
+    assert_eq!(HashCost::parse("m=65536,t=3,p=1"), Ok(HashCost::default()));
+    for bad in [
+        "",
+        "m=1,t=1,p=1",
+        "m=64,t=0,p=1",
+        "t=3,m=64,p=1",
+        "m=64,t=1",
+        "m=64,t=1,p=1,x=1",
+    ] {
+        assert!(HashCost::parse(bad).is_err(), "{bad:?}");
+    }
+}

@@ -1,0 +1,181 @@
+//! Calls about phone passwords and phone orders that several tests make.
+
+use contact_service::{
+    api::proto::{
+        self, set_phone_password_request::Source, verify_contact_channel_request::Channel,
+    },
+    app::ContactRef,
+    domain::{contact::ContactId, customer::CustomerNumber},
+};
+use prost_reflect::DynamicMessage;
+use tonic::Status;
+
+use crate::{
+    harness::{Client, TestServer},
+    raw::to_dynamic,
+    rpcs::Prepared,
+};
+
+pub const CALL_ID: &str = "call-1";
+pub const PASSWORD: &str = "Roter Dachs 7";
+
+impl TestServer {
+    pub async fn create_order_type(&self, code: &str, system_management: bool, by_phone: bool) {
+        let request = proto::UpdateOrderTypeRequest {
+            order_type: Some(proto::OrderType {
+                code: code.into(),
+                display_name: code.into(),
+                system_management,
+                offered_by_phone: by_phone,
+            }),
+            allow_missing: true,
+        };
+        self.client().update_order_type(request).await.unwrap();
+    }
+
+    pub async fn set_phone_password(
+        &self,
+        contact: &proto::Contact,
+        password: &str,
+    ) -> Result<proto::Contact, Status> {
+        let request = proto::SetPhonePasswordRequest {
+            customer_number: contact.customer_number.clone(),
+            contact_id: contact.contact_id.clone(),
+            source: Some(Source::PhonePassword(password.into())),
+        };
+        let response = self.client().set_phone_password(request).await?;
+        Ok(response.into_inner().contact.unwrap())
+    }
+
+    pub async fn check_password(
+        &self,
+        contact: &proto::Contact,
+        said: &str,
+        call_id: &str,
+    ) -> Result<proto::CheckPhonePasswordResponse, Status> {
+        let client = self.client();
+        check_by(client, contact, said, call_id).await
+    }
+
+    pub async fn unlock(&self, contact: &proto::Contact) -> Result<proto::Contact, Status> {
+        let request = proto::UnlockPhonePasswordRequest {
+            customer_number: contact.customer_number.clone(),
+            contact_id: contact.contact_id.clone(),
+            reason: "Rückruf unter der hinterlegten Nummer".into(),
+        };
+        let response = self.client().unlock_phone_password(request).await?;
+        Ok(response.into_inner().contact.unwrap())
+    }
+
+    pub async fn authorize(
+        &self,
+        contact: &proto::Contact,
+        grant: &str,
+        order_type: &str,
+        administers: bool,
+    ) -> Result<proto::AuthorizePhoneOrderResponse, Status> {
+        let request = proto::AuthorizePhoneOrderRequest {
+            customer_number: contact.customer_number.clone(),
+            contact_id: contact.contact_id.clone(),
+            grant: grant.into(),
+            call_id: CALL_ID.into(),
+            order_type: order_type.into(),
+            customer_administers_product: administers,
+        };
+        let response = self.client().authorize_phone_order(request).await?;
+        Ok(response.into_inner())
+    }
+}
+
+/// The call in which a prepared contact has proved who it is.
+pub fn call_id_of(number: &str) -> String {
+    format!("{CALL_ID}-{number}")
+}
+
+pub async fn check_by(
+    mut client: Client,
+    contact: &proto::Contact,
+    said: &str,
+    call_id: &str,
+) -> Result<proto::CheckPhonePasswordResponse, Status> {
+    let request = proto::CheckPhonePasswordRequest {
+        customer_number: contact.customer_number.clone(),
+        contact_id: contact.contact_id.clone(),
+        phone_password: said.into(),
+        call_id: call_id.into(),
+    };
+    Ok(client.check_phone_password(request).await?.into_inner())
+}
+
+/// A request that succeeds, of the RPCs about phone calls.
+pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
+    let customer_number = on.number.clone();
+    let contact_id = on.berta.contact_id.clone();
+    let request = match rpc {
+        "VerifyContactChannel" => to_dynamic(
+            rpc,
+            &proto::VerifyContactChannelRequest {
+                customer_number,
+                channel: Some(Channel::PhoneNumber("0721 913740".into())),
+            },
+        ),
+        "SetPhonePassword" => to_dynamic(
+            rpc,
+            &proto::SetPhonePasswordRequest {
+                customer_number,
+                contact_id,
+                source: Some(Source::PhonePassword("canary drei Worte".into())),
+            },
+        ),
+        "CheckPhonePassword" => to_dynamic(
+            rpc,
+            &proto::CheckPhonePasswordRequest {
+                customer_number,
+                contact_id,
+                phone_password: PASSWORD.into(),
+                call_id: format!("check-{}", on.number),
+            },
+        ),
+        "UnlockPhonePassword" => to_dynamic(
+            rpc,
+            &proto::UnlockPhonePasswordRequest {
+                customer_number,
+                contact_id,
+                reason: "canary: rang back".into(),
+            },
+        ),
+        "AuthorizePhoneOrder" => to_dynamic(
+            rpc,
+            &proto::AuthorizePhoneOrderRequest {
+                customer_number,
+                contact_id,
+                grant: on.grant.clone(),
+                call_id: call_id_of(&on.number),
+                order_type: "canary.allowed".into(),
+                customer_administers_product: true,
+            },
+        ),
+        "ListOrderTypes" => to_dynamic(rpc, &proto::ListOrderTypesRequest {}),
+        "UpdateOrderType" => to_dynamic(
+            rpc,
+            &proto::UpdateOrderTypeRequest {
+                order_type: Some(proto::OrderType {
+                    code: "canary.allowed".into(),
+                    display_name: "Canary order".into(),
+                    system_management: false,
+                    offered_by_phone: true,
+                }),
+                allow_missing: true,
+            },
+        ),
+        _ => return None,
+    };
+    Some(request)
+}
+
+pub fn contact_ref(contact: &proto::Contact) -> ContactRef {
+    ContactRef {
+        customer_number: CustomerNumber::parse(&contact.customer_number).unwrap(),
+        contact_id: ContactId::parse(&contact.contact_id).unwrap(),
+    }
+}

@@ -1,0 +1,358 @@
+//! Order types, grants and decisions over the wire (rules 18 to 20).
+
+use chrono::TimeDelta;
+use contact_service::api::proto::{
+    self, Contact, OrderDecision, OrderDenial, PhonePasswordVerdict, Restrictions,
+};
+use rstest::rstest;
+use tonic::Code;
+
+use crate::{
+    calls::{only_id, timestamp},
+    harness::{ALL_SCOPES, Backend, TestServer, query_number, refusal, refused_fields},
+    phone_calls::{CALL_ID, PASSWORD},
+};
+
+/// A contact with a phone password, and a grant for it.
+async fn on_the_phone(server: &TestServer) -> (Contact, String) {
+    let anna = server.create_customer_with_contact("K-1").await;
+    for (code, system_management, by_phone) in [
+        ("reboot", true, true),
+        ("hosting", false, true),
+        ("takeover", false, false),
+    ] {
+        server
+            .create_order_type(code, system_management, by_phone)
+            .await;
+    }
+    server.set_phone_password(&anna, PASSWORD).await.unwrap();
+    let grant = grant(server, &anna).await;
+    (server.contact(&anna).await, grant)
+}
+
+async fn grant(server: &TestServer, contact: &Contact) -> String {
+    let checked = server.check_password(contact, PASSWORD, CALL_ID).await;
+    let checked = checked.unwrap();
+    assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
+    checked.grant
+}
+
+async fn restrict(
+    server: &TestServer,
+    contact: &Contact,
+    note: &str,
+    allowed: &[&str],
+    denied: &[&str],
+) {
+    let codes = |codes: &[&str]| codes.iter().map(|&code| code.to_owned()).collect();
+    let change = Contact {
+        restrictions: Some(Restrictions {
+            note: note.into(),
+            allowed_order_types: codes(allowed),
+            denied_order_types: codes(denied),
+        }),
+        ..only_id(contact)
+    };
+    server
+        .update_contact(change, &["restrictions"])
+        .await
+        .unwrap();
+}
+
+const NOTE: &str = "Nur bis 500 Euro";
+
+type Codes = &'static [&'static str];
+
+/// An order, what restricts it, and what is to be decided.
+struct Case {
+    order: &'static str,
+    administers: bool,
+    note: &'static str,
+    /// The allowed and the denied order types.
+    lists: (Codes, Codes),
+    expected: (OrderDecision, OrderDenial, &'static str),
+}
+
+fn decisions() -> impl Iterator<Item = Case> {
+    let allowed = (OrderDecision::Allowed, OrderDenial::Unspecified, "");
+    let denied = |denial| (OrderDecision::Denied, denial, "");
+    let restricted = denied(OrderDenial::Restricted);
+    let agent = (OrderDecision::AgentDecision, OrderDenial::Unspecified, NOTE);
+    let (none, reboot, hosting): (Codes, Codes, Codes) = (&[], &["reboot"], &["hosting"]);
+    let rows = [
+        ("hosting", false, "", none, none, allowed),
+        ("hosting", true, "", none, none, allowed),
+        ("reboot", false, "", none, none, allowed),
+        (
+            "reboot",
+            true,
+            "",
+            none,
+            none,
+            denied(OrderDenial::PortalRequired),
+        ),
+        (
+            "takeover",
+            false,
+            "",
+            none,
+            none,
+            denied(OrderDenial::ExcludedByProvider),
+        ),
+        (
+            "takeover",
+            true,
+            NOTE,
+            none,
+            none,
+            denied(OrderDenial::ExcludedByProvider),
+        ),
+        (
+            "reboot",
+            true,
+            NOTE,
+            hosting,
+            reboot,
+            denied(OrderDenial::PortalRequired),
+        ),
+        ("reboot", false, "", hosting, none, restricted),
+        ("reboot", false, "", reboot, none, allowed),
+        ("reboot", false, "", none, reboot, restricted),
+        ("reboot", false, "", reboot, reboot, restricted),
+        ("hosting", false, NOTE, none, none, agent),
+        ("hosting", false, NOTE, hosting, reboot, agent),
+        // What the lists deny stays denied.
+        ("reboot", false, NOTE, none, reboot, restricted),
+    ];
+    let to_case = |(order, administers, note, allowed, denied, expected)| Case {
+        order,
+        administers,
+        note,
+        lists: (allowed, denied),
+        expected,
+    };
+    rows.into_iter().map(to_case)
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_19_every_decision_with_its_reason(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (anna, grant) = on_the_phone(&server).await;
+    for case in decisions() {
+        let Case {
+            order,
+            administers,
+            note,
+            lists: (allowed_list, denied_list),
+            expected,
+        } = case;
+        restrict(&server, &anna, note, allowed_list, denied_list).await;
+        let answer = server
+            .authorize(&anna, &grant, order, administers)
+            .await
+            .unwrap();
+        let decided = (
+            answer.decision(),
+            answer.denial(),
+            answer.restrictions_note.as_str(),
+        );
+        assert_eq!(decided, expected, "{order} {administers} {note:?}");
+        let kept = format!(
+            "SELECT count(*) FROM phone_orders WHERE order_type = '{order}' AND call_id = '{CALL_ID}'"
+        );
+        assert!(query_number(&server.database_url, &kept).await >= 1);
+        assert_eq!(answer.authorization_id.len(), 36);
+    }
+    let kept = "SELECT count(*) FROM phone_orders WHERE agent = 'tester'";
+    assert_eq!(query_number(&server.database_url, kept).await, 14);
+    let event = server.events("K-1").await.remove(0);
+    assert_eq!(event.kind, "contact.phone_order_decided");
+    assert_eq!(event.contact_id, anna.contact_id);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_18_a_grant_proves_nothing_for_another_customer_contact_agent_or_call(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (anna, grant) = on_the_phone(&server).await;
+    let bernd = server
+        .create_contact("K-1", "Bernd", &[proto::ContactType::Other], "")
+        .await;
+    let carla = server.create_customer_with_contact("K-2").await;
+    let request =
+        |contact: &Contact, call_id: &str, grant: &str| proto::AuthorizePhoneOrderRequest {
+            customer_number: contact.customer_number.clone(),
+            contact_id: contact.contact_id.clone(),
+            grant: grant.into(),
+            call_id: call_id.into(),
+            order_type: "hosting".into(),
+            customer_administers_product: false,
+        };
+    let (mut client, mut other) = (server.client(), server.client_of("another agent"));
+    let invalid = (Code::FailedPrecondition, "GRANT_INVALID".to_owned());
+    let token = server.token(ALL_SCOPES, None);
+    let mut altered = grant.clone();
+    altered.replace_range(altered.len() - 2.., "AA");
+    for (contact, call_id, grant) in [
+        (&bernd, CALL_ID, grant.as_str()),
+        (&carla, CALL_ID, &grant),
+        (&anna, "call-2", &grant),
+        (&anna, CALL_ID, &altered),
+        (&anna, CALL_ID, "nonsense"),
+        (&anna, CALL_ID, &"x".repeat(10_000)),
+        // A token of another type, of the same service.
+        (&anna, CALL_ID, &token),
+    ] {
+        let refused = client
+            .authorize_phone_order(request(contact, call_id, grant))
+            .await;
+        assert_eq!(refusal(refused), invalid, "{call_id}");
+    }
+    let refused = other
+        .authorize_phone_order(request(&anna, CALL_ID, &grant))
+        .await;
+    assert_eq!(refusal(refused), invalid);
+    // A grant is no token either.
+    let mut impostor = server.client_with(grant.clone());
+    let impostor = impostor.list_order_types(proto::ListOrderTypesRequest {});
+    assert_eq!(refusal(impostor.await).0, Code::Unauthenticated);
+
+    server
+        .clock
+        .advance(TimeDelta::minutes(15) - TimeDelta::seconds(1));
+    let in_time = client
+        .authorize_phone_order(request(&anna, CALL_ID, &grant))
+        .await;
+    assert_eq!(
+        in_time.unwrap().into_inner().decision(),
+        OrderDecision::Allowed
+    );
+    server.clock.advance(TimeDelta::seconds(1));
+    let late = client
+        .authorize_phone_order(request(&anna, CALL_ID, &grant))
+        .await;
+    assert_eq!(refusal(late), invalid);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_18_the_answer_tells_when_the_grant_ends_and_shows_the_contact(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (anna, _) = on_the_phone(&server).await;
+    restrict(&server, &anna, "Nur bis 500 Euro", &[], &["reboot"]).await;
+    let checked = server
+        .check_password(&anna, PASSWORD, CALL_ID)
+        .await
+        .unwrap();
+    let expire_time = server.now() + TimeDelta::minutes(15);
+    assert_eq!(checked.grant_expire_time, timestamp(expire_time));
+    assert_eq!(checked.contact, Some(server.contact(&anna).await));
+    assert_eq!(checked.retry_time, None);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_order_of_a_deleted_contact_or_of_an_unknown_type_is_refused(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (anna, grant) = on_the_phone(&server).await;
+    let unknown = refusal(server.authorize(&anna, &grant, "nonsense", false).await);
+    assert_eq!(unknown, (Code::NotFound, "ORDER_TYPE_NOT_FOUND".into()));
+    server
+        .create_contact("K-1", "Bernd", &[proto::ContactType::Standard], "")
+        .await;
+    server.delete_contact(&anna).await.unwrap();
+    let gone = refusal(server.authorize(&anna, &grant, "hosting", false).await);
+    assert_eq!(gone, (Code::NotFound, "CONTACT_NOT_FOUND".into()));
+    let nothing = server
+        .authorize(&Contact::default(), "", "a b", false)
+        .await;
+    assert_eq!(
+        refused_fields(nothing),
+        ["customer_number", "contact_id", "grant", "order_type"]
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_20_restrictions_name_order_types_that_there_are(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (anna, _) = on_the_phone(&server).await;
+    let before = server.state("K-1").await;
+    let change = Contact {
+        restrictions: Some(Restrictions {
+            note: String::new(),
+            allowed_order_types: vec!["reboot".into(), "nonsense".into()],
+            denied_order_types: vec!["Reboot".into(), "hosting".into()],
+        }),
+        ..only_id(&anna)
+    };
+    let refused = server
+        .update_contact(change.clone(), &["restrictions"])
+        .await;
+    let fields = [
+        "contact.restrictions.allowed_order_types[1]",
+        "contact.restrictions.denied_order_types[0]",
+    ];
+    assert_eq!(refused_fields(refused), fields);
+    assert_eq!(server.state("K-1").await, before);
+    let creation = proto::CreateContactRequest {
+        customer_number: "K-1".into(),
+        contact: Some(Contact {
+            restrictions: change.restrictions,
+            ..crate::harness::new_contact("Bernd", &[proto::ContactType::Other])
+        }),
+        ..proto::CreateContactRequest::default()
+    };
+    let refused = server.client().create_contact(creation).await;
+    assert_eq!(refused_fields(refused), fields);
+}
+
+#[rstest]
+#[tokio::test]
+async fn order_types_are_made_replaced_and_listed_by_their_codes(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let mut client = server.client();
+    let order_type = |code: &str, name: &str| proto::OrderType {
+        code: code.into(),
+        display_name: name.into(),
+        system_management: code == "b",
+        offered_by_phone: true,
+    };
+    for (code, name) in [("b", "Zweite"), ("a", "Erste"), ("b", "Zweite, neu")] {
+        let request = proto::UpdateOrderTypeRequest {
+            order_type: Some(order_type(code, name)),
+            allow_missing: true,
+        };
+        let updated = client
+            .update_order_type(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(updated.order_type, Some(order_type(code, name)));
+    }
+    let listed = client
+        .list_order_types(proto::ListOrderTypesRequest {})
+        .await;
+    assert_eq!(
+        listed.unwrap().into_inner().order_types,
+        [order_type("a", "Erste"), order_type("b", "Zweite, neu")]
+    );
+    let nameless = proto::UpdateOrderTypeRequest::default();
+    assert_eq!(
+        refused_fields(client.update_order_type(nameless).await),
+        ["order_type.code", "order_type.display_name"]
+    );
+}

@@ -1,0 +1,393 @@
+//! How tries of phone passwords are limited (rule 16): in parallel, over replicas, over
+//! days, by call, contact and agent.
+
+use chrono::TimeDelta;
+use contact_service::api::proto::{Contact, ContactType, PhonePasswordVerdict};
+use rstest::rstest;
+use tempfile::tempdir;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    calls::timestamp,
+    harness::{Backend, Options, TestServer, fresh_database, refusal},
+    phone_calls::{PASSWORD, check_by},
+};
+
+const TRIES: usize = 60;
+const QUICK_ROUNDS: usize = 3;
+const PROOF_ROUNDS: usize = 50;
+const DAY: TimeDelta = TimeDelta::days(1);
+
+async fn anna_with_password(server: &TestServer, number: &str) -> Contact {
+    let anna = server.create_customer_with_contact(number).await;
+    server.set_phone_password(&anna, PASSWORD).await.unwrap()
+}
+
+/// A try by an agent and in a call of their own.
+async fn try_once(server: &TestServer, contact: &Contact, said: &str, nth: usize) -> Verdict {
+    let client = server.client_of(&format!("agent-{nth}"));
+    let checked = check_by(client, contact, said, &format!("call-{nth}")).await;
+    let checked = checked.unwrap();
+    match checked.verdict() {
+        PhonePasswordVerdict::Match => Verdict::Match,
+        PhonePasswordVerdict::NoMatch => Verdict::NoMatch,
+        PhonePasswordVerdict::Locked => Verdict::Locked(checked.retry_time),
+        PhonePasswordVerdict::Unspecified => panic!("no verdict"),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Match,
+    NoMatch,
+    Locked(Option<prost_types::Timestamp>),
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_16_of_60_guesses_at_once_five_are_checked(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    guess_at_once(backend, QUICK_ROUNDS).await;
+}
+
+#[rstest]
+#[ignore = "minutes long: scripts/proof runs it"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proof_rule_16_holds_for_50_rounds_of_60_guesses(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    guess_at_once(backend, PROOF_ROUNDS).await;
+}
+
+/// Three servers on one PostgreSQL, one on SQLite.
+async fn guess_at_once(backend: Backend, rounds: usize) {
+    let folder = tempdir().unwrap();
+    let url = fresh_database(backend, folder.path().join("contacts.db")).await;
+    let count = if backend == Backend::Postgres { 3 } else { 1 };
+    let mut servers = Vec::new();
+    for _ in 0..count {
+        servers.push(TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await);
+    }
+    let (mut overloaded, mut locked) = (0, 0);
+    for round in 0..rounds {
+        let number = format!("R-{round}");
+        // Its hash is of the first server's pepper; none of the guesses is right anyway.
+        let anna = anna_with_password(&servers[0], &number).await;
+        let before: u64 = servers.iter().map(|server| server.hasher.computed()).sum();
+        let guesses = (0..TRIES).map(|index| {
+            let server = &servers[index % count];
+            let client = server.client_of(&format!("agent-{round}-{index}"));
+            let (anna, call_id) = (anna.clone(), format!("call-{round}-{index}"));
+            tokio::spawn(async move { check_by(client, &anna, "falsch", &call_id).await })
+        });
+        let mut no_match = 0;
+        for guess in guesses.collect::<Vec<_>>() {
+            match guess.await.unwrap() {
+                Ok(checked) if checked.verdict() == PhonePasswordVerdict::NoMatch => no_match += 1,
+                Ok(checked) => {
+                    assert_eq!(checked.verdict(), PhonePasswordVerdict::Locked);
+                    locked += 1;
+                }
+                Err(status) => {
+                    let refused = refusal::<()>(Err(status));
+                    assert_eq!(refused, (Code::Unavailable, "OVERLOADED".into()));
+                    overloaded += 1;
+                }
+            }
+        }
+        let after: u64 = servers.iter().map(|server| server.hasher.computed()).sum();
+        assert_eq!(after - before, 5, "round {round}");
+        assert_eq!(no_match, 5, "round {round}");
+    }
+    println!(
+        "{backend:?}: {rounds} rounds of {TRIES} guesses over {count} server(s): {} checked, \
+         {locked} locked, {overloaded} overloaded",
+        5 * rounds
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server, "K-1").await;
+    let other = server
+        .create_contact("K-1", "Bernd", &[ContactType::Technical], "")
+        .await;
+    server
+        .set_phone_password(&other, "gelber Kranich")
+        .await
+        .unwrap();
+    let start = server.now();
+    let computed = server.hasher.computed();
+    let mut locked_until = None;
+    let mut nth = 0;
+    // A try every 30 s. What is locked is tried at the edges only, to save time.
+    while server.now() < start + DAY {
+        let verdict = try_once(&server, &anna, "falsch", nth).await;
+        nth += 1;
+        match verdict {
+            Verdict::NoMatch => server.clock.advance(TimeDelta::seconds(30)),
+            Verdict::Locked(until) => {
+                assert_eq!(
+                    server
+                        .contact(&anna)
+                        .await
+                        .phone_password
+                        .unwrap()
+                        .locked_until,
+                    until
+                );
+                locked_until = until;
+                let until = until.unwrap();
+                while timestamp(server.now()).unwrap().seconds + 30 < until.seconds {
+                    server.clock.advance(TimeDelta::seconds(30));
+                }
+                assert!(matches!(
+                    try_once(&server, &anna, PASSWORD, nth).await,
+                    Verdict::Locked(_)
+                ));
+                nth += 1;
+                server.clock.advance(TimeDelta::seconds(30));
+            }
+            Verdict::Match => panic!("a wrong password matched"),
+        }
+        // Nothing else is touched.
+        assert_eq!(
+            server
+                .contact(&other)
+                .await
+                .phone_password
+                .unwrap()
+                .locked_until,
+            None
+        );
+    }
+    assert_eq!(server.hasher.computed() - computed, 10);
+    assert!(locked_until.is_some());
+    server.clock.advance(DAY);
+    assert_eq!(
+        try_once(&server, &anna, PASSWORD, nth).await,
+        Verdict::Match
+    );
+    assert_eq!(
+        try_once(&server, &other, "gelber Kranich", nth + 1).await,
+        Verdict::Match
+    );
+    let shown = server.contact(&anna).await.phone_password.unwrap();
+    assert!(!shown.void && shown.locked_until.is_none());
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_16_fifty_failures_in_a_row_void_it_until_it_is_set_anew(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server, "K-1").await;
+    server
+        .set_confirmed_email(&anna, "anna@muster.example")
+        .await;
+    for nth in 0..50 {
+        let verdict = try_once(&server, &anna, "falsch", nth).await;
+        assert_eq!(verdict, Verdict::NoMatch, "{nth}");
+        server.clock.advance(DAY);
+    }
+    assert_eq!(
+        try_once(&server, &anna, PASSWORD, 50).await,
+        Verdict::Locked(None)
+    );
+    assert!(server.contact(&anna).await.phone_password.unwrap().void);
+    // Told on the days of a lock, the last of which made it void.
+    let mails = server.mails().await;
+    assert_eq!(mails.len(), 46);
+    assert!(mails.iter().all(|mail| mail.to == "anna@muster.example"));
+    let unlocked = server.unlock(&anna).await.unwrap();
+    assert!(unlocked.phone_password.unwrap().void);
+    assert_eq!(
+        try_once(&server, &anna, PASSWORD, 51).await,
+        Verdict::Locked(None)
+    );
+    let anew = server
+        .set_phone_password(&anna, "gelber Kranich")
+        .await
+        .unwrap();
+    assert!(!anew.phone_password.unwrap().void);
+    assert_eq!(
+        try_once(&server, &anna, "gelber Kranich", 52).await,
+        Verdict::Match
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_16_a_lock_is_told_by_mail_and_lifted_by_a_supervisor(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server, "K-1").await;
+    server
+        .set_confirmed_email(&anna, "anna@muster.example")
+        .await;
+    for nth in 0..4 {
+        assert_eq!(
+            try_once(&server, &anna, "falsch", nth).await,
+            Verdict::NoMatch
+        );
+    }
+    assert!(server.mails().await.is_empty());
+    assert_eq!(
+        try_once(&server, &anna, "falsch", 4).await,
+        Verdict::NoMatch
+    );
+    let mails = server.mails().await;
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].to, "anna@muster.example");
+    assert_eq!(mails[0].subject, "Ihr Telefonpasswort ist gesperrt");
+    assert!(!mails[0].has_link());
+    let locked_until = timestamp(server.now() + TimeDelta::seconds(60));
+    let locked = Verdict::Locked(locked_until);
+    assert_eq!(try_once(&server, &anna, PASSWORD, 5).await, locked);
+    let shown = server.contact(&anna).await.phone_password.unwrap();
+    assert_eq!(shown.locked_until, locked_until);
+    let unlocked = server.unlock(&anna).await.unwrap();
+    assert_eq!(unlocked.phone_password.unwrap().locked_until, None);
+    assert_eq!(try_once(&server, &anna, PASSWORD, 6).await, Verdict::Match);
+    assert!(server.mails().await.is_empty());
+    let kinds: Vec<_> = server
+        .events("K-1")
+        .await
+        .into_iter()
+        .map(|e| e.kind)
+        .collect();
+    assert_eq!(
+        kinds[..4],
+        [
+            "contact.phone_password_matched",
+            "contact.phone_password_unlocked",
+            "contact.phone_password_refused",
+            "contact.phone_password_failed"
+        ]
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_16_a_call_has_three_tries(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server, "K-1").await;
+    let bernd = anna_with_password(&server, "K-2").await;
+    for contact in [&anna, &bernd, &anna] {
+        let checked = server
+            .check_password(contact, "falsch", "call")
+            .await
+            .unwrap();
+        assert_eq!(checked.verdict(), PhonePasswordVerdict::NoMatch);
+    }
+    let limit = (Code::ResourceExhausted, "CALL_LIMIT".to_owned());
+    let computed = server.hasher.computed();
+    for contact in [&anna, &bernd] {
+        let refused = server.check_password(contact, PASSWORD, "call").await;
+        assert_eq!(refusal(refused), limit);
+    }
+    assert_eq!(server.hasher.computed(), computed);
+    let checked = server
+        .check_password(&anna, PASSWORD, "call-2")
+        .await
+        .unwrap();
+    assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_16_twenty_failures_an_hour_block_an_agent_and_no_other(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let mut contacts = Vec::new();
+    for index in 0..6 {
+        contacts.push(anna_with_password(&server, &format!("K-{index}")).await);
+    }
+    let (bad, good) = (server.client_of("bad"), server.client_of("good"));
+    let check = |client: &crate::harness::Client, nth: usize, said: &'static str| {
+        let (client, contact) = (client.clone(), contacts[nth % 6].clone());
+        async move { check_by(client, &contact, said, &format!("call-{nth}")).await }
+    };
+    // What is right does not count.
+    check(&bad, 100, PASSWORD).await.unwrap();
+    for nth in 0..20 {
+        let checked = check(&bad, nth, "falsch").await.unwrap();
+        assert_eq!(checked.verdict(), PhonePasswordVerdict::NoMatch);
+    }
+    let blocked: Result<_, Status> = check(&bad, 20, PASSWORD).await;
+    let status = blocked.unwrap_err();
+    let wait = status.get_details_retry_info().unwrap().retry_delay;
+    assert_eq!(wait, Some(std::time::Duration::from_hours(1)));
+    let refused = refusal::<()>(Err(status));
+    assert_eq!(refused, (Code::ResourceExhausted, "AGENT_BLOCKED".into()));
+    let checked = check(&good, 22, PASSWORD).await.unwrap();
+    assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
+    server.clock.advance(TimeDelta::hours(1));
+    let checked = check(&bad, 23, PASSWORD).await.unwrap();
+    assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_limits_outlive_a_restart(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let folder = tempdir().unwrap();
+    let url = fresh_database(backend, folder.path().join("contacts.db")).await;
+    let first = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
+    let anna = anna_with_password(&first, "K-1").await;
+    for nth in 0..5 {
+        try_once(&first, &anna, "falsch", nth).await;
+    }
+    let second = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
+    assert!(matches!(
+        try_once(&second, &anna, PASSWORD, 5).await,
+        Verdict::Locked(Some(_))
+    ));
+    // What limits nobody any more is forgotten, the password is not.
+    second.clock.advance(TimeDelta::days(2));
+    assert!(second.app.forget_old_tries().await.unwrap() > 0);
+    assert!(second.contact(&anna).await.phone_password.unwrap().set);
+}
+
+#[rstest]
+#[tokio::test]
+async fn without_a_free_place_a_check_is_shed_and_no_try_is_spent(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server, "K-1").await;
+    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
+    assert_eq!(places.len(), 4);
+    for _ in 0..10 {
+        let status = server
+            .check_password(&anna, "falsch", "call")
+            .await
+            .unwrap_err();
+        assert!(
+            status
+                .get_details_retry_info()
+                .unwrap()
+                .retry_delay
+                .is_some()
+        );
+        assert_eq!(refusal::<()>(Err(status)).1, "OVERLOADED");
+    }
+    drop(places);
+    let checked = server
+        .check_password(&anna, PASSWORD, "call")
+        .await
+        .unwrap();
+    assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
+}
