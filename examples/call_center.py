@@ -275,7 +275,7 @@ def explain(refused: Refused) -> None:
 
 
 def local_time(time: Any) -> str:
-    return time.ToDatetime(datetime.timezone.utc).astimezone().strftime("%H:%M:%S")
+    return time.ToDatetime(datetime.timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def main() -> None:

@@ -14,12 +14,14 @@ mod email_deadlines;
 mod phone_grant;
 mod phone_orders;
 mod phone_password;
+mod phone_password_check;
 mod recipients;
 mod requests;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
 
 pub use self::{
     audit::AuditPage,
@@ -28,7 +30,7 @@ pub use self::{
     email_confirmation::{Confirmed, Inspection},
     phone_grant::Grant,
     phone_orders::{DecidedOrder, PhoneOrderRequest},
-    phone_password::{PhonePasswordCheck, PhonePasswordVerdict},
+    phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},
     requests::RequestKey,
 };
 use crate::{
@@ -54,6 +56,7 @@ pub struct App {
     random: Random,
     service_keys: Arc<VersionedKeys>,
     hasher: PhoneHasher,
+    glances: Arc<Semaphore>,
     mail_signal: MailSignal,
 }
 
@@ -90,6 +93,7 @@ impl App {
             random: parts.random,
             service_keys: Arc::new(parts.service_keys),
             hasher: parts.hasher,
+            glances: Arc::new(Semaphore::new(phone_password_check::GLANCES)),
             mail_signal: MailSignal::default(),
         }
     }

@@ -247,7 +247,7 @@ impl Settings {
                 HashCost::parse(&self.phone_password_cost),
             )?,
             http_addr,
-            public_url: public_url(self.public_url, http_addr)?,
+            public_url: None,
             mail_from: sender(self.mail_from, smtp_url.is_some())?,
             smtp_url,
             mail_templates: self
@@ -258,7 +258,10 @@ impl Settings {
             log_filter: not_empty("RUST_LOG", self.rust_log)?,
         };
         config.refuse_development_keys_in_public()?;
-        Ok(config)
+        Ok(Config {
+            public_url: public_url(self.public_url, http_addr)?,
+            ..config
+        })
     }
 }
 
@@ -271,16 +274,17 @@ impl Config {
         if !self.uses_development_keys() {
             return Ok(());
         }
-        for (setting, address) in [
-            ("LISTEN_ADDR", Some(self.listen_addr)),
-            ("HTTP_ADDR", self.http_addr),
+        for (setting, address, example) in [
+            ("LISTEN_ADDR", Some(self.listen_addr), "127.0.0.1:50051"),
+            ("HTTP_ADDR", self.http_addr, "127.0.0.1:8080, or none"),
         ] {
             if address.is_some_and(|address| !address.ip().is_loopback()) {
-                return Err(WrongSetting::new(
-                    setting,
-                    "must be a loopback address, such as 127.0.0.1:50051, as long as JWT_JWKS, \
-                     SERVICE_KEYS and PHONE_PEPPER are not all set: development keys are for this machine only",
-                ));
+                let why = format!(
+                    "must be a loopback address, such as {example}, as long as JWT_JWKS, \
+                     SERVICE_KEYS and PHONE_PEPPER are not all set: development keys are for \
+                     this machine only"
+                );
+                return Err(WrongSetting::new(setting, why));
             }
         }
         Ok(())
@@ -292,8 +296,10 @@ fn public_url(
     http_addr: Option<SocketAddr>,
 ) -> Result<Option<PublicUrl>, WrongSetting> {
     let url = given(given_url);
-    if url.is_none() && http_addr.is_none() {
-        let why = "must be set where HTTP_ADDR is none: the links of mails lead there";
+    let is_reachable = |address: SocketAddr| !address.ip().is_unspecified();
+    if url.is_none() && !http_addr.is_some_and(is_reachable) {
+        let why =
+            "must be set where HTTP_ADDR names no single address: the links of mails lead there";
         return Err(WrongSetting::new("PUBLIC_URL", why));
     }
     url.map(|url| judge("PUBLIC_URL", PublicUrl::parse(&url)))

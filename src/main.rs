@@ -175,16 +175,13 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
         print_calls(&config, &app, &address.to_string()).await?;
     }
     let page_address = page.as_ref().and_then(|page| page.local_addr().ok());
-    let public_url = match config.public_url {
+    let public_url = match config.public_url.clone() {
         Some(url) => url,
         None => page_url(page_address)?,
     };
     tracing::info!(%address, page = ?page_address, "serving");
-    if config.smtp_url.is_none() {
-        tracing::warn!(
-            "SMTP_URL is not set: mails do not leave, they are written to {MAIL_FOLDER}"
-        );
-    }
+    warn_of_mail_settings(&config, &public_url);
+    let origin = public_url.origin();
     let outbox = Outbox::new(OutboxParts {
         database: database.clone(),
         clock,
@@ -201,7 +198,7 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
         service_keys,
         limits: Limits::default(),
         outbox: Some(outbox),
-        page,
+        page: page.map(|page| (page, origin)),
         drain: DRAIN,
     };
     server::serve(listener, parts, stop_signal()?).await
@@ -212,6 +209,17 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListene
         let why = format!("cannot listen on {address}: {}", error.kind());
         WrongSetting::new(setting, why).to_string()
     })
+}
+
+fn warn_of_mail_settings(config: &Config, public_url: &PublicUrl) {
+    if config.smtp_url.is_some() && public_url.is_for_this_machine() {
+        tracing::warn!("PUBLIC_URL is not set to where readers of mails can follow their links");
+    }
+    if config.smtp_url.is_none() {
+        tracing::warn!(
+            "SMTP_URL is not set: mails do not leave, they are written to {MAIL_FOLDER}"
+        );
+    }
 }
 
 fn page_url(address: Option<SocketAddr>) -> Result<PublicUrl, String> {
@@ -307,6 +315,9 @@ fn phone_hasher(config: &Config, random: &Random) -> Result<PhoneHasher, String>
         None => VersionedKeys::parse(development_keys(random)?.phone_pepper().expose_secret())
             .map_err(|Invalid(why)| format!("the development pepper in {DATA_FOLDER}/ {why}"))?,
     };
+    if config.phone_pepper.is_some() && config.phone_password_cost.is_low() {
+        tracing::warn!("PHONE_PASSWORD_COST is below what is advised: m=19456,t=2,p=1");
+    }
     PhoneHasher::new(peppers, config.phone_password_cost).map_err(|error| error.to_string())
 }
 

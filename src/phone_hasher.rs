@@ -82,6 +82,11 @@ impl HashCost {
         Params::new(self.memory_kib, self.passes, self.lanes, None)
     }
 
+    /// Whether it is less than what is advised (OWASP: 19 MiB and two passes).
+    pub const fn is_low(self) -> bool {
+        self.memory_kib < 19 * 1024 || self.passes < 2
+    }
+
     /// How it stands in a hash.
     fn in_hash(self) -> String {
         let Self {
@@ -97,6 +102,7 @@ impl HashCost {
 #[derive(Debug)]
 pub struct HashPlace {
     _permit: OwnedSemaphorePermit,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Whose password is hashed: a hash that is moved to another contact proves nothing.
@@ -116,6 +122,8 @@ pub struct PhoneHasher {
     peppers: Arc<VersionedKeys>,
     cost: HashCost,
     places: Arc<Semaphore>,
+    /// Those that set a password stand in a line of their own, and take one place.
+    setters: Arc<Semaphore>,
     jobs: mpsc::Sender<Job>,
     computed: Arc<AtomicU64>,
 }
@@ -147,6 +155,7 @@ impl PhoneHasher {
             peppers: Arc::new(peppers),
             cost,
             places: Arc::new(Semaphore::new(PLACES)),
+            setters: Arc::new(Semaphore::new(1)),
             jobs,
             computed: Arc::default(),
         })
@@ -154,24 +163,35 @@ impl PhoneHasher {
 
     /// Takes a place, when there is one within `patience`.
     pub async fn place_within(&self, patience: Duration) -> Option<HashPlace> {
-        let place = tokio::time::timeout(patience, self.place()).await;
-        place.ok().and_then(Result::ok)
+        let permit = Arc::clone(&self.places).acquire_owned();
+        let permit = tokio::time::timeout(patience, permit).await.ok()?.ok()?;
+        Some(HashPlace {
+            _permit: permit,
+            _turn: None,
+        })
     }
 
     /// Takes a place, if there is one.
     pub fn try_place(&self) -> Option<HashPlace> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(HashPlace { _permit: permit })
+        Some(HashPlace {
+            _permit: permit,
+            _turn: None,
+        })
     }
 
-    /// Takes a place, when there is one.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] at the end of the process.
-    pub async fn place(&self) -> Result<HashPlace> {
-        let permit = Arc::clone(&self.places).acquire_owned().await;
-        let permit = permit.map_err(|_| Error::internal("the hasher has ended"))?;
-        Ok(HashPlace { _permit: permit })
+    /// Takes the one place for passwords that are set, when there is one within
+    /// `patience`: however many are set at once, checks find the other places.
+    pub async fn place_to_set(&self, patience: Duration) -> Option<HashPlace> {
+        let both = async {
+            let turn = Arc::clone(&self.setters).acquire_owned().await.ok()?;
+            let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
+            Some(HashPlace {
+                _permit: permit,
+                _turn: Some(turn),
+            })
+        };
+        tokio::time::timeout(patience, both).await.ok().flatten()
     }
 
     /// How many hashes were computed, for whoever has to know that none was too many.
@@ -213,10 +233,11 @@ impl PhoneHasher {
     }
 
     /// Whether a folded password is the one of a hash, which may be of an older pepper
-    /// or cost. Without a hash the answer is no, after the same work.
+    /// or cost. Without a hash, and with one that cannot be read or whose pepper is gone,
+    /// the answer is no after the work of a hash of today.
     ///
     /// # Errors
-    /// [`Error::DataLoss`] for a hash that cannot be read or whose pepper is gone.
+    /// [`Error::Internal`] when it cannot be done.
     pub async fn verify(
         &self,
         place: HashPlace,
@@ -224,25 +245,28 @@ impl PhoneHasher {
         of: &HashedFor,
         stored: Option<(String, u32)>,
     ) -> Result<bool> {
-        let version = match &stored {
-            Some((_, version)) => *version,
-            None => self.peppers.newest()?,
-        };
-        let input = self
-            .input(version, password, of)
-            .ok_or_else(|| Error::data_loss("phone_passwords.pepper_version"))?;
+        let readable = stored.and_then(|(hash, version)| {
+            let input = self.input(version, password, of);
+            if input.is_none() {
+                tracing::error!(version, "a phone password's pepper is gone");
+            }
+            Some((hash, input?))
+        });
+        let dummy = self
+            .input(self.peppers.newest()?, password, of)
+            .ok_or_else(|| Error::internal("there is no pepper"))?;
         let params = self.cost.params().map_err(|_| defect())?;
         self.run(place, move || {
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-            let Some((hash, _)) = stored else {
-                let hashed = argon2.hash_password_with_salt(&input, &[0; 16]);
-                return hashed.map(|_| false).map_err(|_| defect());
-            };
-            match PasswordVerifier::<str>::verify_password(&argon2, &input, &hash) {
-                Ok(()) => Ok(true),
-                Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(_) => Err(Error::data_loss("phone_passwords.hash")),
+            if let Some((hash, input)) = readable {
+                match PasswordVerifier::<str>::verify_password(&argon2, &input, &hash) {
+                    Ok(()) => return Ok(true),
+                    Err(argon2::password_hash::Error::PasswordInvalid) => return Ok(false),
+                    Err(_) => tracing::error!("a phone password's hash cannot be read"),
+                }
             }
+            let hashed = argon2.hash_password_with_salt(&dummy, &[0; 16]);
+            hashed.map(|_| false).map_err(|_| defect())
         })
         .await?
     }

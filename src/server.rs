@@ -56,8 +56,9 @@ pub struct Parts {
     pub limits: Limits,
     /// What sends mails; `None`: nobody does in this process.
     pub outbox: Option<Outbox>,
-    /// Where the confirmation page is served; `None`: nowhere.
-    pub page: Option<TcpListener>,
+    /// Where the confirmation page is served, and the origin that browsers know it by;
+    /// `None`: nowhere.
+    pub page: Option<(TcpListener, String)>,
     /// How long calls in flight may go on after the stop was asked for.
     pub drain: Duration,
 }
@@ -94,6 +95,11 @@ pub async fn serve(
     let ended = tokio::select! {
         ended = &mut server => Some(ended),
         () = stop => None,
+        // Better to be started anew than to serve on without mail.
+        Some(_) = companions.join_next() => {
+            tracing::error!("the page or the worker that sends mail broke down");
+            None
+        }
     };
     for task in [probe].into_iter().chain(sweeps) {
         task.abort();
@@ -159,7 +165,7 @@ fn router(parts: &Parts) -> Result<Router, String> {
 fn start_companions(
     app: &App,
     outbox: Option<Outbox>,
-    page: Option<TcpListener>,
+    page: Option<(TcpListener, String)>,
     stopped: &watch::Receiver<()>,
 ) -> Result<JoinSet<()>, String> {
     let stop = || {
@@ -172,8 +178,9 @@ fn start_companions(
     if let Some(outbox) = outbox {
         companions.spawn(outbox.run(app.mail_signal().clone(), stop()));
     }
-    if let Some(listener) = page {
-        companions.spawn(web::serve(listener, web::router(app.clone())?, stop()));
+    if let Some((listener, origin)) = page {
+        let router = web::router(app.clone(), origin)?;
+        companions.spawn(web::serve(listener, router, stop()));
     }
     Ok(companions)
 }

@@ -56,6 +56,11 @@ impl VersionedKeys {
         newest.ok_or_else(|| Error::internal("there is no key"))
     }
 
+    /// All versions, newest first.
+    pub fn versions(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|(version, _)| *version)
+    }
+
     /// An HMAC-SHA256 under the key of `version`, for one purpose only: no two purposes
     /// share a tag. `None`: there is no such key.
     pub fn mac(&self, version: u32, purpose: &str) -> Option<Hmac<Sha256>> {

@@ -8,7 +8,7 @@
 mod language;
 mod listener;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -26,6 +26,7 @@ use axum::{
 };
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use self::language::Language;
 pub use self::listener::serve;
@@ -35,7 +36,7 @@ use crate::{
         audit::Actor,
         email_confirmation::{ConfirmationState, ConfirmationToken},
     },
-    error::{Error, Invalid, Result},
+    error::{Error, Result},
 };
 
 const TEMPLATE: &str = include_str!("web/page/confirm.html");
@@ -69,10 +70,18 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (HeaderName::from_static("x-robots-tag"), "noindex"),
 ];
 
+/// A request is here within this time, its body included, and answered.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many of the public may ask the database at once: the calls of gRPC come first.
+const PLACES: usize = 4;
+/// How long one waits for a place.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What the page is made of.
 #[derive(Debug)]
 struct Page {
     app: App,
+    places: Semaphore,
     german: String,
     english: String,
 }
@@ -94,13 +103,14 @@ struct Answer {
     already_confirmed: bool,
 }
 
-/// The routes of the page.
+/// The routes of the page, which browsers know by `origin`.
 ///
 /// # Errors
 /// A line that says which of its texts is missing.
-pub fn router(app: App) -> std::result::Result<Router, String> {
+pub fn router(app: App, origin: String) -> std::result::Result<Router, String> {
     let page = Page {
         app,
+        places: Semaphore::new(PLACES),
         german: render(Language::German)?,
         english: render(Language::English)?,
     };
@@ -117,7 +127,7 @@ pub fn router(app: App) -> std::result::Result<Router, String> {
         .route("/confirm/inspect", post(inspect))
         .route("/confirm/press", post(press))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(Arc::new(origin), guard))
         .with_state(Arc::new(page)))
 }
 
@@ -138,23 +148,30 @@ fn render(language: Language) -> std::result::Result<String, String> {
         .map_err(|error| failed(&error))
 }
 
-/// Refuses what comes from the pages of others, and adds the headers.
-async fn guard(request: Request, next: Next) -> Response {
-    let is_foreign = request.method() == axum::http::Method::POST
-        && request
-            .headers()
-            .get("sec-fetch-site")
-            .is_some_and(|site| site != "same-origin");
-    let mut response = if is_foreign {
+/// Refuses what comes from the pages of others or takes too long, and adds the headers.
+async fn guard(State(origin): State<Arc<String>>, request: Request, next: Next) -> Response {
+    let mut response = if is_foreign(&request, &origin) {
         StatusCode::FORBIDDEN.into_response()
     } else {
-        next.run(request).await
+        tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
+            .await
+            .unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// A browser says where a POST comes from; others need not.
+fn is_foreign(request: &Request, own_origin: &str) -> bool {
+    let says = |header: &str, other_than: &str| {
+        let value = request.headers().get(header);
+        value.is_some_and(|value| value != other_than)
+    };
+    request.method() == axum::http::Method::POST
+        && (says("sec-fetch-site", "same-origin") || says("origin", own_origin))
 }
 
 async fn show(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
@@ -173,22 +190,35 @@ async fn show(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
 }
 
 async fn inspect(State(page): State<Arc<Page>>, Json(link): Json<Link>) -> Response {
-    let answer = match ConfirmationToken::parse(&link.token) {
-        Ok(token) => page.inspect(&token).await,
-        Err(Invalid(_)) => Ok(Answer::unknown()),
-    };
-    to_response(answer)
+    page.answer(&link, false).await
 }
 
 async fn press(State(page): State<Arc<Page>>, Json(link): Json<Link>) -> Response {
-    let answer = match ConfirmationToken::parse(&link.token) {
-        Ok(token) => page.confirm(&token).await,
-        Err(Invalid(_)) => Ok(Answer::unknown()),
-    };
-    to_response(answer)
+    page.answer(&link, true).await
 }
 
 impl Page {
+    async fn answer(&self, link: &Link, confirms: bool) -> Response {
+        let Ok(token) = ConfirmationToken::parse(&link.token) else {
+            return Json(Answer::unknown()).into_response();
+        };
+        let Ok(_place) = tokio::time::timeout(PATIENCE, self.places.acquire()).await else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
+        let answer = if confirms {
+            self.confirm(&token).await
+        } else {
+            self.inspect(&token).await
+        };
+        match answer {
+            Ok(answer) => Json(answer).into_response(),
+            Err(error) => {
+                tracing::warn!(%error, "the confirmation page could not answer");
+                StatusCode::SERVICE_UNAVAILABLE.into_response()
+            }
+        }
+    }
+
     async fn inspect(&self, token: &ConfirmationToken) -> Result<Answer> {
         match self.app.inspect_email_confirmation(token).await {
             Ok(inspection) => Ok(Answer::of(inspection)),
@@ -235,16 +265,6 @@ impl Answer {
             masked_email: None,
             expire_time: None,
             already_confirmed: false,
-        }
-    }
-}
-
-fn to_response(answer: Result<Answer>) -> Response {
-    match answer {
-        Ok(answer) => Json(answer).into_response(),
-        Err(error) => {
-            tracing::warn!(%error, "the confirmation page could not answer");
-            StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn create(
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("CreateContact", &request_id, &request);
+    let request_key = fields.request_key(&api.service_keys, "CreateContact", &request_id, &request);
     let number = fields.customer_number("customer_number", &request.customer_number);
     let contact = request.contact.unwrap_or_default();
     if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
@@ -132,7 +132,7 @@ pub(super) async fn update(
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("UpdateContact", &request_id, &request);
+    let request_key = fields.request_key(&api.service_keys, "UpdateContact", &request_id, &request);
     let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
     let contact = request.contact.unwrap_or_default();
     let number = fields.customer_number("contact.customer_number", &contact.customer_number);
@@ -165,7 +165,7 @@ pub(super) async fn delete(
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("DeleteContact", &request_id, &request);
+    let request_key = fields.request_key(&api.service_keys, "DeleteContact", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let deletion = DeleteContact {
         contact: fields.finish(contact)?,

@@ -2,9 +2,9 @@
 //! infallible on the way out.
 
 use chrono::{DateTime, Utc};
+use hmac::Mac;
 use prost::Message;
 use prost_types::Timestamp;
-use sha2::{Digest, Sha256};
 
 use crate::{
     api::{page_token::Listing, proto},
@@ -95,11 +95,13 @@ impl Fields {
         })
     }
 
-    /// The id of a request, if it has one, with the fingerprint of the rest of it:
-    /// `message` comes without the id, whose capitals mean nothing, and without
-    /// `validate_only`, so that a check is judged as the request that it checks.
+    /// The caller's id of a request, and what tells the request from others: an HMAC,
+    /// as a request may hold a phone password, whose plain hash could be guessed from. `message` is to
+    /// be without its `request_id` and without `validate_only`, so that a check is judged
+    /// as the request that it checks.
     pub(super) fn request_key<M: Message>(
         &mut self,
+        keys: &VersionedKeys,
         rpc: &str,
         request_id: &str,
         message: &M,
@@ -108,13 +110,17 @@ impl Fields {
             return None;
         }
         let request_id = self.check("request_id", parse_uuid(request_id))?;
-        let mut hash = Sha256::new();
-        hash.update(rpc.as_bytes());
-        hash.update([0]);
-        hash.update(message.encode_to_vec());
+        let message = message.encode_to_vec();
+        let fingerprint = |version| {
+            let mut mac = keys.mac(version, "request-fingerprint")?;
+            mac.update(rpc.as_bytes());
+            mac.update(&[0]);
+            mac.update(&message);
+            Some(mac.finalize().into_bytes().into())
+        };
         Some(RequestKey {
             request_id,
-            fingerprint: hash.finalize().into(),
+            fingerprints: keys.versions().filter_map(fingerprint).collect(),
         })
     }
 

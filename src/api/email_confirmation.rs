@@ -23,7 +23,7 @@ pub(super) async fn change(
 ) -> Result<proto::ChangeEmailResponse> {
     let request_id = mem::take(&mut request.request_id);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("ChangeEmail", &request_id, &request);
+    let request_key = fields.request_key(&api.service_keys, "ChangeEmail", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let email = fields.check("email", EmailAddress::parse(&request.email));
     let (contact, email) = fields.finish(contact.zip(email))?;
@@ -43,7 +43,7 @@ pub(super) async fn remove(
 ) -> Result<proto::RemoveEmailResponse> {
     let request_id = mem::take(&mut request.request_id);
     let mut fields = Fields::default();
-    let request_key = fields.request_key("RemoveEmail", &request_id, &request);
+    let request_key = fields.request_key(&api.service_keys, "RemoveEmail", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let contact = fields.finish(contact)?;
     let contact = api

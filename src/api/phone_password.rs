@@ -83,6 +83,7 @@ pub(super) async fn check(
         Some(PhonePasswordCheck {
             contact: contact?,
             said: said?,
+            call_key: call_key(caller, call_id.as_deref()?),
             call_id: call_id?,
         })
     })();
@@ -106,6 +107,14 @@ pub(super) async fn check(
             ..proto::CheckPhonePasswordResponse::default()
         },
     })
+}
+
+/// A customer number holds no slash, so no call of a confined token is one of another.
+fn call_key(caller: &Caller, call_id: &str) -> String {
+    match caller.customer() {
+        Some(customer) => format!("{}/{call_id}", customer.as_str()),
+        None => format!("/{call_id}"),
+    }
 }
 
 pub(super) async fn unlock(

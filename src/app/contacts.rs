@@ -182,7 +182,7 @@ impl App {
         let (contact, mut fields) = new_contact(&new, id, confirmation_id, now);
         fields.extend(["types", "display_name"]);
         let phone_password = self.new_phone_password(&new, id).await?;
-        fields.extend(phone_password.as_ref().map(|_| "phone_password"));
+        fields.extend(new.phone_password.as_ref().map(|_| "phone_password"));
         let (app, actor) = (self.clone(), actor.clone());
         let created = self
             .database
@@ -205,8 +205,9 @@ impl App {
                     contact.position = locked.rank;
                     transaction.insert_contact(&contact).await?;
                     app.follow_addresses(transaction, None, &contact).await?;
+                    contact.phone_password.set_time = new.phone_password.as_ref().map(|_| now);
                     if let Some(change) = &phone_password {
-                        contact.phone_password = transaction
+                        transaction
                             .change_phone_password(number, id, change, now)
                             .await?;
                     }
@@ -351,7 +352,8 @@ impl App {
         Ok(outcome((after, has_mail), change.validate_only))
     }
 
-    /// The hash of a new contact's phone password. A check alone needs none.
+    /// The hash of a new contact's phone password. A check alone needs none, and neither
+    /// does a customer that is not on file.
     async fn new_phone_password(
         &self,
         new: &NewContact,
@@ -361,6 +363,10 @@ impl App {
             return Ok(None);
         };
         password.check_against("phone_password", &new.customer_number, &new.display_name)?;
+        self.get_customer(&new.customer_number).await?;
+        if new.validate_only {
+            return Ok(None);
+        }
         let contact = ContactRef {
             customer_number: new.customer_number.clone(),
             contact_id: id,

@@ -200,7 +200,8 @@ impl App {
             } else {
                 ConfirmationState::Superseded
             };
-            transaction
+            // An older version, running beside this one, may have entered it without a link.
+            let _had_link = transaction
                 .settle_confirmation(number, held.id, state)
                 .await?;
             let replaced = before.and_then(|before| before.email.clone());

@@ -8,7 +8,9 @@ use crate::{
     domain::{
         audit::{Actor, EventKind},
         contact::Contact,
-        email_confirmation::{CONFIRMATION_HISTORY, ConfirmationState, EmailConfirmation},
+        email_confirmation::{
+            CONFIRMATION_HISTORY, ConfirmationId, ConfirmationState, EmailConfirmation,
+        },
         mail::{DEAD_LETTERS_KEPT, MailKind},
     },
     error::Result,
@@ -25,16 +27,19 @@ impl App {
     /// The failures of the database.
     pub async fn remind_of_pending_emails(&self) -> Result<u64> {
         let mut count = 0;
+        let mut behind = None;
         loop {
-            let due = self.database.list_due_reminders(self.now(), BATCH).await?;
-            let before = count;
-            for confirmation in due {
-                count += u64::from(self.remind(confirmation).await?);
-            }
-            if count == before {
+            let due = self.database.list_due_reminders(self.now(), behind, BATCH);
+            let due = due.await?;
+            let Some(last) = due.last() else {
+                self.mail_signal.raise_if(count > 0);
                 return Ok(count);
+            };
+            behind = Some((last.expire_time, last.id));
+            for confirmation in due {
+                let id = confirmation.id;
+                count += tally("a reminder", id, self.remind(confirmation).await);
             }
-            self.mail_signal.raise_if(true);
         }
     }
 
@@ -72,15 +77,19 @@ impl App {
     /// The failures of the database.
     pub async fn clear_lapsed_emails(&self) -> Result<u64> {
         let mut count = 0;
+        let mut behind = None;
         loop {
-            let lapsed = self.database.list_lapsed_confirmations(self.now(), BATCH);
+            let lapsed = self
+                .database
+                .list_lapsed_confirmations(self.now(), behind, BATCH);
             let lapsed = lapsed.await?;
-            let before = count;
-            for confirmation in lapsed {
-                count += u64::from(self.clear_lapsed(confirmation).await?);
-            }
-            if count == before {
+            let Some(last) = lapsed.last() else {
                 return Ok(count);
+            };
+            behind = Some((last.expire_time, last.id));
+            for confirmation in lapsed {
+                let id = confirmation.id;
+                count += tally("an expiry", id, self.clear_lapsed(confirmation).await);
             }
         }
     }
@@ -125,9 +134,10 @@ impl App {
         let Some(id) = lapsed.filter(|_| contact.pending_email_at(now).is_none()) else {
             return Ok(false);
         };
-        transaction.clear_pending_email(contact, id).await?;
+        transaction.clear_pending_email(contact).await?;
         let number = &contact.customer_number;
-        transaction
+        // An older version, running beside this one, may have entered it without a link.
+        let _had_link = transaction
             .settle_confirmation(number, id, ConfirmationState::Expired)
             .await?;
         let event = self.event(
@@ -172,5 +182,16 @@ impl App {
                 })
             })
             .await
+    }
+}
+
+/// One that cannot be seen to must not keep the rest waiting.
+fn tally(what: &str, id: ConfirmationId, done: Result<bool>) -> u64 {
+    match done {
+        Ok(done) => u64::from(done),
+        Err(error) => {
+            tracing::warn!(confirmation = %id.0, %error, "{what} could not be seen to");
+            0
+        }
     }
 }

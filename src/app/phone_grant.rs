@@ -46,6 +46,17 @@ impl std::fmt::Debug for Grant {
     }
 }
 
+/// Which phone password was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProvedPassword(i64);
+
+impl ProvedPassword {
+    /// Whether it is the one that was set then.
+    pub(super) fn is_of(self, set_time: Option<DateTime<Utc>>) -> bool {
+        set_time.is_some_and(|time| time.timestamp_micros() == self.0)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -53,6 +64,8 @@ struct Claims {
     customer_number: String,
     contact_id: String,
     call_id: String,
+    /// When the password was set that was said, in microseconds.
+    set_time: i64,
     iat: i64,
     exp: i64,
 }
@@ -64,6 +77,7 @@ struct Claims {
 pub(super) fn sign(
     keys: &VersionedKeys,
     scope: &GrantScope<'_>,
+    set_time: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Grant> {
     let version = keys.newest()?;
@@ -75,6 +89,7 @@ pub(super) fn sign(
         customer_number: scope.contact.customer_number.as_str().to_owned(),
         contact_id: scope.contact.contact_id.0.to_string(),
         call_id: scope.call_id.to_owned(),
+        set_time: set_time.timestamp_micros(),
         iat: now.timestamp(),
         exp: expire_time.timestamp(),
     };
@@ -99,7 +114,7 @@ pub(super) fn verify(
     token: &str,
     scope: &GrantScope<'_>,
     now: DateTime<Utc>,
-) -> Result<()> {
+) -> Result<ProvedPassword> {
     let claims = decode(keys, token).ok_or(Error::GrantInvalid)?;
     let is_of_scope = claims.iss == ISSUER
         && claims.sub == scope.agent.0
@@ -107,7 +122,7 @@ pub(super) fn verify(
         && claims.contact_id == scope.contact.contact_id.0.to_string()
         && claims.call_id == scope.call_id;
     if is_of_scope && now.timestamp() < claims.exp {
-        Ok(())
+        Ok(ProvedPassword(claims.set_time))
     } else {
         Err(Error::GrantInvalid)
     }
@@ -181,7 +196,7 @@ mod tests {
             agent: &agent,
             call_id: "call",
         };
-        sign(&keys(versions), &scope, now()).unwrap()
+        sign(&keys(versions), &scope, now(), now()).unwrap()
     }
 
     #[test]
@@ -207,7 +222,7 @@ mod tests {
             call_id: "call",
         };
         let Grant { token, .. } = grant(&[1]);
-        assert_eq!(verify(&keys(&[2, 1]), &token, &scope, now()), Ok(()));
+        assert!(verify(&keys(&[2, 1]), &token, &scope, now()).is_ok());
         assert_eq!(
             verify(&keys(&[2]), &token, &scope, now()),
             Err(Error::GrantInvalid)

@@ -92,7 +92,7 @@ impl App {
             agent,
             call_id: &request.call_id,
         };
-        phone_grant::verify(&self.service_keys, &request.grant, &scope, now)?;
+        let proved = phone_grant::verify(&self.service_keys, &request.grant, &scope, now)?;
         let id = self.random.uuid_v7(now)?;
         let (app, agent) = (self.clone(), agent.clone());
         self.database
@@ -106,6 +106,10 @@ impl App {
                     let locked = transaction.lock_customer(number).await?;
                     let all = transaction.list_contacts(number).await?;
                     let contact = contacts::find(&all, *contact_id)?;
+                    // Of a password that was changed since, perhaps because it was stolen.
+                    if !proved.is_of(contact.phone_password.set_time) {
+                        return Err(Error::GrantInvalid);
+                    }
                     let order_type = transaction.find_order_type(&request.order_type).await?;
                     let order_type = order_type.ok_or(Error::OrderTypeNotFound)?;
                     let restrictions = &contact.restrictions;
@@ -117,7 +121,8 @@ impl App {
                         contact_id: *contact_id,
                         agent: agent.0.clone(),
                         call_id: request.call_id.clone(),
-                        order_type: request.order_type.clone(),
+                        order_type,
+                        contact_version: contact.version,
                         customer_administers_product: administers,
                         decision,
                         decision_time: now,

@@ -17,8 +17,9 @@ const REMEMBERED: TimeDelta = TimeDelta::hours(24);
 pub struct RequestKey {
     /// The id.
     pub request_id: Uuid,
-    /// SHA-256 over the RPC and the request.
-    pub fingerprint: Fingerprint,
+    /// An HMAC over the RPC and the request under each service key, newest first: the
+    /// first is kept, and any of them may have been.
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 impl App {
@@ -53,7 +54,11 @@ pub(super) async fn find_answer(
     };
     match transaction.find_request(actor, key.request_id, now).await? {
         None => Ok(None),
-        Some((fingerprint, answer)) if fingerprint == key.fingerprint => Ok(Some(answer)),
+        Some((fingerprint, answer))
+            if key.fingerprints.iter().any(|known| fingerprint == known) =>
+        {
+            Ok(Some(answer))
+        }
         Some(_) => Err(Error::RequestIdReused),
     }
 }
@@ -70,11 +75,13 @@ pub(super) async fn remember(
     let Some(key) = key else {
         return Ok(());
     };
+    let fingerprint = key.fingerprints.first();
+    let fingerprint = fingerprint.ok_or_else(|| Error::internal("there is no service key"))?;
     let record = RequestRecord {
         actor: actor.clone(),
         request_id: key.request_id,
         customer_number: customer_number.clone(),
-        fingerprint: key.fingerprint,
+        fingerprint: *fingerprint,
         answer,
         expire_time: now + REMEMBERED,
     };

@@ -97,8 +97,10 @@ pub struct PhoneOrder {
     pub agent: String,
     /// In which call.
     pub call_id: String,
-    /// What was ordered.
-    pub order_type: OrderTypeCode,
+    /// What was ordered, as it was offered then.
+    pub order_type: OrderType,
+    /// The version of the contact whose restrictions were judged.
+    pub contact_version: i64,
     /// Whether the customer administers the product.
     pub customer_administers_product: bool,
     /// What was decided.

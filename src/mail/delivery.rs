@@ -1,6 +1,6 @@
 //! One attempt to send one mail: looked at once more, sent, struck off.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -27,9 +27,9 @@ use crate::{
 /// Far longer than an attempt can take, so that no two are under way.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// A mail that was sent should not be sent again because the database was away for a
-/// moment: striking it off is tried until its lease is nearly over.
-const MARK_ATTEMPTS: u32 = 5;
-const MARK_PAUSE: Duration = Duration::from_secs(2);
+/// moment: striking it off is tried for most of what is left of its lease.
+const MARK_PATIENCE: Duration = Duration::from_secs(25);
+const MARK_PAUSE: Duration = Duration::from_secs(1);
 
 const _: () = assert!(LEASE.num_seconds().cast_unsigned() > SEND_TIMEOUT.as_secs() + 20);
 
@@ -90,8 +90,13 @@ impl Delivery {
                 }
             }
             Ok(None) => {
-                tracing::info!(%id, "a mail that no longer makes sense was dropped");
+                tracing::info!(%id, "a mail that no longer makes sense is not sent");
                 Ok(true)
+            }
+            // What cannot be read now cannot be read the next time either.
+            Err(Error::DataLoss { what }) => {
+                tracing::error!(%id, what, "a queued mail cannot be read");
+                self.put_back(mail, &Refusal::temporary("unreadable")).await
             }
             Err(error) => Err(error),
         };
@@ -102,48 +107,47 @@ impl Delivery {
         }
     }
 
-    /// Looks once more whether the mail makes sense, and makes the token of its link:
-    /// only its hash is ever stored, so each attempt has one of its own. `None`: the
-    /// mail was dropped.
+    /// Looks once more whether the mail is still claimed and makes sense, and makes the
+    /// token of its link: only its hash is ever stored, so each attempt has one of its
+    /// own. `None`: it is not to be sent.
     async fn prepare(&self, mail: &QueuedMail) -> Result<Option<Values>> {
-        let now = self.clock.now();
-        let values = Values {
-            name: mail.display_name.clone(),
-            customer_number: mail.customer_number.as_str().to_owned(),
-            link: String::new(),
-            expire_time: None,
-            event_time: mail.create_time,
-        };
-        if !mail.kind.has_link() {
-            return Ok(Some(values));
-        }
         let secret = self.random.bytes()?;
         let token = ConfirmationToken::new(mail.customer_number.clone(), secret);
         let link = self.public_url.confirmation_link(&token.reveal());
-        let expire_time = self.keep_token(mail, &token, now).await?;
-        Ok(expire_time.map(|expire_time| Values {
-            link,
-            expire_time: Some(expire_time),
-            ..values
+        let Some(expire_time) = self.look_again(mail, &token).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Values {
+            name: mail.display_name.clone(),
+            customer_number: mail.customer_number.as_str().to_owned(),
+            link: expire_time.map_or_else(String::new, |_| link),
+            expire_time,
+            event_time: mail.create_time,
         }))
     }
 
-    /// Gives until when the address can be confirmed, or drops the mail.
-    async fn keep_token(
+    /// Gives until when the address can be confirmed, for a mail with a link.
+    async fn look_again(
         &self,
         mail: &QueuedMail,
         token: &ConfirmationToken,
-        now: DateTime<Utc>,
-    ) -> Result<Option<DateTime<Utc>>> {
-        let id = mail
-            .confirmation_id
-            .ok_or_else(|| Error::data_loss("outbox_mails.confirmation_id"))?;
+    ) -> Result<Option<Option<DateTime<Utc>>>> {
+        let now = self.clock.now();
         let (mail, hash) = (mail.clone(), token.hash());
         self.database
             .transaction(move |transaction| {
                 let mail = mail.clone();
                 Box::pin(async move {
+                    if !transaction.is_claimed(&mail).await? {
+                        return Ok(Outcome::Rollback(None));
+                    }
+                    if !mail.kind.has_link() {
+                        return Ok(Outcome::Rollback(Some(None)));
+                    }
                     let number = &mail.customer_number;
+                    let id = mail
+                        .confirmation_id
+                        .ok_or_else(|| Error::data_loss("outbox_mails.confirmation_id"))?;
                     let found = transaction.find_and_keep_confirmation(number, id).await?;
                     let pending =
                         found.filter(|found| found.state_at(now) == ConfirmationState::Pending);
@@ -154,7 +158,7 @@ impl Delivery {
                     transaction
                         .insert_confirmation_token(number, id, hash)
                         .await?;
-                    Ok(Outcome::Commit(Some(confirmation.expire_time)))
+                    Ok(Outcome::Commit(Some(Some(confirmation.expire_time))))
                 })
             })
             .await
@@ -176,15 +180,17 @@ impl Delivery {
     }
 
     async fn mark_sent(&self, mail: &QueuedMail) -> Result<bool> {
-        for _ in 1..MARK_ATTEMPTS {
+        let begun = Instant::now();
+        loop {
             match self.delete(mail).await {
-                Err(Error::DatabaseUnavailable | Error::Conflict) => {
+                Err(Error::DatabaseUnavailable | Error::Conflict)
+                    if begun.elapsed() < MARK_PATIENCE =>
+                {
                     tokio::time::sleep(MARK_PAUSE).await;
                 }
                 outcome => return outcome,
             }
         }
-        self.delete(mail).await
     }
 
     async fn delete(&self, mail: &QueuedMail) -> Result<bool> {

@@ -144,13 +144,13 @@ impl Outbox {
         {
             return;
         }
-        if let Ok(slow_lane) = self.slow_lanes.try_acquire() {
-            drop(lane);
-            delivering.await;
-            drop(slow_lane);
-        } else {
-            delivering.await;
-            drop(lane);
+        tokio::select! {
+            () = &mut delivering => {}
+            slow_lane = self.slow_lanes.acquire() => {
+                drop(lane);
+                delivering.await;
+                drop(slow_lane);
+            }
         }
     }
 }

@@ -34,6 +34,18 @@ impl PublicUrl {
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
 
+    /// What a browser names as the origin of the page.
+    pub fn origin(&self) -> String {
+        Url::parse(&self.0).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
+    }
+
+    /// Whether only this machine can follow its links.
+    pub fn is_for_this_machine(&self) -> bool {
+        let host = Url::parse(&self.0).ok();
+        let host = host.as_ref().and_then(Url::host_str);
+        host.is_none_or(|host| is_loopback(host) || host == "0.0.0.0" || host == "[::]")
+    }
+
     /// Where a link leads that carries `token`. Behind the `#` it reaches neither the
     /// server's log nor a referrer.
     pub fn confirmation_link(&self, token: &str) -> String {

@@ -1,17 +1,22 @@
 //! How a mail leaves: over SMTP, or as a file for trying the service out.
 
 use std::{
+    fmt,
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    Message,
     transport::smtp::{
-        authentication::Credentials,
-        client::{Tls, TlsParameters},
+        Error as SmtpError,
+        authentication::{Credentials, Mechanism},
+        client::{AsyncSmtpConnection, TlsParameters},
+        commands::{Data, Mail, Rcpt},
+        extension::ClientId,
     },
 };
 use secrecy::ExposeSecret;
@@ -21,15 +26,33 @@ use super::settings::{Encryption, SmtpUrl};
 
 /// For the whole dialogue, and so for each of its steps.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(25);
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a mail leaves.
 #[derive(Clone, Debug)]
 pub enum Transport {
-    /// Over SMTP. Every mail has a connection of its own: one that was shared could have
-    /// been closed meanwhile, or hold the remains of a mail that was given up.
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    /// Over SMTP.
+    Smtp(Arc<Relay>),
     /// As `<id>.eml` in a folder.
     Folder(PathBuf),
+}
+
+/// The server that takes mails over. Every mail has a connection of its own: one that was
+/// shared could have been closed meanwhile, or hold the remains of a mail that was given up.
+pub struct Relay {
+    host: String,
+    port: u16,
+    encryption: Encryption,
+    tls: Option<TlsParameters>,
+    credentials: Option<Credentials>,
+    hello: ClientId,
+}
+
+/// It may hold a password, so it is not shown.
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Relay(…)")
+    }
 }
 
 /// Why a mail did not leave.
@@ -56,36 +79,33 @@ impl Transport {
     /// # Errors
     /// A line that says why TLS cannot be set up.
     pub fn smtp(url: &SmtpUrl) -> Result<Self, String> {
-        let tls = || {
-            TlsParameters::new(url.host.clone())
-                .map_err(|_| "TLS cannot be set up for this host".to_owned())
-        };
         let tls = match url.encryption {
-            Encryption::None => Tls::None,
-            Encryption::Offered => Tls::Opportunistic(tls()?),
-            Encryption::Required => Tls::Required(tls()?),
-            Encryption::Wrapped => Tls::Wrapper(tls()?),
+            Encryption::None => None,
+            Encryption::Offered | Encryption::Required | Encryption::Wrapped => Some(
+                TlsParameters::new(url.host.clone())
+                    .map_err(|_| "TLS cannot be set up for this host".to_owned())?,
+            ),
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&url.host)
-            .port(url.port)
-            .tls(tls)
-            .timeout(Some(SEND_TIMEOUT));
-        if let Some((user, password)) = &url.credentials {
-            let password = password.expose_secret().to_owned();
-            builder = builder.credentials(Credentials::new(user.clone(), password));
-        }
-        Ok(Self::Smtp(builder.build()))
+        let credentials = url.credentials.as_ref().map(|(user, password)| {
+            Credentials::new(user.clone(), password.expose_secret().to_owned())
+        });
+        Ok(Self::Smtp(Arc::new(Relay {
+            host: url.host.clone(),
+            port: url.port,
+            encryption: url.encryption,
+            tls,
+            credentials,
+            hello: ClientId::default(),
+        })))
     }
 
     /// Hands a mail over.
     pub(super) async fn send(&self, id: Uuid, message: &Message) -> Result<(), Refusal> {
         match self {
-            Self::Smtp(smtp) => {
-                let envelope = message.envelope().clone();
-                let bytes = message.formatted();
-                let sending = smtp.send_raw(&envelope, &bytes);
+            Self::Smtp(relay) => {
+                let sending = relay.send(message);
                 match tokio::time::timeout(SEND_TIMEOUT, sending).await {
-                    Ok(Ok(_)) => Ok(()),
+                    Ok(Ok(())) => Ok(()),
                     Ok(Err(error)) => Err(refusal(&error)),
                     Err(_) => Err(Refusal::temporary("timeout")),
                 }
@@ -101,9 +121,64 @@ impl Transport {
     }
 }
 
-/// A 5xx is final, but for those that complain of the dialogue or the login: there the
-/// operator has to mend something, and the mail can still leave.
-fn refusal(error: &lettre::transport::smtp::Error) -> Refusal {
+impl Relay {
+    /// The server's answer to the mail is the verdict. What it makes of the goodbye after
+    /// that concerns nobody: the library would wait for it, and take a silent server for
+    /// one that did not take the mail.
+    async fn send(&self, message: &Message) -> Result<(), SmtpError> {
+        let mut connection = self.connect().await?;
+        let verdict = hand_over(&mut connection, message).await;
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
+        });
+        verdict
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, SmtpError> {
+        let wrapper = self
+            .tls
+            .clone()
+            .filter(|_| self.encryption == Encryption::Wrapped);
+        let server = (self.host.as_str(), self.port);
+        let timeout = Some(SEND_TIMEOUT);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(server, timeout, &self.hello, wrapper, None)
+                .await?;
+        let upgrades = match self.encryption {
+            Encryption::Required => true,
+            Encryption::Offered => connection.can_starttls(),
+            Encryption::None | Encryption::Wrapped => false,
+        };
+        if let Some(tls) = self.tls.clone().filter(|_| upgrades) {
+            connection.starttls(tls, &self.hello).await?;
+        }
+        if let Some(credentials) = &self.credentials {
+            let mechanisms = [Mechanism::Plain, Mechanism::Login];
+            connection.auth(&mechanisms, credentials).await?;
+        }
+        Ok(connection)
+    }
+}
+
+async fn hand_over(
+    connection: &mut AsyncSmtpConnection,
+    message: &Message,
+) -> Result<(), SmtpError> {
+    let envelope = message.envelope();
+    let sender = Mail::new(envelope.from().cloned(), Vec::new());
+    connection.command(sender).await?;
+    for recipient in envelope.to() {
+        let recipient = Rcpt::new(recipient.clone(), Vec::new());
+        connection.command(recipient).await?;
+    }
+    connection.command(Data).await?;
+    connection.message(&message.formatted()).await?;
+    Ok(())
+}
+
+/// A 5xx is final, but for 50x to 53x, which complain of the dialogue or the login: there
+/// the operator has to mend something, and the mail can still leave.
+fn refusal(error: &SmtpError) -> Refusal {
     let Some(code) = error.status().map(u16::from) else {
         return Refusal::temporary(if error.is_tls() {
             "TLS"

@@ -136,9 +136,9 @@ impl Transaction {
     /// and with it the etag stay.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the contact no longer has it, and the failures of the
-    /// database.
-    pub async fn clear_pending_email(&self, contact: &Contact, id: ConfirmationId) -> Result<()> {
+    /// [`Error::Conflict`] when it is not the version that was loaded, and the failures of
+    /// the database.
+    pub async fn clear_pending_email(&self, contact: &Contact) -> Result<()> {
         let row = ActiveModel {
             pending_email: Set(None),
             pending_email_request_time: Set(None),
@@ -152,7 +152,7 @@ impl Transaction {
             .set(row)
             .filter(Column::CustomerNumber.eq(contact.customer_number.as_str()))
             .filter(Column::ContactId.eq(contact.id.0))
-            .filter(Column::PendingEmailId.eq(id.0))
+            .filter(Column::Version.eq(contact.version))
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;

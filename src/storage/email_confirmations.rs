@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationTrait, Set,
-    sea_query::Expr,
+    sea_query::{Condition, Expr},
 };
 
 use super::{
@@ -26,6 +26,9 @@ use crate::{
     error::{Error, Result},
 };
 
+/// Where a list goes on: behind this expiry, and this one of the same expiry.
+pub(super) type Place = (DateTime<Utc>, ConfirmationId);
+
 impl Database {
     /// The entering of an address to which a token belongs.
     ///
@@ -45,38 +48,58 @@ impl Database {
         row.map(to_confirmation).transpose()
     }
 
-    /// Up to `limit` of those, of any customer, whose address was not confirmed until `now`.
+    /// Up to `limit` of those, of any customer, whose address was not confirmed until
+    /// `now`, by their expiry, from `behind` on.
     ///
     /// # Errors
     /// The failures of the database.
     pub async fn list_lapsed_confirmations(
         &self,
         now: DateTime<Utc>,
+        behind: Option<Place>,
         limit: u64,
     ) -> Result<Vec<EmailConfirmation>> {
-        let rows = Entity::find()
-            .filter(Column::State.eq(PENDING))
-            .filter(Column::ExpireTime.lte(now))
-            .order_by_asc(Column::ExpireTime)
-            .limit(limit)
-            .all(&self.readers);
-        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
-        rows.into_iter().map(to_confirmation).collect()
+        let lapsed = Column::ExpireTime.lte(now).into();
+        self.list_pending(lapsed, behind, limit).await
     }
 
-    /// Up to `limit` of those, of any customer, whose address is to be reminded at `now`.
+    /// Up to `limit` of those, of any customer, whose address is to be reminded at `now`,
+    /// by their expiry, from `behind` on.
     ///
     /// # Errors
     /// The failures of the database.
     pub async fn list_due_reminders(
         &self,
         now: DateTime<Utc>,
+        behind: Option<Place>,
         limit: u64,
     ) -> Result<Vec<EmailConfirmation>> {
-        let rows = Entity::find()
+        let due = Column::RemindTime.lte(now).into();
+        self.list_pending(due, behind, limit).await
+    }
+
+    async fn list_pending(
+        &self,
+        condition: Condition,
+        behind: Option<Place>,
+        limit: u64,
+    ) -> Result<Vec<EmailConfirmation>> {
+        let mut query = Entity::find()
             .filter(Column::State.eq(PENDING))
-            .filter(Column::RemindTime.lte(now))
-            .order_by_asc(Column::RemindTime)
+            .filter(condition);
+        if let Some((time, id)) = behind {
+            let same_time = Condition::all()
+                .add(Column::ExpireTime.eq(time))
+                .add(Column::ConfirmationId.gt(id.0));
+            query = query.filter(
+                Condition::any()
+                    .add(Column::ExpireTime.gt(time))
+                    .add(same_time),
+            );
+        }
+        let rows = query
+            .order_by_asc(Column::ExpireTime)
+            .order_by_asc(Column::ConfirmationId)
             .limit(limit)
             .all(&self.readers);
         let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
@@ -128,17 +151,17 @@ impl Transaction {
         Ok(())
     }
 
-    /// Says what became of an address that was pending. To be called under the
-    /// customer's lock.
+    /// Says what became of an address that was pending; `false` when it was not. To be
+    /// called under the customer's lock.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when it was not pending, and the failures of the database.
+    /// The failures of the database.
     pub async fn settle_confirmation(
         &self,
         number: &CustomerNumber,
         id: ConfirmationId,
         state: ConfirmationState,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let updated = Entity::update_many()
             .col_expr(Column::State, Expr::value(to_text(state)))
             .filter(Column::CustomerNumber.eq(number.as_str()))
@@ -147,11 +170,7 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if updated.rows_affected == 1 {
-            Ok(())
-        } else {
-            Err(Error::Conflict)
-        }
+        Ok(updated.rows_affected == 1)
     }
 
     /// Notes that the reminder is no longer due; `false` when somebody else was faster.

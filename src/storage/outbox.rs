@@ -22,7 +22,7 @@ use crate::{
         customer::CustomerNumber,
         email_address::EmailAddress,
         email_confirmation::ConfirmationId,
-        mail::{MailKind, QueuedMail},
+        mail::{MAX_ATTEMPTS, MailKind, QueuedMail},
     },
     error::{Error, Result},
 };
@@ -70,9 +70,12 @@ impl Transaction {
         lost_time: DateTime<Utc>,
         limit: u64,
     ) -> Result<Vec<QueuedMail>> {
+        self.bury_worn_out(now).await?;
         let due = Entity::find()
             .filter(Column::State.eq(QUEUED))
             .filter(Column::DueTime.lte(now))
+            // A newer version may have queued others; they wait for it.
+            .filter(Column::Kind.is_in(MailKind::ALL.map(MailKind::as_str)))
             .order_by_asc(Column::DueTime)
             .limit(limit)
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
@@ -104,6 +107,35 @@ impl Transaction {
             }
         }
         Ok(claimed)
+    }
+
+    /// Mails whose last attempt took its process along: no attempt could bury them.
+    async fn bury_worn_out(&self, now: DateTime<Utc>) -> Result<()> {
+        let buried = Entity::update_many()
+            .col_expr(Column::State, Expr::value(DEAD))
+            .filter(Column::State.eq(QUEUED))
+            .filter(Column::DueTime.lte(now))
+            .filter(Column::Attempts.gte(MAX_ATTEMPTS))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        if buried.rows_affected > 0 {
+            tracing::error!(count = buried.rows_affected, "mails given up");
+        }
+        Ok(())
+    }
+
+    /// Whether a mail is still claimed for this attempt.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn is_claimed(&self, mail: &QueuedMail) -> Result<bool> {
+        let row = Entity::find()
+            .filter(claimed(mail))
+            .one(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(row.is_some())
     }
 
     async fn bury_unreadable(&self, row: &Model) -> Result<()> {

@@ -41,6 +41,8 @@ pub struct StoredHash {
 pub struct PhonePasswordRecord {
     /// The hash; `None`: no password is set.
     pub hash: Option<StoredHash>,
+    /// When it was set: another time is another password, another hash may be the same.
+    pub set_time: Option<DateTime<Utc>>,
     /// The tries until now.
     pub tries: ContactTries,
 }
@@ -314,29 +316,38 @@ impl Transaction {
         Ok(())
     }
 
-    /// Forgets the calls that are over at `now`, and the tries, of agents and on what is
-    /// no password, of which none is younger than `time`. Gives their count.
+    /// Forgets the tries of agents of which none is younger than `time`, and the calls
+    /// that are over at `now`. Gives their count.
     ///
     /// # Errors
     /// The failures of the database.
     pub async fn delete_old_tries(&self, now: DateTime<Utc>, time: DateTime<Utc>) -> Result<u64> {
-        let calls = calls::Entity::delete_many()
-            .filter(calls::Column::ExpireTime.lte(now))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
         let agents = agents::Entity::delete_many()
             .filter(agents::Column::UpdateTime.lte(time))
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        let strangers = Entity::delete_many()
-            .filter(Column::UpdateTime.lte(time))
-            .filter(Column::Hash.is_null())
+        let calls = calls::Entity::delete_many()
+            .filter(calls::Column::ExpireTime.lte(now))
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        Ok(calls.rows_affected + agents.rows_affected + strangers.rows_affected)
+        Ok(agents.rows_affected + calls.rows_affected)
+    }
+
+    /// Forgets the tries on what is no password, of which none is younger than `time`, and
+    /// gives their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn delete_tries_on_nothing(&self, time: DateTime<Utc>) -> Result<u64> {
+        let deleted = Entity::delete_many()
+            .filter(Column::SetTime.is_null())
+            .filter(Column::UpdateTime.lte(time))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(deleted.rows_affected)
     }
 
     async fn update_phone_password(
@@ -373,6 +384,7 @@ fn tries_columns(tries: &ContactTries) -> Result<ActiveModel> {
 
 fn to_record(row: Model) -> Result<PhonePasswordRecord> {
     let tries = to_tries(&row)?;
+    let set_time = row.set_time;
     let hash = match (row.hash, row.pepper_version) {
         (Some(phc), Some(version)) => Some(StoredHash {
             phc,
@@ -382,7 +394,11 @@ fn to_record(row: Model) -> Result<PhonePasswordRecord> {
         (None, None) => None,
         _ => return Err(Error::data_loss("phone_passwords.hash")),
     };
-    Ok(PhonePasswordRecord { hash, tries })
+    Ok(PhonePasswordRecord {
+        hash,
+        set_time,
+        tries,
+    })
 }
 
 fn to_tries(row: &Model) -> Result<ContactTries> {

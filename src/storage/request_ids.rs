@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// SHA-256 over the RPC and the request.
+/// HMAC-SHA256 over the RPC and the request.
 pub type Fingerprint = [u8; 32];
 
 /// What a request was answered with.

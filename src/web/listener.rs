@@ -52,6 +52,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
+    // Whoever comes now is refused at once, and asks another replica.
+    drop(listener);
     drop(stopping);
     while connections.join_next().await.is_some() {}
 }

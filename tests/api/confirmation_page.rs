@@ -150,6 +150,17 @@ async fn rule_9_nothing_but_the_scripts_own_request_confirms(
             .unwrap();
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{site}");
     }
+    for origin in ["https://attacker.example", "null", ""] {
+        let response = request(&server, Method::POST, "/confirm/press")
+            .header("content-type", JSON)
+            .header("sec-fetch-site", "same-origin")
+            .header("origin", origin)
+            .body(body.clone())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{origin}");
+    }
     assert!(is_pending(&server, &contact).await);
     ask(&server, "/confirm/press", &token).await;
     assert!(!is_pending(&server, &contact).await);

@@ -7,7 +7,7 @@ use rstest::rstest;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::harness::{Backend, TestServer, query_number, refusal};
+use crate::harness::{Backend, TestServer, execute, query_number, refusal};
 
 const OLD: &str = "alt@muster.example";
 const NEW: &str = "neu@muster.example";
@@ -131,6 +131,50 @@ async fn the_worker_clears_the_lapsed_addresses_of_many_customers_and_no_others(
     let pending = "SELECT count(*) FROM contacts WHERE pending_email IS NOT NULL";
     assert_eq!(query_number(&server.database_url, pending).await, 1);
     assert!(server.contact(&later).await.pending_email.is_some());
+}
+
+#[rstest]
+#[tokio::test]
+async fn one_that_cannot_be_seen_to_keeps_no_other_waiting(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let broken = server.create_customer_with_contact("K-0").await;
+    server.change_email(&broken, OLD).await.unwrap();
+    let (contact, _) = {
+        server.mails().await;
+        with_link(&server).await
+    };
+    let spoil = "UPDATE contacts SET locale = 'xx' WHERE customer_number = 'K-0'";
+    execute(&server.database_url, spoil).await;
+    server.clock.advance(WEEK - DAY);
+    assert_eq!(server.app.remind_of_pending_emails().await, Ok(1));
+    server.clock.advance(DAY);
+    assert_eq!(server.app.clear_lapsed_emails().await, Ok(1));
+    assert_eq!(
+        server.events("K-1").await[0].kind,
+        "contact.pending_email_expired"
+    );
+    assert_eq!(server.contact(&contact).await.pending_email, None);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_address_that_an_older_version_entered_without_a_link_lapses_like_any_other(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, _) = with_link(&server).await;
+    for sql in [
+        "UPDATE contacts SET pending_email_id = NULL",
+        "DELETE FROM email_confirmations",
+    ] {
+        execute(&server.database_url, sql).await;
+    }
+    server.clock.advance(WEEK);
+    let changed = server.change_email(&contact, "neuer@muster.example").await;
+    assert!(changed.unwrap().pending_email.is_some());
+    server.mailed_token("neuer@muster.example").await;
 }
 
 #[rstest]

@@ -165,7 +165,7 @@ impl TestServer {
             service_keys,
             limits: options.limits,
             outbox: None,
-            page: Some(page),
+            page: Some((page, format!("http://{page_address}"))),
             drain: options.drain,
         };
         let (stop, stopped) = oneshot::channel::<()>();

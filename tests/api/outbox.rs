@@ -238,9 +238,34 @@ async fn a_mail_that_cannot_be_read_back_holds_up_no_other(
 ) {
     let server = TestServer::start(backend).await;
     queue(&server, 2).await;
-    let spoil = "UPDATE outbox_mails SET kind = 'nonsense' WHERE recipient LIKE 'm0@%'";
-    execute(&server.database_url, spoil).await;
-    let mails = server.mails().await;
-    assert_eq!(mails.len(), 1);
-    assert_eq!(mails[0].to, "m1@muster.example");
+    for (spoil, state) in [
+        ("locale = 'xx'", "dead"),
+        // Of a newer version, which is left to it.
+        ("kind = 'newer'", "queued"),
+        // Its process died with each attempt.
+        ("attempts = 20", "dead"),
+        ("attempts = 32767", "dead"),
+    ] {
+        let email = format!("{}@muster.example", spoil.replace([' ', '=', '\''], ""));
+        server.create_contact("K-1", "Anna", OTHER, &email).await;
+        let sql = format!("UPDATE outbox_mails SET {spoil} WHERE recipient = '{email}'");
+        execute(&server.database_url, &sql).await;
+        server
+            .create_contact("K-1", "Anna", OTHER, "good@muster.example")
+            .await;
+        let mails = server.mails().await;
+        assert!(
+            mails.iter().any(|mail| mail.to == "good@muster.example"),
+            "{spoil}"
+        );
+        assert!(mails.iter().all(|mail| mail.to != email), "{spoil}");
+        let left = format!(
+            "SELECT count(*) FROM outbox_mails WHERE recipient = '{email}' AND state = '{state}'"
+        );
+        assert_eq!(
+            query_number(&server.database_url, &left).await,
+            1,
+            "{spoil}"
+        );
+    }
 }

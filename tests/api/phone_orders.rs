@@ -283,6 +283,26 @@ async fn an_order_of_a_deleted_contact_or_of_an_unknown_type_is_refused(
 
 #[rstest]
 #[tokio::test]
+async fn a_grant_ends_with_the_password_that_it_was_given_for(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (anna, grant) = on_the_phone(&server).await;
+    let again = self::grant(&server, &anna).await;
+    for grant in [&grant, &again] {
+        let order = server.authorize(&anna, grant, "hosting", false).await;
+        assert_eq!(order.unwrap().decision(), OrderDecision::Allowed);
+    }
+    server.clock.advance(TimeDelta::seconds(1));
+    server.set_phone_password(&anna, PASSWORD).await.unwrap();
+    for grant in [&grant, &again] {
+        let refused = server.authorize(&anna, grant, "hosting", false).await;
+        assert_eq!(refusal(refused).1, "GRANT_INVALID");
+    }
+}
+
+#[rstest]
+#[tokio::test]
 async fn rule_20_restrictions_name_order_types_that_there_are(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {

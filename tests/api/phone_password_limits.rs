@@ -2,7 +2,10 @@
 //! days, by call, contact and agent.
 
 use chrono::TimeDelta;
-use contact_service::api::proto::{Contact, ContactType, PhonePasswordVerdict};
+use contact_service::{
+    api::proto::{Contact, ContactType, PhonePasswordVerdict},
+    phone_hasher::HashCost,
+};
 use rstest::rstest;
 use tempfile::tempdir;
 use tonic::{Code, Status};
@@ -10,7 +13,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     calls::timestamp,
-    harness::{Backend, Options, TestServer, fresh_database, refusal},
+    harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database, refusal},
     phone_calls::{PASSWORD, check_by},
 };
 
@@ -302,6 +305,84 @@ async fn rule_16_a_call_has_three_tries(
         .await
         .unwrap();
     assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_token_of_one_customer_uses_up_no_call_of_another(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server, "K-1").await;
+    let bernd = anna_with_password(&server, "K-2").await;
+    let confined = server.client_with(server.token(ALL_SCOPES, Some("K-2")));
+    for _ in 0..3 {
+        let checked = check_by(confined.clone(), &bernd, "falsch", "call-4711").await;
+        assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
+    }
+    let refused = check_by(confined, &bernd, PASSWORD, "call-4711").await;
+    assert_eq!(refusal(refused).1, "CALL_LIMIT");
+    let checked = server.check_password(&anna, PASSWORD, "call-4711").await;
+    assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::Match);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn right_passwords_said_at_once_all_match_also_while_the_hash_is_renewed(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let folder = tempdir().unwrap();
+    let url = fresh_database(backend, folder.path().join("contacts.db")).await;
+    let keys = tempdir().unwrap();
+    let first = TestServer::start_on(&url, keys, Options::default()).await;
+    let costlier = Options {
+        hash_cost: HashCost::parse("m=16,t=1,p=1").unwrap(),
+        ..Options::default()
+    };
+    let keys = tempdir().unwrap();
+    for file in std::fs::read_dir(first.folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, keys.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let second = TestServer::start_on(&url, keys, costlier).await;
+    for round in 0..5 {
+        let anna = anna_with_password(&first, &format!("K-{round}")).await;
+        let checks = (0..3).map(|index| {
+            let (client, anna) = (second.client(), anna.clone());
+            let call_id = format!("call-{round}-{index}");
+            tokio::spawn(async move { check_by(client, &anna, PASSWORD, &call_id).await })
+        });
+        for check in checks.collect::<Vec<_>>() {
+            let checked = check.await.unwrap().unwrap();
+            assert_eq!(checked.verdict(), PhonePasswordVerdict::Match, "{round}");
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn failures_are_remembered_alike_with_and_without_a_password(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server, "K-1").await;
+    let unset = server
+        .create_contact("K-1", "Bernd", &[ContactType::Technical], "")
+        .await;
+    let mut answers = [const { Vec::new() }; 2];
+    for nth in 0..6 {
+        for (index, contact) in [&anna, &unset].into_iter().enumerate() {
+            answers[index].push(try_once(&server, contact, "falsch", 10 * nth + index).await);
+        }
+        if nth == 3 {
+            server.clock.advance(TimeDelta::hours(25));
+            server.app.forget_old_tries().await.unwrap();
+        }
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(matches!(answers[0][5], Verdict::Locked(Some(_))));
 }
 
 #[rstest]

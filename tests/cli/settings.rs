@@ -176,7 +176,7 @@ fn what_a_setting_needs_beside_it_is_told() {
         &no_page,
         &[],
         "PUBLIC_URL",
-        "must be set where HTTP_ADDR is none",
+        "must be set where HTTP_ADDR names no single address",
     );
 }
 

@@ -28,6 +28,9 @@ const NOTICE_PAUSE: TimeDelta = TimeDelta::hours(24);
 
 /// How long the tries of a call and of an agent are remembered.
 pub const CALL_MEMORY: TimeDelta = TimeDelta::hours(24);
+/// How long failures are remembered where no password is set: as those on one are kept
+/// until a match, forgetting them soon would tell the two apart.
+pub const NOTHING_MEMORY: TimeDelta = TimeDelta::days(365);
 
 /// The tries on one contact's phone password.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +91,11 @@ impl ContactTries {
         let was_told = self
             .notice_time
             .is_some_and(|told| told > now - NOTICE_PAUSE);
-        locks && (voids || !was_told)
+        let tells = locks && (voids || !was_told);
+        if tells {
+            self.notice_time = Some(now);
+        }
+        tells
     }
 
     /// The try of `reserved_at` was right: the count begins anew. Failed tries within
@@ -272,15 +279,7 @@ mod tests {
     #[test]
     fn the_contact_is_told_of_a_lock_once_a_day_and_when_it_is_void() {
         let mut tries = ContactTries::default();
-        let told: Vec<_> = (0..50)
-            .filter(|_| {
-                let tells = tries.reserve(start());
-                if tells {
-                    tries.notice_time = Some(start());
-                }
-                tells
-            })
-            .collect();
+        let told: Vec<_> = (0..50).filter(|_| tries.reserve(start())).collect();
         assert_eq!(told, [4, 49]);
     }
 

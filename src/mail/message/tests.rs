@@ -148,7 +148,8 @@ fn check_mail(bytes: &[u8], mail: &QueuedMail) {
     let parsed = MessageParser::default().parse(bytes).unwrap();
     let to = parsed.to().unwrap().as_list().unwrap();
     assert_eq!(to.len(), 1);
-    assert_eq!(to[0].address.as_deref(), Some(mail.recipient.as_str()));
+    let recipient = EmailAddress::parse(mail.recipient.as_str()).unwrap();
+    assert_eq!(to[0].address.as_deref(), Some(recipient.as_str()));
     assert_eq!(to[0].name, None);
     assert!(parsed.bcc().is_none() && parsed.cc().is_none());
     let message_id = format!("{}@provider.example", mail.id);

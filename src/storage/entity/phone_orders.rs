@@ -14,6 +14,9 @@ pub(in crate::storage) struct Model {
     pub(in crate::storage) call_id: String,
     pub(in crate::storage) order_type: String,
     pub(in crate::storage) customer_administers_product: bool,
+    pub(in crate::storage) system_management: bool,
+    pub(in crate::storage) offered_by_phone: bool,
+    pub(in crate::storage) contact_version: i64,
     pub(in crate::storage) decision: String,
     pub(in crate::storage) decision_time: DateTimeUtc,
 }

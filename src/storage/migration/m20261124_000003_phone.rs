@@ -8,7 +8,7 @@ use sea_orm_migration::{
         TableCreateStatement,
     },
     schema::{
-        big_integer_null, boolean, small_integer, string_len, text, text_null,
+        big_integer, big_integer_null, boolean, small_integer, string_len, text, text_null,
         timestamp_with_time_zone, timestamp_with_time_zone_null, uuid,
     },
 };
@@ -98,6 +98,10 @@ fn phone_orders() -> TableCreateStatement {
         .col(text("call_id"))
         .col(string_len("order_type", 64))
         .col(boolean("customer_administers_product"))
+        // What it was judged by: order types and contacts change.
+        .col(boolean("system_management"))
+        .col(boolean("offered_by_phone"))
+        .col(big_integer("contact_version"))
         .col(string_len("decision", 32))
         .col(timestamp_with_time_zone("decision_time"))
         .primary_key(
@@ -124,11 +128,13 @@ fn indexes() -> Vec<IndexCreateStatement> {
             .to_owned()
     };
     vec![
-        index(
-            "phone_passwords_by_update_time",
-            "phone_passwords",
-            "update_time",
-        ),
+        // Finds the tries on what is no password.
+        Index::create()
+            .name("phone_passwords_by_set_and_update_time")
+            .table("phone_passwords")
+            .col("set_time")
+            .col("update_time")
+            .to_owned(),
         index(
             "phone_password_calls_by_expiry",
             "phone_password_calls",

@@ -30,6 +30,8 @@ ASKED, ACCEPTED = "asked", "accepted"
 class Dialogue(asyncio.Protocol):
     """One connection."""
 
+    goodbyes = 0
+
     def __init__(self, port_number: int, output) -> None:
         self._port_number = port_number
         self._output = output
@@ -70,6 +72,10 @@ class Dialogue(asyncio.Protocol):
             self._in_data = True
             return b"354 go on\r\n"
         if command == b"QUIT":
+            Dialogue.goodbyes += 1
+            # Some servers have no word for who has left: the verdict stands all the same.
+            if self._recipient.startswith(HARD.encode()) or Dialogue.goodbyes % 10 == 0:
+                return b""
             self._transport.write(b"221 bye\r\n")
             self._transport.close()
             return b""

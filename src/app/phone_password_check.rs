@@ -1,0 +1,365 @@
+//! Checking phone passwords (rules 16 to 18).
+//!
+//! A try is written down as failed, and committed, before its password is hashed: so
+//! tries made at the same moment, on whichever replica, see one another, and one that
+//! is given up half way has cost its place. A match takes that back.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    app::{
+        App, ContactRef, contacts,
+        phone_grant::{self, Grant, GrantScope},
+        phone_password::{PLACE_RETRY, hashed_for},
+    },
+    domain::{
+        audit::{Actor, EventKind},
+        contact::Contact,
+        mail::MailKind,
+        phone_password::{
+            FoldedPassword,
+            tries::{Gate, check_call},
+        },
+    },
+    error::{Error, Result},
+    phone_hasher::HashPlace,
+    storage::{Outcome, StoredHash, Transaction},
+};
+
+/// How long a check waits for a place. Of many guesses at once the first ones are
+/// hashed meanwhile, and the rest find the lock.
+const PLACE_PATIENCE: Duration = Duration::from_secs(1);
+/// How many checks may look at the limits at once. A locked password costs its agent
+/// nothing, so that nobody may fill the connections with checks of one.
+pub(super) const GLANCES: usize = 4;
+
+/// What came of a check.
+#[derive(Clone, Debug)]
+pub enum PhonePasswordVerdict {
+    /// It is right.
+    Match {
+        /// The proof of it.
+        grant: Grant,
+        /// The contact, with its restrictions.
+        contact: Box<Contact>,
+    },
+    /// It is wrong, none is set, or there is no such contact.
+    NoMatch,
+    /// It was not checked.
+    Locked {
+        /// From when on a try is checked again; `None`: not before it is set anew.
+        retry_time: Option<DateTime<Utc>>,
+    },
+}
+
+/// A check of a phone password.
+#[derive(Clone, Debug)]
+pub struct PhonePasswordCheck {
+    /// Whose.
+    pub contact: ContactRef,
+    /// What was said.
+    pub said: FoldedPassword,
+    /// In which call.
+    pub call_id: String,
+    /// Under what the tries of that call are counted: a token confined to one customer
+    /// must not use up the tries of others.
+    pub call_key: String,
+}
+
+/// A try that was written down.
+struct Reservation {
+    hash: Option<StoredHash>,
+    set_time: Option<DateTime<Utc>>,
+    tells_of_lock: bool,
+}
+
+enum Reserved {
+    Open(Reservation),
+    Locked(Option<DateTime<Utc>>),
+}
+
+impl App {
+    /// Rules 16 to 18: checks what was said. That none is set, that there is no such
+    /// contact, and that it is wrong answer alike, after the same work.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] before anything was counted, [`Error::AgentBlocked`],
+    /// [`Error::CallLimit`], and the failures of the database.
+    pub async fn check_phone_password(
+        &self,
+        agent: &Actor,
+        check: PhonePasswordCheck,
+    ) -> Result<PhonePasswordVerdict> {
+        let overloaded = Error::Overloaded {
+            retry_after: PLACE_RETRY,
+        };
+        // At a glance first: whoever is limited anyway takes no place from others.
+        let glance = tokio::time::timeout(PLACE_PATIENCE, self.glances.acquire()).await;
+        let Ok(Ok(glance)) = glance else {
+            return Err(overloaded);
+        };
+        if let Some(retry_time) = self.glance_at_limits(agent, &check).await? {
+            let kind = EventKind::PhonePasswordRefused;
+            self.record_check(agent, &check, kind, false).await?;
+            return Ok(PhonePasswordVerdict::Locked { retry_time });
+        }
+        drop(glance);
+        let place = self.hasher.place_within(PLACE_PATIENCE).await;
+        let place = place.ok_or(overloaded)?;
+        let (app, agent) = (self.clone(), agent.clone());
+        // Who hangs up must not leave a match that counts as a failure.
+        let task = tokio::spawn(async move { app.check(&agent, &check, place).await });
+        task.await
+            .map_err(|_| Error::internal("the task of a check panicked"))?
+    }
+
+    /// `Some`: the password is locked, until then. What is not limited here is judged
+    /// again when the try is written down.
+    async fn glance_at_limits(
+        &self,
+        agent: &Actor,
+        check: &PhonePasswordCheck,
+    ) -> Result<Option<Option<DateTime<Utc>>>> {
+        let ContactRef {
+            customer_number: number,
+            contact_id: id,
+        } = &check.contact;
+        let tries = self
+            .database
+            .find_tries(&agent.0, &check.call_key, number, *id)
+            .await?;
+        let now = self.now();
+        tries.by_agent.check_at(now)?;
+        check_call(tries.in_call)?;
+        Ok(match tries.on_contact.gate_at(now) {
+            Gate::Open => None,
+            Gate::LockedUntil(time) => Some(Some(time)),
+            Gate::Void => Some(None),
+        })
+    }
+
+    async fn check(
+        &self,
+        agent: &Actor,
+        check: &PhonePasswordCheck,
+        place: HashPlace,
+    ) -> Result<PhonePasswordVerdict> {
+        let now = self.now();
+        let reservation = match self.reserve_try(agent, check, now).await? {
+            Reserved::Open(reservation) => reservation,
+            Reserved::Locked(retry_time) => {
+                drop(place);
+                let kind = EventKind::PhonePasswordRefused;
+                self.record_check(agent, check, kind, false).await?;
+                return Ok(PhonePasswordVerdict::Locked { retry_time });
+            }
+        };
+        let of = hashed_for(&check.contact);
+        let said = check.said.expose();
+        let stored = reservation.hash.clone();
+        let stored = stored.map(|hash| (hash.phc, hash.pepper_version));
+        let matched = match self.hasher.verify(place, said, &of, stored).await {
+            Ok(true) => self.accept_match(agent, check, &reservation, now).await,
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        };
+        if let Ok(Some(matched)) = matched {
+            return Ok(matched);
+        }
+        // Also when something broke: the try is spent.
+        let kind = EventKind::PhonePasswordFailed;
+        let tells = reservation.tells_of_lock;
+        self.record_check(agent, check, kind, tells).await?;
+        matched.map(|_| PhonePasswordVerdict::NoMatch)
+    }
+
+    /// Writes the try down as failed with the agent, the call and the contact.
+    async fn reserve_try(
+        &self,
+        agent: &Actor,
+        check: &PhonePasswordCheck,
+        now: DateTime<Utc>,
+    ) -> Result<Reserved> {
+        let (agent, check) = (agent.clone(), check.clone());
+        self.database
+            .transaction(move |transaction| {
+                let (agent, check) = (agent.clone(), check.clone());
+                Box::pin(async move {
+                    let mut by_agent = transaction.lock_agent_tries(&agent.0, now).await?;
+                    by_agent.check_at(now)?;
+                    let in_call = transaction.lock_call_tries(&check.call_key, now).await?;
+                    check_call(in_call)?;
+                    let ContactRef {
+                        customer_number: number,
+                        contact_id: id,
+                    } = &check.contact;
+                    let mut record = transaction.lock_phone_password(number, *id, now).await?;
+                    match record.tries.gate_at(now) {
+                        Gate::Open => {}
+                        Gate::LockedUntil(time) => {
+                            return Ok(Outcome::Commit(Reserved::Locked(Some(time))));
+                        }
+                        Gate::Void => return Ok(Outcome::Commit(Reserved::Locked(None))),
+                    }
+                    by_agent.reserve(now);
+                    let tells_of_lock = record.tries.reserve(now);
+                    transaction.save_agent_tries(&agent.0, &by_agent).await?;
+                    transaction
+                        .save_call_tries(&check.call_key, in_call + 1)
+                        .await?;
+                    transaction
+                        .save_contact_tries(number, *id, &record.tries)
+                        .await?;
+                    Ok(Outcome::Commit(Reserved::Open(Reservation {
+                        hash: record.hash,
+                        set_time: record.set_time,
+                        tells_of_lock,
+                    })))
+                })
+            })
+            .await
+    }
+
+    /// Takes the reservation back, and gives the grant. `None`: the password was changed
+    /// meanwhile, so what was said is not the one that counts now.
+    async fn accept_match(
+        &self,
+        agent: &Actor,
+        check: &PhonePasswordCheck,
+        reservation: &Reservation,
+        reserved_at: DateTime<Utc>,
+    ) -> Result<Option<PhonePasswordVerdict>> {
+        let now = self.now();
+        let scope = GrantScope {
+            contact: &check.contact,
+            agent,
+            call_id: &check.call_id,
+        };
+        let Some(set_time) = reservation.set_time else {
+            return Ok(None);
+        };
+        let grant = phone_grant::sign(&self.service_keys, &scope, set_time, now)?;
+        let renewed = self.renewed_hash(check, reservation).await?;
+        let (app, agent, check) = (self.clone(), agent.clone(), check.clone());
+        let checked_hash = reservation.hash.clone();
+        self.database
+            .transaction(move |transaction| {
+                let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
+                let (checked_hash, renewed) = (checked_hash.clone(), renewed.clone());
+                let grant = grant.clone();
+                Box::pin(async move {
+                    let ContactRef {
+                        customer_number: number,
+                        contact_id: id,
+                    } = &check.contact;
+                    let mut by_agent = transaction.lock_agent_tries(&agent.0, now).await?;
+                    let Some(locked) = transaction.find_and_lock_customer(number).await? else {
+                        return Ok(Outcome::Rollback(None));
+                    };
+                    let mut record = transaction.lock_phone_password(number, *id, now).await?;
+                    if record.set_time != Some(set_time) {
+                        return Ok(Outcome::Rollback(None));
+                    }
+                    by_agent.succeed(reserved_at);
+                    record.tries.succeed(reserved_at);
+                    transaction.save_agent_tries(&agent.0, &by_agent).await?;
+                    transaction
+                        .save_contact_tries(number, *id, &record.tries)
+                        .await?;
+                    // Another match may have been faster.
+                    let renewed = renewed.filter(|_| record.hash == checked_hash);
+                    if let Some(renewed) = &renewed {
+                        transaction
+                            .renew_phone_password(number, *id, renewed)
+                            .await?;
+                    }
+                    let all = transaction.list_contacts(number).await?;
+                    let contact = contacts::find(&all, *id)?.clone().as_of(now);
+                    let kind = EventKind::PhonePasswordMatched;
+                    let event = app.event(&locked, &agent, kind, Some(*id), &[])?;
+                    transaction.insert_audit_event(&event).await?;
+                    Ok(Outcome::Commit(Some(PhonePasswordVerdict::Match {
+                        grant,
+                        contact: Box::new(contact),
+                    })))
+                })
+            })
+            .await
+    }
+
+    /// The hash that takes the place of one with an older pepper or cost. That can
+    /// wait: without a free place it is left for the next match.
+    async fn renewed_hash(
+        &self,
+        check: &PhonePasswordCheck,
+        reservation: &Reservation,
+    ) -> Result<Option<StoredHash>> {
+        let Some(old) = &reservation.hash else {
+            return Ok(None);
+        };
+        if !self.hasher.is_outdated(&old.phc, old.pepper_version)? {
+            return Ok(None);
+        }
+        let Some(place) = self.hasher.try_place() else {
+            return Ok(None);
+        };
+        let hash = self.hash_in(place, &check.contact, &check.said).await?;
+        Ok(Some(hash))
+    }
+
+    /// Records a check that did not match; a customer that is not on file has no trail.
+    async fn record_check(
+        &self,
+        agent: &Actor,
+        check: &PhonePasswordCheck,
+        kind: EventKind,
+        tells_of_lock: bool,
+    ) -> Result<()> {
+        let (app, agent, check) = (self.clone(), agent.clone(), check.clone());
+        let has_mail = self
+            .database
+            .transaction(move |transaction| {
+                let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
+                Box::pin(async move {
+                    let ContactRef {
+                        customer_number: number,
+                        contact_id: id,
+                    } = &check.contact;
+                    let Some(locked) = transaction.find_and_lock_customer(number).await? else {
+                        return Ok(Outcome::Rollback(false));
+                    };
+                    let event = app.event(&locked, &agent, kind, Some(*id), &[])?;
+                    transaction.insert_audit_event(&event).await?;
+                    let tells = tells_of_lock && app.tell_of_lock(transaction, &check).await?;
+                    Ok(Outcome::Commit(tells))
+                })
+            })
+            .await?;
+        self.mail_signal.raise_if(has_mail);
+        Ok(())
+    }
+
+    /// Rule 16: the contact is told by e-mail of a lock. Gives whether it has an address.
+    async fn tell_of_lock(
+        &self,
+        transaction: &Transaction,
+        check: &PhonePasswordCheck,
+    ) -> Result<bool> {
+        let ContactRef {
+            customer_number: number,
+            contact_id: id,
+        } = &check.contact;
+        let all = transaction.list_contacts(number).await?;
+        let contact = contacts::find(&all, *id).ok();
+        let contact = contact.filter(|contact| contact.phone_password.set_time.is_some());
+        let Some((contact, email)) = contact.and_then(|c| Some((c, c.email.clone()?))) else {
+            return Ok(false);
+        };
+        let kind = MailKind::PhonePasswordLocked;
+        self.queue_mail(transaction, kind, contact, email, None)
+            .await?;
+        Ok(true)
+    }
+}

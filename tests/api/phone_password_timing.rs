@@ -1,0 +1,123 @@
+//! Rule 17 against the clock: wrong, unset and unknown take the same time.
+
+use std::time::Instant;
+
+use contact_service::{
+    api::proto::ContactType,
+    app::{ContactRef, PhonePasswordCheck, PhonePasswordVerdict},
+    domain::{
+        audit::Actor, contact::ContactId, customer::CustomerNumber, phone_password::FoldedPassword,
+    },
+};
+use rstest::rstest;
+use uuid::Uuid;
+
+use crate::{
+    harness::{Backend, TestServer},
+    phone_calls::{PASSWORD, contact_ref},
+};
+
+/// Tries that cost nothing; a lock would take another way.
+const TRIES_A_CONTACT: usize = 4;
+const CONTACTS_A_CUSTOMER: usize = 50;
+const CALLS_A_CLASS: usize = 10_000;
+/// Beyond it, two means are told apart.
+const MOST_T: f64 = 4.5;
+
+/// Mean and variance of a class, added up as the calls come in (Welford).
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Sample {
+    fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        let delta = value - self.mean;
+        self.mean += delta / self.count;
+        self.squares += delta * (value - self.mean);
+    }
+
+    fn variance_of_mean(self) -> f64 {
+        self.squares / (self.count - 1.0) / self.count
+    }
+}
+
+/// Welch's t.
+fn t_of(one: Sample, other: Sample) -> f64 {
+    let spread = one.variance_of_mean() + other.variance_of_mean();
+    (one.mean - other.mean) / spread.sqrt()
+}
+
+/// As many contacts as needed with a password, without one, and with an id of nobody,
+/// all of the same customers.
+async fn contacts_of_three_classes(server: &TestServer) -> [Vec<ContactRef>; 3] {
+    let needed = CALLS_A_CLASS.div_ceil(TRIES_A_CONTACT);
+    let [mut set, mut unset, mut unknown] = [const { Vec::new() }; 3];
+    for index in 0..needed.div_ceil(CONTACTS_A_CUSTOMER) {
+        let number = format!("T-{index}");
+        server.create_customer(&number).await;
+        for _ in 0..CONTACTS_A_CUSTOMER {
+            let standard = &[ContactType::Standard];
+            let contact = server.create_contact(&number, "Anna", standard, "").await;
+            server.set_phone_password(&contact, PASSWORD).await.unwrap();
+            set.push(contact_ref(&contact));
+            let contact = server.create_contact(&number, "Bernd", standard, "").await;
+            unset.push(contact_ref(&contact));
+            let count = u128::try_from(unknown.len()).unwrap();
+            unknown.push(ContactRef {
+                customer_number: CustomerNumber::parse(&number).unwrap(),
+                contact_id: ContactId(Uuid::from_u128(1 << 100 | count)),
+            });
+        }
+    }
+    [set, unset, unknown]
+}
+
+#[rstest]
+#[ignore = "minutes long: scripts/proof runs it"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proof_rule_17_wrong_unset_and_unknown_are_not_told_apart_by_their_time(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let classes = contacts_of_three_classes(&server).await;
+    let said = FoldedPassword::of_spoken("falsch").unwrap();
+    let mut samples = [Sample::default(); 3];
+    for nth in 0..CALLS_A_CLASS {
+        // Each round in another order, so that none follows the same one every time.
+        for step in 0..3 {
+            let class = (nth + step * (1 + nth / 3 % 2)) % 3;
+            let check = PhonePasswordCheck {
+                contact: classes[class][nth / TRIES_A_CONTACT].clone(),
+                said: said.clone(),
+                call_id: format!("call-{class}-{nth}"),
+                call_key: format!("/call-{class}-{nth}"),
+            };
+            let agent = Actor(format!("agent-{class}-{}", nth / 10));
+            let started = Instant::now();
+            let verdict = server
+                .app
+                .check_phone_password(&agent, check)
+                .await
+                .unwrap();
+            let micros = started.elapsed().as_secs_f64() * 1e6;
+            assert!(matches!(verdict, PhonePasswordVerdict::NoMatch));
+            // The slowest are the machine's own doings.
+            samples[class].add(micros.min(20_000.0));
+        }
+    }
+    let [wrong, unset, unknown] = samples;
+    let pairs = [
+        t_of(wrong, unset),
+        t_of(wrong, unknown),
+        t_of(unset, unknown),
+    ];
+    println!(
+        "{backend:?}: {CALLS_A_CLASS} calls a class, means {:.1}, {:.1}, {:.1} us; t {:.2}, {:.2}, {:.2}",
+        wrong.mean, unset.mean, unknown.mean, pairs[0], pairs[1], pairs[2]
+    );
+    assert!(pairs.iter().all(|t| t.abs() < MOST_T), "{pairs:?}");
+}
