@@ -76,7 +76,7 @@ pub struct Settings {
         default_value = "contact-service"
     )]
     jwt_audience: String,
-    /// Keys that sign page tokens, `version:base64`, newest first; none: a development key in data/
+    /// Keys that sign page tokens and grants, `version:base64`, newest first; none: a development key in data/
     #[arg(long, env, global = true, hide_env_values = true)]
     service_keys: Option<String>,
     /// A file that holds `SERVICE_KEYS`
@@ -151,7 +151,7 @@ pub struct Config {
     pub jwt_issuer: String,
     /// The `aud` of tokens.
     pub jwt_audience: String,
-    /// What signs page tokens; `None`: the development key.
+    /// What signs page tokens and grants; `None`: the development key.
     pub service_keys: Option<VersionedKeys>,
     /// Peppers of phone passwords; `None`: a development one.
     pub phone_pepper: Option<VersionedKeys>,

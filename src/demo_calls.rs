@@ -63,6 +63,11 @@ pub(crate) async fn print(app: &App, target: Target<'_>) -> Result<(), String> {
             &change_email,
         ),
         (
+            "Whose phone number is this? (examples/call_center.py goes on from here)",
+            "VerifyContactChannel",
+            r#"{"customer_number":"K-1001","phone_number":"0171 1234563"}"#,
+        ),
+        (
             "What happened to K-1003",
             "ListAuditEvents",
             r#"{"customer_number":"K-1003"}"#,

@@ -37,7 +37,7 @@ const SERVICE_KEY_VERSION: &str = "1:";
 const SERVICE_KEY_BYTES: usize = 32;
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
-/// More than either file ever holds.
+/// More than any of the files ever holds.
 const MAX_FILE_BYTES: u64 = 4096;
 
 /// An Ed25519 key pair for tokens, a key for page tokens and grants, and a pepper for phone
