@@ -153,6 +153,15 @@ async fn bounded<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
         })
 }
 
+/// A change of one version of one row that met none: somebody else was faster.
+fn expect_one_row(rows_affected: u64) -> Result<()> {
+    if rows_affected == 1 {
+        Ok(())
+    } else {
+        Err(Error::Conflict)
+    }
+}
+
 async fn attempt<T, F>(writers: &DatabaseConnection, work: &F) -> Result<T>
 where
     F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync,

@@ -15,6 +15,7 @@ use super::{
         contacts::{ActiveModel, Column, Entity, Model, Relation},
         phone_passwords as passwords,
     },
+    expect_one_row,
     failure::Failure,
     phone_password::to_state,
 };
@@ -117,9 +118,7 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if updated.rows_affected != 1 {
-            return Err(Error::Conflict);
-        }
+        expect_one_row(updated.rows_affected)?;
         if before.phone_numbers != after.phone_numbers {
             phones::Entity::delete_many()
                 .filter(phones::Column::CustomerNumber.eq(before.customer_number.as_str()))
@@ -156,11 +155,7 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if updated.rows_affected == 1 {
-            Ok(())
-        } else {
-            Err(Error::Conflict)
-        }
+        expect_one_row(updated.rows_affected)
     }
 
     /// Deletes the contact in the version that was loaded.
@@ -176,11 +171,7 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if deleted.rows_affected == 1 {
-            Ok(())
-        } else {
-            Err(Error::Conflict)
-        }
+        expect_one_row(deleted.rows_affected)
     }
 
     async fn insert_phone_numbers(&self, contact: &Contact) -> Result<()> {

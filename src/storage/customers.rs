@@ -12,6 +12,7 @@ use super::{
         audit_events,
         customers::{ActiveModel, Column, Entity, Model},
     },
+    expect_one_row,
     failure::Failure,
 };
 use crate::{
@@ -119,11 +120,7 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if updated.rows_affected == 1 {
-            Ok(())
-        } else {
-            Err(Error::Conflict)
-        }
+        expect_one_row(updated.rows_affected)
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
         phone_password_agents as agents, phone_password_calls as calls,
         phone_passwords::{ActiveModel, Column, Entity, Model},
     },
+    expect_one_row,
     failure::Failure,
 };
 use crate::{
@@ -363,11 +364,7 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if updated.rows_affected == 1 {
-            Ok(())
-        } else {
-            Err(Error::Conflict)
-        }
+        expect_one_row(updated.rows_affected)
     }
 }
 
