@@ -16,6 +16,7 @@ pub mod page_token;
 mod phone_orders;
 mod phone_password;
 mod recipients;
+mod recipients_stream;
 mod request;
 pub mod service;
 pub mod status;

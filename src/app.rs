@@ -31,6 +31,7 @@ pub use self::{
     phone_grant::Grant,
     phone_orders::{DecidedOrder, PhoneOrderRequest},
     phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},
+    recipients::resolve_many,
     requests::RequestKey,
 };
 use crate::{

@@ -34,6 +34,12 @@ pub struct Settings {
     /// A file that holds `DATABASE_URL`
     #[arg(long, env, global = true, hide_env_values = true)]
     database_url_file: Option<OsString>,
+    /// `postgres://…` of a replica, for reads that may be a moment old
+    #[arg(long, env, global = true, hide_env_values = true)]
+    database_replica_url: Option<String>,
+    /// A file that holds `DATABASE_REPLICA_URL`
+    #[arg(long, env, global = true, hide_env_values = true)]
+    database_replica_url_file: Option<OsString>,
     /// Address and port of gRPC
     #[arg(
         long,
@@ -143,6 +149,8 @@ pub enum LogFormat {
 pub struct Config {
     /// The database.
     pub database_url: DatabaseUrl,
+    /// A replica of it, for reads that may be a moment old.
+    pub database_replica_url: Option<DatabaseUrl>,
     /// Address and port of gRPC.
     pub listen_addr: SocketAddr,
     /// Where the public keys of tokens are; `None`: the development key.
@@ -210,6 +218,12 @@ impl Settings {
             ("DATABASE_URL_FILE", self.database_url_file),
         )?
         .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
+        let database_url = judge("DATABASE_URL", DatabaseUrl::parse(&database_url))?;
+        let replica_url = secret(
+            "DATABASE_REPLICA_URL",
+            self.database_replica_url,
+            ("DATABASE_REPLICA_URL_FILE", self.database_replica_url_file),
+        )?;
         let service_keys = secret(
             "SERVICE_KEYS",
             self.service_keys,
@@ -229,7 +243,8 @@ impl Settings {
         .transpose()?;
         let http_addr = judge("HTTP_ADDR", parse_address_or_none(&self.http_addr))?;
         let config = Config {
-            database_url: judge("DATABASE_URL", DatabaseUrl::parse(&database_url))?,
+            database_replica_url: replica_of(&database_url, replica_url.as_deref())?,
+            database_url,
             listen_addr: judge("LISTEN_ADDR", parse_address(&self.listen_addr))?,
             jwks: given(self.jwt_jwks)
                 .map(|text| judge("JWT_JWKS", JwksLocation::parse(&text)))
@@ -289,6 +304,22 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn replica_of(
+    primary: &DatabaseUrl,
+    replica: Option<&str>,
+) -> Result<Option<DatabaseUrl>, WrongSetting> {
+    let Some(text) = replica else {
+        return Ok(None);
+    };
+    let setting = "DATABASE_REPLICA_URL";
+    let replica = judge(setting, DatabaseUrl::parse(text))?;
+    if primary.is_sqlite() || replica.is_sqlite() {
+        let why = "only PostgreSQL has replicas: it and DATABASE_URL must be postgres://…";
+        return Err(WrongSetting::new(setting, why));
+    }
+    Ok(Some(replica))
 }
 
 fn public_url(

@@ -7,6 +7,7 @@
 )]
 
 mod demo_calls;
+mod resolve_file;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
@@ -36,6 +37,8 @@ use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+
+use self::resolve_file::ResolveFile;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -87,6 +90,8 @@ enum Command {
         #[arg(long, default_value = "15m")]
         ttl: String,
     },
+    /// Say who is written to, for all customer numbers of a file
+    Resolve(ResolveFile),
     /// Exit with 0 when the server on this machine is ready
     Healthcheck,
 }
@@ -133,6 +138,7 @@ async fn run(command_line: CommandLine) -> Result<(), String> {
             println!("{token}");
             Ok(())
         }
+        Command::Resolve(file) => resolve(&config, &file).await,
         Command::Healthcheck => healthcheck(&config).await,
     }
 }
@@ -291,10 +297,25 @@ async fn migrate(config: &Config, action: MigrateAction) -> Result<(), String> {
     Ok(())
 }
 
+async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
+    telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let database = connect(config).await?;
+    let done = file.run(&database).await;
+    database.close().await;
+    done
+}
+
 async fn connect(config: &Config) -> Result<Database, String> {
-    Database::connect(&config.database_url)
+    let database = Database::connect(&config.database_url)
         .await
-        .map_err(|why| format!("DATABASE_URL: {why}"))
+        .map_err(|why| format!("DATABASE_URL: {why}"))?;
+    match &config.database_replica_url {
+        Some(url) => database
+            .with_replica(url)
+            .await
+            .map_err(|why| format!("DATABASE_REPLICA_URL: {why}")),
+        None => Ok(database),
+    }
 }
 
 fn development_keys(random: &Random) -> Result<DevelopmentKeys, String> {

@@ -4,99 +4,31 @@
 //! all others: whoever floods the service with passwords to check slows down nobody
 //! else. A place is taken before the hash, so that nothing is begun that would wait.
 
+mod cost;
+mod worker;
+
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc,
     },
-    thread,
     time::Duration,
 };
 
-use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher, PasswordVerifier},
-};
 use hmac::Mac;
-use thread_priority::{ThreadPriority, ThreadPriorityValue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
+pub use self::cost::HashCost;
+use self::worker::{Job, Memory};
 use crate::{
-    error::{Error, Invalid, Result},
+    error::{Error, Result},
     versioned_keys::VersionedKeys,
 };
 
 const PLACES: usize = 4;
-/// Of 0 to 99, where 49 is what others have: niceness 10 on Linux.
-const THREAD_PRIORITY: u8 = 25;
 const PURPOSE: &str = "phone-password";
-
-/// What a hash costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HashCost {
-    memory_kib: u32,
-    passes: u32,
-    lanes: u32,
-}
-
-impl Default for HashCost {
-    fn default() -> Self {
-        Self {
-            memory_kib: 64 * 1024,
-            passes: 3,
-            lanes: 1,
-        }
-    }
-}
-
-impl HashCost {
-    /// Reads `m=65536,t=3,p=1`: memory in KiB, passes, lanes.
-    ///
-    /// # Errors
-    /// [`Invalid`] for any other text, and for what argon2 does not take.
-    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
-        let form = || Invalid::new("must be m=KiB,t=passes,p=lanes, such as m=65536,t=3,p=1");
-        let mut numbers = text.trim().split(',');
-        let mut number = |name: &str| {
-            let part = numbers
-                .next()
-                .and_then(|part| part.trim().strip_prefix(name));
-            part.and_then(|digits| digits.parse::<u32>().ok())
-                .ok_or_else(form)
-        };
-        let cost = Self {
-            memory_kib: number("m=")?,
-            passes: number("t=")?,
-            lanes: number("p=")?,
-        };
-        if numbers.next().is_some() || cost.params().is_err() {
-            return Err(form());
-        }
-        Ok(cost)
-    }
-
-    fn params(self) -> std::result::Result<Params, argon2::Error> {
-        Params::new(self.memory_kib, self.passes, self.lanes, None)
-    }
-
-    /// Whether it is less than what is advised (OWASP: 19 MiB and two passes).
-    pub const fn is_low(self) -> bool {
-        self.memory_kib < 19 * 1024 || self.passes < 2
-    }
-
-    /// How it stands in a hash.
-    fn in_hash(self) -> String {
-        let Self {
-            memory_kib,
-            passes,
-            lanes,
-        } = self;
-        format!("$m={memory_kib},t={passes},p={lanes}$")
-    }
-}
 
 /// A place among the hashes that are under way.
 #[derive(Debug)]
@@ -114,8 +46,6 @@ pub struct HashedFor {
     pub contact_id: Uuid,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
 /// Makes and checks hashes. Clones share the places.
 #[derive(Clone)]
 pub struct PhoneHasher {
@@ -124,7 +54,7 @@ pub struct PhoneHasher {
     places: Arc<Semaphore>,
     /// Those that set a password stand in a line of their own, and take one place.
     setters: Arc<Semaphore>,
-    jobs: mpsc::Sender<Job>,
+    jobs: flume::Sender<Job>,
     computed: Arc<AtomicU64>,
 }
 
@@ -142,15 +72,7 @@ impl PhoneHasher {
     /// # Errors
     /// [`Error::Internal`] when the system gives no threads.
     pub fn new(peppers: VersionedKeys, cost: HashCost) -> Result<Self> {
-        let (jobs, waiting) = mpsc::channel::<Job>();
-        let waiting = Arc::new(Mutex::new(waiting));
-        for index in 0..PLACES {
-            let waiting = Arc::clone(&waiting);
-            thread::Builder::new()
-                .name(format!("phone-hash-{index}"))
-                .spawn(move || work(&waiting))
-                .map_err(|_| Error::internal("no thread for hashes"))?;
-        }
+        let jobs = worker::start(PLACES)?;
         Ok(Self {
             peppers: Arc::new(peppers),
             cost,
@@ -221,15 +143,10 @@ impl PhoneHasher {
     ) -> Result<String> {
         let input = self
             .input(self.peppers.newest()?, password, of)
-            .ok_or_else(|| Error::internal("there is no pepper"))?;
-        let params = self.cost.params().map_err(|_| defect())?;
-        self.run(place, move || {
-            Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-                .hash_password_with_salt(&input, &salt)
-                .map(|hash| hash.to_string())
-                .map_err(|_| defect())
-        })
-        .await?
+            .ok_or_else(no_pepper)?;
+        let params = self.cost.params()?;
+        self.run(place, move |memory| memory.hash(&params, &input, &salt))
+            .await?
     }
 
     /// Whether a folded password is the one of a hash, which may be of an older pepper
@@ -245,28 +162,32 @@ impl PhoneHasher {
         of: &HashedFor,
         stored: Option<(String, u32)>,
     ) -> Result<bool> {
-        let readable = stored.and_then(|(hash, version)| {
-            let input = self.input(version, password, of);
+        let input = stored.as_ref().and_then(|(_, version)| {
+            let input = self.input(*version, password, of);
             if input.is_none() {
                 tracing::error!(version, "a phone password's pepper is gone");
             }
-            Some((hash, input?))
+            input
         });
-        let dummy = self
-            .input(self.peppers.newest()?, password, of)
-            .ok_or_else(|| Error::internal("there is no pepper"))?;
-        let params = self.cost.params().map_err(|_| defect())?;
-        self.run(place, move || {
-            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-            if let Some((hash, input)) = readable {
-                match PasswordVerifier::<str>::verify_password(&argon2, &input, &hash) {
-                    Ok(()) => return Ok(true),
-                    Err(argon2::password_hash::Error::PasswordInvalid) => return Ok(false),
-                    Err(_) => tracing::error!("a phone password's hash cannot be read"),
-                }
-            }
-            let hashed = argon2.hash_password_with_salt(&dummy, &[0; 16]);
-            hashed.map(|_| false).map_err(|_| defect())
+        let newest = self.peppers.newest()?;
+        let (input, is_set) = match input {
+            Some(input) => (input, true),
+            None => (
+                self.input(newest, password, of).ok_or_else(no_pepper)?,
+                false,
+            ),
+        };
+        let stand_in = self.cost.stand_in();
+        let phc = match stored {
+            Some((phc, _)) if is_set => phc,
+            Some(_) | None => stand_in.clone(),
+        };
+        self.run(place, move |memory| {
+            let Ok(is_right) = memory.verify(&phc, &input) else {
+                tracing::error!("a phone password's hash cannot be read");
+                return memory.verify(&stand_in, &input).map(|_| false);
+            };
+            Ok(is_right && is_set)
         })
         .await?
     }
@@ -294,13 +215,13 @@ impl PhoneHasher {
     async fn run<T: Send + 'static>(
         &self,
         place: HashPlace,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let computed = Arc::clone(&self.computed);
-        let job = Box::new(move || {
+        let job = Box::new(move |memory: &mut Memory| {
             computed.fetch_add(1, Ordering::Relaxed);
-            let result = work();
+            let result = work(memory);
             // Whoever waits may take the place at once.
             drop(place);
             let _ = answer.send(result);
@@ -311,25 +232,8 @@ impl PhoneHasher {
     }
 }
 
-fn work(waiting: &Mutex<mpsc::Receiver<Job>>) {
-    // A system that allows none of this hashes all the same.
-    if let Ok(priority) = ThreadPriorityValue::try_from(THREAD_PRIORITY) {
-        let _ = ThreadPriority::Crossplatform(priority).set_for_current();
-    }
-    loop {
-        let job = waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv();
-        match job {
-            Ok(job) => job(),
-            Err(_) => return,
-        }
-    }
-}
-
-fn defect() -> Error {
-    Error::internal("argon2 does not take these parameters")
+fn no_pepper() -> Error {
+    Error::internal("there is no pepper")
 }
 
 #[cfg(test)]

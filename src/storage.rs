@@ -13,30 +13,48 @@ mod customers;
 mod email_confirmations;
 mod entity;
 mod failure;
+mod held;
 mod migration;
 mod outbox;
 mod phone_orders;
 mod phone_password;
 mod recipients;
+mod replica;
 mod request_ids;
+mod shared_query;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::BoxFuture;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
 };
+use tokio::sync::Semaphore;
 
-use self::failure::Failure;
+use self::{
+    caller_verification::Channels,
+    contacts::{ContactKey, FoundContact},
+    failure::Failure,
+    held::HeldReaders,
+    replica::Replica,
+    shared_query::SharedQuery,
+};
 pub use self::{
     connect::DatabaseUrl,
     customers::LockedCustomer,
     migration::MigrationState,
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash, TriesUntilNow},
+    recipients::FoundAddressees,
     request_ids::{Answer, Fingerprint, RequestRecord},
 };
-use crate::error::{Error, Result};
+use crate::{
+    domain::customer::CustomerNumber,
+    error::{Error, Result},
+};
 
 /// How often a transaction is tried before its caller is told of the conflict.
 const ATTEMPTS: u32 = 6;
@@ -44,19 +62,38 @@ const ATTEMPTS: u32 = 6;
 const RETRY_WINDOW: Duration = Duration::from_secs(1);
 /// Longer than the database's own timeouts, shorter than a call may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+/// Of the readers' connections.
+const BULK_READS: usize = 4;
 const FIRST_BACKOFF: Duration = Duration::from_millis(4);
 
 /// A connected database. Clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Database {
     readers: DatabaseConnection,
+    /// Connections of the readers, for what is read often.
+    held: HeldReaders,
     writers: DatabaseConnection,
+    replica: Option<Replica>,
+    addressees: SharedQuery<CustomerNumber, FoundAddressees>,
+    contacts: SharedQuery<ContactKey, FoundContact>,
+    channels: Channels,
+    bulk_reads: Arc<Semaphore>,
 }
 
 /// An open transaction, handed to the work of [`Database::transaction`].
 #[derive(Debug)]
 pub struct Transaction {
     inner: DatabaseTransaction,
+    replica: Option<Replica>,
+}
+
+impl Transaction {
+    /// Reads of this customer go to the primary from now on.
+    fn note_write(&self, number: &CustomerNumber) {
+        if let Some(replica) = &self.replica {
+            replica.note_write(number);
+        }
+    }
 }
 
 /// What becomes of the changes when the work succeeds.
@@ -75,6 +112,42 @@ impl Database {
     /// One line that says why not, free of secrets.
     pub async fn connect(url: &DatabaseUrl) -> std::result::Result<Self, String> {
         connect::connect(url).await
+    }
+
+    /// The same database with a replica, which may be down: reads that may be a moment old
+    /// go there.
+    ///
+    /// # Errors
+    /// One line that says why it cannot be used, free of secrets.
+    pub async fn with_replica(self, url: &DatabaseUrl) -> std::result::Result<Self, String> {
+        let replica = connect::connect_replica(url).await?;
+        Ok(Self::new(self.readers, self.writers, Some(replica)))
+    }
+
+    fn new(
+        readers: DatabaseConnection,
+        writers: DatabaseConnection,
+        replica: Option<Replica>,
+    ) -> Self {
+        let held = HeldReaders::of(&readers);
+        let of_contacts = held.clone();
+        let (primary, secondary) = (held.clone(), replica.clone());
+        Self {
+            addressees: SharedQuery::new(move |numbers: Vec<CustomerNumber>| {
+                let (primary, secondary) = (primary.clone(), secondary.clone());
+                async move { recipients::load(&primary, secondary.as_ref(), &numbers).await }
+            }),
+            contacts: SharedQuery::new(move |keys: Vec<ContactKey>| {
+                let readers = of_contacts.clone();
+                async move { contacts::find_many(&readers, &keys).await }
+            }),
+            channels: Channels::new(&held),
+            bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
+            readers,
+            held,
+            writers,
+            replica,
+        }
     }
 
     /// Whether the database is embedded in this process.
@@ -99,7 +172,9 @@ impl Database {
 
     /// Closes all connections.
     pub async fn close(self) {
-        for pool in [self.readers, self.writers] {
+        self.held.release();
+        let replica = self.replica.map(Replica::into_readers);
+        for pool in [self.readers, self.writers].into_iter().chain(replica) {
             if let Err(error) = pool.close().await {
                 tracing::warn!(failure = %Failure::from(error), "closing the database failed");
             }
@@ -122,12 +197,12 @@ impl Database {
         T: Send + 'static,
         F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync + 'static,
     {
-        let writers = self.writers.clone();
+        let (writers, replica) = (self.writers.clone(), self.replica.clone());
         let task = tokio::spawn(async move {
             let started = Instant::now();
             let mut backoff = FIRST_BACKOFF;
             for _ in 1..ATTEMPTS {
-                match bounded(attempt(&writers, &work)).await {
+                match bounded(attempt(&writers, replica.as_ref(), &work)).await {
                     Err(Error::Conflict) if started.elapsed() < RETRY_WINDOW => {
                         tokio::time::sleep(backoff).await;
                     }
@@ -135,7 +210,7 @@ impl Database {
                 }
                 backoff *= 2;
             }
-            bounded(attempt(&writers, &work)).await
+            bounded(attempt(&writers, replica.as_ref(), &work)).await
         });
         task.await
             .map_err(|_| Error::internal("a transaction's task panicked"))?
@@ -162,7 +237,11 @@ fn expect_one_row(rows_affected: u64) -> Result<()> {
     }
 }
 
-async fn attempt<T, F>(writers: &DatabaseConnection, work: &F) -> Result<T>
+async fn attempt<T, F>(
+    writers: &DatabaseConnection,
+    replica: Option<&Replica>,
+    work: &F,
+) -> Result<T>
 where
     F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync,
 {
@@ -176,7 +255,10 @@ where
         })
         .await
         .map_err(Failure::from)?;
-    let transaction = Transaction { inner };
+    let transaction = Transaction {
+        inner,
+        replica: replica.cloned(),
+    };
     match work(&transaction).await {
         Ok(Outcome::Commit(answer)) => {
             transaction.inner.commit().await.map_err(Failure::from)?;

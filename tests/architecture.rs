@@ -21,6 +21,7 @@ use syn::visit::{self, Visit};
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["*"]),
     ("demo_calls", &["*"]),
+    ("resolve_file", &["*"]),
     (
         "server",
         &[
@@ -103,6 +104,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("lettre", &["mail"]),
     ("argon2", &["phone_hasher"]),
     ("thread_priority", &["phone_hasher"]),
+    ("flume", &["phone_hasher"]),
+    ("quick_cache", &["api", "storage"]),
+    ("csv", &["resolve_file"]),
+    ("indicatif", &["resolve_file"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),

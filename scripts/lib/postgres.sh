@@ -3,7 +3,8 @@
 # Sourced.
 #
 # `start_postgres` exports TEST_POSTGRES_URL; the script calls `stop_postgres` in its EXIT trap. A
-# TEST_POSTGRES_URL that is already set is used as it is.
+# TEST_POSTGRES_URL that is already set is used as it is. The server is made for tests, unless
+# settings are given.
 
 # shellcheck source-path=SCRIPTDIR source=tools.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
@@ -49,7 +50,11 @@ need_postgres() {
         die "PostgreSQL is missing and the tests do not run without it; install it (Debian: apt install postgresql), or set TEST_POSTGRES_URL to a server that may create databases"
 }
 
+# Usage: start_postgres [NAME=VALUE...]     (settings in place of those for tests)
 start_postgres() {
+    # Nothing of a test outlives the run, so nothing has to reach the disk.
+    (($# > 0)) ||
+        set -- fsync=off synchronous_commit=off full_page_writes=off max_connections=300
     if [[ -n "${TEST_POSTGRES_URL:-}" ]]; then
         echo "using TEST_POSTGRES_URL as it is set" >&2
         return
@@ -69,11 +74,9 @@ start_postgres() {
         --no-sync >"$postgres_work/initdb.log" 2>&1 || postgres_failed initdb.log
     for _ in {1..5}; do
         port="$(free_port)"
-        # Nothing here outlives the run, so nothing has to reach the disk.
         if in_work "$bin/pg_ctl" -D "$postgres_work/data" -l "$postgres_work/server.log" -w -t 60 \
-            -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-                -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-                -c max_connections=300" start >/dev/null 2>&1; then
+            -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= ${*/#/-c }" \
+            start >/dev/null 2>&1; then
             postgres_pid="$(head -n 1 "$postgres_work/data/postmaster.pid")"
             export TEST_POSTGRES_URL="postgres://postgres@127.0.0.1:$port/postgres"
             echo "$("$bin/postgres" --version) on 127.0.0.1:$port" >&2

@@ -13,6 +13,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verified;
 
 use std::{fmt, sync::Arc};
 
@@ -31,6 +32,7 @@ use self::{
     key_set::{KeySet, NoKey},
     key_source::JwksReader,
     token::{JoseHeader, Refusal},
+    verified::{Verified, VerifiedTokens},
 };
 use crate::{clock::Clock, error::Result};
 
@@ -51,6 +53,7 @@ struct Shared {
     settings: AuthSettings,
     validation: Validation,
     keys: Arc<KeyRing>,
+    verified: VerifiedTokens,
     clock: Clock,
 }
 
@@ -85,6 +88,7 @@ impl Authenticator {
             validation: claims::validation(&settings),
             settings,
             keys: Arc::new(keys),
+            verified: VerifiedTokens::default(),
             clock,
         })))
     }
@@ -106,6 +110,16 @@ impl Authenticator {
 impl Shared {
     async fn authenticate(&self, headers: &HeaderMap) -> std::result::Result<Caller, Refusal> {
         let token = token::bearer_token(headers)?;
+        let now = self.clock.now();
+        let digest = VerifiedTokens::digest(token);
+        if let Some(known) = self.verified.find(&digest) {
+            // Asked for anew each time: a key that was withdrawn takes its tokens with it.
+            let key = self.keys.find(known.kid.as_deref(), known.algorithm).await;
+            if key.is_ok_and(|key| Arc::ptr_eq(&key, &known.key)) {
+                known.validity.judge(now)?;
+                return Ok(known.caller.clone());
+            }
+        }
         let header = JoseHeader::parse(token)?;
         let key = self
             .keys
@@ -119,6 +133,16 @@ impl Shared {
                 })
             })?;
         let claims = Claims::verify(token, &key, header.alg, &self.validation)?;
-        claims.judge(&self.settings, self.clock.now())
+        let (caller, validity) = claims.judge(&self.settings)?;
+        validity.judge(now)?;
+        let verified = Verified {
+            algorithm: header.alg,
+            kid: header.kid,
+            key,
+            validity,
+            caller: caller.clone(),
+        };
+        self.verified.insert(digest, verified);
+        Ok(caller)
     }
 }

@@ -130,7 +130,7 @@ where
                 response = call => response,
                 () = sleep => Status::from(Error::Deadline).into_http(),
             };
-            let response = with_reason(response);
+            let response = answer_with_reason(response);
             log_call(&path, &response, started.elapsed());
             Ok(response)
         })
@@ -178,12 +178,9 @@ async fn admitted(
 
 /// Errors that tonic makes itself (bytes that are no message, a message that is
 /// too long) bear no reason, and blame the server for what the client sent.
-fn with_reason(response: Response<Body>) -> Response<Body> {
-    let Some(status) = response.extensions().get::<Status>() else {
-        return response;
-    };
+pub(super) fn with_reason(status: Status) -> Status {
     if status.get_details_error_info().is_some() {
-        return response;
+        return status;
     }
     let reasons = [
         (
@@ -198,7 +195,16 @@ fn with_reason(response: Response<Body>) -> Response<Body> {
     ];
     let code = status.code();
     let with_reason = reasons.into_iter().find(|(made, _)| *made == code);
-    with_reason.map_or(response, |(_, error)| Status::from(error).into_http())
+    with_reason.map_or(status, |(_, error)| error.into())
+}
+
+fn answer_with_reason(response: Response<Body>) -> Response<Body> {
+    match response.extensions().get::<Status>() {
+        Some(status) if status.get_details_error_info().is_none() => {
+            with_reason(status.clone()).into_http()
+        }
+        Some(_) | None => response,
+    }
 }
 
 /// One line a call. Method, code and reason name no person; nothing else of the

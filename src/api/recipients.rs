@@ -1,4 +1,4 @@
-//! `ResolveRecipients`.
+//! `ResolveRecipients`, and what `StreamRecipients` shares with it.
 
 use crate::{
     api::{convert::Fields, proto, service::ContactApi},
@@ -18,18 +18,29 @@ pub(super) async fn resolve(
 ) -> Result<proto::ResolveRecipientsResponse> {
     let mut fields = Fields::default();
     let number = fields.customer_number("customer_number", &request.customer_number);
-    let purpose = decode_purpose(request.purpose, &mut fields);
-    let is_other = purpose.is_some_and(|purpose| purpose != Purpose::Invoice);
-    let room = if is_other {
-        DEFAULT_ROOM_CHARS
-    } else {
-        decode_room(request.attention_line_chars, &mut fields)
-    };
-    let (number, purpose) = fields.finish(number.zip(purpose))?;
+    let asked = decode_purpose_and_room(request.purpose, request.attention_line_chars, &mut fields);
+    let (number, (purpose, room)) = fields.finish(number.zip(asked))?;
     let resolution = api.app.resolve_recipients(&number, purpose, room).await?;
     Ok(proto::ResolveRecipientsResponse {
         resolution: Some(encode(resolution)),
     })
+}
+
+/// What is asked, and the room of the attention line, which is not looked at for other
+/// purposes than invoices.
+pub(super) fn decode_purpose_and_room(
+    purpose: i32,
+    attention_line_chars: i32,
+    fields: &mut Fields,
+) -> Option<(Purpose, usize)> {
+    let purpose = decode_purpose(purpose, fields);
+    let is_other = purpose.is_some_and(|purpose| purpose != Purpose::Invoice);
+    let room = if is_other {
+        DEFAULT_ROOM_CHARS
+    } else {
+        decode_room(attention_line_chars, fields)
+    };
+    purpose.map(|purpose| (purpose, room))
 }
 
 fn decode_purpose(number: i32, fields: &mut Fields) -> Option<Purpose> {
@@ -61,7 +72,7 @@ fn decode_room(chars: i32, fields: &mut Fields) -> usize {
     }
 }
 
-fn encode(resolution: Resolution) -> proto::Resolution {
+pub(super) fn encode(resolution: Resolution) -> proto::Resolution {
     let delivery = match resolution.delivery {
         Delivery::Email => proto::Delivery::Email,
         Delivery::Postal => proto::Delivery::Postal,

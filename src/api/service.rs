@@ -11,7 +11,7 @@ use crate::{
         auth::Caller,
         caller_verification, contacts, customers, email_confirmation, phone_orders, phone_password,
         proto::{self, contact_service_server::ContactService},
-        recipients,
+        recipients, recipients_stream,
         request::{Concerns, admit},
     },
     app::App,
@@ -294,12 +294,8 @@ impl ContactService for ContactApi {
     ) -> Result<Response<Self::StreamRecipientsStream>, Status> {
         let caller = request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or(Error::TokenMissing)?;
-        if let Some(message) = request.into_inner().message().await? {
-            for number in &message.customer_numbers {
-                caller.confine(number)?;
-            }
-        }
-        Err(Error::Unimplemented.into())
+        let answers = recipients_stream::answer(self.app.clone(), caller, request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn watch_changes(

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
@@ -16,6 +17,20 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         to_status(&error)
+    }
+}
+
+impl Error {
+    /// The same as a message, for where a failure stands among answers.
+    pub(super) fn into_rpc_status(self) -> tonic_types::Status {
+        let status = Status::from(self);
+        tonic_types::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: tonic_types::Status::decode(status.details())
+                .map(|status| status.details)
+                .unwrap_or_default(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
         caller::{Channel, ChannelMatch},
         customer::CustomerNumber,
     },
-    error::Result,
+    error::{Error, Result},
 };
 
 impl App {
@@ -14,17 +14,13 @@ impl App {
     /// addresses are not on file.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`](crate::error::Error::CustomerNotFound), and the
-    /// failures of the database.
+    /// [`Error::CustomerNotFound`], and the failures of the database.
     pub async fn verify_contact_channel(
         &self,
         number: &CustomerNumber,
         channel: &Channel,
     ) -> Result<Vec<ChannelMatch>> {
         let matches = self.database.find_channel(number, channel).await?;
-        if matches.is_empty() {
-            self.get_customer(number).await?;
-        }
-        Ok(matches)
+        matches.ok_or(Error::CustomerNotFound)
     }
 }

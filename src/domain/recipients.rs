@@ -1,7 +1,7 @@
 //! Who is written to for a purpose, who is left out, and why (rules 3, 22, 23
 //! and the table of purposes).
 
-use std::collections::HashSet;
+use chrono::{DateTime, Utc};
 
 use crate::domain::{
     attention_line::{self, AttentionLine},
@@ -80,10 +80,17 @@ pub struct Candidate {
     pub locale: Locale,
     /// Its confirmed address.
     pub email: Option<EmailAddress>,
-    /// Whether an address waits for its confirmation, as of the time of asking.
-    pub has_pending_email: bool,
+    /// Until when an address waits for its confirmation, if there is one.
+    pub pending_email_expire_time: Option<DateTime<Utc>>,
     /// Whether invoices go to it by e-mail.
     pub invoice_email_enabled: bool,
+}
+
+impl Candidate {
+    fn is_pending_at(&self, now: DateTime<Utc>) -> bool {
+        self.pending_email_expire_time
+            .is_some_and(|expire_time| now < expire_time)
+    }
 }
 
 /// What the resolution needs to know of a customer.
@@ -140,14 +147,15 @@ pub struct Resolution {
     pub attention_line: AttentionLine,
 }
 
-/// Decides who is written to. `attention_line_chars` is the room of the attention
+/// Decides who is written to `now`. `attention_line_chars` is the room of the attention
 /// line in characters.
 pub fn resolve(
     addressees: &Addressees,
     purpose: Purpose,
     attention_line_chars: usize,
+    now: DateTime<Utc>,
 ) -> Resolution {
-    let mut selection = Selection::default();
+    let mut selection = Selection::new(now);
     let settings = addressees.notification_settings;
     match purpose {
         Purpose::Invoice => selection.add_invoice_contacts(addressees),
@@ -222,14 +230,21 @@ fn attention_line(addressees: &Addressees, room_chars: usize) -> AttentionLine {
     }
 }
 
-#[derive(Default)]
 struct Selection {
     recipients: Vec<Recipient>,
     exclusions: Vec<Exclusion>,
-    chosen_addresses: HashSet<String>,
+    now: DateTime<Utc>,
 }
 
 impl Selection {
+    fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            recipients: Vec::new(),
+            exclusions: Vec::new(),
+            now,
+        }
+    }
+
     fn add_invoice_contacts(&mut self, addressees: &Addressees) {
         let expected = addressees
             .contacts
@@ -283,7 +298,7 @@ impl Selection {
                 locale: contact.locale,
                 reason,
             }),
-            None if contact.has_pending_email => {
+            None if contact.is_pending_at(self.now) => {
                 self.exclude(Some(contact.id), ExclusionReason::EmailUnconfirmed);
             }
             None => self.exclude(Some(contact.id), ExclusionReason::NoEmail),
@@ -304,13 +319,12 @@ impl Selection {
     }
 
     fn choose(&mut self, recipient: Recipient) {
-        if self
-            .chosen_addresses
-            .insert(recipient.email.comparison_key())
-        {
-            self.recipients.push(recipient);
-        } else {
+        let known = |chosen: &Recipient| chosen.email.is_same_as(&recipient.email);
+        // There are 100 contacts at most, and mostly two or three.
+        if self.recipients.iter().any(known) {
             self.exclude(recipient.contact_id, ExclusionReason::DuplicateAddress);
+        } else {
+            self.recipients.push(recipient);
         }
     }
 

@@ -140,3 +140,35 @@ fn a_cost_is_read_from_its_usual_form() {
         assert!(HashCost::parse(bad).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn memory_that_was_used_before_gives_the_hashes_of_the_library() {
+    use argon2::{Algorithm, Argon2, PasswordHasher, Version};
+    let mut memory = Memory::default();
+    for cost in [
+        "m=64,t=1,p=1",
+        "m=256,t=2,p=2",
+        "m=64,t=3,p=1",
+        "m=32,t=1,p=4",
+    ] {
+        let params = HashCost::parse(cost).unwrap().params().unwrap();
+        let library = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        let expected = library
+            .hash_password_with_salt(b"dachs7", &[7; 16])
+            .unwrap();
+        let hash = memory.hash(&params, b"dachs7", &[7; 16]).unwrap();
+        assert_eq!(hash, expected.to_string());
+        assert_eq!(memory.verify(&hash, b"dachs7"), Ok(true));
+        assert_eq!(memory.verify(&hash, b"dachs8"), Ok(false));
+    }
+    for unreadable in [
+        "",
+        "$argon2id$v=19$m=64,t=1,p=1",
+        "$argon2i$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ] {
+        assert!(
+            memory.verify(unreadable, b"dachs7").is_err(),
+            "{unreadable:?}"
+        );
+    }
+}

@@ -16,11 +16,15 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Database, failure::Failure};
+use super::{Database, failure::Failure, replica::Replica};
 use crate::error::{Error, Invalid};
 
 const POOL_SIZE: u32 = 10;
+/// A new connection takes a server longer than a hundred queries, just when many come at once.
+const KEPT_OPEN: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The primary can answer instead.
+const REPLICA_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(500);
 const CONNECTION_LIFETIME: Duration = Duration::from_mins(10);
 /// A ping at every acquire would cost half as much as a query: only connections
 /// that a firewall or the server may have dropped meanwhile are asked.
@@ -61,7 +65,8 @@ impl DatabaseUrl {
         Ok(Self(SecretString::from(text)))
     }
 
-    fn is_sqlite(&self) -> bool {
+    /// Whether it names a file of this machine.
+    pub fn is_sqlite(&self) -> bool {
         self.0.expose_secret().starts_with("sqlite://")
     }
 
@@ -90,12 +95,21 @@ pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database, String> {
         // wait when another process does the same at that moment.
         let writers = open_patiently(sqlite_options(url, true)).await?;
         let readers = open_patiently(sqlite_options(url, false)).await?;
-        Ok(Database { readers, writers })
+        Ok(Database::new(readers, writers, None))
     } else {
         let writers = open(postgres_options(url, true)).await?;
         let readers = open(postgres_options(url, false)).await?;
-        Ok(Database { readers, writers })
+        Ok(Database::new(readers, writers, None))
     }
+}
+
+/// Opens no connection yet: a replica may be down when the service starts.
+pub(super) async fn connect_replica(url: &DatabaseUrl) -> Result<Replica, String> {
+    let mut options = postgres_options(url, false);
+    options
+        .connect_lazy(true)
+        .acquire_timeout(REPLICA_ACQUIRE_TIMEOUT);
+    open(options).await.map(Replica::new)
 }
 
 async fn open(options: ConnectOptions) -> Result<DatabaseConnection, String> {
@@ -181,6 +195,9 @@ fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
             ("statement_timeout", "3s"),
             ("lock_timeout", "1s"),
             ("idle_in_transaction_session_timeout", "10s"),
+            // Every statement goes by keys: a plan for the values at hand would be the
+            // same one, made anew each time.
+            ("plan_cache_mode", "force_generic_plan"),
             (
                 "default_transaction_read_only",
                 if writes { "off" } else { "on" },
@@ -188,6 +205,7 @@ fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
         ])
     });
     if writes {
+        options.min_connections(KEPT_OPEN);
         // A future dropped inside BEGIN leaves a transaction open that the next
         // borrower would write into: acknowledged, then lost.
         options.map_sqlx_postgres_before_acquire(|connection, _| {

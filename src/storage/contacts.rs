@@ -1,13 +1,16 @@
 //! Rows of contacts and their phone numbers.
 
+mod lookup;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
     IdenStatic, IntoActiveModel, Iterable, JoinType, QueryFilter, QueryOrder, QueryResult,
-    QuerySelect, RelationTrait, Set, sea_query::Condition,
+    QuerySelect, RelationTrait, Select, Set, sea_query::Condition,
 };
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::lookup::{ContactKey, FoundContact, find_many};
 use super::{
     Database, Transaction, bounded,
     entity::{
@@ -46,7 +49,8 @@ pub(super) struct Record {
 }
 
 impl Database {
-    /// The contact, if the customer has it.
+    /// The contact, if the customer has it, as of a moment that is not before the call. Calls
+    /// at the same moment share a query.
     ///
     /// # Errors
     /// The failures of the database.
@@ -55,9 +59,7 @@ impl Database {
         number: &CustomerNumber,
         id: ContactId,
     ) -> Result<Option<Contact>> {
-        let this_one = Column::ContactId.eq(id.0).into();
-        let found = bounded(select(&self.readers, number, this_one)).await?;
-        Ok(found.into_iter().next())
+        self.contacts.ask((number.clone(), id)).await?
     }
 
     /// The customer's contacts behind a position, in the order of their creation.
@@ -217,28 +219,39 @@ const PHONE_NUMBER: &str = "phone_number";
 const PASSWORD_PREFIX: &str = "phone_password_";
 
 /// One statement, so that a contact and what belongs to it are of the same moment.
-async fn select<C: ConnectionTrait>(
-    connection: &C,
-    number: &CustomerNumber,
-    condition: Condition,
-) -> Result<Vec<Contact>> {
+fn selection(condition: Condition) -> Select<Entity> {
     let mut query = Entity::find()
         .column_as(phones::Column::PhoneNumber, PHONE_NUMBER)
         .join(JoinType::LeftJoin, Relation::PhoneNumbers.def())
         .join(JoinType::LeftJoin, Relation::PhonePassword.def())
-        .filter(Column::CustomerNumber.eq(number.as_str()))
         .filter(condition)
+        .order_by_asc(Column::CustomerNumber)
         .order_by_asc(Column::Position)
         .order_by_asc(phones::Column::Rank);
     for column in passwords::Column::iter() {
         let alias = format!("{PASSWORD_PREFIX}{}", column.as_str());
         query = query.column_as(column, alias);
     }
-    let rows = query
-        .into_model::<Row>()
-        .all(connection)
-        .await
-        .map_err(Failure::from)?;
+    query
+}
+
+async fn select<C: ConnectionTrait>(
+    connection: &C,
+    number: &CustomerNumber,
+    condition: Condition,
+) -> Result<Vec<Contact>> {
+    let of_customer = Condition::all()
+        .add(Column::CustomerNumber.eq(number.as_str()))
+        .add(condition);
+    let rows = selection(of_customer).into_model::<Row>().all(connection);
+    gather(rows.await.map_err(Failure::from)?)?
+        .into_iter()
+        .map(Record::into_contact)
+        .collect()
+}
+
+/// Rows of one contact follow one another.
+fn gather(rows: Vec<Row>) -> Result<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
     for row in rows {
         match records.last_mut() {
@@ -248,7 +261,7 @@ async fn select<C: ConnectionTrait>(
             Some(_) | None => records.push(row.into_record()?),
         }
     }
-    records.into_iter().map(Record::into_contact).collect()
+    Ok(records)
 }
 
 impl Row {

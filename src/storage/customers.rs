@@ -66,6 +66,7 @@ impl Transaction {
         &self,
         number: &CustomerNumber,
     ) -> Result<Option<LockedCustomer>> {
+        self.note_write(number);
         let rows = Entity::update_many()
             .col_expr(Column::WriteCount, Expr::col(Column::WriteCount).add(1))
             .filter(Column::CustomerNumber.eq(number.as_str()))
@@ -84,6 +85,7 @@ impl Transaction {
     /// # Errors
     /// The failures of the database.
     pub async fn insert_customer(&self, customer: Customer) -> Result<LockedCustomer> {
+        self.note_write(&customer.number);
         // The trail of an erased customer of this number goes on where it ended.
         let last_rank: Option<i64> = audit_events::Entity::find()
             .select_only()

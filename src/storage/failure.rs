@@ -21,6 +21,12 @@ impl From<DbErr> for Failure {
     }
 }
 
+impl From<SqlxError> for Failure {
+    fn from(error: SqlxError) -> Self {
+        Self(DbErr::Query(RuntimeErr::SqlxError(error.into())))
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let error = failure.to_error();

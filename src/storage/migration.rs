@@ -51,12 +51,12 @@ impl Database {
         // Without the time limit of other transactions: a migration may take long, and
         // so may waiting for another process that migrates.
         for _ in 1..MIGRATION_ATTEMPTS {
-            match attempt(&self.writers, &migrate_all).await {
+            match attempt(&self.writers, None, &migrate_all).await {
                 Err(Error::Conflict) => {}
                 outcome => return outcome,
             }
         }
-        attempt(&self.writers, &migrate_all).await
+        attempt(&self.writers, None, &migrate_all).await
     }
 
     /// Lists all migrations in order, without changing anything.

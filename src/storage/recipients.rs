@@ -1,16 +1,17 @@
-//! What the resolution of recipients reads: one statement, few columns.
+//! What the resolution of recipients reads: one statement for many customers, few columns.
 
-use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, JoinType, QueryFilter, QueryOrder, QuerySelect,
-    RelationTrait, prelude::DateTimeUtc,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
     Database, bounded,
     contacts::{to_locale, to_types},
-    entity::{contacts, customers},
     failure::Failure,
+    held::HeldReaders,
+    replica::Replica,
 };
 use crate::{
     domain::{
@@ -22,107 +23,220 @@ use crate::{
     error::{Error, Result},
 };
 
+/// A customer as the resolution sees it; `None`: there is none of this number. One whose
+/// row cannot be read fails alone.
+pub type FoundAddressees = Result<Option<Arc<Addressees>>>;
+
 /// A customer beside one of its contacts, or beside none.
+const COLUMNS: &str = "customers.customer_number, customers.email, customers.security_notices, \
+    customers.planned_maintenance, customers.outages, customers.attention_line_suppressed, \
+    contacts.contact_id, contacts.position, contacts.types, contacts.display_name, \
+    contacts.locale, contacts.email, contacts.pending_email_expire_time, \
+    contacts.invoice_email_enabled";
+
+const TABLES: &str =
+    "customers LEFT JOIN contacts ON contacts.customer_number = customers.customer_number";
+
+/// There is time for the primary to answer after it.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+
 #[allow(clippy::struct_excessive_bools, reason = "the columns are independent")]
-#[derive(Debug, FromQueryResult)]
-struct Row {
-    contact_data_email: Option<String>,
+struct CustomerColumns {
+    email: Option<String>,
     security_notices: bool,
     planned_maintenance: bool,
     outages: bool,
     attention_line_suppressed: bool,
-    contact_id: Option<Uuid>,
-    types: Option<i16>,
-    display_name: Option<String>,
-    locale: Option<String>,
-    email: Option<String>,
-    pending_email_expire_time: Option<DateTimeUtc>,
-    invoice_email_enabled: Option<bool>,
 }
 
+struct ContactColumns {
+    id: Uuid,
+    position: i64,
+    types: i16,
+    display_name: String,
+    locale: String,
+    email: Option<String>,
+    pending_email_expire_time: Option<DateTime<Utc>>,
+    invoice_email_enabled: bool,
+}
+
+/// A row of either database. Columns go by their places: looking up names would take as
+/// long as reading the values.
+trait ResolutionRow {
+    fn number(&self) -> sqlx::Result<&str>;
+    fn customer(&self) -> sqlx::Result<CustomerColumns>;
+    fn contact(&self) -> sqlx::Result<Option<ContactColumns>>;
+}
+
+macro_rules! resolution_row {
+    ($row:ty) => {
+        impl ResolutionRow for $row {
+            fn number(&self) -> sqlx::Result<&str> {
+                self.try_get(0)
+            }
+
+            fn customer(&self) -> sqlx::Result<CustomerColumns> {
+                Ok(CustomerColumns {
+                    email: self.try_get(1)?,
+                    security_notices: self.try_get(2)?,
+                    planned_maintenance: self.try_get(3)?,
+                    outages: self.try_get(4)?,
+                    attention_line_suppressed: self.try_get(5)?,
+                })
+            }
+
+            fn contact(&self) -> sqlx::Result<Option<ContactColumns>> {
+                let Some(id) = self.try_get(6)? else {
+                    return Ok(None);
+                };
+                Ok(Some(ContactColumns {
+                    id,
+                    position: self.try_get(7)?,
+                    types: self.try_get(8)?,
+                    display_name: self.try_get(9)?,
+                    locale: self.try_get(10)?,
+                    email: self.try_get(11)?,
+                    pending_email_expire_time: self.try_get(12)?,
+                    invoice_email_enabled: self.try_get(13)?,
+                }))
+            }
+        }
+    };
+}
+
+resolution_row!(PgRow);
+resolution_row!(SqliteRow);
+
 impl Database {
-    /// The customer and its contacts, in the order of their creation, as of one
-    /// moment. `now` decides which pending addresses have lapsed.
+    /// The customer and its contacts, in the order of their creation, as of one moment
+    /// that is not before the call. Calls at the same moment share a query.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn find_addressees(
+    pub async fn find_addressees(&self, number: &CustomerNumber) -> FoundAddressees {
+        self.addressees.ask(number.clone()).await?
+    }
+
+    /// The same for many customers, in the order asked. However many ask in bulk, they
+    /// leave connections to those who ask for one.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn list_addressees(
         &self,
-        number: &CustomerNumber,
-        now: DateTimeUtc,
-    ) -> Result<Option<Addressees>> {
-        let rows = customers::Entity::find()
-            .select_only()
-            .column_as(customers::Column::Email, "contact_data_email")
-            .columns([
-                customers::Column::SecurityNotices,
-                customers::Column::PlannedMaintenance,
-                customers::Column::Outages,
-                customers::Column::AttentionLineSuppressed,
-            ])
-            .columns([
-                contacts::Column::ContactId,
-                contacts::Column::Types,
-                contacts::Column::DisplayName,
-                contacts::Column::Locale,
-                contacts::Column::Email,
-                contacts::Column::PendingEmailExpireTime,
-                contacts::Column::InvoiceEmailEnabled,
-            ])
-            .join(JoinType::LeftJoin, customers::Relation::Contacts.def())
-            .filter(customers::Column::CustomerNumber.eq(number.as_str()))
-            .order_by_asc(contacts::Column::Position)
-            .into_model::<Row>()
-            .all(&self.readers);
-        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
-        to_addressees(number, rows, now)
+        numbers: &[CustomerNumber],
+    ) -> Result<Vec<FoundAddressees>> {
+        let closed = |_| Error::internal("the places of bulk reads are closed");
+        let _place = self.bulk_reads.acquire().await.map_err(closed)?;
+        load(&self.held, self.replica.as_ref(), numbers).await
     }
 }
 
-fn to_addressees(
-    number: &CustomerNumber,
-    rows: Vec<Row>,
-    now: DateTimeUtc,
-) -> Result<Option<Addressees>> {
-    let Some(customer) = rows.first() else {
-        return Ok(None);
-    };
-    let mut addressees = Addressees {
-        customer_number: number.clone(),
-        contact_data_email: customer
-            .contact_data_email
-            .clone()
-            .map(EmailAddress::from_stored),
+/// All of them by one statement, each in its place; from the replica, where it may and can
+/// answer.
+pub(super) async fn load(
+    primary: &HeldReaders,
+    replica: Option<&Replica>,
+    numbers: &[CustomerNumber],
+) -> Result<Vec<FoundAddressees>> {
+    let to_replica = replica.and_then(|replica| Some((replica, replica.readers_for(numbers)?)));
+    if let Some((replica, readers)) = to_replica {
+        let answer = load_from(readers, numbers);
+        match tokio::time::timeout(REPLICA_TIMEOUT, answer).await {
+            // What it replays can also break off its reads.
+            Err(_) | Ok(Err(Error::DatabaseUnavailable | Error::Conflict)) => {
+                replica.leave_alone();
+            }
+            Ok(answer) => return answer,
+        }
+    }
+    load_from(primary, numbers).await
+}
+
+async fn load_from(
+    readers: &HeldReaders,
+    numbers: &[CustomerNumber],
+) -> Result<Vec<FoundAddressees>> {
+    let texts: Vec<&str> = numbers.iter().map(CustomerNumber::as_str).collect();
+    let found = bounded(async {
+        match readers {
+            HeldReaders::Postgres(readers) => {
+                let sql = select("= ANY($1)");
+                let query = || sqlx::query(AssertSqlSafe(sql.clone())).bind(&texts);
+                gather(&readers.fetch_all(query).await?)
+            }
+            HeldReaders::Sqlite(readers) => {
+                let sql = select("IN (SELECT value FROM json_each($1))");
+                let texts = as_json(&texts)?;
+                let query = || sqlx::query(AssertSqlSafe(sql.clone())).bind(&texts);
+                gather(&readers.fetch_all(query).await?)
+            }
+        }
+    })
+    .await?;
+    let answer = |number: &CustomerNumber| found.get(number.as_str()).cloned().transpose();
+    Ok(numbers.iter().map(answer).collect())
+}
+
+fn select(among: &str) -> String {
+    format!("SELECT {COLUMNS} FROM {TABLES} WHERE customers.customer_number {among}")
+}
+
+fn as_json(texts: &[&str]) -> Result<String> {
+    serde_json::to_string(texts).map_err(|_| Error::internal("numbers cannot be written"))
+}
+
+/// The customers that rows belong to, whatever their order.
+fn gather<R: ResolutionRow>(rows: &[R]) -> Result<HashMap<String, Result<Arc<Addressees>>>> {
+    let mut places: HashMap<&str, Vec<&R>> = HashMap::new();
+    for row in rows {
+        let number = row.number().map_err(Failure::from)?;
+        places.entry(number).or_default().push(row);
+    }
+    let gathered = places.into_iter();
+    Ok(gathered
+        .map(|(number, rows)| {
+            (
+                number.to_owned(),
+                to_addressees(number, &rows).map(Arc::new),
+            )
+        })
+        .collect())
+}
+
+fn to_addressees<R: ResolutionRow>(number: &str, rows: &[&R]) -> Result<Addressees> {
+    let missing = || Error::internal("a customer without a row");
+    let customer = rows.first().ok_or_else(missing)?.customer();
+    let customer = customer.map_err(Failure::from)?;
+    let mut contacts = Vec::with_capacity(rows.len());
+    for row in rows {
+        contacts.extend(row.contact().map_err(Failure::from)?);
+    }
+    contacts.sort_unstable_by_key(|contact| contact.position);
+    Ok(Addressees {
+        customer_number: CustomerNumber::from_stored(number.to_owned()),
+        contact_data_email: customer.email.map(EmailAddress::from_stored),
         notification_settings: NotificationSettings {
             security_notices: customer.security_notices,
             planned_maintenance: customer.planned_maintenance,
             outages: customer.outages,
         },
         attention_line_suppressed: customer.attention_line_suppressed,
-        contacts: Vec::with_capacity(rows.len()),
-    };
-    for row in rows {
-        let Some(id) = row.contact_id else {
-            continue;
-        };
-        addressees
-            .contacts
-            .push(to_candidate(ContactId(id), row, now)?);
-    }
-    Ok(Some(addressees))
+        contacts: contacts
+            .into_iter()
+            .map(to_candidate)
+            .collect::<Result<_>>()?,
+    })
 }
 
-fn to_candidate(id: ContactId, row: Row, now: DateTimeUtc) -> Result<Candidate> {
-    let missing = || Error::data_loss("a column of contacts is empty");
+fn to_candidate(contact: ContactColumns) -> Result<Candidate> {
     Ok(Candidate {
-        id,
-        types: to_types(row.types.ok_or_else(missing)?)?,
-        display_name: row.display_name.ok_or_else(missing)?,
-        locale: to_locale(&row.locale.ok_or_else(missing)?)?,
-        email: row.email.map(EmailAddress::from_stored),
-        has_pending_email: row
-            .pending_email_expire_time
-            .is_some_and(|expire_time| now < expire_time),
-        invoice_email_enabled: row.invoice_email_enabled.ok_or_else(missing)?,
+        id: ContactId(contact.id),
+        types: to_types(contact.types)?,
+        display_name: contact.display_name,
+        locale: to_locale(&contact.locale)?,
+        email: contact.email.map(EmailAddress::from_stored),
+        pending_email_expire_time: contact.pending_email_expire_time,
+        invoice_email_enabled: contact.invoice_email_enabled,
     })
 }

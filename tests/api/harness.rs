@@ -55,6 +55,8 @@ pub struct Options {
     pub drain: Duration,
     pub jwks: Option<String>,
     pub hash_cost: HashCost,
+    /// The URL of a replica.
+    pub replica: Option<String>,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
             limits: Limits::default(),
             drain: Duration::from_secs(5),
             jwks: None,
+            replica: None,
             // What it costs is not what is tested.
             hash_cost: HashCost::parse("m=8,t=1,p=1").unwrap(),
         }
@@ -128,7 +131,11 @@ impl TestServer {
         let clock = Clock::manual(start_time());
         let random = Random::system();
         let keys = DevelopmentKeys::load_or_create(folder.path(), &random).unwrap();
-        let database = connect(database_url).await;
+        let mut database = connect(database_url).await;
+        if let Some(replica) = &options.replica {
+            let url = DatabaseUrl::parse(replica).unwrap();
+            database = database.with_replica(&url).await.unwrap();
+        }
         database.migrate().await.unwrap();
         let service_keys = VersionedKeys::parse(keys.service_keys().expose_secret()).unwrap();
         let peppers = VersionedKeys::parse(keys.phone_pepper().expose_secret()).unwrap();

@@ -122,7 +122,7 @@ pub(crate) const RPCS: [Rpc; 28] = [
     rpc(
         "StreamRecipients",
         "recipients.resolve",
-        Later,
+        Reads,
         Customers("customer_numbers"),
     ),
     rpc("ListAuditEvents", "audit.read", Reads, BY_NUMBER),
@@ -240,14 +240,7 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
                 request_id: String::new(),
             },
         ),
-        "ResolveRecipients" => to_dynamic(
-            rpc,
-            &proto::ResolveRecipientsRequest {
-                customer_number,
-                purpose: Purpose::Invoice.into(),
-                attention_line_chars: 20,
-            },
-        ),
+        "ResolveRecipients" | "StreamRecipients" => resolve_recipients(rpc, on),
         "ListAuditEvents" => {
             let page_size = 10;
             let page_token = String::new();
@@ -286,6 +279,26 @@ fn only_ids(rpc: &str, on: &Prepared) -> DynamicMessage {
         contact_id: on.berta.contact_id.clone(),
     };
     to_dynamic(rpc, &ids)
+}
+
+fn resolve_recipients(rpc: &str, on: &Prepared) -> DynamicMessage {
+    let (purpose, attention_line_chars) = (Purpose::Invoice.into(), 20);
+    if rpc == "StreamRecipients" {
+        let customer_numbers = vec![on.number.clone()];
+        let request = proto::StreamRecipientsRequest {
+            customer_numbers,
+            purpose,
+            attention_line_chars,
+        };
+        return to_dynamic(rpc, &request);
+    }
+    let customer_number = on.number.clone();
+    let request = proto::ResolveRecipientsRequest {
+        customer_number,
+        purpose,
+        attention_line_chars,
+    };
+    to_dynamic(rpc, &request)
 }
 
 fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {

@@ -13,5 +13,6 @@ mod process;
 
 mod commands;
 mod logs;
+mod resolve;
 mod serving;
 mod settings;

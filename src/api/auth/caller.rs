@@ -1,6 +1,6 @@
 //! Who calls, and what that one may do.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::scope::{Scope, ScopeSet};
 use crate::{
@@ -8,9 +8,11 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The holder of a valid token.
+/// The holder of a valid token. Clones share it.
 #[derive(Clone)]
-pub struct Caller {
+pub struct Caller(Arc<Holder>);
+
+struct Holder {
     actor: Actor,
     customer: Option<CustomerNumber>,
     scopes: ScopeSet,
@@ -18,21 +20,21 @@ pub struct Caller {
 
 impl Caller {
     pub(super) fn new(actor: Actor, customer: Option<CustomerNumber>, scopes: ScopeSet) -> Self {
-        Self {
+        Self(Arc::new(Holder {
             actor,
             customer,
             scopes,
-        }
+        }))
     }
 
     /// The subject of the token, for the trail.
     pub fn actor(&self) -> &Actor {
-        &self.actor
+        &self.0.actor
     }
 
     /// The customer to which the token is confined; `None` is every customer.
     pub fn customer(&self) -> Option<&CustomerNumber> {
-        self.customer.as_ref()
+        self.0.customer.as_ref()
     }
 
     /// Asks for a scope.
@@ -40,7 +42,7 @@ impl Caller {
     /// # Errors
     /// [`Error::ScopeMissing`] when the token lacks it.
     pub fn require(&self, scope: Scope) -> Result<()> {
-        if self.scopes.contains(scope) {
+        if self.0.scopes.contains(scope) {
             Ok(())
         } else {
             Err(Error::ScopeMissing {
@@ -55,7 +57,7 @@ impl Caller {
     /// # Errors
     /// [`Error::CustomerMismatch`] when the token is confined to another one.
     pub fn confine(&self, customer_number: &str) -> Result<()> {
-        match &self.customer {
+        match &self.0.customer {
             Some(own) if !customer_number.is_empty() && own.as_str() != customer_number => {
                 Err(Error::CustomerMismatch)
             }
@@ -68,7 +70,7 @@ impl Caller {
     /// # Errors
     /// [`Error::CustomerMismatch`] for a confined token.
     pub fn require_unconfined(&self) -> Result<()> {
-        match self.customer {
+        match self.0.customer {
             Some(_) => Err(Error::CustomerMismatch),
             None => Ok(()),
         }
@@ -80,8 +82,8 @@ impl fmt::Debug for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Caller")
-            .field("confined", &self.customer.is_some())
-            .field("scopes", &self.scopes)
+            .field("confined", &self.0.customer.is_some())
+            .field("scopes", &self.0.scopes)
             .finish_non_exhaustive()
     }
 }

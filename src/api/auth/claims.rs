@@ -92,13 +92,9 @@ impl Claims {
         })
     }
 
-    /// Who calls, if the token is for us and valid `now`. Expiry is judged last, so that only a
-    /// token that was good once is called expired.
-    pub(super) fn judge(
-        self,
-        settings: &AuthSettings,
-        now: DateTime<Utc>,
-    ) -> Result<Caller, Refusal> {
+    /// Who calls and when the token is valid, if it is for us. Its times are judged after this, so
+    /// that only a token that was good once is called expired.
+    pub(super) fn judge(self, settings: &AuthSettings) -> Result<(Caller, Validity), Refusal> {
         if self.iss != settings.issuer {
             return Err(Refusal::Invalid("wrong issuer"));
         }
@@ -115,24 +111,38 @@ impl Claims {
             .map(|number| CustomerNumber::parse(&number))
             .transpose()
             .map_err(|_| Refusal::Invalid("unusable customer number"))?;
-        if [Some(self.exp), Some(self.nbf), self.iat]
-            .into_iter()
-            .flatten()
-            .any(|time| time < 0.0)
-        {
+        let validity = Validity {
+            begins: self.iat.map_or(self.nbf, |iat| iat.max(self.nbf)),
+            ends: self.exp,
+        };
+        if self.nbf < 0.0 || self.exp < 0.0 || self.iat.is_some_and(|iat| iat < 0.0) {
             return Err(Refusal::Invalid("time before 1970"));
         }
+        let scopes = ScopeSet::parse(self.scope.as_deref().unwrap_or_default());
+        Ok((Caller::new(Actor(self.sub), customer, scopes), validity))
+    }
+}
+
+/// From when until when a token is good, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Validity {
+    begins: f64,
+    ends: f64,
+}
+
+impl Validity {
+    /// Whether it is good `now`.
+    pub(super) fn judge(self, now: DateTime<Utc>) -> Result<(), Refusal> {
         let now = now
             .signed_duration_since(DateTime::UNIX_EPOCH)
             .as_seconds_f64();
         let leeway = LEEWAY.as_seconds_f64();
-        if self.nbf > now + leeway || self.iat.is_some_and(|iat| iat > now + leeway) {
+        if self.begins > now + leeway {
             return Err(Refusal::Invalid("not valid yet"));
         }
-        if self.exp + leeway <= now {
+        if self.ends + leeway <= now {
             return Err(Refusal::Expired);
         }
-        let scopes = ScopeSet::parse(self.scope.as_deref().unwrap_or_default());
-        Ok(Caller::new(Actor(self.sub), customer, scopes))
+        Ok(())
     }
 }

@@ -1,10 +1,15 @@
 //! One case for every cell of the table of purposes, in a small notation:
 //! contacts are written as words, the answer as lines.
 
+use chrono::TimeDelta;
 use rstest::rstest;
 use uuid::Uuid;
 
 use super::*;
+
+fn now() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH
+}
 
 /// Reads contacts such as `S+A:a@x:inv`: types (S, A, T, O), then the address:
 /// `a@x` confirmed, `?` pending, `-` none; `inv` switches invoice e-mail on.
@@ -27,7 +32,7 @@ fn contacts(text: &str) -> Vec<Candidate> {
                 display_name: format!("Name {id}"),
                 locale: Locale::English,
                 email: (!matches!(address, "?" | "-")).then(|| email(address)),
-                has_pending_email: address == "?",
+                pending_email_expire_time: (address == "?").then(|| now() + TimeDelta::days(1)),
                 invoice_email_enabled: parts.next() == Some("inv"),
             }
         })
@@ -101,7 +106,12 @@ fn written(resolution: &Resolution) -> String {
 #[case::no_contacts("", "", Delivery::Postal)]
 fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Delivery) {
     for (data, settings) in [("d@x", true), ("d@x", false), ("-", true)] {
-        let answer = resolve(&addressees(data, settings, contacts), Purpose::Invoice, 70);
+        let answer = resolve(
+            &addressees(data, settings, contacts),
+            Purpose::Invoice,
+            70,
+            now(),
+        );
         assert_eq!(written(&answer), expected);
         assert_eq!(answer.delivery, delivery);
     }
@@ -134,7 +144,7 @@ fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Del
 fn payment_reminder(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     for settings in [true, false] {
         let asked = addressees(data, settings, contacts);
-        let answer = resolve(&asked, Purpose::PaymentReminder, 70);
+        let answer = resolve(&asked, Purpose::PaymentReminder, 70, now());
         assert_eq!(written(&answer), expected);
     }
 }
@@ -200,7 +210,7 @@ fn notices(
         planned_maintenance: (purpose == Purpose::PlannedMaintenance) == setting,
         outages: (purpose == Purpose::Outage) == setting,
     };
-    assert_eq!(written(&resolve(&asked, purpose, 70)), expected);
+    assert_eq!(written(&resolve(&asked, purpose, 70, now())), expected);
 }
 
 #[rstest]
@@ -220,7 +230,10 @@ fn notices(
 fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     for settings in [true, false] {
         let asked = addressees(data, settings, contacts);
-        assert_eq!(written(&resolve(&asked, Purpose::General, 70)), expected);
+        assert_eq!(
+            written(&resolve(&asked, Purpose::General, 70, now())),
+            expected
+        );
     }
 }
 
@@ -230,7 +243,7 @@ fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
 #[case::no_contacts("", "")]
 fn rule_23_attention_line(#[case] contacts: &str, #[case] expected: &str) {
     let mut asked = addressees("d@x", true, contacts);
-    let line = |asked: &Addressees, purpose| resolve(asked, purpose, 70).attention_line.text;
+    let line = |asked: &Addressees, purpose| resolve(asked, purpose, 70, now()).attention_line.text;
     assert_eq!(line(&asked, Purpose::Invoice), expected);
     assert_eq!(line(&asked, Purpose::PaymentReminder), "");
     asked.attention_line_suppressed = true;
@@ -240,20 +253,20 @@ fn rule_23_attention_line(#[case] contacts: &str, #[case] expected: &str) {
 #[test]
 fn rule_23_what_does_not_fit_is_listed_and_suppression_lists_nothing() {
     let mut asked = addressees("d@x", true, "A:- A:- A:-");
-    let answer = resolve(&asked, Purpose::Invoice, 20);
+    let answer = resolve(&asked, Purpose::Invoice, 20, now());
     assert_eq!(answer.attention_line.text, "z.Hd. Name 1, Name 2");
     assert_eq!(answer.attention_line.names_left_out, ["Name 3"]);
     asked.attention_line_suppressed = true;
-    let answer = resolve(&asked, Purpose::Invoice, 20);
+    let answer = resolve(&asked, Purpose::Invoice, 20, now());
     assert!(answer.attention_line.names_left_out.is_empty());
 }
 
 #[test]
 fn only_an_invoice_goes_by_post_and_recipients_carry_name_and_locale() {
     let asked = addressees("d@x", true, "S:a@x T:t@x");
-    let answer = resolve(&asked, Purpose::Outage, 70);
+    let answer = resolve(&asked, Purpose::Outage, 70, now());
     assert_eq!(answer.delivery, Delivery::Email);
-    let nobody = resolve(&addressees("-", false, ""), Purpose::Outage, 70);
+    let nobody = resolve(&addressees("-", false, ""), Purpose::Outage, 70, now());
     assert_eq!(
         (nobody.recipients.len(), nobody.delivery),
         (0, Delivery::Email)

@@ -1,0 +1,328 @@
+//! Calls the service as fast as it answers, or at a given rate, and prints one line of JSON:
+//! how many calls a second, and how long they took.
+//!
+//! It speaks HTTP/2 by itself, with requests that were encoded before, so that it takes
+//! little of the processors that it shares with the server. The customers are those of
+//! `generate` under the same seed.
+
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark fails by panicking, and prints its figures"
+)]
+
+mod support {
+    //! What the benchmarks share.
+
+    pub(crate) mod calls;
+    pub(crate) mod client;
+    pub(crate) mod histogram;
+    pub(crate) mod http2;
+    #[allow(dead_code, reason = "the rest is for the other benchmark")]
+    pub(crate) mod population;
+    pub(crate) mod status;
+    pub(crate) mod stream;
+    pub(crate) mod unary;
+}
+
+use std::{
+    process::ExitCode,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::{Parser, ValueEnum};
+use contact_service::{api::proto, clock::Clock};
+use serde::Serialize;
+use support::{
+    calls::{Bodies, Call, Material},
+    client::Server,
+    histogram::Histogram,
+    http2::{Link, request_head},
+    stream, unary,
+    unary::{Failed, Outcome, Pace, Work},
+};
+use tonic::Code;
+
+/// How often it is looked whether a call failed.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Call the service and measure how it answers
+#[derive(Debug, Parser)]
+struct CommandLine {
+    /// Where gRPC is served, such as 127.0.0.1:50051
+    #[arg(long)]
+    address: String,
+    /// A token with the scope of the call
+    #[arg(long)]
+    token: String,
+    /// What to call
+    #[arg(long)]
+    call: Call,
+    /// How many customers were made
+    #[arg(long)]
+    customers: u64,
+    /// The seed they were made with
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Calls in flight, over all connections
+    #[arg(long, default_value_t = 64)]
+    in_flight: usize,
+    /// How long to measure
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// How long to call before that
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Calls a second, sent on schedule; their time counts from when they were due
+    #[arg(long)]
+    rate: Option<f64>,
+    /// None: general, but invoice for `stream`
+    #[arg(long)]
+    purpose: Option<Purpose>,
+    /// Cargo adds it
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Purpose {
+    Invoice,
+    PaymentReminder,
+    SecurityNotice,
+    PlannedMaintenance,
+    Outage,
+    General,
+}
+
+impl From<Purpose> for proto::Purpose {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Invoice => Self::Invoice,
+            Purpose::PaymentReminder => Self::PaymentReminder,
+            Purpose::SecurityNotice => Self::SecurityNotice,
+            Purpose::PlannedMaintenance => Self::PlannedMaintenance,
+            Purpose::Outage => Self::Outage,
+            Purpose::General => Self::General,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    call: String,
+    calls: u64,
+    seconds: f64,
+    calls_per_second: f64,
+    p50_us: f64,
+    p90_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+    max_us: f64,
+    failed: u64,
+    first_error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct StreamReport {
+    call: String,
+    customers: u64,
+    seconds: f64,
+    customers_per_second: f64,
+    bytes: u64,
+    messages: u64,
+    failed: u64,
+    first_error: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let measured = if line.call == Call::Stream {
+        measure_stream(&line)
+    } else {
+        measure_calls(&line)
+    };
+    match measured {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl CommandLine {
+    fn server(&self) -> Server {
+        Server {
+            address: self.address.clone(),
+            token: self.token.clone(),
+        }
+    }
+
+    fn material(&self) -> Material {
+        let otherwise = if self.call == Call::Stream {
+            proto::Purpose::Invoice
+        } else {
+            proto::Purpose::General
+        };
+        Material {
+            call: self.call,
+            purpose: self.purpose.map_or(otherwise, proto::Purpose::from),
+            customers: self.customers,
+            seed: self.seed,
+            connections: u64::try_from(self.connections).unwrap(),
+        }
+    }
+
+    fn connect(&self) -> Result<Link, String> {
+        let head = request_head(&self.address, self.call.path(), &self.token);
+        Link::connect(&self.address, head)
+    }
+
+    fn name(&self) -> String {
+        let name = self.call.to_possible_value();
+        name.unwrap().get_name().to_owned()
+    }
+
+    /// What connection `index` has to do, other than until when.
+    fn pace(&self, index: usize) -> Pace {
+        if let Some(rate) = self.rate {
+            return Pace::Schedule {
+                phase: Duration::from_secs_f64(index as f64 / rate),
+                interval: Duration::from_secs_f64(self.connections as f64 / rate),
+            };
+        }
+        let spare = usize::from(index < self.in_flight % self.connections);
+        Pace::InFlight(self.in_flight / self.connections + spare)
+    }
+}
+
+fn measure_calls(line: &CommandLine) -> Result<ExitCode, String> {
+    let material = line.material();
+    if line.call == Call::CheckPassword {
+        line.server()
+            .set_phone_passwords(material.contacts_with_password());
+    }
+    let bodies: Vec<Bodies> = (0..material.connections)
+        .map(|connection| material.bodies(connection))
+        .collect();
+    if bodies.iter().any(Bodies::is_empty) {
+        return Err("there are too few customers for so many connections".to_owned());
+    }
+    let links: Result<Vec<Link>, String> = bodies.iter().map(|_| line.connect()).collect();
+    let first_failure = OnceLock::new();
+    let begin = Instant::now();
+    let from = begin + Duration::from_secs_f64(line.warm_up);
+    let until = from + Duration::from_secs_f64(line.seconds);
+    // Grows faster than calls are made, so that no later run repeats it.
+    let counter = u64::try_from(Clock::System.now().timestamp_micros()).unwrap();
+    let (outcomes, first_error) = thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for (index, (link, bodies)) in links?.into_iter().zip(&bodies).enumerate() {
+            let work = Work {
+                bodies,
+                answer_begins: line.call.answer_begins(),
+                pace: line.pace(index),
+                from,
+                until,
+                counter: (
+                    counter + u64::try_from(index).unwrap(),
+                    material.connections,
+                ),
+                first_failure: &first_failure,
+            };
+            threads.push(scope.spawn(move || unary::run(link, work, begin)));
+        }
+        let explain = |first_error: &mut Option<String>| {
+            if let Some(Failed { body, code }) = first_failure.get()
+                && first_error.is_none()
+            {
+                *first_error = Some(line.server().explain(line.call.path(), body, *code));
+            }
+        };
+        // While the rest goes on: later there might be no error.
+        let mut first_error = None;
+        while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
+            thread::sleep(GLANCE);
+            explain(&mut first_error);
+        }
+        explain(&mut first_error);
+        let outcomes: Result<Vec<Outcome>, String> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        Ok::<_, String>((outcomes?, first_error))
+    })?;
+    report_calls(line, &outcomes, (from, until), first_error);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report_calls(
+    line: &CommandLine,
+    outcomes: &[Outcome],
+    (from, until): (Instant, Instant),
+    first_error: Option<String>,
+) {
+    let mut latencies = Histogram::default();
+    for outcome in outcomes {
+        latencies.add(&outcome.latencies);
+    }
+    let last_answer = outcomes.iter().filter_map(|outcome| outcome.last_answer);
+    let end = last_answer.max().map_or(until, |last| last.max(until));
+    let seconds = (end - from).as_secs_f64();
+    let calls = latencies.total();
+    let report = Report {
+        call: line.name(),
+        calls,
+        seconds: rounded(seconds),
+        calls_per_second: rounded(calls as f64 / seconds),
+        p50_us: rounded(latencies.percentile_us(500)),
+        p90_us: rounded(latencies.percentile_us(900)),
+        p99_us: rounded(latencies.percentile_us(990)),
+        p999_us: rounded(latencies.percentile_us(999)),
+        max_us: rounded(latencies.max_us()),
+        failed: outcomes.iter().map(|outcome| outcome.failed).sum(),
+        first_error,
+    };
+    println!("{}", serde_json::to_string(&report).unwrap());
+}
+
+/// To three places.
+fn rounded(figure: f64) -> f64 {
+    (figure * 1e3).round() / 1e3
+}
+
+fn measure_stream(line: &CommandLine) -> Result<ExitCode, String> {
+    let bodies = line.material().bodies(0);
+    let streamed = stream::run(line.connect()?, bodies.all())?;
+    let seconds = streamed.elapsed.as_secs_f64();
+    let is_whole = streamed.results == line.customers && streamed.code == Some(Code::Ok);
+    let first_error = (!is_whole).then(|| {
+        let (first, _) = bodies.get(0);
+        line.server()
+            .explain(line.call.path(), first, streamed.code)
+    });
+    let report = StreamReport {
+        call: line.name(),
+        customers: streamed.results,
+        seconds: rounded(seconds),
+        customers_per_second: rounded(streamed.results as f64 / seconds),
+        bytes: streamed.bytes,
+        messages: streamed.messages,
+        failed: u64::from(!is_whole),
+        first_error,
+    };
+    println!("{}", serde_json::to_string(&report).unwrap());
+    if is_whole {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(format!(
+        "{} results for {} customers, and the status {:?}",
+        streamed.results, line.customers, streamed.code
+    ))
+}

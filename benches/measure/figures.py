@@ -1,0 +1,115 @@
+"""What measuring gives: figures, and the rows of the table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class RowFailed(Exception):
+    """A row could not be measured, and why."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement: the value that counts, and all that the tool told."""
+
+    value: float
+    raw: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a ratio has to reach."""
+
+    sign: str
+    ratio: float
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text or f"{self.sign} {self.ratio:g} x"
+
+    def is_met(self, ratio: float) -> bool:
+        return ratio >= self.ratio if self.sign == ">=" else ratio <= self.ratio
+
+    def share(self, ratio: float) -> float:
+        """How much of the goal is reached; 1 and more: all of it, whatever its direction."""
+        if self.sign == ">=":
+            return ratio / self.ratio
+        return self.ratio / ratio if ratio else float("inf")
+
+
+def at_least(ratio: float) -> Goal:
+    return Goal(">=", ratio)
+
+
+def at_most(ratio: float, text: str = "") -> Goal:
+    return Goal("<=", ratio, text)
+
+
+@dataclass
+class Result:
+    """A row of the table: ours beside its limit, one figure of each a turn."""
+
+    name: str
+    title: str
+    against: str
+    unit: str
+    # None: for information only.
+    goal: Goal | None
+    limits: list[Figure] = field(default_factory=list)
+    ours: list[Figure] = field(default_factory=list)
+    error: str = ""
+    # What stands for all turns.
+    summarise: Callable[[list[float]], float] = statistics.median
+
+    @property
+    def limit(self) -> float:
+        return self.summarise([figure.value for figure in self.limits])
+
+    @property
+    def own(self) -> float:
+        return self.summarise([figure.value for figure in self.ours])
+
+    @property
+    def ratio(self) -> float:
+        return self.own / self.limit if self.limit else float("inf")
+
+    @property
+    def turn_ratios(self) -> list[float]:
+        pairs = zip(self.ours, self.limits, strict=True)
+        return [own.value / limit.value if limit.value else float("inf") for own, limit in pairs]
+
+    @property
+    def is_met(self) -> bool | None:
+        """None: there is no goal, or nothing was measured."""
+        return None if self.goal is None or self.error else self.goal.is_met(self.ratio)
+
+    @property
+    def verdict(self) -> str:
+        if self.error:
+            return "FAILED"
+        return {True: "ok", False: "missed", None: "for information"}[self.is_met]
+
+    def as_json(self) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "name": self.name,
+            "title": self.title,
+            "against": self.against,
+            "unit": self.unit,
+            "goal": str(self.goal) if self.goal else None,
+            "verdict": self.verdict,
+        }
+        if self.error:
+            return {**told, "error": self.error}
+        return {
+            **told,
+            "limit": self.limit,
+            "ours": self.own,
+            "ratio": self.ratio,
+            "turn_ratios": self.turn_ratios,
+            "limit_turns": [vars(figure) for figure in self.limits],
+            "our_turns": [vars(figure) for figure in self.ours],
+        }

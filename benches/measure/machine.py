@@ -1,0 +1,43 @@
+"""What was measured, and on what machine."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+from pathlib import Path
+
+from .databases import psql
+from .limits import version_of
+from .processes import Tools
+
+
+def describe(tools: Tools, server_url: str, checkout: Path) -> dict[str, str]:
+    """What makes figures comparable, or not."""
+    kib = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    revision = version_of(["git", "rev-parse", "--short=12", "HEAD"], checkout)
+    changed = version_of(["git", "status", "--porcelain", "--untracked-files=no"], checkout)
+    return {
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+        "revision": f"{revision}, with changes" if changed else revision,
+        "processor": f"{processor()}, {os.cpu_count()} cores",
+        "memory": f"{int(kib.group(1)) / 2**20:.1f} GiB" if kib else "unknown",
+        "kernel": platform.release(),
+        "PostgreSQL": server(tools, server_url),
+        "rustc": version_of(["rustc", "--version"], checkout).removeprefix("rustc "),
+    }
+
+
+def processor() -> str:
+    text = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return model.group(1).strip() if model else platform.machine()
+
+
+def server(tools: Tools, url: str) -> str:
+    """Its version, and the settings that what is measured depends on."""
+    names = ["server_version", "shared_buffers", "fsync", "synchronous_commit"]
+    values = [psql(tools.folder, url, f"SHOW {name}") for name in names]
+    settings = ", ".join(f"{n} {v}" for n, v in zip(names[1:], values[1:], strict=True))
+    return f"{values[0]}, {settings}"

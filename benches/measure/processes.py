@@ -1,0 +1,272 @@
+"""The service and the tools as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from .figures import RowFailed
+
+START_SECONDS, STOP_SECONDS = 30, 30
+# No measurement takes as long; what hangs has to end some time.
+LONGEST_SECONDS = 3600
+SAMPLE_SECONDS = 0.2
+SCOPES = (
+    "customers.read customers.write contacts.read contacts.write channels.verify "
+    "phone_password.check recipients.resolve"
+)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The executables under test, and the folder in which all of them run."""
+
+    service: Path
+    generate: Path
+    load: Path
+    # The service keeps its development keys here, so that all of its processes have the same.
+    folder: Path
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Nothing of the caller's environment but what any program needs."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {**kept, **settings}
+
+
+def run(arguments: Sequence[str | Path], folder: Path, **settings: str) -> str:
+    """Runs a program that has to succeed, and gives what it prints."""
+    name = Path(arguments[0]).name
+    try:
+        ended = subprocess.run(
+            arguments,
+            cwd=folder,
+            env=environment(**settings),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RowFailed(f"{name} did not end within {LONGEST_SECONDS} s") from None
+    if ended.returncode != 0:
+        raise RowFailed(f"{name} ended with {ended.returncode}: {last_lines(ended.stderr)}")
+    return ended.stdout.strip()
+
+
+def last_lines(text: str) -> str:
+    return " / ".join(text.strip().splitlines()[-5:]) or "it says nothing"
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on, below the range that systems hand to clients."""
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as candidate:
+            try:
+                candidate.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RowFailed("found no free port on 127.0.0.1")
+
+
+class Service:
+    """A process of the service, from its start until it ended on SIGTERM."""
+
+    def __init__(self, tools: Tools, database_url: str) -> None:
+        self.tools = tools
+        self.address = f"127.0.0.1:{free_port()}"
+        self._settings = {
+            "DATABASE_URL": database_url,
+            "LISTEN_ADDR": self.address,
+            "HTTP_ADDR": "127.0.0.1:0",
+            "METRICS_ADDR": "127.0.0.1:0",
+            "RUST_LOG": "warn",
+        }
+        self._log = tools.folder / "service.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.token = ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process, "the service is not running"
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        token: list[str | Path] = [
+            self.tools.service,
+            "token",
+            "--sub",
+            "bench",
+            "--ttl",
+            "2h",
+            "--scope",
+            SCOPES,
+        ]
+        self.token = run(token, self.tools.folder, **self._settings)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [self.tools.service, "serve"],
+                cwd=self.tools.folder,
+                env=environment(**self._settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process
+        try:
+            self._process.send_signal(signal.SIGTERM)
+            code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            self._kill()
+        # What went wrong first is what has to be told.
+        if error is None and code is None:
+            raise RowFailed(f"the service did not end within {STOP_SECONDS} s of SIGTERM")
+        if error is None and code != 0:
+            raise RowFailed(f"the service ended with {code} after SIGTERM: {self.last_words()}")
+
+    def last_words(self) -> str:
+        return last_lines(self._log.read_text(errors="replace"))
+
+    def _wait_until_ready(self) -> None:
+        assert self._process
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise RowFailed(f"the service ended at once: {self.last_words()}")
+            check = subprocess.run(
+                [self.tools.service, "healthcheck"],
+                cwd=self.tools.folder,
+                env=environment(**self._settings),
+                capture_output=True,
+                timeout=START_SECONDS,
+                check=False,
+            )
+            if check.returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RowFailed(f"the service is not ready after {START_SECONDS} s: {self.last_words()}")
+
+    def _kill(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+class Load:
+    """A run of the load generator. It begins at once; `figures` waits for its end."""
+
+    def __init__(self, service: Service, call: str, **options: int | str) -> None:
+        self.call = call
+        flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        self._process = subprocess.Popen(
+            [
+                service.tools.load,
+                f"--address={service.address}",
+                f"--token={service.token}",
+                f"--call={call}",
+                *flags,
+            ],
+            cwd=service.tools.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def figures(self, may_fail: bool = False) -> dict[str, Any]:
+        """The figures that it prints. A failed call makes the row fail, unless it `may_fail`."""
+        try:
+            output, errors = self._process.communicate(timeout=LONGEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise RowFailed(f"load {self.call} did not end") from None
+        finally:
+            self.stop()
+        if self._process.returncode != 0:
+            code = self._process.returncode
+            raise RowFailed(f"load {self.call} ended with {code}: {last_lines(errors)}")
+        try:
+            figures: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+        except (ValueError, IndexError):
+            raise RowFailed(f"load {self.call} printed no JSON: {last_lines(output)}") from None
+        if figures.get("failed") and not may_fail:
+            failed, first = figures["failed"], figures.get("first_error")
+            raise RowFailed(f"load {self.call}: {failed} calls failed, the first with: {first}")
+        return figures
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass(frozen=True)
+class MemorySample:
+    """What a process held at a moment."""
+
+    seconds: float
+    resident_mib: float
+    peak_mib: float
+
+
+class MemoryWatch:
+    """Watches the memory of a process, by a thread, until it is left."""
+
+    def __init__(self, pid: int) -> None:
+        self.samples: list[MemorySample] = []
+        self._status = Path(f"/proc/{pid}/status")
+        self._begun = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._take()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(SAMPLE_SECONDS):
+            self._take()
+
+    def _take(self) -> None:
+        try:
+            lines = self._status.read_text().splitlines()
+        except OSError:
+            return
+        kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Vm")}
+        if {"VmRSS", "VmHWM"} <= kib.keys():
+            seconds = time.monotonic() - self._begun
+            self.samples.append(MemorySample(seconds, kib["VmRSS"] / 1024, kib["VmHWM"] / 1024))

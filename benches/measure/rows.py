@@ -1,0 +1,298 @@
+"""The rows of the table of goals: what is measured, and against what."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import limits
+from .databases import SEED, Databases
+from .figures import Figure, Result, RowFailed, at_least, at_most
+from .processes import Load, MemoryWatch, Service, Tools
+
+TURNS = 3
+WARM_UP = 1
+IN_FLIGHT, CONNECTIONS = 64, 4
+PGBENCH_CLIENTS = 16
+# Enough for every core, and too few for anybody to wait as long as to be refused.
+CHECKS_IN_FLIGHT = 8
+# More than there are places for hashes, so that some always wait, and some may be refused.
+FLOOD_IN_FLIGHT = 16
+FLOOD_LEAD = 1.5
+STEADY_RATE = 250
+MEMORY_GOAL_MIB = 150
+SMALL, SQLITE_MOST = 10_000, 100_000
+
+
+@dataclass
+class Bench:
+    """What a row needs: the tools, the databases, and how long to measure."""
+
+    tools: Tools
+    databases: Databases
+    customers: int
+    seconds: int
+
+    @property
+    def url(self) -> str:
+        """The large database."""
+        return self.databases.postgres(self.customers)
+
+    @property
+    def folder(self) -> Path:
+        return self.tools.folder
+
+    def start(self, service: Service, call: str, **options: int | str) -> Load:
+        """Begins to call a service. What is not given is as in most of the rows."""
+        usual: dict[str, int | str] = {
+            "customers": self.customers,
+            "seed": SEED,
+            "connections": CONNECTIONS,
+            "in_flight": IN_FLIGHT,
+            "seconds": self.seconds,
+            "warm_up": WARM_UP,
+        }
+        return Load(service, call, **{**usual, **options})
+
+    def load(self, url: str, call: str, **options: int | str) -> dict[str, Any]:
+        """The figures of calls to a service started for them alone."""
+        with Service(self.tools, url) as service:
+            return self.start(service, call, **options).figures()
+
+    def rate(self, call: str, url: str = "", **options: int | str) -> Figure:
+        figures = self.load(url or self.url, call, **options)
+        if not figures["calls_per_second"]:
+            raise RowFailed(f"load {call} ended no call")
+        return Figure(figures["calls_per_second"], figures)
+
+    def pgbench(self, script: str, clients: int = PGBENCH_CLIENTS) -> Figure:
+        return limits.pgbench(self.folder, self.url, script, self.customers, clients, self.seconds)
+
+
+def side_by_side(result: Result, limit: Callable[[], Figure], ours: Callable[[], Figure]) -> Result:
+    """Measures the limit and ours in turns, so that both meet the same moods of the machine."""
+    for turn in range(1, TURNS + 1):
+        result.limits.append(limit())
+        result.ours.append(ours())
+        print(
+            f"  {result.name} {turn}/{TURNS}: {result.limits[-1].value:,.1f} beside"
+            f" {result.ours[-1].value:,.1f} {result.unit}",
+            file=sys.stderr,
+            flush=True,
+        )
+    return result
+
+
+def resolve(bench: Bench) -> list[Result]:
+    title = f"ResolveRecipients, {IN_FLIGHT} calls in flight"
+    against = f"pgbench: the same SELECT, singly, {PGBENCH_CLIENTS} clients"
+    row = Result("resolve", title, against, "calls/s", at_least(1.0))
+    return [side_by_side(row, lambda: bench.pgbench("resolve"), lambda: bench.rate("resolve"))]
+
+
+def empty(bench: Bench) -> list[Result]:
+    title = f"ResolveRecipients, {IN_FLIGHT} calls in flight"
+    against = "empty calls of this server, same load generator"
+    row = Result("empty", title, against, "calls/s", at_least(0.6))
+    return [side_by_side(row, lambda: bench.rate("empty"), lambda: bench.rate("resolve"))]
+
+
+def latency(bench: Bench) -> list[Result]:
+    against = "pgbench: the same SELECT, one client, mean"
+    row = Result("latency", "ResolveRecipients, one caller, mean", against, "µs", at_most(2.0))
+
+    # With one call at a time this is the mean, on both sides.
+    def mean(alone: Figure) -> Figure:
+        return Figure(1e6 / alone.value, alone.raw)
+
+    return [
+        side_by_side(
+            row,
+            lambda: mean(bench.pgbench("resolve", clients=1)),
+            lambda: mean(bench.rate("resolve", in_flight=1, connections=1)),
+        )
+    ]
+
+
+def stream(bench: Bench) -> list[Result]:
+    title = "StreamRecipients, all customers, invoice"
+    row = Result("stream", title, "COPY of the same rows by psql", "customers/s", at_least(0.4))
+
+    def ours() -> Figure:
+        with Service(bench.tools, bench.url) as service:
+            return stream_all(bench, service)
+
+    return [side_by_side(row, lambda: limits.copy(bench.folder, bench.url, bench.customers), ours)]
+
+
+def stream_all(bench: Bench, service: Service) -> Figure:
+    figures = bench.start(service, "stream", purpose="invoice").figures()
+    if figures["customers"] < bench.customers:
+        raise RowFailed(f"the stream answered {figures['customers']} of {bench.customers}")
+    return Figure(figures["customers_per_second"], figures)
+
+
+def beside_pgbench(name: str, rpc: str, statements: str) -> Callable[[Bench], list[Result]]:
+    """A row of an RPC beside the statements that it makes."""
+
+    def measure(bench: Bench) -> list[Result]:
+        title = f"{rpc}, {IN_FLIGHT} calls in flight"
+        against = f"pgbench: {statements}, {PGBENCH_CLIENTS} clients"
+        row = Result(name, title, against, "calls/s", at_least(0.5))
+        script = name.replace("-", "_")
+        return [side_by_side(row, lambda: bench.pgbench(script), lambda: bench.rate(name))]
+
+    return measure
+
+
+def check_password(bench: Bench) -> list[Result]:
+    against = "argon2, the reference program, a process a core"
+    row = Result("check-password", "CheckPhonePassword", against, "checks/s", at_least(0.95))
+
+    def ours() -> Figure:
+        return bench.rate("check-password", in_flight=CHECKS_IN_FLIGHT)
+
+    return [side_by_side(row, lambda: limits.argon2(bench.folder, bench.seconds), ours)]
+
+
+def flood(bench: Bench) -> list[Result]:
+    return [flooded(bench, "PostgreSQL", bench.url, bench.customers)]
+
+
+def flood_sqlite(bench: Bench) -> list[Result]:
+    customers = min(SQLITE_MOST, bench.customers)
+    return [flooded(bench, "SQLite", bench.databases.sqlite(customers), customers)]
+
+
+def flooded(bench: Bench, kind: str, url: str, customers: int) -> Result:
+    # Production has PostgreSQL; of the embedded database it is told for information.
+    name, goal = ("flood", at_most(2.0)) if kind == "PostgreSQL" else ("flood-sqlite", None)
+    title = f"ResolveRecipients, p99 while password checks flood, {kind}"
+    row = Result(name, title, "the same without the flood", "µs", goal)
+    steady: dict[str, int | str] = {"rate": STEADY_RATE, "customers": customers}
+
+    def calm() -> Figure:
+        figures = bench.load(url, "resolve", **steady)
+        return Figure(figures["p99_us"], figures)
+
+    def disturbed() -> Figure:
+        with Service(bench.tools, url) as service:
+            checks = bench.start(
+                service,
+                "check-password",
+                customers=customers,
+                in_flight=FLOOD_IN_FLIGHT,
+                # It ends after what it is to disturb.
+                seconds=bench.seconds + WARM_UP + 2,
+            )
+            try:
+                time.sleep(WARM_UP + FLOOD_LEAD)
+                figures = bench.start(service, "resolve", **steady).figures()
+                flooding = checks.figures(may_fail=True)
+            finally:
+                checks.stop()
+        # Some may be refused; what floods has to be hashes all the same.
+        if flooding["calls"] in (0, flooding["failed"]):
+            raise RowFailed(f"no check succeeded: {flooding.get('first_error')}")
+        return Figure(figures["p99_us"], {**figures, "flood": flooding})
+
+    return side_by_side(row, calm, disturbed)
+
+
+def growth(bench: Bench) -> list[Result]:
+    few = min(SMALL, bench.customers // 10)
+    title = f"ResolveRecipients with {bench.customers:,} customers"
+    row = Result("growth", title, f"the same with {few:,}", "calls/s", at_least(0.9))
+    small = bench.databases.postgres(few)
+    return [
+        side_by_side(
+            row, lambda: bench.rate("resolve", small, customers=few), lambda: bench.rate("resolve")
+        )
+    ]
+
+
+def memory(bench: Bench) -> list[Result]:
+    """The highest of all turns counts, not the middle one."""
+    title = f"memory while {bench.customers:,} customers are streamed"
+    text = f"<= {MEMORY_GOAL_MIB} MiB"
+    goals = at_most(1.0, text), at_most(1.1)
+    peak = Result("memory", f"{title}: peak", "the goal", "MiB", goals[0], summarise=max)
+    flat = Result(
+        "memory-flat", f"{title}: second half", "its first half", "MiB", goals[1], summarise=max
+    )
+    for turn in range(1, TURNS + 1):
+        with Service(bench.tools, bench.url) as service, MemoryWatch(service.pid) as watch:
+            told = stream_all(bench, service).raw
+        samples = watch.samples
+        if not samples:
+            raise RowFailed("no memory was sampled")
+        middle = samples[-1].seconds / 2
+        first = [s.resident_mib for s in samples if s.seconds <= middle] or [
+            samples[0].resident_mib
+        ]
+        second = [s.resident_mib for s in samples if s.seconds > middle]
+        raw = {"stream": told, "samples": [asdict(sample) for sample in samples]}
+        peak.limits.append(Figure(MEMORY_GOAL_MIB))
+        peak.ours.append(Figure(max(sample.peak_mib for sample in samples), raw))
+        flat.limits.append(Figure(max(first)))
+        flat.ours.append(Figure(max(second)))
+        print(
+            f"  memory {turn}/{TURNS}: {peak.ours[-1].value:,.1f} MiB", file=sys.stderr, flush=True
+        )
+    return [peak, flat]
+
+
+def sqlite(bench: Bench) -> list[Result]:
+    customers = min(SQLITE_MOST, bench.customers)
+    title = f"ResolveRecipients on SQLite, {customers:,} customers"
+    row = Result("sqlite", title, "the same on PostgreSQL", "calls/s", at_least(0.5))
+    urls = bench.databases.postgres(customers), bench.databases.sqlite(customers)
+    return [
+        side_by_side(
+            row,
+            lambda: bench.rate("resolve", urls[0], customers=customers),
+            lambda: bench.rate("resolve", urls[1], customers=customers),
+        )
+    ]
+
+
+# In the order of the table of goals.
+ROWS: dict[str, Callable[[Bench], list[Result]]] = {
+    "resolve": resolve,
+    "empty": empty,
+    "latency": latency,
+    "stream": stream,
+    "get-contact": beside_pgbench("get-contact", "GetContact", "the same SELECT"),
+    "verify-channel": beside_pgbench("verify-channel", "VerifyContactChannel", "the same SELECTs"),
+    "create-contact": beside_pgbench("create-contact", "CreateContact", "the same transaction"),
+    "update-contact": beside_pgbench("update-contact", "UpdateContact", "the same transaction"),
+    "check-password": check_password,
+    "flood": flood,
+    "growth": growth,
+    "memory": memory,
+    "sqlite": sqlite,
+    "flood-sqlite": flood_sqlite,
+}
+# These change what others read, and so are measured last.
+WRITING = ["create-contact", "update-contact", "check-password", "flood", "flood-sqlite"]
+
+
+def measure_all(bench: Bench, names: list[str]) -> list[Result]:
+    measured = {name: measure(bench, name) for name in sorted(names, key=WRITING.__contains__)}
+    return [result for name in names for result in measured[name]]
+
+
+def measure(bench: Bench, name: str) -> list[Result]:
+    """The rows under a name. What goes wrong stands in a row of its own."""
+    print(f"measuring {name}", file=sys.stderr, flush=True)
+    try:
+        return ROWS[name](bench)
+    except (RowFailed, OSError, KeyError, subprocess.SubprocessError) as failure:
+        why = str(failure) if isinstance(failure, RowFailed) else repr(failure)
+        print(f"  {name} FAILED: {why}", file=sys.stderr, flush=True)
+        return [Result(name, "", "", "", None, error=why)]

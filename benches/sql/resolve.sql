@@ -1,0 +1,9 @@
+-- What ResolveRecipients reads, of one customer.
+\set i random(0, :customers - 1)
+SELECT customers.customer_number, customers.email, customers.security_notices,
+    customers.planned_maintenance, customers.outages, customers.attention_line_suppressed,
+    contacts.contact_id, contacts.position, contacts.types, contacts.display_name,
+    contacts.locale, contacts.email, contacts.pending_email_expire_time,
+    contacts.invoice_email_enabled
+FROM customers LEFT JOIN contacts ON contacts.customer_number = customers.customer_number
+WHERE customers.customer_number = 'C-' || lpad(:i::text, 8, '0');

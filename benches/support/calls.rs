@@ -1,0 +1,271 @@
+//! The calls that can be measured, and their requests, encoded before the clock starts.
+
+use clap::ValueEnum;
+use contact_service::api::proto::{
+    CheckPhonePasswordRequest, Contact, ContactType, CreateContactRequest, GetContactRequest,
+    Purpose, ResolveRecipientsRequest, StreamRecipientsRequest, UpdateContactRequest,
+    VerifyContactChannelRequest, verify_contact_channel_request::Channel,
+};
+use prost::Message;
+use prost_types::FieldMask;
+
+use super::population::{Draw, contact_id, customer_number, draw, phone_number};
+
+/// A phone password that the rules allow for everybody.
+pub(crate) const PASSWORD: &str = "Roter Dachs 7";
+/// How many customers get a phone password.
+pub(crate) const WITH_PASSWORD: u64 = 64;
+/// The most different requests, over all connections.
+const MOST_REQUESTS: u64 = 1 << 16;
+const CUSTOMERS_A_MESSAGE: u64 = 1000;
+/// Stands where every request sent has another number.
+const COUNTER: &str = "################";
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Call {
+    /// The health of the server: a call that does nothing
+    Empty,
+    /// `ResolveRecipients`
+    Resolve,
+    /// `GetContact`
+    GetContact,
+    /// `VerifyContactChannel`, with a phone number
+    VerifyChannel,
+    /// `CreateContact`
+    CreateContact,
+    /// `UpdateContact`, of the name
+    UpdateContact,
+    /// `CheckPhonePassword`, with the right one
+    CheckPassword,
+    /// `StreamRecipients`, over all customers
+    Stream,
+}
+
+impl Call {
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Empty => "/grpc.health.v1.Health/Check",
+            Self::Resolve => "/contact.v1.ContactService/ResolveRecipients",
+            Self::GetContact => "/contact.v1.ContactService/GetContact",
+            Self::VerifyChannel => "/contact.v1.ContactService/VerifyContactChannel",
+            Self::CreateContact => "/contact.v1.ContactService/CreateContact",
+            Self::UpdateContact => "/contact.v1.ContactService/UpdateContact",
+            Self::CheckPassword => "/contact.v1.ContactService/CheckPhonePassword",
+            Self::Stream => "/contact.v1.ContactService/StreamRecipients",
+        }
+    }
+
+    /// How the message of a good answer begins: SERVING, known, MATCH; or field 1, a message.
+    pub(crate) const fn answer_begins(self) -> &'static [u8] {
+        match self {
+            Self::Empty | Self::VerifyChannel | Self::CheckPassword => b"\x08\x01",
+            Self::Resolve
+            | Self::GetContact
+            | Self::CreateContact
+            | Self::UpdateContact
+            | Self::Stream => b"\x0a",
+        }
+    }
+}
+
+/// What requests are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Material {
+    pub(crate) call: Call,
+    pub(crate) purpose: Purpose,
+    pub(crate) customers: u64,
+    pub(crate) seed: u64,
+    pub(crate) connections: u64,
+}
+
+/// Requests with their gRPC prefix, one behind the other.
+#[derive(Default)]
+pub(crate) struct Bodies {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    end: usize,
+    /// Where its counter stands, if it has one.
+    counter: Option<usize>,
+}
+
+impl Bodies {
+    /// Body `index`, counted round and round, and where its counter stands.
+    pub(crate) fn get(&self, index: usize) -> (&[u8], Option<usize>) {
+        let index = index % self.entries.len();
+        let before = index
+            .checked_sub(1)
+            .and_then(|before| self.entries.get(before));
+        let entry = self.entries.get(index).unwrap();
+        let begin = before.map_or(0, |before| before.end);
+        (self.bytes.get(begin..entry.end).unwrap(), entry.counter)
+    }
+
+    /// All of them at once.
+    pub(crate) fn all(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn push(&mut self, message: &impl Message) {
+        let begin = self.bytes.len();
+        self.bytes.push(0);
+        let length = u32::try_from(message.encoded_len()).unwrap();
+        self.bytes.extend(length.to_be_bytes());
+        message.encode(&mut self.bytes).unwrap();
+        let body = self.bytes.get(begin..).unwrap();
+        let counter = body
+            .windows(COUNTER.len())
+            .position(|window| window == COUNTER.as_bytes());
+        let end = self.bytes.len();
+        self.entries.push(Entry { end, counter });
+    }
+}
+
+/// Writes a number where the counter of a body stands.
+pub(crate) fn write_counter(body: &mut [u8], at: usize, number: u64) {
+    let place = body.get_mut(at..at + COUNTER.len()).unwrap();
+    let mut rest = number;
+    for digit in place.iter_mut().rev() {
+        *digit = *b"0123456789abcdef"
+            .get(usize::try_from(rest % 16).unwrap())
+            .unwrap();
+        rest /= 16;
+    }
+}
+
+impl Material {
+    /// The requests of one connection. Writes never name a customer that another connection
+    /// names, and every customer once until all had their turn.
+    pub(crate) fn bodies(&self, connection: u64) -> Bodies {
+        let mut bodies = Bodies::default();
+        let each = MOST_REQUESTS / self.connections;
+        match self.call {
+            Call::Empty => bodies.push(&()),
+            Call::Resolve | Call::GetContact | Call::VerifyChannel => {
+                for n in 0..each {
+                    let n = n * self.connections + connection;
+                    self.push(&mut bodies, self.drawn(n));
+                }
+            }
+            Call::CreateContact | Call::UpdateContact => {
+                for n in 0..each.min(self.customers / self.connections) {
+                    self.push(&mut bodies, self.dealt(n * self.connections + connection));
+                }
+            }
+            Call::CheckPassword => {
+                for n in (connection..self.with_password()).step_by(self.step()) {
+                    self.push(&mut bodies, self.dealt(n));
+                }
+            }
+            Call::Stream => {
+                for begin in (0..self.customers).step_by(1000) {
+                    let end = (begin + CUSTOMERS_A_MESSAGE).min(self.customers);
+                    bodies.push(&StreamRecipientsRequest {
+                        customer_numbers: (begin..end).map(customer_number).collect(),
+                        purpose: self.purpose.into(),
+                        attention_line_chars: 0,
+                    });
+                }
+            }
+        }
+        bodies
+    }
+
+    fn step(&self) -> usize {
+        usize::try_from(self.connections).unwrap()
+    }
+
+    fn with_password(&self) -> u64 {
+        self.customers.min(WITH_PASSWORD)
+    }
+
+    /// Customers and contacts that are to have a phone password.
+    pub(crate) fn contacts_with_password(&self) -> Vec<(String, String)> {
+        let dealt = (0..self.with_password()).map(|n| self.dealt(n));
+        dealt
+            .map(|i| (customer_number(i), contact_id(self.seed, i, 0).to_string()))
+            .collect()
+    }
+
+    /// Some customer, each as likely.
+    const fn drawn(&self, n: u64) -> u64 {
+        // Another seed: what is drawn must not hang together with whom it is drawn for.
+        draw(!self.seed, n, 0, Draw::ContactId) % self.customers
+    }
+
+    /// The n-th customer: spread over all, and no one twice among as many as there are.
+    fn dealt(&self, n: u64) -> u64 {
+        let customers = u128::from(self.customers);
+        // By the golden ratio neighbours come far apart.
+        let mut stride = customers * 618 / 1000 + 1;
+        while greatest_common_divisor(stride, customers) != 1 {
+            stride += 1;
+        }
+        let offset = u128::from(self.drawn(0));
+        u64::try_from((offset + u128::from(n) * stride) % customers).unwrap()
+    }
+
+    fn push(&self, bodies: &mut Bodies, i: u64) {
+        let customer_number = customer_number(i);
+        let contact_id = contact_id(self.seed, i, 0).to_string();
+        match self.call {
+            Call::Resolve => bodies.push(&ResolveRecipientsRequest {
+                customer_number,
+                purpose: self.purpose.into(),
+                attention_line_chars: 0,
+            }),
+            Call::GetContact => bodies.push(&GetContactRequest {
+                customer_number,
+                contact_id,
+            }),
+            Call::VerifyChannel => bodies.push(&VerifyContactChannelRequest {
+                customer_number,
+                channel: Some(Channel::PhoneNumber(phone_number(self.seed, i, 0, 0))),
+            }),
+            Call::CreateContact => bodies.push(&CreateContactRequest {
+                customer_number,
+                contact: Some(Contact {
+                    types: vec![ContactType::Standard.into()],
+                    display_name: "Jürgen Müller".into(),
+                    ..Contact::default()
+                }),
+                ..CreateContactRequest::default()
+            }),
+            Call::UpdateContact => bodies.push(&UpdateContactRequest {
+                contact: Some(Contact {
+                    customer_number,
+                    contact_id,
+                    // Another name each time, or there would be nothing to write.
+                    display_name: format!("Jürgen Müller {COUNTER}"),
+                    ..Contact::default()
+                }),
+                update_mask: Some(FieldMask {
+                    paths: vec!["display_name".into()],
+                }),
+                ..UpdateContactRequest::default()
+            }),
+            Call::CheckPassword => bodies.push(&CheckPhonePasswordRequest {
+                customer_number,
+                contact_id,
+                phone_password: PASSWORD.into(),
+                // The tries of a call are limited.
+                call_id: format!("load-{COUNTER}"),
+            }),
+            Call::Empty | Call::Stream => {}
+        }
+    }
+}
+
+const fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

@@ -1,0 +1,212 @@
+//! `StreamRecipients` over all customers, on one stream, and the counting of its results.
+
+use std::time::{Duration, Instant};
+
+use tonic::Code;
+
+use super::{
+    http2::{Event, Link, Result},
+    status::grpc_status,
+};
+
+/// How much may wait to be written; more would only lie about.
+const UNSENT_BYTES: usize = 256 * 1024;
+/// How much of the stream's window may be used until it is renewed.
+const RENEWAL: u32 = 1 << 29;
+/// How long the server may say nothing at all.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What came of it.
+pub(crate) struct Streamed {
+    pub(crate) results: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) code: Option<Code>,
+}
+
+/// Sends all bodies, as fast as the server takes them, and counts until the stream ends.
+pub(crate) fn run(mut link: Link, bodies: &[u8]) -> Result<Streamed> {
+    link.never_wait()?;
+    let begun = Instant::now();
+    let stream = link.open();
+    let mut unsent = bodies;
+    // Both count what the server lets us send on the stream beyond its first window.
+    let (mut granted, mut sent) = (0, 0);
+    let mut results = Results::default();
+    let mut used_window = 0;
+    let mut last_word = begun;
+    loop {
+        while !unsent.is_empty() && link.unsent() < UNSENT_BYTES {
+            let window = link.initial_window() + granted - sent;
+            let room = usize::try_from(window).unwrap_or(0).min(link.frame_room());
+            let (piece, rest) = unsent.split_at(room.min(unsent.len()));
+            if piece.is_empty() {
+                break;
+            }
+            link.send(stream, piece, rest.is_empty());
+            sent += i64::try_from(piece.len()).unwrap();
+            unsent = rest;
+        }
+        link.flush()?;
+        if link.wait(PATIENCE)? && link.read()? {
+            last_word = Instant::now();
+        } else if last_word.elapsed() > PATIENCE {
+            return Err("the server says nothing".to_owned());
+        }
+        while let Some(event) = link.next_event()? {
+            match event {
+                Event::Data { bytes, ends, .. } => {
+                    results.take(bytes)?;
+                    used_window += u32::try_from(bytes.len()).unwrap();
+                    if ends {
+                        return Err("the stream ended without a status".to_owned());
+                    }
+                }
+                Event::Headers {
+                    block, ends: true, ..
+                } => {
+                    return Ok(Streamed {
+                        results: results.count,
+                        messages: results.messages,
+                        bytes: results.bytes,
+                        elapsed: begun.elapsed(),
+                        code: grpc_status(block),
+                    });
+                }
+                Event::Headers { .. } => {}
+                Event::Window { more } => granted += i64::from(more),
+                Event::Reset { code, .. } => {
+                    return Err(format!("the server gave the stream up, with code {code}"));
+                }
+            }
+        }
+        if used_window >= RENEWAL {
+            link.push_window_update(stream, std::mem::take(&mut used_window));
+        }
+    }
+}
+
+/// Counts the entries of field 1 in messages that come in pieces, without looking into them.
+#[derive(Default)]
+struct Results {
+    count: u64,
+    messages: u64,
+    bytes: u64,
+    /// What is left of the message that is being read.
+    message_left: u64,
+    state: State,
+    /// The number that is being read, and how many of its bits were.
+    number: u64,
+    bits: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+enum State {
+    /// The five bytes before a message, of which so many were read.
+    #[default]
+    Prefix,
+    Tag,
+    Length,
+    Varint,
+    Skip(u64),
+}
+
+/// Bits of the prefix: one byte for the compression, four for the length.
+const PREFIX_BITS: u32 = 40;
+
+impl Results {
+    fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.bytes += u64::try_from(bytes.len()).unwrap();
+        while let Some((first, rest)) = bytes.split_first() {
+            if let State::Skip(left) = self.state {
+                let skipped = bytes.len().min(usize::try_from(left).unwrap());
+                (_, bytes) = bytes.split_at(skipped);
+                self.skip(left, u64::try_from(skipped).unwrap())?;
+            } else {
+                bytes = rest;
+                self.take_byte(*first)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_byte(&mut self, byte: u8) -> Result<()> {
+        if matches!(self.state, State::Prefix) {
+            self.number = self.number << 8 | u64::from(byte);
+            self.bits += 8;
+            if self.bits == PREFIX_BITS {
+                let length = self.finish_number();
+                if length > u64::from(u32::MAX) {
+                    return Err("a compressed message was not asked for".to_owned());
+                }
+                self.messages += 1;
+                self.message_left = length;
+                self.state = State::Tag;
+                self.end_of_field();
+            }
+            return Ok(());
+        }
+        self.use_up(1)?;
+        if self.bits > 63 {
+            return Err("a message cannot be read".to_owned());
+        }
+        self.number |= u64::from(byte & 0x7F) << self.bits;
+        self.bits += 7;
+        if byte & 0x80 != 0 {
+            return Ok(());
+        }
+        let number = self.finish_number();
+        match self.state {
+            State::Tag => {
+                if number >> 3 == 1 {
+                    self.count += 1;
+                }
+                self.state = match number & 7 {
+                    0 => State::Varint,
+                    1 => State::Skip(8),
+                    2 => State::Length,
+                    5 => State::Skip(4),
+                    _ => return Err("a message cannot be read".to_owned()),
+                };
+                Ok(())
+            }
+            State::Length => self.skip(number, 0),
+            State::Varint | State::Prefix | State::Skip(_) => {
+                self.end_of_field();
+                Ok(())
+            }
+        }
+    }
+
+    /// Of `left` bytes that are of no interest `skipped` are passed.
+    fn skip(&mut self, left: u64, skipped: u64) -> Result<()> {
+        self.use_up(skipped)?;
+        self.state = State::Skip(left - skipped);
+        if left == skipped {
+            self.end_of_field();
+        }
+        Ok(())
+    }
+
+    fn use_up(&mut self, bytes: u64) -> Result<()> {
+        let left = self.message_left.checked_sub(bytes);
+        self.message_left = left.ok_or("a message is longer than it says")?;
+        Ok(())
+    }
+
+    const fn end_of_field(&mut self) {
+        self.state = if self.message_left == 0 {
+            State::Prefix
+        } else {
+            State::Tag
+        };
+    }
+
+    const fn finish_number(&mut self) -> u64 {
+        let number = self.number;
+        self.number = 0;
+        self.bits = 0;
+        number
+    }
+}

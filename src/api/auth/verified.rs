@@ -1,0 +1,49 @@
+//! Tokens whose signature and claims were found good before: a caller sends the same one with
+//! every call, and verifying it takes longer than answering.
+
+use std::sync::Arc;
+
+use jsonwebtoken::Algorithm;
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use super::{caller::Caller, claims::Validity, key_set::VerifyingKey};
+
+/// Half a kilobyte each.
+const MOST: usize = 4096;
+
+/// A token is known by its SHA-256, so that no token that is good can be read from memory.
+pub(super) type TokenDigest = [u8; 32];
+
+/// What was found out about a token, but for whether it is good now.
+pub(super) struct Verified {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    /// The key it was verified with. Keys that are read anew are other keys.
+    pub(super) key: Arc<VerifyingKey>,
+    pub(super) validity: Validity,
+    pub(super) caller: Caller,
+}
+
+/// Bounded; what is asked for least leaves first.
+pub(super) struct VerifiedTokens(Cache<TokenDigest, Arc<Verified>>);
+
+impl Default for VerifiedTokens {
+    fn default() -> Self {
+        Self(Cache::new(MOST))
+    }
+}
+
+impl VerifiedTokens {
+    pub(super) fn digest(token: &str) -> TokenDigest {
+        Sha256::digest(token).into()
+    }
+
+    pub(super) fn find(&self, digest: &TokenDigest) -> Option<Arc<Verified>> {
+        self.0.get(digest)
+    }
+
+    pub(super) fn insert(&self, digest: TokenDigest, verified: Verified) {
+        self.0.insert(digest, Arc::new(verified));
+    }
+}

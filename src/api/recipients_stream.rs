@@ -1,0 +1,172 @@
+//! `StreamRecipients`: reading, resolving and sending overlap, no further ahead than the
+//! reader of the answers allows.
+
+use futures::{Stream, StreamExt, stream};
+use tonic::{Status, Streaming};
+
+use crate::{
+    api::{
+        auth::Caller,
+        convert::Fields,
+        guard,
+        proto::{self, recipients_result::Outcome},
+        recipients::{decode_purpose_and_room, encode},
+    },
+    app::App,
+    domain::{
+        customer::CustomerNumber,
+        recipients::{Purpose, Resolution},
+    },
+    error::{Error, FieldViolation, Invalid, Result},
+};
+
+const MOST_NUMBERS: usize = 1_000;
+/// How many customers share a query, and mostly a message.
+const CHUNK: usize = 250;
+/// How many chunks are resolved ahead of the one that is sent.
+const AHEAD: usize = 4;
+/// A message ends after so many recipients and exclusions: some 100 KiB, and far below the
+/// 4 MiB that clients take, whatever they hold.
+const MOST_PARTIES: usize = 1_000;
+
+/// Customers of one message that are resolved together.
+struct Chunk {
+    customers: Vec<Asked>,
+    purpose: Purpose,
+    room: usize,
+}
+
+/// A customer number as it was asked, and what it means.
+struct Asked {
+    text: String,
+    number: Result<CustomerNumber>,
+}
+
+/// Answers the messages of a stream. What is wrong with a message ends the stream; what is
+/// wrong with one number stands in its place.
+pub(super) fn answer(
+    app: App,
+    caller: Caller,
+    requests: Streaming<proto::StreamRecipientsRequest>,
+) -> impl Stream<Item = std::result::Result<proto::StreamRecipientsResponse, Status>> {
+    requests
+        .map(move |message| {
+            let message = message.map_err(guard::with_reason)?;
+            Ok(decode(&caller, message)?)
+        })
+        .flat_map(|chunks: std::result::Result<_, Status>| match chunks {
+            Ok(chunks) => stream::iter(chunks).map(Ok).left_stream(),
+            Err(status) => stream::iter([Err(status)]).right_stream(),
+        })
+        .map(move |chunk| {
+            let app = app.clone();
+            async move {
+                // A task of its own, so that chunks are resolved while others are sent.
+                let resolved = tokio::spawn(resolve(app, chunk?)).await;
+                Ok(resolved.map_err(|_| Error::internal("a chunk's task panicked"))??)
+            }
+        })
+        .buffered(AHEAD)
+        .flat_map(|results: std::result::Result<_, Status>| match results {
+            Ok(results) => stream::iter(into_messages(results)).map(Ok).left_stream(),
+            Err(status) => stream::iter([Err(status)]).right_stream(),
+        })
+        .scan(0, |answered, message| {
+            let message = message.map(|results: Vec<proto::RecipientsResult>| {
+                *answered += i64::try_from(results.len()).unwrap_or(i64::MAX);
+                proto::StreamRecipientsResponse {
+                    results,
+                    answered: *answered,
+                }
+            });
+            std::future::ready(Some(message))
+        })
+}
+
+fn decode(caller: &Caller, message: proto::StreamRecipientsRequest) -> Result<Vec<Chunk>> {
+    for number in &message.customer_numbers {
+        caller.confine(number)?;
+    }
+    let mut fields = Fields::default();
+    if message.customer_numbers.is_empty() || message.customer_numbers.len() > MOST_NUMBERS {
+        let description = format!("must have 1 to {MOST_NUMBERS} entries");
+        fields.refuse("customer_numbers", &description);
+    }
+    let asked = decode_purpose_and_room(message.purpose, message.attention_line_chars, &mut fields);
+    let (purpose, room) = fields.finish(asked)?;
+    let mut customers = message.customer_numbers.into_iter().enumerate();
+    let mut chunks = Vec::new();
+    loop {
+        let chunk = customers.by_ref().take(CHUNK);
+        let customers: Vec<_> = chunk
+            .map(|(index, text)| decode_number(index, text))
+            .collect();
+        if customers.is_empty() {
+            return Ok(chunks);
+        }
+        chunks.push(Chunk {
+            customers,
+            purpose,
+            room,
+        });
+    }
+}
+
+fn decode_number(index: usize, text: String) -> Asked {
+    let number = CustomerNumber::parse(&text).map_err(|Invalid(description)| {
+        let field = format!("customer_numbers[{index}]");
+        Error::InvalidFields(vec![FieldViolation::new(field, description)])
+    });
+    Asked { text, number }
+}
+
+async fn resolve(app: App, chunk: Chunk) -> Result<Vec<proto::RecipientsResult>> {
+    let known = |asked: &Asked| asked.number.clone().ok();
+    let numbers: Vec<_> = chunk.customers.iter().filter_map(known).collect();
+    let resolved = app.resolve_many(&numbers, chunk.purpose, chunk.room);
+    let mut resolved = resolved.await?.into_iter();
+    let mut next = || {
+        let missing = || Err(Error::internal("a customer was left out"));
+        resolved.next().unwrap_or_else(missing)
+    };
+    let results = chunk.customers.into_iter().map(|asked| {
+        let resolution = asked.number.and_then(|_| next());
+        to_result(asked.text, resolution)
+    });
+    Ok(results.collect())
+}
+
+fn to_result(customer_number: String, resolution: Result<Resolution>) -> proto::RecipientsResult {
+    let outcome = match resolution {
+        Ok(resolution) => Outcome::Resolution(encode(resolution)),
+        Err(error) => Outcome::Error(error.into_rpc_status()),
+    };
+    proto::RecipientsResult {
+        customer_number,
+        outcome: Some(outcome),
+    }
+}
+
+/// Some customers have a hundred contacts, and a message has its limit.
+fn into_messages(results: Vec<proto::RecipientsResult>) -> Vec<Vec<proto::RecipientsResult>> {
+    let mut messages = Vec::new();
+    let mut message = Vec::with_capacity(results.len());
+    let mut parties = 0;
+    for result in results {
+        parties += match &result.outcome {
+            Some(Outcome::Resolution(resolution)) => {
+                resolution.recipients.len() + resolution.exclusions.len()
+            }
+            Some(Outcome::Error(_)) | None => 0,
+        };
+        message.push(result);
+        if parties >= MOST_PARTIES {
+            messages.push(std::mem::take(&mut message));
+            parties = 0;
+        }
+    }
+    if !message.is_empty() {
+        messages.push(message);
+    }
+    messages
+}

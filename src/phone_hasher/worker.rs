@@ -1,0 +1,122 @@
+//! The threads that hash, and the memory they do it in.
+
+use std::{thread, time::Duration};
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
+};
+use thread_priority::{ThreadPriority, ThreadPriorityValue};
+
+use crate::error::{Error, Result};
+
+/// Of 0 to 99, where 49 is what others have: niceness 10 on Linux. They take what others leave,
+/// but still get on where those leave nothing: whoever calls must not wait for ever.
+const THREAD_PRIORITY: u8 = 25;
+/// How long a thread without work keeps its memory.
+const KEPT_IDLE: Duration = Duration::from_secs(10);
+
+pub(super) type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+
+/// Starts as many threads as the machine has cores, `most` at most: more would only take
+/// each other's caches.
+///
+/// # Errors
+/// [`Error::Internal`] when the system gives no threads.
+pub(super) fn start(most: usize) -> Result<flume::Sender<Job>> {
+    let (jobs, waiting) = flume::unbounded::<Job>();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    for index in 0..cores.min(most) {
+        let waiting = waiting.clone();
+        thread::Builder::new()
+            .name(format!("phone-hash-{index}"))
+            .spawn(move || work(&waiting))
+            .map_err(|_| Error::internal("no thread for hashes"))?;
+    }
+    Ok(jobs)
+}
+
+fn work(waiting: &flume::Receiver<Job>) {
+    // A system that allows none of this hashes all the same.
+    if let Ok(priority) = ThreadPriorityValue::try_from(THREAD_PRIORITY) {
+        let _ = ThreadPriority::Crossplatform(priority).set_for_current();
+    }
+    let mut memory = Memory::default();
+    loop {
+        match waiting.recv_timeout(KEPT_IDLE) {
+            Ok(job) => job(&mut memory),
+            Err(flume::RecvTimeoutError::Timeout) => {
+                memory = Memory::default();
+                match waiting.recv() {
+                    Ok(job) => job(&mut memory),
+                    Err(flume::RecvError::Disconnected) => return,
+                }
+            }
+            Err(flume::RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// What argon2 fills. It is kept from one hash to the next: 64 MiB that are given back and
+/// asked for anew each time hold up every other thread of the process.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Block>);
+
+impl Memory {
+    /// Hashes with argon2id, and gives the hash in the PHC string format.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it cannot be done.
+    pub(super) fn hash(&mut self, params: &Params, input: &[u8], salt: &[u8]) -> Result<String> {
+        let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+        self.fill(params, input, salt, &mut output)?;
+        let hash = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(params).map_err(defect)?,
+            salt: Some(Salt::new(salt).map_err(defect)?),
+            hash: Some(Output::new(&output).map_err(defect)?),
+        };
+        Ok(hash.to_string())
+    }
+
+    /// Whether an input is the one of a hash in the PHC string format, whatever it cost.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a text that is no hash of argon2id.
+    pub(super) fn verify(&mut self, phc: &str, input: &[u8]) -> Result<bool> {
+        let hash = PasswordHash::new(phc).map_err(defect)?;
+        let is_known = hash.algorithm == Algorithm::Argon2id.ident()
+            && hash.version == Some(Version::V0x13.into());
+        let (true, Some(salt), Some(stored)) = (is_known, &hash.salt, &hash.hash) else {
+            return Err(Error::internal("is no hash of argon2id"));
+        };
+        let params = Params::try_from(&hash).map_err(defect)?;
+        let mut output = [0; Output::MAX_LENGTH];
+        let output = output
+            .get_mut(..stored.len())
+            .ok_or_else(|| Error::internal("a hash is too long"))?;
+        self.fill(&params, input, salt, output)?;
+        // This comparison takes the same time wherever they differ.
+        Ok(Output::new(output).map_err(defect)? == *stored)
+    }
+
+    fn fill(
+        &mut self,
+        params: &Params,
+        input: &[u8],
+        salt: &[u8],
+        output: &mut [u8],
+    ) -> Result<()> {
+        if self.0.len() < params.block_count() {
+            self.0.resize(params.block_count(), Block::new());
+        }
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+            .hash_password_into_with_memory(input, salt, output, &mut self.0)
+            .map_err(defect)
+    }
+}
+
+fn defect<E>(_: E) -> Error {
+    Error::internal("argon2 does not take this")
+}

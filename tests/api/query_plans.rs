@@ -1,0 +1,153 @@
+//! Every statement goes by an index. The database explains each one that the service makes
+//! (`auto_explain`), and sends the plan along.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{LazyLock, Mutex},
+};
+
+use chrono::TimeDelta;
+use prost::Message;
+use serde_json::Value;
+use tempfile::tempdir;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database},
+    raw::call,
+    rpcs::{Effect, RPCS, prepare, valid_request},
+};
+
+const EXPLAINED: &[(&str, &str)] = &[
+    ("session_preload_libraries", "auto_explain"),
+    ("auto_explain.log_min_duration", "0"),
+    ("auto_explain.log_format", "json"),
+    ("auto_explain.log_level", "notice"),
+    // Also what triggers and foreign keys ask.
+    ("auto_explain.log_nested_statements", "on"),
+];
+/// Tables that hold few rows whatever the number of customers.
+const SMALL: &[&str] = &["order_types", "seaql_migrations"];
+/// A database that `scripts/proof` filled with a million customers.
+const MANY_CUSTOMERS_URL: &str = "MANY_CUSTOMERS_URL";
+
+/// The plan of each statement, by its text.
+static PLANS: LazyLock<Mutex<BTreeMap<String, Value>>> = LazyLock::new(Mutex::default);
+
+struct Notices;
+
+impl<S: Subscriber> Layer<S> for Notices {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "sqlx::postgres::notice" {
+            event.record(&mut Plan);
+        }
+    }
+}
+
+struct Plan;
+
+impl Visit for Plan {
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+
+    fn record_str(&mut self, field: &Field, text: &str) {
+        if field.name() == "message"
+            && let Some((_, json)) = text.split_once("plan:")
+        {
+            let plan: Value = serde_json::from_str(json).unwrap();
+            let query = plan["Query Text"].as_str().unwrap().to_owned();
+            PLANS.lock().unwrap().insert(query, plan["Plan"].clone());
+        }
+    }
+}
+
+/// Each RPC once, and what time brings about.
+async fn use_all(server: &TestServer, prefix: &str) {
+    let token = server.token(ALL_SCOPES, None);
+    for (index, rpc) in RPCS
+        .iter()
+        .filter(|rpc| rpc.effect != Effect::Later)
+        .enumerate()
+    {
+        let on = prepare(server, &format!("{prefix}-{index}")).await;
+        let request = valid_request(rpc.name, &on).encode_to_vec();
+        let answer = call(server, Some(&token), rpc.name, request).await;
+        assert!(answer.is_ok(), "{} {answer:?}", rpc.name);
+    }
+    server.outbox.deliver_due().await.unwrap();
+    for days in [6, 2, 400] {
+        server.clock.advance(TimeDelta::days(days));
+        server.app.remind_of_pending_emails().await.unwrap();
+        server.app.clear_lapsed_emails().await.unwrap();
+        server.app.forget_expired_requests().await.unwrap();
+        server.app.forget_old_confirmations().await.unwrap();
+        server.app.forget_dead_letters().await.unwrap();
+        server.app.forget_old_tries().await.unwrap();
+    }
+}
+
+fn explained(url: &str, further: &[(&str, &str)]) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in EXPLAINED.iter().chain(further) {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(&format!("options[{name}]={value}"));
+    }
+    url
+}
+
+/// Reads of a whole table, as the plan's nodes say.
+fn whole_reads(plan: &Value, found: &mut Vec<String>) {
+    let kind = plan["Node Type"].as_str().unwrap_or_default();
+    let table = plan["Relation Name"].as_str().unwrap_or_default();
+    let goes_by_keys = plan.get("Index Cond").is_some();
+    let is_limited = kind.starts_with("Index") && plan.get("Filter").is_none();
+    if kind.ends_with("Scan")
+        && kind != "Bitmap Heap Scan"
+        && !table.is_empty()
+        && !SMALL.contains(&table)
+        && !goes_by_keys
+        && !is_limited
+    {
+        found.push(format!("{kind} on {table}"));
+    }
+    for inner in plan["Plans"].as_array().into_iter().flatten() {
+        whole_reads(inner, found);
+    }
+}
+
+async fn explain_all(url: &str, prefix: &str) {
+    tracing_subscriber::registry().with(Notices).init();
+    let server = TestServer::start_on(url, tempdir().unwrap(), Options::default()).await;
+    // The schema itself is built by reading whole tables, which are empty then.
+    PLANS.lock().unwrap().clear();
+    use_all(&server, prefix).await;
+    let plans = PLANS.lock().unwrap();
+    let mut offences = Vec::new();
+    for (query, plan) in plans.iter() {
+        let mut found = Vec::new();
+        whole_reads(plan, &mut found);
+        offences.extend(found.into_iter().map(|read| format!("{read}: {query}")));
+    }
+    println!("{} statements explained", plans.len());
+    assert!(plans.len() > 60, "only {} were explained", plans.len());
+    assert!(offences.is_empty(), "{}", offences.join("\n\n"));
+}
+
+/// On small tables PostgreSQL would rather read them whole; here it does so only where there
+/// is no index to go by.
+#[tokio::test]
+async fn every_statement_has_an_index_to_go_by() {
+    let url = fresh_database(Backend::Postgres, "".into()).await;
+    explain_all(&explained(&url, &[("enable_seqscan", "off")]), "K").await;
+}
+
+#[tokio::test]
+#[ignore = "wants a database with a million customers: scripts/proof makes it"]
+async fn proof_every_statement_goes_by_an_index_at_three_million_contacts() {
+    let url = std::env::var(MANY_CUSTOMERS_URL).expect(MANY_CUSTOMERS_URL);
+    explain_all(&explained(&url, &[]), "PLAN").await;
+}

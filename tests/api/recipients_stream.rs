@@ -1,0 +1,269 @@
+//! `StreamRecipients`: the same answers as one by one, in the order asked.
+
+use std::collections::HashMap;
+
+use contact_service::{
+    api::proto::{self, ContactType, Purpose, recipients_result::Outcome},
+    domain::customer::CustomerNumber,
+};
+use rstest::rstest;
+use tonic::{Code, Status};
+
+use crate::harness::{Backend, Client, Options, TestServer, refusal, refused_fields};
+
+fn asking(numbers: &[String], purpose: Purpose) -> proto::StreamRecipientsRequest {
+    proto::StreamRecipientsRequest {
+        customer_numbers: numbers.to_vec(),
+        purpose: purpose.into(),
+        attention_line_chars: 0,
+    }
+}
+
+/// What came before the end of the stream, and how it ended.
+async fn answers(
+    mut client: Client,
+    messages: Vec<proto::StreamRecipientsRequest>,
+) -> (Vec<proto::StreamRecipientsResponse>, Result<(), Status>) {
+    let stream = client.stream_recipients(tokio_stream::iter(messages)).await;
+    let mut stream = match stream {
+        Ok(stream) => stream.into_inner(),
+        Err(status) => return (Vec::new(), Err(status)),
+    };
+    let mut answers = Vec::new();
+    loop {
+        match stream.message().await {
+            Ok(Some(answer)) => answers.push(answer),
+            Ok(None) => return (answers, Ok(())),
+            Err(status) => return (answers, Err(status)),
+        }
+    }
+}
+
+async fn one_by_one(
+    server: &TestServer,
+    number: &str,
+    purpose: Purpose,
+) -> Result<proto::Resolution, Status> {
+    let request = proto::ResolveRecipientsRequest {
+        customer_number: number.into(),
+        purpose: purpose.into(),
+        attention_line_chars: 0,
+    };
+    let response = server.client().resolve_recipients(request).await?;
+    Ok(response.into_inner().resolution.unwrap())
+}
+
+fn outcome(result: &proto::RecipientsResult) -> Result<proto::Resolution, (Code, String, String)> {
+    match result.outcome.clone().unwrap() {
+        Outcome::Resolution(resolution) => Ok(resolution),
+        Outcome::Error(status) => {
+            let details = tonic_types::StatusExt::get_details_error_info(&Status::with_details(
+                status.code.into(),
+                status.message.clone(),
+                prost::Message::encode_to_vec(&status).into(),
+            ));
+            Err((status.code.into(), details.unwrap().reason, status.message))
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_answers_are_those_of_single_calls_in_the_order_asked(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.app.load_samples().await.unwrap();
+    for index in 0..30 {
+        let number = format!("S-{index}");
+        server.create_customer(&number).await;
+        let standard = &[ContactType::Standard];
+        for contact in 0..index % 4 {
+            let name = format!("Contact {contact}");
+            server.create_contact(&number, &name, standard, "").await;
+        }
+    }
+    let known = (0..30).map(|index| format!("S-{index}"));
+    let samples = ["K-1001", "K-1002", "K-1003"].map(str::to_owned);
+    let odd = ["K-0", "S-3", "no number", "", "S-3", "k-1001"].map(str::to_owned);
+    let asked: Vec<String> = known.chain(samples).chain(odd).collect();
+    for purpose in [Purpose::Invoice, Purpose::General, Purpose::Outage] {
+        let messages = asked.chunks(7).map(|numbers| asking(numbers, purpose));
+        let (answered, end) = answers(server.client(), messages.collect()).await;
+        end.unwrap();
+        let results: Vec<_> = answered.iter().flat_map(|answer| &answer.results).collect();
+        assert_eq!(results.len(), asked.len());
+        for (number, result) in asked.iter().zip(results) {
+            assert_eq!(&result.customer_number, number);
+            match (one_by_one(&server, number, purpose).await, outcome(result)) {
+                (Ok(single), Ok(streamed)) => assert_eq!(single, streamed),
+                (Err(status), Err((code, reason, message))) => {
+                    let is_known = CustomerNumber::parse(number).is_ok();
+                    let expected = if is_known {
+                        (Code::NotFound, "CUSTOMER_NOT_FOUND")
+                    } else {
+                        (Code::InvalidArgument, "INVALID_FIELD")
+                    };
+                    assert_eq!((code, reason.as_str()), expected);
+                    assert!(
+                        is_known || message.contains("customer_numbers["),
+                        "{message}"
+                    );
+                    assert_eq!(refusal(Err::<(), _>(status)), (code, reason));
+                }
+                (single, streamed) => panic!("{number}: {single:?}, {streamed:?}"),
+            }
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn each_answer_says_how_far_the_stream_got(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let thousand = vec!["K-1".to_owned(); 1_000];
+    let messages = vec![
+        asking(&thousand, Purpose::General),
+        asking(&thousand[..1], Purpose::Invoice),
+        asking(&thousand[..700], Purpose::General),
+    ];
+    let (answered, end) = answers(server.client(), messages).await;
+    end.unwrap();
+    let mut so_far = 0;
+    for answer in &answered {
+        so_far += i64::try_from(answer.results.len()).unwrap();
+        assert_eq!(answer.answered, so_far);
+    }
+    assert_eq!(so_far, 1_701);
+}
+
+#[rstest]
+#[tokio::test]
+async fn many_contacts_do_not_make_a_message_too_long(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let name = "Ä".repeat(200);
+    for _ in 0..100 {
+        let standard = &[ContactType::Standard];
+        server.create_contact("K-1", &name, standard, "").await;
+    }
+    let asked = vec!["K-1".to_owned(); 1_000];
+    let (answered, end) = answers(server.client(), vec![asking(&asked, Purpose::Invoice)]).await;
+    end.unwrap();
+    let sizes = answered.iter().map(prost::Message::encoded_len);
+    let (most, count) = (sizes.max().unwrap(), answered.last().unwrap().answered);
+    assert!(most < 1024 * 1024, "{most} bytes in one message");
+    assert_eq!(count, 1_000);
+}
+
+#[rstest]
+#[case::too_many(1_001, Purpose::General, 0, &["customer_numbers"])]
+#[case::none(0, Purpose::General, 0, &["customer_numbers"])]
+#[case::for_nothing(1, Purpose::Unspecified, 0, &["purpose", "attention_line_chars"])]
+#[case::for_a_short_line(1, Purpose::Invoice, 7, &["attention_line_chars"])]
+#[tokio::test]
+async fn a_wrong_message_ends_the_stream_behind_the_answers_before_it(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[case] count: usize,
+    #[case] purpose: Purpose,
+    #[case] attention_line_chars: i32,
+    #[case] fields: &[&str],
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let good = asking(&["K-1".to_owned()], Purpose::General);
+    let wrong = proto::StreamRecipientsRequest {
+        customer_numbers: vec!["K-1".into(); count],
+        purpose: purpose.into(),
+        attention_line_chars: if purpose == Purpose::Unspecified {
+            1
+        } else {
+            attention_line_chars
+        },
+    };
+    let messages = vec![good.clone(), wrong, good];
+    let (answered, end) = answers(server.client(), messages).await;
+    assert_eq!(refused_fields(end), fields);
+    assert_eq!(answered.last().map(|answer| answer.answered), Some(1));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_confined_token_ends_the_stream_at_another_customer(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    server.create_customer("K-2").await;
+    let token = server.token("recipients.resolve", Some("K-1"));
+    let [own, both] = [
+        vec!["K-1".to_owned()],
+        vec!["K-1".to_owned(), "K-2".to_owned()],
+    ];
+    let messages = vec![
+        asking(&own, Purpose::General),
+        asking(&both, Purpose::General),
+    ];
+    let (answered, end) = answers(server.client_with(token), messages).await;
+    assert_eq!(
+        refusal(end),
+        (Code::PermissionDenied, "CUSTOMER_MISMATCH".into())
+    );
+    assert_eq!(answered.len(), 1);
+    assert_eq!(answered[0].results[0].customer_number, "K-1");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_without_messages_ends_without_answers(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (answered, end) = answers(server.client(), Vec::new()).await;
+    assert!(answered.is_empty() && end.is_ok());
+}
+
+/// Customers of a database that `scripts/proof` filled, and how many there are.
+const MANY_CUSTOMERS_URL: &str = "MANY_CUSTOMERS_URL";
+const MANY: usize = 1_000_000;
+const COMPARED: usize = 10_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "wants a database with a million customers: scripts/proof makes it"]
+async fn proof_a_million_answers_are_those_of_single_calls() {
+    let url = std::env::var(MANY_CUSTOMERS_URL).expect(MANY_CUSTOMERS_URL);
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start_on(&url, folder, Options::default()).await;
+    let number = |index: usize| format!("C-{index:08}");
+    let messages = (0..MANY).step_by(1_000).map(move |first| {
+        let numbers: Vec<_> = (first..first + 1_000).map(number).collect();
+        asking(&numbers, Purpose::Invoice)
+    });
+    let messages = tokio_stream::iter(messages);
+    let stream = server.client().stream_recipients(messages).await.unwrap();
+    let mut stream = stream.into_inner();
+    // Any step that shares no divisor with the count visits customers all over.
+    let compared: HashMap<usize, usize> = (0..COMPARED)
+        .map(|nth| (nth * 786_433 % MANY, nth))
+        .collect();
+    let (mut count, mut equal) = (0, 0);
+    while let Some(answer) = stream.message().await.unwrap() {
+        for result in &answer.results {
+            assert_eq!(result.customer_number, number(count));
+            if compared.contains_key(&count) {
+                let single = one_by_one(&server, &result.customer_number, Purpose::Invoice).await;
+                assert_eq!(outcome(result).unwrap(), single.unwrap());
+                equal += 1;
+            }
+            count += 1;
+        }
+        assert_eq!(answer.answered, i64::try_from(count).unwrap());
+    }
+    assert_eq!((count, equal), (MANY, COMPARED));
+    println!("{count} customers streamed, {equal} compared and equal");
+}
