@@ -13,8 +13,8 @@ cargo_test() {
 # Runs the slow proofs: the ignored tests named proof_*. Usage: cargo_proofs [ARGUMENTS...]
 cargo_proofs() {
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --locked --no-fail-fast --run-ignored only -E 'test(proof_)' "$@"
+        cargo nextest run --locked --cargo-profile proof --no-fail-fast --run-ignored only -E 'test(proof_)' "$@"
     else
-        cargo test --locked --no-fail-fast --lib --bins --tests proof_ -- --ignored "$@"
+        cargo test --locked --profile proof --no-fail-fast --lib --bins --tests proof_ -- --ignored "$@"
     fi
 }

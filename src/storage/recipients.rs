@@ -1,9 +1,9 @@
 //! What the resolution of recipients reads: one statement for many customers, few columns.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
@@ -25,7 +25,7 @@ use crate::{
 
 /// A customer as the resolution sees it; `None`: there is none of this number. One whose
 /// row cannot be read fails alone.
-pub type FoundAddressees = Result<Option<Arc<Addressees>>>;
+pub type FoundAddressees = Result<Option<Addressees>>;
 
 /// A customer beside one of its contacts, or beside none.
 const COLUMNS: &str = "customers.customer_number, customers.email, customers.security_notices, \
@@ -158,25 +158,25 @@ async fn load_from(
     numbers: &[CustomerNumber],
 ) -> Result<Vec<FoundAddressees>> {
     let texts: Vec<&str> = numbers.iter().map(CustomerNumber::as_str).collect();
-    let found = bounded(async {
+    bounded(async {
         match readers {
             HeldReaders::Postgres(readers) => {
-                let sql = select("= ANY($1)");
-                let query = || sqlx::query(AssertSqlSafe(sql.clone())).bind(&texts);
-                gather(&readers.fetch_all(query).await?)
+                let query = || sqlx::query(POSTGRES_SELECT.as_str()).bind(&texts);
+                gather(&readers.fetch_all(query).await?, numbers)
             }
             HeldReaders::Sqlite(readers) => {
-                let sql = select("IN (SELECT value FROM json_each($1))");
                 let texts = as_json(&texts)?;
-                let query = || sqlx::query(AssertSqlSafe(sql.clone())).bind(&texts);
-                gather(&readers.fetch_all(query).await?)
+                let query = || sqlx::query(SQLITE_SELECT.as_str()).bind(&texts);
+                gather(&readers.fetch_all(query).await?, numbers)
             }
         }
     })
-    .await?;
-    let answer = |number: &CustomerNumber| found.get(number.as_str()).cloned().transpose();
-    Ok(numbers.iter().map(answer).collect())
+    .await
 }
+
+static POSTGRES_SELECT: LazyLock<String> = LazyLock::new(|| select("= ANY($1)"));
+static SQLITE_SELECT: LazyLock<String> =
+    LazyLock::new(|| select("IN (SELECT value FROM json_each($1))"));
 
 fn select(among: &str) -> String {
     format!("SELECT {COLUMNS} FROM {TABLES} WHERE customers.customer_number {among}")
@@ -186,25 +186,24 @@ fn as_json(texts: &[&str]) -> Result<String> {
     serde_json::to_string(texts).map_err(|_| Error::internal("numbers cannot be written"))
 }
 
-/// The customers that rows belong to, whatever their order.
-fn gather<R: ResolutionRow>(rows: &[R]) -> Result<HashMap<String, Result<Arc<Addressees>>>> {
-    let mut places: HashMap<&str, Vec<&R>> = HashMap::new();
+/// The customers that were asked for, from rows in whatever order.
+fn gather<R: ResolutionRow>(
+    rows: &[R],
+    numbers: &[CustomerNumber],
+) -> Result<Vec<FoundAddressees>> {
+    let mut of_customers: HashMap<&str, Vec<&R>> = HashMap::with_capacity(numbers.len());
     for row in rows {
         let number = row.number().map_err(Failure::from)?;
-        places.entry(number).or_default().push(row);
+        of_customers.entry(number).or_default().push(row);
     }
-    let gathered = places.into_iter();
-    Ok(gathered
-        .map(|(number, rows)| {
-            (
-                number.to_owned(),
-                to_addressees(number, &rows).map(Arc::new),
-            )
-        })
-        .collect())
+    let answer = |number: &CustomerNumber| {
+        let rows = of_customers.get(number.as_str());
+        rows.map(|rows| to_addressees(number, rows)).transpose()
+    };
+    Ok(numbers.iter().map(answer).collect())
 }
 
-fn to_addressees<R: ResolutionRow>(number: &str, rows: &[&R]) -> Result<Addressees> {
+fn to_addressees<R: ResolutionRow>(number: &CustomerNumber, rows: &[&R]) -> Result<Addressees> {
     let missing = || Error::internal("a customer without a row");
     let customer = rows.first().ok_or_else(missing)?.customer();
     let customer = customer.map_err(Failure::from)?;
@@ -214,7 +213,7 @@ fn to_addressees<R: ResolutionRow>(number: &str, rows: &[&R]) -> Result<Addresse
     }
     contacts.sort_unstable_by_key(|contact| contact.position);
     Ok(Addressees {
-        customer_number: CustomerNumber::from_stored(number.to_owned()),
+        customer_number: number.clone(),
         contact_data_email: customer.email.map(EmailAddress::from_stored),
         notification_settings: NotificationSettings {
             security_notices: customer.security_notices,
