@@ -20,7 +20,7 @@ pub(crate) enum Format {
     Jsonl,
 }
 
-/// An answer as it is written. In CSV the addresses stand in one column, with blanks
+/// An answer as it is written. In CSV the addresses stand in one column, with semicolons
 /// between, which no address holds.
 #[derive(Serialize)]
 struct Row<'a, Emails> {
@@ -96,7 +96,7 @@ impl Sheet {
             .collect();
         match &mut self.writer {
             Writer::Csv(csv) => csv
-                .serialize(Row::new(number, outcome, emails.join(" ")))
+                .serialize(Row::new(number, outcome, emails.join(";")))
                 .map_err(|error| error.to_string()),
             Writer::Jsonl(lines) => {
                 let row = Row::new(number, outcome, emails);

@@ -35,7 +35,7 @@ async fn each_number_has_its_row_and_the_report_names_whom_nobody_reaches(
         rows[..3],
         [
             "customer_number,delivery,emails,attention_line,error",
-            "K-1001,EMAIL,anna.schmidt@muster.example buchhaltung@muster.example,\
+            "K-1001,EMAIL,anna.schmidt@muster.example;buchhaltung@muster.example,\
              \"z.Hd. Bernd Maier, Buchhaltung Filiale Süd\",",
             "K-1002,POSTAL,,z.Hd. Emil Groß,",
         ]
