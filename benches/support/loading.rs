@@ -8,6 +8,7 @@ use sqlx::{
     Arguments, AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection,
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+use tokio::sync::mpsc;
 
 use super::{
     people::Population,
@@ -18,6 +19,19 @@ use super::{
 const PIECE_BYTES: usize = 128 * 1024;
 /// More rows a statement gain little, and SQLite takes at most 32,766 values.
 const ROWS_A_STATEMENT: usize = 100;
+const BATCHES_AHEAD: usize = 8;
+
+/// Tables that point to one another, and those that stand alone: each part has a connection
+/// of its own.
+const PARTS: [&[&str]; 2] = [
+    &[
+        "customers",
+        "contacts",
+        "contact_phone_numbers",
+        "email_confirmations",
+    ],
+    &["order_types", "audit_events", "phone_passwords"],
+];
 
 /// Fills an empty PostgreSQL database.
 pub(crate) async fn fill_postgres(url: &str, population: &Population) -> sqlx::Result<()> {
@@ -26,26 +40,61 @@ pub(crate) async fn fill_postgres(url: &str, population: &Population) -> sqlx::R
         .fetch_one(&mut connection)
         .await?;
     assert!(!is_full, "the database is not empty");
+    connection.close().await?;
+    let [one, other] = PARTS;
+    tokio::try_join!(
+        fill_part(url, one, population),
+        fill_part(url, other, population)
+    )?;
+    Ok(())
+}
+
+async fn fill_part(url: &str, part: &[&str], population: &Population) -> sqlx::Result<()> {
+    let mut connection = PgConnection::connect(url).await?;
     // The rows fit together by themselves, and looking up every key again would take most of
     // the time. Only a superuser may leave that out.
     let _ = connection
         .execute("SET session_replication_role = replica")
         .await;
+    connection
+        .execute("SET maintenance_work_mem = '256MB'")
+        .await?;
     connection.execute("BEGIN").await?;
     // FREEZE spares VACUUM a second writing of all rows, and asks for tables emptied in the
     // same transaction.
-    let names = TABLES.map(|table| table.name).join(", ");
+    let names = part.join(", ");
     let truncate = format!("TRUNCATE {names} CASCADE");
     connection.execute(AssertSqlSafe(truncate)).await?;
-    for table in &TABLES {
+    let indexes = drop_indexes(&mut connection, part).await?;
+    for table in TABLES.iter().filter(|table| part.contains(&table.name)) {
         copy(&mut connection, table, population).await?;
     }
     connection.execute("COMMIT").await?;
-    for table in &TABLES {
-        let vacuum = format!("VACUUM (ANALYZE) {}", table.name);
-        connection.execute(AssertSqlSafe(vacuum)).await?;
+    for index in indexes {
+        connection.execute(AssertSqlSafe(index)).await?;
     }
+    let vacuum = format!("VACUUM (ANALYZE) {names}");
+    connection.execute(AssertSqlSafe(vacuum)).await?;
     connection.close().await
+}
+
+/// Drops the indexes that no constraint rests on, and gives what makes them anew: sorted at
+/// once they cost a fraction.
+async fn drop_indexes(connection: &mut PgConnection, part: &[&str]) -> sqlx::Result<Vec<String>> {
+    let tables = part.iter().map(|table| format!("'{table}'::regclass"));
+    let query = format!(
+        "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+         WHERE indrelid IN ({}) AND indexrelid NOT IN (SELECT conindid FROM pg_constraint)",
+        tables.collect::<Vec<_>>().join(", ")
+    );
+    let indexes: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(query))
+        .fetch_all(&mut *connection)
+        .await?;
+    for (name, _) in &indexes {
+        let drop = format!("DROP INDEX {name}");
+        connection.execute(AssertSqlSafe(drop)).await?;
+    }
+    Ok(indexes.into_iter().map(|(_, made_by)| made_by).collect())
 }
 
 fn any_row() -> String {
@@ -148,8 +197,12 @@ pub(crate) async fn fill_sqlite(url: &str, population: &Population) -> sqlx::Res
         .await?;
     assert!(!is_full, "the database is not empty");
     connection.execute("BEGIN").await?;
+    let dropped = drop_what_slows(&mut connection).await?;
     for table in &TABLES {
-        insert(&mut connection, table, population).await?;
+        insert(&mut connection, table, *population).await?;
+    }
+    for made_by in dropped {
+        connection.execute(AssertSqlSafe(made_by)).await?;
     }
     connection.execute("COMMIT").await?;
     connection.execute("ANALYZE").await?;
@@ -158,27 +211,56 @@ pub(crate) async fn fill_sqlite(url: &str, population: &Population) -> sqlx::Res
     connection.close().await
 }
 
+/// Drops the triggers, and the indexes that no constraint rests on, and gives what makes them
+/// anew.
+async fn drop_what_slows(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
+    let tables = TABLES.map(|table| format!("'{}'", table.name)).join(", ");
+    let query = format!(
+        "SELECT type, name, sql FROM sqlite_master
+         WHERE type IN ('index', 'trigger') AND sql IS NOT NULL AND tbl_name IN ({tables})"
+    );
+    let found: Vec<(String, String, String)> = sqlx::query_as(AssertSqlSafe(query))
+        .fetch_all(&mut *connection)
+        .await?;
+    for (kind, name, _) in &found {
+        let drop = format!("DROP {kind} {name}");
+        connection.execute(AssertSqlSafe(drop)).await?;
+    }
+    Ok(found.into_iter().map(|(.., made_by)| made_by).collect())
+}
+
+/// The rows are made on one thread, while SQLite takes those before on another.
 async fn insert(
     connection: &mut SqliteConnection,
-    table: &Table,
-    population: &Population,
+    table: &'static Table,
+    population: Population,
 ) -> sqlx::Result<()> {
-    let statement: Arc<str> = insert_statement(table, ROWS_A_STATEMENT).into();
-    let mut batch = Batch::default();
-    for i in 0..population.customers {
-        (table.write)(population, i, &mut batch);
-        for values in batch.full.drain(..) {
-            sqlx::query_with(AssertSqlSafe(Arc::clone(&statement)), values)
-                .execute(&mut *connection)
-                .await?;
+    let (full, mut batches) = mpsc::channel(BATCHES_AHEAD);
+    let making = tokio::task::spawn_blocking(move || {
+        let mut batch = Batch {
+            values: SqliteArguments::default(),
+            rows: 0,
+            full,
+        };
+        for i in 0..population.customers {
+            (table.write)(&population, i, &mut batch);
         }
-    }
-    if batch.rows > 0 {
-        let statement = insert_statement(table, batch.rows);
-        sqlx::query_with(AssertSqlSafe(statement), batch.values)
+        if batch.rows > 0 {
+            batch.send();
+        }
+    });
+    let statement: Arc<str> = insert_statement(table, ROWS_A_STATEMENT).into();
+    while let Some((rows, values)) = batches.recv().await {
+        let statement = if rows == ROWS_A_STATEMENT {
+            Arc::clone(&statement)
+        } else {
+            insert_statement(table, rows).into()
+        };
+        sqlx::query_with(AssertSqlSafe(statement), values)
             .execute(&mut *connection)
             .await?;
     }
+    making.await.unwrap();
     Ok(())
 }
 
@@ -189,12 +271,18 @@ fn insert_statement(table: &Table, rows: usize) -> String {
     format!("INSERT INTO {} ({columns}) VALUES {rows}", table.name)
 }
 
-/// The values of many rows, and those of the statements that are full.
-#[derive(Default)]
+/// The values of many rows, which leave when they are enough for a statement.
 struct Batch {
     values: SqliteArguments,
     rows: usize,
-    full: Vec<SqliteArguments>,
+    full: mpsc::Sender<(usize, SqliteArguments)>,
+}
+
+impl Batch {
+    fn send(&mut self) {
+        let batch = (mem::take(&mut self.rows), mem::take(&mut self.values));
+        self.full.blocking_send(batch).unwrap();
+    }
 }
 
 impl Rows for Batch {
@@ -219,8 +307,7 @@ impl Rows for Batch {
         }
         self.rows += 1;
         if self.rows == ROWS_A_STATEMENT {
-            self.full.push(mem::take(&mut self.values));
-            self.rows = 0;
+            self.send();
         }
     }
 }

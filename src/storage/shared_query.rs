@@ -43,8 +43,11 @@ struct Queue<K, V> {
 
 struct Asked<K, V> {
     key: K,
-    answer: oneshot::Sender<Result<V>>,
+    answer: Caller<V>,
 }
+
+/// Who waits for an answer.
+type Caller<V> = oneshot::Sender<Result<V>>;
 
 impl<K, V> Clone for SharedQuery<K, V> {
     fn clone(&self) -> Self {
@@ -105,7 +108,7 @@ impl<K, V> Shared<K, V> {
     }
 
     /// Those who wait for the next query; `None` when nobody does, and this one ends.
-    fn next(&self) -> Option<(Vec<K>, Vec<oneshot::Sender<Result<V>>>)> {
+    fn next(&self) -> Option<(Vec<K>, Vec<Caller<V>>)> {
         let mut queue = self.lock();
         let most = queue.waiting.len().min(MOST);
         let (mut keys, mut answers) = (Vec::with_capacity(most), Vec::with_capacity(most));

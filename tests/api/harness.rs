@@ -131,11 +131,7 @@ impl TestServer {
         let clock = Clock::manual(start_time());
         let random = Random::system();
         let keys = DevelopmentKeys::load_or_create(folder.path(), &random).unwrap();
-        let mut database = connect(database_url).await;
-        if let Some(replica) = &options.replica {
-            let url = DatabaseUrl::parse(replica).unwrap();
-            database = database.with_replica(&url).await.unwrap();
-        }
+        let database = connect_all(database_url, options.replica.as_deref()).await;
         database.migrate().await.unwrap();
         let service_keys = VersionedKeys::parse(keys.service_keys().expose_secret()).unwrap();
         let peppers = VersionedKeys::parse(keys.phone_pepper().expose_secret()).unwrap();
@@ -320,6 +316,17 @@ pub fn start_time() -> DateTime<Utc> {
 pub async fn connect(database_url: &str) -> Database {
     let url = DatabaseUrl::parse(database_url).unwrap();
     Database::connect(&url).await.unwrap()
+}
+
+async fn connect_all(database_url: &str, replica: Option<&str>) -> Database {
+    let database = connect(database_url).await;
+    match replica {
+        Some(replica) => {
+            let url = DatabaseUrl::parse(replica).unwrap();
+            database.with_replica(&url).await.unwrap()
+        }
+        None => database,
+    }
 }
 
 /// The URL of an empty database: a file, or a schema of the test's PostgreSQL.

@@ -91,12 +91,10 @@ async fn use_all(server: &TestServer, prefix: &str) {
 }
 
 fn explained(url: &str, further: &[(&str, &str)]) -> String {
-    let mut url = url.to_owned();
-    for (name, value) in EXPLAINED.iter().chain(further) {
-        url.push(if url.contains('?') { '&' } else { '?' });
-        url.push_str(&format!("options[{name}]={value}"));
-    }
-    url
+    let options = EXPLAINED.iter().chain(further);
+    let options = options.map(|(name, value)| format!("options[{name}]={value}"));
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}{}", options.collect::<Vec<_>>().join("&"))
 }
 
 /// Reads of a whole table, as the plan's nodes say.
