@@ -1,10 +1,15 @@
 //! Whose a phone number or an address is (rule 21).
 
+use std::sync::Arc;
+
 use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    Database, bounded, contacts::to_types, failure::Failure, held::HeldReaders,
+    Database, bounded,
+    contacts::to_types,
+    failure::Failure,
+    held::{HeldReaders, as_json},
     shared_query::SharedQuery,
 };
 use crate::{
@@ -32,9 +37,14 @@ impl Channels {
     pub(super) fn new(readers: &HeldReaders) -> Self {
         let by = |owners: &'static str| {
             let readers = readers.clone();
+            let asked = match readers {
+                HeldReaders::Postgres(_) => ASKED_OF_POSTGRES,
+                HeldReaders::Sqlite(_) => ASKED_OF_SQLITE,
+            };
+            let sql: Arc<str> = select(asked, owners).into();
             SharedQuery::new(move |keys: Vec<Key>| {
-                let readers = readers.clone();
-                async move { find_many(&readers, owners, &keys).await }
+                let (readers, sql) = (readers.clone(), Arc::clone(&sql));
+                async move { find_many(&readers, &sql, &keys).await }
             })
         };
         Self {
@@ -123,29 +133,26 @@ macro_rules! owner_from {
 owner_from!(PgRow);
 owner_from!(SqliteRow);
 
-async fn find_many(readers: &HeldReaders, owners: &str, keys: &[Key]) -> Result<Vec<Found>> {
+async fn find_many(readers: &HeldReaders, sql: &Arc<str>, keys: &[Key]) -> Result<Vec<Found>> {
     let owners: sqlx::Result<Vec<Owner>> = bounded(async {
         match readers {
             HeldReaders::Postgres(readers) => {
-                let sql = select(ASKED_OF_POSTGRES, owners);
                 let numbers: Vec<_> = keys.iter().map(|(number, _)| number.as_str()).collect();
                 let channels: Vec<_> = keys.iter().map(|(_, channel)| channel.as_str()).collect();
                 let query = || {
-                    let query = sqlx::query(AssertSqlSafe(sql.clone()));
+                    let query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
                     query.bind(&numbers).bind(&channels)
                 };
                 let rows = readers.fetch_all(query).await?;
                 Ok(rows.iter().map(Owner::try_from).collect())
             }
             HeldReaders::Sqlite(readers) => {
-                let sql = select(ASKED_OF_SQLITE, owners);
                 let keys: Vec<_> = keys
                     .iter()
                     .map(|(number, channel)| (number.as_str(), channel))
                     .collect();
-                let keys = serde_json::to_string(&keys)
-                    .map_err(|_| Error::internal("keys cannot be written"))?;
-                let query = || sqlx::query(AssertSqlSafe(sql.clone())).bind(&keys);
+                let keys = as_json(&keys)?;
+                let query = || sqlx::query(AssertSqlSafe(Arc::clone(sql))).bind(&keys);
                 let rows = readers.fetch_all(query).await?;
                 Ok(rows.iter().map(Owner::try_from).collect())
             }

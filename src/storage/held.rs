@@ -10,10 +10,11 @@ use std::{
 };
 
 use sea_orm::{DatabaseConnection, DbBackend};
+use serde::Serialize;
 use sqlx::{Connection as _, Pool, Postgres, Sqlite, pool::PoolConnection, query::Query};
 
 use super::failure::Failure;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Of the readers' connections; the others are left to the rest of the reads.
 const MOST_HELD: usize = 4;
@@ -45,6 +46,14 @@ impl HeldReaders {
             Self::Sqlite(held) => held.lock().clear(),
         }
     }
+}
+
+/// Keys for a statement of a database that knows no arrays.
+///
+/// # Errors
+/// [`Error::Internal`] for what is no JSON.
+pub(super) fn as_json(keys: &impl Serialize) -> Result<String> {
+    serde_json::to_string(keys).map_err(|_| Error::internal("keys cannot be written"))
 }
 
 /// Clones share the connections.

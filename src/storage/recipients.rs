@@ -10,7 +10,7 @@ use super::{
     Database, bounded,
     contacts::{to_locale, to_types},
     failure::Failure,
-    held::HeldReaders,
+    held::{HeldReaders, as_json},
     replica::Replica,
 };
 use crate::{
@@ -180,10 +180,6 @@ static SQLITE_SELECT: LazyLock<String> =
 
 fn select(among: &str) -> String {
     format!("SELECT {COLUMNS} FROM {TABLES} WHERE customers.customer_number {among}")
-}
-
-fn as_json(texts: &[&str]) -> Result<String> {
-    serde_json::to_string(texts).map_err(|_| Error::internal("numbers cannot be written"))
 }
 
 /// The customers that were asked for, from rows in whatever order.

@@ -14,8 +14,12 @@ use crate::{
         contact::{Contact, ContactId},
         customer::CustomerNumber,
     },
-    error::{Error, Result},
-    storage::{bounded, failure::Failure, held::HeldReaders},
+    error::Result,
+    storage::{
+        bounded,
+        failure::Failure,
+        held::{HeldReaders, as_json},
+    },
 };
 
 /// Which contact of which customer.
@@ -44,8 +48,7 @@ pub(in crate::storage) async fn find_many(
             HeldReaders::Sqlite(readers) => {
                 let ids = keys.iter().map(|(_, id)| id.0.simple().to_string());
                 let keys: Vec<_> = numbers.zip(ids).collect();
-                let keys = serde_json::to_string(&keys)
-                    .map_err(|_| Error::internal("keys cannot be written"))?;
+                let keys = as_json(&keys)?;
                 let query = || sqlx::query(SQLITE_FIND_MANY.as_str()).bind(&keys);
                 let rows = readers.fetch_all(query).await?;
                 Ok(rows.into_iter().map(QueryResult::from).collect())
