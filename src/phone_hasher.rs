@@ -1,8 +1,10 @@
 //! Hashing phone passwords: argon2id over an HMAC with a pepper (rule 15).
 //!
-//! At most four hashes are under way at once, on threads of their own that give way to
-//! all others: whoever floods the service with passwords to check slows down nobody
-//! else. A place is taken before the hash, so that nothing is begun that would wait.
+//! At most four hashes are under way at once, on threads of their own that take what all
+//! others leave: whoever floods the service with passwords to check slows down nobody
+//! else. Where they leave too little, another thread does the hash over, with a share of
+//! its own: a busy service still checks passwords. A place is taken before the hash, so
+//! that nothing is begun that would wait.
 
 mod cost;
 mod worker;
@@ -10,7 +12,7 @@ mod worker;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,13 +23,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
 pub use self::cost::HashCost;
-use self::worker::{Job, Memory};
+use self::worker::{Job, Memory, Threads};
 use crate::{
     error::{Error, Result},
     versioned_keys::VersionedKeys,
 };
 
 const PLACES: usize = 4;
+/// How long a hash may take before it is done over with a share of its own.
+const LEISURE: Duration = Duration::from_secs(1);
 const PURPOSE: &str = "phone-password";
 
 /// A place among the hashes that are under way.
@@ -54,7 +58,8 @@ pub struct PhoneHasher {
     places: Arc<Semaphore>,
     /// Those that set a password stand in a line of their own, and take one place.
     setters: Arc<Semaphore>,
-    jobs: flume::Sender<Job>,
+    threads: Threads,
+    leisure: Duration,
     computed: Arc<AtomicU64>,
 }
 
@@ -72,13 +77,14 @@ impl PhoneHasher {
     /// # Errors
     /// [`Error::Internal`] when the system gives no threads.
     pub fn new(peppers: VersionedKeys, cost: HashCost) -> Result<Self> {
-        let jobs = worker::start(PLACES)?;
+        let threads = Threads::start(PLACES)?;
         Ok(Self {
             peppers: Arc::new(peppers),
             cost,
             places: Arc::new(Semaphore::new(PLACES)),
             setters: Arc::new(Semaphore::new(1)),
-            jobs,
+            threads,
+            leisure: LEISURE,
             computed: Arc::default(),
         })
     }
@@ -215,20 +221,32 @@ impl PhoneHasher {
     async fn run<T: Send + 'static>(
         &self,
         place: HashPlace,
-        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+        work: impl Fn(&mut Memory) -> T + Send + Sync + 'static,
     ) -> Result<T> {
-        let (answer, answered) = oneshot::channel();
-        let computed = Arc::clone(&self.computed);
-        let job = Box::new(move |memory: &mut Memory| {
-            computed.fetch_add(1, Ordering::Relaxed);
+        self.computed.fetch_add(1, Ordering::Relaxed);
+        let (answer, mut answered) = oneshot::channel();
+        let unanswered = Mutex::new(Some((answer, place)));
+        let job: Job = Arc::new(move |memory| {
+            let unanswered = || unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+            if unanswered().is_none() {
+                return;
+            }
             let result = work(memory);
-            // Whoever waits may take the place at once.
-            drop(place);
-            let _ = answer.send(result);
+            if let Some((answer, place)) = unanswered().take() {
+                // Whoever waits may take the place at once.
+                drop(place);
+                let _ = answer.send(result);
+            }
         });
-        let failed = || Error::internal("the hasher has ended");
-        self.jobs.send(job).map_err(|_| failed())?;
-        answered.await.map_err(|_| failed())
+        self.threads.begin(Arc::clone(&job))?;
+        let in_time = tokio::time::timeout(self.leisure, &mut answered).await;
+        let answered = if let Ok(answered) = in_time {
+            answered
+        } else {
+            self.threads.hasten(job)?;
+            answered.await
+        };
+        answered.map_err(|_| Error::internal("a hash panicked"))
     }
 }
 

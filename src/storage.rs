@@ -18,6 +18,7 @@ mod migration;
 mod outbox;
 mod phone_orders;
 mod phone_password;
+mod phone_tries;
 mod recipients;
 mod replica;
 mod request_ids;
@@ -47,7 +48,8 @@ pub use self::{
     connect::DatabaseUrl,
     customers::LockedCustomer,
     migration::MigrationState,
-    phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash, TriesUntilNow},
+    phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},
+    phone_tries::{TriesUntilNow, TryKey},
     recipients::FoundAddressees,
     request_ids::{Answer, Fingerprint, RequestRecord},
 };

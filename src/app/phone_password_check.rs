@@ -25,7 +25,7 @@ use crate::{
     },
     error::{Error, Result},
     phone_hasher::HashPlace,
-    storage::{Outcome, StoredHash, Transaction},
+    storage::{Outcome, StoredHash, Transaction, TryKey},
 };
 
 /// How long a check waits for a place. Of many guesses at once the first ones are
@@ -66,6 +66,17 @@ pub struct PhonePasswordCheck {
     /// Under what the tries of that call are counted: a token confined to one customer
     /// must not use up the tries of others.
     pub call_key: String,
+}
+
+impl PhonePasswordCheck {
+    fn try_key<'a>(&'a self, agent: &'a Actor) -> TryKey<'a> {
+        TryKey {
+            agent: &agent.0,
+            call: &self.call_key,
+            number: &self.contact.customer_number,
+            id: self.contact.contact_id,
+        }
+    }
 }
 
 /// A try that was written down.
@@ -122,18 +133,11 @@ impl App {
         agent: &Actor,
         check: &PhonePasswordCheck,
     ) -> Result<Option<Option<DateTime<Utc>>>> {
-        let ContactRef {
-            customer_number: number,
-            contact_id: id,
-        } = &check.contact;
-        let tries = self
-            .database
-            .find_tries(&agent.0, &check.call_key, number, *id)
-            .await?;
+        let tries = self.database.find_tries(&check.try_key(agent)).await?;
         let now = self.now();
         tries.by_agent.check_at(now)?;
         check_call(tries.in_call)?;
-        Ok(match tries.on_contact.gate_at(now) {
+        Ok(match tries.on_contact.tries.gate_at(now) {
             Gate::Open => None,
             Gate::LockedUntil(time) => Some(Some(time)),
             Gate::Void => Some(None),
@@ -187,31 +191,22 @@ impl App {
             .transaction(move |transaction| {
                 let (agent, check) = (agent.clone(), check.clone());
                 Box::pin(async move {
-                    let mut by_agent = transaction.lock_agent_tries(&agent.0, now).await?;
-                    by_agent.check_at(now)?;
-                    let in_call = transaction.lock_call_tries(&check.call_key, now).await?;
-                    check_call(in_call)?;
-                    let ContactRef {
-                        customer_number: number,
-                        contact_id: id,
-                    } = &check.contact;
-                    let mut record = transaction.lock_phone_password(number, *id, now).await?;
-                    match record.tries.gate_at(now) {
+                    let key = check.try_key(&agent);
+                    let mut tries = transaction.lock_tries(&key, now).await?;
+                    tries.by_agent.check_at(now)?;
+                    check_call(tries.in_call)?;
+                    match tries.on_contact.tries.gate_at(now) {
                         Gate::Open => {}
                         Gate::LockedUntil(time) => {
                             return Ok(Outcome::Commit(Reserved::Locked(Some(time))));
                         }
                         Gate::Void => return Ok(Outcome::Commit(Reserved::Locked(None))),
                     }
-                    by_agent.reserve(now);
-                    let tells_of_lock = record.tries.reserve(now);
-                    transaction.save_agent_tries(&agent.0, &by_agent).await?;
-                    transaction
-                        .save_call_tries(&check.call_key, in_call + 1)
-                        .await?;
-                    transaction
-                        .save_contact_tries(number, *id, &record.tries)
-                        .await?;
+                    tries.by_agent.reserve(now);
+                    tries.in_call += 1;
+                    let tells_of_lock = tries.on_contact.tries.reserve(now);
+                    transaction.save_tries(&key, &tries).await?;
+                    let record = tries.on_contact;
                     Ok(Outcome::Commit(Reserved::Open(Reservation {
                         hash: record.hash,
                         set_time: record.set_time,

@@ -172,3 +172,28 @@ fn memory_that_was_used_before_gives_the_hashes_of_the_library() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_hash_that_gets_no_processor_is_done_over_by_another_thread() {
+    let hasher = PhoneHasher {
+        leisure: Duration::ZERO,
+        ..hasher(&[1], CHEAP)
+    };
+    // As others would keep them from getting on.
+    let (release, held) = flume::unbounded::<()>();
+    for _ in 0..PLACES {
+        let held = held.clone();
+        let job: Job = Arc::new(move |_| {
+            let _ = held.recv();
+        });
+        hasher.threads.begin(job).unwrap();
+    }
+    let stored = hash(&hasher).await;
+    assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
+    assert!(!verify(&hasher, "dachs8", &anna(), &stored, 1).await);
+    // The first threads find nothing left to do.
+    drop(release);
+    assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
+    assert_eq!(hasher.computed(), 4);
+    assert_eq!((0..9).filter_map(|_| hasher.try_place()).count(), 9);
+}

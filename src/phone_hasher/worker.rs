@@ -1,6 +1,6 @@
 //! The threads that hash, and the memory they do it in.
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
@@ -10,37 +10,82 @@ use thread_priority::{ThreadPriority, ThreadPriorityValue};
 
 use crate::error::{Error, Result};
 
-/// Of 0 to 99, where 49 is what others have: niceness 10 on Linux. They take what others leave,
-/// but still get on where those leave nothing: whoever calls must not wait for ever.
-const THREAD_PRIORITY: u8 = 25;
+/// Of 0 to 99, where 49 is what others have: niceness 10 on Linux.
+const LOW_PRIORITY: u8 = 25;
 /// How long a thread without work keeps its memory.
 const KEPT_IDLE: Duration = Duration::from_secs(10);
 
-pub(super) type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+/// Does nothing the second time, once the first has ended.
+pub(super) type Job = Arc<dyn Fn(&mut Memory) + Send + Sync>;
 
-/// Starts as many threads as the machine has cores, `most` at most: more would only take
-/// each other's caches.
-///
-/// # Errors
-/// [`Error::Internal`] when the system gives no threads.
-pub(super) fn start(most: usize) -> Result<flume::Sender<Job>> {
+/// Where jobs wait for their threads.
+#[derive(Clone)]
+pub(super) struct Threads {
+    leisurely: flume::Sender<Job>,
+    pressing: flume::Sender<Job>,
+}
+
+#[derive(Clone, Copy)]
+enum Pace {
+    /// Takes what all others leave, which may be nothing.
+    Leisurely,
+    /// Gives way to others, but gets on where those leave nothing.
+    Pressing,
+}
+
+impl Threads {
+    /// Starts as many threads as the machine has cores, `most` at most (more would only take
+    /// each other's caches), and one for what is pressing.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the system gives no threads.
+    pub(super) fn start(most: usize) -> Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            leisurely: start(Pace::Leisurely, cores.min(most))?,
+            pressing: start(Pace::Pressing, 1)?,
+        })
+    }
+
+    /// Does a job with what others leave of the processors.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when there are no threads any more.
+    pub(super) fn begin(&self, job: Job) -> Result<()> {
+        self.leisurely.send(job).map_err(|_| ended())
+    }
+
+    /// Does a job that got too little of them.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when there are no threads any more.
+    pub(super) fn hasten(&self, job: Job) -> Result<()> {
+        self.pressing.send(job).map_err(|_| ended())
+    }
+}
+
+fn ended() -> Error {
+    Error::internal("the hasher has ended")
+}
+
+fn start(pace: Pace, count: usize) -> Result<flume::Sender<Job>> {
     let (jobs, waiting) = flume::unbounded::<Job>();
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    for index in 0..cores.min(most) {
+    let name = match pace {
+        Pace::Leisurely => "phone-hash",
+        Pace::Pressing => "phone-hash-now",
+    };
+    for index in 0..count {
         let waiting = waiting.clone();
         thread::Builder::new()
-            .name(format!("phone-hash-{index}"))
-            .spawn(move || work(&waiting))
+            .name(format!("{name}-{index}"))
+            .spawn(move || work(pace, &waiting))
             .map_err(|_| Error::internal("no thread for hashes"))?;
     }
     Ok(jobs)
 }
 
-fn work(waiting: &flume::Receiver<Job>) {
-    // A system that allows none of this hashes all the same.
-    if let Ok(priority) = ThreadPriorityValue::try_from(THREAD_PRIORITY) {
-        let _ = ThreadPriority::Crossplatform(priority).set_for_current();
-    }
+fn work(pace: Pace, waiting: &flume::Receiver<Job>) {
+    lower_priority(pace);
     let mut memory = Memory::default();
     loop {
         match waiting.recv_timeout(KEPT_IDLE) {
@@ -55,6 +100,26 @@ fn work(waiting: &flume::Receiver<Job>) {
             Err(flume::RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// A system that allows none of this hashes all the same.
+fn lower_priority(pace: Pace) {
+    if let Ok(priority) = ThreadPriorityValue::try_from(LOW_PRIORITY) {
+        let _ = ThreadPriority::Crossplatform(priority).set_for_current();
+    }
+    // However nice a thread is, Linux lets it keep a processor for some milliseconds while
+    // others wait, and does not see that processor as free. Not so one of this class.
+    #[cfg(target_os = "linux")]
+    if matches!(pace, Pace::Leisurely) {
+        use thread_priority::unix::{
+            NormalThreadSchedulePolicy::Idle, ThreadSchedulePolicy, set_thread_priority_and_policy,
+            thread_native_id,
+        };
+        let policy = ThreadSchedulePolicy::Normal(Idle);
+        let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = pace;
 }
 
 /// What argon2 fills. It is kept from one hash to the next: 64 MiB that are given back and

@@ -1,18 +1,11 @@
-//! Rows of phone passwords and of the tries on them.
-//!
-//! Whoever tries a password locks, in this order, the rows of the agent, of the call and
-//! of the contact; whoever changes one holds the customer before the contact's row. So
-//! nobody waits for somebody who waits for them.
+//! Rows of phone passwords.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, sea_query::OnConflict};
 
 use super::{
-    Database, Transaction, bounded,
-    entity::{
-        phone_password_agents as agents, phone_password_calls as calls,
-        phone_passwords::{ActiveModel, Column, Entity, Model},
-    },
+    Transaction,
+    entity::phone_passwords::{ActiveModel, Column, Entity, Model},
     expect_one_row,
     failure::Failure,
 };
@@ -20,10 +13,7 @@ use crate::{
     domain::{
         contact::ContactId,
         customer::CustomerNumber,
-        phone_password::{
-            PhonePasswordState,
-            tries::{AgentTries, CALL_MEMORY, ContactTries},
-        },
+        phone_password::{PhonePasswordState, tries::ContactTries},
     },
     error::{Error, Result},
 };
@@ -38,7 +28,7 @@ pub struct StoredHash {
 }
 
 /// The row of a contact, be there a password, a contact, or neither.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PhonePasswordRecord {
     /// The hash; `None`: no password is set.
     pub hash: Option<StoredHash>,
@@ -59,135 +49,7 @@ pub enum PhonePasswordChange {
     Unlock(String),
 }
 
-/// What limits a try.
-#[derive(Clone, Debug, Default)]
-pub struct TriesUntilNow {
-    /// The agent's.
-    pub by_agent: AgentTries,
-    /// Those in the call.
-    pub in_call: i16,
-    /// Those on the contact's phone password.
-    pub on_contact: ContactTries,
-}
-
-impl Database {
-    /// The tries until now, as a glance that holds nobody up.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn find_tries(
-        &self,
-        agent: &str,
-        call_id: &str,
-        number: &CustomerNumber,
-        id: ContactId,
-    ) -> Result<TriesUntilNow> {
-        let rows = bounded(async {
-            let readers = &self.readers;
-            let agent = agents::Entity::find_by_id(agent).one(readers).await;
-            let call = calls::Entity::find_by_id(call_id).one(readers).await;
-            let contact = Entity::find_by_id((number.as_str().to_owned(), id.0))
-                .one(readers)
-                .await;
-            Ok((
-                agent.map_err(Failure::from)?,
-                call.map_err(Failure::from)?,
-                contact.map_err(Failure::from)?,
-            ))
-        });
-        let (agent, call, contact) = rows.await?;
-        Ok(TriesUntilNow {
-            by_agent: AgentTries(agent.map_or(Ok(Vec::new()), |row| to_times(&row.failures))?),
-            in_call: call.map_or(0, |row| row.tries),
-            on_contact: contact
-                .as_ref()
-                .map_or(Ok(ContactTries::default()), to_tries)?,
-        })
-    }
-}
-
 impl Transaction {
-    /// The failed tries of an agent, whose other tries wait until the transaction ends.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn lock_agent_tries(&self, agent: &str, now: DateTime<Utc>) -> Result<AgentTries> {
-        let row = agents::ActiveModel {
-            agent: Set(agent.to_owned()),
-            failures: Set("[]".to_owned()),
-            update_time: Set(now),
-        };
-        let row = agents::Entity::insert(row)
-            .on_conflict(
-                OnConflict::column(agents::Column::Agent)
-                    .update_column(agents::Column::UpdateTime)
-                    .to_owned(),
-            )
-            .exec_with_returning(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        to_times(&row.failures).map(AgentTries)
-    }
-
-    /// Saves the failed tries of an agent.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn save_agent_tries(&self, agent: &str, tries: &AgentTries) -> Result<()> {
-        let row = agents::ActiveModel {
-            failures: Set(from_times(&tries.0)?),
-            ..<agents::ActiveModel as sea_orm::ActiveModelTrait>::default()
-        };
-        agents::Entity::update_many()
-            .set(row)
-            .filter(agents::Column::Agent.eq(agent))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(())
-    }
-
-    /// How often passwords were tried in a call, whose other tries wait until the
-    /// transaction ends.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn lock_call_tries(&self, call_id: &str, now: DateTime<Utc>) -> Result<i16> {
-        let row = calls::ActiveModel {
-            call_id: Set(call_id.to_owned()),
-            tries: Set(0),
-            expire_time: Set(now + CALL_MEMORY),
-        };
-        let row = calls::Entity::insert(row)
-            .on_conflict(
-                OnConflict::column(calls::Column::CallId)
-                    .update_column(calls::Column::ExpireTime)
-                    .to_owned(),
-            )
-            .exec_with_returning(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(row.tries)
-    }
-
-    /// Saves how often passwords were tried in a call.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn save_call_tries(&self, call_id: &str, tries: i16) -> Result<()> {
-        let row = calls::ActiveModel {
-            tries: Set(tries),
-            ..<calls::ActiveModel as sea_orm::ActiveModelTrait>::default()
-        };
-        calls::Entity::update_many()
-            .set(row)
-            .filter(calls::Column::CallId.eq(call_id))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(())
-    }
-
     /// The contact's row, made when missing, whose other tries wait until the
     /// transaction ends.
     ///
@@ -317,40 +179,6 @@ impl Transaction {
         Ok(())
     }
 
-    /// Forgets the tries of agents of which none is younger than `time`, and the calls
-    /// that are over at `now`. Gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_old_tries(&self, now: DateTime<Utc>, time: DateTime<Utc>) -> Result<u64> {
-        let agents = agents::Entity::delete_many()
-            .filter(agents::Column::UpdateTime.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        let calls = calls::Entity::delete_many()
-            .filter(calls::Column::ExpireTime.lte(now))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(agents.rows_affected + calls.rows_affected)
-    }
-
-    /// Forgets the tries on what is no password, of which none is younger than `time`, and
-    /// gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_tries_on_nothing(&self, time: DateTime<Utc>) -> Result<u64> {
-        let deleted = Entity::delete_many()
-            .filter(Column::SetTime.is_null())
-            .filter(Column::UpdateTime.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(deleted.rows_affected)
-    }
-
     async fn update_phone_password(
         &self,
         number: &CustomerNumber,
@@ -379,7 +207,7 @@ fn tries_columns(tries: &ContactTries) -> Result<ActiveModel> {
     })
 }
 
-fn to_record(row: Model) -> Result<PhonePasswordRecord> {
+pub(super) fn to_record(row: Model) -> Result<PhonePasswordRecord> {
     let tries = to_tries(&row)?;
     let set_time = row.set_time;
     let hash = match (row.hash, row.pepper_version) {
@@ -421,10 +249,10 @@ pub(super) fn to_state(row: &Model) -> Result<PhonePasswordState> {
     })
 }
 
-fn to_times(json: &str) -> Result<Vec<DateTime<Utc>>> {
+pub(super) fn to_times(json: &str) -> Result<Vec<DateTime<Utc>>> {
     serde_json::from_str(json).map_err(|_| Error::data_loss("times of failed tries"))
 }
 
-fn from_times(times: &[DateTime<Utc>]) -> Result<String> {
+pub(super) fn from_times(times: &[DateTime<Utc>]) -> Result<String> {
     serde_json::to_string(times).map_err(|_| Error::internal("times cannot be written"))
 }
