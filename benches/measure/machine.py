@@ -24,9 +24,20 @@ def describe(tools: Tools, server_url: str, checkout: Path) -> dict[str, str]:
         "processor": f"{processor()}, {os.cpu_count()} cores",
         "memory": f"{int(kib.group(1)) / 2**20:.1f} GiB" if kib else "unknown",
         "kernel": platform.release(),
+        "huge pages": huge_pages(),
         "PostgreSQL": server(tools, server_url),
         "rustc": version_of(["rustc", "--version"], checkout).removeprefix("rustc "),
     }
+
+
+def huge_pages() -> str:
+    """How many are taken or promised: the server's shared buffers are the only ones to ask."""
+    text = Path("/proc/meminfo").read_text()
+    total, free, promised = (
+        int(match.group(1)) if (match := re.search(rf"^HugePages_{name}:\s+(\d+)", text, re.M)) else 0
+        for name in ("Total", "Free", "Rsvd")
+    )
+    return f"{total - free + promised} in use"
 
 
 def processor() -> str:

@@ -19,9 +19,9 @@ use sqlx::{
 use super::{Database, failure::Failure, replica::Replica};
 use crate::error::{Error, Invalid};
 
+/// As many stay open: a new connection takes the server longer than a hundred queries, just
+/// when many come at once.
 const POOL_SIZE: u32 = 10;
-/// A new connection takes a server longer than a hundred queries, just when many come at once.
-const KEPT_OPEN: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The primary can answer instead.
 const REPLICA_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -204,8 +204,8 @@ fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
             ),
         ])
     });
+    options.min_connections(POOL_SIZE);
     if writes {
-        options.min_connections(KEPT_OPEN);
         // A future dropped inside BEGIN leaves a transaction open that the next
         // borrower would write into: acknowledged, then lost.
         options.map_sqlx_postgres_before_acquire(|connection, _| {
