@@ -10,6 +10,7 @@ mod contacts;
 mod convert;
 mod customers;
 mod email_confirmation;
+mod fair_share;
 pub mod guard;
 mod mask;
 pub mod page_token;
@@ -20,6 +21,25 @@ mod recipients_stream;
 mod request;
 pub mod service;
 pub mod status;
+
+use prost::Message;
+
+/// Every RPC, such as `contact.v1.ContactService/GetContact`.
+pub fn methods() -> Vec<String> {
+    let set = prost_types::FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET);
+    let files = set.map(|set| set.file).unwrap_or_default();
+    let services = files.iter().flat_map(|file| {
+        let package = file.package();
+        file.service.iter().map(move |service| (package, service))
+    });
+    services
+        .flat_map(|(package, service)| {
+            let name = format!("{package}.{}", service.name());
+            let methods = service.method.iter();
+            methods.map(move |method| format!("{name}/{}", method.name()))
+        })
+        .collect()
+}
 
 /// The messages and the service, generated from `proto/contact/v1`.
 #[allow(

@@ -3,15 +3,21 @@
 //! Owns reading and judging them. A wrong one is told in one line that says which
 //! and why, and never repeats a value that may be secret.
 
-use std::{ffi::OsString, fmt, fs, net::SocketAddr, path::PathBuf};
+mod judging;
+
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
+use self::judging::{
+    given, judge, not_empty, parse_address, parse_address_or_none, parse_log_format,
+    parse_trace_endpoint, public_url, replica_of, secret, sender, tls_files,
+};
 use crate::{
     api::auth::JwksLocation,
-    error::Invalid,
     mail::{PublicUrl, Sender, SmtpUrl},
     phone_hasher::HashCost,
+    server::TlsFiles,
     storage::DatabaseUrl,
     versioned_keys::VersionedKeys,
 };
@@ -58,6 +64,24 @@ pub struct Settings {
         default_value = "127.0.0.1:8080"
     )]
     http_addr: String,
+    /// Address and port of metrics and probes, not for the public; `none`: neither
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "127.0.0.1:9090"
+    )]
+    metrics_addr: String,
+    /// PEM file of the certificate chain that gRPC is served with; none: without TLS
+    #[arg(long, env, global = true, hide_env_values = true)]
+    tls_cert: Option<OsString>,
+    /// PEM file of the private key of `TLS_CERT`
+    #[arg(long, env, global = true, hide_env_values = true)]
+    tls_key: Option<OsString>,
+    /// PEM file of the authorities that certificates of callers come from; none: callers need none
+    #[arg(long, env, global = true, hide_env_values = true)]
+    tls_client_ca: Option<OsString>,
     /// The base of mailed links; none: the address of the page
     #[arg(long, env, global = true, hide_env_values = true)]
     public_url: Option<String>,
@@ -124,6 +148,9 @@ pub struct Settings {
         default_value = "text"
     )]
     log_format: String,
+    /// Where traces go by OTLP over gRPC, such as `http://collector:4317`; none: nowhere
+    #[arg(long, env, global = true, hide_env_values = true)]
+    otel_exporter_otlp_endpoint: Option<String>,
     /// What is logged, such as `info` or `contact_service=debug`
     #[arg(
         long,
@@ -167,6 +194,12 @@ pub struct Config {
     pub phone_password_cost: HashCost,
     /// Address and port of the confirmation page; `None`: no page.
     pub http_addr: Option<SocketAddr>,
+    /// Address and port of metrics and probes; `None`: neither.
+    pub metrics_addr: Option<SocketAddr>,
+    /// What gRPC is served with; `None`: without TLS.
+    pub tls: Option<TlsFiles>,
+    /// Where traces go; `None`: nowhere.
+    pub trace_endpoint: Option<String>,
     /// The base of mailed links; `None`: where the page listens.
     pub public_url: Option<PublicUrl>,
     /// Where mail is handed over; `None`: it is written to files.
@@ -262,6 +295,11 @@ impl Settings {
                 HashCost::parse(&self.phone_password_cost),
             )?,
             http_addr,
+            metrics_addr: judge("METRICS_ADDR", parse_address_or_none(&self.metrics_addr))?,
+            tls: tls_files(self.tls_cert, self.tls_key, self.tls_client_ca)?,
+            trace_endpoint: given(self.otel_exporter_otlp_endpoint)
+                .map(|text| judge("OTEL_EXPORTER_OTLP_ENDPOINT", parse_trace_endpoint(&text)))
+                .transpose()?,
             public_url: None,
             mail_from: sender(self.mail_from, smtp_url.is_some())?,
             smtp_url,
@@ -292,6 +330,7 @@ impl Config {
         for (setting, address, example) in [
             ("LISTEN_ADDR", Some(self.listen_addr), "127.0.0.1:50051"),
             ("HTTP_ADDR", self.http_addr, "127.0.0.1:8080, or none"),
+            ("METRICS_ADDR", self.metrics_addr, "127.0.0.1:9090, or none"),
         ] {
             if address.is_some_and(|address| !address.ip().is_loopback()) {
                 let why = format!(
@@ -303,117 +342,5 @@ impl Config {
             }
         }
         Ok(())
-    }
-}
-
-fn replica_of(
-    primary: &DatabaseUrl,
-    replica: Option<&str>,
-) -> Result<Option<DatabaseUrl>, WrongSetting> {
-    let Some(text) = replica else {
-        return Ok(None);
-    };
-    let setting = "DATABASE_REPLICA_URL";
-    let replica = judge(setting, DatabaseUrl::parse(text))?;
-    if primary.is_sqlite() || replica.is_sqlite() {
-        let why = "only PostgreSQL has replicas: it and DATABASE_URL must be postgres://…";
-        return Err(WrongSetting::new(setting, why));
-    }
-    Ok(Some(replica))
-}
-
-fn public_url(
-    given_url: Option<String>,
-    http_addr: Option<SocketAddr>,
-) -> Result<Option<PublicUrl>, WrongSetting> {
-    let url = given(given_url);
-    let is_reachable = |address: SocketAddr| !address.ip().is_unspecified();
-    if url.is_none() && !http_addr.is_some_and(is_reachable) {
-        let why =
-            "must be set where HTTP_ADDR names no single address: the links of mails lead there";
-        return Err(WrongSetting::new("PUBLIC_URL", why));
-    }
-    url.map(|url| judge("PUBLIC_URL", PublicUrl::parse(&url)))
-        .transpose()
-}
-
-fn sender(given_sender: Option<String>, has_smtp: bool) -> Result<Sender, WrongSetting> {
-    let sender = match given(given_sender) {
-        Some(sender) => sender,
-        None if has_smtp => {
-            let why = "must be set where SMTP_URL is: whom do mails come from?";
-            return Err(WrongSetting::new("MAIL_FROM", why));
-        }
-        None => DEFAULT_MAIL_FROM.to_owned(),
-    };
-    judge("MAIL_FROM", Sender::parse(&sender))
-}
-
-fn judge<T>(setting: &'static str, parsed: Result<T, Invalid>) -> Result<T, WrongSetting> {
-    parsed.map_err(|Invalid(why)| WrongSetting::new(setting, why))
-}
-
-/// An empty variable is as good as none.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty())
-}
-
-fn not_empty(setting: &'static str, text: String) -> Result<String, WrongSetting> {
-    given(Some(text)).ok_or_else(|| WrongSetting::new(setting, "must not be empty"))
-}
-
-/// The value itself, or the content of the file that holds it; both are one too many.
-fn secret(
-    setting: &'static str,
-    value: Option<String>,
-    (file_setting, file): (&'static str, Option<OsString>),
-) -> Result<Option<String>, WrongSetting> {
-    let Some(file) = file.filter(|file| !file.is_empty()).map(PathBuf::from) else {
-        return Ok(given(value));
-    };
-    if given(value).is_some() {
-        let why = format!("is set beside {setting}: which of the two counts?");
-        return Err(WrongSetting::new(file_setting, why));
-    }
-    let text = fs::read_to_string(&file).map_err(|error| {
-        let why = format!("{} cannot be read: {}", file.display(), error.kind());
-        WrongSetting::new(file_setting, why)
-    })?;
-    let text = given(Some(text.trim().to_owned()));
-    let why = || {
-        WrongSetting::new(
-            file_setting,
-            format!("{} holds no {setting}", file.display()),
-        )
-    };
-    text.map(Some).ok_or_else(why)
-}
-
-fn parse_address(text: &str) -> Result<SocketAddr, Invalid> {
-    let text = text.trim();
-    let numeric = text
-        .strip_prefix("localhost:")
-        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
-    numeric.parse().map_err(|_| {
-        Invalid::new(format!(
-            "{text:?} is no address with a port, such as 127.0.0.1:50051"
-        ))
-    })
-}
-
-fn parse_address_or_none(text: &str) -> Result<Option<SocketAddr>, Invalid> {
-    if text.trim() == "none" {
-        return Ok(None);
-    }
-    parse_address(text).map(Some)
-}
-
-fn parse_log_format(text: &str) -> Result<LogFormat, Invalid> {
-    match text.trim() {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        other => Err(Invalid::new(format!(
-            "{other:?} is neither \"text\" nor \"json\""
-        ))),
     }
 }

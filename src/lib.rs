@@ -13,12 +13,14 @@
 //! | [`domain`] | the rules, pure |
 //! | [`server`] | listeners, limits, health, reflection, shutdown |
 //! | [`phone_hasher`], [`versioned_keys`] | hashes of phone passwords, keys that rotate |
-//! | [`config`], [`telemetry`], [`development`] | settings, logs, keys for trying it out |
+//! | [`config`], [`telemetry`], [`development`] | settings, logs and traces, keys for trying it out |
+//! | [`meters`], [`call_trace`] | what is counted and measured, the span of a call |
 //! | [`clock`], [`random`], [`error`] | time, randomness and failures, handed to everyone |
 //! | [`kill_point`] | where tests kill the process |
 
 pub mod api;
 pub mod app;
+pub mod call_trace;
 pub mod clock;
 pub mod config;
 pub mod development;
@@ -26,6 +28,7 @@ pub mod domain;
 pub mod error;
 pub mod kill_point;
 pub mod mail;
+pub mod meters;
 pub mod phone_hasher;
 pub mod random;
 pub mod server;

@@ -7,6 +7,7 @@
 )]
 
 mod demo_calls;
+mod healthcheck;
 mod resolve_file;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
@@ -15,6 +16,7 @@ use chrono::TimeDelta;
 use clap::{Parser, Subcommand};
 use contact_service::{
     api::{
+        self,
         auth::{AuthSettings, Authenticator, KeySource, Scope},
         guard::Limits,
     },
@@ -25,26 +27,23 @@ use contact_service::{
     domain::customer::CustomerNumber,
     error::Invalid,
     mail::{Outbox, OutboxParts, PublicUrl, Templates, Transport},
+    meters::Meters,
     phone_hasher::PhoneHasher,
     random::Random,
-    server::{self, Parts, SERVICE_NAME},
+    server::{self, Parts, Tls},
     storage::Database,
     telemetry,
     versioned_keys::VersionedKeys,
 };
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
 
-use self::resolve_file::ResolveFile;
+use self::{healthcheck::healthcheck, resolve_file::ResolveFile};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const DRAIN: Duration = Duration::from_secs(20);
-const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 const EXIT_INTERRUPTED: i32 = 130;
 const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
 const DEMO_SCOPE: &str = "customers.read customers.write contacts.read contacts.write \
@@ -144,18 +143,26 @@ async fn run(command_line: CommandLine) -> Result<(), String> {
 }
 
 async fn serve(config: Config, demo: bool) -> Result<(), String> {
-    telemetry::start(&config).map_err(|wrong| wrong.to_string())?;
     if demo && config.jwks.is_some() {
         return Err(
             "--demo: prints a token of the development key, so JWT_JWKS must not be set".into(),
         );
     }
+    let telemetry = telemetry::start(&config).map_err(|wrong| wrong.to_string())?;
+    let ended = serve_until_stopped(config, demo).await;
+    telemetry.end().await;
+    ended
+}
+
+async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
     // Before the database: a second start by mistake must not migrate anything.
     let listener = listen("LISTEN_ADDR", config.listen_addr).await?;
     let page = match config.http_addr {
         Some(address) => Some(listen("HTTP_ADDR", address).await?),
         None => None,
     };
+    let monitoring = monitoring(&config).await?;
+    let tls = config.tls.clone().map(Tls::load).transpose()?;
     let clock = Clock::System;
     let random = Random::system();
     let service_keys = service_keys(&config, &random)?;
@@ -185,7 +192,8 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
         Some(url) => url,
         None => page_url(page_address)?,
     };
-    tracing::info!(%address, page = ?page_address, "serving");
+    let metrics = monitoring.as_ref().and_then(|(on, _)| on.local_addr().ok());
+    tracing::info!(%address, page = ?page_address, ?metrics, tls = tls.is_some(), "serving");
     warn_of_mail_settings(&config, &public_url);
     let origin = public_url.origin();
     let outbox = Outbox::new(OutboxParts {
@@ -205,9 +213,19 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
         limits: Limits::default(),
         outbox: Some(outbox),
         page: page.map(|page| (page, origin)),
+        tls,
+        monitoring,
         drain: DRAIN,
     };
     server::serve(listener, parts, stop_signal()?).await
+}
+
+async fn monitoring(config: &Config) -> Result<Option<(TcpListener, Meters)>, String> {
+    let Some(address) = config.metrics_addr else {
+        return Ok(None);
+    };
+    let listener = listen("METRICS_ADDR", address).await?;
+    Ok(Some((listener, Meters::install(&api::methods())?)))
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, String> {
@@ -279,7 +297,7 @@ async fn prepare_schema(database: &Database, demo: bool) -> Result<(), String> {
 }
 
 async fn migrate(config: &Config, action: MigrateAction) -> Result<(), String> {
-    telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
     let database = connect(config).await?;
     let failed = |error| format!("DATABASE_URL: {error}");
     if matches!(action, MigrateAction::Up) {
@@ -298,7 +316,7 @@ async fn migrate(config: &Config, action: MigrateAction) -> Result<(), String> {
 }
 
 async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
-    telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
     let database = connect(config).await?;
     let done = file.run(&database).await;
     database.close().await;
@@ -419,39 +437,6 @@ fn parse_ttl(text: &str) -> Result<TimeDelta, String> {
     let limit = TimeDelta::days(366);
     ttl.filter(|ttl| *ttl > TimeDelta::zero() && *ttl <= limit)
         .ok_or_else(wrong)
-}
-
-async fn healthcheck(config: &Config) -> Result<(), String> {
-    let mut address = config.listen_addr;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    let ask = async {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| error.to_string())?;
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|_| format!("nothing answers on {address}"))?;
-        let service = SERVICE_NAME.to_owned();
-        let response = HealthClient::new(channel)
-            .check(HealthCheckRequest { service })
-            .await
-            .map_err(|status| format!("not ready: {}", status.code()))?;
-        match response.into_inner().status() {
-            ServingStatus::Serving => Ok(()),
-            ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
-                Err("not ready".to_owned())
-            }
-        }
-    };
-    tokio::time::timeout(HEALTHCHECK_TIMEOUT, ask)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer from {address} in time")))
 }
 
 /// Ends with SIGTERM or Ctrl-C. As PID 1 nobody else would handle them. Who presses

@@ -2,17 +2,26 @@
 //! the page for the public, the worker that sends mail, and what time brings about.
 
 mod background;
+mod connections;
+mod tls;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    io,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
+use futures::{StreamExt, stream::BoxStream};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
     task::JoinSet,
 };
-use tonic::transport::server::{Router, Server, TcpIncoming};
-use tonic_health::ServingStatus;
+use tonic::transport::server::{Router, Server};
 
+pub use self::tls::{Tls, TlsFiles};
+use self::{background::Readiness, connections::Connection};
 use crate::{
     api::{
         auth::Authenticator,
@@ -22,6 +31,7 @@ use crate::{
     },
     app::App,
     mail::Outbox,
+    meters::Meters,
     storage::Database,
     versioned_keys::VersionedKeys,
     web,
@@ -59,6 +69,10 @@ pub struct Parts {
     /// Where the confirmation page is served, and the origin that browsers know it by;
     /// `None`: nowhere.
     pub page: Option<(TcpListener, String)>,
+    /// What gRPC is served with; `None`: without TLS.
+    pub tls: Option<Tls>,
+    /// Where metrics and probes are served; `None`: nowhere.
+    pub monitoring: Option<(TcpListener, Meters)>,
     /// How long calls in flight may go on after the stop was asked for.
     pub drain: Duration,
 }
@@ -75,18 +89,26 @@ pub async fn serve(
 ) -> Result<(), String> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let router = router(&parts)?.add_service(health_service);
+    let flag = Arc::new(AtomicBool::new(false));
+    let readiness = Readiness { health, flag };
     // Known from the start: who watches an unknown service is sent away.
-    health
-        .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
-        .await;
-    let probe = background::start_probe(parts.database.clone(), health.clone());
-    let sweeps = [
-        background::start_hourly_sweep(parts.app.clone()),
-        background::start_deadlines(parts.app.clone()),
-    ];
+    readiness.tell(false).await;
+    let mut rounds = JoinSet::new();
+    rounds.spawn(background::probe(parts.database.clone(), readiness.clone()));
+    rounds.spawn(background::sweep_hourly(parts.app.clone()));
+    rounds.spawn(background::see_to_deadlines(parts.app.clone()));
     let (stopping, stopped) = watch::channel(());
     let mut companions = start_companions(&parts.app, parts.outbox, parts.page, &stopped)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    // These go on to the very end.
+    let mut tasks = JoinSet::new();
+    if let Some((listener, meters)) = parts.monitoring {
+        let router = web::monitoring_router(meters.clone(), Arc::clone(&readiness.flag));
+        tasks.spawn(web::serve(listener, router, std::future::pending()));
+        tasks.spawn(background::count_mails(parts.app.clone()));
+        let database = parts.database.clone();
+        tasks.spawn(background::measure(meters, database, parts.authenticator));
+    }
+    let incoming = incoming(listener, parts.tls, &mut tasks);
     let (begin_drain, drain_begins) = oneshot::channel::<()>();
     let server = router.serve_with_incoming_shutdown(incoming, async move {
         let _ = drain_begins.await;
@@ -101,18 +123,13 @@ pub async fn serve(
             None
         }
     };
-    for task in [probe].into_iter().chain(sweeps) {
-        task.abort();
-        // Awaited, so that a probe under way cannot call the service ready again.
-        let _ = task.await;
-    }
+    // Awaited, so that a probe under way cannot call the service ready again.
+    rounds.shutdown().await;
     let ended = if let Some(ended) = ended {
         ended
     } else {
         tracing::info!("stopping: no new calls, waiting for those in flight");
-        health
-            .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
-            .await;
+        readiness.tell(false).await;
         let _ = begin_drain.send(());
         drop(stopping);
         // An idle connection or an open stream would hold the server for ever.
@@ -124,14 +141,17 @@ pub async fn serve(
         drained.await.unwrap_or(Ok(()))
     };
     companions.shutdown().await;
-    if tokio::time::timeout(CLOSE_TIMEOUT, parts.database.close())
-        .await
-        .is_err()
-    {
-        tracing::warn!("the database connections did not close in time");
-    }
+    tasks.shutdown().await;
+    close(parts.database).await;
     tracing::info!("stopped");
     ended.map_err(|error| format!("the server broke down: {error}"))
+}
+
+async fn close(database: Database) {
+    let closed = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
+    if closed.is_err() {
+        tracing::warn!("the database connections did not close in time");
+    }
 }
 
 fn router(parts: &Parts) -> Result<Router, String> {
@@ -159,6 +179,21 @@ fn router(parts: &Parts) -> Result<Router, String> {
         .add_service(guard)
         .add_service(reflection_v1.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(reflection_v1alpha.max_decoding_message_size(MAX_MESSAGE_BYTES)))
+}
+
+/// The connections that calls come over.
+fn incoming(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    tasks: &mut JoinSet<()>,
+) -> BoxStream<'static, io::Result<Connection>> {
+    let Some(tls) = tls else {
+        return connections::plain(listener).boxed();
+    };
+    tasks.spawn(tls.clone().follow_files());
+    let (connections, accept_all) = connections::encrypted(listener, tls);
+    tasks.spawn(accept_all);
+    connections.boxed()
 }
 
 /// What is served and done beside gRPC, and ends by itself when it is stopped.

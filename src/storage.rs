@@ -9,6 +9,7 @@ mod audit;
 mod caller_verification;
 mod connect;
 mod contacts;
+mod customer_turns;
 mod customers;
 mod email_confirmations;
 mod entity;
@@ -35,10 +36,12 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use self::{
     caller_verification::Channels,
     contacts::{ContactKey, FoundContact},
+    customer_turns::CustomerTurns,
     failure::Failure,
     held::HeldReaders,
     replica::Replica,
@@ -56,6 +59,7 @@ pub use self::{
 use crate::{
     domain::customer::CustomerNumber,
     error::{Error, Result},
+    meters,
 };
 
 /// How often a transaction is tried before its caller is told of the conflict.
@@ -80,6 +84,7 @@ pub struct Database {
     contacts: SharedQuery<ContactKey, FoundContact>,
     channels: Channels,
     bulk_reads: Arc<Semaphore>,
+    turns: CustomerTurns,
 }
 
 /// An open transaction, handed to the work of [`Database::transaction`].
@@ -135,16 +140,17 @@ impl Database {
         let of_contacts = held.clone();
         let (primary, secondary) = (held.clone(), replica.clone());
         Self {
-            addressees: SharedQuery::new(move |numbers: Vec<CustomerNumber>| {
+            addressees: SharedQuery::new("addressees", move |numbers: Vec<CustomerNumber>| {
                 let (primary, secondary) = (primary.clone(), secondary.clone());
                 async move { recipients::load(&primary, secondary.as_ref(), &numbers).await }
             }),
-            contacts: SharedQuery::new(move |keys: Vec<ContactKey>| {
+            contacts: SharedQuery::new("contacts", move |keys: Vec<ContactKey>| {
                 let readers = of_contacts.clone();
                 async move { contacts::find_many(&readers, &keys).await }
             }),
             channels: Channels::new(&held),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
+            turns: CustomerTurns::default(),
             readers,
             held,
             writers,
@@ -172,6 +178,14 @@ impl Database {
         Ok(())
     }
 
+    /// The connections of the pools of reads and writes.
+    pub fn pools(&self) -> [(&'static str, meters::Pool); 2] {
+        [
+            ("readers", pool_of(&self.readers, self.held.idle())),
+            ("writers", pool_of(&self.writers, 0)),
+        ]
+    }
+
     /// Closes all connections.
     pub async fn close(self) {
         self.held.release();
@@ -181,6 +195,20 @@ impl Database {
                 tracing::warn!(failure = %Failure::from(error), "closing the database failed");
             }
         }
+    }
+
+    /// Runs `work` in a [`transaction`](Self::transaction) that locks this customer, when it
+    /// is its turn: however many write to one customer, they leave connections to others.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the turn does not come in time, and those of `transaction`.
+    pub async fn transaction_of<T, F>(&self, number: &CustomerNumber, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync + 'static,
+    {
+        let turn = self.turns.take(number).await?;
+        self.transaction_with(turn, work).await
     }
 
     /// Runs `work` in a transaction, and again from its start when the database
@@ -199,8 +227,18 @@ impl Database {
         T: Send + 'static,
         F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync + 'static,
     {
+        self.transaction_with((), work).await
+    }
+
+    /// `turn` ends with the transaction, which its caller may not wait for.
+    async fn transaction_with<T, F>(&self, turn: impl Send + 'static, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync + 'static,
+    {
         let (writers, replica) = (self.writers.clone(), self.replica.clone());
-        let task = tokio::spawn(async move {
+        let transaction = async move {
+            let _turn = turn;
             let started = Instant::now();
             let mut backoff = FIRST_BACKOFF;
             for _ in 1..ATTEMPTS {
@@ -213,9 +251,26 @@ impl Database {
                 backoff *= 2;
             }
             bounded(attempt(&writers, replica.as_ref(), &work)).await
-        });
-        task.await
+        };
+        tokio::spawn(transaction.instrument(tracing::info_span!("transaction")))
+            .await
             .map_err(|_| Error::internal("a transaction's task panicked"))?
+    }
+}
+
+/// Of those that the pool counts as used, `held` are not.
+fn pool_of(connections: &DatabaseConnection, held: usize) -> meters::Pool {
+    let (size, idle) = if connections.get_database_backend() == DbBackend::Postgres {
+        let pool = connections.get_postgres_connection_pool();
+        (pool.size(), pool.num_idle())
+    } else {
+        let pool = connections.get_sqlite_connection_pool();
+        (pool.size(), pool.num_idle())
+    };
+    let idle = u32::try_from(idle + held).unwrap_or(u32::MAX).min(size);
+    meters::Pool {
+        idle,
+        used: size - idle,
     }
 }
 
@@ -247,6 +302,7 @@ async fn attempt<T, F>(
 where
     F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync,
 {
+    let asked = Instant::now();
     let inner = writers
         .begin_with_options(TransactionOptions {
             // A deferred SQLite transaction that reads first cannot become a writer
@@ -257,6 +313,7 @@ where
         })
         .await
         .map_err(Failure::from)?;
+    meters::transaction_wait(asked.elapsed());
     let transaction = Transaction {
         inner,
         replica: replica.cloned(),

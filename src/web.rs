@@ -7,6 +7,7 @@
 
 mod language;
 mod listener;
+mod monitoring;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -29,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use self::language::Language;
-pub use self::listener::serve;
+pub use self::{listener::serve, monitoring::monitoring_router};
 use crate::{
     app::{App, Inspection},
     domain::{

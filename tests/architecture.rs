@@ -21,6 +21,7 @@ use syn::visit::{self, Visit};
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["*"]),
     ("demo_calls", &["*"]),
+    ("healthcheck", &["*"]),
     ("resolve_file", &["*"]),
     (
         "server",
@@ -32,11 +33,20 @@ const ARROWS: &[(&str, &[&str])] = &[
             "storage",
             "error",
             "versioned_keys",
+            "meters",
         ],
     ),
     (
         "api",
-        &["app", "domain", "error", "clock", "versioned_keys"],
+        &[
+            "app",
+            "domain",
+            "error",
+            "clock",
+            "versioned_keys",
+            "call_trace",
+            "meters",
+        ],
     ),
     (
         "app",
@@ -48,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "random",
             "error",
             "kill_point",
+            "meters",
             "phone_hasher",
             "versioned_keys",
         ],
@@ -61,10 +72,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "random",
             "error",
             "kill_point",
+            "meters",
         ],
     ),
-    ("web", &["app", "domain", "error"]),
-    ("storage", &["domain", "error"]),
+    ("web", &["app", "domain", "error", "meters"]),
+    ("storage", &["domain", "error", "meters"]),
     ("domain", &["error"]),
     (
         "config",
@@ -75,11 +87,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mail::PublicUrl",
             "mail::Sender",
             "mail::SmtpUrl",
+            "server::TlsFiles",
             "storage::DatabaseUrl",
             "error",
         ],
     ),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "call_trace"]),
+    ("call_trace", &[]),
+    ("meters", &[]),
     ("development", &["domain", "random", "error"]),
     ("random", &["error"]),
     ("versioned_keys", &["error"]),
@@ -91,8 +106,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Libraries that only some modules may name.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("tonic", &["api", "server", "main"]),
-    ("tonic_health", &["server", "main"]),
+    ("tonic", &["api", "server", "healthcheck"]),
+    ("tonic_health", &["server", "healthcheck"]),
     ("tonic_reflection", &["server"]),
     ("tonic_types", &["api"]),
     ("tonic_prost", &["api"]),
@@ -113,6 +128,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["web"]),
     ("minijinja", &["mail", "web"]),
     ("fail", &["kill_point", "main"]),
+    ("metrics", &["meters"]),
+    ("metrics_exporter_prometheus", &["meters"]),
+    ("opentelemetry", &["telemetry", "call_trace"]),
+    ("opentelemetry_sdk", &["telemetry", "call_trace"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry", "call_trace"]),
+    ("rustls", &["server"]),
+    ("tokio_rustls", &["server"]),
     ("std::env", &["main", "config"]),
 ];
 

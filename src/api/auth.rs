@@ -15,7 +15,7 @@ mod tests;
 mod token;
 mod verified;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use jsonwebtoken::Validation;
@@ -91,6 +91,11 @@ impl Authenticator {
             verified: VerifiedTokens::default(),
             clock,
         })))
+    }
+
+    /// How long ago the keys were read; zero for keys that never change.
+    pub fn keys_age(&self) -> Duration {
+        self.0.keys.age()
     }
 
     /// Who calls with these headers.

@@ -15,10 +15,16 @@ use tokio::sync::Semaphore;
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt;
 use tower::Service;
+use tracing::{Instrument, Span};
 
 use crate::{
-    api::auth::{Authenticator, Caller, scope_of},
+    api::{
+        auth::{Authenticator, Caller, scope_of},
+        fair_share::FairShare,
+    },
+    call_trace,
     error::{Error, Result},
+    meters::{self, CallInFlight},
 };
 
 const STREAM_RECIPIENTS: &str = "/StreamRecipients";
@@ -27,6 +33,8 @@ const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 /// and answers CANCELLED when it ends first: so the guard's ends earlier. Under
 /// load the little becomes tens of milliseconds.
 const LONGEST_HEAD_START: Duration = Duration::from_millis(50);
+/// Under what calls of RPCs are measured that are none of the contract's.
+const OTHER_METHOD: &str = "_OTHER";
 /// Below it timers do not tell times apart.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
@@ -35,6 +43,8 @@ const TIMER_STEP: Duration = Duration::from_millis(1);
 pub struct Limits {
     /// Calls in flight in this process; more are shed.
     pub calls_in_flight: usize,
+    /// Of these, those of one client (the `sub` of its tokens).
+    pub calls_of_a_client: usize,
     /// The longest a call may take until it answers; streams: until they begin.
     pub call_timeout: Duration,
 }
@@ -43,6 +53,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             calls_in_flight: 1024,
+            calls_of_a_client: 512,
             call_timeout: Duration::from_secs(5),
         }
     }
@@ -53,9 +64,16 @@ impl Default for Limits {
 pub struct Guard<S> {
     unary: S,
     streams: S,
+    admission: Admission,
+    call_timeout: Duration,
+}
+
+/// Who and what is let in.
+#[derive(Clone, Debug)]
+struct Admission {
     authenticator: Authenticator,
     places: Arc<Semaphore>,
-    call_timeout: Duration,
+    shares: FairShare,
 }
 
 impl<S> Guard<S> {
@@ -65,8 +83,11 @@ impl<S> Guard<S> {
         Self {
             unary,
             streams,
-            authenticator,
-            places: Arc::new(Semaphore::new(limits.calls_in_flight)),
+            admission: Admission {
+                authenticator,
+                places: Arc::new(Semaphore::new(limits.calls_in_flight)),
+                shares: FairShare::new(limits.calls_of_a_client),
+            },
             call_timeout: limits.call_timeout,
         }
     }
@@ -115,13 +136,11 @@ where
             self.call_timeout.min(asked.saturating_sub(head_start))
         });
         let sleep = tokio::time::sleep(timeout);
-        let call = guarded(
-            ready,
-            self.authenticator.clone(),
-            Arc::clone(&self.places),
-            request,
-        );
-        Box::pin(async move {
+        let span = call_trace::begin(method_of(&path), request.headers());
+        let call = guarded(ready, self.admission.clone(), request);
+        let of_call = span.clone();
+        let answer = async move {
+            let _in_flight = CallInFlight::begin();
             let response = tokio::select! {
                 biased;
                 () = std::future::ready(()), if timeout < TIMER_STEP => {
@@ -131,29 +150,28 @@ where
                 () = sleep => Status::from(Error::Deadline).into_http(),
             };
             let response = answer_with_reason(response);
-            log_call(&path, &response, started.elapsed());
+            account(method_of(&path), &of_call, &response, started.elapsed());
             Ok(response)
-        })
+        };
+        Box::pin(answer.instrument(span))
     }
 }
 
-async fn guarded<S>(
-    mut inner: S,
-    authenticator: Authenticator,
-    places: Arc<Semaphore>,
-    request: Request<Body>,
-) -> Response<Body>
+async fn guarded<S>(mut inner: S, admission: Admission, request: Request<Body>) -> Response<Body>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     let (mut head, body) = request.into_parts();
-    let admitted = admitted(&authenticator, head.uri.path(), &head.headers).await;
+    let authenticator = &admission.authenticator;
+    let admitted = admitted(authenticator, head.uri.path(), &head.headers).await;
     let caller = match admitted {
         Ok(caller) => caller,
         Err(error) => return Status::from(error).into_http(),
     };
     // After the token: who has none takes no place, however long its key is looked for.
-    let Ok(_place) = places.try_acquire() else {
+    let place = admission.places.try_acquire().ok();
+    let share = admission.shares.take(&caller.actor().0);
+    let (Some(_place), Some(_share)) = (place, share) else {
         let retry_after = OVERLOADED_RETRY;
         return Status::from(Error::Overloaded { retry_after }).into_http();
     };
@@ -207,23 +225,69 @@ fn answer_with_reason(response: Response<Body>) -> Response<Body> {
     }
 }
 
-/// One line a call. Method, code and reason name no person; nothing else of the
-/// call is logged.
-fn log_call(path: &str, response: &Response<Body>, elapsed: Duration) {
-    let method = if scope_of(path).is_some() {
-        path
-    } else {
-        "unknown"
-    };
+/// As traces and metrics name it; what callers make up is not taken over.
+fn method_of(path: &str) -> &str {
+    match (scope_of(path), path.strip_prefix('/')) {
+        (Some(_), Some(method)) => method,
+        (None, _) | (_, None) => OTHER_METHOD,
+    }
+}
+
+/// One line a call, its time, and the end of its span. Method, code and reason name no
+/// person; nothing else of the call is told.
+fn account(method: &str, span: &Span, response: &Response<Body>, elapsed: Duration) {
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    match response.extensions().get::<Status>() {
-        None => tracing::debug!(method, code = "Ok", elapsed_ms, "call"),
+    let code = match response.extensions().get::<Status>() {
+        None => {
+            tracing::debug!(method, code = "Ok", elapsed_ms, "call");
+            Code::Ok
+        }
         Some(status) => {
             let info = status.get_details_error_info();
             let reason = info.map(|info| info.reason).unwrap_or_default();
             tracing::info!(method, code = ?status.code(), reason, elapsed_ms, "call refused");
+            meters::call_failed(&reason);
+            status.code()
         }
+    };
+    meters::call_ended(method, code_name(code), elapsed);
+    call_trace::end(span, code_name(code), is_fault(code));
+}
+
+/// The names of gRPC's specification.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
+}
+
+/// Those that OpenTelemetry's conventions count as errors of a server.
+fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 /// The caller's deadline: up to eight digits and a unit.

@@ -184,9 +184,10 @@ impl App {
         let phone_password = self.new_phone_password(&new, id).await?;
         fields.extend(new.phone_password.as_ref().map(|_| "phone_password"));
         let (app, actor) = (self.clone(), actor.clone());
+        let of = new.customer_number.clone();
         let created = self
             .database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, actor, new) = (app.clone(), actor.clone(), new.clone());
                 let (mut contact, fields) = (contact.clone(), fields.clone());
                 let phone_password = phone_password.clone();
@@ -253,8 +254,9 @@ impl App {
     pub async fn delete_contact(&self, actor: &Actor, deletion: DeleteContact) -> Result<()> {
         let (app, actor) = (self.clone(), actor.clone());
         let now = self.now();
+        let of = deletion.contact.customer_number.clone();
         self.database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, actor, deletion) = (app.clone(), actor.clone(), deletion.clone());
                 Box::pin(async move {
                     let ContactRef {
@@ -288,9 +290,10 @@ impl App {
     /// recorded in one transaction, with the mails that follow from it.
     pub(super) async fn change_contact(&self, actor: &Actor, change: Change) -> Result<Contact> {
         let (app, actor) = (self.clone(), actor.clone());
+        let of = change.contact.customer_number.clone();
         let (contact, has_mail) = self
             .database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, actor, change) = (app.clone(), actor.clone(), change.clone());
                 Box::pin(async move { app.apply_change(transaction, &actor, &change).await })
             })

@@ -45,8 +45,9 @@ impl App {
     pub async fn update_customer(&self, actor: &Actor, update: UpdateCustomer) -> Result<Customer> {
         let (app, actor) = (self.clone(), actor.clone());
         let now = self.now();
+        let of = update.customer_number.clone();
         self.database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, actor, update) = (app.clone(), actor.clone(), update.clone());
                 Box::pin(async move {
                     let found = transaction
@@ -95,8 +96,9 @@ impl App {
     ) -> Result<Customer> {
         let (app, actor) = (self.clone(), actor.clone());
         let now = self.now();
+        let of = number.clone();
         self.database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, actor, number) = (app.clone(), actor.clone(), number.clone());
                 let ordered_by = ordered_by.clone();
                 Box::pin(async move {

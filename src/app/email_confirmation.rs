@@ -15,6 +15,7 @@ use crate::{
         mail::{MailKind, QueuedMail},
     },
     error::{Error, Result},
+    meters::{self, ConfirmationOutcome},
     storage::Transaction,
 };
 
@@ -133,6 +134,14 @@ impl App {
         actor: &Actor,
         token: &ConfirmationToken,
     ) -> Result<Confirmed> {
+        let confirmed = self.confirm(actor, token).await;
+        if let Some(outcome) = outcome_of(&confirmed) {
+            meters::email_confirmation(outcome);
+        }
+        confirmed
+    }
+
+    async fn confirm(&self, actor: &Actor, token: &ConfirmationToken) -> Result<Confirmed> {
         // Without a lock: whoever tries dead links must not hold up the customer.
         let confirmation = self.find_confirmation(token).await?;
         match confirmation.state_at(self.now()) {
@@ -245,6 +254,22 @@ impl App {
         let id = self.random.uuid_v7(now)?;
         let mail = QueuedMail::new(id, kind, contact, recipient, confirmation_id, now);
         transaction.insert_mail(&mail).await
+    }
+}
+
+/// `None` for failures that say nothing of the link.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the others are not about links"
+)]
+fn outcome_of(confirmed: &Result<Confirmed>) -> Option<ConfirmationOutcome> {
+    match confirmed {
+        Ok(confirmed) if confirmed.already => Some(ConfirmationOutcome::AlreadyConfirmed),
+        Ok(_) => Some(ConfirmationOutcome::Confirmed),
+        Err(Error::ConfirmationExpired) => Some(ConfirmationOutcome::Expired),
+        Err(Error::ConfirmationSuperseded) => Some(ConfirmationOutcome::Superseded),
+        Err(Error::ConfirmationNotFound) => Some(ConfirmationOutcome::NotFound),
+        Err(_) => None,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         mail::{DEAD_LETTERS_KEPT, MailKind},
     },
     error::Result,
+    meters::OutboxDepth,
     storage::{LockedCustomer, Outcome, Transaction},
 };
 
@@ -45,8 +46,9 @@ impl App {
 
     async fn remind(&self, confirmation: EmailConfirmation) -> Result<bool> {
         let app = self.clone();
+        let of = confirmation.customer_number.clone();
         self.database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, confirmation) = (app.clone(), confirmation.clone());
                 Box::pin(async move {
                     let number = &confirmation.customer_number;
@@ -96,8 +98,9 @@ impl App {
 
     async fn clear_lapsed(&self, confirmation: EmailConfirmation) -> Result<bool> {
         let app = self.clone();
+        let of = confirmation.customer_number.clone();
         self.database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, confirmation) = (app.clone(), confirmation.clone());
                 Box::pin(async move {
                     let number = &confirmation.customer_number;
@@ -150,6 +153,14 @@ impl App {
         transaction.insert_audit_event(&event).await?;
         contact.pending_email = None;
         Ok(true)
+    }
+
+    /// How many mails wait, and since when, and how many were given up.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn count_mails(&self) -> Result<OutboxDepth> {
+        self.database.count_mails(self.now()).await
     }
 
     /// Deletes the mails that were given up long ago, and gives their count.

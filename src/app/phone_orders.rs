@@ -11,6 +11,7 @@ use crate::{
         restrictions::OrderTypeCode,
     },
     error::{Error, Result},
+    meters,
     storage::Outcome,
 };
 
@@ -95,8 +96,10 @@ impl App {
         let proved = phone_grant::verify(&self.service_keys, &request.grant, &scope, now)?;
         let id = self.random.uuid_v7(now)?;
         let (app, agent) = (self.clone(), agent.clone());
-        self.database
-            .transaction(move |transaction| {
+        let of = request.contact.customer_number.clone();
+        let decided = self
+            .database
+            .transaction_of(&of, move |transaction| {
                 let (app, agent, request) = (app.clone(), agent.clone(), request.clone());
                 Box::pin(async move {
                     let ContactRef {
@@ -139,6 +142,12 @@ impl App {
                     Ok(Outcome::Commit(DecidedOrder { order, note }))
                 })
             })
-            .await
+            .await?;
+        meters::phone_order(match decided.order.decision {
+            OrderDecision::Allowed => "allowed",
+            OrderDecision::Denied(_) => "denied",
+            OrderDecision::AgentDecision => "agent_decision",
+        });
+        Ok(decided)
     }
 }

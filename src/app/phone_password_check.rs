@@ -24,6 +24,7 @@ use crate::{
         },
     },
     error::{Error, Result},
+    meters::{self, Verdict},
     phone_hasher::HashPlace,
     storage::{Outcome, StoredHash, Transaction, TryKey},
 };
@@ -83,12 +84,30 @@ impl PhonePasswordCheck {
 struct Reservation {
     hash: Option<StoredHash>,
     set_time: Option<DateTime<Utc>>,
+    locks: bool,
     tells_of_lock: bool,
 }
 
 enum Reserved {
     Open(Reservation),
     Locked(Option<DateTime<Utc>>),
+}
+
+/// `None` for failures that say nothing of the try.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the others are not about tries"
+)]
+fn verdict_of(verdict: &Result<PhonePasswordVerdict>) -> Option<Verdict> {
+    match verdict {
+        Ok(PhonePasswordVerdict::Match { .. }) => Some(Verdict::Match),
+        Ok(PhonePasswordVerdict::NoMatch) => Some(Verdict::NoMatch),
+        Ok(PhonePasswordVerdict::Locked { .. }) => Some(Verdict::Locked),
+        Err(Error::CallLimit { .. }) => Some(Verdict::CallLimit),
+        Err(Error::AgentBlocked { .. }) => Some(Verdict::AgentBlocked),
+        Err(Error::Overloaded { .. }) => Some(Verdict::Overloaded),
+        Err(_) => None,
+    }
 }
 
 impl App {
@@ -99,6 +118,18 @@ impl App {
     /// [`Error::Overloaded`] before anything was counted, [`Error::AgentBlocked`],
     /// [`Error::CallLimit`], and the failures of the database.
     pub async fn check_phone_password(
+        &self,
+        agent: &Actor,
+        check: PhonePasswordCheck,
+    ) -> Result<PhonePasswordVerdict> {
+        let verdict = self.check_within_limits(agent, check).await;
+        if let Some(verdict) = verdict_of(&verdict) {
+            meters::phone_password_check(verdict);
+        }
+        verdict
+    }
+
+    async fn check_within_limits(
         &self,
         agent: &Actor,
         check: PhonePasswordCheck,
@@ -172,6 +203,9 @@ impl App {
         if let Ok(Some(matched)) = matched {
             return Ok(matched);
         }
+        if reservation.locks {
+            meters::phone_password_lock();
+        }
         // Also when something broke: the try is spent.
         let kind = EventKind::PhonePasswordFailed;
         let tells = reservation.tells_of_lock;
@@ -187,8 +221,9 @@ impl App {
         now: DateTime<Utc>,
     ) -> Result<Reserved> {
         let (agent, check) = (agent.clone(), check.clone());
+        let of = check.contact.customer_number.clone();
         self.database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (agent, check) = (agent.clone(), check.clone());
                 Box::pin(async move {
                     let key = check.try_key(&agent);
@@ -207,9 +242,11 @@ impl App {
                     let tells_of_lock = tries.on_contact.tries.reserve(now);
                     transaction.save_tries(&key, &tries).await?;
                     let record = tries.on_contact;
+                    let locks = record.tries.gate_at(now) != Gate::Open;
                     Ok(Outcome::Commit(Reserved::Open(Reservation {
                         hash: record.hash,
                         set_time: record.set_time,
+                        locks,
                         tells_of_lock,
                     })))
                 })
@@ -239,8 +276,9 @@ impl App {
         let renewed = self.renewed_hash(check, reservation).await?;
         let (app, agent, check) = (self.clone(), agent.clone(), check.clone());
         let checked_hash = reservation.hash.clone();
+        let of = check.contact.customer_number.clone();
         self.database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
                 let (checked_hash, renewed) = (checked_hash.clone(), renewed.clone());
                 let grant = grant.clone();
@@ -313,9 +351,10 @@ impl App {
         tells_of_lock: bool,
     ) -> Result<()> {
         let (app, agent, check) = (self.clone(), agent.clone(), check.clone());
+        let of = check.contact.customer_number.clone();
         let has_mail = self
             .database
-            .transaction(move |transaction| {
+            .transaction_of(&of, move |transaction| {
                 let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
                 Box::pin(async move {
                     let ContactRef {

@@ -19,6 +19,7 @@ use crate::{
     },
     error::{Error, Result},
     kill_point::kill_point,
+    meters::{self, MailOutcome},
     random::Random,
     storage::{Database, Outcome},
 };
@@ -204,6 +205,7 @@ impl Delivery {
             .await?;
         kill_point("mail-marked").await;
         tracing::info!(id = %mail.id, kind = mail.kind.as_str(), "mail sent");
+        meters::mail(MailOutcome::Sent);
         Ok(deleted)
     }
 
@@ -216,8 +218,10 @@ impl Delivery {
         let (id, attempt, failure) = (mail.id, mail.attempt, refusal.code.as_str());
         if is_dead {
             tracing::error!(%id, attempt, failure, "mail given up");
+            meters::mail(MailOutcome::GivenUp);
         } else {
             tracing::warn!(%id, attempt, failure, "mail not sent, to be tried again");
+            meters::mail(MailOutcome::Deferred);
         }
         let (mail, failure) = (mail.clone(), refusal.code.clone());
         self.database

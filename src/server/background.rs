@@ -1,12 +1,25 @@
 //! What goes on beside the calls: the probe of readiness, and what time brings about.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::{task::JoinHandle, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::SERVICE_NAME;
-use crate::{app::App, error::Result, storage::Database};
+use crate::{
+    api::auth::Authenticator,
+    app::App,
+    error::Result,
+    meters::{self, Meters},
+    storage::Database,
+};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
@@ -14,33 +27,78 @@ const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 /// Reminders and expiries are days away from what they follow.
 const DEADLINES_INTERVAL: Duration = Duration::from_secs(30);
 
+/// What is measured waits in memory for so long.
+const SUM_UP_INTERVAL: Duration = Duration::from_secs(5);
+/// Prometheus usually asks as often.
+const DEPTH_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Whether the service is ready, as told to whoever asks.
+#[derive(Clone)]
+pub(super) struct Readiness {
+    pub(super) health: HealthReporter,
+    pub(super) flag: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    pub(super) async fn tell(&self, is_ready: bool) {
+        let status = if is_ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        self.flag.store(is_ready, Ordering::Relaxed);
+        meters::ready(is_ready);
+        self.health.set_service_status(SERVICE_NAME, status).await;
+    }
+}
+
 /// Ready means that the database answers.
-pub(super) fn start_probe(database: Database, health: HealthReporter) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(PROBE_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut was_ready = None;
-        loop {
-            ticks.tick().await;
-            // A connection whose server vanished never answers.
-            let answer = tokio::time::timeout(PROBE_TIMEOUT, database.ping()).await;
-            let is_ready = matches!(answer, Ok(Ok(())));
-            if was_ready != Some(is_ready) {
-                tracing::info!(is_ready, "readiness");
-                was_ready = Some(is_ready);
+pub(super) async fn probe(database: Database, readiness: Readiness) {
+    let mut ticks = tokio::time::interval(PROBE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_ready = None;
+    loop {
+        ticks.tick().await;
+        // A connection whose server vanished never answers.
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, database.ping()).await;
+        let is_ready = matches!(answer, Ok(Ok(())));
+        if was_ready != Some(is_ready) {
+            tracing::info!(is_ready, "readiness");
+            was_ready = Some(is_ready);
+        }
+        readiness.tell(is_ready).await;
+    }
+}
+
+/// Sums up what is measured, and measures what no call does.
+pub(super) async fn measure(meters: Meters, database: Database, authenticator: Authenticator) {
+    every(SUM_UP_INTERVAL, move || {
+        meters.sum_up();
+        meters::token_keys_age(authenticator.keys_age());
+        for (name, pool) in database.pools() {
+            meters::connections(name, pool);
+        }
+        std::future::ready(())
+    })
+    .await;
+}
+
+/// Counts the mails that wait.
+pub(super) async fn count_mails(app: App) {
+    every(DEPTH_INTERVAL, move || {
+        let app = app.clone();
+        async move {
+            match app.count_mails().await {
+                Ok(depth) => meters::outbox(depth),
+                Err(error) => tracing::warn!(%error, "mails could not be counted"),
             }
-            let status = if is_ready {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            health.set_service_status(SERVICE_NAME, status).await;
         }
     })
+    .await;
 }
 
 /// Forgets what is kept for a time only.
-pub(super) fn start_hourly_sweep(app: App) -> JoinHandle<()> {
+pub(super) async fn sweep_hourly(app: App) {
     every(SWEEP_INTERVAL, move || {
         let app = app.clone();
         async move {
@@ -50,10 +108,11 @@ pub(super) fn start_hourly_sweep(app: App) -> JoinHandle<()> {
             report("old tries", app.forget_old_tries().await);
         }
     })
+    .await;
 }
 
 /// Reminds of pending addresses, and clears those that lapsed.
-pub(super) fn start_deadlines(app: App) -> JoinHandle<()> {
+pub(super) async fn see_to_deadlines(app: App) {
     every(DEADLINES_INTERVAL, move || {
         let app = app.clone();
         async move {
@@ -61,21 +120,20 @@ pub(super) fn start_deadlines(app: App) -> JoinHandle<()> {
             report("lapsed addresses", app.clear_lapsed_emails().await);
         }
     })
+    .await;
 }
 
-fn every<F, W>(interval: Duration, mut work: F) -> JoinHandle<()>
+async fn every<F, W>(interval: Duration, mut work: F)
 where
     F: FnMut() -> W + Send + 'static,
     W: Future<Output = ()> + Send,
 {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            work().await;
-        }
-    })
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        work().await;
+    }
 }
 
 fn report(what: &str, done: Result<u64>) {

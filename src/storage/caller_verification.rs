@@ -35,21 +35,21 @@ pub(super) struct Channels {
 
 impl Channels {
     pub(super) fn new(readers: &HeldReaders) -> Self {
-        let by = |owners: &'static str| {
+        let by = |name, owners: &'static str| {
             let readers = readers.clone();
             let asked = match readers {
                 HeldReaders::Postgres(_) => ASKED_OF_POSTGRES,
                 HeldReaders::Sqlite(_) => ASKED_OF_SQLITE,
             };
             let sql: Arc<str> = select(asked, owners).into();
-            SharedQuery::new(move |keys: Vec<Key>| {
+            SharedQuery::new(name, move |keys: Vec<Key>| {
                 let (readers, sql) = (readers.clone(), Arc::clone(&sql));
                 async move { find_many(&readers, &sql, &keys).await }
             })
         };
         Self {
-            phone_numbers: by(OWNERS_OF_PHONE_NUMBER),
-            emails: by(OWNERS_OF_EMAIL),
+            phone_numbers: by("phone_numbers", OWNERS_OF_PHONE_NUMBER),
+            emails: by("emails", OWNERS_OF_EMAIL),
         }
     }
 }

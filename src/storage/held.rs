@@ -13,7 +13,7 @@ use sea_orm::{DatabaseConnection, DbBackend};
 use serde::Serialize;
 use sqlx::{Connection as _, Pool, Postgres, Sqlite, pool::PoolConnection, query::Query};
 
-use super::failure::Failure;
+use super::{connect, failure::Failure};
 use crate::error::{Error, Result};
 
 /// Of the readers' connections; the others are left to the rest of the reads.
@@ -33,9 +33,24 @@ pub(super) enum HeldReaders {
 impl HeldReaders {
     pub(super) fn of(readers: &DatabaseConnection) -> Self {
         if readers.get_database_backend() == DbBackend::Postgres {
-            Self::Postgres(Held::new(readers.get_postgres_connection_pool()))
+            let pool = readers.get_postgres_connection_pool();
+            // A transaction is not to be held open while nobody reads.
+            let most = if connect::lends_transactions(pool) {
+                0
+            } else {
+                MOST_HELD
+            };
+            Self::Postgres(Held::new(pool, most))
         } else {
-            Self::Sqlite(Held::new(readers.get_sqlite_connection_pool()))
+            Self::Sqlite(Held::new(readers.get_sqlite_connection_pool(), MOST_HELD))
+        }
+    }
+
+    /// How many are held and not in use.
+    pub(super) fn idle(&self) -> usize {
+        match self {
+            Self::Postgres(held) => held.lock().len(),
+            Self::Sqlite(held) => held.lock().len(),
         }
     }
 
@@ -59,6 +74,7 @@ pub(super) fn as_json(keys: &impl Serialize) -> Result<String> {
 /// Clones share the connections.
 pub(super) struct Held<DB: sqlx::Database> {
     pool: Pool<DB>,
+    most: usize,
     idle: Arc<Mutex<Vec<Connection<DB>>>>,
 }
 
@@ -72,6 +88,7 @@ impl<DB: sqlx::Database> Clone for Held<DB> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool.clone(),
+            most: self.most,
             idle: Arc::clone(&self.idle),
         }
     }
@@ -84,9 +101,10 @@ impl<DB: sqlx::Database> fmt::Debug for Held<DB> {
 }
 
 impl<DB: sqlx::Database> Held<DB> {
-    fn new(pool: &Pool<DB>) -> Self {
+    fn new(pool: &Pool<DB>, most: usize) -> Self {
         Self {
             pool: pool.clone(),
+            most,
             idle: Arc::default(),
         }
     }
@@ -116,7 +134,7 @@ impl<DB: sqlx::Database> Held<DB> {
         let rows = rows.map_err(Failure::from)?;
         connection.idle_since = Instant::now();
         let mut idle = self.lock();
-        if idle.len() < MOST_HELD && !self.pool.is_closed() {
+        if idle.len() < self.most && !self.pool.is_closed() {
             idle.push(connection);
         }
         Ok(rows)

@@ -6,12 +6,13 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
     sea_query::{Expr, LockBehavior, LockType},
 };
 
 use super::{
-    Transaction,
+    Database, Transaction, bounded,
     contacts::to_locale,
     entity::outbox_mails::{ActiveModel, Column, Entity, Model},
     failure::Failure,
@@ -25,10 +26,40 @@ use crate::{
         mail::{MAX_ATTEMPTS, MailKind, QueuedMail},
     },
     error::{Error, Result},
+    meters::OutboxDepth,
 };
 
 const QUEUED: &str = "queued";
 const DEAD: &str = "dead";
+
+impl Database {
+    /// How many mails wait at `now`, and since when, and how many were given up.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn count_mails(&self, now: DateTime<Utc>) -> Result<OutboxDepth> {
+        let waiting = Entity::find().filter(Column::State.eq(QUEUED));
+        let dead = Entity::find().filter(Column::State.eq(DEAD));
+        let oldest = waiting
+            .clone()
+            .select_only()
+            .column_as(Column::CreateTime.min(), "oldest")
+            .into_tuple::<Option<DateTime<Utc>>>();
+        bounded(async {
+            let readers = &self.readers;
+            let waiting = waiting.count(readers).await.map_err(Failure::from)?;
+            let dead = dead.count(readers).await.map_err(Failure::from)?;
+            let oldest = oldest.one(readers).await.map_err(Failure::from)?.flatten();
+            let age = oldest.and_then(|oldest| (now - oldest).to_std().ok());
+            Ok(OutboxDepth {
+                waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+                dead: u32::try_from(dead).unwrap_or(u32::MAX),
+                oldest_age: age.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+}
 
 impl Transaction {
     /// Queues a mail, due at once.

@@ -14,7 +14,10 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    meters,
+};
 
 /// How many queries of a kind are under way at once: while one is with the database, the
 /// answers of the other are read.
@@ -32,6 +35,7 @@ type Load<K, V> = Box<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<Vec<V>>> + Sen
 pub(super) struct SharedQuery<K, V>(Arc<Shared<K, V>>);
 
 struct Shared<K, V> {
+    name: &'static str,
     load: Load<K, V>,
     queue: Mutex<Queue<K, V>>,
 }
@@ -63,13 +67,15 @@ impl<K, V> fmt::Debug for SharedQuery<K, V> {
 }
 
 impl<K: Send + 'static, V: Send + 'static> SharedQuery<K, V> {
-    /// `load` answers many keys with one query, as many answers as keys, in their order.
-    pub(super) fn new<F, Q>(load: F) -> Self
+    /// `load` answers many keys with one query, as many answers as keys, in their order;
+    /// `name` is the one it is measured under.
+    pub(super) fn new<F, Q>(name: &'static str, load: F) -> Self
     where
         F: Fn(Vec<K>) -> Q + Send + Sync + 'static,
         Q: Future<Output = Result<Vec<V>>> + Send + 'static,
     {
         Self(Arc::new(Shared {
+            name,
             load: Box::new(move |keys| load(keys).boxed()),
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -131,6 +137,7 @@ impl<K, V> Shared<K, V> {
 async fn answer_all<K, V>(shared: Arc<Shared<K, V>>) {
     while let Some((keys, callers)) = shared.next() {
         let count = callers.len();
+        meters::shared_query(shared.name, count);
         // A defect in one query must not end the ones after it.
         let loaded = AssertUnwindSafe((shared.load)(keys)).catch_unwind().await;
         let loaded = loaded.unwrap_or_else(|_| Err(Error::internal("a shared query panicked")));

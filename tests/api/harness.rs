@@ -169,6 +169,8 @@ impl TestServer {
             limits: options.limits,
             outbox: None,
             page: Some((page, format!("http://{page_address}"))),
+            tls: None,
+            monitoring: None,
             drain: options.drain,
         };
         let (stop, stopped) = oneshot::channel::<()>();

@@ -54,7 +54,10 @@ impl Place {
         Self {
             folder: tempfile::tempdir().unwrap(),
             // Tests run side by side, and each server has a page.
-            settings: vec![("HTTP_ADDR", "127.0.0.1:0".to_owned())],
+            settings: vec![
+                ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
+                ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
+            ],
         }
     }
 

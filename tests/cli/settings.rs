@@ -69,6 +69,13 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
 #[case("LISTEN_ADDR", "192.0.2.1:50051", "must be a loopback address")]
 #[case("HTTP_ADDR", "here", "is no address with a port")]
 #[case("HTTP_ADDR", "0.0.0.0:0", "must be a loopback address")]
+#[case("METRICS_ADDR", "here", "is no address with a port")]
+#[case("METRICS_ADDR", "0.0.0.0:0", "must be a loopback address")]
+#[case(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "https://u:hunter2@collector.example:4317",
+    "must be an http URL"
+)]
 #[case("PUBLIC_URL", "contact.example", "must be an http or https URL")]
 #[case(
     "PUBLIC_URL",

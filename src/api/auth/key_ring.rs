@@ -3,7 +3,7 @@
 //! Calls read the keys without a lock. Only a call whose key is unknown waits, for the one
 //! refresh that runs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -62,6 +62,13 @@ impl KeyRing {
             last_refresh: Arc::default(),
             clock,
         }
+    }
+
+    /// How long ago the keys were read; zero for keys that never change.
+    pub(super) fn age(&self) -> Duration {
+        let age = self.clock.now() - self.loaded.load().at;
+        let age = self.reader.is_some().then_some(age);
+        age.and_then(|age| age.to_std().ok()).unwrap_or_default()
     }
 
     /// The key that a token names, after a refresh if it is unknown.

@@ -65,7 +65,7 @@ impl Fake {
 
     fn shared(self: &Arc<Self>) -> SharedQuery<u64, (u64, usize)> {
         let fake = Arc::clone(self);
-        SharedQuery::new(move |keys| Arc::clone(&fake).answer(keys))
+        SharedQuery::new("tests", move |keys| Arc::clone(&fake).answer(keys))
     }
 }
 
@@ -201,7 +201,7 @@ async fn a_caller_that_went_away_is_asked_for_no_more() {
 async fn no_answer_is_older_than_its_call() {
     let written = Arc::new(AtomicU64::new(0));
     let stored = Arc::clone(&written);
-    let shared = SharedQuery::new(move |keys: Vec<u64>| {
+    let shared = SharedQuery::new("tests", move |keys: Vec<u64>| {
         let seen = stored.load(Ordering::SeqCst);
         async move {
             tokio::task::yield_now().await;

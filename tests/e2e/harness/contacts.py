@@ -33,21 +33,26 @@ DEADLINE = 20
 class Contacts:
     """A client of one running service."""
 
-    def __init__(self, target: str, token: str) -> None:
-        self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
+    def __init__(
+        self, target: str, token: str, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        if credentials:
+            self.channel = grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
+        else:
+            self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
         self.stub = contact_service_pb2_grpc.ContactServiceStub(self.channel)
-        self._metadata = [("authorization", f"Bearer {token}")]
+        self.metadata = [("authorization", f"Bearer {token}")]
 
     def close(self) -> None:
         self.channel.close()
 
     def call(self, rpc: str, request):
         """Calls an RPC and waits for its answer."""
-        return getattr(self.stub, rpc)(request, timeout=DEADLINE, metadata=self._metadata)
+        return getattr(self.stub, rpc)(request, timeout=DEADLINE, metadata=self.metadata)
 
     def start(self, rpc: str, request) -> grpc.Future:
         """Calls an RPC and waits for nothing."""
-        return getattr(self.stub, rpc).future(request, timeout=DEADLINE, metadata=self._metadata)
+        return getattr(self.stub, rpc).future(request, timeout=DEADLINE, metadata=self.metadata)
 
     def create_customer(self) -> str:
         """Puts a customer on file and gives its number."""

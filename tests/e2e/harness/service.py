@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -26,7 +28,10 @@ class Service:
         self.database = database
         self.grpc_address = f"127.0.0.1:{free_port()}"
         self.http_address = f"127.0.0.1:{free_port()}"
+        self.metrics_address = f"127.0.0.1:{free_port()}"
         self.origin = f"http://{self.http_address}"
+        # What calls trust and show where gRPC is served with TLS.
+        self.credentials: grpc.ChannelCredentials | None = None
         self._settings = settings
         self._process: subprocess.Popen | None = None
         self._logs: list[Path] = []
@@ -87,9 +92,22 @@ class Service:
                 stdout=output,
                 stderr=output,
             )
-        self._client = Contacts(self.grpc_address, self._token)
+        self._client = self.connect(self.credentials)
         self._wait_until_ready()
         return self._client
+
+    def connect(self, credentials: grpc.ChannelCredentials | None) -> Contacts:
+        """A further client."""
+        return Contacts(self.grpc_address, self._token, credentials)
+
+    def monitoring(self, path: str) -> tuple[int, str]:
+        """Status and body of what METRICS_ADDR answers."""
+        try:
+            url = f"http://{self.metrics_address}{path}"
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, closed or finished."""
@@ -142,6 +160,7 @@ class Service:
             "DATABASE_URL": self.database.url,
             "LISTEN_ADDR": self.grpc_address,
             "HTTP_ADDR": self.http_address,
+            "METRICS_ADDR": self.metrics_address,
             "MAIL_FROM": "kontakt@hoster.example",
             "RUST_LOG": "info",
             **self._settings,

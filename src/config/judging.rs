@@ -1,0 +1,160 @@
+//! Judging single settings, and what two of them mean together.
+
+use std::{ffi::OsString, fs, net::SocketAddr, path::PathBuf};
+
+use super::{DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
+use crate::{
+    error::Invalid,
+    mail::{PublicUrl, Sender},
+    server::TlsFiles,
+    storage::DatabaseUrl,
+};
+
+pub(super) fn replica_of(
+    primary: &DatabaseUrl,
+    replica: Option<&str>,
+) -> Result<Option<DatabaseUrl>, WrongSetting> {
+    let Some(text) = replica else {
+        return Ok(None);
+    };
+    let setting = "DATABASE_REPLICA_URL";
+    let replica = judge(setting, DatabaseUrl::parse(text))?;
+    if primary.is_sqlite() || replica.is_sqlite() {
+        let why = "only PostgreSQL has replicas: it and DATABASE_URL must be postgres://…";
+        return Err(WrongSetting::new(setting, why));
+    }
+    Ok(Some(replica))
+}
+
+pub(super) fn public_url(
+    given_url: Option<String>,
+    http_addr: Option<SocketAddr>,
+) -> Result<Option<PublicUrl>, WrongSetting> {
+    let url = given(given_url);
+    let is_reachable = |address: SocketAddr| !address.ip().is_unspecified();
+    if url.is_none() && !http_addr.is_some_and(is_reachable) {
+        let why =
+            "must be set where HTTP_ADDR names no single address: the links of mails lead there";
+        return Err(WrongSetting::new("PUBLIC_URL", why));
+    }
+    url.map(|url| judge("PUBLIC_URL", PublicUrl::parse(&url)))
+        .transpose()
+}
+
+pub(super) fn tls_files(
+    cert: Option<OsString>,
+    key: Option<OsString>,
+    client_ca: Option<OsString>,
+) -> Result<Option<TlsFiles>, WrongSetting> {
+    let file = |path: Option<OsString>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
+    match (file(cert), file(key), file(client_ca)) {
+        (Some(cert), Some(key), client_ca) => Ok(Some(TlsFiles {
+            cert,
+            key,
+            client_ca,
+        })),
+        (None, None, None) => Ok(None),
+        (Some(_), None, _) => {
+            let why = "must be set where TLS_CERT is: the private key of the certificate";
+            Err(WrongSetting::new("TLS_KEY", why))
+        }
+        (None, ..) => {
+            let why =
+                "must be set where TLS_KEY or TLS_CLIENT_CA is: the certificate to serve with";
+            Err(WrongSetting::new("TLS_CERT", why))
+        }
+    }
+}
+
+pub(super) fn parse_trace_endpoint(text: &str) -> Result<String, Invalid> {
+    let form = "must be an http URL, such as http://collector:4317";
+    let url = url::Url::parse(text.trim()).map_err(|_| Invalid::new(form))?;
+    if url.scheme() != "http" || !url.has_host() {
+        return Err(Invalid::new(form));
+    }
+    Ok(url.into())
+}
+
+pub(super) fn sender(given_sender: Option<String>, has_smtp: bool) -> Result<Sender, WrongSetting> {
+    let sender = match given(given_sender) {
+        Some(sender) => sender,
+        None if has_smtp => {
+            let why = "must be set where SMTP_URL is: whom do mails come from?";
+            return Err(WrongSetting::new("MAIL_FROM", why));
+        }
+        None => DEFAULT_MAIL_FROM.to_owned(),
+    };
+    judge("MAIL_FROM", Sender::parse(&sender))
+}
+
+pub(super) fn judge<T>(
+    setting: &'static str,
+    parsed: Result<T, Invalid>,
+) -> Result<T, WrongSetting> {
+    parsed.map_err(|Invalid(why)| WrongSetting::new(setting, why))
+}
+
+/// An empty variable is as good as none.
+pub(super) fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+pub(super) fn not_empty(setting: &'static str, text: String) -> Result<String, WrongSetting> {
+    given(Some(text)).ok_or_else(|| WrongSetting::new(setting, "must not be empty"))
+}
+
+/// The value itself, or the content of the file that holds it; both are one too many.
+pub(super) fn secret(
+    setting: &'static str,
+    value: Option<String>,
+    (file_setting, file): (&'static str, Option<OsString>),
+) -> Result<Option<String>, WrongSetting> {
+    let Some(file) = file.filter(|file| !file.is_empty()).map(PathBuf::from) else {
+        return Ok(given(value));
+    };
+    if given(value).is_some() {
+        let why = format!("is set beside {setting}: which of the two counts?");
+        return Err(WrongSetting::new(file_setting, why));
+    }
+    let text = fs::read_to_string(&file).map_err(|error| {
+        let why = format!("{} cannot be read: {}", file.display(), error.kind());
+        WrongSetting::new(file_setting, why)
+    })?;
+    let text = given(Some(text.trim().to_owned()));
+    let why = || {
+        WrongSetting::new(
+            file_setting,
+            format!("{} holds no {setting}", file.display()),
+        )
+    };
+    text.map(Some).ok_or_else(why)
+}
+
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Invalid> {
+    let text = text.trim();
+    let numeric = text
+        .strip_prefix("localhost:")
+        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    numeric.parse().map_err(|_| {
+        Invalid::new(format!(
+            "{text:?} is no address with a port, such as 127.0.0.1:50051"
+        ))
+    })
+}
+
+pub(super) fn parse_address_or_none(text: &str) -> Result<Option<SocketAddr>, Invalid> {
+    if text.trim() == "none" {
+        return Ok(None);
+    }
+    parse_address(text).map(Some)
+}
+
+pub(super) fn parse_log_format(text: &str) -> Result<LogFormat, Invalid> {
+    match text.trim() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(Invalid::new(format!(
+            "{other:?} is neither \"text\" nor \"json\""
+        ))),
+    }
+}

@@ -1,0 +1,170 @@
+//! What gRPC is served with over TLS, read anew when its files change.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use tokio::time::MissedTickBehavior;
+use tokio_rustls::TlsAcceptor;
+
+/// Certificates are renewed days before they expire.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The files that gRPC is served with over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Whom certificates of callers come from, PEM; `None`: callers need none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What is served with at the moment. Clones share it.
+#[derive(Clone)]
+pub struct Tls {
+    files: TlsFiles,
+    loaded: Arc<ArcSwap<Loaded>>,
+}
+
+struct Loaded {
+    contents: Contents,
+    config: Arc<ServerConfig>,
+}
+
+/// Of the certificate, the key and the authorities.
+type Contents = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
+
+/// Holds a private key.
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Tls(…)")
+    }
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A line that names the setting, the file and what is wrong, free of its content.
+    pub fn load(files: TlsFiles) -> Result<Self, String> {
+        let loaded = read(&files)?;
+        Ok(Self {
+            files,
+            loaded: Arc::new(ArcSwap::from_pointee(loaded)),
+        })
+    }
+
+    /// Takes the next handshakes with what is served with now.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.loaded.load().config))
+    }
+
+    /// Reads the files again whenever they change. What cannot be read leaves things as
+    /// they are: a file may be written at this moment.
+    pub(super) async fn follow_files(self) {
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_failure = None;
+        loop {
+            ticks.tick().await;
+            let tls = self.clone();
+            let Ok(looked) = tokio::task::spawn_blocking(move || tls.look()).await else {
+                continue;
+            };
+            match looked {
+                Ok(true) => tracing::info!("the TLS files changed and were read"),
+                Ok(false) => last_failure = None,
+                Err(why) => {
+                    if last_failure.as_ref() != Some(&why) {
+                        tracing::error!("{why}; what was read before serves on");
+                    }
+                    last_failure = Some(why);
+                }
+            }
+        }
+    }
+
+    /// Whether the files had changed; then they are served with from now on.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load).
+    pub fn look(&self) -> Result<bool, String> {
+        if contents(&self.files)? == self.loaded.load().contents {
+            return Ok(false);
+        }
+        self.loaded.store(Arc::new(read(&self.files)?));
+        Ok(true)
+    }
+}
+
+fn contents(files: &TlsFiles) -> Result<Contents, String> {
+    let client_ca = files.client_ca.as_ref();
+    Ok((
+        content("TLS_CERT", &files.cert)?,
+        content("TLS_KEY", &files.key)?,
+        client_ca
+            .map(|file| content("TLS_CLIENT_CA", file))
+            .transpose()?,
+    ))
+}
+
+fn content(setting: &str, file: &PathBuf) -> Result<Vec<u8>, String> {
+    let failed = |error: io::Error| {
+        format!(
+            "{setting}: {} cannot be read: {}",
+            file.display(),
+            error.kind()
+        )
+    };
+    fs::read(file).map_err(failed)
+}
+
+fn read(files: &TlsFiles) -> Result<Loaded, String> {
+    let contents = contents(files)?;
+    let (cert, key, client_ca) = &contents;
+    let chain = certificates("TLS_CERT", cert)?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| "TLS_KEY: holds no private key in PEM".to_owned())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS: {error}"))?;
+    let builder = match client_ca {
+        Some(client_ca) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates("TLS_CLIENT_CA", client_ca)? {
+                roots
+                    .add(authority)
+                    .map_err(|error| format!("TLS_CLIENT_CA: {error}"))?;
+            }
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(
+                verifier.map_err(|error| format!("TLS_CLIENT_CA: {error}"))?,
+            )
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("TLS_KEY: does not go with TLS_CERT: {error}"))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Loaded {
+        contents,
+        config: Arc::new(config),
+    })
+}
+
+fn certificates(setting: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    found
+        .ok()
+        .filter(|found| !found.is_empty())
+        .ok_or_else(|| format!("{setting}: holds no certificate in PEM"))
+}

@@ -1,0 +1,40 @@
+//! Metrics and probes, for those who run the service.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    routing::get,
+};
+
+use crate::meters::Meters;
+
+/// The format of what Prometheus reads.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `/metrics`; `/livez`, which answers as long as the process does; and `/readyz`, which
+/// answers 503 while `is_ready` is not set.
+pub fn monitoring_router(meters: Meters, is_ready: Arc<AtomicBool>) -> Router {
+    let metrics = move || async move {
+        let content_type = HeaderValue::from_static(PROMETHEUS_TEXT);
+        (
+            HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
+            meters.render(),
+        )
+    };
+    let ready = move || async move {
+        if is_ready.load(Ordering::Relaxed) {
+            (StatusCode::OK, "ready")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        }
+    };
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(|| async { "alive" }))
+        .route("/readyz", get(ready))
+}

@@ -1,0 +1,140 @@
+"""gRPC over TLS, callers with certificates, and certificates that are renewed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+
+from harness.contacts import Contacts
+from harness.database import Database
+from harness.polling import until
+from harness.service import Service
+
+NAME = "127.0.0.1"
+
+
+class Files:
+    """What the service is given, written anew as a secret's volume would be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cert, self.key = folder / "tls.crt", folder / "tls.key"
+        self.client_ca = folder / "ca.crt"
+
+    def write(self, of_server: trustme.CA, of_callers: trustme.CA) -> None:
+        cert = of_server.issue_cert(NAME)
+        # One after the other: what does not go together meanwhile must do no harm.
+        self.cert.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
+        self.key.write_bytes(cert.private_key_pem.bytes())
+        self.client_ca.write_bytes(of_callers.cert_pem.bytes())
+
+    def settings(self, mutual: bool) -> dict[str, str]:
+        settings = {"TLS_CERT": str(self.cert), "TLS_KEY": str(self.key)}
+        return settings | ({"TLS_CLIENT_CA": str(self.client_ca)} if mutual else {})
+
+
+def credentials(trusted: trustme.CA, issuer: trustme.CA | None = None) -> grpc.ChannelCredentials:
+    """Trusts one authority, and shows a certificate of another."""
+    roots = trusted.cert_pem.bytes()
+    if issuer is None:
+        return grpc.ssl_channel_credentials(roots)
+    cert = issuer.issue_cert("caller.example")
+    chain = b"".join(blob.bytes() for blob in cert.cert_chain_pems)
+    return grpc.ssl_channel_credentials(roots, cert.private_key_pem.bytes(), chain)
+
+
+def is_served(service: Service, with_credentials: grpc.ChannelCredentials | None) -> bool:
+    client = service.connect(with_credentials)
+    try:
+        return bool(client.create_customer())
+    except grpc.RpcError as refused:
+        # Nothing was answered: there is no connection.
+        assert refused.code() == grpc.StatusCode.UNAVAILABLE, refused
+        assert not refused.trailing_metadata(), refused
+        return False
+    finally:
+        client.close()
+
+
+def start(tmp_path: Path, database: Database, files: Files, mutual: bool) -> Service:
+    return Service(tmp_path, database, **files.settings(mutual))
+
+
+def test_calls_come_over_tls_and_no_other_way(tmp_path: Path, database: Database) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    files = Files(tmp_path)
+    files.write(authority, authority)
+    with start(tmp_path, database, files, mutual=False) as service:
+        service.credentials = credentials(authority)
+        service.start()
+        assert is_served(service, credentials(authority))
+        assert not is_served(service, credentials(stranger))
+        assert not is_served(service, None)
+        # Where a certificate is for other names, this machine asks another way.
+        service.run("healthcheck")
+        service.stop()
+
+
+def test_callers_need_a_certificate_where_an_authority_is_named(
+    tmp_path: Path, database: Database
+) -> None:
+    of_server, of_callers = trustme.CA(), trustme.CA()
+    files = Files(tmp_path)
+    files.write(of_server, of_callers)
+    with start(tmp_path, database, files, mutual=True) as service:
+        service.credentials = credentials(of_server, of_callers)
+        service.start()
+        assert is_served(service, credentials(of_server, of_callers))
+        assert not is_served(service, credentials(of_server))
+        assert not is_served(service, credentials(of_server, of_server))
+        service.stop()
+
+
+def test_files_that_change_are_served_with_and_wrong_ones_are_not(
+    tmp_path: Path, database: Database
+) -> None:
+    before, after = trustme.CA(), trustme.CA()
+    files = Files(tmp_path)
+    files.write(before, before)
+    with start(tmp_path, database, files, mutual=True) as service:
+        service.credentials = credentials(before, before)
+        kept: Contacts = service.start()
+        files.key.write_text("no key")
+        service.wait_for_log("TLS_KEY: holds no private key in PEM")
+        assert is_served(service, credentials(before, before))
+        files.write(after, after)
+        until(lambda: is_served(service, credentials(after, after)), "the new certificate")
+        assert not is_served(service, credentials(before, before))
+        # A connection that stands goes on.
+        assert kept.create_customer()
+        service.stop()
+
+
+@pytest.mark.parametrize(
+    ("setting", "content", "line"),
+    [
+        ("TLS_CERT", None, "TLS_CERT: {path} cannot be read"),
+        ("TLS_CERT", "no cert", "TLS_CERT: holds no certificate in PEM"),
+        ("TLS_KEY", "no key", "TLS_KEY: holds no private key in PEM"),
+        ("TLS_KEY", "other", "TLS_KEY: does not go with TLS_CERT"),
+        ("TLS_CLIENT_CA", "", "TLS_CLIENT_CA: holds no certificate in PEM"),
+    ],
+)
+def test_a_wrong_file_is_named_at_the_start(
+    tmp_path: Path, setting: str, content: str | None, line: str
+) -> None:
+    files = Files(tmp_path)
+    files.write(trustme.CA(), trustme.CA())
+    path = Path(files.settings(mutual=True)[setting])
+    if content is None:
+        path.unlink()
+    elif content == "other":
+        path.write_bytes(trustme.CA().issue_cert(NAME).private_key_pem.bytes())
+    else:
+        path.write_text(content)
+    with start(tmp_path, Database("sqlite", tmp_path), files, mutual=True) as service:
+        with pytest.raises(AssertionError, match="ended at once"):
+            service.start()
+        assert line.format(path=path) in service.log
