@@ -11,6 +11,7 @@
 
 mod process;
 
+mod canary;
 mod commands;
 mod logs;
 mod resolve;

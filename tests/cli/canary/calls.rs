@@ -1,0 +1,196 @@
+//! Calls of any RPC by its name, with messages built from the descriptor and headers of all
+//! kinds, and all that is told of them.
+
+use std::{fmt::Write as _, future::poll_fn};
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use contact_service::api::proto::{self, FILE_DESCRIPTOR_SET};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::{BodyExt, Full};
+use prost::{Message, bytes::Bytes};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, Kind, MessageDescriptor, MethodDescriptor, Value,
+};
+use tonic::{body::Body, transport::Channel};
+use tower::Service;
+
+pub(super) const SERVICE: &str = "contact.v1.ContactService";
+
+/// All RPCs that the contract has.
+pub(super) fn methods() -> Vec<MethodDescriptor> {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+    pool.get_service_by_name(SERVICE)
+        .unwrap()
+        .methods()
+        .collect()
+}
+
+/// How many requests it takes to use every member of a message's choice.
+pub(super) fn variants(message: &MessageDescriptor) -> usize {
+    let choices = message.oneofs().map(|choice| choice.fields().len());
+    choices.max().unwrap_or(1)
+}
+
+/// A message with a value in every field that can hold a text, and in those that need one.
+pub(super) fn filled(
+    message: &MessageDescriptor,
+    variant: usize,
+    text: &dyn Fn(&str) -> String,
+) -> DynamicMessage {
+    let mut filled_message = DynamicMessage::new(message.clone());
+    for field in message.fields() {
+        let members: Vec<_> = field
+            .containing_oneof()
+            .map(|choice| choice.fields().collect())
+            .unwrap_or_default();
+        if members.get(variant).is_some_and(|chosen| *chosen != field) {
+            continue;
+        }
+        let value = match field.kind() {
+            Kind::String => Value::String(text(field.name())),
+            Kind::Bytes => Value::Bytes(text(field.name()).into()),
+            Kind::Enum(_) => Value::EnumNumber(1),
+            Kind::Bool if ["allow_missing", "generate", "suppressed"].contains(&field.name()) => {
+                Value::Bool(true)
+            }
+            Kind::Message(inner) if inner.full_name() != "google.protobuf.Timestamp" => {
+                Value::Message(filled(&inner, variant, text))
+            }
+            _ => continue,
+        };
+        let value = if field.is_list() {
+            Value::List(vec![value])
+        } else {
+            value
+        };
+        filled_message.set_field(&field, value);
+    }
+    filled_message
+}
+
+/// What was answered to a call.
+pub(super) struct Answer {
+    pub(super) status: i32,
+    pub(super) messages: Vec<Bytes>,
+    /// All that is said besides the messages, and the errors in them.
+    pub(super) told: String,
+}
+
+/// Binary headers come with and without padding.
+fn binary(value: &HeaderValue) -> Vec<u8> {
+    let any_padding =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let base64 = GeneralPurpose::new(&STANDARD, any_padding);
+    base64.decode(value.as_bytes()).unwrap()
+}
+
+impl Answer {
+    fn new(rpc: &str, headers: &HeaderMap, trailers: &HeaderMap, mut body: Bytes) -> Self {
+        let mut told = String::new();
+        let mut status = None;
+        for (name, value) in headers.iter().chain(trailers) {
+            writeln!(told, "{name}: {value:?}").unwrap();
+            if name.as_str().ends_with("-bin") {
+                told += &String::from_utf8_lossy(&binary(value));
+            }
+            if name == "grpc-status" {
+                status = value.to_str().ok().and_then(|text| text.parse().ok());
+            }
+        }
+        let mut messages = Vec::new();
+        while let Some(prefix) = body.get(1..5) {
+            let length = u32::from_be_bytes(prefix.try_into().unwrap());
+            let mut frame = body.split_to(5 + usize::try_from(length).unwrap());
+            messages.push(frame.split_off(5));
+        }
+        if rpc == "StreamRecipients" {
+            for message in &messages {
+                told += &errors_in(message);
+            }
+        }
+        Self {
+            status: status.unwrap_or_else(|| panic!("{rpc} has no status: {told}")),
+            messages,
+            told,
+        }
+    }
+}
+
+fn errors_in(message: &Bytes) -> String {
+    let answers = proto::StreamRecipientsResponse::decode(message.as_ref()).unwrap();
+    let outcomes = answers
+        .results
+        .into_iter()
+        .filter_map(|result| result.outcome);
+    let mut told = String::new();
+    for outcome in outcomes {
+        if let proto::recipients_result::Outcome::Error(error) = outcome {
+            told += &String::from_utf8_lossy(&error.encode_to_vec());
+        }
+    }
+    told
+}
+
+/// Calls of a server, and whatever was told of them besides answers.
+pub(super) struct Caller {
+    pub(super) channel: Channel,
+    pub(super) token: String,
+    /// What comes with every call.
+    pub(super) headers: &'static [(&'static str, &'static str)],
+    /// By the path of the call.
+    pub(super) told: Vec<(String, String)>,
+}
+
+impl Caller {
+    /// Calls with these bytes as its message; further headers take the place of the usual ones.
+    pub(super) async fn call(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &[u8])],
+        message: &[u8],
+    ) -> Answer {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let body = [&[0][..], &length, message].concat();
+        let mut request = Request::post(format!("/{path}"));
+        let all = request.headers_mut().unwrap();
+        let bearer = format!("Bearer {}", self.token);
+        let usual = [
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+            ("authorization", &bearer),
+        ];
+        for (name, value) in usual.iter().chain(self.headers) {
+            all.insert(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        for (name, value) in headers {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            all.insert(HeaderName::try_from(*name).unwrap(), value);
+        }
+        let request = request
+            .body(Body::new(Full::new(Bytes::from(body))))
+            .unwrap();
+        poll_fn(|context| self.channel.poll_ready(context))
+            .await
+            .unwrap();
+        let (head, body) = self.channel.call(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let rpc = path.rsplit('/').next().unwrap();
+        let answer = Answer::new(rpc, &head.headers, &trailers, body.to_bytes());
+        self.told.push((path.to_owned(), answer.told.clone()));
+        answer
+    }
+
+    pub(super) async fn call_rpc(
+        &mut self,
+        method: &MethodDescriptor,
+        request: &DynamicMessage,
+    ) -> Answer {
+        let path = format!("{SERVICE}/{}", method.name());
+        self.call(&path, &[], &request.encode_to_vec()).await
+    }
+}
