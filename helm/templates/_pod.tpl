@@ -1,0 +1,210 @@
+{{/* Parts of pods. Secrets are mounted as files, whole, so that a change of them reaches the pods. */}}
+
+{{- define "contact-service.secretsFolder" -}}/etc/contact-service/secrets{{- end -}}
+{{- define "contact-service.tlsFolder" -}}/etc/contact-service/tls{{- end -}}
+{{- define "contact-service.jwksFolder" -}}/etc/contact-service/jwks{{- end -}}
+{{- define "contact-service.templatesFolder" -}}/etc/contact-service/templates{{- end -}}
+{{- define "contact-service.caFolder" -}}/etc/contact-service/ca{{- end -}}
+
+{{/* What the service needs after SIGTERM: it drains for 20 s and exits within 30 s. */}}
+{{- define "contact-service.stopSeconds" -}}30{{- end -}}
+
+{{/* Usage: include "contact-service.secretFile" (list SECRET KEY PATH) */}}
+{{- define "contact-service.secretFile" -}}
+- secret:
+    name: {{ index . 0 }}
+    items:
+      - key: {{ index . 1 }}
+        path: {{ index . 2 }}
+{{- end -}}
+
+{{/* The database's files and variables: all that a migration needs. */}}
+{{- define "contact-service.databaseFiles" -}}
+{{ include "contact-service.secretFile" (list .Values.database.existingSecret .Values.database.key "database-url") }}
+{{- with .Values.database.ca }}
+{{- if .existingSecret }}
+{{ include "contact-service.secretFile" (list .existingSecret .key "database-ca.crt") }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "contact-service.databaseSettings" -}}
+DATABASE_URL_FILE: {{ include "contact-service.secretsFolder" . }}/database-url
+{{- with .Values.database.sslMode }}
+PGSSLMODE: {{ . }}
+{{- end }}
+{{- if .Values.database.ca.existingSecret }}
+PGSSLROOTCERT: {{ include "contact-service.secretsFolder" . }}/database-ca.crt
+{{- end }}
+LOG_FORMAT: {{ .Values.log.format }}
+RUST_LOG: {{ .Values.log.filter | quote }}
+{{- end -}}
+
+{{- define "contact-service.migrationContainer" -}}
+name: migrate
+image: {{ include "contact-service.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+args: [migrate, up]
+env:
+  {{- $extra := list }}
+  {{- range .Values.extraEnv }}{{ $extra = append $extra .name }}{{ end }}
+  {{- range $name, $value := include "contact-service.databaseSettings" . | fromYaml }}
+  {{- if not (has $name $extra) }}
+  - name: {{ $name }}
+    value: {{ $value | quote }}
+  {{- end }}
+  {{- end }}
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+resources:
+  {{- toYaml .Values.resources | nindent 2 }}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+volumeMounts:
+  - name: database
+    mountPath: {{ include "contact-service.secretsFolder" . }}
+    readOnly: true
+  {{- with .Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "contact-service.databaseVolume" -}}
+name: database
+projected:
+  defaultMode: 0440
+  sources:
+    {{- include "contact-service.databaseFiles" . | nindent 4 }}
+{{- end -}}
+
+{{/* What the server and the test of a release mount. */}}
+{{- define "contact-service.mounts" -}}
+- name: secrets
+  mountPath: {{ include "contact-service.secretsFolder" . }}
+  readOnly: true
+{{- if .Values.tls.existingSecret }}
+- name: tls
+  mountPath: {{ include "contact-service.tlsFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if not .Values.jwt.jwks.url }}
+- name: jwks
+  mountPath: {{ include "contact-service.jwksFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if .Values.mail.templates }}
+- name: templates
+  mountPath: {{ include "contact-service.templatesFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if .Values.caBundle.configMap }}
+- name: ca
+  mountPath: {{ include "contact-service.caFolder" . }}
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "contact-service.volumes" -}}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- include "contact-service.databaseFiles" . | nindent 6 }}
+      {{- with .Values.database.replica }}
+      {{- if .existingSecret }}
+      {{- include "contact-service.secretFile" (list .existingSecret .key "database-replica-url") | nindent 6 }}
+      {{- end }}
+      {{- end }}
+      {{- include "contact-service.secretFile" (list .Values.serviceKeys.existingSecret .Values.serviceKeys.key "service-keys") | nindent 6 }}
+      {{- include "contact-service.secretFile" (list .Values.phonePepper.existingSecret .Values.phonePepper.key "phone-pepper") | nindent 6 }}
+      {{- include "contact-service.secretFile" (list .Values.smtp.existingSecret .Values.smtp.key "smtp-url") | nindent 6 }}
+{{- with .Values.tls }}
+{{- if .existingSecret }}
+- name: tls
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- include "contact-service.secretFile" (list .existingSecret .certKey "tls.crt") | nindent 6 }}
+      {{- include "contact-service.secretFile" (list .existingSecret .keyKey "tls.key") | nindent 6 }}
+      {{- if .clientCa.existingSecret }}
+      {{- include "contact-service.secretFile" (list .clientCa.existingSecret .clientCa.key "client-ca.crt") | nindent 6 }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.jwt.jwks }}
+{{- if not .url }}
+- name: jwks
+  {{- if .configMap }}
+  configMap:
+    name: {{ .configMap }}
+  {{- else }}
+  secret:
+    secretName: {{ .existingSecret }}
+    defaultMode: 0440
+  {{- end }}
+    items:
+      - key: {{ .key }}
+        path: jwks.json
+{{- end }}
+{{- end }}
+{{- if .Values.mail.templates }}
+- name: templates
+  configMap:
+    name: {{ include "contact-service.fullname" . }}-templates
+    items:
+      {{- range $path, $_ := .Values.mail.templates }}
+      - key: {{ $path | replace "/" "." }}
+        path: {{ $path }}
+      {{- end }}
+{{- end }}
+{{- with .Values.caBundle }}
+{{- if .configMap }}
+- name: ca
+  configMap:
+    name: {{ .configMap }}
+    items:
+      - key: {{ .key }}
+        path: ca-certificates.crt
+{{- end }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Kubernetes' gRPC probes know no TLS. Usage: (dict "root" . "grpc" SERVICE "http" PATH "timing" VALUES) */}}
+{{- define "contact-service.probe" -}}
+{{- if .root.Values.tls.existingSecret -}}
+httpGet:
+  path: {{ .http }}
+  port: metrics
+{{- else -}}
+grpc:
+  port: 50051
+  service: {{ .grpc | quote }}
+{{- end }}
+{{ toYaml .timing }}
+{{- end -}}
+
+{{/* Where pods are placed, and what else migrations and servers have in common. */}}
+{{- define "contact-service.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,101 @@
+{{/* What the schema cannot say: values that must be set, and values that must fit together. All at once. */}}
+
+{{- define "contact-service.validate" -}}
+{{- $wrong := list -}}
+{{- $values := .Values -}}
+{{- range $name, $value := dict
+    "database.existingSecret" $values.database.existingSecret
+    "serviceKeys.existingSecret" $values.serviceKeys.existingSecret
+    "phonePepper.existingSecret" $values.phonePepper.existingSecret
+    "smtp.existingSecret" $values.smtp.existingSecret
+    "smtp.from" $values.smtp.from
+    "jwt.issuer" $values.jwt.issuer
+    "publicUrl" $values.publicUrl }}
+{{- if not $value }}{{ $wrong = append $wrong (printf "%s: must be set" $name) }}{{ end }}
+{{- end }}
+{{- $jwks := $values.jwt.jwks }}
+{{- if ne (len (compact (list $jwks.url $jwks.configMap $jwks.existingSecret))) 1 }}
+{{- $wrong = append $wrong "jwt.jwks: exactly one of url, configMap and existingSecret must be set" }}
+{{- end }}
+{{- $wrong = concat $wrong (include "contact-service.validateServing" . | fromJsonArray) }}
+{{- $wrong = concat $wrong (include "contact-service.validateRoutes" . | fromJsonArray) }}
+{{- if $values.networkPolicy.enabled }}
+{{- $wrong = concat $wrong (include "contact-service.validateNetworkPolicy" . | fromJsonArray) }}
+{{- end }}
+{{- if $wrong }}{{ fail (printf "\n\nThese values cannot be taken:\n- %s\n" (join "\n- " $wrong)) }}{{ end }}
+{{- end -}}
+
+{{- define "contact-service.validateServing" -}}
+{{- $wrong := list -}}
+{{- $values := .Values -}}
+{{- if and $values.tls.existingSecret (not $values.metrics.enabled) }}
+{{- $wrong = append $wrong "metrics.enabled: TLS needs it: Kubernetes' gRPC probes know no TLS, so the probes go to that port" }}
+{{- end }}
+{{- if and $values.tls.clientCa.existingSecret (not $values.tls.existingSecret) }}
+{{- $wrong = append $wrong "tls.clientCa: needs tls.existingSecret" }}
+{{- end }}
+{{- range $name := list "serviceMonitor" "prometheusRule" }}
+{{- if and (index $values.metrics $name).enabled (not $values.metrics.enabled) }}
+{{- $wrong = append $wrong (printf "metrics.%s: needs metrics.enabled" $name) }}
+{{- end }}
+{{- end }}
+{{- $needed := add $values.preStopSleepSeconds (include "contact-service.stopSeconds" . | int) | int }}
+{{- if lt (int $values.terminationGracePeriodSeconds) $needed }}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds: must be at least %d: preStopSleepSeconds and the 30 s that the service may take to stop" $needed) }}
+{{- end }}
+{{- if and $values.autoscaling.enabled (gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) }}
+{{- $wrong = append $wrong "autoscaling.maxReplicas: must not be below minReplicas" }}
+{{- end }}
+{{- $budget := $values.podDisruptionBudget }}
+{{- if $budget.enabled }}
+{{- $given := list }}
+{{- range list $budget.maxUnavailable $budget.minAvailable }}{{ if ne (toString .) "" }}{{ $given = append $given . }}{{ end }}{{ end }}
+{{- if ne (len $given) 1 }}
+{{- $wrong = append $wrong "podDisruptionBudget: one of maxUnavailable and minAvailable must be set, and the other empty" }}
+{{- end }}
+{{- end }}
+{{- $update := $values.strategy.rollingUpdate }}
+{{- if and (eq $values.strategy.type "RollingUpdate") (has (toString $update.maxUnavailable) (list "0" "0%")) (has (toString $update.maxSurge) (list "0" "0%")) }}
+{{- $wrong = append $wrong "strategy.rollingUpdate: maxUnavailable and maxSurge must not both be 0" }}
+{{- end }}
+{{- toJson $wrong -}}
+{{- end -}}
+
+{{- define "contact-service.validateRoutes" -}}
+{{- $wrong := list -}}
+{{- $values := .Values -}}
+{{- range $name := list "grpcRoute" "confirmRoute" }}
+{{- $route := index $values $name }}
+{{- if and $route.enabled (not $route.parentRefs) }}
+{{- $wrong = append $wrong (printf "%s.parentRefs: names no Gateway" $name) }}
+{{- end }}
+{{- end }}
+{{- range $name := list "confirmRoute" "confirmIngress" }}
+{{- if and (index $values $name).enabled (not $values.confirmPage.enabled) }}
+{{- $wrong = append $wrong (printf "%s: needs confirmPage.enabled" $name) }}
+{{- end }}
+{{- end }}
+{{- if and $values.confirmIngress.enabled (not $values.confirmIngress.hosts) }}
+{{- $wrong = append $wrong "confirmIngress.hosts: names no host" }}
+{{- end }}
+{{- toJson $wrong -}}
+{{- end -}}
+
+{{/* An empty list would shut out what the service cannot do without. */}}
+{{- define "contact-service.validateNetworkPolicy" -}}
+{{- $wrong := list -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- $ingress := list (list "grpc" true) (list "confirm" .Values.confirmPage.enabled) (list "metrics" .Values.metrics.serviceMonitor.enabled) }}
+{{- range $ingress }}
+{{- if and (index . 1) (not (index $policy.ingress (index . 0))) }}
+{{- $wrong = append $wrong (printf "networkPolicy.ingress.%s: names nobody; [{ipBlock: {cidr: 0.0.0.0/0}}] is everybody" (index . 0)) }}
+{{- end }}
+{{- end }}
+{{- $egress := list (list "dns" true) (list "database" true) (list "smtp" true) (list "jwks" .Values.jwt.jwks.url) (list "otlp" .Values.tracing.endpoint) }}
+{{- range $egress }}
+{{- if and (index . 1) (not (index $policy.egress (index . 0)).peers) }}
+{{- $wrong = append $wrong (printf "networkPolicy.egress.%s.peers: names nobody; [{ipBlock: {cidr: 0.0.0.0/0}}] is everybody" (index . 0)) }}
+{{- end }}
+{{- end }}
+{{- toJson $wrong -}}
+{{- end -}}

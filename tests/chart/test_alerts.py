@@ -1,0 +1,389 @@
+"""Alerts: Prometheus takes them, and each one fires when it should and not when it should not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.chart import CHART, NAMESPACE, RELEASE, Document, nested, refusal, render
+from harness.metrics import alert_rules
+
+TARGET = {"namespace": NAMESPACE, "service": f"{RELEASE}-metrics"}
+CALLS = "rpc_server_call_duration_seconds"
+GET = {"rpc_method": "contact.v1.ContactService/GetContact"}
+CHECK = {"rpc_method": "contact.v1.ContactService/CheckPhonePassword"}
+
+
+def series(name: str, values: str, pod: str = "a", **labels: str) -> tuple[str, str]:
+    """A series of one replica, in promtool's notation, a value a minute."""
+    written = ", ".join(
+        f'{key}="{value}"' for key, value in (TARGET | {"pod": pod} | labels).items()
+    )
+    return f"{name}{{{written}}}", values
+
+
+def buckets(name: str, counts: dict[str, str], **labels: str) -> list[tuple[str, str]]:
+    return [series(f"{name}_bucket", values, le=le, **labels) for le, values in counts.items()]
+
+
+@dataclass
+class Case:
+    """Series under which an alert fires at a time, with these labels and this description;
+    and others under which it does not."""
+
+    alert: str
+    at: str
+    fires: list[list[tuple[str, str]]]
+    quiet: list[list[tuple[str, str]]]
+    labels: dict[str, str] = field(default_factory=dict)
+    description: str = ""
+
+
+SLOW = {"0.5": "0+90x40", "1": "0+100x40", "+Inf": "0+100x40"}
+FAST = {"0.5": "0+100x40", "1": "0+100x40", "+Inf": "0+100x40"}
+WAITS = {"0.25": "0+90x40", "0.5": "0+100x40", "+Inf": "0+100x40"}
+NO_WAITS = {"0.25": "0+100x40", "0.5": "0+100x40", "+Inf": "0+100x40"}
+POOL = {"db_client_connection_pool_name": "writers"}
+REPLICA = TARGET | {"pod": "a"}
+
+
+def refused(refusals: str, answers: str) -> list[tuple[str, str]]:
+    return [
+        series(f"{CALLS}_count", refusals, **GET, rpc_response_status_code="UNAUTHENTICATED"),
+        series(f"{CALLS}_count", answers, **GET, rpc_response_status_code="OK"),
+    ]
+
+
+CASES = [
+    Case(
+        "ContactServiceUnavailable",
+        "5m",
+        fires=[[], [series("contact_ready", "0x9"), series("contact_ready", "0x9", "b")]],
+        quiet=[[series("contact_ready", "0x9"), series("contact_ready", "1x9", "b")]],
+        description="Callers get UNAVAILABLE. Either no pod runs, or none reaches the database.",
+    ),
+    Case(
+        "ContactServiceReplicaNotReady",
+        "15m",
+        fires=[[series("contact_ready", "0x20"), series("contact_ready", "1x20", "b")]],
+        quiet=[[series("contact_ready", "0x8 1x20")]],
+        labels=REPLICA,
+        description="Pod a has not been ready for 10 minutes.",
+    ),
+    Case(
+        "ContactServiceCallsFail",
+        "15m",
+        fires=[
+            [
+                series("contact_call_errors_total", "0+6x20", reason=reason),
+                series(f"{CALLS}_count", "0+60x20", **GET),
+            ]
+            for reason in (
+                "OVERLOADED",
+                "DATABASE_UNAVAILABLE",
+                "DEADLINE",
+                "INTERNAL",
+                "DATA_LOSS",
+            )
+        ],
+        quiet=[
+            [
+                series("contact_call_errors_total", "0+2x20", reason="OVERLOADED"),
+                series(f"{CALLS}_count", "0+60x20", **GET),
+            ],
+            [
+                series("contact_call_errors_total", "0+60x20", reason="INVALID_FIELD"),
+                series(f"{CALLS}_count", "0+60x20", **GET),
+            ],
+            [
+                series("contact_call_errors_total", "0x20", reason="INTERNAL"),
+                series(f"{CALLS}_count", "0x20"),
+            ],
+        ],
+        description="10% of the calls failed within 5 minutes.",
+    ),
+    Case(
+        "ContactServiceInternalErrors",
+        "8m",
+        fires=[[series("contact_call_errors_total", "0x5 1x20", reason="INTERNAL")]],
+        quiet=[
+            [series("contact_call_errors_total", "5x20", reason="INTERNAL")],
+            [series("contact_call_errors_total", "0+9x20", reason="OVERLOADED")],
+        ],
+        labels={"reason": "INTERNAL"},
+        description="Calls ended with INTERNAL: a mistake of the program, "
+        "or data that cannot be right.",
+    ),
+    Case(
+        "ContactServiceDatabaseUnavailable",
+        "9m",
+        fires=[[series("contact_call_errors_total", "0+60x20", reason="DATABASE_UNAVAILABLE")]],
+        # A fail-over: errors for some seconds around two scrapes.
+        quiet=[
+            [series("contact_call_errors_total", "0x4 50 90x20", reason="DATABASE_UNAVAILABLE")]
+        ],
+        description="1 calls per second have failed for 5 minutes, longer than a fail-over takes.",
+    ),
+    Case(
+        "ContactServiceOverloaded",
+        "20m",
+        fires=[[series("contact_call_errors_total", "0+60x30", reason="OVERLOADED")]],
+        quiet=[[series("contact_call_errors_total", "0x9 50 90x30", reason="OVERLOADED")]],
+        description="1 calls per second are refused with OVERLOADED.",
+    ),
+    Case(
+        "ContactServiceSlow",
+        "20m",
+        fires=[buckets(CALLS, SLOW, **GET)],
+        quiet=[
+            buckets(CALLS, FAST, **GET),
+            buckets(CALLS, FAST, **GET) + buckets(CALLS, SLOW, **CHECK),
+        ],
+        description="1 % of the calls take longer than 950ms; "
+        "passwords and streams are not counted.",
+    ),
+    Case(
+        "ContactServiceCallsPileUp",
+        "10m",
+        fires=[[series("contact_calls_in_flight", "900x20")]],
+        quiet=[
+            [
+                series("contact_calls_in_flight", "700x20"),
+                series("contact_calls_in_flight", "700x20", "b"),
+            ]
+        ],
+        labels=REPLICA,
+        description="Pod a has 900 calls in flight; 1,024 is the most it takes.",
+    ),
+    Case(
+        "ContactServiceConnectionWait",
+        "20m",
+        fires=[buckets("db_client_connection_wait_time_seconds", WAITS, **POOL)],
+        quiet=[buckets("db_client_connection_wait_time_seconds", NO_WAITS, **POOL)],
+        labels=POOL,
+        description="5 % of the transactions wait longer than 375ms in the pool writers.",
+    ),
+    Case(
+        "ContactServiceMailsStuck",
+        "30m",
+        fires=[
+            [
+                series("contact_outbox_oldest_age_seconds", "1000x40"),
+                series("contact_outbox_oldest_age_seconds", "1000x40", "b"),
+                series("contact_mails_total", "5x40", outcome="sent"),
+                series("contact_mails_total", "0+1x40", outcome="deferred"),
+            ]
+        ],
+        quiet=[
+            # One recipient's server is down; other mails leave.
+            [
+                series("contact_outbox_oldest_age_seconds", "1000x40"),
+                series("contact_mails_total", "5+1x40", outcome="sent"),
+            ],
+            [
+                series("contact_outbox_oldest_age_seconds", "600x40"),
+                series("contact_mails_total", "5x40", outcome="sent"),
+            ],
+        ],
+        description="The oldest mail has waited for 16m 40s, and none was sent within 15 minutes.",
+    ),
+    Case(
+        "ContactServiceOutboxGrows",
+        "45m",
+        fires=[
+            [
+                series("contact_outbox_mails", "2000x60", state="waiting"),
+                series("contact_outbox_mails", "2000x60", "b", state="waiting"),
+            ]
+        ],
+        quiet=[
+            # Every replica counts the same mails.
+            [
+                series("contact_outbox_mails", "600x60", state="waiting"),
+                series("contact_outbox_mails", "600x60", "b", state="waiting"),
+            ],
+            [series("contact_outbox_mails", "2000x60", state="dead")],
+        ],
+        description="2000 mails wait.",
+    ),
+    Case(
+        "ContactServiceMailsGivenUp",
+        "80m",
+        fires=[[series("contact_mails_total", "0+1x90", outcome="given_up")]],
+        quiet=[
+            [series("contact_mails_total", "0x30 10x60", outcome="given_up")],
+            [series("contact_mails_total", "0+9x90", outcome="sent")],
+        ],
+        description="60 mails were given up within an hour.",
+    ),
+    Case(
+        "ContactServicePhonePasswordLocks",
+        "80m",
+        fires=[[series("contact_phone_password_locks_total", "0+1x90")]],
+        quiet=[[series("contact_phone_password_locks_total", "0x30 10x60")]],
+        description="60 locks within an hour: somebody may be guessing phone passwords.",
+    ),
+    Case(
+        "ContactServiceAgentBlocked",
+        "10m",
+        fires=[
+            [series("contact_phone_password_checks_total", "0x5 1x20", verdict="agent_blocked")]
+        ],
+        quiet=[[series("contact_phone_password_checks_total", "0+9x20", verdict="no_match")]],
+        description="20 wrong phone passwords within an hour came from one agent, "
+        "and more are tried.",
+    ),
+    Case(
+        "ContactServiceTokensRefused",
+        "25m",
+        fires=[refused("0+60x40", "0+20x40")],
+        quiet=[refused("0+20x40", "0+60x40"), refused("0x40", "0x40")],
+        description="75% of the calls ended with UNAUTHENTICATED.",
+    ),
+    Case(
+        "ContactServiceTokenKeysStale",
+        "30m",
+        fires=[[series("contact_token_keys_age_seconds", "4000x40"), *refused("0x40", "0+60x40")]],
+        quiet=[
+            # Keys are read again when a call comes with a token, not before.
+            [series("contact_token_keys_age_seconds", "4000x40"), *refused("0+60x40", "0x40")],
+            [series("contact_token_keys_age_seconds", "700x40"), *refused("0x40", "0+60x40")],
+        ],
+        labels=REPLICA,
+        description="Pod a read them 1h 6m 40s ago; removed keys are still accepted, "
+        "and new ones are not.",
+    ),
+    Case(
+        "ContactServiceVersionsMixed",
+        "80m",
+        fires=[
+            [
+                series("contact_build_info", "1x90", version="0.1.0"),
+                series("contact_build_info", "1x90", "b", version="0.2.0"),
+            ]
+        ],
+        quiet=[
+            [
+                series("contact_build_info", "1x90", version="0.1.0"),
+                series("contact_build_info", "1x90", "b", version="0.1.0"),
+            ]
+        ],
+        description="2 versions have run side by side for an hour: an update did not end.",
+    ),
+]
+
+
+def promtool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = os.environ.get("CHART_PROMTOOL")
+    assert program, "CHART_PROMTOOL is not set: run scripts/test --only chart"
+    return subprocess.run(
+        [program, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def write_rules(folder: Path) -> list[Document]:
+    rules = alert_rules()
+    (folder / "rules.yaml").write_text(
+        yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]})
+    )
+    return rules
+
+
+def expected(case: Case, rule: Document) -> Document:
+    annotations = rule["annotations"] | {"description": case.description}
+    return {"exp_labels": rule["labels"] | case.labels, "exp_annotations": annotations}
+
+
+def trial(case: Case, given: list[tuple[str, str]], alerts: list[Document]) -> Document:
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in given],
+        "alert_rule_test": [{"eval_time": case.at, "alertname": case.alert, "exp_alerts": alerts}],
+    }
+
+
+def test_prometheus_takes_the_rules(tmp_path):
+    write_rules(tmp_path)
+    checked = promtool(tmp_path, "check", "rules", "rules.yaml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(CASES)} rules found" in checked.stdout
+
+
+def test_every_alert_is_tried():
+    names = [rule["alert"] for rule in alert_rules()]
+    assert sorted(names) == sorted(case.alert for case in CASES)
+    assert all(case.fires and case.quiet for case in CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
+def test_an_alert_fires_when_it_should_and_only_then(case, tmp_path):
+    [rule] = [each for each in write_rules(tmp_path) if each["alert"] == case.alert]
+    tests = [trial(case, given, [expected(case, rule)]) for given in case.fires]
+    tests += [trial(case, given, []) for given in case.quiet]
+    file = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(file))
+    tested = promtool(tmp_path, "test", "rules", "tests.yaml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
+def test_a_series_of_another_release_is_not_ours(case, tmp_path):
+    """But for the alert that asks whether there is anything at all."""
+    write_rules(tmp_path)
+    other = [
+        [
+            (name.replace('namespace="contact"', 'namespace="other"'), values)
+            for name, values in given
+        ]
+        for given in case.fires
+        if given
+    ]
+    [rule] = [each for each in alert_rules() if each["alert"] == case.alert]
+    nothing = case.alert == "ContactServiceUnavailable"
+    tests = [trial(case, given, [expected(case, rule)] if nothing else []) for given in other]
+    file = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(file))
+    tested = promtool(tmp_path, "test", "rules", "tests.yaml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_alerts_can_be_left_out_and_their_thresholds_moved():
+    values = {"disabled": ["ContactServiceSlow"], "thresholds": {"errorRatio": 0.123}}
+    rule = render("production", nested("metrics.prometheusRule", values)).one("PrometheusRule")
+    alerts = {each["alert"]: each for group in rule["spec"]["groups"] for each in group["rules"]}
+    assert len(alerts) == len(CASES) - 1 and "ContactServiceSlow" not in alerts
+    assert alerts["ContactServiceCallsFail"]["expr"].endswith("> 0.123")
+
+
+def test_every_threshold_is_used():
+    base = str(render("production").one("PrometheusRule"))
+    thresholds = json.loads((CHART / "values.schema.json").read_text())["properties"]["metrics"]
+    thresholds = thresholds["properties"]["prometheusRule"]["properties"]["thresholds"][
+        "properties"
+    ]
+    for name in thresholds:
+        moved = render("production", nested(f"metrics.prometheusRule.thresholds.{name}", 123.25))
+        assert str(moved.one("PrometheusRule")).replace("123.25", "") != base, name
+        assert "123.25" in str(moved.one("PrometheusRule")), name
+
+
+def test_every_alert_can_be_left_out_by_name():
+    names = [case.alert for case in CASES]
+    rule = render("production", nested("metrics.prometheusRule.disabled", names)).one(
+        "PrometheusRule"
+    )
+    assert rule["spec"]["groups"][0]["rules"] == []
+    assert "disabled" in refusal(values=nested("metrics.prometheusRule.disabled", ["Other"]))
+
+
+def test_series_may_be_selected_otherwise():
+    values = nested("metrics.prometheusRule.selector", 'job="contacts"')
+    rule = render("production", values).one("PrometheusRule")
+    for each in rule["spec"]["groups"][0]["rules"]:
+        assert 'job="contacts"' in each["expr"] and "namespace=" not in each["expr"]

@@ -1,0 +1,133 @@
+"""What is written about the chart is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import psycopg
+import pytest
+import yaml
+
+from harness.chart import CHART, EXAMPLES, REPOSITORY, nested, render
+from harness.metrics import Exposed, alert_rules
+from harness.pods import Cluster
+from harness.promql import Selector
+from harness.values_table import rows, table, table_in_readme
+
+RUNBOOKS = REPOSITORY / "docs/runbooks.md"
+LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
+
+
+def sections() -> dict[str, str]:
+    """Title and text of every runbook."""
+    parts = re.split(r"^## (\w+)\n", RUNBOOKS.read_text(), flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2]))
+
+
+def sql() -> list[str]:
+    blocks = re.findall(r"^```sql\n(.*?)^```", RUNBOOKS.read_text(), re.MULTILINE | re.DOTALL)
+    return [statement for block in blocks for statement in re.split(r";\s*", block) if statement]
+
+
+def test_the_table_of_values_is_that_of_the_values():
+    assert (
+        table_in_readme() == table()
+    ), "renew it: cd tests/chart && python -m harness.values_table"
+
+
+def test_every_value_is_described_in_words():
+    assert len(list(rows())) > 120
+    for path, _, description in rows():
+        assert len(description) > 2 and "|" not in description, path
+
+
+def test_the_chart_carries_the_version_of_the_service():
+    cargo = (REPOSITORY / "Cargo.toml").read_text()
+    version = re.search(r'^version = "(.*)"', cargo, re.MULTILINE)
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert version and chart["appVersion"] == version[1]
+
+
+def test_every_alert_leads_to_its_runbook():
+    base = "https://git.example.com/contact-service/docs/runbooks.md#"
+    anchors = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in alert_rules()}
+    assert anchors == {title: base + title.lower() for title in sections()}
+    moved = render(
+        "production", nested("metrics.prometheusRule.runbookUrl", "https://wiki.example/x")
+    )
+    for rule in moved.one("PrometheusRule")["spec"]["groups"][0]["rules"]:
+        assert (
+            rule["annotations"]["runbook_url"] == f"https://wiki.example/x#{rule['alert'].lower()}"
+        )
+
+
+@pytest.mark.parametrize("alert", sections())
+def test_a_runbook_says_what_it_means_where_to_look_and_what_to_do(alert):
+    text = sections()[alert]
+    assert all(f"**{part}:**" in text for part in ("Means", "Look", "Do"))
+    assert re.search(r"kubectl|```sql|`(contact|rpc|db)_\w+|]\(#", text.partition("**Look:**")[2])
+
+
+def test_runbooks_name_metrics_that_exist(live_metrics: Exposed):
+    known = set(live_metrics) | {Selector(name, []).metric for name in live_metrics}
+    labels = {label for values in live_metrics.values() for label in values}
+    named = set(re.findall(r"\b(?:contact|rpc|db_client)_\w+", RUNBOOKS.read_text()))
+    assert len(named) > 10 and named <= known | labels, named - known - labels
+
+
+def test_the_sql_of_the_runbooks_runs_on_the_schema(database_url, tmp_path):
+    manifests = render()
+    migration = manifests.one("Job", "-migrate")["spec"]["template"]["spec"]
+    migrated = Cluster(tmp_path, manifests, database_url).container(migration).run()
+    assert migrated.returncode == 0, migrated.stderr
+    server, _, search_path = database_url.partition("?options[search_path]=")
+    statements = sql()
+    assert len(statements) > 10
+    with psycopg.connect(server, options=f"-c search_path={search_path}") as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.rollback()
+
+
+@pytest.mark.parametrize("file", [RUNBOOKS, CHART / "README.md"], ids=lambda file: file.name)
+def test_links_lead_somewhere(file):
+    for path, anchor in LINK.findall(file.read_text()):
+        target = (file.parent / path).resolve() if path else file
+        assert target.exists(), path
+        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {each.lower().replace(" ", "-") for each in headings}
+
+
+def test_the_readme_shows_every_example():
+    text = (CHART / "README.md").read_text()
+    for example in EXAMPLES:
+        assert f"(examples/{example}.yaml)" in text
+
+
+def test_the_commands_of_the_minimal_example_make_what_it_names():
+    text = EXAMPLES["minimal"].read_text()
+    made = [part.split(maxsplit=1) for part in text.split("create secret generic ")[1:]]
+    keys = {
+        (name, key) for name, rest in made for key in re.findall(r"--from-literal=(\w+)=", rest)
+    }
+    pod = render().server
+    [secrets] = [volume for volume in pod["volumes"] if volume["name"] == "secrets"]
+    used = {
+        (source["secret"]["name"], item["key"])
+        for source in secrets["projected"]["sources"]
+        for item in source["secret"]["items"]
+    }
+    assert keys == used
+
+
+def test_nothing_of_the_chart_is_too_long():
+    files = subprocess.run(
+        ["find", str(CHART), str(RUNBOOKS), "-type", "f"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for file in files.stdout.split():
+        with open(file, encoding="utf-8") as lines:
+            assert sum(1 for _ in lines) <= 500, file

@@ -1,0 +1,269 @@
+"""Pods: what they may do, what they mount, how they are asked, and how they end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness.chart import EXAMPLES, RELEASE, REPOSITORY, Manifests, nested, refusal, render
+from harness.pods import mounted_files
+
+IN_EVERY_FORM = [*EXAMPLES, "init"]
+SERVICE = "contact.v1.ContactService"
+
+
+def rendered(form: str) -> Manifests:
+    return (
+        render("production", nested("migration.mode", "initContainer"))
+        if form == "init"
+        else render(form)
+    )
+
+
+def containers(pod: dict) -> list[dict]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+@pytest.mark.parametrize("form", IN_EVERY_FORM)
+def test_pods_keep_to_the_restricted_pod_security_standard(form):
+    for name, template in rendered(form).pod_templates().items():
+        pod = template["spec"]
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] is True and security["runAsUser"] == 65532, name
+        assert security["runAsGroup"] == security["fsGroup"] == 65532, name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), name
+        for volume in pod["volumes"]:
+            assert set(volume) <= {"name", "configMap", "secret", "projected"}, name
+        for container in containers(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+            assert not [port for port in container.get("ports", []) if "hostPort" in port]
+
+
+@pytest.mark.parametrize("form", IN_EVERY_FORM)
+def test_pods_ask_for_resources_and_get_no_token_of_the_cluster(form):
+    manifests = rendered(form)
+    for account in manifests.all("ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+    for name, template in manifests.pod_templates().items():
+        pod = template["spec"]
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["enableServiceLinks"] is (name == f"Pod/{RELEASE}-test")
+        for container in containers(pod):
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"]), name
+            assert "memory" in container["resources"]["limits"], name
+            assert not container["image"].endswith(":latest"), name
+
+
+@pytest.mark.parametrize("form", IN_EVERY_FORM)
+def test_every_file_that_is_named_is_mounted_and_every_mounted_one_is_named(form):
+    manifests = rendered(form)
+    for name, template in manifests.pod_templates().items():
+        pod = template["spec"]
+        for container in containers(pod):
+            settings = dict(manifests.settings) if "envFrom" in container else {}
+            settings |= {each["name"]: each["value"] for each in container.get("env", [])}
+            named = {value for value in settings.values() if value.startswith("/")}
+            files = mounted_files(pod, container)
+            folders = {settings["MAIL_TEMPLATES"]} if "MAIL_TEMPLATES" in settings else set()
+            assert named - folders <= files, name
+            assert {file for file in files - named if not file.startswith(tuple(folders))} == set()
+            assert all(mount["readOnly"] for mount in container["volumeMounts"])
+            assert not [mount for mount in container["volumeMounts"] if "subPath" in mount]
+
+
+@pytest.mark.parametrize("form", IN_EVERY_FORM)
+def test_secrets_come_as_files_that_the_group_alone_reads(form):
+    for name, template in rendered(form).pod_templates().items():
+        for volume in template["spec"]["volumes"]:
+            secret = volume.get("projected") or volume.get("secret")
+            assert secret is None or secret["defaultMode"] == 0o440, name
+        for container in containers(template["spec"]):
+            for variable in container.get("env", []):
+                assert "valueFrom" not in variable, name
+
+
+def test_a_migration_gets_the_database_and_nothing_else():
+    manifests = render("production")
+    pod = manifests.one("Job", "-migrate")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["args"] == ["migrate", "up"]
+    assert {file.rpartition("/")[2] for file in mounted_files(pod, container)} == {
+        "database-url",
+        "database-ca.crt",
+    }
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_hook_before_the_install_uses_nothing_that_comes_after(example):
+    manifests = render(example, nested("migration.mode", "job"))
+    hooks = [each for each in manifests if is_hook(each)]
+    made_before = {(each["kind"], each["metadata"]["name"]) for each in hooks}
+    made_later = {(each["kind"], each["metadata"]["name"]) for each in manifests} - made_before
+    job = manifests.one("Job", "-migrate")
+    pod = job["spec"]["template"]["spec"]
+    text = str(pod)
+    assert ("ServiceAccount", pod["serviceAccountName"]) in made_before
+    assert "configMap" not in text
+    for kind, name in made_later:
+        assert kind not in ("ConfigMap", "Secret") or f"'{name}'" not in text, (kind, name)
+    weights = {
+        each["kind"]: int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in hooks
+    }
+    assert all(weight < weights["Job"] for kind, weight in weights.items() if kind != "Job")
+    for hook in hooks:
+        assert (
+            "before-hook-creation" in hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+        )
+
+
+def is_hook(document: dict) -> bool:
+    hook = document["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+    return "pre-install" in hook and "pre-upgrade" in hook
+
+
+def test_who_migrates_is_a_choice():
+    for mode, jobs, init in (("job", 1, 0), ("initContainer", 0, 1), ("none", 0, 0)):
+        manifests = render(values=nested("migration.mode", mode))
+        assert len(manifests.all("Job")) == jobs, mode
+        assert len(manifests.server.get("initContainers", [])) == init, mode
+        accounts = [each["metadata"]["name"] for each in manifests.all("ServiceAccount")]
+        assert accounts.count(f"{RELEASE}-migrate") == jobs
+
+
+def test_without_an_account_of_its_own_a_release_uses_one_that_is_there():
+    manifests = render(values={"serviceAccount": {"create": False, "name": "mine"}})
+    assert not manifests.all("ServiceAccount")
+    for name, template in manifests.pod_templates().items():
+        assert template["spec"]["serviceAccountName"] == "mine", name
+
+
+def test_probes_are_grpcs_own_without_tls():
+    [container] = render().server["containers"]
+    for probe, service in (("startup", ""), ("liveness", ""), ("readiness", SERVICE)):
+        asked = container[f"{probe}Probe"]
+        assert asked["grpc"] == {"port": 50051, "service": service}
+        assert "httpGet" not in asked
+    assert f'"{SERVICE}"' in (REPOSITORY / "src/server.rs").read_text()
+
+
+@pytest.mark.parametrize("example", ["production", "mutual-tls"])
+def test_probes_go_to_the_port_of_the_metrics_with_tls(example):
+    manifests = render(example)
+    [container] = manifests.server["containers"]
+    for probe, path in (("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz")):
+        asked = container[f"{probe}Probe"]
+        assert asked["httpGet"] == {"path": path, "port": "metrics"}
+        assert "grpc" not in asked
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert manifests.settings["METRICS_ADDR"] == f"0.0.0.0:{ports['metrics']}"
+
+
+def seconds_in(source: str, constant: str) -> int:
+    found = re.search(
+        rf"const {constant}: Duration = Duration::from_secs\((\d+)\);",
+        (REPOSITORY / source).read_text(),
+    )
+    assert found, f"{source} has no {constant}"
+    return int(found[1])
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_pod_is_not_killed_before_it_has_drained(example):
+    pod = render(example).server
+    sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    drain = seconds_in("src/main.rs", "DRAIN")
+    close = seconds_in("src/server.rs", "CLOSE_TIMEOUT")
+    # Cut off by nobody: it sleeps, drains, closes its connections, and has some seconds to spare.
+    assert drain + close < 30
+    assert sleep + 30 <= pod["terminationGracePeriodSeconds"]
+    # What is cut off last was let in before the endpoints were gone from proxies and name servers.
+    assert sleep >= 5
+
+
+def test_a_grace_period_that_is_too_short_is_refused():
+    for sleep in (0, 10, 60):
+        values = {"preStopSleepSeconds": sleep, "terminationGracePeriodSeconds": sleep + 30}
+        container = render(values=values).server["containers"][0]
+        assert ("lifecycle" in container) is (sleep > 0)
+        if sleep:
+            values["terminationGracePeriodSeconds"] -= 1
+            assert f"must be at least {sleep + 30}" in refusal(values=values)
+
+
+def checksums(values: dict | None = None, example: str = "production") -> dict[str, str]:
+    template = render(example, values).one("Deployment")["spec"]["template"]
+    found = template["metadata"]["annotations"].items()
+    return {name: value for name, value in found if name.startswith("checksum/")}
+
+
+@pytest.mark.parametrize(
+    ("values", "changed"),
+    [
+        (nested("log.filter", "debug"), "checksum/config"),
+        (nested("publicUrl", "https://other.example.com"), "checksum/config"),
+        (nested("mail.templates", {"de/email_confirmation.subject": "?"}), "checksum/templates"),
+    ],
+)
+def test_pods_are_renewed_when_what_they_read_at_their_start_changes(values, changed):
+    before, after = checksums(), checksums(values)
+    assert {name for name in before if before[name] != after[name]} == {changed}
+
+
+def test_pods_stay_when_nothing_of_theirs_changes():
+    assert checksums() == checksums(nested("metrics.serviceMonitor.interval", "15s"))
+
+
+def test_pods_are_spread_and_may_be_placed():
+    values = {
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"c": "d"},
+    }
+    deployment = render(values=values).one("Deployment")
+    template = deployment["spec"]["template"]
+    for name in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
+        assert template["spec"][name] == values[name]
+    assert template["metadata"]["annotations"]["a"] == "b"
+    assert template["metadata"]["labels"]["c"] == "d"
+    constraints = template["spec"]["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in constraints] == [
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    ]
+    for constraint in constraints:
+        assert constraint["labelSelector"] == deployment["spec"]["selector"]
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_a_spread_that_selects_by_itself_is_left_alone():
+    mine = {
+        **{"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"},
+        "labelSelector": {"matchLabels": {"a": "b"}},
+    }
+    pod = render(values={"topologySpreadConstraints": [mine]}).server
+    assert pod["topologySpreadConstraints"] == [mine]
+
+
+def test_further_variables_count_more_and_stand_once():
+    extra = [{"name": "RUST_LOG", "value": "debug"}, {"name": "PGSSLCERT", "value": "/c"}]
+    manifests = render(values={"extraEnv": extra})
+    assert manifests.server["containers"][0]["env"] == extra
+    job = manifests.one("Job", "-migrate")["spec"]["template"]["spec"]["containers"][0]
+    names = [each["name"] for each in job["env"]]
+    assert len(names) == len(set(names)) and job["env"][-2:] == extra
+
+
+def test_the_users_of_openshift_may_be_left_to_the_cluster():
+    none = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+    for name, template in render(values={"podSecurityContext": none}).pod_templates().items():
+        context = template["spec"]["securityContext"]
+        assert not set(none) & set(context) and context["runAsNonRoot"], name

@@ -1,0 +1,179 @@
+"""What every example renders to: valid for Kubernetes, and in one piece."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.chart import CHART, EXAMPLES, RELEASE, Manifests, helm, nested, render
+
+# The oldest that the chart takes, one in the middle, and the newest that there is a schema of.
+KUBERNETES = ["1.30", "1.34", "1.37"]
+# Not Kubernetes' own; their shapes are looked at one by one.
+CUSTOM = {
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+    "PrometheusRule": "monitoring.coreos.com/v1",
+    "GRPCRoute": "gateway.networking.k8s.io/v1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
+}
+EVERYTHING = {
+    "grpcRoute": {"enabled": True, "parentRefs": [{"name": "g"}]},
+    "confirmRoute": {"enabled": True, "parentRefs": [{"name": "g"}]},
+}
+
+
+def kubernetes_says(manifests: Manifests, version: str, tmp_path) -> str:
+    """Nothing, or what is wrong."""
+    file = tmp_path / "manifests.yaml"
+    file.write_text(yaml.safe_dump_all(each for each in manifests if each["kind"] not in CUSTOM))
+    program = Path(sys.executable).with_name("kubernetes-validate")
+    ended = subprocess.run(
+        [program, "--strict", "-k", version, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    output = ended.stdout + ended.stderr
+    assert "WARN" not in output, output
+    return "" if ended.returncode == 0 else output
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_lint_finds_nothing(example):
+    linted = helm("lint", "--strict", str(CHART), "--values", str(EXAMPLES[example]))
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+    assert "[WARNING]" not in linted.stdout and "[ERROR]" not in linted.stdout
+
+
+def test_the_chart_has_an_example_of_each_kind():
+    assert set(EXAMPLES) == {"minimal", "production", "gateway", "mutual-tls"}
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_kubernetes_takes_every_example(example, version, tmp_path):
+    assert not kubernetes_says(render(example), version, tmp_path)
+
+
+def test_kubernetes_refuses_a_field_that_it_does_not_know(tmp_path):
+    manifests = render()
+    manifests.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["probe"] = {}
+    assert "probe" in kubernetes_says(manifests, KUBERNETES[0], tmp_path)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_custom_resources_are_of_the_versions_that_are_served(example):
+    for document in render(example):
+        expected = CUSTOM.get(document["kind"])
+        is_custom = "." in document["apiVersion"] and "k8s.io" not in document["apiVersion"]
+        assert not is_custom or expected, f"{document['kind']} is known to no test"
+        assert expected in (None, document["apiVersion"])
+
+
+def test_a_service_monitor_finds_the_port_of_the_metrics():
+    manifests = render("production")
+    monitor = manifests.one("ServiceMonitor")
+    assert set(monitor["spec"]) == {"jobLabel", "namespaceSelector", "selector", "endpoints"}
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert set(endpoint) == {"port", "path", "interval", "scrapeTimeout"}
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    selected = [s for s in manifests.all("Service") if wanted <= s["metadata"]["labels"].items()]
+    assert [each["metadata"]["name"] for each in selected] == [f"{RELEASE}-metrics"]
+    assert [port["name"] for port in selected[0]["spec"]["ports"]] == [endpoint["port"]]
+    assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+
+
+def test_a_prometheus_rule_has_the_operators_shape():
+    rule = render("production").one("PrometheusRule")
+    assert set(rule["spec"]) == {"groups"}
+    for group in rule["spec"]["groups"]:
+        assert set(group) == {"name", "rules"}
+        for alert in group["rules"]:
+            assert set(alert) - {"for"} == {"alert", "expr", "labels", "annotations"}
+            assert alert["labels"]["severity"] in ("critical", "warning")
+            assert alert["labels"]["team"] == "customer-portal"
+
+
+def test_routes_lead_to_ports_of_the_service():
+    manifests = render("gateway")
+    service = manifests.one("Service")
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    for kind, suffix, port in (("GRPCRoute", "", "grpc"), ("HTTPRoute", "-confirm", "http")):
+        route = manifests.one(kind, suffix)
+        assert set(route["spec"]) == {"parentRefs", "hostnames", "rules"}
+        [rule] = route["spec"]["rules"]
+        assert rule["backendRefs"] == [{"name": RELEASE, "port": ports[port]}]
+    [match] = manifests.one("GRPCRoute")["spec"]["rules"][0]["matches"]
+    assert match == {"method": {"type": "Exact", "service": "contact.v1.ContactService"}}
+    [match] = manifests.one("HTTPRoute", "-confirm")["spec"]["rules"][0]["matches"]
+    assert match == {"path": {"type": "PathPrefix", "value": "/confirm"}}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_no_example_makes_a_secret(example):
+    assert not render(example).all("Secret")
+
+
+def test_two_releases_live_side_by_side():
+    one = {(each["kind"], each["metadata"]["name"]) for each in render("production")}
+    other = render("production", release="second")
+    assert not one & {(each["kind"], each["metadata"]["name"]) for each in other}
+    selector = other.all("Deployment")[0]["spec"]["selector"]["matchLabels"]
+    assert not selector.items() <= render().one("Deployment")["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    "values", [{}, nested("fullnameOverride", "n" * 63)], ids=["release", "override"]
+)
+def test_names_fit_however_long_the_release_is_called(values):
+    for document in render("production", {**EVERYTHING, **values}, release="r" * 53):
+        assert len(document["metadata"]["name"]) <= 63, document["metadata"]["name"]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_selectors_do_not_change_with_versions(example):
+    for document in render(example):
+        selector = document["spec"].get("selector", {}) if "spec" in document else {}
+        labels = selector.get("matchLabels", selector)
+        assert not {"app.kubernetes.io/version", "helm.sh/chart"} & set(labels)
+
+
+def test_an_image_is_named_by_digest_tag_or_version():
+    for values, image in (
+        ({}, "contact-service:0.1.0"),
+        ({"tag": "1.2.3"}, "contact-service:1.2.3"),
+        ({"registry": "r.example.com:5000", "tag": "x"}, "r.example.com:5000/contact-service:x"),
+        ({"digest": f"sha256:{'0' * 64}"}, f"contact-service@sha256:{'0' * 64}"),
+    ):
+        manifests = render(values={"image": values})
+        for name, pod in manifests.pod_templates().items():
+            assert [each["image"] for each in pod["spec"]["containers"]] == [image], name
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_notes_name_every_secret_and_the_next_step(example):
+    values = yaml.safe_load(EXAMPLES[example].read_text())
+    shown = helm(
+        *("install", RELEASE, str(CHART), "--dry-run=client", "--namespace", "contact"),
+        *("--values", str(EXAMPLES[example])),
+    )
+    assert shown.returncode == 0, shown.stderr
+    notes = shown.stdout[shown.stdout.index("NOTES:") :]
+    assert f"helm --namespace contact test {RELEASE}" in notes
+    for secret in (values["database"]["existingSecret"], values["smtp"]["existingSecret"]):
+        assert f"Secret {secret}\n" in notes
+    assert f"{'https' if 'tls' in values else 'http'}://{RELEASE}.contact:50051" in notes
+    assert ("Nobody is told of failures" in notes) is ("metrics" not in values)
+
+
+def test_autoscaling_leaves_the_replicas_to_the_autoscaler():
+    manifests = render("production")
+    assert "replicas" not in manifests.one("Deployment")["spec"]
+    target = manifests.one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", RELEASE)
+    assert render().one("Deployment")["spec"]["replicas"] == 2

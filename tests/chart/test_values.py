@@ -1,0 +1,225 @@
+"""Wrong values are refused, by the schema or by the chart, with words that say which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.chart import CHART, EXAMPLES, default_values, nested, refusal, template
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+# Objects that are handed to Kubernetes as they are, whose fields its own schema judges.
+HANDED_ON = {"global", "ports", "valueFrom", "scaleUp", "scaleDown", "claims", "extraVolumes"}
+HANDED_ON |= {"nodeAffinity", "podAffinity", "podAntiAffinity"}
+
+# Path, value, and what the refusal has to name.
+WRONG_VALUES: list[tuple[str, Any, str]] = [
+    ("replicas", 3, "replicas"),
+    ("replicaCount", "2", "replicaCount"),
+    ("replicaCount", -1, "replicaCount"),
+    ("replicaCount", 1.5, "replicaCount"),
+    ("image.tagg", "1", "tagg"),
+    ("image.repository", "Contact Service", "repository"),
+    ("image.tag", "a b", "tag"),
+    ("image.digest", "sha256:abc", "digest"),
+    ("image.pullPolicy", "Sometimes", "pullPolicy"),
+    ("imagePullSecrets", ["login"], "imagePullSecrets"),
+    ("imagePullSecrets", [{"nam": "login"}], "imagePullSecrets"),
+    ("nameOverride", "Contact_Service", "nameOverride"),
+    ("fullnameOverride", "1contact", "fullnameOverride"),
+    ("fullnameOverride", "contact.service", "fullnameOverride"),
+    ("commonLabels", {"a b": "c"}, "commonLabels"),
+    ("podLabels", {"a": "b c"}, "podLabels"),
+    ("podLabels", {"a": 1}, "podLabels"),
+    ("podAnnotations", {"a": True}, "podAnnotations"),
+    ("strategy.type", "Rolling", "strategy"),
+    ("strategy.rollingUpdate.maxSurge", "half", "maxSurge"),
+    ("database.url", "postgres://user:password@host/name", "url"),
+    ("database.existingSecret", "Not A Name", "existingSecret"),
+    ("database.existingSecrets", "x", "existingSecrets"),
+    ("database.key", "", "key"),
+    ("database.key", "a/b", "key"),
+    ("database.sslMode", "verify", "sslMode"),
+    ("database.replica", "contact-db-replica", "replica"),
+    ("migration.mode", "hook", "mode"),
+    ("migration.timeoutSeconds", 0, "timeoutSeconds"),
+    ("serviceKeys.value", "1:AAAA", "value"),
+    ("phonePepper.value", "1:AAAA", "value"),
+    ("smtp.url", "smtp://mail", "url"),
+    ("smtp.from", "nobody", "from"),
+    ("phonePasswordCost", "m=65536;t=3", "phonePasswordCost"),
+    ("jwt.jwks.url", "http://login.example.com/keys", "url"),
+    ("jwt.jwks.url", "https://", "url"),
+    ("jwt.audience", "", "audience"),
+    ("publicUrl", "kunden.example.com", "publicUrl"),
+    ("publicUrl", "https://kunden.example.com/?a=b", "publicUrl"),
+    ("mail.templates", {"email_confirmation.txt": "…"}, "templates"),
+    ("mail.templates", {"fr/email_confirmation.txt": "…"}, "templates"),
+    ("mail.templates", {"de/../../secrets": "…"}, "templates"),
+    ("tls.enabled", True, "enabled"),
+    ("tls.clientCa", "internal-ca", "clientCa"),
+    ("log.format", "logfmt", "format"),
+    ("log.filter", "", "filter"),
+    ("tracing.endpoint", "otel-collector:4317", "endpoint"),
+    ("bindAddress", "127.0.0.1", "bindAddress"),
+    ("service.type", "ExternalName", "type"),
+    ("service.grpcPort", 0, "grpcPort"),
+    ("service.grpcPort", 65536, "grpcPort"),
+    ("service.grpcPort", "50051", "grpcPort"),
+    ("service.ipFamilies", ["IPv5"], "ipFamilies"),
+    ("grpcRoute.parentRefs", [{"namespace": "gateways"}], "parentRefs"),
+    ("grpcRoute.hostnames", ["https://a.example.com"], "hostnames"),
+    ("confirmIngress.hosts", ["kunden.example.com/confirm"], "hosts"),
+    ("confirmIngress.path", "/", "path"),
+    ("networkPolicy.ingress.grpc", [{}], "grpc"),
+    ("networkPolicy.ingress.grpc", [{"podSelectors": {}}], "grpc"),
+    ("networkPolicy.ingress.grpc", [{"ipBlock": {"cidr": "10.0.0.0"}}], "grpc"),
+    ("networkPolicy.egress.database", [{"podSelector": {}}], "database"),
+    ("networkPolicy.egress.smtp.ports", ["smtp"], "smtp"),
+    ("networkPolicy.egress.smtp.ports", [], "smtp"),
+    ("networkPolicy.egress.https.peers", [], "https"),
+    ("metrics.port", "metrics", "port"),
+    ("metrics.serviceMonitor.interval", "30", "interval"),
+    ("metrics.prometheusRule.disabled", ["ContactServiceTypo"], "disabled"),
+    ("metrics.prometheusRule.thresholds.errorRatio", "5%", "errorRatio"),
+    ("metrics.prometheusRule.thresholds.errorsRatio", 0.1, "errorsRatio"),
+    ("metrics.prometheusRule.runbookUrl", "docs/runbooks.md", "runbookUrl"),
+    ("resources.limit.memory", "1Gi", "limit"),
+    ("resources.limits.memory", "1 GB", "memory"),
+    ("autoscaling.minReplicas", 0, "minReplicas"),
+    ("podDisruptionBudget.maxUnavailable", "half", "maxUnavailable"),
+    ("topologySpreadConstraints", [{"maxSkew": 1}], "topologySpreadConstraints"),
+    ("tolerations", [{"keys": "x"}], "tolerations"),
+    ("affinity.nodeAffinities", {}, "nodeAffinities"),
+    ("preStopSleepSeconds", "10s", "preStopSleepSeconds"),
+    ("terminationGracePeriodSeconds", 10, "terminationGracePeriodSeconds"),
+    ("probes.liveness.path", "/", "path"),
+    ("probes.readiness.periodSeconds", 0, "periodSeconds"),
+    ("podSecurityContext.runAsUser", 0, "runAsUser"),
+    ("podSecurityContext.runAsNonroot", True, "runAsNonroot"),
+    ("securityContext.privileged", True, "privileged"),
+    ("extraEnv", [{"value": "x"}], "extraEnv"),
+    ("extraEnv", [{"name": "A-B", "value": "x"}], "extraEnv"),
+    ("extraEnv", [{"name": "PORT", "value": 80}], "extraEnv"),
+    ("extraVolumeMounts", [{"name": "x"}], "extraVolumeMounts"),
+]
+
+GATEWAY = {"enabled": True, "parentRefs": [{"name": "g"}]}
+WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
+    *(
+        (nested(path, ""), f"{path}: must be set")
+        for path in (
+            "database.existingSecret serviceKeys.existingSecret phonePepper.existingSecret "
+            "smtp.existingSecret smtp.from jwt.issuer publicUrl"
+        ).split()
+    ),
+    (nested("jwt.jwks.url", ""), "jwt.jwks: exactly one of"),
+    (nested("jwt.jwks.configMap", "keys"), "jwt.jwks: exactly one of"),
+    (nested("terminationGracePeriodSeconds", 39), "must be at least 40"),
+    (nested("preStopSleepSeconds", 16), "must be at least 46"),
+    ({"tls": {"existingSecret": "t"}, "metrics": {"enabled": False}}, "metrics.enabled: TLS needs"),
+    (nested("tls.clientCa.existingSecret", "ca"), "tls.clientCa: needs tls.existingSecret"),
+    (nested("metrics", {"enabled": False, "serviceMonitor": {"enabled": True}}), "serviceMonitor"),
+    (nested("metrics", {"enabled": False, "prometheusRule": {"enabled": True}}), "prometheusRule"),
+    (nested("autoscaling", {"enabled": True, "minReplicas": 7}), "autoscaling.maxReplicas"),
+    (nested("podDisruptionBudget.minAvailable", 1), "podDisruptionBudget: one of"),
+    (nested("podDisruptionBudget.maxUnavailable", ""), "podDisruptionBudget: one of"),
+    (nested("strategy.rollingUpdate.maxSurge", 0), "must not both be 0"),
+    (nested("grpcRoute.enabled", True), "grpcRoute.parentRefs: names no Gateway"),
+    (nested("confirmRoute.enabled", True), "confirmRoute.parentRefs: names no Gateway"),
+    (nested("confirmIngress.enabled", True), "confirmIngress.hosts: names no host"),
+    (
+        {"confirmPage": {"enabled": False}, "confirmRoute": GATEWAY},
+        "confirmRoute: needs confirmPage.enabled",
+    ),
+    (nested("networkPolicy.enabled", True), "networkPolicy.ingress.grpc: names nobody"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.ingress.confirm: names nobody"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.egress.database.peers: names nobody"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.egress.smtp.peers: names nobody"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.egress.jwks.peers: names nobody"),
+    (
+        {"networkPolicy": {"enabled": True}, "tracing": {"endpoint": "http://o:4317"}},
+        "networkPolicy.egress.otlp.peers: names nobody",
+    ),
+    (
+        {"networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}},
+        "networkPolicy.ingress.metrics: names nobody",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "named"), WRONG_VALUES)
+def test_the_schema_refuses(path, value, named):
+    said = refusal(values=nested(path, value))
+    assert "values don't meet the specifications of the schema" in said, said
+    assert named in said
+
+
+@pytest.mark.parametrize(("values", "named"), WRONG_TOGETHER)
+def test_the_chart_refuses(values, named):
+    said = refusal(values=values)
+    assert "These values cannot be taken" in said and named in said, said
+
+
+def test_all_that_is_amiss_is_said_at_once():
+    said = refusal(values={"publicUrl": "", "jwt": {"issuer": ""}, "smtp": {"from": ""}})
+    for name in ("publicUrl", "jwt.issuer", "smtp.from"):
+        assert f"{name}: must be set" in said
+
+
+def objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of the schema, with its path."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "object":
+            yield path, schema
+        for name, inner in schema.items():
+            step = "" if name in ("properties", "$defs") else f".{name}"
+            yield from objects(inner, path + step)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from objects(inner, path)
+
+
+def test_every_object_of_the_schema_is_closed():
+    count = 0
+    for path, schema in objects(SCHEMA):
+        if path.removesuffix(".items").rpartition(".")[2] not in HANDED_ON:
+            assert "additionalProperties" in schema, path
+            assert schema["additionalProperties"] is not True, path
+            count += 1
+    assert count > 50
+
+
+def test_the_schema_knows_exactly_the_values():
+    def compare(schema: dict[str, Any], values: Any, path: str) -> None:
+        if "$ref" in schema:
+            schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+        if not (isinstance(values, dict) and values and "properties" in schema):
+            return
+        assert set(values) <= set(schema["properties"]), path
+        for name, inner in values.items():
+            compare(schema["properties"][name], inner, f"{path}.{name}")
+
+    defaults = default_values()
+    compare(SCHEMA, defaults, "")
+    assert set(SCHEMA["properties"]) == {*defaults, "global"}
+
+
+def test_a_chart_above_may_hand_down_its_globals():
+    assert template(values={"global": {"anything": {"at": "all"}}}).returncode == 0
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_budget_and_numbers_may_be_given_in_every_form(example):
+    for budget in (
+        {"maxUnavailable": "50%", "minAvailable": ""},
+        {"maxUnavailable": "", "minAvailable": 1},
+        {"enabled": False},
+    ):
+        rendered = template(example, {"podDisruptionBudget": budget})
+        assert rendered.returncode == 0, rendered.stderr
+        key = "minAvailable: 1" if budget.get("minAvailable") else "maxUnavailable: 50%"
+        assert (key in rendered.stdout) is ("enabled" not in budget)
