@@ -1,0 +1,118 @@
+"""Plays the rounds. scripts/failover prepares what this needs, and calls it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from .checks import judge
+from .cluster import Cluster
+from .load import Load
+from .pgbouncer import PgBouncer
+from .processes import Failed
+from .rounds import FAULTS, expect_writes, play
+from .service import Service
+
+ROUNDS = 20
+REPLICAS = 2
+DIRECT, PGBOUNCER = "directly", "through PgBouncer"
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/failover", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each fault (default 20)")
+    parser.add_argument("--only", choices=["kill", "switchover"], help="one of the faults")
+    parser.add_argument("--path", choices=["direct", "pgbouncer"], help="one of the two ways")
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="where logs are kept")
+    parser.add_argument(
+        "--asynchronous",
+        action="store_true",
+        help="to see it fail: without synchronous replication a kill loses writes",
+    )
+    return parser.parse_args()
+
+
+def play_all(args: argparse.Namespace, folder: Path) -> int:
+    """All faults on all ways, on one cluster; gives how many did not hold."""
+    cluster = Cluster(folder, Path(os.environ["FAILOVER_POSTGRES"]), not args.asynchronous)
+    failed = 0
+    with ExitStack() as stack:
+        stack.callback(cluster.stop)
+        cluster.start()
+        for way in (DIRECT, PGBOUNCER):
+            if args.path and (args.path == "direct") != (way == DIRECT):
+                continue
+            for mode in FAULTS:
+                if not args.only or mode.startswith(args.only):
+                    failed += not play_mode(cluster, way, mode, args.rounds)
+    return failed
+
+
+def play_mode(cluster: Cluster, way: str, mode: str, rounds: int) -> bool:
+    binary = Path(os.environ["CONTACT_SERVICE_BIN"])
+    run = f"{'D' if way == DIRECT else 'P'}{mode[0].upper()}"
+    folder = cluster.folder / f"service-{run}"
+    folder.mkdir()
+    with ExitStack() as stack:
+        url = cluster.url()
+        if way == PGBOUNCER:
+            cluster.set_timeouts()
+            pgbouncer = PgBouncer(cluster, run)
+            stack.callback(pgbouncer.stop)
+            pgbouncer.start()
+            url = pgbouncer.url
+        service = Service(binary, folder, url, REPLICAS)
+        stack.callback(service.end)
+        service.start()
+        load = Load(service, run)
+        load.start()
+        try:
+            expect_writes(load)
+            played = play(cluster, load, mode, rounds)
+        finally:
+            load.stop()
+        cluster.wait_for_standby()
+        verdict = judge(cluster, service, load, played)
+        service.stop()
+    print(verdict.summary(f"{way}, {mode}"), flush=True)
+    for text in verdict.wrong:
+        print(f"  wrong: {text}", flush=True)
+    return not verdict.wrong
+
+
+def main() -> int:
+    args = parse_arguments()
+    # So that everything that was started is ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="contact-failover.") as name:
+        folder = Path(name)
+        try:
+            # Other users than the one who runs this go in there.
+            folder.chmod(0o755)
+            return 1 if play_all(args, folder) else 0
+        except Failed as failed:
+            print(f"failover: {failed}", file=sys.stderr)
+            return 1
+        finally:
+            if args.keep:
+                keep_logs(folder, args.keep)
+
+
+def keep_logs(folder: Path, kept: Path) -> None:
+    for log in folder.rglob("*.log"):
+        target = kept / log.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, target)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,139 @@
+"""What has to hold when the last write is acknowledged."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+import grpc
+from contact.v1 import contact_pb2, contact_service_pb2_grpc
+
+from .cluster import Cluster
+from .load import Load
+from .rounds import Round
+from .service import CHANNEL_OPTIONS, Service
+
+LONGEST_SECONDS = 10.0
+# What a caller may be told while there is no primary, with the only reason it may have.
+ALLOWED = "UNAVAILABLE DATABASE_UNAVAILABLE"
+SHOWN = 5
+
+
+@dataclass
+class Verdict:
+    """What came of the rounds of one mode."""
+
+    rounds: list[Round]
+    acknowledged: int
+    reads: int
+    statuses: Counter[str]
+    lost: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    # Everything that is wrong, in words.
+    wrong: list[str] = field(default_factory=list)
+
+    def summary(self, title: str) -> str:
+        def slowest(name: str) -> str:
+            return f"{max((getattr(r, name) for r in self.rounds), default=0.0):.1f} s"
+
+        unavailable = self.statuses[ALLOWED]
+        others = self.statuses.total() - unavailable
+        return (
+            f"{title}: {len(self.rounds)} rounds, {self.acknowledged:,} acknowledged writes,"
+            f" {len(self.lost)} lost, {len(self.repeated)} not done exactly once;"
+            f" slowest first write {slowest('to_first')} after the new primary, slowest of all writers"
+            f" {slowest('to_all')}, slowest new primary {slowest('to_primary')};"
+            f" {self.reads:,} reads; UNAVAILABLE {unavailable:,}, others {others:,}"
+        )
+
+
+def judge(cluster: Cluster, service: Service, load: Load, rounds: list[Round]) -> Verdict:
+    verdict = Verdict(
+        rounds,
+        load.acknowledged(),
+        sum(reader.reads for reader in load.readers),
+        load.statuses.counts,
+    )
+    expected = {
+        (contact.customer_number, contact.contact_id): contact for contact in load.contacts()
+    }
+    names = {key: contact.name for key, contact in expected.items()}
+    compare("SQL", names, names_by_sql(cluster, load.run), verdict)
+    compare("the API", names, names_by_api(service, {key[0] for key in names}), verdict)
+    events = events_by_sql(cluster, load.run)
+    for key, contact in expected.items():
+        done = events.get((*key, "contact.created"), 0), events.get((*key, "contact.updated"), 0)
+        if done != (1, contact.updates):
+            verdict.repeated.append(f"{contact.mark}: made {done[0]}, renamed {done[1]} times")
+    verdict.wrong += shown("lost", verdict.lost) + shown("not done exactly once", verdict.repeated)
+    stale = [text for reader in load.readers for text in reader.stale]
+    verdict.wrong += shown("read too old", stale)
+    verdict.wrong += [
+        f"{count} calls were answered {status}, the first at {load.statuses.first[status]}"
+        for status, count in load.statuses.counts.items()
+        if status != ALLOWED
+    ]
+    for played in rounds:
+        if played.to_all > LONGEST_SECONDS:
+            verdict.wrong.append(f"a round took {played.to_all:.1f} s after the new primary")
+    verdict.wrong += wrong_lines(service.log(), load.run)
+    return verdict
+
+
+def compare(
+    where: str,
+    expected: dict[tuple[str, str], str],
+    found: dict[tuple[str, str], str],
+    verdict: Verdict,
+) -> None:
+    for key, name in expected.items():
+        if found.get(key) != name:
+            verdict.lost.append(f"{name} (by {where}: {found.get(key)})")
+    for key in found.keys() - expected.keys():
+        verdict.repeated.append(f"{found[key]} (by {where}) was never acknowledged")
+
+
+def names_by_sql(cluster: Cluster, run: str) -> dict[tuple[str, str], str]:
+    with cluster.connect() as connection:
+        rows = connection.execute(
+            "SELECT customer_number, contact_id::text, display_name FROM contacts"
+            " WHERE customer_number LIKE %s",
+            [f"{run}-%"],
+        ).fetchall()
+    return {(str(number), str(contact_id)): str(name) for number, contact_id, name in rows}
+
+
+def events_by_sql(cluster: Cluster, run: str) -> dict[tuple[str, str, str], int]:
+    with cluster.connect() as connection:
+        rows = connection.execute(
+            "SELECT customer_number, contact_id::text, kind, count(*)::int FROM audit_events"
+            " WHERE customer_number LIKE %s AND contact_id IS NOT NULL GROUP BY 1, 2, 3",
+            [f"{run}-%"],
+        ).fetchall()
+    return {(str(row[0]), str(row[1]), str(row[2])): int(str(row[3])) for row in rows}
+
+
+def names_by_api(service: Service, customers: set[str]) -> dict[tuple[str, str], str]:
+    found = {}
+    metadata = [("authorization", f"Bearer {service.token}")]
+    with grpc.insecure_channel(service.addresses[0], CHANNEL_OPTIONS) as channel:
+        stub = contact_service_pb2_grpc.ContactServiceStub(channel)
+        for customer in customers:
+            request = contact_pb2.ListContactsRequest(customer_number=customer, page_size=1000)
+            answer = stub.ListContacts(request, metadata=metadata, timeout=10)
+            for contact in answer.contacts:
+                found[customer, contact.contact_id] = contact.display_name
+    return found
+
+
+def wrong_lines(log: str, run: str) -> list[str]:
+    """Panics, errors of the service, and values of rows: all names begin with the run's."""
+    # The driver's pool calls it an error when a new connection leads nowhere yet.
+    wrong = re.compile(rf" ERROR (?!sqlx_core::pool)|panicked|\b{re.escape(run)}-\d+-")
+    return shown("logged", [line for line in log.splitlines() if wrong.search(line)])
+
+
+def shown(what: str, texts: list[str]) -> list[str]:
+    more = [f"{what}: and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
+    return [f"{what}: {text}" for text in texts[:SHOWN]] + more

@@ -1,0 +1,265 @@
+"""Callers that write and read all the time, and know what was acknowledged."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import grpc
+from contact.v1 import contact_pb2, contact_service_pb2_grpc, customer_pb2
+from google.protobuf import field_mask_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from .processes import Failed
+from .service import CHANNEL_OPTIONS, Service
+
+WRITERS, READERS = 6, 2
+# Longer than the service lets a call take, so that it is the one to answer.
+CALL_SECONDS = 10.0
+# A write is called again until it is acknowledged, but not for ever.
+PATIENCE = 120.0
+AGAIN_AFTER = 0.05
+# A caller is no benchmark: the other half of the machine is the cluster's.
+PAUSE_SECONDS = 0.005
+CONTACTS_OF_A_CUSTOMER = 50
+CREATED = 0.2
+# Asked again, the service would say so again: what was acknowledged is gone.
+FINAL = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION)
+MASK = field_mask_pb2.FieldMask(paths=["display_name"])
+
+
+class Refused(Exception):
+    """A write that cannot be acknowledged any more."""
+
+
+@dataclass
+class Written:
+    """A contact, as its last acknowledged write left it."""
+
+    customer_number: str
+    contact_id: str
+    # Begins its name for good, so that a contact that was made twice is found.
+    mark: str
+    updates: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.mark}/{self.updates}"
+
+
+@dataclass
+class Statuses:
+    """What calls that failed were answered."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, error: grpc.RpcError) -> None:
+        name = f"{error.code().name} {reason_of(error)}".strip()
+        with self._lock:
+            self.counts[name] += 1
+            moment = time.strftime("%H:%M:%S")
+            self.first.setdefault(name, f"{moment} {error.details()}")
+
+
+class Caller:
+    """A thread with a connection of its own to one replica."""
+
+    def __init__(self, service: Service, number: int, statuses: Statuses, stop: threading.Event):
+        address = service.addresses[number % len(service.addresses)]
+        self.channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        self._stub = contact_service_pb2_grpc.ContactServiceStub(self.channel)
+        self._metadata = [("authorization", f"Bearer {service.token}")]
+        self._statuses = statuses
+        self._stop = stop
+        self._random = Random(number)
+        self.failure: str | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join(PATIENCE + 10)
+        self.channel.close()
+        if self.failure or self._thread.is_alive():
+            raise Failed(self.failure or "a caller hangs")
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self.step()
+                time.sleep(PAUSE_SECONDS)
+        except Exception as error:  # a thread's failure is told by join
+            self.failure = f"{type(error).__name__}: {error}"
+
+    def step(self) -> None:
+        raise NotImplementedError
+
+    def call(self, rpc: str, request: Any) -> Any:
+        """Calls once; a failure is counted."""
+        try:
+            return getattr(self._stub, rpc)(request, timeout=CALL_SECONDS, metadata=self._metadata)
+        except grpc.RpcError as error:
+            self._statuses.add(error)
+            raise
+
+
+class Writer(Caller):
+    """Makes contacts and renames them, each write until it is acknowledged."""
+
+    def __init__(self, run: str, number: int, *args: Any) -> None:
+        super().__init__(*args)
+        self._prefix = f"{run}-{number}"
+        self._customer = ""
+        self._customers = 0
+        self.contacts: list[Written] = []
+        # When the calls began and ended that were acknowledged.
+        self.acknowledged: list[tuple[float, float]] = []
+
+    def step(self) -> None:
+        try:
+            if len(self.contacts) >= self._customers * CONTACTS_OF_A_CUSTOMER:
+                self._make_customer()
+            elif not self.contacts or self._random.random() < CREATED:
+                self._make_contact()
+            else:
+                self._rename(self._random.choice(self.contacts))
+        except Refused:
+            # It is counted, and missed at the end.
+            time.sleep(AGAIN_AFTER)
+
+    def _make_customer(self) -> None:
+        number = f"{self._prefix}-{self._customers}"
+        customer = customer_pb2.Customer(customer_number=number)
+        request = customer_pb2.UpdateCustomerRequest(customer=customer, allow_missing=True)
+        self._until_acknowledged("UpdateCustomer", request)
+        self._customer = number
+        self._customers += 1
+
+    def _make_contact(self) -> None:
+        mark = f"{self._prefix}-{len(self.contacts):05d}"
+        contact = contact_pb2.Contact(
+            display_name=f"{mark}/0", locale="de", types=[contact_pb2.CONTACT_TYPE_STANDARD]
+        )
+        request = contact_pb2.CreateContactRequest(
+            customer_number=self._customer, contact=contact, request_id=str(uuid.uuid4())
+        )
+        made = self._until_acknowledged("CreateContact", request).contact
+        self.contacts.append(Written(self._customer, made.contact_id, mark))
+
+    def _rename(self, written: Written) -> None:
+        contact = contact_pb2.Contact(
+            customer_number=written.customer_number,
+            contact_id=written.contact_id,
+            display_name=f"{written.mark}/{written.updates + 1}",
+        )
+        request = contact_pb2.UpdateContactRequest(
+            contact=contact, update_mask=MASK, request_id=str(uuid.uuid4())
+        )
+        self._until_acknowledged("UpdateContact", request)
+        written.updates += 1
+
+    def _until_acknowledged(self, rpc: str, request: Any) -> Any:
+        """The same request with the same request id, again and again."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            begun = time.monotonic()
+            try:
+                answer = self.call(rpc, request)
+            except grpc.RpcError as error:
+                if error.code() in FINAL:
+                    raise Refused from error
+                if time.monotonic() > deadline:
+                    raise Failed(f"{rpc} was not acknowledged in {PATIENCE:g} s: {error}") from None
+                time.sleep(AGAIN_AFTER)
+            else:
+                self.acknowledged.append((begun, time.monotonic()))
+                return answer
+
+
+class Reader(Caller):
+    """Reads contacts that are on file, and looks for writes that were acknowledged before."""
+
+    def __init__(self, writers: list[Writer], *args: Any) -> None:
+        super().__init__(*args)
+        self._writers = writers
+        self.reads = 0
+        self.stale: list[str] = []
+
+    def step(self) -> None:
+        contacts = self._random.choice(self._writers).contacts
+        if not contacts:
+            return
+        written = self._random.choice(contacts)
+        acknowledged = written.updates
+        request = contact_pb2.GetContactRequest(
+            customer_number=written.customer_number, contact_id=written.contact_id
+        )
+        try:
+            name = self.call("GetContact", request).contact.display_name
+        except grpc.RpcError:
+            time.sleep(AGAIN_AFTER)
+            return
+        self.reads += 1
+        if int(name.rpartition("/")[2]) < acknowledged:
+            self.stale.append(f"{written.mark} was {name} when /{acknowledged} was acknowledged")
+
+
+class Load:
+    """All callers of one run, from their start until the last write is acknowledged."""
+
+    def __init__(self, service: Service, run: str) -> None:
+        self.run = run
+        self.statuses, self._stop = Statuses(), threading.Event()
+        parts = (self.statuses, self._stop)
+        self.writers = [Writer(run, n, service, n, *parts) for n in range(WRITERS)]
+        self.readers = [Reader(self.writers, service, WRITERS + n, *parts) for n in range(READERS)]
+
+    def start(self) -> None:
+        for caller in (*self.writers, *self.readers):
+            caller.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for caller in (*self.writers, *self.readers):
+            caller.join()
+
+    def acknowledged(self) -> int:
+        return sum(len(writer.acknowledged) for writer in self.writers)
+
+    def contacts(self) -> list[Written]:
+        return [contact for writer in self.writers for contact in writer.contacts]
+
+    def first_since(self, moment: float, of_all: Callable[[list[float]], float]) -> float | None:
+        """When the first writer, or the last one, had a write acknowledged after a moment."""
+        firsts: list[float] = []
+        for writer in self.writers:
+            later = [ended for _, ended in tuple(writer.acknowledged[-2000:]) if ended > moment]
+            firsts += later[:1]
+        if not firsts or (of_all is max and len(firsts) < len(self.writers)):
+            return None
+        return of_all(firsts)
+
+    def expect_alive(self) -> None:
+        for caller in (*self.writers, *self.readers):
+            if caller.failure:
+                raise Failed(caller.failure)
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The reason of the error's ErrorInfo, if it has one."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return ""

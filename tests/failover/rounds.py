@@ -1,0 +1,123 @@
+"""Rounds of faults under load, and how long each took."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from .cluster import Cluster
+from .load import Load
+from .processes import Failed, until
+
+PROBE_PAUSE = 0.05
+# Far more than may pass: a round that gets there has failed.
+PATIENCE = 90.0
+# Writes go on for as long between two faults.
+QUIET_SECONDS = 1.0
+
+FAULTS: dict[str, Callable[[Cluster], object]] = {
+    "kill -9": Cluster.kill_leader,
+    "switchover": Cluster.switch_over,
+}
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds of one round."""
+
+    # From the fault until another server takes writes.
+    to_primary: float
+    # From then until a write of the service is acknowledged, and until each writer has one.
+    to_first: float
+    to_all: float
+    leader: str
+
+
+class Probe:
+    """Asks by SQL, through HAProxy, when another server takes writes."""
+
+    def __init__(self, cluster: Cluster, old_port: int, may_be_the_same: bool) -> None:
+        self._cluster = cluster
+        self._old_port = None if may_be_the_same else old_port
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.taken: float | None = None
+        self._thread.start()
+
+    def wait(self) -> float:
+        try:
+            return until(lambda: self.taken, "a new primary", PATIENCE, PROBE_PAUSE)
+        finally:
+            self._stop.set()
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set() and self.taken is None:
+            try:
+                self._try()
+            except psycopg.Error:
+                time.sleep(PROBE_PAUSE)
+
+    def _try(self) -> None:
+        with self._cluster.connect() as connection:
+            # Whether a standby follows already is not what is asked.
+            connection.execute("SET synchronous_commit = local")
+            row = connection.execute(
+                "UPDATE probe SET writes = writes + 1 RETURNING inet_server_port()"
+            ).fetchone()
+            if row and row[0] != self._old_port:
+                self.taken = time.monotonic()
+                return
+        time.sleep(PROBE_PAUSE)
+
+
+def play(cluster: Cluster, load: Load, mode: str, count: int) -> list[Round]:
+    """As many rounds of one fault, each when the cluster can bear it."""
+    rounds = []
+    for number in range(1, count + 1):
+        cluster.wait_for_standby()
+        cluster.expect_alive()
+        load.expect_alive()
+        time.sleep(QUIET_SECONDS)
+        played = play_one(cluster, load, mode)
+        print(
+            f"  {mode} {number}: {played.leader} gone, new primary after {played.to_primary:.1f} s,"
+            f" then the first write after {played.to_first:.2f} s, all writers after"
+            f" {played.to_all:.2f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+        rounds.append(played)
+    return rounds
+
+
+def play_one(cluster: Cluster, load: Load, mode: str) -> Round:
+    leader = cluster.leader()
+    is_kill = mode == "kill -9"
+    begun = time.monotonic()
+    probe = None if is_kill else Probe(cluster, leader.port, may_be_the_same=False)
+    FAULTS[mode](cluster)
+    if probe is None:
+        # The old server is gone: whoever answers is a new one.
+        begun = time.monotonic()
+        probe = Probe(cluster, leader.port, may_be_the_same=True)
+    taken = probe.wait()
+
+    def acknowledged(of_all: Callable[[list[float]], float]) -> float:
+        what = "an acknowledged write after the new primary"
+        return until(lambda: load.first_since(taken, of_all), what, PATIENCE, PROBE_PAUSE) - taken
+
+    return Round(taken - begun, acknowledged(min), acknowledged(max), leader.name)
+
+
+def expect_writes(load: Load) -> None:
+    """Before the first fault: writes do go through."""
+    before = load.acknowledged()
+    until(lambda: load.acknowledged() > before + 20, "writes", PATIENCE)
+    if load.statuses.counts:
+        raise Failed(f"calls failed before any fault: {load.statuses.first}")

@@ -1,0 +1,83 @@
+"""The service as processes, as many as replicas."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import grpc
+
+from .processes import START_SECONDS, STOP_SECONDS, Failed, Process, free_port, run, until
+
+SCOPES = "customers.write contacts.read contacts.write"
+# Request of grpc.health.v1.Health/Check for "contact.v1.ContactService", and its answer "serving".
+HEALTH_REQUEST = b"\n\x19contact.v1.ContactService"
+HEALTH_SERVING = b"\x08\x01"
+CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
+TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Service:
+    """Replicas on one database, with one token for all of them."""
+
+    def __init__(self, binary: Path, folder: Path, database_url: str, replicas: int) -> None:
+        self._binary = binary
+        self._folder = folder
+        self._url = database_url
+        self._processes: list[Process] = []
+        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(replicas)]
+        self.token = ""
+
+    def start(self) -> None:
+        self._run("migrate", "up")
+        self.token = self._run("token", "--sub", "failover", "--scope", SCOPES, "--ttl", "12h")
+        for number, address in enumerate(self.addresses, 1):
+            self._processes.append(
+                Process(
+                    f"service{number}",
+                    [self._binary, "serve"],
+                    self._folder,
+                    LISTEN_ADDR=address,
+                    **self._settings(),
+                )
+            )
+        for process, address in zip(self._processes, self.addresses):
+            until(lambda p=process, a=address: is_serving(p, a), "the service", START_SECONDS)
+
+    def stop(self) -> None:
+        """SIGTERM, which has to end with 0."""
+        codes = [process.stop() for process in self._processes]
+        self._processes.clear()
+        if any(codes):
+            raise Failed(f"the service ended with {codes} within {STOP_SECONDS:g} s of SIGTERM")
+
+    def end(self) -> None:
+        """Ends what still runs, however."""
+        for process in self._processes:
+            process.stop()
+
+    def log(self) -> str:
+        """What all replicas have logged."""
+        texts = (path.read_text(errors="replace") for path in self._folder.glob("service*.log"))
+        return TERMINAL_COLOURS.sub("", "".join(texts))
+
+    def _run(self, *arguments: str) -> str:
+        return run([self._binary, *arguments], self._folder, **self._settings())
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self._url,
+            "HTTP_ADDR": "127.0.0.1:0",
+            "METRICS_ADDR": "127.0.0.1:0",
+            "RUST_LOG": "info",
+        }
+
+
+def is_serving(process: Process, address: str) -> bool:
+    process.expect_alive()
+    with grpc.insecure_channel(address, CHANNEL_OPTIONS) as channel:
+        try:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            return bool(check(HEALTH_REQUEST, timeout=2) == HEALTH_SERVING)
+        except grpc.RpcError:
+            return False
