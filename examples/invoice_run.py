@@ -40,7 +40,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent / "python" / "generated"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE / "python" / "generated"))
 try:
     from contact.v1 import contact_service_pb2_grpc, recipients_pb2
 except ImportError:
@@ -51,6 +52,9 @@ CUSTOMER_NUMBER = re.compile(r"[A-Za-z0-9-]{1,32}")
 COLUMNS = ["customer_number", "delivery", "emails", "attention_line", "error"]
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 CHANNEL_OPTIONS = [
+    # Comes with the contract: a stream that broke off goes on with another replica. What is
+    # repeated by itself is a stream that had no answer yet; everything else is resumed below.
+    ("grpc.service_config", (HERE.parent / "proto/contact/v1/service_config.json").read_text()),
     # A stream has no deadline, as it may take hours: pings find out that the service is gone.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),

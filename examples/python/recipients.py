@@ -15,11 +15,21 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent / "generated"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE / "generated"))
 try:
     from contact.v1 import contact_service_pb2_grpc, recipients_pb2
 except ImportError:
     sys.exit("there are no stubs yet: run ./generate.sh first")
+
+# Comes with the contract: spreads the calls over all addresses of the service, and repeats a read
+# once whose replica went away. A write is repeated by its caller, with the same request_id.
+SERVICE_CONFIG = (HERE.parents[1] / "proto/contact/v1/service_config.json").read_text()
+CHANNEL_OPTIONS = [
+    ("grpc.service_config", SERVICE_CONFIG),
+    # A replica that was restarted is found again soon; else the pause grows to two minutes.
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
 
 
 def main():
@@ -32,7 +42,7 @@ def main():
     metadata = [("authorization", f"Bearer {args.token}")] if args.token else []
 
     # A service on another machine speaks TLS: grpc.secure_channel(target, grpc.ssl_channel_credentials()).
-    with grpc.insecure_channel(args.target) as channel:
+    with grpc.insecure_channel(args.target, CHANNEL_OPTIONS) as channel:
         service = contact_service_pb2_grpc.ContactServiceStub(channel)
         try:
             # Always give a deadline; without one a call may wait for ever.
@@ -46,7 +56,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description="Says who is written to for a purpose.")
     parser.add_argument("customer_number", help="such as K-1001")
     parser.add_argument("--purpose", default="invoice", help="such as invoice, outage or general")
-    parser.add_argument("--target", default="127.0.0.1:50051", help="host and port of the service")
+    parser.add_argument("--target", default="127.0.0.1:50051", help="where the service is, such as dns:///contacts:50051")
     parser.add_argument("--token", default=os.environ.get("CONTACT_SERVICE_TOKEN"))
     args = parser.parse_args()
     if "PURPOSE_" + args.purpose.upper() not in recipients_pb2.Purpose.keys():

@@ -1,0 +1,367 @@
+//! Clients that hang up in the middle of a write. Whatever moment they choose, no connection is
+//! left in a transaction, no write that was acknowledged is lost, and none is done by half.
+//!
+//! All writers share one connection, so that whoever writes next gets the one that was left: on
+//! SQLite that is how the service works, on PostgreSQL the other connections are held meanwhile.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use contact_service::{
+    api::proto::{self, contact_service_client::ContactServiceClient},
+    error::Error,
+    random::Random,
+    storage::{Database, Outcome},
+};
+use futures::future::join_all;
+use rstest::rstest;
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
+use tonic::{
+    Code, Request, Status,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    calls::only_id,
+    harness::{
+        ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, postgres_url,
+        query_number, refusal,
+    },
+};
+
+const QUICK_HANG_UPS: usize = 400;
+const PROOF_HANG_UPS: usize = 10_000;
+/// Few, so that they spend their time in transactions and not in the queue for one.
+const CALLERS: usize = 2;
+/// The service's own pool has this many connections more than are left here.
+const HELD_CONNECTIONS: usize = 9;
+/// Shorter than the service lets a transaction take.
+const ROUND: Duration = Duration::from_secs(1);
+/// Every so many hang-ups the whole connection is closed, not only the call.
+const CLOSED: usize = 4;
+const FIRST_PATIENCE: Duration = Duration::from_millis(5);
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_hangs_up_leaves_no_transaction_and_costs_no_acknowledged_write(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    hang_up(backend, QUICK_HANG_UPS).await;
+}
+
+#[rstest]
+#[ignore = "minutes long: scripts/proof runs it"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proof_10000_clients_hang_up_on_a_pool_of_one(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    hang_up(backend, PROOF_HANG_UPS).await;
+}
+
+async fn hang_up(backend: Backend, wanted: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = match backend {
+        Backend::Sqlite => fresh_database(backend, folder.path().join("contacts.db")).await,
+        Backend::Postgres => own_postgres_database().await,
+    };
+    let server = TestServer::start_on(&url, folder, Options::default()).await;
+    let crowd = Crowd::new(&server, wanted).await;
+    if backend == Backend::Postgres {
+        assert_one_is_left(&server.database).await;
+    }
+    while crowd.is_going_on() {
+        let held = match backend {
+            Backend::Sqlite => None,
+            Backend::Postgres => Some(HeldConnections::take(&server.database).await),
+        };
+        let until = Instant::now() + ROUND;
+        while crowd.is_going_on() && Instant::now() < until {
+            join_all((0..CALLERS).map(|_| crowd.hang_up())).await;
+            // Before anybody writes again, which could end what was left open.
+            assert_no_open_transaction(&url, backend).await;
+            join_all((0..CALLERS).map(|_| crowd.write_and_wait())).await;
+        }
+        if let Some(held) = held {
+            held.release().await;
+        }
+    }
+    let told = crowd.judge(&url).await;
+    println!("{backend:?}, one connection for all writers: {told}");
+    if backend == Backend::Postgres {
+        server.database.clone().close().await;
+        let name = url.rsplit('/').next().unwrap();
+        let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+        execute(&postgres_url(), &drop).await;
+    }
+}
+
+/// Those who write, and what became of it.
+struct Crowd {
+    address: String,
+    /// Of those who close no connection.
+    shared: ContactServiceClient<Channel>,
+    token: String,
+    contact: proto::Contact,
+    wanted: usize,
+    hung_up: AtomicUsize,
+    /// Of the writes, so that each has a name of its own.
+    serial: AtomicUsize,
+    /// How long a write takes, so that clients hang up in its midst.
+    usual_micros: AtomicU64,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Customers whose creation was acknowledged.
+    customers: Vec<String>,
+    renames: i64,
+    closed: usize,
+    /// Refused for having waited too long; whoever hangs up again and again may cause that.
+    refused: usize,
+}
+
+impl Crowd {
+    async fn new(server: &TestServer, wanted: usize) -> Self {
+        Self {
+            address: server.address.clone(),
+            shared: client_of(&server.address),
+            token: format!("Bearer {}", server.token(ALL_SCOPES, None)),
+            contact: server.create_customer_with_contact("K-1").await,
+            wanted,
+            hung_up: AtomicUsize::new(0),
+            serial: AtomicUsize::new(0),
+            usual_micros: AtomicU64::new(u64::try_from(FIRST_PATIENCE.as_micros()).unwrap()),
+            counts: Mutex::default(),
+        }
+    }
+
+    fn is_going_on(&self) -> bool {
+        self.hung_up.load(Ordering::SeqCst) < self.wanted
+    }
+
+    /// Begins a write and does not wait for its end.
+    async fn hang_up(&self) {
+        let patience = self.patience();
+        let mut client = self.shared.clone();
+        let serial = self.serial.load(Ordering::SeqCst);
+        let closes = serial.is_multiple_of(CLOSED);
+        if closes {
+            client = self.client();
+        }
+        let answer = tokio::time::timeout(patience, self.write(&mut client, true)).await;
+        if let Ok(answer) = answer {
+            // It was faster: nobody hung up.
+            self.note(answer);
+            return;
+        }
+        self.hung_up.fetch_add(1, Ordering::SeqCst);
+        self.counts().closed += usize::from(closes);
+    }
+
+    async fn write_and_wait(&self) {
+        let begun = Instant::now();
+        let answer = self.write(&mut self.shared.clone(), false).await;
+        self.note(answer);
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap();
+        let usual = self.usual_micros.load(Ordering::SeqCst);
+        let usual = (usual * 7 + micros) / 8;
+        self.usual_micros.store(usual, Ordering::SeqCst);
+    }
+
+    fn client(&self) -> ContactServiceClient<Channel> {
+        client_of(&self.address)
+    }
+
+    /// Creates a customer and gives its number, or renames the contact that all share.
+    async fn write(
+        &self,
+        client: &mut ContactServiceClient<Channel>,
+        may_rename: bool,
+    ) -> Result<Option<String>, Status> {
+        let serial = self.serial.fetch_add(1, Ordering::SeqCst);
+        let number = format!("W-{serial}");
+        if may_rename && serial.is_multiple_of(2) {
+            let contact = proto::Contact {
+                display_name: number,
+                ..only_id(&self.contact)
+            };
+            let request = proto::UpdateContactRequest {
+                contact: Some(contact),
+                ..proto::UpdateContactRequest::default()
+            };
+            client.update_contact(self.request(request)).await?;
+            return Ok(None);
+        }
+        let customer = proto::Customer {
+            customer_number: number.clone(),
+            ..proto::Customer::default()
+        };
+        let request = proto::UpdateCustomerRequest {
+            customer: Some(customer),
+            allow_missing: true,
+            ..proto::UpdateCustomerRequest::default()
+        };
+        client.update_customer(self.request(request)).await?;
+        Ok(Some(number))
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let token = self.token.parse().unwrap();
+        request.metadata_mut().insert("authorization", token);
+        request
+    }
+
+    /// Any moment from the sending of a write to well after its usual end.
+    fn patience(&self) -> Duration {
+        let random = u64::from_be_bytes(Random::system().bytes().unwrap());
+        let usual = self.usual_micros.load(Ordering::SeqCst);
+        Duration::from_micros(random % (usual + usual / 2).max(1))
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap()
+    }
+
+    fn note(&self, answer: Result<Option<String>, Status>) {
+        let mut counts = self.counts();
+        match answer {
+            Ok(Some(number)) => counts.customers.push(number),
+            Ok(None) => counts.renames += 1,
+            Err(status) => {
+                let (code, reason) = refusal::<()>(Err(status));
+                let waited = [Code::Aborted, Code::Unavailable, Code::DeadlineExceeded];
+                assert!(waited.contains(&code), "refused with {code:?} {reason}");
+                counts.refused += 1;
+            }
+        }
+    }
+
+    /// Compares what was told with what is stored, and says what it came to.
+    async fn judge(&self, url: &str) -> String {
+        let counts = std::mem::take(&mut *self.counts());
+        let numbers = counts.customers.join("', '");
+        let found =
+            format!("SELECT COUNT(*) FROM customers WHERE customer_number IN ('{numbers}')");
+        let created = i64::try_from(counts.customers.len()).unwrap();
+        let lost = created - query_number(url, &found).await;
+        assert_eq!(lost, 0, "acknowledged creations that are not there");
+        let renamed = "SELECT COUNT(*) FROM audit_events WHERE kind = 'contact.updated'";
+        let renamed = query_number(url, renamed).await;
+        assert!(renamed >= counts.renames, "{renamed} of {}", counts.renames);
+        // A write and its event are there both, or neither: also of those nobody waited for.
+        let halves = "SELECT COUNT(*) FROM customers WHERE write_count <>
+            (SELECT COUNT(*) FROM audit_events
+             WHERE audit_events.customer_number = customers.customer_number)";
+        assert_eq!(query_number(url, halves).await, 0, "writes done by half");
+        let orphans = "SELECT COUNT(*) FROM audit_events WHERE customer_number NOT IN
+            (SELECT customer_number FROM customers)";
+        assert_eq!(query_number(url, orphans).await, 0, "events of no write");
+        let hung_up = self.hung_up.load(Ordering::SeqCst);
+        assert!(
+            counts.refused <= hung_up / 100,
+            "{} refused",
+            counts.refused
+        );
+        format!(
+            "{hung_up} hang-ups ({} closed the connection), {} acknowledged writes, {} refused for \
+             waiting too long; 0 lost, 0 by half, 0 open transactions",
+            counts.closed,
+            created + counts.renames,
+            counts.refused
+        )
+    }
+}
+
+fn client_of(address: &str) -> ContactServiceClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    ContactServiceClient::new(endpoint.connect_lazy())
+}
+
+/// Connections of the writers' pool that wait in a transaction each.
+struct HeldConnections {
+    release: watch::Sender<bool>,
+    holders: Vec<JoinHandle<Result<(), Error>>>,
+}
+
+impl HeldConnections {
+    async fn take(database: &Database) -> Self {
+        Self::take_some(database, HELD_CONNECTIONS).await
+    }
+
+    async fn take_some(database: &Database, count: usize) -> Self {
+        let (release, released) = watch::channel(false);
+        let taken = Arc::new(Semaphore::new(0));
+        let holders = (0..count).map(|_| {
+            let (database, taken, released) = (database.clone(), taken.clone(), released.clone());
+            tokio::spawn(async move {
+                let holding = database.transaction(move |_| {
+                    taken.add_permits(1);
+                    let mut released = released.clone();
+                    Box::pin(async move {
+                        let _ = released.wait_for(|released| *released).await;
+                        Ok(Outcome::Rollback(()))
+                    })
+                });
+                holding.await
+            })
+        });
+        let holders = holders.collect();
+        let _ = taken.acquire_many(u32::try_from(count).unwrap()).await;
+        Self { release, holders }
+    }
+
+    async fn release(self) {
+        self.release.send_replace(true);
+        for holder in join_all(self.holders).await {
+            holder.unwrap().unwrap();
+        }
+    }
+}
+
+/// Or the pool has another size than this test thinks.
+async fn assert_one_is_left(database: &Database) {
+    let all = HeldConnections::take_some(database, HELD_CONNECTIONS + 1).await;
+    let nothing = database.transaction(|_| Box::pin(async { Ok(Outcome::Rollback(())) }));
+    let waiting = tokio::time::timeout(Duration::from_millis(300), nothing).await;
+    assert!(waiting.is_err(), "the pool has more connections");
+    all.release().await;
+}
+
+/// What a client left behind may still be running, but has to end soon.
+async fn assert_no_open_transaction(url: &str, backend: Backend) {
+    if backend == Backend::Sqlite {
+        // Waits for the file's only lock, five seconds at most.
+        execute(url, "BEGIN IMMEDIATE; ROLLBACK").await;
+        return;
+    }
+    let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'contact-service' AND xact_start IS NOT NULL";
+    // But those that are held.
+    let held = i64::try_from(HELD_CONNECTIONS).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(2), async {
+        while query_number(url, open).await > held {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    ended.await.expect("a transaction stayed open");
+}
+
+/// A database of its own, whose connections can be told from those of other tests.
+async fn own_postgres_database() -> String {
+    let server = postgres_url();
+    let random = u128::from_be_bytes(Random::system().bytes().unwrap());
+    let name = format!("test_{random:032x}");
+    execute(&server, &format!("CREATE DATABASE {name}")).await;
+    let (place, _) = server.rsplit_once('/').unwrap();
+    format!("{place}/{name}")
+}

@@ -1,0 +1,197 @@
+"""Clients that call at a steady rate, whatever becomes of the replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import multiprocessing
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
+from types import TracebackType
+
+import grpc
+from contact.v1 import contact_pb2, contact_service_pb2_grpc, customer_pb2, recipients_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from . import service_config
+
+DEADLINE_SECONDS = 10
+# Longer than any call may take.
+END_SECONDS = 60
+# As the service config does it for reads.
+PAUSE_BEFORE_RETRY_SECONDS = 0.05
+
+
+@dataclass
+class Outcome:
+    """What became of the calls."""
+
+    calls: int = 0
+    writes: int = 0
+    written_again: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    first_failures: list[str] = field(default_factory=list)
+    slowest_seconds: float = 0.0
+    # The most that a call was begun behind its time: the load itself fell behind.
+    latest_seconds: float = 0.0
+    # Writes that were answered.
+    acknowledged: int = 0
+
+    @property
+    def failed(self) -> int:
+        return self.failures.total()
+
+    def note_failure(self, rpc: str, error: grpc.RpcError, seconds: float) -> None:
+        self.failures[error.code().name] += 1
+        if len(self.first_failures) < 20:
+            told = f"{rpc} after {seconds:.3f} s: {error.code().name}: {error.details()}"
+            self.first_failures.append(told)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is called, where, and how often."""
+
+    addresses: list[str]
+    token: str
+    # Customer number and contact id.
+    contacts: list[tuple[str, str]]
+    calls_a_second: int
+
+
+class Callers:
+    """A process that calls all replicas through one channel. Every tenth call writes."""
+
+    def __init__(self, load: Load) -> None:
+        # Of its own, and not forked: gRPC's threads do not survive that.
+        context = multiprocessing.get_context("spawn")
+        self.outcome = Outcome()
+        self._stop = context.Event()
+        self._outcomes: Queue[Outcome] = context.Queue()
+        self._process = context.Process(
+            target=call_until, args=(load, self._stop, self._outcomes), daemon=True
+        )
+
+    def __enter__(self) -> Callers:
+        self._process.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        try:
+            self.outcome = self._outcomes.get(timeout=END_SECONDS)
+        finally:
+            self._process.join(1)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+
+
+def call_until(load: Load, stop: Event, outcomes: Queue[Outcome]) -> None:
+    calls = Calls(load)
+    asyncio.run(calls.run(stop))
+    outcomes.put(calls.outcome)
+
+
+class Calls:
+    """The calls themselves, begun on schedule."""
+
+    def __init__(self, load: Load) -> None:
+        self.outcome = Outcome()
+        self._load = load
+        self._metadata = [("authorization", f"Bearer {load.token}")]
+        self._contacts = itertools.cycle(load.contacts)
+
+    async def run(self, stop: Event) -> None:
+        # Two addresses are not the name of anybody, as a name of DNS would be.
+        authority = ("grpc.default_authority", "contacts")
+        options = [*service_config.channel_options(), authority]
+        target = "ipv4:" + ",".join(self._load.addresses)
+        async with grpc.aio.insecure_channel(target, options) as channel:
+            stub = contact_service_pb2_grpc.ContactServiceStub(channel)
+            await asyncio.wait_for(channel.channel_ready(), DEADLINE_SECONDS)
+            calls: set[asyncio.Task[None]] = set()
+            begun = time.monotonic()
+            for number in itertools.count():
+                due = begun + number / self._load.calls_a_second
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                if stop.is_set():
+                    break
+                behind = time.monotonic() - due
+                self.outcome.latest_seconds = max(self.outcome.latest_seconds, behind)
+                call = asyncio.create_task(self._call(stub, number))
+                calls.add(call)
+                call.add_done_callback(calls.discard)
+            await asyncio.gather(*calls)
+
+    async def _call(self, stub: contact_service_pb2_grpc.ContactServiceStub, number: int) -> None:
+        customer_number, contact_id = next(self._contacts)
+        if number % 10 == 0:
+            await self._write(stub, customer_number, contact_id)
+        elif number % 2:
+            request = customer_pb2.GetCustomerRequest(customer_number=customer_number)
+            await self._counted("GetCustomer", lambda: self._send(stub.GetCustomer, request))
+        else:
+            ask = recipients_pb2.ResolveRecipientsRequest(
+                customer_number=customer_number, purpose=recipients_pb2.PURPOSE_GENERAL
+            )
+            await self._counted(
+                "ResolveRecipients", lambda: self._send(stub.ResolveRecipients, ask)
+            )
+
+    async def _write(
+        self,
+        stub: contact_service_pb2_grpc.ContactServiceStub,
+        customer_number: str,
+        contact_id: str,
+    ) -> None:
+        """Renames a contact. A write is repeated by its caller, under the same request id."""
+        request = contact_pb2.UpdateContactRequest(
+            contact=contact_pb2.Contact(
+                customer_number=customer_number,
+                contact_id=contact_id,
+                display_name=uuid.uuid4().hex,
+            ),
+            update_mask=FieldMask(paths=["display_name"]),
+            request_id=str(uuid.uuid4()),
+        )
+
+        async def with_one_retry() -> None:
+            try:
+                await self._send(stub.UpdateContact, request)
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise
+                self.outcome.written_again += 1
+                await asyncio.sleep(PAUSE_BEFORE_RETRY_SECONDS)
+                await self._send(stub.UpdateContact, request)
+
+        self.outcome.writes += 1
+        if await self._counted("UpdateContact", with_one_retry):
+            self.outcome.acknowledged += 1
+
+    async def _send(self, method: Callable[..., Awaitable[object]], request: object) -> None:
+        await method(request, timeout=DEADLINE_SECONDS, metadata=self._metadata)
+
+    async def _counted(self, rpc: str, call: Callable[[], Awaitable[None]]) -> bool:
+        begun = time.monotonic()
+        self.outcome.calls += 1
+        try:
+            await call()
+        except grpc.RpcError as error:
+            self.outcome.note_failure(rpc, error, time.monotonic() - begun)
+            return False
+        finally:
+            took = time.monotonic() - begun
+            self.outcome.slowest_seconds = max(self.outcome.slowest_seconds, took)
+        return True

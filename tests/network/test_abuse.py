@@ -1,0 +1,154 @@
+"""HTTP/2 is abused for 30 s in one way after another, while a good client calls at a steady rate.
+
+Its p99 is held against its own before and after the abuse, and the server's memory against what it
+held before. Abuses without a token can come from anybody, the others from somebody who is let in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from harness import report
+from harness.database import Database
+from measure.processes import MemoryWatch
+
+from support.abuses import (
+    Abuse,
+    Attack,
+    ContinuationFlood,
+    Count,
+    EmptyData,
+    MalformedHeaders,
+    PingFlood,
+    RapidReset,
+    RapidResetOfCalls,
+    SettingsFlood,
+    Silence,
+    SlowHeaders,
+    Target,
+    UnfinishedCalls,
+    ZeroWindow,
+)
+from support.replica import Replica
+
+SECONDS = float(os.environ.get("NETWORK_SECONDS", "30"))
+SECONDS_ALONE = SECONDS / 3
+# How long it goes on before the good client is measured beside it.
+LEAD_SECONDS = 1
+CALLS_A_SECOND = 250
+CUSTOMERS = 1_000
+SEED = 1
+MOST_TIMES_P99 = 2.0
+MOST_MIB = 64.0
+
+ABUSES: dict[str, Abuse] = {
+    "rapid reset": RapidReset(),
+    "rapid reset of good calls": RapidResetOfCalls(),
+    "CONTINUATION flood": ContinuationFlood(),
+    "empty DATA frames": EmptyData(),
+    "malformed HEADERS": MalformedHeaders(),
+    "connections that never greet": Silence(connections=2_000),
+    "slow headers": SlowHeaders(connections=500, pause_seconds=0.5),
+    "PING flood": PingFlood(),
+    "SETTINGS flood": SettingsFlood(),
+    "streams with a window of zero": ZeroWindow(connections=20, pause_seconds=0.02),
+    "calls that never send their message": UnfinishedCalls(connections=20, pause_seconds=1),
+}
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the good client met."""
+
+    p99_ms: float
+    failed: int
+    first_error: str
+
+
+@pytest.fixture
+def service(tmp_path: Path, database: Database) -> Iterator[Replica]:
+    # As in operation: a line a call would be what is measured.
+    with Replica(tmp_path, database, RUST_LOG="warn") as service:
+        run("NETWORK_GENERATE", customers=CUSTOMERS, seed=SEED, database_url=database.url)
+        service.start()
+        yield service
+        service.stop()
+
+
+@pytest.mark.parametrize("name", ABUSES)
+def test_good_callers_are_served_under(name: str, service: Replica):
+    token, other = (mint(service, subject) for subject in ("good", "attacker"))
+    abuse = ABUSES[name]
+    abuse.target = Target(service.grpc_address, other)
+    before = call(service, token, SECONDS_ALONE)
+    with MemoryWatch(service.pid) as memory:
+        time.sleep(LEAD_SECONDS)
+        held_before = memory.samples[-1].resident_mib
+        with Attack(abuse) as attack:
+            time.sleep(LEAD_SECONDS)
+            beside = call(service, token, SECONDS)
+    after = call(service, token, SECONDS_ALONE)
+    alone_ms = statistics.mean([before.p99_ms, after.p99_ms])
+    more_mib = max(sample.resident_mib for sample in memory.samples) - held_before
+    tell(name, attack.count, beside, alone_ms, more_mib)
+
+    assert attack.count.connections, "nothing was done to the server"
+    assert before.failed == after.failed == 0
+    assert beside.failed == 0, f"{beside.failed} calls failed, the first with {beside.first_error}"
+    assert more_mib <= MOST_MIB
+    assert beside.p99_ms <= MOST_TIMES_P99 * alone_ms
+
+
+def mint(service: Replica, subject: str) -> str:
+    return service.run("token", "--sub", subject, "--scope", "recipients.resolve", "--ttl", "1h")
+
+
+def call(service: Replica, token: str, seconds: float) -> Calls:
+    """Resolves recipients at a steady rate; the time of a call counts from when it was due."""
+    told = run(
+        "NETWORK_LOAD",
+        address=service.grpc_address,
+        token=token,
+        call="resolve",
+        customers=CUSTOMERS,
+        seed=SEED,
+        rate=CALLS_A_SECOND,
+        seconds=seconds,
+    )
+    figures = json.loads(told.splitlines()[-1])
+    return Calls(figures["p99_us"] / 1000, figures["failed"], figures["first_error"] or "")
+
+
+def run(variable: str, **options: object) -> str:
+    """Runs one of the tools that scripts/network built."""
+    program = os.environ.get(variable)
+    assert program, f"{variable} is not set: run scripts/network"
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    ended = subprocess.run(
+        [program, *flags], capture_output=True, text=True, timeout=SECONDS + 60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return ended.stdout.strip()
+
+
+def tell(name: str, count: Count, beside: Calls, alone_ms: float, more_mib: float) -> None:
+    report.add(
+        f"abuses, {SECONDS:g} s each",
+        abuse=name,
+        connections=count.connections,
+        thrown_out=count.thrown_out,
+        sent=f"{count.sent_bytes / 2**20:.1f} MiB",
+        failed=beside.failed,
+        p99_alone=f"{alone_ms:.2f} ms",
+        p99_beside=f"{beside.p99_ms:.2f} ms",
+        times=f"{beside.p99_ms / alone_ms:.2f}",
+        memory=f"{more_mib:+.1f} MiB",
+    )

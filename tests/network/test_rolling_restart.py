@@ -1,0 +1,123 @@
+"""Two replicas are restarted in turns under load, and no call of a client with one retry fails.
+
+Each replica is held back by an open stream and by connections without calls, so that each stop
+takes its whole drain. Reads are retried by the service config that is shipped, writes by their
+caller under the same request id.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from harness import report
+from harness.contacts import Contacts
+from harness.database import Database
+
+from support.callers import Callers, Load, Outcome
+from support.holders import IdleConnections, OpenStream
+from support.replica import Replica
+
+# Of both replicas, one after the other.
+ROLLING_RESTARTS = int(os.environ.get("NETWORK_RESTARTS", "50"))
+CALLS_A_SECOND = int(os.environ.get("NETWORK_RATE", "500"))
+REPLICAS = 2
+CUSTOMERS = 100
+LONGEST_EXIT_SECONDS = 30
+# Clients find the replica again within their longest pause between two attempts to connect; until
+# then the other one may not go. In Kubernetes this is minReadySeconds.
+SETTLE_SECONDS = float(os.environ.get("NETWORK_SETTLE", "3"))
+# Well after the drain began, and well before it ends.
+DRAINING_SECONDS = 5
+SCOPES = "customers.read customers.write contacts.read contacts.write recipients.resolve"
+RENAMED = "audit_events WHERE kind = 'contact.updated'"
+
+
+@dataclass
+class Stops:
+    """How the replicas stopped."""
+
+    exits: list[float] = field(default_factory=list)
+    streams: list[grpc.StatusCode] = field(default_factory=list)
+
+
+def test_rolling_restart(tmp_path: Path, database: Database):
+    stops = Stops()
+    with ExitStack() as stack:
+        replicas = [
+            stack.enter_context(Replica(tmp_path, database)) for _ in range(REPLICAS)
+        ]
+        for replica in replicas:
+            replica.start()
+        contacts = [people(replicas[0].contacts) for _ in range(CUSTOMERS)]
+        token = replicas[0].run("token", "--sub", "load", "--scope", SCOPES, "--ttl", "24h")
+        before = database.count(RENAMED)
+        load = Load(
+            [replica.grpc_address for replica in replicas],
+            token,
+            [(contact.customer_number, contact.contact_id) for contact in contacts],
+            CALLS_A_SECOND,
+        )
+        callers = Callers(load)
+        try:
+            with callers:
+                for _ in range(ROLLING_RESTARTS):
+                    for replica in replicas:
+                        restart(replica, token, contacts[0].customer_number, stops)
+        finally:
+            failed_starts = sum(replica.failed_starts for replica in replicas)
+            tell(callers.outcome, stops, failed_starts)
+        judge(callers.outcome, stops, database.count(RENAMED) - before)
+        for replica in replicas:
+            replica.stop()
+
+
+def people(contacts: Contacts):
+    return contacts.create_contact(contacts.create_customer())
+
+
+def restart(replica: Replica, token: str, customer: str, stops: Stops) -> None:
+    address = replica.grpc_address
+    with OpenStream(address, token, customer) as stream, IdleConnections(address):
+        begun = time.monotonic()
+        with ThreadPoolExecutor(1) as stopper:
+            stopping = stopper.submit(replica.stop)
+            time.sleep(DRAINING_SECONDS)
+            # What is in flight goes on to the end of the drain.
+            stream.ask()
+            stopping.result()
+        stops.exits.append(time.monotonic() - begun)
+        stops.streams.append(stream.end())
+    replica.start_again()
+    time.sleep(SETTLE_SECONDS)
+
+
+def judge(outcome: Outcome, stops: Stops, renamed: int) -> None:
+    assert outcome.failed == 0, "\n".join(outcome.first_failures)
+    assert max(stops.exits) <= LONGEST_EXIT_SECONDS
+    assert set(stops.streams) == {grpc.StatusCode.UNAVAILABLE}, "how streams were cut off"
+    # Neither lost nor done twice, whatever was sent twice.
+    assert renamed == outcome.acknowledged
+    assert outcome.calls >= CALLS_A_SECOND * sum(stops.exits) * 0.95, "the load was lighter"
+
+
+def tell(outcome: Outcome, stops: Stops, failed_starts: int) -> None:
+    report.add(
+        "rolling restarts",
+        restarts=len(stops.exits),
+        calls=outcome.calls,
+        a_second=CALLS_A_SECOND,
+        failed=outcome.failed,
+        writes=outcome.writes,
+        written_again=outcome.written_again,
+        slowest=f"{outcome.slowest_seconds:.2f} s",
+        load_behind=f"{outcome.latest_seconds:.2f} s",
+        failed_starts=failed_starts,
+        shortest_exit=f"{min(stops.exits, default=0):.1f} s",
+        longest_exit=f"{max(stops.exits, default=0):.1f} s",
+    )
