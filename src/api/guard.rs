@@ -11,7 +11,8 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response};
-use tokio::sync::Semaphore;
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt;
 use tower::Service;
@@ -20,7 +21,7 @@ use tracing::{Instrument, Span};
 use crate::{
     api::{
         auth::{Authenticator, Caller, scope_of},
-        fair_share::FairShare,
+        fair_share::{FairShare, Share},
     },
     call_trace,
     error::{Error, Result},
@@ -45,6 +46,11 @@ pub struct Limits {
     pub calls_in_flight: usize,
     /// Of these, those of one client (the `sub` of its tokens).
     pub calls_of_a_client: usize,
+    /// Streams open in this process, counted for themselves and to their end: each may hold
+    /// answers that its client does not read.
+    pub streams: usize,
+    /// Of these, those of one client.
+    pub streams_of_a_client: usize,
     /// The longest a call may take until it answers; streams: until they begin.
     pub call_timeout: Duration,
 }
@@ -54,6 +60,8 @@ impl Default for Limits {
         Self {
             calls_in_flight: 1024,
             calls_of_a_client: 512,
+            streams: 128,
+            streams_of_a_client: 32,
             call_timeout: Duration::from_secs(5),
         }
     }
@@ -72,8 +80,32 @@ pub struct Guard<S> {
 #[derive(Clone, Debug)]
 struct Admission {
     authenticator: Authenticator,
+    calls: Room,
+    streams: Room,
+}
+
+/// How many there may be at once, and how many of one client.
+#[derive(Clone, Debug)]
+struct Room {
     places: Arc<Semaphore>,
     shares: FairShare,
+}
+
+/// A place in a room, until it is dropped.
+type Taken = (OwnedSemaphorePermit, Share);
+
+impl Room {
+    fn new(most: usize, of_a_client: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(most)),
+            shares: FairShare::new(of_a_client),
+        }
+    }
+
+    fn take(&self, client: &str) -> Option<Taken> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some((place, self.shares.take(client)?))
+    }
 }
 
 impl<S> Guard<S> {
@@ -85,8 +117,8 @@ impl<S> Guard<S> {
             streams,
             admission: Admission {
                 authenticator,
-                places: Arc::new(Semaphore::new(limits.calls_in_flight)),
-                shares: FairShare::new(limits.calls_of_a_client),
+                calls: Room::new(limits.calls_in_flight, limits.calls_of_a_client),
+                streams: Room::new(limits.streams, limits.streams_of_a_client),
             },
             call_timeout: limits.call_timeout,
         }
@@ -169,17 +201,30 @@ where
         Err(error) => return Status::from(error).into_http(),
     };
     // After the token: who has none takes no place, however long its key is looked for.
-    let place = admission.places.try_acquire().ok();
-    let share = admission.shares.take(&caller.actor().0);
-    let (Some(_place), Some(_share)) = (place, share) else {
+    let is_stream = head.uri.path().ends_with(STREAM_RECIPIENTS);
+    let room = if is_stream {
+        &admission.streams
+    } else {
+        &admission.calls
+    };
+    let Some(taken) = room.take(&caller.actor().0) else {
         let retry_after = OVERLOADED_RETRY;
         return Status::from(Error::Overloaded { retry_after }).into_http();
     };
     head.extensions.insert(caller);
     match inner.call(Request::from_parts(head, body)).await {
+        Ok(response) if is_stream => response.map(|body| until_its_end(body, taken)),
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// The same body, which gives its place back when it ends or is given up.
+fn until_its_end(body: Body, taken: Taken) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _held = &taken;
+        frame
+    }))
 }
 
 /// An RPC without an entry in the scope table is not there.

@@ -1,12 +1,16 @@
 //! `StreamRecipients`: the same answers as one by one, in the order asked.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use contact_service::{
-    api::proto::{self, ContactType, Purpose, recipients_result::Outcome},
+    api::{
+        guard::Limits,
+        proto::{self, ContactType, Purpose, recipients_result::Outcome},
+    },
     domain::customer::CustomerNumber,
 };
 use rstest::rstest;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::harness::{Backend, Client, Options, TestServer, refusal, refused_fields};
@@ -226,6 +230,38 @@ async fn a_stream_without_messages_ends_without_answers(
     let server = TestServer::start(backend).await;
     let (answered, end) = answers(server.client(), Vec::new()).await;
     assert!(answered.is_empty() && end.is_ok());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_keeps_its_place_to_its_end_and_takes_none_of_single_calls(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let limits = Limits {
+        calls_in_flight: 1,
+        streams_of_a_client: 1,
+        ..Limits::default()
+    };
+    let server = TestServer::start_with(backend, Options::with_limits(limits)).await;
+    let (asks, asked) = tokio::sync::mpsc::channel(1);
+    let stream = ReceiverStream::new(asked);
+    let opened = server.client().stream_recipients(stream).await;
+    let mut open = opened.unwrap().into_inner();
+
+    let (_, end) = answers(server.client(), Vec::new()).await;
+    assert_eq!(refusal(end), (Code::Unavailable, "OVERLOADED".into()));
+    let request = proto::GetCustomerRequest {
+        customer_number: "K-1".into(),
+    };
+    let single = server.client().get_customer(request).await;
+    assert_eq!(refusal(single).1, "CUSTOMER_NOT_FOUND");
+
+    drop(asks);
+    assert!(open.message().await.unwrap().is_none());
+    // The server may come to give the place back a moment after its last word.
+    let again = async { while answers(server.client(), Vec::new()).await.1.is_err() {} };
+    let again = tokio::time::timeout(Duration::from_secs(20), again).await;
+    assert!(again.is_ok(), "the place was never given back");
 }
 
 /// Customers of a database that `scripts/proof` filled, and how many there are.
