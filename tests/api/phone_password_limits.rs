@@ -437,9 +437,10 @@ async fn the_limits_outlive_a_restart(
         Verdict::Locked(Some(_))
     ));
     // What limits nobody any more is forgotten, the password is not.
-    second.clock.advance(TimeDelta::days(2));
-    assert!(second.app.forget_old_tries().await.unwrap() > 0);
-    assert!(second.contact(&anna).await.phone_password.unwrap().set);
+    // Not by the second server, which sweeps by itself when it starts.
+    first.clock.advance(TimeDelta::days(2));
+    assert!(first.app.forget_old_tries().await.unwrap() > 0);
+    assert!(first.contact(&anna).await.phone_password.unwrap().set);
 }
 
 #[rstest]
