@@ -68,7 +68,7 @@ impl Visit for Plan {
 }
 
 /// Each RPC once, and what time brings about.
-async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
+pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
     let token = server.token(ALL_SCOPES, None);
     for (index, rpc) in RPCS
         .iter()

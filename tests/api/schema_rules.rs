@@ -10,8 +10,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use chrono::TimeDelta;
-use prost::Message;
 use rstest::rstest;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use syn::visit::{self, Visit as VisitSyntax};
@@ -23,9 +21,8 @@ use tracing::{
 use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
 
 use crate::{
-    harness::{ALL_SCOPES, Backend, Options, TestServer, connect, execute, fresh_database},
-    raw::call,
-    rpcs::{Effect, RPCS, prepare, valid_request},
+    harness::{Backend, Options, TestServer, connect, execute, fresh_database},
+    query_plans::use_all,
 };
 
 const CUSTOMER_NUMBER: &str = "customer_number";
@@ -306,30 +303,6 @@ impl Visit for Statement<'_> {
     }
 }
 
-/// Each RPC once, and what time brings about.
-async fn use_all(server: &TestServer) {
-    let token = server.token(ALL_SCOPES, None);
-    for (index, rpc) in RPCS.iter().enumerate() {
-        if rpc.effect == Effect::Later {
-            continue;
-        }
-        let on = prepare(server, &format!("K-{index}")).await;
-        let request = valid_request(rpc.name, &on).encode_to_vec();
-        let answer = call(server, Some(&token), rpc.name, request).await;
-        assert!(answer.is_ok(), "{} {answer:?}", rpc.name);
-    }
-    server.outbox.deliver_due().await.unwrap();
-    for days in [6, 2, 400] {
-        server.clock.advance(TimeDelta::days(days));
-        server.app.remind_of_pending_emails().await.unwrap();
-        server.app.clear_lapsed_emails().await.unwrap();
-        server.app.forget_expired_requests().await.unwrap();
-        server.app.forget_old_confirmations().await.unwrap();
-        server.app.forget_dead_letters().await.unwrap();
-        server.app.forget_old_tries().await.unwrap();
-    }
-}
-
 /// On one thread, so that the subscriber of this thread hears of every statement.
 #[tokio::test]
 async fn no_statement_that_is_made_needs_its_session() {
@@ -339,7 +312,7 @@ async fn no_statement_that_is_made_needs_its_session() {
     let url = fresh_database(Backend::Postgres, PathBuf::new()).await;
     let url = format!("{url}&options[log_statement]=all&options[client_min_messages]=log");
     let server = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
-    use_all(&server).await;
+    use_all(&server, "K", &[6, 2, 400]).await;
 
     let made = statements.0.lock().unwrap().clone();
     for seen in [
