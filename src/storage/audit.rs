@@ -55,6 +55,8 @@ impl Transaction {
             kind: Set(event.kind.clone()),
             contact_id: Set(event.contact_id.map(|id| id.0)),
             changed_fields: Set(changed_fields),
+            feed_position: Set(None),
+            sealed_customer_number: Set(None),
         };
         Entity::insert(row)
             .exec_without_returning(&self.inner)

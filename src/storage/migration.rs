@@ -3,6 +3,7 @@
 mod m20261123_000001_core;
 mod m20261124_000002_email_confirmation;
 mod m20261124_000003_phone;
+mod m20261127_000004_trace;
 
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000001_core::Migration),
             Box::new(m20261124_000002_email_confirmation::Migration),
             Box::new(m20261124_000003_phone::Migration),
+            Box::new(m20261127_000004_trace::Migration),
         ]
     }
 }

@@ -29,6 +29,10 @@ const CUSTOMER_NUMBER: &str = "customer_number";
 
 /// Tables without a customer number, with the reason.
 const OF_NO_CUSTOMER: &[(&str, &str)] = &[
+    (
+        "change_feed",
+        "one row, which whoever gives events their places locks",
+    ),
     ("order_types", "few, and the same for all customers"),
     ("phone_password_agents", "an agent serves all customers"),
     (
