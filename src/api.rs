@@ -6,6 +6,7 @@
 mod audit;
 pub mod auth;
 mod caller_verification;
+mod changes;
 mod contacts;
 mod convert;
 mod customers;

@@ -6,6 +6,7 @@
 
 mod audit;
 mod caller_verification;
+mod changes;
 mod contacts;
 mod customers;
 pub mod demo;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use self::changes::FeedSignal;
 pub use self::{
     audit::AuditPage,
+    changes::ChangeReader,
     contacts::{ContactPage, DeleteContact, NewContact, UpdateContact},
     customers::UpdateCustomer,
     email_confirmation::{Confirmed, Inspection},
@@ -59,6 +62,7 @@ pub struct App {
     hasher: PhoneHasher,
     glances: Arc<Semaphore>,
     mail_signal: MailSignal,
+    feed_signal: FeedSignal,
 }
 
 /// What the use cases are made of.
@@ -96,6 +100,7 @@ impl App {
             hasher: parts.hasher,
             glances: Arc::new(Semaphore::new(phone_password_check::GLANCES)),
             mail_signal: MailSignal::default(),
+            feed_signal: FeedSignal::default(),
         }
     }
 
@@ -125,16 +130,20 @@ impl App {
             event_time: now,
             actor: actor.clone(),
             kind: kind.as_str().to_owned(),
-            customer_number: locked.customer.number.clone(),
+            customer_number: Some(locked.customer.number.clone()),
             contact_id,
-            changed_fields: changed_fields.iter().map(|&name| name.to_owned()).collect(),
+            changed_fields: names(changed_fields),
         })
     }
 }
 
+fn names(fields: &[&str]) -> Vec<String> {
+    fields.iter().map(|&name| name.to_owned()).collect()
+}
+
 /// Keeps the first `page_size` entries, and gives the rank of the last one kept
 /// when more were there.
-fn cut_page<T>(entries: &mut Vec<T>, page_size: usize, rank: fn(&T) -> i64) -> Option<i64> {
+fn cut_page<T, R>(entries: &mut Vec<T>, page_size: usize, rank: fn(&T) -> R) -> Option<R> {
     let has_more = entries.len() > page_size;
     entries.truncate(page_size);
     entries.last().map(rank).filter(|_| has_more)

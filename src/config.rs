@@ -7,10 +7,11 @@ mod judging;
 
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 
+use chrono::TimeDelta;
 use clap::Args;
 
 use self::judging::{
-    given, judge, not_empty, parse_address, parse_address_or_none, parse_log_format,
+    given, judge, not_empty, parse_address, parse_address_or_none, parse_days, parse_log_format,
     parse_trace_endpoint, public_url, replica_of, secret, sender, tls_files,
 };
 use crate::{
@@ -139,6 +140,15 @@ pub struct Settings {
     /// A folder with templates in place of the built-in ones
     #[arg(long, env, global = true, hide_env_values = true)]
     mail_templates: Option<OsString>,
+    /// For how many days the trail is kept
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "365"
+    )]
+    audit_retention_days: String,
     /// `text` or `json`
     #[arg(
         long,
@@ -208,6 +218,8 @@ pub struct Config {
     pub mail_from: Sender,
     /// Templates in place of the built-in ones.
     pub mail_templates: Option<PathBuf>,
+    /// How long the trail is kept.
+    pub events_kept_for: TimeDelta,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged.
@@ -307,6 +319,10 @@ impl Settings {
                 .mail_templates
                 .filter(|folder| !folder.is_empty())
                 .map(PathBuf::from),
+            events_kept_for: judge(
+                "AUDIT_RETENTION_DAYS",
+                parse_days(&self.audit_retention_days),
+            )?,
             log_format: judge("LOG_FORMAT", parse_log_format(&self.log_format))?,
             log_filter: not_empty("RUST_LOG", self.rust_log)?,
         };

@@ -51,6 +51,12 @@ pub enum Error {
     /// A page token that this service did not give out for this listing.
     #[error("the page_token does not belong to this listing")]
     InvalidPageToken,
+    /// A cursor of the feed behind which events are not kept any more, or that the database does
+    /// not reach.
+    #[error(
+        "events behind this cursor are not kept any more; read everything anew, and watch without a cursor"
+    )]
+    CursorExpired,
     /// No such customer.
     #[error("there is no customer with this customer_number")]
     CustomerNotFound,

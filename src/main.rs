@@ -215,6 +215,7 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
         page: page.map(|page| (page, origin)),
         tls,
         monitoring,
+        events_kept_for: config.events_kept_for,
         drain: DRAIN,
     };
     server::serve(listener, parts, stop_signal()?).await

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use futures::{StreamExt, stream::BoxStream};
 use tokio::{
     net::TcpListener,
@@ -73,6 +74,8 @@ pub struct Parts {
     pub tls: Option<Tls>,
     /// Where metrics and probes are served; `None`: nowhere.
     pub monitoring: Option<(TcpListener, Meters)>,
+    /// How long the trail is kept.
+    pub events_kept_for: TimeDelta,
     /// How long calls in flight may go on after the stop was asked for.
     pub drain: Duration,
 }
@@ -88,16 +91,20 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let router = router(&parts)?.add_service(health_service);
+    let (stopping, stopped) = watch::channel(());
+    let router = router(&parts, &stopped)?.add_service(health_service);
     let flag = Arc::new(AtomicBool::new(false));
     let readiness = Readiness { health, flag };
     // Known from the start: who watches an unknown service is sent away.
     readiness.tell(false).await;
     let mut rounds = JoinSet::new();
     rounds.spawn(background::probe(parts.database.clone(), readiness.clone()));
-    rounds.spawn(background::sweep_hourly(parts.app.clone()));
+    rounds.spawn(background::sweep_hourly(
+        parts.app.clone(),
+        parts.events_kept_for,
+    ));
+    rounds.spawn(parts.app.clone().place_events());
     rounds.spawn(background::see_to_deadlines(parts.app.clone()));
-    let (stopping, stopped) = watch::channel(());
     let mut companions = start_companions(&parts.app, parts.outbox, parts.page, &stopped)?;
     // These go on to the very end.
     let mut tasks = JoinSet::new();
@@ -154,8 +161,9 @@ async fn close(database: Database) {
     }
 }
 
-fn router(parts: &Parts) -> Result<Router, String> {
-    let contact_api = ContactApi::new(parts.app.clone(), parts.service_keys.clone());
+fn router(parts: &Parts, stopped: &watch::Receiver<()>) -> Result<Router, String> {
+    let service_keys = parts.service_keys.clone();
+    let contact_api = ContactApi::new(parts.app.clone(), service_keys, stopped.clone());
     let contact_service = ContactServiceServer::new(contact_api);
     let streams = contact_service
         .clone()

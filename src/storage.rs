@@ -7,10 +7,12 @@
 
 mod audit;
 mod caller_verification;
+mod change_feed;
 mod connect;
 mod contacts;
 mod customer_turns;
 mod customers;
+mod disclosures;
 mod email_confirmations;
 mod entity;
 mod failure;
@@ -26,7 +28,10 @@ mod request_ids;
 mod shared_query;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,7 +40,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
 
 use self::{
@@ -48,6 +53,7 @@ use self::{
     shared_query::SharedQuery,
 };
 pub use self::{
+    change_feed::{FeedReach, Placed},
     connect::DatabaseUrl,
     customers::LockedCustomer,
     migration::MigrationState,
@@ -57,7 +63,7 @@ pub use self::{
     request_ids::{Answer, Fingerprint, RequestRecord},
 };
 use crate::{
-    domain::customer::CustomerNumber,
+    domain::{audit::AuditEvent, customer::CustomerNumber},
     error::{Error, Result},
     meters,
 };
@@ -83,8 +89,12 @@ pub struct Database {
     addressees: SharedQuery<CustomerNumber, FoundAddressees>,
     contacts: SharedQuery<ContactKey, FoundContact>,
     channels: Channels,
+    /// Many at once are written by one statement.
+    disclosures: SharedQuery<AuditEvent, bool>,
     bulk_reads: Arc<Semaphore>,
     turns: CustomerTurns,
+    /// Raised after a commit with events.
+    events_committed: Arc<Notify>,
 }
 
 /// An open transaction, handed to the work of [`Database::transaction`].
@@ -92,6 +102,7 @@ pub struct Database {
 pub struct Transaction {
     inner: DatabaseTransaction,
     replica: Option<Replica>,
+    has_events: AtomicBool,
 }
 
 impl Transaction {
@@ -139,6 +150,7 @@ impl Database {
         let held = HeldReaders::of(&readers);
         let of_contacts = held.clone();
         let (primary, secondary) = (held.clone(), replica.clone());
+        let of_disclosures = writers.clone();
         Self {
             addressees: SharedQuery::new("addressees", move |numbers: Vec<CustomerNumber>| {
                 let (primary, secondary) = (primary.clone(), secondary.clone());
@@ -149,8 +161,13 @@ impl Database {
                 async move { contacts::find_many(&readers, &keys).await }
             }),
             channels: Channels::new(&held),
+            disclosures: SharedQuery::new("disclosures", move |events: Vec<AuditEvent>| {
+                let writers = of_disclosures.clone();
+                async move { disclosures::insert_many(&writers, &events).await }
+            }),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
             turns: CustomerTurns::default(),
+            events_committed: Arc::default(),
             readers,
             held,
             writers,
@@ -236,13 +253,13 @@ impl Database {
         T: Send + 'static,
         F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync + 'static,
     {
-        let (writers, replica) = (self.writers.clone(), self.replica.clone());
+        let database = self.clone();
         let transaction = async move {
             let _turn = turn;
             let started = Instant::now();
             let mut backoff = FIRST_BACKOFF;
             for _ in 1..ATTEMPTS {
-                match bounded(attempt(&writers, replica.as_ref(), &work)).await {
+                match bounded(database.attempt(&work)).await {
                     Err(Error::Conflict) if started.elapsed() < RETRY_WINDOW => {
                         tokio::time::sleep(backoff).await;
                     }
@@ -250,7 +267,7 @@ impl Database {
                 }
                 backoff *= 2;
             }
-            bounded(attempt(&writers, replica.as_ref(), &work)).await
+            bounded(database.attempt(&work)).await
         };
         tokio::spawn(transaction.instrument(tracing::info_span!("transaction")))
             .await
@@ -294,44 +311,49 @@ fn expect_one_row(rows_affected: u64) -> Result<()> {
     }
 }
 
-async fn attempt<T, F>(
-    writers: &DatabaseConnection,
-    replica: Option<&Replica>,
-    work: &F,
-) -> Result<T>
-where
-    F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync,
-{
-    let asked = Instant::now();
-    let inner = writers
-        .begin_with_options(TransactionOptions {
-            // A deferred SQLite transaction that reads first cannot become a writer
-            // once another one wrote; IMMEDIATE waits its turn at the start.
-            sqlite_transaction_mode: (writers.get_database_backend() == DbBackend::Sqlite)
-                .then_some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        })
-        .await
-        .map_err(Failure::from)?;
-    meters::transaction_wait(asked.elapsed());
-    let transaction = Transaction {
-        inner,
-        replica: replica.cloned(),
-    };
-    match work(&transaction).await {
-        Ok(Outcome::Commit(answer)) => {
-            transaction.inner.commit().await.map_err(Failure::from)?;
-            Ok(answer)
-        }
-        Ok(Outcome::Rollback(answer)) => {
-            transaction.inner.rollback().await.map_err(Failure::from)?;
-            Ok(answer)
-        }
-        Err(error) => {
-            // The work's own error matters more than a failed rollback; the pool
-            // rolls back once more before it hands the connection out.
-            let _ = transaction.inner.rollback().await;
-            Err(error)
+impl Database {
+    async fn attempt<T, F>(&self, work: &F) -> Result<T>
+    where
+        F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync,
+    {
+        let asked = Instant::now();
+        let inner = self
+            .writers
+            .begin_with_options(TransactionOptions {
+                // A deferred SQLite transaction that reads first cannot become a writer
+                // once another one wrote; IMMEDIATE waits its turn at the start.
+                sqlite_transaction_mode: self
+                    .is_embedded()
+                    .then_some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            })
+            .await
+            .map_err(Failure::from)?;
+        meters::transaction_wait(asked.elapsed());
+        let transaction = Transaction {
+            inner,
+            replica: self.replica.clone(),
+            has_events: AtomicBool::new(false),
+        };
+        match work(&transaction).await {
+            Ok(Outcome::Commit(answer)) => {
+                let has_events = transaction.has_events.load(Ordering::Relaxed);
+                transaction.inner.commit().await.map_err(Failure::from)?;
+                if has_events {
+                    self.events_committed.notify_one();
+                }
+                Ok(answer)
+            }
+            Ok(Outcome::Rollback(answer)) => {
+                transaction.inner.rollback().await.map_err(Failure::from)?;
+                Ok(answer)
+            }
+            Err(error) => {
+                // The work's own error matters more than a failed rollback; the pool
+                // rolls back once more before it hands the connection out.
+                let _ = transaction.inner.rollback().await;
+                Err(error)
+            }
         }
     }
 }

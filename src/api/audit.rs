@@ -7,7 +7,11 @@ use crate::{
         proto,
         service::ContactApi,
     },
-    domain::audit::AuditEvent,
+    domain::{
+        audit::{AuditEvent, EventRank},
+        contact::ContactId,
+        customer::CustomerNumber,
+    },
     error::Result,
 };
 
@@ -24,7 +28,12 @@ pub(super) async fn list(
         customer_number: number.as_str(),
         filter: 0,
     };
-    let before = convert::page_start(&api.service_keys, listing, &request.page_token, i64::MAX)?;
+    let before = convert::page_start(
+        &api.service_keys,
+        listing,
+        &request.page_token,
+        EventRank::LAST,
+    )?;
     let page = api
         .app
         .list_audit_events(&number, before, page_size)
@@ -41,10 +50,18 @@ fn encode(event: AuditEvent) -> proto::AuditEvent {
         event_time: Some(convert::timestamp(event.event_time)),
         actor: event.actor.0,
         kind: event.kind,
-        customer_number: event.customer_number.as_str().to_owned(),
-        contact_id: event
-            .contact_id
-            .map_or_else(String::new, |id| id.0.to_string()),
+        customer_number: number_or_none(event.customer_number),
+        contact_id: id_or_none(event.contact_id),
         changed_fields: event.changed_fields,
     }
+}
+
+/// Empty: it belongs to no customer.
+pub(super) fn number_or_none(number: Option<CustomerNumber>) -> String {
+    number.map_or_else(String::new, |number| number.as_str().to_owned())
+}
+
+/// Empty: it concerns the customer itself.
+pub(super) fn id_or_none(id: Option<ContactId>) -> String {
+    id.map_or_else(String::new, |id| id.0.to_string())
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     api::{
+        auth::Caller,
         convert::{self, Fields},
         proto::{self, verify_contact_channel_request as request},
         service::ContactApi,
@@ -16,6 +17,7 @@ use crate::{
 
 pub(super) async fn verify(
     api: &ContactApi,
+    caller: &Caller,
     request: proto::VerifyContactChannelRequest,
 ) -> Result<proto::VerifyContactChannelResponse> {
     let mut fields = Fields::default();
@@ -33,7 +35,10 @@ pub(super) async fn verify(
         }
     };
     let (number, channel) = fields.finish(number.zip(channel))?;
-    let matches = api.app.verify_contact_channel(&number, &channel).await?;
+    let verified = api
+        .app
+        .verify_contact_channel(caller.actor(), &number, &channel);
+    let matches = verified.await?;
     Ok(proto::VerifyContactChannelResponse {
         known: !matches.is_empty(),
         matches: matches.into_iter().map(channel_match).collect(),

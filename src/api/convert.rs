@@ -7,7 +7,10 @@ use prost::Message;
 use prost_types::Timestamp;
 
 use crate::{
-    api::{page_token::Listing, proto},
+    api::{
+        page_token::{Listing, Position},
+        proto,
+    },
     app::{ContactRef, RequestKey},
     domain::{
         contact::{Contact, ContactId, parse_uuid},
@@ -170,12 +173,12 @@ impl Fields {
 }
 
 /// Where a page begins: `first`, or what its token says.
-pub(super) fn page_start(
+pub(super) fn page_start<P: Position>(
     keys: &VersionedKeys,
     listing: Listing<'_>,
     token: &str,
-    first: i64,
-) -> Result<i64> {
+    first: P,
+) -> Result<P> {
     if token.is_empty() {
         Ok(first)
     } else {
@@ -187,10 +190,10 @@ pub(super) fn page_start(
 pub(super) fn next_page_token(
     keys: &VersionedKeys,
     listing: Listing<'_>,
-    next: Option<i64>,
+    next: Option<impl Position>,
 ) -> Result<String> {
     next.map_or(Ok(String::new()), |position| {
-        keys.page_token(listing, position)
+        keys.page_token(listing, &position)
     })
 }
 

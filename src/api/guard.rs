@@ -29,6 +29,7 @@ use crate::{
 };
 
 const STREAM_RECIPIENTS: &str = "/StreamRecipients";
+const WATCH_CHANGES: &str = "/WatchChanges";
 const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 /// tonic starts a timer for the caller's deadline a little before the guard does,
 /// and answers CANCELLED when it ends first: so the guard's ends earlier. Under
@@ -51,6 +52,10 @@ pub struct Limits {
     pub streams: usize,
     /// Of these, those of one client.
     pub streams_of_a_client: usize,
+    /// Watches of changes open in this process: each holds a page at most.
+    pub watches: usize,
+    /// Of these, those of one client.
+    pub watches_of_a_client: usize,
     /// The longest a call may take until it answers; streams: until they begin.
     pub call_timeout: Duration,
 }
@@ -62,6 +67,8 @@ impl Default for Limits {
             calls_of_a_client: 512,
             streams: 128,
             streams_of_a_client: 32,
+            watches: 512,
+            watches_of_a_client: 256,
             call_timeout: Duration::from_secs(5),
         }
     }
@@ -82,6 +89,7 @@ struct Admission {
     authenticator: Authenticator,
     calls: Room,
     streams: Room,
+    watches: Room,
 }
 
 /// How many there may be at once, and how many of one client.
@@ -119,6 +127,7 @@ impl<S> Guard<S> {
                 authenticator,
                 calls: Room::new(limits.calls_in_flight, limits.calls_of_a_client),
                 streams: Room::new(limits.streams, limits.streams_of_a_client),
+                watches: Room::new(limits.watches, limits.watches_of_a_client),
             },
             call_timeout: limits.call_timeout,
         }
@@ -201,11 +210,13 @@ where
         Err(error) => return Status::from(error).into_http(),
     };
     // After the token: who has none takes no place, however long its key is looked for.
-    let is_stream = head.uri.path().ends_with(STREAM_RECIPIENTS);
-    let room = if is_stream {
-        &admission.streams
+    let path = head.uri.path();
+    let (room, is_stream) = if path.ends_with(STREAM_RECIPIENTS) {
+        (&admission.streams, true)
+    } else if path.ends_with(WATCH_CHANGES) {
+        (&admission.watches, true)
     } else {
-        &admission.calls
+        (&admission.calls, false)
     };
     let Some(taken) = room.take(&caller.actor().0) else {
         let retry_after = OVERLOADED_RETRY;

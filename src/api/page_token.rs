@@ -4,8 +4,10 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use uuid::Uuid;
 
 use crate::{
+    domain::audit::EventRank,
     error::{Error, Result},
     versioned_keys::VersionedKeys,
 };
@@ -23,19 +25,53 @@ pub struct Listing<'a> {
     pub filter: i16,
 }
 
+/// Where a listing goes on, as the bytes of a token.
+pub trait Position: Sized {
+    /// Always as many for one kind of position.
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// `None` for what are no such bytes.
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Position for i64 {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(Self::from_be_bytes(bytes.try_into().ok()?))
+    }
+}
+
+impl Position for EventRank {
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.sequence.to_be_bytes()[..], self.id.as_bytes()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (sequence, id) = bytes.split_first_chunk()?;
+        Some(Self {
+            sequence: i64::from_be_bytes(*sequence),
+            id: Uuid::from_slice(id).ok()?,
+        })
+    }
+}
+
 impl VersionedKeys {
     /// A token with which `listing` goes on at `position`.
     ///
     /// # Errors
     /// [`Error::Internal`] when there is no key.
-    pub fn page_token(&self, listing: Listing<'_>, position: i64) -> Result<String> {
+    pub fn page_token(&self, listing: Listing<'_>, position: &impl Position) -> Result<String> {
         let version = self.newest()?;
-        let tag = mac(self, version, listing, position)
+        let position = position.to_bytes();
+        let tag = mac(self, version, listing, &position)
             .ok_or_else(|| Error::internal("there is no service key"))?
             .finalize()
             .into_bytes();
         let mut token = version.to_be_bytes().to_vec();
-        token.extend(position.to_be_bytes());
+        token.extend(position);
         token.extend(tag.iter().take(TAG_BYTES));
         Ok(URL_SAFE_NO_PAD.encode(token))
     }
@@ -44,23 +80,19 @@ impl VersionedKeys {
     ///
     /// # Errors
     /// [`Error::InvalidPageToken`] for a token of another listing or of nobody.
-    pub fn position(&self, listing: Listing<'_>, token: &str) -> Result<i64> {
+    pub fn position<P: Position>(&self, listing: Listing<'_>, token: &str) -> Result<P> {
         self.verified(listing, token).ok_or(Error::InvalidPageToken)
     }
 
-    fn verified(&self, listing: Listing<'_>, token: &str) -> Option<i64> {
+    fn verified<P: Position>(&self, listing: Listing<'_>, token: &str) -> Option<P> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (version, rest) = bytes.split_first_chunk()?;
-        let (position, tag) = rest.split_first_chunk()?;
+        let (position, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
         let version = u32::from_be_bytes(*version);
-        let position = i64::from_be_bytes(*position);
-        if tag.len() != TAG_BYTES {
-            return None;
-        }
         mac(self, version, listing, position)?
             .verify_truncated_left(tag)
             .ok()?;
-        Some(position)
+        P::from_bytes(position)
     }
 }
 
@@ -69,7 +101,7 @@ fn mac(
     keys: &VersionedKeys,
     version: u32,
     listing: Listing<'_>,
-    position: i64,
+    position: &[u8],
 ) -> Option<Hmac<Sha256>> {
     let mut mac = keys.mac(version, "page-token")?;
     for part in [listing.rpc, listing.customer_number] {
@@ -77,7 +109,7 @@ fn mac(
         mac.update(&[0]);
     }
     mac.update(&listing.filter.to_be_bytes());
-    mac.update(&position.to_be_bytes());
+    mac.update(position);
     Some(mac)
 }
 
@@ -103,11 +135,14 @@ mod tests {
 
     #[test]
     fn a_token_leads_back_to_its_position_also_after_a_rotation() {
-        let token = keys(&[(1, 1)]).page_token(LISTING, 42).unwrap();
-        assert_eq!(keys(&[(1, 1)]).position(LISTING, &token), Ok(42));
-        assert_eq!(keys(&[(2, 2), (1, 1)]).position(LISTING, &token), Ok(42));
+        let token = keys(&[(1, 1)]).page_token(LISTING, &42_i64).unwrap();
+        assert_eq!(keys(&[(1, 1)]).position(LISTING, &token), Ok(42_i64));
         assert_eq!(
-            keys(&[(2, 2)]).position(LISTING, &token),
+            keys(&[(2, 2), (1, 1)]).position(LISTING, &token),
+            Ok(42_i64)
+        );
+        assert_eq!(
+            keys(&[(2, 2)]).position::<i64>(LISTING, &token),
             Err(Error::InvalidPageToken)
         );
     }
@@ -115,7 +150,7 @@ mod tests {
     #[test]
     fn a_token_of_another_listing_or_of_nobody_is_refused() {
         let keys = keys(&[(1, 1)]);
-        let token = keys.page_token(LISTING, 42).unwrap();
+        let token = keys.page_token(LISTING, &42_i64).unwrap();
         for other in [
             Listing {
                 rpc: "ListAuditEvents",
@@ -130,7 +165,10 @@ mod tests {
                 ..LISTING
             },
         ] {
-            assert_eq!(keys.position(other, &token), Err(Error::InvalidPageToken));
+            assert_eq!(
+                keys.position::<i64>(other, &token),
+                Err(Error::InvalidPageToken)
+            );
         }
         let mut altered = URL_SAFE_NO_PAD.decode(&token).unwrap();
         altered[11] ^= 1;
@@ -145,10 +183,25 @@ mod tests {
             &format!("{token}AAAA"),
         ] {
             assert_eq!(
-                keys.position(LISTING, bad),
+                keys.position::<i64>(LISTING, bad),
                 Err(Error::InvalidPageToken),
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn a_place_in_the_trail_is_a_rank_and_an_id() {
+        let keys = keys(&[(1, 1)]);
+        let rank = EventRank {
+            sequence: 42,
+            id: Uuid::from_u128(7),
+        };
+        let token = keys.page_token(LISTING, &rank).unwrap();
+        assert_eq!(keys.position(LISTING, &token), Ok(rank));
+        assert_eq!(
+            keys.position::<i64>(LISTING, &token),
+            Err(Error::InvalidPageToken)
+        );
     }
 }

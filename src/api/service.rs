@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::{
     api::{
         audit,
         auth::Caller,
-        caller_verification, contacts, customers, email_confirmation, phone_orders, phone_password,
+        caller_verification, changes, contacts, customers, email_confirmation, phone_orders,
+        phone_password,
         proto::{self, contact_service_server::ContactService},
         recipients, recipients_stream,
         request::{Concerns, admit},
@@ -24,14 +26,17 @@ use crate::{
 pub struct ContactApi {
     pub(super) app: App,
     pub(super) service_keys: Arc<VersionedKeys>,
+    /// Changes, or breaks off, when the server stops.
+    pub(super) stopped: watch::Receiver<()>,
 }
 
 impl ContactApi {
-    /// Serves `app`; `service_keys` sign page tokens.
-    pub fn new(app: App, service_keys: VersionedKeys) -> Self {
+    /// Serves `app`; `service_keys` sign page tokens. Endless streams end when `stopped` changes.
+    pub fn new(app: App, service_keys: VersionedKeys, stopped: watch::Receiver<()>) -> Self {
         Self {
             app,
             service_keys: Arc::new(service_keys),
+            stopped,
         }
     }
 }
@@ -200,9 +205,9 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::VerifyContactChannelRequest>,
     ) -> Result<Response<proto::VerifyContactChannelResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (caller, request) = admit(request)?;
         Ok(Response::new(
-            caller_verification::verify(self, request).await?,
+            caller_verification::verify(self, &caller, request).await?,
         ))
     }
 
@@ -302,6 +307,8 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        let changes = changes::watch(self, caller, request).await?;
+        Ok(Response::new(Box::pin(changes)))
     }
 }

@@ -52,6 +52,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::InvalidFields(_) => (Code::InvalidArgument, "INVALID_FIELD"),
         Error::RequestIdReused => (Code::InvalidArgument, "REQUEST_ID_REUSED"),
         Error::InvalidPageToken => (Code::InvalidArgument, "INVALID_PAGE_TOKEN"),
+        Error::CursorExpired => (Code::FailedPrecondition, "CURSOR_EXPIRED"),
         Error::CustomerNotFound => (Code::NotFound, "CUSTOMER_NOT_FOUND"),
         Error::ContactNotFound => (Code::NotFound, "CONTACT_NOT_FOUND"),
         Error::LastStandardContact => (Code::FailedPrecondition, "LAST_STANDARD_CONTACT"),

@@ -1,8 +1,13 @@
 //! Reading the trail (rule 25).
 
+use chrono::TimeDelta;
+
 use crate::{
     app::{App, cut_page},
-    domain::{audit::AuditEvent, customer::CustomerNumber},
+    domain::{
+        audit::{AuditEvent, EventRank},
+        customer::CustomerNumber,
+    },
     error::Result,
 };
 
@@ -11,12 +16,21 @@ use crate::{
 pub struct AuditPage {
     /// The events, newest first.
     pub events: Vec<AuditEvent>,
-    /// Sequence before which the next page begins; `None`: there is none.
-    pub next_before: Option<i64>,
+    /// Where the next page begins: before this; `None`: there is none.
+    pub next_before: Option<EventRank>,
 }
 
 impl App {
-    /// Up to `page_size` events before a sequence (`i64::MAX`: from the newest on).
+    /// Deletes the events that are older than `kept_for`, and gives their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn forget_old_events(&self, kept_for: TimeDelta) -> Result<u64> {
+        let cutoff = self.now() - kept_for;
+        self.database.delete_old_audit_events(cutoff).await
+    }
+
+    /// Up to `page_size` events before a rank ([`EventRank::LAST`]: from the newest on).
     ///
     /// # Errors
     /// [`Error::CustomerNotFound`](crate::error::Error::CustomerNotFound) for a
@@ -25,7 +39,7 @@ impl App {
     pub async fn list_audit_events(
         &self,
         number: &CustomerNumber,
-        before_sequence: i64,
+        before: EventRank,
         page_size: usize,
     ) -> Result<AuditPage> {
         let one_more = u64::try_from(page_size)
@@ -33,12 +47,12 @@ impl App {
             .saturating_add(1);
         let mut events = self
             .database
-            .list_audit_events(number, before_sequence, one_more)
+            .list_audit_events(number, before, one_more)
             .await?;
-        if events.is_empty() && before_sequence == i64::MAX {
+        if events.is_empty() && before == EventRank::LAST {
             self.get_customer(number).await?;
         }
-        let next_before = cut_page(&mut events, page_size, |event| event.sequence);
+        let next_before = cut_page(&mut events, page_size, AuditEvent::rank);
         Ok(AuditPage {
             events,
             next_before,

@@ -1,9 +1,14 @@
-//! Caller verification (rule 21): is a channel on file, and whose is it?
+//! Caller verification (rule 21): is a channel on file, and whose is it? Whatever is told of
+//! it is recorded first (rule 25).
+
+use futures::future::try_join_all;
 
 use crate::{
-    app::App,
+    app::{App, names},
     domain::{
+        audit::{Actor, AuditEvent, EventKind},
         caller::{Channel, ChannelMatch},
+        contact::ContactId,
         customer::CustomerNumber,
     },
     error::{Error, Result},
@@ -17,10 +22,49 @@ impl App {
     /// [`Error::CustomerNotFound`], and the failures of the database.
     pub async fn verify_contact_channel(
         &self,
+        actor: &Actor,
         number: &CustomerNumber,
         channel: &Channel,
     ) -> Result<Vec<ChannelMatch>> {
         let matches = self.database.find_channel(number, channel).await?;
-        matches.ok_or(Error::CustomerNotFound)
+        let matches = matches.ok_or(Error::CustomerNotFound)?;
+        let disclosures = disclosed(&matches).into_iter().map(|(kind, contact_id)| {
+            let now = self.now();
+            let event = AuditEvent {
+                id: self.random.uuid_v7(now)?,
+                // That of the customer's last change, which only the database knows.
+                sequence: 0,
+                event_time: now,
+                actor: actor.clone(),
+                kind: kind.as_str().to_owned(),
+                customer_number: Some(number.clone()),
+                contact_id,
+                changed_fields: names(&[channel.field()]),
+            };
+            Ok(self.database.insert_disclosure(event))
+        });
+        let disclosures: Vec<_> = disclosures.collect::<Result<_>>()?;
+        let written = try_join_all(disclosures).await?;
+        if written.contains(&false) {
+            // Erased meanwhile.
+            return Err(Error::CustomerNotFound);
+        }
+        Ok(matches)
+    }
+}
+
+/// What is told: of each contact whose channel it is, else of the customer.
+fn disclosed(matches: &[ChannelMatch]) -> Vec<(EventKind, Option<ContactId>)> {
+    let of_contacts: Vec<_> = matches
+        .iter()
+        .filter_map(|found| match found {
+            ChannelMatch::Contact { id, .. } => Some((EventKind::ChannelVerified, Some(*id))),
+            ChannelMatch::ContactData => None,
+        })
+        .collect();
+    match matches {
+        [] => vec![(EventKind::ChannelNotOnFile, None)],
+        [ChannelMatch::ContactData] => vec![(EventKind::ContactDataVerified, None)],
+        _ => of_contacts,
     }
 }

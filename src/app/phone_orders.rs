@@ -2,11 +2,11 @@
 
 use crate::{
     app::{
-        App, ContactRef, contacts,
+        App, ContactRef, contacts, names,
         phone_grant::{self, GrantScope},
     },
     domain::{
-        audit::{Actor, EventKind},
+        audit::{Actor, AuditEvent, EventKind},
         phone_order::{OrderDecision, OrderType, PhoneOrder, decide},
         restrictions::OrderTypeCode,
     },
@@ -59,18 +59,31 @@ impl App {
         order_type: OrderType,
         allow_missing: bool,
     ) -> Result<OrderType> {
-        let (actor, now) = (actor.clone(), self.now());
+        let now = self.now();
+        let event = AuditEvent {
+            id: self.random.uuid_v7(now)?,
+            // Of no customer: there is nothing to be ranked among.
+            sequence: 0,
+            event_time: now,
+            actor: actor.clone(),
+            kind: EventKind::OrderTypeUpdated.as_str().to_owned(),
+            customer_number: None,
+            contact_id: None,
+            changed_fields: Vec::new(),
+        };
         self.database
             .transaction(move |transaction| {
-                let (actor, order_type) = (actor.clone(), order_type.clone());
+                let (mut event, order_type) = (event.clone(), order_type.clone());
                 Box::pin(async move {
                     let known = transaction.find_order_type(&order_type.code).await?;
                     if known.is_none() && !allow_missing {
                         return Err(Error::OrderTypeNotFound);
                     }
                     transaction
-                        .save_order_type(&order_type, &actor, now)
+                        .save_order_type(&order_type, &event.actor, now)
                         .await?;
+                    event.changed_fields = names(&order_type.differences(known.as_ref()));
+                    transaction.insert_audit_event(&event).await?;
                     Ok(Outcome::Commit(order_type))
                 })
             })

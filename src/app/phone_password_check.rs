@@ -93,6 +93,18 @@ enum Reserved {
     Locked(Option<DateTime<Utc>>),
 }
 
+/// Why nothing was checked: locked until then (`None`: void), or a limit.
+type Refused = Result<Option<DateTime<Utc>>>;
+
+/// `None`: nothing stands against the check. The outer failure is not about limits.
+fn refusal(limited: Result<Option<Option<DateTime<Utc>>>>) -> Result<Option<Refused>> {
+    match limited {
+        Ok(locked) => Ok(locked.map(Ok)),
+        Err(error @ (Error::CallLimit { .. } | Error::AgentBlocked { .. })) => Ok(Some(Err(error))),
+        Err(error) => Err(error),
+    }
+}
+
 /// `None` for failures that say nothing of the try.
 #[allow(
     clippy::wildcard_enum_match_arm,
@@ -142,10 +154,9 @@ impl App {
         let Ok(Ok(glance)) = glance else {
             return Err(overloaded);
         };
-        if let Some(retry_time) = self.glance_at_limits(agent, &check).await? {
-            let kind = EventKind::PhonePasswordRefused;
-            self.record_check(agent, &check, kind, false).await?;
-            return Ok(PhonePasswordVerdict::Locked { retry_time });
+        let limited = self.glance_at_limits(agent, &check).await;
+        if let Some(refused) = refusal(limited)? {
+            return self.refuse(agent, &check, refused).await;
         }
         drop(glance);
         let place = self.hasher.place_within(PLACE_PATIENCE).await;
@@ -182,14 +193,18 @@ impl App {
         place: HashPlace,
     ) -> Result<PhonePasswordVerdict> {
         let now = self.now();
-        let reservation = match self.reserve_try(agent, check, now).await? {
-            Reserved::Open(reservation) => reservation,
-            Reserved::Locked(retry_time) => {
+        let reserved = self.reserve_try(agent, check, now).await;
+        let reservation = match reserved {
+            Ok(Reserved::Open(reservation)) => reservation,
+            Ok(Reserved::Locked(retry_time)) => {
                 drop(place);
-                let kind = EventKind::PhonePasswordRefused;
-                self.record_check(agent, check, kind, false).await?;
-                return Ok(PhonePasswordVerdict::Locked { retry_time });
+                return self.refuse(agent, check, Ok(retry_time)).await;
             }
+            Err(error @ (Error::CallLimit { .. } | Error::AgentBlocked { .. })) => {
+                drop(place);
+                return self.refuse(agent, check, Err(error)).await;
+            }
+            Err(error) => return Err(error),
         };
         let of = hashed_for(&check.contact);
         let said = check.said.expose();
@@ -211,6 +226,18 @@ impl App {
         let tells = reservation.tells_of_lock;
         self.record_check(agent, check, kind, tells).await?;
         matched.map(|_| PhonePasswordVerdict::NoMatch)
+    }
+
+    /// Records that nothing was checked, and says why not.
+    async fn refuse(
+        &self,
+        agent: &Actor,
+        check: &PhonePasswordCheck,
+        refused: Refused,
+    ) -> Result<PhonePasswordVerdict> {
+        let kind = EventKind::PhonePasswordRefused;
+        self.record_check(agent, check, kind, false).await?;
+        refused.map(|retry_time| PhonePasswordVerdict::Locked { retry_time })
     }
 
     /// Writes the try down as failed with the agent, the call and the contact.

@@ -3,12 +3,17 @@
 use std::{ffi::OsString, fs, net::SocketAddr, path::PathBuf};
 
 use super::{DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
+use chrono::TimeDelta;
+
 use crate::{
     error::Invalid,
     mail::{PublicUrl, Sender},
     server::TlsFiles,
     storage::DatabaseUrl,
 };
+
+/// A hundred years.
+const LONGEST_RETENTION_DAYS: u16 = 36_500;
 
 pub(super) fn replica_of(
     primary: &DatabaseUrl,
@@ -64,6 +69,13 @@ pub(super) fn tls_files(
             Err(WrongSetting::new("TLS_CERT", why))
         }
     }
+}
+
+pub(super) fn parse_days(text: &str) -> Result<TimeDelta, Invalid> {
+    let days: Option<u16> = text.trim().parse().ok();
+    days.filter(|days| (1..=LONGEST_RETENTION_DAYS).contains(days))
+        .map(|days| TimeDelta::days(days.into()))
+        .ok_or_else(|| Invalid(format!("must be 1 to {LONGEST_RETENTION_DAYS}")))
 }
 
 pub(super) fn parse_trace_endpoint(text: &str) -> Result<String, Invalid> {

@@ -58,10 +58,19 @@ pub enum EventKind {
     PhonePasswordMatched,
     /// A phone password was checked and was wrong, or none is set.
     PhonePasswordFailed,
-    /// A phone password was not checked, because it is locked.
+    /// A phone password was not checked, because it is locked, or because of the limits of the
+    /// call or the agent.
     PhonePasswordRefused,
     /// It was decided whether an order may be placed by phone.
     PhoneOrderDecided,
+    /// Somebody was told that a channel is a contact's.
+    ChannelVerified,
+    /// Somebody was told that a channel is in the customer's contact data.
+    ContactDataVerified,
+    /// Somebody was told that a channel is not on file.
+    ChannelNotOnFile,
+    /// An order type, which belongs to no customer, was set.
+    OrderTypeUpdated,
 }
 
 impl EventKind {
@@ -87,16 +96,39 @@ impl EventKind {
             Self::PhonePasswordFailed => "contact.phone_password_failed",
             Self::PhonePasswordRefused => "contact.phone_password_refused",
             Self::PhoneOrderDecided => "contact.phone_order_decided",
+            Self::ChannelVerified => "contact.channel_verified",
+            Self::ContactDataVerified => "customer.channel_verified",
+            Self::ChannelNotOnFile => "customer.channel_not_on_file",
+            Self::OrderTypeUpdated => "order_type.updated",
         }
     }
 }
 
-/// One entry of the trail, as it is read back.
+/// Where an entry stands among its customer's: by its change, and then by its id, which begins
+/// with the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventRank {
+    /// [`AuditEvent::sequence`].
+    pub sequence: i64,
+    /// [`AuditEvent::id`].
+    pub id: Uuid,
+}
+
+impl EventRank {
+    /// Behind all entries.
+    pub const LAST: Self = Self {
+        sequence: i64::MAX,
+        id: Uuid::max(),
+    };
+}
+
+/// One entry of the trail.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
     /// Which entry it is.
     pub id: Uuid,
-    /// Its rank among the customer's entries; grows, with gaps.
+    /// The rank of its change among the customer's; grows, with gaps. A disclosure has the one
+    /// of the change before it.
     pub sequence: i64,
     /// When it happened.
     pub event_time: DateTime<Utc>,
@@ -104,10 +136,29 @@ pub struct AuditEvent {
     pub actor: Actor,
     /// What happened; kept as text, so that older and newer versions can share a trail.
     pub kind: String,
-    /// The customer it happened to.
-    pub customer_number: CustomerNumber,
+    /// The customer it happened to; `None`: it belongs to no customer.
+    pub customer_number: Option<CustomerNumber>,
     /// The contact it happened to; `None` is the customer itself.
     pub contact_id: Option<ContactId>,
     /// Names of the fields that changed.
     pub changed_fields: Vec<String>,
+}
+
+impl AuditEvent {
+    /// Where it stands among its customer's.
+    pub fn rank(&self) -> EventRank {
+        EventRank {
+            sequence: self.sequence,
+            id: self.id,
+        }
+    }
+}
+
+/// An entry as the feed of changes gives it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Its place in the feed, from 1 on.
+    pub position: i64,
+    /// The entry.
+    pub event: AuditEvent,
 }

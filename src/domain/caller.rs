@@ -14,6 +14,16 @@ pub enum Channel {
     Email(EmailAddress),
 }
 
+impl Channel {
+    /// Its name in requests and in the trail.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::PhoneNumber(_) => "phone_number",
+            Self::Email(_) => "email",
+        }
+    }
+}
+
 /// Whose a channel is. It identifies, it does not authenticate.
 #[derive(Clone, Debug)]
 pub enum ChannelMatch {

@@ -26,6 +26,32 @@ pub struct OrderType {
     pub offered_by_phone: bool,
 }
 
+impl OrderType {
+    /// Names of the fields in which it differs from `other`; `None`: all of them.
+    pub fn differences(&self, other: Option<&Self>) -> Vec<&'static str> {
+        let is_new = other.is_none();
+        let differs = |is_same: fn(&Self, &Self) -> bool| !other.is_some_and(|o| is_same(self, o));
+        [
+            ("code", is_new),
+            (
+                "display_name",
+                differs(|a, b| a.display_name == b.display_name),
+            ),
+            (
+                "system_management",
+                differs(|a, b| a.system_management == b.system_management),
+            ),
+            (
+                "offered_by_phone",
+                differs(|a, b| a.offered_by_phone == b.offered_by_phone),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+}
+
 /// Whether a contact may place an order by phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderDecision {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use tokio::time::MissedTickBehavior;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -98,7 +99,7 @@ pub(super) async fn count_mails(app: App) {
 }
 
 /// Forgets what is kept for a time only.
-pub(super) async fn sweep_hourly(app: App) {
+pub(super) async fn sweep_hourly(app: App, events_kept_for: TimeDelta) {
     every(SWEEP_INTERVAL, move || {
         let app = app.clone();
         async move {
@@ -106,6 +107,10 @@ pub(super) async fn sweep_hourly(app: App) {
             report("old confirmations", app.forget_old_confirmations().await);
             report("dead letters", app.forget_dead_letters().await);
             report("old tries", app.forget_old_tries().await);
+            let old_events = app.forget_old_events(events_kept_for).await;
+            report("old events", old_events);
+            let numbers = app.forget_sealed_numbers().await;
+            report("numbers of erased customers", numbers);
         }
     })
     .await;

@@ -1,40 +1,103 @@
 //! Rows of the trail.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use std::{sync::atomic::Ordering, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    Set, Statement, sea_query::Expr,
+};
 
 use super::{
-    Database, Transaction, bounded,
+    Database, Outcome, Transaction, bounded,
     entity::audit_events::{ActiveModel, Column, Entity, Model},
     failure::Failure,
 };
 use crate::{
     domain::{
-        audit::{Actor, AuditEvent},
+        audit::{Actor, AuditEvent, EventRank},
         contact::ContactId,
         customer::CustomerNumber,
     },
     error::{Error, Result},
 };
 
+/// How many old events a transaction deletes.
+const OLD_AT_ONCE: u64 = 1_000;
+
 impl Database {
-    /// Up to `limit` events of the customer before a sequence, newest first.
+    /// Up to `limit` events of the customer before a rank, newest first.
     ///
     /// # Errors
     /// The failures of the database.
     pub async fn list_audit_events(
         &self,
         number: &CustomerNumber,
-        before_sequence: i64,
+        before: EventRank,
         limit: u64,
     ) -> Result<Vec<AuditEvent>> {
+        let earlier_of_the_same = Condition::all()
+            .add(Column::Sequence.eq(before.sequence))
+            .add(Column::EventId.lt(before.id));
         let rows = Entity::find()
             .filter(Column::CustomerNumber.eq(number.as_str()))
-            .filter(Column::Sequence.lt(before_sequence))
+            // Alone, so that the key can be searched by it.
+            .filter(Column::Sequence.lte(before.sequence))
+            .filter(
+                Condition::any()
+                    .add(Column::Sequence.lt(before.sequence))
+                    .add(earlier_of_the_same),
+            )
             .order_by_desc(Column::Sequence)
+            .order_by_desc(Column::EventId)
             .limit(limit)
             .all(&self.readers);
         let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
         rows.into_iter().map(to_event).collect()
+    }
+
+    /// Deletes events of before `cutoff` that had their place in the feed, and gives their
+    /// count. The feed then knows from where on it is whole.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn delete_old_audit_events(&self, cutoff: DateTime<Utc>) -> Result<u64> {
+        let mut count = 0;
+        loop {
+            let deleted = self
+                .transaction(move |transaction| {
+                    Box::pin(async move {
+                        let deleted = transaction.delete_some_old_events(cutoff).await?;
+                        Ok(Outcome::Commit(deleted))
+                    })
+                })
+                .await?;
+            count += deleted;
+            if deleted < OLD_AT_ONCE {
+                return Ok(count);
+            }
+            // Others write meanwhile.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Database {
+    /// Deletes the sealed numbers in events of before `cutoff`, and gives their count.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn clear_sealed_numbers(&self, cutoff: DateTime<Utc>) -> Result<u64> {
+        let cleared = Entity::update_many()
+            .col_expr(
+                Column::SealedCustomerNumber,
+                Expr::value(Option::<Vec<u8>>::None),
+            )
+            .filter(Column::SealedCustomerNumber.is_not_null())
+            .filter(Column::EventTime.lt(cutoff))
+            .exec(&self.writers);
+        let cleared = bounded(async { Ok(cleared.await.map_err(Failure::from)?) }).await?;
+        Ok(cleared.rows_affected)
     }
 }
 
@@ -44,36 +107,73 @@ impl Transaction {
     /// # Errors
     /// The failures of the database.
     pub async fn insert_audit_event(&self, event: &AuditEvent) -> Result<()> {
-        let changed_fields = serde_json::to_string(&event.changed_fields)
-            .map_err(|_| Error::internal("names of fields cannot be written"))?;
-        let row = ActiveModel {
-            customer_number: Set(event.customer_number.as_str().to_owned()),
-            sequence: Set(event.sequence),
-            event_id: Set(event.id),
-            event_time: Set(event.event_time),
-            actor: Set(event.actor.0.clone()),
-            kind: Set(event.kind.clone()),
-            contact_id: Set(event.contact_id.map(|id| id.0)),
-            changed_fields: Set(changed_fields),
-            feed_position: Set(None),
-            sealed_customer_number: Set(None),
-        };
-        Entity::insert(row)
+        Entity::insert(to_row(event)?)
             .exec_without_returning(&self.inner)
             .await
             .map_err(Failure::from)?;
+        self.has_events.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    async fn delete_some_old_events(&self, cutoff: DateTime<Utc>) -> Result<u64> {
+        let backend = self.inner.get_database_backend();
+        let limit = i64::try_from(OLD_AT_ONCE).unwrap_or(i64::MAX);
+        let deletion =
+            Statement::from_sql_and_values(backend, DELETE_OLD, [cutoff.into(), limit.into()]);
+        let rows = self
+            .inner
+            .query_all_raw(deletion)
+            .await
+            .map_err(Failure::from)?;
+        let mut last = 0;
+        for row in &rows {
+            let position: i64 = row.try_get_by_index(0).map_err(Failure::from)?;
+            last = last.max(position);
+        }
+        if last > 0 {
+            self.forget_feed_until(last).await?;
+        }
+        Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
     }
 }
 
-fn to_event(row: Model) -> Result<AuditEvent> {
+const DELETE_OLD: &str = "\
+    DELETE FROM audit_events WHERE (customer_number, sequence, event_id) IN ( \
+      SELECT customer_number, sequence, event_id FROM audit_events \
+      WHERE event_time < $1 AND feed_position IS NOT NULL ORDER BY event_time LIMIT $2) \
+    RETURNING feed_position";
+
+/// An event waits for its place in the feed.
+fn to_row(event: &AuditEvent) -> Result<ActiveModel> {
+    let number = event.customer_number.as_ref();
+    Ok(ActiveModel {
+        customer_number: Set(number.map_or_else(String::new, |n| n.as_str().to_owned())),
+        sequence: Set(event.sequence),
+        event_id: Set(event.id),
+        event_time: Set(event.event_time),
+        actor: Set(event.actor.0.clone()),
+        kind: Set(event.kind.clone()),
+        contact_id: Set(event.contact_id.map(|id| id.0)),
+        changed_fields: Set(names_as_json(&event.changed_fields)?),
+        feed_position: Set(None),
+        sealed_customer_number: Set(None),
+    })
+}
+
+/// Names of fields, as they are stored.
+pub(super) fn names_as_json(names: &[String]) -> Result<String> {
+    serde_json::to_string(names).map_err(|_| Error::internal("names of fields cannot be written"))
+}
+
+pub(super) fn to_event(row: Model) -> Result<AuditEvent> {
+    let number = Some(row.customer_number).filter(|number| !number.is_empty());
     Ok(AuditEvent {
         id: row.event_id,
         sequence: row.sequence,
         event_time: row.event_time,
         actor: Actor(row.actor),
         kind: row.kind,
-        customer_number: CustomerNumber::from_stored(row.customer_number),
+        customer_number: number.map(CustomerNumber::from_stored),
         contact_id: row.contact_id.map(ContactId),
         changed_fields: serde_json::from_str(&row.changed_fields)
             .map_err(|_| Error::data_loss("audit_events.changed_fields"))?,

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
-use super::{Database, Outcome, Transaction, attempt, failure::Failure};
+use super::{Database, Outcome, Transaction, failure::Failure};
 use crate::error::{Error, Result};
 
 const LOCK_TABLE_ATTEMPTS: u32 = 10;
@@ -53,12 +53,12 @@ impl Database {
         // Without the time limit of other transactions: a migration may take long, and
         // so may waiting for another process that migrates.
         for _ in 1..MIGRATION_ATTEMPTS {
-            match attempt(&self.writers, None, &migrate_all).await {
+            match self.attempt(&migrate_all).await {
                 Err(Error::Conflict) => {}
                 outcome => return outcome,
             }
         }
-        attempt(&self.writers, None, &migrate_all).await
+        self.attempt(&migrate_all).await
     }
 
     /// Lists all migrations in order, without changing anything.

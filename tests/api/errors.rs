@@ -60,6 +60,7 @@ const TABLE: &[Row] = &[
     bad_input("INVALID_FIELD", "customer_number"),
     bad_input("REQUEST_ID_REUSED", "request_id"),
     bad_input("INVALID_PAGE_TOKEN", "page_token"),
+    row(Code::FailedPrecondition, "CURSOR_EXPIRED"),
     row(Code::NotFound, "CUSTOMER_NOT_FOUND"),
     row(Code::NotFound, "CONTACT_NOT_FOUND"),
     row(Code::FailedPrecondition, "LAST_STANDARD_CONTACT"),
@@ -136,6 +137,7 @@ async fn every_error_has_its_code_its_reason_and_its_details(
     answers.extend(dead_links(&server).await);
     answers.extend(on_the_phone(&server, &anna).await);
     answers.extend(refused_callers(&server).await);
+    answers.push(forgotten_events(&server).await);
     answers.push(overload(backend).await);
     answers.push(unreachable_database(backend).await);
     answers.extend(broken_database(&server, &anna).await);
@@ -303,6 +305,23 @@ async fn against_the_rules(server: &TestServer, anna: &Contact) -> Vec<Status> {
         server.update_contact(stale, &[]).await.unwrap_err(),
         client.create_contact(one_more).await.unwrap_err(),
     ]
+}
+
+async fn forgotten_events(server: &TestServer) -> Status {
+    let mut client = server.client();
+    let from_the_first = proto::WatchChangesRequest::default();
+    let watch = client.watch_changes(from_the_first).await.unwrap();
+    let first = watch.into_inner().message().await.unwrap().unwrap();
+    server.create_customer("K-4").await;
+    server.app.place_all_events().await.unwrap();
+    server
+        .app
+        .forget_old_events(TimeDelta::days(-1))
+        .await
+        .unwrap();
+    let cursor = first.cursor;
+    let watch = client.watch_changes(proto::WatchChangesRequest { cursor });
+    watch.await.unwrap_err()
 }
 
 async fn dead_links(server: &TestServer) -> Vec<Status> {

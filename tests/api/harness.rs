@@ -171,6 +171,7 @@ impl TestServer {
             page: Some((page, format!("http://{page_address}"))),
             tls: None,
             monitoring: None,
+            events_kept_for: TimeDelta::days(365),
             drain: options.drain,
         };
         let (stop, stopped) = oneshot::channel::<()>();

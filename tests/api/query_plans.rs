@@ -32,7 +32,7 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("auto_explain.log_nested_statements", "on"),
 ];
 /// Tables that hold few rows whatever the number of customers.
-const SMALL: &[&str] = &["order_types", "seaql_migrations"];
+const SMALL: &[&str] = &["change_feed", "order_types", "seaql_migrations"];
 /// Tables that hold nothing beside a million customers which nobody uses.
 const EMPTY: &[&str] = &["request_ids", "outbox_mails", "phone_orders"];
 /// A database that `scripts/proof` filled with a million customers.
@@ -89,6 +89,10 @@ pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
         server.app.forget_old_confirmations().await.unwrap();
         server.app.forget_dead_letters().await.unwrap();
         server.app.forget_old_tries().await.unwrap();
+        server.app.place_all_events().await.unwrap();
+        server.app.forget_sealed_numbers().await.unwrap();
+        let year = TimeDelta::days(365);
+        server.app.forget_old_events(year).await.unwrap();
     }
 }
 

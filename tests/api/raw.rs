@@ -1,7 +1,7 @@
 //! Calls of any RPC by its name, with messages built from the descriptor or with
 //! bytes that are no message at all.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use contact_service::api::proto::FILE_DESCRIPTOR_SET;
 use prost::{
@@ -12,6 +12,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
     ReflectMessage, ServiceDescriptor, Value,
 };
+use tokio::time::timeout;
 use tonic::{
     Request, Status,
     client::Grpc,
@@ -21,6 +22,7 @@ use tonic::{
 use crate::harness::TestServer;
 
 const SERVICE: &str = "contact.v1.ContactService";
+const WATCHED: Duration = Duration::from_millis(100);
 const FIELD_MASK: &str = "google.protobuf.FieldMask";
 
 static CONTRACT: LazyLock<ServiceDescriptor> = LazyLock::new(|| {
@@ -103,10 +105,19 @@ pub(crate) async fn call_with_headers(
     let answers = client.streaming(request, path, BytesCodec).await?;
     let mut answers = answers.into_inner();
     let mut messages = Vec::new();
-    while let Some(message) = answers.message().await? {
-        messages.push(message);
+    // A watch has no end: what has come after a moment is its answer.
+    let patience = if rpc == "WatchChanges" {
+        WATCHED
+    } else {
+        Duration::MAX
+    };
+    loop {
+        match timeout(patience, answers.message()).await {
+            Ok(Ok(Some(message))) => messages.push(message),
+            Ok(Ok(None)) | Err(_) => return Ok(messages),
+            Ok(Err(status)) => return Err(status),
+        }
     }
-    Ok(messages)
 }
 
 /// Bytes as they are.

@@ -19,8 +19,10 @@ pub(crate) enum Effect {
     Reads,
     /// It changes something, and leaves one audit event.
     Changes,
-    /// It changes what belongs to no customer, and so leaves no event of one.
+    /// It changes what belongs to no customer, and leaves one event of none.
     Settles,
+    /// It tells something of a customer that is recorded, and leaves one audit event.
+    Discloses,
     /// A later version will offer it.
     Later,
 }
@@ -58,7 +60,7 @@ const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Whom
     }
 }
 
-use Effect::{Changes, Later, Reads, Settles};
+use Effect::{Changes, Discloses, Later, Reads, Settles};
 use Whom::{Customers, Everybody, Nobody};
 
 const BY_NUMBER: Whom = Whom::Customer("customer_number");
@@ -95,7 +97,12 @@ pub(crate) const RPCS: [Rpc; 28] = [
         Changes,
         Whom::Token("token"),
     ),
-    rpc("VerifyContactChannel", "channels.verify", Reads, BY_NUMBER),
+    rpc(
+        "VerifyContactChannel",
+        "channels.verify",
+        Discloses,
+        BY_NUMBER,
+    ),
     rpc("SetPhonePassword", "contacts.write", Changes, BY_NUMBER),
     rpc("ClearPhonePassword", "contacts.write", Changes, BY_NUMBER),
     rpc(
@@ -126,7 +133,7 @@ pub(crate) const RPCS: [Rpc; 28] = [
         Customers("customer_numbers"),
     ),
     rpc("ListAuditEvents", "audit.read", Reads, BY_NUMBER),
-    rpc("WatchChanges", "changes.watch", Later, Nobody),
+    rpc("WatchChanges", "changes.watch", Reads, Nobody),
     rpc("ExportCustomer", "privacy.export", Later, BY_NUMBER),
     rpc("EraseCustomer", "privacy.erase", Later, BY_NUMBER),
 ];
@@ -240,6 +247,7 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
                 request_id: String::new(),
             },
         ),
+        "WatchChanges" => to_dynamic(rpc, &proto::WatchChangesRequest::default()),
         "ResolveRecipients" | "StreamRecipients" => resolve_recipients(rpc, on),
         "ListAuditEvents" => {
             let page_size = 10;

@@ -2,7 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use super::scope::{Scope, ScopeSet};
+use chrono::{DateTime, Utc};
+
+use super::{
+    claims::Validity,
+    scope::{Scope, ScopeSet},
+};
 use crate::{
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, Result},
@@ -16,14 +21,21 @@ struct Holder {
     actor: Actor,
     customer: Option<CustomerNumber>,
     scopes: ScopeSet,
+    validity: Validity,
 }
 
 impl Caller {
-    pub(super) fn new(actor: Actor, customer: Option<CustomerNumber>, scopes: ScopeSet) -> Self {
+    pub(super) fn new(
+        actor: Actor,
+        customer: Option<CustomerNumber>,
+        scopes: ScopeSet,
+        validity: Validity,
+    ) -> Self {
         Self(Arc::new(Holder {
             actor,
             customer,
             scopes,
+            validity,
         }))
     }
 
@@ -35,6 +47,14 @@ impl Caller {
     /// The customer to which the token is confined; `None` is every customer.
     pub fn customer(&self) -> Option<&CustomerNumber> {
         self.0.customer.as_ref()
+    }
+
+    /// Asks whether the token is still good, for calls that outlast it.
+    ///
+    /// # Errors
+    /// [`Error::TokenExpired`] when it has expired.
+    pub fn check_time(&self, now: DateTime<Utc>) -> Result<()> {
+        Ok(self.0.validity.judge(now)?)
     }
 
     /// Asks for a scope.
@@ -97,6 +117,7 @@ mod tests {
             Actor("anna".to_owned()),
             customer.map(|number| CustomerNumber::parse(number).unwrap()),
             ScopeSet::parse(scope),
+            Validity::default(),
         )
     }
 

@@ -119,12 +119,13 @@ impl Claims {
             return Err(Refusal::Invalid("time before 1970"));
         }
         let scopes = ScopeSet::parse(self.scope.as_deref().unwrap_or_default());
-        Ok((Caller::new(Actor(self.sub), customer, scopes), validity))
+        let caller = Caller::new(Actor(self.sub), customer, scopes, validity);
+        Ok((caller, validity))
     }
 }
 
 /// From when until when a token is good, in seconds since 1970.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Validity {
     begins: f64,
     ends: f64,

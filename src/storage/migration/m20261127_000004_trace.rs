@@ -5,8 +5,8 @@ use sea_orm_migration::{
     MigrationTrait, SchemaManager, async_trait,
     prelude::{ColumnDef, DbErr, ForeignKey, ForeignKeyAction, Index, Table, TableCreateStatement},
     schema::{
-        big_integer, binary_len, timestamp_with_time_zone, timestamp_with_time_zone_null, uuid,
-        uuid_null,
+        big_integer, binary_len, small_integer, timestamp_with_time_zone,
+        timestamp_with_time_zone_null, uuid, uuid_null,
     },
 };
 
@@ -86,13 +86,15 @@ const TRAIL_INDEXES: &[&str] = &[
        WHERE feed_position IS NULL",
     "CREATE INDEX audit_events_by_position ON audit_events (feed_position)",
     "CREATE INDEX audit_events_by_time ON audit_events (event_time)",
+    "CREATE INDEX audit_events_sealed ON audit_events (event_time)
+       WHERE sealed_customer_number IS NOT NULL",
 ];
 
 /// One row: whoever gives events their places locks it.
 fn change_feed() -> TableCreateStatement {
     Table::create()
         .table("change_feed")
-        .col(big_integer("id").primary_key().take())
+        .col(small_integer("id").primary_key().take())
         // The last one that was given.
         .col(big_integer("last_position"))
         // The last one whose event is not kept any more.

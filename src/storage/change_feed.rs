@@ -1,0 +1,196 @@
+//! The feed of changes: which place each event has.
+//!
+//! A number that an event takes when it is written says nothing about when it is committed:
+//! whoever read up to it would miss an earlier one that is committed later. So events get
+//! their places once they are committed, by one transaction at a time, which holds the row of
+//! the feed: what is read up to a place is whole. Events of a customer are committed in
+//! their order, and get their places in it.
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    Statement,
+};
+
+use super::{
+    Database, Outcome, Transaction,
+    audit::to_event,
+    bounded,
+    entity::audit_events::{Column, Entity},
+    failure::Failure,
+};
+use crate::{
+    domain::audit::Change,
+    error::{Error, Result},
+};
+
+/// How many events get their places in one transaction.
+const PLACED_AT_ONCE: usize = 1_000;
+
+/// How far the feed reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeedReach {
+    /// The last place that was given.
+    pub last: i64,
+    /// The last place whose event is not kept any more.
+    pub forgotten: i64,
+}
+
+/// What came of giving places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// How many events got one.
+    pub count: usize,
+    /// The customer to go on with, where more events may wait.
+    pub next: Option<String>,
+}
+
+impl Database {
+    /// Waits until an event was committed by this process; one before counts.
+    pub async fn event_committed(&self) {
+        self.events_committed.notified().await;
+    }
+
+    /// Gives places to some committed events, of customers from `from` on (`""`: of all),
+    /// unless another process is about it.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn place_events(&self, from: &str) -> Result<Placed> {
+        let from = from.to_owned();
+        self.transaction(move |transaction| {
+            let from = from.clone();
+            Box::pin(async move {
+                let Some(reach) = transaction.lock_feed().await? else {
+                    let (count, next) = (0, None);
+                    return Ok(Outcome::Rollback(Placed { count, next }));
+                };
+                let placed = transaction.place_some_events(reach.last, &from).await?;
+                Ok(if placed.count == 0 {
+                    Outcome::Rollback(placed)
+                } else {
+                    Outcome::Commit(placed)
+                })
+            })
+        })
+        .await
+    }
+
+    /// How far the feed reaches.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn feed_reach(&self) -> Result<FeedReach> {
+        let statement = Statement::from_string(self.readers.get_database_backend(), REACH);
+        let row = self.readers.query_one_raw(statement);
+        let row = bounded(async { Ok(row.await.map_err(Failure::from)?) }).await?;
+        to_reach(row.ok_or_else(|| Error::data_loss("change_feed"))?)
+    }
+
+    /// Up to `limit` events behind a place, in the order of the feed.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn list_changes(&self, after: i64, limit: u64) -> Result<Vec<Change>> {
+        let rows = Entity::find()
+            .filter(Column::FeedPosition.gt(after))
+            .order_by_asc(Column::FeedPosition)
+            .limit(limit)
+            .all(&self.readers);
+        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
+        let changes = rows.into_iter().map(|row| {
+            let position = row.feed_position;
+            Ok(Change {
+                position: position.ok_or_else(|| Error::internal("an event without a place"))?,
+                event: to_event(row)?,
+            })
+        });
+        changes.collect()
+    }
+}
+
+impl Transaction {
+    /// `None`: another transaction holds the feed.
+    async fn lock_feed(&self) -> Result<Option<FeedReach>> {
+        let backend = self.inner.get_database_backend();
+        let sql = if backend == DbBackend::Postgres {
+            LOCK_POSTGRES
+        } else {
+            // Locked by its immediate transaction already.
+            REACH
+        };
+        let row = self
+            .inner
+            .query_one_raw(Statement::from_string(backend, sql))
+            .await
+            .map_err(Failure::from)?;
+        row.map(to_reach).transpose()
+    }
+
+    async fn place_some_events(&self, last: i64, from: &str) -> Result<Placed> {
+        let backend = self.inner.get_database_backend();
+        let limit = i64::try_from(PLACED_AT_ONCE).unwrap_or(i64::MAX);
+        let values = [last.into(), from.into(), limit.into()];
+        let rows = self
+            .inner
+            .query_all_raw(Statement::from_sql_and_values(backend, PLACE, values))
+            .await
+            .map_err(Failure::from)?;
+        let count = rows.len();
+        let mut next = None;
+        for row in &rows {
+            let number: String = row.try_get_by_index(0).map_err(Failure::from)?;
+            next = next.max(Some(number));
+        }
+        if count > 0 {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            let values = [count.into()];
+            let raise = Statement::from_sql_and_values(backend, RAISE_LAST, values);
+            self.inner.execute_raw(raise).await.map_err(Failure::from)?;
+        }
+        Ok(Placed {
+            count,
+            next: next.filter(|_| count == PLACED_AT_ONCE),
+        })
+    }
+
+    /// The feed is whole behind this place only.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub(super) async fn forget_feed_until(&self, position: i64) -> Result<()> {
+        let backend = self.inner.get_database_backend();
+        let values = [position.into()];
+        self.inner
+            .execute_raw(Statement::from_sql_and_values(backend, FORGET, values))
+            .await
+            .map_err(Failure::from)?;
+        Ok(())
+    }
+}
+
+const REACH: &str = "SELECT last_position, forgotten_position FROM change_feed WHERE id = 1";
+const LOCK_POSTGRES: &str = "SELECT last_position, forgotten_position FROM change_feed \
+    WHERE id = 1 FOR UPDATE SKIP LOCKED";
+
+/// A customer whose events do not all fit is gone on with, from its earliest one on.
+const PLACE: &str = "\
+    UPDATE audit_events SET feed_position = $1 + waiting.place \
+    FROM (SELECT customer_number, sequence, event_id, \
+            row_number() OVER (ORDER BY customer_number, sequence, event_id) AS place \
+          FROM (SELECT customer_number, sequence, event_id FROM audit_events \
+                WHERE feed_position IS NULL AND customer_number >= $2 \
+                ORDER BY customer_number, sequence, event_id LIMIT $3) AS first) AS waiting \
+    WHERE audit_events.customer_number = waiting.customer_number \
+      AND audit_events.sequence = waiting.sequence \
+      AND audit_events.event_id = waiting.event_id \
+    RETURNING audit_events.customer_number";
+const RAISE_LAST: &str = "UPDATE change_feed SET last_position = last_position + $1 WHERE id = 1";
+const FORGET: &str = "UPDATE change_feed SET forgotten_position = $1 \
+    WHERE id = 1 AND forgotten_position < $1";
+
+fn to_reach(row: sea_orm::QueryResult) -> Result<FeedReach> {
+    Ok(FeedReach {
+        last: row.try_get_by_index(0).map_err(Failure::from)?,
+        forgotten: row.try_get_by_index(1).map_err(Failure::from)?,
+    })
+}

@@ -1,0 +1,274 @@
+//! `WatchChanges`: what it gives, where it goes on, and when it ends.
+
+use chrono::TimeDelta;
+use contact_service::api::proto::{self, ContactType};
+use rstest::rstest;
+use tonic::{Code, Status, Streaming};
+
+use crate::{
+    harness::{ALL_SCOPES, AUDIENCE, Backend, Client, ISSUER, TestServer, refusal, refused_fields},
+    rpcs::prepare,
+};
+
+type Watch = Streaming<proto::WatchChangesResponse>;
+
+async fn watch(mut client: Client, cursor: &str) -> Result<Watch, Status> {
+    let cursor = cursor.to_owned();
+    let watch = client.watch_changes(proto::WatchChangesRequest { cursor });
+    Ok(watch.await?.into_inner())
+}
+
+/// The next `count` events or some more, and the cursor behind them.
+async fn read(watch: &mut Watch, count: usize) -> (Vec<proto::Change>, String) {
+    let (mut events, mut cursor) = (Vec::new(), String::new());
+    while events.len() < count {
+        let response = watch.message().await.unwrap().unwrap();
+        assert!(!response.events.is_empty());
+        events.extend(response.events);
+        cursor = response.cursor;
+    }
+    (events, cursor)
+}
+
+fn kinds(events: &[proto::Change]) -> Vec<&str> {
+    events.iter().map(|event| event.kind.as_str()).collect()
+}
+
+/// The trail of a customer as the feed should give it.
+async fn trail(server: &TestServer, number: &str) -> Vec<proto::Change> {
+    let mut events = server.events(number).await;
+    events.reverse();
+    let changes = events.into_iter().map(|event| proto::Change {
+        event_id: event.event_id,
+        event_time: event.event_time,
+        customer_number: event.customer_number,
+        contact_id: event.contact_id,
+        kind: event.kind,
+        changed_fields: event.changed_fields,
+    });
+    changes.collect()
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_watch_gives_every_event_of_the_trail_and_those_that_come(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    prepare(&server, "K-1").await;
+    let mut watch = watch(server.client(), "").await.unwrap();
+    let old = trail(&server, "K-1").await;
+    // Two events are of the order types, which belong to no customer.
+    let (seen, _) = read(&mut watch, old.len() + 2).await;
+    let of_customer = seen.iter().filter(|event| event.customer_number == "K-1");
+    assert_eq!(of_customer.cloned().collect::<Vec<_>>(), old);
+    let of_nobody: Vec<_> = seen
+        .iter()
+        .filter(|event| event.customer_number.is_empty())
+        .collect();
+    assert_eq!(of_nobody.len(), 2);
+    assert_eq!(of_nobody[0].kind, "order_type.updated");
+    assert_eq!(
+        of_nobody[0].changed_fields,
+        [
+            "code",
+            "display_name",
+            "system_management",
+            "offered_by_phone"
+        ]
+    );
+
+    server
+        .create_contact("K-1", "Dora", &[ContactType::Other], "")
+        .await;
+    let (new, _) = read(&mut watch, 1).await;
+    assert_eq!(kinds(&new), ["contact.created"]);
+    assert_eq!(new.last(), trail(&server, "K-1").await.last());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_watch_goes_on_behind_its_cursor(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer_with_contact("K-1").await;
+    let mut first = watch(server.client(), "").await.unwrap();
+    let (seen, cursor) = read(&mut first, 2).await;
+    assert_eq!(kinds(&seen), ["customer.created", "contact.created"]);
+    drop(first);
+    server.create_customer("K-2").await;
+    server.create_customer("K-3").await;
+    let mut second = watch(server.client(), &cursor).await.unwrap();
+    let (seen, _) = read(&mut second, 2).await;
+    let numbers: Vec<_> = seen.iter().map(|event| &event.customer_number).collect();
+    assert_eq!(numbers, ["K-2", "K-3"]);
+    // The same cursor again gives the same again.
+    let mut again = watch(server.client(), &cursor).await.unwrap();
+    assert_eq!(read(&mut again, 2).await.0, seen);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_cursor_of_nobody_is_refused(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let contacts = proto::ListAuditEventsRequest {
+        customer_number: "K-1".into(),
+        page_size: 1,
+        page_token: String::new(),
+    };
+    server.create_customer("K-1").await;
+    let page = server.client().list_audit_events(contacts).await.unwrap();
+    let token_of_a_page = page.into_inner().next_page_token;
+    assert!(!token_of_a_page.is_empty());
+    for cursor in ["x", "0", "AAAAAAAAAAAAAAAAAAAAAAAAAAAA", &token_of_a_page] {
+        let refused = watch(server.client(), cursor).await;
+        assert_eq!(refused_fields(refused), ["cursor"], "{cursor}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_cursor_behind_which_events_were_forgotten_is_refused(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let mut first = watch(server.client(), "").await.unwrap();
+    let (_, early) = read(&mut first, 1).await;
+    server.create_customer("K-2").await;
+    let (_, late) = read(&mut first, 1).await;
+    server.clock.advance(TimeDelta::days(365));
+    server.create_customer("K-3").await;
+    server.app.place_all_events().await.unwrap();
+    let year = TimeDelta::days(365);
+    assert_eq!(server.app.forget_old_events(year).await.unwrap(), 0);
+    server.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(server.app.forget_old_events(year).await.unwrap(), 2);
+
+    let refused = watch(server.client(), &early).await;
+    let expired = (Code::FailedPrecondition, "CURSOR_EXPIRED".to_owned());
+    assert_eq!(refusal(refused), expired);
+    // Behind this one nothing is missing, and the first one kept is where a new watch begins.
+    for cursor in [late.as_str(), ""] {
+        let mut watch = watch(server.client(), cursor).await.unwrap();
+        let (seen, _) = read(&mut watch, 1).await;
+        assert_eq!(seen[0].customer_number, "K-3");
+    }
+    assert!(server.events("K-1").await.is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_cursor_that_the_database_does_not_reach_is_refused(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let mut first = watch(server.client(), "").await.unwrap();
+    let (_, cursor) = read(&mut first, 1).await;
+    // As after a restore from a backup.
+    let back = "DELETE FROM audit_events; UPDATE change_feed SET last_position = 0";
+    crate::harness::execute(&server.database_url, back).await;
+    let refused = watch(server.client(), &cursor).await;
+    assert_eq!(refusal(refused).1, "CURSOR_EXPIRED");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_token_of_one_customer_watches_that_customer(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    for number in ["K-1", "K-2", "K-3"] {
+        server.create_customer_with_contact(number).await;
+        server.create_order_type(number, false, true).await;
+    }
+    let confined = server.client_with(server.token(ALL_SCOPES, Some("K-2")));
+    let mut watch = watch(confined, "").await.unwrap();
+    let (seen, _) = read(&mut watch, 2).await;
+    assert_eq!(seen, trail(&server, "K-2").await);
+    server.create_customer("K-4").await;
+    let anna = server.contacts("K-2").await.remove(0);
+    server
+        .change_email(&anna, "a@muster.example")
+        .await
+        .unwrap();
+    let (seen, _) = read(&mut watch, 1).await;
+    assert_eq!(kinds(&seen), ["contact.email_changed"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_watch_ends_with_its_token(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let ttl = TimeDelta::minutes(15);
+    let minted = server.keys.mint(
+        ISSUER,
+        AUDIENCE,
+        "bff",
+        "changes.watch",
+        None,
+        ttl,
+        server.now(),
+    );
+    let mut watch = watch(server.client_with(minted.unwrap()), "")
+        .await
+        .unwrap();
+    read(&mut watch, 1).await;
+    server.clock.advance(ttl + TimeDelta::seconds(10));
+    server.create_customer("K-2").await;
+    // What was read for it already may still come.
+    let ended = loop {
+        match watch.message().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert_eq!(refusal(ended).1, "TOKEN_EXPIRED");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_watch_ends_when_the_server_stops(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let mut server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let mut watch = watch(server.client(), "").await.unwrap();
+    read(&mut watch, 1).await;
+    let (ended, stopped) = tokio::join!(watch.message(), server.stop());
+    assert!(matches!(ended, Ok(None)), "{ended:?}");
+    stopped.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_nobody_up(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let _slow = watch(server.client(), "").await.unwrap();
+    let mut quick = watch(server.client(), "").await.unwrap();
+    let many = "INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor,
+            kind, changed_fields)
+        WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3000)
+        SELECT 'K-1', n, ID, '2026-03-01 09:00:00+00:00', 'tester', 'customer.updated', '[]'
+        FROM numbers";
+    let id = match backend {
+        Backend::Sqlite => "randomblob(16)",
+        Backend::Postgres => "gen_random_uuid()",
+    };
+    crate::harness::execute(&server.database_url, &many.replace("ID", id)).await;
+    let (seen, _) = read(&mut quick, 3000).await;
+    assert_eq!(seen.len(), 3000);
+    // Others are served as well.
+    server.create_customer_with_contact("K-2").await;
+    assert_eq!(read(&mut quick, 2).await.0.len(), 2);
+}

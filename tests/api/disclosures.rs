@@ -1,0 +1,193 @@
+//! What is told of a customer is recorded (rule 25): caller verification, and checks that
+//! were refused.
+
+use contact_service::api::proto::{
+    self, ContactType, VerifyContactChannelRequest, verify_contact_channel_request::Channel,
+};
+use prost::Message;
+use rstest::rstest;
+use tonic::Code;
+
+use crate::{
+    harness::{ALL_SCOPES, Backend, TestServer, refusal},
+    raw::call,
+    rpcs::{Effect, prepare, rpcs_that, valid_request},
+};
+
+async fn verify(server: &TestServer, channel: Channel) -> Vec<String> {
+    let request = VerifyContactChannelRequest {
+        customer_number: "K-1".into(),
+        channel: Some(channel),
+    };
+    let response = server.client().verify_contact_channel(request).await;
+    let matches = response.unwrap().into_inner().matches;
+    matches.into_iter().map(|found| found.contact_id).collect()
+}
+
+/// The events since then, oldest first: kind, contact, and fields.
+async fn since(server: &TestServer, count: usize) -> Vec<(String, String, Vec<String>)> {
+    let events = server.events("K-1").await;
+    let new = events.len() - count;
+    let mut events: Vec<_> = events
+        .into_iter()
+        .take(new)
+        .map(|event| (event.kind, event.contact_id, event.changed_fields))
+        .collect();
+    events.reverse();
+    events
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_25_every_disclosure_leaves_one_event(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let token = server.token(ALL_SCOPES, None);
+    for rpc in rpcs_that(Effect::Discloses) {
+        let on = prepare(&server, &format!("D-{}", rpc.name)).await;
+        let before = server.events(&on.number).await;
+        let request = valid_request(rpc.name, &on).encode_to_vec();
+        let refused = server.token(ALL_SCOPES, Some("K-9"));
+        let refused = call(&server, Some(&refused), rpc.name, request.clone()).await;
+        assert_eq!(refusal(refused).0, Code::PermissionDenied);
+        assert_eq!(server.events(&on.number).await, before, "{}", rpc.name);
+        call(&server, Some(&token), rpc.name, request)
+            .await
+            .unwrap();
+        let after = server.events(&on.number).await;
+        assert_eq!(after.len(), before.len() + 1, "{}", rpc.name);
+        assert_eq!(after[1..], before, "{}", rpc.name);
+        assert_eq!(after[0].actor, "tester", "{}", rpc.name);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_25_a_verified_channel_is_recorded_with_the_contacts_it_is_of(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let on = prepare(&server, "K-1").await;
+    let berta = server
+        .create_contact("K-1", "Berta", &[ContactType::Other], "")
+        .await;
+    server.set_confirmed_email(&berta, "anna@example.com").await;
+    let email = |text: &str| Channel::Email(text.into());
+    let count = server.events("K-1").await.len();
+
+    assert_eq!(verify(&server, email("anna@example.com")).await.len(), 2);
+    let of = |id: &str| {
+        let kind = "contact.channel_verified".to_owned();
+        (kind, id.to_owned(), vec!["email".to_owned()])
+    };
+    let mut both = since(&server, count).await;
+    both.sort();
+    let mut expected = [of(&on.anna.contact_id), of(&berta.contact_id)];
+    expected.sort();
+    assert_eq!(both, expected);
+
+    let count = count + 2;
+    assert_eq!(verify(&server, email("info@k-1.example")).await, [""]);
+    let nobody = Channel::PhoneNumber("+49721000000".into());
+    assert!(verify(&server, nobody).await.is_empty());
+    let field = |name: &str| vec![name.to_owned()];
+    assert_eq!(
+        since(&server, count).await,
+        [
+            (
+                "customer.channel_verified".into(),
+                String::new(),
+                field("email")
+            ),
+            (
+                "customer.channel_not_on_file".into(),
+                String::new(),
+                field("phone_number")
+            ),
+        ]
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_25_nothing_is_told_that_was_not_recorded(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    prepare(&server, "K-1").await;
+    let away = "ALTER TABLE audit_events RENAME TO gone";
+    crate::harness::execute(&server.database_url, away).await;
+    let request = VerifyContactChannelRequest {
+        customer_number: "K-1".into(),
+        channel: Some(Channel::Email("anna@example.com".into())),
+    };
+    let refused = server.client().verify_contact_channel(request).await;
+    assert_eq!(refusal(refused).0, Code::Internal);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_25_disclosures_stand_among_the_changes_and_page_with_them(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    prepare(&server, "K-1").await;
+    let before = server.events("K-1").await.len();
+    for _ in 0..5 {
+        server.clock.advance(chrono::TimeDelta::seconds(1));
+        verify(&server, Channel::Email("anna@example.com".into())).await;
+    }
+    server.clock.advance(chrono::TimeDelta::seconds(1));
+    server
+        .create_contact("K-1", "Dora", &[ContactType::Other], "")
+        .await;
+    let all = server.events("K-1").await;
+    assert_eq!(all.len(), before + 6);
+    assert_eq!(all[0].kind, "contact.created");
+    assert!(
+        all[1..6]
+            .iter()
+            .all(|e| e.kind == "contact.channel_verified")
+    );
+
+    let (mut paged, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = proto::ListAuditEventsRequest {
+            customer_number: "K-1".into(),
+            page_size: 2,
+            page_token,
+        };
+        let page = server.client().list_audit_events(request).await.unwrap();
+        let page = page.into_inner();
+        paged.extend(page.events);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(paged, all);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_25_a_check_beyond_the_limit_of_its_call_is_recorded(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let on = prepare(&server, "K-1").await;
+    for _ in 0..3 {
+        server
+            .check_password(&on.berta, "wrong password", "call-7")
+            .await
+            .unwrap();
+    }
+    let count = server.events("K-1").await.len();
+    let refused = server.check_password(&on.berta, "wrong password", "call-7");
+    assert_eq!(refusal(refused.await).1, "CALL_LIMIT");
+    let kind = "contact.phone_password_refused".to_owned();
+    assert_eq!(
+        since(&server, count).await,
+        [(kind, on.berta.contact_id.clone(), Vec::new())]
+    );
+}
