@@ -12,7 +12,7 @@ use clap::Args;
 
 use self::judging::{
     given, judge, not_empty, parse_address, parse_address_or_none, parse_days, parse_log_format,
-    parse_trace_endpoint, public_url, replica_of, secret, sender, tls_files,
+    parse_trace_endpoint, public_url, replica_of, secret, sender, tls_files, versioned_keys,
 };
 use crate::{
     api::auth::JwksLocation,
@@ -269,16 +269,6 @@ impl Settings {
             self.database_replica_url,
             ("DATABASE_REPLICA_URL_FILE", self.database_replica_url_file),
         )?;
-        let service_keys = secret(
-            "SERVICE_KEYS",
-            self.service_keys,
-            ("SERVICE_KEYS_FILE", self.service_keys_file),
-        )?;
-        let phone_pepper = secret(
-            "PHONE_PEPPER",
-            self.phone_pepper,
-            ("PHONE_PEPPER_FILE", self.phone_pepper_file),
-        )?;
         let smtp_url = secret(
             "SMTP_URL",
             self.smtp_url,
@@ -296,12 +286,16 @@ impl Settings {
                 .transpose()?,
             jwt_issuer: not_empty("JWT_ISSUER", self.jwt_issuer)?,
             jwt_audience: not_empty("JWT_AUDIENCE", self.jwt_audience)?,
-            service_keys: service_keys
-                .map(|text| judge("SERVICE_KEYS", VersionedKeys::parse(&text)))
-                .transpose()?,
-            phone_pepper: phone_pepper
-                .map(|text| judge("PHONE_PEPPER", VersionedKeys::parse(&text)))
-                .transpose()?,
+            service_keys: versioned_keys(
+                "SERVICE_KEYS",
+                self.service_keys,
+                ("SERVICE_KEYS_FILE", self.service_keys_file),
+            )?,
+            phone_pepper: versioned_keys(
+                "PHONE_PEPPER",
+                self.phone_pepper,
+                ("PHONE_PEPPER_FILE", self.phone_pepper_file),
+            )?,
             phone_password_cost: judge(
                 "PHONE_PASSWORD_COST",
                 HashCost::parse(&self.phone_password_cost),

@@ -25,7 +25,7 @@ use contact_service::{
     config::{Config, DATA_FOLDER, MAIL_FOLDER, Settings, WrongSetting},
     development::DevelopmentKeys,
     domain::customer::CustomerNumber,
-    error::Invalid,
+    error::{Error, Invalid},
     mail::{Outbox, OutboxParts, PublicUrl, Templates, Transport},
     meters::Meters,
     phone_hasher::PhoneHasher,
@@ -284,10 +284,16 @@ async fn prepare_schema(database: &Database, demo: bool) -> Result<(), String> {
             .await
             .map_err(|error| format!("DATABASE_URL: the schema cannot be migrated: {error}"));
     }
-    let status = database
-        .migration_status()
-        .await
-        .map_err(|error| format!("DATABASE_URL: {error}"))?;
+    let status = match database.migration_status().await {
+        Ok(status) => status,
+        // During a rollout the schema is ahead of those that are not replaced yet, and it stays
+        // good for them: one of them that starts anew must not be away until the end.
+        Err(Error::DataLoss { what }) => {
+            tracing::warn!("{what}: a newer one migrated it");
+            return Ok(());
+        }
+        Err(error) => return Err(format!("DATABASE_URL: {error}")),
+    };
     let missing = status.iter().filter(|migration| !migration.applied).count();
     if missing > 0 {
         return Err(format!(

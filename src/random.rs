@@ -57,9 +57,9 @@ impl Random {
     pub fn uuid_v7(&self, now: DateTime<Utc>) -> Result<Uuid> {
         let tick = self.next_tick(now);
         let [.., high, low] = tick.to_be_bytes();
-        let [_, _, rest @ ..]: [u8; 10] = self.bytes()?;
-        let [a, b, c, d, e, f, g, h] = rest;
-        let random = [high, low, a, b, c, d, e, f, g, h];
+        let mut random: [u8; 10] = self.bytes()?;
+        let [first, second, ..] = &mut random;
+        (*first, *second) = (high, low);
         let millis = tick >> FRACTION_BITS;
         Ok(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }

@@ -96,15 +96,6 @@ enum Reserved {
 /// Why nothing was checked: locked until then (`None`: void), or a limit.
 type Refused = Result<Option<DateTime<Utc>>>;
 
-/// `None`: nothing stands against the check. The outer failure is not about limits.
-fn refusal(limited: Result<Option<Option<DateTime<Utc>>>>) -> Result<Option<Refused>> {
-    match limited {
-        Ok(locked) => Ok(locked.map(Ok)),
-        Err(error @ (Error::CallLimit { .. } | Error::AgentBlocked { .. })) => Ok(Some(Err(error))),
-        Err(error) => Err(error),
-    }
-}
-
 /// `None` for failures that say nothing of the try.
 #[allow(
     clippy::wildcard_enum_match_arm,
@@ -154,8 +145,7 @@ impl App {
         let Ok(Ok(glance)) = glance else {
             return Err(overloaded);
         };
-        let limited = self.glance_at_limits(agent, &check).await;
-        if let Some(refused) = refusal(limited)? {
+        if let Some(refused) = self.glance_at_limits(agent, &check).await? {
             return self.refuse(agent, &check, refused).await;
         }
         drop(glance);
@@ -168,21 +158,23 @@ impl App {
             .map_err(|_| Error::internal("the task of a check panicked"))?
     }
 
-    /// `Some`: the password is locked, until then. What is not limited here is judged
-    /// again when the try is written down.
+    /// `None`: nothing stands against the check. What is not limited here is judged again when
+    /// the try is written down.
     async fn glance_at_limits(
         &self,
         agent: &Actor,
         check: &PhonePasswordCheck,
-    ) -> Result<Option<Option<DateTime<Utc>>>> {
+    ) -> Result<Option<Refused>> {
         let tries = self.database.find_tries(&check.try_key(agent)).await?;
         let now = self.now();
-        tries.by_agent.check_at(now)?;
-        check_call(tries.in_call)?;
+        let limits = tries.by_agent.check_at(now);
+        if let Err(limited) = limits.and_then(|()| check_call(tries.in_call)) {
+            return Ok(Some(Err(limited)));
+        }
         Ok(match tries.on_contact.tries.gate_at(now) {
             Gate::Open => None,
-            Gate::LockedUntil(time) => Some(Some(time)),
-            Gate::Void => Some(None),
+            Gate::LockedUntil(time) => Some(Ok(Some(time))),
+            Gate::Void => Some(Ok(None)),
         })
     }
 

@@ -10,6 +10,7 @@ use crate::{
     mail::{PublicUrl, Sender},
     server::TlsFiles,
     storage::DatabaseUrl,
+    versioned_keys::VersionedKeys,
 };
 
 /// A hundred years.
@@ -113,6 +114,17 @@ pub(super) fn given(text: Option<String>) -> Option<String> {
 
 pub(super) fn not_empty(setting: &'static str, text: String) -> Result<String, WrongSetting> {
     given(Some(text)).ok_or_else(|| WrongSetting::new(setting, "must not be empty"))
+}
+
+/// Keys by their versions, from the value itself or from a file.
+pub(super) fn versioned_keys(
+    setting: &'static str,
+    value: Option<String>,
+    file: (&'static str, Option<OsString>),
+) -> Result<Option<VersionedKeys>, WrongSetting> {
+    secret(setting, value, file)?
+        .map(|text| judge(setting, VersionedKeys::parse(&text)))
+        .transpose()
 }
 
 /// The value itself, or the content of the file that holds it; both are one too many.

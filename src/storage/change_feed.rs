@@ -7,8 +7,8 @@
 //! their order, and get their places in it.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, Statement,
 };
 
 use super::{
@@ -83,7 +83,7 @@ impl Database {
         let statement = Statement::from_string(self.readers.get_database_backend(), REACH);
         let row = self.readers.query_one_raw(statement);
         let row = bounded(async { Ok(row.await.map_err(Failure::from)?) }).await?;
-        to_reach(row.ok_or_else(|| Error::data_loss("change_feed"))?)
+        to_reach(&row.ok_or_else(|| Error::data_loss("change_feed"))?)
     }
 
     /// Up to `limit` events behind a place, in the order of the feed.
@@ -123,7 +123,7 @@ impl Transaction {
             .query_one_raw(Statement::from_string(backend, sql))
             .await
             .map_err(Failure::from)?;
-        row.map(to_reach).transpose()
+        row.as_ref().map(to_reach).transpose()
     }
 
     async fn place_some_events(&self, last: i64, from: &str) -> Result<Placed> {
@@ -188,7 +188,7 @@ const RAISE_LAST: &str = "UPDATE change_feed SET last_position = last_position +
 const FORGET: &str = "UPDATE change_feed SET forgotten_position = $1 \
     WHERE id = 1 AND forgotten_position < $1";
 
-fn to_reach(row: sea_orm::QueryResult) -> Result<FeedReach> {
+fn to_reach(row: &QueryResult) -> Result<FeedReach> {
     Ok(FeedReach {
         last: row.try_get_by_index(0).map_err(Failure::from)?,
         forgotten: row.try_get_by_index(1).map_err(Failure::from)?,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
     api::{
-        auth::{AuthSettings, Authenticator, KeySource},
+        auth::{AuthSettings, Authenticator, JwksLocation, KeySource},
         guard::Limits,
         proto::{self, contact_service_client::ContactServiceClient},
     },
@@ -151,9 +151,7 @@ impl TestServer {
             audience: AUDIENCE.into(),
         };
         let source = match &options.jwks {
-            Some(location) => {
-                KeySource::Jwks(contact_service::api::auth::JwksLocation::parse(location).unwrap())
-            }
+            Some(location) => KeySource::Jwks(JwksLocation::parse(location).unwrap()),
             None => KeySource::Development(keys.jwks()),
         };
         let authenticator = Authenticator::new(settings, source, clock.clone())

@@ -2,10 +2,11 @@
 
 use contact_service::api::proto::{self, Delivery};
 use rstest::rstest;
+use sqlx::{Connection, Executor, PgConnection};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::process::{Backend, Place, client, free_address};
+use crate::process::{Backend, Place, client, free_address, fresh_schema};
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
     let status = result.expect_err("the call should be refused");
@@ -151,4 +152,29 @@ async fn a_migrated_shared_database_is_served() {
     let (server, _) = place.serve(&[]);
     server.signal("TERM");
     assert_eq!(server.wait().status.code(), Some(0));
+}
+
+/// As for a pod that starts anew between a migration and the end of its rollout.
+#[tokio::test]
+async fn a_schema_of_a_newer_version_is_served_with_a_warning() {
+    let database_url = fresh_schema().await;
+    let place = Place::new()
+        .with("DATABASE_URL", &database_url)
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    place.run(&["migrate", "up"]).printed();
+    let mut connection = PgConnection::connect(&database_url).await.unwrap();
+    let newer =
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_x', 0)";
+    connection.execute(newer).await.unwrap();
+    let (server, _) = place.serve(&[]);
+    server.signal("TERM");
+    let ended = server.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("this version does not know"),
+        "{}",
+        ended.stderr
+    );
+    let refused = place.run(&["migrate", "up"]).complaint();
+    assert!(refused.contains("this version does not know"), "{refused}");
 }
