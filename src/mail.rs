@@ -4,6 +4,7 @@
 //! Which mail is due is decided in `app`, in the transaction of what the mail tells
 //! of. Here it is sent, outside any transaction, and struck off.
 
+mod bounce;
 mod delivery;
 mod message;
 mod outbox;

@@ -297,6 +297,7 @@ pub(super) fn contact(contact: &Contact) -> proto::Contact {
         etag: contact.etag(),
         create_time: Some(timestamp(contact.create_time)),
         update_time: Some(timestamp(contact.update_time)),
+        email_bounce_time: contact.email_bounce_time.map(timestamp),
     }
 }
 
@@ -306,5 +307,6 @@ fn pending_email(pending: &PendingEmail) -> proto::PendingEmail {
         request_time: Some(timestamp(pending.request_time)),
         expire_time: Some(timestamp(pending.expire_time)),
         resends_left: pending.resends_left.into(),
+        bounce_time: pending.bounce_time.map(timestamp),
     }
 }

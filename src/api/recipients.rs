@@ -119,6 +119,7 @@ fn encode_exclusion(exclusion: Exclusion) -> proto::Exclusion {
         ExclusionReason::InvoiceEmailOff => proto::ExclusionReason::InvoiceEmailOff,
         ExclusionReason::DuplicateAddress => proto::ExclusionReason::DuplicateAddress,
         ExclusionReason::NotificationsOff => proto::ExclusionReason::NotificationsOff,
+        ExclusionReason::EmailBounced => proto::ExclusionReason::EmailBounced,
     };
     proto::Exclusion {
         contact_id: encode_id(exclusion.contact_id),

@@ -203,7 +203,9 @@ impl App {
             && pending.is_none_or(|pending| pending.id != held.id)
         {
             let is_current = |email: &EmailAddress| email.is_same_as(&held.email);
-            let is_confirmed = after.email.as_ref().is_some_and(is_current);
+            // One that bounces may be pending and current at once, until it is confirmed anew.
+            let is_confirmed =
+                after.email_bounce_time.is_none() && after.email.as_ref().is_some_and(is_current);
             let state = if is_confirmed {
                 ConfirmationState::Confirmed
             } else {
@@ -214,7 +216,8 @@ impl App {
                 .settle_confirmation(number, held.id, state)
                 .await?;
             let replaced = before.and_then(|before| before.email.clone());
-            if let Some(replaced) = replaced.filter(|_| is_confirmed) {
+            let is_another = |email: &EmailAddress| is_confirmed && !is_current(email);
+            if let Some(replaced) = replaced.filter(is_another) {
                 // Rule 10.
                 let kind = MailKind::EmailReplaced;
                 self.queue_mail(transaction, kind, after, replaced, None)

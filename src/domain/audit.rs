@@ -48,6 +48,8 @@ pub enum EventKind {
     EmailConfirmed,
     /// A pending address was not confirmed in time.
     PendingEmailExpired,
+    /// A mail to an address was refused for good.
+    EmailBounced,
     /// A phone password was set.
     PhonePasswordSet,
     /// A phone password was removed.
@@ -89,6 +91,7 @@ impl EventKind {
             Self::EmailConfirmationResent => "contact.email_confirmation_resent",
             Self::EmailConfirmed => "contact.email_confirmed",
             Self::PendingEmailExpired => "contact.pending_email_expired",
+            Self::EmailBounced => "contact.email_bounced",
             Self::PhonePasswordSet => "contact.phone_password_set",
             Self::PhonePasswordCleared => "contact.phone_password_cleared",
             Self::PhonePasswordUnlocked => "contact.phone_password_unlocked",

@@ -108,6 +108,8 @@ pub struct Contact {
     pub locale: Locale,
     /// The confirmed address.
     pub email: Option<EmailAddress>,
+    /// When a mail to the confirmed address was refused for good.
+    pub email_bounce_time: Option<DateTime<Utc>>,
     /// The address last entered and not yet confirmed; read it through [`pending_email_at`](Self::pending_email_at).
     pub pending_email: Option<PendingEmail>,
     /// Its phone numbers, in the order given.
@@ -144,6 +146,7 @@ impl Contact {
             display_name,
             locale: Locale::default(),
             email: None,
+            email_bounce_time: None,
             pending_email: None,
             phone_numbers: Vec::new(),
             invoice_email_enabled: false,
@@ -188,8 +191,8 @@ impl Contact {
     }
 
     /// Rules 5 and 8: `email` becomes pending and replaces an older pending one.
-    /// The address that is current already needs no confirmation: choosing it
-    /// again only drops the pending one. Entering the pending address once more changes
+    /// The address that is current already needs no confirmation, unless mails to it
+    /// bounce: choosing it again only drops the pending one. Entering the pending address once more changes
     /// nothing, or it would prolong the 7 days (rule 7) and renew the resends (rule 11).
     /// `id` tells this entering from others.
     pub fn change_email(
@@ -202,7 +205,7 @@ impl Contact {
             .email
             .as_ref()
             .is_some_and(|current| current.is_same_as(&email));
-        if is_current {
+        if is_current && self.email_bounce_time.is_none() {
             return self.drop_pending_email(now);
         }
         let is_pending = self
@@ -228,6 +231,7 @@ impl Contact {
         let pending = self.pending_email_at(now).filter(|held| held.id == id);
         let pending = pending.ok_or(Error::ConfirmationSuperseded)?;
         self.email = Some(pending.email.clone());
+        self.email_bounce_time = None;
         self.pending_email = None;
         Ok(vec!["email", "pending_email"])
     }
@@ -243,12 +247,33 @@ impl Contact {
         Ok(vec!["pending_email"])
     }
 
+    /// Notes that a mail to `address` was refused for good. What is noted already stays as
+    /// it is, and so does an address that took its place.
+    pub fn note_bounce(&mut self, address: &EmailAddress, now: DateTime<Utc>) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        let is_it = |held: &EmailAddress| held.is_same_as(address);
+        if self.email.as_ref().is_some_and(is_it) && self.email_bounce_time.is_none() {
+            self.email_bounce_time = Some(now);
+            changed.push("email");
+        }
+        if let Some(pending) = &mut self.pending_email
+            && now < pending.expire_time
+            && is_it(&pending.email)
+            && pending.bounce_time.is_none()
+        {
+            pending.bounce_time = Some(now);
+            changed.push("pending_email");
+        }
+        changed
+    }
+
     /// Leaves the contact without an address, confirmed or pending.
     pub fn remove_email(&mut self, now: DateTime<Utc>) -> Vec<&'static str> {
         let mut changed = Vec::new();
         if self.email.take().is_some() {
             changed.push("email");
         }
+        self.email_bounce_time = None;
         changed.extend(self.drop_pending_email(now));
         changed
     }

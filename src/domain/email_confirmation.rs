@@ -48,6 +48,8 @@ pub struct PendingEmail {
     /// How often the link may be sent again, as of the moment for which the contact
     /// is shown.
     pub resends_left: i16,
+    /// When a mail to it was refused for good.
+    pub bounce_time: Option<DateTime<Utc>>,
 }
 
 impl PendingEmail {
@@ -60,6 +62,7 @@ impl PendingEmail {
             expire_time: now + PENDING_EMAIL_LIFETIME,
             resends: Resends::default(),
             resends_left: RESENDS_AT_ONCE,
+            bounce_time: None,
         }
     }
 }

@@ -65,6 +65,8 @@ pub enum ExclusionReason {
     DuplicateAddress,
     /// The notification settings switch this purpose off for the contact data.
     NotificationsOff,
+    /// Mails to the address are refused for good, and another recipient remains.
+    EmailBounced,
 }
 
 /// What the resolution needs to know of a contact.
@@ -84,6 +86,8 @@ pub struct Candidate {
     pub pending_email_expire_time: Option<DateTime<Utc>>,
     /// Whether invoices go to it by e-mail.
     pub invoice_email_enabled: bool,
+    /// Whether a mail to its confirmed address was refused for good.
+    pub email_bounced: bool,
 }
 
 impl Candidate {
@@ -192,6 +196,7 @@ pub fn resolve(
             }
         }
     }
+    selection.leave_out_bounced();
     selection.put_exclusions_in_order(addressees);
     let is_invoice = purpose == Purpose::Invoice;
     Resolution {
@@ -206,7 +211,11 @@ pub fn resolve(
         } else {
             AttentionLine::default()
         },
-        recipients: selection.recipients,
+        recipients: selection
+            .recipients
+            .into_iter()
+            .map(|chosen| chosen.recipient)
+            .collect(),
         exclusions: selection.exclusions,
     }
 }
@@ -230,8 +239,16 @@ fn attention_line(addressees: &Addressees, room_chars: usize) -> AttentionLine {
     }
 }
 
+struct Chosen {
+    recipient: Recipient,
+    /// Of all that have the address, as far as mails to them are known.
+    has_bounced: bool,
+    /// Who was left out, having the same address.
+    twins: Vec<Option<ContactId>>,
+}
+
 struct Selection {
-    recipients: Vec<Recipient>,
+    recipients: Vec<Chosen>,
     exclusions: Vec<Exclusion>,
     now: DateTime<Utc>,
 }
@@ -291,13 +308,16 @@ impl Selection {
 
     fn add_contact(&mut self, contact: &Candidate, reason: RecipientReason) {
         match &contact.email {
-            Some(email) => self.choose(Recipient {
-                contact_id: Some(contact.id),
-                display_name: contact.display_name.clone(),
-                email: email.clone(),
-                locale: contact.locale,
-                reason,
-            }),
+            Some(email) => {
+                let recipient = Recipient {
+                    contact_id: Some(contact.id),
+                    display_name: contact.display_name.clone(),
+                    email: email.clone(),
+                    locale: contact.locale,
+                    reason,
+                };
+                self.choose(recipient, Some(contact.email_bounced));
+            }
             None if contact.is_pending_at(self.now) => {
                 self.exclude(Some(contact.id), ExclusionReason::EmailUnconfirmed);
             }
@@ -307,24 +327,59 @@ impl Selection {
 
     fn add_contact_data(&mut self, addressees: &Addressees, reason: RecipientReason) {
         match &addressees.contact_data_email {
-            Some(email) => self.choose(Recipient {
-                contact_id: None,
-                display_name: String::new(),
-                email: email.clone(),
-                locale: Locale::default(),
-                reason,
-            }),
+            Some(email) => {
+                let recipient = Recipient {
+                    contact_id: None,
+                    display_name: String::new(),
+                    email: email.clone(),
+                    locale: Locale::default(),
+                    reason,
+                };
+                self.choose(recipient, None);
+            }
             None => self.exclude(None, ExclusionReason::NoEmail),
         }
     }
 
-    fn choose(&mut self, recipient: Recipient) {
-        let known = |chosen: &Recipient| chosen.email.is_same_as(&recipient.email);
+    /// `has_bounced`: whether mails to it were refused, where that is known.
+    fn choose(&mut self, recipient: Recipient, has_bounced: Option<bool>) {
         // There are 100 contacts at most, and mostly two or three.
-        if self.recipients.iter().any(known) {
+        let known = self
+            .recipients
+            .iter_mut()
+            .find(|chosen| chosen.recipient.email.is_same_as(&recipient.email));
+        if let Some(chosen) = known {
+            // Another contact confirmed the address after it had bounced.
+            chosen.has_bounced &= has_bounced.unwrap_or(true);
+            chosen.twins.push(recipient.contact_id);
             self.exclude(recipient.contact_id, ExclusionReason::DuplicateAddress);
         } else {
-            self.recipients.push(recipient);
+            self.recipients.push(Chosen {
+                recipient,
+                has_bounced: has_bounced.unwrap_or(false),
+                twins: Vec::new(),
+            });
+        }
+    }
+
+    /// Where another recipient remains. Trying an address that bounced is better than writing
+    /// to nobody.
+    fn leave_out_bounced(&mut self) {
+        if self.recipients.iter().all(|chosen| chosen.has_bounced) {
+            return;
+        }
+        let bounced: Vec<_> = self
+            .recipients
+            .extract_if(.., |chosen| chosen.has_bounced)
+            .collect();
+        for chosen in bounced {
+            let reason = ExclusionReason::EmailBounced;
+            for exclusion in &mut self.exclusions {
+                if chosen.twins.contains(&exclusion.contact_id) {
+                    exclusion.reason = reason;
+                }
+            }
+            self.exclude(chosen.recipient.contact_id, reason);
         }
     }
 

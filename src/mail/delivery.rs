@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
+    bounce,
     message::{self, Encoding},
     outbox::OutboxParts,
     settings::{PublicUrl, Sender},
@@ -223,6 +224,9 @@ impl Delivery {
             tracing::warn!(%id, attempt, failure, "mail not sent, to be tried again");
             meters::mail(MailOutcome::Deferred);
         }
+        if refusal.is_bounce {
+            return self.bury_bounced(mail, failure, now).await;
+        }
         let (mail, failure) = (mail.clone(), refusal.code.clone());
         self.database
             .transaction(move |transaction| {
@@ -234,6 +238,35 @@ impl Delivery {
                         transaction.put_mail_back(&mail, due_time, &failure).await?
                     };
                     Ok(Outcome::Commit(is_ours))
+                })
+            })
+            .await
+    }
+
+    /// Lays the mail aside for good, and marks its address as failing.
+    async fn bury_bounced(
+        &self,
+        mail: &QueuedMail,
+        failure: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let of = mail.customer_number.clone();
+        let (mail, failure) = (mail.clone(), failure.to_owned());
+        let random = self.random.clone();
+        self.database
+            .transaction_of(&of, move |transaction| {
+                let (mail, failure) = (mail.clone(), failure.clone());
+                let random = random.clone();
+                Box::pin(async move {
+                    let number = &mail.customer_number;
+                    let Some(locked) = transaction.find_and_lock_customer(number).await? else {
+                        return Ok(Outcome::Rollback(false));
+                    };
+                    if !transaction.bury_mail(&mail, now, &failure).await? {
+                        return Ok(Outcome::Rollback(false));
+                    }
+                    bounce::note(transaction, &locked, &mail, &random, now).await?;
+                    Ok(Outcome::Commit(true))
                 })
             })
             .await

@@ -62,6 +62,9 @@ pub(super) struct Refusal {
     pub(super) code: String,
     /// Whether trying again is of no use.
     pub(super) is_final: bool,
+    /// Whether it is the address that was refused for good, or a mail to it, and not whom the
+    /// mail comes from.
+    pub(super) is_bounce: bool,
 }
 
 impl Refusal {
@@ -69,6 +72,7 @@ impl Refusal {
         Self {
             code: code.into(),
             is_final: false,
+            is_bounce: false,
         }
     }
 }
@@ -105,8 +109,7 @@ impl Transport {
             Self::Smtp(relay) => {
                 let sending = relay.send(message);
                 match tokio::time::timeout(SEND_TIMEOUT, sending).await {
-                    Ok(Ok(())) => Ok(()),
-                    Ok(Err(error)) => Err(refusal(&error)),
+                    Ok(verdict) => verdict,
                     Err(_) => Err(Refusal::temporary("timeout")),
                 }
             }
@@ -125,8 +128,9 @@ impl Relay {
     /// The server's answer to the mail is the verdict. What it makes of the goodbye after
     /// that concerns nobody: the library would wait for it, and take a silent server for
     /// one that did not take the mail.
-    async fn send(&self, message: &Message) -> Result<(), SmtpError> {
-        let mut connection = self.connect().await?;
+    async fn send(&self, message: &Message) -> Result<(), Refusal> {
+        let connected = self.connect().await;
+        let mut connection = connected.map_err(|error| refusal(&error))?;
         let verdict = hand_over(&mut connection, message).await;
         tokio::spawn(async move {
             let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
@@ -160,14 +164,24 @@ impl Relay {
     }
 }
 
-async fn hand_over(
-    connection: &mut AsyncSmtpConnection,
-    message: &Message,
-) -> Result<(), SmtpError> {
+async fn hand_over(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), Refusal> {
     let envelope = message.envelope();
     let sender = Mail::new(envelope.from().cloned(), Vec::new());
-    connection.command(sender).await?;
-    for recipient in envelope.to() {
+    let accepted = connection.command(sender).await;
+    accepted.map_err(|error| refusal(&error))?;
+    let addressed = address(connection, message).await;
+    addressed.map_err(|error| {
+        let refusal = refusal(&error);
+        Refusal {
+            is_bounce: refusal.is_final,
+            ..refusal
+        }
+    })
+}
+
+/// What follows the name of the sender.
+async fn address(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), SmtpError> {
+    for recipient in message.envelope().to() {
         let recipient = Rcpt::new(recipient.clone(), Vec::new());
         connection.command(recipient).await?;
     }
@@ -191,6 +205,7 @@ fn refusal(error: &SmtpError) -> Refusal {
     Refusal {
         code: format!("SMTP {code}"),
         is_final: is_final(code),
+        is_bounce: false,
     }
 }
 

@@ -112,15 +112,7 @@ impl Transaction {
         after.version = before.version + 1;
         after.update_time = now;
         let row = to_row(after)?.into_active_model().reset_all();
-        let updated = Entity::update_many()
-            .set(row)
-            .filter(Column::CustomerNumber.eq(before.customer_number.as_str()))
-            .filter(Column::ContactId.eq(before.id.0))
-            .filter(Column::Version.eq(before.version))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        expect_one_row(updated.rows_affected)?;
+        self.update_columns(before, row).await?;
         if before.phone_numbers != after.phone_numbers {
             phones::Entity::delete_many()
                 .filter(phones::Column::CustomerNumber.eq(before.customer_number.as_str()))
@@ -147,8 +139,29 @@ impl Transaction {
             pending_email_id: Set(None),
             pending_email_resends: Set(0),
             pending_email_resend_time: Set(None),
+            pending_email_bounce_time: Set(None),
             ..<ActiveModel as ActiveModelTrait>::default()
         };
+        self.update_columns(contact, row).await
+    }
+
+    /// Saves which addresses of the contact bounced. No caller changed it, so the version and
+    /// with it the etag stay.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is not the version that was loaded, and the failures of
+    /// the database.
+    pub async fn save_bounces(&self, contact: &Contact) -> Result<()> {
+        let pending = contact.pending_email.as_ref();
+        let row = ActiveModel {
+            email_bounce_time: Set(contact.email_bounce_time),
+            pending_email_bounce_time: Set(pending.and_then(|pending| pending.bounce_time)),
+            ..<ActiveModel as ActiveModelTrait>::default()
+        };
+        self.update_columns(contact, row).await
+    }
+
+    async fn update_columns(&self, contact: &Contact, row: ActiveModel) -> Result<()> {
         let updated = Entity::update_many()
             .set(row)
             .filter(Column::CustomerNumber.eq(contact.customer_number.as_str()))
@@ -329,6 +342,7 @@ impl Record {
             display_name: row.display_name,
             locale: to_locale(&row.locale)?,
             email: row.email.map(EmailAddress::from_stored),
+            email_bounce_time: row.email_bounce_time,
             pending_email,
             phone_numbers: self
                 .phone_numbers
@@ -366,6 +380,7 @@ fn to_pending_email(row: &Model, resends_left: Option<i16>) -> Result<Option<Pen
                 last_time: row.pending_email_resend_time,
             },
             resends_left: resends_left.unwrap_or(RESENDS_AT_ONCE),
+            bounce_time: row.pending_email_bounce_time,
         })),
         (None, None, None) => Ok(None),
         _ => Err(Error::data_loss("contacts.pending_email")),
@@ -415,6 +430,8 @@ fn to_row(contact: &Contact) -> Result<Model> {
         pending_email_id: pending.map(|pending| pending.id.0),
         pending_email_resends: pending.map_or(0, |pending| pending.resends.count),
         pending_email_resend_time: pending.and_then(|pending| pending.resends.last_time),
+        email_bounce_time: contact.email_bounce_time,
+        pending_email_bounce_time: pending.and_then(|pending| pending.bounce_time),
         invoice_email_enabled: contact.invoice_email_enabled,
         restrictions_note: contact.restrictions.note.clone(),
         allowed_order_types: from_codes(&contact.restrictions.allowed_order_types)?,

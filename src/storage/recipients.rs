@@ -32,7 +32,7 @@ const COLUMNS: &str = "customers.customer_number, customers.email, customers.sec
     customers.planned_maintenance, customers.outages, customers.attention_line_suppressed, \
     contacts.contact_id, contacts.position, contacts.types, contacts.display_name, \
     contacts.locale, contacts.email, contacts.pending_email_expire_time, \
-    contacts.invoice_email_enabled";
+    contacts.invoice_email_enabled, contacts.email_bounce_time IS NOT NULL";
 
 const TABLES: &str =
     "customers LEFT JOIN contacts ON contacts.customer_number = customers.customer_number";
@@ -58,6 +58,7 @@ struct ContactColumns {
     email: Option<String>,
     pending_email_expire_time: Option<DateTime<Utc>>,
     invoice_email_enabled: bool,
+    email_bounced: bool,
 }
 
 /// A row of either database. Columns go by their places: looking up names would take as
@@ -98,6 +99,7 @@ macro_rules! resolution_row {
                     email: self.try_get(11)?,
                     pending_email_expire_time: self.try_get(12)?,
                     invoice_email_enabled: self.try_get(13)?,
+                    email_bounced: self.try_get(14)?,
                 }))
             }
         }
@@ -233,5 +235,6 @@ fn to_candidate(contact: ContactColumns) -> Result<Candidate> {
         email: contact.email.map(EmailAddress::from_stored),
         pending_email_expire_time: contact.pending_email_expire_time,
         invoice_email_enabled: contact.invoice_email_enabled,
+        email_bounced: contact.email_bounced,
     })
 }

@@ -89,6 +89,7 @@ async fn rule_5_a_new_address_is_pending_and_the_current_one_stays_in_use(
         .unwrap();
     let expected = Contact {
         pending_email: Some(proto::PendingEmail {
+            bounce_time: None,
             email: "neu@muster.example".into(),
             request_time: timestamp(server.now()),
             expire_time: timestamp(server.now() + WEEK),

@@ -42,6 +42,7 @@ mod contact_updates;
 mod contacts;
 mod customers;
 mod disclosures;
+mod email_bounces;
 mod email_confirmation;
 mod email_deadlines;
 mod emails;

@@ -17,7 +17,7 @@ const LEASE: TimeDelta = TimeDelta::seconds(60);
 const OTHER: &[ContactType] = &[ContactType::Other];
 
 /// An outbox whose mails go to `url`.
-fn outbox_to(server: &TestServer, url: &str) -> Outbox {
+pub fn outbox_to(server: &TestServer, url: &str) -> Outbox {
     Outbox::new(OutboxParts {
         database: server.database.clone(),
         clock: server.clock.clone(),

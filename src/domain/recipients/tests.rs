@@ -12,7 +12,7 @@ fn now() -> DateTime<Utc> {
 }
 
 /// Reads contacts such as `S+A:a@x:inv`: types (S, A, T, O), then the address:
-/// `a@x` confirmed, `?` pending, `-` none; `inv` switches invoice e-mail on.
+/// `a@x` confirmed, `!a@x` bounced, `?` pending, `-` none; `inv` switches invoice e-mail on.
 fn contacts(text: &str) -> Vec<Candidate> {
     text.split_whitespace()
         .zip(1u128..)
@@ -26,6 +26,8 @@ fn contacts(text: &str) -> Vec<Candidate> {
                 other => panic!("no type {other}"),
             });
             let address = parts.next().unwrap();
+            let has_bounced = address.starts_with('!');
+            let address = address.trim_start_matches('!');
             Candidate {
                 id: ContactId(Uuid::from_u128(id)),
                 types: types.collect(),
@@ -34,6 +36,7 @@ fn contacts(text: &str) -> Vec<Candidate> {
                 email: (!matches!(address, "?" | "-")).then(|| email(address)),
                 pending_email_expire_time: (address == "?").then(|| now() + TimeDelta::days(1)),
                 invoice_email_enabled: parts.next() == Some("inv"),
+                email_bounced: has_bounced,
             }
         })
         .collect()
@@ -235,6 +238,65 @@ fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
             expected
         );
     }
+}
+
+#[rstest]
+#[case::another_remains(
+    Purpose::Invoice,
+    "S:!a@x:inv A:b@x:inv",
+    "2 b@x TypeMatch; -1 EmailBounced"
+)]
+#[case::none_remains(
+    Purpose::Invoice,
+    "S:!a@x:inv A:!b@x:inv S:c@x",
+    "1 a@x TypeMatch; 2 b@x TypeMatch; -3 InvoiceEmailOff"
+)]
+#[case::no_fallback_for_what_can_be_tried(
+    Purpose::PaymentReminder,
+    "S:a@x A:!b@x",
+    "2 b@x TypeMatch"
+)]
+#[case::same_address_bounced_for_all(
+    Purpose::Invoice,
+    "S:!a@x:inv A:!A@x:inv A:b@x:inv",
+    "3 b@x TypeMatch; -1 EmailBounced; -2 EmailBounced"
+)]
+#[case::same_address_where_none_remains(
+    Purpose::Invoice,
+    "S:!a@x:inv A:!a@x:inv",
+    "1 a@x TypeMatch; -2 DuplicateAddress"
+)]
+#[case::one_confirmed_it_since(
+    Purpose::Invoice,
+    "S:!a@x:inv A:a@x:inv A:b@x:inv",
+    "1 a@x TypeMatch; 3 b@x TypeMatch; -2 DuplicateAddress"
+)]
+#[case::contact_data_remains(
+    Purpose::Outage,
+    "T:!t@x",
+    "data d@x ContactDataSetting; -1 EmailBounced"
+)]
+#[case::contact_data_is_the_same_address(
+    Purpose::Outage,
+    "T:!d@x T:t@x",
+    "2 t@x TypeMatch; -1 EmailBounced; -data EmailBounced"
+)]
+#[case::contact_data_alone_is_the_same_address(
+    Purpose::Outage,
+    "T:!d@x",
+    "1 d@x TypeMatch; -data DuplicateAddress"
+)]
+fn bounced(#[case] purpose: Purpose, #[case] contacts: &str, #[case] expected: &str) {
+    let answer = resolve(&addressees("d@x", true, contacts), purpose, 70, now());
+    assert_eq!(written(&answer), expected);
+    assert_eq!(answer.delivery, Delivery::Email);
+}
+
+#[test]
+fn the_attention_line_names_also_those_whose_address_bounced() {
+    let asked = addressees("d@x", true, "A:!a@x:inv A:b@x:inv");
+    let line = resolve(&asked, Purpose::Invoice, 70, now()).attention_line;
+    assert_eq!(line.text, "z.Hd. Name 1, Name 2");
 }
 
 #[rstest]

@@ -27,6 +27,10 @@ pub(in crate::storage) struct Model {
     pub(in crate::storage) pending_email_resends: i16,
     #[serde(default)]
     pub(in crate::storage) pending_email_resend_time: Option<DateTimeUtc>,
+    #[serde(default)]
+    pub(in crate::storage) email_bounce_time: Option<DateTimeUtc>,
+    #[serde(default)]
+    pub(in crate::storage) pending_email_bounce_time: Option<DateTimeUtc>,
     pub(in crate::storage) invoice_email_enabled: bool,
     pub(in crate::storage) restrictions_note: String,
     pub(in crate::storage) allowed_order_types: String,

@@ -1,0 +1,52 @@
+//! An address that is refused for good is marked as failing.
+//!
+//! Owns neither the rule which addresses that are (`domain::contact`) nor which refusals are for
+//! good (`transport`).
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::{
+        audit::{Actor, AuditEvent, EventKind},
+        mail::QueuedMail,
+    },
+    error::Result,
+    random::Random,
+    storage::{LockedCustomer, Transaction},
+};
+
+/// Marks the address of a refused mail at every contact of its customer that still has it.
+pub(super) async fn note(
+    transaction: &Transaction,
+    locked: &LockedCustomer,
+    mail: &QueuedMail,
+    random: &Random,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let number = &locked.customer.number;
+    let mut first_rank = Some(locked.rank);
+    for mut contact in transaction.list_contacts(number).await? {
+        let changed = contact.note_bounce(&mail.recipient, now);
+        if changed.is_empty() {
+            continue;
+        }
+        transaction.save_bounces(&contact).await?;
+        // Each event has a rank of its own.
+        let sequence = match first_rank.take() {
+            Some(rank) => rank,
+            None => transaction.lock_customer(number).await?.rank,
+        };
+        let event = AuditEvent {
+            id: random.uuid_v7(now)?,
+            sequence,
+            event_time: now,
+            actor: Actor::service(),
+            kind: EventKind::EmailBounced.as_str().to_owned(),
+            customer_number: Some(number.clone()),
+            contact_id: Some(contact.id),
+            changed_fields: changed.into_iter().map(str::to_owned).collect(),
+        };
+        transaction.insert_audit_event(&event).await?;
+    }
+    Ok(())
+}

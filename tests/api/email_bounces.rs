@@ -1,0 +1,298 @@
+//! Addresses that a mail server refuses for good.
+
+use chrono::TimeDelta;
+use contact_service::api::proto::{self, Contact, ContactType, ExclusionReason, Purpose};
+use rstest::rstest;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    calls::{only_id, timestamp},
+    harness::{Backend, TestServer, query_number},
+    outbox::outbox_to,
+};
+
+const BOUNCED: &str = "contact.email_bounced";
+const ACCOUNTING: &[ContactType] = &[ContactType::Accounting];
+
+/// What a mail server refuses, and with which answer.
+#[derive(Clone, Copy)]
+struct Refuses {
+    command: &'static str,
+    answer: &'static str,
+}
+
+const UNKNOWN: Refuses = Refuses {
+    command: "RCPT",
+    answer: "550 5.1.1 no such mailbox",
+};
+
+/// A mail server that takes everything but this.
+async fn mail_server(refuses: Refuses) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(converse(client, refuses));
+        }
+    });
+    url
+}
+
+async fn converse(client: TcpStream, refuses: Refuses) {
+    let mut client = BufReader::new(client);
+    let mut answer = "220 mail.example";
+    let mut in_text = false;
+    loop {
+        let line = format!("{answer}\r\n");
+        let _ = client.write_all(line.as_bytes()).await;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if client.read_line(&mut line).await.unwrap_or_default() == 0 {
+                return;
+            }
+            if !in_text || line == ".\r\n" {
+                break;
+            }
+        }
+        let was_text = std::mem::take(&mut in_text);
+        let command = if was_text { "text" } else { &line[..4] };
+        answer = match command {
+            _ if command == refuses.command => refuses.answer,
+            "DATA" => {
+                in_text = true;
+                "354 go on"
+            }
+            _ => "250 OK",
+        };
+    }
+}
+
+/// Sends what is due to a server that refuses it.
+async fn refuse_all(server: &TestServer, refuses: Refuses) {
+    let outbox = outbox_to(server, &mail_server(refuses).await);
+    assert!(outbox.deliver_due().await.unwrap() > 0, "nothing was due");
+}
+
+/// Has a mail to the contact's confirmed address refused: the one that tells of a lock.
+async fn bounce(server: &TestServer, contact: &Contact) {
+    assert_eq!(server.mails().await.len(), 0);
+    let sql = format!(
+        "INSERT INTO outbox_mails SELECT customer_number, contact_id, 'phone_password_locked', \
+             contact_id, NULL, email, display_name, locale, 'queued', 0, create_time, NULL, \
+             create_time \
+         FROM contacts WHERE display_name = '{}'",
+        contact.display_name
+    );
+    crate::harness::execute(&server.database_url, &sql).await;
+    refuse_all(server, UNKNOWN).await;
+}
+
+/// Anna and Berta, both with a confirmed address and invoice e-mail.
+async fn prepare(server: &TestServer, emails: [&str; 2]) -> [Contact; 2] {
+    let anna = server.create_customer_with_contact("K-1").await;
+    let berta = server.create_contact("K-1", "Berta", ACCOUNTING, "").await;
+    for (contact, email) in [&anna, &berta].into_iter().zip(emails) {
+        server.set_confirmed_email(contact, email).await;
+        let mut change = only_id(contact);
+        change.invoice_email_enabled = Some(true);
+        server.update_contact(change, &[]).await.unwrap();
+    }
+    server.clock.advance(TimeDelta::hours(1));
+    [server.contact(&anna).await, server.contact(&berta).await]
+}
+
+async fn bounces(server: &TestServer) -> Vec<(String, Vec<String>)> {
+    let events = server.events("K-1").await.into_iter();
+    let bounced = events.filter(|event| event.kind == BOUNCED);
+    let told = bounced.inspect(|event| assert_eq!(event.actor, "contact-service"));
+    told.map(|event| (event.contact_id, event.changed_fields))
+        .collect()
+}
+
+fn written(resolution: &proto::Resolution) -> (Vec<&str>, Vec<ExclusionReason>) {
+    let recipients = resolution.recipients.iter();
+    let exclusions = resolution.exclusions.iter();
+    (
+        recipients.map(|party| party.email.as_str()).collect(),
+        exclusions.map(proto::Exclusion::reason).collect(),
+    )
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_address_that_bounced_is_left_out_while_another_recipient_remains(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let [anna, berta] = prepare(&server, ["a@muster.example", "b@muster.example"]).await;
+    bounce(&server, &anna).await;
+    let marked = Contact {
+        email_bounce_time: timestamp(server.now()),
+        ..anna.clone()
+    };
+    // The etag too is the same.
+    assert_eq!(server.contact(&anna).await, marked);
+    assert_eq!(server.contacts("K-1").await, [marked, berta.clone()]);
+    let email = vec!["email".to_owned()];
+    assert_eq!(
+        bounces(&server).await,
+        [(anna.contact_id.clone(), email.clone())]
+    );
+    let resolution = server.resolve("K-1", Purpose::Invoice).await;
+    assert_eq!(
+        written(&resolution),
+        (
+            vec!["b@muster.example"],
+            vec![ExclusionReason::EmailBounced]
+        )
+    );
+    assert_eq!(resolution.attention_line, "z.Hd. Berta");
+
+    bounce(&server, &berta).await;
+    assert_eq!(bounces(&server).await[0], (berta.contact_id, email));
+    let resolution = server.resolve("K-1", Purpose::Invoice).await;
+    let both = vec!["a@muster.example", "b@muster.example"];
+    assert_eq!(written(&resolution), (both, vec![]));
+    assert_eq!(resolution.delivery(), proto::Delivery::Email);
+}
+
+#[rstest]
+#[tokio::test]
+async fn all_contacts_with_that_address_are_marked_once_each_with_an_event_of_its_own(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let [anna, berta] = prepare(&server, ["a@muster.example", "A@Muster.example"]).await;
+    let carla = server
+        .create_contact("K-1", "Carla", ACCOUNTING, "a@muster.example")
+        .await;
+    refuse_all(&server, UNKNOWN).await;
+    let first = server.now();
+    let shown = server.contact(&carla).await;
+    assert_eq!(shown.pending_email.unwrap().bounce_time, timestamp(first));
+    assert_eq!(shown.email_bounce_time, None);
+    let of = |contact: &Contact, field: &str| (contact.contact_id.clone(), vec![field.to_owned()]);
+    let expected = [
+        of(&carla, "pending_email"),
+        of(&berta, "email"),
+        of(&anna, "email"),
+    ];
+    assert_eq!(bounces(&server).await, expected);
+
+    server.clock.advance(TimeDelta::hours(1));
+    server.resend(&carla).await.unwrap();
+    refuse_all(&server, UNKNOWN).await;
+    assert_eq!(bounces(&server).await, expected);
+    let shown = server.contact(&anna).await;
+    assert_eq!(shown.email_bounce_time, timestamp(first));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_mark_goes_with_its_address_or_with_a_new_confirmation_of_it(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values("confirmed anew", "cancelled", "replaced", "removed")] fate: &str,
+) {
+    let server = TestServer::start(backend).await;
+    let [_, berta] = prepare(&server, ["a@muster.example", "b@muster.example"]).await;
+    bounce(&server, &berta).await;
+    // Entered again, it is to be confirmed again: nobody has to take another one.
+    let email = if fate == "replaced" {
+        "neu@muster.example"
+    } else {
+        "b@muster.example"
+    };
+    let changed = server.change_email(&berta, email).await.unwrap();
+    assert_eq!(changed.pending_email.unwrap().email, email);
+    assert!(changed.email_bounce_time.is_some());
+    let token = server.mailed_token(email).await;
+    match fate {
+        "cancelled" => {
+            let request = proto::CancelEmailChangeRequest {
+                customer_number: "K-1".into(),
+                contact_id: berta.contact_id.clone(),
+            };
+            server.client().cancel_email_change(request).await.unwrap();
+            let state = server.inspect(&token).await.unwrap().state();
+            assert_eq!(state, proto::ConfirmationState::Superseded);
+        }
+        "removed" => {
+            let mut change = only_id(&berta);
+            change.invoice_email_enabled = Some(false);
+            let paths = ["invoice_email_enabled"];
+            server.update_contact(change, &paths).await.unwrap();
+            let request = proto::RemoveEmailRequest {
+                customer_number: "K-1".into(),
+                contact_id: berta.contact_id.clone(),
+                ..proto::RemoveEmailRequest::default()
+            };
+            server.client().remove_email(request).await.unwrap();
+        }
+        _ => {
+            server.confirm(&token).await.unwrap();
+            let state = server.inspect(&token).await.unwrap().state();
+            assert_eq!(state, proto::ConfirmationState::Confirmed);
+        }
+    }
+    // Only one that was replaced by another is told so.
+    let told = usize::from(fate == "replaced");
+    assert_eq!(server.mails().await.len(), told);
+    let is_marked = server.contact(&berta).await.email_bounce_time.is_some();
+    assert_eq!(is_marked, fate == "cancelled");
+    let left_out = server.resolve("K-1", Purpose::Invoice).await.exclusions;
+    let has_bounced = |party: &proto::Exclusion| party.reason() == ExclusionReason::EmailBounced;
+    assert_eq!(left_out.iter().any(has_bounced), fate == "cancelled");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_mail_that_bounces_after_its_address_was_changed_marks_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let [anna, _] = prepare(&server, ["a@muster.example", "b@muster.example"]).await;
+    server
+        .change_email(&anna, "neu@muster.example")
+        .await
+        .unwrap();
+    let token = server.mailed_token("neu@muster.example").await;
+    server.confirm(&token).await.unwrap();
+    let before = server.state("K-1").await;
+    // That it was replaced.
+    refuse_all(&server, UNKNOWN).await;
+    assert_eq!(server.state("K-1").await, before);
+}
+
+#[rstest]
+#[tokio::test]
+async fn only_a_refusal_for_good_of_the_address_or_the_mail_marks(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values(
+        ("RCPT", "550 5.1.1 no such mailbox", true),
+        ("DATA", "554 5.5.1 no valid recipients", true),
+        ("text", "552 5.2.2 mailbox full", true),
+        ("RCPT", "450 4.2.1 busy", false),
+        ("RCPT", "530 5.7.0 log in first", false),
+        // It is the operator's address that the server does not like.
+        ("MAIL", "550 5.7.1 sender rejected", false)
+    )]
+    case: (&'static str, &'static str, bool),
+) {
+    let (command, answer, marks) = case;
+    let server = TestServer::start(backend).await;
+    server.create_customer_with_contact("K-1").await;
+    server
+        .create_contact("K-1", "Berta", ACCOUNTING, "b@muster.example")
+        .await;
+    refuse_all(&server, Refuses { command, answer }).await;
+    assert_eq!(bounces(&server).await.len(), usize::from(marks), "{answer}");
+    let pending = server.contacts("K-1").await.pop().unwrap().pending_email;
+    assert_eq!(pending.unwrap().bounce_time.is_some(), marks, "{answer}");
+    let dead = "SELECT count(*) FROM outbox_mails WHERE state = 'dead'";
+    let is_dead = query_number(&server.database_url, dead).await == 1;
+    assert_eq!(is_dead, marks || command == "MAIL", "{answer}");
+}

@@ -1,0 +1,52 @@
+"""An address that a mail server refuses for good is shown so, and left out where another remains."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness.contacts import Contacts, unique_address
+from harness.database import BACKENDS, Database
+from harness.polling import until
+from harness.service import Service
+from harness.sink import HARD, Sink
+
+
+def confirm(contacts: Contacts, database: Database, contact, email: str) -> None:
+    """Makes the address the confirmed one past the service: the sink keeps no links."""
+    changed = database.execute(
+        f"UPDATE contacts SET email = '{email}', email_key = '{email}' "
+        f"WHERE customer_number = '{contact.customer_number}' AND display_name = "
+        f"'{contact.display_name}'"
+    )
+    assert changed == 1
+    assert contacts.get(contact).email == email
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_address_that_is_refused_for_good_is_left_out(tmp_path: Path, backend: str) -> None:
+    with ExitStack() as stack:
+        database = Database(backend, tmp_path)
+        stack.callback(database.drop)
+        sink = stack.enter_context(Sink(tmp_path))
+        service = stack.enter_context(Service(tmp_path, database, SMTP_URL=sink.smtp_urls[0]))
+        contacts = service.start()
+        number = contacts.create_customer()
+        bad, good = unique_address(HARD.rstrip("-")), unique_address()
+        anna = contacts.create_contact(number, name="Anna", email=good)
+        berta = contacts.create_contact(number, name="Berta")
+        confirm(contacts, database, anna, good)
+        confirm(contacts, database, berta, bad)
+        assert contacts.general_recipients(number) == [good, bad]
+        # Another contact enters the same address: the mail to it is the one that is refused.
+        carla = contacts.create_contact(number, name="Carla", email=bad)
+        until(
+            lambda: contacts.get(berta).HasField("email_bounce_time"),
+            "the confirmed address to be marked",
+        )
+        assert contacts.get(carla).pending_email.HasField("bounce_time")
+        assert not contacts.get(anna).HasField("email_bounce_time")
+        assert contacts.general_recipients(number) == [good]
+        assert bad not in service.log
