@@ -173,7 +173,9 @@ fn unknown(field: &str, known: &Known) -> String {
         "order_type" | "code" => "zq7k-no-order-type".into(),
         "email" | "ordered_by_email" => "zq7k-nobody@zq7k-nowhere.example".into(),
         "token" => format!("zq7k-nobody.{}", HEX.repeat(8)),
-        "grant" | "etag" | "page_token" | "cursor" | "request_id" => format!("zq7k-{field}"),
+        "grant" | "etag" | "page_token" | "cursor" | "request_id" => {
+            format!("zq7k-{field}")
+        }
         _ => known.fitting(field),
     }
 }

@@ -1,7 +1,7 @@
 //! Calls of any RPC by its name, with messages built from the descriptor and headers of all
 //! kinds, and all that is told of them.
 
-use std::{fmt::Write as _, future::poll_fn};
+use std::{fmt::Write as _, future::poll_fn, time::Duration};
 
 use base64::{
     Engine,
@@ -15,9 +15,11 @@ use prost::{Message, bytes::Bytes};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, Kind, MessageDescriptor, MethodDescriptor, Value,
 };
+use tokio::time::timeout;
 use tonic::{body::Body, transport::Channel};
 use tower::Service;
 
+const WATCHED: Duration = Duration::from_millis(200);
 pub(super) const SERVICE: &str = "contact.v1.ContactService";
 
 /// All RPCs that the contract has.
@@ -135,6 +137,25 @@ fn errors_in(message: &Bytes) -> String {
     told
 }
 
+/// A watch has no end: what has come after a moment is its answer, and it is fine so far.
+async fn read(mut body: Body, is_endless: bool) -> (Bytes, HeaderMap) {
+    let patience = if is_endless { WATCHED } else { Duration::MAX };
+    let (mut bytes, mut trailers) = (Vec::new(), HeaderMap::new());
+    loop {
+        match timeout(patience, body.frame()).await {
+            Ok(Some(frame)) => match frame.unwrap().into_data() {
+                Ok(data) => bytes.extend(data),
+                Err(frame) => trailers = frame.into_trailers().unwrap(),
+            },
+            Ok(None) => return (bytes.into(), trailers),
+            Err(_) => {
+                trailers.insert("grpc-status", HeaderValue::from_static("0"));
+                return (bytes.into(), trailers);
+            }
+        }
+    }
+}
+
 /// Calls of a server, and whatever was told of them besides answers.
 pub(super) struct Caller {
     pub(super) channel: Channel,
@@ -177,10 +198,9 @@ impl Caller {
             .await
             .unwrap();
         let (head, body) = self.channel.call(request).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap();
-        let trailers = body.trailers().cloned().unwrap_or_default();
         let rpc = path.rsplit('/').next().unwrap();
-        let answer = Answer::new(rpc, &head.headers, &trailers, body.to_bytes());
+        let (body, trailers) = read(body, rpc == "WatchChanges").await;
+        let answer = Answer::new(rpc, &head.headers, &trailers, body);
         self.told.push((path.to_owned(), answer.told.clone()));
         answer
     }
