@@ -3,6 +3,7 @@
 //! Only this layer and `server` name tonic or the generated messages. A call
 //! passes [`guard`] (scope, load, deadline), then [`service`], then its feature.
 
+pub mod answers;
 mod audit;
 pub mod auth;
 mod caller_verification;

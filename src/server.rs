@@ -1,8 +1,10 @@
 //! The gRPC server: listener, limits, health, reflection, and a clean stop. Beside it
 //! the page for the public, the worker that sends mail, and what time brings about.
 
+mod arrivals;
 mod background;
 mod connections;
+mod frames;
 mod tls;
 
 use std::{
@@ -13,7 +15,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use futures::{StreamExt, stream::BoxStream};
+use futures::Stream;
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
@@ -194,14 +196,13 @@ fn incoming(
     listener: TcpListener,
     tls: Option<Tls>,
     tasks: &mut JoinSet<()>,
-) -> BoxStream<'static, io::Result<Connection>> {
-    let Some(tls) = tls else {
-        return connections::plain(listener).boxed();
-    };
-    tasks.spawn(tls.clone().follow_files());
-    let (connections, accept_all) = connections::encrypted(listener, tls);
+) -> impl Stream<Item = io::Result<Connection>> + use<> {
+    if let Some(tls) = &tls {
+        tasks.spawn(tls.clone().follow_files());
+    }
+    let (connections, accept_all) = arrivals::arrivals(listener, tls);
     tasks.spawn(accept_all);
-    connections.boxed()
+    connections
 }
 
 /// What is served and done beside gRPC, and ends by itself when it is stopped.

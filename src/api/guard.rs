@@ -11,7 +11,6 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response};
-use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt;
@@ -20,6 +19,7 @@ use tracing::{Instrument, Span};
 
 use crate::{
     api::{
+        answers::{self, HangUp},
         auth::{Authenticator, Caller, scope_of},
         fair_share::{FairShare, Share},
     },
@@ -56,6 +56,8 @@ pub struct Limits {
     pub watches: usize,
     /// Of these, those of one client.
     pub watches_of_a_client: usize,
+    /// How long a client may take nothing of a stream's answer, before it is hung up on.
+    pub stream_patience: Duration,
     /// The longest a call may take until it answers; streams: until they begin.
     pub call_timeout: Duration,
 }
@@ -69,6 +71,7 @@ impl Default for Limits {
             streams_of_a_client: 32,
             watches: 512,
             watches_of_a_client: 256,
+            stream_patience: Duration::from_mins(1),
             call_timeout: Duration::from_secs(5),
         }
     }
@@ -90,6 +93,7 @@ struct Admission {
     calls: Room,
     streams: Room,
     watches: Room,
+    stream_patience: Duration,
 }
 
 /// How many there may be at once, and how many of one client.
@@ -128,6 +132,7 @@ impl<S> Guard<S> {
                 calls: Room::new(limits.calls_in_flight, limits.calls_of_a_client),
                 streams: Room::new(limits.streams, limits.streams_of_a_client),
                 watches: Room::new(limits.watches, limits.watches_of_a_client),
+                stream_patience: limits.stream_patience,
             },
             call_timeout: limits.call_timeout,
         }
@@ -223,19 +228,14 @@ where
         return Status::from(Error::Overloaded { retry_after }).into_http();
     };
     head.extensions.insert(caller);
+    let hang_up = head.extensions.get::<HangUp>().cloned();
     match inner.call(Request::from_parts(head, body)).await {
-        Ok(response) if is_stream => response.map(|body| until_its_end(body, taken)),
+        Ok(response) if is_stream => {
+            response.map(|body| answers::held(body, taken, admission.stream_patience, hang_up))
+        }
         Ok(response) => response,
         Err(never) => match never {},
     }
-}
-
-/// The same body, which gives its place back when it ends or is given up.
-fn until_its_end(body: Body, taken: Taken) -> Body {
-    Body::new(body.map_frame(move |frame| {
-        let _held = &taken;
-        frame
-    }))
 }
 
 /// An RPC without an entry in the scope table is not there.

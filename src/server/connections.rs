@@ -1,99 +1,154 @@
-//! The connections of callers, from their arrival on, with TLS or without.
+//! The connections that calls come over, with TLS or without, as tonic reads and writes them: in
+//! short turns, and only as long as the client has cause for what it sends. How they come to be is
+//! told in `arrivals`.
 
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
+    net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+use tonic::transport::server::Connected;
 
-use super::tls::Tls;
+use super::frames::Allowance;
+use crate::api::answers::HangUp;
 
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes cost more than calls; others wait in the system's queue.
-const HANDSHAKES_AT_ONCE: usize = 1024;
-const WAITING: usize = 64;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a client of HTTP/2 begins with.
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is read before others get their turn. h2 reads on for as long as there is something, and
+/// so a connection would keep a thread for a megabyte.
+const TURN_BYTES: usize = 4 * 1024;
 
-/// A connection that calls come over.
+/// What the bytes go over.
 #[derive(Debug)]
-pub(super) enum Connection {
+pub(super) enum Transport {
     Plain(TcpStream),
     Encrypted(Box<TlsStream<TcpStream>>),
 }
 
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+/// A connection whose client has greeted.
+#[derive(Debug)]
+pub(super) struct Connection<T = Transport> {
+    transport: Take<T>,
+    /// Of the preface, which was read already.
+    greeting: &'static [u8],
+    /// What was read since others had their turn.
+    turn: usize,
+    allowance: Allowance,
+    hang_up: HangUp,
+}
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        match self {
-            Self::Plain(stream) => stream.connect_info(),
-            Self::Encrypted(stream) => stream.get_ref().0.connect_info(),
+impl<T: AsyncRead> Connection<T> {
+    /// Of a transport that the preface was read from.
+    pub(super) fn greeted(transport: T) -> Self {
+        Self {
+            transport: transport.take(0),
+            greeting: PREFACE,
+            turn: 0,
+            allowance: Allowance::new(),
+            hang_up: HangUp::default(),
         }
     }
 }
 
-/// Without TLS: every connection that arrives.
-pub(super) fn plain(
-    listener: TcpListener,
-) -> impl Stream<Item = io::Result<Connection>> + Send + 'static {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    incoming.map(|accepted| accepted.map(Connection::Plain))
+/// What its calls know of it.
+impl Connected for Connection {
+    type ConnectInfo = HangUp;
+
+    fn connect_info(&self) -> HangUp {
+        self.hang_up.clone()
+    }
 }
 
-/// With TLS: those whose handshake succeeds in time, as long as the second part is run. It
-/// ends, and closes the listener, when nobody takes the connections any more.
-pub(super) fn encrypted(
-    listener: TcpListener,
-    tls: Tls,
-) -> (
-    impl Stream<Item = io::Result<Connection>> + Send + 'static,
-    impl Future<Output = ()> + Send + 'static,
-) {
-    let (ready, taken) = mpsc::channel(WAITING);
-    let accept_all = async move {
-        let places = Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE));
-        loop {
-            let accept = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                () = ready.closed() => return,
-                accepted = accept => accepted,
-            };
-            let Ok((stream, _)) = accepted else {
-                // No more file handles, say: it passes.
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            };
-            let (acceptor, ready) = (tls.acceptor(), ready.clone());
-            tokio::spawn(async move {
-                let _place = place;
-                let _ = stream.set_nodelay(true);
-                let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
-                // Why a handshake failed concerns its client alone.
-                if let Ok(Ok(stream)) = shaken {
-                    let connection = Connection::Encrypted(Box::new(stream));
-                    let _ = ready.send(Ok(connection)).await;
-                }
-            });
+impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.greeting.is_empty() {
+            let (now, later) = this
+                .greeting
+                .split_at(this.greeting.len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            this.greeting = later;
+            return Poll::Ready(Ok(()));
         }
-    };
-    (ReceiverStream::new(taken), accept_all)
+        if this.hang_up.poll_asked(context) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if this.turn >= TURN_BYTES {
+            this.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let most = u64::try_from(TURN_BYTES - this.turn).unwrap_or(u64::MAX);
+        this.transport.set_limit(most);
+        let read = Pin::new(&mut this.transport).poll_read(context, buffer);
+        match read {
+            Poll::Pending => this.turn = 0,
+            Poll::Ready(Err(_)) => {}
+            Poll::Ready(Ok(())) => {
+                let new = buffer.filled().get(before..).unwrap_or_default();
+                this.turn += new.len();
+                if this.allowance.note_received(new).is_err() {
+                    tracing::debug!("too many frames that belong to no call: connection closed");
+                    return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+                }
+            }
+        }
+        read
+    }
 }
 
-impl AsyncRead for Connection {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().transport.get_mut()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().transport.get_mut()).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let transport = Pin::new(this.transport.get_mut());
+        let written = transport.poll_write_vectored(context, slices);
+        if let Poll::Ready(Ok(mut length)) = written {
+            for slice in slices {
+                let (sent, _) = slice.split_at(slice.len().min(length));
+                this.allowance.note_sent(sent);
+                length -= sent.len();
+            }
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.get_ref().is_write_vectored()
+    }
+}
+
+impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -106,7 +161,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for Transport {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -135,11 +190,11 @@ impl AsyncWrite for Connection {
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
+        slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-            Self::Encrypted(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Encrypted(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
@@ -147,6 +202,81 @@ impl AsyncWrite for Connection {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Encrypted(stream) => stream.is_write_vectored(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+
+    #[tokio::test]
+    async fn the_preface_is_read_again_before_what_follows_it() {
+        let (mut client, server) = duplex(1024);
+        client.write_all(&PING).await.unwrap();
+        drop(client);
+        let mut read = Vec::new();
+        let mut connection = Connection::greeted(server);
+        connection.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, [&PREFACE[..], &PING].concat());
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_much_lets_others_have_their_turn() {
+        let (mut client, server) = duplex(1024 * 1024);
+        // One frame of data, as far as it came.
+        client
+            .write_all(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])
+            .await
+            .unwrap();
+        client.write_all(&[7; 3 * TURN_BYTES]).await.unwrap();
+        let mut connection = Connection::greeted(server);
+        let mut buffer = [0; 64 * 1024];
+        let mut turns = vec![0];
+        loop {
+            match connection.read(&mut buffer).now_or_never() {
+                Some(read) => *turns.last_mut().unwrap() += read.unwrap(),
+                None if turns.last() == Some(&0) => break,
+                None => turns.push(0),
+            }
+        }
+        let first = PREFACE.len() + TURN_BYTES;
+        assert_eq!(turns, [first, TURN_BYTES, TURN_BYTES, 9, 0]);
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_nothing_but_pings_is_read_no_more() {
+        let (mut client, server) = duplex(1024 * 1024);
+        client.write_all(&PING.repeat(10_000)).await.unwrap();
+        let mut connection = Connection::greeted(server);
+        let mut read = Vec::new();
+        let ended = connection.read_to_end(&mut read).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+        assert!(read.len() < 1_000 * PING.len());
+    }
+
+    #[tokio::test]
+    async fn pings_beside_answers_are_read_on() {
+        let answer = [&[0, 0, 40, 0, 0, 0, 0, 0, 1][..], &[7; 40]].concat();
+        let (mut client, server) = duplex(1024 * 1024);
+        let mut connection = Connection::greeted(server);
+        let mut greeting = [0; PREFACE.len()];
+        connection.read_exact(&mut greeting).await.unwrap();
+        for _ in 0..10_000 {
+            client.write_all(&PING).await.unwrap();
+            let mut ping = [0; PING.len()];
+            connection.read_exact(&mut ping).await.unwrap();
+            // In two parts, one behind the other in the same call.
+            let (start, end) = answer.split_at(5);
+            let slices = [io::IoSlice::new(start), io::IoSlice::new(end)];
+            let written = connection.write_vectored(&slices).await.unwrap();
+            assert_eq!(written, answer.len());
+            client.read_exact(&mut vec![0; answer.len()]).await.unwrap();
         }
     }
 }

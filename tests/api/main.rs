@@ -37,6 +37,7 @@ mod changes;
 mod changes_order;
 mod confirmation_page;
 mod confirmation_races;
+mod connections;
 mod contact_pages;
 mod contact_updates;
 mod contacts;
