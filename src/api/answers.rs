@@ -133,8 +133,8 @@ mod tests {
         let silent = Body::new(StreamBody::new(silent));
         let mut body = held(silent, (), PATIENCE, Some(hang_up.clone()));
         assert!(body.frame().now_or_never().is_none());
-        let hung_up = tokio::time::timeout(5 * PATIENCE, asked(&hang_up)).await;
-        assert!(hung_up.is_err());
+        let waited = tokio::time::timeout(5 * PATIENCE, asked(&hang_up)).await;
+        assert!(waited.is_err());
     }
 
     #[tokio::test]

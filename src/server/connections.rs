@@ -236,7 +236,7 @@ mod tests {
             .unwrap();
         client.write_all(&[7; 3 * TURN_BYTES]).await.unwrap();
         let mut connection = Connection::greeted(server);
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = vec![0; 64 * 1024];
         let mut turns = vec![0];
         loop {
             match connection.read(&mut buffer).now_or_never() {

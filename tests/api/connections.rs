@@ -145,7 +145,7 @@ async fn whoever_does_not_greet_in_time_is_left_and_all_others_are_kept(
     let silent = connect(&server, &[]).await;
     let halfway = connect(&server, &PREFACE[..PREFACE.len() - 1]).await;
     let of_http_1 = connect(&server, b"GET / HTTP/1.1\r\n").await;
-    in_time(async {
+    in_time(Box::pin(async {
         tokio::join!(
             until_closed(silent),
             until_closed(halfway),
@@ -153,7 +153,7 @@ async fn whoever_does_not_greet_in_time_is_left_and_all_others_are_kept(
         );
         answers(&mut greeted).await;
         answers(&mut slow).await;
-    })
+    }))
     .await;
 }
 
