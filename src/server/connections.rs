@@ -100,6 +100,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
                 this.turn += new.len();
                 if this.allowance.note_received(new).is_err() {
                     tracing::debug!("too many frames that belong to no call: connection closed");
+                    // Nothing is read where an error is told.
+                    buffer.set_filled(before);
                     return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
                 }
             }
