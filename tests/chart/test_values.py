@@ -51,6 +51,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("smtp.url", "smtp://mail", "url"),
     ("smtp.from", "nobody", "from"),
     ("phonePasswordCost", "m=65536;t=3", "phonePasswordCost"),
+    ("auditRetentionDays", 0, "auditRetentionDays"),
+    ("auditRetentionDays", "365", "auditRetentionDays"),
     ("jwt.jwks.url", "http://login.example.com/keys", "url"),
     ("jwt.jwks.url", "https://", "url"),
     ("jwt.audience", "", "audience"),
