@@ -18,6 +18,7 @@ mod mask;
 pub mod page_token;
 mod phone_orders;
 mod phone_password;
+mod privacy;
 mod recipients;
 mod recipients_stream;
 mod request;
@@ -25,6 +26,8 @@ pub mod service;
 pub mod status;
 
 use prost::Message;
+
+pub use self::privacy::export_as_json;
 
 /// Every RPC, such as `contact.v1.ContactService/GetContact`.
 pub fn methods() -> Vec<String> {

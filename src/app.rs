@@ -16,10 +16,12 @@ mod phone_grant;
 mod phone_orders;
 mod phone_password;
 mod phone_password_check;
+mod privacy;
+mod pseudonym;
 mod recipients;
 mod requests;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
@@ -45,7 +47,7 @@ use crate::{
         customer::CustomerNumber,
     },
     error::Result,
-    mail::MailSignal,
+    mail::{MailFolder, MailSignal},
     phone_hasher::PhoneHasher,
     random::Random,
     storage::{Database, LockedCustomer},
@@ -63,6 +65,9 @@ pub struct App {
     glances: Arc<Semaphore>,
     mail_signal: MailSignal,
     feed_signal: FeedSignal,
+    mail_folder: Option<MailFolder>,
+    /// Whether the files of the database may still hold something of an erased customer.
+    has_deleted: Arc<AtomicBool>,
 }
 
 /// What the use cases are made of.
@@ -78,6 +83,8 @@ pub struct AppParts {
     pub service_keys: VersionedKeys,
     /// What hashes phone passwords.
     pub hasher: PhoneHasher,
+    /// Where mails go that do not leave.
+    pub mail_folder: Option<MailFolder>,
 }
 
 /// Which contact of which customer.
@@ -101,6 +108,8 @@ impl App {
             glances: Arc::new(Semaphore::new(phone_password_check::GLANCES)),
             mail_signal: MailSignal::default(),
             feed_signal: FeedSignal::default(),
+            mail_folder: parts.mail_folder,
+            has_deleted: Arc::default(),
         }
     }
 

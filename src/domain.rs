@@ -13,6 +13,7 @@ pub mod customer;
 pub mod email_address;
 pub mod email_confirmation;
 pub mod etag;
+pub mod export;
 pub mod mail;
 pub mod phone_number;
 pub mod phone_order;

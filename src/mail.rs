@@ -6,6 +6,7 @@
 
 mod bounce;
 mod delivery;
+mod folder;
 mod message;
 mod outbox;
 mod settings;
@@ -14,6 +15,7 @@ mod templates;
 mod transport;
 
 pub use self::{
+    folder::MailFolder,
     outbox::{Outbox, OutboxParts},
     settings::{PublicUrl, Sender, SmtpUrl},
     signal::MailSignal,

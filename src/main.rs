@@ -7,6 +7,7 @@
 )]
 
 mod demo_calls;
+mod export_customer;
 mod healthcheck;
 mod resolve_file;
 
@@ -26,7 +27,7 @@ use contact_service::{
     development::DevelopmentKeys,
     domain::customer::CustomerNumber,
     error::{Error, Invalid},
-    mail::{Outbox, OutboxParts, PublicUrl, Templates, Transport},
+    mail::{MailFolder, Outbox, OutboxParts, PublicUrl, Templates, Transport},
     meters::Meters,
     phone_hasher::PhoneHasher,
     random::Random,
@@ -38,7 +39,7 @@ use contact_service::{
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
-use self::{healthcheck::healthcheck, resolve_file::ResolveFile};
+use self::{export_customer::ExportCustomer, healthcheck::healthcheck, resolve_file::ResolveFile};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -91,6 +92,8 @@ enum Command {
     },
     /// Say who is written to, for all customer numbers of a file
     Resolve(ResolveFile),
+    /// Give out everything on file about a customer, as JSON
+    Export(ExportCustomer),
     /// Exit with 0 when the server on this machine is ready
     Healthcheck,
 }
@@ -138,6 +141,7 @@ async fn run(command_line: CommandLine) -> Result<(), String> {
             Ok(())
         }
         Command::Resolve(file) => resolve(&config, &file).await,
+        Command::Export(customer) => export(&config, &customer).await,
         Command::Healthcheck => healthcheck(&config).await,
     }
 }
@@ -173,13 +177,7 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
     let transport = transport(&config)?;
     let database = connect(&config).await?;
     prepare_schema(&database, demo).await?;
-    let app = App::new(AppParts {
-        database: database.clone(),
-        clock: clock.clone(),
-        random: random.clone(),
-        service_keys: service_keys.clone(),
-        hasher,
-    });
+    let app = use_cases(&database, service_keys.clone(), hasher);
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if demo {
         app.load_samples()
@@ -254,10 +252,12 @@ fn page_url(address: Option<SocketAddr>) -> Result<PublicUrl, String> {
 }
 
 fn transport(config: &Config) -> Result<Transport, String> {
-    if let Some(url) = &config.smtp_url {
-        return Transport::smtp(url).map_err(|why| WrongSetting::new("SMTP_URL", why).to_string());
+    match &config.smtp_url {
+        Some(url) => {
+            Transport::smtp(url).map_err(|why| WrongSetting::new("SMTP_URL", why).to_string())
+        }
+        None => Ok(Transport::Folder(MailFolder::new(MAIL_FOLDER))),
     }
-    Ok(Transport::Folder(MAIL_FOLDER.into()))
 }
 
 async fn print_calls(config: &Config, app: &App, address: &str) -> Result<(), String> {
@@ -328,6 +328,30 @@ async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
     let done = file.run(&database).await;
     database.close().await;
     done
+}
+
+async fn export(config: &Config, customer: &ExportCustomer) -> Result<(), String> {
+    customer.number()?;
+    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let random = Random::system();
+    let service_keys = service_keys(config, &random)?;
+    let hasher = phone_hasher(config, &random)?;
+    let database = connect(config).await?;
+    let app = use_cases(&database, service_keys, hasher);
+    let done = customer.run(&app).await;
+    database.close().await;
+    done
+}
+
+fn use_cases(database: &Database, service_keys: VersionedKeys, hasher: PhoneHasher) -> App {
+    App::new(AppParts {
+        database: database.clone(),
+        clock: Clock::System,
+        random: Random::system(),
+        service_keys,
+        hasher,
+        mail_folder: Some(MailFolder::new(MAIL_FOLDER)),
+    })
 }
 
 async fn connect(config: &Config) -> Result<Database, String> {

@@ -106,6 +106,7 @@ pub async fn serve(
         parts.events_kept_for,
     ));
     rounds.spawn(parts.app.clone().place_events());
+    rounds.spawn(background::clean(parts.app.clone()));
     rounds.spawn(background::see_to_deadlines(parts.app.clone()));
     let mut companions = start_companions(&parts.app, parts.outbox, parts.page, &stopped)?;
     // These go on to the very end.

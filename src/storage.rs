@@ -15,6 +15,8 @@ mod customers;
 mod disclosures;
 mod email_confirmations;
 mod entity;
+mod erasure;
+mod export;
 mod failure;
 mod held;
 mod migration;

@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("demo_calls", &["*"]),
     ("healthcheck", &["*"]),
     ("resolve_file", &["*"]),
+    ("export_customer", &["*"]),
     (
         "server",
         &[
@@ -53,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "storage",
             "mail::MailSignal",
+            "mail::MailFolder",
             "domain",
             "clock",
             "random",
@@ -113,6 +115,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tonic_prost", &["api"]),
     ("prost", &["api"]),
     ("prost_types", &["api"]),
+    ("prost_reflect", &["api"]),
     ("sea_orm", &["storage"]),
     ("sea_orm_migration", &["storage"]),
     ("sqlx", &["storage"]),

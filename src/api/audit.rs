@@ -44,7 +44,7 @@ pub(super) async fn list(
     })
 }
 
-fn encode(event: AuditEvent) -> proto::AuditEvent {
+pub(super) fn encode(event: AuditEvent) -> proto::AuditEvent {
     proto::AuditEvent {
         event_id: event.id.to_string(),
         event_time: Some(convert::timestamp(event.event_time)),

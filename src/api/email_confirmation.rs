@@ -92,14 +92,8 @@ pub(super) async fn inspect(
 ) -> Result<proto::InspectEmailConfirmationResponse> {
     let token = token(&request.token)?;
     let inspection = api.app.inspect_email_confirmation(&token).await?;
-    let state = match inspection.state {
-        ConfirmationState::Pending => proto::ConfirmationState::Pending,
-        ConfirmationState::Confirmed => proto::ConfirmationState::Confirmed,
-        ConfirmationState::Expired => proto::ConfirmationState::Expired,
-        ConfirmationState::Superseded => proto::ConfirmationState::Superseded,
-    };
     Ok(proto::InspectEmailConfirmationResponse {
-        state: state.into(),
+        state: encode_state(inspection.state).into(),
         masked_email: inspection.masked_email,
         expire_time: Some(timestamp(inspection.expire_time)),
     })
@@ -123,4 +117,14 @@ fn token(text: &str) -> Result<ConfirmationToken> {
     let mut fields = Fields::default();
     let token = fields.check("token", ConfirmationToken::parse(text));
     fields.finish(token)
+}
+
+/// What became of a link, as clients see it.
+pub(super) fn encode_state(state: ConfirmationState) -> proto::ConfirmationState {
+    match state {
+        ConfirmationState::Pending => proto::ConfirmationState::Pending,
+        ConfirmationState::Confirmed => proto::ConfirmationState::Confirmed,
+        ConfirmationState::Expired => proto::ConfirmationState::Expired,
+        ConfirmationState::Superseded => proto::ConfirmationState::Superseded,
+    }
 }

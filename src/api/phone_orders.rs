@@ -76,7 +76,20 @@ pub(super) async fn authorize(
         return Err(Error::GrantInvalid);
     }
     let decided = api.app.authorize_phone_order(caller.actor(), order).await?;
-    let (decision, denial) = match decided.order.decision {
+    let (decision, denial) = encode_decision(decided.order.decision);
+    Ok(proto::AuthorizePhoneOrderResponse {
+        decision: decision.into(),
+        denial: denial.into(),
+        restrictions_note: decided.note,
+        authorization_id: decided.order.id.to_string(),
+    })
+}
+
+/// A decision as clients see it.
+pub(super) fn encode_decision(
+    decision: OrderDecision,
+) -> (proto::OrderDecision, proto::OrderDenial) {
+    let (decision, denial) = match decision {
         OrderDecision::Allowed => (proto::OrderDecision::Allowed, None),
         OrderDecision::AgentDecision => (proto::OrderDecision::AgentDecision, None),
         OrderDecision::Denied(denial) => (proto::OrderDecision::Denied, Some(denial)),
@@ -87,12 +100,7 @@ pub(super) async fn authorize(
         Some(OrderDenial::PortalRequired) => proto::OrderDenial::PortalRequired,
         Some(OrderDenial::Restricted) => proto::OrderDenial::Restricted,
     };
-    Ok(proto::AuthorizePhoneOrderResponse {
-        decision: decision.into(),
-        denial: denial.into(),
-        restrictions_note: decided.note,
-        authorization_id: decided.order.id.to_string(),
-    })
+    (decision, denial)
 }
 
 fn to_message(order_type: OrderType) -> proto::OrderType {

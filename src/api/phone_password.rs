@@ -1,5 +1,8 @@
 //! `SetPhonePassword`, `ClearPhonePassword`, `CheckPhonePassword`, `UnlockPhonePassword`.
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use sha2::{Digest, Sha256};
+
 use crate::{
     api::{
         auth::Caller,
@@ -8,7 +11,7 @@ use crate::{
         service::ContactApi,
     },
     app::{PhonePasswordCheck, PhonePasswordVerdict},
-    domain::{phone_password::FoldedPassword, text},
+    domain::{customer::CustomerNumber, phone_password::FoldedPassword, text},
     error::Result,
 };
 
@@ -109,12 +112,12 @@ pub(super) async fn check(
     })
 }
 
-/// A customer number holds no slash, so no call of a confined token is one of another.
+/// A customer number holds no slash, so no call of a confined token is one of another. The tries
+/// of a call outlive a customer that is erased, so that they are kept under a hash.
 fn call_key(caller: &Caller, call_id: &str) -> String {
-    match caller.customer() {
-        Some(customer) => format!("{}/{call_id}", customer.as_str()),
-        None => format!("/{call_id}"),
-    }
+    let customer = caller.customer().map_or("", CustomerNumber::as_str);
+    let hash = Sha256::digest(format!("{customer}/{call_id}"));
+    STANDARD_NO_PAD.encode(hash)
 }
 
 pub(super) async fn unlock(

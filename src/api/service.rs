@@ -1,5 +1,4 @@
-//! The service itself: which RPC is which feature. RPCs of later versions pass
-//! the same checks of the caller and then answer UNIMPLEMENTED.
+//! The service itself: which RPC is which feature.
 
 use std::sync::Arc;
 
@@ -11,10 +10,10 @@ use crate::{
         audit,
         auth::Caller,
         caller_verification, changes, contacts, customers, email_confirmation, phone_orders,
-        phone_password,
+        phone_password, privacy,
         proto::{self, contact_service_server::ContactService},
         recipients, recipients_stream,
-        request::{Concerns, admit},
+        request::admit,
     },
     app::App,
     error::Error,
@@ -39,11 +38,6 @@ impl ContactApi {
             stopped,
         }
     }
-}
-
-fn not_yet<M: Concerns, R>(request: Request<M>) -> Result<Response<R>, Status> {
-    admit(request)?;
-    Err(Error::Unimplemented.into())
 }
 
 #[tonic::async_trait]
@@ -283,14 +277,18 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ExportCustomerRequest>,
     ) -> Result<Response<proto::ExportCustomerResponse>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(
+            privacy::export(self, &caller, request).await?,
+        ))
     }
 
     async fn erase_customer(
         &self,
         request: Request<proto::EraseCustomerRequest>,
     ) -> Result<Response<proto::EraseCustomerResponse>, Status> {
-        not_yet(request)
+        let (caller, request) = admit(request)?;
+        Ok(Response::new(privacy::erase(self, &caller, request).await?))
     }
 
     async fn stream_recipients(

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::{
-    app::{App, cut_page},
+    app::{App, cut_page, pseudonym},
     domain::{
         audit::{AuditEvent, EventRank},
         customer::CustomerNumber,
@@ -49,6 +49,9 @@ impl App {
             .database
             .list_audit_events(number, before, one_more)
             .await?;
+        if events.is_empty() {
+            events = self.list_erased(number, before, one_more).await?;
+        }
         if events.is_empty() && before == EventRank::LAST {
             self.get_customer(number).await?;
         }
@@ -57,5 +60,24 @@ impl App {
             events,
             next_before,
         })
+    }
+
+    /// The trail of an erased customer goes on under a pseudonym.
+    async fn list_erased(
+        &self,
+        number: &CustomerNumber,
+        before: EventRank,
+        limit: u64,
+    ) -> Result<Vec<AuditEvent>> {
+        for pseudonym in pseudonym::pseudonyms(&self.service_keys, number) {
+            let events = self
+                .database
+                .list_audit_events(&pseudonym, before, limit)
+                .await?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+        Ok(Vec::new())
     }
 }

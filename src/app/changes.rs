@@ -1,15 +1,16 @@
 //! The feed of changes: which event has which place, and reading on from one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::sync::watch;
 
 use crate::{
-    app::App,
+    app::{App, pseudonym},
     domain::audit::Change,
     error::{Error, Result},
     storage::{Database, FeedReach},
+    versioned_keys::VersionedKeys,
 };
 
 /// How many events are read at once.
@@ -35,6 +36,7 @@ impl Default for FeedSignal {
 #[derive(Debug)]
 pub struct ChangeReader {
     database: Database,
+    service_keys: Arc<VersionedKeys>,
     position: i64,
     reach: watch::Receiver<FeedReach>,
 }
@@ -85,6 +87,7 @@ impl App {
         let reach = self.database.feed_reach().await?;
         let reader = ChangeReader {
             database: self.database.clone(),
+            service_keys: Arc::clone(&self.service_keys),
             position: after.unwrap_or(reach.forgotten),
             reach: self.feed_signal.0.subscribe(),
         };
@@ -114,16 +117,28 @@ impl ChangeReader {
     /// of the database.
     pub async fn next_page(&mut self) -> Result<Vec<Change>> {
         loop {
-            let changes = self.database.list_changes(self.position, PAGE).await?;
+            let mut changes = self.database.list_changes(self.position, PAGE).await?;
             // After reading: what is deleted while it is read leaves a gap.
             self.check(self.database.feed_reach().await?)?;
             if let Some(last) = changes.last() {
                 self.position = last.position;
+                self.name_erased(&mut changes);
                 return Ok(changes);
             }
             let position = self.position;
             let moved = self.reach.wait_for(|reach| reach.last > position).await;
             moved.map_err(|_| Error::internal("nobody gives events their places"))?;
+        }
+    }
+
+    /// Caches know an erased customer by its number.
+    fn name_erased(&self, changes: &mut [Change]) {
+        for change in changes {
+            let sealed = change.sealed_number.as_ref();
+            let number = sealed.and_then(|sealed| pseudonym::open(&self.service_keys, sealed));
+            if number.is_some() {
+                change.event.customer_number = number;
+            }
         }
     }
 

@@ -275,6 +275,7 @@ impl App {
                     check_deletion(contact, &contacts)?;
                     transaction.delete_contact(contact).await?;
                     transaction.delete_phone_password(number, *id).await?;
+                    transaction.forget_answers(number, *id).await?;
                     let kind = EventKind::ContactDeleted;
                     let event = app.event(&locked, &actor, kind, Some(*id), &[])?;
                     transaction.insert_audit_event(&event).await?;
@@ -440,6 +441,7 @@ fn outcome<T>(answer: T, validate_only: bool) -> Outcome<T> {
 fn to_contact(answer: Answer) -> Result<Contact> {
     match answer {
         Answer::Contact(contact) => Ok(*contact),
+        Answer::Deleted => Err(Error::ContactNotFound),
         Answer::Nothing => Err(Error::data_loss("request_ids.answer")),
     }
 }

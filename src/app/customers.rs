@@ -25,6 +25,16 @@ pub struct UpdateCustomer {
     pub allow_missing: bool,
 }
 
+fn refuse_pseudonym(number: &CustomerNumber) -> Result<()> {
+    if number.is_pseudonym() {
+        return Err(Error::invalid_field(
+            "customer.customer_number",
+            "must not have the form of an erased customer's pseudonym",
+        ));
+    }
+    Ok(())
+}
+
 impl App {
     /// The customer.
     ///
@@ -65,6 +75,7 @@ impl App {
                             (locked, EventKind::CustomerUpdated, changed)
                         }
                         None if update.allow_missing => {
+                            refuse_pseudonym(&update.customer_number)?;
                             let mut customer = Customer::new(update.customer_number.clone(), now);
                             check_etag(&update.etag, "")?;
                             let changed = update.change.apply_to(&mut customer);

@@ -19,6 +19,11 @@ impl Actor {
     pub fn confirmation_page() -> Self {
         Self("confirmation-page".to_owned())
     }
+
+    /// Whoever runs a command beside the database.
+    pub fn command_line() -> Self {
+        Self("command-line".to_owned())
+    }
 }
 
 /// What happened.
@@ -30,6 +35,10 @@ pub enum EventKind {
     CustomerUpdated,
     /// The attention line was suppressed or allowed again.
     AttentionLineSet,
+    /// All that is on file about a customer was given out.
+    CustomerExported,
+    /// A customer was erased, with all that was on file about it.
+    CustomerErased,
     /// A contact was put on file.
     ContactCreated,
     /// A contact was changed.
@@ -82,6 +91,8 @@ impl EventKind {
             Self::CustomerCreated => "customer.created",
             Self::CustomerUpdated => "customer.updated",
             Self::AttentionLineSet => "customer.attention_line_set",
+            Self::CustomerExported => "customer.exported",
+            Self::CustomerErased => "customer.erased",
             Self::ContactCreated => "contact.created",
             Self::ContactUpdated => "contact.updated",
             Self::ContactDeleted => "contact.deleted",
@@ -164,4 +175,7 @@ pub struct Change {
     pub position: i64,
     /// The entry.
     pub event: AuditEvent,
+    /// The number of the customer, sealed, where the entry bears its pseudonym: of an erasure that
+    /// is not long ago.
+    pub sealed_number: Option<Vec<u8>>,
 }

@@ -8,6 +8,8 @@ use crate::{
 };
 
 const MAX_NUMBER_LENGTH: usize = 32;
+/// How the pseudonym of an erased customer begins.
+const ERASED: &str = "erased-";
 
 /// A customer number: 1 to 32 of A-Z, a-z, 0-9, '-'.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +37,22 @@ impl CustomerNumber {
     /// A value that storage once took from `as_str`.
     pub(crate) fn from_stored(text: String) -> Self {
         Self(text)
+    }
+
+    /// What takes the place of an erased customer's number, made of a tag of it.
+    pub(crate) fn pseudonym(tag: &[u8]) -> Option<Self> {
+        let digits = tag.iter().map(|byte| format!("{byte:02x}"));
+        let text = format!("{ERASED}{}", digits.collect::<String>());
+        let text = text.get(..MAX_NUMBER_LENGTH)?;
+        Some(Self(text.to_owned()))
+    }
+
+    /// Whether it has the form of a pseudonym. No customer may have such a number: its trail
+    /// would be one with that of an erased customer.
+    pub fn is_pseudonym(&self) -> bool {
+        let digits = self.0.strip_prefix(ERASED).unwrap_or_default();
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        self.0.len() == MAX_NUMBER_LENGTH && !digits.is_empty() && digits.bytes().all(is_digit)
     }
 
     /// The number as it is kept.

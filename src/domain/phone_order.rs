@@ -75,6 +75,15 @@ pub enum OrderDenial {
 }
 
 impl OrderDecision {
+    /// Every decision.
+    pub const ALL: [Self; 5] = [
+        Self::Allowed,
+        Self::Denied(OrderDenial::ExcludedByProvider),
+        Self::Denied(OrderDenial::PortalRequired),
+        Self::Denied(OrderDenial::Restricted),
+        Self::AgentDecision,
+    ];
+
     /// The name that is kept.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -86,7 +86,11 @@ impl Delivery {
                 match self.send(mail, &values).await {
                     Ok(()) => {
                         kill_point("mail-accepted").await;
-                        self.mark_sent(mail).await
+                        let marked = self.mark_sent(mail).await;
+                        if marked == Ok(false) {
+                            self.delete_if_erased(mail).await;
+                        }
+                        marked
                     }
                     Err(refusal) => self.put_back(mail, &refusal).await,
                 }
@@ -178,7 +182,7 @@ impl Delivery {
                 tracing::error!(id = %mail.id, %error, "a mail cannot be written");
                 Refusal::temporary("not written")
             })?;
-        self.transport.send(mail.id, &message).await
+        self.transport.send(mail, &message).await
     }
 
     async fn mark_sent(&self, mail: &QueuedMail) -> Result<bool> {
@@ -192,6 +196,22 @@ impl Delivery {
                 }
                 outcome => return outcome,
             }
+        }
+    }
+
+    /// Whoever erased the customer found no file of a mail that was about to be written.
+    async fn delete_if_erased(&self, mail: &QueuedMail) {
+        let Transport::Folder(folder) = &self.transport else {
+            return;
+        };
+        let number = &mail.customer_number;
+        let is_erased = match self.database.find_customer(number).await {
+            // Another one may have this number by now.
+            Ok(found) => found.is_none_or(|found| found.create_time > mail.create_time),
+            Err(_) => false,
+        };
+        if is_erased && folder.delete(number, mail.id).await.is_err() {
+            tracing::warn!(id = %mail.id, "the file of an erased customer's mail is left");
         }
     }
 

@@ -1,13 +1,6 @@
 //! How a mail leaves: over SMTP, or as a file for trying the service out.
 
-use std::{
-    fmt,
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use lettre::{
     Message,
@@ -20,9 +13,12 @@ use lettre::{
     },
 };
 use secrecy::ExposeSecret;
-use uuid::Uuid;
 
-use super::settings::{Encryption, SmtpUrl};
+use super::{
+    folder::MailFolder,
+    settings::{Encryption, SmtpUrl},
+};
+use crate::domain::mail::QueuedMail;
 
 /// For the whole dialogue, and so for each of its steps.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(25);
@@ -33,8 +29,8 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Transport {
     /// Over SMTP.
     Smtp(Arc<Relay>),
-    /// As `<id>.eml` in a folder.
-    Folder(PathBuf),
+    /// As a file in a folder.
+    Folder(MailFolder),
 }
 
 /// The server that takes mails over. Every mail has a connection of its own: one that was
@@ -104,7 +100,7 @@ impl Transport {
     }
 
     /// Hands a mail over.
-    pub(super) async fn send(&self, id: Uuid, message: &Message) -> Result<(), Refusal> {
+    pub(super) async fn send(&self, mail: &QueuedMail, message: &Message) -> Result<(), Refusal> {
         match self {
             Self::Smtp(relay) => {
                 let sending = relay.send(message);
@@ -114,11 +110,9 @@ impl Transport {
                 }
             }
             Self::Folder(folder) => {
-                let (folder, bytes) = (folder.clone(), message.formatted());
-                tokio::task::spawn_blocking(move || write(&folder, id, &bytes))
-                    .await
-                    .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
-                    .map_err(|error| Refusal::temporary(format!("file: {}", error.kind())))
+                let bytes = message.formatted();
+                let written = folder.write(&mail.customer_number, mail.id, bytes).await;
+                written.map_err(|error| Refusal::temporary(format!("file: {}", error.kind())))
             }
         }
     }
@@ -213,24 +207,6 @@ fn is_final(code: u16) -> bool {
     (540..600).contains(&code)
 }
 
-/// Under another name first, so that nobody reads half a mail.
-fn write(folder: &Path, id: Uuid, bytes: &[u8]) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)?;
-    let unfinished = folder.join(format!("{id}.part"));
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(unfinished, folder.join(format!("{id}.eml")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,23 +219,5 @@ mod tests {
         for code in [421, 450, 451, 452, 500, 502, 503, 530, 534, 535, 538] {
             assert!(!is_final(code), "{code}");
         }
-    }
-
-    #[test]
-    fn a_file_is_written_whole_and_for_its_owner_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let mails = folder.path().join("data/mail");
-        let id = Uuid::from_u128(1);
-        for content in ["one", "two"] {
-            write(&mails, id, content.as_bytes()).unwrap();
-            let file = mails.join(format!("{id}.eml"));
-            assert_eq!(fs::read_to_string(&file).unwrap(), content);
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::PermissionsExt;
-                assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-            }
-        }
-        assert_eq!(fs::read_dir(&mails).unwrap().count(), 1);
     }
 }

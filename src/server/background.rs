@@ -25,6 +25,8 @@ use crate::{
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
+/// What holds personal data that nobody needs any more.
+const CLEAN_INTERVAL: Duration = Duration::from_mins(10);
 /// Reminders and expiries are days away from what they follow.
 const DEADLINES_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -103,7 +105,6 @@ pub(super) async fn sweep_hourly(app: App, events_kept_for: TimeDelta) {
     every(SWEEP_INTERVAL, move || {
         let app = app.clone();
         async move {
-            report("expired request ids", app.forget_expired_requests().await);
             report("old confirmations", app.forget_old_confirmations().await);
             report("dead letters", app.forget_dead_letters().await);
             report("old tries", app.forget_old_tries().await);
@@ -111,6 +112,18 @@ pub(super) async fn sweep_hourly(app: App, events_kept_for: TimeDelta) {
             report("old events", old_events);
             let numbers = app.forget_sealed_numbers().await;
             report("numbers of erased customers", numbers);
+        }
+    })
+    .await;
+}
+
+/// Deletes what holds personal data for no longer than it is needed.
+pub(super) async fn clean(app: App) {
+    every(CLEAN_INTERVAL, move || {
+        let app = app.clone();
+        async move {
+            report("expired request ids", app.forget_expired_requests().await);
+            report("files of erased customers", app.clean_files().await);
         }
     })
     .await;

@@ -97,10 +97,11 @@ impl Database {
             .limit(limit)
             .all(&self.readers);
         let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
-        let changes = rows.into_iter().map(|row| {
+        let changes = rows.into_iter().map(|mut row| {
             let position = row.feed_position;
             Ok(Change {
                 position: position.ok_or_else(|| Error::internal("an event without a place"))?,
+                sealed_number: row.sealed_customer_number.take(),
                 event: to_event(row)?,
             })
         });

@@ -212,6 +212,8 @@ fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
             // What was acknowledged survives a power failure.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What was deleted is not to be read from the file either.
+            .pragma("secure_delete", "ON")
             .busy_timeout(SQLITE_BUSY_TIMEOUT)
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });

@@ -86,7 +86,7 @@ impl Transaction {
     /// The failures of the database.
     pub async fn insert_customer(&self, customer: Customer) -> Result<LockedCustomer> {
         self.note_write(&customer.number);
-        // The trail of an erased customer of this number goes on where it ended.
+        // Whatever was recorded of this number before keeps its ranks.
         let last_rank: Option<i64> = audit_events::Entity::find()
             .select_only()
             .column_as(audit_events::Column::Sequence.max(), "last_rank")

@@ -240,7 +240,7 @@ const fn to_text(state: ConfirmationState) -> &'static str {
     }
 }
 
-fn to_confirmation(row: Model) -> Result<EmailConfirmation> {
+pub(super) fn to_confirmation(row: Model) -> Result<EmailConfirmation> {
     let recorded_state = match row.state.as_str() {
         PENDING => ConfirmationState::Pending,
         CONFIRMED => ConfirmationState::Confirmed,

@@ -30,7 +30,7 @@ use crate::{
 };
 
 const QUEUED: &str = "queued";
-const DEAD: &str = "dead";
+pub(super) const DEAD: &str = "dead";
 
 impl Database {
     /// How many mails wait at `now`, and since when, and how many were given up.

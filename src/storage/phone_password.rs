@@ -226,7 +226,7 @@ pub(super) fn to_record(row: Model) -> Result<PhonePasswordRecord> {
     })
 }
 
-fn to_tries(row: &Model) -> Result<ContactTries> {
+pub(super) fn to_tries(row: &Model) -> Result<ContactTries> {
     Ok(ContactTries {
         consecutive: row.consecutive_failures,
         locked_until: row.locked_until,

@@ -255,11 +255,14 @@ const FIND: &str = "\
     FROM (SELECT 1) AS one LEFT JOIN phone_passwords \
          ON phone_passwords.customer_number = $3 AND phone_passwords.contact_id = $4";
 
-/// Each insertion takes its row from the one before, so that they lock in that order.
+/// Each insertion takes its row from the one before, so that they lock in that order. The customer
+/// is kept, or whoever erases it would leave the row that is made here.
 const LOCK_ON_POSTGRES: &str = "\
-    WITH agent AS ( \
+    WITH customer AS ( \
+        SELECT 1 FROM customers WHERE customer_number = $3 FOR KEY SHARE \
+    ), agent AS ( \
         INSERT INTO phone_password_agents (agent, failures, update_time) \
-        VALUES ($1, '[]', $5) \
+        SELECT $1, '[]', $5 FROM (SELECT count(*) FROM customer) AS kept \
         ON CONFLICT (agent) DO UPDATE SET update_time = excluded.update_time \
         RETURNING failures AS agent_failures \
     ), in_call AS ( \

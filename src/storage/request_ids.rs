@@ -1,7 +1,7 @@
 //! Requests that were answered, so that repeating one does nothing twice.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, sea_query::Expr};
 use uuid::Uuid;
 
 use super::{
@@ -11,7 +11,11 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    domain::{audit::Actor, contact::Contact, customer::CustomerNumber},
+    domain::{
+        audit::Actor,
+        contact::{Contact, ContactId},
+        customer::CustomerNumber,
+    },
     error::{Error, Result},
 };
 
@@ -25,7 +29,12 @@ pub enum Answer {
     Nothing,
     /// The contact as it was then.
     Contact(Box<Contact>),
+    /// A contact that was deleted since: nothing of it is kept.
+    Deleted,
 }
+
+/// In place of an answer that held a contact which was deleted.
+const DELETED: &str = "";
 
 /// A request and its answer.
 #[derive(Clone, Debug)]
@@ -62,12 +71,7 @@ impl Transaction {
         let Some(row) = row.filter(|row| now < row.expire_time) else {
             return Ok(None);
         };
-        let record: Option<Record> = serde_json::from_str(&row.answer)
-            .map_err(|_| Error::data_loss("request_ids.answer"))?;
-        let answer = match record {
-            None => Answer::Nothing,
-            Some(record) => Answer::Contact(Box::new(record.into_contact()?)),
-        };
+        let answer = to_answer(&row.answer)?;
         Ok(Some((row.fingerprint, answer)))
     }
 
@@ -84,21 +88,38 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        let stored = match &record.answer {
-            Answer::Nothing => None,
-            Answer::Contact(contact) => Some(Record::from_contact(contact)?),
+        let contact = match &record.answer {
+            Answer::Nothing | Answer::Deleted => None,
+            Answer::Contact(contact) => Some(contact),
         };
+        let stored = contact.map(|contact| Record::from_contact(contact));
         let row = ActiveModel {
             actor: Set(record.actor.0.clone()),
             request_id: Set(record.request_id),
             customer_number: Set(record.customer_number.as_str().to_owned()),
             fingerprint: Set(record.fingerprint.to_vec()),
-            answer: Set(serde_json::to_string(&stored)
+            answer: Set(serde_json::to_string(&stored.transpose()?)
                 .map_err(|_| Error::internal("an answer cannot be written"))?),
             expire_time: Set(record.expire_time),
+            contact_id: Set(contact.map(|contact| contact.id.0)),
         };
         Entity::insert(row)
             .exec_without_returning(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(())
+    }
+
+    /// Forgets what was answered about a contact that is deleted; the ids stay used.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn forget_answers(&self, number: &CustomerNumber, id: ContactId) -> Result<()> {
+        Entity::update_many()
+            .col_expr(Column::Answer, Expr::value(DELETED))
+            .filter(Column::CustomerNumber.eq(number.as_str()))
+            .filter(Column::ContactId.eq(id.0))
+            .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
         Ok(())
@@ -116,4 +137,16 @@ impl Transaction {
             .map_err(Failure::from)?;
         Ok(deleted.rows_affected)
     }
+}
+
+pub(super) fn to_answer(text: &str) -> Result<Answer> {
+    if text == DELETED {
+        return Ok(Answer::Deleted);
+    }
+    let record: Option<Record> =
+        serde_json::from_str(text).map_err(|_| Error::data_loss("request_ids.answer"))?;
+    Ok(match record {
+        None => Answer::Nothing,
+        Some(record) => Answer::Contact(Box::new(record.into_contact()?)),
+    })
 }

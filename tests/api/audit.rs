@@ -81,6 +81,12 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
             (refused, "INVALID_FIELD")
         }
         "AuthorizePhoneOrder" => (with_contact(rpc, on, NOBODY), "GRANT_INVALID"),
+        "ExportCustomer" => {
+            let mut refused = valid();
+            let unknown = Value::String("K-UNKNOWN".into());
+            refused.set_field_by_name("customer_number", unknown);
+            (refused, "CUSTOMER_NOT_FOUND")
+        }
         "CancelEmailChange" | "ResendEmailConfirmation" => (anna(), "NO_PENDING_EMAIL"),
         "ConfirmEmail" => {
             let unknown = format!("{}.{}", on.number, "0".repeat(64));
@@ -130,6 +136,7 @@ fn event_of(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static [&'sta
             &["phone_password"],
         ),
         "CheckPhonePassword" => ("contact.phone_password_matched", berta, &[]),
+        "ExportCustomer" => ("customer.exported", Contact::None, &[]),
         "AuthorizePhoneOrder" => ("contact.phone_order_decided", berta, &[]),
         _ => ("contact.email_change_cancelled", berta, &["pending_email"]),
     }

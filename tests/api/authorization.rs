@@ -245,13 +245,12 @@ async fn a_token_of_one_customer_gets_nothing_where_no_customer_is_named(
         let nothing = vec![empty_request(rpc.name)];
         for request in nothing.into_iter().chain(naming(rpc, &[""])) {
             let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-            match (rpc.whom, rpc.effect) {
-                (Whom::Everybody, _) => {
+            match rpc.whom {
+                Whom::Everybody => {
                     let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
                     assert_eq!(refusal(answer), mismatch, "{}", rpc.name);
                 }
-                (_, Effect::Later) => assert_eq!(refusal(answer).0, Code::Unimplemented),
-                (Whom::Customer(field) | Whom::Token(field), _) => {
+                Whom::Customer(field) | Whom::Token(field) => {
                     let fields = refused_fields(answer);
                     assert!(
                         fields.iter().any(|name| name == field),
@@ -259,7 +258,7 @@ async fn a_token_of_one_customer_gets_nothing_where_no_customer_is_named(
                         rpc.name
                     );
                 }
-                (Whom::Customers(_) | Whom::Nobody, _) => {
+                Whom::Customers(_) | Whom::Nobody => {
                     assert!(is_let_in(&answer), "{} {answer:?}", rpc.name);
                 }
             }
@@ -309,23 +308,4 @@ async fn a_contact_of_another_customer_is_not_there_in_any_rpc(
     }
     assert!(asked >= 6);
     assert_eq!(server.events(OTHER).await, events);
-}
-
-#[rstest]
-#[tokio::test]
-async fn rpcs_of_later_versions_say_so(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
-    let server = TestServer::start(backend).await;
-    let token = server.token(ALL_SCOPES, None);
-    for rpc in rpcs_that(Effect::Later) {
-        let body = empty_request(rpc.name).encode_to_vec();
-        let refused = refusal(call(&server, Some(&token), rpc.name, body).await);
-        assert_eq!(
-            refused,
-            (Code::Unimplemented, "UNIMPLEMENTED".into()),
-            "{}",
-            rpc.name
-        );
-    }
 }

@@ -13,7 +13,7 @@ use contact_service::{
     clock::Clock,
     development::DevelopmentKeys,
     domain::customer::CustomerNumber,
-    mail::{Outbox, OutboxParts, PublicUrl, Sender, Templates, Transport},
+    mail::{MailFolder, Outbox, OutboxParts, PublicUrl, Sender, Templates, Transport},
     phone_hasher::{HashCost, PhoneHasher},
     random::Random,
     server::{self, Parts},
@@ -142,6 +142,7 @@ impl TestServer {
             random,
             service_keys: service_keys.clone(),
             hasher: hasher.clone(),
+            mail_folder: Some(MailFolder::new(folder.path().join("mail"))),
         });
         let outbox = outbox_to_files(&database, &clock, &folder);
         let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -292,7 +293,7 @@ fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outb
         clock: clock.clone(),
         random: Random::system(),
         templates: Templates::load(None).unwrap(),
-        transport: Transport::Folder(folder.path().join("mail")),
+        transport: Transport::Folder(MailFolder::new(folder.path().join("mail"))),
         sender: Sender::parse("Kontakt <contact@provider.example>").unwrap(),
         public_url: PublicUrl::parse(PUBLIC_URL).unwrap(),
     })
@@ -393,6 +394,20 @@ pub async fn query_number(database_url: &str, sql: &str) -> i64 {
         let mut connection = sqlx::PgConnection::connect(database_url).await.unwrap();
         let number = sqlx::query_scalar(query).fetch_one(&mut connection).await;
         number.unwrap()
+    }
+}
+
+/// Asks for texts past the service.
+pub async fn query_texts(database_url: &str, sql: &str) -> Vec<String> {
+    let query = sqlx::AssertSqlSafe(sql.to_owned());
+    if database_url.starts_with("sqlite") {
+        let mut connection = sqlx::SqliteConnection::connect(database_url).await.unwrap();
+        let texts = sqlx::query_scalar(query).fetch_all(&mut connection).await;
+        texts.unwrap()
+    } else {
+        let mut connection = sqlx::PgConnection::connect(database_url).await.unwrap();
+        let texts = sqlx::query_scalar(query).fetch_all(&mut connection).await;
+        texts.unwrap()
     }
 }
 

@@ -290,6 +290,7 @@ async fn rule_15_older_peppers_and_costs_are_accepted_and_renewed(
         random: Random::system(),
         service_keys: VersionedKeys::parse(&format!("1:{key}")).unwrap(),
         hasher,
+        mail_folder: None,
     });
     for said in [PASSWORD, PASSWORD] {
         let check = contact_service::app::PhonePasswordCheck {

@@ -20,7 +20,7 @@ use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt, util::Subs
 use crate::{
     harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database},
     raw::call,
-    rpcs::{Effect, RPCS, prepare, valid_request},
+    rpcs::{RPCS, prepare, valid_request},
 };
 
 const EXPLAINED: &[(&str, &str)] = &[
@@ -70,11 +70,7 @@ impl Visit for Plan {
 /// Each RPC once, and what time brings about.
 pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
     let token = server.token(ALL_SCOPES, None);
-    for (index, rpc) in RPCS
-        .iter()
-        .filter(|rpc| rpc.effect != Effect::Later)
-        .enumerate()
-    {
+    for (index, rpc) in RPCS.iter().enumerate() {
         let on = prepare(server, &format!("{prefix}-{index}")).await;
         let request = valid_request(rpc.name, &on).encode_to_vec();
         let answer = call(server, Some(&token), rpc.name, request).await;

@@ -17,14 +17,14 @@ use crate::{
 pub(crate) enum Effect {
     /// Nothing, and it leaves no audit event.
     Reads,
-    /// It changes something, and leaves one audit event.
+    /// It changes something, or gives out what is told nowhere else, and leaves one audit event.
     Changes,
     /// It changes what belongs to no customer, and leaves one event of none.
     Settles,
     /// It tells something of a customer that is recorded, and leaves one audit event.
     Discloses,
-    /// A later version will offer it.
-    Later,
+    /// It erases the customer, and leaves one audit event under a pseudonym.
+    Erases,
 }
 
 /// Whom a request concerns.
@@ -60,7 +60,7 @@ const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Whom
     }
 }
 
-use Effect::{Changes, Discloses, Later, Reads, Settles};
+use Effect::{Changes, Discloses, Erases, Reads, Settles};
 use Whom::{Customers, Everybody, Nobody};
 
 const BY_NUMBER: Whom = Whom::Customer("customer_number");
@@ -134,8 +134,8 @@ pub(crate) const RPCS: [Rpc; 28] = [
     ),
     rpc("ListAuditEvents", "audit.read", Reads, BY_NUMBER),
     rpc("WatchChanges", "changes.watch", Reads, Nobody),
-    rpc("ExportCustomer", "privacy.export", Later, BY_NUMBER),
-    rpc("EraseCustomer", "privacy.erase", Later, BY_NUMBER),
+    rpc("ExportCustomer", "privacy.export", Changes, BY_NUMBER),
+    rpc("EraseCustomer", "privacy.erase", Erases, BY_NUMBER),
 ];
 
 /// The RPCs of one effect.
@@ -217,6 +217,14 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
         "CreateContact" => to_dynamic(rpc, &create_contact(on)),
         "UpdateContact" => to_dynamic(rpc, &update_contact(on)),
         "GetCustomer" => to_dynamic(rpc, &proto::GetCustomerRequest { customer_number }),
+        "ExportCustomer" => to_dynamic(rpc, &proto::ExportCustomerRequest { customer_number }),
+        "EraseCustomer" => to_dynamic(
+            rpc,
+            &proto::EraseCustomerRequest {
+                confirm_customer_number: customer_number.clone(),
+                customer_number,
+            },
+        ),
         "SetAttentionLine" => {
             let ordered_by_email = format!("info@{}.example", on.number.to_lowercase());
             let suppressed = true;

@@ -14,6 +14,7 @@ mod process;
 mod canary;
 mod commands;
 mod logs;
+mod privacy;
 mod resolve;
 mod serving;
 mod settings;

@@ -79,6 +79,23 @@ impl Place {
         self.folder.path()
     }
 
+    /// Where its database is.
+    pub(crate) fn database_url(&self) -> String {
+        let set = self
+            .settings
+            .iter()
+            .find(|(name, _)| *name == "DATABASE_URL");
+        set.map_or_else(
+            || {
+                format!(
+                    "sqlite://{}",
+                    self.path().join("data/contacts.db").display()
+                )
+            },
+            |(_, url)| url.clone(),
+        )
+    }
+
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let output = tempfile::tempdir().unwrap();
         let file = |name| File::create(output.path().join(name)).unwrap();
@@ -147,7 +164,7 @@ impl Running {
         }
     }
 
-    fn until(&mut self, mut is_done: impl FnMut(&Self) -> bool) {
+    pub(crate) fn until(&mut self, mut is_done: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
         while !is_done(self) {
             let ended = self.child.try_wait().unwrap();

@@ -13,6 +13,7 @@ pub(in crate::storage) struct Model {
     pub(in crate::storage) fingerprint: Vec<u8>,
     pub(in crate::storage) answer: String,
     pub(in crate::storage) expire_time: DateTimeUtc,
+    pub(in crate::storage) contact_id: Option<Uuid>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -15,7 +15,7 @@ use super::{repeatable, run};
 use crate::{
     harness::{ALL_SCOPES, Backend, TestServer, refusal, refused_fields},
     raw::{call, call_with, request_type},
-    rpcs::{Effect, Prepared, RPCS, Rpc, prepare},
+    rpcs::{Prepared, RPCS, Rpc, prepare},
 };
 
 const CASES: u32 = 100;
@@ -35,9 +35,6 @@ const NO_MESSAGES: &[&[u8]] = &[
 fn some_message(rpc: &Rpc, on: &Prepared) -> Vec<u8> {
     // The first field of most requests: a text of three bytes.
     let some = vec![0x0a, 3, b'K', b'-', b'1'];
-    if rpc.effect == Effect::Later {
-        return some;
-    }
     let valid = repeatable(rpc.name, on).encode_to_vec();
     if valid.is_empty() { some } else { valid }
 }

@@ -1,0 +1,177 @@
+//! `ExportCustomer`, `EraseCustomer`, and an export as JSON.
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::ser::{PrettyFormatter, Serializer};
+
+use crate::{
+    api::{
+        audit,
+        auth::Caller,
+        convert::{self, Fields, timestamp},
+        email_confirmation, phone_orders, proto,
+        service::ContactApi,
+    },
+    domain::{
+        email_confirmation::ConfirmationState,
+        export::{
+            ConfirmationOnFile, DecisionOnFile, Export, ImportOnFile, MailOnFile, RequestOnFile,
+            TriesOnFile,
+        },
+    },
+    error::{Error, Result},
+};
+
+const EXPORT: &str = "contact.v1.ExportCustomerResponse";
+
+pub(super) async fn export(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::ExportCustomerRequest,
+) -> Result<proto::ExportCustomerResponse> {
+    let mut fields = Fields::default();
+    let number = fields.customer_number("customer_number", &request.customer_number);
+    let number = fields.finish(number)?;
+    let export = api.app.export_customer(caller.actor(), number).await?;
+    Ok(encode(export))
+}
+
+pub(super) async fn erase(
+    api: &ContactApi,
+    caller: &Caller,
+    request: proto::EraseCustomerRequest,
+) -> Result<proto::EraseCustomerResponse> {
+    let mut fields = Fields::default();
+    let number = fields.customer_number("customer_number", &request.customer_number);
+    if request.confirm_customer_number != request.customer_number {
+        fields.refuse(
+            "confirm_customer_number",
+            "must be equal to customer_number",
+        );
+    }
+    let number = fields.finish(number)?;
+    api.app.erase_customer(caller.actor(), number).await?;
+    Ok(proto::EraseCustomerResponse {})
+}
+
+/// An export in the JSON form of the protocol buffers' `ExportCustomerResponse`, indented.
+///
+/// # Errors
+/// [`Error::Internal`] where it cannot be written so.
+pub fn export_as_json(export: Export) -> Result<String> {
+    let failed = |_| Error::internal("an export cannot be written as JSON");
+    let pool = DescriptorPool::decode(proto::FILE_DESCRIPTOR_SET)
+        .map_err(|_| Error::internal("the contract cannot be read"))?;
+    let descriptor = pool.get_message_by_name(EXPORT);
+    let descriptor = descriptor.ok_or_else(|| Error::internal("an export is no message"))?;
+    let bytes = encode(export).encode_to_vec();
+    let message = DynamicMessage::decode(descriptor, bytes.as_slice());
+    let message = message.map_err(|_| Error::internal("an export cannot be read back"))?;
+    let mut json = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut json, PrettyFormatter::new());
+    let options = SerializeOptions::new();
+    message
+        .serialize_with_options(&mut serializer, &options)
+        .map_err(failed)?;
+    String::from_utf8(json).map_err(|_| Error::internal("JSON is not UTF-8"))
+}
+
+fn encode(export: Export) -> proto::ExportCustomerResponse {
+    let ordered_by = &export.customer.attention_line_ordered_by;
+    proto::ExportCustomerResponse {
+        attention_line_ordered_by_email: ordered_by
+            .as_ref()
+            .map_or_else(String::new, |email| email.as_str().to_owned()),
+        customer: Some(convert::customer(export.customer)),
+        contacts: export.contacts.iter().map(convert::contact).collect(),
+        audit_events: all(export.events, audit::encode),
+        phone_orders: all(export.phone_orders, phone_order),
+        email_confirmations: all(export.confirmations, confirmation),
+        mails: all(export.mails, mail),
+        phone_passwords: all(export.tries, tries),
+        requests: all(export.requests, request),
+        imports: all(export.imports, import),
+    }
+}
+
+fn all<T, M>(entries: Vec<T>, encode: fn(T) -> M) -> Vec<M> {
+    entries.into_iter().map(encode).collect()
+}
+
+fn phone_order(order: DecisionOnFile) -> proto::PhoneOrderRecord {
+    let (decision, denial) = phone_orders::encode_decision(order.decision);
+    proto::PhoneOrderRecord {
+        authorization_id: order.id.to_string(),
+        contact_id: order.contact_id.0.to_string(),
+        agent: order.agent,
+        call_id: order.call_id,
+        order_type: order.order_type.as_str().to_owned(),
+        system_management: order.system_management,
+        offered_by_phone: order.offered_by_phone,
+        customer_administers_product: order.customer_administers_product,
+        decision: decision.into(),
+        denial: denial.into(),
+        decision_time: Some(timestamp(order.decision_time)),
+    }
+}
+
+fn confirmation(confirmation: ConfirmationOnFile) -> proto::EmailConfirmationRecord {
+    let state = email_confirmation::encode_state(confirmation.state);
+    let is_pending = confirmation.state == ConfirmationState::Pending;
+    proto::EmailConfirmationRecord {
+        contact_id: confirmation.contact_id.0.to_string(),
+        masked_email: confirmation.masked_email,
+        state: state.into(),
+        expire_time: Some(timestamp(confirmation.expire_time)),
+        remind_time: confirmation
+            .remind_time
+            .filter(|_| is_pending)
+            .map(timestamp),
+    }
+}
+
+fn mail(mail: MailOnFile) -> proto::MailRecord {
+    proto::MailRecord {
+        mail_id: mail.id.to_string(),
+        kind: mail.kind,
+        contact_id: mail.contact_id.0.to_string(),
+        email: mail.recipient.as_str().to_owned(),
+        display_name: mail.display_name,
+        locale: mail.locale.as_str().to_owned(),
+        given_up: mail.is_dead,
+        attempts: mail.attempts.into(),
+        create_time: Some(timestamp(mail.create_time)),
+        due_time: Some(timestamp(mail.due_time)),
+        failure: mail.failure.unwrap_or_default(),
+    }
+}
+
+fn tries(of: TriesOnFile) -> proto::PhonePasswordRecord {
+    proto::PhonePasswordRecord {
+        contact_id: of.contact_id.0.to_string(),
+        set_time: of.set_time.map(timestamp),
+        consecutive_failures: of.tries.consecutive.into(),
+        failure_times: all(of.tries.recent, timestamp),
+        locked_until: of.tries.locked_until.map(timestamp),
+        void: of.tries.is_void,
+        notice_time: of.tries.notice_time.map(timestamp),
+        unlock_reason: of.unlock_reason.unwrap_or_default(),
+        update_time: Some(timestamp(of.update_time)),
+    }
+}
+
+fn request(request: RequestOnFile) -> proto::RequestRecord {
+    proto::RequestRecord {
+        request_id: request.id.to_string(),
+        actor: request.actor.0,
+        contact: request.contact.as_ref().map(convert::contact),
+        expire_time: Some(timestamp(request.expire_time)),
+    }
+}
+
+fn import(import: ImportOnFile) -> proto::ImportRecord {
+    proto::ImportRecord {
+        contact_id: import.contact_id.0.to_string(),
+        import_time: Some(timestamp(import.import_time)),
+    }
+}

@@ -1,0 +1,174 @@
+//! Mails as files, for trying the service out. A file's name begins with the number of its
+//! customer, so that whoever erases the customer finds them.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use crate::domain::customer::CustomerNumber;
+
+/// A folder of `<customer number>_<mail id>.eml`. Clones name the same one.
+#[derive(Clone, Debug)]
+pub struct MailFolder(Arc<Path>);
+
+impl MailFolder {
+    /// The folder of this path, which is made when the first mail is written.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into().into())
+    }
+
+    /// Writes a mail, in place of an older one of the same id.
+    pub(super) async fn write(
+        &self,
+        number: &CustomerNumber,
+        id: Uuid,
+        bytes: Vec<u8>,
+    ) -> io::Result<()> {
+        let (folder, name) = (Arc::clone(&self.0), file_name(number, id));
+        blocking(move || write(&folder, &name, &bytes)).await
+    }
+
+    /// Deletes a mail that was written.
+    pub(super) async fn delete(&self, number: &CustomerNumber, id: Uuid) -> io::Result<()> {
+        let file = self.0.join(format!("{}.eml", file_name(number, id)));
+        blocking(move || delete(&file)).await
+    }
+
+    /// Deletes all mails of a customer.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn delete_mails_of(&self, number: &CustomerNumber) -> io::Result<()> {
+        let (folder, number) = (Arc::clone(&self.0), number.clone());
+        blocking(move || {
+            for (path, of) in files(&folder)? {
+                if of == number {
+                    delete(&path)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The customers that mails are about.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn customers(&self) -> io::Result<BTreeSet<CustomerNumber>> {
+        let folder = Arc::clone(&self.0);
+        blocking(move || Ok(files(&folder)?.into_iter().map(|(_, of)| of).collect())).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+}
+
+/// No number holds a low line.
+fn file_name(number: &CustomerNumber, id: Uuid) -> String {
+    format!("{}_{id}", number.as_str())
+}
+
+/// All files of customers, also those that are being written.
+fn files(folder: &Path) -> io::Result<Vec<(PathBuf, CustomerNumber)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.split_once('_'));
+        let number = number.and_then(|(number, _)| CustomerNumber::parse(number).ok());
+        files.extend(number.map(|number| (path, number)));
+    }
+    Ok(files)
+}
+
+fn delete(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        // Whoever was writing it has given it its name meanwhile, or another one was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        deleted => deleted,
+    }
+}
+
+/// Under another name first, so that nobody reads half a mail.
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    let unfinished = folder.join(format!("{name}.part"));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(unfinished, folder.join(format!("{name}.eml")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> CustomerNumber {
+        CustomerNumber::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_written_whole_and_for_its_owner_only() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data/mail");
+        let (folder, id) = (MailFolder::new(&path), Uuid::from_u128(1));
+        for content in ["one", "two"] {
+            let bytes = content.as_bytes().to_vec();
+            folder.write(&number("K-1"), id, bytes).await.unwrap();
+            let file = path.join(format!("K-1_{id}.eml"));
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            }
+        }
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_mails_of_one_customer_are_deleted_and_those_of_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = MailFolder::new(root.path().join("mail"));
+        assert!(folder.customers().await.unwrap().is_empty());
+        folder.delete_mails_of(&number("K-1")).await.unwrap();
+        for text in ["K-1", "K-10", "k-1"] {
+            for id in 0..2 {
+                let id = Uuid::from_u128(id);
+                folder.write(&number(text), id, Vec::new()).await.unwrap();
+            }
+        }
+        let unfinished = root.path().join("mail/K-1_3.part");
+        fs::write(&unfinished, "").unwrap();
+        fs::write(root.path().join("mail/notes.txt"), "").unwrap();
+        folder.delete_mails_of(&number("K-1")).await.unwrap();
+        let left = [number("K-10"), number("k-1")];
+        assert!(folder.customers().await.unwrap().iter().eq(&left));
+        assert!(!unfinished.exists());
+        assert_eq!(fs::read_dir(root.path().join("mail")).unwrap().count(), 5);
+    }
+}

@@ -1,0 +1,210 @@
+//! Everything on file about a customer, read to be given out.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    sea_query::{Expr, ExprTrait, Query},
+};
+use uuid::Uuid;
+
+use super::{
+    LockedCustomer, Transaction,
+    audit::to_event,
+    contacts::to_locale,
+    email_confirmations::to_confirmation,
+    entity::{
+        audit_events, email_confirmations, outbox_mails, phone_orders, phone_passwords, request_ids,
+    },
+    failure::Failure,
+    outbox::DEAD,
+    phone_password::to_tries,
+    request_ids::{Answer, to_answer},
+};
+use crate::{
+    domain::{
+        audit::Actor,
+        contact::ContactId,
+        email_address::EmailAddress,
+        export::{
+            ConfirmationOnFile, DecisionOnFile, Export, ImportOnFile, MailOnFile, RequestOnFile,
+            TriesOnFile,
+        },
+        phone_order::OrderDecision,
+        restrictions::OrderTypeCode,
+    },
+    error::{Error, Result},
+};
+
+#[derive(FromQueryResult)]
+struct ImportRow {
+    contact_id: Uuid,
+    import_time: DateTime<Utc>,
+}
+
+impl Transaction {
+    /// Everything on file about a locked customer. Other writers of it wait meanwhile, so that
+    /// all of it is of one moment.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn load_export(&self, locked: &LockedCustomer) -> Result<Export> {
+        let number = locked.customer.number.as_str();
+        Ok(Export {
+            customer: locked.customer.clone(),
+            contacts: self.list_contacts(&locked.customer.number).await?,
+            events: self
+                .all_of(
+                    audit_events::Entity,
+                    number,
+                    ["sequence", "event_id"],
+                    to_event,
+                )
+                .await?,
+            phone_orders: self
+                .all_of(
+                    phone_orders::Entity,
+                    number,
+                    ["decision_time", "authorization_id"],
+                    to_decision,
+                )
+                .await?,
+            confirmations: self
+                .all_of(
+                    email_confirmations::Entity,
+                    number,
+                    ["expire_time", "confirmation_id"],
+                    to_confirmation_on_file,
+                )
+                .await?,
+            mails: self
+                .all_of(
+                    outbox_mails::Entity,
+                    number,
+                    ["create_time", "mail_id"],
+                    to_mail,
+                )
+                .await?,
+            tries: self
+                .all_of(
+                    phone_passwords::Entity,
+                    number,
+                    ["update_time", "contact_id"],
+                    to_tries_on_file,
+                )
+                .await?,
+            requests: self
+                .all_of(
+                    request_ids::Entity,
+                    number,
+                    ["expire_time", "request_id"],
+                    to_request,
+                )
+                .await?,
+            imports: self.list_imports(number).await?,
+        })
+    }
+
+    /// What the rows of a customer hold, in the order of these columns.
+    async fn all_of<E: EntityTrait, T>(
+        &self,
+        _table: E,
+        number: &str,
+        order: [&'static str; 2],
+        read: fn(E::Model) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut query = E::find().filter(Expr::col("customer_number").eq(number));
+        for column in order {
+            query = query.order_by_asc(Expr::col(column));
+        }
+        let rows = query.all(&self.inner).await.map_err(Failure::from)?;
+        rows.into_iter().map(read).collect()
+    }
+
+    async fn list_imports(&self, number: &str) -> Result<Vec<ImportOnFile>> {
+        let query = Query::select()
+            .columns(["contact_id", "import_time"])
+            .from("contact_imports")
+            .and_where(Expr::col("customer_number").eq(number))
+            .order_by("import_time", sea_orm::Order::Asc)
+            .order_by("contact_id", sea_orm::Order::Asc)
+            .to_owned();
+        let rows = self.inner.query_all(&query).await.map_err(Failure::from)?;
+        let import = |row| {
+            let row = ImportRow::from_query_result(row, "").map_err(Failure::from)?;
+            Ok(ImportOnFile {
+                contact_id: ContactId(row.contact_id),
+                import_time: row.import_time,
+            })
+        };
+        rows.iter().map(import).collect()
+    }
+}
+
+fn to_decision(row: phone_orders::Model) -> Result<DecisionOnFile> {
+    let decision = OrderDecision::ALL
+        .into_iter()
+        .find(|decision| decision.as_str() == row.decision);
+    Ok(DecisionOnFile {
+        id: row.authorization_id,
+        contact_id: ContactId(row.contact_id),
+        agent: row.agent,
+        call_id: row.call_id,
+        order_type: OrderTypeCode::from_stored(row.order_type),
+        system_management: row.system_management,
+        offered_by_phone: row.offered_by_phone,
+        customer_administers_product: row.customer_administers_product,
+        decision: decision.ok_or_else(|| Error::data_loss("phone_orders.decision"))?,
+        decision_time: row.decision_time,
+    })
+}
+
+fn to_confirmation_on_file(row: email_confirmations::Model) -> Result<ConfirmationOnFile> {
+    let remind_time = row.remind_time;
+    let confirmation = to_confirmation(row)?;
+    Ok(ConfirmationOnFile {
+        contact_id: confirmation.contact_id,
+        masked_email: confirmation.masked_email,
+        state: confirmation.recorded_state,
+        expire_time: confirmation.expire_time,
+        remind_time,
+    })
+}
+
+fn to_mail(row: outbox_mails::Model) -> Result<MailOnFile> {
+    Ok(MailOnFile {
+        id: row.mail_id,
+        kind: row.kind,
+        contact_id: ContactId(row.contact_id),
+        recipient: EmailAddress::from_stored(row.recipient),
+        display_name: row.display_name,
+        locale: to_locale(&row.locale)?,
+        is_dead: row.state == DEAD,
+        attempts: row.attempts,
+        create_time: row.create_time,
+        due_time: row.due_time,
+        failure: row.failure,
+    })
+}
+
+fn to_tries_on_file(row: phone_passwords::Model) -> Result<TriesOnFile> {
+    Ok(TriesOnFile {
+        contact_id: ContactId(row.contact_id),
+        set_time: row.set_time,
+        tries: to_tries(&row)?,
+        unlock_reason: row.unlock_reason,
+        update_time: row.update_time,
+    })
+}
+
+fn to_request(row: request_ids::Model) -> Result<RequestOnFile> {
+    let contact = match to_answer(&row.answer)? {
+        Answer::Contact(contact) => Some(*contact),
+        Answer::Nothing | Answer::Deleted => None,
+    };
+    Ok(RequestOnFile {
+        id: row.request_id,
+        actor: Actor(row.actor),
+        contact,
+        expire_time: row.expire_time,
+    })
+}

@@ -1,0 +1,221 @@
+//! What is left of a customer that was erased, with a canary in every field of every request: a dump
+//! of all tables, the database's own files, the mails and the logs hold none of them.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use rstest::rstest;
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use super::{ALL_SCOPES, Caller, DIGITS, HEX, Known, LAST, STORY, WORD};
+use crate::process::{Backend, Place, channel};
+
+/// Order types belong to no customer, so these are nobody's canaries.
+const NOBODY: &[(&str, &str)] = &[("zq7k", "plain"), ("Zq7k", "Plain")];
+const ERASED: &[(&str, &str)] = &[("zq7k-order-type", "plain-order-type")];
+const KEPT: &[(&str, &str)] = &[
+    ("zq7k-order-type", "plain-order-type"),
+    ("zq7k", KEPT_WORD),
+    ("Zq7k", "Vx3w"),
+    (DIGITS, KEPT_DIGITS),
+    (HEX, "ca9b82f6"),
+];
+const HEX_BYTES: [u8; 4] = 0xca9a_71e5_u32.to_be_bytes();
+const KEPT_WORD: &str = "vx3w";
+const KEPT_DIGITS: &str = "7216660";
+/// So that every table holds something at the end.
+const SEQUEL: &[&str] = &[
+    "CreateContact",
+    "SetPhonePassword",
+    "CheckPhonePassword",
+    "UnlockPhonePassword",
+    "AuthorizePhoneOrder",
+];
+/// Everything on file about a customer, but for mails: those were sent.
+const TABLES: &[&str] = &[
+    "audit_events",
+    "confirmation_tokens",
+    "contact_phone_numbers",
+    "contacts",
+    "customers",
+    "email_confirmations",
+    "phone_orders",
+    "phone_passwords",
+    "request_ids",
+];
+
+/// The rows of each table, as text, and each file by its name.
+type Dump = BTreeMap<String, Vec<String>>;
+
+async fn tables(url: &str) -> Dump {
+    let mut dump = Dump::new();
+    if url.starts_with("sqlite") {
+        let mut connection = SqliteConnection::connect(url).await.unwrap();
+        let columns = "SELECT m.name, group_concat('quote(\"' || c.name || '\")', ' || '' '' || ')
+            FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table' GROUP BY 1";
+        let columns: Vec<(String, String)> = sqlx::query_as(columns)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        for (table, columns) in columns {
+            let rows = sqlx::AssertSqlSafe(format!("SELECT {columns} FROM {table}"));
+            let rows = sqlx::query_scalar(rows).fetch_all(&mut connection).await;
+            dump.insert(table, rows.unwrap());
+        }
+    } else {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        let names = "SELECT table_name::text FROM information_schema.tables
+            WHERE table_schema = current_schema()";
+        let names: Vec<String> = sqlx::query_scalar(names)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        for table in names {
+            let rows = sqlx::AssertSqlSafe(format!("SELECT t::text FROM {table} t"));
+            let rows = sqlx::query_scalar(rows).fetch_all(&mut connection).await;
+            dump.insert(table, rows.unwrap());
+        }
+    }
+    dump
+}
+
+/// Names and contents of all files.
+fn files(folder: &Path, dump: &mut Dump) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, dump);
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let name = path.display().to_string();
+        // Ids are bytes in SQLite's file.
+        let id = HEX_BYTES.as_slice();
+        let ids = bytes.windows(id.len()).find(|bytes| *bytes == id);
+        let ids = ids.map_or_else(String::new, |_| HEX.to_owned());
+        dump.insert(name.clone(), vec![name, text, ids]);
+    }
+}
+
+fn holds(row: &str, canaries: &[String]) -> bool {
+    let row = row.to_lowercase();
+    canaries.iter().any(|canary| row.contains(canary))
+}
+
+/// Where one of these is found.
+fn found_in<'d>(dump: &'d Dump, canaries: &[String]) -> Vec<&'d str> {
+    let found = dump
+        .iter()
+        .filter(|(_, rows)| rows.iter().any(|row| holds(row, canaries)));
+    found.map(|(name, _)| name.as_str()).collect()
+}
+
+/// The rows and files that hold one of these, in any order.
+fn rows_with(dump: &Dump, canaries: &[String]) -> Vec<String> {
+    let rows = dump.values().flatten().filter(|row| holds(row, canaries));
+    let mut rows: Vec<_> = rows.cloned().collect();
+    rows.sort();
+    rows
+}
+
+async fn tell_of(caller: &mut Caller, tune: &'static [(&str, &str)], place: &Path) -> Known {
+    let mut known = Known {
+        tune,
+        ..Known::default()
+    };
+    let of_customers = |rpc: &&&str| !["UpdateOrderType", "WatchChanges"].contains(*rpc);
+    let story: Vec<_> = STORY
+        .iter()
+        .chain(SEQUEL)
+        .filter(of_customers)
+        .copied()
+        .collect();
+    caller.tell(&story, &mut known, place).await;
+    known
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_erased_customer_no_canary_is_left_and_of_another_one_all(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = Place::on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0")
+        .with("PHONE_PASSWORD_COST", "m=8,t=1,p=1")
+        .with("RUST_LOG", "trace");
+    place.run(&["migrate", "up"]).printed();
+    let token = place
+        .run(&["token", "--sub", "tester", "--scope", ALL_SCOPES])
+        .printed();
+    let (server, address) = place.serve(&[]);
+    let mut caller = Caller {
+        channel: channel(&address),
+        token: token.trim().to_owned(),
+        headers: &[],
+        told: Vec::new(),
+    };
+    let mut nobody = Known {
+        tune: NOBODY,
+        ..Known::default()
+    };
+    caller
+        .tell(&["UpdateOrderType"], &mut nobody, place.path())
+        .await;
+    let kept = tell_of(&mut caller, KEPT, place.path()).await;
+    let mut erased = tell_of(&mut caller, ERASED, place.path()).await;
+
+    // The trail keeps the ids of contacts, which lead nowhere any more.
+    let is_id = |text: &&String| uuid::Uuid::try_parse(text).is_ok();
+    let secrets = erased.secrets.iter().filter(|text| !is_id(text));
+    let canaries: Vec<_> = [WORD, DIGITS, HEX]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(secrets.map(|text| text.to_lowercase()))
+        .collect();
+    let kept_canaries: Vec<_> = [KEPT_WORD, KEPT_DIGITS].map(str::to_owned).into();
+    assert!(kept.secrets.len() > 3);
+
+    let url = place.database_url();
+    let before = tables(&url).await;
+    for table in TABLES {
+        assert!(
+            found_in(&before, &canaries).contains(table),
+            "nothing in {table}"
+        );
+        assert!(
+            found_in(&before, &kept_canaries).contains(table),
+            "nothing in {table}"
+        );
+    }
+    let mut files_before = Dump::new();
+    files(&place.path().join("data/mail"), &mut files_before);
+    assert!(!found_in(&files_before, &canaries).is_empty());
+
+    caller.tell(&[LAST], &mut erased, place.path()).await;
+    let after = tables(&url).await;
+    assert_eq!(found_in(&after, &canaries), [""; 0]);
+    assert_eq!(
+        rows_with(&after, &kept_canaries),
+        rows_with(&before, &kept_canaries)
+    );
+    let mut mails = Dump::new();
+    files(&place.path().join("data/mail"), &mut mails);
+    assert_eq!(
+        rows_with(&mails, &kept_canaries),
+        rows_with(&files_before, &kept_canaries)
+    );
+    // The database of SQLite with all that stands beside it, the mails, and the keys.
+    let mut all_files = Dump::new();
+    files(place.path(), &mut all_files);
+    assert_eq!(found_in(&all_files, &canaries), [""; 0]);
+    if backend == Backend::Sqlite {
+        assert!(!found_in(&all_files, &kept_canaries).is_empty());
+    }
+    server.signal("TERM");
+    let ended = server.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let logs = Dump::from([("logs".to_owned(), vec![ended.stdout, ended.stderr])]);
+    assert_eq!(found_in(&logs, &canaries), [""; 0]);
+    assert!(logs["logs"][1].contains("EraseCustomer"));
+}
