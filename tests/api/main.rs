@@ -52,6 +52,7 @@ mod faults;
 mod fuzz;
 mod hang_ups;
 mod last_standard_contact;
+mod model;
 mod outbox;
 mod phone_orders;
 mod phone_password;

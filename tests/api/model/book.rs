@@ -1,0 +1,419 @@
+//! The model: what is on file after the requests so far, by the rules of the domain, in plain
+//! values and without a database. It knows nothing of the service but its messages.
+//!
+//! Where a request is wrong in several ways, the order in which they are told is the service's:
+//! all fields first; then who is not on file; then the id of a request that was answered; then
+//! the etag; then the rules.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contact_service::api::proto;
+use prost_types::FieldMask;
+
+use super::{
+    contacts::Contact,
+    emails::{Link, Mail},
+    phone::{Grant, Tries},
+    requests::{Answer, Request},
+    values,
+};
+use crate::calls::timestamp;
+
+/// How long the id of a request is remembered.
+const REQUEST_MEMORY: TimeDelta = TimeDelta::hours(24);
+
+/// Whether the service can erase a customer; until then it says that it cannot.
+pub const ERASURE_IS_BUILT: bool = false;
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: &'static str,
+    /// The fields that are wrong, in alphabetical order.
+    pub fields: Vec<String>,
+    /// How long to wait.
+    pub retry: Option<TimeDelta>,
+}
+
+pub type Outcome<T = Answer> = Result<T, Refusal>;
+
+pub fn refuse<T>(reason: &'static str) -> Outcome<T> {
+    Err(Refusal {
+        reason,
+        fields: Vec::new(),
+        retry: None,
+    })
+}
+
+pub fn refuse_fields<T>(mut fields: Vec<String>) -> Outcome<T> {
+    fields.sort();
+    Err(Refusal {
+        reason: "INVALID_FIELD",
+        fields,
+        retry: None,
+    })
+}
+
+/// An entry of a customer's trail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub time: Option<prost_types::Timestamp>,
+    pub actor: String,
+    pub kind: String,
+    /// Its label; empty: the customer.
+    pub contact: String,
+    /// In alphabetical order.
+    pub fields: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Customer {
+    pub number: String,
+    /// How often a customer of this number was put on file.
+    pub life: usize,
+    pub version: usize,
+    pub email: String,
+    pub phone: String,
+    /// Security notices, planned maintenance, outages.
+    pub notices: [bool; 3],
+    pub suppressed: bool,
+    pub create_time: DateTime<Utc>,
+    pub update_time: DateTime<Utc>,
+    /// In the order of their creation.
+    pub contacts: Vec<Contact>,
+}
+
+#[derive(Clone, Debug)]
+struct Remembered {
+    content: Request,
+    answer: Answer,
+    until: DateTime<Utc>,
+    number: String,
+}
+
+/// Everything on file.
+#[derive(Clone, Debug)]
+pub struct Book {
+    pub now: DateTime<Utc>,
+    pub customers: BTreeMap<String, Customer>,
+    /// Those of customers that are on file, the oldest first.
+    pub trails: BTreeMap<String, Vec<Event>>,
+    /// What the trail keeps of customers that were erased.
+    pub erased_trails: BTreeMap<String, Vec<Event>>,
+    lives: BTreeMap<String, usize>,
+    pub contacts_made: usize,
+    pub passwords_made: usize,
+    pub order_types: BTreeMap<String, proto::OrderType>,
+    pub tries: Tries,
+    pub grants: Vec<Grant>,
+    pub links: Vec<Link>,
+    /// Mails that wait to be sent.
+    pub outbox: Vec<Mail>,
+    remembered: BTreeMap<(String, String), Remembered>,
+}
+
+impl Book {
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            now,
+            customers: BTreeMap::new(),
+            trails: BTreeMap::new(),
+            erased_trails: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            contacts_made: 0,
+            passwords_made: 0,
+            order_types: BTreeMap::new(),
+            tries: Tries::default(),
+            grants: Vec::new(),
+            links: Vec::new(),
+            outbox: Vec::new(),
+            remembered: BTreeMap::new(),
+        }
+    }
+
+    /// What `by` is answered. Whatever is refused, or only checked, changes nothing.
+    pub fn answer(&mut self, by: &str, request: &Request) -> Outcome {
+        let before = self.clone();
+        let outcome = self.judge(by, request);
+        if outcome.is_err() || request.is_validate_only() {
+            *self = before;
+        }
+        outcome
+    }
+
+    fn judge(&mut self, by: &str, request: &Request) -> Outcome {
+        match request {
+            Request::UpdateCustomer(r) => self.update_customer(by, r),
+            Request::SetAttentionLine(r) => self.set_attention_line(by, r),
+            Request::CreateContact(r) => {
+                let contact = values::NewContact::read(r)?;
+                self.once(by, request, |book| book.create_contact(by, contact))
+            }
+            Request::UpdateContact(r) => {
+                let change = values::ContactChange::read_update(r)?;
+                self.once(by, request, |book| book.update_contact(by, r, &change))
+            }
+            Request::DeleteContact(r) => self.once(by, request, |book| book.delete_contact(by, r)),
+            Request::ChangeEmail(r) => self.once(by, request, |book| book.change_email(by, r)),
+            Request::RemoveEmail(r) => self.once(by, request, |book| book.remove_email(by, r)),
+            Request::CancelEmailChange(r) => self.cancel_email_change(by, r),
+            Request::ResendEmailConfirmation(r) => self.resend(by, r),
+            Request::ConfirmEmail(r) => self.confirm_email(by, &r.token),
+            Request::SetPhonePassword(r) => self.set_phone_password(by, r),
+            Request::ClearPhonePassword(r) => self.clear_phone_password(by, r),
+            Request::CheckPhonePassword(r) => self.check_phone_password(by, r),
+            Request::UnlockPhonePassword(r) => self.unlock_phone_password(by, r),
+            Request::AuthorizePhoneOrder(r) => self.authorize(by, r),
+            Request::UpdateOrderType(r) => self.update_order_type(r),
+            Request::EraseCustomer(r) => self.erase_customer(by, r),
+        }
+    }
+
+    /// AIP-155: the same request with the same id is answered as the first time.
+    fn once(
+        &mut self,
+        by: &str,
+        request: &Request,
+        act: impl FnOnce(&mut Self) -> Outcome,
+    ) -> Outcome {
+        let number = request.number().to_owned();
+        self.customer(&number)?;
+        let key = (by.to_owned(), request.request_id().to_owned());
+        if key.1.is_empty() {
+            return act(self);
+        }
+        let known = self.remembered.get(&key);
+        if let Some(known) = known.filter(|known| self.now < known.until) {
+            if known.content == request.content() {
+                return Ok(known.answer.clone());
+            }
+            return Err(Refusal {
+                reason: "REQUEST_ID_REUSED",
+                fields: vec!["request_id".into()],
+                retry: None,
+            });
+        }
+        let answer = act(self)?;
+        let remembered = Remembered {
+            content: request.content(),
+            answer: answer.clone(),
+            until: self.now + REQUEST_MEMORY,
+            number,
+        };
+        self.remembered.insert(key, remembered);
+        Ok(answer)
+    }
+
+    /// Whether the answer would be a remembered one.
+    pub fn remembers(&self, by: &str, request: &Request) -> bool {
+        let key = (by.to_owned(), request.request_id().to_owned());
+        let known = self.remembered.get(&key);
+        known.is_some_and(|known| self.now < known.until && known.content == request.content())
+    }
+
+    pub fn customer(&self, number: &str) -> Outcome<&Customer> {
+        self.customers
+            .get(number)
+            .map_or_else(|| refuse("CUSTOMER_NOT_FOUND"), Ok)
+    }
+
+    pub fn customer_mut(&mut self, number: &str) -> Outcome<&mut Customer> {
+        self.customers
+            .get_mut(number)
+            .map_or_else(|| refuse("CUSTOMER_NOT_FOUND"), Ok)
+    }
+
+    /// Rule 25.
+    pub fn record(&mut self, by: &str, kind: &str, number: &str, contact: &str, fields: &[&str]) {
+        let mut fields: Vec<_> = fields.iter().map(|&field| field.to_owned()).collect();
+        fields.sort();
+        let event = Event {
+            time: timestamp(self.now),
+            actor: by.to_owned(),
+            kind: kind.to_owned(),
+            contact: contact.to_owned(),
+            fields,
+        };
+        self.trails
+            .entry(number.to_owned())
+            .or_default()
+            .push(event);
+    }
+
+    fn update_customer(&mut self, by: &str, r: &proto::UpdateCustomerRequest) -> Outcome {
+        let given = r.customer.clone().unwrap_or_default();
+        let change = values::CustomerChange::read(&given, r.update_mask.as_ref())?;
+        let number = given.customer_number.as_str();
+        let is_new = !self.customers.contains_key(number);
+        if is_new && !r.allow_missing {
+            return refuse("CUSTOMER_NOT_FOUND");
+        }
+        let (now, etag) = (self.now, given.etag.as_str());
+        if is_new {
+            if !etag.is_empty() {
+                return refuse("ETAG_MISMATCH");
+            }
+            let life = self.lives.entry(number.to_owned()).or_default();
+            *life += 1;
+            let customer = Customer::new(number, *life, now);
+            self.customers.insert(number.to_owned(), customer);
+        }
+        let customer = self.customer_mut(number)?;
+        if !is_new && !etag.is_empty() && etag != customer.etag() {
+            return refuse("ETAG_MISMATCH");
+        }
+        let changed = change.apply_to(customer);
+        if !is_new && !changed.is_empty() {
+            customer.touch(now);
+        }
+        let shown = customer.shown();
+        let kind = if is_new {
+            "customer.created"
+        } else {
+            "customer.updated"
+        };
+        self.record(by, kind, number, "", &changed);
+        Ok(Answer::Customer(shown))
+    }
+
+    /// Rule 23: an order to suppress the line counts only from an address on file.
+    fn set_attention_line(&mut self, by: &str, r: &proto::SetAttentionLineRequest) -> Outcome {
+        let from = &r.ordered_by_email;
+        if r.suppressed && from.is_empty() {
+            return refuse_fields(vec!["ordered_by_email".into()]);
+        }
+        let now = self.now;
+        let customer = self.customer_mut(&r.customer_number)?;
+        let confirmed = customer.contacts.iter().map(|contact| &contact.email);
+        let on_file: Vec<_> = confirmed.chain([&customer.email]).collect();
+        let is_known = on_file
+            .iter()
+            .any(|known| values::is_same_address(known, from));
+        if !from.is_empty() && !is_known {
+            return refuse("ORDERING_ADDRESS_NOT_ON_FILE");
+        }
+        let changed: &[&str] = if customer.suppressed == r.suppressed {
+            &[]
+        } else {
+            &["attention_line_suppressed"]
+        };
+        customer.suppressed = r.suppressed;
+        // The address is recorded with the record, and so it is another version each time.
+        customer.touch(now);
+        let shown = customer.shown();
+        self.record(
+            by,
+            "customer.attention_line_set",
+            &r.customer_number,
+            "",
+            changed,
+        );
+        Ok(Answer::Customer(shown))
+    }
+
+    /// Rule 26.
+    fn erase_customer(&mut self, by: &str, r: &proto::EraseCustomerRequest) -> Outcome {
+        if !ERASURE_IS_BUILT {
+            return refuse("UNIMPLEMENTED");
+        }
+        let number = &r.customer_number;
+        if r.confirm_customer_number != *number {
+            return refuse_fields(vec!["confirm_customer_number".into()]);
+        }
+        self.customer(number)?;
+        self.customers.remove(number);
+        for link in self.links.iter_mut().filter(|link| link.number == *number) {
+            link.forget();
+        }
+        self.outbox.retain(|mail| mail.number != *number);
+        self.remembered
+            .retain(|_, remembered| remembered.number != *number);
+        self.tries.forget_customer(number);
+        self.record(by, "customer.erased", number, "", &[]);
+        let trail = self.trails.remove(number).unwrap_or_default();
+        let kept = self.erased_trails.entry(number.clone()).or_default();
+        kept.extend(trail);
+        Ok(Answer::Nothing)
+    }
+
+    fn update_order_type(&mut self, r: &proto::UpdateOrderTypeRequest) -> Outcome {
+        let order_type = r.order_type.clone().unwrap_or_default();
+        if !r.allow_missing && !self.order_types.contains_key(&order_type.code) {
+            return refuse("ORDER_TYPE_NOT_FOUND");
+        }
+        let code = order_type.code.clone();
+        self.order_types.insert(code, order_type.clone());
+        Ok(Answer::OrderType(order_type))
+    }
+}
+
+impl Customer {
+    fn new(number: &str, life: usize, now: DateTime<Utc>) -> Self {
+        Self {
+            number: number.to_owned(),
+            life,
+            version: 1,
+            email: String::new(),
+            phone: String::new(),
+            notices: [true; 3],
+            suppressed: false,
+            create_time: now,
+            update_time: now,
+            contacts: Vec::new(),
+        }
+    }
+
+    fn touch(&mut self, now: DateTime<Utc>) {
+        self.version += 1;
+        self.update_time = now;
+    }
+
+    pub fn etag(&self) -> String {
+        format!("{}/{}.v{}", self.number, self.life, self.version)
+    }
+
+    /// As it is shown.
+    pub fn shown(&self) -> proto::Customer {
+        let [security_notices, planned_maintenance, outages] = self.notices.map(Some);
+        proto::Customer {
+            customer_number: self.number.clone(),
+            contact_data: Some(proto::ContactData {
+                email: self.email.clone(),
+                phone_number: self.phone.clone(),
+            }),
+            notification_settings: Some(proto::NotificationSettings {
+                security_notices,
+                planned_maintenance,
+                outages,
+            }),
+            attention_line_suppressed: self.suppressed,
+            etag: self.etag(),
+            create_time: timestamp(self.create_time),
+            update_time: timestamp(self.update_time),
+        }
+    }
+}
+
+/// AIP-134: whether the mask has the update set `leaf`, which the message has `populated` or not.
+pub fn sets(mask: Option<&FieldMask>, leaf: &str, populated: bool) -> bool {
+    match mask.map_or(&[][..], |mask| mask.paths.as_slice()) {
+        [] => populated,
+        [star] if star == "*" => true,
+        paths => paths.iter().any(|path| is_in(leaf, path)),
+    }
+}
+
+/// Whether every path of the mask names one of these leaves, or what holds some of them.
+pub fn is_legal(mask: Option<&FieldMask>, leaves: &[&str]) -> bool {
+    match mask.map_or(&[][..], |mask| mask.paths.as_slice()) {
+        [star] if star == "*" => true,
+        paths => paths
+            .iter()
+            .all(|path| leaves.iter().any(|leaf| is_in(leaf, path))),
+    }
+}
+
+fn is_in(leaf: &str, path: &str) -> bool {
+    leaf == path || leaf.starts_with(&format!("{path}."))
+}

@@ -1,0 +1,304 @@
+//! Contacts in the model (rules 1 to 4, 20, 22).
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use contact_service::api::proto::{self, ContactType};
+
+use super::{
+    book::{Book, Customer, Outcome, refuse, refuse_fields},
+    emails::Pending,
+    requests::Answer,
+    values::{ContactChange, NewContact, is_of, set},
+};
+use crate::calls::timestamp;
+
+/// Who clears what lapsed.
+const SERVICE: &str = "contact-service";
+
+#[derive(Clone, Debug)]
+pub struct Contact {
+    /// Its label.
+    pub id: String,
+    pub number: String,
+    pub types: BTreeSet<i32>,
+    pub name: String,
+    pub locale: String,
+    /// The confirmed address; empty: none.
+    pub email: String,
+    pub pending: Option<Pending>,
+    pub phones: Vec<String>,
+    pub invoice: bool,
+    pub note: String,
+    pub allowed: Vec<String>,
+    pub denied: Vec<String>,
+    pub version: usize,
+    pub create_time: DateTime<Utc>,
+    pub update_time: DateTime<Utc>,
+}
+
+impl Contact {
+    fn new(id: String, number: &str, now: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            number: number.to_owned(),
+            types: BTreeSet::new(),
+            name: String::new(),
+            locale: "de".to_owned(),
+            email: String::new(),
+            pending: None,
+            phones: Vec::new(),
+            invoice: false,
+            note: String::new(),
+            allowed: Vec::new(),
+            denied: Vec::new(),
+            version: 1,
+            create_time: now,
+            update_time: now,
+        }
+    }
+
+    pub fn is(&self, contact_type: ContactType) -> bool {
+        is_of(&self.types, contact_type)
+    }
+
+    /// Rule 22: whether invoices may go to it.
+    fn may_have_invoices(&self) -> bool {
+        self.is(ContactType::Standard) || self.is(ContactType::Accounting)
+    }
+
+    pub fn etag(&self) -> String {
+        format!("{}.v{}", self.id, self.version)
+    }
+
+    /// Rule 7: its pending address, unless that lapsed.
+    pub fn pending_at(&self, now: DateTime<Utc>) -> Option<&Pending> {
+        self.pending
+            .as_ref()
+            .filter(|pending| now < pending.expire_time())
+    }
+
+    fn has_address_at(&self, now: DateTime<Utc>) -> bool {
+        !self.email.is_empty() || self.pending_at(now).is_some()
+    }
+
+    fn apply(&mut self, change: &ContactChange) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        let fields = &mut changed;
+        set(&mut self.types, change.types.as_ref(), "types", fields);
+        set(&mut self.name, change.name.as_ref(), "display_name", fields);
+        set(&mut self.locale, change.locale.as_ref(), "locale", fields);
+        set(
+            &mut self.phones,
+            change.phones.as_ref(),
+            "phone_numbers",
+            fields,
+        );
+        let invoice = change.invoice.as_ref();
+        set(&mut self.invoice, invoice, "invoice_email_enabled", fields);
+        set(
+            &mut self.note,
+            change.note.as_ref(),
+            "restrictions.note",
+            fields,
+        );
+        let (allowed, denied) = (change.allowed.as_ref(), change.denied.as_ref());
+        let name = "restrictions.allowed_order_types";
+        set(&mut self.allowed, allowed, name, fields);
+        let name = "restrictions.denied_order_types";
+        set(&mut self.denied, denied, name, fields);
+        changed
+    }
+}
+
+impl Customer {
+    /// Rule 2: whether a STANDARD contact is left without this one.
+    fn has_standard_beside(&self, id: &str) -> bool {
+        let mut others = self.contacts.iter().filter(|contact| contact.id != id);
+        others.any(|contact| contact.is(ContactType::Standard))
+    }
+}
+
+impl Book {
+    pub fn contact(&self, number: &str, id: &str) -> Outcome<&Contact> {
+        let mut contacts = self.customer(number)?.contacts.iter();
+        let found = contacts.find(|contact| contact.id == id);
+        found.map_or_else(|| refuse("CONTACT_NOT_FOUND"), Ok)
+    }
+
+    /// As it is shown now.
+    pub fn shown(&self, contact: &Contact) -> proto::Contact {
+        proto::Contact {
+            customer_number: contact.number.clone(),
+            contact_id: contact.id.clone(),
+            types: contact.types.iter().copied().collect(),
+            display_name: contact.name.clone(),
+            locale: contact.locale.clone(),
+            email: contact.email.clone(),
+            pending_email: contact
+                .pending_at(self.now)
+                .map(|pending| pending.shown(self.now)),
+            phone_numbers: contact.phones.clone(),
+            invoice_email_enabled: Some(contact.invoice),
+            restrictions: Some(proto::Restrictions {
+                note: contact.note.clone(),
+                allowed_order_types: contact.allowed.clone(),
+                denied_order_types: contact.denied.clone(),
+            }),
+            phone_password: Some(self.tries.shown(&contact.number, &contact.id, self.now)),
+            etag: contact.etag(),
+            create_time: timestamp(contact.create_time),
+            update_time: timestamp(contact.update_time),
+        }
+    }
+
+    /// The contact as it is before a change. What lapsed is cleared and recorded on the way,
+    /// which is no change of the contact: nobody sees it any more.
+    pub fn begin(&mut self, number: &str, id: &str, etag: &str) -> Outcome<Contact> {
+        let contact = self.contact(number, id)?.clone();
+        if !etag.is_empty() && etag != contact.etag() {
+            return refuse("ETAG_MISMATCH");
+        }
+        Ok(self.clear_lapsed(contact))
+    }
+
+    pub fn clear_lapsed(&mut self, mut contact: Contact) -> Contact {
+        let is_lapsed = contact.pending_at(self.now).is_none();
+        if let Some(lapsed) = contact.pending.take_if(|_| is_lapsed) {
+            self.links[lapsed.link].expire();
+            let kind = "contact.pending_email_expired";
+            self.record(
+                SERVICE,
+                kind,
+                &contact.number,
+                &contact.id,
+                &["pending_email"],
+            );
+            self.put(contact.clone());
+        }
+        contact
+    }
+
+    fn put(&mut self, contact: Contact) {
+        let customer = self
+            .customers
+            .get_mut(&contact.number)
+            .expect("no customer");
+        let mut places = customer.contacts.iter_mut();
+        let place = places.find(|kept| kept.id == contact.id);
+        *place.expect("no contact") = contact;
+    }
+
+    /// Judges a change by rules 2 and 22, and writes it down.
+    pub fn finish(
+        &mut self,
+        by: &str,
+        kind: &str,
+        before: &Contact,
+        mut after: Contact,
+        changed: &[&str],
+    ) -> Outcome<proto::Contact> {
+        let (number, id, now) = (before.number.clone(), before.id.clone(), self.now);
+        let loses = |contact_type| before.is(contact_type) && !after.is(contact_type);
+        if loses(ContactType::Standard) && !self.customer(&number)?.has_standard_beside(&id) {
+            return refuse("LAST_STANDARD_CONTACT");
+        }
+        if after.invoice {
+            let fits = after.may_have_invoices() && after.has_address_at(now);
+            let takes_type = before.may_have_invoices() && !after.may_have_invoices();
+            let takes_address = before.has_address_at(now) && !after.has_address_at(now);
+            let is_switched_on = !before.invoice;
+            if is_switched_on && !fits || takes_type || takes_address {
+                return refuse("INVOICE_EMAIL_NOT_ALLOWED");
+            }
+        }
+        if !changed.is_empty() {
+            after.version += 1;
+            after.update_time = now;
+            self.put(after);
+        }
+        self.record(by, kind, &number, &id, changed);
+        Ok(self.shown(self.contact(&number, &id)?))
+    }
+
+    pub fn create_contact(&mut self, by: &str, new: NewContact) -> Outcome {
+        let number = new.number.as_str();
+        let id = format!("#{}", self.contacts_made);
+        self.contacts_made += 1;
+        let mut contact = Contact::new(id.clone(), number, self.now);
+        let mut changed = contact.apply(&new.fields);
+        let is_first = self.customer(number)?.contacts.is_empty();
+        if is_first && !contact.is(ContactType::Standard) {
+            return refuse("FIRST_CONTACT_NOT_STANDARD");
+        }
+        if !new.email.is_empty() {
+            changed.extend(self.enter_email(&mut contact, &new.email));
+        }
+        let fits = contact.may_have_invoices() && contact.has_address_at(self.now);
+        if contact.invoice && !fits {
+            return refuse("INVOICE_EMAIL_NOT_ALLOWED");
+        }
+        self.know_order_types(&new.fields)?;
+        if !new.password.is_empty() {
+            self.tries.set(number, &id, &new.password, self.now);
+            changed.push("phone_password");
+        }
+        let shown = self.shown(&contact);
+        self.customer_mut(number)?.contacts.push(contact);
+        self.record(by, "contact.created", number, &id, &changed);
+        Ok(Answer::Contact(shown))
+    }
+
+    pub fn update_contact(
+        &mut self,
+        by: &str,
+        r: &proto::UpdateContactRequest,
+        change: &ContactChange,
+    ) -> Outcome {
+        let given = r.contact.clone().unwrap_or_default();
+        let before = self.begin(&given.customer_number, &given.contact_id, &given.etag)?;
+        let mut after = before.clone();
+        let changed = after.apply(change);
+        let shown = self.finish(by, "contact.updated", &before, after, &changed)?;
+        self.know_order_types(change)?;
+        Ok(Answer::Contact(shown))
+    }
+
+    pub fn delete_contact(&mut self, by: &str, r: &proto::DeleteContactRequest) -> Outcome {
+        let (number, id) = (&r.customer_number, &r.contact_id);
+        let contact = self.contact(number, id)?;
+        if !r.etag.is_empty() && r.etag != contact.etag() {
+            return refuse("ETAG_MISMATCH");
+        }
+        let is_standard = contact.is(ContactType::Standard);
+        if is_standard && !self.customer(number)?.has_standard_beside(id) {
+            return refuse("LAST_STANDARD_CONTACT");
+        }
+        for link in self.links.iter_mut().filter(|link| link.contact == *id) {
+            link.forget();
+        }
+        self.tries.forget_contact(number, id);
+        let contacts = &mut self.customer_mut(number)?.contacts;
+        contacts.retain(|contact| contact.id != *id);
+        self.record(by, "contact.deleted", number, id, &[]);
+        Ok(Answer::Nothing)
+    }
+
+    /// Rule 20: restrictions name order types that there are.
+    fn know_order_types(&self, change: &ContactChange) -> Outcome<()> {
+        let lists = [("allowed", &change.allowed), ("denied", &change.denied)];
+        let mut wrong = Vec::new();
+        for (list, codes) in lists {
+            for (index, code) in codes.iter().flatten().enumerate() {
+                if !self.order_types.contains_key(code) {
+                    wrong.push(format!("contact.restrictions.{list}_order_types[{index}]"));
+                }
+            }
+        }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            refuse_fields(wrong)
+        }
+    }
+}

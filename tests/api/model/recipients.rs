@@ -1,0 +1,235 @@
+//! Who is written to, and whose a channel is, in the model: the table of purposes and rules 21
+//! to 23.
+
+use std::collections::BTreeMap;
+
+use contact_service::api::proto::{
+    self, ContactType, Delivery, ExclusionReason, Purpose, RecipientReason,
+};
+
+use super::{
+    book::{Book, Customer, Outcome},
+    contacts::Contact,
+    values::is_same_address,
+};
+
+pub const PURPOSES: [Purpose; 6] = [
+    Purpose::Invoice,
+    Purpose::PaymentReminder,
+    Purpose::SecurityNotice,
+    Purpose::PlannedMaintenance,
+    Purpose::Outage,
+    Purpose::General,
+];
+
+/// Who was chosen and who was left out so far.
+struct Choice<'b> {
+    book: &'b Book,
+    customer: &'b Customer,
+    recipients: Vec<proto::Recipient>,
+    /// By the rank of the contact; the contact data comes last.
+    left_out: BTreeMap<usize, proto::Exclusion>,
+}
+
+impl Choice<'_> {
+    fn leave_out(&mut self, rank: usize, contact_id: &str, reason: ExclusionReason) {
+        let exclusion = proto::Exclusion {
+            contact_id: contact_id.to_owned(),
+            reason: reason.into(),
+        };
+        self.left_out.entry(rank).or_insert(exclusion);
+    }
+
+    fn choose(&mut self, rank: usize, recipient: proto::Recipient) {
+        let mut chosen = self.recipients.iter();
+        if chosen.any(|known| is_same_address(&known.email, &recipient.email)) {
+            let reason = ExclusionReason::DuplicateAddress;
+            self.leave_out(rank, &recipient.contact_id, reason);
+        } else {
+            self.recipients.push(recipient);
+        }
+    }
+
+    fn contact(&mut self, rank: usize, contact: &Contact, reason: RecipientReason) {
+        if contact.email.is_empty() {
+            let reason = match contact.pending_at(self.book.now) {
+                Some(_) => ExclusionReason::EmailUnconfirmed,
+                None => ExclusionReason::NoEmail,
+            };
+            return self.leave_out(rank, &contact.id, reason);
+        }
+        let recipient = proto::Recipient {
+            contact_id: contact.id.clone(),
+            display_name: contact.name.clone(),
+            email: contact.email.clone(),
+            locale: contact.locale.clone(),
+            reason: reason.into(),
+        };
+        self.choose(rank, recipient);
+    }
+
+    fn all_of(&mut self, contact_type: ContactType, reason: RecipientReason) {
+        for (rank, contact) in self.customer.contacts.iter().enumerate() {
+            if contact.is(contact_type) {
+                self.contact(rank, contact, reason);
+            }
+        }
+    }
+
+    fn contact_data(&mut self, reason: RecipientReason) {
+        let email = self.customer.email.clone();
+        if email.is_empty() {
+            return self.leave_out(usize::MAX, "", ExclusionReason::NoEmail);
+        }
+        let recipient = proto::Recipient {
+            email,
+            locale: "de".to_owned(),
+            reason: reason.into(),
+            ..proto::Recipient::default()
+        };
+        self.choose(usize::MAX, recipient);
+    }
+
+    fn invoice(&mut self) {
+        for (rank, contact) in self.customer.contacts.iter().enumerate() {
+            if !contact.is(ContactType::Standard) && !contact.is(ContactType::Accounting) {
+                continue;
+            }
+            if contact.invoice {
+                self.contact(rank, contact, RecipientReason::TypeMatch);
+            } else {
+                self.leave_out(rank, &contact.id, ExclusionReason::InvoiceEmailOff);
+            }
+        }
+    }
+
+    fn notice(&mut self, is_on: bool) {
+        self.all_of(ContactType::Technical, RecipientReason::TypeMatch);
+        if is_on {
+            self.contact_data(RecipientReason::ContactDataSetting);
+        } else if self.recipients.is_empty() {
+            self.contact_data(RecipientReason::ContactDataFallback);
+        } else {
+            self.leave_out(usize::MAX, "", ExclusionReason::NotificationsOff);
+        }
+    }
+}
+
+impl Book {
+    /// What ResolveRecipients answers; `room`: 0 is 70.
+    pub fn resolution(
+        &self,
+        number: &str,
+        purpose: Purpose,
+        room: i32,
+    ) -> Outcome<proto::Resolution> {
+        let customer = self.customer(number)?;
+        let mut choice = Choice {
+            book: self,
+            customer,
+            recipients: Vec::new(),
+            left_out: BTreeMap::new(),
+        };
+        let [security, maintenance, outages] = customer.notices;
+        match purpose {
+            Purpose::Invoice => choice.invoice(),
+            Purpose::PaymentReminder => {
+                choice.all_of(ContactType::Accounting, RecipientReason::TypeMatch);
+                if choice.recipients.is_empty() {
+                    choice.all_of(ContactType::Standard, RecipientReason::StandardFallback);
+                }
+                if choice.recipients.is_empty() {
+                    choice.contact_data(RecipientReason::ContactDataFallback);
+                }
+            }
+            Purpose::SecurityNotice => choice.notice(security),
+            Purpose::PlannedMaintenance => choice.notice(maintenance),
+            Purpose::Outage => choice.notice(outages),
+            Purpose::General => {
+                choice.contact_data(RecipientReason::ContactData);
+                if choice.recipients.is_empty() {
+                    choice.all_of(ContactType::Standard, RecipientReason::StandardFallback);
+                }
+            }
+            Purpose::Unspecified => panic!("no purpose"),
+        }
+        let is_invoice = purpose == Purpose::Invoice;
+        let by_post = is_invoice && choice.recipients.is_empty();
+        let (attention_line, attention_names_left_out) = if is_invoice && !customer.suppressed {
+            customer.attention_line(if room == 0 { 70 } else { room })
+        } else {
+            (String::new(), Vec::new())
+        };
+        Ok(proto::Resolution {
+            customer_number: number.to_owned(),
+            recipients: choice.recipients,
+            exclusions: choice.left_out.into_values().collect(),
+            delivery: if by_post {
+                Delivery::Postal.into()
+            } else {
+                Delivery::Email.into()
+            },
+            attention_line,
+            attention_names_left_out,
+        })
+    }
+
+    /// What VerifyContactChannel answers for an address or a number as it is kept (rule 21).
+    pub fn owners(
+        &self,
+        number: &str,
+        channel: &str,
+    ) -> Outcome<proto::VerifyContactChannelResponse> {
+        let customer = self.customer(number)?;
+        let is_it = |kept: &str| is_same_address(kept, channel);
+        let mut matches = Vec::new();
+        if is_it(&customer.email) || is_it(&customer.phone) {
+            matches.push(proto::ChannelMatch::default());
+        }
+        for contact in &customer.contacts {
+            if is_it(&contact.email) || contact.phones.iter().any(|phone| is_it(phone)) {
+                matches.push(proto::ChannelMatch {
+                    contact_id: contact.id.clone(),
+                    display_name: contact.name.clone(),
+                    types: contact.types.iter().copied().collect(),
+                });
+            }
+        }
+        Ok(proto::VerifyContactChannelResponse {
+            known: !matches.is_empty(),
+            matches,
+        })
+    }
+}
+
+impl Customer {
+    /// Rule 23, and the names that did not fit.
+    fn attention_line(&self, room: i32) -> (String, Vec<String>) {
+        let named = |contact_type| -> Vec<&str> {
+            let of_type = self.contacts.iter().filter(|c| c.is(contact_type));
+            of_type.map(|contact| contact.name.as_str()).collect()
+        };
+        let mut names = named(ContactType::Accounting);
+        if names.is_empty() {
+            names = named(ContactType::Standard);
+        }
+        let room = usize::try_from(room).expect("no room");
+        let (mut line, mut left_out) = (String::new(), Vec::new());
+        for name in names {
+            let longer = if line.is_empty() {
+                format!("z.Hd. {name}")
+            } else {
+                format!("{line}, {name}")
+            };
+            if longer.chars().count() <= room {
+                line = longer;
+            } else if line.is_empty() {
+                let cut: String = longer.chars().take(room - 1).collect();
+                line = format!("{}…", cut.trim_end());
+            } else {
+                left_out.push(name.to_owned());
+            }
+        }
+        (line, left_out)
+    }
+}

@@ -1,0 +1,230 @@
+//! The requests that change something, and their answers, as the model and the service both
+//! understand them: ids, etags, grants, links and generated passwords stand in them as labels.
+
+use contact_service::api::proto;
+use tonic::Status;
+
+use crate::harness::Client;
+
+/// A request of an RPC that changes something.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    UpdateCustomer(proto::UpdateCustomerRequest),
+    SetAttentionLine(proto::SetAttentionLineRequest),
+    CreateContact(proto::CreateContactRequest),
+    UpdateContact(proto::UpdateContactRequest),
+    DeleteContact(proto::DeleteContactRequest),
+    ChangeEmail(proto::ChangeEmailRequest),
+    RemoveEmail(proto::RemoveEmailRequest),
+    CancelEmailChange(proto::CancelEmailChangeRequest),
+    ResendEmailConfirmation(proto::ResendEmailConfirmationRequest),
+    ConfirmEmail(proto::ConfirmEmailRequest),
+    SetPhonePassword(proto::SetPhonePasswordRequest),
+    ClearPhonePassword(proto::ClearPhonePasswordRequest),
+    CheckPhonePassword(proto::CheckPhonePasswordRequest),
+    UnlockPhonePassword(proto::UnlockPhonePasswordRequest),
+    AuthorizePhoneOrder(proto::AuthorizePhoneOrderRequest),
+    UpdateOrderType(proto::UpdateOrderTypeRequest),
+    EraseCustomer(proto::EraseCustomerRequest),
+}
+
+/// What a request is answered with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Customer(proto::Customer),
+    Contact(proto::Contact),
+    Nothing,
+    Confirmed(proto::ConfirmEmailResponse),
+    PasswordSet(proto::SetPhonePasswordResponse),
+    Checked(Box<proto::CheckPhonePasswordResponse>),
+    Decided(proto::AuthorizePhoneOrderResponse),
+    OrderType(proto::OrderType),
+}
+
+impl Answer {
+    fn customer(customer: Option<proto::Customer>) -> Self {
+        Self::Customer(customer.expect("no customer in the answer"))
+    }
+
+    fn contact(contact: Option<proto::Contact>) -> Self {
+        Self::Contact(contact.expect("no contact in the answer"))
+    }
+
+    /// The contact that it shows.
+    pub fn shown_contact(&mut self) -> Option<&mut proto::Contact> {
+        match self {
+            Self::Contact(contact) => Some(contact),
+            Self::PasswordSet(set) => set.contact.as_mut(),
+            Self::Checked(checked) => checked.contact.as_mut(),
+            _ => None,
+        }
+    }
+}
+
+/// Where in a request a label may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    ContactId,
+    Etag,
+    Grant,
+    Token,
+    PhonePassword,
+}
+
+impl Request {
+    /// The customer that it concerns; a link concerns one that its token names.
+    pub fn number(&self) -> &str {
+        match self {
+            Self::UpdateCustomer(r) => r.customer.as_ref().map_or("", |c| &c.customer_number),
+            Self::UpdateContact(r) => r.contact.as_ref().map_or("", |c| &c.customer_number),
+            Self::SetAttentionLine(r) => &r.customer_number,
+            Self::CreateContact(r) => &r.customer_number,
+            Self::DeleteContact(r) => &r.customer_number,
+            Self::ChangeEmail(r) => &r.customer_number,
+            Self::RemoveEmail(r) => &r.customer_number,
+            Self::CancelEmailChange(r) => &r.customer_number,
+            Self::ResendEmailConfirmation(r) => &r.customer_number,
+            Self::SetPhonePassword(r) => &r.customer_number,
+            Self::ClearPhonePassword(r) => &r.customer_number,
+            Self::CheckPhonePassword(r) => &r.customer_number,
+            Self::UnlockPhonePassword(r) => &r.customer_number,
+            Self::AuthorizePhoneOrder(r) => &r.customer_number,
+            Self::EraseCustomer(r) => &r.customer_number,
+            Self::ConfirmEmail(_) | Self::UpdateOrderType(_) => "",
+        }
+    }
+
+    /// Its id; empty: none.
+    pub fn request_id(&self) -> &str {
+        match self {
+            Self::CreateContact(r) => &r.request_id,
+            Self::UpdateContact(r) => &r.request_id,
+            Self::DeleteContact(r) => &r.request_id,
+            Self::ChangeEmail(r) => &r.request_id,
+            Self::RemoveEmail(r) => &r.request_id,
+            _ => "",
+        }
+    }
+
+    /// Gives it an id, where it may have one.
+    pub fn set_request_id(&mut self, id: String) -> bool {
+        let place = match self {
+            Self::CreateContact(r) => &mut r.request_id,
+            Self::UpdateContact(r) => &mut r.request_id,
+            Self::DeleteContact(r) => &mut r.request_id,
+            Self::ChangeEmail(r) => &mut r.request_id,
+            Self::RemoveEmail(r) => &mut r.request_id,
+            _ => return false,
+        };
+        *place = id;
+        true
+    }
+
+    pub fn is_validate_only(&self) -> bool {
+        match self {
+            Self::CreateContact(r) => r.validate_only,
+            Self::UpdateContact(r) => r.validate_only,
+            Self::DeleteContact(r) => r.validate_only,
+            _ => false,
+        }
+    }
+
+    /// What two requests with one id are compared by: all but the id, and whether it was
+    /// only to be checked.
+    pub fn content(&self) -> Self {
+        let mut content = self.clone();
+        content.set_request_id(String::new());
+        match &mut content {
+            Self::CreateContact(r) => r.validate_only = false,
+            Self::UpdateContact(r) => r.validate_only = false,
+            Self::DeleteContact(r) => r.validate_only = false,
+            _ => {}
+        }
+        content
+    }
+
+    /// The same request with other texts where labels may stand.
+    pub fn with(mut self, text: &mut dyn FnMut(Place, &str) -> String) -> Self {
+        let mut set = |place, kept: &mut String| *kept = text(place, kept);
+        match &mut self {
+            Self::UpdateCustomer(r) => {
+                if let Some(customer) = &mut r.customer {
+                    set(Place::Etag, &mut customer.etag);
+                }
+            }
+            Self::UpdateContact(r) => {
+                if let Some(contact) = &mut r.contact {
+                    set(Place::ContactId, &mut contact.contact_id);
+                    set(Place::Etag, &mut contact.etag);
+                }
+            }
+            Self::DeleteContact(r) => {
+                set(Place::ContactId, &mut r.contact_id);
+                set(Place::Etag, &mut r.etag);
+            }
+            Self::ChangeEmail(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::RemoveEmail(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::CancelEmailChange(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::ResendEmailConfirmation(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::ConfirmEmail(r) => set(Place::Token, &mut r.token),
+            Self::SetPhonePassword(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::ClearPhonePassword(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::CheckPhonePassword(r) => {
+                set(Place::ContactId, &mut r.contact_id);
+                set(Place::PhonePassword, &mut r.phone_password);
+            }
+            Self::UnlockPhonePassword(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::AuthorizePhoneOrder(r) => {
+                set(Place::ContactId, &mut r.contact_id);
+                set(Place::Grant, &mut r.grant);
+            }
+            Self::SetAttentionLine(_)
+            | Self::CreateContact(_)
+            | Self::UpdateOrderType(_)
+            | Self::EraseCustomer(_) => {}
+        }
+        self
+    }
+
+    pub async fn send(self, mut client: Client) -> Result<Answer, Status> {
+        macro_rules! call {
+            ($rpc:ident, $request:expr) => {
+                client.$rpc($request).await?.into_inner()
+            };
+        }
+        Ok(match self {
+            Self::UpdateCustomer(r) => Answer::customer(call!(update_customer, r).customer),
+            Self::SetAttentionLine(r) => Answer::customer(call!(set_attention_line, r).customer),
+            Self::CreateContact(r) => Answer::contact(call!(create_contact, r).contact),
+            Self::UpdateContact(r) => Answer::contact(call!(update_contact, r).contact),
+            Self::DeleteContact(r) => {
+                call!(delete_contact, r);
+                Answer::Nothing
+            }
+            Self::ChangeEmail(r) => Answer::contact(call!(change_email, r).contact),
+            Self::RemoveEmail(r) => Answer::contact(call!(remove_email, r).contact),
+            Self::CancelEmailChange(r) => Answer::contact(call!(cancel_email_change, r).contact),
+            Self::ResendEmailConfirmation(r) => {
+                Answer::contact(call!(resend_email_confirmation, r).contact)
+            }
+            Self::ConfirmEmail(r) => Answer::Confirmed(call!(confirm_email, r)),
+            Self::SetPhonePassword(r) => Answer::PasswordSet(call!(set_phone_password, r)),
+            Self::ClearPhonePassword(r) => Answer::contact(call!(clear_phone_password, r).contact),
+            Self::CheckPhonePassword(r) => {
+                Answer::Checked(Box::new(call!(check_phone_password, r)))
+            }
+            Self::UnlockPhonePassword(r) => {
+                Answer::contact(call!(unlock_phone_password, r).contact)
+            }
+            Self::AuthorizePhoneOrder(r) => Answer::Decided(call!(authorize_phone_order, r)),
+            Self::UpdateOrderType(r) => {
+                let order_type = call!(update_order_type, r).order_type;
+                Answer::OrderType(order_type.expect("no order type in the answer"))
+            }
+            Self::EraseCustomer(r) => {
+                call!(erase_customer, r);
+                Answer::Nothing
+            }
+        })
+    }
+}

@@ -1,0 +1,360 @@
+//! Commands made into requests: which contact, which etag, which grant is meant at this moment.
+
+use contact_service::api::proto::{self, set_phone_password_request::Source};
+use prost_types::FieldMask;
+
+use super::{
+    commands::{Command, Etag, NUMBER_AS_PASSWORD, PASSWORDS, Pick, Twist},
+    driver::Driver,
+    names::Names,
+    phone::Grant,
+    requests::Request,
+};
+use crate::calls::mask;
+
+impl Driver<'_> {
+    pub fn order_type(&self, code: usize) -> String {
+        format!("{}.{code}", self.base)
+    }
+
+    /// The number and the label of a contact.
+    pub fn pick(&self, pick: Pick) -> (String, String) {
+        let nobody = |index| (self.numbers[0].clone(), Names::nobody(index));
+        let customers = self.book.customers.values();
+        let live: Vec<_> = customers.flat_map(|customer| &customer.contacts).collect();
+        match pick {
+            Pick::Live(index) => match pick_of(&live, index) {
+                Some(contact) => (contact.number.clone(), contact.id.clone()),
+                None => nobody(0),
+            },
+            Pick::Misplaced(index) => match pick_of(&live, index) {
+                Some(contact) => {
+                    let mut numbers = self.numbers.iter();
+                    let other = numbers.find(|number| **number != contact.number);
+                    (other.unwrap().clone(), contact.id.clone())
+                }
+                None => nobody(0),
+            },
+            Pick::Any(index) => match pick_of(&self.owners, index) {
+                Some(owner) => (owner.clone(), format!("#{}", index % self.owners.len())),
+                None => nobody(0),
+            },
+            Pick::Nobody(index) => nobody(index),
+        }
+    }
+
+    fn etag(&self, etag: Etag, current: Option<String>) -> String {
+        let current = current.unwrap_or_else(|| "0-0".to_owned());
+        match etag {
+            Etag::None => String::new(),
+            Etag::Current => current,
+            Etag::Stale => {
+                let version = current.rsplit_once(".v");
+                let version = version.and_then(|(of, v)| Some((of, v.parse::<usize>().ok()?)));
+                match version {
+                    Some((of, version)) if version > 1 => format!("{of}.v{}", version - 1),
+                    _ => "0-0".to_owned(),
+                }
+            }
+        }
+    }
+
+    fn etag_of(&self, etag: Etag, (number, id): &(String, String)) -> String {
+        let contact = self.book.contact(number, id).ok();
+        self.etag(etag, contact.map(|contact| contact.etag()))
+    }
+
+    fn password(&self, index: usize, number: &str) -> String {
+        match index {
+            NUMBER_AS_PASSWORD => number.to_owned(),
+            index => PASSWORDS[index].0.to_owned(),
+        }
+    }
+
+    /// The request that a command stands for now. `None`: there is nothing to speak of.
+    pub fn resolve(&self, command: &Command, agent: usize) -> Option<Request> {
+        Some(match command.clone() {
+            Command::UpdateCustomer {
+                customer,
+                fields,
+                mask,
+                etag,
+                allow_missing,
+            } => {
+                let number = self.numbers[customer].clone();
+                let current = self.book.customer(&number).ok().map(|c| c.etag());
+                Request::UpdateCustomer(proto::UpdateCustomerRequest {
+                    customer: Some(proto::Customer {
+                        customer_number: number,
+                        etag: self.etag(etag, current),
+                        ..fields
+                    }),
+                    update_mask: mask_of(mask),
+                    allow_missing,
+                })
+            }
+            Command::SetAttentionLine {
+                customer,
+                suppressed,
+                from,
+            } => Request::SetAttentionLine(proto::SetAttentionLineRequest {
+                customer_number: self.numbers[customer].clone(),
+                suppressed,
+                ordered_by_email: from,
+            }),
+            Command::EraseCustomer {
+                customer,
+                is_confirmed,
+            } => {
+                let customer_number = self.numbers[customer].clone();
+                let confirm_customer_number = if is_confirmed {
+                    customer_number.clone()
+                } else {
+                    self.numbers[(customer + 1) % 3].clone()
+                };
+                Request::EraseCustomer(proto::EraseCustomerRequest {
+                    customer_number,
+                    confirm_customer_number,
+                })
+            }
+            Command::UpdateOrderType {
+                code,
+                system_management,
+                by_phone,
+                allow_missing,
+            } => Request::UpdateOrderType(proto::UpdateOrderTypeRequest {
+                order_type: Some(proto::OrderType {
+                    code: self.order_type(code),
+                    display_name: format!("Bestellung {code}"),
+                    system_management,
+                    offered_by_phone: by_phone,
+                }),
+                allow_missing,
+            }),
+            Command::Confirm(index) => {
+                let places: Vec<_> = self.names.tokens.keys().collect();
+                let token = format!("link {}", pick_of(&places, index)?);
+                Request::ConfirmEmail(proto::ConfirmEmailRequest { token })
+            }
+            Command::Authorize {
+                grant,
+                twist,
+                order_type,
+                administers,
+            } => return self.authorize(agent, (grant, twist), order_type, administers),
+            other => return Some(self.resolve_of_contact(other)),
+        })
+    }
+
+    fn resolve_of_contact(&self, command: Command) -> Request {
+        match command {
+            Command::CreateContact {
+                customer,
+                fields,
+                email,
+                password,
+                request,
+                validate_only,
+            } => {
+                let number = self.numbers[customer].clone();
+                let password = password.map(|index| self.password(index, &number));
+                Request::CreateContact(proto::CreateContactRequest {
+                    contact: Some(self.with_order_types(fields)),
+                    email,
+                    phone_password: password.unwrap_or_default(),
+                    request_id: request_id(request),
+                    validate_only,
+                    customer_number: number,
+                })
+            }
+            Command::UpdateContact {
+                contact,
+                fields,
+                mask,
+                etag,
+                request,
+                validate_only,
+            } => {
+                let of = self.pick(contact);
+                Request::UpdateContact(proto::UpdateContactRequest {
+                    contact: Some(proto::Contact {
+                        etag: self.etag_of(etag, &of),
+                        customer_number: of.0,
+                        contact_id: of.1,
+                        ..self.with_order_types(fields)
+                    }),
+                    update_mask: mask_of(mask),
+                    request_id: request_id(request),
+                    validate_only,
+                })
+            }
+            Command::DeleteContact {
+                contact,
+                etag,
+                request,
+                validate_only,
+            } => {
+                let of = self.pick(contact);
+                Request::DeleteContact(proto::DeleteContactRequest {
+                    etag: self.etag_of(etag, &of),
+                    customer_number: of.0,
+                    contact_id: of.1,
+                    request_id: request_id(request),
+                    validate_only,
+                })
+            }
+            other => self.resolve_of_channel(other),
+        }
+    }
+
+    fn resolve_of_channel(&self, command: Command) -> Request {
+        macro_rules! of {
+            ($contact:expr, $rpc:ident, $request:ident { $($rest:tt)* }) => {{
+                let (customer_number, contact_id) = self.pick($contact);
+                Request::$rpc(proto::$request { customer_number, contact_id, $($rest)* })
+            }};
+        }
+        match command {
+            Command::ChangeEmail {
+                contact,
+                email,
+                request,
+            } => of!(
+                contact,
+                ChangeEmail,
+                ChangeEmailRequest {
+                    email,
+                    request_id: request_id(request)
+                }
+            ),
+            Command::RemoveEmail { contact, request } => {
+                of!(
+                    contact,
+                    RemoveEmail,
+                    RemoveEmailRequest {
+                        request_id: request_id(request)
+                    }
+                )
+            }
+            Command::CancelEmailChange(contact) => {
+                of!(contact, CancelEmailChange, CancelEmailChangeRequest {})
+            }
+            Command::Resend(contact) => {
+                of!(
+                    contact,
+                    ResendEmailConfirmation,
+                    ResendEmailConfirmationRequest {}
+                )
+            }
+            Command::SetPhonePassword { contact, password } => {
+                let number = self.pick(contact).0;
+                let source = match password {
+                    Some(index) => Source::PhonePassword(self.password(index, &number)),
+                    None => Source::Generate(true),
+                };
+                of!(
+                    contact,
+                    SetPhonePassword,
+                    SetPhonePasswordRequest {
+                        source: Some(source)
+                    }
+                )
+            }
+            Command::ClearPhonePassword(contact) => {
+                of!(contact, ClearPhonePassword, ClearPhonePasswordRequest {})
+            }
+            Command::Unlock(contact) => of!(
+                contact,
+                UnlockPhonePassword,
+                UnlockPhonePasswordRequest {
+                    reason: "Rückruf".into()
+                }
+            ),
+            Command::CheckPhonePassword {
+                contact,
+                call,
+                is_right,
+            } => {
+                let (number, id) = self.pick(contact);
+                let right = self.book.tries.spoken(&number, &id).filter(|_| is_right);
+                let phone_password = right.unwrap_or_else(|| "falscher Hase".to_owned());
+                let call_id = self.call_id(call);
+                of!(
+                    contact,
+                    CheckPhonePassword,
+                    CheckPhonePasswordRequest {
+                        phone_password,
+                        call_id
+                    }
+                )
+            }
+            other => panic!("{other:?} is no request"),
+        }
+    }
+
+    fn call_id(&self, call: usize) -> String {
+        format!("{}-call-{call}", self.base)
+    }
+
+    /// With a grant that was given, or something near it.
+    fn authorize(
+        &self,
+        agent: usize,
+        (grant, twist): (usize, Twist),
+        order_type: usize,
+        administers: bool,
+    ) -> Option<Request> {
+        let is_mine = |grant: &Grant| grant.agent == self.agents[agent];
+        let all = self.book.grants.iter().enumerate();
+        let mine: Vec<_> = all
+            .filter(|(_, grant)| is_mine(grant) != (twist == Twist::Agent))
+            .collect();
+        // The newest ones first: the others have expired.
+        let (place, grant) = mine.iter().rev().nth(grant % 3 % mine.len().max(1))?;
+        let mut request = proto::AuthorizePhoneOrderRequest {
+            customer_number: grant.number.clone(),
+            contact_id: grant.contact.clone(),
+            grant: format!("grant {place}"),
+            call_id: grant.call.clone(),
+            order_type: self.order_type(order_type),
+            customer_administers_product: administers,
+        };
+        match twist {
+            Twist::Nothing | Twist::Agent => {}
+            Twist::Call => request.call_id.push('x'),
+            Twist::Contact => request.contact_id = Names::nobody(0),
+            Twist::Text => request.grant.insert(0, 'x'),
+        }
+        Some(Request::AuthorizePhoneOrder(request))
+    }
+
+    /// Names the history's own order types.
+    fn with_order_types(&self, mut fields: proto::Contact) -> proto::Contact {
+        if let Some(restrictions) = &mut fields.restrictions {
+            let lists = [
+                &mut restrictions.allowed_order_types,
+                &mut restrictions.denied_order_types,
+            ];
+            for code in lists.into_iter().flatten() {
+                *code = format!("{}.{code}", self.base);
+            }
+        }
+        fields
+    }
+}
+
+fn mask_of(paths: Vec<String>) -> Option<FieldMask> {
+    let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+    mask(&paths)
+}
+
+/// One of a few, so that they are used twice. They are remembered for each caller by itself.
+fn request_id(index: Option<usize>) -> String {
+    index.map_or_else(String::new, |index| {
+        format!("0190d6d2-5a3c-7cc1-8f2e-{index:012}")
+    })
+}
+
+pub fn pick_of<T>(all: &[T], index: usize) -> Option<&T> {
+    all.get(index.checked_rem(all.len())?)
+}

@@ -1,0 +1,294 @@
+//! What requests say, read as the contract has it: masks, addresses, numbers, passwords.
+
+use std::collections::BTreeSet;
+
+use contact_service::api::proto::{self, ContactType};
+use prost_types::FieldMask;
+
+use super::book::{Customer, Outcome, is_legal, refuse_fields, sets};
+
+/// Phone numbers as they are given, and in E.164; empty: it cannot be dialled.
+pub const PHONE_NUMBERS: [(&str, &str); 5] = [
+    ("0721 913740", "+49721913740"),
+    ("+49 (721) 91374-0", "+49721913740"),
+    ("0049 30 901820", "+4930901820"),
+    ("0721 913741", "+49721913741"),
+    ("913740", ""),
+];
+
+const CUSTOMER_LEAVES: [&str; 5] = [
+    "contact_data.email",
+    "contact_data.phone_number",
+    "notification_settings.security_notices",
+    "notification_settings.planned_maintenance",
+    "notification_settings.outages",
+];
+
+const CONTACT_LEAVES: [&str; 8] = [
+    "types",
+    "display_name",
+    "locale",
+    "phone_numbers",
+    "invoice_email_enabled",
+    "restrictions.note",
+    "restrictions.allowed_order_types",
+    "restrictions.denied_order_types",
+];
+
+/// Rule 12: the domain in lower case, the local part as written.
+pub fn address(text: &str) -> String {
+    let (local, domain) = text.split_once('@').unwrap_or((text, ""));
+    format!("{local}@{}", domain.to_lowercase())
+}
+
+/// Rule 12: without case. No address is the same as none.
+pub fn is_same_address(one: &str, other: &str) -> bool {
+    !one.is_empty() && one.to_lowercase() == other.to_lowercase()
+}
+
+/// Rule 14, for the letters that the pool has.
+pub fn fold(password: &str) -> String {
+    let mut folded = password.to_lowercase();
+    for (letter, spelling) in [("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss")] {
+        folded = folded.replace(letter, spelling);
+    }
+    folded.retain(|c| c != ' ' && c != '-');
+    folded
+}
+
+/// Rule 14: whether it may be anybody's password.
+pub fn is_password(text: &str) -> bool {
+    let folded = fold(text);
+    (6..=64).contains(&folded.chars().count()) && folded != "123456"
+}
+
+/// Rule 14: whether it may be the password of a contact of this name.
+pub fn is_password_of(text: &str, number: &str, name: &str) -> bool {
+    let folded = fold(text);
+    folded != fold(number) && folded != fold(name)
+}
+
+/// What an update of a customer sets.
+pub struct CustomerChange {
+    email: Option<String>,
+    phone: Option<String>,
+    notices: [Option<bool>; 3],
+}
+
+impl CustomerChange {
+    pub fn read(given: &proto::Customer, mask: Option<&FieldMask>) -> Outcome<Self> {
+        let mut wrong = Vec::new();
+        if !is_legal(mask, &CUSTOMER_LEAVES) {
+            wrong.push("update_mask".to_owned());
+        }
+        let data = given.contact_data.clone().unwrap_or_default();
+        let settings = given.notification_settings.unwrap_or_default();
+        let email = sets(mask, CUSTOMER_LEAVES[0], !data.email.is_empty());
+        let email = email.then(|| match data.email.as_str() {
+            "" => String::new(),
+            text => address(text),
+        });
+        let phone = sets(mask, CUSTOMER_LEAVES[1], !data.phone_number.is_empty());
+        let phone = phone.then(|| match data.phone_number.as_str() {
+            "" => String::new(),
+            text => {
+                let number = e164(text);
+                if number.is_empty() {
+                    wrong.push("customer.contact_data.phone_number".to_owned());
+                }
+                number
+            }
+        });
+        let given = [
+            settings.security_notices,
+            settings.planned_maintenance,
+            settings.outages,
+        ];
+        let notices = [0, 1, 2].map(|index| {
+            let value: Option<bool> = given[index];
+            // Each is on at first.
+            sets(mask, CUSTOMER_LEAVES[2 + index], value.is_some()).then(|| value.unwrap_or(true))
+        });
+        if wrong.is_empty() {
+            Ok(Self {
+                email,
+                phone,
+                notices,
+            })
+        } else {
+            refuse_fields(wrong)
+        }
+    }
+
+    /// Gives the names of the fields that differ afterwards.
+    pub fn apply_to(&self, customer: &mut Customer) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        set(
+            &mut customer.email,
+            self.email.as_ref(),
+            CUSTOMER_LEAVES[0],
+            &mut changed,
+        );
+        set(
+            &mut customer.phone,
+            self.phone.as_ref(),
+            CUSTOMER_LEAVES[1],
+            &mut changed,
+        );
+        for index in 0..3 {
+            let (kept, new) = (&mut customer.notices[index], self.notices[index].as_ref());
+            set(kept, new, CUSTOMER_LEAVES[2 + index], &mut changed);
+        }
+        changed
+    }
+}
+
+/// What an update of a contact sets.
+#[derive(Default)]
+pub struct ContactChange {
+    pub types: Option<BTreeSet<i32>>,
+    pub name: Option<String>,
+    pub locale: Option<String>,
+    pub phones: Option<Vec<String>>,
+    pub invoice: Option<bool>,
+    pub note: Option<String>,
+    pub allowed: Option<Vec<String>>,
+    pub denied: Option<Vec<String>>,
+}
+
+/// A contact that is to be put on file.
+pub struct NewContact {
+    pub number: String,
+    pub fields: ContactChange,
+    pub email: String,
+    pub password: String,
+}
+
+impl NewContact {
+    pub fn read(r: &proto::CreateContactRequest) -> Outcome<Self> {
+        let mut wrong = Vec::new();
+        let given = r.contact.clone().unwrap_or_default();
+        // What is left out has its default.
+        let all = FieldMask {
+            paths: vec!["*".into()],
+        };
+        let fields = ContactChange::read(&given, Some(&all), &mut wrong);
+        if !r.phone_password.is_empty() && !is_password(&r.phone_password) {
+            wrong.push("phone_password".to_owned());
+        }
+        if !wrong.is_empty() {
+            return refuse_fields(wrong);
+        }
+        let number = r.customer_number.clone();
+        let may_be = r.phone_password.is_empty()
+            || is_password_of(&r.phone_password, &number, &given.display_name);
+        if !may_be {
+            return refuse_fields(vec!["phone_password".to_owned()]);
+        }
+        Ok(Self {
+            number,
+            fields,
+            email: r.email.clone(),
+            password: r.phone_password.clone(),
+        })
+    }
+}
+
+impl ContactChange {
+    pub fn read_update(r: &proto::UpdateContactRequest) -> Outcome<Self> {
+        let mut wrong = Vec::new();
+        let mask = r.update_mask.as_ref();
+        if !is_legal(mask, &CONTACT_LEAVES) {
+            wrong.push("update_mask".to_owned());
+        }
+        let change = Self::read(&r.contact.clone().unwrap_or_default(), mask, &mut wrong);
+        if wrong.is_empty() {
+            Ok(change)
+        } else {
+            refuse_fields(wrong)
+        }
+    }
+
+    fn read(given: &proto::Contact, mask: Option<&FieldMask>, wrong: &mut Vec<String>) -> Self {
+        let leaf = |name: &str, populated: bool| sets(mask, name, populated);
+        let restrictions = given.restrictions.clone().unwrap_or_default();
+        let mut change = Self::default();
+        if leaf("types", !given.types.is_empty()) {
+            if given.types.is_empty() {
+                wrong.push("contact.types".to_owned());
+            }
+            change.types = Some(given.types.iter().copied().collect());
+        }
+        if leaf("display_name", !given.display_name.is_empty()) {
+            if given.display_name.is_empty() {
+                wrong.push("contact.display_name".to_owned());
+            }
+            change.name = Some(given.display_name.clone());
+        }
+        if leaf("locale", !given.locale.is_empty()) {
+            match given.locale.as_str() {
+                "" => change.locale = Some("de".to_owned()),
+                "de" | "en" => change.locale = Some(given.locale.clone()),
+                _ => wrong.push("contact.locale".to_owned()),
+            }
+        }
+        if leaf("phone_numbers", !given.phone_numbers.is_empty()) {
+            let numbers: Vec<_> = given.phone_numbers.iter().map(|text| e164(text)).collect();
+            let bad = numbers.iter().enumerate().filter(|(_, n)| n.is_empty());
+            wrong.extend(bad.map(|(index, _)| format!("contact.phone_numbers[{index}]")));
+            change.phones = Some(each_once(&numbers));
+        }
+        if leaf(
+            "invoice_email_enabled",
+            given.invoice_email_enabled.is_some(),
+        ) {
+            change.invoice = Some(given.invoice_email_enabled == Some(true));
+        }
+        if leaf("restrictions.note", !restrictions.note.is_empty()) {
+            change.note = Some(restrictions.note);
+        }
+        let (allowed, denied) = (
+            restrictions.allowed_order_types,
+            restrictions.denied_order_types,
+        );
+        if leaf("restrictions.allowed_order_types", !allowed.is_empty()) {
+            change.allowed = Some(each_once(&allowed));
+        }
+        if leaf("restrictions.denied_order_types", !denied.is_empty()) {
+            change.denied = Some(each_once(&denied));
+        }
+        change
+    }
+}
+
+pub fn is_of(types: &BTreeSet<i32>, contact_type: ContactType) -> bool {
+    types.contains(&i32::from(contact_type))
+}
+
+/// Sets what is new, and names it if it differs.
+pub fn set<T: PartialEq + Clone>(
+    kept: &mut T,
+    new: Option<&T>,
+    name: &'static str,
+    changed: &mut Vec<&'static str>,
+) {
+    if let Some(new) = new.filter(|new| *new != kept) {
+        *kept = new.clone();
+        changed.push(name);
+    }
+}
+
+fn e164(text: &str) -> String {
+    let known = PHONE_NUMBERS.iter().find(|(given, _)| *given == text);
+    known.expect("no number of the pool").1.to_owned()
+}
+
+fn each_once(list: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for entry in list {
+        if !kept.contains(entry) {
+            kept.push(entry.clone());
+        }
+    }
+    kept
+}
