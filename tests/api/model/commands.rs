@@ -420,7 +420,7 @@ pub fn writes() -> BoxedStrategy<Command> {
         3 => (pick(), request()).prop_map(|(contact, request)| Command::RemoveEmail { contact, request }),
         2 => pick().prop_map(Command::CancelEmailChange),
         6 => pick().prop_map(Command::Resend),
-        9 => any::<usize>().prop_map(Command::Confirm),
+        12 => link().prop_map(Command::Confirm),
         6 => (pick(), prop_oneof![6 => password().prop_map(Some), 1 => Just(None)]).prop_map(
             |(contact, password)| Command::SetPhonePassword { contact, password }
         ),
@@ -428,6 +428,11 @@ pub fn writes() -> BoxedStrategy<Command> {
         2 => pick().prop_map(Command::Unlock),
     ]
     .boxed()
+}
+
+/// Mostly one of the newest.
+fn link() -> impl Strategy<Value = usize> + Clone {
+    prop_oneof![6 => 0_usize..2, 2 => 2_usize..4, 1 => 4_usize..20]
 }
 
 fn create_contact() -> impl Strategy<Value = Command> {
@@ -522,10 +527,10 @@ fn calls() -> BoxedStrategy<Command> {
     );
     prop_oneof![
         40 => check,
-        20 => guess,
+        14 => guess,
         1 => siege,
         40 => authorize,
-        16 => update_order_type,
+        12 => update_order_type,
     ]
     .boxed()
 }
@@ -548,12 +553,12 @@ fn step() -> impl Strategy<Value = Step> + Clone {
         });
     let command = prop_oneof![
         60 => writes(),
-        20 => calls(),
+        26 => calls(),
         1 => erase,
-        5 => any::<usize>().prop_map(Command::Repeat),
+        8 => any::<usize>().prop_map(Command::Repeat),
         14 => wait().prop_map(Command::Wait),
         3 => Just(Command::Work),
-        12 => Just(Command::Deliver),
+        6 => Just(Command::Deliver),
     ]
     .boxed();
     (chance(25), command).prop_map(|(is_other, command)| Step {

@@ -1,26 +1,28 @@
 //! A history on its way: each command goes to the model and to the service, and the answers
 //! are compared.
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
-use chrono::TimeDelta;
-use contact_service::api::proto;
+use chrono::{DateTime, TimeDelta, Utc};
+use contact_service::api::proto::{self, set_phone_password_request::Source};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{
     book::{Book, Outcome, Refusal},
-    commands::{Command, Step},
-    names::Names,
+    commands::{Command, DOMAIN, PASSWORDS, Step},
+    names::{Names, place_of},
     requests::{Answer, Request},
     resolve::pick_of,
 };
-use crate::harness::TestServer;
+use crate::harness::{Client, TestServer};
 
 /// What every command takes, so that no two happen at the same instant.
 const TICK: TimeDelta = TimeDelta::milliseconds(1);
 /// How many commands lie between two looks at everything.
 const LOOK_EVERY: usize = 15;
+/// Less than the tokens of tests are good for.
+const TOKENS_KEPT: TimeDelta = TimeDelta::days(300);
 
 /// What the model and the service do not agree on.
 #[derive(Debug)]
@@ -49,6 +51,10 @@ pub struct Driver<'s> {
     /// The requests that had an id, with their agents.
     sent: Vec<(String, Request)>,
     guesses: usize,
+    /// How often each RPC was answered how.
+    pub seen: BTreeMap<String, usize>,
+    clients: BTreeMap<String, Client>,
+    tokens_end: DateTime<Utc>,
 }
 
 impl<'s> Driver<'s> {
@@ -64,11 +70,31 @@ impl<'s> Driver<'s> {
             owners: Vec::new(),
             sent: Vec::new(),
             guesses: 0,
+            seen: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            tokens_end: servers[0].now(),
         }
     }
 
     pub fn server(&self) -> &'s TestServer {
         &self.servers[0]
+    }
+
+    /// A client of `agent`; making its token anew for each call would take longer than the call.
+    pub fn client_of(&mut self, agent: &str) -> Client {
+        if self.book.now >= self.tokens_end {
+            self.clients.clear();
+            self.tokens_end = self.book.now + TOKENS_KEPT;
+        }
+        let server = self.server();
+        let made = || server.client_of(agent);
+        let client = self.clients.entry(agent.to_owned()).or_insert_with(made);
+        client.clone()
+    }
+
+    /// A client of nobody in particular, for reading.
+    pub fn reader(&mut self) -> Client {
+        self.client_of("reader")
     }
 
     pub async fn run(&mut self, steps: &[Step]) -> Result<(), Difference> {
@@ -86,8 +112,9 @@ impl<'s> Driver<'s> {
         self.look_at_all().await
     }
 
-    /// What a history starts from: a customer with a contact, and some order types.
-    async fn begin(&mut self) -> Result<(), Difference> {
+    /// What a history starts from: a customer with a contact that has a link and a phone
+    /// password, and some order types.
+    pub async fn begin(&mut self) -> Result<(), Difference> {
         let agent = self.agents[0].clone();
         for code in 0..2 {
             let order_type = proto::OrderType {
@@ -118,7 +145,14 @@ impl<'s> Driver<'s> {
                 display_name: "Clara Beck".into(),
                 ..proto::Contact::default()
             }),
+            email: format!("clara@{DOMAIN}"),
             ..proto::CreateContactRequest::default()
+        });
+        self.call(&agent, request).await?;
+        let request = Request::SetPhonePassword(proto::SetPhonePasswordRequest {
+            customer_number: self.numbers[0].clone(),
+            contact_id: "#0".to_owned(),
+            source: Some(Source::PhonePassword(PASSWORDS[0].0.to_owned())),
         });
         self.call(&agent, request).await
     }
@@ -165,6 +199,14 @@ impl<'s> Driver<'s> {
                 };
                 self.call(&agent, request).await
             }
+            Command::Confirm(_) => {
+                // Whoever confirms has read the mail.
+                self.deliver().await?;
+                match self.resolve(&step.command, step.agent) {
+                    Some(request) => self.call(&agent, request).await,
+                    None => Ok(()),
+                }
+            }
             command => match self.resolve(command, step.agent) {
                 Some(request) => self.call(&agent, request).await,
                 None => Ok(()),
@@ -196,7 +238,7 @@ impl<'s> Driver<'s> {
     /// Sends a request to both, and compares the answers, and the customer afterwards.
     pub async fn call(&mut self, agent: &str, request: Request) -> Result<(), Difference> {
         let real = self.names.to_real(request.clone());
-        let client = self.server().client_of(agent);
+        let client = self.client_of(agent);
         let service = real.send(client).await;
         let is_replay = self.book.remembers(agent, &request);
         let model = self.book.answer(agent, &request);
@@ -205,10 +247,7 @@ impl<'s> Driver<'s> {
             self.sent.push((agent.to_owned(), request.clone()));
         }
         self.wait(TICK);
-        let number = match &request {
-            Request::ConfirmEmail(r) => self.number_of_link(&r.token),
-            other => other.number().to_owned(),
-        };
+        let number = self.number_of(&request);
         if number.is_empty() {
             return Ok(());
         }
@@ -223,6 +262,12 @@ impl<'s> Driver<'s> {
         is_replay: bool,
     ) -> Result<(), Difference> {
         let keeps = !request.is_validate_only();
+        let answered = match &model {
+            Ok(answer) => answer.name(),
+            Err(refusal) => refusal.reason.to_owned(),
+        };
+        let answered = format!("{}: {answered}", request.rpc());
+        *self.seen.entry(answered).or_default() += 1;
         match (model, service) {
             (Ok(model), Ok(mut service)) => {
                 self.names.put_in_answer(&mut service, &model, keeps);
@@ -239,8 +284,12 @@ impl<'s> Driver<'s> {
         }
     }
 
-    fn number_of_link(&self, token: &str) -> String {
-        let place = super::names::place_of("link ", token);
+    /// The customer that a request concerns; a link's is in the book.
+    pub fn number_of(&self, request: &Request) -> String {
+        let Request::ConfirmEmail(r) = request else {
+            return request.number().to_owned();
+        };
+        let place = place_of("link ", &r.token);
         let link = place.and_then(|place| self.book.links.get(place));
         link.map(|link| link.number.clone()).unwrap_or_default()
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use contact_service::api::proto::{
     self, ContactType, Purpose, verify_contact_channel_request::Channel,
 };
-use tonic::Status;
+use tonic::{Response, Status};
 
 use super::{
     book::{Event, Outcome},
@@ -89,7 +89,7 @@ impl Driver<'_> {
     /// The customer and its contacts.
     pub async fn look_at_records(&mut self, number: &str) -> Result<(), Difference> {
         let customer_number = number.to_owned();
-        let mut client = self.server().client();
+        let mut client = self.reader();
         let request = proto::GetCustomerRequest { customer_number };
         let customer = client.get_customer(request).await;
         let mut customer = customer.map(|found| found.into_inner().customer.unwrap());
@@ -114,7 +114,7 @@ impl Driver<'_> {
             types: types.iter().copied().map(i32::from).collect(),
             ..proto::ListContactsRequest::default()
         };
-        let contacts = self.server().client().list_contacts(request).await;
+        let contacts = self.reader().list_contacts(request).await;
         let mut contacts = contacts.map(|list| list.into_inner().contacts);
         let model = self.book.customer(number).map(|customer| {
             let is_listed = |contact: &&super::contacts::Contact| {
@@ -144,8 +144,15 @@ impl Driver<'_> {
         self.look_at_order_types().await
     }
 
-    async fn look_at_recipients(&self, number: &str) -> Result<(), Difference> {
-        for purpose in PURPOSES {
+    async fn look_at_recipients(&mut self, number: &str) -> Result<(), Difference> {
+        // Who is not on file is told so, whatever the purpose.
+        let is_on_file = self.book.customer(number).is_ok();
+        let purposes = if is_on_file {
+            &PURPOSES[..]
+        } else {
+            &PURPOSES[..1]
+        };
+        for &purpose in purposes {
             let is_invoice = purpose == Purpose::Invoice;
             let rooms = if is_invoice { &ROOMS[..] } else { &ROOMS[..1] };
             for &room in rooms {
@@ -154,7 +161,7 @@ impl Driver<'_> {
                     purpose: purpose.into(),
                     attention_line_chars: room,
                 };
-                let resolution = self.server().client().resolve_recipients(request).await;
+                let resolution = self.reader().resolve_recipients(request).await;
                 let resolution = resolution.map(|found| {
                     let mut resolution = found.into_inner().resolution.unwrap();
                     for recipient in &mut resolution.recipients {
@@ -172,18 +179,20 @@ impl Driver<'_> {
         Ok(())
     }
 
-    async fn look_at_channels(&self, number: &str) -> Result<(), Difference> {
+    async fn look_at_channels(&mut self, number: &str) -> Result<(), Difference> {
         let addresses = ["ANNA", "bernd", "info", "rechnung"];
         let addresses = addresses.map(|local| format!("{local}@{DOMAIN}"));
         let numbers = ["+49721913740", "+4930901820"].map(str::to_owned);
         let asked = addresses.map(|text| (text.clone(), Channel::Email(text)));
         let numbers = numbers.map(|text| (text.clone(), Channel::PhoneNumber(text)));
-        for (text, channel) in asked.into_iter().chain(numbers) {
+        let asked = asked.into_iter().chain(numbers);
+        let is_on_file = self.book.customer(number).is_ok();
+        for (text, channel) in asked.take(if is_on_file { 6 } else { 1 }) {
             let request = proto::VerifyContactChannelRequest {
                 customer_number: number.to_owned(),
                 channel: Some(channel),
             };
-            let found = self.server().client().verify_contact_channel(request).await;
+            let found = self.reader().verify_contact_channel(request).await;
             let found = found.map(|found| {
                 let mut found = found.into_inner();
                 for owner in &mut found.matches {
@@ -198,7 +207,7 @@ impl Driver<'_> {
     }
 
     /// The trail of changes, and what is kept of a customer that was erased.
-    async fn look_at_trail(&self, number: &str) -> Result<(), Difference> {
+    async fn look_at_trail(&mut self, number: &str) -> Result<(), Difference> {
         let trail = self.trail(number).await;
         let model = match self.book.trails.get(number) {
             Some(trail) => Ok(trail.clone()),
@@ -211,13 +220,13 @@ impl Driver<'_> {
     }
 
     /// The oldest first.
-    pub async fn trail(&self, number: &str) -> Result<Vec<Event>, Status> {
+    pub async fn trail(&mut self, number: &str) -> Result<Vec<Event>, Status> {
         let request = proto::ListAuditEventsRequest {
             customer_number: number.to_owned(),
             page_size: 1000,
             ..proto::ListAuditEventsRequest::default()
         };
-        let response = self.server().client().list_audit_events(request).await?;
+        let response = self.reader().list_audit_events(request).await?;
         let events = response.into_inner().events.into_iter().rev();
         let changes = events.filter(|event| CHANGES.contains(&event.kind.as_str()));
         let events = changes.map(|mut event| {
@@ -233,10 +242,14 @@ impl Driver<'_> {
         Ok(events.collect())
     }
 
-    async fn look_at_links(&self) -> Result<(), Difference> {
+    async fn look_at_links(&mut self) -> Result<(), Difference> {
+        let mut client = self.reader();
         for (&place, tokens) in &self.names.tokens {
             for token in tokens {
-                let service = self.server().inspect(token).await;
+                let token = token.clone();
+                let request = proto::InspectEmailConfirmationRequest { token };
+                let service = client.inspect_email_confirmation(request).await;
+                let service = service.map(Response::into_inner);
                 let model = self.book.links[place].inspected(self.book.now);
                 both(&format!("link {place}"), model, service)?;
             }
@@ -244,9 +257,9 @@ impl Driver<'_> {
         Ok(())
     }
 
-    async fn look_at_order_types(&self) -> Result<(), Difference> {
+    async fn look_at_order_types(&mut self) -> Result<(), Difference> {
         let request = proto::ListOrderTypesRequest {};
-        let listed = self.server().client().list_order_types(request).await;
+        let listed = self.reader().list_order_types(request).await;
         let mut listed = listed.unwrap().into_inner().order_types;
         listed.retain(|order_type| order_type.code.starts_with(&self.base));
         let model: Vec<_> = self.book.order_types.values().cloned().collect();

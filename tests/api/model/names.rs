@@ -13,7 +13,8 @@ const NOBODY: &str = "nobody ";
 pub struct Names {
     /// Ids and etags by their labels.
     real: BTreeMap<String, String>,
-    labels: BTreeMap<String, String>,
+    /// The labels: of etags by whose they are.
+    labels: BTreeMap<(String, String), String>,
     grants: Vec<String>,
     /// By the link's place in the book.
     pub tokens: BTreeMap<usize, Vec<String>>,
@@ -43,7 +44,7 @@ impl Names {
     pub fn to_real(&self, request: Request) -> Request {
         request.with(&mut |place, label| match place {
             Place::ContactId => self.id_of(label),
-            Place::Etag => self.text_of(label),
+            Place::Etag(_) => self.text_of(label),
             Place::Grant => {
                 let place = place_of("grant ", label);
                 let grant = place.and_then(|place| self.grants.get(place));
@@ -65,30 +66,36 @@ impl Names {
     /// A request of the service's ids and etags as the model gets it.
     pub fn to_labels(&self, request: Request) -> Request {
         request.with(&mut |place, real| match place {
-            Place::ContactId | Place::Etag => self.label_of(real),
+            Place::ContactId => self.label_of(real),
+            Place::Etag(of) => self.etag_label(&self.label_of(of), real),
             Place::Grant | Place::Token | Place::PhonePassword => real.to_owned(),
         })
     }
 
     /// What has no label keeps its text.
-    pub fn label_of(&self, real: &str) -> String {
-        if let Some(index) = real.strip_prefix("0190d6d2-0000-7000-8000-") {
+    pub fn label_of(&self, id: &str) -> String {
+        if let Some(index) = id.strip_prefix("0190d6d2-0000-7000-8000-") {
             return Self::nobody(index.parse().expect("no id of nobody"));
         }
-        let label = self.labels.get(real);
-        label.map_or_else(|| real.to_owned(), Clone::clone)
+        self.etag_label("", id)
+    }
+
+    fn etag_label(&self, of: &str, etag: &str) -> String {
+        let label = self.labels.get(&(of.to_owned(), etag.to_owned()));
+        label.map_or_else(|| etag.to_owned(), Clone::clone)
     }
 
     /// Puts the label in place of a text. One that was never seen gets the label that is
     /// expected, if that one is free, and keeps it unless the answer was given for a check.
-    fn put(&mut self, text: &mut String, expected: &str, keeps: bool) {
-        let label = self.label_of(text);
+    fn put(&mut self, of: &str, text: &mut String, expected: &str, keeps: bool) {
+        let label = self.etag_label(of, text);
         if label != *text {
             *text = label;
         } else if !expected.is_empty() && !text.is_empty() && !self.real.contains_key(expected) {
             if keeps {
+                let key = (of.to_owned(), text.clone());
                 self.real.insert(expected.to_owned(), text.clone());
-                self.labels.insert(text.clone(), expected.to_owned());
+                self.labels.insert(key, expected.to_owned());
             }
             expected.clone_into(text);
         }
@@ -100,12 +107,14 @@ impl Names {
         expected: &proto::Contact,
         keeps: bool,
     ) {
-        self.put(&mut contact.contact_id, &expected.contact_id, keeps);
-        self.put(&mut contact.etag, &expected.etag, keeps);
+        self.put("", &mut contact.contact_id, &expected.contact_id, keeps);
+        let of = contact.contact_id.clone();
+        self.put(&of, &mut contact.etag, &expected.etag, keeps);
     }
 
     pub fn put_in_customer(&mut self, customer: &mut proto::Customer, expected: &proto::Customer) {
-        self.put(&mut customer.etag, &expected.etag, true);
+        let of = customer.customer_number.clone();
+        self.put(&of, &mut customer.etag, &expected.etag, true);
     }
 
     /// Puts labels into an answer.

@@ -50,6 +50,16 @@ impl Answer {
         Self::Contact(contact.expect("no contact in the answer"))
     }
 
+    /// What kind of answer it is, for counting.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Checked(checked) => format!("{:?}", checked.verdict()),
+            Self::Decided(decided) => format!("{:?} {:?}", decided.decision(), decided.denial()),
+            Self::Confirmed(confirmed) if confirmed.already_confirmed => "already".to_owned(),
+            _ => "done".to_owned(),
+        }
+    }
+
     /// The contact that it shows.
     pub fn shown_contact(&mut self) -> Option<&mut proto::Contact> {
         match self {
@@ -63,15 +73,39 @@ impl Answer {
 
 /// Where in a request a label may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Place<'r> {
     ContactId,
-    Etag,
+    /// Of whom: two contacts of one instant may have the same.
+    Etag(&'r str),
     Grant,
     Token,
     PhonePassword,
 }
 
 impl Request {
+    /// The name of its RPC.
+    pub fn rpc(&self) -> &'static str {
+        match self {
+            Self::UpdateCustomer(_) => "UpdateCustomer",
+            Self::SetAttentionLine(_) => "SetAttentionLine",
+            Self::CreateContact(_) => "CreateContact",
+            Self::UpdateContact(_) => "UpdateContact",
+            Self::DeleteContact(_) => "DeleteContact",
+            Self::ChangeEmail(_) => "ChangeEmail",
+            Self::RemoveEmail(_) => "RemoveEmail",
+            Self::CancelEmailChange(_) => "CancelEmailChange",
+            Self::ResendEmailConfirmation(_) => "ResendEmailConfirmation",
+            Self::ConfirmEmail(_) => "ConfirmEmail",
+            Self::SetPhonePassword(_) => "SetPhonePassword",
+            Self::ClearPhonePassword(_) => "ClearPhonePassword",
+            Self::CheckPhonePassword(_) => "CheckPhonePassword",
+            Self::UnlockPhonePassword(_) => "UnlockPhonePassword",
+            Self::AuthorizePhoneOrder(_) => "AuthorizePhoneOrder",
+            Self::UpdateOrderType(_) => "UpdateOrderType",
+            Self::EraseCustomer(_) => "EraseCustomer",
+        }
+    }
+
     /// The customer that it concerns; a link concerns one that its token names.
     pub fn number(&self) -> &str {
         match self {
@@ -144,23 +178,23 @@ impl Request {
     }
 
     /// The same request with other texts where labels may stand.
-    pub fn with(mut self, text: &mut dyn FnMut(Place, &str) -> String) -> Self {
-        let mut set = |place, kept: &mut String| *kept = text(place, kept);
+    pub fn with(mut self, text: &mut dyn FnMut(Place<'_>, &str) -> String) -> Self {
+        let mut set = |place: Place<'_>, kept: &mut String| *kept = text(place, kept);
         match &mut self {
             Self::UpdateCustomer(r) => {
                 if let Some(customer) = &mut r.customer {
-                    set(Place::Etag, &mut customer.etag);
+                    set(Place::Etag(&customer.customer_number), &mut customer.etag);
                 }
             }
             Self::UpdateContact(r) => {
                 if let Some(contact) = &mut r.contact {
+                    set(Place::Etag(&contact.contact_id), &mut contact.etag);
                     set(Place::ContactId, &mut contact.contact_id);
-                    set(Place::Etag, &mut contact.etag);
                 }
             }
             Self::DeleteContact(r) => {
+                set(Place::Etag(&r.contact_id), &mut r.etag);
                 set(Place::ContactId, &mut r.contact_id);
-                set(Place::Etag, &mut r.etag);
             }
             Self::ChangeEmail(r) => set(Place::ContactId, &mut r.contact_id),
             Self::RemoveEmail(r) => set(Place::ContactId, &mut r.contact_id),

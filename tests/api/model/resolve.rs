@@ -5,6 +5,7 @@ use prost_types::FieldMask;
 
 use super::{
     commands::{Command, Etag, NUMBER_AS_PASSWORD, PASSWORDS, Pick, Twist},
+    contacts::Contact,
     driver::Driver,
     names::Names,
     phone::Grant,
@@ -133,7 +134,9 @@ impl Driver<'_> {
             }),
             Command::Confirm(index) => {
                 let places: Vec<_> = self.names.tokens.keys().collect();
-                let token = format!("link {}", pick_of(&places, index)?);
+                // Mostly one of the last ones.
+                let newest_first: Vec<_> = places.iter().rev().collect();
+                let token = format!("link {}", pick_of(&newest_first, index)?);
                 Request::ConfirmEmail(proto::ConfirmEmailRequest { token })
             }
             Command::Authorize {
@@ -275,6 +278,12 @@ impl Driver<'_> {
                 call,
                 is_right,
             } => {
+                // Who knows a password says that of a contact that has one.
+                let contact = if is_right {
+                    self.with_password(contact)
+                } else {
+                    contact
+                };
                 let (number, id) = self.pick(contact);
                 let right = self.book.tries.spoken(&number, &id).filter(|_| is_right);
                 let phone_password = right.unwrap_or_else(|| "falscher Hase".to_owned());
@@ -289,6 +298,22 @@ impl Driver<'_> {
                 )
             }
             other => panic!("{other:?} is no request"),
+        }
+    }
+
+    fn with_password(&self, pick: Pick) -> Pick {
+        let customers = self.book.customers.values();
+        let live = customers
+            .flat_map(|customer| &customer.contacts)
+            .enumerate();
+        let has_one = |contact: &Contact| self.book.tries.spoken(&contact.number, &contact.id);
+        let those: Vec<_> = live
+            .filter(|(_, contact)| has_one(contact).is_some())
+            .map(|(place, _)| place)
+            .collect();
+        match pick {
+            Pick::Live(index) => Pick::Live(pick_of(&those, index).copied().unwrap_or(index)),
+            other => other,
         }
     }
 

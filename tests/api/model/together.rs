@@ -1,0 +1,313 @@
+//! Histories of many at once: what was acknowledged is in the trail exactly once, and the trail's
+//! order explains it. The acknowledged requests go through the model in that order, and each
+//! answer, and everything on file at the end, has to be what the model says.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use contact_service::api::proto::{self, ContactType};
+use futures::future::join_all;
+use tonic::{Code, Status};
+
+use super::{
+    commands::{Command, DOMAIN},
+    driver::{Difference, Driver, same},
+    requests::{Answer, Request},
+};
+use crate::{
+    calls::only_id,
+    harness::{Client, TestServer, refusal},
+};
+
+/// A request, with the etag that its sender had seen, and what it was answered.
+struct Done {
+    request: Request,
+    outcome: Result<Answer, Status>,
+}
+
+/// What came of a round.
+#[derive(Debug, Default)]
+pub struct Figures {
+    pub acknowledged: usize,
+    pub refused: BTreeMap<String, usize>,
+}
+
+impl Driver<'_> {
+    /// Lets each list be sent by a task of its own, all at once, over all servers.
+    pub async fn run_together(
+        &mut self,
+        lists: &[Vec<Command>],
+        figures: &mut Figures,
+    ) -> Result<(), Difference> {
+        self.prepare().await?;
+        let mut known = BTreeMap::new();
+        for number in self.numbers.clone() {
+            let trail = self.trail(&number).await;
+            known.insert(number, trail.map_or(0, |trail| trail.len()));
+        }
+        let tasks = lists.iter().enumerate().map(|(task, commands)| {
+            let requests = commands
+                .iter()
+                .filter_map(|command| self.resolve(command, 0));
+            let requests = requests.map(|request| (self.names.to_real(request.clone()), request));
+            let clients = self
+                .servers
+                .iter()
+                .map(|server| server.client_of(&self.actor(task)));
+            tokio::spawn(send_all(task, requests.collect(), clients.collect()))
+        });
+        let mut done = Vec::new();
+        for task in tasks.collect::<Vec<_>>() {
+            done.push(task.await.unwrap()?);
+        }
+        let mut acknowledged = self.acknowledged(done, figures)?;
+        for number in self.numbers.clone() {
+            self.replay(&number, known[&number], &mut acknowledged)
+                .await?;
+        }
+        for ((task, number), left) in acknowledged {
+            if let Some((request, _)) = left.front() {
+                return Err(Difference(format!(
+                    "task {task} was acknowledged what the trail of {number} lacks: {request:?}"
+                )));
+            }
+        }
+        self.deliver().await?;
+        self.look_at_all().await
+    }
+
+    fn actor(&self, task: usize) -> String {
+        format!("{}-task-{task}", self.base)
+    }
+
+    /// Two customers with some contacts each, some of which have links.
+    async fn prepare(&mut self) -> Result<(), Difference> {
+        self.begin().await?;
+        let agent = self.agents[0].clone();
+        let customer = proto::Customer {
+            customer_number: self.numbers[1].clone(),
+            ..proto::Customer::default()
+        };
+        let request = Request::UpdateCustomer(proto::UpdateCustomerRequest {
+            customer: Some(customer),
+            allow_missing: true,
+            ..proto::UpdateCustomerRequest::default()
+        });
+        self.call(&agent, request).await?;
+        for (name, number) in [("Emil", 0), ("Fritz", 0), ("Gerda", 1), ("Hanna", 1)] {
+            let request = Request::CreateContact(proto::CreateContactRequest {
+                customer_number: self.numbers[number].clone(),
+                contact: Some(proto::Contact {
+                    types: vec![ContactType::Standard.into()],
+                    display_name: name.to_owned(),
+                    ..proto::Contact::default()
+                }),
+                email: format!("{name}@{DOMAIN}").to_lowercase(),
+                ..proto::CreateContactRequest::default()
+            });
+            self.call(&agent, request).await?;
+        }
+        self.deliver().await
+    }
+
+    /// What changed something, by task and customer, in the order of the task.
+    fn acknowledged(
+        &self,
+        done: Vec<Vec<Done>>,
+        figures: &mut Figures,
+    ) -> Result<BTreeMap<(usize, String), VecDeque<(Request, Answer)>>, Difference> {
+        let mut acknowledged: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        for (task, done) in done.into_iter().enumerate() {
+            for Done { request, outcome } in done {
+                let answer = match outcome {
+                    Ok(answer) => answer,
+                    Err(status) => {
+                        let reason = expected_refusal(&request, status)?;
+                        *figures.refused.entry(reason).or_default() += 1;
+                        continue;
+                    }
+                };
+                let was_used = matches!(&answer, Answer::Confirmed(c) if c.already_confirmed);
+                if request.is_validate_only() || was_used {
+                    continue;
+                }
+                figures.acknowledged += 1;
+                let key = (task, self.number_of(&request));
+                acknowledged
+                    .entry(key)
+                    .or_default()
+                    .push_back((request, answer));
+            }
+        }
+        Ok(acknowledged)
+    }
+
+    /// The acknowledged requests of a customer through the model, in the order of its trail.
+    async fn replay(
+        &mut self,
+        number: &str,
+        known: usize,
+        acknowledged: &mut BTreeMap<(usize, String), VecDeque<(Request, Answer)>>,
+    ) -> Result<(), Difference> {
+        let Ok(trail) = self.trail(number).await else {
+            return Ok(());
+        };
+        for event in &trail[known..] {
+            let task = event.actor.rsplit('-').next();
+            let task = task.and_then(|task| task.parse::<usize>().ok());
+            let mine = task.and_then(|task| acknowledged.get_mut(&(task, number.to_owned())));
+            let Some((request, answer)) = mine.and_then(VecDeque::pop_front) else {
+                return Err(Difference(format!("nobody was acknowledged {event:?}")));
+            };
+            // An etag that the model does not know here was not the one of this moment.
+            let request = self.names.to_labels(request);
+            let model = self.book.answer(&event.actor, &request);
+            let compared = self.compare(&request, model, Ok(answer), false);
+            compared.map_err(|Difference(what)| {
+                Difference(format!("{} at {event:?}: {what}", request.number()))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends the requests one after the other. Each carries the etag that its sender saw last; one
+/// that has an id is sent to all servers at once.
+async fn send_all(
+    task: usize,
+    requests: Vec<(Request, Request)>,
+    clients: Vec<Client>,
+) -> Result<Vec<Done>, Difference> {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    let mut done = Vec::new();
+    for (index, (mut real, mut request)) in requests.into_iter().enumerate() {
+        if !request.request_id().is_empty() {
+            let id = format!("0190d6d2-5a3c-7cc1-8f2e-{index:012}");
+            real.set_request_id(id.clone());
+            request.set_request_id(id);
+        }
+        if let Request::UpdateContact(r) = &mut real {
+            let contact = r.contact.as_mut().unwrap();
+            let seen = seen.get(&contact.contact_id);
+            if let Some(etag) = seen.filter(|_| !contact.etag.is_empty()) {
+                contact.etag.clone_from(etag);
+            }
+            if let Request::UpdateContact(labelled) = &mut request {
+                let labelled = labelled.contact.as_mut().unwrap();
+                labelled.etag.clone_from(&contact.etag);
+            }
+        }
+        let mut outcome = if real.request_id().is_empty() {
+            let client = clients[(task + index) % clients.len()].clone();
+            real.send(client).await
+        } else {
+            let twins = [0, 1].map(|twin| clients[(task + twin) % clients.len()].clone());
+            let [one, other] = twins.map(|client| real.clone().send(client));
+            let (one, other) = tokio::join!(one, other);
+            if let (Ok(one), Ok(other)) = (&one, &other) {
+                same("the answers to one request", one, other)?;
+            }
+            one.or(other)
+        };
+        if let Ok(answer) = &mut outcome
+            && let Some(contact) = answer.shown_contact()
+        {
+            seen.insert(contact.contact_id.clone(), contact.etag.clone());
+        }
+        done.push(Done { request, outcome });
+    }
+    Ok(done)
+}
+
+/// The reason, of a refusal that rules or turns give.
+fn expected_refusal(request: &Request, status: Status) -> Result<String, Difference> {
+    let text = format!("{status:?}");
+    let (code, reason) = refusal::<()>(Err(status));
+    let is_expected = match code {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::ResourceExhausted => true,
+        _ => reason == "OVERLOADED",
+    };
+    if is_expected {
+        Ok(reason)
+    } else {
+        Err(Difference(format!("{request:?} failed: {text}")))
+    }
+}
+
+/// Eight writers count up in one note: each reads, adds one, and writes under the etag it read.
+/// Gives how often one had to do it over.
+pub async fn count_up(servers: &[TestServer], number: &str, each: usize) -> usize {
+    let contact = servers[0].create_customer_with_contact(number).await;
+    let writers = (0..8).map(|writer| {
+        let server = &servers[writer % servers.len()];
+        let (client, contact) = (
+            server.client_of(&format!("writer-{writer}")),
+            contact.clone(),
+        );
+        tokio::spawn(write_numbers(client, contact, each))
+    });
+    let mut repeated = 0;
+    let mut etags = vec![contact.etag.clone()];
+    for writer in join_all(writers.collect::<Vec<_>>()).await {
+        let (written, over) = writer.unwrap();
+        etags.extend(written);
+        repeated += over;
+    }
+    let after = servers[0].contact(&contact).await;
+    assert_eq!(after.restrictions.unwrap().note, (8 * each).to_string());
+    // Each success is a version of its own, and so is each event.
+    assert!(etags.contains(&after.etag));
+    etags.sort();
+    etags.dedup();
+    assert_eq!(etags.len(), 8 * each + 1);
+    let events = servers[0].events(number).await;
+    let updates = events
+        .iter()
+        .filter(|event| event.kind == "contact.updated");
+    assert_eq!(updates.count(), 8 * each);
+    repeated
+}
+
+async fn write_numbers(
+    mut client: Client,
+    contact: proto::Contact,
+    each: usize,
+) -> (Vec<String>, usize) {
+    let (mut etags, mut repeated) = (Vec::new(), 0);
+    while etags.len() < each {
+        let request = proto::GetContactRequest {
+            customer_number: contact.customer_number.clone(),
+            contact_id: contact.contact_id.clone(),
+        };
+        let read = client.get_contact(request).await.unwrap().into_inner();
+        let read = read.contact.unwrap();
+        let note = read.restrictions.as_ref().map(|r| r.note.clone());
+        let count: usize = note
+            .filter(|n| !n.is_empty())
+            .map_or(0, |n| n.parse().unwrap());
+        let update = proto::UpdateContactRequest {
+            contact: Some(proto::Contact {
+                restrictions: Some(proto::Restrictions {
+                    note: (count + 1).to_string(),
+                    ..proto::Restrictions::default()
+                }),
+                etag: read.etag.clone(),
+                ..only_id(&read)
+            }),
+            ..proto::UpdateContactRequest::default()
+        };
+        match client.update_contact(update).await {
+            Ok(written) => etags.push(written.into_inner().contact.unwrap().etag),
+            Err(status) => {
+                let (_, reason) = refusal::<()>(Err(status));
+                let reasons = ["ETAG_MISMATCH", "CONFLICT", "OVERLOADED"];
+                assert!(reasons.contains(&reason.as_str()), "{reason}");
+                repeated += 1;
+            }
+        }
+    }
+    (etags, repeated)
+}
