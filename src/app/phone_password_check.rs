@@ -84,8 +84,17 @@ impl PhonePasswordCheck {
 struct Reservation {
     hash: Option<StoredHash>,
     set_time: Option<DateTime<Utc>>,
-    locks: bool,
-    tells_of_lock: bool,
+    /// What it brings about, should it fail.
+    lock: Option<Lock>,
+}
+
+/// What a failed try brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lock {
+    /// A lock that ends.
+    ForATime,
+    /// The password is void.
+    ForGood,
 }
 
 enum Reserved {
@@ -210,13 +219,13 @@ impl App {
         if let Ok(Some(matched)) = matched {
             return Ok(matched);
         }
-        if reservation.locks {
+        if reservation.lock.is_some() {
             meters::phone_password_lock();
         }
         // Also when something broke: the try is spent.
         let kind = EventKind::PhonePasswordFailed;
-        let tells = reservation.tells_of_lock;
-        self.record_check(agent, check, kind, tells).await?;
+        self.record_check(agent, check, kind, reservation.lock)
+            .await?;
         matched.map(|_| PhonePasswordVerdict::NoMatch)
     }
 
@@ -228,7 +237,7 @@ impl App {
         refused: Refused,
     ) -> Result<PhonePasswordVerdict> {
         let kind = EventKind::PhonePasswordRefused;
-        self.record_check(agent, check, kind, false).await?;
+        self.record_check(agent, check, kind, None).await?;
         refused.map(|retry_time| PhonePasswordVerdict::Locked { retry_time })
     }
 
@@ -258,15 +267,18 @@ impl App {
                     }
                     tries.by_agent.reserve(now);
                     tries.in_call += 1;
-                    let tells_of_lock = tries.on_contact.tries.reserve(now);
+                    tries.on_contact.tries.reserve(now);
                     transaction.save_tries(&key, &tries).await?;
                     let record = tries.on_contact;
-                    let locks = record.tries.gate_at(now) != Gate::Open;
+                    let lock = match record.tries.gate_at(now) {
+                        Gate::Open => None,
+                        Gate::LockedUntil(_) => Some(Lock::ForATime),
+                        Gate::Void => Some(Lock::ForGood),
+                    };
                     Ok(Outcome::Commit(Reserved::Open(Reservation {
                         hash: record.hash,
                         set_time: record.set_time,
-                        locks,
-                        tells_of_lock,
+                        lock,
                     })))
                 })
             })
@@ -367,7 +379,7 @@ impl App {
         agent: &Actor,
         check: &PhonePasswordCheck,
         kind: EventKind,
-        tells_of_lock: bool,
+        lock: Option<Lock>,
     ) -> Result<()> {
         let (app, agent, check) = (self.clone(), agent.clone(), check.clone());
         let of = check.contact.customer_number.clone();
@@ -385,7 +397,10 @@ impl App {
                     };
                     let event = app.event(&locked, &agent, kind, Some(*id), &[])?;
                     transaction.insert_audit_event(&event).await?;
-                    let tells = tells_of_lock && app.tell_of_lock(transaction, &check).await?;
+                    let tells = match lock {
+                        Some(lock) => app.tell_of_lock(transaction, &check, lock).await?,
+                        None => false,
+                    };
                     Ok(Outcome::Commit(tells))
                 })
             })
@@ -394,11 +409,13 @@ impl App {
         Ok(())
     }
 
-    /// Rule 16: the contact is told by e-mail of a lock. Gives whether it has an address.
+    /// Rule 16: the contact is told by e-mail of a lock, once a day. Gives whether it is: who
+    /// has no address is not, and learns of the next one as soon as it has.
     async fn tell_of_lock(
         &self,
         transaction: &Transaction,
         check: &PhonePasswordCheck,
+        lock: Lock,
     ) -> Result<bool> {
         let ContactRef {
             customer_number: number,
@@ -410,6 +427,14 @@ impl App {
         let Some((contact, email)) = contact.and_then(|c| Some((c, c.email.clone()?))) else {
             return Ok(false);
         };
+        let now = self.now();
+        let mut record = transaction.lock_phone_password(number, *id, now).await?;
+        if !record.tries.take_notice(lock == Lock::ForGood, now) {
+            return Ok(false);
+        }
+        transaction
+            .save_contact_tries(number, *id, &record.tries)
+            .await?;
         let kind = MailKind::PhonePasswordLocked;
         self.queue_mail(transaction, kind, contact, email, None)
             .await?;

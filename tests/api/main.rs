@@ -59,6 +59,7 @@ mod phone_password;
 mod phone_password_attack;
 mod phone_password_canary;
 mod phone_password_limits;
+mod phone_password_notices;
 mod phone_password_timing;
 mod privacy;
 mod query_plans;

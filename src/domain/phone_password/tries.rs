@@ -76,22 +76,24 @@ impl ContactTries {
         }
     }
 
-    /// Writes a try down as failed, before it is checked. Gives whether the contact is
-    /// to be told of a lock, should it fail.
-    pub fn reserve(&mut self, now: DateTime<Utc>) -> bool {
+    /// Writes a try down as failed, before it is checked.
+    pub fn reserve(&mut self, now: DateTime<Utc>) {
         self.consecutive = self.consecutive.saturating_add(1);
         self.recent.retain(|time| *time > now - WINDOW);
         self.recent.push(now);
         if self.consecutive > FREE_FAILURES {
             self.locked_until = Some(now + lock_after(self.consecutive));
         }
-        let voids = self.consecutive >= VOIDING_FAILURES;
-        self.is_void = voids;
-        let locks = self.gate_at(now) != Gate::Open;
+        self.is_void = self.consecutive >= VOIDING_FAILURES;
+    }
+
+    /// Whether the contact is to be told of the lock that a failed try began, or that it
+    /// `voids` the password. Whoever asks tells it then.
+    pub fn take_notice(&mut self, voids: bool, now: DateTime<Utc>) -> bool {
         let was_told = self
             .notice_time
             .is_some_and(|told| told > now - NOTICE_PAUSE);
-        let tells = locks && (voids || !was_told);
+        let tells = voids || !was_told;
         if tells {
             self.notice_time = Some(now);
         }
@@ -199,7 +201,7 @@ mod tests {
         let mut tries = ContactTries::default();
         let mut now = start();
         for _ in 0..4 {
-            assert!(!tries.reserve(now));
+            tries.reserve(now);
             assert_eq!(tries.gate_at(now), Gate::Open);
         }
         for seconds in [60, 120, 240, 480, 960] {
@@ -258,7 +260,7 @@ mod tests {
             now += TimeDelta::hours(24);
             assert_eq!(tries.gate_at(now), Gate::Open);
         }
-        assert!(tries.reserve(now));
+        tries.reserve(now);
         now += TimeDelta::days(30);
         assert_eq!(tries.gate_at(now), Gate::Void);
         tries.unlock();
@@ -279,8 +281,12 @@ mod tests {
     #[test]
     fn the_contact_is_told_of_a_lock_once_a_day_and_when_it_is_void() {
         let mut tries = ContactTries::default();
-        let told: Vec<_> = (0..50).filter(|_| tries.reserve(start())).collect();
-        assert_eq!(told, [4, 49]);
+        let almost = start() + NOTICE_PAUSE - TimeDelta::microseconds(1);
+        assert!(tries.take_notice(false, start()));
+        assert!(!tries.take_notice(false, almost));
+        assert!(tries.take_notice(true, almost));
+        assert!(!tries.take_notice(false, start() + NOTICE_PAUSE));
+        assert!(tries.take_notice(false, almost + NOTICE_PAUSE));
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! The contact is told of a lock of its phone password (rule 16), whatever went before it.
+
+use contact_service::api::proto::{Contact, ContactType, PhonePasswordVerdict};
+use rstest::rstest;
+
+use crate::{
+    harness::{Backend, TestServer},
+    phone_calls::PASSWORD,
+};
+
+async fn anna_with_password(server: &TestServer) -> Contact {
+    server.create_customer("K-1").await;
+    let anna = server
+        .create_contact("K-1", "Anna", &[ContactType::Standard], "")
+        .await;
+    server.set_phone_password(&anna, PASSWORD).await.unwrap()
+}
+
+/// Each in a call of its own.
+async fn fail(server: &TestServer, contact: &Contact, calls: std::ops::Range<usize>) {
+    for call in calls {
+        let call_id = format!("fail-{call}");
+        let checked = server.check_password(contact, "falsch", &call_id).await;
+        assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
+    }
+}
+
+async fn is_told(server: &TestServer) -> bool {
+    let mails = server.mails().await;
+    let subjects: Vec<_> = mails.iter().map(|mail| mail.subject.as_str()).collect();
+    assert!(subjects.is_empty() || subjects == ["Ihr Telefonpasswort ist gesperrt"]);
+    !subjects.is_empty()
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_16_a_match_instead_of_a_lock_does_not_keep_the_next_lock_from_being_told(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server).await;
+    server
+        .set_confirmed_email(&anna, "anna@muster.example")
+        .await;
+    fail(&server, &anna, 0..4).await;
+    let fifth = server.check_password(&anna, PASSWORD, "right").await;
+    assert_eq!(fifth.unwrap().verdict(), PhonePasswordVerdict::Match);
+    fail(&server, &anna, 4..8).await;
+    assert!(!is_told(&server).await);
+    fail(&server, &anna, 8..9).await;
+    assert!(is_told(&server).await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_16_a_lock_that_nobody_could_be_told_of_does_not_keep_the_next_one_from_being_told(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server).await;
+    fail(&server, &anna, 0..5).await;
+    assert!(!is_told(&server).await);
+    server
+        .set_confirmed_email(&anna, "anna@muster.example")
+        .await;
+    server.clock.advance(chrono::TimeDelta::minutes(1));
+    fail(&server, &anna, 5..6).await;
+    assert!(is_told(&server).await);
+    server.clock.advance(chrono::TimeDelta::minutes(2));
+    fail(&server, &anna, 6..7).await;
+    assert!(!is_told(&server).await);
+}
