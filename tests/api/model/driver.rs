@@ -10,7 +10,8 @@ use tonic_types::StatusExt;
 
 use super::{
     book::{Book, Outcome, Refusal},
-    commands::{Command, DOMAIN, PASSWORDS, Step},
+    commands::{Command, Step},
+    fields::{DOMAIN, PASSWORDS},
     names::{Names, place_of},
     requests::{Answer, Request},
     resolve::pick_of,
@@ -53,6 +54,8 @@ pub struct Driver<'s> {
     guesses: usize,
     /// How often each RPC was answered how.
     pub seen: BTreeMap<String, usize>,
+    /// Whether a call was not answered in time, so that nobody knows what it did.
+    pub was_busy: bool,
     clients: BTreeMap<String, Client>,
     tokens_end: DateTime<Utc>,
 }
@@ -71,6 +74,7 @@ impl<'s> Driver<'s> {
             sent: Vec::new(),
             guesses: 0,
             seen: BTreeMap::new(),
+            was_busy: false,
             clients: BTreeMap::new(),
             tokens_end: servers[0].now(),
         }
@@ -268,6 +272,10 @@ impl<'s> Driver<'s> {
         };
         let answered = format!("{}: {answered}", request.rpc());
         *self.seen.entry(answered).or_default() += 1;
+        if let Err(status) = &service {
+            let not_answered = [Code::Unavailable, Code::DeadlineExceeded];
+            self.was_busy |= not_answered.contains(&status.code());
+        }
         match (model, service) {
             (Ok(model), Ok(mut service)) => {
                 self.names.put_in_answer(&mut service, &model, keeps);

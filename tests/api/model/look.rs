@@ -10,9 +10,9 @@ use tonic::{Response, Status};
 
 use super::{
     book::{Event, Outcome},
-    commands::DOMAIN,
     driver::{Difference, Driver, same},
     emails::{Mail, MailKind},
+    fields::DOMAIN,
     recipients::PURPOSES,
 };
 use crate::{harness::refusal, mailbox};

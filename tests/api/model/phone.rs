@@ -9,8 +9,8 @@ use contact_service::api::proto::{
 
 use super::{
     book::{Book, Outcome, Refusal, refuse, refuse_fields},
-    commands::PASSWORDS,
     emails::MailKind,
+    fields::PASSWORDS,
     requests::Answer,
     values::{fold, is_password, is_password_of},
 };

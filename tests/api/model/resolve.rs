@@ -4,14 +4,23 @@ use contact_service::api::proto::{self, set_phone_password_request::Source};
 use prost_types::FieldMask;
 
 use super::{
-    commands::{Command, Etag, NUMBER_AS_PASSWORD, PASSWORDS, Pick, Twist},
+    commands::{Command, Etag, Pick, Twist},
     contacts::Contact,
     driver::Driver,
+    fields::{NUMBER_AS_PASSWORD, PASSWORDS},
     names::Names,
     phone::Grant,
     requests::Request,
 };
 use crate::calls::mask;
+
+/// A request about a contact.
+macro_rules! of {
+    ($self:expr, $contact:expr, $rpc:ident, $request:ident { $($rest:tt)* }) => {{
+        let (customer_number, contact_id) = $self.pick($contact);
+        Request::$rpc(proto::$request { customer_number, contact_id, $($rest)* })
+    }};
+}
 
 impl Driver<'_> {
     pub fn order_type(&self, code: usize) -> String {
@@ -94,6 +103,25 @@ impl Driver<'_> {
                     allow_missing,
                 })
             }
+            Command::Confirm(index) => {
+                let places: Vec<_> = self.names.tokens.keys().collect();
+                // Mostly one of the last ones.
+                let newest_first: Vec<_> = places.iter().rev().collect();
+                let token = format!("link {}", pick_of(&newest_first, index)?);
+                Request::ConfirmEmail(proto::ConfirmEmailRequest { token })
+            }
+            Command::Authorize {
+                grant,
+                twist,
+                order_type,
+                administers,
+            } => return self.authorize(agent, (grant, twist), order_type, administers),
+            other => return Some(self.resolve_of_customer(other)),
+        })
+    }
+
+    fn resolve_of_customer(&self, command: Command) -> Request {
+        match command {
             Command::SetAttentionLine {
                 customer,
                 suppressed,
@@ -132,21 +160,8 @@ impl Driver<'_> {
                 }),
                 allow_missing,
             }),
-            Command::Confirm(index) => {
-                let places: Vec<_> = self.names.tokens.keys().collect();
-                // Mostly one of the last ones.
-                let newest_first: Vec<_> = places.iter().rev().collect();
-                let token = format!("link {}", pick_of(&newest_first, index)?);
-                Request::ConfirmEmail(proto::ConfirmEmailRequest { token })
-            }
-            Command::Authorize {
-                grant,
-                twist,
-                order_type,
-                administers,
-            } => return self.authorize(agent, (grant, twist), order_type, administers),
-            other => return Some(self.resolve_of_contact(other)),
-        })
+            other => self.resolve_of_contact(other),
+        }
     }
 
     fn resolve_of_contact(&self, command: Command) -> Request {
@@ -211,18 +226,13 @@ impl Driver<'_> {
     }
 
     fn resolve_of_channel(&self, command: Command) -> Request {
-        macro_rules! of {
-            ($contact:expr, $rpc:ident, $request:ident { $($rest:tt)* }) => {{
-                let (customer_number, contact_id) = self.pick($contact);
-                Request::$rpc(proto::$request { customer_number, contact_id, $($rest)* })
-            }};
-        }
         match command {
             Command::ChangeEmail {
                 contact,
                 email,
                 request,
             } => of!(
+                self,
                 contact,
                 ChangeEmail,
                 ChangeEmailRequest {
@@ -232,6 +242,7 @@ impl Driver<'_> {
             ),
             Command::RemoveEmail { contact, request } => {
                 of!(
+                    self,
                     contact,
                     RemoveEmail,
                     RemoveEmailRequest {
@@ -240,15 +251,27 @@ impl Driver<'_> {
                 )
             }
             Command::CancelEmailChange(contact) => {
-                of!(contact, CancelEmailChange, CancelEmailChangeRequest {})
+                of!(
+                    self,
+                    contact,
+                    CancelEmailChange,
+                    CancelEmailChangeRequest {}
+                )
             }
             Command::Resend(contact) => {
                 of!(
+                    self,
                     contact,
                     ResendEmailConfirmation,
                     ResendEmailConfirmationRequest {}
                 )
             }
+            other => self.resolve_of_password(other),
+        }
+    }
+
+    fn resolve_of_password(&self, command: Command) -> Request {
+        match command {
             Command::SetPhonePassword { contact, password } => {
                 let number = self.pick(contact).0;
                 let source = match password {
@@ -256,6 +279,7 @@ impl Driver<'_> {
                     None => Source::Generate(true),
                 };
                 of!(
+                    self,
                     contact,
                     SetPhonePassword,
                     SetPhonePasswordRequest {
@@ -264,9 +288,15 @@ impl Driver<'_> {
                 )
             }
             Command::ClearPhonePassword(contact) => {
-                of!(contact, ClearPhonePassword, ClearPhonePasswordRequest {})
+                of!(
+                    self,
+                    contact,
+                    ClearPhonePassword,
+                    ClearPhonePasswordRequest {}
+                )
             }
             Command::Unlock(contact) => of!(
+                self,
                 contact,
                 UnlockPhonePassword,
                 UnlockPhonePasswordRequest {
@@ -289,6 +319,7 @@ impl Driver<'_> {
                 let phone_password = right.unwrap_or_else(|| "falscher Hase".to_owned());
                 let call_id = self.call_id(call);
                 of!(
+                    self,
                     contact,
                     CheckPhonePassword,
                     CheckPhonePasswordRequest {

@@ -9,8 +9,9 @@ use futures::future::join_all;
 use tonic::{Code, Status};
 
 use super::{
-    commands::{Command, DOMAIN},
+    commands::Command,
     driver::{Difference, Driver, same},
+    fields::DOMAIN,
     requests::{Answer, Request},
 };
 use crate::{
