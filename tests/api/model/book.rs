@@ -23,9 +23,6 @@ use crate::calls::timestamp;
 /// How long the id of a request is remembered.
 const REQUEST_MEMORY: TimeDelta = TimeDelta::hours(24);
 
-/// Whether the service can erase a customer; until then it says that it cannot.
-pub const ERASURE_IS_BUILT: bool = false;
-
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -139,6 +136,11 @@ impl Book {
         if outcome.is_err() || request.is_validate_only() {
             *self = before;
         }
+        if let (Err(refusal), Request::CheckPhonePassword(r)) = (&outcome, request)
+            && ["CALL_LIMIT", "AGENT_BLOCKED"].contains(&refusal.reason)
+        {
+            self.record_check(by, "refused", &r.customer_number, &r.contact_id);
+        }
         outcome
     }
 
@@ -186,6 +188,10 @@ impl Book {
         let known = self.remembered.get(&key);
         if let Some(known) = known.filter(|known| self.now < known.until) {
             if known.content == request.content() {
+                // What was answered went with its contact.
+                if let Answer::Contact(contact) = &known.answer {
+                    self.contact(&known.number, &contact.contact_id)?;
+                }
                 return Ok(known.answer.clone());
             }
             return Err(Refusal {
@@ -314,9 +320,6 @@ impl Book {
 
     /// Rule 26.
     fn erase_customer(&mut self, by: &str, r: &proto::EraseCustomerRequest) -> Outcome {
-        if !ERASURE_IS_BUILT {
-            return refuse("UNIMPLEMENTED");
-        }
         let number = &r.customer_number;
         if r.confirm_customer_number != *number {
             return refuse_fields(vec!["confirm_customer_number".into()]);

@@ -135,6 +135,7 @@ impl Book {
             display_name: contact.name.clone(),
             locale: contact.locale.clone(),
             email: contact.email.clone(),
+            email_bounce_time: None,
             pending_email: contact
                 .pending_at(self.now)
                 .map(|pending| pending.shown(self.now)),

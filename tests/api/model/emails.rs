@@ -53,6 +53,7 @@ impl Pending {
             request_time: timestamp(self.request_time),
             expire_time: timestamp(self.expire_time()),
             resends_left,
+            bounce_time: None,
         }
     }
 }

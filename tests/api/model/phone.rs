@@ -284,7 +284,7 @@ impl Book {
         });
     }
 
-    fn record_check(&mut self, by: &str, what: &str, number: &str, id: &str) {
+    pub fn record_check(&mut self, by: &str, what: &str, number: &str, id: &str) {
         if self.customers.contains_key(number) {
             let kind = format!("contact.phone_password_{what}");
             self.record(by, &kind, number, id, &[]);
