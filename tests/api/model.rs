@@ -34,7 +34,7 @@ use rstest::rstest;
 use tokio::{runtime::Runtime, sync::Mutex};
 
 use self::{
-    commands::{Step, histories},
+    commands::{Command, Step, histories},
     driver::{Difference, Driver},
     together::Figures,
 };
@@ -114,7 +114,11 @@ async fn check_together(backend: Backend, rounds: usize) {
     let mut figures = Figures::default();
     let servers = start_all(backend).await;
     for round in 0..rounds {
-        let lists = lists.new_tree(&mut runner).unwrap().current();
+        let mut lists = lists.new_tree(&mut runner).unwrap().current();
+        for list in &mut lists {
+            // An erasure takes the trail away by which these histories are explained.
+            list.retain(|command| !matches!(command, Command::EraseCustomer { .. }));
+        }
         let mut driver = Driver::new(&servers, round);
         if let Err(Difference(what)) = driver.run_together(&lists, &mut figures).await {
             panic!("{backend:?}, PROPTEST_RNG_SEED={seed}, round {round}: {what}");
