@@ -99,9 +99,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
                 let new = buffer.filled().get(before..).unwrap_or_default();
                 this.turn += new.len();
                 if this.allowance.note_received(new).is_err() {
-                    tracing::debug!("too many frames that belong to no call: connection closed");
-                    // Nothing is read where an error is told.
+                    // An error comes with nothing read.
                     buffer.set_filled(before);
+                    tracing::debug!("too many frames that belong to no call: connection closed");
                     return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
                 }
             }
@@ -238,7 +238,7 @@ mod tests {
             .unwrap();
         client.write_all(&[7; 3 * TURN_BYTES]).await.unwrap();
         let mut connection = Connection::greeted(server);
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = [0; 2 * TURN_BYTES];
         let mut turns = vec![0];
         loop {
             match connection.read(&mut buffer).now_or_never() {
