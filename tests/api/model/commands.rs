@@ -100,6 +100,11 @@ pub enum Command {
     CancelEmailChange(Pick),
     Resend(Pick),
     Confirm(usize),
+    /// An address that is entered, and confirmed at once.
+    Settle {
+        contact: Pick,
+        email: String,
+    },
     SetPhonePassword {
         contact: Pick,
         /// `None`: one that the service makes.
@@ -373,6 +378,7 @@ fn step() -> impl Strategy<Value = Step> + Clone {
         });
     let command = prop_oneof![
         60 => writes(),
+        9 => (pick(), address()).prop_map(|(contact, email)| Command::Settle { contact, email }),
         26 => calls(),
         1 => erase,
         8 => any::<usize>().prop_map(Command::Repeat),

@@ -49,7 +49,7 @@ pub struct Driver<'s> {
     pub names: Names,
     /// Whose contact each label was.
     pub owners: Vec<String>,
-    /// The requests that had an id, with their agents.
+    /// The requests that had an id and were done, with their agents.
     sent: Vec<(String, Request)>,
     guesses: usize,
     /// How often each RPC was answered how.
@@ -203,19 +203,34 @@ impl<'s> Driver<'s> {
                 };
                 self.call(&agent, request).await
             }
-            Command::Confirm(_) => {
-                // Whoever confirms has read the mail.
-                self.deliver().await?;
-                match self.resolve(&step.command, step.agent) {
-                    Some(request) => self.call(&agent, request).await,
-                    None => Ok(()),
-                }
+            Command::Settle { contact, email } => {
+                let change = Command::ChangeEmail {
+                    contact: *contact,
+                    email: email.clone(),
+                    request: None,
+                };
+                self.resolve_and_call(&change, step.agent).await?;
+                self.resolve_and_call(&Command::Confirm(0), step.agent)
+                    .await
             }
-            command => match self.resolve(command, step.agent) {
-                Some(request) => self.call(&agent, request).await,
-                None => Ok(()),
-            },
+            command => self.resolve_and_call(command, step.agent).await,
         }
+    }
+
+    async fn resolve_and_call(
+        &mut self,
+        command: &Command,
+        agent: usize,
+    ) -> Result<(), Difference> {
+        if matches!(command, Command::Confirm(_)) {
+            // Whoever confirms has read the mail.
+            self.deliver().await?;
+        }
+        let Some(request) = self.resolve(command, agent) else {
+            return Ok(());
+        };
+        let agent = self.agents[agent].clone();
+        self.call(&agent, request).await
     }
 
     fn wait(&mut self, time: TimeDelta) {
@@ -246,8 +261,9 @@ impl<'s> Driver<'s> {
         let service = real.send(client).await;
         let is_replay = self.book.remembers(agent, &request);
         let model = self.book.answer(agent, &request);
+        let is_done = model.is_ok() && !request.is_validate_only();
         self.compare(&request, model, service, is_replay)?;
-        if !request.request_id().is_empty() {
+        if is_done && !request.request_id().is_empty() {
             self.sent.push((agent.to_owned(), request.clone()));
         }
         self.wait(TICK);
