@@ -12,6 +12,7 @@ mod customers;
 pub mod demo;
 mod email_confirmation;
 mod email_deadlines;
+mod import;
 mod phone_grant;
 mod phone_orders;
 mod phone_password;
@@ -33,6 +34,7 @@ pub use self::{
     contacts::{ContactPage, DeleteContact, NewContact, UpdateContact},
     customers::UpdateCustomer,
     email_confirmation::{Confirmed, Inspection},
+    import::{ContactRow, ImportMode, RowOutcome},
     phone_grant::Grant,
     phone_orders::{DecidedOrder, PhoneOrderRequest},
     phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},

@@ -8,6 +8,7 @@ pub mod attention_line;
 pub mod audit;
 pub mod caller;
 pub mod contact;
+pub mod contact_import;
 pub mod contact_types;
 pub mod customer;
 pub mod email_address;

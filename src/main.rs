@@ -6,9 +6,12 @@
     reason = "a command line prints"
 )]
 
+mod command_files;
+mod commands;
 mod demo_calls;
 mod export_customer;
 mod healthcheck;
+mod import_file;
 mod resolve_file;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
@@ -21,7 +24,7 @@ use contact_service::{
         auth::{AuthSettings, Authenticator, KeySource, Scope},
         guard::Limits,
     },
-    app::{App, AppParts},
+    app::App,
     clock::Clock,
     config::{Config, DATA_FOLDER, MAIL_FOLDER, Settings, WrongSetting},
     development::DevelopmentKeys,
@@ -39,18 +42,24 @@ use contact_service::{
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
-use self::{export_customer::ExportCustomer, healthcheck::healthcheck, resolve_file::ResolveFile};
+use self::{
+    export_customer::ExportCustomer, healthcheck::healthcheck, import_file::ImportFile,
+    resolve_file::ResolveFile,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const DRAIN: Duration = Duration::from_secs(20);
 const EXIT_INTERRUPTED: i32 = 130;
+/// An import is done, but for rows that were refused.
+const EXIT_REFUSED: u8 = 3;
 const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
 const DEMO_SCOPE: &str = "customers.read customers.write contacts.read contacts.write \
                           email.confirm channels.verify phone_password.check \
                           phone_password.unlock phone_orders.authorize order_types.read \
-                          order_types.write recipients.resolve audit.read";
+                          order_types.write recipients.resolve audit.read changes.watch \
+                          privacy.export privacy.erase";
 
 /// Who may speak for a customer, and who is written to, over gRPC.
 #[derive(Debug, Parser)]
@@ -94,6 +103,8 @@ enum Command {
     Resolve(ResolveFile),
     /// Give out everything on file about a customer, as JSON
     Export(ExportCustomer),
+    /// Take contacts from another system, and write refused rows beside the file
+    Import(ImportFile),
     /// Exit with 0 when the server on this machine is ready
     Healthcheck,
 }
@@ -110,7 +121,7 @@ enum MigrateAction {
 async fn main() -> ExitCode {
     let _kill_points = fail::FailScenario::setup();
     match run(CommandLine::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(line) => {
             eprintln!("contact-service: {line}");
             ExitCode::FAILURE
@@ -119,7 +130,7 @@ async fn main() -> ExitCode {
 }
 
 /// Every failure is one line.
-async fn run(command_line: CommandLine) -> Result<(), String> {
+async fn run(command_line: CommandLine) -> Result<ExitCode, String> {
     let config = command_line
         .settings
         .judge()
@@ -128,8 +139,8 @@ async fn run(command_line: CommandLine) -> Result<(), String> {
         .command
         .unwrap_or(Command::Serve { demo: false })
     {
-        Command::Serve { demo } => serve(config, demo).await,
-        Command::Migrate { action } => migrate(&config, action).await,
+        Command::Serve { demo } => serve(config, demo).await?,
+        Command::Migrate { action } => migrate(&config, action).await?,
         Command::Token {
             sub,
             scope,
@@ -138,12 +149,17 @@ async fn run(command_line: CommandLine) -> Result<(), String> {
         } => {
             let token = mint(&config, &sub, &scope, customer.as_deref(), parse_ttl(&ttl)?)?;
             println!("{token}");
-            Ok(())
         }
-        Command::Resolve(file) => resolve(&config, &file).await,
-        Command::Export(customer) => export(&config, &customer).await,
-        Command::Healthcheck => healthcheck(&config).await,
+        Command::Resolve(file) => commands::resolve(&config, &file).await?,
+        Command::Import(file) => {
+            if commands::import(&config, &file).await? {
+                return Ok(EXIT_REFUSED.into());
+            }
+        }
+        Command::Export(customer) => commands::export(&config, &customer).await?,
+        Command::Healthcheck => healthcheck(&config).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(config: Config, demo: bool) -> Result<(), String> {
@@ -177,7 +193,7 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
     let transport = transport(&config)?;
     let database = connect(&config).await?;
     prepare_schema(&database, demo).await?;
-    let app = use_cases(&database, service_keys.clone(), hasher);
+    let app = commands::use_cases(&database, service_keys.clone(), hasher);
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if demo {
         app.load_samples()
@@ -320,38 +336,6 @@ async fn migrate(config: &Config, action: MigrateAction) -> Result<(), String> {
     }
     database.close().await;
     Ok(())
-}
-
-async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
-    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
-    let database = connect(config).await?;
-    let done = file.run(&database).await;
-    database.close().await;
-    done
-}
-
-async fn export(config: &Config, customer: &ExportCustomer) -> Result<(), String> {
-    customer.number()?;
-    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
-    let random = Random::system();
-    let service_keys = service_keys(config, &random)?;
-    let hasher = phone_hasher(config, &random)?;
-    let database = connect(config).await?;
-    let app = use_cases(&database, service_keys, hasher);
-    let done = customer.run(&app).await;
-    database.close().await;
-    done
-}
-
-fn use_cases(database: &Database, service_keys: VersionedKeys, hasher: PhoneHasher) -> App {
-    App::new(AppParts {
-        database: database.clone(),
-        clock: Clock::System,
-        random: Random::system(),
-        service_keys,
-        hasher,
-        mail_folder: Some(MailFolder::new(MAIL_FOLDER)),
-    })
 }
 
 async fn connect(config: &Config) -> Result<Database, String> {

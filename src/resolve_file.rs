@@ -2,9 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write},
+    io::{self, BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
@@ -20,18 +19,16 @@ use contact_service::{
     storage::Database,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use self::output::{Format, Sheet};
+use crate::command_files::{cannot, patiently, progress_bar};
 
 mod output;
 
 /// How many customers share a query, and how many queries are ahead of what is written.
 const CHUNK: usize = 500;
 const AHEAD: usize = 4;
-/// A database that fails over is back within seconds.
-const ATTEMPTS: u32 = 6;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How many customers the report names on a terminal.
 const MOST_NAMED: usize = 20;
 
@@ -107,7 +104,8 @@ impl ResolveFile {
                 "--attention-line-chars: must be at least {MIN_ROOM_CHARS}"
             ));
         }
-        let progress = progress_bar(&self.file);
+        let length = self.file.metadata().map(|file| file.len());
+        let progress = progress_bar(length.ok());
         let lines = open(&self.file, &progress)?;
         let mut sheet = Sheet::create(self.output.as_deref(), self.format)?;
         let mut report = Report::default();
@@ -159,16 +157,7 @@ impl ResolveFile {
         numbers: &[CustomerNumber],
     ) -> Result<Vec<Result<Resolution>>> {
         let (purpose, room) = (self.purpose.into(), self.attention_line_chars);
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..ATTEMPTS {
-            let now = Clock::System.now();
-            match app::resolve_many(database, numbers, purpose, room, now).await {
-                Err(Error::DatabaseUnavailable) => tokio::time::sleep(pause).await,
-                answer => return answer,
-            }
-            pause *= 2;
-        }
-        app::resolve_many(database, numbers, purpose, room, Clock::System.now()).await
+        patiently(|| app::resolve_many(database, numbers, purpose, room, Clock::System.now())).await
     }
 
     fn tell(&self, report: &Report) -> std::result::Result<(), String> {
@@ -211,10 +200,6 @@ impl Report {
     }
 }
 
-fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("{} cannot be {what}: {}", path.display(), error.kind())
-}
-
 type Lines = Box<dyn Iterator<Item = std::result::Result<String, String>> + Send>;
 
 /// The numbers of a file; empty lines are passed over.
@@ -244,18 +229,4 @@ fn chunks(
             .map(|texts| (!texts.is_empty()).then_some(texts))
             .transpose()
     })
-}
-
-/// How much of the file was read; nothing is shown where nobody looks.
-fn progress_bar(path: &Path) -> ProgressBar {
-    let length = path.metadata().map(|file| file.len()).ok();
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = "{bar:40} {percent:>3} %  {msg}  {eta} left";
-    match ProgressStyle::with_template(template) {
-        Ok(style) if length.is_some() => bar.with_style(style),
-        Ok(_) | Err(_) => bar,
-    }
 }

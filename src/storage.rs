@@ -9,6 +9,7 @@ mod audit;
 mod caller_verification;
 mod change_feed;
 mod connect;
+mod contact_imports;
 mod contacts;
 mod customer_turns;
 mod customers;

@@ -24,6 +24,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("healthcheck", &["*"]),
     ("resolve_file", &["*"]),
     ("export_customer", &["*"]),
+    ("import_file", &["*"]),
+    ("command_files", &["*"]),
+    ("commands", &["*"]),
     (
         "server",
         &[
@@ -124,8 +127,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("thread_priority", &["phone_hasher"]),
     ("flume", &["phone_hasher"]),
     ("quick_cache", &["api", "storage"]),
-    ("csv", &["resolve_file"]),
-    ("indicatif", &["resolve_file"]),
+    ("csv", &["resolve_file", "import_file"]),
+    ("calcard", &["import_file"]),
+    ("encoding_rs", &["import_file"]),
+    ("indicatif", &["resolve_file", "command_files"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),
@@ -471,10 +476,7 @@ fn an_arrow_that_is_not_drawn_is_found(#[case] module: &str, #[case] source: &st
     "domain::contact",
     "use std::{fmt, time::Duration}; mod tests { use super::*; }"
 )]
-#[case(
-    "config",
-    "use crate::{api::auth::JwksLocation, storage::DatabaseUrl};"
-)]
+#[case("config", "use crate::storage::DatabaseUrl;")]
 #[case("main", "use contact_service::{storage::Database, config::Config};")]
 #[case(
     "domain",

@@ -381,7 +381,10 @@ impl App {
 }
 
 /// Rule 20: restrictions name order types that there are.
-async fn check_order_types(transaction: &Transaction, fields: &ContactChange) -> Result<()> {
+pub(super) async fn check_order_types(
+    transaction: &Transaction,
+    fields: &ContactChange,
+) -> Result<()> {
     let lists = [
         ("allowed_order_types", &fields.allowed_order_types),
         ("denied_order_types", &fields.denied_order_types),
@@ -407,7 +410,8 @@ async fn check_order_types(transaction: &Transaction, fields: &ContactChange) ->
     Err(Error::InvalidFields(violations))
 }
 
-fn new_contact(
+/// The contact that `new` asks for, and the names of its fields besides types and name.
+pub(super) fn new_contact(
     new: &NewContact,
     id: ContactId,
     confirmation_id: ConfirmationId,

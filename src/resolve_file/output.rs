@@ -10,7 +10,8 @@ use clap::ValueEnum;
 use contact_service::domain::recipients::Delivery;
 use serde::Serialize;
 
-use super::{Outcome, cannot};
+use super::Outcome;
+use crate::command_files::{cannot, part_of};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Format {
@@ -64,11 +65,7 @@ impl Sheet {
     /// # Errors
     /// A line that says why the file cannot be made.
     pub(crate) fn create(path: Option<&Path>, format: Format) -> std::result::Result<Self, String> {
-        let names = path.map(|path| {
-            let mut first = path.as_os_str().to_owned();
-            first.push(".part");
-            (PathBuf::from(first), path.to_owned())
-        });
+        let names = path.map(|path| (part_of(path), path.to_owned()));
         let target: Box<dyn Write + Send> = match &names {
             Some((first, _)) => {
                 Box::new(File::create(first).map_err(|error| cannot("written", first, &error))?)

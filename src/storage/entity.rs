@@ -2,6 +2,7 @@
 
 pub(super) mod audit_events;
 pub(super) mod confirmation_tokens;
+pub(super) mod contact_imports;
 pub(super) mod contact_phone_numbers;
 pub(super) mod contacts;
 pub(super) mod customers;

@@ -4,15 +4,17 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
-    reason = "a test fails by panicking"
+    reason = "a test fails by panicking, and prints its figures"
 )]
 
 mod process;
 
 mod canary;
 mod commands;
+mod import;
 mod logs;
 mod privacy;
 mod resolve;

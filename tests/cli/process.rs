@@ -75,17 +75,13 @@ impl Place {
         self
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Where its database is.
+    /// The URL of its database.
     pub(crate) fn database_url(&self) -> String {
-        let set = self
+        let given = self
             .settings
             .iter()
             .find(|(name, _)| *name == "DATABASE_URL");
-        set.map_or_else(
+        given.map_or_else(
             || {
                 format!(
                     "sqlite://{}",
@@ -94,6 +90,10 @@ impl Place {
             },
             |(_, url)| url.clone(),
         )
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
@@ -148,13 +148,17 @@ impl Running {
         assert!(killed.success());
     }
 
-    pub(crate) fn wait(mut self) -> Ended {
+    pub(crate) fn wait(self) -> Ended {
+        self.wait_for(PATIENCE)
+    }
+
+    pub(crate) fn wait_for(mut self, patience: Duration) -> Ended {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(start.elapsed() < PATIENCE, "it goes on: {}", self.stderr());
+            assert!(start.elapsed() < patience, "it goes on: {}", self.stderr());
             thread::sleep(PAUSE);
         };
         Ended {
@@ -164,12 +168,20 @@ impl Running {
         }
     }
 
-    pub(crate) fn until(&mut self, mut is_done: impl FnMut(&Self) -> bool) {
+    pub(crate) fn until(&mut self, is_done: impl FnMut(&Self) -> bool) {
+        self.until_within(PATIENCE, is_done);
+    }
+
+    pub(crate) fn until_within(
+        &mut self,
+        patience: Duration,
+        mut is_done: impl FnMut(&Self) -> bool,
+    ) {
         let start = Instant::now();
         while !is_done(self) {
             let ended = self.child.try_wait().unwrap();
             assert_eq!(ended, None, "it ended: {}", self.stderr());
-            assert!(start.elapsed() < PATIENCE, "it waits: {}", self.stderr());
+            assert!(start.elapsed() < patience, "it waits: {}", self.stderr());
             thread::sleep(PAUSE);
         }
     }

@@ -1,0 +1,227 @@
+//! Contacts from another system: judged like new ones, and each taken once.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    app::{
+        App, NewContact,
+        contacts::{check_order_types, new_contact},
+    },
+    domain::{
+        audit::{Actor, EventKind},
+        contact::{Contact, ContactId, check_addition},
+        contact_import::ImportKey,
+        contact_types::ContactType,
+        customer::{Customer, CustomerNumber},
+    },
+    error::{Error, Result},
+    kill_point::kill_point,
+    storage::{LockedCustomer, Outcome, Transaction},
+};
+
+/// A row of a file.
+#[derive(Clone)]
+pub struct ContactRow {
+    /// By what it is known again.
+    pub key: ImportKey,
+    /// The contact, of the customer whose rows are taken.
+    pub contact: NewContact,
+}
+
+/// How rows are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportMode {
+    /// Whether rows are only judged.
+    pub dry_run: bool,
+    /// Whether addresses count as confirmed; else they become pending, and are written to.
+    pub emails_confirmed: bool,
+    /// Whether a customer that is not on file is put there.
+    pub create_customers: bool,
+}
+
+/// What became of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowOutcome {
+    /// It is a contact now.
+    Taken {
+        /// Whether its address is to be confirmed by a mailed link.
+        has_mail: bool,
+    },
+    /// It was taken before, whatever became of the contact since.
+    AlreadyThere,
+    /// A rule stands against it.
+    Refused(Error),
+}
+
+/// A row that was judged and may be written.
+struct Judged {
+    key: ImportKey,
+    contact: Contact,
+    fields: Vec<&'static str>,
+}
+
+impl App {
+    /// Takes a customer's rows in one transaction, those of STANDARD contacts first, so that
+    /// their order in the file does not matter. Gives what became of each, in the order given.
+    ///
+    /// # Errors
+    /// The failures of the database; nothing was taken then, or it is not known.
+    pub async fn import_contacts(
+        &self,
+        number: &CustomerNumber,
+        rows: Vec<ContactRow>,
+        mode: ImportMode,
+    ) -> Result<Vec<RowOutcome>> {
+        let (app, of, rows) = (self.clone(), number.clone(), Arc::new(rows));
+        let outcomes = self
+            .database
+            .transaction_of(number, move |transaction| {
+                let (app, number, rows) = (app.clone(), of.clone(), Arc::clone(&rows));
+                Box::pin(async move { app.take_rows(transaction, &number, &rows, mode).await })
+            })
+            .await?;
+        let has_mail = outcomes.contains(&RowOutcome::Taken { has_mail: true });
+        self.mail_signal.raise_if(has_mail && !mode.dry_run);
+        Ok(outcomes)
+    }
+
+    async fn take_rows(
+        &self,
+        transaction: &Transaction,
+        number: &CustomerNumber,
+        rows: &[ContactRow],
+        mode: ImportMode,
+    ) -> Result<Outcome<Vec<RowOutcome>>> {
+        let now = self.now();
+        let locked = transaction.find_and_lock_customer(number).await?;
+        if locked.is_none() && !mode.create_customers {
+            let refused = RowOutcome::Refused(Error::CustomerNotFound);
+            return Ok(Outcome::Rollback(vec![refused; rows.len()]));
+        }
+        let (outcomes, judged) = self
+            .judge_rows(transaction, number, rows, mode, now)
+            .await?;
+        if judged.is_empty() || mode.dry_run {
+            return Ok(Outcome::Rollback(outcomes));
+        }
+        self.write_rows(transaction, locked, number, judged, now)
+            .await?;
+        kill_point("import-written").await;
+        Ok(Outcome::Commit(outcomes))
+    }
+
+    /// Judges each row beside the contacts on file and the rows that were judged before it.
+    async fn judge_rows(
+        &self,
+        transaction: &Transaction,
+        number: &CustomerNumber,
+        rows: &[ContactRow],
+        mode: ImportMode,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<RowOutcome>, Vec<Judged>)> {
+        let mut known = transaction.list_import_keys(number).await?;
+        let mut contacts = transaction.list_contacts(number).await?;
+        let mut outcomes = vec![RowOutcome::AlreadyThere; rows.len()];
+        let mut judged = Vec::new();
+        let mut order: Vec<_> = rows.iter().zip(&mut outcomes).collect();
+        order.sort_by_key(|(row, _)| !row.contact.types.contains(ContactType::Standard));
+        for (row, outcome) in order {
+            if known.contains(&row.key) {
+                continue;
+            }
+            *outcome = match self
+                .judge_row(transaction, row, &contacts, mode, now)
+                .await?
+            {
+                Ok(new) => {
+                    let has_mail = new.contact.pending_email.is_some();
+                    known.insert(new.key);
+                    contacts.push(new.contact.clone());
+                    judged.push(new);
+                    RowOutcome::Taken { has_mail }
+                }
+                Err(refusal) => RowOutcome::Refused(refusal),
+            };
+        }
+        Ok((outcomes, judged))
+    }
+
+    /// The contact of a row, or the rule against it.
+    async fn judge_row(
+        &self,
+        transaction: &Transaction,
+        row: &ContactRow,
+        others: &[Contact],
+        mode: ImportMode,
+        now: DateTime<Utc>,
+    ) -> Result<std::result::Result<Judged, Error>> {
+        let id = ContactId(self.random.uuid_v7(now)?);
+        let confirmation_id = self.confirmation_id(now)?;
+        let (mut contact, mut fields) = new_contact(&row.contact, id, confirmation_id, now);
+        if mode.emails_confirmed
+            && let Some(pending) = contact.pending_email.take()
+        {
+            contact.email = Some(pending.email);
+            fields.retain(|field| *field != "pending_email");
+            fields.push("email");
+        }
+        fields.extend(["types", "display_name"]);
+        if let Err(refusal) = check_addition(&contact, others, now) {
+            return Ok(Err(refusal));
+        }
+        match check_order_types(transaction, &row.contact.fields).await {
+            Err(refusal @ Error::InvalidFields(_)) => return Ok(Err(refusal)),
+            answer => answer?,
+        }
+        Ok(Ok(Judged {
+            key: row.key,
+            contact,
+            fields,
+        }))
+    }
+
+    async fn write_rows(
+        &self,
+        transaction: &Transaction,
+        locked: Option<LockedCustomer>,
+        number: &CustomerNumber,
+        judged: Vec<Judged>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let mut unused = locked;
+        if unused.is_none() {
+            let customer = Customer::new(number.clone(), now);
+            let locked = transaction.insert_customer(customer).await?;
+            let event = self.event(&locked, &import(), EventKind::CustomerCreated, None, &[])?;
+            transaction.insert_audit_event(&event).await?;
+        }
+        let mut taken = Vec::with_capacity(judged.len());
+        for Judged {
+            key,
+            mut contact,
+            fields,
+        } in judged
+        {
+            // Each contact and its event have a rank of their own.
+            let locked = match unused.take() {
+                Some(locked) => locked,
+                None => transaction.lock_customer(number).await?,
+            };
+            contact.position = locked.rank;
+            transaction.insert_contact(&contact).await?;
+            self.follow_addresses(transaction, None, &contact).await?;
+            let (kind, id) = (EventKind::ContactCreated, Some(contact.id));
+            let event = self.event(&locked, &import(), kind, id, &fields)?;
+            transaction.insert_audit_event(&event).await?;
+            taken.push((key, contact.id));
+        }
+        transaction.insert_imports(number, &taken, now).await
+    }
+}
+
+/// Not the file's name, which may hold a person's.
+fn import() -> Actor {
+    Actor("import".to_owned())
+}

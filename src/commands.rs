@@ -1,0 +1,70 @@
+//! Commands that do one thing on the database and end: what each needs, and that it is closed
+//! again. What they do is told in the modules of their names.
+
+use contact_service::{
+    app::{App, AppParts},
+    clock::Clock,
+    config::{Config, MAIL_FOLDER},
+    mail::MailFolder,
+    phone_hasher::PhoneHasher,
+    random::Random,
+    storage::Database,
+    telemetry,
+    versioned_keys::VersionedKeys,
+};
+
+use crate::{
+    connect, export_customer::ExportCustomer, import_file::ImportFile, phone_hasher,
+    prepare_schema, resolve_file::ResolveFile, service_keys,
+};
+
+pub(crate) async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
+    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let database = connect(config).await?;
+    let done = file.run(&database).await;
+    database.close().await;
+    done
+}
+
+pub(crate) async fn export(config: &Config, customer: &ExportCustomer) -> Result<(), String> {
+    customer.number()?;
+    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let random = Random::system();
+    let service_keys = service_keys(config, &random)?;
+    let hasher = phone_hasher(config, &random)?;
+    let database = connect(config).await?;
+    let app = use_cases(&database, service_keys, hasher);
+    let done = customer.run(&app).await;
+    database.close().await;
+    done
+}
+
+/// Gives whether rows were refused.
+pub(crate) async fn import(config: &Config, file: &ImportFile) -> Result<bool, String> {
+    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let random = Random::system();
+    let service_keys = service_keys(config, &random)?;
+    let hasher = phone_hasher(config, &random)?;
+    let database = connect(config).await?;
+    prepare_schema(&database, false).await?;
+    let app = use_cases(&database, service_keys, hasher);
+    let done = file.run(&app, database.is_embedded()).await;
+    database.close().await;
+    done
+}
+
+/// The use cases, on the system's clock.
+pub(crate) fn use_cases(
+    database: &Database,
+    service_keys: VersionedKeys,
+    hasher: PhoneHasher,
+) -> App {
+    App::new(AppParts {
+        database: database.clone(),
+        clock: Clock::System,
+        random: Random::system(),
+        service_keys,
+        hasher,
+        mail_folder: Some(MailFolder::new(MAIL_FOLDER)),
+    })
+}

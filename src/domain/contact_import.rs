@@ -1,0 +1,99 @@
+//! By what a row of another system is known again.
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    domain::{
+        customer::CustomerNumber, email_address::EmailAddress, phone_number::PhoneNumber, text,
+    },
+    error::Invalid,
+};
+
+const MAX_EXTERNAL_ID_CHARS: usize = 200;
+
+/// Tells a row from the others of its customer: a SHA-256. It goes when the customer is erased.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ImportKey(pub [u8; 32]);
+
+impl ImportKey {
+    /// Of a row that has an id in the other system, whatever else it says.
+    pub fn of_external_id(number: &CustomerNumber, external_id: &str) -> Self {
+        Self::of(number, "external_id", [external_id])
+    }
+
+    /// Of a row without such an id: by its name and address, or, without one, its phone numbers.
+    pub fn of_person(
+        number: &CustomerNumber,
+        display_name: &str,
+        email: Option<&EmailAddress>,
+        phone_numbers: &[PhoneNumber],
+    ) -> Self {
+        if let Some(email) = email {
+            let email = email.comparison_key();
+            return Self::of(number, "email", [display_name, &email]);
+        }
+        let phone_numbers = phone_numbers.iter().map(PhoneNumber::as_str);
+        let parts = [display_name].into_iter().chain(phone_numbers);
+        Self::of(number, "phone_numbers", parts)
+    }
+
+    /// Each part with its length before it, so that no two rows run together into the same.
+    fn of<'p>(
+        number: &'p CustomerNumber,
+        kind: &'p str,
+        parts: impl IntoIterator<Item = &'p str>,
+    ) -> Self {
+        let mut hash = Sha256::new();
+        for part in [number.as_str(), kind].into_iter().chain(parts) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// Reads the id that a contact has in another system: 1 to 200 characters of one line.
+///
+/// # Errors
+/// [`Invalid`] when empty, too long or with control characters.
+pub fn parse_external_id(id: &str) -> std::result::Result<String, Invalid> {
+    text::single_line(id, MAX_EXTERNAL_ID_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> CustomerNumber {
+        CustomerNumber::parse(text).unwrap()
+    }
+
+    fn person(name: &str, email: &str, phone_numbers: &[&str]) -> ImportKey {
+        let email = EmailAddress::parse(email).ok();
+        let phone_numbers: Vec<_> = phone_numbers
+            .iter()
+            .map(|number| PhoneNumber::parse(number).unwrap())
+            .collect();
+        ImportKey::of_person(&number("K-1"), name, email.as_ref(), &phone_numbers)
+    }
+
+    #[test]
+    fn a_person_is_known_by_name_and_address_or_else_by_the_numbers() {
+        let anna = person("Anna", "anna@müller.example", &["0721 1234567"]);
+        assert!(anna == person("Anna", "ANNA@xn--mller-kva.example", &[]));
+        assert!(anna != person("Anna", "anna@muster.example", &["0721 1234567"]));
+        assert!(anna != person("Anne", "anna@müller.example", &["0721 1234567"]));
+        let called = person("Anna", "", &["0721 1234567"]);
+        assert!(called == person("Anna", "", &["+49 721 1234567"]));
+        assert!(called != person("Anna", "", &[]));
+    }
+
+    #[test]
+    fn an_external_id_is_of_one_customer_and_no_name() {
+        let key = ImportKey::of_external_id(&number("K-1"), "17");
+        assert!(key == ImportKey::of_external_id(&number("K-1"), "17"));
+        assert!(key != ImportKey::of_external_id(&number("K-11"), "7"));
+        assert!(key != ImportKey::of_external_id(&number("K-2"), "17"));
+        assert!(key != person("17", "", &[]));
+    }
+}

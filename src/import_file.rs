@@ -1,0 +1,257 @@
+//! `import FILE`: contacts from another system, as CSV or vCards.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use contact_service::{
+    app::{App, ContactRow, ImportMode, RowOutcome},
+    domain::customer::CustomerNumber,
+    error::{Error, FieldViolation},
+};
+use futures::{StreamExt, stream};
+
+use self::{
+    decoding::Decoded,
+    refused::{Refused, RefusedFile},
+    rows::{Row, Sheet},
+};
+use crate::command_files::{patiently, progress_bar};
+
+mod cells;
+mod columns;
+mod decoding;
+mod refused;
+mod rows;
+mod vcards;
+
+/// Customers whose rows are taken at once; an embedded database has one writer.
+const AT_ONCE: usize = 8;
+const AT_ONCE_EMBEDDED: usize = 1;
+/// How many refused rows are told at once; the file has them all.
+const MOST_TOLD: usize = 20;
+
+/// What the command takes.
+#[derive(Debug, Args)]
+pub(crate) struct ImportFile {
+    /// A CSV file with a header, or vCards (.vcf)
+    file: PathBuf,
+    /// Judge only, and store nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Take the addresses as confirmed, and write to nobody
+    #[arg(long)]
+    emails_confirmed: bool,
+    /// Put customers on file that are not there yet
+    #[arg(long)]
+    create_customers: bool,
+}
+
+/// What became of the rows.
+#[derive(Default)]
+struct Report<'s> {
+    taken: u64,
+    already_there: u64,
+    mails: u64,
+    refused: Vec<Refused<'s>>,
+}
+
+/// The rows of one customer.
+struct Group<'s> {
+    number: CustomerNumber,
+    rows: Vec<&'s Row>,
+}
+
+impl ImportFile {
+    /// Reads the file, takes its rows, and writes those beside it that are refused. Gives
+    /// whether there are such.
+    ///
+    /// # Errors
+    /// A line that says what cannot be read or written, or that the database stayed away.
+    pub(crate) async fn run(&self, app: &App, is_embedded: bool) -> Result<bool, String> {
+        let decoded = decoding::read(&self.file)?;
+        let sheet = self.sheet(&decoded)?;
+        let refused_file = RefusedFile::begin(&self.file)?;
+        let mut report = Report::default();
+        let taken = self.take(app, &sheet, is_embedded, &mut report).await;
+        if let Err(error) = taken {
+            let said = format!("{error}; {} rows were taken until then", report.taken);
+            return Err(format!("{said}: start the import again, it goes on there"));
+        }
+        report.refused.sort_by_key(|refused| refused.row.line);
+        let path = refused_file.finish(&sheet, decoded.is_marked, &report.refused)?;
+        self.tell(&report, &decoded, &path);
+        Ok(!report.refused.is_empty())
+    }
+
+    fn sheet(&self, decoded: &Decoded) -> Result<Sheet, String> {
+        let extension = self.file.extension().unwrap_or_default();
+        if extension.eq_ignore_ascii_case("vcf") {
+            return Ok(vcards::read(&decoded.text));
+        }
+        Sheet::read(&decoded.text).map_err(|why| format!("{}: {why}", self.file.display()))
+    }
+
+    async fn take<'s>(
+        &self,
+        app: &App,
+        sheet: &'s Sheet,
+        is_embedded: bool,
+        report: &mut Report<'s>,
+    ) -> Result<(), Error> {
+        let progress = progress_bar(Some(sheet.rows.len() as u64));
+        let groups = group(sheet, report);
+        let at_once = if is_embedded {
+            AT_ONCE_EMBEDDED
+        } else {
+            AT_ONCE
+        };
+        let mut answers = stream::iter(groups)
+            .map(|group| self.take_group(app, sheet, group))
+            .buffer_unordered(at_once);
+        while let Some(outcomes) = answers.next().await {
+            for (row, outcome) in outcomes? {
+                report.note(row, outcome);
+            }
+            progress.set_position(report.judged());
+            progress.set_message(format!("{} refused", report.refused.len()));
+        }
+        progress.finish_and_clear();
+        Ok(())
+    }
+
+    /// Takes the rows of a customer that can be read.
+    async fn take_group<'s>(
+        &self,
+        app: &App,
+        sheet: &'s Sheet,
+        group: Group<'s>,
+    ) -> Result<Vec<(&'s Row, Result<RowOutcome, String>)>, Error> {
+        let mut outcomes = Vec::with_capacity(group.rows.len());
+        let (mut rows, mut contacts): (Vec<_>, Vec<ContactRow>) = (Vec::new(), Vec::new());
+        for row in group.rows {
+            match cells::contact_row(&sheet.header, &row.fields) {
+                Ok(contact) => {
+                    rows.push(row);
+                    contacts.push(contact);
+                }
+                Err(reason) => outcomes.push((row, Err(reason))),
+            }
+        }
+        if !rows.is_empty() {
+            let mode = self.mode();
+            let taken =
+                patiently(|| app.import_contacts(&group.number, contacts.clone(), mode)).await?;
+            outcomes.extend(rows.into_iter().zip(taken.into_iter().map(Ok)));
+        }
+        Ok(outcomes)
+    }
+
+    const fn mode(&self) -> ImportMode {
+        ImportMode {
+            dry_run: self.dry_run,
+            emails_confirmed: self.emails_confirmed,
+            create_customers: self.create_customers,
+        }
+    }
+
+    fn tell(&self, report: &Report<'_>, decoded: &Decoded, path: &Path) {
+        let refused = report.refused.len();
+        let (taken, mails) = if self.dry_run {
+            ("would be taken", "that would be queued")
+        } else {
+            ("taken", "queued")
+        };
+        println!("read as {}", decoded.encoding);
+        println!(
+            "{} {taken}, {} already there, {refused} refused",
+            report.taken, report.already_there
+        );
+        if report.mails > 0 {
+            println!("confirmation mails {mails}: {}", report.mails);
+        }
+        for refused in report.refused.iter().take(MOST_TOLD) {
+            println!("line {}: {}", refused.row.line, refused.reason);
+        }
+        if refused > MOST_TOLD {
+            println!("… and {} more", refused - MOST_TOLD);
+        }
+        if refused > 0 {
+            println!("the refused rows stand in {}", path.display());
+        }
+    }
+}
+
+impl<'s> Report<'s> {
+    fn note(&mut self, row: &'s Row, outcome: Result<RowOutcome, String>) {
+        match outcome {
+            Ok(RowOutcome::Taken { has_mail }) => {
+                self.taken += 1;
+                self.mails += u64::from(has_mail);
+            }
+            Ok(RowOutcome::AlreadyThere) => self.already_there += 1,
+            Ok(RowOutcome::Refused(error)) => self.refuse(row, reason(&error)),
+            Err(reason) => self.refuse(row, reason),
+        }
+    }
+
+    fn refuse(&mut self, row: &'s Row, reason: String) {
+        self.refused.push(Refused { row, reason });
+    }
+
+    fn judged(&self) -> u64 {
+        self.taken + self.already_there + self.refused.len() as u64
+    }
+}
+
+/// The rows of each customer, in the order in which the file names them first. A row whose
+/// customer cannot be read is refused.
+fn group<'s>(sheet: &'s Sheet, report: &mut Report<'s>) -> Vec<Group<'s>> {
+    let mut groups: Vec<Group<'s>> = Vec::new();
+    let mut places: HashMap<CustomerNumber, usize> = HashMap::new();
+    for row in &sheet.rows {
+        if let Some(damage) = &row.damage {
+            report.refuse(row, damage.clone());
+            continue;
+        }
+        let Some(number) = cells::customer_number(&sheet.header, &row.fields) else {
+            // Reading all of it tells all that is wrong.
+            let reason = cells::contact_row(&sheet.header, &row.fields).err();
+            report.refuse(row, reason.unwrap_or_default());
+            continue;
+        };
+        let place = *places.entry(number.clone()).or_insert(groups.len());
+        if let Some(group) = groups.get_mut(place) {
+            group.rows.push(row);
+        } else {
+            let rows = vec![row];
+            groups.push(Group { number, rows });
+        }
+    }
+    groups
+}
+
+/// Why a rule stands against a row, by the name of the column.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the others are not about rows, and speak for themselves"
+)]
+fn reason(error: &Error) -> String {
+    let column = match error {
+        Error::CustomerNotFound => return "customer_number: is not on file".to_owned(),
+        Error::InvalidFields(violations) => {
+            let by_columns = violations.iter().map(|violation| {
+                let field = violation.field.rsplit('.').next().unwrap_or_default();
+                FieldViolation::new(field, &violation.description)
+            });
+            return cells::told(&by_columns.collect::<Vec<_>>());
+        }
+        Error::ContactLimit { .. } => "customer_number",
+        Error::FirstContactNotStandard => "types",
+        Error::InvoiceEmailNotAllowed => "invoice_email_enabled",
+        _ => "row",
+    };
+    format!("{column}: {error}")
+}

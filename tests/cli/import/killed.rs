@@ -1,0 +1,200 @@
+//! An import that is killed in the middle, and repeated; in a usual run a small one, as a proof
+//! one of 100,000 rows.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use rstest::rstest;
+
+use super::{
+    REFUSED, assert_says,
+    breaks::{Cells, WAYS},
+    place_with_samples, refused,
+    stock::{Stock, execute},
+    write,
+};
+use crate::process::{Backend, Place};
+
+/// Good rows of a customer; a broken one may be added.
+const ROWS: usize = 4;
+const FULL: usize = 100;
+/// So many customers have no STANDARD contact, and as many have no room.
+const FEW: usize = 2;
+/// Customers whose rows may not be committed yet when others have gone on.
+const AT_ONCE: usize = 8;
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// A file, in numbers.
+struct Size {
+    customers: usize,
+    /// Rows that are broken in each way of [`WAYS`].
+    broken: usize,
+}
+
+const QUICK: Size = Size {
+    customers: 60,
+    broken: 1,
+};
+/// 100,002 rows, of which 994 are broken.
+const PROOF: Size = Size {
+    customers: 24_702,
+    broken: 45,
+};
+
+fn number(customer: usize) -> String {
+    format!("B-{customer}")
+}
+
+/// The file's rows, those of a customer far from one another, and what is refused of them.
+fn rows(size: &Size) -> (Vec<Vec<u8>>, Vec<&'static str>) {
+    let mut rows = Vec::new();
+    let mut reasons = Vec::new();
+    for rank in 0..ROWS {
+        for customer in 0..size.customers {
+            let name = format!("Contact {customer} {rank}");
+            let row = Cells::good(&number(customer), &name);
+            rows.push(if rank == ROWS - 1 {
+                row.line()
+            } else {
+                row.with(1, "Technik").with(6, "").with(7, "").line()
+            });
+        }
+        let ways = WAYS.iter().cycle().take(size.broken * WAYS.len());
+        for (index, way) in ways.enumerate().filter(|(index, _)| index % ROWS == rank) {
+            let customer = index * 7 % size.customers;
+            let row = Cells::good(&number(customer), &format!("Kaputt {index}"));
+            rows.push(way.broken(row.with(7, "")));
+            reasons.push(way.reason);
+        }
+    }
+    for customer in size.customers..size.customers + FEW {
+        for rank in 0..=FULL {
+            let row = Cells::good(&number(customer), &format!("Voll {rank}"));
+            rows.push(row.line());
+        }
+        reasons.push("customer_number: a customer has at most 100 contacts");
+        let row = Cells::good(&number(customer + FEW), "Niemand");
+        rows.push(row.with(1, "Technik").with(6, "").line());
+        reasons.push("types: the first contact of a customer must be of type STANDARD");
+    }
+    reasons.sort_unstable();
+    (rows, reasons)
+}
+
+async fn place_with_customers(backend: Backend, customers: usize) -> Place {
+    let place = place_with_samples(backend).await.with("RUST_LOG", "info");
+    let sql = format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers \
+           WHERE n + 1 < {customers}) \
+         INSERT INTO customers (customer_number, security_notices, planned_maintenance, outages, \
+           attention_line_suppressed, version, write_count, create_time, update_time) \
+         SELECT 'B-' || n, TRUE, TRUE, TRUE, FALSE, 1, 0, '2026-01-01 00:00:00+00:00', \
+           '2026-01-01 00:00:00+00:00' FROM numbers"
+    );
+    execute(&place, &sql).await;
+    place
+}
+
+/// Starts an import, and kills it when it has taken the rows of so many customers.
+fn kill_in_the_middle(place: Place, customers: usize) -> Place {
+    let armed = format!("import-written={customers}*off->return");
+    let place = place.with("FAILPOINTS", armed);
+    let mut running = place.start(&["import", "contacts.csv"]);
+    running.until_within(PATIENCE, |running| {
+        running.stderr().contains("halted at import-written")
+    });
+    running.signal("KILL");
+    assert!(!running.wait().status.success());
+    place.with("FAILPOINTS", "")
+}
+
+async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
+    let customers = size.customers + 2 * FEW;
+    let place = place_with_customers(backend, customers).await;
+    let (rows, reasons) = rows(size);
+    write(&place, &rows);
+    let before = Stock::of(&place).await;
+    let place = kill_in_the_middle(place, size.customers / 2);
+    let half = Stock::of(&place).await;
+    let taken = half.contacts - before.contacts;
+    let least = (size.customers / 2 - AT_ONCE) * ROWS;
+    assert!(taken >= i64::try_from(least).unwrap(), "{taken}");
+    half.assert_gained(before, usize::try_from(taken).unwrap());
+    let folder = std::fs::read_dir(place.path()).unwrap();
+    let whole = folder.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_str().unwrap().ends_with(".refused.csv")
+    });
+    assert_eq!(whole.count(), 0);
+
+    let (good, broken) = (rows.len() - reasons.len(), reasons.len());
+    let mut told = format!("{backend:?}: {} rows, {broken} broken", rows.len());
+    let rest = i64::try_from(good).unwrap() - taken;
+    let start = Instant::now();
+    let arguments = ["import", "contacts.csv"];
+    let ended = place.start(&arguments).wait_for(PATIENCE);
+    let said = format!("{rest} taken, {taken} already there, {broken} refused");
+    assert_says(&ended, REFUSED, &said);
+    write!(told, "; killed, then {said} in {:.1?}", start.elapsed()).unwrap();
+    let after = Stock::of(&place).await;
+    after.assert_gained(before, good);
+    assert_refused(&place, &reasons);
+
+    let start = Instant::now();
+    let ended = place.start(&arguments).wait_for(PATIENCE);
+    let said = format!("0 taken, {good} already there, {broken} refused");
+    assert_says(&ended, REFUSED, &said);
+    write!(told, "; once more: {said} in {:.1?}", start.elapsed()).unwrap();
+    assert_eq!(Stock::of(&place).await, after);
+    told
+}
+
+/// That each broken row is named with its reason.
+fn assert_refused(place: &Place, expected: &[&str]) {
+    let mut refused = refused(place);
+    assert_eq!(refused.len(), expected.len());
+    assert!(refused.is_sorted_by_key(|(line, _)| *line));
+    refused.sort_by(|(_, one), (_, other)| one.cmp(other));
+    let mut missing: Vec<_> = expected.to_vec();
+    for (line, reason) in refused {
+        let found = missing.iter().position(|known| reason.starts_with(known));
+        let found = found.unwrap_or_else(|| panic!("line {line}: {reason}"));
+        missing.swap_remove(found);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_import_that_was_killed_is_completed_by_its_repetition(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    killed_and_repeated(backend, &QUICK).await;
+}
+
+#[rstest]
+#[ignore = "minutes long: scripts/proof runs it"]
+#[tokio::test]
+async fn proof_100000_rows_are_taken_once_although_killed(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    println!("{}", killed_and_repeated(backend, &PROOF).await);
+    println!("{}", all_at_once(backend, &PROOF).await);
+}
+
+/// The same file taken without a break: how long it takes.
+async fn all_at_once(backend: Backend, size: &Size) -> String {
+    let place = place_with_customers(backend, size.customers + 2 * FEW).await;
+    let (rows, reasons) = rows(size);
+    write(&place, &rows);
+    let before = Stock::of(&place).await;
+    let start = Instant::now();
+    let ended = place.start(&["import", "contacts.csv"]).wait_for(PATIENCE);
+    let took = start.elapsed();
+    let good = rows.len() - reasons.len();
+    let said = format!("{good} taken, 0 already there, {} refused", reasons.len());
+    assert_says(&ended, REFUSED, &said);
+    Stock::of(&place).await.assert_gained(before, good);
+    format!("{backend:?}: {said} in {took:.1?}")
+}
