@@ -135,7 +135,7 @@ pub(super) static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
         ),
         line(
             |line| line[..8].iter().chain(b"\r\n").copied().collect(),
-            "row: has ",
+            "row: has 2 fields",
         ),
         field(2, "\"zq7k", "row: a quote is not closed"),
         field(
