@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use contact_service::{
     app::{App, ContactRow, ImportMode, RowOutcome},
-    domain::customer::CustomerNumber,
+    domain::{contact_types::ContactType, customer::CustomerNumber},
     error::{Error, FieldViolation},
 };
 use futures::{StreamExt, stream};
@@ -30,6 +30,9 @@ mod vcards;
 /// Customers whose rows are taken at once; an embedded database has one writer.
 const AT_ONCE: usize = 8;
 const AT_ONCE_EMBEDDED: usize = 1;
+/// Contacts of one customer in a transaction: a database that is slow or far away takes them
+/// within the time that it has for one.
+const CONTACTS_AT_ONCE: usize = 20;
 /// How many refused rows are told at once; the file has them all.
 const MOST_TOLD: usize = 20;
 
@@ -130,23 +133,32 @@ impl ImportFile {
         group: Group<'s>,
     ) -> Result<Vec<(&'s Row, Result<RowOutcome, String>)>, Error> {
         let mut outcomes = Vec::with_capacity(group.rows.len());
-        let (mut rows, mut contacts): (Vec<_>, Vec<ContactRow>) = (Vec::new(), Vec::new());
+        let mut readable: Vec<(&Row, ContactRow)> = Vec::new();
         for row in group.rows {
             match cells::contact_row(&sheet.header, &row.fields) {
-                Ok(contact) => {
-                    rows.push(row);
-                    contacts.push(contact);
-                }
+                Ok(contact) => readable.push((row, contact)),
                 Err(reason) => outcomes.push((row, Err(reason))),
             }
         }
-        if !rows.is_empty() {
-            let mode = self.mode();
-            let taken =
-                patiently(|| app.import_contacts(&group.number, contacts.clone(), mode)).await?;
-            outcomes.extend(rows.into_iter().zip(taken.into_iter().map(Ok)));
+        // The first contact of a customer is a STANDARD one, whatever the order of the file.
+        readable.sort_by_key(|(_, row)| !row.contact.types.contains(ContactType::Standard));
+        let (mode, number) = (self.mode(), &group.number);
+        for part in readable.chunks(self.contacts_at_once()) {
+            let contacts: Vec<_> = part.iter().map(|(_, contact)| contact.clone()).collect();
+            let taken = patiently(|| app.import_contacts(number, contacts.clone(), mode)).await?;
+            let rows = part.iter().map(|(row, _)| *row);
+            outcomes.extend(rows.zip(taken.into_iter().map(Ok)));
         }
         Ok(outcomes)
+    }
+
+    /// Of what is not stored, the next transaction would know nothing.
+    const fn contacts_at_once(&self) -> usize {
+        if self.dry_run {
+            usize::MAX
+        } else {
+            CONTACTS_AT_ONCE
+        }
     }
 
     const fn mode(&self) -> ImportMode {

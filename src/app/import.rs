@@ -13,7 +13,6 @@ use crate::{
         audit::{Actor, EventKind},
         contact::{Contact, ContactId, check_addition},
         contact_import::ImportKey,
-        contact_types::ContactType,
         customer::{Customer, CustomerNumber},
     },
     error::{Error, Result},
@@ -63,8 +62,9 @@ struct Judged {
 }
 
 impl App {
-    /// Takes a customer's rows in one transaction, those of STANDARD contacts first, so that
-    /// their order in the file does not matter. Gives what became of each, in the order given.
+    /// Takes rows of a customer in one transaction, each judged beside those before it: those of
+    /// STANDARD contacts are to come first. Gives what became of each. So many rows at once that
+    /// a slow database takes them in time are the caller's to choose.
     ///
     /// # Errors
     /// The failures of the database; nothing was taken then, or it is not known.
@@ -123,18 +123,14 @@ impl App {
     ) -> Result<(Vec<RowOutcome>, Vec<Judged>)> {
         let mut known = transaction.list_import_keys(number).await?;
         let mut contacts = transaction.list_contacts(number).await?;
-        let mut outcomes = vec![RowOutcome::AlreadyThere; rows.len()];
-        let mut judged = Vec::new();
-        let mut order: Vec<_> = rows.iter().zip(&mut outcomes).collect();
-        order.sort_by_key(|(row, _)| !row.contact.types.contains(ContactType::Standard));
-        for (row, outcome) in order {
+        let (mut outcomes, mut judged) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows {
             if known.contains(&row.key) {
+                outcomes.push(RowOutcome::AlreadyThere);
                 continue;
             }
-            *outcome = match self
-                .judge_row(transaction, row, &contacts, mode, now)
-                .await?
-            {
+            let answer = self.judge_row(transaction, row, &contacts, mode, now);
+            outcomes.push(match answer.await? {
                 Ok(new) => {
                     let has_mail = new.contact.pending_email.is_some();
                     known.insert(new.key);
@@ -143,7 +139,7 @@ impl App {
                     RowOutcome::Taken { has_mail }
                 }
                 Err(refusal) => RowOutcome::Refused(refusal),
-            };
+            });
         }
         Ok((outcomes, judged))
     }
