@@ -47,6 +47,7 @@ mod email_bounces;
 mod email_confirmation;
 mod email_deadlines;
 mod emails;
+mod erasure_races;
 mod errors;
 mod faults;
 mod fuzz;
