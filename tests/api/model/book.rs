@@ -150,7 +150,7 @@ impl Book {
             Request::SetAttentionLine(r) => self.set_attention_line(by, r),
             Request::CreateContact(r) => {
                 let contact = values::NewContact::read(r)?;
-                self.once(by, request, |book| book.create_contact(by, contact))
+                self.once(by, request, |book| book.create_contact(by, &contact))
             }
             Request::UpdateContact(r) => {
                 let change = values::ContactChange::read_update(r)?;

@@ -222,7 +222,7 @@ impl Book {
         Ok(self.shown(self.contact(&number, &id)?))
     }
 
-    pub fn create_contact(&mut self, by: &str, new: NewContact) -> Outcome {
+    pub fn create_contact(&mut self, by: &str, new: &NewContact) -> Outcome {
         let number = new.number.as_str();
         let id = format!("#{}", self.contacts_made);
         self.contacts_made += 1;

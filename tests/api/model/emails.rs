@@ -88,7 +88,7 @@ impl Link {
         }
     }
 
-    /// What InspectEmailConfirmation says of it.
+    /// What `InspectEmailConfirmation` says of it.
     pub fn inspected(
         &self,
         now: DateTime<Utc>,

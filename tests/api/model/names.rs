@@ -130,11 +130,11 @@ impl Names {
             (Answer::Confirmed(confirmed), _) => {
                 confirmed.contact_id = self.label_of(&confirmed.contact_id);
             }
-            (Answer::Checked(checked), Answer::Checked(expected)) => {
-                if !checked.grant.is_empty() && !expected.grant.is_empty() {
-                    self.grants
-                        .push(std::mem::replace(&mut checked.grant, expected.grant));
-                }
+            (Answer::Checked(checked), Answer::Checked(expected))
+                if !checked.grant.is_empty() && !expected.grant.is_empty() =>
+            {
+                let real = std::mem::replace(&mut checked.grant, expected.grant);
+                self.grants.push(real);
             }
             (Answer::PasswordSet(set), Answer::PasswordSet(expected)) => {
                 let label = expected.generated_phone_password;

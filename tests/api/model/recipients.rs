@@ -116,7 +116,7 @@ impl Choice<'_> {
 }
 
 impl Book {
-    /// What ResolveRecipients answers; `room`: 0 is 70.
+    /// What `ResolveRecipients` answers; `room`: 0 is 70.
     pub fn resolution(
         &self,
         number: &str,
@@ -174,7 +174,7 @@ impl Book {
         })
     }
 
-    /// What VerifyContactChannel answers for an address or a number as it is kept (rule 21).
+    /// What `VerifyContactChannel` answers for an address or a number as it is kept (rule 21).
     pub fn owners(
         &self,
         number: &str,
@@ -205,13 +205,13 @@ impl Book {
 impl Customer {
     /// Rule 23, and the names that did not fit.
     fn attention_line(&self, room: i32) -> (String, Vec<String>) {
-        let named = |contact_type| -> Vec<&str> {
+        let all_of = |contact_type| -> Vec<&str> {
             let of_type = self.contacts.iter().filter(|c| c.is(contact_type));
             of_type.map(|contact| contact.name.as_str()).collect()
         };
-        let mut names = named(ContactType::Accounting);
+        let mut names = all_of(ContactType::Accounting);
         if names.is_empty() {
-            names = named(ContactType::Standard);
+            names = all_of(ContactType::Standard);
         }
         let room = usize::try_from(room).expect("no room");
         let (mut line, mut left_out) = (String::new(), Vec::new());

@@ -4,6 +4,7 @@ use contact_service::api::proto::{self, set_phone_password_request::Source};
 use prost_types::FieldMask;
 
 use super::{
+    book::Customer,
     commands::{Command, Etag, Pick, Twist},
     contacts::Contact,
     driver::Driver,
@@ -53,32 +54,9 @@ impl Driver<'_> {
         }
     }
 
-    fn etag(&self, etag: Etag, current: Option<String>) -> String {
-        let current = current.unwrap_or_else(|| "0-0".to_owned());
-        match etag {
-            Etag::None => String::new(),
-            Etag::Current => current,
-            Etag::Stale => {
-                let version = current.rsplit_once(".v");
-                let version = version.and_then(|(of, v)| Some((of, v.parse::<usize>().ok()?)));
-                match version {
-                    Some((of, version)) if version > 1 => format!("{of}.v{}", version - 1),
-                    _ => "0-0".to_owned(),
-                }
-            }
-        }
-    }
-
     fn etag_of(&self, etag: Etag, (number, id): &(String, String)) -> String {
         let contact = self.book.contact(number, id).ok();
-        self.etag(etag, contact.map(|contact| contact.etag()))
-    }
-
-    fn password(&self, index: usize, number: &str) -> String {
-        match index {
-            NUMBER_AS_PASSWORD => number.to_owned(),
-            index => PASSWORDS[index].0.to_owned(),
-        }
+        etag_as(etag, contact.map(Contact::etag))
     }
 
     /// The request that a command stands for now. `None`: there is nothing to speak of.
@@ -92,14 +70,14 @@ impl Driver<'_> {
                 allow_missing,
             } => {
                 let number = self.numbers[customer].clone();
-                let current = self.book.customer(&number).ok().map(|c| c.etag());
+                let current = self.book.customer(&number).ok().map(Customer::etag);
                 Request::UpdateCustomer(proto::UpdateCustomerRequest {
                     customer: Some(proto::Customer {
                         customer_number: number,
-                        etag: self.etag(etag, current),
+                        etag: etag_as(etag, current),
                         ..fields
                     }),
-                    update_mask: mask_of(mask),
+                    update_mask: mask_of(&mask),
                     allow_missing,
                 })
             }
@@ -175,7 +153,7 @@ impl Driver<'_> {
                 validate_only,
             } => {
                 let number = self.numbers[customer].clone();
-                let password = password.map(|index| self.password(index, &number));
+                let password = password.map(|index| password_of(index, &number));
                 Request::CreateContact(proto::CreateContactRequest {
                     contact: Some(self.with_order_types(fields)),
                     email,
@@ -201,7 +179,7 @@ impl Driver<'_> {
                         contact_id: of.1,
                         ..self.with_order_types(fields)
                     }),
-                    update_mask: mask_of(mask),
+                    update_mask: mask_of(&mask),
                     request_id: request_id(request),
                     validate_only,
                 })
@@ -275,7 +253,7 @@ impl Driver<'_> {
             Command::SetPhonePassword { contact, password } => {
                 let number = self.pick(contact).0;
                 let source = match password {
-                    Some(index) => Source::PhonePassword(self.password(index, &number)),
+                    Some(index) => Source::PhonePassword(password_of(index, &number)),
                     None => Source::Generate(true),
                 };
                 of!(
@@ -399,7 +377,30 @@ impl Driver<'_> {
     }
 }
 
-fn mask_of(paths: Vec<String>) -> Option<FieldMask> {
+fn etag_as(etag: Etag, current: Option<String>) -> String {
+    let current = current.unwrap_or_else(|| "0-0".to_owned());
+    match etag {
+        Etag::None => String::new(),
+        Etag::Current => current,
+        Etag::Stale => {
+            let version = current.rsplit_once(".v");
+            let version = version.and_then(|(of, v)| Some((of, v.parse::<usize>().ok()?)));
+            match version {
+                Some((of, version)) if version > 1 => format!("{of}.v{}", version - 1),
+                _ => "0-0".to_owned(),
+            }
+        }
+    }
+}
+
+fn password_of(index: usize, number: &str) -> String {
+    match index {
+        NUMBER_AS_PASSWORD => number.to_owned(),
+        index => PASSWORDS[index].0.to_owned(),
+    }
+}
+
+fn mask_of(paths: &[String]) -> Option<FieldMask> {
     let paths: Vec<_> = paths.iter().map(String::as_str).collect();
     mask(&paths)
 }

@@ -25,6 +25,9 @@ struct Done {
     outcome: Result<Answer, Status>,
 }
 
+/// By task and customer.
+type Acknowledged = BTreeMap<(usize, String), VecDeque<(Request, Answer)>>;
+
 /// What came of a round.
 #[derive(Debug, Default)]
 pub struct Figures {
@@ -115,7 +118,7 @@ impl Driver<'_> {
         &self,
         done: Vec<Vec<Done>>,
         figures: &mut Figures,
-    ) -> Result<BTreeMap<(usize, String), VecDeque<(Request, Answer)>>, Difference> {
+    ) -> Result<Acknowledged, Difference> {
         let mut acknowledged: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
         for (task, done) in done.into_iter().enumerate() {
             for Done { request, outcome } in done {
