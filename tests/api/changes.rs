@@ -272,3 +272,31 @@ async fn a_reader_that_does_not_read_holds_nobody_up(
     server.create_customer_with_contact("K-2").await;
     assert_eq!(read(&mut quick, 2).await.0.len(), 2);
 }
+
+#[rstest]
+#[tokio::test]
+async fn caches_are_told_for_a_while_whom_an_erasure_was_about(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer("K-1").await;
+    let erasure = proto::EraseCustomerRequest {
+        customer_number: "K-1".into(),
+        confirm_customer_number: "K-1".into(),
+    };
+    server.client().erase_customer(erasure).await.unwrap();
+    let mut told = watch(server.client(), "").await.unwrap();
+    let (seen, _) = read(&mut told, 2).await;
+    assert_eq!(kinds(&seen), ["customer.created", "customer.erased"]);
+    let pseudonym = &seen[0].customer_number;
+    assert!(pseudonym.starts_with("erased-"), "{pseudonym}");
+    assert_eq!(seen[1].customer_number, "K-1");
+
+    server.clock.advance(TimeDelta::days(30));
+    assert_eq!(server.app.forget_sealed_numbers().await.unwrap(), 0);
+    server.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(server.app.forget_sealed_numbers().await.unwrap(), 1);
+    let mut late = watch(server.client(), "").await.unwrap();
+    let (seen, _) = read(&mut late, 2).await;
+    assert_eq!(&seen[1].customer_number, pseudonym);
+}

@@ -162,7 +162,8 @@ async fn the_same_request_within_a_day_is_answered_as_the_first_time_and_done_on
                 .await
                 .unwrap();
         }
-        if rpc != Rpc::Delete {
+        // With the contact of an answer, the answer would go.
+        if rpc == Rpc::Create {
             server.delete_contact(&contact).await.unwrap();
         }
         let state = server.state(&number).await;

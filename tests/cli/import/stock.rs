@@ -48,11 +48,12 @@ const NUMBERS: &str = "SELECT \
     (SELECT count(*) FROM contacts WHERE pending_email IS NOT NULL), \
     (SELECT count(*) FROM outbox_mails), \
     (SELECT count(*) FROM email_confirmations), \
-    (SELECT count(*) FROM audit_events), \
+    (SELECT count(*) FROM audit_events WHERE customer_number <> ''), \
     (SELECT count(*) FROM audit_events e JOIN contacts c ON c.customer_number = e.customer_number \
        AND c.contact_id = e.contact_id AND c.position = e.sequence \
        WHERE e.kind = 'contact.created' AND e.actor = 'import'), \
-    (SELECT count(*) FROM (SELECT DISTINCT customer_number, sequence FROM audit_events) AS ranks), \
+    (SELECT count(*) FROM (SELECT DISTINCT customer_number, sequence FROM audit_events \
+       WHERE customer_number <> '') AS ranks), \
     (SELECT count(*) FROM contact_imports), \
     (SELECT count(*) FROM (SELECT customer_number FROM contacts GROUP BY customer_number \
        HAVING max(types % 2) = 0) AS customers)";
