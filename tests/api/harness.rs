@@ -103,7 +103,7 @@ pub struct TestServer {
 
 /// Adds a token to every call.
 #[derive(Clone)]
-pub struct Bearer(pub String);
+pub struct Bearer(String);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
