@@ -294,10 +294,9 @@ fn forbidden_arrows(module: &str, source: &str) -> Vec<String> {
     let layer = module.split("::").next().unwrap();
     let may_name_all = COMMAND_LINE.split(' ').any(|name| name == layer);
     let row = ARROWS.iter().find(|(name, _)| *name == layer);
-    if !may_name_all && row.is_none() {
+    let Some((_, allowed)) = row.or(may_name_all.then_some(&("", &[]))) else {
         return vec![format!("{module}: is not in the table of arrows")];
-    }
-    let allowed = row.map_or(&[][..], |(_, allowed)| allowed);
+    };
     let is_forbidden = |path: &str| {
         if let Some(inside) = path.strip_prefix("crate::") {
             let may_name = |allowed: &&str| is_within(inside, allowed);

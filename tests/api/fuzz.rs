@@ -102,75 +102,69 @@ fn may_answer_to_an_erasure(field: &str, reason: &str) -> bool {
 
 /// Refusals that a well-formed value of a field may get.
 fn may_answer(rpc: &str, leaf: &Leaf, status: &Status, reason: &str) -> bool {
+    use Code::{FailedPrecondition, NotFound, ResourceExhausted};
+
+    let name = leaf.field().name();
     if rpc == "EraseCustomer" {
-        return may_answer_to_an_erasure(leaf.field().name(), reason);
+        return may_answer_to_an_erasure(name, reason);
+    }
+    if name == "token" {
+        // A near miss of a link.
+        return reason == "CONFIRMATION_NOT_FOUND";
     }
     matches!(
-        (rpc, leaf.field().name(), status.code(), reason),
-        (_, "customer_number", Code::NotFound, "CUSTOMER_NOT_FOUND")
-            | (_, "contact_id", Code::NotFound, "CONTACT_NOT_FOUND")
+        (rpc, name, status.code(), reason),
+        (_, "customer_number", NotFound, "CUSTOMER_NOT_FOUND")
+            | (_, "contact_id", NotFound, "CONTACT_NOT_FOUND")
             | (_, "etag", Code::Aborted, "ETAG_MISMATCH")
             | (
                 "SetAttentionLine",
                 "ordered_by_email",
-                Code::FailedPrecondition,
+                FailedPrecondition,
                 "ORDERING_ADDRESS_NOT_ON_FILE"
             )
             | (
                 "CreateContact" | "UpdateContact",
                 "types",
-                Code::FailedPrecondition,
+                FailedPrecondition,
                 "INVOICE_EMAIL_NOT_ALLOWED"
             )
             | (
                 "CreateContact",
                 "email",
-                Code::FailedPrecondition,
+                FailedPrecondition,
                 "INVOICE_EMAIL_NOT_ALLOWED"
             )
             | (
                 "UpdateContact" | "DeleteContact",
                 "contact_id",
-                Code::FailedPrecondition,
+                FailedPrecondition,
                 "LAST_STANDARD_CONTACT"
             )
             // The second time.
             | (
                 "CancelEmailChange" | "ResendEmailConfirmation",
                 _,
-                Code::FailedPrecondition,
+                FailedPrecondition,
                 "NO_PENDING_EMAIL"
             )
             | (
-                "ResendEmailConfirmation",
+                "CheckPhonePassword" | "ResendEmailConfirmation",
                 _,
-                Code::ResourceExhausted,
-                "RESEND_LIMIT"
-            )
-            | (
-                "CheckPhonePassword",
-                _,
-                Code::ResourceExhausted,
-                "CALL_LIMIT" | "AGENT_BLOCKED"
+                ResourceExhausted,
+                "CALL_LIMIT" | "AGENT_BLOCKED" | "RESEND_LIMIT"
             )
             | (
                 "AuthorizePhoneOrder",
                 _,
-                Code::FailedPrecondition,
+                FailedPrecondition,
                 "GRANT_INVALID"
             )
             | (
                 "AuthorizePhoneOrder" | "UpdateOrderType",
                 "order_type" | "code",
-                Code::NotFound,
+                NotFound,
                 "ORDER_TYPE_NOT_FOUND"
-            )
-            // A near miss of a link.
-            | (
-                "InspectEmailConfirmation" | "ConfirmEmail",
-                "token",
-                Code::NotFound,
-                "CONFIRMATION_NOT_FOUND"
             )
     )
 }
