@@ -207,7 +207,8 @@ async fn send_all(
             let twins = [0, 1].map(|twin| clients[(task + twin) % clients.len()].clone());
             let [one, other] = twins.map(|client| real.clone().send(client));
             let (one, other) = tokio::join!(one, other);
-            if let (Ok(one), Ok(other)) = (&one, &other) {
+            // What is only checked is not remembered: each check of a new contact makes up an id.
+            if let (Ok(one), Ok(other), false) = (&one, &other, request.is_validate_only()) {
                 same("the answers to one request", one, other)?;
             }
             one.or(other)
