@@ -136,14 +136,11 @@ impl App {
     ) -> Result<AuditEvent> {
         let now = self.now();
         Ok(AuditEvent {
-            id: self.random.uuid_v7(now)?,
             sequence: locked.rank,
-            event_time: now,
-            actor: actor.clone(),
-            kind: kind.as_str().to_owned(),
             customer_number: Some(locked.customer.number.clone()),
             contact_id,
             changed_fields: names(changed_fields),
+            ..AuditEvent::new(self.random.uuid_v7(now)?, now, actor, kind)
         })
     }
 }

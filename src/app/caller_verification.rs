@@ -30,16 +30,12 @@ impl App {
         let matches = matches.ok_or(Error::CustomerNotFound)?;
         let disclosures = disclosed(&matches).into_iter().map(|(kind, contact_id)| {
             let now = self.now();
+            // Its rank is that of the customer's last change, which only the database knows.
             let event = AuditEvent {
-                id: self.random.uuid_v7(now)?,
-                // That of the customer's last change, which only the database knows.
-                sequence: 0,
-                event_time: now,
-                actor: actor.clone(),
-                kind: kind.as_str().to_owned(),
                 customer_number: Some(number.clone()),
                 contact_id,
                 changed_fields: names(&[channel.field()]),
+                ..AuditEvent::new(self.random.uuid_v7(now)?, now, actor, kind)
             };
             Ok(self.database.insert_disclosure(event))
         });

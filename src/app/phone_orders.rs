@@ -60,17 +60,9 @@ impl App {
         allow_missing: bool,
     ) -> Result<OrderType> {
         let now = self.now();
-        let event = AuditEvent {
-            id: self.random.uuid_v7(now)?,
-            // Of no customer: there is nothing to be ranked among.
-            sequence: 0,
-            event_time: now,
-            actor: actor.clone(),
-            kind: EventKind::OrderTypeUpdated.as_str().to_owned(),
-            customer_number: None,
-            contact_id: None,
-            changed_fields: Vec::new(),
-        };
+        // Of no customer: there is nothing to be ranked among.
+        let (id, kind) = (self.random.uuid_v7(now)?, EventKind::OrderTypeUpdated);
+        let event = AuditEvent::new(id, now, actor, kind);
         self.database
             .transaction(move |transaction| {
                 let (mut event, order_type) = (event.clone(), order_type.clone());

@@ -159,6 +159,20 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
+    /// What happened at a time, of nobody yet: no customer, no rank, no fields.
+    pub fn new(id: Uuid, event_time: DateTime<Utc>, actor: &Actor, kind: EventKind) -> Self {
+        Self {
+            id,
+            sequence: 0,
+            event_time,
+            actor: actor.clone(),
+            kind: kind.as_str().to_owned(),
+            customer_number: None,
+            contact_id: None,
+            changed_fields: Vec::new(),
+        }
+    }
+
     /// Where it stands among its customer's.
     pub fn rank(&self) -> EventRank {
         EventRank {

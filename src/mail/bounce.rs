@@ -36,15 +36,13 @@ pub(super) async fn note(
             Some(rank) => rank,
             None => transaction.lock_customer(number).await?.rank,
         };
+        let (id, kind) = (random.uuid_v7(now)?, EventKind::EmailBounced);
         let event = AuditEvent {
-            id: random.uuid_v7(now)?,
             sequence,
-            event_time: now,
-            actor: Actor::service(),
-            kind: EventKind::EmailBounced.as_str().to_owned(),
             customer_number: Some(number.clone()),
             contact_id: Some(contact.id),
             changed_fields: changed.into_iter().map(str::to_owned).collect(),
+            ..AuditEvent::new(id, now, &Actor::service(), kind)
         };
         transaction.insert_audit_event(&event).await?;
     }

@@ -2,7 +2,7 @@
 //! were refused.
 
 use contact_service::api::proto::{
-    self, ContactType, VerifyContactChannelRequest, verify_contact_channel_request::Channel,
+    ContactType, VerifyContactChannelRequest, verify_contact_channel_request::Channel,
 };
 use prost::Message;
 use rstest::rstest;
@@ -151,22 +151,7 @@ async fn rule_25_disclosures_stand_among_the_changes_and_page_with_them(
             .all(|e| e.kind == "contact.channel_verified")
     );
 
-    let (mut paged, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let request = proto::ListAuditEventsRequest {
-            customer_number: "K-1".into(),
-            page_size: 2,
-            page_token,
-        };
-        let page = server.client().list_audit_events(request).await.unwrap();
-        let page = page.into_inner();
-        paged.extend(page.events);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    assert_eq!(paged, all);
+    assert_eq!(server.paged_events("K-1", 2).await, all);
 }
 
 #[rstest]

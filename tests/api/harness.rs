@@ -275,6 +275,25 @@ impl TestServer {
         self.folder.path().join("mail")
     }
 
+    /// All events of a customer, newest first, read page by page.
+    pub async fn paged_events(&self, number: &str, page_size: i32) -> Vec<proto::AuditEvent> {
+        let (mut events, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = proto::ListAuditEventsRequest {
+                customer_number: number.into(),
+                page_size,
+                page_token,
+            };
+            let page = self.client().list_audit_events(request).await.unwrap();
+            let page = page.into_inner();
+            events.extend(page.events);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return events;
+            }
+        }
+    }
+
     /// All events of a customer, newest first.
     pub async fn events(&self, number: &str) -> Vec<proto::AuditEvent> {
         let request = proto::ListAuditEventsRequest {

@@ -225,21 +225,7 @@ async fn pages_of_an_erased_trail_follow_one_another(
     let server = TestServer::start(backend).await;
     prepare(&server, "K-1").await;
     server.erase("K-1").await.unwrap();
-    let (mut seen, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let request = proto::ListAuditEventsRequest {
-            customer_number: "K-1".into(),
-            page_size: 2,
-            page_token,
-        };
-        let page = server.client().list_audit_events(request).await.unwrap();
-        let page = page.into_inner();
-        seen.extend(page.events);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let seen = server.paged_events("K-1", 2).await;
     assert_eq!(seen, server.events("K-1").await);
     assert!(seen.len() > 8, "{seen:?}");
 }

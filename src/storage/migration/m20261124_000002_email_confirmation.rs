@@ -26,7 +26,7 @@ impl MigrationTrait for Migration {
             small_integer("pending_email_resends").default(0).take(),
             timestamp_with_time_zone_null("pending_email_resend_time"),
         ] {
-            add_to_contacts(manager, column).await?;
+            add_column(manager, "contacts", column).await?;
         }
         manager.create_table(email_confirmations()).await?;
         manager.create_table(confirmation_tokens()).await?;
@@ -43,10 +43,14 @@ impl MigrationTrait for Migration {
 }
 
 /// SQLite adds one column at a time.
-async fn add_to_contacts(manager: &SchemaManager<'_>, column: ColumnDef) -> Result<(), DbErr> {
-    let mut table = Table::alter();
+pub(super) async fn add_column(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    column: ColumnDef,
+) -> Result<(), DbErr> {
+    let mut alter = Table::alter();
     manager
-        .alter_table(table.table("contacts").add_column(column).to_owned())
+        .alter_table(alter.table(table).add_column(column).to_owned())
         .await
 }
 

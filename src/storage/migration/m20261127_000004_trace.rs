@@ -3,14 +3,16 @@
 use sea_orm::{ConnectionTrait, DbBackend, DeriveMigrationName};
 use sea_orm_migration::{
     MigrationTrait, SchemaManager, async_trait,
-    prelude::{ColumnDef, DbErr, ForeignKey, ForeignKeyAction, Index, Table, TableCreateStatement},
+    prelude::{DbErr, ForeignKey, ForeignKeyAction, Index, Table, TableCreateStatement},
     schema::{
         big_integer, binary_len, small_integer, timestamp_with_time_zone,
         timestamp_with_time_zone_null, uuid, uuid_null,
     },
 };
 
-use super::m20261123_000001_core::customer_number;
+use super::{
+    m20261123_000001_core::customer_number, m20261124_000002_email_confirmation::add_column,
+};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -36,18 +38,6 @@ impl MigrationTrait for Migration {
         add_column(manager, "request_ids", uuid_null("contact_id")).await?;
         manager.create_table(contact_imports()).await
     }
-}
-
-/// SQLite adds one column at a time.
-async fn add_column(
-    manager: &SchemaManager<'_>,
-    table: &'static str,
-    column: ColumnDef,
-) -> Result<(), DbErr> {
-    let mut alter = Table::alter();
-    manager
-        .alter_table(alter.table(table).add_column(column).to_owned())
-        .await
 }
 
 /// A disclosure takes no turn among the writers of its customer, so it shares the rank of the
