@@ -107,7 +107,23 @@ impl Transaction {
     /// # Errors
     /// The failures of the database.
     pub async fn insert_audit_event(&self, event: &AuditEvent) -> Result<()> {
-        Entity::insert(to_row(event)?)
+        self.insert_audit_row(to_row(event)?).await
+    }
+
+    /// Writes an event of a customer that is erased, with its sealed number.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn insert_sealed_event(&self, event: &AuditEvent, sealed: Vec<u8>) -> Result<()> {
+        let row = ActiveModel {
+            sealed_customer_number: Set(Some(sealed)),
+            ..to_row(event)?
+        };
+        self.insert_audit_row(row).await
+    }
+
+    async fn insert_audit_row(&self, row: ActiveModel) -> Result<()> {
+        Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
             .map_err(Failure::from)?;

@@ -11,7 +11,7 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    domain::{audit::AuditEvent, customer::CustomerNumber},
+    domain::customer::CustomerNumber,
     error::{Error, Result},
 };
 
@@ -84,24 +84,6 @@ impl Transaction {
             .await
             .map_err(Failure::from)?;
         Ok(growth)
-    }
-
-    /// Writes an event of an erased customer, with its sealed number.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn insert_sealed_event(&self, event: &AuditEvent, sealed: Vec<u8>) -> Result<()> {
-        use audit_events::Column;
-        self.insert_audit_event(event).await?;
-        let pseudonym = event.customer_number.as_ref().map(CustomerNumber::as_str);
-        let updated = audit_events::Entity::update_many()
-            .col_expr(Column::SealedCustomerNumber, Expr::value(sealed))
-            .filter(Column::CustomerNumber.eq(pseudonym))
-            .filter(Column::EventId.eq(event.id))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        expect_one_row(updated.rows_affected)
     }
 }
 

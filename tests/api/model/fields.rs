@@ -13,8 +13,8 @@ use super::values::PHONE_NUMBERS;
 
 /// The domain of a history's addresses, which tells its mails from those of others.
 pub const DOMAIN: &str = "history.example";
-/// Two of them are the same address (rule 12).
-const LOCAL_PARTS: [&str; 5] = ["anna", "Anna", "bernd", "info", "rechnung"];
+/// Half of them are the same address (rule 12), so that contacts share one often.
+const LOCAL_PARTS: [&str; 6] = ["anna", "Anna", "anna", "bernd", "info", "rechnung"];
 const NAMES: [&str; 5] = [
     "Anna Schmidt",
     "Bernd Maier",

@@ -47,15 +47,40 @@ fn number(customer: usize) -> String {
     format!("B-{customer}")
 }
 
-/// The file's rows, those of a customer far from one another, and what is refused of them.
-fn rows(size: &Size) -> (Vec<Vec<u8>>, Vec<&'static str>) {
-    let mut rows = Vec::new();
-    let mut reasons = Vec::new();
+/// A file's rows, and line and reason of those that are refused.
+#[derive(Default)]
+struct File {
+    rows: Vec<Vec<u8>>,
+    refused: Vec<(u64, &'static str)>,
+    lines: usize,
+}
+
+impl File {
+    fn push(&mut self, row: Vec<u8>) {
+        self.lines += row.split(|byte| *byte == b'\n').count() - 1;
+        self.rows.push(row);
+    }
+
+    fn push_broken(&mut self, row: Vec<u8>, reason: &'static str) {
+        // The first line is the header's.
+        let line = u64::try_from(self.lines + 2).unwrap();
+        self.refused.push((line, reason));
+        self.push(row);
+    }
+
+    fn good_rows(&self) -> usize {
+        self.rows.len() - self.refused.len()
+    }
+}
+
+/// The rows of a customer stand far from one another.
+fn file(size: &Size) -> File {
+    let mut file = File::default();
     for rank in 0..ROWS {
         for customer in 0..size.customers {
             let name = format!("Contact {customer} {rank}");
             let row = Cells::good(&number(customer), &name);
-            rows.push(if rank == ROWS - 1 {
+            file.push(if rank == ROWS - 1 {
                 row.line()
             } else {
                 row.with(1, "Technik").with(6, "").with(7, "").line()
@@ -65,22 +90,24 @@ fn rows(size: &Size) -> (Vec<Vec<u8>>, Vec<&'static str>) {
         for (index, way) in ways.enumerate().filter(|(index, _)| index % ROWS == rank) {
             let customer = index * 7 % size.customers;
             let row = Cells::good(&number(customer), &format!("Kaputt {index}"));
-            rows.push(way.broken(row.with(7, "")));
-            reasons.push(way.reason);
+            // A line break of its own would make two lines of a row that is broken.
+            file.push_broken(way.broken(row.with(7, "")), way.reason);
         }
     }
     for customer in size.customers..size.customers + FEW {
-        for rank in 0..=FULL {
+        for rank in 0..FULL {
             let row = Cells::good(&number(customer), &format!("Voll {rank}"));
-            rows.push(row.line());
+            file.push(row.line());
         }
-        reasons.push("customer_number: a customer has at most 100 contacts");
+        let row = Cells::good(&number(customer), &format!("Voll {FULL}"));
+        let reason = "customer_number: a customer has at most 100 contacts";
+        file.push_broken(row.line(), reason);
         let row = Cells::good(&number(customer + FEW), "Niemand");
-        rows.push(row.with(1, "Technik").with(6, "").line());
-        reasons.push("types: the first contact of a customer must be of type STANDARD");
+        let row = row.with(1, "Technik").with(6, "").line();
+        let reason = "types: the first contact of a customer must be of type STANDARD";
+        file.push_broken(row, reason);
     }
-    reasons.sort_unstable();
-    (rows, reasons)
+    file
 }
 
 async fn place_with_customers(backend: Backend, customers: usize) -> Place {
@@ -113,8 +140,8 @@ fn kill_in_the_middle(place: Place, customers: usize) -> Place {
 async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
     let customers = size.customers + 2 * FEW;
     let place = place_with_customers(backend, customers).await;
-    let (rows, reasons) = rows(size);
-    write(&place, &rows);
+    let file = file(size);
+    write(&place, &file.rows);
     let before = Stock::of(&place).await;
     let place = kill_in_the_middle(place, size.customers / 2);
     let half = Stock::of(&place).await;
@@ -129,8 +156,8 @@ async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
     });
     assert_eq!(whole.count(), 0);
 
-    let (good, broken) = (rows.len() - reasons.len(), reasons.len());
-    let mut told = format!("{backend:?}: {} rows, {broken} broken", rows.len());
+    let (good, broken) = (file.good_rows(), file.refused.len());
+    let mut told = format!("{backend:?}: {} rows, {broken} broken", file.rows.len());
     let rest = i64::try_from(good).unwrap() - taken;
     let start = Instant::now();
     let arguments = ["import", "contacts.csv"];
@@ -140,7 +167,7 @@ async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
     write!(told, "; killed, then {said} in {:.1?}", start.elapsed()).unwrap();
     let after = Stock::of(&place).await;
     after.assert_gained(before, good);
-    assert_refused(&place, &reasons);
+    assert_refused(&place, &file.refused);
 
     let start = Instant::now();
     let ended = place.start(&arguments).wait_for(PATIENCE);
@@ -151,18 +178,17 @@ async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
     told
 }
 
-/// That each broken row is named with its reason.
-fn assert_refused(place: &Place, expected: &[&str]) {
-    let mut refused = refused(place);
-    assert_eq!(refused.len(), expected.len());
-    assert!(refused.is_sorted_by_key(|(line, _)| *line));
-    refused.sort_by(|(_, one), (_, other)| one.cmp(other));
-    let mut missing: Vec<_> = expected.to_vec();
-    for (line, reason) in refused {
-        let found = missing.iter().position(|known| reason.starts_with(known));
-        let found = found.unwrap_or_else(|| panic!("line {line}: {reason}"));
-        missing.swap_remove(found);
+/// That each broken row, and no other, is named with its line and its reason.
+fn assert_refused(place: &Place, expected: &[(u64, &str)]) {
+    let refused = refused(place);
+    for ((line, reason), (broken, expected)) in refused.iter().zip(expected) {
+        assert_eq!(line, broken, "{reason:?}; expected: {expected:?}");
+        assert!(
+            reason.starts_with(expected),
+            "line {line}: {reason:?} is not {expected:?}"
+        );
     }
+    assert_eq!(refused.len(), expected.len());
 }
 
 #[rstest]
@@ -186,14 +212,17 @@ async fn proof_100000_rows_are_taken_once_although_killed(
 /// The same file taken without a break: how long it takes.
 async fn all_at_once(backend: Backend, size: &Size) -> String {
     let place = place_with_customers(backend, size.customers + 2 * FEW).await;
-    let (rows, reasons) = rows(size);
-    write(&place, &rows);
+    let file = file(size);
+    write(&place, &file.rows);
     let before = Stock::of(&place).await;
     let start = Instant::now();
     let ended = place.start(&["import", "contacts.csv"]).wait_for(PATIENCE);
     let took = start.elapsed();
-    let good = rows.len() - reasons.len();
-    let said = format!("{good} taken, 0 already there, {} refused", reasons.len());
+    let good = file.good_rows();
+    let said = format!(
+        "{good} taken, 0 already there, {} refused",
+        file.refused.len()
+    );
     assert_says(&ended, REFUSED, &said);
     Stock::of(&place).await.assert_gained(before, good);
     format!("{backend:?}: {said} in {took:.1?}")
