@@ -60,12 +60,18 @@ pub(super) async fn create(
     }
     // As under the mask `*`: what is left out has its default.
     let mut change = decode_change(&contact, &Mask::All, &mut fields);
+    refuse_unknown_order_types(api, &contact, &change, &mut fields).await?;
     let email = fields.optional("email", &request.email, EmailAddress::parse);
     let phone_password = fields.optional(
         "phone_password",
         &request.phone_password,
         FoldedPassword::parse,
     );
+    if let (Some(password), Some(number), Some(name)) =
+        (&phone_password, &number, &change.display_name)
+    {
+        fields.check("phone_password", password.judge_for(number, name));
+    }
     let new = (|| {
         Some(NewContact {
             customer_number: number?,
@@ -138,6 +144,7 @@ pub(super) async fn update(
     let number = fields.customer_number("contact.customer_number", &contact.customer_number);
     let id = fields.check("contact.contact_id", ContactId::parse(&contact.contact_id));
     let change = decode_change(&contact, &mask, &mut fields);
+    refuse_unknown_order_types(api, &contact, &change, &mut fields).await?;
     let contact_ref = number
         .zip(id)
         .map(|(customer_number, contact_id)| ContactRef {
@@ -219,6 +226,42 @@ fn decode_change(contact: &proto::Contact, mask: &Mask, fields: &mut Fields) -> 
         change.denied_order_types = Some(codes);
     }
     change
+}
+
+/// Rule 20: restrictions name order types that there are.
+async fn refuse_unknown_order_types(
+    api: &ContactApi,
+    contact: &proto::Contact,
+    change: &ContactChange,
+    fields: &mut Fields,
+) -> Result<()> {
+    let Some(given) = &contact.restrictions else {
+        return Ok(());
+    };
+    let lists = [
+        (
+            ALLOWED,
+            &given.allowed_order_types,
+            &change.allowed_order_types,
+        ),
+        (
+            DENIED,
+            &given.denied_order_types,
+            &change.denied_order_types,
+        ),
+    ];
+    let set = lists.iter().filter_map(|(.., codes)| codes.as_ref());
+    let named: Vec<_> = set.flatten().collect();
+    let unknown = api.app.find_unknown_order_types(&named).await?;
+    for (list, texts, _) in lists.into_iter().filter(|(.., codes)| codes.is_some()) {
+        for (index, text) in texts.iter().enumerate() {
+            if unknown.iter().any(|code| code.as_str() == text) {
+                let field = format!("contact.{list}[{index}]");
+                fields.refuse(field, "must be a known order type");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Each number once, in the order given.

@@ -25,7 +25,6 @@ use crate::{
     versioned_keys::VersionedKeys,
 };
 
-const MAX_VIOLATIONS: usize = 20;
 const MAX_CALL_ID_CHARS: usize = 128;
 const DEFAULT_PAGE_SIZE: usize = 50;
 const MAX_PAGE_SIZE: usize = 1_000;
@@ -60,9 +59,8 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// What was refused; more than twenty would outgrow what clients take as trailers.
-    pub(super) fn into_error(mut self) -> Error {
-        self.0.truncate(MAX_VIOLATIONS);
+    /// What was refused.
+    pub(super) fn into_error(self) -> Error {
         Error::InvalidFields(self.0)
     }
 

@@ -13,7 +13,7 @@ use crate::{
         email_address::EmailAddress,
         email_confirmation::{ConfirmationState, ConfirmationToken},
     },
-    error::Result,
+    error::{Error, Result},
 };
 
 pub(super) async fn change(
@@ -113,10 +113,12 @@ pub(super) async fn confirm(
     })
 }
 
+/// To callers a token is a text without a form of its own: whatever is no token leads nowhere.
 fn token(text: &str) -> Result<ConfirmationToken> {
-    let mut fields = Fields::default();
-    let token = fields.check("token", ConfirmationToken::parse(text));
-    fields.finish(token)
+    if text.is_empty() {
+        return Err(Error::invalid_field("token", "must not be empty"));
+    }
+    ConfirmationToken::parse(text).map_err(|_| Error::ConfirmationNotFound)
 }
 
 /// What became of a link, as clients see it.

@@ -6,12 +6,17 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use crate::error::Error;
+use crate::error::{self, Error};
 
 /// The domain of every reason.
 pub const ERROR_DOMAIN: &str = "contact.v1";
-/// The text names the first violations; the details hold all.
+/// The text names the first violations; the details hold all that fit.
 const MAX_DESCRIBED: usize = 3;
+/// Of violations, in bytes: in Base64, and with the rest of an answer's trailers, less than the 8 KiB
+/// that clients take by default.
+const MAX_VIOLATION_BYTES: usize = 4_000;
+/// What Protobuf adds to a violation.
+const FRAMING_BYTES: usize = 8;
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
 impl From<Error> for Status {
@@ -129,8 +134,8 @@ fn metadata(error: &Error) -> HashMap<String, String> {
 fn violations(error: &Error) -> Option<Vec<FieldViolation>> {
     let one = |field: &str| vec![FieldViolation::new(field, error.to_string())];
     if let Error::InvalidFields(violations) = error {
-        let violations = violations
-            .iter()
+        let violations = fitting(violations)
+            .into_iter()
             .map(|violation| FieldViolation::new(&violation.field, &violation.description));
         return Some(violations.collect());
     }
@@ -138,6 +143,33 @@ fn violations(error: &Error) -> Option<Vec<FieldViolation>> {
         return Some(one("request_id"));
     }
     (*error == Error::InvalidPageToken).then(|| one("page_token"))
+}
+
+/// All of them, unless they outgrow what clients take: then every field, and of lists the first
+/// elements.
+fn fitting(violations: &[error::FieldViolation]) -> Vec<&error::FieldViolation> {
+    let size = |violation: &error::FieldViolation| {
+        violation.field.len() + violation.description.len() + FRAMING_BYTES
+    };
+    let mut shown: Vec<_> = violations.iter().collect();
+    if shown.iter().map(|violation| size(violation)).sum::<usize>() <= MAX_VIOLATION_BYTES {
+        return shown;
+    }
+    shown.sort_by_key(|violation| element(&violation.field));
+    let mut total = 0;
+    shown.retain(|violation| {
+        total += size(violation);
+        total <= MAX_VIOLATION_BYTES
+    });
+    shown
+}
+
+/// Which element of its list a field names; 0 where it is none.
+fn element(field: &str) -> usize {
+    let index = field
+        .strip_suffix(']')
+        .and_then(|field| field.rsplit_once('['));
+    index.map_or(0, |(_, index)| index.parse().unwrap_or_default())
 }
 
 fn retry_delay(error: &Error) -> Option<Duration> {
@@ -148,4 +180,43 @@ fn retry_delay(error: &Error) -> Option<Duration> {
         return Some(*retry_after);
     }
     (*error == Error::DatabaseUnavailable).then_some(UNAVAILABLE_RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(fields: &[String]) -> Vec<String> {
+        let violation = |field: &String| error::FieldViolation::new(field, "x".repeat(100));
+        let error = Error::InvalidFields(fields.iter().map(violation).collect());
+        let status = to_status(&error);
+        assert!(status.details().len() < 5_000, "{}", status.details().len());
+        let details = status.get_error_details();
+        let violations = details.bad_request().unwrap().field_violations.clone();
+        violations.into_iter().map(|found| found.field).collect()
+    }
+
+    #[test]
+    fn violations_are_told_in_their_order_all_at_once() {
+        let fields = ["codes[2]", "codes[1]", "name"].map(str::to_owned);
+        assert_eq!(refused(&fields), fields);
+    }
+
+    #[test]
+    fn too_many_leave_out_the_last_elements_of_lists_but_no_field() {
+        let lists = ["contact.one", "contact.other"];
+        let elements = lists.map(|list| (0..100).map(move |index| format!("{list}[{index}]")));
+        let mut fields: Vec<_> = elements.into_iter().flatten().collect();
+        fields.push("email".to_owned());
+        let told = refused(&fields);
+        assert!((20..60).contains(&told.len()), "{}", told.len());
+        for field in [
+            "email",
+            "contact.one[0]",
+            "contact.other[0]",
+            "contact.other[9]",
+        ] {
+            assert!(told.iter().any(|found| found == field), "{field}: {told:?}");
+        }
+    }
 }

@@ -49,18 +49,14 @@ impl App {
     }
 }
 
-/// What is told: of each contact whose channel it is, else of the customer.
+/// What is told: of each contact whose channel it is, and of the customer.
 fn disclosed(matches: &[ChannelMatch]) -> Vec<(EventKind, Option<ContactId>)> {
-    let of_contacts: Vec<_> = matches
-        .iter()
-        .filter_map(|found| match found {
-            ChannelMatch::Contact { id, .. } => Some((EventKind::ChannelVerified, Some(*id))),
-            ChannelMatch::ContactData => None,
-        })
-        .collect();
-    match matches {
-        [] => vec![(EventKind::ChannelNotOnFile, None)],
-        [ChannelMatch::ContactData] => vec![(EventKind::ContactDataVerified, None)],
-        _ => of_contacts,
+    if matches.is_empty() {
+        return vec![(EventKind::ChannelNotOnFile, None)];
     }
+    let events = matches.iter().map(|found| match found {
+        ChannelMatch::Contact { id, .. } => (EventKind::ChannelVerified, Some(*id)),
+        ChannelMatch::ContactData => (EventKind::ContactDataVerified, None),
+    });
+    events.collect()
 }

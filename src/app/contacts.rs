@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    app::{App, ContactRef, RequestKey, cut_page, requests},
+    app::{App, ContactRef, RequestKey, cut_page, phone_password::check_password, requests},
     domain::{
         audit::{Actor, EventKind},
         contact::{
@@ -18,7 +18,7 @@ use crate::{
         etag::check_etag,
         phone_password::FoldedPassword,
     },
-    error::{Error, FieldViolation, Result},
+    error::{Error, Result},
     kill_point::kill_point,
     storage::{Answer, Outcome, PhonePasswordChange, Transaction},
 };
@@ -92,8 +92,6 @@ pub(super) struct Change {
     pub(super) etag: String,
     pub(super) request: Option<RequestKey>,
     pub(super) validate_only: bool,
-    /// The fields that an update sets, to be judged by what is known of order types.
-    pub(super) fields: ContactChange,
     /// What becomes of the phone password, where the mutation names it as changed.
     pub(super) phone_password: Option<PhonePasswordChange>,
     pub(super) mutation: Arc<Mutation>,
@@ -116,7 +114,6 @@ impl Change {
             etag: String::new(),
             request: None,
             validate_only: false,
-            fields: ContactChange::default(),
             phone_password: None,
             mutation: Arc::new(mutation),
         }
@@ -202,7 +199,6 @@ impl App {
                     }
                     let others = transaction.list_contacts(number).await?;
                     check_addition(&contact, &others, now)?;
-                    check_order_types(transaction, &new.fields).await?;
                     contact.position = locked.rank;
                     transaction.insert_contact(&contact).await?;
                     app.follow_addresses(transaction, None, &contact).await?;
@@ -233,13 +229,12 @@ impl App {
     /// [`Error::InvoiceEmailNotAllowed`], [`Error::RequestIdReused`], and the
     /// failures of the database.
     pub async fn update_contact(&self, actor: &Actor, update: UpdateContact) -> Result<Contact> {
-        let fields = update.change.clone();
+        let fields = update.change;
         let mutation = move |contact: &mut Contact, _| Ok(fields.clone().apply_to(contact));
         let change = Change {
             etag: update.etag,
             request: update.request,
             validate_only: update.validate_only,
-            fields: update.change,
             ..Change::new(update.contact, EventKind::ContactUpdated, mutation)
         };
         self.change_contact(actor, change).await
@@ -333,7 +328,6 @@ impl App {
         let mut after = before.clone();
         let changed = (change.mutation)(&mut after, now)?;
         check_contact_rules(&before, &after, &contacts, now)?;
-        check_order_types(transaction, &change.fields).await?;
         let mut has_mail = false;
         if !changed.is_empty() {
             transaction.update_contact(&before, &mut after, now).await?;
@@ -366,7 +360,7 @@ impl App {
         let Some(password) = &new.phone_password else {
             return Ok(None);
         };
-        password.check_against("phone_password", &new.customer_number, &new.display_name)?;
+        check_password(password, &new.customer_number, &new.display_name)?;
         self.get_customer(&new.customer_number).await?;
         if new.validate_only {
             return Ok(None);
@@ -378,36 +372,6 @@ impl App {
         let hash = self.hash_phone_password(&contact, password).await?;
         Ok(Some(PhonePasswordChange::Set(hash)))
     }
-}
-
-/// Rule 20: restrictions name order types that there are.
-pub(super) async fn check_order_types(
-    transaction: &Transaction,
-    fields: &ContactChange,
-) -> Result<()> {
-    let lists = [
-        ("allowed_order_types", &fields.allowed_order_types),
-        ("denied_order_types", &fields.denied_order_types),
-    ];
-    let named: Vec<_> = lists
-        .iter()
-        .filter_map(|(_, list)| list.as_ref())
-        .flatten()
-        .collect();
-    let unknown = transaction.find_unknown_order_types(&named).await?;
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let mut violations = Vec::new();
-    for (list, codes) in lists {
-        for (index, code) in codes.iter().flatten().enumerate() {
-            if unknown.contains(&code) {
-                let field = format!("contact.restrictions.{list}[{index}]");
-                violations.push(FieldViolation::new(field, "must be a known order type"));
-            }
-        }
-    }
-    Err(Error::InvalidFields(violations))
 }
 
 /// The contact that `new` asks for, and the names of its fields besides types and name.

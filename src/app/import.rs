@@ -5,17 +5,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    app::{
-        App, NewContact,
-        contacts::{check_order_types, new_contact},
-    },
+    app::{App, NewContact, contacts::new_contact},
     domain::{
         audit::{Actor, EventKind},
-        contact::{Contact, ContactId, check_addition},
+        contact::{Contact, ContactChange, ContactId, check_addition},
         contact_import::ImportKey,
         customer::{Customer, CustomerNumber},
     },
-    error::{Error, Result},
+    error::{Error, FieldViolation, Result},
     kill_point::kill_point,
     storage::{LockedCustomer, Outcome, Transaction},
 };
@@ -220,4 +217,31 @@ impl App {
 /// Not the file's name, which may hold a person's.
 fn import() -> Actor {
     Actor("import".to_owned())
+}
+
+/// Rule 20: restrictions name order types that there are.
+async fn check_order_types(transaction: &Transaction, fields: &ContactChange) -> Result<()> {
+    let lists = [
+        ("allowed_order_types", &fields.allowed_order_types),
+        ("denied_order_types", &fields.denied_order_types),
+    ];
+    let named: Vec<_> = lists
+        .iter()
+        .filter_map(|(_, list)| list.as_ref())
+        .flatten()
+        .collect();
+    let unknown = transaction.find_unknown_order_types(&named).await?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let mut violations = Vec::new();
+    for (list, codes) in lists {
+        for (index, code) in codes.iter().flatten().enumerate() {
+            if unknown.contains(&code) {
+                let field = format!("contact.restrictions.{list}[{index}]");
+                violations.push(FieldViolation::new(field, "must be a known order type"));
+            }
+        }
+    }
+    Err(Error::InvalidFields(violations))
 }

@@ -48,6 +48,17 @@ impl App {
         self.database.list_order_types().await
     }
 
+    /// Which of these codes no order type has. What there is stays: order types are not deleted.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn find_unknown_order_types<'c>(
+        &self,
+        codes: &[&'c OrderTypeCode],
+    ) -> Result<Vec<&'c OrderTypeCode>> {
+        self.database.find_unknown_order_types(codes).await
+    }
+
     /// Replaces an order type, or makes one.
     ///
     /// # Errors

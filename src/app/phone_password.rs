@@ -8,12 +8,13 @@ use crate::{
     domain::{
         audit::{Actor, EventKind},
         contact::Contact,
+        customer::CustomerNumber,
         phone_password::{
             FoldedPassword, GENERATED_WORDS, generate,
             tries::{CALL_MEMORY, NOTHING_MEMORY},
         },
     },
-    error::{Error, Result},
+    error::{Error, Invalid, Result},
     phone_hasher::{HashPlace, HashedFor},
     storage::{Outcome, PhonePasswordChange, StoredHash},
 };
@@ -38,8 +39,7 @@ impl App {
         // Before the costly hash: most that is refused is refused here.
         let known = self.get_contact(&contact).await?;
         let check = move |password: &FoldedPassword, contact: &Contact| {
-            let (number, name) = (&contact.customer_number, &contact.display_name);
-            password.check_against("phone_password", number, name)
+            check_password(password, &contact.customer_number, &contact.display_name)
         };
         check(&password, &known)?;
         let hash = self.hash_phone_password(&contact, &password).await?;
@@ -166,6 +166,16 @@ impl App {
                 .await?,
         })
     }
+}
+
+/// Rule 14: the customer number and the contact's own name are no passwords.
+pub(super) fn check_password(
+    password: &FoldedPassword,
+    number: &CustomerNumber,
+    name: &str,
+) -> Result<()> {
+    let judged = password.judge_for(number, name);
+    judged.map_err(|Invalid(why)| Error::invalid_field("phone_password", why))
 }
 
 pub(super) fn hashed_for(contact: &ContactRef) -> HashedFor {

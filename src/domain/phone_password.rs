@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     domain::{customer::CustomerNumber, text},
-    error::{Error, Invalid, Result},
+    error::Invalid,
 };
 
 const MIN_CHARS: usize = 6;
@@ -78,14 +78,13 @@ impl FoldedPassword {
     /// Rule 14: the customer number and the contact's own name are no passwords.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`] that names `field`.
-    pub fn check_against(
+    /// [`Invalid`] with which of them it is.
+    pub fn judge_for(
         &self,
-        field: &str,
         number: &CustomerNumber,
         display_name: &str,
-    ) -> Result<()> {
-        let refuse = |why: &str| Err(Error::invalid_field(field, why));
+    ) -> std::result::Result<(), Invalid> {
+        let refuse = |why: &str| Err(Invalid::new(why));
         let said = bare(&self.0);
         if said == bare(&fold(number.as_str())) {
             return refuse("must not be the customer number");

@@ -1,7 +1,9 @@
 //! Rows of order types and of decisions about phone orders.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set, sea_query::OnConflict};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set, sea_query::OnConflict,
+};
 
 use super::{
     Database, Transaction, bounded,
@@ -29,6 +31,17 @@ impl Database {
         let rows = Entity::find().order_by_asc(Column::Code).all(&self.readers);
         let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
         Ok(rows.into_iter().map(to_order_type).collect())
+    }
+
+    /// Which of these codes no order type has.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn find_unknown_order_types<'c>(
+        &self,
+        codes: &[&'c OrderTypeCode],
+    ) -> Result<Vec<&'c OrderTypeCode>> {
+        bounded(find_unknown(&self.readers, codes)).await
     }
 }
 
@@ -89,17 +102,7 @@ impl Transaction {
         &self,
         codes: &[&'c OrderTypeCode],
     ) -> Result<Vec<&'c OrderTypeCode>> {
-        if codes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let known = Entity::find()
-            .filter(Column::Code.is_in(codes.iter().map(|code| code.as_str())))
-            .all(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        let is_unknown =
-            |code: &&&OrderTypeCode| !known.iter().any(|row| row.code == code.as_str());
-        Ok(codes.iter().filter(is_unknown).copied().collect())
+        find_unknown(&self.inner, codes).await
     }
 
     /// Keeps a decision.
@@ -136,4 +139,20 @@ fn to_order_type(row: Model) -> OrderType {
         system_management: row.system_management,
         offered_by_phone: row.offered_by_phone,
     }
+}
+
+async fn find_unknown<'c>(
+    connection: &impl ConnectionTrait,
+    codes: &[&'c OrderTypeCode],
+) -> Result<Vec<&'c OrderTypeCode>> {
+    if codes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known = Entity::find()
+        .filter(Column::Code.is_in(codes.iter().map(|code| code.as_str())))
+        .all(connection)
+        .await
+        .map_err(Failure::from)?;
+    let is_unknown = |code: &&&OrderTypeCode| !known.iter().any(|row| row.code == code.as_str());
+    Ok(codes.iter().filter(is_unknown).copied().collect())
 }

@@ -278,8 +278,10 @@ async fn a_text_that_is_no_token_is_refused_with_its_field(
 ) {
     let server = TestServer::start(backend).await;
     let (_, token) = with_link(&server).await;
+    assert_eq!(refused_fields(server.confirm("").await), ["token"]);
+    assert_eq!(refused_fields(server.inspect("").await), ["token"]);
     for bad in [
-        "",
+        "nonsense",
         "K-1",
         "K-1.",
         &token[..token.len() - 1],
@@ -287,8 +289,9 @@ async fn a_text_that_is_no_token_is_refused_with_its_field(
         &format!("{token}\n"),
         &"0".repeat(10_000),
     ] {
-        assert_eq!(refused_fields(server.confirm(bad).await), ["token"]);
-        assert_eq!(refused_fields(server.inspect(bad).await), ["token"]);
+        let not_found = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
+        assert_eq!(refusal(server.confirm(bad).await), not_found);
+        assert_eq!(refusal(server.inspect(bad).await), not_found);
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     emails::{Link, Mail},
     phone::{Grant, Tries},
     requests::{Answer, Request},
-    values,
+    values::{self, OrderTypes},
 };
 use crate::calls::timestamp;
 
@@ -101,7 +101,7 @@ pub struct Book {
     lives: BTreeMap<String, usize>,
     pub contacts_made: usize,
     pub passwords_made: usize,
-    pub order_types: BTreeMap<String, proto::OrderType>,
+    pub order_types: OrderTypes,
     pub tries: Tries,
     pub grants: Vec<Grant>,
     pub links: Vec<Link>,
@@ -120,7 +120,7 @@ impl Book {
             lives: BTreeMap::new(),
             contacts_made: 0,
             passwords_made: 0,
-            order_types: BTreeMap::new(),
+            order_types: OrderTypes::new(),
             tries: Tries::default(),
             grants: Vec::new(),
             links: Vec::new(),
@@ -149,11 +149,11 @@ impl Book {
             Request::UpdateCustomer(r) => self.update_customer(by, r),
             Request::SetAttentionLine(r) => self.set_attention_line(by, r),
             Request::CreateContact(r) => {
-                let contact = values::NewContact::read(r)?;
+                let contact = values::NewContact::read(r, &self.order_types)?;
                 self.once(by, request, |book| book.create_contact(by, &contact))
             }
             Request::UpdateContact(r) => {
-                let change = values::ContactChange::read_update(r)?;
+                let change = values::ContactChange::read_update(r, &self.order_types)?;
                 self.once(by, request, |book| book.update_contact(by, r, &change))
             }
             Request::DeleteContact(r) => self.once(by, request, |book| book.delete_contact(by, r)),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use contact_service::api::proto::{self, ContactType};
 
 use super::{
-    book::{Book, Customer, Outcome, refuse, refuse_fields},
+    book::{Book, Customer, Outcome, refuse},
     emails::Pending,
     requests::Answer,
     values::{ContactChange, NewContact, is_of, set},
@@ -239,7 +239,6 @@ impl Book {
         if contact.invoice && !fits {
             return refuse("INVOICE_EMAIL_NOT_ALLOWED");
         }
-        self.know_order_types(&new.fields)?;
         if !new.password.is_empty() {
             self.tries.set(number, &id, &new.password, self.now);
             changed.push("phone_password");
@@ -261,7 +260,6 @@ impl Book {
         let mut after = before.clone();
         let changed = after.apply(change);
         let shown = self.finish(by, "contact.updated", &before, after, &changed)?;
-        self.know_order_types(change)?;
         Ok(Answer::Contact(shown))
     }
 
@@ -283,23 +281,5 @@ impl Book {
         contacts.retain(|contact| contact.id != *id);
         self.record(by, "contact.deleted", number, id, &[]);
         Ok(Answer::Nothing)
-    }
-
-    /// Rule 20: restrictions name order types that there are.
-    fn know_order_types(&self, change: &ContactChange) -> Outcome<()> {
-        let lists = [("allowed", &change.allowed), ("denied", &change.denied)];
-        let mut wrong = Vec::new();
-        for (list, codes) in lists {
-            for (index, code) in codes.iter().flatten().enumerate() {
-                if !self.order_types.contains_key(code) {
-                    wrong.push(format!("contact.restrictions.{list}_order_types[{index}]"));
-                }
-            }
-        }
-        if wrong.is_empty() {
-            Ok(())
-        } else {
-            refuse_fields(wrong)
-        }
     }
 }

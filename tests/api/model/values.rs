@@ -1,6 +1,6 @@
 //! What requests say, read as the contract has it: masks, addresses, numbers, passwords.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contact_service::api::proto::{self, ContactType};
 use prost_types::FieldMask;
@@ -67,6 +67,9 @@ pub fn is_password_of(text: &str, number: &str, name: &str) -> bool {
     let folded = fold(text);
     folded != fold(number) && folded != fold(name)
 }
+
+/// By their codes.
+pub type OrderTypes = BTreeMap<String, proto::OrderType>;
 
 /// What an update of a customer sets.
 pub struct CustomerChange {
@@ -165,7 +168,7 @@ pub struct NewContact {
 }
 
 impl NewContact {
-    pub fn read(r: &proto::CreateContactRequest) -> Outcome<Self> {
+    pub fn read(r: &proto::CreateContactRequest, known: &OrderTypes) -> Outcome<Self> {
         let mut wrong = Vec::new();
         let given = r.contact.clone().unwrap_or_default();
         // What is left out has its default.
@@ -173,17 +176,15 @@ impl NewContact {
             paths: vec!["*".into()],
         };
         let fields = ContactChange::read(&given, Some(&all), &mut wrong);
-        if !r.phone_password.is_empty() && !is_password(&r.phone_password) {
+        let (number, password) = (r.customer_number.clone(), &r.phone_password);
+        let may_be = password.is_empty()
+            || is_password(password) && is_password_of(password, &number, &given.display_name);
+        if !may_be {
             wrong.push("phone_password".to_owned());
         }
+        wrong.extend(unknown_order_types(&given, &fields, known));
         if !wrong.is_empty() {
             return refuse_fields(wrong);
-        }
-        let number = r.customer_number.clone();
-        let may_be = r.phone_password.is_empty()
-            || is_password_of(&r.phone_password, &number, &given.display_name);
-        if !may_be {
-            return refuse_fields(vec!["phone_password".to_owned()]);
         }
         Ok(Self {
             number,
@@ -194,14 +195,41 @@ impl NewContact {
     }
 }
 
+/// Rule 20: restrictions name order types that there are.
+fn unknown_order_types(
+    given: &proto::Contact,
+    change: &ContactChange,
+    known: &OrderTypes,
+) -> Vec<String> {
+    let given = given.restrictions.clone().unwrap_or_default();
+    let mut wrong = Vec::new();
+    for (list, codes, is_set) in [
+        (
+            "allowed",
+            given.allowed_order_types,
+            change.allowed.is_some(),
+        ),
+        ("denied", given.denied_order_types, change.denied.is_some()),
+    ] {
+        for (index, code) in codes.iter().enumerate() {
+            if is_set && !known.contains_key(code) {
+                wrong.push(format!("contact.restrictions.{list}_order_types[{index}]"));
+            }
+        }
+    }
+    wrong
+}
+
 impl ContactChange {
-    pub fn read_update(r: &proto::UpdateContactRequest) -> Outcome<Self> {
+    pub fn read_update(r: &proto::UpdateContactRequest, known: &OrderTypes) -> Outcome<Self> {
         let mut wrong = Vec::new();
         let mask = r.update_mask.as_ref();
         if !is_legal(mask, &CONTACT_LEAVES) {
             wrong.push("update_mask".to_owned());
         }
-        let change = Self::read(&r.contact.clone().unwrap_or_default(), mask, &mut wrong);
+        let given = r.contact.clone().unwrap_or_default();
+        let change = Self::read(&given, mask, &mut wrong);
+        wrong.extend(unknown_order_types(&given, &change, known));
         if wrong.is_empty() {
             Ok(change)
         } else {
