@@ -49,8 +49,15 @@ impl App {
             .database
             .list_audit_events(number, before, one_more)
             .await?;
-        if events.is_empty() {
-            events = self.list_erased(number, before, one_more).await?;
+        // What was recorded of a customer of this number that was erased goes on under a
+        // pseudonym, and is older.
+        for pseudonym in self.pseudonyms(number) {
+            let missing = one_more.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
+            if missing == 0 {
+                break;
+            }
+            let earlier = self.database.list_audit_events(&pseudonym, before, missing);
+            events.extend(earlier.await?);
         }
         if events.is_empty() && before == EventRank::LAST {
             self.get_customer(number).await?;
@@ -62,22 +69,8 @@ impl App {
         })
     }
 
-    /// The trail of an erased customer goes on under a pseudonym.
-    async fn list_erased(
-        &self,
-        number: &CustomerNumber,
-        before: EventRank,
-        limit: u64,
-    ) -> Result<Vec<AuditEvent>> {
-        for pseudonym in pseudonym::pseudonyms(&self.service_keys, number) {
-            let events = self
-                .database
-                .list_audit_events(&pseudonym, before, limit)
-                .await?;
-            if !events.is_empty() {
-                return Ok(events);
-            }
-        }
-        Ok(Vec::new())
+    /// Under what the trail of an erased customer of this number goes on.
+    pub(super) fn pseudonyms(&self, number: &CustomerNumber) -> Vec<CustomerNumber> {
+        pseudonym::pseudonyms(&self.service_keys, number)
     }
 }

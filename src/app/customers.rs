@@ -79,7 +79,9 @@ impl App {
                             let mut customer = Customer::new(update.customer_number.clone(), now);
                             check_etag(&update.etag, "")?;
                             let changed = update.change.apply_to(&mut customer);
-                            let locked = transaction.insert_customer(customer).await?;
+                            let locked = transaction
+                                .insert_customer(customer, &app.pseudonyms(&update.customer_number))
+                                .await?;
                             (locked, EventKind::CustomerCreated, changed)
                         }
                         None => return Err(Error::CustomerNotFound),

@@ -209,7 +209,9 @@ impl App {
                     }
                     let customer = sample.to_customer(&app)?;
                     let actor = demo();
-                    let locked = transaction.insert_customer(customer).await?;
+                    let locked = transaction
+                        .insert_customer(customer, &app.pseudonyms(&number))
+                        .await?;
                     let kind = EventKind::CustomerCreated;
                     let event = app.event(&locked, &actor, kind, None, &["contact_data"])?;
                     transaction.insert_audit_event(&event).await?;

@@ -186,7 +186,9 @@ impl App {
         let mut unused = locked;
         if unused.is_none() {
             let customer = Customer::new(number.clone(), now);
-            let locked = transaction.insert_customer(customer).await?;
+            let locked = transaction
+                .insert_customer(customer, &self.pseudonyms(number))
+                .await?;
             let event = self.event(&locked, &import(), EventKind::CustomerCreated, None, &[])?;
             transaction.insert_audit_event(&event).await?;
         }

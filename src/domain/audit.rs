@@ -129,6 +129,12 @@ pub struct EventRank {
 }
 
 impl EventRank {
+    /// Before all entries.
+    pub const FIRST: Self = Self {
+        sequence: 0,
+        id: Uuid::nil(),
+    };
+
     /// Behind all entries.
     pub const LAST: Self = Self {
         sequence: i64::MAX,

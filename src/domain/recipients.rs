@@ -169,14 +169,14 @@ pub fn resolve(
                 ContactType::Accounting,
                 RecipientReason::TypeMatch,
             );
-            if selection.recipients.is_empty() {
+            if !selection.reaches_somebody() {
                 selection.add_type(
                     addressees,
                     ContactType::Standard,
                     RecipientReason::StandardFallback,
                 );
             }
-            if selection.recipients.is_empty() {
+            if !selection.reaches_somebody() {
                 selection.add_contact_data(addressees, RecipientReason::ContactDataFallback);
             }
         }
@@ -187,7 +187,7 @@ pub fn resolve(
         Purpose::Outage => selection.add_notice(addressees, settings.outages),
         Purpose::General => {
             selection.add_contact_data(addressees, RecipientReason::ContactData);
-            if selection.recipients.is_empty() {
+            if !selection.reaches_somebody() {
                 selection.add_type(
                     addressees,
                     ContactType::Standard,
@@ -262,6 +262,11 @@ impl Selection {
         }
     }
 
+    /// Whether one was chosen whose address is not known to fail: else the next ones serve.
+    fn reaches_somebody(&self) -> bool {
+        !self.recipients.iter().all(|chosen| chosen.has_bounced)
+    }
+
     fn add_invoice_contacts(&mut self, addressees: &Addressees) {
         let expected = addressees
             .contacts
@@ -284,7 +289,7 @@ impl Selection {
         );
         if setting {
             self.add_contact_data(addressees, RecipientReason::ContactDataSetting);
-        } else if self.recipients.is_empty() {
+        } else if !self.reaches_somebody() {
             self.add_contact_data(addressees, RecipientReason::ContactDataFallback);
         } else {
             self.exclude(None, ExclusionReason::NotificationsOff);
@@ -349,6 +354,11 @@ impl Selection {
             .iter_mut()
             .find(|chosen| chosen.recipient.email.is_same_as(&recipient.email));
         if let Some(chosen) = known {
+            let who = recipient.contact_id;
+            if chosen.recipient.contact_id == who || chosen.twins.contains(&who) {
+                // Of a type that serves as well.
+                return;
+            }
             // Another contact confirmed the address after it had bounced.
             chosen.has_bounced &= has_bounced.unwrap_or(true);
             chosen.twins.push(recipient.contact_id);
@@ -363,15 +373,20 @@ impl Selection {
     }
 
     /// Where another recipient remains. Trying an address that bounced is better than writing
-    /// to nobody.
+    /// to nobody: then those remain that the purpose asks for first.
     fn leave_out_bounced(&mut self) {
-        if self.recipients.iter().all(|chosen| chosen.has_bounced) {
-            return;
-        }
-        let bounced: Vec<_> = self
+        let Some(first) = self
             .recipients
-            .extract_if(.., |chosen| chosen.has_bounced)
-            .collect();
+            .first()
+            .map(|chosen| chosen.recipient.reason)
+        else {
+            return;
+        };
+        let reaches_somebody = self.reaches_somebody();
+        let is_left_out = |chosen: &mut Chosen| {
+            chosen.has_bounced && (reaches_somebody || chosen.recipient.reason != first)
+        };
+        let bounced: Vec<_> = self.recipients.extract_if(.., is_left_out).collect();
         for chosen in bounced {
             let reason = ExclusionReason::EmailBounced;
             for exclusion in &mut self.exclusions {

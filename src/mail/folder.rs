@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::domain::customer::CustomerNumber;
 
+/// Of mails, and of those that are being written.
+const ENDINGS: [&str; 2] = [".eml", ".part"];
+
 /// A folder of `<customer number>_<mail id>.eml`. Clones name the same one.
 #[derive(Clone, Debug)]
 pub struct MailFolder(Arc<Path>);
@@ -89,12 +92,22 @@ fn files(folder: &Path) -> io::Result<Vec<(PathBuf, CustomerNumber)>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let number = name.and_then(|name| name.split_once('_'));
-        let number = number.and_then(|(number, _)| CustomerNumber::parse(number).ok());
+        let number = path
+            .file_name()
+            .and_then(|name| customer_in(name.to_str()?));
         files.extend(number.map(|number| (path, number)));
     }
     Ok(files)
+}
+
+/// Whose mail a file of this name is, if it is one.
+fn customer_in(name: &str) -> Option<CustomerNumber> {
+    let (number, rest) = name.split_once('_')?;
+    let id = ENDINGS
+        .iter()
+        .find_map(|ending| rest.strip_suffix(ending))?;
+    Uuid::try_parse(id).ok()?;
+    CustomerNumber::parse(number).ok()
 }
 
 fn delete(path: &Path) -> io::Result<()> {
@@ -162,13 +175,18 @@ mod tests {
                 folder.write(&number(text), id, Vec::new()).await.unwrap();
             }
         }
-        let unfinished = root.path().join("mail/K-1_3.part");
+        let unfinished = root.path().join(format!("mail/K-1_{}.part", Uuid::nil()));
         fs::write(&unfinished, "").unwrap();
-        fs::write(root.path().join("mail/notes.txt"), "").unwrap();
+        // What others put there is no mail.
+        let others = ["notes.txt", "K-1_notes.txt", "K-1_3.eml"];
+        for name in others {
+            fs::write(root.path().join("mail").join(name), "").unwrap();
+        }
         folder.delete_mails_of(&number("K-1")).await.unwrap();
         let left = [number("K-10"), number("k-1")];
         assert!(folder.customers().await.unwrap().iter().eq(&left));
         assert!(!unfinished.exists());
-        assert_eq!(fs::read_dir(root.path().join("mail")).unwrap().count(), 5);
+        let left = fs::read_dir(root.path().join("mail")).unwrap().count();
+        assert_eq!(left, 4 + others.len());
     }
 }

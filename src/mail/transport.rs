@@ -73,6 +73,17 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Of this service or its sender, whatever the mail: the operator has to mend something,
+    /// and until then no mail is given up early.
+    fn not_final(self) -> Self {
+        Self {
+            is_final: false,
+            ..self
+        }
+    }
+}
+
 impl Transport {
     /// Over SMTP, to the server of `url`.
     ///
@@ -124,7 +135,7 @@ impl Relay {
     /// one that did not take the mail.
     async fn send(&self, message: &Message) -> Result<(), Refusal> {
         let connected = self.connect().await;
-        let mut connection = connected.map_err(|error| refusal(&error))?;
+        let mut connection = connected.map_err(|error| refusal(&error).not_final())?;
         let verdict = hand_over(&mut connection, message).await;
         tokio::spawn(async move {
             let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
@@ -162,7 +173,7 @@ async fn hand_over(connection: &mut AsyncSmtpConnection, message: &Message) -> R
     let envelope = message.envelope();
     let sender = Mail::new(envelope.from().cloned(), Vec::new());
     let accepted = connection.command(sender).await;
-    accepted.map_err(|error| refusal(&error))?;
+    accepted.map_err(|error| refusal(&error).not_final())?;
     let addressed = address(connection, message).await;
     addressed.map_err(|error| {
         let refusal = refusal(&error);

@@ -56,6 +56,35 @@ impl Database {
         rows.into_iter().map(to_event).collect()
     }
 
+    /// Up to `limit` events of the customer behind a rank, oldest first.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn list_oldest_audit_events(
+        &self,
+        number: &CustomerNumber,
+        after: EventRank,
+        limit: u64,
+    ) -> Result<Vec<AuditEvent>> {
+        let later_of_the_same = Condition::all()
+            .add(Column::Sequence.eq(after.sequence))
+            .add(Column::EventId.gt(after.id));
+        let rows = Entity::find()
+            .filter(Column::CustomerNumber.eq(number.as_str()))
+            .filter(Column::Sequence.gte(after.sequence))
+            .filter(
+                Condition::any()
+                    .add(Column::Sequence.gt(after.sequence))
+                    .add(later_of_the_same),
+            )
+            .order_by_asc(Column::Sequence)
+            .order_by_asc(Column::EventId)
+            .limit(limit)
+            .all(&self.readers);
+        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
+        rows.into_iter().map(to_event).collect()
+    }
+
     /// Deletes events of before `cutoff` that had their place in the feed, and gives their
     /// count. The feed then knows from where on it is whole.
     ///
@@ -110,13 +139,19 @@ impl Transaction {
         self.insert_audit_row(to_row(event)?).await
     }
 
-    /// Writes an event of a customer that is erased, with its sealed number.
+    /// Writes the event of an erasure, with the sealed number and its place in the feed.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn insert_sealed_event(&self, event: &AuditEvent, sealed: Vec<u8>) -> Result<()> {
+    pub async fn insert_sealed_event(
+        &self,
+        event: &AuditEvent,
+        sealed: Vec<u8>,
+        position: i64,
+    ) -> Result<()> {
         let row = ActiveModel {
             sealed_customer_number: Set(Some(sealed)),
+            feed_position: Set(Some(position)),
             ..to_row(event)?
         };
         self.insert_audit_row(row).await
@@ -132,6 +167,8 @@ impl Transaction {
     }
 
     async fn delete_some_old_events(&self, cutoff: DateTime<Utc>) -> Result<u64> {
+        // First, as whoever erases a customer does.
+        self.hold_feed().await?;
         let backend = self.inner.get_database_backend();
         let limit = i64::try_from(OLD_AT_ONCE).unwrap_or(i64::MAX);
         let deletion =

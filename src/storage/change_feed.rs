@@ -19,7 +19,7 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    domain::audit::Change,
+    domain::{audit::Change, customer::CustomerNumber},
     error::{Error, Result},
 };
 
@@ -137,21 +137,61 @@ impl Transaction {
             .await
             .map_err(Failure::from)?;
         let count = rows.len();
-        let mut next = None;
+        let (mut next, mut highest) = (None, last);
         for row in &rows {
             let number: String = row.try_get_by_index(0).map_err(Failure::from)?;
             next = next.max(Some(number));
+            highest = highest.max(row.try_get_by_index(1).map_err(Failure::from)?);
         }
         if count > 0 {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            let values = [count.into()];
-            let raise = Statement::from_sql_and_values(backend, RAISE_LAST, values);
-            self.inner.execute_raw(raise).await.map_err(Failure::from)?;
+            self.raise_feed(highest).await?;
         }
         Ok(Placed {
             count,
             next: next.filter(|_| count == PLACED_AT_ONCE),
         })
+    }
+
+    async fn raise_feed(&self, last: i64) -> Result<()> {
+        let backend = self.inner.get_database_backend();
+        let raise = Statement::from_sql_and_values(backend, RAISE, [last.into()]);
+        self.inner.execute_raw(raise).await.map_err(Failure::from)?;
+        Ok(())
+    }
+
+    /// Waits for the feed: until the transaction ends, nobody else gives places or takes
+    /// events out of it.
+    pub(super) async fn hold_feed(&self) -> Result<FeedReach> {
+        let backend = self.inner.get_database_backend();
+        let sql = if backend == DbBackend::Postgres {
+            HOLD_POSTGRES
+        } else {
+            REACH
+        };
+        let row = self
+            .inner
+            .query_one_raw(Statement::from_string(backend, sql))
+            .await
+            .map_err(Failure::from)?;
+        to_reach(&row.ok_or_else(|| Error::data_loss("change_feed"))?)
+    }
+
+    /// Gives all events of a locked customer their places, and one more to an event that is
+    /// still to be written; gives that one. Nobody else gives any until the transaction ends,
+    /// so that what is recorded of the same number afterwards comes behind them.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn place_trail(&self, number: &CustomerNumber) -> Result<i64> {
+        let last = self.hold_feed().await?.last;
+        let backend = self.inner.get_database_backend();
+        let values = [last.into(), number.as_str().into()];
+        let placed = Statement::from_sql_and_values(backend, PLACE_TRAIL, values);
+        let placed = self.inner.execute_raw(placed).await;
+        let count = placed.map_err(Failure::from)?.rows_affected();
+        let next = last + i64::try_from(count).unwrap_or(i64::MAX) + 1;
+        self.raise_feed(next).await?;
+        Ok(next)
     }
 
     /// The feed is whole behind this place only.
@@ -172,6 +212,8 @@ impl Transaction {
 const REACH: &str = "SELECT last_position, forgotten_position FROM change_feed WHERE id = 1";
 const LOCK_POSTGRES: &str = "SELECT last_position, forgotten_position FROM change_feed \
     WHERE id = 1 FOR UPDATE SKIP LOCKED";
+const HOLD_POSTGRES: &str = "SELECT last_position, forgotten_position FROM change_feed \
+    WHERE id = 1 FOR UPDATE";
 
 /// A customer whose events do not all fit is gone on with, from its earliest one on.
 const PLACE: &str = "\
@@ -184,8 +226,14 @@ const PLACE: &str = "\
     WHERE audit_events.customer_number = waiting.customer_number \
       AND audit_events.sequence = waiting.sequence \
       AND audit_events.event_id = waiting.event_id \
-    RETURNING audit_events.customer_number";
-const RAISE_LAST: &str = "UPDATE change_feed SET last_position = last_position + $1 WHERE id = 1";
+    RETURNING audit_events.customer_number, audit_events.feed_position";
+const PLACE_TRAIL: &str = "\
+    UPDATE audit_events SET feed_position = $1 + waiting.place \
+    FROM (SELECT sequence, event_id, row_number() OVER (ORDER BY sequence, event_id) AS place \
+          FROM audit_events WHERE customer_number = $2 AND feed_position IS NULL) AS waiting \
+    WHERE audit_events.customer_number = $2 AND audit_events.sequence = waiting.sequence \
+      AND audit_events.event_id = waiting.event_id";
+const RAISE: &str = "UPDATE change_feed SET last_position = $1 WHERE id = 1";
 const FORGET: &str = "UPDATE change_feed SET forgotten_position = $1 \
     WHERE id = 1 AND forgotten_position < $1";
 

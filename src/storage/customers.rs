@@ -79,30 +79,45 @@ impl Transaction {
         }))
     }
 
-    /// Puts a customer on file and locks it. A concurrent insertion of the same
-    /// number makes the transaction start again.
+    /// Puts a customer on file and locks it. Its trail goes on behind what was recorded of this
+    /// number and of `pseudonyms` before. A concurrent insertion of the same number makes the
+    /// transaction start again.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn insert_customer(&self, customer: Customer) -> Result<LockedCustomer> {
+    pub async fn insert_customer(
+        &self,
+        customer: Customer,
+        pseudonyms: &[CustomerNumber],
+    ) -> Result<LockedCustomer> {
         self.note_write(&customer.number);
-        // Whatever was recorded of this number before keeps its ranks.
+        let mut row = to_row(&customer);
+        row.write_count = Set(1);
+        // First: this waits for an erasure that is under way.
+        Entity::insert(row)
+            .exec_without_returning(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        let numbers = pseudonyms.iter().chain([&customer.number]);
+        let numbers = numbers.map(CustomerNumber::as_str);
         let last_rank: Option<i64> = audit_events::Entity::find()
             .select_only()
             .column_as(audit_events::Column::Sequence.max(), "last_rank")
-            .filter(audit_events::Column::CustomerNumber.eq(customer.number.as_str()))
+            .filter(audit_events::Column::CustomerNumber.is_in(numbers))
             .into_tuple::<Option<i64>>()
             .one(&self.inner)
             .await
             .map_err(Failure::from)?
             .flatten();
         let rank = last_rank.unwrap_or_default() + 1;
-        let mut row = to_row(&customer);
-        row.write_count = Set(rank);
-        Entity::insert(row)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(Failure::from)?;
+        if rank > 1 {
+            Entity::update_many()
+                .col_expr(Column::WriteCount, Expr::value(rank))
+                .filter(Column::CustomerNumber.eq(customer.number.as_str()))
+                .exec(&self.inner)
+                .await
+                .map_err(Failure::from)?;
+        }
         Ok(LockedCustomer { customer, rank })
     }
 

@@ -1,11 +1,11 @@
 //! What is deleted with a customer, and what becomes of its trail.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QuerySelect, sea_query::Expr,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Statement, sea_query::Expr,
 };
 
 use super::{
-    Database, Transaction,
+    Database, Transaction, bounded,
     entity::{audit_events, customers, phone_passwords, request_ids},
     expect_one_row,
     failure::Failure,
@@ -42,9 +42,28 @@ impl Transaction {
         Ok(())
     }
 
-    /// Has the trail of a customer go on under a pseudonym, behind that of an earlier erased
-    /// customer of this number, which may have other pseudonyms. Gives by how much its ranks
-    /// grew.
+    /// Has the oldest events of a locked customer go on under a pseudonym, and gives how many.
+    /// Those that wait for their places in the feed are left.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn rename_some_events(
+        &self,
+        number: &CustomerNumber,
+        pseudonym: &CustomerNumber,
+    ) -> Result<u64> {
+        let limit = i64::try_from(RENAMED_AT_ONCE).unwrap_or(i64::MAX);
+        let (number, pseudonym) = (number.as_str(), pseudonym.as_str());
+        let values = [pseudonym.into(), number.into(), limit.into()];
+        let backend = self.inner.get_database_backend();
+        let renaming = Statement::from_sql_and_values(backend, RENAME_SOME, values);
+        let renamed = self.inner.execute_raw(renaming).await;
+        Ok(renamed.map_err(Failure::from)?.rows_affected())
+    }
+
+    /// Has the trail of a customer, whose events all have their places in the feed, go on under
+    /// a pseudonym, and that of an earlier erased customer of this number, which may have
+    /// others.
     ///
     /// # Errors
     /// The failures of the database.
@@ -53,37 +72,40 @@ impl Transaction {
         number: &CustomerNumber,
         pseudonym: &CustomerNumber,
         others: &[CustomerNumber],
-    ) -> Result<i64> {
+    ) -> Result<()> {
         use audit_events::Column;
-        let renamed = || {
-            let name = Expr::value(pseudonym.as_str());
-            audit_events::Entity::update_many().col_expr(Column::CustomerNumber, name)
-        };
-        if !others.is_empty() {
-            let others = others.iter().map(CustomerNumber::as_str);
-            renamed()
-                .filter(Column::CustomerNumber.is_in(others))
-                .exec(&self.inner)
-                .await
-                .map_err(Failure::from)?;
-        }
-        let last_rank: Option<i64> = audit_events::Entity::find()
-            .select_only()
-            .column_as(Column::Sequence.max(), "last_rank")
-            .filter(Column::CustomerNumber.eq(pseudonym.as_str()))
-            .into_tuple::<Option<i64>>()
-            .one(&self.inner)
-            .await
-            .map_err(Failure::from)?
-            .flatten();
-        let growth = last_rank.unwrap_or_default();
-        renamed()
-            .col_expr(Column::Sequence, Expr::col(Column::Sequence).add(growth))
-            .filter(Column::CustomerNumber.eq(number.as_str()))
+        let names = others.iter().chain([number]).map(CustomerNumber::as_str);
+        audit_events::Entity::update_many()
+            .col_expr(Column::CustomerNumber, Expr::value(pseudonym.as_str()))
+            .filter(Column::CustomerNumber.is_in(names))
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        Ok(growth)
+        Ok(())
+    }
+}
+
+/// How many events are renamed in one transaction.
+const RENAMED_AT_ONCE: u64 = 5_000;
+const RENAME_SOME: &str = "\
+    UPDATE audit_events SET customer_number = $1 \
+    WHERE (customer_number, sequence, event_id) IN ( \
+      SELECT customer_number, sequence, event_id FROM audit_events \
+      WHERE customer_number = $2 AND feed_position IS NOT NULL \
+      ORDER BY sequence, event_id LIMIT $3)";
+
+impl Database {
+    /// Whether the trail of a customer is too long to be renamed in one transaction.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn has_long_trail(&self, number: &CustomerNumber) -> Result<bool> {
+        let behind = audit_events::Entity::find()
+            .filter(audit_events::Column::CustomerNumber.eq(number.as_str()))
+            .offset(RENAMED_AT_ONCE)
+            .one(&self.readers);
+        let behind = bounded(async { Ok(behind.await.map_err(Failure::from)?) }).await?;
+        Ok(behind.is_some())
     }
 }
 
@@ -102,7 +124,7 @@ impl Database {
         // copies behind.
         let vacuumed = self.writers.execute_unprepared("VACUUM").await;
         vacuumed.map_err(Failure::from)?;
-        let truncate = sea_orm::Statement::from_string(
+        let truncate = Statement::from_string(
             sea_orm::DbBackend::Sqlite,
             "PRAGMA wal_checkpoint(TRUNCATE)",
         );

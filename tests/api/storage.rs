@@ -220,7 +220,7 @@ async fn insert_customer(database: &Database, text: &str) -> Result<()> {
     let inserting = database.transaction(move |transaction| {
         let customer = customer.clone();
         Box::pin(async move {
-            transaction.insert_customer(customer).await?;
+            transaction.insert_customer(customer, &[]).await?;
             Ok(Outcome::Commit(()))
         })
     });
@@ -239,7 +239,7 @@ async fn insert_and_end(
         let (customer, tries, end) = (customer.clone(), tries.clone(), end.clone());
         Box::pin(async move {
             let count = tries.fetch_add(1, Ordering::SeqCst) + 1;
-            transaction.insert_customer(customer).await?;
+            transaction.insert_customer(customer, &[]).await?;
             end(count)
         })
     });

@@ -251,10 +251,20 @@ fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     "S:!a@x:inv A:!b@x:inv S:c@x",
     "1 a@x TypeMatch; 2 b@x TypeMatch; -3 InvoiceEmailOff"
 )]
-#[case::no_fallback_for_what_can_be_tried(
+#[case::the_next_ones_serve(
     Purpose::PaymentReminder,
     "S:a@x A:!b@x",
-    "2 b@x TypeMatch"
+    "1 a@x StandardFallback; -2 EmailBounced"
+)]
+#[case::one_of_both_types_is_listed_once(
+    Purpose::PaymentReminder,
+    "S+A:!a@x S:b@x",
+    "2 b@x StandardFallback; -1 EmailBounced"
+)]
+#[case::the_last_ones_serve(
+    Purpose::PaymentReminder,
+    "S+A:!a@x S:!b@x",
+    "data d@x ContactDataFallback; -1 EmailBounced; -2 EmailBounced"
 )]
 #[case::same_address_bounced_for_all(
     Purpose::Invoice,
@@ -290,6 +300,47 @@ fn bounced(#[case] purpose: Purpose, #[case] contacts: &str, #[case] expected: &
     let answer = resolve(&addressees("d@x", true, contacts), purpose, 70, now());
     assert_eq!(written(&answer), expected);
     assert_eq!(answer.delivery, Delivery::Email);
+}
+
+#[rstest]
+#[case::the_next_ones_failed_too(
+    Purpose::PaymentReminder,
+    "-",
+    "S:!a@x A:!b@x",
+    "2 b@x TypeMatch; -1 EmailBounced; -data NoEmail"
+)]
+#[case::one_of_both_types(
+    Purpose::PaymentReminder,
+    "-",
+    "S+A:!a@x",
+    "1 a@x TypeMatch; -data NoEmail"
+)]
+#[case::contact_data_whatever_the_settings_say(
+    Purpose::SecurityNotice,
+    "d@x",
+    "S:a@x T:!t@x",
+    "data d@x ContactDataFallback; -2 EmailBounced"
+)]
+#[case::contact_data_is_switched_off(
+    Purpose::SecurityNotice,
+    "d@x",
+    "T:!t@x T:u@x",
+    "2 u@x TypeMatch; -1 EmailBounced; -data NotificationsOff"
+)]
+#[case::the_last_one_is_tried(
+    Purpose::SecurityNotice,
+    "-",
+    "S:a@x T:!t@x",
+    "2 t@x TypeMatch; -data NoEmail"
+)]
+fn bounced_with_notices_off(
+    #[case] purpose: Purpose,
+    #[case] data: &str,
+    #[case] contacts: &str,
+    #[case] expected: &str,
+) {
+    let asked = addressees(data, false, contacts);
+    assert_eq!(written(&resolve(&asked, purpose, 70, now())), expected);
 }
 
 #[test]

@@ -96,8 +96,6 @@ pub struct Book {
     pub customers: BTreeMap<String, Customer>,
     /// Those of customers that are on file, the oldest first.
     pub trails: BTreeMap<String, Vec<Event>>,
-    /// What the trail keeps of customers that were erased.
-    pub erased_trails: BTreeMap<String, Vec<Event>>,
     lives: BTreeMap<String, usize>,
     pub contacts_made: usize,
     pub passwords_made: usize,
@@ -116,7 +114,6 @@ impl Book {
             now,
             customers: BTreeMap::new(),
             trails: BTreeMap::new(),
-            erased_trails: BTreeMap::new(),
             lives: BTreeMap::new(),
             contacts_made: 0,
             passwords_made: 0,
@@ -334,9 +331,6 @@ impl Book {
             .retain(|_, remembered| remembered.number != *number);
         self.tries.forget_customer(number);
         self.record(by, "customer.erased", number, "", &[]);
-        let trail = self.trails.remove(number).unwrap_or_default();
-        let kept = self.erased_trails.entry(number.clone()).or_default();
-        kept.extend(trail);
         Ok(Answer::Nothing)
     }
 

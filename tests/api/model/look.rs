@@ -206,15 +206,12 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// The trail of changes, and what is kept of a customer that was erased.
+    /// The trail of changes, also of a customer of this number that was erased.
     async fn look_at_trail(&mut self, number: &str) -> Result<(), Difference> {
         let trail = self.trail(number).await;
         let model = match self.book.trails.get(number) {
             Some(trail) => Ok(trail.clone()),
-            None => match self.book.erased_trails.get(number) {
-                Some(trail) => Ok(trail.clone()),
-                None => self.book.customer(number).map(|_| Vec::new()),
-            },
+            None => self.book.customer(number).map(|_| Vec::new()),
         };
         both("the trail", model.map(in_order), trail.map(in_order))
     }

@@ -1,0 +1,109 @@
+//! The feed while customers are erased and made anew: nothing is left out, and what happened to a
+//! number comes in its order, also across an erasure.
+
+use std::collections::HashMap;
+
+use contact_service::api::proto;
+use futures::future::join_all;
+use rstest::rstest;
+use tempfile::tempdir;
+
+use crate::harness::{Backend, Client, Options, TestServer, fresh_database, query_number};
+
+const ERASERS: usize = 3;
+const ROUNDS: usize = 15;
+const WRITERS: usize = 3;
+const UPDATES: usize = 80;
+/// Created, its contact, erased.
+const EVENTS_OF_A_ROUND: usize = 3;
+
+async fn make_and_erase(server: &TestServer, number: &str) {
+    for _ in 0..ROUNDS {
+        server.create_customer_with_contact(number).await;
+        server.erase(number).await.unwrap();
+    }
+}
+
+async fn update(mut client: Client, number: String) {
+    for round in 0..UPDATES {
+        let request = proto::UpdateCustomerRequest {
+            customer: Some(proto::Customer {
+                customer_number: number.clone(),
+                notification_settings: Some(proto::NotificationSettings {
+                    outages: Some(round % 2 == 1),
+                    ..proto::NotificationSettings::default()
+                }),
+                ..proto::Customer::default()
+            }),
+            ..proto::UpdateCustomerRequest::default()
+        };
+        client.update_customer(request).await.unwrap();
+    }
+}
+
+/// Where each event stands in the feed, and its kind.
+async fn read(mut client: Client, count: usize) -> HashMap<String, (usize, String)> {
+    let from = proto::WatchChangesRequest::default();
+    let mut watch = client.watch_changes(from).await.unwrap().into_inner();
+    let mut seen = HashMap::new();
+    while seen.len() < count {
+        for event in watch.message().await.unwrap().unwrap().events {
+            let known = seen.insert(event.event_id, (seen.len(), event.kind));
+            assert_eq!(known, None);
+        }
+    }
+    seen
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn erasures_leave_no_event_out_and_what_follows_comes_behind(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let folder = tempdir().unwrap();
+    let url = fresh_database(backend, folder.path().join("contacts.db")).await;
+    let server = TestServer::start_on(&url, folder, Options::default()).await;
+    // On PostgreSQL another server gives places as well.
+    let _other = match backend {
+        Backend::Postgres => {
+            Some(TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await)
+        }
+        Backend::Sqlite => None,
+    };
+    let numbers: Vec<_> = (0..WRITERS).map(|writer| format!("U-{writer}")).collect();
+    for number in &numbers {
+        server.create_customer(number).await;
+    }
+    let count = ERASERS * ROUNDS * EVENTS_OF_A_ROUND + WRITERS * (UPDATES + 1);
+    let reader = tokio::spawn(read(server.client(), count));
+    let writers = numbers
+        .iter()
+        .map(|number| tokio::spawn(update(server.client(), number.clone())));
+    let writers: Vec<_> = writers.collect();
+    // They sort before and behind the pseudonyms.
+    let erased = ["A-1", "K-1", "z-1"];
+    join_all(erased.map(|number| make_and_erase(&server, number))).await;
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let seen = reader.await.unwrap();
+
+    let sql = "SELECT COUNT(*) FROM audit_events WHERE feed_position IS NULL OR feed_position > 0";
+    let stored = query_number(&url, sql).await;
+    assert_eq!(stored, i64::try_from(count).unwrap());
+    for number in erased.into_iter().chain(numbers.iter().map(String::as_str)) {
+        let mut trail = server.events(number).await;
+        trail.reverse();
+        let places: Vec<_> = trail.iter().map(|event| seen[&event.event_id].0).collect();
+        assert!(places.is_sorted(), "{number}: {places:?}");
+    }
+    for number in erased {
+        let trail = server.events(number).await;
+        assert_eq!(trail.len(), ROUNDS * EVENTS_OF_A_ROUND);
+        for round in trail.chunks(EVENTS_OF_A_ROUND) {
+            let kinds: Vec<_> = round.iter().map(|event| event.kind.as_str()).collect();
+            let whole = ["customer.erased", "contact.created", "customer.created"];
+            assert_eq!(kinds, whole, "{number}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Trails longer than what one transaction takes.
+
+use contact_service::{api::proto, domain::customer::CustomerNumber, storage::Outcome};
+use rstest::rstest;
+
+use crate::harness::{Backend, TestServer, execute, query_number};
+
+const EVENTS: usize = 11_000;
+/// What one transaction takes.
+const PART: u64 = 5_000;
+
+/// As many disclosures as a call center makes of one customer in a year.
+async fn add_disclosures(server: &TestServer, number: &str) {
+    let url = &server.database_url;
+    let (id, time) = if url.starts_with("sqlite") {
+        let id = "unhex(printf('0190d6d2000070008000%012d', n))";
+        (id, "'2026-01-01 00:00:00+00:00'")
+    } else {
+        let id = "('0190d6d2-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid";
+        (id, "'2026-01-01 00:00:00+00'::timestamptz")
+    };
+    let sql = format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers \
+           WHERE n < {EVENTS}) \
+         INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
+           changed_fields, feed_position) \
+         SELECT customer_number, write_count, {id}, {time}, 'agent', \
+           'customer.channel_not_on_file', '[]', 0 \
+         FROM numbers JOIN customers ON customer_number = '{number}'"
+    );
+    execute(url, &sql).await;
+}
+
+fn ids(events: &[proto::AuditEvent]) -> Vec<&str> {
+    events.iter().map(|event| event.event_id.as_str()).collect()
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_customer_with_a_long_trail_is_given_out_and_erased(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer_with_contact("K-1").await;
+    add_disclosures(&server, "K-1").await;
+
+    let export = server.export("K-1").await.unwrap();
+    let mut trail = server.paged_events("K-1", 1000).await;
+    trail.reverse();
+    assert_eq!(trail.len(), EVENTS + 3);
+    assert!(ids(&export.audit_events) == ids(&trail));
+
+    server.erase("K-1").await.unwrap();
+    let sql = "SELECT count(*) FROM audit_events WHERE customer_number = 'K-1'";
+    assert_eq!(query_number(&server.database_url, sql).await, 0);
+    let mut after = server.paged_events("K-1", 1000).await;
+    after.reverse();
+    let last = after.pop().unwrap();
+    assert_eq!(last.kind, "customer.erased");
+    assert!(ids(&after) == ids(&trail));
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_erasure_that_was_interrupted_leaves_the_trail_whole_and_can_be_repeated(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    // Its pseudonym.
+    server.create_customer("K-1").await;
+    server.erase("K-1").await.unwrap();
+    let pseudonym = server.events("K-1").await[0].customer_number.clone();
+    server.create_customer_with_contact("K-1").await;
+    add_disclosures(&server, "K-1").await;
+    let before = server.paged_events("K-1", 1000).await;
+
+    let number = CustomerNumber::parse("K-1").unwrap();
+    let to = CustomerNumber::parse(&pseudonym).unwrap();
+    let of = number.clone();
+    let part = server.database.transaction_of(&of, move |transaction| {
+        let (number, to) = (number.clone(), to.clone());
+        Box::pin(async move {
+            let renamed = transaction.rename_some_events(&number, &to).await?;
+            Ok(Outcome::Commit(renamed))
+        })
+    });
+    assert_eq!(part.await.unwrap(), PART);
+    assert!(ids(&server.paged_events("K-1", 1000).await) == ids(&before));
+
+    server.erase("K-1").await.unwrap();
+    let after = server.paged_events("K-1", 1000).await;
+    assert_eq!(after[0].kind, "customer.erased");
+    assert!(ids(&after[1..]) == ids(&before));
+    assert!(after.iter().all(|event| event.customer_number == pseudonym));
+}
