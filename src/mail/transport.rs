@@ -220,6 +220,12 @@ fn is_final(code: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::TcpListener,
+    };
+
     use super::*;
 
     #[test]
@@ -230,5 +236,52 @@ mod tests {
         for code in [421, 450, 451, 452, 500, 502, 503, 530, 534, 535, 538] {
             assert!(!is_final(code), "{code}");
         }
+    }
+
+    /// A server that refuses the first line that begins so; "": whoever connects.
+    async fn refusing(beginning: &'static str) -> SmtpUrl {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (reader, mut writer) = stream.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            let mut said = Some(String::new());
+            while let Some(line) = said {
+                let answer =
+                    if line.starts_with(beginning) && line.is_empty() == beginning.is_empty() {
+                        "554 5.7.1 no\r\n"
+                    } else if line.is_empty() {
+                        "220 here\r\n"
+                    } else {
+                        "250 yes\r\n"
+                    };
+                writer.write_all(answer.as_bytes()).await.unwrap();
+                said = lines.next_line().await.unwrap_or_default();
+            }
+        });
+        SmtpUrl::parse(&format!("smtp://{address}")).unwrap()
+    }
+
+    #[rstest]
+    #[case::whoever_connects("", false)]
+    #[case::the_sender("MAIL", false)]
+    #[case::the_recipient("RCPT", true)]
+    #[tokio::test]
+    async fn a_server_that_refuses_everybody_gives_up_no_mail(
+        #[case] beginning: &'static str,
+        #[case] is_final: bool,
+    ) {
+        let Transport::Smtp(relay) = Transport::smtp(&refusing(beginning).await).unwrap() else {
+            panic!("no relay");
+        };
+        let message = Message::builder()
+            .from("service@example.com".parse().unwrap())
+            .to("anna@example.com".parse().unwrap())
+            .body(String::new())
+            .unwrap();
+        let refusal = relay.send(&message).await.unwrap_err();
+        assert_eq!(refusal.code, "SMTP 554");
+        assert_eq!((refusal.is_final, refusal.is_bounce), (is_final, is_final));
     }
 }
