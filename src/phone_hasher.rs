@@ -3,7 +3,7 @@
 //! At most four hashes are under way at once, on threads of their own that take what all
 //! others leave: whoever floods the service with passwords to check slows down nobody
 //! else. Where they leave too little, another thread does the hash over, with a share of
-//! its own: a busy service still checks passwords. A place is taken before the hash, so
+//! its own, and at last one like all others: a busy service still checks passwords. A place is taken before the hash, so
 //! that nothing is begun that would wait.
 
 mod cost;
@@ -23,14 +23,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
 pub use self::cost::HashCost;
-use self::worker::{Job, Memory, Threads};
+use self::worker::{Job, Memory, Pace, Threads};
 use crate::{
     error::{Error, Result},
     versioned_keys::VersionedKeys,
 };
 
 const PLACES: usize = 4;
-/// How long a hash may take before it is done over with a share of its own.
+/// How long a hash may take before it is done over with a share of its own, and then with the
+/// same as all others have: whoever waits does so for five seconds at most.
 const LEISURE: Duration = Duration::from_secs(1);
 const PURPOSE: &str = "phone-password";
 
@@ -238,15 +239,15 @@ impl PhoneHasher {
                 let _ = answer.send(result);
             }
         });
-        self.threads.begin(Arc::clone(&job))?;
-        let in_time = tokio::time::timeout(self.leisure, &mut answered).await;
-        let answered = if let Ok(answered) = in_time {
-            answered
-        } else {
-            self.threads.hasten(job)?;
-            answered.await
-        };
-        answered.map_err(|_| Error::internal("a hash panicked"))
+        let panicked = |_| Error::internal("a hash panicked");
+        for pace in [Pace::Leisurely, Pace::Pressing] {
+            self.threads.begin(pace, Arc::clone(&job))?;
+            if let Ok(answered) = tokio::time::timeout(self.leisure, &mut answered).await {
+                return answered.map_err(panicked);
+            }
+        }
+        self.threads.begin(Pace::Urgent, job)?;
+        answered.await.map_err(panicked)
     }
 }
 

@@ -29,9 +29,11 @@ use crate::{
     storage::{Outcome, StoredHash, Transaction, TryKey},
 };
 
+/// How long a check waits to look at the limits.
+const GLANCE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a check waits for a place. Of many guesses at once the first ones are
-/// hashed meanwhile, and the rest find the lock.
-const PLACE_PATIENCE: Duration = Duration::from_secs(1);
+/// hashed meanwhile, also on a busy machine, and the rest find the lock.
+const PLACE_PATIENCE: Duration = Duration::from_secs(3);
 /// How many checks may look at the limits at once. A locked password costs its agent
 /// nothing, so that nobody may fill the connections with checks of one.
 pub(super) const GLANCES: usize = 4;
@@ -150,7 +152,7 @@ impl App {
             retry_after: PLACE_RETRY,
         };
         // At a glance first: whoever is limited anyway takes no place from others.
-        let glance = tokio::time::timeout(PLACE_PATIENCE, self.glances.acquire()).await;
+        let glance = tokio::time::timeout(GLANCE_PATIENCE, self.glances.acquire()).await;
         let Ok(Ok(glance)) = glance else {
             return Err(overloaded);
         };

@@ -174,19 +174,22 @@ fn memory_that_was_used_before_gives_the_hashes_of_the_library() {
 }
 
 #[tokio::test]
-async fn a_hash_that_gets_no_processor_is_done_over_by_another_thread() {
+async fn a_hash_that_gets_no_processor_is_done_over_by_other_threads() {
     let hasher = PhoneHasher {
         leisure: Duration::ZERO,
         ..hasher(&[1], CHEAP)
     };
     // As others would keep them from getting on.
     let (release, held) = flume::unbounded::<()>();
-    for _ in 0..PLACES {
+    for pace in [Pace::Leisurely; PLACES]
+        .into_iter()
+        .chain([Pace::Pressing])
+    {
         let held = held.clone();
         let job: Job = Arc::new(move |_| {
             let _ = held.recv();
         });
-        hasher.threads.begin(job).unwrap();
+        hasher.threads.begin(pace, job).unwrap();
     }
     let stored = hash(&hasher).await;
     assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);

@@ -23,19 +23,23 @@ pub(super) type Job = Arc<dyn Fn(&mut Memory) + Send + Sync>;
 pub(super) struct Threads {
     leisurely: flume::Sender<Job>,
     pressing: flume::Sender<Job>,
+    urgent: flume::Sender<Job>,
 }
 
+/// How much of the processors a job gets.
 #[derive(Clone, Copy)]
-enum Pace {
+pub(super) enum Pace {
     /// Takes what all others leave, which may be nothing.
     Leisurely,
     /// Gives way to others, but gets on where those leave nothing.
     Pressing,
+    /// As much as any other thread.
+    Urgent,
 }
 
 impl Threads {
     /// Starts as many threads as the machine has cores, `most` at most (more would only take
-    /// each other's caches), and one for what is pressing.
+    /// each other's caches), and one each for what is pressing and urgent.
     ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no threads.
@@ -44,35 +48,31 @@ impl Threads {
         Ok(Self {
             leisurely: start(Pace::Leisurely, cores.min(most))?,
             pressing: start(Pace::Pressing, 1)?,
+            urgent: start(Pace::Urgent, 1)?,
         })
     }
 
-    /// Does a job with what others leave of the processors.
+    /// Does a job at this pace.
     ///
     /// # Errors
     /// [`Error::Internal`] when there are no threads any more.
-    pub(super) fn begin(&self, job: Job) -> Result<()> {
-        self.leisurely.send(job).map_err(|_| ended())
+    pub(super) fn begin(&self, pace: Pace, job: Job) -> Result<()> {
+        let threads = match pace {
+            Pace::Leisurely => &self.leisurely,
+            Pace::Pressing => &self.pressing,
+            Pace::Urgent => &self.urgent,
+        };
+        let begun = threads.send(job);
+        begun.map_err(|_| Error::internal("the hasher has ended"))
     }
-
-    /// Does a job that got too little of them.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when there are no threads any more.
-    pub(super) fn hasten(&self, job: Job) -> Result<()> {
-        self.pressing.send(job).map_err(|_| ended())
-    }
-}
-
-fn ended() -> Error {
-    Error::internal("the hasher has ended")
 }
 
 fn start(pace: Pace, count: usize) -> Result<flume::Sender<Job>> {
     let (jobs, waiting) = flume::unbounded::<Job>();
     let name = match pace {
         Pace::Leisurely => "phone-hash",
-        Pace::Pressing => "phone-hash-now",
+        Pace::Pressing => "phone-hash-soon",
+        Pace::Urgent => "phone-hash-now",
     };
     for index in 0..count {
         let waiting = waiting.clone();
@@ -104,6 +104,9 @@ fn work(pace: Pace, waiting: &flume::Receiver<Job>) {
 
 /// A system that allows none of this hashes all the same.
 fn lower_priority(pace: Pace) {
+    if matches!(pace, Pace::Urgent) {
+        return;
+    }
     if let Ok(priority) = ThreadPriorityValue::try_from(LOW_PRIORITY) {
         let _ = ThreadPriority::Crossplatform(priority).set_for_current();
     }
