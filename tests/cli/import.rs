@@ -236,6 +236,27 @@ async fn customers_are_put_on_file_where_that_is_asked_for(
 
 #[rstest]
 #[tokio::test]
+async fn no_customer_is_put_on_file_under_a_number_of_an_erased_ones_form(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = place_with_samples(backend).await;
+    let before = Stock::of(&place).await;
+    let pseudonym = format!("erased-{:025x}", 0x1F);
+    write(&place, &[Cells::good(&pseudonym, "Anna Zander").line()]);
+    for arguments in [
+        &["--create-customers", "--dry-run"][..],
+        &["--create-customers"],
+    ] {
+        let ended = import(&place, arguments);
+        assert_eq!(ended.status.code(), Some(REFUSED), "{}", ended.stderr);
+        let form = "must not have the form of an erased customer's pseudonym";
+        assert_eq!(refused(&place), [(2, format!("customer_number: {form}"))]);
+    }
+    assert_eq!(Stock::of(&place).await, before);
+}
+
+#[rstest]
+#[tokio::test]
 async fn cards_are_taken_and_refused_as_rows(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
