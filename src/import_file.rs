@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use contact_service::{
     app::{App, ContactRow, ImportMode, RowOutcome},
-    domain::{contact_types::ContactType, customer::CustomerNumber},
+    domain::{contact_import::ImportKey, contact_types::ContactType, customer::CustomerNumber},
     error::{Error, FieldViolation},
 };
 use futures::{StreamExt, stream};
@@ -60,6 +60,9 @@ struct Report<'s> {
     mails: u64,
     refused: Vec<Refused<'s>>,
 }
+
+/// A row and what became of it, or why it was refused before anything on file was looked at.
+type Answered<'s> = (&'s Row, Result<RowOutcome, String>);
 
 /// The rows of one customer.
 struct Group<'s> {
@@ -125,27 +128,21 @@ impl ImportFile {
         Ok(())
     }
 
-    /// Takes the rows of a customer that can be read.
+    /// Takes the rows of a customer that can be read and do not contradict one another.
     async fn take_group<'s>(
         &self,
         app: &App,
         sheet: &'s Sheet,
         group: Group<'s>,
-    ) -> Result<Vec<(&'s Row, Result<RowOutcome, String>)>, Error> {
-        let mut outcomes = Vec::with_capacity(group.rows.len());
-        let mut readable: Vec<(&Row, ContactRow)> = Vec::new();
-        for row in group.rows {
-            match cells::contact_row(&sheet.header, &row.fields) {
-                Ok(contact) => readable.push((row, contact)),
-                Err(reason) => outcomes.push((row, Err(reason))),
-            }
-        }
+    ) -> Result<Vec<Answered<'s>>, Error> {
+        let (mut readable, mut outcomes) = group.read(sheet);
         // The first contact of a customer is a STANDARD one, whatever the order of the file.
         readable.sort_by_key(|(_, row)| !row.contact.types.contains(ContactType::Standard));
-        let (mode, number) = (self.mode(), &group.number);
+        let mode = self.mode();
         for part in readable.chunks(self.contacts_at_once()) {
             let contacts: Vec<_> = part.iter().map(|(_, contact)| contact.clone()).collect();
-            let taken = patiently(|| app.import_contacts(number, contacts.clone(), mode)).await?;
+            let taken =
+                patiently(|| app.import_contacts(&group.number, contacts.clone(), mode)).await?;
             let rows = part.iter().map(|(row, _)| *row);
             outcomes.extend(rows.zip(taken.into_iter().map(Ok)));
         }
@@ -193,6 +190,33 @@ impl ImportFile {
         if refused > 0 {
             println!("the refused rows stand in {}", path.display());
         }
+    }
+}
+
+impl<'s> Group<'s> {
+    /// The rows as contacts, and those that are refused whatever is on file. Of rows with one key only
+    /// the first counts, also where an earlier run took it: a repetition refuses the same ones.
+    fn read(&self, sheet: &Sheet) -> (Vec<(&'s Row, ContactRow)>, Vec<Answered<'s>>) {
+        let (mut readable, mut refused) = (Vec::<(&Row, ContactRow)>::new(), Vec::new());
+        let mut first_of: HashMap<ImportKey, usize> = HashMap::new();
+        for row in &self.rows {
+            let contact = match cells::contact_row(&sheet.header, &row.fields) {
+                Ok(contact) => contact,
+                Err(reason) => {
+                    refused.push((*row, Err(reason)));
+                    continue;
+                }
+            };
+            let place = *first_of.entry(contact.key).or_insert(readable.len());
+            match readable.get(place) {
+                Some((first, said)) if !said.agrees_with(&contact) => {
+                    let reason = cells::contradiction(&sheet.header, &row.fields, first.line);
+                    refused.push((*row, Err(reason)));
+                }
+                _ => readable.push((*row, contact)),
+            }
+        }
+        (readable, refused)
     }
 }
 

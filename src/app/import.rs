@@ -26,6 +26,20 @@ pub struct ContactRow {
     pub contact: NewContact,
 }
 
+impl ContactRow {
+    /// Whether another row of the same key says the same.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let (one, other) = (&self.contact, &other.contact);
+        let is_same_address = match (&one.email, &other.email) {
+            (Some(one), Some(other)) => one.is_same_as(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same_address
+            && (one.types, &one.display_name, &one.fields)
+                == (other.types, &other.display_name, &other.fields)
+    }
+}
+
 /// How rows are taken.
 #[derive(Clone, Copy, Debug)]
 pub struct ImportMode {

@@ -109,6 +109,21 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
     Ok(ContactRow { key, contact })
 }
 
+/// What is wrong with a row that has the key of an earlier one and says something else.
+pub(super) fn contradiction(header: &Header, record: &StringRecord, earlier: u64) -> String {
+    let is_given = |column| !header.cell(record, column).is_empty();
+    let key = if is_given(Column::ExternalId) {
+        "external_id"
+    } else if is_given(Column::Email) {
+        "display_name and email"
+    } else if is_given(Column::PhoneNumbers) {
+        "display_name and phone_numbers"
+    } else {
+        "display_name"
+    };
+    format!("row: the same {key} as line {earlier}, with other values")
+}
+
 /// What is wrong with a row, in one line.
 pub(super) fn told(violations: &[FieldViolation]) -> String {
     let each = violations.iter();
