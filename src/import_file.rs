@@ -1,9 +1,6 @@
 //! `import FILE`: contacts from another system, as CSV or vCards.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, path::PathBuf};
 
 use clap::Args;
 use contact_service::{
@@ -15,7 +12,7 @@ use futures::{StreamExt, stream};
 
 use self::{
     decoding::Decoded,
-    refused::{Refused, RefusedFile},
+    refused::{Finished, Refused, RefusedFile},
     rows::{Row, Sheet},
 };
 use crate::command_files::{patiently, progress_bar};
@@ -87,8 +84,9 @@ impl ImportFile {
             return Err(format!("{said}: start the import again, it goes on there"));
         }
         report.refused.sort_by_key(|refused| refused.row.line);
-        let path = refused_file.finish(&sheet, decoded.is_marked, &report.refused)?;
-        self.tell(&report, &decoded, &path);
+        let finished = refused_file.finish(&sheet, decoded.is_marked, &report.refused)?;
+        self.tell(&report, &decoded);
+        finished.tell(&report);
         Ok(!report.refused.is_empty())
     }
 
@@ -166,7 +164,7 @@ impl ImportFile {
         }
     }
 
-    fn tell(&self, report: &Report<'_>, decoded: &Decoded, path: &Path) {
+    fn tell(&self, report: &Report<'_>, decoded: &Decoded) {
         let refused = report.refused.len();
         let (taken, mails) = if self.dry_run {
             ("would be taken", "that would be queued")
@@ -187,8 +185,20 @@ impl ImportFile {
         if refused > MOST_TOLD {
             println!("… and {} more", refused - MOST_TOLD);
         }
-        if refused > 0 {
-            println!("the refused rows stand in {}", path.display());
+    }
+}
+
+impl Finished {
+    fn tell(&self, report: &Report<'_>) {
+        let path = self.path.display();
+        if !report.refused.is_empty() {
+            println!("the refused rows stand in {path}");
+        }
+        if let Some(earlier) = &self.earlier {
+            println!(
+                "what an earlier run left in {path} is now {}",
+                earlier.display()
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The refused rows as a file beside the one that was read, to be corrected and taken again.
+//! Somebody may have corrected the one of an earlier run: it is never written over.
 
 use std::{
     fs::{self, File},
@@ -30,6 +31,13 @@ pub(super) struct RefusedFile {
     file: File,
 }
 
+/// What became of the file.
+pub(super) struct Finished {
+    pub(super) path: PathBuf,
+    /// The name that the one of an earlier run has now.
+    pub(super) earlier: Option<PathBuf>,
+}
+
 impl RefusedFile {
     /// Begins the file before anything is taken: it must not turn out at the end that it cannot
     /// be written. Whoever may not read the rows may not read it either.
@@ -37,10 +45,15 @@ impl RefusedFile {
     /// # Errors
     /// A line that says why it cannot be made.
     pub(super) fn begin(beside: &Path) -> Result<Self, String> {
-        let last = beside.with_extension(EXTENSION);
+        let last = name_beside(beside);
         let first = part_of(&last);
         let create = || {
-            let file = File::create(&first)?;
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&first)?;
             file.set_permissions(fs::metadata(beside)?.permissions())?;
             Ok(file)
         };
@@ -48,8 +61,8 @@ impl RefusedFile {
         Ok(Self { first, last, file })
     }
 
-    /// Writes the rows in the order of their lines, under the columns of their file; gives the
-    /// name of the file. Without any there is no file, and none of an earlier try.
+    /// Writes the rows in the order of their lines, under the columns of their file. Without any
+    /// there is no file. One of an earlier run gets another name, unless it holds the same.
     ///
     /// # Errors
     /// A line that says why it cannot be written.
@@ -58,20 +71,30 @@ impl RefusedFile {
         sheet: &Sheet,
         is_marked: bool,
         refused: &[Refused<'_>],
-    ) -> Result<PathBuf, String> {
-        let last = self.last.clone();
-        let done = if refused.is_empty() {
-            match fs::remove_file(&last) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                removed => removed,
-            }
-        } else {
-            write(&self.file, sheet, is_marked, refused)
-                .and_then(|()| self.file.sync_all())
-                .and_then(|()| fs::rename(&self.first, &last))
-        };
-        done.map_err(|error| cannot("written", &last, &error))?;
-        Ok(last)
+    ) -> Result<Finished, String> {
+        let path = self.last.clone();
+        let done = self.replace(sheet, is_marked, refused);
+        let earlier = done.map_err(|error| cannot("written", &path, &error))?;
+        Ok(Finished { path, earlier })
+    }
+
+    fn replace(
+        self,
+        sheet: &Sheet,
+        is_marked: bool,
+        refused: &[Refused<'_>],
+    ) -> io::Result<Option<PathBuf>> {
+        if refused.is_empty() {
+            return set_aside(&self.last);
+        }
+        write(&self.file, sheet, is_marked, refused)?;
+        self.file.sync_all()?;
+        if holds_the_same(&self.first, &self.last)? {
+            return Ok(None);
+        }
+        let earlier = set_aside(&self.last)?;
+        fs::rename(&self.first, &self.last)?;
+        Ok(earlier)
     }
 }
 
@@ -79,6 +102,54 @@ impl RefusedFile {
 impl Drop for RefusedFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.first);
+    }
+}
+
+/// Only that of a CSV file leaves its extension out: cards of the same name have their own.
+fn name_beside(path: &Path) -> PathBuf {
+    let extension = path.extension().unwrap_or_default();
+    if extension.eq_ignore_ascii_case("csv") {
+        return path.with_extension(EXTENSION);
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(EXTENSION);
+    name.into()
+}
+
+fn holds_the_same(new: &Path, old: &Path) -> io::Result<bool> {
+    match fs::metadata(old) {
+        Ok(found) if found.is_file() && found.len() == fs::metadata(new)?.len() => {
+            Ok(fs::read(new)? == fs::read(old)?)
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(_) | Err(_) => Ok(false),
+    }
+}
+
+/// Gives a file that is there the first free name of `contacts.refused.1.csv` and so on.
+fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let mut number = 1;
+    let free = loop {
+        let name = path.with_extension(format!("{number}.csv"));
+        // Made first, so that of two imports at once each has a name of its own.
+        match File::create_new(&name) {
+            Ok(_) => break name,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    };
+    match fs::rename(path, &free) {
+        Ok(()) => Ok(Some(free)),
+        Err(error) => {
+            let _ = fs::remove_file(&free);
+            // Another import was quicker.
+            let is_gone = error.kind() == io::ErrorKind::NotFound;
+            if is_gone { Ok(None) } else { Err(error) }
+        }
     }
 }
 
