@@ -84,8 +84,9 @@ impl ImportFile {
             return Err(format!("{said}: start the import again, it goes on there"));
         }
         report.refused.sort_by_key(|refused| refused.row.line);
-        let finished = refused_file.finish(&sheet, decoded.is_marked, &report.refused)?;
+        // A disk that is full must not take the report along.
         self.tell(&report, &decoded);
+        let finished = refused_file.finish(&sheet, decoded.is_marked, &report.refused)?;
         finished.tell(&report);
         Ok(!report.refused.is_empty())
     }

@@ -13,7 +13,7 @@ use super::{
     columns::Column,
     rows::{Row, Sheet},
 };
-use crate::command_files::{cannot, part_of};
+use crate::command_files::{PartFile, cannot};
 
 const EXTENSION: &str = "refused.csv";
 const UTF_8_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -26,9 +26,8 @@ pub(super) struct Refused<'s> {
 
 /// The file, which appears under its name when it is whole.
 pub(super) struct RefusedFile {
-    first: PathBuf,
-    last: PathBuf,
-    file: File,
+    path: PathBuf,
+    part: PartFile,
 }
 
 /// What became of the file.
@@ -45,20 +44,15 @@ impl RefusedFile {
     /// # Errors
     /// A line that says why it cannot be made.
     pub(super) fn begin(beside: &Path) -> Result<Self, String> {
-        let last = name_beside(beside);
-        let first = part_of(&last);
+        let path = name_beside(beside);
         let create = || {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&first)?;
-            file.set_permissions(fs::metadata(beside)?.permissions())?;
-            Ok(file)
+            let part = PartFile::create(&path)?;
+            part.file()
+                .set_permissions(fs::metadata(beside)?.permissions())?;
+            Ok(part)
         };
-        let file = create().map_err(|error: io::Error| cannot("written", &first, &error))?;
-        Ok(Self { first, last, file })
+        let part = create().map_err(|error: io::Error| cannot("written", &path, &error))?;
+        Ok(Self { path, part })
     }
 
     /// Writes the rows in the order of their lines, under the columns of their file. Without any
@@ -72,7 +66,7 @@ impl RefusedFile {
         is_marked: bool,
         refused: &[Refused<'_>],
     ) -> Result<Finished, String> {
-        let path = self.last.clone();
+        let path = self.path.clone();
         let done = self.replace(sheet, is_marked, refused);
         let earlier = done.map_err(|error| cannot("written", &path, &error))?;
         Ok(Finished { path, earlier })
@@ -85,23 +79,17 @@ impl RefusedFile {
         refused: &[Refused<'_>],
     ) -> io::Result<Option<PathBuf>> {
         if refused.is_empty() {
-            return set_aside(&self.last);
+            return set_aside(&self.path);
         }
-        write(&self.file, sheet, is_marked, refused)?;
-        self.file.sync_all()?;
-        if holds_the_same(&self.first, &self.last)? {
+        write(self.part.file(), sheet, is_marked, refused)?;
+        // What is there may only make room for what is safely there.
+        self.part.file().sync_all()?;
+        if holds_the_same(self.part.path(), &self.path)? {
             return Ok(None);
         }
-        let earlier = set_aside(&self.last)?;
-        fs::rename(&self.first, &self.last)?;
+        let earlier = set_aside(&self.path)?;
+        self.part.finish()?;
         Ok(earlier)
-    }
-}
-
-/// What did not get its last name is of no use.
-impl Drop for RefusedFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.first);
     }
 }
 

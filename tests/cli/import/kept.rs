@@ -95,3 +95,21 @@ async fn cards_and_rows_of_the_same_name_have_refused_files_of_their_own() {
     assert_eq!(refused_files(&place), [FILE, "contacts.vcf.refused.csv"]);
     assert_eq!(read(&place, FILE), corrected);
 }
+
+#[tokio::test]
+async fn the_report_is_told_also_where_the_file_cannot_be_written() {
+    let place = place_with_a_refused_row().await;
+    fs::remove_file(place.path().join(FILE)).unwrap();
+    fs::create_dir_all(place.path().join(FILE).join("folder")).unwrap();
+    let wrong = Cells::good("K-1003", "Anna Zander").with(3, "fr").line();
+    write(
+        &place,
+        &[wrong, Cells::good("K-1003", "Berta Zander").line()],
+    );
+    let ended = import(&place, &[]);
+    assert_says(&ended, 1, "1 taken, 0 already there, 1 refused");
+    assert!(ended.stdout.contains("line 2: locale:"), "{}", ended.stdout);
+    let said = format!("{FILE} cannot be written");
+    assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+    assert_eq!(refused_files(&place), [FILE]);
+}
