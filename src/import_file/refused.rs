@@ -2,8 +2,9 @@
 //! Somebody may have corrected the one of an earlier run: it is never written over.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +17,8 @@ use super::{
 use crate::command_files::{PartFile, cannot};
 
 const EXTENSION: &str = "refused.csv";
+const ANY_READING_OR_WRITING: u32 = 0o666;
+const OWNER_READS_AND_WRITES: u32 = 0o600;
 const UTF_8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A row, and why it is refused.
@@ -39,7 +42,8 @@ pub(super) struct Finished {
 
 impl RefusedFile {
     /// Begins the file before anything is taken: it must not turn out at the end that it cannot
-    /// be written. Whoever may not read the rows may not read it either.
+    /// be written. Whoever may not read the rows may not read it either; its owner is to correct
+    /// it, also where the rows may only be read.
     ///
     /// # Errors
     /// A line that says why it cannot be made.
@@ -47,8 +51,9 @@ impl RefusedFile {
         let path = name_beside(beside);
         let create = || {
             let part = PartFile::create(&path)?;
-            part.file()
-                .set_permissions(fs::metadata(beside)?.permissions())?;
+            let mode = fs::metadata(beside)?.permissions().mode();
+            let mode = mode & ANY_READING_OR_WRITING | OWNER_READS_AND_WRITES;
+            part.file().set_permissions(Permissions::from_mode(mode))?;
             Ok(part)
         };
         let part = create().map_err(|error: io::Error| cannot("written", &path, &error))?;

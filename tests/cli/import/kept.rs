@@ -1,6 +1,11 @@
 //! What becomes of the files of refused rows: nothing that somebody corrected is lost.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
+
+use rstest::rstest;
 
 use super::{
     REFUSED, assert_says, breaks::Cells, import, place_with_samples, refused_files, write,
@@ -112,4 +117,21 @@ async fn the_report_is_told_also_where_the_file_cannot_be_written() {
     let said = format!("{FILE} cannot be written");
     assert!(ended.stderr.contains(&said), "{}", ended.stderr);
     assert_eq!(refused_files(&place), [FILE]);
+}
+
+#[rstest]
+#[case::rows_that_may_only_be_read(0o444, 0o644)]
+#[case::rows_of_a_group(0o640, 0o640)]
+#[tokio::test]
+async fn refused_rows_are_for_who_may_read_the_file_and_can_be_corrected(
+    #[case] given: u32,
+    #[case] expected: u32,
+) {
+    let place = place_with_a_refused_row().await;
+    let mode = Permissions::from_mode(given);
+    fs::set_permissions(place.path().join("contacts.csv"), mode).unwrap();
+    fs::remove_file(place.path().join(FILE)).unwrap();
+    assert_says(&import(&place, &[]), REFUSED, "1 refused");
+    let written = fs::metadata(place.path().join(FILE)).unwrap();
+    assert_eq!(written.permissions().mode() & 0o777, expected);
 }
