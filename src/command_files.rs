@@ -25,7 +25,12 @@ const PART_ATTEMPTS: usize = 8;
 
 /// The line that says what could not be done with a file.
 pub(crate) fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("{} cannot be {what}: {}", path.display(), error.kind())
+    let path = path.display();
+    if error.kind() == io::ErrorKind::NotFound {
+        let missing = if what == "read" { "file" } else { "folder" };
+        return format!("{path} cannot be {what}: there is no such {missing}");
+    }
+    format!("{path} cannot be {what}: {}", error.kind())
 }
 
 /// The name of a file until it is whole.

@@ -27,14 +27,14 @@ pub(crate) async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), S
 }
 
 pub(crate) async fn export(config: &Config, customer: &ExportCustomer) -> Result<(), String> {
-    customer.number()?;
+    let begun = customer.begin()?;
     let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
     let random = Random::system();
     let service_keys = service_keys(config, &random)?;
     let hasher = phone_hasher(config, &random)?;
     let database = connect(config).await?;
     let app = use_cases(&database, service_keys, hasher);
-    let done = customer.run(&app).await;
+    let done = customer.run(&app, begun).await;
     database.close().await;
     done
 }
