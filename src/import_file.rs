@@ -93,10 +93,12 @@ impl ImportFile {
 
     fn sheet(&self, decoded: &Decoded) -> Result<Sheet, String> {
         let extension = self.file.extension().unwrap_or_default();
-        if extension.eq_ignore_ascii_case("vcf") {
-            return Ok(vcards::read(&decoded.text));
-        }
-        Sheet::read(&decoded.text).map_err(|why| format!("{}: {why}", self.file.display()))
+        let read = if extension.eq_ignore_ascii_case("vcf") {
+            vcards::read
+        } else {
+            Sheet::read
+        };
+        read(&decoded.text).map_err(|why| format!("{}: {why}", self.file.display()))
     }
 
     async fn take<'s>(

@@ -298,14 +298,26 @@ async fn what_cannot_be_read_is_said_before_anything_is_taken(
     #[case] file: Option<&str>,
     #[case] said: &str,
 ) {
+    assert_refuses("contacts.csv", file.map(str::as_bytes), said);
+}
+
+/// That a file is refused as a whole, by one line.
+fn assert_refuses(name: &str, file: Option<&[u8]>, said: &str) {
     let place = Place::new();
     if let Some(file) = file {
-        fs::write(place.path().join("contacts.csv"), file).unwrap();
+        fs::write(place.path().join(name), file).unwrap();
     }
-    let ended = import(&place, &[]);
-    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    let ended = place.run(&["import", name]);
     assert!(!ended.stderr.contains("Anna"), "{}", ended.stderr);
+    let complaint = ended.complaint();
+    assert!(complaint.contains(said), "{complaint}");
+}
+
+#[rstest]
+#[case::a_text("FN:Anna\n", "contacts.vcf: holds no vCard")]
+#[tokio::test]
+async fn a_file_without_cards_is_refused(#[case] file: &str, #[case] said: &str) {
+    assert_refuses("contacts.vcf", Some(file.as_bytes()), said);
 }
 
 #[test]
