@@ -171,7 +171,12 @@ fn write(file: &File, sheet: &Sheet, is_marked: bool, refused: &[Refused<'_>]) -
 /// Without the line and reason of an earlier try.
 fn kept<'r>(sheet: &'r Sheet, record: &'r StringRecord) -> impl Iterator<Item = &'r str> {
     let columns = sheet.header.columns();
-    let is_kept = |index| !matches!(columns.get(index), Some(Column::Line | Column::Reason));
+    let is_kept = |index| {
+        !matches!(
+            columns.get(index),
+            Some(Some(Column::Line | Column::Reason))
+        )
+    };
     let fields = record.iter().enumerate();
     fields.filter_map(move |(index, field)| is_kept(index).then_some(field))
 }
