@@ -289,8 +289,13 @@ async fn cards_are_taken_and_refused_as_rows(
 }
 
 #[rstest]
-#[case::no_file(None, "contacts.csv cannot be read")]
-#[case::nothing(Some(""), "lacks the column(s)")]
+#[case::no_file(None, "contacts.csv cannot be read: there is no such file")]
+#[case::nothing(Some(""), "contacts.csv is empty")]
+#[case::a_mark_and_blank_lines(Some("\u{FEFF}\r\n \r\n"), "contacts.csv is empty")]
+#[case::a_workbook(
+    Some("PK\u{3}\u{4}\u{14}"),
+    "is an Excel workbook or another archive: save it as \"CSV UTF-8\""
+)]
 #[case::no_header(Some("K-1001;Standard;Anna\n"), "lacks the column(s) customer_number")]
 #[case::an_unknown_column(Some("Kundennummer;Typ;Name;Fax\n"), "unknown column(s): \"Fax\"")]
 #[tokio::test]
@@ -314,6 +319,7 @@ fn assert_refuses(name: &str, file: Option<&[u8]>, said: &str) {
 }
 
 #[rstest]
+#[case::nothing("", "contacts.vcf is empty")]
 #[case::a_text("FN:Anna\n", "contacts.vcf: holds no vCard")]
 #[tokio::test]
 async fn a_file_without_cards_is_refused(#[case] file: &str, #[case] said: &str) {
