@@ -30,13 +30,18 @@ const TYPES: &[(&str, ContactType)] = &[
     ("buchhaltung", ContactType::Accounting),
     ("technical", ContactType::Technical),
     ("technik", ContactType::Technical),
+    ("technischeransprechpartner", ContactType::Technical),
+    ("technischeansprechpartnerin", ContactType::Technical),
     ("owner", ContactType::Owner),
     ("inhaber", ContactType::Owner),
+    ("inhaberin", ContactType::Owner),
     ("authorizedsignatory", ContactType::AuthorizedSignatory),
     ("zeichnungsberechtigter", ContactType::AuthorizedSignatory),
     ("zeichnungsberechtigte", ContactType::AuthorizedSignatory),
     ("dataprotection", ContactType::DataProtection),
     ("datenschutz", ContactType::DataProtection),
+    ("datenschutzbeauftragter", ContactType::DataProtection),
+    ("datenschutzbeauftragte", ContactType::DataProtection),
     ("other", ContactType::Other),
     ("sonstige", ContactType::Other),
     ("sonstiges", ContactType::Other),
@@ -337,6 +342,17 @@ mod tests {
             contact_type("AUTHORIZED_SIGNATORY"),
             Some(ContactType::AuthorizedSignatory)
         );
+        for (name, known) in [
+            ("Inhaberin", ContactType::Owner),
+            ("Datenschutzbeauftragter", ContactType::DataProtection),
+            ("Datenschutz-Beauftragte", ContactType::DataProtection),
+            ("Technischer Ansprechpartner", ContactType::Technical),
+        ] {
+            assert_eq!(contact_type(name), Some(known));
+        }
         assert_eq!(contact_type("Chef"), None);
+        for (name, _) in TYPES {
+            assert_eq!(plain(name), *name);
+        }
     }
 }
