@@ -49,6 +49,14 @@ pub(crate) struct ImportFile {
     create_customers: bool,
 }
 
+/// A file that was read, and the one of its refused rows.
+pub(crate) struct Begun {
+    encoding: &'static str,
+    is_marked: bool,
+    sheet: Sheet,
+    refused_file: RefusedFile,
+}
+
 /// What became of the rows.
 #[derive(Default)]
 struct Report<'s> {
@@ -68,25 +76,44 @@ struct Group<'s> {
 }
 
 impl ImportFile {
-    /// Reads the file, takes its rows, and writes those beside it that are refused. Gives
-    /// whether there are such.
+    /// Reads the file, and begins the one of its refused rows, before a database is opened or made.
     ///
     /// # Errors
-    /// A line that says what cannot be read or written, or that the database stayed away.
-    pub(crate) async fn run(&self, app: &App, is_embedded: bool) -> Result<bool, String> {
+    /// A line that says what cannot be read or written.
+    pub(crate) fn begin(&self) -> Result<Begun, String> {
         let decoded = decoding::read(&self.file)?;
         let sheet = self.sheet(&decoded)?;
-        let refused_file = RefusedFile::begin(&self.file)?;
+        Ok(Begun {
+            encoding: decoded.encoding,
+            is_marked: decoded.is_marked,
+            sheet,
+            refused_file: RefusedFile::begin(&self.file)?,
+        })
+    }
+
+    /// Takes the rows, and writes those beside the file that are refused. Gives whether there are
+    /// such.
+    ///
+    /// # Errors
+    /// A line that says what cannot be written, or that the database stayed away.
+    pub(crate) async fn run(
+        &self,
+        app: &App,
+        is_embedded: bool,
+        begun: Begun,
+    ) -> Result<bool, String> {
+        let sheet = &begun.sheet;
         let mut report = Report::default();
-        let taken = self.take(app, &sheet, is_embedded, &mut report).await;
+        let taken = self.take(app, sheet, is_embedded, &mut report).await;
         if let Err(error) = taken {
             let said = format!("{error}; {} rows were taken until then", report.taken);
             return Err(format!("{said}: start the import again, it goes on there"));
         }
         report.refused.sort_by_key(|refused| refused.row.line);
         // A disk that is full must not take the report along.
-        self.tell(&report, &decoded);
-        let finished = refused_file.finish(&sheet, decoded.is_marked, &report.refused)?;
+        self.tell(&report, begun.encoding);
+        let file = begun.refused_file;
+        let finished = file.finish(sheet, begun.is_marked, &report.refused)?;
         finished.tell(&report);
         Ok(!report.refused.is_empty())
     }
@@ -167,14 +194,14 @@ impl ImportFile {
         }
     }
 
-    fn tell(&self, report: &Report<'_>, decoded: &Decoded) {
+    fn tell(&self, report: &Report<'_>, encoding: &str) {
         let refused = report.refused.len();
         let (taken, mails) = if self.dry_run {
             ("would be taken", "that would be queued")
         } else {
             ("taken", "queued")
         };
-        println!("read as {}", decoded.encoding);
+        println!("read as {encoding}");
         println!(
             "{} {taken}, {} already there, {refused} refused",
             report.taken, report.already_there

@@ -316,6 +316,9 @@ fn assert_refuses(name: &str, file: Option<&[u8]>, said: &str) {
     assert!(!ended.stderr.contains("Anna"), "{}", ended.stderr);
     let complaint = ended.complaint();
     assert!(complaint.contains(said), "{complaint}");
+    // No database either was made for it.
+    assert!(!place.path().join("data").exists());
+    assert_eq!(refused_files(&place), [""; 0]);
 }
 
 #[rstest]

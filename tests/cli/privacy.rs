@@ -147,6 +147,14 @@ async fn what_could_not_be_given_out_is_not_in_the_trail(
     assert_eq!(count_events(&place), events + 1);
 }
 
+#[test]
+fn nothing_is_made_for_an_export_that_cannot_be_written() {
+    let place = Place::new();
+    let arguments = ["export", "K-1", "--output", "missing/K-1.json"];
+    place.run(&arguments).complaint();
+    assert!(!place.path().join("data").exists());
+}
+
 /// Between the look at its row and its file.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
