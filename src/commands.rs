@@ -27,20 +27,21 @@ pub(crate) async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), S
 }
 
 pub(crate) async fn export(config: &Config, customer: &ExportCustomer) -> Result<(), String> {
-    customer.number()?;
+    let begun = customer.begin()?;
     let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
     let random = Random::system();
     let service_keys = service_keys(config, &random)?;
     let hasher = phone_hasher(config, &random)?;
     let database = connect(config).await?;
     let app = use_cases(&database, service_keys, hasher);
-    let done = customer.run(&app).await;
+    let done = customer.run(&app, begun).await;
     database.close().await;
     done
 }
 
 /// Gives whether rows were refused.
 pub(crate) async fn import(config: &Config, file: &ImportFile) -> Result<bool, String> {
+    let begun = file.begin()?;
     let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
     let random = Random::system();
     let service_keys = service_keys(config, &random)?;
@@ -48,7 +49,7 @@ pub(crate) async fn import(config: &Config, file: &ImportFile) -> Result<bool, S
     let database = connect(config).await?;
     prepare_schema(&database, false).await?;
     let app = use_cases(&database, service_keys, hasher);
-    let done = file.run(&app, database.is_embedded()).await;
+    let done = file.run(&app, database.is_embedded(), begun).await;
     database.close().await;
     done
 }

@@ -1,7 +1,6 @@
 //! `export N`: everything on file about a customer, as JSON.
 
 use std::{
-    fs::{self, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -14,6 +13,8 @@ use contact_service::{
     error::{Error, Invalid},
 };
 
+use crate::command_files::{PartFile, cannot};
+
 /// What the command takes.
 #[derive(Debug, Args)]
 pub(crate) struct ExportCustomer {
@@ -24,21 +25,30 @@ pub(crate) struct ExportCustomer {
     output: Option<PathBuf>,
 }
 
+/// A customer, and the file that is to take its export.
+pub(crate) struct Begun {
+    number: CustomerNumber,
+    file: Option<PartFile>,
+}
+
 impl ExportCustomer {
-    /// The customer, before anything is opened.
+    /// Looks at the customer's number and begins the file before anything is opened: where nothing
+    /// can be given out, the trail must not say that it was.
     ///
     /// # Errors
-    /// A line that says what is wrong with it.
-    pub(crate) fn number(&self) -> Result<CustomerNumber, String> {
-        CustomerNumber::parse(&self.customer_number)
-            .map_err(|Invalid(why)| format!("<CUSTOMER_NUMBER>: {why}"))
+    /// A line that says what is wrong with them.
+    pub(crate) fn begin(&self) -> Result<Begun, String> {
+        let number = CustomerNumber::parse(&self.customer_number)
+            .map_err(|Invalid(why)| format!("<CUSTOMER_NUMBER>: {why}"))?;
+        let file = self.output.as_deref().map(begin_file).transpose()?;
+        Ok(Begun { number, file })
     }
 
     /// # Errors
     /// A line that says why it cannot be given out.
-    pub(crate) async fn run(&self, app: &App) -> Result<(), String> {
+    pub(crate) async fn run(&self, app: &App, begun: Begun) -> Result<(), String> {
         let export = app
-            .export_customer(&Actor::command_line(), self.number()?)
+            .export_customer(&Actor::command_line(), begun.number)
             .await
             .map_err(|error| {
                 if error == Error::CustomerNotFound {
@@ -48,25 +58,20 @@ impl ExportCustomer {
                 }
             })?;
         let json = api::export_as_json(export).map_err(|error| error.to_string())?;
-        let Some(path) = &self.output else {
+        let Some((path, file)) = self.output.as_ref().zip(begun.file) else {
             let written = writeln!(io::stdout(), "{json}");
             return written.map_err(|error| format!("the export cannot be written: {error}"));
         };
-        write(path, &json)
-            .map_err(|error| format!("{} cannot be written: {}", path.display(), error.kind()))
+        writeln!(file.file(), "{json}")
+            .and_then(|()| file.finish())
+            .map_err(|error| cannot("written", path, &error))
     }
 }
 
-/// For its owner only, and under its name when it is whole.
-fn write(path: &Path, json: &str) -> io::Result<()> {
-    let mut first = path.as_os_str().to_owned();
-    first.push(".part");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&first)?;
-    writeln!(file, "{json}")?;
-    file.sync_all()?;
-    fs::rename(&first, path)
+fn begin_file(path: &Path) -> Result<PartFile, String> {
+    let failed = |error: io::Error| cannot("written", path, &error);
+    if path.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    PartFile::create(path).map_err(failed)
 }

@@ -1,21 +1,18 @@
 //! `import FILE`: contacts from another system, as CSV or vCards.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, path::PathBuf};
 
 use clap::Args;
 use contact_service::{
     app::{App, ContactRow, ImportMode, RowOutcome},
-    domain::{contact_types::ContactType, customer::CustomerNumber},
+    domain::{contact_import::ImportKey, contact_types::ContactType, customer::CustomerNumber},
     error::{Error, FieldViolation},
 };
 use futures::{StreamExt, stream};
 
 use self::{
     decoding::Decoded,
-    refused::{Refused, RefusedFile},
+    refused::{Finished, Refused, RefusedFile},
     rows::{Row, Sheet},
 };
 use crate::command_files::{patiently, progress_bar};
@@ -52,6 +49,14 @@ pub(crate) struct ImportFile {
     create_customers: bool,
 }
 
+/// A file that was read, and the one of its refused rows.
+pub(crate) struct Begun {
+    encoding: &'static str,
+    is_marked: bool,
+    sheet: Sheet,
+    refused_file: RefusedFile,
+}
+
 /// What became of the rows.
 #[derive(Default)]
 struct Report<'s> {
@@ -61,6 +66,9 @@ struct Report<'s> {
     refused: Vec<Refused<'s>>,
 }
 
+/// A row and what became of it, or why it was refused before anything on file was looked at.
+type Answered<'s> = (&'s Row, Result<RowOutcome, String>);
+
 /// The rows of one customer.
 struct Group<'s> {
     number: CustomerNumber,
@@ -68,33 +76,56 @@ struct Group<'s> {
 }
 
 impl ImportFile {
-    /// Reads the file, takes its rows, and writes those beside it that are refused. Gives
-    /// whether there are such.
+    /// Reads the file, and begins the one of its refused rows, before a database is opened or made.
     ///
     /// # Errors
-    /// A line that says what cannot be read or written, or that the database stayed away.
-    pub(crate) async fn run(&self, app: &App, is_embedded: bool) -> Result<bool, String> {
+    /// A line that says what cannot be read or written.
+    pub(crate) fn begin(&self) -> Result<Begun, String> {
         let decoded = decoding::read(&self.file)?;
         let sheet = self.sheet(&decoded)?;
-        let refused_file = RefusedFile::begin(&self.file)?;
+        Ok(Begun {
+            encoding: decoded.encoding,
+            is_marked: decoded.is_marked,
+            sheet,
+            refused_file: RefusedFile::begin(&self.file)?,
+        })
+    }
+
+    /// Takes the rows, and writes those beside the file that are refused. Gives whether there are
+    /// such.
+    ///
+    /// # Errors
+    /// A line that says what cannot be written, or that the database stayed away.
+    pub(crate) async fn run(
+        &self,
+        app: &App,
+        is_embedded: bool,
+        begun: Begun,
+    ) -> Result<bool, String> {
+        let sheet = &begun.sheet;
         let mut report = Report::default();
-        let taken = self.take(app, &sheet, is_embedded, &mut report).await;
+        let taken = self.take(app, sheet, is_embedded, &mut report).await;
         if let Err(error) = taken {
             let said = format!("{error}; {} rows were taken until then", report.taken);
             return Err(format!("{said}: start the import again, it goes on there"));
         }
         report.refused.sort_by_key(|refused| refused.row.line);
-        let path = refused_file.finish(&sheet, decoded.is_marked, &report.refused)?;
-        self.tell(&report, &decoded, &path);
+        // A disk that is full must not take the report along.
+        self.tell(&report, begun.encoding);
+        let file = begun.refused_file;
+        let finished = file.finish(sheet, begun.is_marked, &report.refused)?;
+        finished.tell(&report);
         Ok(!report.refused.is_empty())
     }
 
     fn sheet(&self, decoded: &Decoded) -> Result<Sheet, String> {
         let extension = self.file.extension().unwrap_or_default();
-        if extension.eq_ignore_ascii_case("vcf") {
-            return Ok(vcards::read(&decoded.text));
-        }
-        Sheet::read(&decoded.text).map_err(|why| format!("{}: {why}", self.file.display()))
+        let read = if extension.eq_ignore_ascii_case("vcf") {
+            vcards::read
+        } else {
+            Sheet::read
+        };
+        read(&decoded.text).map_err(|why| format!("{}: {why}", self.file.display()))
     }
 
     async fn take<'s>(
@@ -125,27 +156,21 @@ impl ImportFile {
         Ok(())
     }
 
-    /// Takes the rows of a customer that can be read.
+    /// Takes the rows of a customer that can be read and do not contradict one another.
     async fn take_group<'s>(
         &self,
         app: &App,
         sheet: &'s Sheet,
         group: Group<'s>,
-    ) -> Result<Vec<(&'s Row, Result<RowOutcome, String>)>, Error> {
-        let mut outcomes = Vec::with_capacity(group.rows.len());
-        let mut readable: Vec<(&Row, ContactRow)> = Vec::new();
-        for row in group.rows {
-            match cells::contact_row(&sheet.header, &row.fields) {
-                Ok(contact) => readable.push((row, contact)),
-                Err(reason) => outcomes.push((row, Err(reason))),
-            }
-        }
+    ) -> Result<Vec<Answered<'s>>, Error> {
+        let (mut readable, mut outcomes) = group.read(sheet);
         // The first contact of a customer is a STANDARD one, whatever the order of the file.
         readable.sort_by_key(|(_, row)| !row.contact.types.contains(ContactType::Standard));
-        let (mode, number) = (self.mode(), &group.number);
+        let mode = self.mode();
         for part in readable.chunks(self.contacts_at_once()) {
             let contacts: Vec<_> = part.iter().map(|(_, contact)| contact.clone()).collect();
-            let taken = patiently(|| app.import_contacts(number, contacts.clone(), mode)).await?;
+            let taken =
+                patiently(|| app.import_contacts(&group.number, contacts.clone(), mode)).await?;
             let rows = part.iter().map(|(row, _)| *row);
             outcomes.extend(rows.zip(taken.into_iter().map(Ok)));
         }
@@ -169,14 +194,14 @@ impl ImportFile {
         }
     }
 
-    fn tell(&self, report: &Report<'_>, decoded: &Decoded, path: &Path) {
+    fn tell(&self, report: &Report<'_>, encoding: &str) {
         let refused = report.refused.len();
         let (taken, mails) = if self.dry_run {
             ("would be taken", "that would be queued")
         } else {
             ("taken", "queued")
         };
-        println!("read as {}", decoded.encoding);
+        println!("read as {encoding}");
         println!(
             "{} {taken}, {} already there, {refused} refused",
             report.taken, report.already_there
@@ -190,9 +215,48 @@ impl ImportFile {
         if refused > MOST_TOLD {
             println!("… and {} more", refused - MOST_TOLD);
         }
-        if refused > 0 {
-            println!("the refused rows stand in {}", path.display());
+    }
+}
+
+impl Finished {
+    fn tell(&self, report: &Report<'_>) {
+        let path = self.path.display();
+        if !report.refused.is_empty() {
+            println!("the refused rows stand in {path}");
         }
+        if let Some(earlier) = &self.earlier {
+            println!(
+                "what an earlier run left in {path} is now {}",
+                earlier.display()
+            );
+        }
+    }
+}
+
+impl<'s> Group<'s> {
+    /// The rows as contacts, and those that are refused whatever is on file. Of rows with one key only
+    /// the first counts, also where an earlier run took it: a repetition refuses the same ones.
+    fn read(&self, sheet: &Sheet) -> (Vec<(&'s Row, ContactRow)>, Vec<Answered<'s>>) {
+        let (mut readable, mut refused) = (Vec::<(&Row, ContactRow)>::new(), Vec::new());
+        let mut first_of: HashMap<ImportKey, usize> = HashMap::new();
+        for row in &self.rows {
+            let contact = match cells::contact_row(&sheet.header, &row.fields) {
+                Ok(contact) => contact,
+                Err(reason) => {
+                    refused.push((*row, Err(reason)));
+                    continue;
+                }
+            };
+            let place = *first_of.entry(contact.key).or_insert(readable.len());
+            match readable.get(place) {
+                Some((first, said)) if !said.agrees_with(&contact) => {
+                    let reason = cells::contradiction(&sheet.header, &row.fields, first.line);
+                    refused.push((*row, Err(reason)));
+                }
+                _ => readable.push((*row, contact)),
+            }
+        }
+        (readable, refused)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Customer records and the order about the attention line (rules 23, 24).
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     app::App,
     domain::{
@@ -25,14 +27,18 @@ pub struct UpdateCustomer {
     pub allow_missing: bool,
 }
 
-fn refuse_pseudonym(number: &CustomerNumber) -> Result<()> {
+/// A customer that is not on file yet, whoever puts it there.
+///
+/// # Errors
+/// [`Error::InvalidFields`] where the trail of an erased customer may go on under this number.
+pub(super) fn new_customer(number: &CustomerNumber, now: DateTime<Utc>) -> Result<Customer> {
     if number.is_pseudonym() {
         return Err(Error::invalid_field(
             "customer.customer_number",
             "must not have the form of an erased customer's pseudonym",
         ));
     }
-    Ok(())
+    Ok(Customer::new(number.clone(), now))
 }
 
 impl App {
@@ -75,8 +81,7 @@ impl App {
                             (locked, EventKind::CustomerUpdated, changed)
                         }
                         None if update.allow_missing => {
-                            refuse_pseudonym(&update.customer_number)?;
-                            let mut customer = Customer::new(update.customer_number.clone(), now);
+                            let mut customer = new_customer(&update.customer_number, now)?;
                             check_etag(&update.etag, "")?;
                             let changed = update.change.apply_to(&mut customer);
                             let locked = transaction

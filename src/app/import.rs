@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    app::{App, NewContact, contacts::new_contact},
+    app::{App, NewContact, contacts::new_contact, customers::new_customer},
     domain::{
         audit::{Actor, EventKind},
         contact::{Contact, ContactChange, ContactId, check_addition},
@@ -24,6 +24,20 @@ pub struct ContactRow {
     pub key: ImportKey,
     /// The contact, of the customer whose rows are taken.
     pub contact: NewContact,
+}
+
+impl ContactRow {
+    /// Whether another row of the same key says the same.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let (one, other) = (&self.contact, &other.contact);
+        let is_same_address = match (&one.email, &other.email) {
+            (Some(one), Some(other)) => one.is_same_as(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same_address
+            && (one.types, &one.display_name, &one.fields)
+                == (other.types, &other.display_name, &other.fields)
+    }
 }
 
 /// How rows are taken.
@@ -93,8 +107,10 @@ impl App {
     ) -> Result<Outcome<Vec<RowOutcome>>> {
         let now = self.now();
         let locked = transaction.find_and_lock_customer(number).await?;
-        if locked.is_none() && !mode.create_customers {
-            let refused = RowOutcome::Refused(Error::CustomerNotFound);
+        if locked.is_none()
+            && let Err(refusal) = missing_customer(number, mode, now)
+        {
+            let refused = RowOutcome::Refused(refusal);
             return Ok(Outcome::Rollback(vec![refused; rows.len()]));
         }
         let (outcomes, judged) = self
@@ -185,7 +201,7 @@ impl App {
     ) -> Result<()> {
         let mut unused = locked;
         if unused.is_none() {
-            let customer = Customer::new(number.clone(), now);
+            let customer = new_customer(number, now)?;
             let locked = transaction
                 .insert_customer(customer, &self.pseudonyms(number))
                 .await?;
@@ -219,6 +235,19 @@ impl App {
 /// Not the file's name, which may hold a person's.
 fn import() -> Actor {
     Actor("import".to_owned())
+}
+
+/// The customer that the rows would put on file, or why they may not.
+fn missing_customer(
+    number: &CustomerNumber,
+    mode: ImportMode,
+    now: DateTime<Utc>,
+) -> Result<Customer> {
+    if mode.create_customers {
+        new_customer(number, now)
+    } else {
+        Err(Error::CustomerNotFound)
+    }
 }
 
 /// Rule 20: restrictions name order types that there are.

@@ -301,7 +301,7 @@ impl Contact {
 }
 
 /// What an update sets; `None` leaves a field as it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContactChange {
     /// The new types, not empty.
     pub types: Option<ContactTypes>,

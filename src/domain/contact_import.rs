@@ -32,8 +32,10 @@ impl ImportKey {
             let email = email.comparison_key();
             return Self::of(number, "email", [display_name, &email]);
         }
-        let phone_numbers = phone_numbers.iter().map(PhoneNumber::as_str);
-        let parts = [display_name].into_iter().chain(phone_numbers);
+        // The other system need not list them in the same order every time.
+        let mut sorted: Vec<_> = phone_numbers.iter().map(PhoneNumber::as_str).collect();
+        sorted.sort_unstable();
+        let parts = [display_name].into_iter().chain(sorted);
         Self::of(number, "phone_numbers", parts)
     }
 
@@ -86,6 +88,9 @@ mod tests {
         let called = person("Anna", "", &["0721 1234567"]);
         assert!(called == person("Anna", "", &["+49 721 1234567"]));
         assert!(called != person("Anna", "", &[]));
+        let both = person("Anna", "", &["0721 1234567", "0721 1234568"]);
+        assert!(both == person("Anna", "", &["0721 1234568", "0721 1234567"]));
+        assert!(both != called);
     }
 
     #[test]

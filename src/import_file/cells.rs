@@ -30,13 +30,18 @@ const TYPES: &[(&str, ContactType)] = &[
     ("buchhaltung", ContactType::Accounting),
     ("technical", ContactType::Technical),
     ("technik", ContactType::Technical),
+    ("technischeransprechpartner", ContactType::Technical),
+    ("technischeansprechpartnerin", ContactType::Technical),
     ("owner", ContactType::Owner),
     ("inhaber", ContactType::Owner),
+    ("inhaberin", ContactType::Owner),
     ("authorizedsignatory", ContactType::AuthorizedSignatory),
     ("zeichnungsberechtigter", ContactType::AuthorizedSignatory),
     ("zeichnungsberechtigte", ContactType::AuthorizedSignatory),
     ("dataprotection", ContactType::DataProtection),
     ("datenschutz", ContactType::DataProtection),
+    ("datenschutzbeauftragter", ContactType::DataProtection),
+    ("datenschutzbeauftragte", ContactType::DataProtection),
     ("other", ContactType::Other),
     ("sonstige", ContactType::Other),
     ("sonstiges", ContactType::Other),
@@ -107,6 +112,21 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
         validate_only: false,
     };
     Ok(ContactRow { key, contact })
+}
+
+/// What is wrong with a row that has the key of an earlier one and says something else.
+pub(super) fn contradiction(header: &Header, record: &StringRecord, earlier: u64) -> String {
+    let is_given = |column| !header.cell(record, column).is_empty();
+    let key = if is_given(Column::ExternalId) {
+        "external_id"
+    } else if is_given(Column::Email) {
+        "display_name and email"
+    } else if is_given(Column::PhoneNumbers) {
+        "display_name and phone_numbers"
+    } else {
+        "display_name"
+    };
+    format!("row: the same {key} as line {earlier}, with other values")
 }
 
 /// What is wrong with a row, in one line.
@@ -322,6 +342,17 @@ mod tests {
             contact_type("AUTHORIZED_SIGNATORY"),
             Some(ContactType::AuthorizedSignatory)
         );
+        for (name, known) in [
+            ("Inhaberin", ContactType::Owner),
+            ("Datenschutzbeauftragter", ContactType::DataProtection),
+            ("Datenschutz-Beauftragte", ContactType::DataProtection),
+            ("Technischer Ansprechpartner", ContactType::Technical),
+        ] {
+            assert_eq!(contact_type(name), Some(known));
+        }
         assert_eq!(contact_type("Chef"), None);
+        for (name, _) in TYPES {
+            assert_eq!(plain(name), *name);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The columns of a file, by their English and German names.
 
+use std::ops::RangeInclusive;
+
 use csv::StringRecord;
 
 /// What a column holds.
@@ -108,7 +110,9 @@ pub(super) fn plain(name: &str) -> String {
 
 /// Where in a record each column stands.
 pub(super) struct Header {
-    columns: Vec<Column>,
+    /// `None` where the first line has no name: spreadsheets write separators for columns that were
+    /// used once.
+    columns: Vec<Option<Column>>,
     /// As the file writes it.
     pub(super) record: StringRecord,
 }
@@ -131,27 +135,33 @@ impl Header {
         let unknown: Vec<_> = record
             .iter()
             .zip(&known)
-            .filter(|(_, column)| column.is_none())
+            .filter(|(name, column)| column.is_none() && !name.trim().is_empty())
             .map(|(name, _)| format!("{name:?}"))
             .collect();
         if !unknown.is_empty() {
             let unknown = unknown.join(", ");
             return Err(format!("the first line has unknown column(s): {unknown}"));
         }
-        let columns: Vec<_> = known.into_iter().flatten().collect();
-        for (index, column) in columns.iter().enumerate() {
-            if columns.iter().skip(index + 1).any(|other| other == column) {
+        for (index, column) in known.iter().enumerate() {
+            if let Some(column) = column
+                && known
+                    .iter()
+                    .skip(index + 1)
+                    .flatten()
+                    .any(|other| other == column)
+            {
                 let name = column.name();
                 return Err(format!("the first line has the column {name} twice"));
             }
         }
+        let columns = known;
         Ok(Self { columns, record })
     }
 
     /// All columns of contacts by their own names.
     pub(super) fn of_contacts() -> Self {
         Self {
-            columns: Column::OF_CONTACTS.to_vec(),
+            columns: Column::OF_CONTACTS.map(Some).to_vec(),
             record: Column::OF_CONTACTS.map(Column::name).to_vec().into(),
         }
     }
@@ -162,13 +172,27 @@ impl Header {
     }
 
     /// The columns of the file in their order; those of refused rows among them.
-    pub(super) fn columns(&self) -> &[Column] {
+    pub(super) fn columns(&self) -> &[Option<Column>] {
         &self.columns
+    }
+
+    /// How many fields a row may have: Excel leaves out separators at the end of rows that have
+    /// nothing in columns without a name.
+    pub(super) fn widths(&self) -> RangeInclusive<usize> {
+        let last = self.columns.iter().rposition(Option::is_some);
+        last.map_or(0, |last| last + 1)..=self.columns.len()
+    }
+
+    /// The place of a value that belongs to no column, counted from 1.
+    pub(super) fn nameless_value(&self, record: &StringRecord) -> Option<usize> {
+        let mut fields = self.columns.iter().zip(record);
+        let place = fields.position(|(column, field)| column.is_none() && !field.trim().is_empty());
+        place.map(|place| place + 1)
     }
 
     /// What stands in a column, without the blanks around it; nothing where there is no such one.
     pub(super) fn cell<'r>(&self, record: &'r StringRecord, column: Column) -> &'r str {
-        let index = self.columns.iter().position(|known| *known == column);
+        let index = self.columns.iter().position(|known| *known == Some(column));
         let cell = index.and_then(|index| record.get(index));
         cell.unwrap_or_default().trim()
     }

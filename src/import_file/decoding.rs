@@ -13,6 +13,8 @@ use crate::command_files::cannot;
 
 /// The file is read whole: rows of a customer need not be neighbours.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
+/// How a workbook begins, whatever its name says.
+const ZIP: &[u8] = b"PK\x03\x04";
 /// Stands where bytes cannot be read.
 pub(super) const UNREADABLE: char = '\u{FFFD}';
 
@@ -26,7 +28,7 @@ pub(super) struct Decoded {
 }
 
 /// # Errors
-/// A line that says why the file cannot be read, or that it is too large.
+/// A line that says why the file cannot be read, or that it is too large, empty or a workbook.
 pub(super) fn read(path: &Path) -> Result<Decoded, String> {
     let failed = |error: io::Error| cannot("read", path, &error);
     let file = File::open(path).map_err(failed)?;
@@ -41,7 +43,17 @@ pub(super) fn read(path: &Path) -> Result<Decoded, String> {
             "{path} is larger than {most} MiB: take it in parts"
         ));
     }
-    Ok(decode(bytes))
+    if bytes.starts_with(ZIP) {
+        let path = path.display();
+        return Err(format!(
+            "{path} is an Excel workbook or another archive: save it as \"CSV UTF-8\", and import that"
+        ));
+    }
+    let decoded = decode(bytes);
+    if decoded.text.trim().is_empty() {
+        return Err(format!("{} is empty", path.display()));
+    }
+    Ok(decoded)
 }
 
 fn decode(bytes: Vec<u8>) -> Decoded {

@@ -4,6 +4,8 @@
 //! to the next quote of the file, and the rows between would be lost. What a record holds is
 //! read by the library.
 
+use std::ops::RangeInclusive;
+
 use csv::{ReaderBuilder, StringRecord};
 
 use super::columns::Header;
@@ -55,7 +57,13 @@ impl Sheet {
         let header = Header::read(first.fields)?;
         let mut rows = Vec::new();
         while !rest.text.is_empty() {
-            let row = rest.take_of_width(delimiter, header.record.len());
+            let mut row = rest.take_of_width(delimiter, &header.widths());
+            let nameless = header.nameless_value(&row.fields);
+            if let Some(place) = nameless.filter(|_| row.damage.is_none()) {
+                row.damage = Some(format!(
+                    "row: field {place} has a value, and its column no name"
+                ));
+            }
             // Spreadsheets leave rows of nothing behind.
             if row.damage.is_some() || !row.is_blank() {
                 rows.push(row);
@@ -114,13 +122,13 @@ impl<'t> Rest<'t> {
 
     /// A record with more or fewer fields than the header may be two whose line break was taken
     /// for a part of a field: of such a one only the first line goes.
-    fn take_of_width(&mut self, delimiter: u8, width: usize) -> Row {
+    fn take_of_width(&mut self, delimiter: u8, widths: &RangeInclusive<usize>) -> Row {
         let start = self.clone();
         let mut row = self.take(delimiter);
-        if row.damage.is_some() || row.fields.len() == width || row.is_blank() {
+        if row.damage.is_some() || widths.contains(&row.fields.len()) || row.is_blank() {
             return row;
         }
-        let has = row.fields.len();
+        let (has, width) = (row.fields.len(), widths.end());
         row.damage = Some(format!("row: has {has} fields, the header has {width}"));
         if self.line > start.line + 1 {
             *self = start;

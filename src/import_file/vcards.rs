@@ -1,5 +1,7 @@
 //! The vCards of a file as rows, each with the line where it begins.
 
+use std::borrow::Cow;
+
 use calcard::{
     Entry, Parser,
     vcard::{
@@ -18,8 +20,15 @@ const BEGIN: &str = "BEGIN:VCARD";
 const END: &str = "END:VCARD";
 
 /// Reads the cards of versions 3 and 4.
-pub(super) fn read(text: &str) -> Sheet {
-    let rows = cards(text).into_iter().map(|(line, card)| {
+///
+/// # Errors
+/// A line that says that there are none.
+pub(super) fn read(text: &str) -> Result<Sheet, String> {
+    let cards = cards(text);
+    if !cards.iter().any(|(_, card)| begins(card)) {
+        return Err("holds no vCard: none begins with BEGIN:VCARD".to_owned());
+    }
+    let rows = cards.into_iter().map(|(line, card)| {
         let entry = Parser::new(&card).strict().entry();
         let (fields, damage) = if let Entry::VCard(card) = entry {
             (Column::OF_CONTACTS.map(|column| cell(&card, column)), None)
@@ -33,21 +42,27 @@ pub(super) fn read(text: &str) -> Sheet {
             damage,
         }
     });
-    Sheet {
+    Ok(Sheet {
         rows: rows.collect(),
         header: Header::of_contacts(),
         delimiter: b',',
-    }
+    })
+}
+
+fn begins(line: &str) -> bool {
+    let first = line.lines().next().unwrap_or_default();
+    first.trim().eq_ignore_ascii_case(BEGIN)
 }
 
 /// The text of each card, with its line: the library does not say where one begins. A card that
 /// does not end takes no other one along.
 fn cards(text: &str) -> Vec<(u64, String)> {
+    let text = with_line_feeds(text);
     let mut cards: Vec<(u64, String)> = Vec::new();
     let mut is_open = false;
     for (line, number) in text.lines().zip(1..) {
         let bare = line.trim();
-        if bare.eq_ignore_ascii_case(BEGIN) || (!is_open && !bare.is_empty()) {
+        if begins(line) || (!is_open && !bare.is_empty()) {
             cards.push((number, String::new()));
             is_open = true;
         }
@@ -58,6 +73,15 @@ fn cards(text: &str) -> Vec<(u64, String)> {
         is_open &= !bare.eq_ignore_ascii_case(END);
     }
     cards
+}
+
+/// Programs of old Macs end lines by a carriage return alone.
+fn with_line_feeds(text: &str) -> Cow<'_, str> {
+    if text.contains('\n') {
+        text.into()
+    } else {
+        text.replace('\r', "\n").into()
+    }
 }
 
 /// What a card says of a column.
@@ -83,10 +107,9 @@ fn cell(card: &VCard, column: Column) -> String {
 fn extension(card: &VCard, column: Column) -> String {
     let name = format!("x-{}", column.name().replace('_', "-"));
     let is_it = |entry: &&VCardEntry| matches!(&entry.name, VCardProperty::Other(other) if other.eq_ignore_ascii_case(&name));
-    let found = card.entries.iter().find(is_it);
-    found
-        .map(|entry| texts(entry).join(","))
-        .unwrap_or_default()
+    let found = card.entries.iter().filter(is_it);
+    let mut values = found.map(|entry| texts(entry).join(","));
+    values.find(|value| is_given(value)).unwrap_or_default()
 }
 
 fn texts(entry: &VCardEntry) -> Vec<&str> {
@@ -94,15 +117,30 @@ fn texts(entry: &VCardEntry) -> Vec<&str> {
     texts.collect()
 }
 
+/// Some programs write all properties, and leave empty what they do not know.
+fn is_given(value: &str) -> bool {
+    !value.trim().is_empty()
+}
+
+/// The values of a property that has some, with the entry that has them.
+fn values<'c>(
+    card: &'c VCard,
+    property: &'c VCardProperty,
+) -> impl Iterator<Item = (&'c VCardEntry, String)> {
+    let entries = card.properties(property);
+    let values = entries.map(|entry| (entry, texts(entry).concat()));
+    values.filter(|(_, value)| is_given(value))
+}
+
 fn first(card: &VCard, property: &VCardProperty) -> String {
-    let found = card.property(property);
-    found.map(|entry| texts(entry).concat()).unwrap_or_default()
+    let found = values(card, property).next();
+    found.map(|(_, value)| value).unwrap_or_default()
 }
 
 /// The one that is to be used before the others, else the first one.
 fn preferred(card: &VCard, property: &VCardProperty) -> String {
-    let found = card.properties(property).min_by_key(|entry| rank(entry));
-    found.map(|entry| texts(entry).concat()).unwrap_or_default()
+    let found = values(card, property).min_by_key(|(entry, _)| rank(entry));
+    found.map(|(_, value)| value).unwrap_or_default()
 }
 
 /// From 1 to 100 in version 4; version 3 has a type.
@@ -138,7 +176,8 @@ fn phone_numbers(card: &VCard) -> String {
         })
     };
     let entries = card.properties(&VCardProperty::Tel).filter(is_voice);
-    let numbers: Vec<_> = entries.flat_map(texts).map(without_scheme).collect();
+    let numbers = entries.flat_map(texts).map(without_scheme);
+    let numbers: Vec<_> = numbers.filter(|number| is_given(number)).collect();
     numbers.join(",")
 }
 
@@ -178,7 +217,7 @@ mod tests {
 
     #[test]
     fn versions_3_and_4_are_read_and_a_note_is_no_restriction() {
-        let sheet = read(CARDS);
+        let sheet = read(CARDS).unwrap();
         assert_eq!(
             cells(&sheet.rows[0]),
             [
@@ -207,10 +246,44 @@ mod tests {
     #[test]
     fn a_card_that_is_not_whole_takes_no_other_one_along() {
         let open = "BEGIN:VCARD\nVERSION:4.0\nFN:Carla\n";
-        let sheet = read(&format!("{open}{CARDS}\nwhat is this\n\n{CARDS}{open}"));
+        let sheet = read(&format!("{open}{CARDS}\nwhat is this\n\n{CARDS}{open}")).unwrap();
         let damaged: Vec<_> = sheet.rows.iter().map(|row| row.damage.is_some()).collect();
         assert_eq!(damaged, [true, false, false, true, false, false, true]);
         let lines: Vec<_> = sheet.rows.iter().map(|row| row.line).collect();
         assert_eq!(lines, [1, 4, 20, 31, 33, 49, 59]);
+    }
+    #[test]
+    fn an_empty_property_hides_no_other_one() {
+        let card = "BEGIN:VCARD\nVERSION:3.0\nFN:\nFN: \nFN:Anna\nUID:\nUID:17\n\
+            EMAIL;TYPE=PREF:\nEMAIL:\nEMAIL:anna@example.com\nTEL:\nTEL:0721 1234567\n\
+            X-CUSTOMER-NUMBER:\nX-CUSTOMER-NUMBER:K-1\nEND:VCARD\n";
+        let sheet = read(card).unwrap();
+        assert_eq!(
+            cells(&sheet.rows[0]),
+            [
+                ("customer_number", "K-1"),
+                ("display_name", "Anna"),
+                ("email", "anna@example.com"),
+                ("phone_numbers", "0721 1234567"),
+                ("external_id", "17"),
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_may_end_as_those_of_old_macs() {
+        let (sheet, expected) = (read(&CARDS.replace("\r\n", "\r")), read(CARDS));
+        assert_eq!(sheet.unwrap().rows, expected.unwrap().rows);
+    }
+
+    #[test]
+    fn a_file_without_any_card_is_refused() {
+        for text in [
+            "\r\n",
+            "customer_number;types;display_name\nK-1;STANDARD;Anna\n",
+        ] {
+            let refused = read(text).err().unwrap();
+            assert_eq!(refused, "holds no vCard: none begins with BEGIN:VCARD");
+        }
     }
 }

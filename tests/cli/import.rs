@@ -1,10 +1,12 @@
 //! `import FILE`: what is taken, what is refused, and that it can be repeated.
 
+mod alike;
 mod breaks;
+mod kept;
 mod killed;
 mod stock;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
 use csv::ReaderBuilder;
 use rstest::rstest;
@@ -57,10 +59,13 @@ fn assert_says(ended: &Ended, code: i32, said: &str) {
     assert!(ended.stdout.contains(said), "{}", ended.stdout);
 }
 
-fn names_in(folder: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).unwrap();
+/// Names of files of refused rows, also of those that are not whole.
+fn refused_files(place: &Place) -> Vec<String> {
+    let entries = fs::read_dir(place.path()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.collect()
+    let mut names: Vec<_> = names.filter(|name| name.contains("refused")).collect();
+    names.sort();
+    names
 }
 
 #[rstest]
@@ -152,7 +157,7 @@ async fn refused_rows_can_be_corrected_where_they_were_written(
     fs::write(&path, corrected).unwrap();
     let ended = place.run(&["import", "contacts.refused.csv"]);
     assert_says(&ended, 0, "2 taken, 0 already there, 0 refused");
-    assert!(!place.path().join("contacts.refused.refused.csv").exists());
+    assert_eq!(refused_files(&place), ["contacts.refused.csv"]);
     // Of the first file, too, nothing is left to be refused but what is wrong in it.
     write(&place, &rows[1..]);
     assert_says(
@@ -160,11 +165,8 @@ async fn refused_rows_can_be_corrected_where_they_were_written(
         0,
         "0 taken, 1 already there, 0 refused",
     );
-    let names = names_in(place.path());
-    assert!(
-        !names.iter().any(|name| name.contains("refused")),
-        "{names:?}"
-    );
+    // Of this run there is no such file, and the corrected one is not lost.
+    assert_eq!(refused_files(&place), ["contacts.refused.1.csv"]);
 }
 
 #[rstest]
@@ -181,7 +183,7 @@ async fn the_rows_of_a_customer_are_judged_together_whatever_their_order(
     // The one STANDARD contact stands behind the others, and the customer has no room for all.
     let mut rows: Vec<_> = (0..102).map(technical).collect();
     rows.push(Cells::good("K-1003", "Anna Zander").line());
-    rows.push(Cells::good("K-1003", "Anna Zander").with(3, "en").line());
+    rows.push(Cells::good("K-1003", "Anna Zander").line());
     write(&place, &rows);
     let dry = import(&place, &["--dry-run"]);
     assert_says(
@@ -236,6 +238,27 @@ async fn customers_are_put_on_file_where_that_is_asked_for(
 
 #[rstest]
 #[tokio::test]
+async fn no_customer_is_put_on_file_under_a_number_of_an_erased_ones_form(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = place_with_samples(backend).await;
+    let before = Stock::of(&place).await;
+    let pseudonym = format!("erased-{:025x}", 0x1F);
+    write(&place, &[Cells::good(&pseudonym, "Anna Zander").line()]);
+    for arguments in [
+        &["--create-customers", "--dry-run"][..],
+        &["--create-customers"],
+    ] {
+        let ended = import(&place, arguments);
+        assert_eq!(ended.status.code(), Some(REFUSED), "{}", ended.stderr);
+        let form = "must not have the form of an erased customer's pseudonym";
+        assert_eq!(refused(&place), [(2, format!("customer_number: {form}"))]);
+    }
+    assert_eq!(Stock::of(&place).await, before);
+}
+
+#[rstest]
+#[tokio::test]
 async fn cards_are_taken_and_refused_as_rows(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
@@ -253,7 +276,7 @@ async fn cards_are_taken_and_refused_as_rows(
     let ended = place.run(&["import", "contacts.vcf"]);
     assert_says(&ended, REFUSED, "2 taken, 0 already there, 1 refused");
     Stock::of(&place).await.assert_gained(before, 2);
-    let path = place.path().join("contacts.refused.csv");
+    let path = place.path().join("contacts.vcf.refused.csv");
     let refused = fs::read_to_string(&path).unwrap();
     assert!(
         refused.contains("\r\n10,\"customer_number: must have 1 to 32"),
@@ -261,13 +284,18 @@ async fn cards_are_taken_and_refused_as_rows(
     );
     let corrected = refused.replace(",,Standard,", ",K-1002,Standard,");
     fs::write(&path, corrected).unwrap();
-    let ended = place.run(&["import", "contacts.refused.csv"]);
+    let ended = place.run(&["import", "contacts.vcf.refused.csv"]);
     assert_says(&ended, 0, "1 taken, 0 already there, 0 refused");
 }
 
 #[rstest]
-#[case::no_file(None, "contacts.csv cannot be read")]
-#[case::nothing(Some(""), "lacks the column(s)")]
+#[case::no_file(None, "contacts.csv cannot be read: there is no such file")]
+#[case::nothing(Some(""), "contacts.csv is empty")]
+#[case::a_mark_and_blank_lines(Some("\u{FEFF}\r\n \r\n"), "contacts.csv is empty")]
+#[case::a_workbook(
+    Some("PK\u{3}\u{4}\u{14}"),
+    "is an Excel workbook or another archive: save it as \"CSV UTF-8\""
+)]
 #[case::no_header(Some("K-1001;Standard;Anna\n"), "lacks the column(s) customer_number")]
 #[case::an_unknown_column(Some("Kundennummer;Typ;Name;Fax\n"), "unknown column(s): \"Fax\"")]
 #[tokio::test]
@@ -275,14 +303,30 @@ async fn what_cannot_be_read_is_said_before_anything_is_taken(
     #[case] file: Option<&str>,
     #[case] said: &str,
 ) {
+    assert_refuses("contacts.csv", file.map(str::as_bytes), said);
+}
+
+/// That a file is refused as a whole, by one line.
+fn assert_refuses(name: &str, file: Option<&[u8]>, said: &str) {
     let place = Place::new();
     if let Some(file) = file {
-        fs::write(place.path().join("contacts.csv"), file).unwrap();
+        fs::write(place.path().join(name), file).unwrap();
     }
-    let ended = import(&place, &[]);
-    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    let ended = place.run(&["import", name]);
     assert!(!ended.stderr.contains("Anna"), "{}", ended.stderr);
+    let complaint = ended.complaint();
+    assert!(complaint.contains(said), "{complaint}");
+    // No database either was made for it.
+    assert!(!place.path().join("data").exists());
+    assert_eq!(refused_files(&place), [""; 0]);
+}
+
+#[rstest]
+#[case::nothing("", "contacts.vcf is empty")]
+#[case::a_text("FN:Anna\n", "contacts.vcf: holds no vCard")]
+#[tokio::test]
+async fn a_file_without_cards_is_refused(#[case] file: &str, #[case] said: &str) {
+    assert_refuses("contacts.vcf", Some(file.as_bytes()), said);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! `export`, and what an erasure leaves of a mail that is just being written.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+};
 
 use contact_service::api::proto::{self, ContactType};
 use rstest::rstest;
@@ -74,11 +77,7 @@ async fn an_export_is_json_on_standard_output_or_in_a_file(
     let again = again["auditEvents"].as_array().unwrap();
     assert_eq!(again.len(), events.len() + 1);
     assert_eq!(again[..events.len()], events[..]);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    }
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let complaint = place.run(&["export", "K-2"]).complaint();
     assert_eq!(complaint, "<CUSTOMER_NUMBER>: is not on file");
     let complaint = place.run(&["export", "K_1"]).complaint();
@@ -86,6 +85,74 @@ async fn an_export_is_json_on_standard_output_or_in_a_file(
         complaint.starts_with("<CUSTOMER_NUMBER>: must have"),
         "{complaint}"
     );
+}
+
+/// The customer K-1 on file, and how many events its trail has.
+async fn place_with_a_customer(backend: Backend) -> (Place, usize) {
+    let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
+    place.run(&["migrate", "up"]).printed();
+    let token = place.run(&["token", "--sub", "tester", "--scope", SCOPES]);
+    let (server, address) = place.serve(&[]);
+    put_on_file(&mut client(&address, &token.printed()), "K-1").await;
+    server.signal("TERM");
+    server.wait();
+    let events = count_events(&place);
+    (place, events)
+}
+
+/// With the event of the export by which they are counted.
+fn count_events(place: &Place) -> usize {
+    let export: Value = serde_json::from_str(&place.run(&["export", "K-1"]).printed()).unwrap();
+    export["auditEvents"].as_array().unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_for_its_owner_only_whatever_lies_in_its_way() {
+    let (place, _) = place_with_a_customer(Backend::Sqlite).await;
+    let path = |name: &str| place.path().join(name);
+    // Somebody who may write to the folder has foreseen where it will be written.
+    fs::write(path("theirs"), "theirs").unwrap();
+    symlink(path("theirs"), path("linked.json.part")).unwrap();
+    symlink(path("theirs"), path("linked.json")).unwrap();
+    for name in ["open.json", "open.json.part"] {
+        fs::write(path(name), "").unwrap();
+        fs::set_permissions(path(name), Permissions::from_mode(0o666)).unwrap();
+    }
+    for name in ["linked.json", "open.json"] {
+        place.run(&["export", "K-1", "--output", name]).printed();
+        let metadata = path(name).symlink_metadata().unwrap();
+        assert!(metadata.is_file());
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        let export: Value = serde_json::from_slice(&fs::read(path(name)).unwrap()).unwrap();
+        assert_eq!(export["customer"]["customerNumber"], "K-1");
+    }
+    assert_eq!(fs::read_to_string(path("theirs")).unwrap(), "theirs");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_given_out_is_not_in_the_trail(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (place, events) = place_with_a_customer(backend).await;
+    for (output, why) in [
+        ("missing/K-1.json", "there is no such folder"),
+        ("data", "is a directory"),
+    ] {
+        let complaint = place
+            .run(&["export", "K-1", "--output", output])
+            .complaint();
+        assert_eq!(complaint, format!("{output} cannot be written: {why}"));
+    }
+    assert_eq!(count_events(&place), events + 1);
+}
+
+#[test]
+fn nothing_is_made_for_an_export_that_cannot_be_written() {
+    let place = Place::new();
+    let arguments = ["export", "K-1", "--output", "missing/K-1.json"];
+    place.run(&arguments).complaint();
+    assert!(!place.path().join("data").exists());
 }
 
 /// Between the look at its row and its file.

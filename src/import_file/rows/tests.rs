@@ -16,6 +16,7 @@ fn told(rows: &[Row]) -> Vec<(u64, Vec<&str>, &str)> {
         match &row.damage {
             None => "",
             Some(damage) if damage == BAD_QUOTES => "quotes",
+            Some(damage) if damage.contains("no name") => "nameless",
             Some(_) => "width",
         }
     };
@@ -89,6 +90,26 @@ fn a_wrong_number_of_fields_takes_no_other_row_along() {
     );
     let damage = rows(&text)[0].damage.clone().unwrap();
     assert_eq!(damage, "row: has 2 fields, the header has 3");
+}
+
+/// Excel writes the separators of columns that were used once, and not in all rows.
+#[test]
+fn columns_without_a_name_may_be_there_and_hold_nothing() {
+    let text = "Kundennummer;;Typ;Name;;; \n\
+        K-1;;a;b;;;\nK-2; ;a;b\nK-3;;a;b;;c;\nK-4;c;a;b\nK-5;;a\nK-6;;a;b;;;;\n;;;;;;\n";
+    assert_eq!(
+        told(&rows(text)),
+        [
+            (2, vec!["K-1", "", "a", "b", "", "", ""], ""),
+            (3, vec!["K-2", " ", "a", "b"], ""),
+            (4, vec!["K-3", "", "a", "b", "", "c", ""], "nameless"),
+            (5, vec!["K-4", "c", "a", "b"], "nameless"),
+            (6, vec!["K-5", "", "a"], "width"),
+            (7, vec!["K-6", "", "a", "b", "", "", "", ""], "width"),
+        ]
+    );
+    let damage = rows(text)[2].damage.clone().unwrap();
+    assert_eq!(damage, "row: field 6 has a value, and its column no name");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rstest::rstest;
 use super::{
     REFUSED, assert_says,
     breaks::{Cells, WAYS},
-    place_with_samples, refused,
+    place_with_samples, refused, refused_files,
     stock::{Stock, execute},
     write,
 };
@@ -149,12 +149,9 @@ async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
     let least = (size.customers / 2 - AT_ONCE) * ROWS;
     assert!(taken >= i64::try_from(least).unwrap(), "{taken}");
     half.assert_gained(before, usize::try_from(taken).unwrap());
-    let folder = std::fs::read_dir(place.path()).unwrap();
-    let whole = folder.filter(|entry| {
-        let name = entry.as_ref().unwrap().file_name();
-        name.to_str().unwrap().ends_with(".refused.csv")
-    });
-    assert_eq!(whole.count(), 0);
+    let left = refused_files(&place);
+    assert_eq!(left.len(), 1);
+    assert_ne!(left[0], "contacts.refused.csv");
 
     let (good, broken) = (file.good_rows(), file.refused.len());
     let mut told = format!("{backend:?}: {} rows, {broken} broken", file.rows.len());
@@ -168,6 +165,8 @@ async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
     let after = Stock::of(&place).await;
     after.assert_gained(before, good);
     assert_refused(&place, &file.refused);
+    // Nor is anything left of the one that was killed.
+    assert_eq!(refused_files(&place), ["contacts.refused.csv"]);
 
     let start = Instant::now();
     let ended = place.start(&arguments).wait_for(PATIENCE);
