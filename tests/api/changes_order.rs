@@ -88,11 +88,14 @@ async fn write(database: Database, count: usize) {
     }
 }
 
-/// Reads until `count` events of the writers were seen, going away now and then.
-async fn follow(clients: Vec<Client>, count: usize) -> Vec<proto::Change> {
+/// Made when the writers have ended: its event comes behind all of theirs.
+const LAST: &str = "LAST";
+
+/// Reads the events of the writers until they have ended, going away now and then.
+async fn follow(clients: Vec<Client>) -> Vec<proto::Change> {
     let (mut cursor, mut known, mut events) = (String::new(), HashSet::new(), Vec::new());
-    let mut connections = 0;
-    while known.len() < count {
+    let (mut connections, mut has_ended) = (0, false);
+    while !has_ended {
         connections += 1;
         let mut client = clients[connections % clients.len()].clone();
         let from = proto::WatchChangesRequest {
@@ -100,11 +103,12 @@ async fn follow(clients: Vec<Client>, count: usize) -> Vec<proto::Change> {
         };
         let mut watch = client.watch_changes(from).await.unwrap().into_inner();
         for _ in 0..=any_below(20) {
-            if known.len() >= count {
+            if has_ended {
                 break;
             }
             let response = watch.message().await.unwrap().unwrap();
             for event in response.events {
+                has_ended |= event.customer_number == LAST;
                 if event.kind == "customer.updated" && known.insert(event.event_id.clone()) {
                     events.push(event);
                 }
@@ -132,7 +136,7 @@ async fn race(backend: Backend, count: usize) {
     }
     // Cursors are signed: each server has keys of its own here, so one is read from.
     let clients = vec![servers[0].client()];
-    let reader = tokio::spawn(follow(clients, count));
+    let reader = tokio::spawn(follow(clients));
     let writers = (0..WRITERS).map(|writer| {
         let database = servers[writer % servers.len()].database.clone();
         tokio::spawn(write(database, count / WRITERS))
@@ -140,6 +144,7 @@ async fn race(backend: Backend, count: usize) {
     for writer in writers.collect::<Vec<_>>() {
         writer.await.unwrap();
     }
+    servers[0].create_customer(LAST).await;
     let events = reader.await.unwrap();
 
     assert_eq!(events.len(), count);
