@@ -5,7 +5,6 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, TryLockError},
     io::{self, IsTerminal},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -59,8 +58,10 @@ impl PartFile {
         for _ in 0..PART_ATTEMPTS {
             let first = part_name(last)?;
             let mut options = File::options();
-            let options = options.read(true).write(true).create_new(true);
-            let file = options.mode(0o600).open(&first)?;
+            options.read(true).write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let file = options.open(&first)?;
             let is_ours = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
             // Before the lock it looked like one that was left.
             if is_ours && first.symlink_metadata().is_ok() {
@@ -160,7 +161,7 @@ pub(crate) fn progress_bar(length: Option<u64>) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, os::unix::fs::PermissionsExt};
+    use std::io::Write;
 
     use super::*;
 
@@ -182,8 +183,12 @@ mod tests {
             part
         });
         for (part, text) in parts.into_iter().zip(["one", "two"]) {
-            let mode = part.file().metadata().unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                let mode = part.file().metadata().unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o600);
+            }
             part.finish().unwrap();
             assert_eq!(fs::read_to_string(&last).unwrap(), text);
         }

@@ -2,9 +2,8 @@
 //! Somebody may have corrected the one of an earlier run: it is never written over.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File},
     io::{self, BufWriter, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +16,9 @@ use super::{
 use crate::command_files::{PartFile, cannot};
 
 const EXTENSION: &str = "refused.csv";
+#[cfg(unix)]
 const ANY_READING_OR_WRITING: u32 = 0o666;
+#[cfg(unix)]
 const OWNER_READS_AND_WRITES: u32 = 0o600;
 const UTF_8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -51,9 +52,14 @@ impl RefusedFile {
         let path = name_beside(beside);
         let create = || {
             let part = PartFile::create(&path)?;
-            let mode = fs::metadata(beside)?.permissions().mode();
-            let mode = mode & ANY_READING_OR_WRITING | OWNER_READS_AND_WRITES;
-            part.file().set_permissions(Permissions::from_mode(mode))?;
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                let mode = fs::metadata(beside)?.permissions().mode();
+                let mode = mode & ANY_READING_OR_WRITING | OWNER_READS_AND_WRITES;
+                part.file()
+                    .set_permissions(fs::Permissions::from_mode(mode))?;
+            }
             Ok(part)
         };
         let part = create().map_err(|error: io::Error| cannot("written", &path, &error))?;
