@@ -41,8 +41,9 @@ async fn update(mut client: Client, number: String) {
     }
 }
 
-/// Made when all have ended: its event comes behind all of theirs.
-const LAST: &str = "LAST";
+/// Made when all have ended: its event comes behind all of theirs, also among those that get their
+/// places together, by their numbers.
+const LAST: &str = "zz";
 
 /// Where each event stands in the feed.
 async fn read(mut client: Client) -> HashMap<String, usize> {

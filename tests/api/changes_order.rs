@@ -88,7 +88,8 @@ async fn write(database: Database, count: usize) {
     }
 }
 
-/// Made when the writers have ended: its event comes behind all of theirs.
+/// Made when the writers have ended: its event comes behind all of theirs, also among those that
+/// get their places together, by their numbers.
 const LAST: &str = "LAST";
 
 /// Reads the events of the writers until they have ended, going away now and then.

@@ -167,6 +167,7 @@ async fn everything_wrong_with_a_new_contact_is_told_at_once(
             "contact.restrictions.note",
             "contact.restrictions.allowed_order_types[0]",
             "contact.restrictions.denied_order_types[1]",
+            "contact.restrictions.denied_order_types[0]",
             "email",
             "phone_password",
         ]
@@ -175,6 +176,51 @@ async fn everything_wrong_with_a_new_contact_is_told_at_once(
     assert_eq!(
         refused_fields(empty),
         ["customer_number", "contact.types", "contact.display_name"]
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_only_the_database_or_the_name_shows_is_told_with_the_rest(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_order_type("known", false, true).await;
+    let many = |count: usize| {
+        let codes = (0..count).map(|nth| format!("unknown-{nth}"));
+        ["known".to_owned(), "known".to_owned()]
+            .into_iter()
+            .chain(codes)
+            .collect()
+    };
+    let request = |count| CreateContactRequest {
+        customer_number: "K-1".into(),
+        contact: Some(proto::Contact {
+            types: vec![ContactType::Standard.into()],
+            display_name: "Kunibert".into(),
+            locale: "fr".into(),
+            restrictions: Some(Restrictions {
+                denied_order_types: many(count),
+                ..Restrictions::default()
+            }),
+            ..proto::Contact::default()
+        }),
+        phone_password: "kuni-bert".into(),
+        ..CreateContactRequest::default()
+    };
+    let expected = [
+        "contact.locale",
+        "contact.restrictions.denied_order_types[2]",
+        "phone_password",
+    ];
+    assert_eq!(refused_fields(create(&server, request(1)).await), expected);
+    // More than clients take as trailers: no field is left out, and of the list some elements.
+    let told = refused_fields(create(&server, request(98)).await);
+    assert!((20..90).contains(&told.len()), "{told:?}");
+    assert!(
+        expected
+            .iter()
+            .all(|field| told.iter().any(|found| found == field))
     );
 }
 
