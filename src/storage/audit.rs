@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Set, Statement, sea_query::Expr,
+    Select, Set, Statement, sea_query::Expr,
 };
 
 use super::{
@@ -39,7 +39,7 @@ impl Database {
         let earlier_of_the_same = Condition::all()
             .add(Column::Sequence.eq(before.sequence))
             .add(Column::EventId.lt(before.id));
-        let rows = Entity::find()
+        let query = Entity::find()
             .filter(Column::CustomerNumber.eq(number.as_str()))
             // Alone, so that the key can be searched by it.
             .filter(Column::Sequence.lte(before.sequence))
@@ -50,10 +50,8 @@ impl Database {
             )
             .order_by_desc(Column::Sequence)
             .order_by_desc(Column::EventId)
-            .limit(limit)
-            .all(&self.readers);
-        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
-        rows.into_iter().map(to_event).collect()
+            .limit(limit);
+        self.read_events(query).await
     }
 
     /// Up to `limit` events of the customer behind a rank, oldest first.
@@ -69,7 +67,7 @@ impl Database {
         let later_of_the_same = Condition::all()
             .add(Column::Sequence.eq(after.sequence))
             .add(Column::EventId.gt(after.id));
-        let rows = Entity::find()
+        let query = Entity::find()
             .filter(Column::CustomerNumber.eq(number.as_str()))
             .filter(Column::Sequence.gte(after.sequence))
             .filter(
@@ -79,8 +77,12 @@ impl Database {
             )
             .order_by_asc(Column::Sequence)
             .order_by_asc(Column::EventId)
-            .limit(limit)
-            .all(&self.readers);
+            .limit(limit);
+        self.read_events(query).await
+    }
+
+    async fn read_events(&self, query: Select<Entity>) -> Result<Vec<AuditEvent>> {
+        let rows = query.all(&self.readers);
         let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
         rows.into_iter().map(to_event).collect()
     }

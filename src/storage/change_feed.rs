@@ -112,11 +112,15 @@ impl Database {
 impl Transaction {
     /// `None`: another transaction holds the feed.
     async fn lock_feed(&self) -> Result<Option<FeedReach>> {
+        self.read_feed(LOCK_POSTGRES).await
+    }
+
+    /// The row of the feed; SQLite's is locked by its immediate transaction already.
+    async fn read_feed(&self, on_postgres: &str) -> Result<Option<FeedReach>> {
         let backend = self.inner.get_database_backend();
         let sql = if backend == DbBackend::Postgres {
-            LOCK_POSTGRES
+            on_postgres
         } else {
-            // Locked by its immediate transaction already.
             REACH
         };
         let row = self
@@ -162,18 +166,8 @@ impl Transaction {
     /// Waits for the feed: until the transaction ends, nobody else gives places or takes
     /// events out of it.
     pub(super) async fn hold_feed(&self) -> Result<FeedReach> {
-        let backend = self.inner.get_database_backend();
-        let sql = if backend == DbBackend::Postgres {
-            HOLD_POSTGRES
-        } else {
-            REACH
-        };
-        let row = self
-            .inner
-            .query_one_raw(Statement::from_string(backend, sql))
-            .await
-            .map_err(Failure::from)?;
-        to_reach(&row.ok_or_else(|| Error::data_loss("change_feed"))?)
+        let reach = self.read_feed(HOLD_POSTGRES).await?;
+        reach.ok_or_else(|| Error::data_loss("change_feed"))
     }
 
     /// Gives all events of a locked customer their places, and one more to an event that is
