@@ -11,11 +11,12 @@ use chrono::TimeDelta;
 use clap::Args;
 
 use self::judging::{
-    given, judge, not_empty, parse_address, parse_address_or_none, parse_days, parse_log_format,
-    parse_trace_endpoint, public_url, replica_of, secret, sender, tls_files, versioned_keys,
+    claim, given, judge, key_source, list, not_empty, parse_address, parse_address_or_none,
+    parse_days, parse_leeway, parse_log_format, parse_trace_endpoint, public_url, replica_of,
+    secret, sender, tls_files, versioned_keys,
 };
 use crate::{
-    api::auth::JwksLocation,
+    api::auth::{AuthSettings, KeySource},
     mail::{PublicUrl, Sender, SmtpUrl},
     phone_hasher::HashCost,
     server::TlsFiles,
@@ -86,10 +87,10 @@ pub struct Settings {
     /// The base of mailed links; none: the address of the page
     #[arg(long, env, global = true, hide_env_values = true)]
     public_url: Option<String>,
-    /// File or https URL of the public keys of tokens; none: a development key in data/
+    /// File or https URL of the public keys of tokens; none: discovered by an https `JWT_ISSUER`, else a development key in data/
     #[arg(long, env, global = true, hide_env_values = true)]
     jwt_jwks: Option<String>,
-    /// The `iss` of tokens
+    /// The `iss` of tokens; several: with commas between. Of an https URL the keys are discovered
     #[arg(
         long,
         env,
@@ -98,7 +99,7 @@ pub struct Settings {
         default_value = "contact-service-dev"
     )]
     jwt_issuer: String,
-    /// The `aud` of tokens
+    /// The `aud` of tokens; several: with commas between
     #[arg(
         long,
         env,
@@ -107,6 +108,21 @@ pub struct Settings {
         default_value = "contact-service"
     )]
     jwt_audience: String,
+    /// Name or path of the claim with the scopes; none: the first of scope, scp, permissions
+    #[arg(long, env, global = true, hide_env_values = true)]
+    jwt_scope_claim: Option<String>,
+    /// Name or path of the claim that confines a token to one customer
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = AuthSettings::DEFAULT_CUSTOMER_CLAIM
+    )]
+    jwt_customer_claim: String,
+    /// How far the clocks of issuers may be off, in seconds: 0 to 120
+    #[arg(long, env, global = true, hide_env_values = true, default_value = "30")]
+    jwt_leeway_seconds: String,
     /// Keys that sign page tokens and grants, `version:base64`, newest first; none: a development key in data/
     #[arg(long, env, global = true, hide_env_values = true)]
     service_keys: Option<String>,
@@ -190,12 +206,10 @@ pub struct Config {
     pub database_replica_url: Option<DatabaseUrl>,
     /// Address and port of gRPC.
     pub listen_addr: SocketAddr,
-    /// Where the public keys of tokens are; `None`: the development key.
-    pub jwks: Option<JwksLocation>,
-    /// The `iss` of tokens.
-    pub jwt_issuer: String,
-    /// The `aud` of tokens.
-    pub jwt_audience: String,
+    /// Where the public keys of tokens come from; `None`: the development key.
+    pub jwks: Option<KeySource>,
+    /// The tokens that are accepted, and how they are read.
+    pub auth: AuthSettings,
     /// What signs page tokens and grants; `None`: the development key.
     pub service_keys: Option<VersionedKeys>,
     /// Peppers of phone passwords; `None`: a development one.
@@ -277,15 +291,20 @@ impl Settings {
         .map(|text| judge("SMTP_URL", SmtpUrl::parse(&text)))
         .transpose()?;
         let http_addr = judge("HTTP_ADDR", parse_address_or_none(&self.http_addr))?;
+        let auth = AuthSettings {
+            issuers: list("JWT_ISSUER", &self.jwt_issuer)?,
+            audiences: list("JWT_AUDIENCE", &self.jwt_audience)?,
+            scope_claim: claim("JWT_SCOPE_CLAIM", self.jwt_scope_claim)?,
+            customer_claim: claim("JWT_CUSTOMER_CLAIM", Some(self.jwt_customer_claim))?
+                .unwrap_or_else(|| AuthSettings::DEFAULT_CUSTOMER_CLAIM.to_owned()),
+            leeway: judge("JWT_LEEWAY_SECONDS", parse_leeway(&self.jwt_leeway_seconds))?,
+        };
         let config = Config {
             database_replica_url: replica_of(&database_url, replica_url.as_deref())?,
             database_url,
             listen_addr: judge("LISTEN_ADDR", parse_address(&self.listen_addr))?,
-            jwks: given(self.jwt_jwks)
-                .map(|text| judge("JWT_JWKS", JwksLocation::parse(&text)))
-                .transpose()?,
-            jwt_issuer: not_empty("JWT_ISSUER", self.jwt_issuer)?,
-            jwt_audience: not_empty("JWT_AUDIENCE", self.jwt_audience)?,
+            jwks: key_source(self.jwt_jwks, &auth.issuers)?,
+            auth,
             service_keys: versioned_keys(
                 "SERVICE_KEYS",
                 self.service_keys,

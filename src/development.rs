@@ -47,6 +47,8 @@ pub struct DevelopmentKeys {
     kid: String,
     service_keys: SecretString,
     phone_pepper: SecretString,
+    scope_claim: String,
+    customer_claim: String,
 }
 
 impl DevelopmentKeys {
@@ -78,7 +80,18 @@ impl DevelopmentKeys {
             jwt_key,
             service_keys,
             phone_pepper,
+            scope_claim: "scope".to_owned(),
+            customer_claim: "customer_number".to_owned(),
         })
+    }
+
+    /// Mints with other names of these claims, those that the server reads: otherwise a token that
+    /// is meant for one customer would open all of them.
+    #[must_use]
+    pub fn with_claims(mut self, scope_claim: &str, customer_claim: &str) -> Self {
+        scope_claim.clone_into(&mut self.scope_claim);
+        customer_claim.clone_into(&mut self.customer_claim);
+        self
     }
 
     /// The name of the token key: its thumbprint (RFC 7638).
@@ -140,10 +153,10 @@ impl DevelopmentKeys {
             "iat": now.timestamp(),
             "nbf": now.timestamp(),
             "exp": expiry.timestamp(),
-            "scope": scope,
+            self.scope_claim.as_str(): scope,
         });
         if let (Some(customer), Some(claims)) = (customer, claims.as_object_mut()) {
-            claims.insert("customer_number".to_owned(), customer.as_str().into());
+            claims.insert(self.customer_claim.clone(), customer.as_str().into());
         }
         self.sign(header.to_string().as_bytes(), claims.to_string().as_bytes())
     }
@@ -454,6 +467,12 @@ mod tests {
         });
         assert_eq!(part(&token, 1), claims);
         assert_eq!(part(&mint(None), 1).get("customer_number"), None);
+        let keys = keys.with_claims("roles", "ext.customer");
+        let token = keys.mint("i", "a", "s", "x y", Some(&customer), ttl, now);
+        let claims = part(&token.unwrap(), 1);
+        assert_eq!(claims.get("roles"), Some(&json!("x y")));
+        assert_eq!(claims.get("ext.customer"), Some(&json!("K-1")));
+        assert_eq!(claims.as_object().unwrap().len(), 8);
         let endless = keys.mint("i", "a", "s", "", None, TimeDelta::MAX, now);
         assert!(endless.is_err());
     }

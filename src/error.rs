@@ -39,6 +39,97 @@ impl FieldViolation {
     }
 }
 
+/// The check of a token that failed; the metadata `cause` of `TOKEN_INVALID`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// Not a signed JWT, or one with a claim of an unusable type or value.
+    Malformed,
+    /// The issuer's key set has no key of the token's `kid`.
+    UnknownKey,
+    /// The signature does not match the key.
+    BadSignature,
+    /// An algorithm that is not accepted at all, or not with this key.
+    Algorithm,
+    /// A required claim is absent.
+    ClaimMissing,
+    /// Issued by another issuer.
+    Issuer,
+    /// Issued for another audience.
+    Audience,
+    /// Issued for a later time.
+    NotYetValid,
+    /// Larger than 12 KiB.
+    TooLarge,
+}
+
+impl TokenFault {
+    /// Every cause, in the order of the declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Malformed,
+        Self::UnknownKey,
+        Self::BadSignature,
+        Self::Algorithm,
+        Self::ClaimMissing,
+        Self::Issuer,
+        Self::Audience,
+        Self::NotYetValid,
+        Self::TooLarge,
+    ];
+
+    /// The name in metadata and logs, such as `CLAIM_MISSING`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "MALFORMED",
+            Self::UnknownKey => "UNKNOWN_KEY",
+            Self::BadSignature => "BAD_SIGNATURE",
+            Self::Algorithm => "ALGORITHM",
+            Self::ClaimMissing => "CLAIM_MISSING",
+            Self::Issuer => "ISSUER",
+            Self::Audience => "AUDIENCE",
+            Self::NotYetValid => "NOT_YET_VALID",
+            Self::TooLarge => "TOO_LARGE",
+        }
+    }
+
+    fn text(self, claim: Option<&str>) -> String {
+        let of_claim = |text: &str| format!("the claim {} {text}", claim.unwrap_or_default());
+        match self {
+            Self::Malformed if claim.is_some() => {
+                of_claim("of the token has an unusable type or value; correct it at the identity provider")
+            }
+            Self::Malformed => {
+                "must be Bearer and a signed JWT; send the access token as it was issued".to_owned()
+            }
+            Self::UnknownKey => {
+                "the key that signed the token is not in the issuer's key set; request a new token"
+                    .to_owned()
+            }
+            Self::BadSignature => {
+                "the token's signature is wrong; send the access token as it was issued".to_owned()
+            }
+            Self::Algorithm => {
+                "the token's algorithm is not accepted; sign with an RS, PS, ES or EdDSA key of the issuer"
+                    .to_owned()
+            }
+            Self::ClaimMissing => {
+                of_claim("is missing in the token; add it at the identity provider")
+            }
+            Self::Issuer => {
+                "the token's issuer is not accepted; request it from a configured issuer".to_owned()
+            }
+            Self::Audience => {
+                "the token is for another audience; request it for this service".to_owned()
+            }
+            Self::NotYetValid => {
+                of_claim("of the token is in the future; synchronize the clocks, or send it later")
+            }
+            Self::TooLarge => {
+                "the token must be at most 12 KiB; request one with fewer claims".to_owned()
+            }
+        }
+    }
+}
+
 /// Every failure a caller can be told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -135,9 +226,14 @@ pub enum Error {
     /// No bearer token came with the call.
     #[error("the call needs a token: authorization: Bearer <JWT>")]
     TokenMissing,
-    /// The token is not one of ours; why is for the log only.
-    #[error("the token is not valid for this service")]
-    TokenInvalid,
+    /// The token was rejected.
+    #[error("authorization: {}", cause.text(claim.as_deref()))]
+    TokenInvalid {
+        /// The check that failed.
+        cause: TokenFault,
+        /// Name of the claim that failed it, as the settings or RFC 7519 name it.
+        claim: Option<String>,
+    },
     /// The token was valid once.
     #[error("the token has expired")]
     TokenExpired,
@@ -183,6 +279,19 @@ impl Error {
     /// One refused field.
     pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::InvalidFields(vec![FieldViolation::new(field, description)])
+    }
+
+    /// A rejected token, by a check that concerns no single claim.
+    pub const fn token_invalid(cause: TokenFault) -> Self {
+        Self::TokenInvalid { cause, claim: None }
+    }
+
+    /// A rejected token, by a check of `claim`.
+    pub fn token_claim(cause: TokenFault, claim: impl Into<String>) -> Self {
+        Self::TokenInvalid {
+            cause,
+            claim: Some(claim.into()),
+        }
     }
 
     /// A defect, told to the log.

@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 use contact_service::{
     api::{
         self,
-        auth::{AuthSettings, Authenticator, KeySource, Scope},
+        auth::{Authenticator, KeySource, Scope},
         guard::Limits,
     },
     app::App,
@@ -165,7 +165,9 @@ async fn run(command_line: CommandLine) -> Result<ExitCode, String> {
 async fn serve(config: Config, demo: bool) -> Result<(), String> {
     if demo && config.jwks.is_some() {
         return Err(
-            "--demo: prints a token of the development key, so JWT_JWKS must not be set".into(),
+            "--demo: prints a token of the development key, so JWT_JWKS must not be set, \
+             nor JWT_ISSUER to a URL"
+                .into(),
         );
     }
     let telemetry = telemetry::start(&config).map_err(|wrong| wrong.to_string())?;
@@ -380,17 +382,17 @@ async fn authenticator(
     clock: &Clock,
     random: &Random,
 ) -> Result<Authenticator, String> {
-    let settings = AuthSettings {
-        issuer: config.jwt_issuer.clone(),
-        audience: config.jwt_audience.clone(),
+    let (setting, source) = match &config.jwks {
+        Some(KeySource::Discovery) => ("JWT_ISSUER", KeySource::Discovery),
+        Some(source) => ("JWT_JWKS", source.clone()),
+        None => {
+            let keys = development_keys(random)?;
+            ("JWT_JWKS", KeySource::Development(keys.jwks()))
+        }
     };
-    let source = match &config.jwks {
-        Some(location) => KeySource::Jwks(location.clone()),
-        None => KeySource::Development(development_keys(random)?.jwks()),
-    };
-    Authenticator::new(settings, source, clock.clone())
+    Authenticator::new(config.auth.clone(), source, clock.clone())
         .await
-        .map_err(|why| WrongSetting::new("JWT_JWKS", why).to_string())
+        .map_err(|why| WrongSetting::new(setting, why).to_string())
 }
 
 fn mint(
@@ -400,8 +402,16 @@ fn mint(
     customer: Option<&str>,
     ttl: TimeDelta,
 ) -> Result<String, String> {
-    if config.jwks.is_some() {
-        return Err("JWT_JWKS: is set, so tokens come from whoever holds its private keys".into());
+    match &config.jwks {
+        None => {}
+        Some(KeySource::Discovery) => {
+            return Err("JWT_ISSUER: is an identity provider, so tokens come from there".into());
+        }
+        Some(_) => {
+            return Err(
+                "JWT_JWKS: is set, so tokens come from the holder of its private keys".into(),
+            );
+        }
     }
     let customer = customer
         .map(CustomerNumber::parse)
@@ -411,10 +421,16 @@ fn mint(
     if sub.trim().is_empty() {
         return Err("--sub: must not be empty".into());
     }
+    let auth = &config.auth;
+    let first = |list: &[String]| list.first().cloned().unwrap_or_default();
     development_keys(&Random::system())?
+        .with_claims(
+            auth.scope_claim.as_deref().unwrap_or("scope"),
+            &auth.customer_claim,
+        )
         .mint(
-            &config.jwt_issuer,
-            &config.jwt_audience,
+            &first(&auth.issuers),
+            &first(&auth.audiences),
             sub,
             scope,
             customer.as_ref(),

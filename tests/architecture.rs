@@ -82,7 +82,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "api::auth::AuthSettings",
             "api::auth::JwksLocation",
+            "api::auth::KeySource",
             "versioned_keys::VersionedKeys",
             "phone_hasher::HashCost",
             "mail::PublicUrl",

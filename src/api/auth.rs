@@ -1,14 +1,18 @@
 //! Who calls: turns the `authorization` header into a [`Caller`], and says which scope every RPC
 //! asks for.
 //!
-//! Owns the checks of JSON Web Tokens (RFC 7519, 8725) and the issuer's public keys. What a caller
+//! Owns the checks of JSON Web Tokens (RFC 7519, 8725) and the issuers' public keys. What a caller
 //! may see of a customer is asked of the [`Caller`] by every RPC itself.
 
 mod caller;
 mod claims;
+mod fetch;
+mod issuer_keys;
 mod key_ring;
 mod key_set;
 mod key_source;
+mod payload;
+mod rejection_log;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -18,32 +22,24 @@ mod verified;
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderMap;
-use jsonwebtoken::Validation;
 
 pub use self::{
     caller::Caller,
     claims::AuthSettings,
-    key_source::JwksLocation,
+    key_source::{JwksLocation, KeySource},
     scope::{Scope, scope_of},
 };
 use self::{
-    claims::Claims,
-    key_ring::KeyRing,
-    key_set::{KeySet, NoKey},
-    key_source::JwksReader,
-    token::{JoseHeader, Refusal},
+    issuer_keys::IssuerKeys,
+    key_set::NoKey,
+    rejection_log::RejectionLog,
+    token::SignedToken,
     verified::{Verified, VerifiedTokens},
 };
-use crate::{clock::Clock, error::Result};
-
-/// Where the issuer's public keys come from.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// A JWK Set that is read again as keys come and go.
-    Jwks(JwksLocation),
-    /// The JWK Set of `DevelopmentKeys::jwks`, which never changes.
-    Development(String),
-}
+use crate::{
+    clock::Clock,
+    error::{Error, Result, TokenFault},
+};
 
 /// Checks tokens. Clones share their keys.
 #[derive(Clone)]
@@ -51,9 +47,9 @@ pub struct Authenticator(Arc<Shared>);
 
 struct Shared {
     settings: AuthSettings,
-    validation: Validation,
-    keys: Arc<KeyRing>,
+    keys: IssuerKeys,
     verified: VerifiedTokens,
+    rejections: RejectionLog,
     clock: Clock,
 }
 
@@ -65,7 +61,7 @@ impl fmt::Debug for Authenticator {
 }
 
 impl Authenticator {
-    /// Reads the keys once, within 5 seconds.
+    /// Reads the keys once, each document within 5 seconds.
     ///
     /// # Errors
     /// One line that says why there are no keys, free of secrets.
@@ -74,75 +70,71 @@ impl Authenticator {
         source: KeySource,
         clock: Clock,
     ) -> std::result::Result<Self, String> {
-        let keys = match source {
-            KeySource::Jwks(location) => {
-                KeyRing::read(JwksReader::new(location)?, clock.clone()).await?
-            }
-            KeySource::Development(document) => {
-                let keys = KeySet::parse(document.as_bytes())
-                    .map_err(|why| format!("the development key set: {why}"))?;
-                KeyRing::fixed(keys, clock.clone())
-            }
-        };
+        let keys = IssuerKeys::read(source, &settings.issuers, &clock).await?;
         Ok(Self(Arc::new(Shared {
-            validation: claims::validation(&settings),
             settings,
-            keys: Arc::new(keys),
+            keys,
             verified: VerifiedTokens::default(),
+            rejections: RejectionLog::default(),
             clock,
         })))
     }
 
-    /// How long ago the keys were read; zero for keys that never change.
+    /// How long ago the oldest keys were read; zero for keys that never change.
     pub fn keys_age(&self) -> Duration {
         self.0.keys.age()
     }
 
-    /// Who calls with these headers.
+    /// The caller with these headers. Rejections are logged.
     ///
     /// # Errors
-    /// [`Error::TokenMissing`](crate::error::Error::TokenMissing),
-    /// [`Error::TokenInvalid`](crate::error::Error::TokenInvalid), or
-    /// [`Error::TokenExpired`](crate::error::Error::TokenExpired) for a token that was good once.
+    /// [`Error::TokenMissing`], [`Error::TokenInvalid`], or [`Error::TokenExpired`] for a token
+    /// that was valid once.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
-        self.0.authenticate(headers).await.map_err(|refusal| {
-            tracing::debug!(cause = refusal.cause(), "a token was refused");
-            refusal.into()
-        })
+        let token = token::bearer_token(headers);
+        let caller = match &token {
+            Ok(token) => self.0.authenticate(token).await,
+            Err(error) => Err(error.clone()),
+        };
+        if let Err(Error::TokenInvalid { cause, claim }) = &caller {
+            let (shared, token) = (&self.0, token.ok());
+            let now = shared.clock.now();
+            shared
+                .rejections
+                .record(*cause, claim.as_deref(), token, now);
+        }
+        caller
     }
 }
 
 impl Shared {
-    async fn authenticate(&self, headers: &HeaderMap) -> std::result::Result<Caller, Refusal> {
-        let token = token::bearer_token(headers)?;
+    async fn authenticate(&self, token: &str) -> Result<Caller> {
+        token::check_size(token)?;
         let now = self.clock.now();
         let digest = VerifiedTokens::digest(token);
         if let Some(known) = self.verified.find(&digest) {
-            // Asked for anew each time: a key that was withdrawn takes its tokens with it.
-            let key = self.keys.find(known.kid.as_deref(), known.algorithm).await;
-            if key.is_ok_and(|key| Arc::ptr_eq(&key, &known.key)) {
-                known.validity.judge(now)?;
+            // Checked every time: a key that was withdrawn takes its tokens with it.
+            if known.keys.holds(&known.key) {
+                known.validity.check(now)?;
                 return Ok(known.caller.clone());
             }
         }
-        let header = JoseHeader::parse(token)?;
-        let key = self
-            .keys
-            .find(header.kid.as_deref(), header.alg)
+        let token = SignedToken::parse(token)?;
+        let keys = self.keys.of(&token.unverified_issuer()?)?;
+        let key = keys
+            .find(token.kid.as_deref(), token.algorithm)
             .await
             .map_err(|no_key| {
-                Refusal::Invalid(match no_key {
-                    NoKey::UnknownKid => "unknown key",
-                    NoKey::WrongAlgorithm => "algorithm does not fit the key",
-                    NoKey::KidMissing => "no key named",
+                Error::token_invalid(match no_key {
+                    NoKey::WrongAlgorithm => TokenFault::Algorithm,
+                    NoKey::UnknownKid | NoKey::KidMissing => TokenFault::UnknownKey,
                 })
             })?;
-        let claims = Claims::verify(token, &key, header.alg, &self.validation)?;
-        let (caller, validity) = claims.judge(&self.settings)?;
-        validity.judge(now)?;
+        let claims = token.verify(&key)?;
+        let (caller, validity) = claims::read(&claims, &self.settings)?;
+        validity.check(now)?;
         let verified = Verified {
-            algorithm: header.alg,
-            kid: header.kid,
+            keys: Arc::clone(keys),
             key,
             validity,
             caller: caller.clone(),

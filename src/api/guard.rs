@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt;
@@ -35,8 +35,14 @@ const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 /// and answers CANCELLED when it ends first: so the guard's ends earlier. Under
 /// load the little becomes tens of milliseconds.
 const LONGEST_HEAD_START: Duration = Duration::from_millis(50);
+/// Of metadata besides the token, which has a limit of its own. HTTP/2 lets more through, so that a
+/// token that is too large can be answered; a request in flight keeps no more than this.
+const MAX_METADATA_BYTES: usize = 16 * 1024;
+/// What HTTP/2 counts for each field besides its name and value (RFC 9113, 6.5.2).
+const FIELD_OVERHEAD_BYTES: usize = 32;
 /// Under what calls of RPCs are measured that are none of the contract's.
 const OTHER_METHOD: &str = "_OTHER";
+const TOKEN_INVALID: &str = "TOKEN_INVALID";
 /// Below it timers do not tell times apart.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
@@ -245,9 +251,23 @@ async fn admitted(
     headers: &HeaderMap,
 ) -> Result<Caller> {
     let scope = scope_of(path).ok_or(Error::Unimplemented)?;
+    check_metadata(headers)?;
     let caller = authenticator.authenticate(headers).await?;
     caller.require(scope)?;
     Ok(caller)
+}
+
+/// Checks the size of the metadata besides the token, before anything is waited for.
+fn check_metadata(headers: &HeaderMap) -> Result<()> {
+    let others = headers.iter().filter(|(name, _)| *name != AUTHORIZATION);
+    let bytes: usize = others
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES)
+        .sum();
+    if bytes > MAX_METADATA_BYTES {
+        let why = "must be at most 16 KiB besides the token";
+        return Err(Error::invalid_field("metadata", why));
+    }
+    Ok(())
 }
 
 /// Errors that tonic makes itself (bytes that are no message, a message that is
@@ -301,7 +321,12 @@ fn account(method: &str, span: &Span, response: &Response<Body>, elapsed: Durati
         Some(status) => {
             let info = status.get_details_error_info();
             let reason = info.map(|info| info.reason).unwrap_or_default();
-            tracing::info!(method, code = ?status.code(), reason, elapsed_ms, "call refused");
+            if reason == TOKEN_INVALID {
+                // Logged with its cause already, and not once a call.
+                tracing::debug!(method, code = ?status.code(), reason, elapsed_ms, "call refused");
+            } else {
+                tracing::info!(method, code = ?status.code(), reason, elapsed_ms, "call refused");
+            }
             meters::call_failed(&reason);
             status.code()
         }

@@ -79,7 +79,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::Conflict => (Code::Aborted, "CONFLICT"),
         Error::ContactLimit { .. } => (Code::ResourceExhausted, "CONTACT_LIMIT"),
         Error::TokenMissing => (Code::Unauthenticated, "TOKEN_MISSING"),
-        Error::TokenInvalid => (Code::Unauthenticated, "TOKEN_INVALID"),
+        Error::TokenInvalid { .. } => (Code::Unauthenticated, "TOKEN_INVALID"),
         Error::TokenExpired => (Code::Unauthenticated, "TOKEN_EXPIRED"),
         Error::ScopeMissing { .. } => (Code::PermissionDenied, "SCOPE_MISSING"),
         Error::CustomerMismatch => (Code::PermissionDenied, "CUSTOMER_MISMATCH"),
@@ -117,18 +117,34 @@ fn message(error: &Error) -> String {
     error.to_string()
 }
 
+/// The values of an error that a program can act on, by name. Names are lower snake case; values
+/// are codes, limits and counts, never text that a client sent.
 fn metadata(error: &Error) -> HashMap<String, String> {
-    let mut metadata = HashMap::new();
+    let mut values = Vec::new();
     if let Error::ScopeMissing { scope } = error {
-        metadata.insert("scope".to_owned(), (*scope).to_owned());
+        values.push(("scope", (*scope).to_owned()));
+    }
+    if let Error::TokenInvalid { cause, claim } = error {
+        values.push(("cause", cause.as_str().to_owned()));
+        values.extend(claim.clone().map(|claim| ("claim", claim)));
     }
     if let Error::ContactLimit { limit } = error {
-        metadata.insert("limit".to_owned(), limit.to_string());
+        values.push(("limit", limit.to_string()));
     }
     if let Error::CallLimit { limit } = error {
-        metadata.insert("limit".to_owned(), limit.to_string());
+        values.push(("limit", limit.to_string()));
     }
-    metadata
+    if let Some(delay) = retry_delay(error) {
+        values.push(("retry_seconds", whole_seconds(delay)));
+    }
+    let named = |(name, value): (&str, String)| (name.to_owned(), value);
+    values.into_iter().map(named).collect()
+}
+
+/// Rounded up: a client that waits this long does not come too early.
+fn whole_seconds(delay: Duration) -> String {
+    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+    seconds.to_string()
 }
 
 fn violations(error: &Error) -> Option<Vec<FieldViolation>> {

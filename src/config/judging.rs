@@ -6,6 +6,7 @@ use super::{DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
 use chrono::TimeDelta;
 
 use crate::{
+    api::auth::{JwksLocation, KeySource},
     error::Invalid,
     mail::{PublicUrl, Sender},
     server::TlsFiles,
@@ -13,6 +14,10 @@ use crate::{
     versioned_keys::VersionedKeys,
 };
 
+const MAX_LEEWAY_SECONDS: i64 = 120;
+/// An issuer or audience more is a mistake.
+const MAX_LISTED: usize = 20;
+const MAX_CLAIM_CHARS: usize = 255;
 /// A hundred years.
 const LONGEST_RETENTION_DAYS: u16 = 36_500;
 
@@ -77,6 +82,57 @@ pub(super) fn parse_days(text: &str) -> Result<TimeDelta, Invalid> {
     days.filter(|days| (1..=LONGEST_RETENTION_DAYS).contains(days))
         .map(|days| TimeDelta::days(days.into()))
         .ok_or_else(|| Invalid(format!("must be 1 to {LONGEST_RETENTION_DAYS}")))
+}
+
+pub(super) fn parse_leeway(text: &str) -> Result<TimeDelta, Invalid> {
+    let seconds: Option<u8> = text.trim().parse().ok();
+    seconds
+        .map(i64::from)
+        .filter(|seconds| *seconds <= MAX_LEEWAY_SECONDS)
+        .map(TimeDelta::seconds)
+        .ok_or_else(|| Invalid(format!("must be 0 to {MAX_LEEWAY_SECONDS}")))
+}
+
+/// The values of a list with commas between.
+pub(super) fn list(setting: &'static str, text: &str) -> Result<Vec<String>, WrongSetting> {
+    let values: Vec<_> = text.split(',').map(str::trim).map(str::to_owned).collect();
+    if values.iter().any(String::is_empty) {
+        let why = "must not be empty, and no element of a list may be";
+        return Err(WrongSetting::new(setting, why));
+    }
+    if values.len() > MAX_LISTED {
+        let why = format!("must list at most {MAX_LISTED}");
+        return Err(WrongSetting::new(setting, why));
+    }
+    Ok(values)
+}
+
+/// The name or path of a claim.
+pub(super) fn claim(
+    setting: &'static str,
+    name: Option<String>,
+) -> Result<Option<String>, WrongSetting> {
+    let name = given(name).map(|name| name.trim().to_owned());
+    if name.as_ref().is_some_and(|name| {
+        name.contains(char::is_control) || name.chars().count() > MAX_CLAIM_CHARS
+    }) {
+        let why = format!("must be a name of at most {MAX_CLAIM_CHARS} characters");
+        return Err(WrongSetting::new(setting, why));
+    }
+    Ok(name)
+}
+
+/// Where the keys of tokens come from; `None`: the development key.
+pub(super) fn key_source(
+    jwks: Option<String>,
+    issuers: &[String],
+) -> Result<Option<KeySource>, WrongSetting> {
+    match given(jwks) {
+        Some(text) => judge("JWT_JWKS", JwksLocation::parse(&text))
+            .map(KeySource::Jwks)
+            .map(Some),
+        None => judge("JWT_ISSUER", KeySource::of_issuers(issuers)),
+    }
 }
 
 pub(super) fn parse_trace_endpoint(text: &str) -> Result<String, Invalid> {

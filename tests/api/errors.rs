@@ -91,7 +91,10 @@ const TABLE: &[Row] = &[
         ..row(Code::ResourceExhausted, "CONTACT_LIMIT")
     },
     row(Code::Unauthenticated, "TOKEN_MISSING"),
-    row(Code::Unauthenticated, "TOKEN_INVALID"),
+    Row {
+        metadata: &[("cause", "MALFORMED")],
+        ..row(Code::Unauthenticated, "TOKEN_INVALID")
+    },
     row(Code::Unauthenticated, "TOKEN_EXPIRED"),
     Row {
         metadata: &[("scope", "contacts.read")],
@@ -173,11 +176,14 @@ fn check(row: &Row, status: &Status) {
     let reason = row.reason;
     assert_eq!(status.code(), row.code, "{reason}");
     let details = status.get_error_details();
-    let metadata = &details.error_info().unwrap().metadata;
+    let retry_delay = details.retry_info().and_then(|retry| retry.retry_delay);
+    let seconds = retry_delay.map(|delay| delay.as_secs_f64().ceil().to_string());
     let expected = row
         .metadata
         .iter()
-        .map(|&(key, value)| (key.to_owned(), value.to_owned()));
+        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+        .chain(seconds.map(|seconds| ("retry_seconds".to_owned(), seconds)));
+    let metadata = &details.error_info().unwrap().metadata;
     assert_eq!(*metadata, expected.collect(), "{reason}");
     let violations = details.bad_request().map(|bad| &bad.field_violations);
     let fields: Vec<_> = violations
@@ -195,7 +201,6 @@ fn check(row: &Row, status: &Status) {
         .flatten()
         .all(|v| !v.description.is_empty());
     assert!(described, "{reason}");
-    let retry_delay = details.retry_info().and_then(|retry| retry.retry_delay);
     assert_eq!(
         retry_delay.is_some(),
         row.code == Code::Unavailable || ["RESEND_LIMIT", "AGENT_BLOCKED"].contains(&reason),

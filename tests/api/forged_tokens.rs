@@ -68,6 +68,7 @@ pub(crate) fn controls(
             without(&forger.header, "kid"),
         ),
         ("x5t is not used", with(&forger.header, "x5t", "AAAA")),
+        ("alg Ed25519", with(&forger.header, "alg", "Ed25519")),
         (
             "an unknown header member",
             with(&forger.header, "x", json!({ "y": 1 })),
@@ -82,12 +83,21 @@ pub(crate) fn controls(
             "exp and nbf with fractions",
             forger.at(&[("exp", 0.5), ("nbf", -0.5)]),
         ),
-        ("exp within the leeway", forger.at(&[("exp", -9.0)])),
+        ("exp within the leeway", forger.at(&[("exp", -29.0)])),
         (
             "nbf and iat within the leeway",
-            forger.at(&[("nbf", 9.0), ("iat", 9.0)]),
+            forger.at(&[("nbf", 29.0), ("iat", 29.0)]),
         ),
         ("iat absent", without(&forger.claims, "iat")),
+        ("nbf absent", without(&forger.claims, "nbf")),
+        (
+            "client_id for sub",
+            with(&without(&forger.claims, "sub"), "client_id", "bff"),
+        ),
+        (
+            "scope an array",
+            with(&forger.claims, "scope", json!(["contacts.read"])),
+        ),
         ("scope absent", without(&forger.claims, "scope")),
         (
             "customer_number",

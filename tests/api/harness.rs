@@ -54,6 +54,8 @@ pub struct Options {
     pub limits: Limits,
     pub drain: Duration,
     pub jwks: Option<String>,
+    /// Which tokens are accepted; `None`: those of the development key.
+    pub auth: Option<AuthSettings>,
     pub hash_cost: HashCost,
     /// The URL of a replica.
     pub replica: Option<String>,
@@ -65,6 +67,7 @@ impl Default for Options {
             limits: Limits::default(),
             drain: Duration::from_secs(5),
             jwks: None,
+            auth: None,
             replica: None,
             // What it costs is not what is tested.
             hash_cost: HashCost::parse("m=8,t=1,p=1").unwrap(),
@@ -147,10 +150,9 @@ impl TestServer {
         let outbox = outbox_to_files(&database, &clock, &folder);
         let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page_address = page.local_addr().unwrap().to_string();
-        let settings = AuthSettings {
-            issuer: ISSUER.into(),
-            audience: AUDIENCE.into(),
-        };
+        let settings = options
+            .auth
+            .unwrap_or_else(|| AuthSettings::new(ISSUER, AUDIENCE));
         let source = match &options.jwks {
             Some(location) => KeySource::Jwks(JwksLocation::parse(location).unwrap()),
             None => KeySource::Development(keys.jwks()),

@@ -336,7 +336,7 @@ async fn the_limits_of_a_connection_are_told_to_the_client(
         .await
         .unwrap();
     assert_eq!(settings.get(&MAX_CONCURRENT_STREAMS), Some(&100));
-    assert_eq!(settings.get(&MAX_HEADER_LIST_SIZE), Some(&(16 * 1024)));
+    assert_eq!(settings.get(&MAX_HEADER_LIST_SIZE), Some(&(48 * 1024)));
 }
 
 #[rstest]

@@ -54,7 +54,7 @@ impl Caller {
     /// # Errors
     /// [`Error::TokenExpired`] when it has expired.
     pub fn check_time(&self, now: DateTime<Utc>) -> Result<()> {
-        Ok(self.0.validity.judge(now)?)
+        self.0.validity.check(now)
     }
 
     /// Asks for a scope.

@@ -1,149 +1,206 @@
-//! The claims: verified by a key first, then judged by our clock.
+//! The claims of a verified token: whose it is, what it allows, and when.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     caller::Caller,
-    key_set::VerifyingKey,
+    payload::{self, Lookup, Object},
     scope::ScopeSet,
-    token::{Refusal, present},
 };
-use crate::domain::{audit::Actor, customer::CustomerNumber};
+use crate::{
+    domain::{audit::Actor, customer::CustomerNumber},
+    error::{Error, Result, TokenFault},
+};
 
-/// How far the issuer's clock may be off.
-const LEEWAY: TimeDelta = TimeDelta::seconds(10);
 const MAX_SUBJECT_CHARS: usize = 255;
+/// The first that is there names the caller: tokens of clients without a user may lack `sub`.
+const SUBJECT_CLAIMS: [&str; 4] = ["sub", "client_id", "azp", "appid"];
+/// The first that is there holds the scopes, where the settings name no claim.
+const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "permissions"];
 
-/// Whose tokens are accepted, and what for.
+/// The tokens that are accepted, and how they are read.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
-    /// What the claim `iss` must be.
-    pub issuer: String,
-    /// What the claim `aud` must be or hold.
-    pub audience: String,
+    /// The issuers, one of which the claim `iss` must be.
+    pub issuers: Vec<String>,
+    /// The audiences, one of which the claim `aud` must be or hold.
+    pub audiences: Vec<String>,
+    /// Name or path of the claim that holds the scopes; `None`: the first of `scope`, `scp` and
+    /// `permissions` that is there.
+    pub scope_claim: Option<String>,
+    /// Name or path of the claim that confines a token to one customer.
+    pub customer_claim: String,
+    /// How far the issuers' clocks may be off.
+    pub leeway: TimeDelta,
 }
 
-/// What this service reads of a payload. A member that occurs twice makes the payload unreadable.
-#[derive(Deserialize)]
-pub(super) struct Claims {
-    iss: String,
-    aud: Audience,
-    sub: String,
-    exp: f64,
-    nbf: f64,
-    #[serde(default, deserialize_with = "present")]
-    iat: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
-    scope: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    customer_number: Option<String>,
-}
+impl AuthSettings {
+    /// Name of the claim that confines a token to one customer, where the settings name none.
+    pub const DEFAULT_CUSTOMER_CLAIM: &str = "customer_number";
+    /// The leeway, where the settings give none.
+    pub const DEFAULT_LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Audience {
-    fn holds(&self, audience: &str) -> bool {
-        match self {
-            Self::One(one) => one == audience,
-            Self::Many(many) => many.iter().any(|one| one == audience),
+    /// Settings with the defaults but for one issuer and one audience.
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            issuers: vec![issuer.into()],
+            audiences: vec![audience.into()],
+            scope_claim: None,
+            customer_claim: Self::DEFAULT_CUSTOMER_CLAIM.to_owned(),
+            leeway: Self::DEFAULT_LEEWAY,
         }
     }
 }
 
-/// What jsonwebtoken has to insist on. It asks the system for the time, so times are left to
-/// [`Claims::judge`].
-pub(super) fn validation(settings: &AuthSettings) -> Validation {
-    let mut validation = Validation::new(Algorithm::EdDSA);
-    validation.algorithms.clear();
-    validation.set_required_spec_claims(&["iss", "aud", "sub", "exp", "nbf"]);
-    validation.set_issuer(&[&settings.issuer]);
-    validation.set_audience(&[&settings.audience]);
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.leeway = 0;
-    validation
+/// The caller, and the time in which the token is valid. The time itself is checked by
+/// [`Validity::check`], so that only a token that was valid once is called expired.
+pub(super) fn read(claims: &Object, settings: &AuthSettings) -> Result<(Caller, Validity)> {
+    check_audience(claims, &settings.audiences)?;
+    let validity = Validity::read(claims, settings.leeway)?;
+    let actor = subject(claims)?;
+    let customer = customer(claims, &settings.customer_claim)?;
+    let scopes = scopes(claims, settings.scope_claim.as_deref())?;
+    let caller = Caller::new(actor, customer, scopes, validity);
+    Ok((caller, validity))
 }
 
-impl Claims {
-    /// The claims of a token that `key` signed by `algorithm`.
-    pub(super) fn verify(
-        token: &str,
-        key: &VerifyingKey,
-        algorithm: Algorithm,
-        validation: &Validation,
-    ) -> Result<Self, Refusal> {
-        let mut validation = validation.clone();
-        validation.algorithms = vec![algorithm];
-        let verified = jsonwebtoken::decode(token, key.decoding_key(), &validation);
-        verified.map(|token| token.claims).map_err(|error| {
-            let is_signature = matches!(error.kind(), ErrorKind::InvalidSignature);
-            Refusal::Invalid(if is_signature {
-                "wrong signature"
-            } else {
-                "unreadable or foreign claims"
-            })
-        })
-    }
+fn malformed(claim: &str) -> Error {
+    Error::token_claim(TokenFault::Malformed, claim)
+}
 
-    /// Who calls and when the token is valid, if it is for us. Its times are judged after this, so
-    /// that only a token that was good once is called expired.
-    pub(super) fn judge(self, settings: &AuthSettings) -> Result<(Caller, Validity), Refusal> {
-        if self.iss != settings.issuer {
-            return Err(Refusal::Invalid("wrong issuer"));
+fn missing(claim: &str) -> Error {
+    Error::token_claim(TokenFault::ClaimMissing, claim)
+}
+
+fn check_audience(claims: &Object, accepted: &[String]) -> Result<()> {
+    let claim = "aud";
+    let named = match claims.get(claim).ok_or_else(|| missing(claim))? {
+        Value::String(one) => vec![one.as_str()],
+        Value::Array(many) => texts(many).ok_or_else(|| malformed(claim))?,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            return Err(malformed(claim));
         }
-        if !self.aud.holds(&settings.audience) {
-            return Err(Refusal::Invalid("wrong audience"));
-        }
-        let subject_chars = self.sub.chars().count();
-        if !(1..=MAX_SUBJECT_CHARS).contains(&subject_chars) || self.sub.contains(char::is_control)
-        {
-            return Err(Refusal::Invalid("unusable subject"));
-        }
-        let customer = self
-            .customer_number
-            .map(|number| CustomerNumber::parse(&number))
-            .transpose()
-            .map_err(|_| Refusal::Invalid("unusable customer number"))?;
-        let validity = Validity {
-            begins: self.iat.map_or(self.nbf, |iat| iat.max(self.nbf)),
-            ends: self.exp,
-        };
-        if self.nbf < 0.0 || self.exp < 0.0 || self.iat.is_some_and(|iat| iat < 0.0) {
-            return Err(Refusal::Invalid("time before 1970"));
-        }
-        let scopes = ScopeSet::parse(self.scope.as_deref().unwrap_or_default());
-        let caller = Caller::new(Actor(self.sub), customer, scopes, validity);
-        Ok((caller, validity))
+    };
+    if accepted.iter().any(|one| named.contains(&one.as_str())) {
+        Ok(())
+    } else {
+        Err(Error::token_claim(TokenFault::Audience, claim))
     }
 }
 
-/// From when until when a token is good, in seconds since 1970.
+fn texts(values: &[Value]) -> Option<Vec<&str>> {
+    values.iter().map(Value::as_str).collect()
+}
+
+/// The first of these claims that is there.
+fn first_of<'a>(claims: &'a Object, names: &[&'static str]) -> Option<(&'static str, &'a Value)> {
+    names
+        .iter()
+        .find_map(|name| Some((*name, claims.get(*name)?)))
+}
+
+fn subject(claims: &Object) -> Result<Actor> {
+    let (claim, value) = first_of(claims, &SUBJECT_CLAIMS).ok_or_else(|| missing("sub"))?;
+    value
+        .as_str()
+        .filter(|subject| (1..=MAX_SUBJECT_CHARS).contains(&subject.chars().count()))
+        .filter(|subject| !subject.contains(char::is_control))
+        .map(|subject| Actor(subject.to_owned()))
+        .ok_or_else(|| malformed(claim))
+}
+
+/// A claim that is there must name a customer: taken for absent, it would open all of them.
+fn customer(claims: &Object, claim: &str) -> Result<Option<CustomerNumber>> {
+    match payload::find(claims, claim) {
+        Lookup::Absent => Ok(None),
+        Lookup::Found(Value::String(number)) => CustomerNumber::parse(number)
+            .map(Some)
+            .map_err(|_| malformed(claim)),
+        Lookup::Found(_) | Lookup::Blocked => Err(malformed(claim)),
+    }
+}
+
+/// A claim that the settings name is the only one that counts: another may hold what a client
+/// asked for rather than what it was granted.
+fn scopes(claims: &Object, claim: Option<&str>) -> Result<ScopeSet> {
+    let (claim, found) = match claim {
+        Some(claim) => (claim, payload::find(claims, claim)),
+        None => match first_of(claims, &SCOPE_CLAIMS) {
+            Some((claim, value)) => (claim, Lookup::Found(value)),
+            None => return Ok(ScopeSet::default()),
+        },
+    };
+    match found {
+        Lookup::Absent => Ok(ScopeSet::default()),
+        Lookup::Blocked => Err(malformed(claim)),
+        Lookup::Found(value) => scopes_in(value).ok_or_else(|| malformed(claim)),
+    }
+}
+
+/// A string with blanks between scopes, a list of scopes, or, as Zitadel writes the roles of a
+/// project, an object of them by name, each with the organizations that granted it.
+fn scopes_in(value: &Value) -> Option<ScopeSet> {
+    match value {
+        Value::String(scopes) => Some(ScopeSet::parse(scopes)),
+        Value::Array(scopes) => Some(ScopeSet::of_names(texts(scopes)?)),
+        Value::Object(roles) => roles
+            .values()
+            .all(|granted| granted.as_object().is_some_and(|by| !by.is_empty()))
+            .then(|| ScopeSet::of_names(roles.keys().map(String::as_str))),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// The time in which a token is valid, in seconds since 1970, with the leeway at both ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Validity {
     begins: f64,
+    /// The claim that sets the begin.
+    begin_claim: &'static str,
     ends: f64,
 }
 
 impl Validity {
-    /// Whether it is good `now`.
-    pub(super) fn judge(self, now: DateTime<Utc>) -> Result<(), Refusal> {
+    fn read(claims: &Object, leeway: TimeDelta) -> Result<Self> {
+        let leeway = leeway.as_seconds_f64();
+        let ends = seconds(claims, "exp")?.ok_or_else(|| missing("exp"))?;
+        let mut validity = Self {
+            ends: ends + leeway,
+            ..Self::default()
+        };
+        for claim in ["nbf", "iat"] {
+            let begins = seconds(claims, claim)?.map(|begins| begins - leeway);
+            if let Some(begins) = begins.filter(|begins| *begins > validity.begins) {
+                (validity.begins, validity.begin_claim) = (begins, claim);
+            }
+        }
+        Ok(validity)
+    }
+
+    /// Checks that it is valid `now`.
+    pub(super) fn check(&self, now: DateTime<Utc>) -> Result<()> {
         let now = now
             .signed_duration_since(DateTime::UNIX_EPOCH)
             .as_seconds_f64();
-        let leeway = LEEWAY.as_seconds_f64();
-        if self.begins > now + leeway {
-            return Err(Refusal::Invalid("not valid yet"));
+        if self.begins > now {
+            return Err(Error::token_claim(
+                TokenFault::NotYetValid,
+                self.begin_claim,
+            ));
         }
-        if self.ends + leeway <= now {
-            return Err(Refusal::Expired);
+        if self.ends <= now {
+            return Err(Error::TokenExpired);
         }
         Ok(())
     }
+}
+
+/// A `NumericDate` (RFC 7519, 2): a number, from 1970 on.
+fn seconds(claims: &Object, claim: &'static str) -> Result<Option<f64>> {
+    let Some(value) = claims.get(claim) else {
+        return Ok(None);
+    };
+    let seconds = value.as_f64().filter(|seconds| *seconds >= 0.0);
+    seconds.map(Some).ok_or_else(|| malformed(claim))
 }

@@ -71,6 +71,14 @@ impl KeyRing {
         age.and_then(|age| age.to_std().ok()).unwrap_or_default()
     }
 
+    /// Whether `key` is among the keys, as it is until the next refresh.
+    pub(super) fn holds(self: &Arc<Self>, key: &Arc<VerifyingKey>) -> bool {
+        if self.reader.is_some() {
+            self.refresh_when_old();
+        }
+        self.loaded.load().keys.holds(key)
+    }
+
     /// The key that a token names, after a refresh if it is unknown.
     pub(super) async fn find(
         self: &Arc<Self>,

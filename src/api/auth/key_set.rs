@@ -12,7 +12,9 @@ use aws_lc_rs::signature::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::token;
 
 const RSA_ALGORITHMS: &[Algorithm] = &[
     Algorithm::RS256,
@@ -56,18 +58,25 @@ impl KeySet {
     /// # Errors
     /// A fixed text when this is no JWK Set, or one without a usable key.
     pub(super) fn parse(document: &[u8]) -> Result<Self, &'static str> {
-        let document: Document =
+        // RFC 8259, 8.1: a parser may ignore a byte order mark.
+        let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
+        let document: Document<'_> =
             serde_json::from_slice(document).map_err(|_| "it is not a JWK Set")?;
         let keys: Vec<_> = document
             .keys
             .into_iter()
-            .filter_map(|key| serde_json::from_value::<Jwk>(key).ok()?.into_key())
+            .filter_map(|key| serde_json::from_str::<Jwk>(key.get()).ok()?.into_key())
             .map(Arc::new)
             .collect();
         if keys.is_empty() {
             return Err("it holds no usable public key");
         }
         Ok(Self(keys))
+    }
+
+    /// Whether this very key is one of them.
+    pub(super) fn holds(&self, key: &Arc<VerifyingKey>) -> bool {
+        self.0.iter().any(|own| Arc::ptr_eq(own, key))
     }
 
     /// The key for a token's `kid` and `alg`. Without a `kid` it is the only key there is.
@@ -94,9 +103,11 @@ impl KeySet {
     }
 }
 
+/// Every key is left as text: one that cannot be read concerns no other.
 #[derive(Deserialize)]
-struct Document {
-    keys: Vec<Value>,
+struct Document<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
 }
 
 /// The members that are read. Private ones, such as `d`, are not: what is read is public.
@@ -144,7 +155,7 @@ impl Jwk {
         let algorithms: Vec<_> = match &self.alg {
             None => fitting.to_vec(),
             Some(own) => {
-                let own: Algorithm = own.parse().ok()?;
+                let own = token::algorithm(own)?;
                 fitting.iter().copied().filter(|fit| *fit == own).collect()
             }
         };

@@ -1,23 +1,69 @@
 //! Where the public keys come from, and one attempt to get them.
 
-use std::{
-    error::Error as StdError,
-    fmt,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf};
 
-use reqwest::{Client, redirect};
+use serde::Deserialize;
 use url::{Host, Url};
 
-use super::key_set::KeySet;
+use super::{
+    fetch::{Documents, read_file, shown},
+    key_set::KeySet,
+};
 use crate::error::Invalid;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
-const MAX_REDIRECTS: usize = 5;
+/// OpenID Connect Discovery 1.0, 4: appended to the issuer.
+const CONFIGURATION_PATH: &str = "/.well-known/openid-configuration";
+
+/// Where the issuers' public keys come from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A JWK Set, for the tokens of every issuer.
+    Jwks(JwksLocation),
+    /// For every issuer the JWK Set that its OpenID configuration names.
+    Discovery,
+    /// The JWK Set of `DevelopmentKeys::jwks`, which never changes.
+    Development(String),
+}
+
+impl KeySource {
+    /// The source for these issuers without a JWK Set of their own: discovery for URLs, or `None`
+    /// for names, whose tokens only the development key can sign.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a URL that keys cannot be safely discovered by, and for a name beside a URL.
+    pub fn of_issuers(issuers: &[String]) -> Result<Option<Self>, Invalid> {
+        let is_url = |issuer: &&String| issuer.contains("://");
+        match issuers.iter().filter(is_url).count() {
+            0 => Ok(None),
+            urls if urls == issuers.len() => {
+                for issuer in issuers {
+                    configuration_url(issuer)?;
+                }
+                Ok(Some(Self::Discovery))
+            }
+            _ => Err(Invalid::new(
+                "must list https URLs only, by which keys are discovered, or else JWT_JWKS must be set",
+            )),
+        }
+    }
+}
+
+fn configuration_url(issuer: &str) -> Result<Url, Invalid> {
+    let unfit = || {
+        Invalid::new(
+            "must be an https URL without user, query and fragment, or else JWT_JWKS must be set; \
+             http is accepted on loopback only",
+        )
+    };
+    let url = Url::parse(issuer).map_err(|_| unfit())?;
+    let has_more = url.query().is_some() || url.fragment().is_some();
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if has_more || has_user || !(url.scheme() == "https" || is_loopback_http(&url)) {
+        return Err(unfit());
+    }
+    let issuer = issuer.trim_end_matches('/');
+    Url::parse(&format!("{issuer}{CONFIGURATION_PATH}")).map_err(|_| unfit())
+}
 
 /// The place of a JWK Set: a URL or a file.
 ///
@@ -49,7 +95,7 @@ impl JwksLocation {
             Some("https") => Location::Url(parse_url(text)?),
             Some("http") => {
                 let url = parse_url(text)?;
-                if !is_loopback(&url) {
+                if !is_loopback_http(&url) {
                     return Err(Invalid::new(
                         "must be https; http is taken on loopback only",
                     ));
@@ -71,14 +117,7 @@ impl fmt::Display for JwksLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Location::File(path) => write!(formatter, "{}", path.display()),
-            Location::Url(url) => {
-                write!(
-                    formatter,
-                    "{}{}",
-                    url.origin().ascii_serialization(),
-                    url.path()
-                )
-            }
+            Location::Url(url) => formatter.write_str(&shown(url)),
         }
     }
 }
@@ -93,7 +132,11 @@ fn parse_url(text: &str) -> Result<Url, Invalid> {
     Url::parse(text).map_err(|error| Invalid::new(format!("must be a URL: {error}")))
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Plain http is for identity providers on this machine only: anybody on a longer way could answer.
+fn is_loopback_http(url: &Url) -> bool {
+    if url.scheme() != "http" {
+        return false;
+    }
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -102,108 +145,95 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// A location with what it takes to read it.
+/// A source of keys with what it takes to read it.
 pub(super) struct JwksReader {
-    location: JwksLocation,
-    client: Option<Client>,
+    source: Source,
+    documents: Documents,
+}
+
+enum Source {
+    Location(JwksLocation),
+    Discovery { issuer: String, configuration: Url },
+}
+
+/// The members of an OpenID configuration that are read.
+#[derive(Deserialize)]
+struct Configuration {
+    issuer: String,
+    jwks_uri: String,
 }
 
 impl JwksReader {
+    /// Reads keys from a file or URL.
     pub(super) fn new(location: JwksLocation) -> Result<Self, String> {
-        let client = match &location.0 {
-            Location::File(_) => None,
-            Location::Url(_) => {
-                let client = Client::builder()
-                    .redirect(redirect::Policy::custom(follow))
-                    .build();
-                Some(client.map_err(|error| format!("{location}: {}", chain(error)))?)
-            }
-        };
-        Ok(Self { location, client })
+        let documents =
+            Documents::following_https().map_err(|error| format!("{location}: {error}"))?;
+        Ok(Self {
+            source: Source::Location(location),
+            documents,
+        })
+    }
+
+    /// Reads the keys that an issuer's OpenID configuration names. Redirects are not followed: they
+    /// would let another host speak for the issuer.
+    pub(super) fn discovery(issuer: &str) -> Result<Self, String> {
+        let configuration = configuration_url(issuer).map_err(|Invalid(why)| why)?;
+        let documents = Documents::without_redirects()
+            .map_err(|error| format!("{}: {error}", shown(&configuration)))?;
+        Ok(Self {
+            source: Source::Discovery {
+                issuer: issuer.to_owned(),
+                configuration,
+            },
+            documents,
+        })
     }
 
     /// Reads the keys once.
     ///
     /// # Errors
-    /// One line that names the place and says why; it repeats nothing of the content.
+    /// One line that names the place and says why; it repeats nothing of the content but an
+    /// issuer.
     pub(super) async fn read(&self) -> Result<KeySet, String> {
-        let document = match (&self.location.0, &self.client) {
-            (Location::File(path), _) => within_timeout(read_file(path.clone())).await,
-            (Location::Url(url), Some(client)) => within_timeout(fetch(client, url)).await,
-            (Location::Url(_), None) => Err("it has no client".to_owned()),
+        let (place, document) = match &self.source {
+            Source::Location(JwksLocation(Location::File(path))) => {
+                (path.display().to_string(), read_file(path.clone()).await)
+            }
+            Source::Location(JwksLocation(Location::Url(url))) => {
+                (shown(url), self.documents.fetch(url).await)
+            }
+            Source::Discovery {
+                issuer,
+                configuration,
+            } => {
+                let url = self.discover(issuer, configuration).await;
+                let url = url.map_err(|why| format!("{}: {why}", shown(configuration)))?;
+                (shown(&url), self.documents.fetch(&url).await)
+            }
         };
         document
             .and_then(|document| KeySet::parse(&document).map_err(str::to_owned))
-            .map_err(|why| format!("{}: {why}", self.location))
+            .map_err(|why| format!("{place}: {why}"))
     }
-}
 
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    if attempt.url().scheme() != "https" {
-        attempt.error("it redirects to a place that is not https")
-    } else if attempt.previous().len() > MAX_REDIRECTS {
-        attempt.error("it redirects too often")
-    } else {
-        attempt.follow()
-    }
-}
-
-async fn within_timeout(
-    reading: impl Future<Output = Result<Vec<u8>, String>>,
-) -> Result<Vec<u8>, String> {
-    tokio::time::timeout(TIMEOUT, reading)
-        .await
-        .unwrap_or_else(|_| Err(format!("it does not answer within {} s", TIMEOUT.as_secs())))
-}
-
-async fn fetch(client: &Client, url: &Url) -> Result<Vec<u8>, String> {
-    let mut response = client.get(url.clone()).send().await.map_err(chain)?;
-    if !response.status().is_success() {
-        return Err(format!("it answers {}", response.status().as_u16()));
-    }
-    let mut document = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(chain)? {
-        if document.len() + chunk.len() > MAX_DOCUMENT_BYTES {
-            return Err(too_large());
+    /// The URL of an issuer's keys.
+    async fn discover(&self, issuer: &str, configuration: &Url) -> Result<Url, String> {
+        let document = self.documents.fetch(configuration).await?;
+        let found: Configuration = serde_json::from_slice(&document)
+            .map_err(|_| "it is not an OpenID configuration with issuer and jwks_uri")?;
+        if found.issuer != issuer {
+            let other: String = found.issuer.chars().take(128).collect();
+            return Err(format!(
+                "its issuer is {other:?}; JWT_ISSUER must be the same, to the slash at the end"
+            ));
         }
-        document.extend_from_slice(&chunk);
+        let url = Url::parse(&found.jwks_uri).map_err(|_| "its jwks_uri is not a URL")?;
+        let is_local = is_loopback_http(&url) && is_loopback_http(configuration);
+        if url.scheme() != "https" && !is_local {
+            return Err("its jwks_uri is not https".to_owned());
+        }
+        Ok(url)
     }
-    Ok(document)
-}
-
-async fn read_file(path: PathBuf) -> Result<Vec<u8>, String> {
-    tokio::task::spawn_blocking(move || read_file_blocking(&path))
-        .await
-        .unwrap_or_else(|_| Err("reading it was broken off".to_owned()))
-}
-
-fn read_file_blocking(path: &Path) -> Result<Vec<u8>, String> {
-    let mut document = Vec::new();
-    let limit = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
-    File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut document))
-        .map_err(|error| error.to_string())?;
-    if document.len() > MAX_DOCUMENT_BYTES {
-        return Err(too_large());
-    }
-    Ok(document)
-}
-
-fn too_large() -> String {
-    format!("it is larger than {MAX_DOCUMENT_BYTES} bytes")
-}
-
-/// An error with its causes in one line, without the URL that reqwest would print whole.
-fn chain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -245,6 +275,46 @@ mod tests {
             "file://otherhost/keys",
         ] {
             assert!(JwksLocation::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    fn of_issuers(issuers: &[&str]) -> Result<bool, Invalid> {
+        let issuers: Vec<_> = issuers.iter().copied().map(str::to_owned).collect();
+        KeySource::of_issuers(&issuers).map(|source| source.is_some())
+    }
+
+    #[test]
+    fn keys_of_url_issuers_are_discovered_unless_it_is_unsafe() {
+        assert_eq!(of_issuers(&["contact-service-dev", "other"]), Ok(false));
+        for issuer in [
+            "https://idp.example",
+            "https://idp.example/",
+            "https://idp.example/realms/hoster",
+            "http://127.0.0.1:8080/realms/hoster",
+            "http://localhost:8080",
+        ] {
+            assert_eq!(of_issuers(&[issuer]), Ok(true), "{issuer}");
+            assert!(of_issuers(&[issuer, "contact-service-dev"]).is_err());
+        }
+        for issuer in [
+            "http://idp.example",
+            "http://127.0.0.1.example",
+            "ftp://idp.example",
+            "https://",
+            "https://u:p@idp.example",
+            "https://idp.example?x=1",
+            "https://idp.example#x",
+        ] {
+            assert!(of_issuers(&[issuer]).is_err(), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_below_the_issuer_with_or_without_a_slash() {
+        for issuer in ["https://idp.example/a", "https://idp.example/a/"] {
+            let url = configuration_url(issuer).unwrap();
+            let expected = "https://idp.example/a/.well-known/openid-configuration";
+            assert_eq!(url.as_str(), expected);
         }
     }
 

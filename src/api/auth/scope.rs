@@ -86,11 +86,15 @@ impl Scope {
 pub(super) struct ScopeSet(u32);
 
 impl ScopeSet {
-    /// Reads the claim: names with blanks between. Names that mean nothing here are other services'.
+    /// Reads names with blanks between.
     pub(super) fn parse(claim: &str) -> Self {
-        let names = claim.split(' ');
-        let scopes =
-            names.filter_map(|name| Scope::ALL.into_iter().find(|scope| scope.as_str() == name));
+        Self::of_names(claim.split(' '))
+    }
+
+    /// The scopes of these names. Names that mean nothing here are other services'.
+    pub(super) fn of_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let known = |name| Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
+        let scopes = names.into_iter().filter_map(known);
         Self(scopes.fold(0, |bits, scope| bits | 1 << scope as u32))
     }
 

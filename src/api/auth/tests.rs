@@ -1,6 +1,7 @@
 //! Tokens of every algorithm, keys that come and go, and what the log says. Wrong claims and
 //! forged tokens of one key are in `tests/api/forged_tokens.rs`.
 
+mod discovery;
 mod keys;
 mod logs;
 mod rotation;
@@ -28,7 +29,7 @@ use serde_json::{Value, json};
 use super::{AuthSettings, Authenticator, JwksLocation, KeySource};
 use crate::{
     clock::Clock,
-    error::{Error, Result},
+    error::{Error, Result, TokenFault},
 };
 
 /// RSA keys are slow to make.
@@ -39,6 +40,11 @@ static RSA_KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
     EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
 });
+
+const MALFORMED: Error = Error::token_invalid(TokenFault::Malformed);
+const UNKNOWN_KEY: Error = Error::token_invalid(TokenFault::UnknownKey);
+const BAD_SIGNATURE: Error = Error::token_invalid(TokenFault::BadSignature);
+const ALGORITHM: Error = Error::token_invalid(TokenFault::Algorithm);
 
 /// A key pair of an issuer.
 struct TestKey {
@@ -83,7 +89,17 @@ impl TestKey {
         if let Some(kid) = kid {
             header = with(&header, "kid", kid);
         }
-        let message = message(&header);
+        self.sign_message(&header, &claims(), algorithm)
+    }
+
+    /// A token with these claims.
+    fn sign_claims(&self, claims: &Value) -> String {
+        let header = json!({ "alg": self.algorithm, "kid": self.kid });
+        self.sign_message(&header, claims, self.algorithm)
+    }
+
+    fn sign_message(&self, header: &Value, claims: &Value, algorithm: Algorithm) -> String {
+        let message = message(header, claims);
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.private, algorithm);
         format!("{message}.{}", signature.unwrap())
     }
@@ -98,9 +114,9 @@ fn now() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
-/// What is signed: the header and claims that are right for a day.
-fn message(header: &Value) -> String {
-    let claims = json!({
+/// Claims that are right for a day.
+fn claims() -> Value {
+    json!({
         "iss": "issuer",
         "aud": "contact-service",
         "sub": "anna.schmidt",
@@ -108,8 +124,12 @@ fn message(header: &Value) -> String {
         "exp": now().timestamp() + 86_400,
         "scope": "contacts.read",
         "customer_number": "K-1001",
-    });
-    let [header, claims] = [header, &claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    })
+}
+
+/// What is signed: the header and the claims.
+fn message(header: &Value, claims: &Value) -> String {
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     format!("{header}.{claims}")
 }
 
@@ -130,10 +150,7 @@ fn key_set(keys: &[Value]) -> String {
 }
 
 fn settings() -> AuthSettings {
-    AuthSettings {
-        issuer: "issuer".to_owned(),
-        audience: "contact-service".to_owned(),
-    }
+    AuthSettings::new("issuer", "contact-service")
 }
 
 async fn read(location: &str, clock: &Clock) -> std::result::Result<Authenticator, String> {
@@ -142,8 +159,12 @@ async fn read(location: &str, clock: &Clock) -> std::result::Result<Authenticato
 }
 
 async fn with_keys(keys: &[Value]) -> Authenticator {
+    with_settings(settings(), keys).await
+}
+
+async fn with_settings(settings: AuthSettings, keys: &[Value]) -> Authenticator {
     let source = KeySource::Development(key_set(keys));
-    let authenticator = Authenticator::new(settings(), source, Clock::manual(now())).await;
+    let authenticator = Authenticator::new(settings, source, Clock::manual(now())).await;
     authenticator.unwrap()
 }
 
@@ -169,9 +190,9 @@ async fn the_caller_is_what_the_claims_say() {
 
 #[rstest]
 #[case::blanks_only(b"  ", Error::TokenMissing)]
-#[case::not_ascii(b"Bearer \xc3\xa4.b.c", Error::TokenInvalid)]
-#[case::not_utf_8(b"Bearer \xff", Error::TokenInvalid)]
-#[case::tab_for_a_blank(b"Bearer\ta.b.c", Error::TokenInvalid)]
+#[case::not_ascii(b"Bearer \xc3\xa4.b.c", MALFORMED)]
+#[case::not_utf_8(b"Bearer \xff", MALFORMED)]
+#[case::tab_for_a_blank(b"Bearer\ta.b.c", MALFORMED)]
 #[tokio::test]
 async fn a_header_that_no_client_library_sends_is_refused(
     #[case] value: &[u8],
@@ -194,7 +215,7 @@ async fn a_token_ends_when_its_time_is_over() {
         .await
         .unwrap();
     let token = key.token();
-    clock.advance(chrono::TimeDelta::seconds(86_409));
+    clock.advance(chrono::TimeDelta::seconds(86_429));
     assert_eq!(judge(&authenticator, &token).await, Ok(()));
     clock.advance(chrono::TimeDelta::seconds(1));
     assert_eq!(

@@ -1,74 +1,136 @@
-//! The token before anything about it is believed: where it stands in the headers, its form,
-//! and its JOSE header.
+//! The token before anything about it is believed: its place in the headers, its form, and its
+//! JOSE header.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, header::AUTHORIZATION};
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::Value;
 
-use crate::error::Error;
+use super::{
+    key_set::VerifyingKey,
+    payload::{Object, parse_object},
+};
+use crate::error::{Error, Result, TokenFault};
 
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// Group claims make the tokens of large directories this long.
+const MAX_TOKEN_BYTES: usize = 12 * 1024;
 
-/// Why a call is not let in. The words are fixed and go to the log only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    Missing,
-    Invalid(&'static str),
-    Expired,
-}
-
-impl Refusal {
-    pub(super) const fn cause(self) -> &'static str {
-        match self {
-            Self::Missing => "no token",
-            Self::Invalid(cause) => cause,
-            Self::Expired => "expired",
-        }
-    }
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Missing => Self::TokenMissing,
-            Refusal::Invalid(_) => Self::TokenInvalid,
-            Refusal::Expired => Self::TokenExpired,
-        }
-    }
-}
+const MALFORMED: Error = Error::token_invalid(TokenFault::Malformed);
 
 /// The token of the one `authorization: Bearer <token>`.
-pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
+pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(Refusal::Missing)?;
+    let value = values.next().ok_or(Error::TokenMissing)?;
     if values.next().is_some() {
-        return Err(Refusal::Invalid("several authorization headers"));
+        return Err(MALFORMED);
     }
-    let value = value
-        .to_str()
-        .map_err(|_| Refusal::Invalid("authorization header is not ASCII"))?
-        .trim_matches(' ');
+    let value = value.to_str().map_err(|_| MALFORMED)?.trim_matches(' ');
     if value.is_empty() {
-        return Err(Refusal::Missing);
+        return Err(Error::TokenMissing);
     }
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
             Ok(token.trim_start_matches(' '))
         }
-        Some(_) | None => Err(Refusal::Invalid("not a bearer token")),
+        Some(_) | None => Err(MALFORMED),
     }
 }
 
-/// What this service reads of a JOSE header (RFC 7515, 4.1).
+/// Checks the size of a token, in its encoded form.
+pub(super) fn check_size(token: &str) -> Result<()> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Error::token_invalid(TokenFault::TooLarge));
+    }
+    Ok(())
+}
+
+/// The algorithm of a JOSE `alg` that tokens may be signed with. `Ed25519` (RFC 9864) is the new
+/// name of what `EdDSA` is with keys of that curve, the only ones that are accepted.
+pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
+    let name = if name == "Ed25519" { "EdDSA" } else { name };
+    let algorithm: Algorithm = name.parse().ok()?;
+    (algorithm.family() != AlgorithmFamily::Hmac).then_some(algorithm)
+}
+
+/// A token in its form (JWS compact serialization), not verified.
+pub(super) struct SignedToken<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    /// Header and payload: the signed text.
+    message: &'a str,
+    signature: &'a str,
+    payload: Vec<u8>,
+}
+
+impl<'a> SignedToken<'a> {
+    /// Checks the form of `token` and reads its header.
+    pub(super) fn parse(token: &'a str) -> Result<Self> {
+        let (message, signature) = token.rsplit_once('.').ok_or(MALFORMED)?;
+        let (header, payload) = message.split_once('.').ok_or(MALFORMED)?;
+        let header = decode(header)
+            .and_then(|json| parse_object(&json))
+            .ok_or(MALFORMED)?;
+        let header: JoseHeader =
+            serde_json::from_value(Value::Object(header)).map_err(|_| MALFORMED)?;
+        let algorithm = header.check()?;
+        if !signature.bytes().all(is_base64url) {
+            return Err(MALFORMED);
+        }
+        Ok(Self {
+            algorithm,
+            kid: header.kid,
+            message,
+            signature,
+            payload: decode(payload).ok_or(MALFORMED)?,
+        })
+    }
+
+    /// The `iss` by which the key is chosen; what is not signed by that issuer's key fails then.
+    pub(super) fn unverified_issuer(&self) -> Result<String> {
+        let unverified: UnverifiedPayload =
+            serde_json::from_slice(&self.payload).map_err(|_| MALFORMED)?;
+        match unverified.iss {
+            Some(Value::String(issuer)) => Ok(issuer),
+            Some(_) => Err(Error::token_claim(TokenFault::Malformed, "iss")),
+            None => Err(Error::token_claim(TokenFault::ClaimMissing, "iss")),
+        }
+    }
+
+    /// The payload, if `key` signed it by the token's algorithm.
+    pub(super) fn verify(&self, key: &VerifyingKey) -> Result<Object> {
+        let message = self.message.as_bytes();
+        let verified = jsonwebtoken::crypto::verify(
+            self.signature,
+            message,
+            key.decoding_key(),
+            self.algorithm,
+        );
+        if !verified.unwrap_or(false) {
+            return Err(Error::token_invalid(TokenFault::BadSignature));
+        }
+        parse_object(&self.payload).ok_or(MALFORMED)
+    }
+}
+
+/// `kid` and `iss` as far as they can be read, for the log: of any token, whatever is wrong with it.
+pub(super) fn names_in(token: &str) -> (Option<String>, Option<String>) {
+    let mut parts = token
+        .split('.')
+        .map(|part| decode(part).and_then(|json| serde_json::from_slice::<Value>(&json).ok()));
+    let mut text = |member: &str| Some(parts.next()??.get(member)?.as_str()?.to_owned());
+    (text("kid"), text("iss"))
+}
+
+/// The members of a JOSE header (RFC 7515, 4.1) that are read.
 ///
-/// Members that point to keys are read only to refuse them: a token does not choose what it is
+/// Those that point to keys are read only to be rejected: a token does not choose what it is
 /// checked with.
 #[derive(Deserialize)]
-pub(super) struct JoseHeader {
-    pub(super) alg: Algorithm,
+struct JoseHeader {
+    alg: String,
     #[serde(default, deserialize_with = "present")]
-    pub(super) kid: Option<String>,
+    kid: Option<String>,
     #[serde(default, deserialize_with = "present")]
     typ: Option<String>,
     #[serde(default, deserialize_with = "present")]
@@ -84,52 +146,31 @@ pub(super) struct JoseHeader {
 }
 
 impl JoseHeader {
-    /// Checks the form of `token` and reads its header.
-    pub(super) fn parse(token: &str) -> Result<Self, Refusal> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(Refusal::Invalid("too long"));
-        }
-        let parts: Vec<&str> = token.split('.').collect();
-        let &[header, payload, signature] = parts.as_slice() else {
-            return Err(Refusal::Invalid("not three parts"));
-        };
-        if ![header, payload, signature].into_iter().all(is_base64url) {
-            return Err(Refusal::Invalid("a part is not base64url"));
-        }
-        let json = URL_SAFE_NO_PAD
-            .decode(header)
-            .map_err(|_| Refusal::Invalid("a part is not base64url"))?;
-        let header: Self =
-            serde_json::from_slice(&json).map_err(|_| Refusal::Invalid("unreadable header"))?;
-        header.check()?;
-        Ok(header)
-    }
-
-    fn check(&self) -> Result<(), Refusal> {
-        if self.alg.family() == AlgorithmFamily::Hmac {
-            return Err(Refusal::Invalid("symmetric algorithm"));
-        }
-        if !self.typ.as_deref().is_none_or(is_token_type) {
-            return Err(Refusal::Invalid("wrong type"));
-        }
-        if self.crit.is_some() {
-            return Err(Refusal::Invalid("critical extension"));
-        }
-        if [&self.jwk, &self.jku, &self.x5u, &self.x5c]
+    fn check(&self) -> Result<Algorithm> {
+        let algorithm = algorithm(&self.alg).ok_or(Error::token_invalid(TokenFault::Algorithm))?;
+        let brings_key = [&self.jwk, &self.jku, &self.x5u, &self.x5c]
             .into_iter()
-            .any(Option::is_some)
-        {
-            return Err(Refusal::Invalid("the token brings its own key"));
+            .any(Option::is_some);
+        let is_token = self.typ.as_deref().is_none_or(is_token_type);
+        if brings_key || !is_token || self.crit.is_some() {
+            return Err(MALFORMED);
         }
-        Ok(())
+        Ok(algorithm)
     }
 }
 
-fn is_base64url(part: &str) -> bool {
-    !part.is_empty()
-        && part
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+#[derive(Deserialize)]
+struct UnverifiedPayload {
+    #[serde(default, deserialize_with = "present")]
+    iss: Option<Value>,
+}
+
+fn decode(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
 fn is_token_type(typ: &str) -> bool {
@@ -139,7 +180,7 @@ fn is_token_type(typ: &str) -> bool {
 }
 
 /// Reads a member that is there; serde alone would take `null` for its absence.
-pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+fn present<'de, D, T>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

@@ -3,23 +3,23 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::Algorithm;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{caller::Caller, claims::Validity, key_set::VerifyingKey};
+use super::{caller::Caller, claims::Validity, key_ring::KeyRing, key_set::VerifyingKey};
 
-/// Half a kilobyte each.
+/// Half a kilobyte each, and at most two: a subject has up to 255 characters.
 const MOST: usize = 4096;
 
 /// A token is known by its SHA-256, so that no token that is good can be read from memory.
 pub(super) type TokenDigest = [u8; 32];
 
-/// What was found out about a token, but for whether it is good now.
+/// What was found out about a token, but for whether it is valid now. Its size does not depend on
+/// the token's.
 pub(super) struct Verified {
-    pub(super) algorithm: Algorithm,
-    pub(super) kid: Option<String>,
-    /// The key it was verified with. Keys that are read anew are other keys.
+    /// The keys of the token's issuer.
+    pub(super) keys: Arc<KeyRing>,
+    /// The key it was verified with. After a refresh all keys are other ones.
     pub(super) key: Arc<VerifyingKey>,
     pub(super) validity: Validity,
     pub(super) caller: Caller,

@@ -75,7 +75,6 @@ impl Forger<'_> {
             ("aud missing", "aud"),
             ("sub missing", "sub"),
             ("exp missing", "exp"),
-            ("nbf missing", "nbf"),
         ]
         .map(|(name, claim)| invalid(name, self.sign(&self.header, &without(&self.claims, claim))));
         let wrong = [
@@ -109,7 +108,8 @@ impl Forger<'_> {
             ("aud array with a number", "aud", json!([self.audience, 1])),
             ("aud array in an array", "aud", json!([[self.audience]])),
             ("aud an object", "aud", json!({ self.audience: true })),
-            ("scope an array", "scope", json!(["contacts.read"])),
+            ("scope an array with a number", "scope", json!(["x", 1])),
+            ("scope an array in an array", "scope", json!([["x"]])),
             ("scope null", "scope", Value::Null),
             ("scope an object", "scope", json!({ "contacts.read": true })),
             ("scope a number", "scope", json!(1)),
@@ -169,7 +169,7 @@ impl Forger<'_> {
         let mut all = vec![
             expiry(
                 "expired at the end of the leeway",
-                self.sign(&self.header, &expired(-10.0)),
+                self.sign(&self.header, &expired(-30.0)),
             ),
             expiry("expired a minute ago", token.clone()),
             expiry(
@@ -183,11 +183,11 @@ impl Forger<'_> {
             ),
             invalid(
                 "nbf in the future",
-                self.sign(&self.header, &self.at(&[("nbf", 11.0)])),
+                self.sign(&self.header, &self.at(&[("nbf", 31.0)])),
             ),
             invalid(
                 "iat in the future",
-                self.sign(&self.header, &self.at(&[("iat", 11.0)])),
+                self.sign(&self.header, &self.at(&[("iat", 31.0)])),
             ),
         ];
         let exp = self.claims.get("exp").unwrap().to_string();
@@ -248,6 +248,10 @@ impl Forger<'_> {
             ("nbf twice", r#""nbf":0"#.to_owned()),
             ("iat twice", r#""iat":0"#.to_owned()),
             ("scope twice", r#""scope":"privacy.erase""#.to_owned()),
+            (
+                "a member of an unknown claim twice",
+                r#""x":{"y":1,"y":2}"#.to_owned(),
+            ),
         ]
         .map(|(name, member)| (name, header.clone(), twice(&claims, &member)));
         let customer = (

@@ -82,7 +82,7 @@ impl Forger<'_> {
         let other_signature = other.rsplit('.').next().unwrap();
         let mut flipped = URL_SAFE_NO_PAD.decode(signature).unwrap();
         *flipped.first_mut().unwrap() ^= 1;
-        let long_claims = with(&self.claims, "x", "x".repeat(8 * 1024));
+        let long_claims = with(&self.claims, "x", "x".repeat(12 * 1024));
         let spaced_header = URL_SAFE_NO_PAD.encode(format!("{} ", self.header));
         let other_payload = URL_SAFE_NO_PAD.encode(other_claims.to_string());
         vec![
@@ -130,7 +130,7 @@ impl Forger<'_> {
                 "header tampered with",
                 format!("{spaced_header}.{payload}.{signature}"),
             ),
-            invalid("longer than 8 KiB", self.sign(&self.header, &long_claims)),
+            invalid("longer than 12 KiB", self.sign(&self.header, &long_claims)),
         ]
     }
 

@@ -1,4 +1,4 @@
-//! What the log says of tokens: a fixed word, and nothing that a token holds.
+//! Log lines about rejected tokens: the cause, and of the token only `kid` and issuer.
 
 use std::{
     io,
@@ -37,33 +37,84 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-#[tokio::test]
-async fn a_refusal_is_logged_by_a_fixed_word_only() {
+/// Collects the lines of this thread, from INFO on.
+fn collect() -> (Log, tracing::subscriber::DefaultGuard) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
+        .with_max_level(tracing::Level::INFO)
         .with_writer(log.clone())
+        .with_ansi(false)
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let guard = tracing::subscriber::set_default(subscriber);
+    (log, guard)
+}
+
+#[tokio::test]
+async fn a_rejection_is_logged_with_cause_claim_kid_and_issuer() {
+    let (log, _guard) = collect();
     let [ours, other] = ["a", "a"].map(|kid| TestKey::new(kid, Algorithm::EdDSA));
     let strange = TestKey::new("strange-kid", Algorithm::EdDSA);
     let authenticator = with_keys(&[ours.jwk()]).await;
-    for token in [other.token(), strange.token()] {
-        assert_eq!(
-            judge(&authenticator, &token).await,
-            Err(Error::TokenInvalid)
-        );
+    for (token, expected) in [
+        (other.token(), BAD_SIGNATURE),
+        (strange.token(), UNKNOWN_KEY),
+    ] {
+        assert_eq!(judge(&authenticator, &token).await, Err(expected));
         for part in token.split('.') {
             assert!(!log.text().contains(part));
         }
     }
+    let late = ours.sign_claims(&with(&claims(), "nbf", now().timestamp() + 31));
+    judge(&authenticator, &late).await.unwrap_err();
     assert_eq!(judge(&authenticator, &ours.token()).await, Ok(()));
     let text = log.text();
-    assert!(
-        text.contains("wrong signature") && text.contains("unknown key"),
-        "{text}"
-    );
-    for secret in ["anna", "K-1001", "strange-kid", "contacts.read"] {
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for (line, fields) in lines.iter().zip([
+        r#"token rejected cause="BAD_SIGNATURE" kid="a" issuer="issuer" suppressed=0"#,
+        r#"token rejected cause="UNKNOWN_KEY" kid="strange-kid" issuer="issuer" suppressed=0"#,
+        r#"token rejected cause="NOT_YET_VALID" claim="nbf" kid="a" issuer="issuer" suppressed=0"#,
+    ]) {
+        assert!(line.contains(" INFO ") && line.contains(fields), "{line}");
+    }
+    for secret in ["anna", "K-1001", "contacts.read"] {
         assert!(!text.contains(secret), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_flood_of_bad_tokens_is_one_line_a_second() {
+    let (log, _guard) = collect();
+    let key = TestKey::new("a", Algorithm::EdDSA);
+    let clock = Clock::manual(now());
+    let source = KeySource::Development(key_set(&[key.jwk()]));
+    let authenticator = Authenticator::new(settings(), source, clock.clone()).await;
+    let authenticator = authenticator.unwrap();
+    for _ in 0..50 {
+        judge(&authenticator, "x").await.unwrap_err();
+    }
+    assert_eq!(log.text().lines().count(), 1, "{}", log.text());
+    clock.advance(chrono::TimeDelta::seconds(1));
+    judge(&authenticator, "x").await.unwrap_err();
+    let text = log.text();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("suppressed=49"), "{text}");
+}
+
+#[tokio::test]
+async fn a_token_cannot_write_lines_of_its_own() {
+    let (log, _guard) = collect();
+    let key = TestKey::new("a", Algorithm::EdDSA);
+    let authenticator = with_keys(&[key.jwk()]).await;
+    let forged = "x\n2026-03-01T12:00:00Z  INFO forged \u{1b}[2K\u{202e}";
+    let header = json!({ "alg": "EdDSA", "kid": format!("{forged}{}", "k".repeat(8_000)) });
+    let claims = with(&claims(), "iss", forged);
+    let [header, payload] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    judge(&authenticator, &format!("{header}.{payload}.AAAA"))
+        .await
+        .unwrap_err();
+    let text = log.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.len() < 400 && text.contains("ISSUER"), "{text}");
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'));
 }

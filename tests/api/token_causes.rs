@@ -1,0 +1,313 @@
+//! Every cause of `TOKEN_INVALID` with its metadata, and the sizes of tokens.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use contact_service::error::TokenFault;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    harness::{AUDIENCE, Backend, ISSUER, TestServer, refused_fields},
+    raw::{call, call_with_headers},
+};
+
+/// A token with what its rejection must say.
+struct Case {
+    name: &'static str,
+    token: String,
+    cause: &'static str,
+    claim: Option<&'static str>,
+}
+
+struct Issuer<'a> {
+    server: &'a TestServer,
+    header: Value,
+    claims: Value,
+}
+
+impl<'a> Issuer<'a> {
+    fn of(server: &'a TestServer) -> Self {
+        let now = server.now().timestamp();
+        Self {
+            server,
+            header: json!({ "alg": "EdDSA", "kid": server.keys.kid() }),
+            claims: json!({
+                "iss": ISSUER,
+                "aud": AUDIENCE,
+                "sub": "bff",
+                "iat": now,
+                "exp": now + 600,
+                "scope": "order_types.read",
+            }),
+        }
+    }
+
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        let (header, claims) = (header.to_string(), claims.to_string());
+        let signed = self.server.keys.sign(header.as_bytes(), claims.as_bytes());
+        signed.unwrap()
+    }
+
+    /// With another member of the header.
+    fn with_header(&self, member: &str, value: impl Into<Value>) -> String {
+        let mut header = self.header.clone();
+        header[member] = value.into();
+        self.sign(&header, &self.claims)
+    }
+
+    /// With another claim.
+    fn with_claim(&self, claim: &str, value: impl Into<Value>) -> String {
+        let mut claims = self.claims.clone();
+        claims[claim] = value.into();
+        self.sign(&self.header, &claims)
+    }
+
+    fn without_claim(&self, claim: &str) -> String {
+        let mut claims = self.claims.clone();
+        claims.as_object_mut().unwrap().remove(claim).unwrap();
+        self.sign(&self.header, &claims)
+    }
+
+    /// The longest token with at most this many bytes.
+    fn of_size(&self, bytes: usize) -> String {
+        let padded = |padding| self.with_claim("groups", "x".repeat(padding));
+        let least = padded(0).len();
+        let mut padding = (bytes - least) * 3 / 4 + 2;
+        while padded(padding).len() > bytes {
+            padding -= 1;
+        }
+        padded(padding)
+    }
+}
+
+fn cases(issuer: &Issuer<'_>) -> Vec<Case> {
+    let later = issuer.server.now().timestamp() + 31;
+    let case = |name, cause, claim, token| Case {
+        name,
+        token,
+        cause,
+        claim,
+    };
+    let unsigned = {
+        let header = json!({ "alg": "none" }).to_string();
+        let parts = [header, issuer.claims.to_string()].map(|part| URL_SAFE_NO_PAD.encode(part));
+        format!("{}.", parts.join("."))
+    };
+    let signed = issuer.sign(&issuer.header, &issuer.claims);
+    let (message, _) = signed.rsplit_once('.').unwrap();
+    let other = issuer.with_claim("sub", "other");
+    let (_, signature) = other.rsplit_once('.').unwrap();
+    let malformed = |name, claim, value: Value| {
+        case(
+            name,
+            "MALFORMED",
+            Some(claim),
+            issuer.with_claim(claim, value),
+        )
+    };
+    let missing = |name, claim| {
+        case(
+            name,
+            "CLAIM_MISSING",
+            Some(claim),
+            issuer.without_claim(claim),
+        )
+    };
+    vec![
+        case("opaque", "MALFORMED", None, "ya29.opaque".into()),
+        case(
+            "typ",
+            "MALFORMED",
+            None,
+            issuer.with_header("typ", "logout+jwt"),
+        ),
+        malformed("iss a number", "iss", json!(1)),
+        malformed("aud an object", "aud", json!({ AUDIENCE: true })),
+        malformed("exp a string", "exp", json!("2000000000")),
+        malformed("nbf null", "nbf", Value::Null),
+        malformed("sub a number", "sub", json!(1)),
+        malformed("scope null", "scope", Value::Null),
+        malformed("scope a list of numbers", "scope", json!([1])),
+        malformed(
+            "scope of flags",
+            "scope",
+            json!({ "order_types.read": true }),
+        ),
+        malformed("customer null", "customer_number", Value::Null),
+        malformed("customer empty", "customer_number", json!("")),
+        malformed("customer a list", "customer_number", json!(["K-1"])),
+        case(
+            "kid",
+            "UNKNOWN_KEY",
+            None,
+            issuer.with_header("kid", "other"),
+        ),
+        case(
+            "signature of another",
+            "BAD_SIGNATURE",
+            None,
+            format!("{message}.{signature}"),
+        ),
+        case("no signature", "BAD_SIGNATURE", None, format!("{message}.")),
+        case(
+            "cut signature",
+            "BAD_SIGNATURE",
+            None,
+            signed[..signed.len() - 1].into(),
+        ),
+        case("unsigned", "ALGORITHM", None, unsigned),
+        case(
+            "HMAC",
+            "ALGORITHM",
+            None,
+            issuer.with_header("alg", "HS256"),
+        ),
+        case(
+            "unknown to us",
+            "ALGORITHM",
+            None,
+            issuer.with_header("alg", "ES512"),
+        ),
+        case(
+            "not of the key",
+            "ALGORITHM",
+            None,
+            issuer.with_header("alg", "RS256"),
+        ),
+        missing("no iss", "iss"),
+        missing("no aud", "aud"),
+        missing("no exp", "exp"),
+        missing("no sub", "sub"),
+        case(
+            "iss",
+            "ISSUER",
+            Some("iss"),
+            issuer.with_claim("iss", "https://x.example"),
+        ),
+        case(
+            "aud",
+            "AUDIENCE",
+            Some("aud"),
+            issuer.with_claim("aud", json!(["x", "y"])),
+        ),
+        case(
+            "aud empty",
+            "AUDIENCE",
+            Some("aud"),
+            issuer.with_claim("aud", json!([])),
+        ),
+        case(
+            "nbf",
+            "NOT_YET_VALID",
+            Some("nbf"),
+            issuer.with_claim("nbf", later),
+        ),
+        case(
+            "iat",
+            "NOT_YET_VALID",
+            Some("iat"),
+            issuer.with_claim("iat", later),
+        ),
+        case("large", "TOO_LARGE", None, issuer.of_size(12_500)),
+    ]
+}
+
+async fn ask(server: &TestServer, token: &str) -> Result<(), Status> {
+    let answer = call(server, Some(token), "ListOrderTypes", Vec::new()).await;
+    answer.map(|_| ())
+}
+
+fn metadata(status: &Status) -> Vec<(String, String)> {
+    let info = status.get_details_error_info();
+    let info = info.unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!(
+        (status.code(), info.reason.as_str()),
+        (Code::Unauthenticated, "TOKEN_INVALID")
+    );
+    let mut metadata: Vec<_> = info.metadata.into_iter().collect();
+    metadata.sort();
+    metadata
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_rejected_token_is_answered_with_cause_and_claim(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let issuer = Issuer::of(&server);
+    let cases = cases(&issuer);
+    for Case {
+        name,
+        token,
+        cause,
+        claim,
+    } in &cases
+    {
+        let status = ask(&server, token).await.unwrap_err();
+        let mut expected = vec![("cause".to_owned(), (*cause).to_owned())];
+        expected.extend(claim.map(|claim| ("claim".to_owned(), claim.to_owned())));
+        assert_eq!(metadata(&status), expected, "{name}");
+        let text = status.message();
+        assert!(text.starts_with("authorization: "), "{name}: {text}");
+        assert!(!text.contains("bff") && !text.contains("https"), "{text}");
+    }
+    let all: BTreeSet<_> = TokenFault::ALL.map(TokenFault::as_str).into();
+    assert_eq!(
+        cases.iter().map(|case| case.cause).collect::<BTreeSet<_>>(),
+        all
+    );
+    let accepted = issuer.sign(&issuer.header, &issuer.claims);
+    ask(&server, &accepted).await.unwrap();
+}
+
+/// All over one connection, which has to survive it.
+#[rstest]
+#[tokio::test]
+async fn a_token_has_at_most_12_kib_and_a_larger_one_is_told_so(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let issuer = Issuer::of(&server);
+    for size in [8 * 1024, 12_185, 12 * 1024] {
+        let token = issuer.of_size(size);
+        assert!(token.len() > size - 4, "{}", token.len());
+        ask(&server, &token).await.unwrap();
+    }
+    let too_large = [("cause".to_owned(), "TOO_LARGE".to_owned())];
+    for size in [12 * 1024 + 4, 12_390, 16 * 1024, 40 * 1024] {
+        let token = issuer.of_size(size);
+        let status = ask(&server, &token).await.unwrap_err();
+        assert_eq!(metadata(&status), too_large, "{size}");
+    }
+    let token = issuer.of_size(40 * 1024);
+    for _ in 0..200 {
+        let status = ask(&server, &token).await.unwrap_err();
+        assert_eq!(metadata(&status), too_large);
+    }
+    ask(&server, &issuer.of_size(12 * 1024)).await.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn other_metadata_has_at_most_16_kib(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let token = Issuer::of(&server).of_size(12 * 1024);
+    for (bytes, is_accepted) in [(15 * 1024, true), (16 * 1024, false), (30 * 1024, false)] {
+        let headers = [
+            ("authorization", format!("Bearer {token}")),
+            ("x-baggage", "x".repeat(bytes)),
+        ];
+        let answer = call_with_headers(&server, &headers, "ListOrderTypes", vec![Vec::new()]).await;
+        if is_accepted {
+            answer.unwrap();
+        } else {
+            assert_eq!(refused_fields(answer), ["metadata"]);
+        }
+    }
+}
