@@ -271,6 +271,7 @@ impl Settings {
     /// # Errors
     /// The first [`WrongSetting`].
     pub fn judge(self) -> Result<Config, WrongSetting> {
+        let auth = self.auth_settings();
         let database_url = secret(
             "DATABASE_URL",
             self.database_url,
@@ -291,14 +292,7 @@ impl Settings {
         .map(|text| judge("SMTP_URL", SmtpUrl::parse(&text)))
         .transpose()?;
         let http_addr = judge("HTTP_ADDR", parse_address_or_none(&self.http_addr))?;
-        let auth = AuthSettings {
-            issuers: list("JWT_ISSUER", &self.jwt_issuer)?,
-            audiences: list("JWT_AUDIENCE", &self.jwt_audience)?,
-            scope_claim: claim("JWT_SCOPE_CLAIM", self.jwt_scope_claim)?,
-            customer_claim: claim("JWT_CUSTOMER_CLAIM", Some(self.jwt_customer_claim))?
-                .unwrap_or_else(|| AuthSettings::DEFAULT_CUSTOMER_CLAIM.to_owned()),
-            leeway: judge("JWT_LEEWAY_SECONDS", parse_leeway(&self.jwt_leeway_seconds))?,
-        };
+        let auth = auth?;
         let config = Config {
             database_replica_url: replica_of(&database_url, replica_url.as_deref())?,
             database_url,
@@ -343,6 +337,20 @@ impl Settings {
         Ok(Config {
             public_url: public_url(self.public_url, http_addr)?,
             ..config
+        })
+    }
+}
+
+impl Settings {
+    fn auth_settings(&self) -> Result<AuthSettings, WrongSetting> {
+        let customer_claim = claim("JWT_CUSTOMER_CLAIM", Some(&self.jwt_customer_claim))?;
+        Ok(AuthSettings {
+            issuers: list("JWT_ISSUER", &self.jwt_issuer)?,
+            audiences: list("JWT_AUDIENCE", &self.jwt_audience)?,
+            scope_claim: claim("JWT_SCOPE_CLAIM", self.jwt_scope_claim.as_deref())?,
+            customer_claim: customer_claim
+                .unwrap_or_else(|| AuthSettings::DEFAULT_CUSTOMER_CLAIM.to_owned()),
+            leeway: judge("JWT_LEEWAY_SECONDS", parse_leeway(&self.jwt_leeway_seconds))?,
         })
     }
 }

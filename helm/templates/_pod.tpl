@@ -3,6 +3,8 @@
 {{- define "contact-service.secretsFolder" -}}/etc/contact-service/secrets{{- end -}}
 {{- define "contact-service.tlsFolder" -}}/etc/contact-service/tls{{- end -}}
 {{- define "contact-service.jwksFolder" -}}/etc/contact-service/jwks{{- end -}}
+{{/* Not empty where the keys of tokens are mounted. */}}
+{{- define "contact-service.jwksFile" -}}{{ .Values.jwt.jwks.configMap }}{{ .Values.jwt.jwks.existingSecret }}{{- end -}}
 {{- define "contact-service.templatesFolder" -}}/etc/contact-service/templates{{- end -}}
 {{- define "contact-service.caFolder" -}}/etc/contact-service/ca{{- end -}}
 
@@ -88,7 +90,7 @@ projected:
   mountPath: {{ include "contact-service.tlsFolder" . }}
   readOnly: true
 {{- end }}
-{{- if not .Values.jwt.jwks.url }}
+{{- if include "contact-service.jwksFile" . }}
 - name: jwks
   mountPath: {{ include "contact-service.jwksFolder" . }}
   readOnly: true
@@ -136,7 +138,7 @@ projected:
 {{- end }}
 {{- end }}
 {{- with .Values.jwt.jwks }}
-{{- if not .url }}
+{{- if include "contact-service.jwksFile" $ }}
 - name: jwks
   {{- if .configMap }}
   configMap:

@@ -14,8 +14,16 @@
 {{- if not $value }}{{ $wrong = append $wrong (printf "%s: must be set" $name) }}{{ end }}
 {{- end }}
 {{- $jwks := $values.jwt.jwks }}
-{{- if ne (len (compact (list $jwks.url $jwks.configMap $jwks.existingSecret))) 1 }}
-{{- $wrong = append $wrong "jwt.jwks: exactly one of url, configMap and existingSecret must be set" }}
+{{- $sources := len (compact (list $jwks.url $jwks.configMap $jwks.existingSecret)) }}
+{{- if gt $sources 1 }}
+{{- $wrong = append $wrong "jwt.jwks: at most one of url, configMap and existingSecret may be set" }}
+{{- end }}
+{{- if eq $sources 0 }}
+{{- range $issuer := splitList "," $values.jwt.issuer }}
+{{- if and $issuer (not (hasPrefix "https://" (trim $issuer))) }}
+{{- $wrong = append $wrong "jwt.issuer: must be https where jwt.jwks is not set: keys are discovered by it" }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $wrong = concat $wrong (include "contact-service.validateServing" . | fromJsonArray) }}
 {{- $wrong = concat $wrong (include "contact-service.validateRoutes" . | fromJsonArray) }}
@@ -91,7 +99,7 @@
 {{- $wrong = append $wrong (printf "networkPolicy.ingress.%s: names nobody; [{ipBlock: {cidr: 0.0.0.0/0}}] is everybody" (index . 0)) }}
 {{- end }}
 {{- end }}
-{{- $egress := list (list "dns" true) (list "database" true) (list "smtp" true) (list "jwks" .Values.jwt.jwks.url) (list "otlp" .Values.tracing.endpoint) }}
+{{- $egress := list (list "dns" true) (list "database" true) (list "smtp" true) (list "jwks" (not (include "contact-service.jwksFile" .))) (list "otlp" .Values.tracing.endpoint) }}
 {{- range $egress }}
 {{- if and (index . 1) (not (index $policy.egress (index . 0)).peers) }}
 {{- $wrong = append $wrong (printf "networkPolicy.egress.%s.peers: names nobody; [{ipBlock: {cidr: 0.0.0.0/0}}] is everybody" (index . 0)) }}

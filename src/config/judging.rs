@@ -107,19 +107,19 @@ pub(super) fn list(setting: &'static str, text: &str) -> Result<Vec<String>, Wro
     Ok(values)
 }
 
-/// The name or path of a claim.
+/// The name or path of a claim; `None` for an empty one.
 pub(super) fn claim(
     setting: &'static str,
-    name: Option<String>,
+    name: Option<&str>,
 ) -> Result<Option<String>, WrongSetting> {
-    let name = given(name).map(|name| name.trim().to_owned());
-    if name.as_ref().is_some_and(|name| {
-        name.contains(char::is_control) || name.chars().count() > MAX_CLAIM_CHARS
-    }) {
+    let name = name.map(str::trim).filter(|name| !name.is_empty());
+    let is_unfit =
+        |name: &str| name.contains(char::is_control) || name.chars().count() > MAX_CLAIM_CHARS;
+    if name.is_some_and(is_unfit) {
         let why = format!("must be a name of at most {MAX_CLAIM_CHARS} characters");
         return Err(WrongSetting::new(setting, why));
     }
-    Ok(name)
+    Ok(name.map(str::to_owned))
 }
 
 /// Where the keys of tokens come from; `None`: the development key.

@@ -14,7 +14,7 @@ mod keys;
 
 use chrono::{DateTime, Utc};
 use contact_service::development::DevelopmentKeys;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::forger::{Forger, authorization, bearer, with, without};
 
@@ -74,10 +74,33 @@ pub(crate) fn controls(
             with(&forger.header, "x", json!({ "y": 1 })),
         ),
     ];
-    let claims = [
+    let claims = accepted_claims(&forger);
+    let token = forger.token();
+    let mut all = vec![
+        ("the plain token", bearer(&token)),
+        (
+            "scheme in lower case",
+            authorization(format!("bearer {token}")),
+        ),
+        (
+            "scheme in capitals",
+            authorization(format!("BEARER {token}")),
+        ),
+    ];
+    all.extend(headers.map(|(name, header)| (name, bearer(&forger.sign(&header, &forger.claims)))));
+    all.extend(
+        claims
+            .into_iter()
+            .map(|(name, claims)| (name, bearer(&forger.sign(&forger.header, &claims)))),
+    );
+    all
+}
+
+fn accepted_claims(forger: &Forger<'_>) -> Vec<(&'static str, Value)> {
+    vec![
         (
             "aud array that holds ours",
-            with(&forger.claims, "aud", json!(["x", audience])),
+            with(&forger.claims, "aud", json!(["x", forger.audience])),
         ),
         (
             "exp and nbf with fractions",
@@ -111,20 +134,5 @@ pub(crate) fn controls(
             "an unknown claim",
             with(&forger.claims, "x", json!({ "sub": "y" })),
         ),
-    ];
-    let token = forger.token();
-    let mut all = vec![
-        ("the plain token", bearer(&token)),
-        (
-            "scheme in lower case",
-            authorization(format!("bearer {token}")),
-        ),
-        (
-            "scheme in capitals",
-            authorization(format!("BEARER {token}")),
-        ),
-    ];
-    all.extend(headers.map(|(name, header)| (name, bearer(&forger.sign(&header, &forger.claims)))));
-    all.extend(claims.map(|(name, claims)| (name, bearer(&forger.sign(&forger.header, &claims)))));
-    all
+    ]
 }

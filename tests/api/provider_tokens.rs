@@ -265,7 +265,7 @@ impl Provider {
         for (name, value) in self.settings {
             match *name {
                 "JWT_SCOPE_CLAIM" => auth.scope_claim = Some((*value).to_owned()),
-                "JWT_CUSTOMER_CLAIM" => auth.customer_claim = (*value).to_owned(),
+                "JWT_CUSTOMER_CLAIM" => (*value).clone_into(&mut auth.customer_claim),
                 other => panic!("{other}"),
             }
         }

@@ -83,81 +83,68 @@ impl<'a> Issuer<'a> {
     }
 }
 
-fn cases(issuer: &Issuer<'_>) -> Vec<Case> {
-    let later = issuer.server.now().timestamp() + 31;
-    let case = |name, cause, claim, token| Case {
+fn case(
+    name: &'static str,
+    cause: &'static str,
+    claim: Option<&'static str>,
+    token: impl Into<String>,
+) -> Case {
+    Case {
         name,
-        token,
+        token: token.into(),
         cause,
         claim,
-    };
-    let unsigned = {
-        let header = json!({ "alg": "none" }).to_string();
-        let parts = [header, issuer.claims.to_string()].map(|part| URL_SAFE_NO_PAD.encode(part));
-        format!("{}.", parts.join("."))
-    };
-    let signed = issuer.sign(&issuer.header, &issuer.claims);
-    let (message, _) = signed.rsplit_once('.').unwrap();
-    let other = issuer.with_claim("sub", "other");
-    let (_, signature) = other.rsplit_once('.').unwrap();
-    let malformed = |name, claim, value: Value| {
-        case(
-            name,
-            "MALFORMED",
-            Some(claim),
-            issuer.with_claim(claim, value),
-        )
-    };
-    let missing = |name, claim| {
-        case(
-            name,
-            "CLAIM_MISSING",
-            Some(claim),
-            issuer.without_claim(claim),
-        )
-    };
-    vec![
-        case("opaque", "MALFORMED", None, "ya29.opaque".into()),
-        case(
-            "typ",
-            "MALFORMED",
-            None,
-            issuer.with_header("typ", "logout+jwt"),
-        ),
-        malformed("iss a number", "iss", json!(1)),
-        malformed("aud an object", "aud", json!({ AUDIENCE: true })),
-        malformed("exp a string", "exp", json!("2000000000")),
-        malformed("nbf null", "nbf", Value::Null),
-        malformed("sub a number", "sub", json!(1)),
-        malformed("scope null", "scope", Value::Null),
-        malformed("scope a list of numbers", "scope", json!([1])),
-        malformed(
+    }
+}
+
+fn malformed(issuer: &Issuer<'_>) -> Vec<Case> {
+    let cause = "MALFORMED";
+    let of_claim = [
+        ("iss a number", "iss", json!(1)),
+        ("aud an object", "aud", json!({ AUDIENCE: true })),
+        ("exp a string", "exp", json!("2000000000")),
+        ("nbf null", "nbf", Value::Null),
+        ("sub a number", "sub", json!(1)),
+        ("scope null", "scope", Value::Null),
+        ("scope a list of numbers", "scope", json!([1])),
+        (
             "scope of flags",
             "scope",
             json!({ "order_types.read": true }),
         ),
-        malformed("customer null", "customer_number", Value::Null),
-        malformed("customer empty", "customer_number", json!("")),
-        malformed("customer a list", "customer_number", json!(["K-1"])),
-        case(
-            "kid",
-            "UNKNOWN_KEY",
-            None,
-            issuer.with_header("kid", "other"),
-        ),
-        case(
-            "signature of another",
-            "BAD_SIGNATURE",
-            None,
-            format!("{message}.{signature}"),
-        ),
+        ("customer null", "customer_number", Value::Null),
+        ("customer empty", "customer_number", json!("")),
+        ("customer a list", "customer_number", json!(["K-1"])),
+    ];
+    let of_claim = of_claim.map(|(name, claim, value)| {
+        case(name, cause, Some(claim), issuer.with_claim(claim, value))
+    });
+    let mut cases = Vec::from(of_claim);
+    cases.push(case("opaque", cause, None, "ya29.opaque"));
+    cases.push(case(
+        "typ",
+        cause,
+        None,
+        issuer.with_header("typ", "logout+jwt"),
+    ));
+    cases
+}
+
+fn keys_and_signatures(issuer: &Issuer<'_>) -> Vec<Case> {
+    let header = json!({ "alg": "none" }).to_string();
+    let unsigned = [header, issuer.claims.to_string()].map(|part| URL_SAFE_NO_PAD.encode(part));
+    let unsigned = format!("{}.", unsigned.join("."));
+    let signed = issuer.sign(&issuer.header, &issuer.claims);
+    let (message, _) = signed.rsplit_once('.').unwrap();
+    let other = issuer.with_claim("sub", "other");
+    let (_, signature) = other.rsplit_once('.').unwrap();
+    let swapped = format!("{message}.{signature}");
+    let cut = &signed[..signed.len() - 1];
+    vec![
+        case("kid", "UNKNOWN_KEY", None, issuer.with_header("kid", "x")),
+        case("signature of another", "BAD_SIGNATURE", None, swapped),
         case("no signature", "BAD_SIGNATURE", None, format!("{message}.")),
-        case(
-            "cut signature",
-            "BAD_SIGNATURE",
-            None,
-            signed[..signed.len() - 1].into(),
-        ),
+        case("cut signature", "BAD_SIGNATURE", None, cut),
         case("unsigned", "ALGORITHM", None, unsigned),
         case(
             "HMAC",
@@ -166,7 +153,7 @@ fn cases(issuer: &Issuer<'_>) -> Vec<Case> {
             issuer.with_header("alg", "HS256"),
         ),
         case(
-            "unknown to us",
+            "not known",
             "ALGORITHM",
             None,
             issuer.with_header("alg", "ES512"),
@@ -177,42 +164,44 @@ fn cases(issuer: &Issuer<'_>) -> Vec<Case> {
             None,
             issuer.with_header("alg", "RS256"),
         ),
-        missing("no iss", "iss"),
-        missing("no aud", "aud"),
-        missing("no exp", "exp"),
-        missing("no sub", "sub"),
-        case(
-            "iss",
-            "ISSUER",
-            Some("iss"),
-            issuer.with_claim("iss", "https://x.example"),
-        ),
-        case(
-            "aud",
-            "AUDIENCE",
-            Some("aud"),
-            issuer.with_claim("aud", json!(["x", "y"])),
-        ),
-        case(
-            "aud empty",
-            "AUDIENCE",
-            Some("aud"),
-            issuer.with_claim("aud", json!([])),
-        ),
-        case(
-            "nbf",
-            "NOT_YET_VALID",
-            Some("nbf"),
-            issuer.with_claim("nbf", later),
-        ),
-        case(
-            "iat",
-            "NOT_YET_VALID",
-            Some("iat"),
-            issuer.with_claim("iat", later),
-        ),
-        case("large", "TOO_LARGE", None, issuer.of_size(12_500)),
     ]
+}
+
+fn unfit_claims(issuer: &Issuer<'_>) -> Vec<Case> {
+    let later = issuer.server.now().timestamp() + 31;
+    let missing = [
+        ("no iss", "iss"),
+        ("no aud", "aud"),
+        ("no exp", "exp"),
+        ("no sub", "sub"),
+    ];
+    let missing = missing.map(|(name, claim)| {
+        case(
+            name,
+            "CLAIM_MISSING",
+            Some(claim),
+            issuer.without_claim(claim),
+        )
+    });
+    let wrong = [
+        ("iss", "ISSUER", "iss", json!("https://x.example")),
+        ("aud", "AUDIENCE", "aud", json!(["x", "y"])),
+        ("aud empty", "AUDIENCE", "aud", json!([])),
+        ("nbf", "NOT_YET_VALID", "nbf", json!(later)),
+        ("iat", "NOT_YET_VALID", "iat", json!(later)),
+    ];
+    let wrong = wrong.map(|(name, cause, claim, value)| {
+        case(name, cause, Some(claim), issuer.with_claim(claim, value))
+    });
+    missing.into_iter().chain(wrong).collect()
+}
+
+fn cases(issuer: &Issuer<'_>) -> Vec<Case> {
+    let mut all = malformed(issuer);
+    all.extend(keys_and_signatures(issuer));
+    all.extend(unfit_claims(issuer));
+    all.push(case("large", "TOO_LARGE", None, issuer.of_size(12_500)));
+    all
 }
 
 async fn ask(server: &TestServer, token: &str) -> Result<(), Status> {

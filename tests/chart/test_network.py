@@ -171,3 +171,13 @@ def test_without_its_page_nothing_of_it_is_left():
     assert manifests.settings["HTTP_ADDR"] == "none"
     for document in [*manifests.all("Service"), manifests.one("Deployment")]:
         assert "8080" not in str(document["spec"]), document["metadata"]["name"]
+
+
+def test_discovered_keys_need_the_identity_provider_and_no_file():
+    discovered = render("production", nested("jwt.jwks.url", ""))
+    assert "JWT_JWKS" not in discovered.settings
+    assert "jwks" not in {volume["name"] for volume in discovered.server["volumes"]}
+    policies = [
+        each.one("NetworkPolicy")["spec"]["egress"] for each in (discovered, render("production"))
+    ]
+    assert policies[0] == policies[1]

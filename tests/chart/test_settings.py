@@ -8,7 +8,7 @@ import subprocess
 import grpc
 import pytest
 
-from harness.chart import EXAMPLES, nested, render
+from harness.chart import EXAMPLES, render
 from harness.pods import Cluster, binary
 from harness.polling import until
 
@@ -28,8 +28,8 @@ def known_settings() -> set[str]:
 
 
 def given_settings() -> set[str]:
-    cost = nested("phonePasswordCost", "m=65536,t=3,p=1")
-    return {name for example in EXAMPLES for name in render(example, cost).settings}
+    optional = {"phonePasswordCost": "m=65536,t=3,p=1", "jwt": {"scopeClaim": "permissions"}}
+    return {name for example in EXAMPLES for name in render(example, optional).settings}
 
 
 def test_the_chart_gives_settings_that_the_binary_knows():

@@ -56,6 +56,9 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("jwt.jwks.url", "http://login.example.com/keys", "url"),
     ("jwt.jwks.url", "https://", "url"),
     ("jwt.audience", "", "audience"),
+    ("jwt.customerClaim", "", "customerClaim"),
+    ("jwt.leewaySeconds", 121, "leewaySeconds"),
+    ("jwt.leewaySeconds", -1, "leewaySeconds"),
     ("publicUrl", "kunden.example.com", "publicUrl"),
     ("publicUrl", "https://kunden.example.com/?a=b", "publicUrl"),
     ("mail.templates", {"email_confirmation.txt": "…"}, "templates"),
@@ -118,8 +121,11 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
             "smtp.existingSecret smtp.from jwt.issuer publicUrl"
         ).split()
     ),
-    (nested("jwt.jwks.url", ""), "jwt.jwks: exactly one of"),
-    (nested("jwt.jwks.configMap", "keys"), "jwt.jwks: exactly one of"),
+    (nested("jwt.jwks.configMap", "keys"), "jwt.jwks: at most one of"),
+    (
+        {"jwt": {"jwks": {"url": ""}, "issuer": "https://a.example, b"}},
+        "jwt.issuer: must be https where jwt.jwks is not set",
+    ),
     (nested("terminationGracePeriodSeconds", 39), "must be at least 40"),
     (nested("preStopSleepSeconds", 16), "must be at least 46"),
     ({"tls": {"existingSecret": "t"}, "metrics": {"enabled": False}}, "metrics.enabled: TLS needs"),

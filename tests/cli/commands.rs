@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rstest::rstest;
+use serde_json::Value;
 
 use crate::process::{Backend, Place};
 
@@ -108,4 +110,40 @@ fn no_token_is_minted_where_real_keys_are_configured() {
     let complaint = place.run(&arguments).complaint();
     assert!(complaint.starts_with("JWT_JWKS: "), "{complaint}");
     assert!(!place.path().join("data").exists());
+}
+
+#[test]
+fn no_token_is_minted_where_an_identity_provider_is_configured() {
+    let place = Place::new().with("JWT_ISSUER", "https://sso.hoster.example/realms/hoster");
+    let arguments = token(&[]);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let complaint = place.run(&arguments).complaint();
+    assert!(complaint.starts_with("JWT_ISSUER: "), "{complaint}");
+    assert!(!place.path().join("data").exists());
+}
+
+#[test]
+fn a_token_is_minted_with_the_first_issuer_and_the_claims_that_are_read() {
+    let place = Place::new()
+        .with("JWT_ISSUER", "one, two")
+        .with("JWT_AUDIENCE", "three,four")
+        .with("JWT_SCOPE_CLAIM", "permissions")
+        .with(
+            "JWT_CUSTOMER_CLAIM",
+            "https://hoster.example/customer_number",
+        );
+    let arguments = token(&["--customer", "K-1"]);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let printed = place.run(&arguments).printed();
+    let payload = printed.split('.').nth(1).unwrap();
+    let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    for (claim, value) in [
+        ("iss", "one"),
+        ("aud", "three"),
+        ("permissions", "customers.read"),
+        ("https://hoster.example/customer_number", "K-1"),
+    ] {
+        assert_eq!(claims[claim], value, "{claims}");
+    }
 }

@@ -107,7 +107,25 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
     "http://127.0.0.1:1/keys"
 )]
 #[case("JWT_ISSUER", "", "must not be empty")]
+#[case("JWT_ISSUER", "one,,two", "no element of a list may be")]
+#[case("JWT_ISSUER", "http://idp.example", "must be an https URL")]
+#[case("JWT_ISSUER", "https://u:hunter2@idp.example", "must be an https URL")]
+#[case(
+    "JWT_ISSUER",
+    "https://idp.example,contact-service-dev",
+    "https URLs only"
+)]
+#[case(
+    "JWT_ISSUER",
+    "http://127.0.0.1:1/realms/x/",
+    "http://127.0.0.1:1/realms/x/.well-known/openid-configuration: the connection was refused"
+)]
 #[case("JWT_AUDIENCE", " ", "must not be empty")]
+#[case("JWT_LEEWAY_SECONDS", "121", "must be 0 to 120")]
+#[case("JWT_LEEWAY_SECONDS", "-1", "must be 0 to 120")]
+#[case("JWT_LEEWAY_SECONDS", "", "must be 0 to 120")]
+#[case("JWT_SCOPE_CLAIM", "scope\nhunter2", "must be a name")]
+#[case("JWT_CUSTOMER_CLAIM", "customer\tnumber", "must be a name")]
 #[case("SERVICE_KEYS", "hunter2", "must be version:base64")]
 #[case("SERVICE_KEYS", "1:hunter2!", "must be version:base64")]
 #[case("SERVICE_KEYS", "1:aHVudGVyMg==", "at least 32 bytes")]
@@ -158,6 +176,8 @@ fn an_empty_variable_is_as_good_as_none() {
         "DATABASE_URL",
         "DATABASE_URL_FILE",
         "JWT_JWKS",
+        "JWT_SCOPE_CLAIM",
+        "JWT_CUSTOMER_CLAIM",
         "SERVICE_KEYS",
         "SERVICE_KEYS_FILE",
         "PUBLIC_URL",
