@@ -142,11 +142,9 @@ pub enum Error {
     /// A page token that this service did not give out for this listing.
     #[error("the page_token does not belong to this listing")]
     InvalidPageToken,
-    /// A cursor of the feed behind which events are not kept any more, or that the database does
-    /// not reach.
-    #[error(
-        "events behind this cursor are not kept any more; read everything anew, and watch without a cursor"
-    )]
+    /// A cursor that cannot be honored: events after it are not kept any more, its service key is
+    /// gone, the database was restored, or it is none of ours.
+    #[error("cursor: cannot be honored any more; read everything again and watch without a cursor")]
     CursorExpired,
     /// No such customer.
     #[error("there is no customer with this customer_number")]
@@ -249,6 +247,11 @@ pub enum Error {
     /// The database does not answer.
     #[error("the database does not answer at the moment")]
     DatabaseUnavailable,
+    /// Rule 15: the stored hash was made with a pepper version that this process lacks.
+    #[error(
+        "phone passwords cannot be checked by this instance at the moment; no attempt was counted, retry later"
+    )]
+    PepperMissing,
     /// Too many calls at once.
     #[error("too many calls are in flight")]
     Overloaded {

@@ -18,6 +18,8 @@ const MAILS: &str = "contact_mails_total";
 const EMAIL_CONFIRMATIONS: &str = "contact_email_confirmations_total";
 const PHONE_PASSWORD_CHECKS: &str = "contact_phone_password_checks_total";
 const PHONE_PASSWORD_LOCKS: &str = "contact_phone_password_locks_total";
+const PHONE_PASSWORD_HASHES: &str = "contact_phone_password_hashes";
+const MISSING_PEPPER_VERSIONS: &str = "contact_missing_pepper_versions";
 const PHONE_ORDERS: &str = "contact_phone_orders_total";
 const SHARED_QUERY_SIZE: &str = "contact_shared_query_size";
 const CONNECTIONS: &str = "db_client_connection_count";
@@ -117,6 +119,14 @@ fn describe() {
         PHONE_PASSWORD_LOCKS,
         "Failed checks that locked a phone password"
     );
+    describe_gauge!(
+        PHONE_PASSWORD_HASHES,
+        "Stored hashes of phone passwords that are not revoked, by pepper version"
+    );
+    describe_gauge!(
+        MISSING_PEPPER_VERSIONS,
+        "Pepper versions of stored hashes that this process lacks"
+    );
     describe_counter!(PHONE_ORDERS, "Decisions about phone orders");
     describe_histogram!(
         SHARED_QUERY_SIZE,
@@ -155,6 +165,7 @@ fn begin_at_zero() {
         counter!(PHONE_PASSWORD_CHECKS, "verdict" => verdict.as_str()).increment(0);
     }
     counter!(PHONE_PASSWORD_LOCKS).increment(0);
+    missing_pepper_versions(0);
     for decision in ["allowed", "denied", "agent_decision"] {
         counter!(PHONE_ORDERS, "decision" => decision).increment(0);
     }
@@ -236,6 +247,8 @@ label! {
         AgentBlocked => "agent_blocked",
         /// Not checked: there was no place.
         Overloaded => "overloaded",
+        /// Not checked: the pepper version of the hash is not configured.
+        PepperMissing => "pepper_missing",
     }
 }
 
@@ -295,6 +308,18 @@ pub fn phone_password_check(verdict: Verdict) {
 /// A failed check locked a phone password.
 pub fn phone_password_lock() {
     counter!(PHONE_PASSWORD_LOCKS).increment(1);
+}
+
+/// The number of stored hashes that were made with a pepper version.
+pub fn phone_password_hashes(pepper_version: i64, count: i64) {
+    let version = pepper_version.to_string();
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    gauge!(PHONE_PASSWORD_HASHES, "pepper_version" => version).set(count);
+}
+
+/// The number of pepper versions that stored hashes need and this process lacks.
+pub fn missing_pepper_versions(count: usize) {
+    gauge!(MISSING_PEPPER_VERSIONS).set(u32::try_from(count).unwrap_or(u32::MAX));
 }
 
 /// A phone order was decided; `decision` as in the contract, in small letters.

@@ -156,12 +156,29 @@ impl PhoneHasher {
             .await?
     }
 
-    /// Whether a folded password is the one of a hash, which may be of an older pepper
-    /// or cost. Without a hash, and with one that cannot be read or whose pepper is gone,
-    /// the answer is no after the work of a hash of today.
+    /// The configured pepper versions, newest first.
+    pub fn pepper_versions(&self) -> impl Iterator<Item = u32> {
+        self.peppers.versions()
+    }
+
+    /// Checks that a stored hash can be verified.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it cannot be done.
+    /// [`Error::PepperMissing`] when its pepper version is not configured.
+    pub fn require_pepper(&self, version: u32) -> Result<()> {
+        if self.peppers.versions().any(|known| known == version) {
+            Ok(())
+        } else {
+            Err(Error::PepperMissing)
+        }
+    }
+
+    /// Whether a folded password is the one of a hash, which may be of an older pepper
+    /// or cost. Without a hash, and with one that cannot be read, the answer is no after the
+    /// work of a hash of today.
+    ///
+    /// # Errors
+    /// [`Error::PepperMissing`] before any work, and [`Error::Internal`] when it cannot be done.
     pub async fn verify(
         &self,
         place: HashPlace,
@@ -169,26 +186,15 @@ impl PhoneHasher {
         of: &HashedFor,
         stored: Option<(String, u32)>,
     ) -> Result<bool> {
-        let input = stored.as_ref().and_then(|(_, version)| {
-            let input = self.input(*version, password, of);
-            if input.is_none() {
-                tracing::error!(version, "a phone password's pepper is gone");
-            }
-            input
-        });
-        let newest = self.peppers.newest()?;
-        let (input, is_set) = match input {
-            Some(input) => (input, true),
-            None => (
-                self.input(newest, password, of).ok_or_else(no_pepper)?,
-                false,
-            ),
-        };
         let stand_in = self.cost.stand_in();
-        let phc = match stored {
-            Some((phc, _)) if is_set => phc,
-            Some(_) | None => stand_in.clone(),
+        let is_set = stored.is_some();
+        let (phc, version) = match stored {
+            Some(stored) => stored,
+            None => (stand_in.clone(), self.peppers.newest()?),
         };
+        let input = self
+            .input(version, password, of)
+            .ok_or(Error::PepperMissing)?;
         self.run(place, move |memory| {
             let Ok(is_right) = memory.verify(&phc, &input) else {
                 tracing::error!("a phone password's hash cannot be read");

@@ -104,7 +104,11 @@ pub async fn serve(
     // Known from the start: who watches an unknown service is sent away.
     readiness.tell(false).await;
     let mut rounds = JoinSet::new();
-    rounds.spawn(background::probe(parts.database.clone(), readiness.clone()));
+    rounds.spawn(background::probe(
+        parts.database.clone(),
+        parts.app.clone(),
+        readiness.clone(),
+    ));
     rounds.spawn(background::sweep_hourly(
         parts.app.clone(),
         parts.events_kept_for,
@@ -119,6 +123,7 @@ pub async fn serve(
         let router = web::monitoring_router(meters.clone(), Arc::clone(&readiness.flag));
         tasks.spawn(web::serve(listener, router, std::future::pending()));
         tasks.spawn(background::count_mails(parts.app.clone()));
+        tasks.spawn(background::count_hashes(parts.app.clone()));
         let database = parts.database.clone();
         tasks.spawn(background::measure(meters, database, parts.authenticator));
     }

@@ -22,6 +22,7 @@ mod failure;
 mod held;
 mod migration;
 mod outbox;
+mod pepper_versions;
 mod phone_orders;
 mod phone_password;
 mod phone_tries;

@@ -85,6 +85,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::CustomerMismatch => (Code::PermissionDenied, "CUSTOMER_MISMATCH"),
         Error::DatabaseUnavailable => (Code::Unavailable, "DATABASE_UNAVAILABLE"),
         Error::Overloaded { .. } => (Code::Unavailable, "OVERLOADED"),
+        Error::PepperMissing => (Code::Unavailable, "PEPPER_MISSING"),
         Error::Deadline => (Code::DeadlineExceeded, "DEADLINE"),
         Error::Unimplemented => (Code::Unimplemented, "UNIMPLEMENTED"),
         Error::Internal { .. } => (Code::Internal, "INTERNAL"),
@@ -195,7 +196,7 @@ fn retry_delay(error: &Error) -> Option<Duration> {
     {
         return Some(*retry_after);
     }
-    (*error == Error::DatabaseUnavailable).then_some(UNAVAILABLE_RETRY)
+    matches!(error, Error::DatabaseUnavailable | Error::PepperMissing).then_some(UNAVAILABLE_RETRY)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Phone passwords set, made, removed and unlocked (rules 13 to 16). Checking them is in
 //! `phone_password_check`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     app::{App, ContactRef, contacts::Change},
@@ -137,6 +137,32 @@ impl App {
             })
         });
         Ok(limits + nothing.await?)
+    }
+
+    /// Rule 15: the pepper versions of stored hashes that are not configured, lowest first.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn missing_pepper_versions(&self) -> Result<Vec<i64>> {
+        let mut versions = self.database.list_pepper_versions().await?;
+        versions.retain(|stored| !self.has_pepper(*stored));
+        Ok(versions)
+    }
+
+    /// Counts the stored hashes by pepper version; 0 for configured versions without any.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn count_hashes_by_pepper(&self) -> Result<BTreeMap<i64, i64>> {
+        let configured = self.hasher.pepper_versions();
+        let mut counts: BTreeMap<_, _> = configured.map(|version| (version.into(), 0)).collect();
+        counts.extend(self.database.count_hashes_by_pepper().await?);
+        Ok(counts)
+    }
+
+    fn has_pepper(&self, stored: i64) -> bool {
+        let mut configured = self.hasher.pepper_versions();
+        configured.any(|version| i64::from(version) == stored)
     }
 
     pub(super) async fn hash_phone_password(

@@ -120,6 +120,7 @@ fn verdict_of(verdict: &Result<PhonePasswordVerdict>) -> Option<Verdict> {
         Err(Error::CallLimit { .. }) => Some(Verdict::CallLimit),
         Err(Error::AgentBlocked { .. }) => Some(Verdict::AgentBlocked),
         Err(Error::Overloaded { .. }) => Some(Verdict::Overloaded),
+        Err(Error::PepperMissing) => Some(Verdict::PepperMissing),
         Err(_) => None,
     }
 }
@@ -129,8 +130,8 @@ impl App {
     /// contact, and that it is wrong answer alike, after the same work.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] before anything was counted, [`Error::AgentBlocked`],
-    /// [`Error::CallLimit`], and the failures of the database.
+    /// [`Error::Overloaded`] and [`Error::PepperMissing`] before anything was counted,
+    /// [`Error::AgentBlocked`], [`Error::CallLimit`], and the failures of the database.
     pub async fn check_phone_password(
         &self,
         agent: &Actor,
@@ -251,10 +252,10 @@ impl App {
         now: DateTime<Utc>,
     ) -> Result<Reserved> {
         let (agent, check) = (agent.clone(), check.clone());
-        let of = check.contact.customer_number.clone();
+        let (hasher, of) = (self.hasher.clone(), check.contact.customer_number.clone());
         self.database
             .transaction_of(&of, move |transaction| {
-                let (agent, check) = (agent.clone(), check.clone());
+                let (hasher, agent, check) = (hasher.clone(), agent.clone(), check.clone());
                 Box::pin(async move {
                     let key = check.try_key(&agent);
                     let mut tries = transaction.lock_tries(&key, now).await?;
@@ -266,6 +267,10 @@ impl App {
                             return Ok(Outcome::Commit(Reserved::Locked(Some(time))));
                         }
                         Gate::Void => return Ok(Outcome::Commit(Reserved::Locked(None))),
+                    }
+                    // Rule 15: what cannot be verified costs nobody an attempt.
+                    if let Some(hash) = &tries.on_contact.hash {
+                        hasher.require_pepper(hash.pepper_version)?;
                     }
                     tries.by_agent.reserve(now);
                     tries.in_call += 1;

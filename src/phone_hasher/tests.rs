@@ -85,8 +85,9 @@ async fn hashes_of_older_peppers_and_costs_are_accepted_and_called_outdated() {
     let refused = gone
         .verify(place, "dachs7", &anna(), Some((stored, 1)))
         .await;
-    // Not told apart from a password that is not set.
-    assert_eq!((refused, gone.computed()), (Ok(false), 1));
+    assert_eq!((refused, gone.computed()), (Err(Error::PepperMissing), 0));
+    assert_eq!(gone.require_pepper(1), Err(Error::PepperMissing));
+    assert_eq!(gone.require_pepper(2), Ok(()));
 }
 
 #[tokio::test]

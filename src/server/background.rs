@@ -1,6 +1,7 @@
 //! What goes on beside the calls: the probe of readiness, and what time brings about.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::{
         Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::SERVICE_NAME;
@@ -24,6 +25,10 @@ use crate::{
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// A hash of another pepper version may be written by another instance at any time.
+const PEPPER_INTERVAL: Duration = Duration::from_secs(10);
+/// Reads one entry of an index per hash.
+const HASH_COUNT_INTERVAL: Duration = Duration::from_mins(1);
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 /// What holds personal data that nobody needs any more.
 const CLEAN_INTERVAL: Duration = Duration::from_mins(10);
@@ -55,21 +60,87 @@ impl Readiness {
     }
 }
 
-/// Ready means that the database answers.
-pub(super) async fn probe(database: Database, readiness: Readiness) {
+/// Ready means that the database answers, and that the peppers of all stored phone passwords are
+/// configured (rule 15).
+pub(super) async fn probe(database: Database, app: App, readiness: Readiness) {
     let mut ticks = tokio::time::interval(PROBE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_ready = None;
+    let mut peppers = Peppers::default();
     loop {
         ticks.tick().await;
         // A connection whose server vanished never answers.
         let answer = tokio::time::timeout(PROBE_TIMEOUT, database.ping()).await;
-        let is_ready = matches!(answer, Ok(Ok(())));
+        let is_ready = matches!(answer, Ok(Ok(()))) && peppers.are_complete(&app).await;
         if was_ready != Some(is_ready) {
             tracing::info!(is_ready, "readiness");
             was_ready = Some(is_ready);
         }
         readiness.tell(is_ready).await;
+    }
+}
+
+/// The pepper versions that stored phone passwords need and that are not configured.
+#[derive(Default)]
+struct Peppers {
+    /// `None` until the database was asked.
+    missing: Option<Vec<i64>>,
+    last_check: Option<Instant>,
+}
+
+impl Peppers {
+    async fn are_complete(&mut self, app: &App) -> bool {
+        let is_recent = |last: Instant| last.elapsed() < PEPPER_INTERVAL;
+        if !(self.is_complete() && self.last_check.is_some_and(is_recent)) {
+            self.check(app).await;
+        }
+        self.is_complete()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.missing.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// A failure leaves what is known: the next probe tries again.
+    async fn check(&mut self, app: &App) {
+        let missing = match app.missing_pepper_versions().await {
+            Ok(missing) => missing,
+            Err(error) => return tracing::warn!(%error, "pepper versions were not checked"),
+        };
+        self.last_check = Some(Instant::now());
+        meters::missing_pepper_versions(missing.len());
+        // Logged once, not with every probe.
+        if *self.missing.get_or_insert_default() != missing {
+            if missing.is_empty() {
+                tracing::info!("pepper versions of all stored phone passwords configured");
+            } else {
+                tracing::error!(
+                    ?missing,
+                    "not ready: PHONE_PEPPER lacks pepper versions of stored phone passwords"
+                );
+            }
+        }
+        self.missing = Some(missing);
+    }
+}
+
+/// Counts the stored phone passwords by pepper version.
+pub(super) async fn count_hashes(app: App) {
+    let mut known = BTreeSet::new();
+    let mut ticks = tokio::time::interval(HASH_COUNT_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match app.count_hashes_by_pepper().await {
+            Ok(counts) => {
+                known.extend(counts.keys().copied());
+                for version in &known {
+                    let count = counts.get(version).copied().unwrap_or_default();
+                    meters::phone_password_hashes(*version, count);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "phone passwords were not counted"),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         new_contact,
     },
     held_lock::HeldLock,
+    phone_calls::check_by,
     proxy::Proxy,
     raw::call,
 };
@@ -112,6 +113,11 @@ const TABLE: &[Row] = &[
         "too many calls are in flight",
     ),
     failure(
+        Code::Unavailable,
+        "PEPPER_MISSING",
+        "phone passwords cannot be checked by this instance at the moment; no attempt was counted, retry later",
+    ),
+    failure(
         Code::DeadlineExceeded,
         "DEADLINE",
         "the call took longer than its deadline",
@@ -140,6 +146,7 @@ async fn every_error_has_its_code_its_reason_and_its_details(
     answers.extend(against_the_rules(&server, &anna).await);
     answers.extend(dead_links(&server).await);
     answers.extend(on_the_phone(&server, &anna).await);
+    answers.push(missing_pepper(&server, &anna).await);
     answers.extend(refused_callers(&server).await);
     answers.push(forgotten_events(&server).await);
     answers.push(overload(backend).await);
@@ -387,6 +394,15 @@ async fn on_the_phone(server: &TestServer, anna: &Contact) -> Vec<Status> {
         }
     }
     answers
+}
+
+async fn missing_pepper(server: &TestServer, anna: &Contact) -> Status {
+    let anna = server.set_phone_password(anna, "Roter Dachs 7").await;
+    let lacked = "UPDATE phone_passwords SET pepper_version = 9 WHERE hash IS NOT NULL";
+    execute(&server.database_url, lacked).await;
+    let client = server.client_of("another agent");
+    let checked = check_by(client, &anna.unwrap(), "x", "another call").await;
+    checked.unwrap_err()
 }
 
 async fn refused_callers(server: &TestServer) -> Vec<Status> {

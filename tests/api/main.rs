@@ -55,6 +55,7 @@ mod faults;
 mod fuzz;
 mod hang_ups;
 mod last_standard_contact;
+mod missing_pepper;
 mod model;
 mod outbox;
 mod phone_orders;

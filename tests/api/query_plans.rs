@@ -77,6 +77,8 @@ pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
         assert!(answer.is_ok(), "{} {answer:?}", rpc.name);
     }
     server.outbox.deliver_due().await.unwrap();
+    server.app.missing_pepper_versions().await.unwrap();
+    server.app.count_hashes_by_pepper().await.unwrap();
     for days in days {
         server.clock.advance(TimeDelta::days(*days));
         server.app.remind_of_pending_emails().await.unwrap();
