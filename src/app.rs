@@ -12,6 +12,7 @@ mod customers;
 pub mod demo;
 mod email_confirmation;
 mod email_deadlines;
+mod feed_cursor;
 mod import;
 mod phone_grant;
 mod phone_orders;

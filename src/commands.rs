@@ -12,10 +12,11 @@ use contact_service::{
     telemetry,
     versioned_keys::VersionedKeys,
 };
+use uuid::Uuid;
 
 use crate::{
     connect, export_customer::ExportCustomer, import_file::ImportFile, phone_hasher,
-    prepare_schema, resolve_file::ResolveFile, service_keys,
+    prepare_schema, require_schema, resolve_file::ResolveFile, service_keys,
 };
 
 pub(crate) async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
@@ -52,6 +53,26 @@ pub(crate) async fn import(config: &Config, file: &ImportFile) -> Result<bool, S
     let done = file.run(&app, database.is_embedded(), begun).await;
     database.close().await;
     done
+}
+
+/// Invalidates all cursors of the feed of changes.
+pub(crate) async fn renew_feed(config: &Config) -> Result<(), String> {
+    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let epoch = Random::system()
+        .bytes()
+        .map_err(|error| error.to_string())?;
+    let database = connect(config).await?;
+    require_schema(&database).await?;
+    database
+        .renew_feed_epoch(Uuid::from_bytes(epoch))
+        .await
+        .map_err(|error| format!("DATABASE_URL: {error}"))?;
+    database.close().await;
+    println!(
+        "renewed the epoch of the feed of changes: every cursor that was issued before answers \
+         CURSOR_EXPIRED, and its watcher reads everything again"
+    );
+    Ok(())
 }
 
 /// The use cases, on the system's clock.

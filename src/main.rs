@@ -115,6 +115,8 @@ enum MigrateAction {
     Up,
     /// List the migrations and whether they were applied
     Status,
+    /// Invalidate all cursors of `WatchChanges`; required after a restore, before serving
+    RenewFeed,
 }
 
 #[tokio::main]
@@ -140,6 +142,9 @@ async fn run(command_line: CommandLine) -> Result<ExitCode, String> {
         .unwrap_or(Command::Serve { demo: false })
     {
         Command::Serve { demo } => serve(config, demo).await?,
+        Command::Migrate {
+            action: MigrateAction::RenewFeed,
+        } => commands::renew_feed(&config).await?,
         Command::Migrate { action } => migrate(&config, action).await?,
         Command::Token {
             sub,
@@ -302,6 +307,10 @@ async fn prepare_schema(database: &Database, demo: bool) -> Result<(), String> {
             .await
             .map_err(|error| format!("DATABASE_URL: the schema cannot be migrated: {error}"));
     }
+    require_schema(database).await
+}
+
+async fn require_schema(database: &Database) -> Result<(), String> {
     let status = match database.migration_status().await {
         Ok(status) => status,
         // During a rollout the schema is ahead of those that are not replaced yet, and it stays

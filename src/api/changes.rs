@@ -11,15 +11,12 @@ use crate::{
     api::{
         audit::{id_or_none, number_or_none},
         auth::Caller,
-        convert,
-        page_token::Listing,
-        proto,
+        convert, proto,
         service::ContactApi,
     },
     app::{App, ChangeReader},
     domain::audit::Change,
-    error::{Error, Result},
-    versioned_keys::VersionedKeys,
+    error::Result,
 };
 
 /// How often a token's time is looked at while nothing happens.
@@ -27,42 +24,28 @@ const TOKEN_CHECK: Duration = Duration::from_secs(10);
 /// A reader of one customer is told of its place after so many events of others: else it would
 /// go on from far back.
 const BOOKMARK_AFTER: i64 = 10_000;
-/// A cursor is a place among the events of all customers.
-const FEED: Listing<'static> = Listing {
-    rpc: "WatchChanges",
-    customer_number: "",
-    filter: 0,
-};
-
 struct Watch {
     app: App,
     caller: Caller,
-    keys: std::sync::Arc<VersionedKeys>,
     reader: ChangeReader,
     stopped: watch::Receiver<()>,
     /// The last place that the reader was told.
     told: i64,
 }
 
-/// The changes behind the request's cursor, as they happen.
+/// The changes after the request's cursor, as they happen.
 pub(super) async fn watch(
     api: &ContactApi,
     caller: Caller,
     request: proto::WatchChangesRequest,
 ) -> Result<impl Stream<Item = std::result::Result<proto::WatchChangesResponse, Status>> + use<>> {
-    let after = if request.cursor.is_empty() {
-        None
-    } else {
-        let position = api.service_keys.position(FEED, &request.cursor);
-        Some(position.map_err(|_| Error::invalid_field("cursor", "is none of this service"))?)
-    };
+    let reader = api.app.read_changes(&request.cursor).await?;
     let watch = Watch {
         app: api.app.clone(),
         caller,
-        keys: std::sync::Arc::clone(&api.service_keys),
-        reader: api.app.read_changes(after).await?,
         stopped: api.stopped.clone(),
-        told: after.unwrap_or_default(),
+        told: reader.position(),
+        reader,
     };
     Ok(stream::try_unfold(watch, |mut watch| async move {
         let next = watch.next().await?;
@@ -93,7 +76,7 @@ impl Watch {
                 continue;
             }
             self.told = last;
-            let cursor = self.keys.page_token(FEED, &last)?;
+            let cursor = self.reader.cursor()?;
             return Ok(Some(proto::WatchChangesResponse { cursor, events }));
         }
     }

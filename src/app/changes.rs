@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use tokio::sync::watch;
 
 use crate::{
-    app::{App, pseudonym},
+    app::{App, feed_cursor::FeedCursor, pseudonym},
     domain::audit::Change,
     error::{Error, Result},
     storage::{Database, FeedReach},
@@ -32,12 +32,25 @@ impl Default for FeedSignal {
     }
 }
 
+impl FeedSignal {
+    /// Wakes readers where `is_news` says so of what was known and is now.
+    fn set_if(&self, reach: FeedReach, is_news: fn(FeedReach, FeedReach) -> bool) {
+        self.0.send_if_modified(|known| {
+            let is_news = is_news(*known, reach);
+            if is_news {
+                *known = reach;
+            }
+            is_news
+        });
+    }
+}
+
 /// Reads the feed from one place on. It holds no connection, and no more than a page.
 #[derive(Debug)]
 pub struct ChangeReader {
     database: Database,
     service_keys: Arc<VersionedKeys>,
-    position: i64,
+    cursor: FeedCursor,
     reach: watch::Receiver<FeedReach>,
 }
 
@@ -70,32 +83,34 @@ impl App {
             from = self.database.place_events(&number).await?.next;
         }
         let reach = self.database.feed_reach().await?;
-        self.feed_signal.0.send_if_modified(|known| {
-            let is_new = *known != reach;
-            *known = reach;
-            is_new
-        });
+        self.feed_signal.set_if(reach, |known, now| known != now);
         Ok(())
     }
 
-    /// Reads the feed behind a place; `None`: from the oldest event on that is kept.
+    /// Reads the feed after a cursor; an empty one: from the oldest event on that is kept.
     ///
     /// # Errors
-    /// [`Error::CursorExpired`] where events behind it are not kept any more, and the failures
-    /// of the database.
-    pub async fn read_changes(&self, after: Option<i64>) -> Result<ChangeReader> {
+    /// [`Error::CursorExpired`] for a cursor that cannot be honored, and the failures of the
+    /// database.
+    pub async fn read_changes(&self, cursor: &str) -> Result<ChangeReader> {
         let reach = self.database.feed_reach().await?;
+        // A reader waits for another epoch than its own: this process may not know it yet.
+        let is_other_epoch = |known: FeedReach, now: FeedReach| known.epoch != now.epoch;
+        self.feed_signal.set_if(reach, is_other_epoch);
+        let cursor = if cursor.is_empty() {
+            FeedCursor::start(reach)
+        } else {
+            let opened = FeedCursor::open(&self.service_keys, cursor);
+            opened.ok_or(Error::CursorExpired)?
+        };
         let reader = ChangeReader {
             database: self.database.clone(),
             service_keys: Arc::clone(&self.service_keys),
-            position: after.unwrap_or(reach.forgotten),
+            cursor,
             reach: self.feed_signal.0.subscribe(),
         };
-        // A database that was restored does not reach as far as what it gave before.
-        if reader.position > reach.last {
-            return Err(Error::CursorExpired);
-        }
-        reader.check(reach)?;
+        // The caller learns now, and not with the first page, that its cursor has expired.
+        reader.read(0).await?;
         Ok(reader)
     }
 
@@ -113,22 +128,61 @@ impl ChangeReader {
     /// The next events, at least one; waits for them.
     ///
     /// # Errors
-    /// [`Error::CursorExpired`] where some in between are not kept any more, and the failures
-    /// of the database.
+    /// [`Error::CursorExpired`] where some in between are not kept any more or the database was
+    /// restored, and the failures of the database.
     pub async fn next_page(&mut self) -> Result<Vec<Change>> {
         loop {
-            let mut changes = self.database.list_changes(self.position, PAGE).await?;
-            // After reading: what is deleted while it is read leaves a gap.
-            self.check(self.database.feed_reach().await?)?;
+            let mut changes = self.read(PAGE).await?;
             if let Some(last) = changes.last() {
-                self.position = last.position;
+                self.cursor.position = last.position;
+                self.cursor.event_id = last.event.id;
                 self.name_erased(&mut changes);
                 return Ok(changes);
             }
-            let position = self.position;
-            let moved = self.reach.wait_for(|reach| reach.last > position).await;
+            let FeedCursor {
+                epoch, position, ..
+            } = self.cursor;
+            let moved = self
+                .reach
+                .wait_for(|reach| reach.last > position || reach.epoch != epoch)
+                .await;
             moved.map_err(|_| Error::internal("nobody gives events their places"))?;
         }
+    }
+
+    /// The position of the last event that was given.
+    pub const fn position(&self) -> i64 {
+        self.cursor.position
+    }
+
+    /// The cursor after the last event that was given.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when there is no service key.
+    pub fn cursor(&self) -> Result<String> {
+        self.cursor.seal(&self.service_keys)
+    }
+
+    /// Up to `limit` events after the cursor, of which none is missing.
+    async fn read(&self, limit: u64) -> Result<Vec<Change>> {
+        let position = self.cursor.position;
+        // From the cursor's own event on. Position 0 is that of events outside the feed.
+        let mut changes = self
+            .database
+            .list_changes(position.max(1), limit + 1)
+            .await?;
+        // After reading: what is deleted while it is read leaves a gap.
+        let reach = self.database.feed_reach().await?;
+        let first = changes.first();
+        let stored = first.filter(|change| change.position == position);
+        let stored = stored.map(|change| change.event.id);
+        if !self.cursor.is_honored(reach, stored) {
+            return Err(Error::CursorExpired);
+        }
+        if stored.is_some() {
+            changes.remove(0);
+        }
+        Ok(changes)
     }
 
     /// Caches know an erased customer by its number.
@@ -139,14 +193,6 @@ impl ChangeReader {
             if number.is_some() {
                 change.event.customer_number = number;
             }
-        }
-    }
-
-    fn check(&self, reach: FeedReach) -> Result<()> {
-        if self.position < reach.forgotten {
-            Err(Error::CursorExpired)
-        } else {
-            Ok(())
         }
     }
 }

@@ -11,6 +11,8 @@ use sea_orm::{
     QuerySelect, Statement,
 };
 
+use uuid::Uuid;
+
 use super::{
     Database, Outcome, Transaction,
     audit::to_event,
@@ -33,6 +35,9 @@ pub struct FeedReach {
     pub last: i64,
     /// The last place whose event is not kept any more.
     pub forgotten: i64,
+    /// A random id, renewed when the database was restored: places of another epoch may be of
+    /// other events.
+    pub epoch: Uuid,
 }
 
 /// What came of giving places.
@@ -86,13 +91,32 @@ impl Database {
         to_reach(&row.ok_or_else(|| Error::data_loss("change_feed"))?)
     }
 
-    /// Up to `limit` events behind a place, in the order of the feed.
+    /// Renews the epoch of the feed, which invalidates all cursors.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn list_changes(&self, after: i64, limit: u64) -> Result<Vec<Change>> {
+    pub async fn renew_feed_epoch(&self, epoch: Uuid) -> Result<()> {
+        self.transaction(move |transaction| {
+            Box::pin(async move {
+                let backend = transaction.inner.get_database_backend();
+                let renew = Statement::from_sql_and_values(backend, RENEW, [epoch.into()]);
+                let renewed = transaction.inner.execute_raw(renew).await;
+                match renewed.map_err(Failure::from)?.rows_affected() {
+                    1 => Ok(Outcome::Commit(())),
+                    _ => Err(Error::data_loss("change_feed")),
+                }
+            })
+        })
+        .await
+    }
+
+    /// Up to `limit` events from a place on, in the order of the feed.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn list_changes(&self, from: i64, limit: u64) -> Result<Vec<Change>> {
         let rows = Entity::find()
-            .filter(Column::FeedPosition.gt(after))
+            .filter(Column::FeedPosition.gte(from))
             .order_by_asc(Column::FeedPosition)
             .limit(limit)
             .all(&self.readers);
@@ -203,10 +227,10 @@ impl Transaction {
     }
 }
 
-const REACH: &str = "SELECT last_position, forgotten_position FROM change_feed WHERE id = 1";
-const LOCK_POSTGRES: &str = "SELECT last_position, forgotten_position FROM change_feed \
+const REACH: &str = "SELECT last_position, forgotten_position, epoch FROM change_feed WHERE id = 1";
+const LOCK_POSTGRES: &str = "SELECT last_position, forgotten_position, epoch FROM change_feed \
     WHERE id = 1 FOR UPDATE SKIP LOCKED";
-const HOLD_POSTGRES: &str = "SELECT last_position, forgotten_position FROM change_feed \
+const HOLD_POSTGRES: &str = "SELECT last_position, forgotten_position, epoch FROM change_feed \
     WHERE id = 1 FOR UPDATE";
 
 /// A customer whose events do not all fit is gone on with, from its earliest one on.
@@ -228,6 +252,7 @@ const PLACE_TRAIL: &str = "\
     WHERE audit_events.customer_number = $2 AND audit_events.sequence = waiting.sequence \
       AND audit_events.event_id = waiting.event_id";
 const RAISE: &str = "UPDATE change_feed SET last_position = $1 WHERE id = 1";
+const RENEW: &str = "UPDATE change_feed SET epoch = $1 WHERE id = 1";
 const FORGET: &str = "UPDATE change_feed SET forgotten_position = $1 \
     WHERE id = 1 AND forgotten_position < $1";
 
@@ -235,5 +260,6 @@ fn to_reach(row: &QueryResult) -> Result<FeedReach> {
     Ok(FeedReach {
         last: row.try_get_by_index(0).map_err(Failure::from)?,
         forgotten: row.try_get_by_index(1).map_err(Failure::from)?,
+        epoch: row.try_get_by_index(2).map_err(Failure::from)?,
     })
 }

@@ -3,23 +3,23 @@
 use chrono::TimeDelta;
 use contact_service::api::proto::{self, ContactType};
 use rstest::rstest;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use crate::{
-    harness::{ALL_SCOPES, AUDIENCE, Backend, Client, ISSUER, TestServer, refusal, refused_fields},
+    harness::{ALL_SCOPES, AUDIENCE, Backend, Client, ISSUER, TestServer, refusal},
     rpcs::prepare,
 };
 
-type Watch = Streaming<proto::WatchChangesResponse>;
+pub type Watch = Streaming<proto::WatchChangesResponse>;
 
-async fn watch(mut client: Client, cursor: &str) -> Result<Watch, Status> {
+pub async fn watch(mut client: Client, cursor: &str) -> Result<Watch, Status> {
     let cursor = cursor.to_owned();
     let watch = client.watch_changes(proto::WatchChangesRequest { cursor });
     Ok(watch.await?.into_inner())
 }
 
 /// The next `count` events or some more, and the cursor behind them.
-async fn read(watch: &mut Watch, count: usize) -> (Vec<proto::Change>, String) {
+pub async fn read(watch: &mut Watch, count: usize) -> (Vec<proto::Change>, String) {
     let (mut events, mut cursor) = (Vec::new(), String::new());
     while events.len() < count {
         let response = watch.message().await.unwrap().unwrap();
@@ -106,75 +106,6 @@ async fn a_watch_goes_on_behind_its_cursor(
     // The same cursor again gives the same again.
     let mut again = watch(server.client(), &cursor).await.unwrap();
     assert_eq!(read(&mut again, 2).await.0, seen);
-}
-
-#[rstest]
-#[tokio::test]
-async fn a_cursor_of_nobody_is_refused(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
-    let server = TestServer::start(backend).await;
-    server.create_customer("K-1").await;
-    let contacts = proto::ListAuditEventsRequest {
-        customer_number: "K-1".into(),
-        page_size: 1,
-        page_token: String::new(),
-    };
-    server.create_customer("K-1").await;
-    let page = server.client().list_audit_events(contacts).await.unwrap();
-    let token_of_a_page = page.into_inner().next_page_token;
-    assert!(!token_of_a_page.is_empty());
-    for cursor in ["x", "0", "AAAAAAAAAAAAAAAAAAAAAAAAAAAA", &token_of_a_page] {
-        let refused = watch(server.client(), cursor).await;
-        assert_eq!(refused_fields(refused), ["cursor"], "{cursor}");
-    }
-}
-
-#[rstest]
-#[tokio::test]
-async fn a_cursor_behind_which_events_were_forgotten_is_refused(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
-    let server = TestServer::start(backend).await;
-    server.create_customer("K-1").await;
-    let mut first = watch(server.client(), "").await.unwrap();
-    let (_, early) = read(&mut first, 1).await;
-    server.create_customer("K-2").await;
-    let (_, late) = read(&mut first, 1).await;
-    server.clock.advance(TimeDelta::days(365));
-    server.create_customer("K-3").await;
-    server.app.place_all_events().await.unwrap();
-    let year = TimeDelta::days(365);
-    assert_eq!(server.app.forget_old_events(year).await.unwrap(), 0);
-    server.clock.advance(TimeDelta::seconds(1));
-    assert_eq!(server.app.forget_old_events(year).await.unwrap(), 2);
-
-    let refused = watch(server.client(), &early).await;
-    let expired = (Code::FailedPrecondition, "CURSOR_EXPIRED".to_owned());
-    assert_eq!(refusal(refused), expired);
-    // Behind this one nothing is missing, and the first one kept is where a new watch begins.
-    for cursor in [late.as_str(), ""] {
-        let mut watch = watch(server.client(), cursor).await.unwrap();
-        let (seen, _) = read(&mut watch, 1).await;
-        assert_eq!(seen[0].customer_number, "K-3");
-    }
-    assert!(server.events("K-1").await.is_empty());
-}
-
-#[rstest]
-#[tokio::test]
-async fn a_cursor_that_the_database_does_not_reach_is_refused(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
-    let server = TestServer::start(backend).await;
-    server.create_customer("K-1").await;
-    let mut first = watch(server.client(), "").await.unwrap();
-    let (_, cursor) = read(&mut first, 1).await;
-    // As after a restore from a backup.
-    let back = "DELETE FROM audit_events; UPDATE change_feed SET last_position = 0";
-    crate::harness::execute(&server.database_url, back).await;
-    let refused = watch(server.client(), &cursor).await;
-    assert_eq!(refusal(refused).1, "CURSOR_EXPIRED");
 }
 
 #[rstest]

@@ -35,6 +35,7 @@ mod audit;
 mod authorization;
 mod caller_verification;
 mod changes;
+mod changes_cursor;
 mod changes_erasure;
 mod changes_order;
 mod confirmation_page;

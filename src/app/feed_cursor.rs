@@ -1,0 +1,195 @@
+//! The cursor of the feed of changes: where a watcher is, encrypted and authenticated under a
+//! service key, so that it can be neither read nor made by anybody else.
+//!
+//! AES-256-GCM-SIV stays safe with a constant nonce; it then shows only whether two cursors are
+//! equal.
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::Mac;
+use uuid::Uuid;
+
+use crate::{
+    error::{Error, Result},
+    storage::FeedReach,
+    versioned_keys::VersionedKeys,
+};
+
+const PURPOSE: &str = "feed-cursor";
+const VERSION_BYTES: usize = 4;
+const UUID_BYTES: usize = 16;
+
+/// Where a watcher is in the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FeedCursor {
+    /// The epoch of the feed that it was issued in.
+    pub(super) epoch: Uuid,
+    /// The position of the last event received.
+    pub(super) position: i64,
+    /// The id of that event; nil at the start of the feed.
+    pub(super) event_id: Uuid,
+}
+
+impl FeedCursor {
+    /// The cursor before the first event that is kept.
+    pub(super) const fn start(reach: FeedReach) -> Self {
+        Self {
+            epoch: reach.epoch,
+            position: reach.forgotten,
+            event_id: Uuid::nil(),
+        }
+    }
+
+    /// Whether a feed with this reach, in which the event with the id `stored` has the cursor's
+    /// position, is the one that the cursor was issued for, with every event after it.
+    ///
+    /// A restored database whose epoch was not renewed is recognized by its event: the position
+    /// of the one that was lost is given to another.
+    pub(super) fn is_honored(&self, reach: FeedReach, stored: Option<Uuid>) -> bool {
+        let is_within = (reach.forgotten..=reach.last).contains(&self.position);
+        let is_same_event = match stored {
+            Some(id) => id == self.event_id,
+            None => self.position == reach.forgotten,
+        };
+        self.epoch == reach.epoch && is_within && is_same_event
+    }
+
+    /// Encrypts the cursor under the newest key, as URL-safe Base64.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when there is no key.
+    pub(super) fn seal(&self, keys: &VersionedKeys) -> Result<String> {
+        let failed = || Error::internal("a cursor cannot be encrypted");
+        let version = keys.newest()?;
+        let key = key(keys, version).ok_or_else(failed)?;
+        let version = version.to_be_bytes();
+        let mut text = [
+            &self.epoch.as_bytes()[..],
+            &self.position.to_be_bytes(),
+            self.event_id.as_bytes(),
+        ]
+        .concat();
+        key.seal_in_place_append_tag(nonce(), Aad::from(version), &mut text)
+            .map_err(|_| failed())?;
+        Ok(URL_SAFE_NO_PAD.encode([&version[..], &text].concat()))
+    }
+
+    /// Decrypts a cursor; `None` for a text that is none, or whose key is gone.
+    pub(super) fn open(keys: &VersionedKeys, text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (version, sealed) = bytes.split_first_chunk::<VERSION_BYTES>()?;
+        let key = key(keys, u32::from_be_bytes(*version))?;
+        let mut sealed = sealed.to_vec();
+        let opened = key.open_in_place(nonce(), Aad::from(*version), &mut sealed);
+        let (epoch, rest) = opened.ok()?.split_first_chunk::<UUID_BYTES>()?;
+        let (position, event_id) = rest.split_first_chunk()?;
+        Some(Self {
+            epoch: Uuid::from_bytes(*epoch),
+            position: i64::from_be_bytes(*position),
+            event_id: Uuid::from_slice(event_id).ok()?,
+        })
+    }
+}
+
+fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; NONCE_LEN])
+}
+
+fn key(keys: &VersionedKeys, version: u32) -> Option<LessSafeKey> {
+    let key = keys.mac(version, PURPOSE)?.finalize().into_bytes();
+    UnboundKey::new(&AES_256_GCM_SIV, &key)
+        .ok()
+        .map(LessSafeKey::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    const EPOCH: Uuid = Uuid::from_u128(1);
+    const EVENT: Uuid = Uuid::from_u128(42);
+    const CURSOR: FeedCursor = FeedCursor {
+        epoch: EPOCH,
+        position: 10,
+        event_id: EVENT,
+    };
+    const REACH: FeedReach = FeedReach {
+        last: 20,
+        forgotten: 5,
+        epoch: EPOCH,
+    };
+
+    fn keys(versions: &[u8]) -> VersionedKeys {
+        let key = |version: &u8| format!("{version}:{}", STANDARD.encode([*version; 32]));
+        let keys: Vec<_> = versions.iter().map(key).collect();
+        VersionedKeys::parse(&keys.join(",")).unwrap()
+    }
+
+    #[test]
+    fn cursor_is_opened_while_its_key_is_configured() {
+        let sealed = CURSOR.seal(&keys(&[1])).unwrap();
+        for known in [&[1][..], &[2, 1], &[1, 2]] {
+            assert_eq!(FeedCursor::open(&keys(known), &sealed), Some(CURSOR));
+        }
+        assert_eq!(FeedCursor::open(&keys(&[2]), &sealed), None);
+    }
+
+    #[test]
+    fn altered_or_cut_cursor_is_not_opened() {
+        let keys = keys(&[1]);
+        let sealed = URL_SAFE_NO_PAD.decode(CURSOR.seal(&keys).unwrap()).unwrap();
+        for nth in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[nth] ^= 1;
+            for bad in [&altered[..], &sealed[..nth]] {
+                let bad = URL_SAFE_NO_PAD.encode(bad);
+                assert_eq!(FeedCursor::open(&keys, &bad), None, "byte {nth}");
+            }
+        }
+        for bad in ["x", "0", "äöü", "AAAA", " "] {
+            assert_eq!(FeedCursor::open(&keys, bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn cursor_does_not_show_its_position() {
+        let keys = keys(&[1]);
+        let next = FeedCursor {
+            position: 11,
+            ..CURSOR
+        };
+        let [one, other] =
+            [CURSOR, next].map(|c| URL_SAFE_NO_PAD.decode(c.seal(&keys).unwrap()).unwrap());
+        assert_eq!(one.len(), other.len());
+        let bytes = one.iter().zip(&other).skip(VERSION_BYTES);
+        // Chance leaves a few bytes alike.
+        let alike = bytes.filter(|(one, other)| one == other).count();
+        assert!(alike < 8, "{alike}");
+    }
+
+    #[test]
+    fn cursor_is_honored_by_the_feed_it_was_issued_for() {
+        let at = |position| FeedCursor { position, ..CURSOR };
+        assert!(CURSOR.is_honored(REACH, Some(EVENT)));
+        // Its event is not kept any more, and every later one is.
+        assert!(at(5).is_honored(REACH, None));
+        assert!(FeedCursor::start(REACH).is_honored(REACH, None));
+
+        let other_epoch = FeedCursor {
+            epoch: Uuid::from_u128(2),
+            ..CURSOR
+        };
+        let cases = [
+            ("other epoch", other_epoch, Some(EVENT)),
+            ("other event", CURSOR, Some(Uuid::from_u128(43))),
+            ("no event", CURSOR, None),
+            ("before what is kept", at(4), None),
+            ("after the last event", at(21), None),
+        ];
+        for (name, cursor, stored) in cases {
+            assert!(!cursor.is_honored(REACH, stored), "{name}");
+        }
+    }
+}
