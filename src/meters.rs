@@ -310,11 +310,13 @@ pub fn phone_password_lock() {
     counter!(PHONE_PASSWORD_LOCKS).increment(1);
 }
 
-/// The number of stored hashes that were made with a pepper version.
-pub fn phone_password_hashes(pepper_version: i64, count: i64) {
+/// The number of stored hashes that were made with a pepper version. `None`, shown as NaN: not
+/// counted yet, so that no version seems to be unused.
+pub fn phone_password_hashes(pepper_version: i64, count: Option<i64>) {
     let version = pepper_version.to_string();
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    gauge!(PHONE_PASSWORD_HASHES, "pepper_version" => version).set(count);
+    let count = count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!(PHONE_PASSWORD_HASHES, "pepper_version" => version)
+        .set(count.map_or(f64::NAN, f64::from));
 }
 
 /// The number of pepper versions that stored hashes need and this process lacks.

@@ -120,10 +120,10 @@ pub async fn serve(
     // These go on to the very end.
     let mut tasks = JoinSet::new();
     if let Some((listener, meters)) = parts.monitoring {
+        tasks.spawn(background::count_hashes(parts.app.clone()));
         let router = web::monitoring_router(meters.clone(), Arc::clone(&readiness.flag));
         tasks.spawn(web::serve(listener, router, std::future::pending()));
         tasks.spawn(background::count_mails(parts.app.clone()));
-        tasks.spawn(background::count_hashes(parts.app.clone()));
         let database = parts.database.clone();
         tasks.spawn(background::measure(meters, database, parts.authenticator));
     }

@@ -13,7 +13,7 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
   labels: {severity: critical}
   annotations:
     summary: No replica of the contact service is ready.
-    description: Callers get UNAVAILABLE. Either no pod runs, or none reaches the database.
+    description: Callers get UNAVAILABLE. Either no pod runs, none reaches the database, or all lack a pepper.
 - alert: ContactServiceReplicaNotReady
   expr: contact_ready{ {{- $release -}} } == 0
   for: 10m
@@ -101,6 +101,13 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
   annotations:
     summary: Many phone passwords are locked.
     description: {{ `{{ $value | humanize }} locks within an hour: somebody may be guessing phone passwords.` | quote }}
+- alert: ContactServicePepperMissing
+  expr: contact_missing_pepper_versions{ {{- $release -}} } > 0
+  for: 2m
+  labels: {severity: critical}
+  annotations:
+    summary: A replica of the contact service lacks a pepper of stored phone passwords.
+    description: {{ `Pod {{ $labels.pod }} lacks {{ $value }} pepper version(s), so it is not ready.` | quote }}
 - alert: ContactServiceAgentBlocked
   expr: sum(increase(contact_phone_password_checks_total{ {{- $release }}, verdict="agent_blocked"}[15m])) > 0
   labels: {severity: warning}

@@ -149,20 +149,23 @@ impl App {
         Ok(versions)
     }
 
-    /// Counts the stored hashes by pepper version; 0 for configured versions without any.
+    /// Counts the stored hashes by pepper version.
     ///
     /// # Errors
     /// The failures of the database.
     pub async fn count_hashes_by_pepper(&self) -> Result<BTreeMap<i64, i64>> {
-        let configured = self.hasher.pepper_versions();
-        let mut counts: BTreeMap<_, _> = configured.map(|version| (version.into(), 0)).collect();
-        counts.extend(self.database.count_hashes_by_pepper().await?);
-        Ok(counts)
+        let counts = self.database.count_hashes_by_pepper().await?;
+        Ok(counts.into_iter().collect())
+    }
+
+    /// The configured pepper versions, newest first.
+    pub fn pepper_versions(&self) -> impl Iterator<Item = u32> {
+        self.hasher.pepper_versions()
     }
 
     fn has_pepper(&self, stored: i64) -> bool {
-        let mut configured = self.hasher.pepper_versions();
-        configured.any(|version| i64::from(version) == stored)
+        self.pepper_versions()
+            .any(|version| i64::from(version) == stored)
     }
 
     pub(super) async fn hash_phone_password(

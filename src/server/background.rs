@@ -125,21 +125,26 @@ impl Peppers {
 }
 
 /// Counts the stored phone passwords by pepper version.
-pub(super) async fn count_hashes(app: App) {
-    let mut known = BTreeSet::new();
-    let mut ticks = tokio::time::interval(HASH_COUNT_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match app.count_hashes_by_pepper().await {
-            Ok(counts) => {
-                known.extend(counts.keys().copied());
-                for version in &known {
-                    let count = counts.get(version).copied().unwrap_or_default();
-                    meters::phone_password_hashes(*version, count);
+pub(super) fn count_hashes(app: App) -> impl Future<Output = ()> {
+    let mut known: BTreeSet<_> = app.pepper_versions().map(i64::from).collect();
+    for version in &known {
+        meters::phone_password_hashes(*version, None);
+    }
+    async move {
+        let mut ticks = tokio::time::interval(HASH_COUNT_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match app.count_hashes_by_pepper().await {
+                Ok(counts) => {
+                    known.extend(counts.keys().copied());
+                    for version in &known {
+                        let count = counts.get(version).copied().unwrap_or_default();
+                        meters::phone_password_hashes(*version, Some(count));
+                    }
                 }
+                Err(error) => tracing::warn!(%error, "phone passwords were not counted"),
             }
-            Err(error) => tracing::warn!(%error, "phone passwords were not counted"),
         }
     }
 }

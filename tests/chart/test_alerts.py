@@ -66,7 +66,8 @@ CASES = [
         "5m",
         fires=[[], [series("contact_ready", "0x9"), series("contact_ready", "0x9", "b")]],
         quiet=[[series("contact_ready", "0x9"), series("contact_ready", "1x9", "b")]],
-        description="Callers get UNAVAILABLE. Either no pod runs, or none reaches the database.",
+        description="Callers get UNAVAILABLE. Either no pod runs, none reaches the database, "
+        "or all lack a pepper.",
     ),
     Case(
         "ContactServiceReplicaNotReady",
@@ -228,6 +229,20 @@ CASES = [
         fires=[[series("contact_phone_password_locks_total", "0+1x90")]],
         quiet=[[series("contact_phone_password_locks_total", "0x30 10x60")]],
         description="60 locks within an hour: somebody may be guessing phone passwords.",
+    ),
+    Case(
+        "ContactServicePepperMissing",
+        "10m",
+        fires=[
+            [
+                series("contact_missing_pepper_versions", "1x20"),
+                series("contact_missing_pepper_versions", "0x20", "b"),
+            ]
+        ],
+        # A pod that started before the version was added, and is replaced.
+        quiet=[[series("contact_missing_pepper_versions", "0x7 1 1 0x10")]],
+        labels=REPLICA,
+        description="Pod a lacks 1 pepper version(s), so it is not ready.",
     ),
     Case(
         "ContactServiceAgentBlocked",
