@@ -2,7 +2,7 @@
 # A private PostgreSQL for tests: on a free loopback port, in a temporary folder, gone afterwards.
 # Sourced.
 #
-# `start_postgres` exports TEST_POSTGRES_URL; the script calls `stop_postgres` in its EXIT trap. A
+# `start_postgres` exports TEST_POSTGRES_URL, and TEST_POSTGRES_BIN, the folder of pg_dump; the script calls `stop_postgres` in its EXIT trap. A
 # TEST_POSTGRES_URL that is already set is used as it is. The server is made for tests, unless
 # settings are given.
 
@@ -78,7 +78,7 @@ start_postgres() {
             -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= ${*/#/-c }" \
             start >/dev/null 2>&1; then
             postgres_pid="$(head -n 1 "$postgres_work/data/postmaster.pid")"
-            export TEST_POSTGRES_URL="postgres://postgres@127.0.0.1:$port/postgres"
+            export TEST_POSTGRES_URL="postgres://postgres@127.0.0.1:$port/postgres" TEST_POSTGRES_BIN="$bin"
             echo "$("$bin/postgres" --version) on 127.0.0.1:$port" >&2
             return
         fi

@@ -46,12 +46,12 @@ impl FeedCursor {
     /// A restored database whose epoch was not renewed is recognized by its event: the position
     /// of the one that was lost is given to another.
     pub(super) fn is_honored(&self, reach: FeedReach, stored: Option<Uuid>) -> bool {
-        let is_within = (reach.forgotten..=reach.last).contains(&self.position);
         let is_same_event = match stored {
             Some(id) => id == self.event_id,
+            // Deleted by age, as the last one until now.
             None => self.position == reach.forgotten,
         };
-        self.epoch == reach.epoch && is_within && is_same_event
+        self.epoch == reach.epoch && self.position >= reach.forgotten && is_same_event
     }
 
     /// Encrypts the cursor under the newest key, as URL-safe Base64.

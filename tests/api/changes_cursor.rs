@@ -1,5 +1,7 @@
 //! Cursors of `WatchChanges`: each one is honored without a gap, or answers `CURSOR_EXPIRED`.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use contact_service::{api::proto, random::Random};
 use rstest::rstest;
@@ -12,9 +14,18 @@ use crate::{
     harness::{Backend, Options, TestServer, execute, refusal},
 };
 
+/// Far more than a stream takes to notice: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn assert_expired<T: std::fmt::Debug>(watched: Result<T, Status>, why: &str) {
     let expired = (Code::FailedPrecondition, "CURSOR_EXPIRED".to_owned());
     assert_eq!(refusal(watched), expired, "{why}");
+}
+
+/// The end of a stream that waits for a change.
+async fn assert_ends(watch: &mut Watch, why: &str) {
+    let ended = tokio::time::timeout(PATIENCE, watch.message()).await;
+    assert_expired(ended.expect("the stream goes on"), why);
 }
 
 async fn renew_epoch(server: &TestServer) {
@@ -126,7 +137,7 @@ async fn renewed_epoch_ends_streams_and_expires_all_cursors(
     for number in ["K-2", "K-3"] {
         // The stream waits for a change that does not come.
         renew_epoch(&server).await;
-        assert_expired(open.message().await, "an open stream");
+        assert_ends(&mut open, "an open stream").await;
         for cursor in &cursors {
             assert_expired(watch(server.client(), cursor).await, "a kept cursor");
         }
@@ -171,6 +182,6 @@ async fn cursor_of_a_lost_event_has_expired_without_renewal(
     let Some(last) = written.last() else { return };
     // An open stream that is ahead of the restored database ends, too.
     if written.len() > 2 {
-        assert_expired(first.message().await, last);
+        assert_ends(&mut first, last).await;
     }
 }

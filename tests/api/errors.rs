@@ -112,11 +112,7 @@ const TABLE: &[Row] = &[
         "OVERLOADED",
         "too many calls are in flight",
     ),
-    failure(
-        Code::Unavailable,
-        "PEPPER_MISSING",
-        "phone passwords cannot be checked by this instance at the moment; no attempt was counted, retry later",
-    ),
+    row(Code::Unavailable, "PEPPER_MISSING"),
     failure(
         Code::DeadlineExceeded,
         "DEADLINE",

@@ -1,12 +1,12 @@
 //! `migrate` and `token`.
 
-use std::fs;
+use std::{collections::HashSet, fs};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::process::{Backend, Place};
+use crate::process::{Backend, Place, query_texts};
 
 const MIGRATION: &str = "m20261123_000001_core";
 
@@ -49,6 +49,48 @@ async fn migrate_up_may_run_twice_at_once(
             "{printed}"
         );
     }
+}
+
+async fn epoch(place: &Place) -> String {
+    let sql = if place.database_url().starts_with("sqlite") {
+        "SELECT hex(epoch) FROM change_feed"
+    } else {
+        "SELECT epoch::text FROM change_feed"
+    };
+    query_texts(&place.database_url(), sql).await.remove(0)
+}
+
+#[rstest]
+#[tokio::test]
+async fn renew_feed_renews_the_epoch_each_time(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = Place::on(backend).await;
+    place.run(&["migrate", "up"]).printed();
+    let mut epochs = HashSet::from([epoch(&place).await]);
+    for _ in 0..2 {
+        let printed = place.run(&["migrate", "renew-feed"]).printed();
+        assert!(printed.contains("CURSOR_EXPIRED"), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+        assert!(epochs.insert(epoch(&place).await));
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn renew_feed_rejects_a_database_without_the_schema(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = Place::on(backend).await;
+    let complaint = place.run(&["migrate", "renew-feed"]).complaint();
+    assert!(
+        complaint.starts_with("DATABASE_URL: the schema lacks"),
+        "{complaint}"
+    );
+    assert!(
+        complaint.ends_with("run contact-service migrate up"),
+        "{complaint}"
+    );
 }
 
 fn token(extra: &[&str]) -> Vec<String> {

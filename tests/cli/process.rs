@@ -10,7 +10,7 @@ use std::{
 };
 
 use contact_service::{api::proto::contact_service_client::ContactServiceClient, random::Random};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tonic::{
     Request, Status,
@@ -118,12 +118,18 @@ impl Place {
 
     /// Starts a server and waits until it is ready; gives its address as well.
     pub(crate) fn serve(&self, arguments: &[&str]) -> (Running, String) {
+        let (mut server, address) = self.serve_unready(arguments);
+        server.until(|_| self.healthcheck(&address).status.success());
+        (server, address)
+    }
+
+    /// Starts a server and waits until it listens; gives its address as well.
+    pub(crate) fn serve_unready(&self, arguments: &[&str]) -> (Running, String) {
         let mut server = self.start(arguments);
         let mut address = None;
         server.until(|server| {
-            address = address.take().or_else(|| address_in(&server.stderr()));
-            let is_ready = |address: &String| self.healthcheck(address).status.success();
-            address.as_ref().is_some_and(is_ready)
+            address = address_in(&server.stderr());
+            address.is_some()
         });
         (server, address.unwrap())
     }
@@ -240,6 +246,19 @@ pub(crate) async fn fresh_schema() -> String {
     let sql = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
     connection.execute(sqlx::raw_sql(sql)).await.unwrap();
     format!("{server}?options[search_path]={schema}")
+}
+
+/// Asks the database for texts, past the service.
+pub(crate) async fn query_texts(database_url: &str, sql: &str) -> Vec<String> {
+    let query = sqlx::AssertSqlSafe(sql.to_owned());
+    let texts = if database_url.starts_with("sqlite") {
+        let mut connection = SqliteConnection::connect(database_url).await.unwrap();
+        sqlx::query_scalar(query).fetch_all(&mut connection).await
+    } else {
+        let mut connection = PgConnection::connect(database_url).await.unwrap();
+        sqlx::query_scalar(query).fetch_all(&mut connection).await
+    };
+    texts.unwrap()
 }
 
 /// Adds a token to every call.
