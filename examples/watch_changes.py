@@ -59,8 +59,9 @@ def main():
                         return
                 # The service stops; another replica goes on.
             except grpc.RpcError as error:
+                # The cursor is too old, or the database was restored.
                 if reason_of(error) == "CURSOR_EXPIRED":
-                    print("too late: drop the whole cache", file=sys.stderr)
+                    print("cursor expired: drop the whole cache", file=sys.stderr)
                     cursor = ""
                 elif error.code() not in PASSING:
                     sys.exit(f"{error.code().name}: {error.details()}")
