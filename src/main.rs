@@ -55,8 +55,8 @@ const EXIT_INTERRUPTED: i32 = 130;
 /// An import is done, but for rows that were refused.
 const EXIT_REFUSED: u8 = 3;
 const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
-const DEMO_SCOPE: &str = "customers.read customers.write contacts.read contacts.write \
-                          email.confirm channels.verify phone_password.check \
+const DEMO_SCOPE: &str = "customers.read customers.write contact_data.write contacts.read \
+                          contacts.write email.confirm channels.verify phone_password.check \
                           phone_password.unlock phone_orders.authorize order_types.read \
                           order_types.write recipients.resolve audit.read changes.watch \
                           privacy.export privacy.erase";

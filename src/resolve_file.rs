@@ -13,7 +13,7 @@ use contact_service::{
     domain::{
         attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
         customer::CustomerNumber,
-        recipients::{self, Delivery, Resolution},
+        recipients::{self, Delivery, ExclusionReason, Resolution},
     },
     error::{Error, Invalid, Result},
     storage::Database,
@@ -46,7 +46,7 @@ pub(crate) struct ResolveFile {
     /// How the answers are written
     #[arg(long, value_enum, default_value = "csv")]
     format: Format,
-    /// Where the report of customers that nobody reaches goes, instead of the standard error
+    /// Where the report of customers without a recipient goes, instead of the standard error
     #[arg(long)]
     report: Option<PathBuf>,
     /// Room for the attention line of an invoice, in characters
@@ -86,7 +86,7 @@ struct Answered {
 /// Who is written to, or why there is no answer.
 type Outcome = std::result::Result<Resolution, String>;
 
-/// Those whom nobody reaches, and why.
+/// The customers without a recipient, and why.
 #[derive(Default)]
 struct Report {
     answered: usize,
@@ -162,7 +162,7 @@ impl ResolveFile {
 
     fn tell(&self, report: &Report) -> std::result::Result<(), String> {
         eprintln!(
-            "{} customers answered, {} of them reached by nobody",
+            "{} customers answered, {} of them without a recipient",
             report.answered,
             report.unreached.len()
         );
@@ -189,14 +189,41 @@ impl Report {
         self.answered += 1;
         let why = match answered.outcome {
             Err(why) => why,
-            Ok(resolution) if resolution.recipients.is_empty() => match resolution.delivery {
-                Delivery::Postal => "by post: nobody has invoice e-mail and a confirmed address",
-                Delivery::Email => "nobody has a confirmed address",
-            }
-            .to_owned(),
+            Ok(resolution) if resolution.recipients.is_empty() => cause(&resolution),
             Ok(_) => return,
         };
         self.unreached.push((answered.text, why));
+    }
+}
+
+/// Why a resolution has no recipient: the reasons of its exclusions, each once, by the names of the
+/// contract. A setting is named first, and then the reasons that are nearest to an address in use.
+fn cause(resolution: &Resolution) -> String {
+    const REASONS: [(ExclusionReason, &str); 5] = [
+        (ExclusionReason::NotificationsOff, "NOTIFICATIONS_OFF"),
+        (ExclusionReason::EmailBounced, "EMAIL_BOUNCED"),
+        (ExclusionReason::EmailUnconfirmed, "EMAIL_UNCONFIRMED"),
+        (ExclusionReason::InvoiceEmailOff, "INVOICE_EMAIL_OFF"),
+        (ExclusionReason::NoEmail, "NO_EMAIL"),
+    ];
+    let applies = |reason| {
+        let exclusions = &resolution.exclusions;
+        exclusions
+            .iter()
+            .any(|exclusion| exclusion.reason == reason)
+    };
+    let names: Vec<&str> = REASONS
+        .into_iter()
+        .filter_map(|(reason, name)| applies(reason).then_some(name))
+        .collect();
+    let names = if names.is_empty() {
+        "NO_CONTACT".to_owned()
+    } else {
+        names.join(", ")
+    };
+    match resolution.delivery {
+        Delivery::Postal => format!("by post: {names}"),
+        Delivery::Email | Delivery::None => names,
     }
 }
 

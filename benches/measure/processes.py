@@ -23,7 +23,7 @@ START_SECONDS, STOP_SECONDS = 30, 30
 LONGEST_SECONDS = 3600
 SAMPLE_SECONDS = 0.2
 SCOPES = (
-    "customers.read customers.write contacts.read contacts.write channels.verify "
+    "customers.read customers.write contact_data.write contacts.read contacts.write channels.verify "
     "phone_password.check recipients.resolve"
 )
 

@@ -5,7 +5,7 @@ BEGIN;
 UPDATE customers SET write_count = write_count + 1 WHERE customers.customer_number = :number
 RETURNING customer_number, email, email_key, phone_number, security_notices, planned_maintenance,
     outages, attention_line_suppressed, attention_line_ordered_by, version, write_count,
-    create_time, update_time \gset
+    create_time, update_time, locale, attention_line_order_time \gset
 SELECT contacts.customer_number, contacts.contact_id, contacts.position, contacts.types,
     contacts.display_name, contacts.locale, contacts.email, contacts.email_key,
     contacts.pending_email, contacts.pending_email_request_time,

@@ -27,7 +27,7 @@ pub use self::{
     caller::Caller,
     claims::AuthSettings,
     key_source::{JwksLocation, KeySource},
-    scope::{Scope, scope_of},
+    scope::{Scope, alternative_scope_of, scope_of},
 };
 use self::{
     issuer_keys::IssuerKeys,

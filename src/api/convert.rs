@@ -15,7 +15,7 @@ use crate::{
     domain::{
         contact::{Contact, ContactId, parse_uuid},
         contact_types::{ContactType, ContactTypes},
-        customer::{Customer, CustomerNumber},
+        customer::{AttentionLineOrder, Customer, CustomerNumber},
         email_address::EmailAddress,
         email_confirmation::PendingEmail,
         restrictions::OrderTypeCode,
@@ -250,16 +250,27 @@ pub(super) fn customer(customer: Customer) -> proto::Customer {
             phone_number: data
                 .phone_number
                 .map_or_else(String::new, |number| number.as_str().to_owned()),
+            locale: data.locale.as_str().to_owned(),
         }),
         notification_settings: Some(proto::NotificationSettings {
             security_notices: Some(settings.security_notices),
             planned_maintenance: Some(settings.planned_maintenance),
             outages: Some(settings.outages),
         }),
-        attention_line_suppressed: customer.attention_line_suppressed,
+        attention_line: Some(attention_line(customer.attention_line)),
         etag,
         create_time: Some(timestamp(customer.create_time)),
         update_time: Some(timestamp(customer.update_time)),
+    }
+}
+
+fn attention_line(order: AttentionLineOrder) -> proto::AttentionLine {
+    let (ordered_by, time) = order.ordered.unzip();
+    proto::AttentionLine {
+        suppressed: order.suppressed,
+        ordered_by_email: ordered_by
+            .map_or_else(String::new, |address| address.as_str().to_owned()),
+        order_time: time.map(timestamp),
     }
 }
 

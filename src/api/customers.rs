@@ -2,25 +2,30 @@
 
 use crate::{
     api::{
-        auth::Caller,
+        auth::{Caller, Scope},
         convert::{self, Fields},
         mask::Mask,
         proto,
         service::ContactApi,
     },
     app::UpdateCustomer,
-    domain::{customer::CustomerChange, email_address::EmailAddress, phone_number::PhoneNumber},
+    domain::{
+        contact::Locale, customer::CustomerChange, email_address::EmailAddress,
+        phone_number::PhoneNumber,
+    },
     error::Result,
 };
 
 const EMAIL: &str = "contact_data.email";
 const PHONE_NUMBER: &str = "contact_data.phone_number";
+const LOCALE: &str = "contact_data.locale";
 const SECURITY_NOTICES: &str = "notification_settings.security_notices";
 const PLANNED_MAINTENANCE: &str = "notification_settings.planned_maintenance";
 const OUTAGES: &str = "notification_settings.outages";
 const UPDATABLE: &[&str] = &[
     EMAIL,
     PHONE_NUMBER,
+    LOCALE,
     SECURITY_NOTICES,
     PLANNED_MAINTENANCE,
     OUTAGES,
@@ -46,6 +51,7 @@ pub(super) async fn update(
     let mut fields = Fields::default();
     let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
     let customer = request.customer.unwrap_or_default();
+    check_scopes(caller, &customer, &mask, request.allow_missing)?;
     let number = fields.customer_number("customer.customer_number", &customer.customer_number);
     let change = decode_change(&customer, &mask, &mut fields);
     let update = UpdateCustomer {
@@ -60,6 +66,33 @@ pub(super) async fn update(
     })
 }
 
+/// Rule 24: the contact data is the master-data service's. A request that may create a customer
+/// is judged as one that does, so that the answer does not tell whether the customer exists.
+fn check_scopes(
+    caller: &Caller,
+    customer: &proto::Customer,
+    mask: &Mask,
+    allow_missing: bool,
+) -> Result<()> {
+    let data = customer.contact_data.as_ref();
+    let given = |value: fn(&proto::ContactData) -> &str| data.is_some_and(|d| !value(d).is_empty());
+    let sets_contact_data = mask.sets(EMAIL, given(|data| &data.email))
+        || mask.sets(PHONE_NUMBER, given(|data| &data.phone_number))
+        || mask.sets(LOCALE, given(|data| &data.locale));
+    let needs_contact_data = sets_contact_data || allow_missing;
+    let settings = customer.notification_settings.unwrap_or_default();
+    let sets_settings = mask.sets(SECURITY_NOTICES, settings.security_notices.is_some())
+        || mask.sets(PLANNED_MAINTENANCE, settings.planned_maintenance.is_some())
+        || mask.sets(OUTAGES, settings.outages.is_some());
+    if sets_settings || !needs_contact_data {
+        caller.require(Scope::CustomersWrite)?;
+    }
+    if needs_contact_data {
+        caller.require(Scope::ContactDataWrite)?;
+    }
+    Ok(())
+}
+
 fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -> CustomerChange {
     let data = customer.contact_data.clone().unwrap_or_default();
     let email = mask.sets(EMAIL, !data.email.is_empty()).then(|| {
@@ -70,6 +103,10 @@ fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -
     let phone_number = mask.sets(PHONE_NUMBER, number_given).then(|| {
         let field = "customer.contact_data.phone_number";
         fields.optional(field, &data.phone_number, PhoneNumber::parse)
+    });
+    let locale = mask.sets(LOCALE, !data.locale.is_empty()).then(|| {
+        let locale = Locale::parse(&data.locale);
+        fields.check("customer.contact_data.locale", locale)
     });
     // A setting that a mask names and the message leaves out is as at first: on
     // (rule 24).
@@ -82,6 +119,7 @@ fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -
     CustomerChange {
         email,
         phone_number,
+        locale: locale.flatten(),
         security_notices: setting(SECURITY_NOTICES, |settings| settings.security_notices),
         planned_maintenance: setting(PLANNED_MAINTENANCE, |settings| settings.planned_maintenance),
         outages: setting(OUTAGES, |settings| settings.outages),

@@ -77,11 +77,7 @@ pub fn export_as_json(export: Export) -> Result<String> {
 }
 
 fn encode(export: Export) -> proto::ExportCustomerResponse {
-    let ordered_by = &export.customer.attention_line_ordered_by;
     proto::ExportCustomerResponse {
-        attention_line_ordered_by_email: ordered_by
-            .as_ref()
-            .map_or_else(String::new, |email| email.as_str().to_owned()),
         customer: Some(convert::customer(export.customer)),
         contacts: export.contacts.iter().map(convert::contact).collect(),
         audit_events: all(export.events, audit::encode),

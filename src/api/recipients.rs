@@ -76,6 +76,7 @@ pub(super) fn encode(resolution: Resolution) -> proto::Resolution {
     let delivery = match resolution.delivery {
         Delivery::Email => proto::Delivery::Email,
         Delivery::Postal => proto::Delivery::Postal,
+        Delivery::None => proto::Delivery::None,
     };
     proto::Resolution {
         customer_number: resolution.customer_number.as_str().to_owned(),

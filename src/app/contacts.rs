@@ -266,7 +266,7 @@ impl App {
                     }
                     let contacts = transaction.list_contacts(number).await?;
                     let contact = find(&contacts, *id)?;
-                    check_etag(&deletion.etag, &contact.etag())?;
+                    check_etag(&deletion.etag, &contact.clone().as_of(now).etag())?;
                     check_deletion(contact, &contacts)?;
                     transaction.delete_contact(contact).await?;
                     transaction.delete_phone_password(number, *id).await?;
@@ -283,7 +283,8 @@ impl App {
     }
 
     /// The one way in which a contact on file changes: locked, judged, saved and
-    /// recorded in one transaction, with the mails that follow from it.
+    /// recorded in one transaction, with the mails that follow from it. A change after which
+    /// nothing differs records nothing (rule 25).
     pub(super) async fn change_contact(&self, actor: &Actor, change: Change) -> Result<Contact> {
         let (app, actor) = (self.clone(), actor.clone());
         let of = change.contact.customer_number.clone();
@@ -317,14 +318,14 @@ impl App {
         }
         let contacts = transaction.list_contacts(number).await?;
         let mut before = find(&contacts, *id)?.clone();
-        check_etag(&change.etag, &before.etag())?;
         if self
-            .expire_pending_email(transaction, &locked, &mut before)
+            .expire_pending_email(transaction, &locked, &mut before, now)
             .await?
         {
             // Each event has a rank of its own.
             locked = transaction.lock_customer(number).await?;
         }
+        check_etag(&change.etag, &before.etag())?;
         let mut after = before.clone();
         let changed = (change.mutation)(&mut after, now)?;
         check_contact_rules(&before, &after, &contacts, now)?;
@@ -339,11 +340,11 @@ impl App {
                     .change_phone_password(number, *id, change, now)
                     .await?;
             }
+            let event = self.event(&locked, actor, change.kind, Some(*id), &changed)?;
+            transaction.insert_audit_event(&event).await?;
         }
         // Before it is remembered: the answer stays the one of this moment.
         let after = after.as_of(now);
-        let event = self.event(&locked, actor, change.kind, Some(*id), &changed)?;
-        transaction.insert_audit_event(&event).await?;
         let answer = Answer::Contact(Box::new(after.clone()));
         requests::remember(transaction, actor, request, number, answer, now).await?;
         kill_point("change-written").await;

@@ -91,16 +91,19 @@ impl App {
                         }
                         None => return Err(Error::CustomerNotFound),
                     };
-                    let event = app.event(&locked, &actor, kind, None, &changed)?;
-                    transaction.insert_audit_event(&event).await?;
+                    // Rule 25: an update that changes nothing records nothing.
+                    if kind == EventKind::CustomerCreated || !changed.is_empty() {
+                        let event = app.event(&locked, &actor, kind, None, &changed)?;
+                        transaction.insert_audit_event(&event).await?;
+                    }
                     Ok(Outcome::Commit(locked.customer))
                 })
             })
             .await
     }
 
-    /// Rule 23: suppresses the attention line on the customer's order, or allows it
-    /// again. The order counts only from an address on file, and is recorded with it.
+    /// Rule 23: suppresses the attention line on the customer's order, or lifts that. The
+    /// order counts only from the contact-data address, and is recorded with it.
     ///
     /// # Errors
     /// [`Error::OrderingAddressNotOnFile`], [`Error::CustomerNotFound`], and the
@@ -122,22 +125,10 @@ impl App {
                 Box::pin(async move {
                     let mut locked = transaction.lock_customer(&number).await?;
                     let customer = &mut locked.customer;
-                    if let Some(address) = &ordered_by {
-                        let contacts = transaction.list_contacts(&number).await?;
-                        let confirmed = contacts.iter().filter_map(|c| c.email.as_ref());
-                        let on_file = confirmed
-                            .chain(&customer.contact_data.email)
-                            .any(|known| known.is_same_as(address));
-                        if !on_file {
-                            return Err(Error::OrderingAddressNotOnFile);
-                        }
+                    let changed = customer.order_attention_line(suppressed, ordered_by, now)?;
+                    if changed.is_empty() {
+                        return Ok(Outcome::Commit(locked.customer));
                     }
-                    let mut changed = Vec::new();
-                    if customer.attention_line_suppressed != suppressed {
-                        customer.attention_line_suppressed = suppressed;
-                        changed.push("attention_line_suppressed");
-                    }
-                    customer.attention_line_ordered_by = ordered_by;
                     transaction.update_customer(customer, now).await?;
                     let kind = EventKind::AttentionLineSet;
                     let event = app.event(&locked, &actor, kind, None, &changed)?;

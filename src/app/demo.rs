@@ -240,6 +240,7 @@ impl SampleCustomer {
         customer.contact_data = ContactData {
             email: optional(self.email, EmailAddress::parse)?,
             phone_number: optional(self.phone_number, PhoneNumber::parse)?,
+            ..ContactData::default()
         };
         customer.notification_settings = NotificationSettings {
             security_notices: self.security_notices,

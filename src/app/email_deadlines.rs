@@ -1,7 +1,9 @@
-//! What time brings about: reminders, and pending addresses that lapse (rules 7, 10).
+//! Reminders, and pending addresses that expire (rules 7, 10, 22).
 //!
-//! Nothing here is needed for an answer to be right: a read never shows an address
-//! that lapsed. It may run in several processes at once.
+//! Nothing here is needed for a response to be right: a read shows the contact as it will be
+//! stored. It may run in several processes at once.
+
+use chrono::{DateTime, Utc};
 
 use crate::{
     app::{App, contacts},
@@ -111,9 +113,9 @@ impl App {
                     let Ok(contact) = contacts::find(&contacts, confirmation.contact_id) else {
                         return Ok(Outcome::Rollback(false));
                     };
-                    let mut contact = contact.clone();
+                    let (mut contact, now) = (contact.clone(), app.now());
                     if app
-                        .expire_pending_email(transaction, &locked, &mut contact)
+                        .expire_pending_email(transaction, &locked, &mut contact, now)
                         .await?
                     {
                         Ok(Outcome::Commit(true))
@@ -125,33 +127,36 @@ impl App {
             .await
     }
 
-    /// Clears the pending address of `contact`, if it has lapsed, and records that.
+    /// Stores the expiry of the pending address of `contact`, if it expired by `now`, and records
+    /// it; so it does with invoice e-mail that is disabled by it (rule 22).
     pub(super) async fn expire_pending_email(
         &self,
         transaction: &Transaction,
         locked: &LockedCustomer,
         contact: &mut Contact,
+        now: DateTime<Utc>,
     ) -> Result<bool> {
-        let now = self.now();
-        let lapsed = contact.pending_email.as_ref().map(|pending| pending.id);
-        let Some(id) = lapsed.filter(|_| contact.pending_email_at(now).is_none()) else {
+        let before = contact.clone();
+        let Some(lapse) = contact.expire_pending_email(now) else {
             return Ok(false);
         };
-        transaction.clear_pending_email(contact).await?;
+        transaction.save_expiry(&before, contact).await?;
         let number = &contact.customer_number;
         // An older version, running beside this one, may have entered it without a link.
         let _had_link = transaction
-            .settle_confirmation(number, id, ConfirmationState::Expired)
+            .settle_confirmation(number, lapse.id, ConfirmationState::Expired)
             .await?;
-        let event = self.event(
-            locked,
-            &Actor::service(),
-            EventKind::PendingEmailExpired,
-            Some(contact.id),
-            &["pending_email"],
-        )?;
+        let (by, of) = (Actor::service(), Some(contact.id));
+        let (kind, fields) = (EventKind::PendingEmailExpired, ["pending_email"]);
+        let event = self.event(locked, &by, kind, of, &fields)?;
         transaction.insert_audit_event(&event).await?;
-        contact.pending_email = None;
+        if lapse.disables_invoice_email {
+            // Each event has a rank of its own.
+            let locked = transaction.lock_customer(number).await?;
+            let (kind, fields) = (EventKind::InvoiceEmailLapsed, ["invoice_email_enabled"]);
+            let event = self.event(&locked, &by, kind, of, &fields)?;
+            transaction.insert_audit_event(&event).await?;
+        }
         Ok(true)
     }
 

@@ -82,10 +82,15 @@ impl App {
                     if known.is_none() && !allow_missing {
                         return Err(Error::OrderTypeNotFound);
                     }
+                    let changed = order_type.differences(known.as_ref());
+                    // Rule 25: an update that changes nothing records nothing.
+                    if changed.is_empty() {
+                        return Ok(Outcome::Commit(order_type));
+                    }
                     transaction
                         .save_order_type(&order_type, &event.actor, now)
                         .await?;
-                    event.changed_fields = names(&order_type.differences(known.as_ref()));
+                    event.changed_fields = names(&changed);
                     transaction.insert_audit_event(&event).await?;
                     Ok(Outcome::Commit(order_type))
                 })

@@ -57,6 +57,8 @@ pub enum EventKind {
     EmailConfirmed,
     /// A pending address was not confirmed in time.
     PendingEmailExpired,
+    /// Invoice e-mail was disabled because the last address of the contact expired.
+    InvoiceEmailLapsed,
     /// A mail to an address was refused for good.
     EmailBounced,
     /// A phone password was set.
@@ -102,6 +104,7 @@ impl EventKind {
             Self::EmailConfirmationResent => "contact.email_confirmation_resent",
             Self::EmailConfirmed => "contact.email_confirmed",
             Self::PendingEmailExpired => "contact.pending_email_expired",
+            Self::InvoiceEmailLapsed => "contact.invoice_email_lapsed",
             Self::EmailBounced => "contact.email_bounced",
             Self::PhonePasswordSet => "contact.phone_password_set",
             Self::PhonePasswordCleared => "contact.phone_password_cleared",

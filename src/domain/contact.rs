@@ -165,20 +165,38 @@ impl Contact {
             .filter(|pending| now < pending.expire_time)
     }
 
-    /// Rules 7, 11 and 16: the contact as it is shown at `now`, without a pending address
+    /// Rules 7, 11, 16 and 22: the contact as it is shown at `now`, without a pending address
     /// that expired or a lock that is over, and with the resends that are possible then.
     #[must_use]
     pub fn as_of(mut self, now: DateTime<Utc>) -> Self {
-        self.pending_email = self
-            .pending_email
-            .filter(|pending| now < pending.expire_time)
-            .map(|pending| PendingEmail {
-                resends_left: pending.resends.left_at(now),
-                ..pending
-            });
+        let _lapsed = self.expire_pending_email(now);
+        if let Some(pending) = &mut self.pending_email {
+            pending.resends_left = pending.resends.left_at(now);
+        }
         let locked_until = &mut self.phone_password.locked_until;
         *locked_until = locked_until.filter(|time| *time > now);
         self
+    }
+
+    /// Rules 7 and 22: drops a pending address that expired by `now`, and disables invoice e-mail
+    /// with it where no current address remains. `None`: nothing expired.
+    ///
+    /// The result depends on the contact alone: a read before the expiry is stored shows the
+    /// version and update time that are stored later.
+    pub fn expire_pending_email(&mut self, now: DateTime<Utc>) -> Option<Lapse> {
+        let pending = self
+            .pending_email
+            .take_if(|pending| now >= pending.expire_time)?;
+        let disables_invoice_email = self.invoice_email_enabled && self.email.is_none();
+        if disables_invoice_email {
+            self.invoice_email_enabled = false;
+        }
+        self.version += 1;
+        self.update_time = self.update_time.max(pending.expire_time);
+        Some(Lapse {
+            id: pending.id,
+            disables_invoice_email,
+        })
     }
 
     /// Tells this state of the contact from others.
@@ -300,6 +318,15 @@ impl Contact {
     }
 }
 
+/// The expiry of a pending address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lapse {
+    /// Which entering of the address expired.
+    pub id: ConfirmationId,
+    /// Whether invoice e-mail was disabled with it.
+    pub disables_invoice_email: bool,
+}
+
 /// What an update sets; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContactChange {
@@ -397,19 +424,11 @@ pub fn check_addition(new: &Contact, others: &[Contact], now: DateTime<Utc>) -> 
     if others.is_empty() && !new.types.contains(ContactType::Standard) {
         return Err(Error::FirstContactNotStandard);
     }
-    let may_be_on = new.types.may_have_invoice_email() && new.has_any_address_at(now);
-    if new.invoice_email_enabled && !may_be_on {
-        return Err(Error::InvoiceEmailNotAllowed);
-    }
-    Ok(())
+    check_invoice_email(new, now)
 }
 
 /// Rules 2 and 22 for a contact that is to change from `before` to `after`;
 /// `contacts` are all contacts of the customer before the change.
-///
-/// An address that lapsed while invoice e-mail was on does not stand in the way
-/// of later changes of other fields: only what this change itself takes away or
-/// switches on is judged.
 ///
 /// # Errors
 /// [`Error::LastStandardContact`] or [`Error::InvoiceEmailNotAllowed`].
@@ -424,20 +443,14 @@ pub fn check_contact_rules(
     if loses_standard && !has_other_standard(before.id, contacts) {
         return Err(Error::LastStandardContact);
     }
-    if after.invoice_email_enabled {
-        let newly_on = !before.invoice_email_enabled;
-        let judge = |held: bool, holds: bool| holds || (!newly_on && !held);
-        let type_fits = judge(
-            before.types.may_have_invoice_email(),
-            after.types.may_have_invoice_email(),
-        );
-        let address_fits = judge(
-            before.has_any_address_at(now),
-            after.has_any_address_at(now),
-        );
-        if !(type_fits && address_fits) {
-            return Err(Error::InvoiceEmailNotAllowed);
-        }
+    check_invoice_email(after, now)
+}
+
+/// Rule 22: invoice e-mail needs a type that receives invoices, and an address.
+fn check_invoice_email(contact: &Contact, now: DateTime<Utc>) -> Result<()> {
+    let is_allowed = contact.types.may_have_invoice_email() && contact.has_any_address_at(now);
+    if contact.invoice_email_enabled && !is_allowed {
+        return Err(Error::InvoiceEmailNotAllowed);
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    domain::{email_address::EmailAddress, etag::etag, phone_number::PhoneNumber},
-    error::Invalid,
+    domain::{contact::Locale, email_address::EmailAddress, etag::etag, phone_number::PhoneNumber},
+    error::{Error, Invalid},
 };
 
 const MAX_NUMBER_LENGTH: usize = 32;
@@ -61,13 +61,25 @@ impl CustomerNumber {
     }
 }
 
-/// The customer's own address and number, mirrored from the master data.
+/// The customer's own address, number and language, mirrored from the master data.
 #[derive(Clone, Debug, Default)]
 pub struct ContactData {
     /// The address; needs no confirmation.
     pub email: Option<EmailAddress>,
     /// The number.
     pub phone_number: Option<PhoneNumber>,
+    /// The language to write to the address in.
+    pub locale: Locale,
+}
+
+/// Whether the attention line of invoices stays empty, and by whose order (rule 23).
+#[derive(Clone, Debug, Default)]
+pub struct AttentionLineOrder {
+    /// Whether the line stays empty.
+    pub suppressed: bool,
+    /// The address from which the last order came, and when. `None`: there was none yet, or the
+    /// suppression was lifted without naming an address.
+    pub ordered: Option<(EmailAddress, DateTime<Utc>)>,
 }
 
 /// Which notices also go to the customer's contact-data address.
@@ -101,10 +113,8 @@ pub struct Customer {
     pub contact_data: ContactData,
     /// Its notification settings.
     pub notification_settings: NotificationSettings,
-    /// Whether the attention line of its invoices stays empty.
-    pub attention_line_suppressed: bool,
-    /// The address from which the order about the attention line came.
-    pub attention_line_ordered_by: Option<EmailAddress>,
+    /// The last order about the attention line of its invoices.
+    pub attention_line: AttentionLineOrder,
     /// Counts the changes of this record; the etag is made of it.
     pub version: i64,
     /// When it was put on file.
@@ -120,8 +130,7 @@ impl Customer {
             number,
             contact_data: ContactData::default(),
             notification_settings: NotificationSettings::default(),
-            attention_line_suppressed: false,
-            attention_line_ordered_by: None,
+            attention_line: AttentionLineOrder::default(),
             version: 1,
             create_time: now,
             update_time: now,
@@ -134,6 +143,41 @@ impl Customer {
     pub fn etag(&self) -> String {
         etag(self.create_time, self.version)
     }
+
+    /// Rule 23: suppresses the attention line, or lifts that, on the order that came from
+    /// `ordered_by`, and names the fields that differ afterwards.
+    ///
+    /// # Errors
+    /// [`Error::OrderingAddressNotOnFile`] when that is not the contact-data address.
+    pub fn order_attention_line(
+        &mut self,
+        suppressed: bool,
+        ordered_by: Option<EmailAddress>,
+        now: DateTime<Utc>,
+    ) -> crate::error::Result<Vec<&'static str>> {
+        let own = self.contact_data.email.as_ref();
+        let is_own = |address: &EmailAddress| own.is_some_and(|own| own.is_same_as(address));
+        if !ordered_by.as_ref().is_none_or(is_own) {
+            return Err(Error::OrderingAddressNotOnFile);
+        }
+        let order = &mut self.attention_line;
+        let mut changed = Vec::new();
+        if order.suppressed != suppressed {
+            order.suppressed = suppressed;
+            changed.push("attention_line.suppressed");
+        }
+        let is_same_address = match (&order.ordered, &ordered_by) {
+            (Some((kept, _)), Some(address)) => kept.is_same_as(address),
+            (kept, address) => kept.is_none() && address.is_none(),
+        };
+        if !is_same_address {
+            changed.push("attention_line.ordered_by_email");
+        }
+        if !changed.is_empty() {
+            order.ordered = ordered_by.map(|address| (address, now));
+        }
+        Ok(changed)
+    }
 }
 
 /// What an update sets; `None` leaves a field as it is.
@@ -143,6 +187,8 @@ pub struct CustomerChange {
     pub email: Option<Option<EmailAddress>>,
     /// The new number, or none.
     pub phone_number: Option<Option<PhoneNumber>>,
+    /// The new language.
+    pub locale: Option<Locale>,
     /// Security notices.
     pub security_notices: Option<bool>,
     /// Planned maintenance.
@@ -168,6 +214,12 @@ impl CustomerChange {
         {
             data.phone_number.clone_from(number);
             changed.push("contact_data.phone_number");
+        }
+        if let Some(locale) = self.locale
+            && data.locale != locale
+        {
+            data.locale = locale;
+            changed.push("contact_data.locale");
         }
         let settings = &mut customer.notification_settings;
         for (new, kept, name) in [
@@ -232,14 +284,53 @@ mod tests {
         let mut customer = Customer::new(CustomerNumber::parse("1").unwrap(), now);
         let change = CustomerChange {
             email: Some(Some(EmailAddress::parse("a@example.com").unwrap())),
+            locale: Some(Locale::English),
             outages: Some(false),
             security_notices: Some(true),
             ..CustomerChange::default()
         };
         assert_eq!(
             change.apply_to(&mut customer),
-            ["contact_data.email", "notification_settings.outages"]
+            [
+                "contact_data.email",
+                "contact_data.locale",
+                "notification_settings.outages"
+            ]
         );
         assert!(change.apply_to(&mut customer).is_empty());
+    }
+
+    #[test]
+    fn rule_23_an_order_is_recorded_once_with_its_address_and_time() {
+        let (now, address) = (DateTime::UNIX_EPOCH, "a@example.com");
+        let parse = |text| Some(EmailAddress::parse(text).unwrap());
+        let mut customer = Customer::new(CustomerNumber::parse("1").unwrap(), now);
+        let foreign = customer.order_attention_line(true, parse(address), now);
+        assert_eq!(foreign, Err(Error::OrderingAddressNotOnFile));
+        customer.contact_data.email = parse(address);
+        let (state, from) = (
+            "attention_line.suppressed",
+            "attention_line.ordered_by_email",
+        );
+        let later = now + chrono::TimeDelta::hours(1);
+        let mut order = |suppressed, from: Option<EmailAddress>, time| {
+            let changed = customer.order_attention_line(suppressed, from, time);
+            let order = customer.attention_line.clone();
+            let ordered = order.ordered.map(|(_, time)| time);
+            (changed.unwrap(), order.suppressed, ordered)
+        };
+        let first = order(true, parse(address), now);
+        assert_eq!(first, (vec![state, from], true, Some(now)));
+        // The same again changes nothing, whatever the capitals.
+        let again = order(true, parse("A@example.com"), later);
+        assert_eq!(again, (vec![], true, Some(now)));
+        // The same address orders something else: that is another order.
+        let lifted = order(false, parse(address), later);
+        assert_eq!(lifted, (vec![state], false, Some(later)));
+        let suppressed = order(true, parse(address), now);
+        assert_eq!(suppressed, (vec![state], true, Some(now)));
+        let lifted = order(false, None, later);
+        assert_eq!(lifted, (vec![state, from], false, None));
+        assert_eq!(order(false, None, now), (vec![], false, None));
     }
 }

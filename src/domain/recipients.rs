@@ -28,13 +28,15 @@ pub enum Purpose {
     General,
 }
 
-/// How a message leaves.
+/// How a message is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// To the recipients, by e-mail.
     Email,
     /// By post: an invoice that has no recipient.
     Postal,
+    /// Not at all: another purpose that has no recipient.
+    None,
 }
 
 /// Why a recipient was chosen.
@@ -42,30 +44,30 @@ pub enum Delivery {
 pub enum RecipientReason {
     /// The contact has a type that the purpose asks for.
     TypeMatch,
-    /// No contact of the special type can be written to; STANDARD serves.
+    /// No recipient that the purpose asks for first is reachable; STANDARD serves.
     StandardFallback,
-    /// The notification settings switch this purpose on for the contact data.
+    /// The notification settings enable this purpose for the contact data.
     ContactDataSetting,
-    /// No contact can be written to; the contact data serves.
+    /// No contact that the purpose asks for first is reachable; the contact data serves.
     ContactDataFallback,
     /// The purpose is meant for the contact data.
     ContactData,
 }
 
-/// Why somebody who might have been expected was left out.
+/// Why a contact or the contact data was considered and left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExclusionReason {
     /// There is no address.
     NoEmail,
     /// The only address still waits for its confirmation.
     EmailUnconfirmed,
-    /// Invoice e-mail is switched off for the contact.
+    /// Invoice e-mail is disabled for the contact.
     InvoiceEmailOff,
     /// The address was chosen already.
     DuplicateAddress,
-    /// The notification settings switch this purpose off for the contact data.
+    /// The notification settings disable this purpose for the contact data.
     NotificationsOff,
-    /// Mails to the address are refused for good, and another recipient remains.
+    /// Mails to the address are permanently rejected.
     EmailBounced,
 }
 
@@ -95,6 +97,11 @@ impl Candidate {
         self.pending_email_expire_time
             .is_some_and(|expire_time| now < expire_time)
     }
+
+    /// Rule 22: invoice e-mail lapses with the last address, before that is recorded.
+    fn has_invoice_email_at(&self, now: DateTime<Utc>) -> bool {
+        self.invoice_email_enabled && (self.email.is_some() || self.is_pending_at(now))
+    }
 }
 
 /// What the resolution needs to know of a customer.
@@ -104,6 +111,8 @@ pub struct Addressees {
     pub customer_number: CustomerNumber,
     /// The address of its contact data.
     pub contact_data_email: Option<EmailAddress>,
+    /// The language of its contact data.
+    pub contact_data_locale: Locale,
     /// Its notification settings.
     pub notification_settings: NotificationSettings,
     /// Whether the attention line stays empty.
@@ -112,7 +121,7 @@ pub struct Addressees {
     pub contacts: Vec<Candidate>,
 }
 
-/// Somebody to write to.
+/// An address to write to.
 #[derive(Clone, Debug)]
 pub struct Recipient {
     /// The contact; `None` is the customer's contact data.
@@ -127,7 +136,7 @@ pub struct Recipient {
     pub reason: RecipientReason,
 }
 
-/// Somebody left out.
+/// A contact, or the contact data, that was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exclusion {
     /// The contact; `None` is the customer's contact data.
@@ -141,82 +150,65 @@ pub struct Exclusion {
 pub struct Resolution {
     /// The customer.
     pub customer_number: CustomerNumber,
-    /// Whom to write to; no address twice.
+    /// The recipients; no address twice.
     pub recipients: Vec<Recipient>,
-    /// Who might have been expected and was left out.
+    /// All that the purpose or one of its fallbacks considered and left out.
     pub exclusions: Vec<Exclusion>,
-    /// How it leaves; postal only for an invoice without recipients.
+    /// How it is delivered; by e-mail only with recipients.
     pub delivery: Delivery,
     /// The attention line of an invoice; empty for other purposes.
     pub attention_line: AttentionLine,
 }
 
-/// Decides who is written to `now`. `attention_line_chars` is the room of the attention
-/// line in characters.
+/// Applies the table of purposes as of `now`. `attention_line_chars` is the room of the
+/// attention line in characters.
+///
+/// A recipient is reachable if it has a confirmed address that does not bounce; a fallback is
+/// considered only if none before it is reachable.
 pub fn resolve(
     addressees: &Addressees,
     purpose: Purpose,
     attention_line_chars: usize,
     now: DateTime<Utc>,
 ) -> Resolution {
-    let mut selection = Selection::new(now);
+    let mut selection = Selection::new(addressees, now);
     let settings = addressees.notification_settings;
     match purpose {
-        Purpose::Invoice => selection.add_invoice_contacts(addressees),
+        Purpose::Invoice => selection.add_invoice_contacts(),
         Purpose::PaymentReminder => {
-            selection.add_type(
-                addressees,
-                ContactType::Accounting,
-                RecipientReason::TypeMatch,
-            );
-            if !selection.reaches_somebody() {
-                selection.add_type(
-                    addressees,
-                    ContactType::Standard,
-                    RecipientReason::StandardFallback,
-                );
-            }
-            if !selection.reaches_somebody() {
-                selection.add_contact_data(addressees, RecipientReason::ContactDataFallback);
-            }
+            selection.add_type(ContactType::Accounting, RecipientReason::TypeMatch);
+            selection.fall_back_to_standard();
+            selection.fall_back_to_contact_data();
         }
-        Purpose::SecurityNotice => selection.add_notice(addressees, settings.security_notices),
-        Purpose::PlannedMaintenance => {
-            selection.add_notice(addressees, settings.planned_maintenance);
+        Purpose::SecurityNotice => selection.add_notice(settings.security_notices),
+        Purpose::PlannedMaintenance => selection.add_notice(settings.planned_maintenance),
+        Purpose::Outage if settings.outages => selection.add_notice(true),
+        Purpose::Outage => {
+            // The customer opted out: there is no fallback.
+            selection.add_type(ContactType::Technical, RecipientReason::TypeMatch);
+            selection.exclude(None, ExclusionReason::NotificationsOff);
         }
-        Purpose::Outage => selection.add_notice(addressees, settings.outages),
         Purpose::General => {
-            selection.add_contact_data(addressees, RecipientReason::ContactData);
-            if !selection.reaches_somebody() {
-                selection.add_type(
-                    addressees,
-                    ContactType::Standard,
-                    RecipientReason::StandardFallback,
-                );
-            }
+            selection.add_contact_data(RecipientReason::ContactData);
+            selection.fall_back_to_standard();
         }
     }
-    selection.leave_out_bounced();
-    selection.put_exclusions_in_order(addressees);
+    let (recipients, exclusions) = selection.finish();
     let is_invoice = purpose == Purpose::Invoice;
     Resolution {
         customer_number: addressees.customer_number.clone(),
-        delivery: if is_invoice && selection.recipients.is_empty() {
-            Delivery::Postal
-        } else {
-            Delivery::Email
+        delivery: match (recipients.is_empty(), is_invoice) {
+            (false, _) => Delivery::Email,
+            (true, true) => Delivery::Postal,
+            (true, false) => Delivery::None,
         },
         attention_line: if is_invoice {
             attention_line(addressees, attention_line_chars)
         } else {
             AttentionLine::default()
         },
-        recipients: selection
-            .recipients
-            .into_iter()
-            .map(|chosen| chosen.recipient)
-            .collect(),
-        exclusions: selection.exclusions,
+        recipients,
+        exclusions,
     }
 }
 
@@ -239,41 +231,29 @@ fn attention_line(addressees: &Addressees, room_chars: usize) -> AttentionLine {
     }
 }
 
-struct Chosen {
-    recipient: Recipient,
-    /// Of all that have the address, as far as mails to them are known.
-    has_bounced: bool,
-    /// Who was left out, having the same address.
-    twins: Vec<Option<ContactId>>,
-}
-
-struct Selection {
-    recipients: Vec<Chosen>,
+struct Selection<'a> {
+    addressees: &'a Addressees,
+    recipients: Vec<Recipient>,
     exclusions: Vec<Exclusion>,
     now: DateTime<Utc>,
 }
 
-impl Selection {
-    fn new(now: DateTime<Utc>) -> Self {
+impl<'a> Selection<'a> {
+    fn new(addressees: &'a Addressees, now: DateTime<Utc>) -> Self {
         Self {
+            addressees,
             recipients: Vec::new(),
             exclusions: Vec::new(),
             now,
         }
     }
 
-    /// Whether one was chosen whose address is not known to fail: else the next ones serve.
-    fn reaches_somebody(&self) -> bool {
-        !self.recipients.iter().all(|chosen| chosen.has_bounced)
-    }
-
-    fn add_invoice_contacts(&mut self, addressees: &Addressees) {
-        let expected = addressees
-            .contacts
-            .iter()
-            .filter(|contact| contact.types.may_have_invoice_email());
-        for contact in expected {
-            if contact.invoice_email_enabled {
+    fn add_invoice_contacts(&mut self) {
+        for contact in &self.addressees.contacts {
+            if !contact.types.may_have_invoice_email() {
+                continue;
+            }
+            if contact.has_invoice_email_at(self.now) {
                 self.add_contact(contact, RecipientReason::TypeMatch);
             } else {
                 self.exclude(Some(contact.id), ExclusionReason::InvoiceEmailOff);
@@ -281,48 +261,50 @@ impl Selection {
         }
     }
 
-    fn add_notice(&mut self, addressees: &Addressees, setting: bool) {
-        self.add_type(
-            addressees,
-            ContactType::Technical,
-            RecipientReason::TypeMatch,
-        );
+    fn add_notice(&mut self, setting: bool) {
+        self.add_type(ContactType::Technical, RecipientReason::TypeMatch);
         if setting {
-            self.add_contact_data(addressees, RecipientReason::ContactDataSetting);
-        } else if !self.reaches_somebody() {
-            self.add_contact_data(addressees, RecipientReason::ContactDataFallback);
+            self.add_contact_data(RecipientReason::ContactDataSetting);
+        } else if self.recipients.is_empty() {
+            self.add_contact_data(RecipientReason::ContactDataFallback);
         } else {
             self.exclude(None, ExclusionReason::NotificationsOff);
         }
+        self.fall_back_to_standard();
     }
 
-    fn add_type(
-        &mut self,
-        addressees: &Addressees,
-        contact_type: ContactType,
-        reason: RecipientReason,
-    ) {
-        let of_type = addressees
-            .contacts
-            .iter()
-            .filter(|contact| contact.types.contains(contact_type));
-        for contact in of_type {
-            self.add_contact(contact, reason);
+    fn fall_back_to_standard(&mut self) {
+        if self.recipients.is_empty() {
+            self.add_type(ContactType::Standard, RecipientReason::StandardFallback);
+        }
+    }
+
+    fn fall_back_to_contact_data(&mut self) {
+        if self.recipients.is_empty() {
+            self.add_contact_data(RecipientReason::ContactDataFallback);
+        }
+    }
+
+    fn add_type(&mut self, contact_type: ContactType, reason: RecipientReason) {
+        for contact in &self.addressees.contacts {
+            if contact.types.contains(contact_type) {
+                self.add_contact(contact, reason);
+            }
         }
     }
 
     fn add_contact(&mut self, contact: &Candidate, reason: RecipientReason) {
         match &contact.email {
-            Some(email) => {
-                let recipient = Recipient {
-                    contact_id: Some(contact.id),
-                    display_name: contact.display_name.clone(),
-                    email: email.clone(),
-                    locale: contact.locale,
-                    reason,
-                };
-                self.choose(recipient, Some(contact.email_bounced));
+            Some(email) if contact.email_bounced && self.bounces(email) => {
+                self.exclude(Some(contact.id), ExclusionReason::EmailBounced);
             }
+            Some(email) => self.choose(Recipient {
+                contact_id: Some(contact.id),
+                display_name: contact.display_name.clone(),
+                email: email.clone(),
+                locale: contact.locale,
+                reason,
+            }),
             None if contact.is_pending_at(self.now) => {
                 self.exclude(Some(contact.id), ExclusionReason::EmailUnconfirmed);
             }
@@ -330,97 +312,65 @@ impl Selection {
         }
     }
 
-    fn add_contact_data(&mut self, addressees: &Addressees, reason: RecipientReason) {
-        match &addressees.contact_data_email {
-            Some(email) => {
-                let recipient = Recipient {
-                    contact_id: None,
-                    display_name: String::new(),
-                    email: email.clone(),
-                    locale: Locale::default(),
-                    reason,
-                };
-                self.choose(recipient, None);
+    fn add_contact_data(&mut self, reason: RecipientReason) {
+        match &self.addressees.contact_data_email {
+            Some(email) if self.bounces(email) => {
+                self.exclude(None, ExclusionReason::EmailBounced);
             }
+            Some(email) => self.choose(Recipient {
+                contact_id: None,
+                display_name: String::new(),
+                email: email.clone(),
+                locale: self.addressees.contact_data_locale,
+                reason,
+            }),
             None => self.exclude(None, ExclusionReason::NoEmail),
         }
     }
 
-    /// `has_bounced`: whether mails to it were refused, where that is known.
-    fn choose(&mut self, recipient: Recipient, has_bounced: Option<bool>) {
+    /// Whether contacts of the customer have this address, and it is marked at all of them: one
+    /// that confirmed it after it bounced shows that it works.
+    fn bounces(&self, email: &EmailAddress) -> bool {
+        let marked_as = |bounced: bool| {
+            self.addressees.contacts.iter().any(|contact| {
+                let held = contact.email.as_ref();
+                contact.email_bounced == bounced && held.is_some_and(|held| held.is_same_as(email))
+            })
+        };
+        marked_as(true) && !marked_as(false)
+    }
+
+    fn choose(&mut self, recipient: Recipient) {
         // There are 100 contacts at most, and mostly two or three.
-        let known = self
-            .recipients
-            .iter_mut()
-            .find(|chosen| chosen.recipient.email.is_same_as(&recipient.email));
-        if let Some(chosen) = known {
-            let who = recipient.contact_id;
-            if chosen.recipient.contact_id == who || chosen.twins.contains(&who) {
-                // Of a type that serves as well.
-                return;
-            }
-            // Another contact confirmed the address after it had bounced.
-            chosen.has_bounced &= has_bounced.unwrap_or(true);
-            chosen.twins.push(recipient.contact_id);
+        let is_known = |known: &Recipient| known.email.is_same_as(&recipient.email);
+        if self.recipients.iter().any(is_known) {
             self.exclude(recipient.contact_id, ExclusionReason::DuplicateAddress);
         } else {
-            self.recipients.push(Chosen {
-                recipient,
-                has_bounced: has_bounced.unwrap_or(false),
-                twins: Vec::new(),
-            });
+            self.recipients.push(recipient);
         }
     }
 
-    /// Where another recipient remains. Trying an address that bounced is better than writing
-    /// to nobody: then those remain that the purpose asks for first.
-    fn leave_out_bounced(&mut self) {
-        let Some(first) = self
-            .recipients
-            .first()
-            .map(|chosen| chosen.recipient.reason)
-        else {
-            return;
-        };
-        let reaches_somebody = self.reaches_somebody();
-        let is_left_out = |chosen: &mut Chosen| {
-            chosen.has_bounced && (reaches_somebody || chosen.recipient.reason != first)
-        };
-        let bounced: Vec<_> = self.recipients.extract_if(.., is_left_out).collect();
-        for chosen in bounced {
-            let reason = ExclusionReason::EmailBounced;
-            for exclusion in &mut self.exclusions {
-                if chosen.twins.contains(&exclusion.contact_id) {
-                    exclusion.reason = reason;
-                }
-            }
-            self.exclude(chosen.recipient.contact_id, reason);
+    /// Lists each party once: a contact that failed as ACCOUNTING is not named again when it
+    /// fails as STANDARD.
+    fn exclude(&mut self, contact_id: Option<ContactId>, reason: ExclusionReason) {
+        let is_listed = |known: &Exclusion| known.contact_id == contact_id;
+        if !self.exclusions.iter().any(is_listed) {
+            self.exclusions.push(Exclusion { contact_id, reason });
         }
     }
 
-    /// In the order of the contacts' creation, the contact data last, whichever stage
-    /// left them out.
-    fn put_exclusions_in_order(&mut self, addressees: &Addressees) {
+    /// The exclusions are put in the order of the contacts' creation, the contact data last,
+    /// whichever stage left them out.
+    fn finish(mut self) -> (Vec<Recipient>, Vec<Exclusion>) {
+        let contacts = &self.addressees.contacts;
         let rank = |exclusion: &Exclusion| {
-            let contacts = &addressees.contacts;
             contacts
                 .iter()
                 .position(|contact| Some(contact.id) == exclusion.contact_id)
                 .unwrap_or(contacts.len())
         };
         self.exclusions.sort_by_key(rank);
-    }
-
-    /// Lists a left-out party once: a contact that failed as ACCOUNTING is not
-    /// named again when it fails as STANDARD.
-    fn exclude(&mut self, contact_id: Option<ContactId>, reason: ExclusionReason) {
-        if !self
-            .exclusions
-            .iter()
-            .any(|known| known.contact_id == contact_id)
-        {
-            self.exclusions.push(Exclusion { contact_id, reason });
-        }
+        (self.recipients, self.exclusions)
     }
 }
 

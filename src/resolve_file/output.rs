@@ -40,6 +40,7 @@ impl<'a, Emails> Row<'a, Emails> {
             delivery: match resolution.map(|resolution| resolution.delivery) {
                 Some(Delivery::Email) => "EMAIL",
                 Some(Delivery::Postal) => "POSTAL",
+                Some(Delivery::None) => "NONE",
                 None => "",
             },
             emails,

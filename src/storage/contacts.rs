@@ -125,13 +125,12 @@ impl Transaction {
         Ok(())
     }
 
-    /// Clears a pending address that lapsed. Nobody is shown a lapsed one, so the version
-    /// and with it the etag stay.
+    /// Saves the expiry of a pending address ([`Contact::expire_pending_email`]).
     ///
     /// # Errors
     /// [`Error::Conflict`] when it is not the version that was loaded, and the failures of
     /// the database.
-    pub async fn clear_pending_email(&self, contact: &Contact) -> Result<()> {
+    pub async fn save_expiry(&self, before: &Contact, after: &Contact) -> Result<()> {
         let row = ActiveModel {
             pending_email: Set(None),
             pending_email_request_time: Set(None),
@@ -140,9 +139,12 @@ impl Transaction {
             pending_email_resends: Set(0),
             pending_email_resend_time: Set(None),
             pending_email_bounce_time: Set(None),
+            invoice_email_enabled: Set(after.invoice_email_enabled),
+            version: Set(after.version),
+            update_time: Set(after.update_time),
             ..<ActiveModel as ActiveModelTrait>::default()
         };
-        self.update_columns(contact, row).await
+        self.update_columns(before, row).await
     }
 
     /// Saves which addresses of the contact bounced. No caller changed it, so the version and

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     domain::{
-        customer::{ContactData, Customer, CustomerNumber, NotificationSettings},
+        contact::Locale,
+        customer::{
+            AttentionLineOrder, ContactData, Customer, CustomerNumber, NotificationSettings,
+        },
         email_address::EmailAddress,
         phone_number::PhoneNumber,
     },
@@ -41,7 +44,7 @@ impl Database {
     pub async fn find_customer(&self, number: &CustomerNumber) -> Result<Option<Customer>> {
         let row = Entity::find_by_id(number.as_str()).one(&self.readers);
         let row = bounded(async { Ok(row.await.map_err(Failure::from)?) }).await?;
-        Ok(row.map(to_customer))
+        row.map(to_customer).transpose()
     }
 }
 
@@ -73,9 +76,12 @@ impl Transaction {
             .exec_with_returning(&self.inner)
             .await
             .map_err(Failure::from)?;
-        Ok(rows.into_iter().next().map(|row| LockedCustomer {
+        let Some(row) = rows.into_iter().next() else {
+            return Ok(None);
+        };
+        Ok(Some(LockedCustomer {
             rank: row.write_count,
-            customer: to_customer(row),
+            customer: to_customer(row)?,
         }))
     }
 
@@ -141,24 +147,32 @@ impl Transaction {
     }
 }
 
-fn to_customer(row: Model) -> Customer {
-    Customer {
+pub(super) fn to_contact_data_locale(text: &str) -> Result<Locale> {
+    Locale::parse(text).map_err(|_| Error::data_loss("customers.locale"))
+}
+
+fn to_customer(row: Model) -> Result<Customer> {
+    let ordered_by = row.attention_line_ordered_by.map(EmailAddress::from_stored);
+    Ok(Customer {
         number: CustomerNumber::from_stored(row.customer_number),
         contact_data: ContactData {
             email: row.email.map(EmailAddress::from_stored),
             phone_number: row.phone_number.map(PhoneNumber::from_stored),
+            locale: to_contact_data_locale(&row.locale)?,
         },
         notification_settings: NotificationSettings {
             security_notices: row.security_notices,
             planned_maintenance: row.planned_maintenance,
             outages: row.outages,
         },
-        attention_line_suppressed: row.attention_line_suppressed,
-        attention_line_ordered_by: row.attention_line_ordered_by.map(EmailAddress::from_stored),
+        attention_line: AttentionLineOrder {
+            suppressed: row.attention_line_suppressed,
+            ordered: ordered_by.zip(row.attention_line_order_time),
+        },
         version: row.version,
         create_time: row.create_time,
         update_time: row.update_time,
-    }
+    })
 }
 
 /// All columns but the write count, which only the lock raises.
@@ -166,16 +180,19 @@ fn to_row(customer: &Customer) -> ActiveModel {
     let data = &customer.contact_data;
     let settings = customer.notification_settings;
     let text = |address: &EmailAddress| address.as_str().to_owned();
+    let order = customer.attention_line.ordered.as_ref();
     ActiveModel {
         customer_number: Set(customer.number.as_str().to_owned()),
         email: Set(data.email.as_ref().map(text)),
         email_key: Set(data.email.as_ref().map(EmailAddress::comparison_key)),
         phone_number: Set(data.phone_number.as_ref().map(|n| n.as_str().to_owned())),
+        locale: Set(data.locale.as_str().to_owned()),
         security_notices: Set(settings.security_notices),
         planned_maintenance: Set(settings.planned_maintenance),
         outages: Set(settings.outages),
-        attention_line_suppressed: Set(customer.attention_line_suppressed),
-        attention_line_ordered_by: Set(customer.attention_line_ordered_by.as_ref().map(text)),
+        attention_line_suppressed: Set(customer.attention_line.suppressed),
+        attention_line_ordered_by: Set(order.map(|(address, _)| text(address))),
+        attention_line_order_time: Set(order.map(|(_, time)| *time)),
         version: Set(customer.version),
         create_time: Set(customer.create_time),
         update_time: Set(customer.update_time),

@@ -4,6 +4,7 @@ mod m20261123_000001_core;
 mod m20261124_000002_email_confirmation;
 mod m20261124_000003_phone;
 mod m20261127_000004_trace;
+mod m20261128_000005_customer;
 mod m20261128_000009_feed_epoch;
 
 use futures::future::BoxFuture;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000002_email_confirmation::Migration),
             Box::new(m20261124_000003_phone::Migration),
             Box::new(m20261127_000004_trace::Migration),
+            Box::new(m20261128_000005_customer::Migration),
             Box::new(m20261128_000009_feed_epoch::Migration),
         ]
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Database, bounded,
     contacts::{to_locale, to_types},
+    customers::to_contact_data_locale,
     failure::Failure,
     held::{HeldReaders, as_json},
     replica::Replica,
@@ -30,6 +31,7 @@ pub type FoundAddressees = Result<Option<Addressees>>;
 /// A customer beside one of its contacts, or beside none.
 const COLUMNS: &str = "customers.customer_number, customers.email, customers.security_notices, \
     customers.planned_maintenance, customers.outages, customers.attention_line_suppressed, \
+    customers.locale, \
     contacts.contact_id, contacts.position, contacts.types, contacts.display_name, \
     contacts.locale, contacts.email, contacts.pending_email_expire_time, \
     contacts.invoice_email_enabled, contacts.email_bounce_time IS NOT NULL";
@@ -47,6 +49,7 @@ struct CustomerColumns {
     planned_maintenance: bool,
     outages: bool,
     attention_line_suppressed: bool,
+    locale: String,
 }
 
 struct ContactColumns {
@@ -83,23 +86,24 @@ macro_rules! resolution_row {
                     planned_maintenance: self.try_get(3)?,
                     outages: self.try_get(4)?,
                     attention_line_suppressed: self.try_get(5)?,
+                    locale: self.try_get(6)?,
                 })
             }
 
             fn contact(&self) -> sqlx::Result<Option<ContactColumns>> {
-                let Some(id) = self.try_get(6)? else {
+                let Some(id) = self.try_get(7)? else {
                     return Ok(None);
                 };
                 Ok(Some(ContactColumns {
                     id,
-                    position: self.try_get(7)?,
-                    types: self.try_get(8)?,
-                    display_name: self.try_get(9)?,
-                    locale: self.try_get(10)?,
-                    email: self.try_get(11)?,
-                    pending_email_expire_time: self.try_get(12)?,
-                    invoice_email_enabled: self.try_get(13)?,
-                    email_bounced: self.try_get(14)?,
+                    position: self.try_get(8)?,
+                    types: self.try_get(9)?,
+                    display_name: self.try_get(10)?,
+                    locale: self.try_get(11)?,
+                    email: self.try_get(12)?,
+                    pending_email_expire_time: self.try_get(13)?,
+                    invoice_email_enabled: self.try_get(14)?,
+                    email_bounced: self.try_get(15)?,
                 }))
             }
         }
@@ -213,6 +217,7 @@ fn to_addressees<R: ResolutionRow>(number: &CustomerNumber, rows: &[&R]) -> Resu
     Ok(Addressees {
         customer_number: number.clone(),
         contact_data_email: customer.email.map(EmailAddress::from_stored),
+        contact_data_locale: to_contact_data_locale(&customer.locale)?,
         notification_settings: NotificationSettings {
             security_notices: customer.security_notices,
             planned_maintenance: customer.planned_maintenance,

@@ -1,9 +1,11 @@
 //! `SetAttentionLine` over the wire, and what it does to invoices (rule 23).
 
+use chrono::TimeDelta;
 use contact_service::api::proto::{self, ContactType, Purpose};
 use rstest::rstest;
 use tonic::{Code, Status};
 
+use crate::calls::timestamp;
 use crate::harness::{Backend, TestServer, refusal, refused_fields};
 
 async fn set(
@@ -22,7 +24,7 @@ async fn set(
 
 #[rstest]
 #[tokio::test]
-async fn rule_23_an_order_counts_only_from_a_confirmed_address_on_file(
+async fn rule_23_an_order_counts_only_from_the_contact_data_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -45,6 +47,7 @@ async fn rule_23_an_order_counts_only_from_a_confirmed_address_on_file(
 
     let before = server.state("K-1").await;
     for not_on_file in [
+        "anna.schmidt@müller.example",
         "pending@muster.example",
         "only@muster.example",
         "other@muster.example",
@@ -62,25 +65,73 @@ async fn rule_23_an_order_counts_only_from_a_confirmed_address_on_file(
     }
     assert_eq!(server.state("K-1").await, before);
 
-    for on_file in [
-        "INFO@K-1.example",
-        "info@k-1.EXAMPLE",
-        "anna.schmidt@XN--MLLER-KVA.example",
-        "ANNA.SCHMIDT@MÜLLER.EXAMPLE",
+    for (address, kept) in [
+        ("INFO@K-1.example", "INFO@k-1.example"),
+        ("info@k-1.EXAMPLE", "info@k-1.example"),
     ] {
-        assert!(
-            set(&server, true, on_file)
-                .await
-                .unwrap()
-                .attention_line_suppressed
-        );
-        assert!(
-            !set(&server, false, on_file)
-                .await
-                .unwrap()
-                .attention_line_suppressed
-        );
+        let suppressed = set(&server, true, address).await.unwrap();
+        assert_eq!(suppressed.attention_line, order(&server, true, kept));
+        let lifted = set(&server, false, address).await.unwrap();
+        assert_eq!(lifted.attention_line, order(&server, false, kept));
     }
+}
+
+/// What GetCustomer shows of an order of this moment.
+fn order(server: &TestServer, suppressed: bool, address: &str) -> Option<proto::AttentionLine> {
+    Some(proto::AttentionLine {
+        suppressed,
+        ordered_by_email: address.into(),
+        order_time: timestamp(server.now()),
+    })
+}
+
+#[rstest]
+#[tokio::test]
+async fn rule_23_the_last_order_is_shown_with_its_address_and_time(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    const OWN: &str = "info@k-1.example";
+    let server = TestServer::start(backend).await;
+    let created = server.create_customer("K-1").await;
+    let nothing = Some(proto::AttentionLine::default());
+    assert_eq!(created.attention_line, nothing);
+
+    let ordered = set(&server, true, OWN).await.unwrap();
+    let first = order(&server, true, OWN);
+    assert_eq!(ordered.attention_line, first);
+    let events = server.events("K-1").await;
+    // Rule 25: the same order again changes nothing.
+    server.clock.advance(TimeDelta::hours(1));
+    assert_eq!(set(&server, true, OWN).await.unwrap(), ordered);
+    assert_eq!(server.events("K-1").await, events);
+
+    // Another contact-data address orders the same: that is another order.
+    let change = proto::UpdateCustomerRequest {
+        customer: Some(proto::Customer {
+            customer_number: "K-1".into(),
+            contact_data: Some(proto::ContactData {
+                email: "neu@k-1.example".into(),
+                ..proto::ContactData::default()
+            }),
+            ..proto::Customer::default()
+        }),
+        ..proto::UpdateCustomerRequest::default()
+    };
+    let changed = server.client().update_customer(change).await.unwrap();
+    assert_eq!(changed.into_inner().customer.unwrap().attention_line, first);
+    let ordered = set(&server, true, "neu@k-1.example").await.unwrap();
+    assert_eq!(
+        ordered.attention_line,
+        order(&server, true, "neu@k-1.example")
+    );
+    let event = server.events("K-1").await.remove(0);
+    assert_eq!(event.changed_fields, ["attention_line.ordered_by_email"]);
+
+    // It is lifted without an address: there is no order in force any more.
+    let lifted = set(&server, false, "").await.unwrap();
+    assert_eq!(lifted.attention_line, nothing);
+    assert_eq!(set(&server, false, "").await.unwrap(), lifted);
+    assert_eq!(server.customer("K-1").await, lifted);
 }
 
 #[rstest]
@@ -104,7 +155,7 @@ async fn rule_23_on_the_customers_order_the_line_stays_empty_until_that_is_lifte
 
     let etag = server.customer("K-1").await.etag;
     let suppressed = set(&server, true, "info@k-1.example").await.unwrap();
-    assert!(suppressed.attention_line_suppressed);
+    assert!(suppressed.attention_line.as_ref().unwrap().suppressed);
     assert_ne!(suppressed.etag, etag);
     assert_eq!(server.customer("K-1").await, suppressed);
     let empty = server.resolve("K-1", Purpose::Invoice).await;
@@ -114,12 +165,8 @@ async fn rule_23_on_the_customers_order_the_line_stays_empty_until_that_is_lifte
     assert_eq!(empty.exclusions, filled.exclusions);
 
     // To lift it takes no order.
-    assert!(
-        !set(&server, false, "")
-            .await
-            .unwrap()
-            .attention_line_suppressed
-    );
+    let lifted = set(&server, false, "").await.unwrap();
+    assert!(!lifted.attention_line.unwrap().suppressed);
     assert_eq!(server.resolve("K-1", Purpose::Invoice).await, filled);
 }
 
@@ -133,7 +180,11 @@ async fn rule_25_an_order_about_the_line_is_recorded_without_its_address(
     set(&server, true, "info@k-1.example").await.unwrap();
     let event = server.events("K-1").await.remove(0);
     assert_eq!(event.kind, "customer.attention_line_set");
-    assert_eq!(event.changed_fields, ["attention_line_suppressed"]);
+    let fields = [
+        "attention_line.suppressed",
+        "attention_line.ordered_by_email",
+    ];
+    assert_eq!(event.changed_fields, fields);
 }
 
 #[rstest]

@@ -113,7 +113,11 @@ fn event_of(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static [&'sta
     match rpc {
         "SetAttentionLine" => {
             let kind = "customer.attention_line_set";
-            (kind, Contact::None, &["attention_line_suppressed"])
+            let fields = &[
+                "attention_line.suppressed",
+                "attention_line.ordered_by_email",
+            ];
+            (kind, Contact::None, fields)
         }
         "CreateContact" => ("contact.created", Contact::New, ALL_CONTACT_FIELDS),
         "UpdateContact" => ("contact.updated", berta, &ALL_CONTACT_FIELDS[..8]),
@@ -149,7 +153,7 @@ fn customer_changes(on: &Prepared) -> Vec<Change> {
             customer_number: "N-1".into(),
             contact_data: Some(proto::ContactData {
                 email: "canary.new@example.com".into(),
-                phone_number: String::new(),
+                ..proto::ContactData::default()
             }),
             etag: etag.into(),
             ..proto::Customer::default()
@@ -184,6 +188,7 @@ fn customer_changes(on: &Prepared) -> Vec<Change> {
             fields: &[
                 "contact_data.email",
                 "contact_data.phone_number",
+                "contact_data.locale",
                 "notification_settings.outages",
             ],
         },

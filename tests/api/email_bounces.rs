@@ -124,7 +124,7 @@ fn written(resolution: &proto::Resolution) -> (Vec<&str>, Vec<ExclusionReason>) 
 
 #[rstest]
 #[tokio::test]
-async fn an_address_that_bounced_is_left_out_while_another_recipient_remains(
+async fn an_address_that_bounced_is_no_recipient(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -155,9 +155,12 @@ async fn an_address_that_bounced_is_left_out_while_another_recipient_remains(
     bounce(&server, &berta).await;
     assert_eq!(bounces(&server).await[0], (berta.contact_id, email));
     let resolution = server.resolve("K-1", Purpose::Invoice).await;
-    let both = vec!["a@muster.example", "b@muster.example"];
-    assert_eq!(written(&resolution), (both, vec![]));
-    assert_eq!(resolution.delivery(), proto::Delivery::Email);
+    let both = vec![ExclusionReason::EmailBounced; 2];
+    assert_eq!(written(&resolution), (vec![], both));
+    assert_eq!(resolution.delivery(), proto::Delivery::Postal);
+    // The next fallback serves.
+    let resolution = server.resolve("K-1", Purpose::PaymentReminder).await;
+    assert_eq!(written(&resolution).0, ["info@k-1.example"]);
 }
 
 #[rstest]

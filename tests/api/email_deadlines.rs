@@ -7,7 +7,10 @@ use rstest::rstest;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::harness::{Backend, TestServer, execute, query_number, refusal};
+use crate::{
+    calls::timestamp,
+    harness::{Backend, TestServer, execute, query_number, refusal},
+};
 
 const OLD: &str = "alt@muster.example";
 const NEW: &str = "neu@muster.example";
@@ -22,6 +25,13 @@ async fn with_link(server: &TestServer) -> (Contact, String) {
     server.set_confirmed_email(&contact, OLD).await;
     let contact = server.change_email(&contact, NEW).await.unwrap();
     (contact, server.mailed_token(NEW).await)
+}
+
+/// That of the next version.
+fn next_etag(etag: &str) -> String {
+    let (created, version) = etag.split_once('-').unwrap();
+    let version = u64::from_str_radix(version, 16).unwrap();
+    format!("{created}-{:x}", version + 1)
 }
 
 async fn resends_left(server: &TestServer, contact: &Contact) -> i32 {
@@ -61,8 +71,11 @@ async fn rule_7_at_seven_days_the_link_is_expired_whether_or_not_the_worker_came
     assert_eq!(inspection.masked_email, "n***@m***.example");
     // The contact looks the same in both cases: so the etag has to be the same, too.
     let after = server.contact(&before).await;
+    assert_eq!(after.etag, next_etag(&before.etag));
     let expected = Contact {
         pending_email: None,
+        etag: after.etag.clone(),
+        update_time: timestamp(server.now()),
         ..before
     };
     assert_eq!(after, expected);

@@ -90,8 +90,9 @@ async fn write_until_gone(server: &TestServer, on: &Prepared, nth: usize) -> usi
             2 => {
                 let request = proto::SetAttentionLineRequest {
                     customer_number: on.number.clone(),
-                    suppressed: true,
-                    ordered_by_email: "anna@example.com".into(),
+                    // Another order each time, or there would be nothing to write.
+                    suppressed: count % 8 < 4,
+                    ordered_by_email: format!("info@{}.example", on.number.to_lowercase()),
                 };
                 let set = server.client().set_attention_line(request).await;
                 set.map(|_| ())

@@ -37,8 +37,8 @@ use crate::mailbox::TakenMails;
 pub const ISSUER: &str = "contact-service-dev";
 pub const AUDIENCE: &str = "contact-service";
 pub const PUBLIC_URL: &str = "https://contact.example/kis";
-pub const ALL_SCOPES: &str = "customers.read customers.write contacts.read contacts.write \
-    email.confirm channels.verify phone_password.check phone_password.unlock \
+pub const ALL_SCOPES: &str = "customers.read customers.write contact_data.write contacts.read \
+    contacts.write email.confirm channels.verify phone_password.check phone_password.unlock \
     phone_orders.authorize order_types.read order_types.write recipients.resolve audit.read \
     changes.watch privacy.export privacy.erase";
 
@@ -245,6 +245,7 @@ impl TestServer {
                 contact_data: Some(proto::ContactData {
                     email: format!("info@{}.example", number.to_lowercase()),
                     phone_number: "+49721913740".into(),
+                    ..proto::ContactData::default()
                 }),
                 ..proto::Customer::default()
             }),

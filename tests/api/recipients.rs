@@ -1,10 +1,15 @@
 //! `ResolveRecipients` over the wire; the whole table of purposes is tested in the domain.
 
-use contact_service::api::proto::{self, Delivery, ExclusionReason, Purpose, RecipientReason};
+use contact_service::api::proto::{
+    self, ContactType, Delivery, ExclusionReason, Purpose, RecipientReason,
+};
 use rstest::rstest;
 use tonic::Code;
 
-use crate::harness::{Backend, TestServer, refusal, refused_fields};
+use crate::{
+    calls::{mask, only_id},
+    harness::{Backend, TestServer, refusal, refused_fields},
+};
 
 async fn resolve(
     server: &TestServer,
@@ -93,6 +98,240 @@ async fn the_samples_answer_as_the_readme_says(
             RecipientReason::ContactDataSetting
         )]
     );
+}
+
+/// Sets the contact data and all notification settings of K-1.
+async fn set_customer(server: &TestServer, email: &str, enabled: bool) {
+    let request = proto::UpdateCustomerRequest {
+        customer: Some(proto::Customer {
+            customer_number: "K-1".into(),
+            contact_data: Some(proto::ContactData {
+                email: email.into(),
+                locale: "en".into(),
+                ..proto::ContactData::default()
+            }),
+            notification_settings: Some(proto::NotificationSettings {
+                security_notices: Some(enabled),
+                planned_maintenance: Some(enabled),
+                outages: Some(enabled),
+            }),
+            ..proto::Customer::default()
+        }),
+        update_mask: mask(&["*"]),
+        allow_missing: true,
+    };
+    server.client().update_customer(request).await.unwrap();
+}
+
+/// A row of the table of purposes, over the wire: the contact data, whether the notification
+/// settings are enabled, and the recipients and exclusions.
+type Row<'a> = (&'a [Purpose], &'a str, bool, &'a [&'a str], Delivery);
+
+async fn check_rows(server: &TestServer, rows: &[Row<'_>]) {
+    for &(purposes, email, enabled, expected, delivery) in rows {
+        set_customer(server, email, enabled).await;
+        for &purpose in purposes {
+            let answer = resolve(server, "K-1", purpose, 0).await.unwrap();
+            let case = format!("{purpose:?} {email:?} {enabled}");
+            assert_eq!(written(&answer), expected, "{case}");
+            assert_eq!(answer.delivery(), delivery, "{case}");
+            for data in answer.recipients.iter().filter(|r| r.contact_id.is_empty()) {
+                assert_eq!(
+                    (data.locale.as_str(), data.display_name.as_str()),
+                    ("en", "")
+                );
+            }
+        }
+    }
+}
+
+const NOTICES: &[Purpose] = &[Purpose::SecurityNotice, Purpose::PlannedMaintenance];
+const OUTAGE: &[Purpose] = &[Purpose::Outage];
+const ALL_NOTICES: &[Purpose] = &[
+    Purpose::SecurityNotice,
+    Purpose::PlannedMaintenance,
+    Purpose::Outage,
+];
+const DATA: &str = "data@muster.example";
+
+#[rstest]
+#[tokio::test]
+async fn every_row_of_the_table_of_purposes_with_a_standard_contact(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    set_customer(&server, "", true).await;
+    let anna = server
+        .create_contact("K-1", "Anna", &[ContactType::Standard], "")
+        .await;
+    server
+        .set_confirmed_email(&anna, "anna@muster.example")
+        .await;
+    let standard = "anna@muster.example StandardFallback";
+    check_rows(
+        &server,
+        &[
+            (
+                &[Purpose::Invoice],
+                DATA,
+                true,
+                &["-InvoiceEmailOff"],
+                Delivery::Postal,
+            ),
+            (
+                &[Purpose::PaymentReminder],
+                DATA,
+                true,
+                &[standard],
+                Delivery::Email,
+            ),
+            (
+                ALL_NOTICES,
+                DATA,
+                true,
+                &["data@muster.example ContactDataSetting"],
+                Delivery::Email,
+            ),
+            (
+                NOTICES,
+                DATA,
+                false,
+                &["data@muster.example ContactDataFallback"],
+                Delivery::Email,
+            ),
+            (
+                ALL_NOTICES,
+                "",
+                true,
+                &[standard, "-NoEmail"],
+                Delivery::Email,
+            ),
+            (NOTICES, "", false, &[standard, "-NoEmail"], Delivery::Email),
+            (OUTAGE, DATA, false, &["-NotificationsOff"], Delivery::None),
+            (OUTAGE, "", false, &["-NotificationsOff"], Delivery::None),
+            (
+                &[Purpose::General],
+                DATA,
+                false,
+                &["data@muster.example ContactData"],
+                Delivery::Email,
+            ),
+            (
+                &[Purpose::General],
+                "",
+                false,
+                &[standard, "-NoEmail"],
+                Delivery::Email,
+            ),
+        ],
+    )
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_row_of_the_table_of_purposes_with_contacts_of_each_type(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    set_customer(&server, "", true).await;
+    for (name, contact_type) in [
+        ("anna", ContactType::Standard),
+        ("berta", ContactType::Accounting),
+        ("carla", ContactType::Technical),
+    ] {
+        let contact = server
+            .create_contact("K-1", name, &[contact_type], "")
+            .await;
+        let email = format!("{name}@muster.example");
+        server.set_confirmed_email(&contact, &email).await;
+        if contact_type != ContactType::Technical {
+            let change = proto::Contact {
+                invoice_email_enabled: Some(true),
+                ..only_id(&contact)
+            };
+            server.update_contact(change, &[]).await.unwrap();
+        }
+    }
+    let invoice = [
+        "anna@muster.example TypeMatch",
+        "berta@muster.example TypeMatch",
+    ];
+    let technical = "carla@muster.example TypeMatch";
+    let setting = "data@muster.example ContactDataSetting";
+    check_rows(
+        &server,
+        &[
+            (&[Purpose::Invoice], "", true, &invoice, Delivery::Email),
+            (
+                &[Purpose::PaymentReminder],
+                DATA,
+                true,
+                &invoice[1..],
+                Delivery::Email,
+            ),
+            (
+                ALL_NOTICES,
+                DATA,
+                true,
+                &[technical, setting],
+                Delivery::Email,
+            ),
+            (
+                ALL_NOTICES,
+                "",
+                true,
+                &[technical, "-NoEmail"],
+                Delivery::Email,
+            ),
+            (
+                ALL_NOTICES,
+                DATA,
+                false,
+                &[technical, "-NotificationsOff"],
+                Delivery::Email,
+            ),
+        ],
+    )
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_row_of_the_table_of_purposes_without_a_reachable_contact(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    set_customer(&server, "", true).await;
+    let types = [
+        ContactType::Standard,
+        ContactType::Accounting,
+        ContactType::Technical,
+    ];
+    server
+        .create_contact("K-1", "Anna", &types, "anna@muster.example")
+        .await;
+    server.create_contact("K-1", "Berta", &types, "").await;
+    let unreached = ["-EmailUnconfirmed", "-NoEmail", "-NoEmail"];
+    let opted_out = ["-EmailUnconfirmed", "-NoEmail", "-NotificationsOff"];
+    let off = ["-InvoiceEmailOff", "-InvoiceEmailOff"];
+    let others = [
+        Purpose::PaymentReminder,
+        Purpose::SecurityNotice,
+        Purpose::PlannedMaintenance,
+    ];
+    check_rows(
+        &server,
+        &[
+            (&[Purpose::Invoice], "", true, &off, Delivery::Postal),
+            (&others, "", true, &unreached, Delivery::None),
+            (&others, "", false, &unreached, Delivery::None),
+            (OUTAGE, "", true, &unreached, Delivery::None),
+            (OUTAGE, DATA, false, &opted_out, Delivery::None),
+            (&[Purpose::General], "", true, &unreached, Delivery::None),
+        ],
+    )
+    .await;
 }
 
 #[rstest]

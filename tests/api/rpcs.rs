@@ -324,6 +324,7 @@ fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
             contact_data: Some(proto::ContactData {
                 email: "canary.office@example.com".into(),
                 phone_number: "+49 721 7654321".into(),
+                locale: "en".into(),
             }),
             notification_settings: Some(proto::NotificationSettings {
                 security_notices: Some(true),

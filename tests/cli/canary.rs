@@ -36,8 +36,8 @@ const DIGITS: &str = "7215550";
 const HEX: &str = "ca9a71e5";
 
 const NUMBER: &str = "zq7k-customer-number";
-const ALL_SCOPES: &str = "customers.read customers.write contacts.read contacts.write \
-    email.confirm channels.verify phone_password.check phone_password.unlock \
+const ALL_SCOPES: &str = "customers.read customers.write contact_data.write contacts.read \
+    contacts.write email.confirm channels.verify phone_password.check phone_password.unlock \
     phone_orders.authorize order_types.read order_types.write recipients.resolve audit.read \
     changes.watch privacy.export privacy.erase";
 /// All RPCs, in an order in which each succeeds; [`LAST`] comes when all is told.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::process::{Backend, Client, Place, client};
 
-const SCOPES: &str = "customers.write contacts.write privacy.erase";
+const SCOPES: &str = "customers.write contact_data.write contacts.write privacy.erase";
 
 /// A customer with a contact whose address is pending.
 async fn put_on_file(client: &mut Client, number: &str) {

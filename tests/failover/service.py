@@ -9,7 +9,7 @@ import grpc
 
 from .processes import START_SECONDS, STOP_SECONDS, Failed, Process, free_port, run, until
 
-SCOPES = "customers.write contacts.read contacts.write"
+SCOPES = "customers.write contact_data.write contacts.read contacts.write"
 # Request of grpc.health.v1.Health/Check for "contact.v1.ContactService", and its answer "serving".
 HEALTH_REQUEST = b"\n\x19contact.v1.ContactService"
 HEALTH_SERVING = b"\x08\x01"

@@ -34,7 +34,7 @@ LONGEST_EXIT_SECONDS = 30
 SETTLE_SECONDS = float(os.environ.get("NETWORK_SETTLE", "3"))
 # Well after the drain began, and well before it ends.
 DRAINING_SECONDS = 5
-SCOPES = "customers.read customers.write contacts.read contacts.write recipients.resolve"
+SCOPES = "customers.read customers.write contact_data.write contacts.read contacts.write recipients.resolve"
 RENAMED = "audit_events WHERE kind = 'contact.updated'"
 
 

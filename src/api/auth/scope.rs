@@ -1,12 +1,14 @@
-//! The scopes, and which one every RPC asks for.
+//! The scopes, and which one every RPC requires.
 
-/// What a token may allow; each RPC asks for exactly one.
+/// What a token may allow; each RPC requires one, and `UpdateCustomer` another by what it sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Read the customer record.
     CustomersRead,
     /// Write the customer record.
     CustomersWrite,
+    /// Write the contact data of a customer, and create customers.
+    ContactDataWrite,
     /// Read contacts.
     ContactsRead,
     /// Write contacts.
@@ -39,9 +41,10 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::CustomersRead,
         Self::CustomersWrite,
+        Self::ContactDataWrite,
         Self::ContactsRead,
         Self::ContactsWrite,
         Self::EmailConfirm,
@@ -63,6 +66,7 @@ impl Scope {
         match self {
             Self::CustomersRead => "customers.read",
             Self::CustomersWrite => "customers.write",
+            Self::ContactDataWrite => "contact_data.write",
             Self::ContactsRead => "contacts.read",
             Self::ContactsWrite => "contacts.write",
             Self::EmailConfirm => "email.confirm",
@@ -133,6 +137,12 @@ pub fn scope_of(path: &str) -> Option<Scope> {
         "EraseCustomer" => Scope::PrivacyErase,
         _ => return None,
     })
+}
+
+/// Another scope that admits a caller to the RPC at `path`, which then judges by the request which
+/// of the two are required.
+pub fn alternative_scope_of(path: &str) -> Option<Scope> {
+    (path == "/contact.v1.ContactService/UpdateCustomer").then_some(Scope::ContactDataWrite)
 }
 
 #[cfg(test)]

@@ -135,20 +135,41 @@ fn rule_22_type_and_last_address_stay_while_invoice_email_is_on() {
 }
 
 #[test]
-fn rule_22_a_lapsed_address_does_not_block_other_changes() {
-    let all = [contact(1, STANDARD)];
-    let mut before = contact(2, ACCOUNTING);
-    before.change_email(ID, email("a@example.com"), now());
-    before.invoice_email_enabled = true;
-    let later = now() + PENDING_EMAIL_LIFETIME;
-    let mut after = before.clone();
-    after.display_name = "Bernd Maier".into();
-    assert_eq!(check_contact_rules(&before, &after, &all, later), Ok(()));
-    before.invoice_email_enabled = false;
-    assert_eq!(
-        check_contact_rules(&before, &after, &all, later),
-        Err(Error::InvoiceEmailNotAllowed)
-    );
+fn rule_22_invoice_email_lapses_with_the_last_address() {
+    let mut entered = contact(2, ACCOUNTING);
+    entered.change_email(ID, email("a@example.com"), now());
+    entered.invoice_email_enabled = true;
+    let expiry = now() + PENDING_EMAIL_LIFETIME;
+    let before = entered.clone().as_of(expiry - TimeDelta::microseconds(1));
+    assert!(before.invoice_email_enabled);
+    assert_eq!(before.etag(), entered.etag());
+
+    // However long ago it was, the contact looks as at the first moment after it.
+    for later in [expiry, expiry + TimeDelta::days(1)] {
+        let after = entered.clone().as_of(later);
+        assert!(!after.invoice_email_enabled && after.pending_email.is_none());
+        assert_eq!(after.version, entered.version + 1);
+        assert_eq!(after.update_time, expiry);
+    }
+    let lapse = Lapse {
+        id: ID,
+        disables_invoice_email: true,
+    };
+    assert_eq!(entered.expire_pending_email(expiry), Some(lapse));
+    assert_eq!(entered.etag(), entered.clone().as_of(expiry).etag());
+    assert_eq!(entered.expire_pending_email(expiry), None);
+}
+
+#[test]
+fn rule_22_invoice_email_stays_with_a_current_address() {
+    let mut entered = contact(2, ACCOUNTING);
+    entered.email = Some(email("current@example.com"));
+    entered.change_email(ID, email("a@example.com"), now());
+    entered.invoice_email_enabled = true;
+    let lapse = entered.expire_pending_email(now() + PENDING_EMAIL_LIFETIME);
+    assert!(!lapse.unwrap().disables_invoice_email);
+    assert!(entered.invoice_email_enabled);
+    assert_eq!(entered.version, 2);
 }
 
 #[test]

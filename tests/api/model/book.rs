@@ -74,7 +74,11 @@ pub struct Customer {
     pub phone: String,
     /// Security notices, planned maintenance, outages.
     pub notices: [bool; 3],
+    /// The language of the contact data.
+    pub locale: String,
     pub suppressed: bool,
+    /// The address of the last order about the attention line, and its time.
+    pub ordered: Option<(String, DateTime<Utc>)>,
     pub create_time: DateTime<Utc>,
     pub update_time: DateTime<Utc>,
     /// In the order of their creation.
@@ -276,42 +280,42 @@ impl Book {
         } else {
             "customer.updated"
         };
-        self.record(by, kind, number, "", &changed);
+        if is_new || !changed.is_empty() {
+            self.record(by, kind, number, "", &changed);
+        }
         Ok(Answer::Customer(shown))
     }
 
-    /// Rule 23: an order to suppress the line counts only from an address on file.
+    /// Rule 23: an order about the line counts only from the contact-data address.
     fn set_attention_line(&mut self, by: &str, r: &proto::SetAttentionLineRequest) -> Outcome {
-        let from = &r.ordered_by_email;
+        let from = r.ordered_by_email.as_str();
         if r.suppressed && from.is_empty() {
             return refuse_fields(vec!["ordered_by_email".into()]);
         }
         let now = self.now;
         let customer = self.customer_mut(&r.customer_number)?;
-        let confirmed = customer.contacts.iter().map(|contact| &contact.email);
-        let on_file: Vec<_> = confirmed.chain([&customer.email]).collect();
-        let is_known = on_file
-            .iter()
-            .any(|known| values::is_same_address(known, from));
-        if !from.is_empty() && !is_known {
+        if !from.is_empty() && !values::is_same_address(&customer.email, from) {
             return refuse("ORDERING_ADDRESS_NOT_ON_FILE");
         }
-        let changed: &[&str] = if customer.suppressed == r.suppressed {
-            &[]
-        } else {
-            &["attention_line_suppressed"]
-        };
-        customer.suppressed = r.suppressed;
-        // The address is recorded with the record, and so it is another version each time.
-        customer.touch(now);
+        let mut changed = Vec::new();
+        if customer.suppressed != r.suppressed {
+            changed.push("attention_line.suppressed");
+        }
+        let kept = customer.ordered.as_ref().map_or("", |(address, _)| address);
+        if kept.to_lowercase() != from.to_lowercase() {
+            changed.push("attention_line.ordered_by_email");
+        }
+        if !changed.is_empty() {
+            customer.suppressed = r.suppressed;
+            let ordered = (!from.is_empty()).then(|| (values::address(from), now));
+            customer.ordered = ordered;
+            customer.touch(now);
+        }
         let shown = customer.shown();
-        self.record(
-            by,
-            "customer.attention_line_set",
-            &r.customer_number,
-            "",
-            changed,
-        );
+        if !changed.is_empty() {
+            let kind = "customer.attention_line_set";
+            self.record(by, kind, &r.customer_number, "", &changed);
+        }
         Ok(Answer::Customer(shown))
     }
 
@@ -354,7 +358,9 @@ impl Customer {
             email: String::new(),
             phone: String::new(),
             notices: [true; 3],
+            locale: "de".to_owned(),
             suppressed: false,
+            ordered: None,
             create_time: now,
             update_time: now,
             contacts: Vec::new(),
@@ -378,13 +384,18 @@ impl Customer {
             contact_data: Some(proto::ContactData {
                 email: self.email.clone(),
                 phone_number: self.phone.clone(),
+                locale: self.locale.clone(),
             }),
             notification_settings: Some(proto::NotificationSettings {
                 security_notices,
                 planned_maintenance,
                 outages,
             }),
-            attention_line_suppressed: self.suppressed,
+            attention_line: Some(proto::AttentionLine {
+                suppressed: self.suppressed,
+                ordered_by_email: self.ordered.clone().map_or_else(String::new, |o| o.0),
+                order_time: self.ordered.as_ref().and_then(|o| timestamp(o.1)),
+            }),
             etag: self.etag(),
             create_time: timestamp(self.create_time),
             update_time: timestamp(self.update_time),

@@ -201,10 +201,7 @@ pub fn writes() -> BoxedStrategy<Command> {
     let update_customer = (
         customer(),
         customer_fields(),
-        mask(
-            CUSTOMER_PATHS,
-            &["etag", "attention_line_suppressed", "nonsense"],
-        ),
+        mask(CUSTOMER_PATHS, &["etag", "attention_line", "nonsense"]),
         etag(),
         chance(70),
     );

@@ -78,7 +78,21 @@ impl Contact {
             .filter(|pending| now < pending.expire_time())
     }
 
-    fn has_address_at(&self, now: DateTime<Utc>) -> bool {
+    /// Rules 7 and 22: as it is once a pending address that expired by then is gone.
+    pub fn as_of(&self, now: DateTime<Utc>) -> Self {
+        let mut shown = self.clone();
+        let expired = shown
+            .pending
+            .take_if(|pending| pending.expire_time() <= now);
+        if let Some(expired) = expired {
+            shown.invoice &= !shown.email.is_empty();
+            shown.version += 1;
+            shown.update_time = expired.expire_time();
+        }
+        shown
+    }
+
+    pub fn has_address_at(&self, now: DateTime<Utc>) -> bool {
         !self.email.is_empty() || self.pending_at(now).is_some()
     }
 
@@ -128,6 +142,7 @@ impl Book {
 
     /// As it is shown now.
     pub fn shown(&self, contact: &Contact) -> proto::Contact {
+        let contact = contact.as_of(self.now);
         proto::Contact {
             customer_number: contact.number.clone(),
             contact_id: contact.id.clone(),
@@ -153,30 +168,33 @@ impl Book {
         }
     }
 
-    /// The contact as it is before a change. What lapsed is cleared and recorded on the way,
-    /// which is no change of the contact: nobody sees it any more.
+    /// The contact as it is before a change. An address that expired is cleared and recorded first.
     pub fn begin(&mut self, number: &str, id: &str, etag: &str) -> Outcome<Contact> {
         let contact = self.contact(number, id)?.clone();
+        let contact = self.clear_lapsed(&contact);
         if !etag.is_empty() && etag != contact.etag() {
             return refuse("ETAG_MISMATCH");
         }
-        Ok(self.clear_lapsed(contact))
+        Ok(contact)
     }
 
-    pub fn clear_lapsed(&mut self, mut contact: Contact) -> Contact {
-        let is_lapsed = contact.pending_at(self.now).is_none();
-        if let Some(lapsed) = contact.pending.take_if(|_| is_lapsed) {
-            self.links[lapsed.link].expire();
-            let kind = "contact.pending_email_expired";
-            self.record(
-                SERVICE,
-                kind,
-                &contact.number,
-                &contact.id,
-                &["pending_email"],
-            );
-            self.put(contact.clone());
+    pub fn clear_lapsed(&mut self, before: &Contact) -> Contact {
+        let contact = before.as_of(self.now);
+        let Some(expired) = before
+            .pending
+            .as_ref()
+            .filter(|_| contact.pending.is_none())
+        else {
+            return contact;
+        };
+        self.links[expired.link].expire();
+        let (kind, fields) = ("contact.pending_email_expired", ["pending_email"]);
+        self.record(SERVICE, kind, &contact.number, &contact.id, &fields);
+        if before.invoice != contact.invoice {
+            let (kind, fields) = ("contact.invoice_email_lapsed", ["invoice_email_enabled"]);
+            self.record(SERVICE, kind, &contact.number, &contact.id, &fields);
         }
+        self.put(contact.clone());
         contact
     }
 
@@ -204,21 +222,15 @@ impl Book {
         if loses(ContactType::Standard) && !self.customer(&number)?.has_standard_beside(&id) {
             return refuse("LAST_STANDARD_CONTACT");
         }
-        if after.invoice {
-            let fits = after.may_have_invoices() && after.has_address_at(now);
-            let takes_type = before.may_have_invoices() && !after.may_have_invoices();
-            let takes_address = before.has_address_at(now) && !after.has_address_at(now);
-            let is_switched_on = !before.invoice;
-            if is_switched_on && !fits || takes_type || takes_address {
-                return refuse("INVOICE_EMAIL_NOT_ALLOWED");
-            }
+        if after.invoice && !(after.may_have_invoices() && after.has_address_at(now)) {
+            return refuse("INVOICE_EMAIL_NOT_ALLOWED");
         }
         if !changed.is_empty() {
             after.version += 1;
             after.update_time = now;
             self.put(after);
+            self.record(by, kind, &number, &id, changed);
         }
-        self.record(by, kind, &number, &id, changed);
         Ok(self.shown(self.contact(&number, &id)?))
     }
 
@@ -266,7 +278,7 @@ impl Book {
     pub fn delete_contact(&mut self, by: &str, r: &proto::DeleteContactRequest) -> Outcome {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let contact = self.contact(number, id)?;
-        if !r.etag.is_empty() && r.etag != contact.etag() {
+        if !r.etag.is_empty() && r.etag != contact.as_of(self.now).etag() {
             return refuse("ETAG_MISMATCH");
         }
         let is_standard = contact.is(ContactType::Standard);

@@ -167,7 +167,7 @@ impl Book {
             }
         }
         for contact in contacts(self) {
-            self.clear_lapsed(contact);
+            self.clear_lapsed(&contact);
         }
     }
 

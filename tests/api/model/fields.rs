@@ -15,8 +15,9 @@ use super::values::PHONE_NUMBERS;
 pub const DOMAIN: &str = "history.example";
 /// Half of them are the same address (rule 12), so that contacts share one often.
 const LOCAL_PARTS: [&str; 6] = ["anna", "Anna", "anna", "bernd", "info", "rechnung"];
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "Anna Schmidt",
+    "Maier, Bernd",
     "Bernd Maier",
     "Jörg Müßig",
     "Buchhaltung",
@@ -85,6 +86,7 @@ pub const CUSTOMER_PATHS: &[&str] = &[
     "contact_data",
     "contact_data.email",
     "contact_data.phone_number",
+    "contact_data.locale",
     "notification_settings",
     "notification_settings.security_notices",
     "notification_settings.planned_maintenance",
@@ -172,12 +174,19 @@ pub fn new_contact_fields() -> BoxedStrategy<proto::Contact> {
 pub fn customer_fields() -> BoxedStrategy<proto::Customer> {
     let setting = || prop_oneof![Just(None), Just(Some(true)), Just(Some(false))];
     let number = prop_oneof![4 => Just(""), 12 => select(vec!["0721 913740", "0049 30 901820"]), 1 => Just("913740")];
-    (address_or_none(), number, (setting(), setting(), setting()))
+    let locale = prop_oneof![8 => Just(""), 3 => Just("de"), 6 => Just("en"), 1 => Just("fr")];
+    (
+        address_or_none(),
+        number,
+        locale,
+        (setting(), setting(), setting()),
+    )
         .prop_map(
-            |(email, number, (security, maintenance, outages))| proto::Customer {
+            |(email, number, locale, (security, maintenance, outages))| proto::Customer {
                 contact_data: Some(proto::ContactData {
                     email,
                     phone_number: number.to_owned(),
+                    locale: locale.to_owned(),
                 }),
                 notification_settings: Some(proto::NotificationSettings {
                     security_notices: security,

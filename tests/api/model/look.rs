@@ -51,7 +51,7 @@ const SUBJECTS: [(&str, MailKind, &str); 8] = [
 ];
 /// Kinds of events that the model knows. A disclosure takes no turn among the writers, so its
 /// events have no place in this order; `audit` looks at them.
-const CHANGES: [&str; 20] = [
+const CHANGES: [&str; 21] = [
     "customer.created",
     "customer.updated",
     "customer.attention_line_set",
@@ -65,6 +65,7 @@ const CHANGES: [&str; 20] = [
     "contact.email_confirmation_resent",
     "contact.email_confirmed",
     "contact.pending_email_expired",
+    "contact.invoice_email_lapsed",
     "contact.phone_password_set",
     "contact.phone_password_cleared",
     "contact.phone_password_unlocked",
@@ -321,12 +322,15 @@ fn without_link(mail: &Mail) -> Mail {
     }
 }
 
-/// What lapsed at the same time is cleared in any order.
+/// What lapsed at the same time is cleared in any order of the contacts.
 fn in_order(mut trail: Vec<Event>) -> Vec<Event> {
-    const LAPSED: &str = "contact.pending_email_expired";
-    let same_round = |one: &Event, other: &Event| {
-        one.kind == LAPSED && other.kind == LAPSED && one.time == other.time
-    };
+    const LAPSED: [&str; 2] = [
+        "contact.pending_email_expired",
+        "contact.invoice_email_lapsed",
+    ];
+    let is_lapse = |event: &Event| LAPSED.contains(&event.kind.as_str());
+    let same_round =
+        |one: &Event, other: &Event| is_lapse(one) && is_lapse(other) && one.time == other.time;
     for events in trail.chunk_by_mut(same_round) {
         events.sort_by(|one, other| one.contact.cmp(&other.contact));
     }

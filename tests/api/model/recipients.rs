@@ -83,7 +83,7 @@ impl Choice<'_> {
         }
         let recipient = proto::Recipient {
             email,
-            locale: "de".to_owned(),
+            locale: self.customer.locale.clone(),
             reason: reason.into(),
             ..proto::Recipient::default()
         };
@@ -95,7 +95,8 @@ impl Choice<'_> {
             if !contact.is(ContactType::Standard) && !contact.is(ContactType::Accounting) {
                 continue;
             }
-            if contact.invoice {
+            // Rule 22: it lapses with the last address.
+            if contact.invoice && contact.has_address_at(self.book.now) {
                 self.contact(rank, contact, RecipientReason::TypeMatch);
             } else {
                 self.leave_out(rank, &contact.id, ExclusionReason::InvoiceEmailOff);
@@ -103,14 +104,23 @@ impl Choice<'_> {
         }
     }
 
-    fn notice(&mut self, is_on: bool) {
+    fn notice(&mut self, is_on: bool, may_fall_back: bool) {
         self.all_of(ContactType::Technical, RecipientReason::TypeMatch);
         if is_on {
             self.contact_data(RecipientReason::ContactDataSetting);
-        } else if self.recipients.is_empty() {
+        } else if self.recipients.is_empty() && may_fall_back {
             self.contact_data(RecipientReason::ContactDataFallback);
         } else {
             self.leave_out(usize::MAX, "", ExclusionReason::NotificationsOff);
+        }
+        if may_fall_back {
+            self.fall_back();
+        }
+    }
+
+    fn fall_back(&mut self) {
+        if self.recipients.is_empty() {
+            self.all_of(ContactType::Standard, RecipientReason::StandardFallback);
         }
     }
 }
@@ -135,26 +145,26 @@ impl Book {
             Purpose::Invoice => choice.invoice(),
             Purpose::PaymentReminder => {
                 choice.all_of(ContactType::Accounting, RecipientReason::TypeMatch);
-                if choice.recipients.is_empty() {
-                    choice.all_of(ContactType::Standard, RecipientReason::StandardFallback);
-                }
+                choice.fall_back();
                 if choice.recipients.is_empty() {
                     choice.contact_data(RecipientReason::ContactDataFallback);
                 }
             }
-            Purpose::SecurityNotice => choice.notice(security),
-            Purpose::PlannedMaintenance => choice.notice(maintenance),
-            Purpose::Outage => choice.notice(outages),
+            Purpose::SecurityNotice => choice.notice(security, true),
+            Purpose::PlannedMaintenance => choice.notice(maintenance, true),
+            Purpose::Outage => choice.notice(outages, outages),
             Purpose::General => {
                 choice.contact_data(RecipientReason::ContactData);
-                if choice.recipients.is_empty() {
-                    choice.all_of(ContactType::Standard, RecipientReason::StandardFallback);
-                }
+                choice.fall_back();
             }
             Purpose::Unspecified => panic!("no purpose"),
         }
         let is_invoice = purpose == Purpose::Invoice;
-        let by_post = is_invoice && choice.recipients.is_empty();
+        let delivery = match (choice.recipients.is_empty(), is_invoice) {
+            (false, _) => Delivery::Email,
+            (true, true) => Delivery::Postal,
+            (true, false) => Delivery::None,
+        };
         let (attention_line, attention_names_left_out) = if is_invoice && !customer.suppressed {
             customer.attention_line(if room == 0 { 70 } else { room })
         } else {
@@ -164,11 +174,7 @@ impl Book {
             customer_number: number.to_owned(),
             recipients: choice.recipients,
             exclusions: choice.left_out.into_values().collect(),
-            delivery: if by_post {
-                Delivery::Postal.into()
-            } else {
-                Delivery::Email.into()
-            },
+            delivery: delivery.into(),
             attention_line,
             attention_names_left_out,
         })
@@ -213,23 +219,33 @@ impl Customer {
         if names.is_empty() {
             names = all_of(ContactType::Standard);
         }
-        let room = usize::try_from(room).expect("no room");
-        let (mut line, mut left_out) = (String::new(), Vec::new());
+        let mut once: Vec<&str> = Vec::new();
         for name in names {
-            let longer = if line.is_empty() {
-                format!("z.Hd. {name}")
-            } else {
-                format!("{line}, {name}")
-            };
+            if !once.contains(&name) {
+                once.push(name);
+            }
+        }
+        let room = usize::try_from(room).expect("no room");
+        let (mut line, mut left_out) = (Vec::new(), Vec::new());
+        for name in once {
+            let longer = format!(
+                "z.Hd. {}",
+                [&line[..], &[name.to_owned()]].concat().join(", ")
+            );
             if longer.chars().count() <= room {
-                line = longer;
+                line.push(name.to_owned());
             } else if line.is_empty() {
-                let cut: String = longer.chars().take(room - 1).collect();
-                line = format!("{}…", cut.trim_end());
+                let cut: String = name.chars().take(room - "z.Hd. ".len() - 1).collect();
+                line.push(format!("{}…", cut.trim_end()));
             } else {
                 left_out.push(name.to_owned());
             }
         }
-        (line, left_out)
+        let has_comma = line.iter().any(|name| name.contains(','));
+        let text = line.join(if has_comma { "; " } else { ", " });
+        if text.is_empty() {
+            return (text, left_out);
+        }
+        (format!("z.Hd. {text}"), left_out)
     }
 }

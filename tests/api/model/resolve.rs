@@ -56,7 +56,10 @@ impl Driver<'_> {
 
     fn etag_of(&self, etag: Etag, (number, id): &(String, String)) -> String {
         let contact = self.book.contact(number, id).ok();
-        etag_as(etag, contact.map(Contact::etag))
+        etag_as(
+            etag,
+            contact.map(|contact| contact.as_of(self.book.now).etag()),
+        )
     }
 
     /// The request that a command stands for now. `None`: there is nothing to speak of.

@@ -16,12 +16,13 @@ pub const PHONE_NUMBERS: [(&str, &str); 5] = [
     ("913740", ""),
 ];
 
-const CUSTOMER_LEAVES: [&str; 5] = [
+const CUSTOMER_LEAVES: [&str; 6] = [
     "contact_data.email",
     "contact_data.phone_number",
     "notification_settings.security_notices",
     "notification_settings.planned_maintenance",
     "notification_settings.outages",
+    "contact_data.locale",
 ];
 
 const CONTACT_LEAVES: [&str; 8] = [
@@ -76,6 +77,7 @@ pub struct CustomerChange {
     email: Option<String>,
     phone: Option<String>,
     notices: [Option<bool>; 3],
+    locale: Option<String>,
 }
 
 impl CustomerChange {
@@ -102,6 +104,16 @@ impl CustomerChange {
                 number
             }
         });
+        let locale = sets(mask, CUSTOMER_LEAVES[5], !data.locale.is_empty());
+        let locale = locale.then(|| match data.locale.as_str() {
+            "" => "de".to_owned(),
+            text => {
+                if text != "de" && text != "en" {
+                    wrong.push("customer.contact_data.locale".to_owned());
+                }
+                text.to_owned()
+            }
+        });
         let given = [
             settings.security_notices,
             settings.planned_maintenance,
@@ -117,6 +129,7 @@ impl CustomerChange {
                 email,
                 phone,
                 notices,
+                locale,
             })
         } else {
             refuse_fields(wrong)
@@ -136,6 +149,12 @@ impl CustomerChange {
             &mut customer.phone,
             self.phone.as_ref(),
             CUSTOMER_LEAVES[1],
+            &mut changed,
+        );
+        set(
+            &mut customer.locale,
+            self.locale.as_ref(),
+            CUSTOMER_LEAVES[5],
             &mut changed,
         );
         for index in 0..3 {
