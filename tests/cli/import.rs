@@ -4,7 +4,7 @@ mod alike;
 mod breaks;
 mod kept;
 mod killed;
-mod stock;
+pub(crate) mod stock;
 
 use std::{fs, path::Path};
 

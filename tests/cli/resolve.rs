@@ -1,10 +1,16 @@
 //! `resolve FILE`: the answers, the report, and what is refused.
 
-use std::fs;
+use std::{fmt::Write as _, fs, time::Duration};
 
 use rstest::rstest;
 
-use crate::process::{Backend, Ended, Place};
+use crate::{
+    import::stock::execute,
+    process::{Backend, Ended, Place},
+};
+
+/// An import of 100,000 customers takes minutes.
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// The sample customers, one that is not on file, and a line that is no number.
 const NUMBERS: &str = "\u{feff}K-1001\r\nK-1002\n\n  K-1003 \nK-0\nno number\n";
@@ -53,7 +59,7 @@ async fn each_number_has_its_row_and_the_report_names_whom_nobody_reaches(
         csv.stderr
     );
     for unreached in [
-        "K-1002: by post",
+        "K-1002: by post: EMAIL_UNCONFIRMED, INVOICE_EMAIL_OFF\n",
         "K-0: there is no customer",
         "no number: ",
     ] {
@@ -109,4 +115,118 @@ async fn what_cannot_be_done_is_said(#[case] arguments: &[&str], #[case] said: &
     let ended = place.run(arguments);
     assert!(!ended.status.success());
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
+}
+
+/// Imports the rows of a table with a head, and writes the file of its customer numbers.
+fn import(place: &Place, rows: &[String], arguments: &[&str]) {
+    let head = "customer_number,types,display_name,email,invoice_email_enabled\n";
+    let text = format!("{head}{}", rows.concat());
+    fs::write(place.path().join("contacts.csv"), text).unwrap();
+    let arguments = [
+        &["import", "contacts.csv", "--create-customers"][..],
+        arguments,
+    ]
+    .concat();
+    succeeded(&place.start(&arguments).wait_for(PATIENCE));
+}
+
+/// The report of unreached customers, and the answers.
+fn resolve(place: &Place, purpose: &str) -> (String, String) {
+    let arguments = ["resolve", "numbers", "--purpose", purpose];
+    let output = ["--output", "answers.csv", "--report", "report"];
+    let arguments = [&arguments[..], &output].concat();
+    succeeded(&place.start(&arguments).wait_for(PATIENCE));
+    let read = |name| fs::read_to_string(place.path().join(name)).unwrap();
+    (read("report"), read("answers.csv"))
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_report_names_the_true_cause_of_each_unreached_customer(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = Place::on(backend).await;
+    assert!(place.run(&["migrate", "up"]).status.success());
+    let row = |number: &str, email: &str| format!("{number},STANDARD,Anna,{email},no\n");
+    let confirmed = [
+        row("C-1", "a@muster.example"),
+        row("C-2", "b@muster.example"),
+    ];
+    import(&place, &confirmed, &["--emails-confirmed"]);
+    import(
+        &place,
+        &[row("C-3", "c@muster.example"), row("C-4", "")],
+        &[],
+    );
+    let mark = "UPDATE contacts SET email_bounce_time = create_time WHERE customer_number = 'C-2'";
+    execute(&place, mark).await;
+    let numbers = place.path().join("numbers");
+    fs::write(&numbers, "C-1\nC-2\nC-3\nC-4\n").unwrap();
+
+    let (report, answers) = resolve(&place, "security-notice");
+    let causes = [
+        "C-2: EMAIL_BOUNCED, NO_EMAIL",
+        "C-3: EMAIL_UNCONFIRMED, NO_EMAIL",
+        "C-4: NO_EMAIL",
+    ];
+    assert_eq!(report.lines().collect::<Vec<_>>(), causes);
+    let rows: Vec<&str> = answers.lines().skip(1).collect();
+    let expected = [
+        "C-1,EMAIL,a@muster.example,,",
+        "C-2,NONE,,,",
+        "C-3,NONE,,,",
+        "C-4,NONE,,,",
+    ];
+    assert_eq!(rows, expected);
+
+    execute(&place, "UPDATE customers SET outages = FALSE").await;
+    let (report, _) = resolve(&place, "outage");
+    let opted_out = ["C-1", "C-2", "C-3", "C-4"].map(|n| format!("{n}: NOTIFICATIONS_OFF"));
+    assert_eq!(report.lines().collect::<Vec<_>>(), opted_out);
+
+    let (report, answers) = resolve(&place, "invoice");
+    let by_post = ["C-1", "C-2", "C-3", "C-4"].map(|n| format!("{n}: by post: INVOICE_EMAIL_OFF"));
+    assert_eq!(report.lines().collect::<Vec<_>>(), by_post);
+    assert!(answers.contains("C-1,POSTAL,,z.Hd. Anna,\n"), "{answers}");
+}
+
+/// Customers with one confirmed STANDARD contact each, and nothing else.
+async fn all_are_reached(backend: Backend, customers: usize) {
+    let place = Place::on(backend).await;
+    assert!(place.run(&["migrate", "up"]).status.success());
+    let rows: Vec<String> = (0..customers)
+        .map(|n| format!("C-{n},STANDARD,Anna {n},anna{n}@muster.example,no\n"))
+        .collect();
+    import(&place, &rows, &["--emails-confirmed"]);
+    let mut numbers = String::new();
+    for n in 0..customers {
+        writeln!(numbers, "C-{n}").unwrap();
+    }
+    fs::write(place.path().join("numbers"), numbers).unwrap();
+    for purpose in ["security-notice", "planned-maintenance", "outage"] {
+        let (report, answers) = resolve(&place, purpose);
+        assert_eq!(report, "", "{purpose}");
+        for (n, row) in answers.lines().skip(1).enumerate() {
+            assert_eq!(row, format!("C-{n},EMAIL,anna{n}@muster.example,,"));
+        }
+        assert_eq!(answers.lines().count(), customers + 1, "{purpose}");
+    }
+    println!("{backend:?}: {customers} customers, all reached");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_notice_reaches_all_imported_customers(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    all_are_reached(backend, 600).await;
+}
+
+#[rstest]
+#[ignore = "minutes long: scripts/proof runs it"]
+#[tokio::test]
+async fn proof_a_notice_reaches_all_of_100000_imported_customers(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    all_are_reached(backend, 100_000).await;
 }

@@ -102,7 +102,7 @@ impl Stock {
 }
 
 /// Changes the database past the service.
-pub(super) async fn execute(place: &Place, sql: &str) {
+pub(crate) async fn execute(place: &Place, sql: &str) {
     let url = place.database_url();
     let sql = sqlx::AssertSqlSafe(sql.to_owned());
     if url.starts_with("sqlite") {
