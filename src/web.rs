@@ -6,6 +6,7 @@
 //! links, run scripts and submit forms: nothing but the press confirms (rule 9).
 
 mod language;
+mod link;
 mod listener;
 mod monitoring;
 
@@ -15,10 +16,10 @@ use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
-            ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-            VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+            ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
+            REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
     middleware::{self, Next},
@@ -127,6 +128,7 @@ pub fn router(app: App, origin: String) -> std::result::Result<Router, String> {
         )
         .route("/confirm/inspect", post(inspect))
         .route("/confirm/press", post(press))
+        .fallback(repair)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(Arc::new(origin), guard))
         .with_state(Arc::new(page)))
@@ -171,11 +173,15 @@ fn is_foreign(request: &Request, own_origin: &str) -> bool {
         let value = request.headers().get(header);
         value.is_some_and(|value| value != other_than)
     };
-    request.method() == axum::http::Method::POST
+    request.method() == Method::POST
         && (says("sec-fetch-site", "same-origin") || says("origin", own_origin))
 }
 
-async fn show(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
+async fn show(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Response {
+    // A tracker may have made the fragment a part of the query.
+    if let Some(location) = link::misplaced_token(&uri) {
+        return see_other(location);
+    }
     let wanted = headers
         .get(ACCEPT_LANGUAGE)
         .and_then(|value| value.to_str().ok());
@@ -188,6 +194,19 @@ async fn show(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
         (VARY, "accept-language"),
     ];
     (headers, html).into_response()
+}
+
+/// Leads a link that was damaged on its way to the page. Nothing of it is looked up here.
+async fn repair(method: Method, uri: Uri) -> Response {
+    let is_read = matches!(method, Method::GET | Method::HEAD);
+    match link::repaired(&uri).filter(|_| is_read) {
+        Some(location) => see_other(location),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn see_other(location: String) -> Response {
+    (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()
 }
 
 async fn inspect(State(page): State<Arc<Page>>, Json(link): Json<Link>) -> Response {

@@ -85,13 +85,16 @@ impl ConfirmationToken {
         }
     }
 
-    /// Reads the text of a token.
+    /// Reads the text of a token. Blanks and punctuation around it do not count: people copy them
+    /// along.
     ///
     /// # Errors
     /// [`Invalid`] for any other text.
     pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
         let invalid = || Invalid::new("must be the token of a confirmation link, whole");
-        let (number, digits) = text.split_once('.').ok_or_else(invalid)?;
+        let (number, digits) = without_surroundings(text)
+            .split_once('.')
+            .ok_or_else(invalid)?;
         Ok(Self {
             customer_number: CustomerNumber::parse(number).map_err(|_| invalid())?,
             secret: parse_hex(digits).ok_or_else(invalid)?,
@@ -100,7 +103,21 @@ impl ConfirmationToken {
 
     /// The customer number that a token's text names; empty where it names none.
     pub fn customer_number_in(text: &str) -> &str {
-        text.split_once('.').map_or("", |(number, _)| number)
+        without_surroundings(text)
+            .split_once('.')
+            .map_or("", |(number, _)| number)
+    }
+
+    /// The token within a longer text, such as a link that was damaged on its way.
+    pub fn find_in(text: &str) -> Option<&str> {
+        text.match_indices('.').find_map(|(dot, _)| {
+            let (before, after) = text.split_at(dot);
+            let digits = after.get(1..=2 * SECRET_BYTES)?;
+            parse_hex(digits)?;
+            let number = before.rsplit(|c| !is_of_number(c)).next()?;
+            CustomerNumber::parse(number).ok()?;
+            text.get(dot - number.len()..=dot + 2 * SECRET_BYTES)
+        })
     }
 
     /// The text that goes into the link.
@@ -124,6 +141,15 @@ impl fmt::Debug for ConfirmationToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ConfirmationToken(…)")
     }
+}
+
+const fn is_of_number(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-'
+}
+
+fn without_surroundings(text: &str) -> &str {
+    text.trim_start_matches(|c| !is_of_number(c))
+        .trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
 }
 
 /// Lower-case digits only: a token has one text.
@@ -269,7 +295,9 @@ mod tests {
             "K-1001",
             &text[..text.len() - 1],
             &format!("{text}0"),
-            &format!(" {text}"),
+            &format!("a {text}"),
+            &format!("{text} a"),
+            &format!("https://contact.example/confirm#{text}"),
             &text.to_uppercase(),
             &text.replace("a7", "g7"),
             &text.replace('.', ""),
@@ -277,6 +305,45 @@ mod tests {
             &text.replacen("a7", "ä", 1),
         ] {
             assert!(ConfirmationToken::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn blanks_and_punctuation_around_a_token_do_not_count() {
+        let text = token().reveal();
+        for (before, after) in [
+            (" ", ""),
+            ("", "\r\n"),
+            ("\u{a0}", "\u{200b}"),
+            ("#", "."),
+            ("<", ">"),
+            ("(\"", "\"),"),
+            ("\u{201e}", "\u{201c}!"),
+            ("/confirm#".get(8..).unwrap(), "]"),
+        ] {
+            let copied = format!("{before}{text}{after}");
+            assert_eq!(ConfirmationToken::parse(&copied).unwrap(), token());
+            let number = ConfirmationToken::customer_number_in(&copied);
+            assert_eq!(number, "K-1001");
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_within_a_longer_text() {
+        let text = token().reveal();
+        for (before, after) in [
+            ("", ""),
+            ("/confirm#", ""),
+            ("/confirm/", ">."),
+            ("token=", "&utm_source=x.y"),
+            ("a.b.example/confirm ", "?utm=1"),
+            ("\u{e4}", "\u{e4}"),
+        ] {
+            let damaged = format!("{before}{text}{after}");
+            assert_eq!(ConfirmationToken::find_in(&damaged), Some(text.as_str()));
+        }
+        for none in ["", ".", "/confirm", "K-1001.0f", &text.replace("a7", "g7")] {
+            assert_eq!(ConfirmationToken::find_in(none), None, "{none:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The page's requests as its script makes them, and as nobody else may. What a browser
 //! makes of the page is tested in tests/e2e.
 
-use contact_service::api::proto::Contact;
+use contact_service::api::proto::{ConfirmationState, Contact};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -163,6 +163,66 @@ async fn rule_9_nothing_but_the_scripts_own_request_confirms(
     }
     assert!(is_pending(&server, &contact).await);
     ask(&server, "/confirm/press", &token).await;
+    assert!(!is_pending(&server, &contact).await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_damaged_link_leads_to_the_page_and_confirms_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, token) = with_link(&server).await;
+    let whole = format!("confirm#{token}");
+    for (path, location) in [
+        ("/confirm/".to_owned(), "../confirm"),
+        ("//Confirm".to_owned(), "../confirm"),
+        (format!("/confirm%23{token}"), &whole),
+        (format!("/confirm%23{token}%3E."), &whole),
+        (format!("/CONFIRM%2523{token}?utm_source=x"), &whole),
+        (format!("/confirm?utm_source=x%23{token}"), &whole),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let url = format!("http://{}{path}", server.page_address);
+            let client = Client::builder().redirect(reqwest::redirect::Policy::none());
+            let request = client.build().unwrap().request(method, url);
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::SEE_OTHER, "{path}");
+            assert_eq!(response.headers()["location"], location, "{path}");
+            assert_eq!(response.headers()["referrer-policy"], "no-referrer");
+            assert_eq!(response.headers()["cache-control"], "no-store");
+        }
+        // A browser follows.
+        let page = request(&server, Method::GET, &path).send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::OK, "{path}");
+        assert_eq!(page.url().path(), "/confirm", "{path}");
+        let posted = post(&server, &path, JSON, json!({ "token": token }).to_string()).await;
+        assert!(posted.status().is_client_error(), "{path}");
+    }
+    assert!(is_pending(&server, &contact).await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn blanks_and_punctuation_around_a_token_do_not_count(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (contact, token) = with_link(&server).await;
+    for (before, after) in [
+        (" ", "\r\n"),
+        ("<", ">."),
+        ("\u{201e}", "\u{201c},"),
+        ("#", ")"),
+    ] {
+        let copied = format!("{before}{token}{after}");
+        let inspected = server.inspect(&copied).await.unwrap();
+        assert_eq!(inspected.state(), ConfirmationState::Pending, "{copied}");
+        let answer = ask(&server, "/confirm/inspect", &copied).await;
+        assert_eq!(answer["state"], "pending", "{copied}");
+    }
+    assert!(server.inspect(&format!("x {token}")).await.is_err());
+    server.confirm(&format!("({token}).")).await.unwrap();
     assert!(!is_pending(&server, &contact).await);
 }
 

@@ -5,6 +5,10 @@
   // A request that hangs would leave a person before a page that never changes.
   const PATIENCE_MS = 20000;
 
+  const TOKEN = /[A-Za-z0-9-]{1,32}\.[0-9a-f]{64}/;
+  // As many encodings as a mail program and a tracker may have added.
+  const DECODINGS = 3;
+
   const AFTER_INSPECT = new Map([
     ["pending", "pending"],
     ["confirmed", "already"],
@@ -116,10 +120,20 @@
     }
   }
 
+  // Mail programs, trackers and people add punctuation, blanks, line breaks, parameters and encodings to a link.
+  function tokenIn(fragment) {
+    let text = fragment;
+    for (let round = 0; round < DECODINGS; round += 1) {
+      text = text.replace(/%([0-9a-f]{2})/gi, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
+    }
+    const found = TOKEN.exec(text) || TOKEN.exec(text.replace(/[^\x21-\x7e]+/g, ""));
+    return found ? found[0] : "";
+  }
+
   async function inspect() {
     round += 1;
     const mine = round;
-    token = location.hash.slice(1);
+    token = tokenIn(location.hash);
     if (token === "") {
       show("unknown");
       return;
