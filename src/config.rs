@@ -11,13 +11,13 @@ use chrono::TimeDelta;
 use clap::Args;
 
 use self::judging::{
-    claim, given, judge, key_source, list, not_empty, parse_address, parse_address_or_none,
-    parse_days, parse_leeway, parse_log_format, parse_trace_endpoint, public_url, replica_of,
-    secret, sender, tls_files, versioned_keys,
+    claim, given, helo_name, judge, key_source, list, not_empty, parse_address,
+    parse_address_or_none, parse_days, parse_leeway, parse_log_format, parse_trace_endpoint,
+    public_url, replica_of, secret, sender, tls_files, versioned_keys,
 };
 use crate::{
     api::auth::{AuthSettings, KeySource},
-    mail::{PublicUrl, Sender, SmtpUrl},
+    mail::{HeloName, PublicUrl, Sender, SmtpUrl},
     phone_hasher::HashCost,
     server::TlsFiles,
     storage::DatabaseUrl,
@@ -150,6 +150,9 @@ pub struct Settings {
     /// A file that holds `SMTP_URL`
     #[arg(long, env, global = true, hide_env_values = true)]
     smtp_url_file: Option<OsString>,
+    /// The name by which the mail server is greeted, such as `contact.example.com`; none: the host's name
+    #[arg(long, env, global = true, hide_env_values = true)]
+    smtp_helo_name: Option<String>,
     /// Whom mails come from, such as `Name <contact@example.com>`
     #[arg(long, env, global = true, hide_env_values = true)]
     mail_from: Option<String>,
@@ -228,6 +231,8 @@ pub struct Config {
     pub public_url: Option<PublicUrl>,
     /// Where mail is handed over; `None`: it is written to files.
     pub smtp_url: Option<SmtpUrl>,
+    /// The name by which the mail server is greeted.
+    pub smtp_helo_name: HeloName,
     /// Whom mails come from.
     pub mail_from: Sender,
     /// Templates in place of the built-in ones.
@@ -322,6 +327,7 @@ impl Settings {
             public_url: None,
             mail_from: sender(self.mail_from, smtp_url.is_some())?,
             smtp_url,
+            smtp_helo_name: helo_name(self.smtp_helo_name)?,
             mail_templates: self
                 .mail_templates
                 .filter(|folder| !folder.is_empty())

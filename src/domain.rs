@@ -13,6 +13,7 @@ pub mod contact_types;
 pub mod customer;
 pub mod email_address;
 pub mod email_confirmation;
+pub mod enhanced_status;
 pub mod etag;
 pub mod export;
 pub mod mail;

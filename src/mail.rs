@@ -5,19 +5,25 @@
 //! of. Here it is sent, outside any transaction, and struck off.
 
 mod bounce;
+mod crowd;
 mod delivery;
 mod folder;
+mod handover;
 mod message;
 mod outbox;
+mod refusal;
+mod sender;
 mod settings;
 mod signal;
+mod smtp;
 mod templates;
 mod transport;
 
 pub use self::{
     folder::MailFolder,
     outbox::{Outbox, OutboxParts},
-    settings::{PublicUrl, Sender, SmtpUrl},
+    sender::Sender,
+    settings::{HeloName, PublicUrl, SmtpUrl},
     signal::MailSignal,
     templates::Templates,
     transport::Transport,

@@ -277,7 +277,8 @@ fn page_url(address: Option<SocketAddr>) -> Result<PublicUrl, String> {
 fn transport(config: &Config) -> Result<Transport, String> {
     match &config.smtp_url {
         Some(url) => {
-            Transport::smtp(url).map_err(|why| WrongSetting::new("SMTP_URL", why).to_string())
+            let transport = Transport::smtp(url, config.smtp_helo_name.clone());
+            transport.map_err(|why| WrongSetting::new("SMTP_URL", why).to_string())
         }
         None => Ok(Transport::Folder(MailFolder::new(MAIL_FOLDER))),
     }

@@ -15,6 +15,7 @@ const CALL_ERRORS: &str = "contact_call_errors_total";
 const OUTBOX_MAILS: &str = "contact_outbox_mails";
 const OUTBOX_OLDEST: &str = "contact_outbox_oldest_age_seconds";
 const MAILS: &str = "contact_mails_total";
+const MAIL_REJECTIONS: &str = "contact_mail_rejections_total";
 const EMAIL_CONFIRMATIONS: &str = "contact_email_confirmations_total";
 const PHONE_PASSWORD_CHECKS: &str = "contact_phone_password_checks_total";
 const PHONE_PASSWORD_LOCKS: &str = "contact_phone_password_locks_total";
@@ -108,6 +109,10 @@ fn describe() {
     );
     describe_counter!(MAILS, "Attempts to send mails, by their outcome");
     describe_counter!(
+        MAIL_REJECTIONS,
+        "Failed attempts to send mails, by what the failure is about"
+    );
+    describe_counter!(
         EMAIL_CONFIRMATIONS,
         "Presses of a confirmation's button, by outcome"
     );
@@ -157,6 +162,9 @@ fn begin_at_zero() {
     }
     for outcome in MailOutcome::ALL {
         counter!(MAILS, "outcome" => outcome.as_str()).increment(0);
+    }
+    for class in RejectionClass::ALL {
+        counter!(MAIL_REJECTIONS, "class" => class.as_str()).increment(0);
     }
     for outcome in ConfirmationOutcome::ALL {
         counter!(EMAIL_CONFIRMATIONS, "outcome" => outcome.as_str()).increment(0);
@@ -213,6 +221,38 @@ label! {
         Deferred => "deferred",
         /// It was laid aside for good.
         GivenUp => "given_up",
+    }
+}
+
+label! {
+    /// What a failed attempt to send a mail is about. All but the first mark no address.
+    RejectionClass {
+        /// The mailbox does not exist or takes no mail.
+        Mailbox => "mailbox",
+        /// The mailbox is full.
+        MailboxFull => "mailbox_full",
+        /// A policy: block lists, SPF, DMARC, spam filters, relaying.
+        Policy => "policy",
+        /// The address that mails come from.
+        Sender => "sender",
+        /// The size or content of the mail.
+        Content => "content",
+        /// The way to the mailbox.
+        Routing => "routing",
+        /// The SMTP dialogue.
+        Protocol => "protocol",
+        /// The state of the mail system.
+        System => "system",
+        /// The login at the mail server.
+        Authentication => "authentication",
+        /// TLS: the certificate or the handshake.
+        Tls => "tls",
+        /// Any other permanent failure (5yz).
+        Other => "other",
+        /// A temporary failure (4yz).
+        Temporary => "temporary",
+        /// The server could not be reached, was silent, or broke off.
+        Connection => "connection",
     }
 }
 
@@ -293,6 +333,11 @@ pub fn call_failed(reason: &str) {
 /// An attempt to send a mail ended.
 pub fn mail(outcome: MailOutcome) {
     counter!(MAILS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// An attempt to send a mail failed.
+pub fn mail_rejection(class: RejectionClass) {
+    counter!(MAIL_REJECTIONS, "class" => class.as_str()).increment(1);
 }
 
 /// The button of a confirmation was pressed.

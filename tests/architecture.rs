@@ -87,6 +87,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "api::auth::KeySource",
             "versioned_keys::VersionedKeys",
             "phone_hasher::HashCost",
+            "mail::HeloName",
             "mail::PublicUrl",
             "mail::Sender",
             "mail::SmtpUrl",
@@ -140,8 +141,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["telemetry", "call_trace"]),
     ("opentelemetry_otlp", &["telemetry"]),
     ("tracing_opentelemetry", &["telemetry", "call_trace"]),
-    ("rustls", &["server"]),
-    ("tokio_rustls", &["server"]),
+    ("rustls", &["server", "mail"]),
+    ("rustls_platform_verifier", &["mail"]),
+    ("tokio_rustls", &["server", "mail"]),
+    ("hostname", &["mail"]),
     ("std::env", &["main", "config"]),
 ];
 

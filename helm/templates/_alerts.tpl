@@ -93,8 +93,14 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
   expr: sum(increase(contact_mails_total{ {{- $release }}, outcome="given_up"}[1h])) > {{ $limit.mailsGivenUp }}
   labels: {severity: warning}
   annotations:
-    summary: Mail servers refuse mails of the contact service for good.
+    summary: Mails of the contact service became dead letters.
     description: {{ `{{ $value | humanize }} mails were given up within an hour.` | quote }}
+- alert: ContactServiceMailsRejected
+  expr: sum by (class) (increase(contact_mail_rejections_total{ {{- $release }}, class!~"mailbox|temporary|connection"}[2h])) > {{ $limit.mailsRejected }}
+  labels: {severity: warning}
+  annotations:
+    summary: The mail server rejects mails of the contact service for reasons other than the mailbox.
+    description: {{ `{{ $value | humanize }} attempts within 2 hours failed with the class {{ $labels.class }}. No address was marked; the mails are retried for 12 hours.` | quote }}
 - alert: ContactServicePhonePasswordLocks
   expr: sum(increase(contact_phone_password_locks_total{ {{- $release -}} }[1h])) > {{ $limit.phonePasswordLocks }}
   labels: {severity: warning}

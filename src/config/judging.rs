@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use crate::{
     api::auth::{JwksLocation, KeySource},
     error::Invalid,
-    mail::{PublicUrl, Sender},
+    mail::{HeloName, PublicUrl, Sender},
     server::TlsFiles,
     storage::DatabaseUrl,
     versioned_keys::VersionedKeys,
@@ -154,6 +154,11 @@ pub(super) fn sender(given_sender: Option<String>, has_smtp: bool) -> Result<Sen
         None => DEFAULT_MAIL_FROM.to_owned(),
     };
     judge("MAIL_FROM", Sender::parse(&sender))
+}
+
+pub(super) fn helo_name(given_name: Option<String>) -> Result<HeloName, WrongSetting> {
+    let name = given(given_name).map(|text| judge("SMTP_HELO_NAME", HeloName::parse(&text)));
+    Ok(name.transpose()?.unwrap_or_default())
 }
 
 pub(super) fn judge<T>(

@@ -2,15 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{
     bounce,
+    crowd::Crowd,
+    handover::{Handover, LEASE, Lease},
     message::{self, Encoding},
     outbox::OutboxParts,
-    settings::{PublicUrl, Sender},
+    refusal::Refusal,
+    sender::Sender,
+    settings::PublicUrl,
     templates::{Templates, Values},
-    transport::{Refusal, SEND_TIMEOUT, Transport},
+    transport::Transport,
 };
 use crate::{
     clock::Clock,
@@ -20,20 +24,15 @@ use crate::{
     },
     error::{Error, Result},
     kill_point::kill_point,
-    meters::{self, MailOutcome},
+    meters::{self, MailOutcome, RejectionClass},
     random::Random,
     storage::{Database, Outcome},
 };
 
-/// After this time an attempt counts as lost with its process, and another may begin.
-/// Far longer than an attempt can take, so that no two are under way.
-const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// A mail that was sent should not be sent again because the database was away for a
 /// moment: striking it off is tried for most of what is left of its lease.
 const MARK_PATIENCE: Duration = Duration::from_secs(25);
 const MARK_PAUSE: Duration = Duration::from_secs(1);
-
-const _: () = assert!(LEASE.num_seconds().cast_unsigned() > SEND_TIMEOUT.as_secs() + 20);
 
 /// What an attempt needs; shared by all of them.
 #[derive(Debug)]
@@ -45,11 +44,20 @@ pub(super) struct Delivery {
     transport: Transport,
     sender: Sender,
     public_url: PublicUrl,
+    crowd: Crowd,
+}
+
+/// A mail that was claimed for an attempt.
+#[derive(Debug)]
+pub(super) struct Claim {
+    mail: QueuedMail,
+    lease: Lease,
 }
 
 impl Delivery {
-    pub(super) fn new(parts: OutboxParts) -> Self {
+    pub(super) fn new(parts: OutboxParts, crowd: Crowd) -> Self {
         Self {
+            crowd,
             database: parts.database,
             clock: parts.clock,
             random: parts.random,
@@ -61,30 +69,40 @@ impl Delivery {
     }
 
     /// Claims up to `limit` mails that are due.
-    pub(super) async fn claim(&self, limit: usize) -> Result<Vec<QueuedMail>> {
+    pub(super) async fn claim(&self, limit: usize) -> Result<Vec<Claim>> {
         kill_point("mail-claiming").await;
         let now = self.clock.now();
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        self.database
+        let end = now + LEASE;
+        let claimed = self
+            .database
             .transaction(move |transaction| {
                 Box::pin(async move {
-                    let claimed = transaction.claim_mails(now, now + LEASE, limit).await?;
+                    let claimed = transaction.claim_mails(now, end, limit).await?;
                     Ok(Outcome::Commit(claimed))
                 })
             })
-            .await
+            .await?;
+        let claim = |mail| Claim {
+            mail,
+            lease: Lease::new(self.clock.clone(), end),
+        };
+        Ok(claimed.into_iter().map(claim).collect())
     }
 
     /// Sends a claimed mail, or says when it is tried again. A failure of the database
     /// leaves it to the end of the lease.
-    pub(super) async fn deliver(&self, mail: &QueuedMail) {
+    pub(super) async fn deliver(&self, claim: &Claim) {
         kill_point("mail-claimed").await;
+        let mail = &claim.mail;
         let id = mail.id;
         let result = match self.prepare(mail).await {
             Ok(Some(values)) => {
                 kill_point("mail-prepared").await;
-                match self.send(mail, &values).await {
-                    Ok(()) => {
+                match self.send_while_claimed(claim, &values).await {
+                    // Another process has it by now.
+                    None => Ok(false),
+                    Some(Ok(())) => {
                         kill_point("mail-accepted").await;
                         let marked = self.mark_sent(mail).await;
                         if marked == Ok(false) {
@@ -92,7 +110,7 @@ impl Delivery {
                         }
                         marked
                     }
-                    Err(refusal) => self.put_back(mail, &refusal).await,
+                    Some(Err(refusal)) => self.put_back(mail, &refusal).await,
                 }
             }
             Ok(None) => {
@@ -102,7 +120,8 @@ impl Delivery {
             // What cannot be read now cannot be read the next time either.
             Err(Error::DataLoss { what }) => {
                 tracing::error!(%id, what, "a queued mail cannot be read");
-                self.put_back(mail, &Refusal::temporary("unreadable")).await
+                let refusal = Refusal::new("unreadable", RejectionClass::System);
+                self.put_back(mail, &refusal).await
             }
             Err(error) => Err(error),
         };
@@ -170,7 +189,31 @@ impl Delivery {
             .await
     }
 
-    async fn send(&self, mail: &QueuedMail, values: &Values) -> std::result::Result<(), Refusal> {
+    /// Sends a mail, and keeps it claimed however long the server takes; `None` when another
+    /// process claimed it.
+    async fn send_while_claimed(
+        &self,
+        claim: &Claim,
+        values: &Values,
+    ) -> Option<std::result::Result<(), Refusal>> {
+        let renew = |end| self.renew(&claim.mail, end);
+        claim.lease.hold(renew, self.send(claim, values)).await
+    }
+
+    async fn renew(&self, mail: &QueuedMail, end: DateTime<Utc>) -> Result<bool> {
+        let mail = mail.clone();
+        self.database
+            .transaction(move |transaction| {
+                let mail = mail.clone();
+                Box::pin(
+                    async move { Ok(Outcome::Commit(transaction.renew_claim(&mail, end).await?)) },
+                )
+            })
+            .await
+    }
+
+    async fn send(&self, claim: &Claim, values: &Values) -> std::result::Result<(), Refusal> {
+        let mail = &claim.mail;
         let message = self
             .templates
             .render(mail.kind, mail.locale, values)
@@ -180,9 +223,13 @@ impl Delivery {
             })
             .map_err(|error| {
                 tracing::error!(id = %mail.id, %error, "a mail cannot be written");
-                Refusal::temporary("not written")
+                Refusal::new("not written", RejectionClass::System)
             })?;
-        self.transport.send(mail, &message).await
+        let handover = Handover {
+            lease: &claim.lease,
+            crowd: &self.crowd,
+        };
+        self.transport.send(mail, &message, &handover).await
     }
 
     async fn mark_sent(&self, mail: &QueuedMail) -> Result<bool> {
@@ -230,24 +277,26 @@ impl Delivery {
         Ok(deleted)
     }
 
-    /// Lays the mail aside until its next attempt, or for good.
+    /// Schedules the next attempt, or makes the mail a dead letter.
     async fn put_back(&self, mail: &QueuedMail, refusal: &Refusal) -> Result<bool> {
         let now = self.clock.now();
         let [random] = self.random.bytes()?;
-        let is_dead = refusal.is_final || mail.attempt >= MAX_ATTEMPTS;
+        let is_dead = refusal.is_about_mailbox() || mail.attempt >= MAX_ATTEMPTS;
         let due_time = now + retry_delay(mail.attempt, random);
-        let (id, attempt, failure) = (mail.id, mail.attempt, refusal.code.as_str());
+        let (id, attempt, failure) = (mail.id, mail.attempt, refusal.failure.as_str());
+        let server = self.transport.server();
+        meters::mail_rejection(refusal.class);
         if is_dead {
-            tracing::error!(%id, attempt, failure, "mail given up");
+            tracing::error!(%id, attempt, failure, server, "mail given up");
             meters::mail(MailOutcome::GivenUp);
         } else {
-            tracing::warn!(%id, attempt, failure, "mail not sent, to be tried again");
+            tracing::warn!(%id, attempt, failure, server, "mail not sent, to be tried again");
             meters::mail(MailOutcome::Deferred);
         }
-        if refusal.is_bounce {
+        if refusal.is_about_mailbox() {
             return self.bury_bounced(mail, failure, now).await;
         }
-        let (mail, failure) = (mail.clone(), refusal.code.clone());
+        let (mail, failure) = (mail.clone(), refusal.failure.clone());
         self.database
             .transaction(move |transaction| {
                 let (mail, failure) = (mail.clone(), failure.clone());

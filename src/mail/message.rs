@@ -14,7 +14,7 @@ use lettre::{
     },
 };
 
-use super::{settings::Sender, templates::Rendered, transport::Transport};
+use super::{sender::Sender, templates::Rendered, transport::Transport};
 use crate::{
     domain::{email_address::EmailAddress, mail::QueuedMail},
     error::{Error, Result},
@@ -22,6 +22,9 @@ use crate::{
 
 /// RFC 3834: no out-of-office note shall answer.
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
+/// Exchange and Outlook: no receipts, out-of-office notes or other answers of programs.
+const AUTO_RESPONSE_SUPPRESS: HeaderName =
+    HeaderName::new_from_ascii_str("X-Auto-Response-Suppress");
 
 /// How the bodies of a mail are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,7 @@ pub(super) fn compose(
             AUTO_SUBMITTED,
             "auto-generated".to_owned(),
         ))
+        .raw_header(HeaderValue::new(AUTO_RESPONSE_SUPPRESS, "All".to_owned()))
         .multipart(
             MultiPart::alternative()
                 .singlepart(part(ContentType::TEXT_PLAIN, encoding.body(rendered.text)))

@@ -9,21 +9,22 @@ use tokio::{
 
 use super::{
     MailSignal,
-    delivery::Delivery,
-    settings::{PublicUrl, Sender},
+    crowd::Crowd,
+    delivery::{Claim, Delivery},
+    sender::Sender,
+    settings::PublicUrl,
     templates::Templates,
     transport::Transport,
 };
-use crate::{
-    clock::Clock, domain::mail::QueuedMail, error::Result, random::Random, storage::Database,
-};
+use crate::{clock::Clock, error::Result, random::Random, storage::Database};
 
 /// How many mails are claimed at once, and how many are usually under way.
 const LANES: usize = 20;
 /// A mail that takes longer than this gives its lane to another one, so that servers
 /// that hang do not hold up the rest.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
-/// How many slow ones may be under way beside the lanes.
+/// How many slow ones may be under way at the same time. When all are, those whose server takes
+/// long to answer before the end of the data are abandoned early.
 const SLOW_LANES: usize = 80;
 /// How often mails of other processes and those that are to be tried again are looked for.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,16 +53,17 @@ pub struct OutboxParts {
 pub struct Outbox {
     delivery: Arc<Delivery>,
     lanes: Arc<Semaphore>,
-    slow_lanes: Arc<Semaphore>,
+    slow_lanes: Crowd,
 }
 
 impl Outbox {
     /// Puts the parts together.
     pub fn new(parts: OutboxParts) -> Self {
+        let slow_lanes = Crowd::new(SLOW_LANES);
         Self {
-            delivery: Arc::new(Delivery::new(parts)),
+            delivery: Arc::new(Delivery::new(parts, slow_lanes.clone())),
             lanes: Arc::new(Semaphore::new(LANES)),
-            slow_lanes: Arc::new(Semaphore::new(SLOW_LANES)),
+            slow_lanes,
         }
     }
 
@@ -127,16 +129,16 @@ impl Outbox {
         lanes: Vec<OwnedSemaphorePermit>,
         under_way: &mut JoinSet<()>,
     ) -> Result<usize> {
-        let mails = self.delivery.claim(lanes.len()).await?;
-        let count = mails.len();
-        for (mail, lane) in mails.into_iter().zip(lanes) {
-            under_way.spawn(self.clone().send(mail, lane));
+        let claims = self.delivery.claim(lanes.len()).await?;
+        let count = claims.len();
+        for (claim, lane) in claims.into_iter().zip(lanes) {
+            under_way.spawn(self.clone().send(claim, lane));
         }
         Ok(count)
     }
 
-    async fn send(self, mail: QueuedMail, lane: OwnedSemaphorePermit) {
-        let delivering = self.delivery.deliver(&mail);
+    async fn send(self, claim: Claim, lane: OwnedSemaphorePermit) {
+        let delivering = self.delivery.deliver(&claim);
         tokio::pin!(delivering);
         if tokio::time::timeout(SLOW_AFTER, &mut delivering)
             .await
@@ -146,7 +148,7 @@ impl Outbox {
         }
         tokio::select! {
             () = &mut delivering => {}
-            slow_lane = self.slow_lanes.acquire() => {
+            slow_lane = self.slow_lanes.enter() => {
                 drop(lane);
                 delivering.await;
                 drop(slow_lane);

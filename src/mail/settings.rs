@@ -1,11 +1,14 @@
 //! The settings of mail, read and judged.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
-use lettre::message::Mailbox;
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use super::sender::to_ascii_domain;
 use crate::error::Invalid;
 
 /// The base of mailed links, without a slash at its end.
@@ -53,19 +56,63 @@ impl PublicUrl {
     }
 }
 
-/// Whom mails come from.
-#[derive(Clone, Debug)]
-pub struct Sender(pub(super) Mailbox);
+/// The name by which the service greets the mail server, in EHLO or HELO (RFC 5321, 4.1.1.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeloName(Option<String>);
 
-impl Sender {
-    /// Reads `address` or `name <address>`.
+impl HeloName {
+    /// Reads a domain name such as `contact.example.com`, or an address literal such as
+    /// `[192.0.2.1]` or `[IPv6:2001:db8::1]`. The default is the name of the host.
     ///
     /// # Errors
     /// [`Invalid`] for any other text.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let form = "must be an address such as contact@example.com, or Name <contact@example.com>";
-        let mailbox: Mailbox = text.trim().parse().map_err(|_| Invalid::new(form))?;
-        Ok(Self(mailbox))
+        let text = text.trim();
+        let name = if is_address_literal(text) {
+            Some(text.to_owned())
+        } else {
+            to_ascii_domain(text).filter(|name| name.parse::<Ipv4Addr>().is_err())
+        };
+        let form = "must be a domain name such as contact.example.com, or an address in brackets \
+                    such as [192.0.2.1] or [IPv6:2001:db8::1]";
+        name.map(|name| Self(Some(name)))
+            .ok_or_else(|| Invalid::new(form))
+    }
+
+    /// The name in a connection that comes from `address`: where none is set and the host has no
+    /// name that a server would take, an address literal (RFC 5321, 4.1.3).
+    pub(super) fn for_connection(&self, address: Option<SocketAddr>) -> String {
+        let of_host = || {
+            let name = hostname::get().ok()?.into_string().ok()?;
+            to_ascii_domain(&name)
+        };
+        self.0.clone().or_else(of_host).unwrap_or_else(|| {
+            match address.map(|address| address.ip().to_canonical()) {
+                Some(IpAddr::V6(address)) => format!("[IPv6:{address}]"),
+                Some(IpAddr::V4(address)) => format!("[{address}]"),
+                None => format!("[{}]", Ipv4Addr::LOCALHOST),
+            }
+        })
+    }
+}
+
+/// RFC 5321, 4.1.3.
+pub(super) fn is_address_literal(text: &str) -> bool {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let Some(inner) = inner else {
+        return false;
+    };
+    let of_version_6 = inner
+        .get(..5)
+        .is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:"));
+    if of_version_6 {
+        inner
+            .get(5..)
+            .is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
+    } else {
+        inner.parse::<Ipv4Addr>().is_ok()
     }
 }
 
@@ -259,12 +306,34 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_is_an_address_with_or_without_a_name() {
-        for good in ["a@b.example", "Kontakt <a@b.example>"] {
-            assert!(Sender::parse(good).is_ok(), "{good:?}");
+    fn a_helo_name_is_a_domain_or_an_address_literal() {
+        for (text, name) in [
+            ("contact.example.com", "contact.example.com"),
+            (" Contact.Example.COM ", "contact.example.com"),
+            ("kontakt.müller.example", "kontakt.xn--mller-kva.example"),
+            ("web1", "web1"),
+            ("[192.0.2.1]", "[192.0.2.1]"),
+            ("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
+        ] {
+            assert_eq!(HeloName::parse(text).unwrap().for_connection(None), name);
         }
-        for bad in ["", "b.example", "a@b.example\nBcc: c@d.example", "a@b, c@d"] {
-            assert!(Sender::parse(bad).is_err(), "{bad:?}");
+        for bad in [
+            "",
+            "a_b.example",
+            "a b.example",
+            "-a.example",
+            "a..example",
+            "a.example.",
+            "a.example\r\nMAIL FROM:<x@y.example>",
+            "192.0.2.1",
+            "2001:db8::1",
+            "[2001:db8::1]",
+            "[IPv6:192.0.2.1]",
+            "[192.0.2]",
+            "[a.example]",
+            "contact@example.com",
+        ] {
+            assert!(HeloName::parse(bad).is_err(), "{bad:?}");
         }
     }
 }

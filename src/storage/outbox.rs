@@ -169,6 +169,20 @@ impl Transaction {
         Ok(row.is_some())
     }
 
+    /// Keeps a claimed mail claimed until `lost_time`; `false` when the claim was lost.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn renew_claim(&self, mail: &QueuedMail, lost_time: DateTime<Utc>) -> Result<bool> {
+        let renewed = Entity::update_many()
+            .col_expr(Column::DueTime, Expr::value(lost_time))
+            .filter(claimed(mail))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        Ok(renewed.rows_affected == 1)
+    }
+
     async fn bury_unreadable(&self, row: &Model) -> Result<()> {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(DEAD))

@@ -272,16 +272,21 @@ async fn a_mail_that_bounces_after_its_address_was_changed_marks_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn only_a_refusal_for_good_of_the_address_or_the_mail_marks(
+async fn rule_32_only_codes_about_the_mailbox_mark_an_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(
         ("RCPT", "550 5.1.1 no such mailbox", true),
-        ("DATA", "554 5.5.1 no valid recipients", true),
-        ("text", "552 5.2.2 mailbox full", true),
+        ("RCPT", "550 no such mailbox", true),
+        ("text", "550 5.2.1 mailbox disabled", true),
+        ("DATA", "554 5.5.1 no valid recipients", false),
+        ("text", "552 5.2.2 mailbox full", false),
+        ("RCPT", "554 5.7.1 Client host rejected: blocked using rbl.example", false),
+        ("RCPT", "550 5.1.8 Sender address rejected: Domain not found", false),
+        ("RCPT", "554 5.7.1 Relay access denied", false),
+        ("text", "550 5.7.26 DMARC", false),
         ("RCPT", "450 4.2.1 busy", false),
         ("RCPT", "530 5.7.0 log in first", false),
-        // It is the operator's address that the server does not like.
-        ("MAIL", "550 5.7.1 sender rejected", false)
+        ("MAIL", "550 5.1.1 sender rejected", false)
     )]
     case: (&'static str, &'static str, bool),
 ) {
@@ -298,4 +303,33 @@ async fn only_a_refusal_for_good_of_the_address_or_the_mail_marks(
     let dead = "SELECT count(*) FROM outbox_mails WHERE state = 'dead'";
     let is_dead = query_number(&server.database_url, dead).await == 1;
     assert_eq!(is_dead, marks, "{answer}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_policy_rejection_ends_as_dead_letter_without_a_mark(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer_with_contact("K-1").await;
+    server
+        .create_contact("K-1", "Berta", ACCOUNTING, "b@muster.example")
+        .await;
+    let url = mail_server(Refuses {
+        command: "RCPT",
+        answer: "554 5.7.1 Relay access denied",
+    });
+    let outbox = outbox_to(&server, &url.await);
+    let dead = "SELECT count(*) FROM outbox_mails WHERE state = 'dead' \
+                AND failure = 'SMTP 554 5.7.1 at RCPT'";
+    for attempt in 1..=20 {
+        assert_eq!(query_number(&server.database_url, dead).await, 0);
+        assert_eq!(outbox.deliver_due().await, Ok(1), "attempt {attempt}");
+        server.clock.advance(TimeDelta::hours(2));
+    }
+    assert_eq!(query_number(&server.database_url, dead).await, 1);
+    assert_eq!(outbox.deliver_due().await, Ok(0));
+    assert!(bounces(&server).await.is_empty());
+    let pending = server.contacts("K-1").await.pop().unwrap().pending_email;
+    assert!(pending.unwrap().bounce_time.is_none());
 }

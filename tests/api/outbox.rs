@@ -1,19 +1,34 @@
 //! The outbox: claims, leases, retries, dead letters.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
     api::proto::ContactType,
     domain::mail::QueuedMail,
-    mail::{Outbox, OutboxParts, PublicUrl, Sender, SmtpUrl, Templates, Transport},
+    mail::{HeloName, Outbox, OutboxParts, PublicUrl, Sender, SmtpUrl, Templates, Transport},
     random::Random,
     storage::Outcome,
 };
 use rstest::rstest;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+    sync::Notify,
+    time::timeout,
+};
 
-use crate::harness::{Backend, TestServer, execute, query_number};
+use crate::harness::{Backend, TestServer, execute, query_number, query_texts};
 
 const LEASE: TimeDelta = TimeDelta::seconds(60);
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 const OTHER: &[ContactType] = &[ContactType::Other];
 
 /// An outbox whose mails go to `url`.
@@ -23,7 +38,7 @@ pub fn outbox_to(server: &TestServer, url: &str) -> Outbox {
         clock: server.clock.clone(),
         random: Random::system(),
         templates: Templates::load(None).unwrap(),
-        transport: Transport::smtp(&SmtpUrl::parse(url).unwrap()).unwrap(),
+        transport: Transport::smtp(&SmtpUrl::parse(url).unwrap(), HeloName::default()).unwrap(),
         sender: Sender::parse("contact@provider.example").unwrap(),
         public_url: PublicUrl::parse("https://contact.example").unwrap(),
     })
@@ -107,6 +122,110 @@ async fn a_claim_that_was_lost_is_taken_over_after_its_lease_and_can_do_nothing_
     assert!(!strike_off(&server, &first).await);
     assert!(strike_off(&server, &second).await);
     assert!(!strike_off(&server, &second).await);
+}
+
+/// Renews a claim to this time.
+async fn renew(server: &TestServer, mail: &QueuedMail, end: DateTime<Utc>) -> bool {
+    let mail = mail.clone();
+    let work = server.database.transaction(move |transaction| {
+        let mail = mail.clone();
+        Box::pin(async move { Ok(Outcome::Commit(transaction.renew_claim(&mail, end).await?)) })
+    });
+    work.await.unwrap()
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_renewed_claim_is_held_and_a_lost_one_is_not_renewed(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 1).await;
+    let first = claim(&server, server.now(), 20).await.remove(0);
+    server.clock.advance(LEASE - TimeDelta::seconds(1));
+    assert!(renew(&server, &first, server.now() + LEASE).await);
+    server.clock.advance(LEASE - TimeDelta::microseconds(1));
+    assert!(claim(&server, server.now(), 20).await.is_empty());
+    server.clock.advance(TimeDelta::microseconds(1));
+    let second = claim(&server, server.now(), 20).await.remove(0);
+    assert!(!renew(&server, &first, server.now() + LEASE).await);
+    assert!(renew(&server, &second, server.now() + LEASE).await);
+    assert!(strike_off(&server, &second).await);
+    assert!(!renew(&server, &second, server.now() + LEASE).await);
+}
+
+async fn due_times(server: &TestServer) -> Vec<String> {
+    let sql = "SELECT CAST(due_time AS TEXT) FROM outbox_mails";
+    query_texts(&server.database_url, sql).await
+}
+
+/// A mail server that answers the text only when it is told to; it counts the copies.
+async fn server_that_thinks() -> (String, Arc<AtomicUsize>, Arc<Notify>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let (copies, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (counted, answers) = (Arc::clone(&copies), Arc::clone(&answer));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (counted, answers) = (Arc::clone(&counted), Arc::clone(&answers));
+            tokio::spawn(async move {
+                let mut client = BufReader::new(client);
+                let (mut reply, mut line) = ("220 mail.example\r\n", String::new());
+                while client.write_all(reply.as_bytes()).await.is_ok() {
+                    line.clear();
+                    if client.read_line(&mut line).await.unwrap_or_default() == 0 {
+                        return;
+                    }
+                    reply = if line == "DATA\r\n" {
+                        "354 go on\r\n"
+                    } else {
+                        "250 OK\r\n"
+                    };
+                    if line == "DATA\r\n" && client.write_all(reply.as_bytes()).await.is_ok() {
+                        while line != ".\r\n" {
+                            line.clear();
+                            client.read_line(&mut line).await.unwrap();
+                        }
+                        counted.fetch_add(1, Ordering::Relaxed);
+                        answers.notified().await;
+                        reply = "250 OK\r\n";
+                    }
+                }
+            });
+        }
+    });
+    (url, copies, answer)
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_thinks_for_nine_minutes_gets_one_copy(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 1).await;
+    let (url, copies, answer) = server_that_thinks().await;
+    let outbox = outbox_to(&server, &url);
+    let sending = tokio::spawn({
+        let outbox = outbox.clone();
+        async move { outbox.deliver_due().await }
+    });
+    while copies.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..(9 * 60 / 45) {
+        let due_time = due_times(&server).await;
+        server.clock.advance(TimeDelta::seconds(45));
+        let renewed = async { while due_times(&server).await == due_time {} };
+        timeout(PATIENCE, renewed).await.expect("it is not renewed");
+        // Another process finds nothing to claim.
+        assert!(claim(&server, server.now(), 20).await.is_empty());
+    }
+    answer.notify_one();
+    assert_eq!(sending.await.unwrap(), Ok(1));
+    assert_eq!(copies.load(Ordering::Relaxed), 1);
+    let left = "SELECT count(*) FROM outbox_mails";
+    assert_eq!(query_number(&server.database_url, left).await, 0);
 }
 
 #[rstest]

@@ -224,6 +224,20 @@ CASES = [
         description="60 mails were given up within an hour.",
     ),
     Case(
+        "ContactServiceMailsRejected",
+        "150m",
+        fires=[[series("contact_mail_rejections_total", "0x100 1x60", **{"class": "policy"})]],
+        quiet=[
+            # Mistyped addresses, greylisting and a server that is away have alerts of their own.
+            [series("contact_mail_rejections_total", "0+9x160", **{"class": name})]
+            for name in ("mailbox", "temporary", "connection")
+        ]
+        + [[series("contact_mail_rejections_total", "0x160", **{"class": "policy"})]],
+        labels={"class": "policy"},
+        description="1 attempts within 2 hours failed with the class policy. "
+        "No address was marked; the mails are retried for 12 hours.",
+    ),
+    Case(
         "ContactServicePhonePasswordLocks",
         "80m",
         fires=[[series("contact_phone_password_locks_total", "0+1x90")]],

@@ -22,13 +22,14 @@ const QUICK_CASES: u32 = 1_000;
 const PROOF_CASES: u32 = 100_000;
 
 /// The headers of every mail, and no others.
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 9] = [
     "From",
     "To",
     "Subject",
     "Date",
     "Message-ID",
     "Auto-Submitted",
+    "X-Auto-Response-Suppress",
     "MIME-Version",
     "Content-Type",
 ];

@@ -1,0 +1,27 @@
+//! Why a mail did not leave.
+
+use crate::meters::RejectionClass;
+
+/// The outcome of a failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What happened, free of personal data, such as `SMTP 550 5.1.1 at RCPT`.
+    pub(super) failure: String,
+    /// What it is about.
+    pub(super) class: RejectionClass,
+}
+
+impl Refusal {
+    pub(super) fn new(failure: impl Into<String>, class: RejectionClass) -> Self {
+        Self {
+            failure: failure.into(),
+            class,
+        }
+    }
+
+    /// Whether it is about the mailbox alone: then the address is marked, and a retry is of no
+    /// use (rule 32).
+    pub(super) fn is_about_mailbox(&self) -> bool {
+        self.class == RejectionClass::Mailbox
+    }
+}

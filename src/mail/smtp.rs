@@ -1,0 +1,360 @@
+//! The SMTP client (RFC 5321) that hands one mail over to the operator's mail server.
+//!
+//! Written here because the clients of the usual libraries fail on replies that are not UTF-8 or
+//! longer than a few kilobytes, do not fall back to HELO, and have one timeout for all phases.
+
+mod phase;
+mod refusal;
+mod reply;
+mod session;
+mod tls;
+
+use std::{fmt, io};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use secrecy::ExposeSecret;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time,
+};
+
+use self::{
+    phase::Phase,
+    reply::Reply,
+    session::{Session, Stream, within},
+    tls::Encryptor,
+};
+use super::{
+    handover::Handover,
+    refusal::Refusal,
+    settings::{Encryption, HeloName, SmtpUrl},
+};
+use crate::meters::RejectionClass;
+
+/// How long the server may take to answer the farewell, which nothing depends on.
+const QUIT_TIMEOUT: time::Duration = time::Duration::from_secs(1);
+
+/// The server that takes mails over. Every mail has a connection of its own: a shared one could
+/// have been closed by the server, or hold the remains of an abandoned mail.
+pub struct Relay {
+    url: SmtpUrl,
+    helo_name: HeloName,
+    encryptor: Option<Encryptor>,
+}
+
+/// It may hold a password, so it is not shown.
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Relay(…)")
+    }
+}
+
+/// Where a mail comes from and goes to, and its text with CRLF line ends.
+pub(super) struct Letter<'a> {
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+    pub(super) text: &'a [u8],
+}
+
+/// What the server offers in its reply to EHLO.
+#[derive(Debug, Default)]
+struct Extensions {
+    starttls: bool,
+    smtputf8: bool,
+    login: Option<Mechanism>,
+}
+
+/// A way to log in; PLAIN is preferred, as it takes one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Mechanism {
+    Login,
+    Plain,
+}
+
+impl Relay {
+    /// A client of the server of `url`, which greets it as `helo_name`.
+    ///
+    /// # Errors
+    /// A line that says why TLS cannot be set up.
+    pub(super) fn new(url: SmtpUrl, helo_name: HeloName) -> Result<Self, String> {
+        let encryptor = match url.encryption {
+            Encryption::None => None,
+            Encryption::Offered | Encryption::Required | Encryption::Wrapped => {
+                Some(Encryptor::new(&url.host)?)
+            }
+        };
+        Ok(Self {
+            url,
+            helo_name,
+            encryptor,
+        })
+    }
+
+    /// Host and port, as the log names the server.
+    pub(super) fn server(&self) -> String {
+        format!("{}:{}", self.url.host, self.url.port)
+    }
+
+    /// Hands a mail over. The reply to the end of its text is the verdict.
+    pub(super) async fn send(
+        &self,
+        letter: &Letter<'_>,
+        handover: &Handover<'_>,
+    ) -> Result<(), Refusal> {
+        let stream = self.connect(handover).await?;
+        let helo_name = self.helo_name.for_connection(stream.local_addr().ok());
+        let stream: Box<dyn Stream> = match &self.encryptor {
+            Some(encryptor) if self.url.encryption == Encryption::Wrapped => {
+                encrypt(encryptor, stream, handover).await?
+            }
+            _ => Box::new(stream),
+        };
+        self.converse(stream, &helo_name, letter, handover).await
+    }
+
+    async fn connect(&self, handover: &Handover<'_>) -> Result<TcpStream, Refusal> {
+        let host = (self.url.host.as_str(), self.url.port);
+        let addresses = within(Phase::Lookup, handover.crowd, lookup_host(host)).await?;
+        let not_found = || Refusal::new("DNS: host not found", RejectionClass::Connection);
+        let mut refusal = not_found();
+        for address in addresses.map_err(|_| not_found())? {
+            let connecting = TcpStream::connect(address);
+            match within(Phase::Connect, handover.crowd, connecting).await {
+                Ok(Ok(stream)) => {
+                    // Commands are short, and each waits for its reply.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => refusal = refusal::broken(Phase::Connect, error.kind()),
+                Err(slow) => refusal = slow,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The dialogue from the greeting on.
+    async fn converse(
+        &self,
+        stream: Box<dyn Stream>,
+        helo_name: &str,
+        letter: &Letter<'_>,
+        handover: &Handover<'_>,
+    ) -> Result<(), Refusal> {
+        let mut session = Session::new(stream, handover.crowd.clone());
+        positive(Phase::Greeting, &session.reply(Phase::Greeting).await?)?;
+        let mut extensions = hello(&mut session, helo_name).await?;
+        if self.starts_tls(&mut session, &extensions).await?
+            && let Some(encryptor) = &self.encryptor
+        {
+            let stream = encrypt(encryptor, session.into_stream()?, handover).await?;
+            session = Session::new(stream, handover.crowd.clone());
+            // What was offered before could have been offered by anybody on the way.
+            extensions = hello(&mut session, helo_name).await?;
+        }
+        self.log_in(&mut session, &extensions).await?;
+        let verdict = hand_over(&mut session, &extensions, letter, handover).await;
+        tokio::spawn(async move {
+            let _ = time::timeout(QUIT_TIMEOUT, session.quit()).await;
+        });
+        verdict
+    }
+
+    /// Asks for TLS where that is wanted. A server that offers it and then refuses is one without
+    /// TLS: no better than one that does not offer it, and no worse.
+    async fn starts_tls(
+        &self,
+        session: &mut Session,
+        extensions: &Extensions,
+    ) -> Result<bool, Refusal> {
+        match self.url.encryption {
+            Encryption::None | Encryption::Wrapped => return Ok(false),
+            Encryption::Offered if !extensions.starttls => return Ok(false),
+            Encryption::Required if !extensions.starttls => {
+                return Err(refusal::tls("STARTTLS is not offered"));
+            }
+            Encryption::Offered | Encryption::Required => {}
+        }
+        let reply = session.command(Phase::StartTls, "STARTTLS").await?;
+        if reply.is_positive() {
+            return Ok(true);
+        }
+        let closes = reply.code == 421 || reply.is_cut;
+        if self.url.encryption == Encryption::Offered && !closes {
+            tracing::warn!(
+                code = reply.code,
+                "mail server offered STARTTLS and refused it"
+            );
+            return Ok(false);
+        }
+        Err(refusal::tls(&format!("SMTP {} at STARTTLS", reply.code)))
+    }
+
+    async fn log_in(&self, session: &mut Session, extensions: &Extensions) -> Result<(), Refusal> {
+        let Some((user, password)) = &self.url.credentials else {
+            return Ok(());
+        };
+        let password = password.expose_secret();
+        let phase = Phase::Authentication;
+        let encode = |text: &str| BASE64_STANDARD.encode(text);
+        let reply = match extensions.login {
+            Some(Mechanism::Plain) => {
+                let response = encode(&format!("\0{user}\0{password}"));
+                let command = format!("AUTH PLAIN {response}");
+                let reply = session.command(phase, &command).await?;
+                // Some servers do not take the response with the command.
+                if reply.code == 334 {
+                    session.command(phase, &response).await?
+                } else {
+                    reply
+                }
+            }
+            Some(Mechanism::Login) => {
+                let mut reply = session.command(phase, "AUTH LOGIN").await?;
+                for text in [user.as_str(), password] {
+                    if reply.code == 334 {
+                        reply = session.command(phase, &encode(text)).await?;
+                    }
+                }
+                reply
+            }
+            None => {
+                let failure = "the server offers neither AUTH PLAIN nor AUTH LOGIN";
+                return Err(Refusal::new(failure, RejectionClass::Authentication));
+            }
+        };
+        positive(phase, &reply)
+    }
+}
+
+async fn encrypt(
+    encryptor: &Encryptor,
+    stream: impl Stream + 'static,
+    handover: &Handover<'_>,
+) -> Result<Box<dyn Stream>, Refusal> {
+    let encrypting = encryptor.encrypt(stream);
+    let stream = within(Phase::Handshake, handover.crowd, encrypting).await??;
+    Ok(Box::new(stream))
+}
+
+/// Introduces the service, by HELO to servers that do not know EHLO (RFC 5321, 3.2).
+async fn hello(session: &mut Session, name: &str) -> Result<Extensions, Refusal> {
+    let phase = Phase::Hello;
+    let reply = session.command(phase, &format!("EHLO {name}")).await?;
+    if reply.is_positive() && !reply.is_cut {
+        return Ok(Extensions::of(&reply));
+    }
+    // 521 and 554 are about the client, whatever it says.
+    if !reply.is_permanent_failure() || matches!(reply.code, 521 | 554) {
+        positive(phase, &reply)?;
+    } else {
+        positive(
+            phase,
+            &session.command(phase, &format!("HELO {name}")).await?,
+        )?;
+    }
+    Ok(Extensions::default())
+}
+
+/// Sends the mail in a dialogue that is open.
+async fn hand_over(
+    session: &mut Session,
+    extensions: &Extensions,
+    letter: &Letter<'_>,
+    handover: &Handover<'_>,
+) -> Result<(), Refusal> {
+    // Everything but an address of the operator is ASCII.
+    let parameters = if letter.text.is_ascii() && letter.from.is_ascii() {
+        ""
+    } else if extensions.smtputf8 {
+        " BODY=8BITMIME SMTPUTF8"
+    } else {
+        let failure = "the server does not offer SMTPUTF8, which MAIL_FROM needs";
+        return Err(Refusal::new(failure, RejectionClass::Sender));
+    };
+    let sender = format!("MAIL FROM:<{}>{parameters}", letter.from);
+    positive(
+        Phase::Sender,
+        &session.command(Phase::Sender, &sender).await?,
+    )?;
+    let recipient = format!("RCPT TO:<{}>", letter.to);
+    let addressed = session.command(Phase::Recipient, &recipient).await?;
+    positive(Phase::Recipient, &addressed)?;
+    handover.check()?;
+    let reply = session.command(Phase::Data, "DATA").await?;
+    if !reply.is_intermediate() || reply.is_cut {
+        return Err(refusal::of_reply(Phase::Data, &reply));
+    }
+    // The last moment at which nothing is sent yet.
+    handover.check()?;
+    session.send_text(&transparent(letter.text)).await?;
+    let verdict = session.reply(Phase::EndOfData).await?;
+    if verdict.is_positive() {
+        return Ok(());
+    }
+    Err(refusal::of_reply(Phase::EndOfData, &verdict))
+}
+
+fn positive(phase: Phase, reply: &Reply) -> Result<(), Refusal> {
+    if !reply.is_positive() {
+        return Err(refusal::of_reply(phase, reply));
+    }
+    if reply.is_cut {
+        return Err(refusal::broken(phase, io::ErrorKind::InvalidData));
+    }
+    Ok(())
+}
+
+/// The text as it travels (RFC 5321, 4.5.2): every line ends with CRLF, a dot at the beginning of
+/// a line is doubled, and a dot alone ends the whole.
+fn transparent(text: &[u8]) -> Vec<u8> {
+    let mut sent = Vec::with_capacity(text.len() + text.len() / 32 + 5);
+    let text = text.strip_suffix(b"\r\n").unwrap_or(text);
+    // Lone CR and LF become line ends: servers that took them for such would see other lines.
+    for line in lines_of(text) {
+        if line.starts_with(b".") {
+            sent.push(b'.');
+        }
+        sent.extend_from_slice(line);
+        sent.extend_from_slice(b"\r\n");
+    }
+    sent.extend_from_slice(b".\r\n");
+    sent
+}
+
+fn lines_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').flat_map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        line.split(|byte| *byte == b'\r')
+    })
+}
+
+impl Extensions {
+    /// Reads the keywords, in any case and also in the old form `AUTH=LOGIN`.
+    fn of(reply: &Reply) -> Self {
+        let mut found = Self::default();
+        // The first line is the server's name.
+        for line in reply.texts.iter().skip(1) {
+            let line = line.to_ascii_uppercase();
+            let mut words = line
+                .split(|c: char| c.is_whitespace() || c == '=')
+                .filter(|word| !word.is_empty());
+            match words.next() {
+                Some("STARTTLS") => found.starttls = true,
+                Some("SMTPUTF8") => found.smtputf8 = true,
+                Some("AUTH") => {
+                    let offered = words.filter_map(|word| match word {
+                        "PLAIN" => Some(Mechanism::Plain),
+                        "LOGIN" => Some(Mechanism::Login),
+                        _ => None,
+                    });
+                    found.login = found.login.max(offered.max());
+                }
+                Some(_) | None => {}
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests;
