@@ -87,9 +87,10 @@ class Service:
         self.customer_number = ""
 
     def verify_channel(self, channel: str) -> phone_pb2.VerifyContactChannelResponse:
-        """Whose a phone number or e-mail address is."""
+        """Returns the owners of a phone number or e-mail address, if it is on file."""
         request = phone_pb2.VerifyContactChannelRequest(customer_number=self.customer_number)
-        if "@" in channel:
+        # A caller ID may be a URI: sip:+49721913740@pbx.example.
+        if "@" in channel and ":" not in channel:
             request.email = channel
         else:
             request.phone_number = channel
@@ -232,17 +233,27 @@ def plain(text: str) -> Text:
 
 
 def show_matches(answer: phone_pb2.VerifyContactChannelResponse) -> None:
-    if not answer.known:
+    if answer.outcome == phone_pb2.CHANNEL_OUTCOME_WITHHELD:
+        say("WITHHELD: the caller shows no number. Ask for an e-mail address on file.", "yellow")
+        return
+    if answer.outcome != phone_pb2.CHANNEL_OUTCOME_ON_FILE:
         say("NOT ON FILE for this customer. Try another number or address.", "yellow")
         return
-    table = Table("", "name", "types", title="Whose it is")
+    table = Table("", "name", "types", "match", title="On file for")
     for number, match in enumerate((m for m in answer.matches if m.contact_id), start=1):
         types = [contact_pb2.ContactType.Name(t).replace("CONTACT_TYPE_", "") for t in match.types]
-        table.add_row(str(number), plain(match.display_name), ", ".join(types))
-    if not all(match.contact_id for match in answer.matches):
-        table.add_row("", "(the customer's contact data)", "")
+        table.add_row(str(number), plain(match.display_name), ", ".join(types), match_kind(match))
+    for match in answer.matches:
+        if not match.contact_id:
+            table.add_row("", "(the customer's contact data)", "", match_kind(match))
     console.print(table)
     say("A number can be forged: it identifies, it does not authenticate.", "bold")
+
+
+def match_kind(match: phone_pb2.ChannelMatch) -> str:
+    if match.match == phone_pb2.CHANNEL_MATCH_KIND_SAME_LINE:
+        return "an extension of the number on file"
+    return "exact"
 
 
 def show_restrictions(contact: contact_pb2.Contact) -> None:

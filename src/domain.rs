@@ -7,6 +7,7 @@
 pub mod attention_line;
 pub mod audit;
 pub mod caller;
+pub mod caller_id;
 pub mod contact;
 pub mod contact_import;
 pub mod contact_types;

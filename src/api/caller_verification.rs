@@ -8,9 +8,9 @@ use crate::{
         service::ContactApi,
     },
     domain::{
-        caller::{Channel, ChannelMatch},
+        caller::{Channel, ChannelMatch, ChannelOwner, MatchKind},
+        caller_id::CallerId,
         email_address::EmailAddress,
-        phone_number::PhoneNumber,
     },
     error::Result,
 };
@@ -24,8 +24,8 @@ pub(super) async fn verify(
     let number = fields.customer_number("customer_number", &request.customer_number);
     let channel = match &request.channel {
         Some(request::Channel::PhoneNumber(text)) => fields
-            .check("phone_number", PhoneNumber::parse(text))
-            .map(Channel::PhoneNumber),
+            .check("phone_number", CallerId::parse(text))
+            .map(Channel::from),
         Some(request::Channel::Email(text)) => fields
             .check("email", EmailAddress::parse(text))
             .map(Channel::Email),
@@ -39,16 +39,28 @@ pub(super) async fn verify(
         .app
         .verify_contact_channel(caller.actor(), &number, &channel);
     let matches = verified.await?;
+    let outcome = match (&channel, matches.as_slice()) {
+        (Channel::Withheld, _) => proto::ChannelOutcome::Withheld,
+        (Channel::PhoneNumbers(_) | Channel::Email(_), []) => proto::ChannelOutcome::NotOnFile,
+        (Channel::PhoneNumbers(_) | Channel::Email(_), _) => proto::ChannelOutcome::OnFile,
+    };
     Ok(proto::VerifyContactChannelResponse {
-        known: !matches.is_empty(),
+        outcome: outcome.into(),
         matches: matches.into_iter().map(channel_match).collect(),
     })
 }
 
 fn channel_match(found: ChannelMatch) -> proto::ChannelMatch {
-    match found {
-        ChannelMatch::ContactData => proto::ChannelMatch::default(),
-        ChannelMatch::Contact {
+    let kind = match found.kind {
+        MatchKind::Exact => proto::ChannelMatchKind::Exact,
+        MatchKind::SameLine => proto::ChannelMatchKind::SameLine,
+    };
+    match found.owner {
+        ChannelOwner::ContactData => proto::ChannelMatch {
+            r#match: kind.into(),
+            ..proto::ChannelMatch::default()
+        },
+        ChannelOwner::Contact {
             id,
             display_name,
             types,
@@ -56,6 +68,7 @@ fn channel_match(found: ChannelMatch) -> proto::ChannelMatch {
             contact_id: id.0.to_string(),
             display_name,
             types: convert::contact_types(types),
+            r#match: kind.into(),
         },
     }
 }

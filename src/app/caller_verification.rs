@@ -7,7 +7,7 @@ use crate::{
     app::{App, names},
     domain::{
         audit::{Actor, AuditEvent, EventKind},
-        caller::{Channel, ChannelMatch},
+        caller::{Channel, ChannelMatch, ChannelOwner},
         contact::ContactId,
         customer::CustomerNumber,
     },
@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl App {
-    /// Whose the channel is; empty: it is not on file for this customer. Pending
-    /// addresses are not on file.
+    /// The owners of the channel, exact matches first; empty: it is withheld or not on file for
+    /// this customer. Pending addresses are not on file.
     ///
     /// # Errors
     /// [`Error::CustomerNotFound`], and the failures of the database.
@@ -26,8 +26,14 @@ impl App {
         number: &CustomerNumber,
         channel: &Channel,
     ) -> Result<Vec<ChannelMatch>> {
-        let matches = self.database.find_channel(number, channel).await?;
-        let matches = matches.ok_or(Error::CustomerNotFound)?;
+        let matches = match channel {
+            // Nothing is looked up. That the customer exists is found when the check is recorded.
+            Channel::Withheld => Vec::new(),
+            Channel::PhoneNumbers(_) | Channel::Email(_) => {
+                let matches = self.database.find_channel(number, channel).await?;
+                matches.ok_or(Error::CustomerNotFound)?
+            }
+        };
         let disclosures = disclosed(&matches).into_iter().map(|(kind, contact_id)| {
             let now = self.now();
             // Its rank is that of the customer's last change, which only the database knows.
@@ -54,9 +60,9 @@ fn disclosed(matches: &[ChannelMatch]) -> Vec<(EventKind, Option<ContactId>)> {
     if matches.is_empty() {
         return vec![(EventKind::ChannelNotOnFile, None)];
     }
-    let events = matches.iter().map(|found| match found {
-        ChannelMatch::Contact { id, .. } => (EventKind::ChannelVerified, Some(*id)),
-        ChannelMatch::ContactData => (EventKind::ContactDataVerified, None),
+    let events = matches.iter().map(|found| match &found.owner {
+        ChannelOwner::Contact { id, .. } => (EventKind::ChannelVerified, Some(*id)),
+        ChannelOwner::ContactData => (EventKind::ContactDataVerified, None),
     });
     events.collect()
 }

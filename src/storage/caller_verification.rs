@@ -1,4 +1,4 @@
-//! Whose a phone number or an address is (rule 21).
+//! The owners of a phone number or an address (rule 21).
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use super::{
 };
 use crate::{
     domain::{
-        caller::{Channel, ChannelMatch},
+        caller::{Candidates, Channel, ChannelMatch, ChannelOwner, MatchKind},
         contact::ContactId,
         customer::CustomerNumber,
     },
     error::{Error, Result},
 };
 
-/// Which channel of which customer, as it is stored.
-type Key = (CustomerNumber, String);
-/// Whose it is; `None`: there is no such customer. What cannot be read fails alone.
+/// The customer, and the forms in which its channel may be stored.
+type Key = (CustomerNumber, Candidates);
+/// The owners; `None`: there is no such customer. A key whose rows cannot be read fails alone.
 type Found = Result<Option<Vec<ChannelMatch>>>;
 
 /// The two kinds of channels, each with a query that calls share.
@@ -37,11 +37,11 @@ impl Channels {
     pub(super) fn new(readers: &HeldReaders) -> Self {
         let by = |name, owners: &'static str| {
             let readers = readers.clone();
-            let asked = match readers {
-                HeldReaders::Postgres(_) => ASKED_OF_POSTGRES,
-                HeldReaders::Sqlite(_) => ASKED_OF_SQLITE,
+            let dialect = match readers {
+                HeldReaders::Postgres(_) => POSTGRES,
+                HeldReaders::Sqlite(_) => SQLITE,
             };
-            let sql: Arc<str> = select(asked, owners).into();
+            let sql: Arc<str> = select(&dialect, owners).into();
             SharedQuery::new(name, move |keys: Vec<Key>| {
                 let (readers, sql) = (readers.clone(), Arc::clone(&sql));
                 async move { find_many(&readers, &sql, &keys).await }
@@ -55,9 +55,9 @@ impl Channels {
 }
 
 impl Database {
-    /// The contacts of the customer that have the channel, in the order of their
-    /// creation, and before them the contact data, if that has it; `None`: there is no such
-    /// customer. Calls at the same moment share a query.
+    /// The owners of the channel, each once: exact matches before those of the same line, and
+    /// within these the contact data, then the contacts in the order of their creation. `None`:
+    /// there is no such customer. Concurrent requests share a query.
     ///
     /// # Errors
     /// The failures of the database.
@@ -66,47 +66,73 @@ impl Database {
         number: &CustomerNumber,
         channel: &Channel,
     ) -> Result<Option<Vec<ChannelMatch>>> {
-        let (query, text) = match channel {
-            Channel::Email(email) => (&self.channels.emails, email.comparison_key()),
-            Channel::PhoneNumber(phone_number) => (
-                &self.channels.phone_numbers,
-                phone_number.as_str().to_owned(),
-            ),
+        let query = match channel {
+            Channel::Email(_) => &self.channels.emails,
+            Channel::PhoneNumbers(_) | Channel::Withheld => &self.channels.phone_numbers,
         };
-        query.ask((number.clone(), text)).await?
+        query.ask((number.clone(), Candidates::of(channel))).await?
     }
 }
 
 const COLUMNS: &str =
     "asked.place, contacts.contact_id, contacts.position, contacts.types, contacts.display_name";
 
-const OWNERS_OF_PHONE_NUMBER: &str = "customers.phone_number = asked.channel \
+const OWNERS_OF_PHONE_NUMBER: &str = "contact_phone_numbers.phone_number, customers.phone_number \
      FROM asked JOIN customers ON customers.customer_number = asked.number \
      LEFT JOIN contact_phone_numbers ON contact_phone_numbers.customer_number = asked.number \
-       AND contact_phone_numbers.phone_number = asked.channel \
+       AND contact_phone_numbers.phone_number {is_candidate} \
      LEFT JOIN contacts ON contacts.customer_number = contact_phone_numbers.customer_number \
        AND contacts.contact_id = contact_phone_numbers.contact_id";
 
-const OWNERS_OF_EMAIL: &str = "customers.email_key = asked.channel \
+const OWNERS_OF_EMAIL: &str = "contacts.email_key, customers.email_key \
      FROM asked JOIN customers ON customers.customer_number = asked.number \
      LEFT JOIN contacts ON contacts.customer_number = asked.number \
-       AND contacts.email_key = asked.channel";
+       AND contacts.email_key {is_candidate}";
 
-const ASKED_OF_POSTGRES: &str = "SELECT number, channel, place \
-     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS listed (number, channel, place)";
+/// Neither kind of channel has a line break.
+const SEPARATOR: &str = "\n";
 
-const ASKED_OF_SQLITE: &str = "SELECT value ->> 0 AS number, value ->> 1 AS channel, \
-     key + 1 AS place FROM json_each($1)";
+/// The questions, and the condition that a column holds one of a question's candidates. Few
+/// equalities, and no LIKE: each is a look-up in the index.
+struct Dialect {
+    asked: &'static str,
+    is_candidate: &'static str,
+}
 
-fn select(asked: &str, owners: &str) -> String {
+const POSTGRES: Dialect = Dialect {
+    asked: "SELECT number, candidates, place \
+        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS listed (number, candidates, place)",
+    is_candidate: "= ANY (string_to_array(asked.candidates, chr(10)))",
+};
+
+const SQLITE: Dialect = Dialect {
+    asked: "SELECT value ->> 0 AS number, value ->> 1 AS candidates, key + 1 AS place \
+        FROM json_each($1)",
+    is_candidate: "IN (SELECT value FROM json_each(asked.candidates))",
+};
+
+fn select(dialect: &Dialect, owners: &str) -> String {
+    let Dialect {
+        asked,
+        is_candidate,
+    } = dialect;
+    let owners = owners.replace("{is_candidate}", is_candidate);
     format!("WITH asked AS ({asked}) SELECT {COLUMNS}, {owners}")
 }
 
-/// An owner of a channel, or, without one, that the customer is there.
+/// A row of the answer: the customer's own channel, and with it at most one owner.
 struct Owner {
     place: i64,
-    is_contact_data: bool,
-    contact: Option<(Uuid, i64, i16, String)>,
+    of_customer: Option<String>,
+    contact: Option<Contact>,
+}
+
+struct Contact {
+    id: Uuid,
+    position: i64,
+    types: i16,
+    display_name: String,
+    channel: String,
 }
 
 /// Of a row of either database.
@@ -117,12 +143,18 @@ macro_rules! owner_from {
 
             fn try_from(row: &$row) -> sqlx::Result<Self> {
                 let contact = match row.try_get(1)? {
-                    Some(id) => Some((id, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)),
+                    Some(id) => Some(Contact {
+                        id,
+                        position: row.try_get(2)?,
+                        types: row.try_get(3)?,
+                        display_name: row.try_get(4)?,
+                        channel: row.try_get(5)?,
+                    }),
                     None => None,
                 };
                 Ok(Self {
                     place: row.try_get(0)?,
-                    is_contact_data: row.try_get::<Option<bool>, _>(5)?.unwrap_or_default(),
+                    of_customer: row.try_get(6)?,
                     contact,
                 })
             }
@@ -138,10 +170,11 @@ async fn find_many(readers: &HeldReaders, sql: &Arc<str>, keys: &[Key]) -> Resul
         match readers {
             HeldReaders::Postgres(readers) => {
                 let numbers: Vec<_> = keys.iter().map(|(number, _)| number.as_str()).collect();
-                let channels: Vec<_> = keys.iter().map(|(_, channel)| channel.as_str()).collect();
+                let candidates = keys.iter().map(|(_, candidates)| joined(candidates));
+                let candidates: Vec<_> = candidates.collect();
                 let query = || {
                     let query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
-                    query.bind(&numbers).bind(&channels)
+                    query.bind(&numbers).bind(&candidates)
                 };
                 let rows = readers.fetch_all(query).await?;
                 Ok(rows.iter().map(Owner::try_from).collect())
@@ -149,7 +182,7 @@ async fn find_many(readers: &HeldReaders, sql: &Arc<str>, keys: &[Key]) -> Resul
             HeldReaders::Sqlite(readers) => {
                 let keys: Vec<_> = keys
                     .iter()
-                    .map(|(number, channel)| (number.as_str(), channel))
+                    .map(|(number, candidates)| (number.as_str(), all_of(candidates)))
                     .collect();
                 let keys = as_json(&keys)?;
                 let query = || sqlx::query(AssertSqlSafe(Arc::clone(sql))).bind(&keys);
@@ -163,30 +196,52 @@ async fn find_many(readers: &HeldReaders, sql: &Arc<str>, keys: &[Key]) -> Resul
     for owner in owners.map_err(Failure::from)? {
         let place = usize::try_from(owner.place - 1).ok();
         let of_key = place.and_then(|place| of_keys.get_mut(place));
-        let of_key = of_key.ok_or_else(|| Error::internal("an answer that nobody asked for"))?;
+        let of_key = of_key.ok_or_else(|| Error::internal("an answer without a question"))?;
         of_key.get_or_insert_default().push(owner);
     }
     let matches = of_keys
         .into_iter()
-        .map(|owners| owners.map(to_matches).transpose());
+        .zip(keys)
+        .map(|(owners, (_, candidates))| {
+            let matches = owners.map(|owners| to_matches(owners, candidates));
+            matches.transpose()
+        });
     Ok(matches.collect())
 }
 
-fn to_matches(owners: Vec<Owner>) -> Result<Vec<ChannelMatch>> {
-    let mut matches = Vec::new();
-    if owners.iter().any(|owner| owner.is_contact_data) {
-        matches.push(ChannelMatch::ContactData);
+fn all_of(candidates: &Candidates) -> Vec<&str> {
+    candidates.iter().collect()
+}
+
+fn joined(candidates: &Candidates) -> String {
+    all_of(candidates).join(SEPARATOR)
+}
+
+fn to_matches(owners: Vec<Owner>, candidates: &Candidates) -> Result<Vec<ChannelMatch>> {
+    let mut found: Vec<(MatchKind, i64, ChannelMatch)> = Vec::new();
+    let of_customer = owners.iter().find_map(|owner| owner.of_customer.as_deref());
+    if let Some(kind) = of_customer.and_then(|channel| candidates.kind_of(channel)) {
+        let owner = ChannelOwner::ContactData;
+        found.push((kind, i64::MIN, ChannelMatch { owner, kind }));
     }
-    let mut contacts: Vec<_> = owners.into_iter().filter_map(|o| o.contact).collect();
-    contacts.sort_unstable_by_key(|(_, position, ..)| *position);
-    // Who has a number twice is one all the same.
-    contacts.dedup_by_key(|(id, ..)| *id);
-    for (id, _, types, display_name) in contacts {
-        matches.push(ChannelMatch::Contact {
-            id: ContactId(id),
-            display_name,
-            types: to_types(types)?,
-        });
+    for contact in owners.into_iter().filter_map(|owner| owner.contact) {
+        let Some(kind) = candidates.kind_of(&contact.channel) else {
+            continue;
+        };
+        let owner = ChannelOwner::Contact {
+            id: ContactId(contact.id),
+            display_name: contact.display_name,
+            types: to_types(contact.types)?,
+        };
+        found.push((kind, contact.position, ChannelMatch { owner, kind }));
     }
-    Ok(matches)
+    found.sort_by_key(|(kind, position, _)| (*kind, *position));
+    // A contact that matches by several numbers is listed by the best one.
+    let mut listed = Vec::new();
+    found.retain(|(_, position, _)| {
+        let is_new = !listed.contains(position);
+        listed.push(*position);
+        is_new
+    });
+    Ok(found.into_iter().map(|(.., found)| found).collect())
 }

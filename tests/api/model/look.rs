@@ -183,12 +183,19 @@ impl Driver<'_> {
     async fn look_at_channels(&mut self, number: &str) -> Result<(), Difference> {
         let addresses = ["ANNA", "bernd", "info", "rechnung"];
         let addresses = addresses.map(|local| format!("{local}@{DOMAIN}"));
-        let numbers = ["+49721913740", "+4930901820"].map(str::to_owned);
+        // The last two are extensions of the others.
+        let numbers = [
+            "+49721913740",
+            "+4930901820",
+            "+497219137401",
+            "+49309018201234",
+        ];
+        let numbers = numbers.map(str::to_owned);
         let asked = addresses.map(|text| (text.clone(), Channel::Email(text)));
         let numbers = numbers.map(|text| (text.clone(), Channel::PhoneNumber(text)));
         let asked = asked.into_iter().chain(numbers);
         let is_on_file = self.book.customer(number).is_ok();
-        for (text, channel) in asked.take(if is_on_file { 6 } else { 1 }) {
+        for (text, channel) in asked.take(if is_on_file { 8 } else { 1 }) {
             let request = proto::VerifyContactChannelRequest {
                 customer_number: number.to_owned(),
                 channel: Some(channel),

@@ -1,10 +1,10 @@
-//! Who is written to, and whose a channel is, in the model: the table of purposes and rules 21
-//! to 23.
+//! Recipients and the owners of channels in the model: the table of purposes and rules 21 to 23.
 
 use std::collections::BTreeMap;
 
 use contact_service::api::proto::{
-    self, ContactType, Delivery, ExclusionReason, Purpose, RecipientReason,
+    self, ChannelMatchKind, ChannelOutcome, ContactType, Delivery, ExclusionReason, Purpose,
+    RecipientReason,
 };
 
 use super::{
@@ -187,25 +187,50 @@ impl Book {
         channel: &str,
     ) -> Outcome<proto::VerifyContactChannelResponse> {
         let customer = self.customer(number)?;
-        let is_it = |kept: &str| is_same_address(kept, channel);
+        let kind_of = |kept: &mut dyn Iterator<Item = &String>| {
+            kept.filter_map(|kept| match_kind(kept, channel)).min()
+        };
         let mut matches = Vec::new();
-        if is_it(&customer.email) || is_it(&customer.phone) {
-            matches.push(proto::ChannelMatch::default());
-        }
+        let mut add = |kind: Option<ChannelMatchKind>, owner: proto::ChannelMatch| {
+            let matched = kind.map(|kind| proto::ChannelMatch {
+                r#match: kind.into(),
+                ..owner
+            });
+            matches.extend(matched);
+        };
+        let of_customer = kind_of(&mut [&customer.email, &customer.phone].into_iter());
+        add(of_customer, proto::ChannelMatch::default());
         for contact in &customer.contacts {
-            if is_it(&contact.email) || contact.phones.iter().any(|phone| is_it(phone)) {
-                matches.push(proto::ChannelMatch {
-                    contact_id: contact.id.clone(),
-                    display_name: contact.name.clone(),
-                    types: contact.types.iter().copied().collect(),
-                });
-            }
+            let kind = kind_of(&mut contact.phones.iter().chain([&contact.email]));
+            let owner = proto::ChannelMatch {
+                contact_id: contact.id.clone(),
+                display_name: contact.name.clone(),
+                types: contact.types.iter().copied().collect(),
+                ..proto::ChannelMatch::default()
+            };
+            add(kind, owner);
         }
+        matches.sort_by_key(proto::ChannelMatch::r#match);
+        let outcome = if matches.is_empty() {
+            ChannelOutcome::NotOnFile
+        } else {
+            ChannelOutcome::OnFile
+        };
         Ok(proto::VerifyContactChannelResponse {
-            known: !matches.is_empty(),
+            outcome: outcome.into(),
             matches,
         })
     }
+}
+
+fn match_kind(kept: &str, channel: &str) -> Option<ChannelMatchKind> {
+    if is_same_address(kept, channel) {
+        return Some(ChannelMatchKind::Exact);
+    }
+    let extension = channel
+        .strip_prefix(kept)
+        .filter(|_| kept.starts_with('+'))?;
+    (extension.len() <= 4).then_some(ChannelMatchKind::SameLine)
 }
 
 impl Customer {

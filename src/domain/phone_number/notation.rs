@@ -1,0 +1,303 @@
+//! Reads how a number is written: invisible characters, labels, URIs, extensions.
+
+use percent_encoding::percent_decode_str;
+use rlibphonenumber::PHONE_NUMBER_UTIL;
+use unicode_normalization::UnicodeNormalization;
+
+use super::numbering::{self, Written};
+use crate::error::Invalid;
+
+/// Of a text; URIs with their parameters are longer than numbers.
+const MAX_CHARS: usize = 256;
+const MAX_WRITTEN_EXTENSION: usize = 6;
+
+/// Words that may precede a number, without the marks between and after them.
+const LABELS: &[&str] = &[
+    "call",
+    "cell",
+    "durchwahl",
+    "festnetz",
+    "fon",
+    "handy",
+    "handynr",
+    "handynummer",
+    "m",
+    "mobil",
+    "mobile",
+    "mobilfunk",
+    "mobilnr",
+    "mobilnummer",
+    "mobiltelefon",
+    "phone",
+    "rufnr",
+    "rufnummer",
+    "t",
+    "tel",
+    "telefon",
+    "telefonnr",
+    "telefonnummer",
+    "telephone",
+    "telnr",
+    "telnummer",
+];
+/// Words between a number and its extension.
+const EXTENSION_WORDS: &[&str] = &[
+    "app",
+    "apparat",
+    "durchwahl",
+    "dw",
+    "ext",
+    "extension",
+    "klappe",
+    "kl",
+    "nebenstelle",
+    "nst",
+    "x",
+];
+const SCHEMES: &[&str] = &["callto", "sip", "sips", "tel"];
+
+/// A number as it was written, taken out of the URI or header around it.
+#[derive(Debug)]
+pub struct Notation {
+    /// The number's own text; of a SIP URI, its user part.
+    number: String,
+    host: Option<String>,
+    is_uri: bool,
+    parameters: Vec<(String, String)>,
+}
+
+impl Notation {
+    /// Takes the number out of a URI (`sip:`, `sips:`, `tel:`) or name-addr
+    /// (`"Anna" <sip:…>;tag=…`, RFC 3261), or takes the text as it is.
+    ///
+    /// # Errors
+    /// [`Invalid`] where the text is too long or has control characters.
+    pub fn read(text: &str) -> Result<Self, Invalid> {
+        if text.chars().nth(MAX_CHARS).is_some() {
+            let text = format!("must have at most {MAX_CHARS} characters");
+            return Err(Invalid::new(text));
+        }
+        let text = clean(&percent_decode_str(text).decode_utf8_lossy())?;
+        let address = text.rsplit_once('<').map_or(text.as_str(), |(_, address)| {
+            address.split('>').next().unwrap_or_default()
+        });
+        let address = address.trim();
+        let (scheme, address) = match address.split_once(':') {
+            Some((scheme, rest)) if is_one_of(SCHEMES, scheme.trim()) => {
+                (scheme.trim().to_lowercase(), rest)
+            }
+            _ => (String::new(), address),
+        };
+        let (user, host) = match address.split_once('@') {
+            Some((user, host)) => (user, Some(host)),
+            // A SIP URI without a user names a host only.
+            None if scheme.starts_with("sip") && !is_number(address) => ("", Some(address)),
+            None => (address, None),
+        };
+        let mut parts = user.split(';');
+        let number = parts.next().unwrap_or_default();
+        // What a SIP user may have after its name: a password.
+        let number = host.and(number.split_once(':')).map_or(number, |(n, _)| n);
+        Ok(Self {
+            number: number.trim().to_owned(),
+            host: host.map(|host| without_parameters(host).to_lowercase()),
+            is_uri: !scheme.is_empty() || host.is_some(),
+            parameters: parts.map(parameter).collect(),
+        })
+    }
+
+    /// The text that stands for the caller: the number, or the word in its place.
+    pub fn user(&self) -> &str {
+        &self.number
+    }
+
+    /// The host of a SIP URI, in lower case.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// The number without its label, apart from its extension.
+    ///
+    /// # Errors
+    /// [`Invalid`] where there is anything else besides one number.
+    pub(super) fn written(&self) -> Result<Written<'_>, Invalid> {
+        let known = |name: &str| self.is_uri || matches!(name, "ext" | "phone-context");
+        if !self.parameters.iter().all(|(name, _)| known(name)) {
+            return Err(several());
+        }
+        let (number, mut extension) = split_extension(without_label(&self.number)?)?;
+        if let Some(written) = self.parameter("ext") {
+            let digits = written.replace(['-', '.', ' ', '(', ')'], "");
+            if extension.replace(digits).is_some() {
+                return Err(numbering::not_a_number());
+            }
+        }
+        check_separators(number)?;
+        let context = self.parameter("phone-context");
+        Ok(Written {
+            number,
+            extension,
+            context: context.filter(|context| context.starts_with('+')),
+        })
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let mut parameters = self.parameters.iter();
+        let found = parameters.find(|(given, _)| given == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Brings characters that look or work alike to one: blanks, dashes, brackets and digits of
+/// every script. Direction marks and other invisible characters are dropped.
+fn clean(text: &str) -> Result<String, Invalid> {
+    let mut cleaned = String::with_capacity(text.len());
+    for c in text.trim().chars() {
+        if is_invisible(c) {
+            continue;
+        }
+        if c.is_control() && c != '\t' || matches!(c, '\u{2028}' | '\u{2029}') {
+            return Err(numbering::not_a_number());
+        }
+        if c.is_numeric() && !c.is_ascii_digit() {
+            // Not a digit, but a footnote or a list item: ¹ or ①.
+            let digit = PHONE_NUMBER_UTIL.normalize_digits_only(c.to_string());
+            if digit.is_empty() {
+                return Err(numbering::not_a_number());
+            }
+            cleaned.push_str(&digit);
+        } else {
+            cleaned.extend(std::iter::once(c).nfkc().map(plain));
+        }
+    }
+    Ok(cleaned.trim().nfc().collect())
+}
+
+fn plain(c: char) -> char {
+    match c {
+        // Middle dot, bullet and their like, as on letterheads; signs of telephones.
+        '\u{B7}' | '\u{2022}' | '\u{2027}' | '\u{2219}' | '\u{22C5}' | '\u{30FB}' | '\u{260E}'
+        | '\u{260F}' | '\u{2706}' | '\u{1F4DE}' | '\u{1F4F1}' | '\u{1F4F2}' | '\u{1F57F}' => ' ',
+        _ if c.is_whitespace() => ' ',
+        '\u{2010}'..='\u{2015}'
+        | '\u{2043}'
+        | '\u{2212}'
+        | '\u{2E3A}'
+        | '\u{2E3B}'
+        | '\u{58A}'
+        | '\u{30FC}'
+        | '~'
+        | '\u{301C}'
+        | '\u{223C}' => '-',
+        '\u{2044}' | '\u{2215}' => '/',
+        '[' | '{' => '(',
+        ']' | '}' => ')',
+        _ => c,
+    }
+}
+
+/// Characters that leave no mark: joiners, direction marks, soft hyphens, variation selectors.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}'
+            | '\u{61C}'
+            | '\u{180E}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{206F}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}'
+    )
+}
+
+fn is_one_of(words: &[&str], text: &str) -> bool {
+    words.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+fn without_parameters(host: &str) -> &str {
+    host.split([';', '?', ':'])
+        .next()
+        .unwrap_or_default()
+        .trim()
+}
+
+fn parameter(text: &str) -> (String, String) {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (name.trim().to_lowercase(), value.trim().to_owned())
+}
+
+fn is_number(address: &str) -> bool {
+    let digits = without_parameters(address);
+    digits.starts_with(is_number_start) && !digits.contains(['.', '['])
+}
+
+fn is_number_start(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, '+' | '(')
+}
+
+/// Cuts a leading `Tel.:` or its like.
+fn without_label(text: &str) -> Result<&str, Invalid> {
+    let start = text.find(is_number_start).unwrap_or(text.len());
+    let (label, number) = text.split_at(start);
+    let word = words_of(label, &['.', ':', '-', ' ']).ok_or_else(numbering::not_a_number)?;
+    if word.is_empty() || is_one_of(LABELS, &word) {
+        Ok(number)
+    } else {
+        Err(numbering::not_a_number())
+    }
+}
+
+/// The letters of a text that has, besides them, only these marks.
+fn words_of(text: &str, marks: &[char]) -> Option<String> {
+    let kept = text.chars().filter(|c| !marks.contains(c));
+    let word: String = kept.collect();
+    word.chars().all(char::is_alphabetic).then_some(word)
+}
+
+/// Cuts an extension that a word introduces: `0721 91374 Durchwahl 12`.
+fn split_extension(text: &str) -> Result<(&str, Option<String>), Invalid> {
+    let Some(start) = text.find(|c: char| c.is_alphabetic() || c == '#') else {
+        return Ok((text, None));
+    };
+    let (number, rest) = text.split_at(start);
+    let digits = rest
+        .find(|c: char| c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let (word, extension) = rest.split_at(digits);
+    let word = words_of(word, &['.', ':', '-', ' ', '#']).unwrap_or_default();
+    let is_extension = (word.is_empty() || is_one_of(EXTENSION_WORDS, &word))
+        && (1..=MAX_WRITTEN_EXTENSION).contains(&extension.len())
+        && extension.chars().all(|c| c.is_ascii_digit());
+    if !is_extension {
+        return Err(numbering::not_a_number());
+    }
+    let number = number.trim_end_matches([' ', ',', ';']);
+    Ok((number, Some(extension.to_owned())))
+}
+
+/// Only what people put between digits, and not between two numbers.
+fn check_separators(number: &str) -> Result<(), Invalid> {
+    let allowed = |c: char| c.is_ascii_digit() || "+ -./()".contains(c);
+    if !number.chars().all(allowed) || number.contains("..") {
+        return Err(numbering::not_a_number());
+    }
+    let tight = number.replace([' ', '(', ')'], "");
+    let is_second = |(at, _): (usize, &str)| {
+        let (before, after) = tight.split_at(at);
+        let after = after.trim_start_matches('/');
+        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).count();
+        // `0721/913740`, `+49/0721/913740`, but not `0721 913740/0171 1234567` or `-10/-11`.
+        after.starts_with('-')
+            || after.starts_with(['0', '+']) && digits(before) > 4 && digits(after) > 4
+    };
+    if tight.match_indices('/').any(is_second) {
+        return Err(several());
+    }
+    Ok(())
+}
+
+fn several() -> Invalid {
+    Invalid::new("must be one phone number; give each number separately")
+}

@@ -1,0 +1,227 @@
+//! Brings a number to E.164: prefixes, trunk zeros, extensions.
+
+use rlibphonenumber::{
+    NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber as Parsed, PhoneNumberFormat, Region,
+};
+
+use crate::error::Invalid;
+
+/// Digits without + and 0 that are fewer can be national numbers that lost their 0.
+const MIN_BARE_DIGITS: usize = 11;
+const GERMANY: &str = "49";
+/// Where the digits of an extension are dialled after the number's: Germany and Austria.
+const WITH_DIRECT_DIALLING: [&str; 2] = ["+49", "+43"];
+/// The international prefix of North America.
+const NORTH_AMERICAN_PREFIX: &str = "011";
+
+/// A number and what was written with it; digits, `+` and separators only.
+pub(super) struct Written<'t> {
+    pub(super) number: &'t str,
+    pub(super) extension: Option<String>,
+    /// The `phone-context` of RFC 3966, where it is a global one: `+49`.
+    pub(super) context: Option<&'t str>,
+}
+
+pub(super) fn not_a_number() -> Invalid {
+    Invalid::new(
+        "must be a phone number that can be dialled from abroad, such as +49 721 1234567 or 0721 1234567",
+    )
+}
+
+pub(super) fn incomplete() -> Invalid {
+    Invalid::new(
+        "must begin with + and the country code or with 0 and the area code, such as +49 721 1234567 or 0721 1234567",
+    )
+}
+
+/// The numbers that a text can mean; the first is the likelier one.
+pub(super) fn resolve(written: &Written<'_>) -> Result<Vec<String>, Invalid> {
+    let number = written.number;
+    let tight = number.replace(' ', "");
+    let without_bracketed_zero = tight.replace("(0)", "");
+    let mut readings = readings(&digits_of(&tight), written.context);
+    if readings.is_empty() && without_bracketed_zero != tight {
+        readings = self::readings(&digits_of(&without_bracketed_zero), written.context);
+    }
+    let is_bare = !tight.trim_start_matches('(').starts_with(['+', '0']);
+    if readings.is_empty() {
+        return Err(if is_bare {
+            incomplete()
+        } else {
+            not_a_number()
+        });
+    }
+    let Some(extension) = &written.extension else {
+        return Ok(readings);
+    };
+    let is_central_office = tight.ends_with("-0");
+    let dialled = readings
+        .iter()
+        .map(|number| dial_directly(number, is_central_office, extension));
+    dialled.collect()
+}
+
+/// Digits, and the plus signs among them.
+fn digits_of(text: &str) -> String {
+    text.chars()
+        .filter(|c| c.is_ascii_digit() || *c == '+')
+        .collect()
+}
+
+fn readings(digits: &str, context: Option<&str>) -> Vec<String> {
+    // Some systems put a plus before whatever they have, or an outside-line 0 before the plus.
+    let zeros = digits.trim_start_matches('0');
+    let after_plus = zeros.trim_start_matches('+');
+    let has_plus = zeros.starts_with('+');
+    if after_plus.contains('+') {
+        return Vec::new();
+    }
+    let digits = if has_plus { after_plus } else { digits };
+    if let Some(context) = context
+        && !has_plus
+        && let Some(number) = in_context(digits, context)
+    {
+        return vec![number];
+    }
+    if digits.starts_with('0') {
+        with_zero(digits).into_iter().collect()
+    } else if has_plus {
+        international(digits)
+            .map(Reading::into_e164)
+            .into_iter()
+            .collect()
+    } else {
+        bare(digits)
+    }
+}
+
+/// A local number after the country code that it is written for. A context that is longer is
+/// the beginning of the number itself.
+fn in_context(digits: &str, context: &str) -> Option<String> {
+    let context = digits_of(context);
+    let context = context.trim_start_matches('+');
+    if digits.starts_with("00") || (digits.starts_with('0') && context.len() > 3) {
+        return None;
+    }
+    international(&format!("{context}{digits}")).map(Reading::into_e164)
+}
+
+/// `00` is the international prefix. Only where that yields no number, the first 0 is the one
+/// that private exchanges dial for an outside line.
+fn with_zero(digits: &str) -> Option<String> {
+    let Some(rest) = digits.strip_prefix("00") else {
+        return national(digits).map(Reading::into_e164);
+    };
+    if let Some(number) = international(rest) {
+        return Some(number.e164);
+    }
+    let after_outside_line = digits.get(1..).unwrap_or_default();
+    let number = match after_outside_line.strip_prefix("00") {
+        Some(rest) => international(rest),
+        None => germany(after_outside_line),
+    };
+    number.filter(Reading::is_valid).map(Reading::into_e164)
+}
+
+/// A German number with its 0; as no German one begins with 011, that is a North American's
+/// international prefix.
+fn national(digits: &str) -> Option<Reading> {
+    let number = germany(digits);
+    if let Some(rest) = digits.strip_prefix(NORTH_AMERICAN_PREFIX)
+        && let Some(other) = international(rest).filter(Reading::is_valid)
+        && !number.as_ref().is_some_and(Reading::is_valid)
+    {
+        return Some(other);
+    }
+    number
+}
+
+/// Digits with neither + nor 0, as SIP trunks hand them over. Those of other countries may be
+/// German ones that lost their 0.
+fn bare(digits: &str) -> Vec<String> {
+    if digits.len() < MIN_BARE_DIGITS {
+        return Vec::new();
+    }
+    if digits.starts_with(GERMANY) {
+        return international(digits)
+            .map(Reading::into_e164)
+            .into_iter()
+            .collect();
+    }
+    let Some(number) = international(digits).filter(Reading::is_valid) else {
+        return Vec::new();
+    };
+    let german = germany(&format!("0{digits}")).filter(Reading::is_valid);
+    [Some(number), german]
+        .into_iter()
+        .flatten()
+        .map(Reading::into_e164)
+        .collect()
+}
+
+/// A number of the library that has a possible length.
+struct Reading {
+    parsed: Parsed,
+    e164: String,
+}
+
+impl Reading {
+    /// Whether it is in a range that is assigned.
+    fn is_valid(&self) -> bool {
+        PHONE_NUMBER_UTIL.is_valid_number(&self.parsed)
+    }
+
+    fn into_e164(self) -> String {
+        self.e164
+    }
+}
+
+fn international(digits: &str) -> Option<Reading> {
+    if digits.starts_with('0') {
+        return None;
+    }
+    read(&format!("+{digits}"))
+}
+
+fn germany(digits: &str) -> Option<Reading> {
+    read(digits).filter(|reading| reading.e164.starts_with("+49"))
+}
+
+fn read(text: &str) -> Option<Reading> {
+    let parsed = PHONE_NUMBER_UTIL.parse(text, Some(Region::DE)).ok()?;
+    // Not one that can be dialled only within its own town.
+    let possible = PHONE_NUMBER_UTIL.is_possible_number_with_reason(&parsed);
+    if possible != Ok(NumberLengthType::IsPossible) {
+        return None;
+    }
+    let e164 = PHONE_NUMBER_UTIL
+        .format(&parsed, PhoneNumberFormat::E164)
+        .into_owned();
+    // The library keeps the leading 0 where the rest would be too short: 0110.
+    let is_whole = !e164.starts_with("+490");
+    is_whole.then_some(Reading { parsed, e164 })
+}
+
+/// The number of an extension: its digits after those of the number, or in place of the 0 of
+/// the central office. Elsewhere an extension cannot be dialled from outside.
+fn dial_directly(
+    number: &str,
+    is_central_office: bool,
+    extension: &str,
+) -> Result<String, Invalid> {
+    let not_dialled = || {
+        Invalid::new("must be a number that can be dialled directly; give it without its extension")
+    };
+    let has_direct_dialling = WITH_DIRECT_DIALLING
+        .iter()
+        .any(|country| number.starts_with(country));
+    if !has_direct_dialling || !extension.chars().all(|c| c.is_ascii_digit()) {
+        return Err(not_dialled());
+    }
+    let line = match number.strip_suffix('0') {
+        Some(line) if is_central_office => line,
+        Some(_) | None => number,
+    };
+    let dialled = read(&format!("{line}{extension}"));
+    dialled.map(Reading::into_e164).ok_or_else(not_dialled)
+}

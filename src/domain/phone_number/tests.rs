@@ -1,0 +1,423 @@
+use proptest::{
+    prelude::{Just, Strategy, any, prop_oneof},
+    proptest, sample,
+};
+
+use super::*;
+
+fn parsed(text: &str) -> Option<String> {
+    PhoneNumber::parse(text).ok().map(|number| number.0)
+}
+
+fn assert_all(cases: &[&str], expected: &str) {
+    let wrong: Vec<_> = cases
+        .iter()
+        .map(|text| (*text, parsed(text)))
+        .filter(|(_, found)| found.as_deref() != Some(expected))
+        .collect();
+    assert!(wrong.is_empty(), "wanted {expected}: {wrong:#?}");
+}
+
+#[test]
+fn a_leading_0_is_read_as_german() {
+    for (given, kept) in [
+        ("0721 91374-0", "+49721913740"),
+        ("+49 (0)721 / 91374-0", "+49721913740"),
+        ("0049 721 913740", "+49721913740"),
+        ("(0721) 913740", "+49721913740"),
+        ("+43 1 58858", "+43158858"),
+        ("+1 650-253-0000", "+16502530000"),
+        ("0151 23456789", "+4915123456789"),
+        ("+49721913740", "+49721913740"),
+        ("0721\u{A0}9137\u{2013}40", "+49721913740"),
+    ] {
+        assert_eq!(parsed(given).as_deref(), Some(kept), "{given}");
+    }
+}
+
+#[test]
+fn blanks_dashes_and_marks_do_not_matter() {
+    let blanks = "\u{9}\u{20}\u{A0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\u{2007}\u{2008}\u{2009}\u{200A}\u{202F}\u{205F}\u{3000}";
+    let dashes =
+        "-\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2015}\u{2212}\u{FE58}\u{FE63}\u{FF0D}\u{2043}";
+    let marks = "\u{AD}\u{61C}\u{180E}\u{200B}\u{200C}\u{200D}\u{200E}\u{200F}\u{202A}\u{202B}\u{202C}\u{202D}\u{202E}\u{2060}\u{2063}\u{2066}\u{2067}\u{2068}\u{2069}\u{FE0F}\u{FEFF}";
+    let others = "/.\u{2044}\u{2215}\u{FF0F}\u{FF0E}\u{B7}\u{2022}";
+    for c in [blanks, dashes, marks, others].concat().chars() {
+        for text in [
+            format!("+49{c}211{c}123456"),
+            format!("{c}+49{c}211 123{c}456{c}"),
+            format!("0211{c}123456"),
+        ] {
+            let at_end = "-/.".contains(c) || dashes.contains(c) || others.contains(c);
+            if at_end && text.starts_with(c) {
+                continue;
+            }
+            assert_eq!(
+                parsed(&text).as_deref(),
+                Some("+49211123456"),
+                "U+{:04X}",
+                u32::from(c)
+            );
+        }
+    }
+}
+
+#[test]
+fn digits_of_any_script_are_digits() {
+    assert_all(
+        &[
+            "\u{FF0B}\u{FF14}\u{FF19}\u{3000}\u{FF12}\u{FF11}\u{FF11}\u{3000}\u{FF11}\u{FF12}\u{FF13}\u{FF14}\u{FF15}\u{FF16}",
+            "\u{FF10}\u{FF12}\u{FF11}\u{FF11}\u{FF0F}\u{FF11}\u{FF12}\u{FF13}\u{FF14}\u{FF15}\u{FF16}",
+            "\u{FE62}49 211 123456",
+            "٠٢١١ ١٢٣٤٥٦",
+            "۰۲۱۱۱۲۳۴۵۶",
+            "०२११ १२३४५६",
+        ],
+        "+49211123456",
+    );
+    for bad in [
+        "0211 123456\u{B9}",
+        "0211 12345\u{2465}",
+        "0211 12345\u{BD}",
+    ] {
+        assert_eq!(parsed(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn prefixes_and_trunk_zeros_lead_to_the_same_number() {
+    assert_all(
+        &[
+            "+49 (0) 211 123456",
+            "+49(0)211123456",
+            "+49 ( 0 ) 211 123456",
+            "0049(0)211 123456",
+            "0049 0211 123456",
+            "+49-0-211-123456",
+            "+49 0211 123456",
+            "+490211123456",
+            "00490211123456",
+            "490211123456",
+            "+49 (211) 123456",
+            "+49 (0211) 123456",
+            "(+49) 211 123456",
+            "(0049) 211 123456",
+            "[0211] 123456",
+            "+49/211/123456",
+            "+49/0211/123456",
+            "++49 211 123456",
+            "+0049 211 123456",
+            "+0211 123456",
+            "00+49 211 123456",
+            "0+49 211 123456",
+            "49211123456",
+            "49 211 123456",
+            "(49) 211 123456",
+            "00211123456",
+            "0 0211 123456",
+            "00049211123456",
+            "0 0049 211 123456",
+            "011 49 211 123456",
+        ],
+        "+49211123456",
+    );
+    assert_all(&["+34 (0) 912 345 678", "+34912345678"], "+34912345678");
+    assert_all(&["+39 06 1234 5678", "+39 (06) 12345678"], "+390612345678");
+    assert_all(
+        &["+44 (0)20 7946 0018", "0044 20 7946 0018"],
+        "+442079460018",
+    );
+    assert_all(&["0041446681800", "+41 (0)44 668 18 00"], "+41446681800");
+    assert_all(&["16502530000"], "+16502530000");
+    assert_all(&["4915123456789", "0049 151 23456789"], "+4915123456789");
+}
+
+#[test]
+fn digits_that_may_have_lost_their_0_are_rejected() {
+    for bad in [
+        "913740",
+        "211123456",
+        "2111234567",
+        "1511234567",
+        "15112345678",
+        // Virginia, or a German mobile number.
+        "15712345678",
+        "33123456789",
+        // Emden, or Düsseldorf.
+        "4921123456",
+        "(721) 913740",
+    ] {
+        let invalid = PhoneNumber::parse(bad).expect_err(bad);
+        assert!(
+            invalid.0.contains("must begin with +"),
+            "{bad}: {invalid:?}"
+        );
+    }
+}
+
+#[test]
+fn labels_are_cut() {
+    for label in [
+        "Tel: ",
+        "Tel.: ",
+        "Tel. ",
+        "tel ",
+        "TEL:",
+        "Tel.-Nr.: ",
+        "Telefon: ",
+        "Telefon ",
+        "Telefonnummer: ",
+        "Fon ",
+        "Fon: ",
+        "Mobil: ",
+        "Mobil ",
+        "Handy: ",
+        "Phone: ",
+        "T: ",
+        "T ",
+        "M. ",
+        "\u{260E} ",
+        "\u{260E}\u{FE0F} ",
+        "\u{2121} ",
+        "\u{1F4DE}",
+    ] {
+        assert_all(
+            &[
+                &format!("{label}0211 123456"),
+                &format!("{label}+49 (0)211 / 123456"),
+                &format!("{label}(0211) 123456"),
+            ],
+            "+49211123456",
+        );
+    }
+    for bad in [
+        "Fax: 0211 123456",
+        "Anna 0211 123456",
+        "0211 123456 Anna",
+        "Tel.:",
+    ] {
+        assert_eq!(parsed(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn an_extension_is_dialled_after_the_number() {
+    assert_all(
+        &[
+            "0211 123456-12",
+            "0211 123456 - 12",
+            "0211 123456 Durchwahl 12",
+            "0211 123456, Durchwahl: 12",
+            "0211 123456 DW 12",
+            "0211 123456 Dw. -12",
+            "0211 123456 App. 12",
+            "0211 123456 ext. 12",
+            "0211 123456 ext 12",
+            "0211 123456 Extension 12",
+            "+49211123456x12",
+            "+49 211 123456 #12",
+            "+49211123456;ext=12",
+            "tel:+49-211-123456;ext=12",
+            "sip:+49211123456;ext=12@pbx.example;user=phone",
+            "0211 123456-0 Durchwahl 12",
+        ],
+        "+4921112345612",
+    );
+    assert_all(&["0043 1 58858 Klappe 12"], "+4315885812");
+    for bad in [
+        "+1 650 253 0000 ext. 12",
+        "0211 123456 ext.",
+        "0211 123456 ext. 12 ext. 13",
+        "0211 123456 ext. 1234567",
+        "0211 123456 x",
+        "0211 123456 Raum 12",
+    ] {
+        assert_eq!(parsed(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn uris_are_read_as_their_number() {
+    assert_all(
+        &[
+            "sip:+49211123456@pbx.example",
+            "sip:+49211123456@pbx.example;user=phone;transport=udp",
+            "sip:+49211123456@10.0.0.1:5060;transport=tcp",
+            "sip:+49211123456@[2001:db8::1]:5060",
+            "SIP:+49211123456@PBX.EXAMPLE",
+            "sips:+49211123456@pbx.example;user=phone",
+            "sip:+49-211-123456@pbx.example",
+            "sip:0211123456@pbx.example",
+            "sip:0049211123456@pbx.example",
+            "sip:49211123456@pbx.example",
+            "sip:%2B49211123456@pbx.example",
+            "sip:%2b49211123456@pbx.example",
+            "sip:+49211123456:secret@pbx.example",
+            "sip:+49211123456;phone-context=+49@pbx.example",
+            "sip:+49211123456;npdi;rn=+49212@pbx.example;user=phone?Subject=x",
+            "sip:+49211123456",
+            "<sip:+49211123456@pbx.example>;tag=a1b2",
+            "<sip:+49211123456@pbx.example;user=phone>;tag=a1b2",
+            "\"Anna\" <sip:+49211123456@pbx.example>",
+            "\"Anna <3\" <sip:+49211123456@pbx.example>;tag=1",
+            "Anna Schmidt <sip:+49211123456@pbx.example>",
+            "\"0171 1234567\" <sip:+49211123456@pbx.example>",
+            "<tel:+49211123456>",
+            "+49211123456@pbx.example",
+            "tel:+49-211-123456",
+            "tel:+49-211-123456;phone-context=example.com",
+            "tel:+49-211-123456;phone-context=+1",
+            "tel:0211123456;phone-context=+49",
+            "tel:0211123456;phone-context=pbx.example",
+            "tel:211123456;phone-context=+49",
+            "tel:123456;phone-context=+49211",
+            "tel:123456;phone-context=+49-211",
+            "tel:%2B49211123456",
+            "TEL:+49(0)211.123456",
+            "tel:+49211123456;isub=12345;x-vendor=1",
+            "%2B49211123456",
+            "callto:+49211123456",
+        ],
+        "+49211123456",
+    );
+    for bad in [
+        "sip:anna@example.com",
+        "anna@example.com",
+        "sip:12@pbx.example",
+        "sip:10.0.0.1",
+        "tel:12;phone-context=pbx.example",
+        "https://example.com/+49211123456",
+        "+49211123456;x=1",
+        "0211 123456; 0171 1234567",
+    ] {
+        assert_eq!(parsed(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn anything_but_one_number_is_rejected() {
+    let long = "0".repeat(300);
+    for bad in [
+        "",
+        " ",
+        "\u{200E}",
+        "+",
+        "0",
+        "abc",
+        "110",
+        "0721 91374 extra 3",
+        "0800-FLOWERS",
+        "+999 123456",
+        "+49 1",
+        "012",
+        "0110",
+        "06",
+        "+1 2530000",
+        "0721\n913740",
+        "0721\u{2028}913740",
+        "0721\0913740",
+        "+4972191374000000000",
+        "+49 721 9137 4000 0000 0",
+        "+49721+913740",
+        "0721+913740",
+        "0721 9137...",
+        "0721 91374, 0721 91375",
+        "0721 913740 / 0171 1234567",
+        "0721 913740/+49 171 1234567",
+        "0721 9137-10/-11",
+        "0721 91374 oder 0721 91375",
+        "anonymous",
+        "+266696687",
+        "0000000000",
+        "\u{FFFD}0721 913740",
+        "%FF0721 913740",
+        long.as_str(),
+    ] {
+        assert_eq!(parsed(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn an_extension_has_at_most_four_digits_of_its_line() {
+    let number = PhoneNumber::parse("+4921112345612").unwrap();
+    let lines: Vec<_> = number.lines().collect();
+    assert_eq!(
+        lines,
+        ["+492111234561", "+49211123456", "+4921112345", "+492111234"]
+    );
+    let short = PhoneNumber("+493012345".into());
+    assert_eq!(short.lines().collect::<Vec<_>>(), ["+49301234", "+4930123"]);
+}
+
+/// Numbers that can be dialled, of many lengths and countries.
+fn any_number() -> impl Strategy<Value = String> {
+    let german = (
+        sample::select(vec!["211", "30", "4921", "721", "33203"]),
+        "[1-9][0-9]{3,7}",
+    )
+        .prop_map(|(area, number)| format!("+49{area}{number}"));
+    let mobile = "1(51|60|71|76)[1-9][0-9]{6,7}".prop_map(|number| format!("+49{number}"));
+    let foreign = prop_oneof![
+        "[1-9][0-9]{7}".prop_map(|number| format!("+431{number}")),
+        "[2-9][0-9]{6}".prop_map(|number| format!("+4144{number}")),
+        "[2-9][0-9]{6}".prop_map(|number| format!("+1650{number}")),
+        "[1-9][0-9]{7}".prop_map(|number| format!("+3906{number}")),
+    ];
+    prop_oneof![4 => german, 2 => mobile, 2 => foreign]
+}
+
+fn any_separator() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        4 => Just(""),
+        4 => sample::select(vec![
+            " ", "-", "\u{A0}", "\u{202F}", "\u{2007}", "\u{2009}", "\u{3000}", "\u{2011}",
+            "\u{2013}", "\u{2212}", "\u{200E}", "\u{2060}", "\u{FEFF}", " - ", " \u{202A}",
+        ]),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_notation_of_a_number_is_read_as_it(
+        number in any_number(),
+        separators in proptest::collection::vec(any_separator(), 20),
+        form in 0..7_usize,
+        is_wide in any::<bool>(),
+    ) {
+        let digits = number.trim_start_matches('+');
+        let is_german = digits.starts_with("49");
+        let national = digits.get(2..).unwrap();
+        let written = match form {
+            0 => format!("00{digits}"),
+            1 if is_german => format!("0{national}"),
+            2 if is_german => format!("+49(0){national}"),
+            3 if is_german => format!("Tel.: 0049 {national}"),
+            4 if is_german && digits.len() > 10 => digits.to_owned(),
+            _ => number.clone(),
+        };
+        let at = written.find(|c: char| c.is_ascii_digit() || c == '+').unwrap();
+        let (label, rest) = written.split_at(at);
+        let mut spaced = label.to_owned();
+        for (index, c) in rest.chars().enumerate() {
+            let wide = char::from_u32(u32::from(c) + 0xFEE0).unwrap();
+            spaced.push(if is_wide && c.is_ascii_digit() { wide } else { c });
+            spaced.push_str(separators.get(index).unwrap_or(&""));
+        }
+        let spaced = if form == 6 { format!("\"A\" <sip:{spaced}@a.example;user=phone>") } else { spaced };
+        proptest::prop_assert_eq!(parsed(&spaced), Some(number), "{}", spaced);
+    }
+
+    #[test]
+    fn any_text_is_read_or_rejected(text in ".{0,60}") {
+        if let Ok(number) = PhoneNumber::parse(&text) {
+            proptest::prop_assert_eq!(parsed(number.as_str()), Some(number.0));
+        }
+    }
+
+    #[test]
+    fn a_number_on_file_is_read_as_itself(text in "[-+0-9 ()/.;:@<>=xepsithl]{0,30}") {
+        if let Ok(number) = PhoneNumber::parse(&text) {
+            proptest::prop_assert_eq!(parsed(number.as_str()), Some(number.0));
+        }
+    }
+}
