@@ -261,8 +261,8 @@ pub enum Error {
     /// The call's time ran out.
     #[error("the call took longer than its deadline")]
     Deadline,
-    /// An RPC or a part of one that this version does not offer.
-    #[error("this version offers neither this RPC nor compressed messages")]
+    /// An RPC or a message encoding that this version does not offer.
+    #[error("this version does not offer this RPC or this grpc-encoding; use identity or gzip")]
     Unimplemented,
     /// A defect of this service. The text goes to the log, never to a client.
     #[error("internal error: {what}")]

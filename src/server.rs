@@ -21,7 +21,10 @@ use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
 };
-use tonic::transport::server::{Router, Server};
+use tonic::{
+    codec::CompressionEncoding,
+    transport::server::{Router, Server},
+};
 
 pub use self::tls::{Tls, TlsFiles};
 use self::{background::Readiness, connections::Connection};
@@ -98,6 +101,10 @@ pub async fn serve(
 ) -> Result<(), String> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let (stopping, stopped) = watch::channel(());
+    // Clients that compress do so in every RPC of a connection; a health answer is too small for it.
+    let health_service = health_service
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let router = router(&parts, &stopped)?.add_service(health_service);
     let flag = Arc::new(AtomicBool::new(false));
     let readiness = Readiness { health, flag };
@@ -176,7 +183,10 @@ async fn close(database: Database) {
 fn router(parts: &Parts, stopped: &watch::Receiver<()>) -> Result<Router, String> {
     let service_keys = parts.service_keys.clone();
     let contact_api = ContactApi::new(parts.app.clone(), service_keys, stopped.clone());
-    let contact_service = ContactServiceServer::new(contact_api);
+    // The limits below hold for messages once they are decompressed.
+    let contact_service = ContactServiceServer::new(contact_api)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
     let streams = contact_service
         .clone()
         .max_decoding_message_size(MAX_STREAMED_BYTES);
@@ -197,8 +207,18 @@ fn router(parts: &Parts, stopped: &watch::Receiver<()>) -> Result<Router, String
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(guard)
-        .add_service(reflection_v1.max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(reflection_v1alpha.max_decoding_message_size(MAX_MESSAGE_BYTES)))
+        .add_service(
+            reflection_v1
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            reflection_v1alpha
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        ))
 }
 
 /// The connections that calls come over.

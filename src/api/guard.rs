@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt;
@@ -30,6 +30,11 @@ use crate::{
 
 const STREAM_RECIPIENTS: &str = "/StreamRecipients";
 const WATCH_CHANGES: &str = "/WatchChanges";
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+/// The encodings of messages that the server is built with. Compression gives away no secret by the
+/// length of an answer: no answer mixes one with text that another party chose.
+const ENCODINGS: &str = "identity,gzip";
 const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 /// tonic starts a timer for the caller's deadline a little before the guard does,
 /// and answers CANCELLED when it ends first: so the guard's ends earlier. Under
@@ -214,6 +219,11 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     let (mut head, body) = request.into_parts();
+    // Before the token: which encodings there are depends on no caller, and clients of every RPC
+    // can fall back.
+    if !has_known_encoding(&head.headers) {
+        return unknown_encoding();
+    }
     let authenticator = &admission.authenticator;
     let admitted = admitted(authenticator, head.uri.path(), &head.headers).await;
     let caller = match admitted {
@@ -242,6 +252,19 @@ where
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+fn has_known_encoding(headers: &HeaderMap) -> bool {
+    let given = headers.get(ENCODING);
+    given.is_none_or(|given| ENCODINGS.split(',').any(|known| given == known))
+}
+
+/// Names the encodings to fall back to, as gRPC's specification of compression demands.
+fn unknown_encoding() -> Response<Body> {
+    let mut response: Response<Body> = Status::from(Error::Unimplemented).into_http();
+    let encodings = HeaderValue::from_static(ENCODINGS);
+    response.headers_mut().insert(ACCEPT_ENCODING, encodings);
+    response
 }
 
 /// An RPC without an entry in the scope table is not there.
@@ -273,21 +296,20 @@ fn check_metadata(headers: &HeaderMap) -> Result<()> {
     Ok(())
 }
 
-/// Errors that tonic makes itself (bytes that are no message, a message that is
-/// too long) bear no reason, and blame the server for what the client sent.
+/// Errors that tonic makes itself (bytes that are no message, a message that is too long, also
+/// once it is decompressed) bear no reason, and blame the server for what the client sent.
 pub(super) fn with_reason(status: Status) -> Status {
     if status.get_details_error_info().is_some() {
         return status;
     }
+    let too_long = || Error::invalid_field("request", "is longer than this RPC allows");
     let reasons = [
         (
             Code::Internal,
             Error::invalid_field("request", "is not a message of this RPC"),
         ),
-        (
-            Code::OutOfRange,
-            Error::invalid_field("request", "is longer than this RPC allows"),
-        ),
+        (Code::OutOfRange, too_long()),
+        (Code::ResourceExhausted, too_long()),
         (Code::Unimplemented, Error::Unimplemented),
     ];
     let code = status.code();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
@@ -19,6 +20,10 @@ use crate::{
     error::Error,
     versioned_keys::VersionedKeys,
 };
+
+/// Smaller answers fit into one packet: to compress them costs more than it saves, and many client
+/// libraries ask for compression by default.
+const MIN_COMPRESSED_BYTES: usize = 1024;
 
 /// The contract over the use cases.
 #[derive(Clone, Debug)]
@@ -50,7 +55,7 @@ impl ContactService for ContactApi {
         request: Request<proto::GetCustomerRequest>,
     ) -> Result<Response<proto::GetCustomerResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(Response::new(customers::get(self, request).await?))
+        Ok(respond(customers::get(self, request).await?))
     }
 
     async fn update_customer(
@@ -58,9 +63,7 @@ impl ContactService for ContactApi {
         request: Request<proto::UpdateCustomerRequest>,
     ) -> Result<Response<proto::UpdateCustomerResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
-            customers::update(self, &caller, request).await?,
-        ))
+        Ok(respond(customers::update(self, &caller, request).await?))
     }
 
     async fn set_attention_line(
@@ -68,7 +71,7 @@ impl ContactService for ContactApi {
         request: Request<proto::SetAttentionLineRequest>,
     ) -> Result<Response<proto::SetAttentionLineResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             customers::set_attention_line(self, &caller, request).await?,
         ))
     }
@@ -78,9 +81,7 @@ impl ContactService for ContactApi {
         request: Request<proto::CreateContactRequest>,
     ) -> Result<Response<proto::CreateContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
-            contacts::create(self, &caller, request).await?,
-        ))
+        Ok(respond(contacts::create(self, &caller, request).await?))
     }
 
     async fn get_contact(
@@ -88,7 +89,7 @@ impl ContactService for ContactApi {
         request: Request<proto::GetContactRequest>,
     ) -> Result<Response<proto::GetContactResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(Response::new(contacts::get(self, request).await?))
+        Ok(respond(contacts::get(self, request).await?))
     }
 
     async fn list_contacts(
@@ -96,7 +97,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ListContactsRequest>,
     ) -> Result<Response<proto::ListContactsResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(Response::new(contacts::list(self, request).await?))
+        Ok(respond(contacts::list(self, request).await?))
     }
 
     async fn update_contact(
@@ -104,9 +105,7 @@ impl ContactService for ContactApi {
         request: Request<proto::UpdateContactRequest>,
     ) -> Result<Response<proto::UpdateContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
-            contacts::update(self, &caller, request).await?,
-        ))
+        Ok(respond(contacts::update(self, &caller, request).await?))
     }
 
     async fn delete_contact(
@@ -114,9 +113,7 @@ impl ContactService for ContactApi {
         request: Request<proto::DeleteContactRequest>,
     ) -> Result<Response<proto::DeleteContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
-            contacts::delete(self, &caller, request).await?,
-        ))
+        Ok(respond(contacts::delete(self, &caller, request).await?))
     }
 
     async fn change_email(
@@ -124,7 +121,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ChangeEmailRequest>,
     ) -> Result<Response<proto::ChangeEmailResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             email_confirmation::change(self, &caller, request).await?,
         ))
     }
@@ -134,7 +131,7 @@ impl ContactService for ContactApi {
         request: Request<proto::RemoveEmailRequest>,
     ) -> Result<Response<proto::RemoveEmailResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             email_confirmation::remove(self, &caller, request).await?,
         ))
     }
@@ -144,7 +141,7 @@ impl ContactService for ContactApi {
         request: Request<proto::CancelEmailChangeRequest>,
     ) -> Result<Response<proto::CancelEmailChangeResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             email_confirmation::cancel(self, &caller, request).await?,
         ))
     }
@@ -154,7 +151,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ResendEmailConfirmationRequest>,
     ) -> Result<Response<proto::ResendEmailConfirmationResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             email_confirmation::resend(self, &caller, request).await?,
         ))
     }
@@ -164,9 +161,7 @@ impl ContactService for ContactApi {
         request: Request<proto::InspectEmailConfirmationRequest>,
     ) -> Result<Response<proto::InspectEmailConfirmationResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(Response::new(
-            email_confirmation::inspect(self, request).await?,
-        ))
+        Ok(respond(email_confirmation::inspect(self, request).await?))
     }
 
     async fn confirm_email(
@@ -174,7 +169,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ConfirmEmailRequest>,
     ) -> Result<Response<proto::ConfirmEmailResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             email_confirmation::confirm(self, &caller, request).await?,
         ))
     }
@@ -184,7 +179,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ResolveRecipientsRequest>,
     ) -> Result<Response<proto::ResolveRecipientsResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(Response::new(recipients::resolve(self, request).await?))
+        Ok(respond(recipients::resolve(self, request).await?))
     }
 
     async fn list_audit_events(
@@ -192,7 +187,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ListAuditEventsRequest>,
     ) -> Result<Response<proto::ListAuditEventsResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(Response::new(audit::list(self, request).await?))
+        Ok(respond(audit::list(self, request).await?))
     }
 
     async fn verify_contact_channel(
@@ -200,7 +195,7 @@ impl ContactService for ContactApi {
         request: Request<proto::VerifyContactChannelRequest>,
     ) -> Result<Response<proto::VerifyContactChannelResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             caller_verification::verify(self, &caller, request).await?,
         ))
     }
@@ -210,9 +205,7 @@ impl ContactService for ContactApi {
         request: Request<proto::SetPhonePasswordRequest>,
     ) -> Result<Response<proto::SetPhonePasswordResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
-            phone_password::set(self, &caller, request).await?,
-        ))
+        Ok(respond(phone_password::set(self, &caller, request).await?))
     }
 
     async fn clear_phone_password(
@@ -220,7 +213,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ClearPhonePasswordRequest>,
     ) -> Result<Response<proto::ClearPhonePasswordResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             phone_password::clear(self, &caller, request).await?,
         ))
     }
@@ -230,7 +223,7 @@ impl ContactService for ContactApi {
         request: Request<proto::CheckPhonePasswordRequest>,
     ) -> Result<Response<proto::CheckPhonePasswordResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             phone_password::check(self, &caller, request).await?,
         ))
     }
@@ -240,7 +233,7 @@ impl ContactService for ContactApi {
         request: Request<proto::UnlockPhonePasswordRequest>,
     ) -> Result<Response<proto::UnlockPhonePasswordResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             phone_password::unlock(self, &caller, request).await?,
         ))
     }
@@ -250,7 +243,7 @@ impl ContactService for ContactApi {
         request: Request<proto::AuthorizePhoneOrderRequest>,
     ) -> Result<Response<proto::AuthorizePhoneOrderResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             phone_orders::authorize(self, &caller, request).await?,
         ))
     }
@@ -260,7 +253,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ListOrderTypesRequest>,
     ) -> Result<Response<proto::ListOrderTypesResponse>, Status> {
         admit(request)?;
-        Ok(Response::new(phone_orders::list_types(self).await?))
+        Ok(respond(phone_orders::list_types(self).await?))
     }
 
     async fn update_order_type(
@@ -268,7 +261,7 @@ impl ContactService for ContactApi {
         request: Request<proto::UpdateOrderTypeRequest>,
     ) -> Result<Response<proto::UpdateOrderTypeResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
+        Ok(respond(
             phone_orders::update_type(self, &caller, request).await?,
         ))
     }
@@ -278,9 +271,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ExportCustomerRequest>,
     ) -> Result<Response<proto::ExportCustomerResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(
-            privacy::export(self, &caller, request).await?,
-        ))
+        Ok(respond(privacy::export(self, &caller, request).await?))
     }
 
     async fn erase_customer(
@@ -288,7 +279,7 @@ impl ContactService for ContactApi {
         request: Request<proto::EraseCustomerRequest>,
     ) -> Result<Response<proto::EraseCustomerResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(Response::new(privacy::erase(self, &caller, request).await?))
+        Ok(respond(privacy::erase(self, &caller, request).await?))
     }
 
     async fn stream_recipients(
@@ -309,4 +300,13 @@ impl ContactService for ContactApi {
         let changes = changes::watch(self, caller, request).await?;
         Ok(Response::new(Box::pin(changes)))
     }
+}
+
+/// Leaves a small answer uncompressed, whatever its client accepts.
+fn respond<M: Message>(message: M) -> Response<M> {
+    let mut response = Response::new(message);
+    if response.get_ref().encoded_len() < MIN_COMPRESSED_BYTES {
+        response.disable_compression();
+    }
+    response
 }
