@@ -35,7 +35,7 @@ pub use self::{
     contacts::{ContactPage, DeleteContact, NewContact, UpdateContact},
     customers::UpdateCustomer,
     email_confirmation::{Confirmed, Inspection},
-    import::{ContactRow, ImportMode, RowOutcome},
+    import::{ContactRow, CustomerOutcome, ImportMode, Imported, RowOutcome},
     phone_grant::Grant,
     phone_orders::{DecidedOrder, PhoneOrderRequest},
     phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},

@@ -19,6 +19,9 @@ use crate::{
     prepare_schema, require_schema, resolve_file::ResolveFile, service_keys,
 };
 
+/// The target of what migrations log.
+const MIGRATIONS: &str = "sea_orm_migration";
+
 pub(crate) async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
     let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
     let database = connect(config).await?;
@@ -43,7 +46,8 @@ pub(crate) async fn export(config: &Config, customer: &ExportCustomer) -> Result
 /// Gives whether rows were refused.
 pub(crate) async fn import(config: &Config, file: &ImportFile) -> Result<bool, String> {
     let begun = file.begin()?;
-    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
+    let quiet = without_migrations(config);
+    let _telemetry = telemetry::start(&quiet).map_err(|wrong| wrong.to_string())?;
     let random = Random::system();
     let service_keys = service_keys(config, &random)?;
     let hasher = phone_hasher(config, &random)?;
@@ -73,6 +77,15 @@ pub(crate) async fn renew_feed(config: &Config) -> Result<(), String> {
          CURSOR_EXPIRED, and its watcher reads everything again"
     );
     Ok(())
+}
+
+/// The settings, with a log that leaves room for the report: an embedded database is migrated first.
+fn without_migrations(config: &Config) -> Config {
+    let mut quiet = config.clone();
+    if !quiet.log_filter.contains(MIGRATIONS) {
+        quiet.log_filter = format!("{},{MIGRATIONS}=warn", quiet.log_filter);
+    }
+    quiet
 }
 
 /// The use cases, on the system's clock.

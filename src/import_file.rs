@@ -4,24 +4,37 @@ use std::{collections::HashMap, path::PathBuf};
 
 use clap::Args;
 use contact_service::{
-    app::{App, ContactRow, ImportMode, RowOutcome},
-    domain::{contact_import::ImportKey, contact_types::ContactType, customer::CustomerNumber},
-    error::{Error, FieldViolation},
+    app::{App, ContactRow, CustomerOutcome, ImportMode, RowOutcome},
+    domain::{
+        contact_import::{ImportKey, merge_customer},
+        contact_types::ContactType,
+        customer::{CustomerChange, CustomerNumber},
+    },
+    error::Error,
 };
+use csv::StringRecord;
+use encoding_rs::Encoding;
 use futures::{StreamExt, stream};
 
 use self::{
-    decoding::Decoded,
-    refused::{Finished, Refused, RefusedFile},
-    rows::{Row, Sheet},
+    decoding::Source,
+    mapping::Mapping,
+    refused::RefusedFile,
+    report::Report,
+    rows::{Content, Row, Sheet},
 };
 use crate::command_files::{patiently, progress_bar};
 
 mod cells;
 mod columns;
 mod decoding;
+mod header;
+mod mapping;
+mod names;
 mod refused;
+mod report;
 mod rows;
+mod type_names;
 mod vcards;
 
 /// Customers whose rows are taken at once; an embedded database has one writer.
@@ -30,40 +43,38 @@ const AT_ONCE_EMBEDDED: usize = 1;
 /// Contacts of one customer in a transaction: a database that is slow or far away takes them
 /// within the time that it has for one.
 const CONTACTS_AT_ONCE: usize = 20;
-/// How many refused rows are told at once; the file has them all.
-const MOST_TOLD: usize = 20;
-
-/// What the command takes.
+/// The arguments of the command.
 #[derive(Debug, Args)]
 pub(crate) struct ImportFile {
     /// A CSV file with a header, or vCards (.vcf)
     file: PathBuf,
-    /// Judge only, and store nothing
+    /// Validate only, and store nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take the addresses as confirmed, and write to nobody
+    /// Take the addresses as confirmed, and send no confirmation mails
     #[arg(long)]
     emails_confirmed: bool,
-    /// Put customers on file that are not there yet
+    /// Create customers that are not on file yet
     #[arg(long)]
     create_customers: bool,
+    // Backticks would be printed.
+    #[arg(
+        long,
+        value_name = "COLUMN=NAME",
+        help = "Rename, join or ignore columns: 'Kd-Nr=customer_number', \
+                'Vorname+Nachname=display_name', 'Fax=-', '*=-'; can be repeated"
+    )]
+    map: Vec<Mapping>,
+    /// The encoding of the file, where it cannot be detected, such as windows-1252
+    #[arg(long, value_name = "NAME", value_parser = decoding::parse_encoding)]
+    encoding: Option<&'static Encoding>,
 }
 
-/// A file that was read, and the one of its refused rows.
+/// A file that was read, and the one of its rejected rows.
 pub(crate) struct Begun {
-    encoding: &'static str,
-    is_marked: bool,
+    source: Source,
     sheet: Sheet,
     refused_file: RefusedFile,
-}
-
-/// What became of the rows.
-#[derive(Default)]
-struct Report<'s> {
-    taken: u64,
-    already_there: u64,
-    mails: u64,
-    refused: Vec<Refused<'s>>,
 }
 
 /// A row and what became of it, or why it was refused before anything on file was looked at.
@@ -72,27 +83,27 @@ type Answered<'s> = (&'s Row, Result<RowOutcome, String>);
 /// The rows of one customer.
 struct Group<'s> {
     number: CustomerNumber,
-    rows: Vec<&'s Row>,
+    rows: Vec<(&'s Row, &'s StringRecord)>,
 }
 
 impl ImportFile {
-    /// Reads the file, and begins the one of its refused rows, before a database is opened or made.
+    /// Reads the file, and begins the one of its rejected rows, before a database is opened or made.
     ///
     /// # Errors
     /// A line that says what cannot be read or written.
     pub(crate) fn begin(&self) -> Result<Begun, String> {
-        let decoded = decoding::read(&self.file)?;
-        let sheet = self.sheet(&decoded)?;
+        let source = decoding::read(&self.file, self.encoding)?;
+        let sheet = self.sheet(&source)?;
+        let refused_file = RefusedFile::begin(&self.file, &sheet.format)?;
         Ok(Begun {
-            encoding: decoded.encoding,
-            is_marked: decoded.is_marked,
+            source,
             sheet,
-            refused_file: RefusedFile::begin(&self.file)?,
+            refused_file,
         })
     }
 
-    /// Takes the rows, and writes those beside the file that are refused. Gives whether there are
-    /// such.
+    /// Takes the rows, and writes those that are rejected next to the file. Returns whether there are
+    /// any.
     ///
     /// # Errors
     /// A line that says what cannot be written, or that the database stayed away.
@@ -102,30 +113,35 @@ impl ImportFile {
         is_embedded: bool,
         begun: Begun,
     ) -> Result<bool, String> {
-        let sheet = &begun.sheet;
+        let (source, sheet) = (&begun.source, &begun.sheet);
         let mut report = Report::default();
         let taken = self.take(app, sheet, is_embedded, &mut report).await;
         if let Err(error) = taken {
             let said = format!("{error}; {} rows were taken until then", report.taken);
             return Err(format!("{said}: start the import again, it goes on there"));
         }
-        report.refused.sort_by_key(|refused| refused.row.line);
         // A disk that is full must not take the report along.
-        self.tell(&report, begun.encoding);
+        report.print(self.dry_run, source.encoding_name(sheet.decoder));
+        let has_refused = !report.refused.is_empty();
         let file = begun.refused_file;
-        let finished = file.finish(sheet, begun.is_marked, &report.refused)?;
-        finished.tell(&report);
-        Ok(!report.refused.is_empty())
+        let finished = file.finish(source, sheet, &report.refused)?;
+        finished.print(has_refused);
+        Ok(has_refused)
     }
 
-    fn sheet(&self, decoded: &Decoded) -> Result<Sheet, String> {
+    fn sheet(&self, source: &Source) -> Result<Sheet, String> {
         let extension = self.file.extension().unwrap_or_default();
-        let read = if extension.eq_ignore_ascii_case("vcf") {
-            vcards::read
+        let is_of_cards = ["vcf", "vcard"]
+            .iter()
+            .any(|e| extension.eq_ignore_ascii_case(e));
+        let sheet = if !is_of_cards && !vcards::are_in(&source.bytes) {
+            Sheet::read(source, &self.map)
+        } else if self.map.is_empty() {
+            vcards::read(source)
         } else {
-            Sheet::read
+            Err("vCards have no columns: leave out --map".to_owned())
         };
-        read(&decoded.text).map_err(|why| format!("{}: {why}", self.file.display()))
+        sheet.map_err(|why| format!("{}: {why}", self.file.display()))
     }
 
     async fn take<'s>(
@@ -145,8 +161,10 @@ impl ImportFile {
         let mut answers = stream::iter(groups)
             .map(|group| self.take_group(app, sheet, group))
             .buffer_unordered(at_once);
-        while let Some(outcomes) = answers.next().await {
-            for (row, outcome) in outcomes? {
+        while let Some(answered) = answers.next().await {
+            let (group, outcomes, customer) = answered?;
+            report.note_customer(&group, &customer);
+            for (row, outcome) in outcomes {
                 report.note(row, outcome);
             }
             progress.set_position(report.judged());
@@ -162,19 +180,32 @@ impl ImportFile {
         app: &App,
         sheet: &'s Sheet,
         group: Group<'s>,
-    ) -> Result<Vec<Answered<'s>>, Error> {
+    ) -> Result<(Group<'s>, Vec<Answered<'s>>, CustomerOutcome), Error> {
         let (mut readable, mut outcomes) = group.read(sheet);
+        let change = match customer_change(&readable) {
+            Ok(change) => change,
+            Err(reason) => {
+                let rows = readable.iter().map(|(row, _)| *row);
+                outcomes.extend(rows.map(|row| (row, Err(reason.clone()))));
+                return Ok((group, outcomes, CustomerOutcome::Missing));
+            }
+        };
         // The first contact of a customer is a STANDARD one, whatever the order of the file.
         readable.sort_by_key(|(_, row)| !row.contact.types.contains(ContactType::Standard));
         let mode = self.mode();
+        let mut customer = CustomerOutcome::Missing;
         for part in readable.chunks(self.contacts_at_once()) {
             let contacts: Vec<_> = part.iter().map(|(_, contact)| contact.clone()).collect();
-            let taken =
-                patiently(|| app.import_contacts(&group.number, contacts.clone(), mode)).await?;
+            let import = || app.import_contacts(&group.number, &change, contacts.clone(), mode);
+            let taken = patiently(import).await?;
             let rows = part.iter().map(|(row, _)| *row);
-            outcomes.extend(rows.zip(taken.into_iter().map(Ok)));
+            outcomes.extend(rows.zip(taken.rows.into_iter().map(Ok)));
+            // After the first part it is on file.
+            if customer == CustomerOutcome::Missing {
+                customer = taken.customer;
+            }
         }
-        Ok(outcomes)
+        Ok((group, outcomes, customer))
     }
 
     /// Of what is not stored, the next transaction would know nothing.
@@ -193,44 +224,6 @@ impl ImportFile {
             create_customers: self.create_customers,
         }
     }
-
-    fn tell(&self, report: &Report<'_>, encoding: &str) {
-        let refused = report.refused.len();
-        let (taken, mails) = if self.dry_run {
-            ("would be taken", "that would be queued")
-        } else {
-            ("taken", "queued")
-        };
-        println!("read as {encoding}");
-        println!(
-            "{} {taken}, {} already there, {refused} refused",
-            report.taken, report.already_there
-        );
-        if report.mails > 0 {
-            println!("confirmation mails {mails}: {}", report.mails);
-        }
-        for refused in report.refused.iter().take(MOST_TOLD) {
-            println!("line {}: {}", refused.row.line, refused.reason);
-        }
-        if refused > MOST_TOLD {
-            println!("… and {} more", refused - MOST_TOLD);
-        }
-    }
-}
-
-impl Finished {
-    fn tell(&self, report: &Report<'_>) {
-        let path = self.path.display();
-        if !report.refused.is_empty() {
-            println!("the refused rows stand in {path}");
-        }
-        if let Some(earlier) = &self.earlier {
-            println!(
-                "what an earlier run left in {path} is now {}",
-                earlier.display()
-            );
-        }
-    }
 }
 
 impl<'s> Group<'s> {
@@ -239,8 +232,8 @@ impl<'s> Group<'s> {
     fn read(&self, sheet: &Sheet) -> (Vec<(&'s Row, ContactRow)>, Vec<Answered<'s>>) {
         let (mut readable, mut refused) = (Vec::<(&Row, ContactRow)>::new(), Vec::new());
         let mut first_of: HashMap<ImportKey, usize> = HashMap::new();
-        for row in &self.rows {
-            let contact = match cells::contact_row(&sheet.header, &row.fields) {
+        for (row, fields) in &self.rows {
+            let contact = match cells::contact_row(&sheet.header, fields) {
                 Ok(contact) => contact,
                 Err(reason) => {
                     refused.push((*row, Err(reason)));
@@ -250,7 +243,7 @@ impl<'s> Group<'s> {
             let place = *first_of.entry(contact.key).or_insert(readable.len());
             match readable.get(place) {
                 Some((first, said)) if !said.agrees_with(&contact) => {
-                    let reason = cells::contradiction(&sheet.header, &row.fields, first.line);
+                    let reason = cells::contradiction(&sheet.header, fields, first.line);
                     refused.push((*row, Err(reason)));
                 }
                 _ => readable.push((*row, contact)),
@@ -260,74 +253,58 @@ impl<'s> Group<'s> {
     }
 }
 
-impl<'s> Report<'s> {
-    fn note(&mut self, row: &'s Row, outcome: Result<RowOutcome, String>) {
-        match outcome {
-            Ok(RowOutcome::Taken { has_mail }) => {
-                self.taken += 1;
-                self.mails += u64::from(has_mail);
+/// What the rows of a customer say about it together.
+///
+/// # Errors
+/// The lines of the first two that contradict each other: not one of the rows is taken then, so that
+/// the customer is created with the data that is meant.
+fn customer_change(rows: &[(&Row, ContactRow)]) -> Result<CustomerChange, String> {
+    let mut change = CustomerChange::default();
+    let mut earlier: HashMap<&str, u64> = HashMap::new();
+    for (row, contact) in rows {
+        for (column, merged) in merge_customer(&mut change, &contact.customer) {
+            let first = *earlier.entry(column).or_insert(row.line);
+            if !merged {
+                let line = row.line;
+                return Err(format!(
+                    "{column}: lines {first} and {line} of the same customer contradict each other"
+                ));
             }
-            Ok(RowOutcome::AlreadyThere) => self.already_there += 1,
-            Ok(RowOutcome::Refused(error)) => self.refuse(row, reason(&error)),
-            Err(reason) => self.refuse(row, reason),
         }
     }
-
-    fn refuse(&mut self, row: &'s Row, reason: String) {
-        self.refused.push(Refused { row, reason });
-    }
-
-    fn judged(&self) -> u64 {
-        self.taken + self.already_there + self.refused.len() as u64
-    }
+    Ok(change)
 }
 
 /// The rows of each customer, in the order in which the file names them first. A row whose
-/// customer cannot be read is refused.
+/// customer cannot be read is rejected.
 fn group<'s>(sheet: &'s Sheet, report: &mut Report<'s>) -> Vec<Group<'s>> {
     let mut groups: Vec<Group<'s>> = Vec::new();
     let mut places: HashMap<CustomerNumber, usize> = HashMap::new();
     for row in &sheet.rows {
-        if let Some(damage) = &row.damage {
-            report.refuse(row, damage.clone());
-            continue;
-        }
-        let Some(number) = cells::customer_number(&sheet.header, &row.fields) else {
-            // Reading all of it tells all that is wrong.
-            let reason = cells::contact_row(&sheet.header, &row.fields).err();
+        let fields = match &row.content {
+            Content::Fields(fields) => fields,
+            Content::Damaged(damage) => {
+                report.refuse(row, damage.clone());
+                continue;
+            }
+            Content::NoContact(why) => {
+                report.skip(row, why);
+                continue;
+            }
+        };
+        let Some(number) = cells::customer_number(&sheet.header, fields) else {
+            // Reading all of it finds all that is wrong.
+            let reason = cells::contact_row(&sheet.header, fields).err();
             report.refuse(row, reason.unwrap_or_default());
             continue;
         };
         let place = *places.entry(number.clone()).or_insert(groups.len());
         if let Some(group) = groups.get_mut(place) {
-            group.rows.push(row);
+            group.rows.push((row, fields));
         } else {
-            let rows = vec![row];
+            let rows = vec![(row, fields)];
             groups.push(Group { number, rows });
         }
     }
     groups
-}
-
-/// Why a rule stands against a row, by the name of the column.
-#[allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "the others are not about rows, and speak for themselves"
-)]
-fn reason(error: &Error) -> String {
-    let column = match error {
-        Error::CustomerNotFound => return "customer_number: is not on file".to_owned(),
-        Error::InvalidFields(violations) => {
-            let by_columns = violations.iter().map(|violation| {
-                let field = violation.field.rsplit('.').next().unwrap_or_default();
-                FieldViolation::new(field, &violation.description)
-            });
-            return cells::told(&by_columns.collect::<Vec<_>>());
-        }
-        Error::ContactLimit { .. } => "customer_number",
-        Error::FirstContactNotStandard => "types",
-        Error::InvoiceEmailNotAllowed => "invoice_email_enabled",
-        _ => "row",
-    };
-    format!("{column}: {error}")
 }

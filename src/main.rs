@@ -17,7 +17,7 @@ mod resolve_file;
 use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_service::{
     api::{
         self,
@@ -54,6 +54,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 const EXIT_INTERRUPTED: i32 = 130;
 /// An import is done, but for rows that were refused.
 const EXIT_REFUSED: u8 = 3;
+const SETTINGS_ARE_ELSEWHERE: &str = "Settings such as DATABASE_URL are flags or environment \
+                                      variables: contact-service --help lists them.";
 const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
 const DEMO_SCOPE: &str = "customers.read customers.write contact_data.write contacts.read \
                           contacts.write email.confirm channels.verify phone_password.check \
@@ -103,7 +105,8 @@ enum Command {
     Resolve(ResolveFile),
     /// Give out everything on file about a customer, as JSON
     Export(ExportCustomer),
-    /// Take contacts from another system, and write refused rows beside the file
+    /// Import contacts from a CSV or vCard file; rejected rows are written next to it
+    #[command(after_help = SETTINGS_ARE_ELSEWHERE)]
     Import(ImportFile),
     /// Exit with 0 when the server on this machine is ready
     Healthcheck,
@@ -122,13 +125,28 @@ enum MigrateAction {
 #[tokio::main]
 async fn main() -> ExitCode {
     let _kill_points = fail::FailScenario::setup();
-    match run(CommandLine::parse()).await {
+    let matches = command().get_matches();
+    let command_line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match run(command_line).await {
         Ok(code) => code,
         Err(line) => {
             eprintln!("contact-service: {line}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line, with a help of `import` that lists its own flags only.
+fn command() -> clap::Command {
+    let mut command = CommandLine::command();
+    // Settings are flags of every command: building adds them.
+    command.build();
+    command.mut_subcommand("import", |import| {
+        import.mut_args(|arg| {
+            let is_setting = arg.is_global_set();
+            arg.hide(is_setting)
+        })
+    })
 }
 
 /// Every failure is one line.

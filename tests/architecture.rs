@@ -127,7 +127,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("flume", &["phone_hasher"]),
     ("quick_cache", &["api", "storage"]),
     ("csv", &["resolve_file", "import_file"]),
-    ("calcard", &["import_file"]),
     ("encoding_rs", &["import_file"]),
     ("indicatif", &["resolve_file", "command_files"]),
     ("axum", &["web"]),

@@ -10,7 +10,7 @@ use crate::{
         audit::{Actor, EventKind},
         contact::{Contact, ContactChange, ContactId, check_addition},
         contact_import::ImportKey,
-        customer::{Customer, CustomerNumber},
+        customer::{Customer, CustomerChange, CustomerNumber},
     },
     error::{Error, FieldViolation, Result},
     kill_point::kill_point,
@@ -24,6 +24,8 @@ pub struct ContactRow {
     pub key: ImportKey,
     /// The contact, of the customer whose rows are taken.
     pub contact: NewContact,
+    /// Contact data and notification settings of the customer, should it be created.
+    pub customer: CustomerChange,
 }
 
 impl ContactRow {
@@ -65,6 +67,29 @@ pub enum RowOutcome {
     Refused(Error),
 }
 
+/// What became of the customer whose rows were taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CustomerOutcome {
+    /// It was created, with contact data and settings as the rows say.
+    Created,
+    /// It was on file, and is as it was: the master-data service owns these fields.
+    OnFile {
+        /// Fields for which the rows say something else.
+        differing: Vec<&'static str>,
+    },
+    /// It is not on file, and none of the rows was taken.
+    Missing,
+}
+
+/// What became of rows of a customer.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// Of each row, in their order.
+    pub rows: Vec<RowOutcome>,
+    /// Of the customer.
+    pub customer: CustomerOutcome,
+}
+
 /// A row that was judged and may be written.
 struct Judged {
     key: ImportKey,
@@ -82,47 +107,100 @@ impl App {
     pub async fn import_contacts(
         &self,
         number: &CustomerNumber,
+        customer: &CustomerChange,
         rows: Vec<ContactRow>,
         mode: ImportMode,
-    ) -> Result<Vec<RowOutcome>> {
+    ) -> Result<Imported> {
         let (app, of, rows) = (self.clone(), number.clone(), Arc::new(rows));
-        let outcomes = self
+        let customer = customer.clone();
+        let imported = self
             .database
             .transaction_of(number, move |transaction| {
                 let (app, number, rows) = (app.clone(), of.clone(), Arc::clone(&rows));
-                Box::pin(async move { app.take_rows(transaction, &number, &rows, mode).await })
+                let change = customer.clone();
+                Box::pin(async move {
+                    app.take_rows(transaction, &number, &change, &rows, mode)
+                        .await
+                })
             })
             .await?;
-        let has_mail = outcomes.contains(&RowOutcome::Taken { has_mail: true });
+        let has_mail = imported
+            .rows
+            .contains(&RowOutcome::Taken { has_mail: true });
         self.mail_signal.raise_if(has_mail && !mode.dry_run);
-        Ok(outcomes)
+        Ok(imported)
     }
 
     async fn take_rows(
         &self,
         transaction: &Transaction,
         number: &CustomerNumber,
+        change: &CustomerChange,
         rows: &[ContactRow],
         mode: ImportMode,
-    ) -> Result<Outcome<Vec<RowOutcome>>> {
+    ) -> Result<Outcome<Imported>> {
         let now = self.now();
         let locked = transaction.find_and_lock_customer(number).await?;
+        let customer = match &locked {
+            Some(locked) => CustomerOutcome::OnFile {
+                differing: change.apply_to(&mut locked.customer.clone()),
+            },
+            None => CustomerOutcome::Created,
+        };
         if locked.is_none()
             && let Err(refusal) = missing_customer(number, mode, now)
         {
             let refused = RowOutcome::Refused(refusal);
-            return Ok(Outcome::Rollback(vec![refused; rows.len()]));
+            return Ok(Outcome::Rollback(Imported {
+                rows: vec![refused; rows.len()],
+                customer: CustomerOutcome::Missing,
+            }));
         }
         let (outcomes, judged) = self
             .judge_rows(transaction, number, rows, mode, now)
             .await?;
+        let is_missing = locked.is_none() && judged.is_empty();
+        let imported = Imported {
+            rows: outcomes,
+            customer: if is_missing {
+                CustomerOutcome::Missing
+            } else {
+                customer
+            },
+        };
         if judged.is_empty() || mode.dry_run {
-            return Ok(Outcome::Rollback(outcomes));
+            return Ok(Outcome::Rollback(imported));
+        }
+        if locked.is_none() {
+            self.create_customer(transaction, number, change, now)
+                .await?;
         }
         self.write_rows(transaction, locked, number, judged, now)
             .await?;
         kill_point("import-written").await;
-        Ok(Outcome::Commit(outcomes))
+        Ok(Outcome::Commit(imported))
+    }
+
+    async fn create_customer(
+        &self,
+        transaction: &Transaction,
+        number: &CustomerNumber,
+        change: &CustomerChange,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let mut customer = new_customer(number, now)?;
+        let fields = change.apply_to(&mut customer);
+        let locked = transaction
+            .insert_customer(customer, &self.pseudonyms(number))
+            .await?;
+        let event = self.event(
+            &locked,
+            &import(),
+            EventKind::CustomerCreated,
+            None,
+            &fields,
+        )?;
+        transaction.insert_audit_event(&event).await
     }
 
     /// Judges each row beside the contacts on file and the rows that were judged before it.
@@ -200,14 +278,6 @@ impl App {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let mut unused = locked;
-        if unused.is_none() {
-            let customer = new_customer(number, now)?;
-            let locked = transaction
-                .insert_customer(customer, &self.pseudonyms(number))
-                .await?;
-            let event = self.event(&locked, &import(), EventKind::CustomerCreated, None, &[])?;
-            transaction.insert_audit_event(&event).await?;
-        }
         let mut taken = Vec::with_capacity(judged.len());
         for Judged {
             key,

@@ -4,7 +4,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{
-        customer::CustomerNumber, email_address::EmailAddress, phone_number::PhoneNumber, text,
+        customer::{CustomerChange, CustomerNumber},
+        email_address::EmailAddress,
+        phone_number::PhoneNumber,
+        text,
     },
     error::Invalid,
 };
@@ -54,6 +57,62 @@ impl ImportKey {
     }
 }
 
+/// Adds to a change of a customer what another row says of it. Returns the names of the columns that
+/// the row fills, each with whether it agrees with the rows before it.
+pub fn merge_customer(
+    change: &mut CustomerChange,
+    row: &CustomerChange,
+) -> Vec<(&'static str, bool)> {
+    let is_same = |one: &Option<EmailAddress>, other: &Option<EmailAddress>| {
+        one.as_ref().map(EmailAddress::comparison_key)
+            == other.as_ref().map(EmailAddress::comparison_key)
+    };
+    let merged = [
+        (
+            "contact_data_email",
+            merge(&mut change.email, row.email.as_ref(), is_same),
+        ),
+        (
+            "contact_data_phone_number",
+            merge_equal(&mut change.phone_number, row.phone_number.as_ref()),
+        ),
+        (
+            "security_notices",
+            merge_equal(&mut change.security_notices, row.security_notices.as_ref()),
+        ),
+        (
+            "planned_maintenance",
+            merge_equal(
+                &mut change.planned_maintenance,
+                row.planned_maintenance.as_ref(),
+            ),
+        ),
+        (
+            "outages",
+            merge_equal(&mut change.outages, row.outages.as_ref()),
+        ),
+    ];
+    let merged = merged.into_iter();
+    merged
+        .filter_map(|(column, agrees)| Some((column, agrees?)))
+        .collect()
+}
+
+fn merge_equal<T: Clone + PartialEq>(kept: &mut Option<T>, new: Option<&T>) -> Option<bool> {
+    merge(kept, new, PartialEq::eq)
+}
+
+/// Keeps the first value. `None`: there is no new one.
+fn merge<T: Clone>(
+    kept: &mut Option<T>,
+    new: Option<&T>,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Option<bool> {
+    let new = new?;
+    let kept = kept.get_or_insert_with(|| new.clone());
+    Some(is_same(kept, new))
+}
+
 /// Reads the id that a contact has in another system: 1 to 200 characters of one line.
 ///
 /// # Errors
@@ -91,6 +150,23 @@ mod tests {
         let both = person("Anna", "", &["0721 1234567", "0721 1234568"]);
         assert!(both == person("Anna", "", &["0721 1234568", "0721 1234567"]));
         assert!(both != called);
+    }
+
+    #[test]
+    fn rows_of_one_customer_agree_or_name_the_column() {
+        let row = |email: &str, outages| CustomerChange {
+            email: EmailAddress::parse(email).ok().map(Some),
+            outages,
+            ..CustomerChange::default()
+        };
+        let mut change = CustomerChange::default();
+        let first = merge_customer(&mut change, &row("a@example.com", None));
+        assert_eq!(first, [("contact_data_email", true)]);
+        let second = merge_customer(&mut change, &row("", Some(false)));
+        assert_eq!(second, [("outages", true)]);
+        let third = merge_customer(&mut change, &row("b@example.com", Some(false)));
+        assert_eq!(third, [("contact_data_email", false), ("outages", true)]);
+        assert_eq!(change.email.unwrap().unwrap().as_str(), "a@example.com");
     }
 
     #[test]

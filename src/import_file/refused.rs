@@ -1,26 +1,28 @@
-//! The refused rows as a file beside the one that was read, to be corrected and taken again.
-//! Somebody may have corrected the one of an earlier run: it is never written over.
+//! The rejected rows as a file next to the one that was read, to be corrected and imported again. Each
+//! is written as it stood, byte for byte, so that it is rejected again until it is changed. A file of
+//! an earlier run may have been corrected: it is never overwritten.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Write},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-use csv::{StringRecord, Terminator, WriterBuilder};
-
 use super::{
     columns::Column,
-    rows::{Row, Sheet},
+    decoding::Source,
+    rows::{Format, Row, Sheet, field_end},
+    vcards,
 };
 use crate::command_files::{PartFile, cannot};
 
-const EXTENSION: &str = "refused.csv";
+const LINE_BREAK: &[u8] = b"\r\n";
 #[cfg(unix)]
 const ANY_READING_OR_WRITING: u32 = 0o666;
 #[cfg(unix)]
 const OWNER_READS_AND_WRITES: u32 = 0o600;
-const UTF_8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A row, and why it is refused.
 pub(super) struct Refused<'s> {
@@ -48,8 +50,8 @@ impl RefusedFile {
     ///
     /// # Errors
     /// A line that says why it cannot be made.
-    pub(super) fn begin(beside: &Path) -> Result<Self, String> {
-        let path = name_beside(beside);
+    pub(super) fn begin(beside: &Path, format: &Format) -> Result<Self, String> {
+        let path = name_beside(beside, format);
         let create = || {
             let part = PartFile::create(&path)?;
             #[cfg(unix)]
@@ -73,26 +75,27 @@ impl RefusedFile {
     /// A line that says why it cannot be written.
     pub(super) fn finish(
         self,
+        source: &Source,
         sheet: &Sheet,
-        is_marked: bool,
         refused: &[Refused<'_>],
     ) -> Result<Finished, String> {
         let path = self.path.clone();
-        let done = self.replace(sheet, is_marked, refused);
+        let done = self.replace(source, sheet, refused);
         let earlier = done.map_err(|error| cannot("written", &path, &error))?;
         Ok(Finished { path, earlier })
     }
 
     fn replace(
         self,
+        source: &Source,
         sheet: &Sheet,
-        is_marked: bool,
         refused: &[Refused<'_>],
     ) -> io::Result<Option<PathBuf>> {
         if refused.is_empty() {
             return set_aside(&self.path);
         }
-        write(self.part.file(), sheet, is_marked, refused)?;
+        let out = BufWriter::new(self.part.file());
+        write(out, source, sheet, refused)?;
         // What is there may only make room for what is safely there.
         self.part.file().sync_all()?;
         if holds_the_same(self.part.path(), &self.path)? {
@@ -104,15 +107,20 @@ impl RefusedFile {
     }
 }
 
-/// Only that of a CSV file leaves its extension out: cards of the same name have their own.
-fn name_beside(path: &Path) -> PathBuf {
-    let extension = path.extension().unwrap_or_default();
-    if extension.eq_ignore_ascii_case("csv") {
-        return path.with_extension(EXTENSION);
+/// `contacts.refused.csv` for `contacts.csv`; a file whose extension says something else keeps it.
+fn name_beside(path: &Path, format: &Format) -> PathBuf {
+    let extension = match format {
+        Format::Csv { .. } => "csv",
+        Format::Cards => "vcf",
+    };
+    let refused = format!("refused.{extension}");
+    let given = path.extension().unwrap_or_default();
+    if given.eq_ignore_ascii_case(extension) {
+        return path.with_extension(refused);
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".");
-    name.push(EXTENSION);
+    name.push(refused);
     name.into()
 }
 
@@ -132,8 +140,12 @@ fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
         return Ok(None);
     }
     let mut number = 1;
+    let extension = path.extension().unwrap_or_default().to_owned();
     let free = loop {
-        let name = path.with_extension(format!("{number}.csv"));
+        let mut numbered: OsString = number.to_string().into();
+        numbered.push(".");
+        numbered.push(&extension);
+        let name = path.with_extension(numbered);
         // Made first, so that of two imports at once each has a name of its own.
         match File::create_new(&name) {
             Ok(_) => break name,
@@ -152,37 +164,109 @@ fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-fn write(file: &File, sheet: &Sheet, is_marked: bool, refused: &[Refused<'_>]) -> io::Result<()> {
-    let mut file = BufWriter::new(file);
-    if is_marked {
-        file.write_all(UTF_8_MARK)?;
+fn write(
+    mut out: impl Write,
+    source: &Source,
+    sheet: &Sheet,
+    refused: &[Refused<'_>],
+) -> io::Result<()> {
+    source.write_mark(&mut out, sheet.decoder)?;
+    match &sheet.format {
+        Format::Csv { delimiter, header } => {
+            let delimiter = *delimiter;
+            let header = raw(source, header);
+            let skipped = reasons_end(sheet, header, delimiter);
+            let told = cells(Column::Line.name(), Column::Reason.name(), delimiter);
+            write_line(&mut out, source, &told, header.get(skipped..))?;
+            for Refused { row, reason } in refused {
+                let bytes = raw(source, &row.raw);
+                let skipped = reasons_end(sheet, bytes, delimiter);
+                let reason = format!("\"{}\"", reason.replace('"', "\"\""));
+                let told = cells(&row.line.to_string(), &reason, delimiter);
+                write_line(&mut out, source, &told, bytes.get(skipped..))?;
+            }
+        }
+        Format::Cards => {
+            for Refused { row, reason } in refused {
+                write_card(&mut out, source, row, reason)?;
+            }
+        }
     }
-    let mut writer = WriterBuilder::new()
-        .delimiter(sheet.delimiter)
-        .terminator(Terminator::CRLF)
-        // A row that is broken has more fields than others, or fewer.
-        .flexible(true)
-        .from_writer(file);
-    let names = [Column::Line.name(), Column::Reason.name()];
-    let head = names.into_iter().chain(kept(sheet, &sheet.header.record));
-    writer.write_record(head)?;
-    for Refused { row, reason } in refused {
-        let line = row.line.to_string();
-        let told = [line.as_str(), reason.as_str()];
-        writer.write_record(told.into_iter().chain(kept(sheet, &row.fields)))?;
-    }
-    writer.flush()
+    out.flush()
 }
 
-/// Without the line and reason of an earlier try.
-fn kept<'r>(sheet: &'r Sheet, record: &'r StringRecord) -> impl Iterator<Item = &'r str> {
-    let columns = sheet.header.columns();
-    let is_kept = |index| {
-        !matches!(
-            columns.get(index),
-            Some(Some(Column::Line | Column::Reason))
-        )
-    };
-    let fields = record.iter().enumerate();
-    fields.filter_map(move |(index, field)| is_kept(index).then_some(field))
+fn cells(line: &str, reason: &str, delimiter: u8) -> String {
+    let delimiter = char::from(delimiter);
+    format!("{line}{delimiter}{reason}{delimiter}")
 }
+
+/// The reason is in quotes and begins with a letter: a quote that a row before it leaves open is not
+/// closed by it.
+fn write_line(
+    out: &mut impl Write,
+    source: &Source,
+    told: &str,
+    row: Option<&[u8]>,
+) -> io::Result<()> {
+    source.write(out, told.as_bytes())?;
+    source.write(out, row.unwrap_or_default())?;
+    source.write(out, LINE_BREAK)
+}
+
+/// Where line and reason of an earlier run end in a row.
+fn reasons_end(sheet: &Sheet, row: &[u8], delimiter: u8) -> usize {
+    if !sheet.header.has_reasons {
+        return 0;
+    }
+    let after = |start| {
+        let end = field_end(row, start, delimiter)?;
+        (row.get(end) == Some(&delimiter)).then_some(end + 1)
+    };
+    after(0).and_then(after).unwrap_or_default()
+}
+
+/// A card with its line and reason as its first properties; before what is no card.
+fn write_card(out: &mut impl Write, source: &Source, row: &Row, reason: &str) -> io::Result<()> {
+    let bytes = raw(source, &row.raw);
+    let mut lines = vcards::with_line_breaks(bytes);
+    let [mut line, mut why] = vcards::REJECTED.map(<[u8]>::to_vec);
+    line.extend(row.line.to_string().as_bytes());
+    why.extend(reason.as_bytes());
+    let is_told = |line: &&[u8]| vcards::REJECTED.iter().any(|name| line.starts_with(name));
+    let first = lines.next().filter(|line| !is_told(line));
+    let (begin, first) = if vcards::begins(first.unwrap_or_default()) {
+        (first, None)
+    } else {
+        (None, first)
+    };
+    for text in begin
+        .into_iter()
+        .map(with_end)
+        .chain([with_end(&line), with_end(&why)])
+    {
+        source.write(out, &text)?;
+    }
+    let mut last: &[u8] = b"";
+    for text in first.into_iter().chain(lines.filter(|line| !is_told(line))) {
+        source.write(out, text)?;
+        last = text;
+    }
+    if last.ends_with(b"\n") || last.ends_with(b"\r") {
+        return Ok(());
+    }
+    source.write(out, LINE_BREAK)
+}
+
+/// A line with a line break, of its own or a usual one.
+fn with_end(line: &[u8]) -> Vec<u8> {
+    let mut text = line.trim_ascii_end().to_vec();
+    text.extend(LINE_BREAK);
+    text
+}
+
+fn raw<'s>(source: &'s Source, range: &Range<usize>) -> &'s [u8] {
+    source.bytes.get(range.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

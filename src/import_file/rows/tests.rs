@@ -6,35 +6,53 @@ use super::*;
 
 const HEADER: &str = "Kundennummer;Typ;Name\n";
 
-fn rows(text: &str) -> Vec<Row> {
-    Sheet::read(text).unwrap().rows
+fn read(text: &str) -> Result<Sheet, String> {
+    Sheet::read(&Source::new(text.into(), None), &[])
 }
 
-/// Line, fields, and what is said of its damage, of each row.
-fn told(rows: &[Row]) -> Vec<(u64, Vec<&str>, &str)> {
-    let told = |row: &'_ Row| -> &'static str {
-        match &row.damage {
-            None => "",
-            Some(damage) if damage == BAD_QUOTES => "quotes",
-            Some(damage) if damage.contains("no name") => "nameless",
-            Some(_) => "width",
+fn rows(text: &str) -> Vec<Row> {
+    read(text).unwrap().rows
+}
+
+fn fields(row: &Row) -> Vec<&str> {
+    match &row.content {
+        Content::Fields(fields) => fields.iter().collect(),
+        Content::Damaged(_) | Content::NoContact(_) => Vec::new(),
+    }
+}
+
+/// Line, and fields or else bytes and what is said of the damage, of each row.
+fn told<'t>(text: &'t str, rows: &'t [Row]) -> Vec<(u64, Vec<&'t str>, &'static str)> {
+    let told = |row: &'t Row| match &row.content {
+        Content::Fields(fields) => (row.line, fields.iter().collect(), ""),
+        Content::NoContact(_) => (row.line, Vec::new(), "no contact"),
+        Content::Damaged(damage) => {
+            let damage = if damage == BAD_QUOTES {
+                "quotes"
+            } else if damage.contains("no name") {
+                "nameless"
+            } else {
+                "width"
+            };
+            (row.line, vec![&text[row.raw.clone()]], damage)
         }
     };
-    rows.iter()
-        .map(|row| (row.line, row.fields.iter().collect(), told(row)))
-        .collect()
+    rows.iter().map(told).collect()
 }
 
 #[rstest]
 #[case::semicolons("customer_number;types;display_name\nK-1;STANDARD;Groß, Anna\n")]
 #[case::commas("customer_number,types,display_name\nK-1,STANDARD,\"Groß, Anna\"\n")]
 #[case::tabs("customer_number\ttypes\tdisplay_name\nK-1\tSTANDARD\tGroß, Anna\n")]
-#[case::as_excel_is_told("sep=;\r\ncustomer_number;types;display_name\r\nK-1;STANDARD;Groß, Anna")]
-#[case::behind_empty_lines("\n\ncustomer_number;types;display_name\n\nK-1;STANDARD;Groß, Anna")]
+#[case::bars("customer_number|types|display_name\nK-1|STANDARD|Groß, Anna\n")]
+#[case::told_by_excel("sep=;\r\ncustomer_number;types;display_name\r\nK-1;STANDARD;Groß, Anna")]
+#[case::after_empty_lines("\n\ncustomer_number;types;display_name\n\nK-1;STANDARD;Groß, Anna")]
+#[case::after_titles(
+    "Kunden, 2026\n\n\"a\"b\nKunde;Kd-Nr\nKd-Nr;Rolle;Name\nK-1;STANDARD;Groß, Anna"
+)]
 fn the_delimiter_is_found_in_the_header(#[case] text: &str) {
     let rows = rows(text);
-    let fields: Vec<_> = rows[0].fields.iter().collect();
-    assert_eq!(fields, ["K-1", "STANDARD", "Groß, Anna"]);
+    assert_eq!(fields(&rows[0]), ["K-1", "STANDARD", "Groß, Anna"]);
     assert_eq!(rows.len(), 1);
 }
 
@@ -46,7 +64,7 @@ fn a_row_is_known_by_the_line_where_it_begins(#[case] line_break: &str) {
     let text = format!("{HEADER}K-1;a;\"b\nc\"\n;;\n\nK-2;\"\";\"d \"\"e\"\"\"\nK-3;f;g");
     let text = text.replace('\n', line_break);
     assert_eq!(
-        told(&rows(&text)),
+        told(&text, &rows(&text)),
         [
             (2, vec!["K-1", "a", &format!("b{line_break}c")], ""),
             (6, vec!["K-2", "", "d \"e\""], ""),
@@ -61,13 +79,13 @@ fn a_quote_that_is_not_closed_takes_no_other_row_along() {
         "{HEADER}K-1;\"a;b\nK-2;\"a\";b\nK-3;a \"b\";c\nK-4;a;\"b\" c\nK-5;a;\"b\nK-6;a;b\n"
     );
     assert_eq!(
-        told(&rows(&text)),
+        told(&text, &rows(&text)),
         [
-            (2, vec!["K-1", "a;b"], "quotes"),
+            (2, vec!["K-1;\"a;b"], "quotes"),
             (3, vec!["K-2", "a", "b"], ""),
             (4, vec!["K-3", "a \"b\"", "c"], ""),
-            (5, vec!["K-4", "a", "b c"], "quotes"),
-            (6, vec!["K-5", "a", "b"], "quotes"),
+            (5, vec!["K-4;a;\"b\" c"], "quotes"),
+            (6, vec!["K-5;a;\"b"], "quotes"),
             (7, vec!["K-6", "a", "b"], ""),
         ]
     );
@@ -75,52 +93,73 @@ fn a_quote_that_is_not_closed_takes_no_other_row_along() {
 
 #[test]
 fn a_wrong_number_of_fields_takes_no_other_row_along() {
-    let text = format!("{HEADER}K-1;a\nK-2;a;\"b\nK-3;a;b\";c\nK-4;a;b;c\n;\n\"\nK-5;a;b\n");
+    let text = format!(
+        "{HEADER}K-1;a\nK-2;a;\"b\nK-3;a;b\";c\nK-4;a;b;c\n;\n\"\nK-5;a;b\n\
+         K-6;\"a\nK-7;a;b\"\nK-8;\"a\nb\"\n"
+    );
     assert_eq!(
-        told(&rows(&text)),
+        told(&text, &rows(&text)),
         [
-            (2, vec!["K-1", "a"], "width"),
+            (2, vec!["K-1", "a"], ""),
             // Taken as one, they have four fields.
-            (3, vec!["K-2", "a", "b"], "width"),
-            (4, vec!["K-3", "a", "b\"", "c"], "width"),
-            (5, vec!["K-4", "a", "b", "c"], "width"),
-            (7, vec![""], "quotes"),
+            (3, vec!["K-2;a;\"b"], "width"),
+            (4, vec!["K-3;a;b\";c"], "width"),
+            (5, vec!["K-4;a;b;c"], "width"),
+            (7, vec!["\""], "quotes"),
             (8, vec!["K-5", "a", "b"], ""),
+            // Taken as one, the second has fields of its own.
+            (9, vec!["K-6;\"a"], "width"),
+            (10, vec!["K-7", "a", "b\""], ""),
+            (11, vec!["K-8", "a\nb"], ""),
         ]
     );
-    let damage = rows(&text)[0].damage.clone().unwrap();
-    assert_eq!(damage, "row: has 2 fields, the header has 3");
+    let Content::Damaged(damage) = &rows(&text)[3].content else {
+        panic!("it has four fields");
+    };
+    assert_eq!(damage, "row: has 4 fields, the header has 3");
 }
 
 /// Excel writes the separators of columns that were used once, and not in all rows.
 #[test]
-fn columns_without_a_name_may_be_there_and_hold_nothing() {
+fn empty_cells_may_be_missing_or_left_over() {
     let text = "Kundennummer;;Typ;Name;;; \n\
-        K-1;;a;b;;;\nK-2; ;a;b\nK-3;;a;b;;c;\nK-4;c;a;b\nK-5;;a\nK-6;;a;b;;;;\n;;;;;;\n";
+        K-1;;a;b;;;\nK-2; ;a;b\nK-3;;a;b;;c;\nK-4;c;a;b\nK-5;;a\nK-6;;a;b;;;; \n;;;;;;\n\
+        K-7;;a;b;;;;c\n";
     assert_eq!(
-        told(&rows(text)),
+        told(text, &rows(text)),
         [
             (2, vec!["K-1", "", "a", "b", "", "", ""], ""),
             (3, vec!["K-2", " ", "a", "b"], ""),
-            (4, vec!["K-3", "", "a", "b", "", "c", ""], "nameless"),
-            (5, vec!["K-4", "c", "a", "b"], "nameless"),
-            (6, vec!["K-5", "", "a"], "width"),
-            (7, vec!["K-6", "", "a", "b", "", "", "", ""], "width"),
+            (4, vec!["K-3;;a;b;;c;"], "nameless"),
+            (5, vec!["K-4;c;a;b"], "nameless"),
+            (6, vec!["K-5", "", "a"], ""),
+            (7, vec!["K-6", "", "a", "b", "", "", "", " "], ""),
+            (9, vec!["K-7;;a;b;;;;c"], "width"),
         ]
     );
-    let damage = rows(text)[2].damage.clone().unwrap();
-    assert_eq!(damage, "row: field 6 has a value, and its column no name");
 }
 
 #[test]
 fn a_long_field_ends_somewhere() {
     let long = "x".repeat(LONGEST_FIELD);
     let text = format!("{HEADER}K-1;a;\"{long}\"\n");
-    assert_eq!(told(&rows(&text))[0].2, "quotes");
+    assert_eq!(told(&text, &rows(&text))[0].2, "quotes");
 }
 
 #[test]
 fn a_file_without_rows_has_none() {
     assert_eq!(rows(HEADER.trim()), []);
-    assert!(Sheet::read("").is_err());
+    assert!(read("").is_err());
+}
+
+#[rstest]
+#[case::no_header("K-1;x;y\n", "line 1 lacks the column(s) customer_number")]
+#[case::best_line(
+    "Kunden\nKundennummer;Name;Mail\nK-1;x\n",
+    "line 2 lacks the column(s) types"
+)]
+#[case::unknown("\nKundennummer;Typ;Name;Fax\n", "line 2: unknown column(s): \"Fax\"")]
+fn the_line_without_a_header_is_named(#[case] text: &str, #[case] why: &str) {
+    let problem = read(text).err().unwrap();
+    assert!(problem.contains(why), "{problem}");
 }

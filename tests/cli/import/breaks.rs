@@ -91,7 +91,7 @@ pub(super) static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
         field(
             2,
             b"zq7k J\xF6rg",
-            "display_name: holds bytes that are not of the file's encoding",
+            "display_name: cannot be decoded with certainty",
         ),
         field(3, "zq7k", "locale: must be \"de\" or \"en\""),
         field(4, "zq7k@zq7k", "email: must have a domain name"),
@@ -128,20 +128,19 @@ pub(super) static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
             "denied_order_types[1]: must have 1 to 64",
         ),
         field(10, "zq7k".repeat(51), "external_id: must have at most 200"),
-        field(
-            4,
-            "zq7k@zq7k.example;zq7k",
-            "row: has 12 fields, the header has 11",
-        ),
+        field(10, "zq7k;zq7k", "row: has 12 fields, the header has 11"),
         line(
-            |line| line[..8].iter().chain(b"\r\n").copied().collect(),
-            "row: has 2 fields",
+            |line| {
+                let first = line.split(|byte| *byte == b';').next();
+                [first.unwrap_or_default(), b"\r\n"].concat()
+            },
+            "types: must hold at least one type; display_name: must not be empty",
         ),
         field(2, "\"zq7k", "row: a quote is not closed"),
         field(
             2,
             "\"zq7k\" zq7k",
-            "row: a quote is not closed, or stands within a field",
+            "row: a quote is not closed, or is within a field",
         ),
     ]
 });

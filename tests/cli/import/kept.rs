@@ -35,7 +35,7 @@ fn correct(place: &Place) -> String {
 }
 
 fn says_where(ended: &Ended, name: &str) -> bool {
-    let said = format!("what an earlier run left in {FILE} is now {name}");
+    let said = format!("{FILE} of an earlier run was renamed to {name}");
     ended.stdout.contains(&said)
 }
 
@@ -95,9 +95,9 @@ async fn cards_and_rows_of_the_same_name_have_refused_files_of_their_own() {
     let card = "BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Anna\r\nEND:VCARD\r\n";
     fs::write(place.path().join("contacts.vcf"), card).unwrap();
     let ended = place.run(&["import", "contacts.vcf"]);
-    let said = "the refused rows stand in contacts.vcf.refused.csv";
+    let said = "the refused rows are in contacts.refused.vcf";
     assert_says(&ended, REFUSED, said);
-    assert_eq!(refused_files(&place), [FILE, "contacts.vcf.refused.csv"]);
+    assert_eq!(refused_files(&place), [FILE, "contacts.refused.vcf"]);
     assert_eq!(read(&place, FILE), corrected);
 }
 
@@ -113,7 +113,12 @@ async fn the_report_is_told_also_where_the_file_cannot_be_written() {
     );
     let ended = import(&place, &[]);
     assert_says(&ended, 1, "1 taken, 0 already there, 1 refused");
-    assert!(ended.stdout.contains("line 2: locale:"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("  locale: must be"),
+        "{}",
+        ended.stdout
+    );
+    assert!(ended.stdout.contains("    line 2\n"), "{}", ended.stdout);
     let said = format!("{FILE} cannot be written");
     assert!(ended.stderr.contains(&said), "{}", ended.stderr);
     assert_eq!(refused_files(&place), [FILE]);

@@ -1,0 +1,115 @@
+//! Files as programs write them, in every encoding that is found or named.
+
+use rstest::rstest;
+
+use super::*;
+
+const TEXT: &str = "Käthe Groß; 5 €\r\nJörg";
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| *byte == b'\n')
+}
+
+/// The text of a file, read line by line, and the name of its encoding.
+fn decode(bytes: &[u8], named: Option<&'static Encoding>) -> (String, &'static str) {
+    let source = Source::new(bytes.to_vec(), named);
+    let decoder = source.decoder(lines(&source.bytes));
+    let texts: Vec<_> = lines(&source.bytes)
+        .map(|line| decoder.decode(line))
+        .collect();
+    (texts.join("\n"), source.encoding_name(decoder))
+}
+
+fn utf_16(text: &str, unit_bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(unit_bytes).collect()
+}
+
+#[rstest]
+#[case::utf_8(TEXT.as_bytes().to_vec(), "UTF-8")]
+#[case::utf_8_with_its_mark([UTF_8_MARK, TEXT.as_bytes()].concat(), "UTF-8")]
+#[case::utf_16_le(utf_16(&format!("\u{FEFF}{TEXT}"), u16::to_le_bytes), "UTF-16LE")]
+#[case::utf_16_be(utf_16(&format!("\u{FEFF}{TEXT}"), u16::to_be_bytes), "UTF-16BE")]
+#[case::utf_16_le_without_mark(utf_16(TEXT, u16::to_le_bytes), "UTF-16LE")]
+#[case::utf_16_be_without_mark(utf_16(TEXT, u16::to_be_bytes), "UTF-16BE")]
+#[case::windows(b"K\xE4the Gro\xDF; 5 \x80\r\nJ\xF6rg".to_vec(), "windows-1252")]
+fn encodings_of_spreadsheets_are_found(#[case] bytes: Vec<u8>, #[case] encoding: &str) {
+    assert_eq!(decode(&bytes, None), (TEXT.to_owned(), encoding));
+}
+
+#[rstest]
+#[case::line_of_another_encoding(b"K\xC3\xA4the\nJ\xF6rg\nAnna", "Käthe\nJ\u{FFFD}rg\nAnna")]
+#[case::most_lines_broken(b"\xC3\xA4\nJ\xF6rg\nJ\xF6rg", "ä\nJ\u{FFFD}rg\nJ\u{FFFD}rg")]
+#[case::character_cut_short(b"M\xC3\xBCller\xC3", "M\u{FFFD}\u{FFFD}ller\u{FFFD}")]
+#[case::both_in_one_line(b"J\xF6rg M\xC3\xBCller", "J\u{FFFD}rg M\u{FFFD}\u{FFFD}ller")]
+#[case::cp850(
+    b"M\x81ller\nJ\x84ger\nWei\xE1",
+    "M\u{FFFD}ller\nJ\u{FFFD}ger\nWei\u{FFFD}"
+)]
+#[case::cp850_sharp_s_alone(b"Wei\xE1", "Wei\u{FFFD}")]
+#[case::mac_roman(
+    b"M\x9Fller\nGro\xA7\nJ\x8Ager",
+    "M\u{FFFD}ller\nGro\u{FFFD}\nJ\u{FFFD}ger"
+)]
+#[case::windows_1250(b"Dvo\xF8\xE1k\nM\xFCller", "Dvo\u{FFFD}\u{FFFD}k\nMüller")]
+#[case::windows_1252_undefined(b"M\xFCller\nA\x81", "Müller\nA\u{FFFD}")]
+#[case::euro_of_latin_9(b"M\xFCller 5 \xA4", "M\u{FFFD}ller 5 \u{FFFD}")]
+fn what_is_not_certain_is_not_decoded(#[case] bytes: &[u8], #[case] text: &str) {
+    assert_eq!(decode(bytes, None).0, text);
+}
+
+#[rstest]
+#[case::with_a_proof(b"M\xFCller\nGarc\xEDa, \x80 5 \x84a\x93", "Müller\nGarcía, € 5 „a“")]
+#[case::sharp_s_before_a_dash(b"M\xFCller\nWei\xDF\x96Blau", "Müller\nWeiß–Blau")]
+fn windows_1252_is_read_where_it_is_proven(#[case] bytes: &[u8], #[case] text: &str) {
+    assert_eq!(decode(bytes, None).0, text);
+}
+
+#[rstest]
+#[case("macintosh", b"M\x9Fller Gro\xA7", "Müller Groß", "macintosh")]
+#[case("ISO-8859-15", b"Gro\xDF \xA4", "Groß €", "ISO-8859-15")]
+#[case("latin1", b"S\xF8ren", "Søren", "windows-1252")]
+#[case("windows-1250", b"Dvo\xF8\xE1k", "Dvořák", "windows-1250")]
+#[case("shift_jis", b"\x83\x65", "テ", "Shift_JIS")]
+#[case("utf-8", b"J\xF6rg", "J\u{FFFD}rg", "UTF-8")]
+#[case("windows-1252", b"A\x81", "A\u{FFFD}", "windows-1252")]
+#[case::mark_is_more_certain("macintosh", b"\xEF\xBB\xBF\xC3\xA4", "ä", "UTF-8")]
+fn a_named_encoding_is_used(
+    #[case] name: &str,
+    #[case] bytes: &[u8],
+    #[case] text: &str,
+    #[case] encoding: &str,
+) {
+    let named = parse_encoding(name).unwrap();
+    assert_eq!(decode(bytes, Some(named)), (text.to_owned(), encoding));
+}
+
+#[rstest]
+#[case("cp850")]
+#[case("cp437")]
+#[case("x-user-defined")]
+#[case("hz-gb-2312")]
+#[case("")]
+fn an_unsupported_encoding_lists_those_that_are(#[case] name: &str) {
+    let why = parse_encoding(name).unwrap_err();
+    assert!(why.contains("windows-1250 to windows-1258"), "{why}");
+}
+
+#[test]
+fn half_a_character_of_utf_16_is_unreadable_and_nothing_else() {
+    let mut bytes = utf_16(&format!("\u{FEFF}{TEXT}"), u16::to_le_bytes);
+    bytes.extend([0x00, 0xD8, b'a', 0, b'b']);
+    assert_eq!(decode(&bytes, None).0, format!("{TEXT}\u{FFFD}a\u{FFFD}"));
+}
+
+#[rstest]
+#[case::utf_16([0xFF, 0xFE, b'a', 0, 0xE4, 0])]
+#[case::utf_8_with_its_mark([0xEF, 0xBB, 0xBF, b'a', 0xC3, 0xA4])]
+#[case::windows([b'a', 0xE4, 0xF6, 0xFC, 0xDF, 0xE9])]
+fn text_is_written_in_its_own_encoding(#[case] bytes: [u8; 6]) {
+    let source = Source::new(bytes.to_vec(), None);
+    let decoder = source.decoder([source.bytes.as_slice()]);
+    let mut written = Vec::new();
+    source.write_mark(&mut written, decoder).unwrap();
+    source.write(&mut written, &source.bytes).unwrap();
+    assert_eq!(written, bytes);
+}

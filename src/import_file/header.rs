@@ -1,0 +1,219 @@
+//! The first row of a file, which names its columns.
+
+use std::borrow::Cow;
+
+use csv::StringRecord;
+
+use super::{
+    columns::Column,
+    mapping::{Assignment, Mapping},
+};
+
+/// Columns that every contact needs; each is there under one of its names.
+const REQUIRED: [&[Column]; 3] = [
+    &[Column::CustomerNumber],
+    &[Column::Types],
+    &[Column::DisplayName, Column::FamilyName, Column::GivenName],
+];
+
+/// Where in a row each column is.
+#[derive(Debug)]
+pub(super) struct Header {
+    fields: Vec<(Column, Vec<usize>)>,
+    /// How many fields a row has.
+    width: usize,
+    /// Fields without a name: spreadsheets write separators for columns that were used once.
+    nameless: Vec<usize>,
+    /// Whether line and reason of rejected rows come first.
+    pub(super) has_reasons: bool,
+}
+
+impl Header {
+    /// Reads the names of a header.
+    ///
+    /// # Errors
+    /// A text that says which column is missing, unknown or there twice.
+    pub(super) fn read(names: &StringRecord, mappings: &[Mapping]) -> Result<Self, String> {
+        let assignment = Assignment::of(names, mappings);
+        let missing: Vec<_> = missing(&assignment).collect();
+        // A first line that is no header holds values, which are not repeated.
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            return Err(format!("lacks the column(s) {missing}"));
+        }
+        if let Some(conflict) = assignment.conflict {
+            return Err(conflict);
+        }
+        if !assignment.unknown.is_empty() {
+            let unknown: Vec<_> = assignment
+                .unknown
+                .iter()
+                .map(|n| format!("{n:?}"))
+                .collect();
+            let unknown = unknown.join(", ");
+            return Err(format!(
+                "unknown column(s): {unknown}; rename or ignore them with --map, all with --map '*=-'"
+            ));
+        }
+        let is_first = |column, place| {
+            let mut found = assignment.fields.iter();
+            found.any(|(known, fields)| *known == column && fields.contains(&place))
+        };
+        let has_reasons = is_first(Column::Line, 0) && is_first(Column::Reason, 1);
+        let is_nameless = |(place, name): (usize, &str)| {
+            let is_read = assignment.fields.iter().any(|(_, f)| f.contains(&place));
+            (name.trim().is_empty() && !is_read).then_some(place)
+        };
+        Ok(Self {
+            width: names.len(),
+            nameless: names.iter().enumerate().filter_map(is_nameless).collect(),
+            fields: assignment.fields,
+            has_reasons,
+        })
+    }
+
+    /// All columns by their own names, for cards.
+    pub(super) fn of_all() -> Self {
+        let fields = Column::ALL.into_iter().enumerate();
+        Self {
+            fields: fields
+                .map(|(place, column)| (column, vec![place]))
+                .collect(),
+            width: Column::ALL.len(),
+            nameless: Vec::new(),
+            has_reasons: false,
+        }
+    }
+
+    /// Whether names are those of a header, whatever else is wrong with them; else how many
+    /// columns they name.
+    pub(super) fn recognize(names: &StringRecord, mappings: &[Mapping]) -> Result<(), usize> {
+        let assignment = Assignment::of(names, mappings);
+        if missing(&assignment).next().is_none() {
+            Ok(())
+        } else {
+            Err(Self::count_known(names, mappings))
+        }
+    }
+
+    /// How many columns names have.
+    pub(super) fn count_known(names: &StringRecord, mappings: &[Mapping]) -> usize {
+        let assignment = Assignment::of(names, mappings);
+        assignment
+            .fields
+            .iter()
+            .map(|(_, fields)| fields.len())
+            .sum()
+    }
+
+    /// How many fields a row has; fewer are filled up with empty ones.
+    pub(super) const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The place of a value that belongs to no column, counted from 1.
+    pub(super) fn nameless_value(&self, record: &StringRecord) -> Option<usize> {
+        let is_given = |place: &usize| record.get(*place).is_some_and(|f| !f.trim().is_empty());
+        let place = self.nameless.iter().copied().find(is_given);
+        place.map(|place| place + 1)
+    }
+
+    /// What a row has in a column, without surrounding blanks; nothing where there is no such
+    /// column. Values of joined columns are separated by a blank, those of lists by a line break.
+    pub(super) fn cell<'r>(&self, record: &'r StringRecord, column: Column) -> Cow<'r, str> {
+        let found = self.fields.iter().find(|(known, _)| *known == column);
+        let fields = found.map_or(&[][..], |(_, fields)| fields);
+        let mut values = fields
+            .iter()
+            .filter_map(|field| record.get(*field))
+            .map(|value| without_formula(value.trim()))
+            .filter(|value| !value.is_empty());
+        let first = values.next().unwrap_or_default();
+        let rest: Vec<_> = values.collect();
+        if rest.is_empty() {
+            return first.into();
+        }
+        let between = if column.is_list() { "\n" } else { " " };
+        let all: Vec<_> = [first].into_iter().chain(rest).collect();
+        all.join(between).into()
+    }
+}
+
+/// Names of what is needed and not there.
+fn missing(assignment: &Assignment) -> impl Iterator<Item = &'static str> {
+    let needed = REQUIRED.into_iter();
+    needed
+        .filter(|columns| !columns.iter().any(|column| assignment.has(*column)))
+        .filter_map(|columns| columns.first())
+        .map(|column| column.name())
+}
+
+/// Spreadsheets are given `="0211"` so that they keep the zero.
+fn without_formula(value: &str) -> &str {
+    let inner = value.strip_prefix("=\"").and_then(|v| v.strip_suffix('"'));
+    inner.map_or(value, str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn header(names: &str, mappings: &[&str]) -> Result<Header, String> {
+        let mappings: Vec<_> = mappings.iter().map(|text| text.parse().unwrap()).collect();
+        Header::read(&names.split(',').collect::<Vec<_>>().into(), &mappings)
+    }
+
+    #[test]
+    fn names_are_english_or_german_in_any_order_and_writing() {
+        let names = "Sprache,E-Mail-Adresse,NAME,Kunden-Nr.,Typ,line,reason";
+        let header = header(names, &[]).unwrap();
+        let record = vec!["de", " anna@example.com ", "Anna", "=\"0211\"", "Technik"].into();
+        for (column, cell) in [
+            (Column::CustomerNumber, "0211"),
+            (Column::Types, "Technik"),
+            (Column::DisplayName, "Anna"),
+            (Column::Email, "anna@example.com"),
+            (Column::PhoneNumbers, ""),
+            (Column::Reason, ""),
+        ] {
+            assert_eq!(header.cell(&record, column), cell, "{column:?}");
+        }
+        assert!(!header.has_reasons);
+    }
+
+    #[test]
+    fn joined_columns_are_one_text_and_joined_lists_are_not() {
+        let names = "Nr,Nachname,Titel,Vorname,Typ,Telefon,Mobil";
+        let mappings = ["Titel+Vorname+Nachname=display_name", "Nr=customer_number"];
+        let header = header(names, &mappings).unwrap();
+        let record = vec!["1", "Groß", " ", "Anna ", "x", "0721 1", "0151 2"].into();
+        assert_eq!(header.cell(&record, Column::DisplayName), "Anna Groß");
+        assert_eq!(header.cell(&record, Column::PhoneNumbers), "0721 1\n0151 2");
+    }
+
+    #[rstest]
+    #[case::no_header(
+        "K-1,STANDARD,Anna",
+        "lacks the column(s) customer_number, types, display_name"
+    )]
+    #[case::a_missing_one("customer_number,types,email", "lacks the column(s) display_name")]
+    #[case::unknown_ones("Typ,Name,Kundennummer,Fax,Ort", "unknown column(s): \"Fax\", \"Ort\"")]
+    #[case::one_twice(
+        "Typ,Name,Kundennummer,name",
+        "the column display_name twice, as \"Name\" and as \"name\" in column 4"
+    )]
+    fn a_header_that_does_not_fit_is_rejected(#[case] names: &str, #[case] why: &str) {
+        let rejected = header(names, &[]).unwrap_err();
+        assert!(rejected.contains(why), "{rejected}");
+        assert!(!rejected.contains("Anna"), "{rejected}");
+    }
+
+    #[test]
+    fn parts_of_a_name_are_enough() {
+        for names in ["Kundennummer,Typ,Nachname", "Client ID,Role,First Name"] {
+            assert!(header(names, &[]).is_ok(), "{names}");
+        }
+    }
+}

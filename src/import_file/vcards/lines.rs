@@ -1,0 +1,207 @@
+//! The lines of a file of vCards: where each card begins and ends, and the properties between. All of it
+//! on bytes, because a line may be folded within a character.
+
+use std::ops::Range;
+
+use super::property::Head;
+
+const BEGIN: &[u8] = b"BEGIN:VCARD";
+const END: &[u8] = b"END:VCARD";
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+const AGENT: &[u8] = b"AGENT";
+/// Precede the reason of a rejected card.
+pub(in crate::import_file) const REJECTED: [&[u8]; 2] = [b"X-IMPORT-LINE:", b"X-IMPORT-REASON:"];
+
+/// A line of the file, without its line break.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'t> {
+    pub(super) number: u64,
+    pub(super) start: usize,
+    pub(super) text: &'t [u8],
+}
+
+/// The lines of a card, or lines that are no part of one.
+pub(super) struct Part<'t> {
+    /// Those of the card itself, without its first and last one.
+    pub(super) lines: Vec<Line<'t>>,
+    pub(super) line: u64,
+    pub(super) raw: Range<usize>,
+    pub(super) is_card: bool,
+    /// Whether the card has its last line.
+    pub(super) is_whole: bool,
+    /// Where cards within the card begin, as versions 2.1 and 3.0 write those of agents.
+    pub(super) agents: Vec<Line<'t>>,
+}
+
+/// A property as the lines of the file spell it.
+pub(super) struct Spelled<'t> {
+    /// The first line, and those that continue it.
+    pub(super) pieces: Vec<&'t [u8]>,
+    /// Whether lines follow that continue nothing.
+    pub(super) is_torn: bool,
+}
+
+/// Splits a file at carriage returns, line feeds, or both.
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    let (mut at, mut number) = (0, 0);
+    std::iter::from_fn(move || {
+        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let (text, after) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+        // Files that were put together have the mark of each.
+        let unmarked = text.strip_prefix(MARK).unwrap_or(text);
+        let start = at + text.len() - unmarked.len();
+        let line_break = if after.starts_with(b"\r\n") { 2 } else { 1 };
+        at += text.len() + line_break;
+        number += 1;
+        Some(Line {
+            number,
+            start,
+            text: unmarked,
+        })
+    })
+}
+
+/// The lines of a part of a file, each with its line break.
+pub(in crate::import_file) fn with_line_breaks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let starts = lines(bytes).map(|line| line.start);
+    let ends = lines(bytes).skip(1).map(|line| line.start);
+    let ranges = starts.zip(ends.chain([bytes.len()]));
+    ranges.filter_map(|(start, end)| bytes.get(start..end))
+}
+
+/// Splits a file into cards, and into what is between them. A card that does not end takes no
+/// other one along.
+pub(super) fn parts(bytes: &[u8]) -> Vec<Part<'_>> {
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    // Cards that are open: one, and those of agents within it.
+    let mut depth = 0_usize;
+    let mut previous: &[u8] = b"";
+    for line in lines(bytes) {
+        let last = parts.last_mut().filter(|part| !part.is_card || depth > 0);
+        match last {
+            Some(part) if depth > 0 && is_begin(line.text) && is_agent(previous) => {
+                depth += 1;
+                part.agents.push(line);
+                part.extend(line);
+            }
+            Some(part) if depth > 0 && !starts_part(line, previous) => {
+                depth -= usize::from(is_end(line.text));
+                part.is_whole = depth == 0;
+                if depth == 1 && !is_end(line.text) {
+                    part.lines.push(line);
+                }
+                part.extend(line);
+            }
+            Some(part) if !begins(line.text) && !starts_part(line, previous) => part.extend(line),
+            _ if is_filler(line.text) => {}
+            _ => {
+                let part = Part::beginning(line);
+                depth = usize::from(part.is_card);
+                parts.push(part);
+            }
+        }
+        if !is_filler(line.text) {
+            previous = line.text;
+        }
+    }
+    parts
+}
+
+impl<'t> Part<'t> {
+    fn beginning(line: Line<'t>) -> Self {
+        Self {
+            lines: Vec::new(),
+            line: line.number,
+            raw: line.start..line.start + line.text.len(),
+            is_card: begins(line.text),
+            is_whole: false,
+            agents: Vec::new(),
+        }
+    }
+
+    fn extend(&mut self, line: Line<'t>) {
+        // Empty lines after the last one are no part of it.
+        if !is_filler(line.text) {
+            self.raw.end = line.start + line.text.len();
+        }
+    }
+}
+
+/// Groups the lines of a card into properties. Empty lines are passed over.
+pub(super) fn properties<'t>(lines: &[Line<'t>]) -> Vec<Spelled<'t>> {
+    let mut properties: Vec<Spelled<'t>> = Vec::new();
+    for line in lines.iter().filter(|line| !is_filler(line.text)) {
+        match properties.last_mut() {
+            Some(last) if is_folded(line.text) || last.is_continued() => {
+                last.pieces.push(line.text);
+            }
+            Some(last) if !Head::is_there(line.text) => last.is_torn = true,
+            _ => properties.push(Spelled {
+                pieces: vec![line.text],
+                is_torn: !Head::is_there(line.text),
+            }),
+        }
+    }
+    properties
+}
+
+impl Spelled<'_> {
+    /// Whether the last piece ends with the soft line break of quoted-printable.
+    fn is_continued(&self) -> bool {
+        let ends_soft = self.pieces.last().is_some_and(|piece| ends_soft(piece));
+        ends_soft && Head::of(&self.pieces).is_some_and(|(head, _)| head.is_quoted_printable())
+    }
+}
+
+/// Whether a line ends with an equals sign; blanks after it were added on the way.
+pub(super) fn ends_soft(piece: &[u8]) -> bool {
+    piece.trim_ascii_end().ends_with(b"=")
+}
+
+pub(super) fn is_folded(line: &[u8]) -> bool {
+    line.starts_with(b" ") || line.starts_with(b"\t")
+}
+
+/// Whether a card begins with the line. Only in an open card, an indented line continues another.
+pub(in crate::import_file) fn begins(line: &[u8]) -> bool {
+    is_plainly(line.trim_ascii_start(), BEGIN)
+}
+
+fn is_begin(line: &[u8]) -> bool {
+    is_plainly(line, BEGIN)
+}
+
+fn is_end(line: &[u8]) -> bool {
+    is_plainly(line, END)
+}
+
+/// Whether a line is `expected`, in any capitals and with blanks around the colon.
+fn is_plainly(line: &[u8], expected: &[u8]) -> bool {
+    let is_indented = is_folded(line);
+    let line = line.trim_ascii();
+    let words = line.iter().filter(|byte| !byte.is_ascii_whitespace());
+    !is_indented
+        && line.len() < 2 * expected.len()
+        && words
+            .map(u8::to_ascii_uppercase)
+            .eq(expected.iter().copied())
+}
+
+/// Whether a line cannot belong to the part before it.
+fn starts_part(line: Line<'_>, previous: &[u8]) -> bool {
+    let [rejected, _] = REJECTED;
+    let is_rejected = line.text.starts_with(rejected);
+    is_begin(line.text) || (is_rejected && !begins(previous))
+}
+
+fn is_agent(line: &[u8]) -> bool {
+    let name = line.get(..AGENT.len()).unwrap_or_default();
+    name.eq_ignore_ascii_case(AGENT) && line.trim_ascii_end().ends_with(b":")
+}
+
+/// Empty lines, and what DOS and other programs end or fill a file with.
+pub(super) fn is_filler(line: &[u8]) -> bool {
+    let is_nothing = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x1A);
+    line.iter().all(is_nothing)
+}
