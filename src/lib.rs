@@ -15,6 +15,7 @@
 //! | [`phone_hasher`], [`versioned_keys`] | hashes of phone passwords, keys that rotate |
 //! | [`config`], [`telemetry`], [`development`] | settings, logs and traces, keys for trying it out |
 //! | [`meters`], [`call_trace`] | what is counted and measured, the span of a call |
+//! | [`memory_limit`] | how much memory the process may use |
 //! | [`clock`], [`random`], [`error`] | time, randomness and failures, handed to everyone |
 //! | [`kill_point`] | where tests kill the process |
 
@@ -28,6 +29,7 @@ pub mod domain;
 pub mod error;
 pub mod kill_point;
 pub mod mail;
+pub mod memory_limit;
 pub mod meters;
 pub mod phone_hasher;
 pub mod random;

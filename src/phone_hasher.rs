@@ -26,6 +26,7 @@ pub use self::cost::HashCost;
 use self::worker::{Job, Memory, Pace, Threads};
 use crate::{
     error::{Error, Result},
+    memory_limit,
     versioned_keys::VersionedKeys,
 };
 
@@ -78,7 +79,8 @@ impl PhoneHasher {
     /// # Errors
     /// [`Error::Internal`] when the system gives no threads.
     pub fn new(peppers: VersionedKeys, cost: HashCost) -> Result<Self> {
-        let threads = Threads::start(PLACES)?;
+        let largest_kib = cost::largest_memory_kib(memory_limit::available());
+        let threads = Threads::start(largest_kib)?;
         Ok(Self {
             peppers: Arc::new(peppers),
             cost,

@@ -47,6 +47,12 @@
 {{- $wrong = append $wrong (printf "metrics.%s: needs metrics.enabled" $name) }}
 {{- end }}
 {{- end }}
+{{- with $values.phonePasswordCost }}
+{{- $kib := regexFind "[0-9]+" . | int64 }}
+{{- if or (lt $kib 8192) (gt $kib 1048576) }}
+{{- $wrong = append $wrong "phonePasswordCost: m must be 8192 to 1048576 KiB" }}
+{{- end }}
+{{- end }}
 {{- $needed := add $values.preStopSleepSeconds (include "contact-service.stopSeconds" . | int) | int }}
 {{- if lt (int $values.terminationGracePeriodSeconds) $needed }}
 {{- $wrong = append $wrong (printf "terminationGracePeriodSeconds: must be at least %d: preStopSleepSeconds and the 30 s that the service may take to stop" $needed) }}

@@ -1,8 +1,14 @@
 //! Hashes: of whom, with which pepper and cost, and how many at once.
 
-use super::*;
+use rstest::rstest;
 
-const CHEAP: &str = "m=64,t=1,p=1";
+use super::*;
+use crate::error::Invalid;
+
+/// Below the bounds of the setting: what a hash costs is not what is tested.
+const CHEAP: [u32; 3] = [64, 1, 1];
+const KIB: u64 = 1024;
+const LARGEST_KIB: u32 = 1024 * 1024;
 
 fn peppers(versions: &[u32]) -> VersionedKeys {
     use base64::{Engine, engine::general_purpose::STANDARD};
@@ -14,8 +20,12 @@ fn peppers(versions: &[u32]) -> VersionedKeys {
     VersionedKeys::parse(&all.join(",")).unwrap()
 }
 
-fn hasher(versions: &[u32], cost: &str) -> PhoneHasher {
-    PhoneHasher::new(peppers(versions), HashCost::parse(cost).unwrap()).unwrap()
+fn cost([memory_kib, passes, lanes]: [u32; 3]) -> HashCost {
+    HashCost::unbounded(memory_kib, passes, lanes).unwrap()
+}
+
+fn hasher(versions: &[u32], numbers: [u32; 3]) -> PhoneHasher {
+    PhoneHasher::new(peppers(versions), cost(numbers)).unwrap()
 }
 
 fn anna() -> HashedFor {
@@ -74,7 +84,7 @@ async fn hashes_of_older_peppers_and_costs_are_accepted_and_called_outdated() {
     assert_eq!(old.is_outdated(&stored, 1), Ok(false));
     for (hasher, outdated) in [
         (hasher(&[2, 1], CHEAP), true),
-        (hasher(&[1], "m=128,t=1,p=1"), true),
+        (hasher(&[1], [128, 1, 1]), true),
         (hasher(&[1, 2], CHEAP), false),
     ] {
         assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
@@ -124,35 +134,74 @@ async fn those_who_set_passwords_leave_places_to_those_who_check() {
     assert!(hasher.place_to_set(Duration::ZERO).await.is_some());
 }
 
+#[rstest]
+#[case("m=65536,t=3,p=1")]
+#[case(" m=19456, t=2, p=1 ")]
+#[case("m=8192,t=1,p=1")]
+#[case("m=1048576,t=16,p=16")]
+fn cost_within_its_bounds_is_read(#[case] text: &str) {
+    HashCost::parse(text).unwrap();
+}
+
 #[test]
-fn a_cost_is_read_from_its_usual_form() {
-    for good in ["m=65536,t=3,p=1", " m=19456, t=2, p=1 "] {
-        assert!(HashCost::parse(good).is_ok(), "{good:?}");
-    }
+fn default_cost_is_read_as_what_it_is() {
     assert_eq!(HashCost::parse("m=65536,t=3,p=1"), Ok(HashCost::default()));
-    for bad in [
-        "",
-        "m=1,t=1,p=1",
-        "m=64,t=0,p=1",
-        "t=3,m=64,p=1",
-        "m=64,t=1",
-        "m=64,t=1,p=1,x=1",
-    ] {
-        assert!(HashCost::parse(bad).is_err(), "{bad:?}");
-    }
+}
+
+#[rstest]
+#[case("m=8191,t=1,p=1", "m must be 8192 to 1048576 KiB")]
+#[case("m=1048577,t=1,p=1", "m must be 8192 to 1048576 KiB")]
+#[case("m=99999999,t=1,p=1", "m must be 8192 to 1048576 KiB")]
+#[case("m=99999999999999999999,t=1,p=1", "m must be 8192 to 1048576 KiB")]
+#[case("m=0,t=1,p=1", "m must be 8192 to 1048576 KiB")]
+#[case("m=8192,t=0,p=1", "t must be 1 to 16")]
+#[case("m=8192,t=17,p=1", "t must be 1 to 16")]
+#[case("m=8192,t=4294967296,p=1", "t must be 1 to 16")]
+#[case("m=8192,t=1,p=0", "p must be 1 to 16")]
+#[case("m=8192,t=1,p=17", "p must be 1 to 16")]
+fn cost_out_of_bounds_names_part_and_bound(#[case] text: &str, #[case] why: &str) {
+    assert_eq!(HashCost::parse(text), Err(Invalid::new(why)));
+}
+
+#[rstest]
+#[case("")]
+#[case("m=65536")]
+#[case("65536,3,1")]
+#[case("t=3,m=65536,p=1")]
+#[case("m=65536,t=3")]
+#[case("m=65536,t=3,p=1,x=1")]
+#[case("m=65536,t=3,p=1,")]
+#[case("m=64MiB,t=3,p=1")]
+#[case("m=-65536,t=3,p=1")]
+#[case("m=+65536,t=3,p=1")]
+#[case("m=,t=3,p=1")]
+fn cost_of_another_form_is_rejected(#[case] text: &str) {
+    let Invalid(why) = HashCost::parse(text).unwrap_err();
+    assert!(why.starts_with("must be m=KiB"), "{why}");
+}
+
+#[test]
+fn cost_has_to_fit_into_the_memory_of_the_process() {
+    let cost = HashCost::parse("m=65536,t=3,p=1").unwrap();
+    let just_enough = 32 * KIB * KIB + Threads::buffers() * 65536 * KIB;
+    assert_eq!(cost.check_memory(None), Ok(()));
+    assert_eq!(cost.check_memory(Some(just_enough)), Ok(()));
+    let Invalid(why) = cost.check_memory(Some(just_enough - 1)).unwrap_err();
+    assert!(why.contains("m=65536 is too large"), "{why}");
+    assert!(why.contains("set m to at most 65535"), "{why}");
+    let Invalid(why) = cost.check_memory(Some(16 * KIB * KIB)).unwrap_err();
+    assert!(
+        why.ends_with("may use 16 MiB; allow it more memory"),
+        "{why}"
+    );
 }
 
 #[test]
 fn memory_that_was_used_before_gives_the_hashes_of_the_library() {
     use argon2::{Algorithm, Argon2, PasswordHasher, Version};
-    let mut memory = Memory::default();
-    for cost in [
-        "m=64,t=1,p=1",
-        "m=256,t=2,p=2",
-        "m=64,t=3,p=1",
-        "m=32,t=1,p=4",
-    ] {
-        let params = HashCost::parse(cost).unwrap().params().unwrap();
+    let mut memory = Memory::new(LARGEST_KIB);
+    for numbers in [[64, 1, 1], [256, 2, 2], [64, 3, 1], [32, 1, 4]] {
+        let params = cost(numbers).params().unwrap();
         let library = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
         let expected = library
             .hash_password_with_salt(b"dachs7", &[7; 16])
@@ -162,16 +211,42 @@ fn memory_that_was_used_before_gives_the_hashes_of_the_library() {
         assert_eq!(memory.verify(&hash, b"dachs7"), Ok(true));
         assert_eq!(memory.verify(&hash, b"dachs8"), Ok(false));
     }
-    for unreadable in [
-        "",
-        "$argon2id$v=19$m=64,t=1,p=1",
-        "$argon2i$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-    ] {
-        assert!(
-            memory.verify(unreadable, b"dachs7").is_err(),
-            "{unreadable:?}"
-        );
-    }
+}
+
+/// A stored hash names its own cost.
+#[rstest]
+#[case::no_hash("")]
+#[case::cut_off("$argon2id$v=19$m=64,t=1,p=1")]
+#[case::another_algorithm(
+    "$argon2i$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)]
+#[case::memory_of_the_machine(
+    "$argon2id$v=19$m=99999999,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)]
+#[case::all_memory(
+    "$argon2id$v=19$m=4294967295,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)]
+#[case::passes_for_hours(
+    "$argon2id$v=19$m=64,t=4294967295,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)]
+#[case::lanes(
+    "$argon2id$v=19$m=65536,t=1,p=8192$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)]
+#[tokio::test]
+async fn unusable_stored_hash_matches_nothing(#[case] stored: &str) {
+    assert!(Memory::new(LARGEST_KIB).verify(stored, b"dachs7").is_err());
+    let hasher = hasher(&[1], CHEAP);
+    assert!(!verify(&hasher, "dachs7", &anna(), stored, 1).await);
+}
+
+#[test]
+fn stored_hash_beyond_the_memory_of_the_process_is_not_computed() {
+    let params = cost([128, 1, 1]).params().unwrap();
+    let hash = Memory::new(LARGEST_KIB)
+        .hash(&params, b"dachs7", &[7; 16])
+        .unwrap();
+    assert_eq!(Memory::new(128).verify(&hash, b"dachs7"), Ok(true));
+    assert!(Memory::new(127).verify(&hash, b"dachs7").is_err());
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use argon2::{
 };
 use thread_priority::{ThreadPriority, ThreadPriorityValue};
 
+use super::{PLACES, cost};
 use crate::error::{Error, Result};
 
 /// Of 0 to 99, where 49 is what others have: niceness 10 on Linux.
@@ -38,18 +39,23 @@ pub(super) enum Pace {
 }
 
 impl Threads {
-    /// Starts as many threads as the machine has cores, `most` at most (more would only take
-    /// each other's caches), and one each for what is pressing and urgent.
+    /// Starts as many threads as the machine has cores, [`PLACES`] at most (more would only take
+    /// each other's caches), and one each for what is pressing and urgent. A hash that asks for
+    /// more than `largest_kib` is not computed.
     ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no threads.
-    pub(super) fn start(most: usize) -> Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+    pub(super) fn start(largest_kib: u32) -> Result<Self> {
         Ok(Self {
-            leisurely: start(Pace::Leisurely, cores.min(most))?,
-            pressing: start(Pace::Pressing, 1)?,
-            urgent: start(Pace::Urgent, 1)?,
+            leisurely: start(Pace::Leisurely, leisurely_threads(), largest_kib)?,
+            pressing: start(Pace::Pressing, 1, largest_kib)?,
+            urgent: start(Pace::Urgent, 1, largest_kib)?,
         })
+    }
+
+    /// How many threads hold memory for a hash while four hashes are under way.
+    pub(super) fn buffers() -> u64 {
+        (leisurely_threads() + 2).max(PLACES) as u64
     }
 
     /// Does a job at this pace.
@@ -67,7 +73,12 @@ impl Threads {
     }
 }
 
-fn start(pace: Pace, count: usize) -> Result<flume::Sender<Job>> {
+fn leisurely_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.min(PLACES)
+}
+
+fn start(pace: Pace, count: usize, largest_kib: u32) -> Result<flume::Sender<Job>> {
     let (jobs, waiting) = flume::unbounded::<Job>();
     let name = match pace {
         Pace::Leisurely => "phone-hash",
@@ -78,20 +89,20 @@ fn start(pace: Pace, count: usize) -> Result<flume::Sender<Job>> {
         let waiting = waiting.clone();
         thread::Builder::new()
             .name(format!("{name}-{index}"))
-            .spawn(move || work(pace, &waiting))
+            .spawn(move || work(pace, &waiting, largest_kib))
             .map_err(|_| Error::internal("no thread for hashes"))?;
     }
     Ok(jobs)
 }
 
-fn work(pace: Pace, waiting: &flume::Receiver<Job>) {
+fn work(pace: Pace, waiting: &flume::Receiver<Job>, largest_kib: u32) {
     lower_priority(pace);
-    let mut memory = Memory::default();
+    let mut memory = Memory::new(largest_kib);
     loop {
         match waiting.recv_timeout(KEPT_IDLE) {
             Ok(job) => job(&mut memory),
             Err(flume::RecvTimeoutError::Timeout) => {
-                memory = Memory::default();
+                memory = Memory::new(largest_kib);
                 match waiting.recv() {
                     Ok(job) => job(&mut memory),
                     Err(flume::RecvError::Disconnected) => return,
@@ -127,10 +138,20 @@ fn lower_priority(pace: Pace) {
 
 /// What argon2 fills. It is kept from one hash to the next: 64 MiB that are given back and
 /// asked for anew each time hold up every other thread of the process.
-#[derive(Default)]
-pub(super) struct Memory(Vec<Block>);
+pub(super) struct Memory {
+    blocks: Vec<Block>,
+    largest_kib: u32,
+}
 
 impl Memory {
+    /// Holds nothing yet, and never more than `largest_kib`.
+    pub(super) const fn new(largest_kib: u32) -> Self {
+        Self {
+            blocks: Vec::new(),
+            largest_kib,
+        }
+    }
+
     /// Hashes with argon2id, and gives the hash in the PHC string format.
     ///
     /// # Errors
@@ -148,10 +169,11 @@ impl Memory {
         Ok(hash.to_string())
     }
 
-    /// Whether an input is the one of a hash in the PHC string format, whatever it cost.
+    /// Whether an input is the one of a hash in the PHC string format, whatever it cost within
+    /// the bounds of the setting.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a text that is no hash of argon2id.
+    /// [`Error::Internal`] for a text that is no hash of argon2id, and for one that costs more.
     pub(super) fn verify(&mut self, phc: &str, input: &[u8]) -> Result<bool> {
         let hash = PasswordHash::new(phc).map_err(defect)?;
         let is_known = hash.algorithm == Algorithm::Argon2id.ident()
@@ -160,6 +182,9 @@ impl Memory {
             return Err(Error::internal("is no hash of argon2id"));
         };
         let params = Params::try_from(&hash).map_err(defect)?;
+        if !cost::is_affordable(&params, self.largest_kib) {
+            return Err(Error::internal("a hash costs more than may be spent"));
+        }
         let mut output = [0; Output::MAX_LENGTH];
         let output = output
             .get_mut(..stored.len())
@@ -176,11 +201,16 @@ impl Memory {
         salt: &[u8],
         output: &mut [u8],
     ) -> Result<()> {
-        if self.0.len() < params.block_count() {
-            self.0.resize(params.block_count(), Block::new());
+        let count = params.block_count();
+        if self.blocks.len() < count {
+            // Never both the old and the new memory.
+            self.blocks = Vec::new();
+            // An allocation that fails must not end the process.
+            self.blocks.try_reserve_exact(count).map_err(defect)?;
+            self.blocks.resize(count, Block::new());
         }
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-            .hash_password_into_with_memory(input, salt, output, &mut self.0)
+            .hash_password_into_with_memory(input, salt, output, &mut self.blocks)
             .map_err(defect)
     }
 }

@@ -59,6 +59,8 @@ pub struct Options {
     pub hash_cost: HashCost,
     /// The URL of a replica.
     pub replica: Option<String>,
+    /// Whether the server's role migrates the database.
+    pub migrates: bool,
 }
 
 impl Default for Options {
@@ -69,8 +71,9 @@ impl Default for Options {
             jwks: None,
             auth: None,
             replica: None,
+            migrates: true,
             // What it costs is not what is tested.
-            hash_cost: HashCost::parse("m=8,t=1,p=1").unwrap(),
+            hash_cost: HashCost::unbounded(8, 1, 1).unwrap(),
         }
     }
 }
@@ -135,7 +138,9 @@ impl TestServer {
         let random = Random::system();
         let keys = DevelopmentKeys::load_or_create(folder.path(), &random).unwrap();
         let database = connect_all(database_url, options.replica.as_deref()).await;
-        database.migrate().await.unwrap();
+        if options.migrates {
+            database.migrate().await.unwrap();
+        }
         let service_keys = VersionedKeys::parse(keys.service_keys().expose_secret()).unwrap();
         let peppers = VersionedKeys::parse(keys.phone_pepper().expose_secret()).unwrap();
         let hasher = PhoneHasher::new(peppers, options.hash_cost).unwrap();

@@ -282,7 +282,7 @@ async fn rule_15_older_peppers_and_costs_are_accepted_and_renewed(
         WHERE pepper_version = 2 AND hash LIKE '$argon2id$v=19$m=16,t=1,p=1$%'";
     assert_eq!(query_number(&server.database_url, renewed_rows).await, 0);
     let peppers = VersionedKeys::parse(&format!("2:{key},{old}")).unwrap();
-    let cost = HashCost::parse("m=16,t=1,p=1").unwrap();
+    let cost = HashCost::unbounded(16, 1, 1).unwrap();
     let hasher = PhoneHasher::new(peppers, cost).unwrap();
     let app = App::new(AppParts {
         database: server.database.clone(),

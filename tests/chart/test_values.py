@@ -128,6 +128,8 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
     ),
     (nested("terminationGracePeriodSeconds", 39), "must be at least 40"),
     (nested("preStopSleepSeconds", 16), "must be at least 46"),
+    (nested("phonePasswordCost", "m=99999999,t=3,p=1"), "phonePasswordCost: m must be 8192"),
+    (nested("phonePasswordCost", "m=8191,t=3,p=1"), "phonePasswordCost: m must be 8192"),
     ({"tls": {"existingSecret": "t"}, "metrics": {"enabled": False}}, "metrics.enabled: TLS needs"),
     (nested("tls.clientCa.existingSecret", "ca"), "tls.clientCa: needs tls.existingSecret"),
     (nested("metrics", {"enabled": False, "serviceMonitor": {"enabled": True}}), "serviceMonitor"),

@@ -393,9 +393,10 @@ async fn tell_all(place: Place) -> Told {
         .with("HTTP_ADDR", &page)
         .with("METRICS_ADDR", &monitoring)
         .with("OTEL_EXPORTER_OTLP_ENDPOINT", collector_url)
-        .with("PHONE_PASSWORD_COST", "m=8,t=1,p=1")
+        .with("PHONE_PASSWORD_COST", "m=8192,t=1,p=1")
         .with("RUST_LOG", "trace");
     place.run(&["migrate", "up"]).printed();
+    let (server, address) = place.serve(&[]);
     let mint = |further: &[&str]| {
         let arguments = [&["token", "--sub", "zq7k-sub", "--scope"], further].concat();
         place.run(&arguments).printed().trim().to_owned()
@@ -405,7 +406,6 @@ async fn tell_all(place: Place) -> Told {
         mint(&["zq7k"]),
         mint(&[ALL_SCOPES, "--customer", "zq7k-other"]),
     ];
-    let (server, address) = place.serve(&[]);
     let mut caller = Caller {
         channel: channel(&address),
         token: tokens[0].clone(),

@@ -146,11 +146,11 @@ async fn set(backend: Backend) -> Scene {
     let place = Place::on(backend)
         .await
         .with("LISTEN_ADDR", "127.0.0.1:0")
-        .with("PHONE_PASSWORD_COST", "m=8,t=1,p=1")
+        .with("PHONE_PASSWORD_COST", "m=8192,t=1,p=1")
         .with("RUST_LOG", "trace");
     place.run(&["migrate", "up"]).printed();
-    let token = place.run(&["token", "--sub", "tester", "--scope", ALL_SCOPES]);
     let (server, address) = place.serve(&[]);
+    let token = place.run(&["token", "--sub", "tester", "--scope", ALL_SCOPES]);
     let mut caller = Caller {
         channel: channel(&address),
         token: token.printed().trim().to_owned(),
