@@ -4,7 +4,7 @@
 use contact_service::{
     app::{App, AppParts},
     clock::Clock,
-    config::{Config, MAIL_FOLDER},
+    config::Config,
     mail::MailFolder,
     phone_hasher::PhoneHasher,
     random::Random,
@@ -12,11 +12,14 @@ use contact_service::{
     telemetry,
     versioned_keys::VersionedKeys,
 };
-use uuid::Uuid;
 
 use crate::{
-    connect, export_customer::ExportCustomer, import_file::ImportFile, phone_hasher,
-    prepare_schema, require_schema, resolve_file::ResolveFile, service_keys,
+    export_customer::ExportCustomer,
+    import_file::ImportFile,
+    open_database::{connect, connect_existing, prepare_schema},
+    phone_hasher,
+    resolve_file::ResolveFile,
+    service_keys,
 };
 
 /// The target of what migrations log.
@@ -24,20 +27,22 @@ const MIGRATIONS: &str = "sea_orm_migration";
 
 pub(crate) async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
     let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
-    let database = connect(config).await?;
+    let database = connect_existing(config).await?;
     let done = file.run(&database).await;
     database.close().await;
     done
 }
 
 pub(crate) async fn export(config: &Config, customer: &ExportCustomer) -> Result<(), String> {
+    config.database_url().map_err(|wrong| wrong.to_string())?;
     let begun = customer.begin()?;
     let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
-    let random = Random::system();
-    let service_keys = service_keys(config, &random)?;
-    let hasher = phone_hasher(config, &random)?;
-    let database = connect(config).await?;
-    let app = use_cases(&database, service_keys, hasher);
+    let database = connect_existing(config).await?;
+    // An export signs and hashes nothing: keys of its own spare it those of a server.
+    let keys = VersionedKeys::throwaway(&Random::system()).map_err(|error| error.to_string())?;
+    let hasher = PhoneHasher::new(keys.clone(), config.phone_password_cost);
+    let hasher = hasher.map_err(|error| error.to_string())?;
+    let app = use_cases(config, &database, keys, hasher);
     let done = customer.run(&app, begun).await;
     database.close().await;
     done
@@ -45,38 +50,19 @@ pub(crate) async fn export(config: &Config, customer: &ExportCustomer) -> Result
 
 /// Gives whether rows were refused.
 pub(crate) async fn import(config: &Config, file: &ImportFile) -> Result<bool, String> {
+    config.database_url().map_err(|wrong| wrong.to_string())?;
     let begun = file.begin()?;
     let quiet = without_migrations(config);
     let _telemetry = telemetry::start(&quiet).map_err(|wrong| wrong.to_string())?;
-    let random = Random::system();
-    let service_keys = service_keys(config, &random)?;
-    let hasher = phone_hasher(config, &random)?;
     let database = connect(config).await?;
     prepare_schema(&database, false).await?;
-    let app = use_cases(&database, service_keys, hasher);
+    let random = Random::system();
+    let hasher = phone_hasher(config, &random)?;
+    let service_keys = service_keys(config, &random)?;
+    let app = use_cases(config, &database, service_keys, hasher);
     let done = file.run(&app, database.is_embedded(), begun).await;
     database.close().await;
     done
-}
-
-/// Invalidates all cursors of the feed of changes.
-pub(crate) async fn renew_feed(config: &Config) -> Result<(), String> {
-    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
-    let epoch = Random::system()
-        .bytes()
-        .map_err(|error| error.to_string())?;
-    let database = connect(config).await?;
-    require_schema(&database).await?;
-    database
-        .renew_feed_epoch(Uuid::from_bytes(epoch))
-        .await
-        .map_err(|error| format!("DATABASE_URL: {error}"))?;
-    database.close().await;
-    println!(
-        "renewed the epoch of the feed of changes: every cursor that was issued before answers \
-         CURSOR_EXPIRED, and its watcher reads everything again"
-    );
-    Ok(())
 }
 
 /// The settings, with a log that leaves room for the report: an embedded database is migrated first.
@@ -90,6 +76,7 @@ fn without_migrations(config: &Config) -> Config {
 
 /// The use cases, on the system's clock.
 pub(crate) fn use_cases(
+    config: &Config,
     database: &Database,
     service_keys: VersionedKeys,
     hasher: PhoneHasher,
@@ -100,6 +87,6 @@ pub(crate) fn use_cases(
         random: Random::system(),
         service_keys,
         hasher,
-        mail_folder: Some(MailFolder::new(MAIL_FOLDER)),
+        mail_folder: Some(MailFolder::new(config.mail_dir())),
     })
 }

@@ -11,9 +11,10 @@ use chrono::TimeDelta;
 use clap::Args;
 
 use self::judging::{
-    claim, given, helo_name, judge, key_source, list, not_empty, parse_address,
-    parse_address_or_none, parse_days, parse_leeway, parse_log_format, parse_trace_endpoint,
-    public_url, replica_of, secret, sender, tls_files, versioned_keys,
+    claim, database_url, folder_or, given, helo_name, judge, key_source, list, not_empty,
+    parse_address, parse_address_or_none, parse_days, parse_leeway, parse_log_filter,
+    parse_log_format, parse_trace_endpoint, public_url, replica_of, secret, sender, tls_files,
+    versioned_keys,
 };
 use crate::{
     api::auth::{AuthSettings, KeySource},
@@ -24,19 +25,27 @@ use crate::{
     versioned_keys::VersionedKeys,
 };
 
-/// Where the development keys are kept, relative to the working directory.
-pub const DATA_FOLDER: &str = "data";
-
-/// Where mails are written that no SMTP server takes.
-pub const MAIL_FOLDER: &str = "data/mail";
-
+/// Name of the embedded database in `DATA_DIR`.
+const DATABASE_FILE: &str = "contacts.db";
+/// Name of the folder in `DATA_DIR` for mails that no SMTP server takes.
+const MAIL_FOLDER: &str = "mail";
+const DEFAULT_DATA_DIR: &str = "data";
+const DEFAULT_ISSUER: &str = "contact-service-dev";
 const DEFAULT_MAIL_FROM: &str = "Contact service <contact-service@localhost>";
-const DEFAULT_DATABASE_URL: &str = "sqlite://data/contacts.db?mode=rwc";
 
 /// The settings as given.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// `sqlite://path?mode=rwc`, or `postgres://user:password@host/name`; none: data/contacts.db
+    /// Folder of development keys, the embedded database and mails, as far as they are used
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = DEFAULT_DATA_DIR
+    )]
+    data_dir: OsString,
+    /// `sqlite://path?mode=rwc`, or `postgres://user:password@host/name`; none: contacts.db in `DATA_DIR`, without `JWT_JWKS` and `JWT_ISSUER` only
     #[arg(long, env, global = true, hide_env_values = true)]
     database_url: Option<String>,
     /// A file that holds `DATABASE_URL`
@@ -87,7 +96,7 @@ pub struct Settings {
     /// The base of mailed links; none: the address of the page
     #[arg(long, env, global = true, hide_env_values = true)]
     public_url: Option<String>,
-    /// File or https URL of the public keys of tokens; none: discovered by an https `JWT_ISSUER`, else a development key in data/
+    /// File or https URL of the public keys of tokens; none: discovered by an https `JWT_ISSUER`, else a development key in `DATA_DIR`
     #[arg(long, env, global = true, hide_env_values = true)]
     jwt_jwks: Option<String>,
     /// The `iss` of tokens; several: with commas between. Of an https URL the keys are discovered
@@ -96,7 +105,7 @@ pub struct Settings {
         env,
         global = true,
         hide_env_values = true,
-        default_value = "contact-service-dev"
+        default_value = DEFAULT_ISSUER
     )]
     jwt_issuer: String,
     /// The `aud` of tokens; several: with commas between
@@ -123,19 +132,19 @@ pub struct Settings {
     /// How far the clocks of issuers may be off, in seconds: 0 to 120
     #[arg(long, env, global = true, hide_env_values = true, default_value = "30")]
     jwt_leeway_seconds: String,
-    /// Keys that sign page tokens and grants, `version:base64`, newest first; none: a development key in data/
+    /// Keys that sign page tokens and grants, `version:base64`, newest first; none: a development key in `DATA_DIR`
     #[arg(long, env, global = true, hide_env_values = true)]
     service_keys: Option<String>,
     /// A file that holds `SERVICE_KEYS`
     #[arg(long, env, global = true, hide_env_values = true)]
     service_keys_file: Option<OsString>,
-    /// Peppers of phone passwords, `version:base64`, newest first; none: a development one in data/
+    /// Peppers of phone passwords, `version:base64`, newest first; none: a development one in `DATA_DIR`
     #[arg(long, env, global = true, hide_env_values = true)]
     phone_pepper: Option<String>,
     /// A file that holds `PHONE_PEPPER`
     #[arg(long, env, global = true, hide_env_values = true)]
     phone_pepper_file: Option<OsString>,
-    /// What a hash of a phone password costs: KiB, passes, lanes of argon2id
+    /// Cost of a hash of a phone password: KiB (8192 to 1048576), passes, lanes of argon2id
     #[arg(
         long,
         env,
@@ -144,7 +153,7 @@ pub struct Settings {
         default_value = "m=65536,t=3,p=1"
     )]
     phone_password_cost: String,
-    /// `smtp[s]://user:password@host:port`, with `?tls=required` or `?tls=none` at will; none: mails are written to data/mail
+    /// `smtp[s]://user:password@host:port`, with `?tls=required` or `?tls=none` at will; none: mails are written to mail/ in `DATA_DIR`
     #[arg(long, env, global = true, hide_env_values = true)]
     smtp_url: Option<String>,
     /// A file that holds `SMTP_URL`
@@ -203,8 +212,9 @@ pub enum LogFormat {
 /// The settings, judged.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The database.
-    pub database_url: DatabaseUrl,
+    /// Folder of development keys, the embedded database and mails.
+    pub data_dir: PathBuf,
+    database_url: Result<DatabaseUrl, WrongSetting>,
     /// A replica of it, for reads that may be a moment old.
     pub database_replica_url: Option<DatabaseUrl>,
     /// Address and port of gRPC.
@@ -277,13 +287,15 @@ impl Settings {
     /// The first [`WrongSetting`].
     pub fn judge(self) -> Result<Config, WrongSetting> {
         let auth = self.auth_settings();
-        let database_url = secret(
+        let data_dir = folder_or(self.data_dir, DEFAULT_DATA_DIR);
+        let given_url = secret(
             "DATABASE_URL",
             self.database_url,
             ("DATABASE_URL_FILE", self.database_url_file),
-        )?
-        .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
-        let database_url = judge("DATABASE_URL", DatabaseUrl::parse(&database_url))?;
+        )?;
+        let has_real_keys = given(self.jwt_jwks.clone()).is_some()
+            || given(Some(self.jwt_issuer.clone())).is_some_and(|issuer| issuer != DEFAULT_ISSUER);
+        let database_url = database_url(given_url, has_real_keys, &data_dir)?;
         let replica_url = secret(
             "DATABASE_REPLICA_URL",
             self.database_replica_url,
@@ -299,8 +311,9 @@ impl Settings {
         let http_addr = judge("HTTP_ADDR", parse_address_or_none(&self.http_addr))?;
         let auth = auth?;
         let config = Config {
-            database_replica_url: replica_of(&database_url, replica_url.as_deref())?,
+            database_replica_url: replica_of(database_url.as_ref(), replica_url.as_deref())?,
             database_url,
+            data_dir,
             listen_addr: judge("LISTEN_ADDR", parse_address(&self.listen_addr))?,
             jwks: key_source(self.jwt_jwks, &auth.issuers)?,
             auth,
@@ -337,7 +350,7 @@ impl Settings {
                 parse_days(&self.audit_retention_days),
             )?,
             log_format: judge("LOG_FORMAT", parse_log_format(&self.log_format))?,
-            log_filter: not_empty("RUST_LOG", self.rust_log)?,
+            log_filter: judge("RUST_LOG", parse_log_filter(&self.rust_log))?,
         };
         config.refuse_development_keys_in_public()?;
         Ok(Config {
@@ -362,6 +375,20 @@ impl Settings {
 }
 
 impl Config {
+    /// The database.
+    ///
+    /// # Errors
+    /// [`WrongSetting`] when none is given beside real keys, which is wrong only for what uses
+    /// the database.
+    pub fn database_url(&self) -> Result<&DatabaseUrl, WrongSetting> {
+        self.database_url.as_ref().map_err(WrongSetting::clone)
+    }
+
+    /// Where mails are written that no SMTP server takes.
+    pub fn mail_dir(&self) -> PathBuf {
+        self.data_dir.join(MAIL_FOLDER)
+    }
+
     fn uses_development_keys(&self) -> bool {
         self.jwks.is_none() || self.service_keys.is_none() || self.phone_pepper.is_none()
     }

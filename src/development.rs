@@ -62,24 +62,34 @@ impl DevelopmentKeys {
     /// others than its owner.
     pub fn load_or_create(dir: &Path, random: &Random) -> std::result::Result<Self, String> {
         create_folder(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let jwt_key = load(
-            dir,
-            JWT_KEY_FILE,
-            || new_jwt_key(random),
-            random,
-            read_jwt_key,
-        )?;
-        let versioned_key = |name| {
-            let make = || new_service_key(random);
-            load(dir, name, make, random, read_service_key)
-        };
-        let service_keys = versioned_key(SERVICE_KEY_FILE)?;
-        let phone_pepper = versioned_key(PEPPER_FILE)?;
+        make_if_missing(dir, JWT_KEY_FILE, || new_jwt_key(random), random)?;
+        for name in [SERVICE_KEY_FILE, PEPPER_FILE] {
+            make_if_missing(dir, name, || new_service_key(random), random)?;
+        }
+        // What is there may be another process's; it is read back either way.
+        Self::read(dir)
+    }
+
+    /// Reads the keys in `dir` and makes none. `None`: no server has made its keys there.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`].
+    pub fn load(dir: &Path) -> std::result::Result<Option<Self>, String> {
+        let path = dir.join(JWT_KEY_FILE);
+        match path.try_exists() {
+            Ok(true) => Self::read(dir).map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn read(dir: &Path) -> std::result::Result<Self, String> {
+        let jwt_key = load(dir, JWT_KEY_FILE, read_jwt_key)?;
         Ok(Self {
             kid: thumbprint(&jwt_key),
             jwt_key,
-            service_keys,
-            phone_pepper,
+            service_keys: load(dir, SERVICE_KEY_FILE, read_service_key)?,
+            phone_pepper: load(dir, PEPPER_FILE, read_service_key)?,
             scope_claim: "scope".to_owned(),
             customer_claim: "customer_number".to_owned(),
         })
@@ -236,21 +246,30 @@ fn read_service_key(text: &str) -> Option<SecretString> {
     (key.len() == SERVICE_KEY_BYTES).then(|| SecretString::from(text))
 }
 
-/// Reads `name` in `dir`, after making it if there was none.
-fn load<T>(
+/// Makes `name` in `dir`, unless it is there.
+fn make_if_missing(
     dir: &Path,
     name: &str,
     make: impl FnOnce() -> std::result::Result<String, String>,
     random: &Random,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> std::result::Result<T, String> {
+) -> std::result::Result<(), String> {
     let path = dir.join(name);
     let in_file = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
     if !path.try_exists().map_err(|error| in_file(&error))? {
         let content = make().map_err(|error| in_file(&error))?;
         create(dir, &path, &content, random).map_err(|error| in_file(&error))?;
     }
-    // What is there may be another process's; it is read back either way.
+    Ok(())
+}
+
+/// Reads `name` in `dir`.
+fn load<T>(
+    dir: &Path,
+    name: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> std::result::Result<T, String> {
+    let path = dir.join(name);
+    let in_file = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
     let file = File::open(&path).map_err(|error| in_file(&error))?;
     if is_open_to_others(&file).map_err(|error| in_file(&error))? {
         return Err(in_file(

@@ -12,30 +12,31 @@ mod demo_calls;
 mod export_customer;
 mod healthcheck;
 mod import_file;
+mod mint_token;
+mod open_database;
 mod resolve_file;
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-use chrono::TimeDelta;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_service::{
     api::{
         self,
-        auth::{Authenticator, KeySource, Scope},
+        auth::{Authenticator, KeySource},
         guard::Limits,
     },
     app::App,
     clock::Clock,
-    config::{Config, DATA_FOLDER, MAIL_FOLDER, Settings, WrongSetting},
+    config::{Config, Settings, WrongSetting},
     development::DevelopmentKeys,
-    domain::customer::CustomerNumber,
-    error::{Error, Invalid},
+    error::Invalid,
     mail::{MailFolder, Outbox, OutboxParts, PublicUrl, Templates, Transport},
+    memory_limit,
     meters::Meters,
     phone_hasher::PhoneHasher,
     random::Random,
     server::{self, Parts, Tls},
-    storage::Database,
+    storage::DatabaseUrl,
     telemetry,
     versioned_keys::VersionedKeys,
 };
@@ -43,7 +44,11 @@ use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
 use self::{
-    export_customer::ExportCustomer, healthcheck::healthcheck, import_file::ImportFile,
+    export_customer::ExportCustomer,
+    healthcheck::healthcheck,
+    import_file::ImportFile,
+    mint_token::MintToken,
+    open_database::{MigrateAction, connect, migrate, prepare_schema},
     resolve_file::ResolveFile,
 };
 
@@ -56,7 +61,7 @@ const EXIT_INTERRUPTED: i32 = 130;
 const EXIT_REFUSED: u8 = 3;
 const SETTINGS_ARE_ELSEWHERE: &str = "Settings such as DATABASE_URL are flags or environment \
                                       variables: contact-service --help lists them.";
-const DEMO_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(12);
+const DEMO_TTL: &str = "12h";
 const DEMO_SCOPE: &str = "customers.read customers.write contact_data.write contacts.read \
                           contacts.write email.confirm channels.verify phone_password.check \
                           phone_password.unlock phone_orders.authorize order_types.read \
@@ -87,20 +92,7 @@ enum Command {
         action: MigrateAction,
     },
     /// Mint a token with the development key
-    Token {
-        /// Whom it names as `sub`
-        #[arg(long)]
-        sub: String,
-        /// Its scopes, with blanks between
-        #[arg(long)]
-        scope: String,
-        /// The one customer it is confined to
-        #[arg(long)]
-        customer: Option<String>,
-        /// How long it is valid: a number with s, m, h or d
-        #[arg(long, default_value = "15m")]
-        ttl: String,
-    },
+    Token(MintToken),
     /// Say who is written to, for all customer numbers of a file
     Resolve(ResolveFile),
     /// Give out everything on file about a customer, as JSON
@@ -110,16 +102,6 @@ enum Command {
     Import(ImportFile),
     /// Exit with 0 when the server on this machine is ready
     Healthcheck,
-}
-
-#[derive(Clone, Copy, Debug, Subcommand)]
-enum MigrateAction {
-    /// Apply what is missing; safe when several start at once
-    Up,
-    /// List the migrations and whether they were applied
-    Status,
-    /// Invalidate all cursors of `WatchChanges`; required after a restore, before serving
-    RenewFeed,
 }
 
 #[tokio::main]
@@ -160,19 +142,8 @@ async fn run(command_line: CommandLine) -> Result<ExitCode, String> {
         .unwrap_or(Command::Serve { demo: false })
     {
         Command::Serve { demo } => serve(config, demo).await?,
-        Command::Migrate {
-            action: MigrateAction::RenewFeed,
-        } => commands::renew_feed(&config).await?,
         Command::Migrate { action } => migrate(&config, action).await?,
-        Command::Token {
-            sub,
-            scope,
-            customer,
-            ttl,
-        } => {
-            let token = mint(&config, &sub, &scope, customer.as_deref(), parse_ttl(&ttl)?)?;
-            println!("{token}");
-        }
+        Command::Token(token) => println!("{}", token.run(&config)?),
         Command::Resolve(file) => commands::resolve(&config, &file).await?,
         Command::Import(file) => {
             if commands::import(&config, &file).await? {
@@ -193,6 +164,7 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
                 .into(),
         );
     }
+    config.database_url().map_err(|wrong| wrong.to_string())?;
     let telemetry = telemetry::start(&config).map_err(|wrong| wrong.to_string())?;
     let ended = serve_until_stopped(config, demo).await;
     telemetry.end().await;
@@ -210,15 +182,15 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
     let tls = config.tls.clone().map(Tls::load).transpose()?;
     let clock = Clock::System;
     let random = Random::system();
-    let service_keys = service_keys(&config, &random)?;
     let hasher = phone_hasher(&config, &random)?;
+    let service_keys = service_keys(&config, &random)?;
     let authenticator = authenticator(&config, &clock, &random).await?;
     let templates = Templates::load(config.mail_templates.as_deref())
         .map_err(|why| WrongSetting::new("MAIL_TEMPLATES", why).to_string())?;
     let transport = transport(&config)?;
     let database = connect(&config).await?;
     prepare_schema(&database, demo).await?;
-    let app = commands::use_cases(&database, service_keys.clone(), hasher);
+    let app = commands::use_cases(&config, &database, service_keys.clone(), hasher);
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if demo {
         app.load_samples()
@@ -232,7 +204,17 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
         None => page_url(page_address)?,
     };
     let metrics = monitoring.as_ref().and_then(|(on, _)| on.local_addr().ok());
-    tracing::info!(%address, page = ?page_address, ?metrics, tls = tls.is_some(), "serving");
+    tracing::info!(
+        %address,
+        page = ?page_address,
+        ?metrics,
+        tls = tls.is_some(),
+        version = env!("CARGO_PKG_VERSION"),
+        database = config.database_url().map(DatabaseUrl::describe).unwrap_or_default(),
+        keys = key_source(&config),
+        mail = mail_transport(&config),
+        "serving"
+    );
     warn_of_mail_settings(&config, &public_url);
     let origin = public_url.origin();
     let outbox = Outbox::new(OutboxParts {
@@ -281,7 +263,8 @@ fn warn_of_mail_settings(config: &Config, public_url: &PublicUrl) {
     }
     if config.smtp_url.is_none() {
         tracing::warn!(
-            "SMTP_URL is not set: mails do not leave, they are written to {MAIL_FOLDER}"
+            "SMTP_URL is not set: mails do not leave, they are written to {}",
+            config.mail_dir().display()
         );
     }
 }
@@ -298,16 +281,43 @@ fn transport(config: &Config) -> Result<Transport, String> {
             let transport = Transport::smtp(url, config.smtp_helo_name.clone());
             transport.map_err(|why| WrongSetting::new("SMTP_URL", why).to_string())
         }
-        None => Ok(Transport::Folder(MailFolder::new(MAIL_FOLDER))),
+        None => Ok(Transport::Folder(MailFolder::new(config.mail_dir()))),
+    }
+}
+
+/// Where mails go, for the start line.
+fn mail_transport(config: &Config) -> String {
+    match &config.smtp_url {
+        Some(url) => format!("smtp {}", url.place()),
+        None => format!("files in {}", config.mail_dir().display()),
+    }
+}
+
+/// Where the keys of tokens come from, for the start line.
+fn key_source(config: &Config) -> String {
+    match &config.jwks {
+        Some(KeySource::Jwks(location)) => location.to_string(),
+        Some(KeySource::Discovery) => format!("discovery of {}", config.auth.issuers.join(", ")),
+        Some(KeySource::Development(_)) | None => {
+            format!("development key in {}", config.data_dir.display())
+        }
     }
 }
 
 async fn print_calls(config: &Config, app: &App, address: &str) -> Result<(), String> {
-    let token = mint(config, "demo", DEMO_SCOPE, None, DEMO_TOKEN_LIFETIME)?;
+    let token = MintToken {
+        sub: "demo".into(),
+        scope: DEMO_SCOPE.into(),
+        customer: None,
+        ttl: DEMO_TTL.into(),
+    };
+    let token = token.run(config)?;
     let mails = if config.smtp_url.is_some() {
         "Mails leave by SMTP_URL.".to_owned()
     } else {
-        format!("Mails are written to {MAIL_FOLDER}. Open the link of one in a browser.")
+        let folder = config.mail_dir();
+        let folder = folder.display();
+        format!("Mails are written to {folder}. Open the link of one in a browser.")
     };
     let target = demo_calls::Target {
         address,
@@ -317,87 +327,36 @@ async fn print_calls(config: &Config, app: &App, address: &str) -> Result<(), St
     demo_calls::print(app, target).await
 }
 
-/// An embedded database belongs to this process alone, so it is brought up to
-/// date; a shared one is migrated by its own command.
-async fn prepare_schema(database: &Database, demo: bool) -> Result<(), String> {
-    if database.is_embedded() || demo {
-        return database
-            .migrate()
-            .await
-            .map_err(|error| format!("DATABASE_URL: the schema cannot be migrated: {error}"));
-    }
-    require_schema(database).await
-}
-
-async fn require_schema(database: &Database) -> Result<(), String> {
-    let status = match database.migration_status().await {
-        Ok(status) => status,
-        // During a rollout the schema is ahead of those that are not replaced yet, and it stays
-        // good for them: one of them that starts anew must not be away until the end.
-        Err(Error::DataLoss { what }) => {
-            tracing::warn!("{what}: a newer one migrated it");
-            return Ok(());
-        }
-        Err(error) => return Err(format!("DATABASE_URL: {error}")),
-    };
-    let missing = status.iter().filter(|migration| !migration.applied).count();
-    if missing > 0 {
-        return Err(format!(
-            "DATABASE_URL: the schema lacks {missing} migration(s): run contact-service migrate up"
-        ));
-    }
-    Ok(())
-}
-
-async fn migrate(config: &Config, action: MigrateAction) -> Result<(), String> {
-    let _telemetry = telemetry::start(config).map_err(|wrong| wrong.to_string())?;
-    let database = connect(config).await?;
-    let failed = |error| format!("DATABASE_URL: {error}");
-    if matches!(action, MigrateAction::Up) {
-        database.migrate().await.map_err(failed)?;
-    }
-    for migration in database.migration_status().await.map_err(failed)? {
-        let state = if migration.applied {
-            "applied"
-        } else {
-            "missing"
-        };
-        println!("{state} {}", migration.name);
-    }
-    database.close().await;
-    Ok(())
-}
-
-async fn connect(config: &Config) -> Result<Database, String> {
-    let database = Database::connect(&config.database_url)
-        .await
-        .map_err(|why| format!("DATABASE_URL: {why}"))?;
-    match &config.database_replica_url {
-        Some(url) => database
-            .with_replica(url)
-            .await
-            .map_err(|why| format!("DATABASE_REPLICA_URL: {why}")),
-        None => Ok(database),
-    }
-}
-
-fn development_keys(random: &Random) -> Result<DevelopmentKeys, String> {
-    DevelopmentKeys::load_or_create(Path::new(DATA_FOLDER), random)
+fn development_keys(config: &Config, random: &Random) -> Result<DevelopmentKeys, String> {
+    DevelopmentKeys::load_or_create(&config.data_dir, random)
+        .map_err(|why| WrongSetting::new("DATA_DIR", why).to_string())
 }
 
 fn service_keys(config: &Config, random: &Random) -> Result<VersionedKeys, String> {
     if let Some(keys) = &config.service_keys {
         return Ok(keys.clone());
     }
-    VersionedKeys::parse(development_keys(random)?.service_keys().expose_secret())
-        .map_err(|Invalid(why)| format!("the development key in {DATA_FOLDER}/ {why}"))
+    VersionedKeys::parse(
+        development_keys(config, random)?
+            .service_keys()
+            .expose_secret(),
+    )
+    .map_err(|Invalid(why)| format!("DATA_DIR: its development key {why}"))
 }
 
 fn phone_hasher(config: &Config, random: &Random) -> Result<PhoneHasher, String> {
+    config
+        .phone_password_cost
+        .check_memory(memory_limit::available())
+        .map_err(|Invalid(why)| WrongSetting::new("PHONE_PASSWORD_COST", why).to_string())?;
     let peppers = match &config.phone_pepper {
         Some(peppers) => peppers.clone(),
-        None => VersionedKeys::parse(development_keys(random)?.phone_pepper().expose_secret())
-            .map_err(|Invalid(why)| format!("the development pepper in {DATA_FOLDER}/ {why}"))?,
+        None => VersionedKeys::parse(
+            development_keys(config, random)?
+                .phone_pepper()
+                .expose_secret(),
+        )
+        .map_err(|Invalid(why)| format!("DATA_DIR: its development pepper {why}"))?,
     };
     if config.phone_pepper.is_some() && config.phone_password_cost.is_low() {
         tracing::warn!("PHONE_PASSWORD_COST is below what is advised: m=19456,t=2,p=1");
@@ -414,88 +373,13 @@ async fn authenticator(
         Some(KeySource::Discovery) => ("JWT_ISSUER", KeySource::Discovery),
         Some(source) => ("JWT_JWKS", source.clone()),
         None => {
-            let keys = development_keys(random)?;
+            let keys = development_keys(config, random)?;
             ("JWT_JWKS", KeySource::Development(keys.jwks()))
         }
     };
     Authenticator::new(config.auth.clone(), source, clock.clone())
         .await
         .map_err(|why| WrongSetting::new(setting, why).to_string())
-}
-
-fn mint(
-    config: &Config,
-    sub: &str,
-    scope: &str,
-    customer: Option<&str>,
-    ttl: TimeDelta,
-) -> Result<String, String> {
-    match &config.jwks {
-        None => {}
-        Some(KeySource::Discovery) => {
-            return Err("JWT_ISSUER: is an identity provider, so tokens come from there".into());
-        }
-        Some(_) => {
-            return Err(
-                "JWT_JWKS: is set, so tokens come from the holder of its private keys".into(),
-            );
-        }
-    }
-    let customer = customer
-        .map(CustomerNumber::parse)
-        .transpose()
-        .map_err(|Invalid(why)| format!("--customer: {why}"))?;
-    warn_of_unknown_scopes(scope);
-    if sub.trim().is_empty() {
-        return Err("--sub: must not be empty".into());
-    }
-    let auth = &config.auth;
-    let first = |list: &[String]| list.first().cloned().unwrap_or_default();
-    development_keys(&Random::system())?
-        .with_claims(
-            auth.scope_claim.as_deref().unwrap_or("scope"),
-            &auth.customer_claim,
-        )
-        .mint(
-            &first(&auth.issuers),
-            &first(&auth.audiences),
-            sub,
-            scope,
-            customer.as_ref(),
-            ttl,
-            Clock::System.now(),
-        )
-        .map_err(|error| error.to_string())
-}
-
-/// A scope that nobody asks for is no mistake of the token, but most likely of
-/// whoever typed it.
-fn warn_of_unknown_scopes(scope: &str) {
-    let known: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-    for name in scope
-        .split_whitespace()
-        .filter(|name| !known.contains(name))
-    {
-        let all = known.join(", ");
-        eprintln!("contact-service: --scope: no RPC asks for {name:?}; there are: {all}");
-    }
-}
-
-fn parse_ttl(text: &str) -> Result<TimeDelta, String> {
-    let wrong = || format!("--ttl: {text:?} is not a number with s, m, h or d, such as 15m");
-    let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
-    let amount: u32 = digits.parse().map_err(|_| wrong())?;
-    let amount = i64::from(amount);
-    let ttl = match text.strip_prefix(digits) {
-        Some("s") => TimeDelta::try_seconds(amount),
-        Some("m") => TimeDelta::try_minutes(amount),
-        Some("h") => TimeDelta::try_hours(amount),
-        Some("d") => TimeDelta::try_days(amount),
-        Some(_) | None => None,
-    };
-    let limit = TimeDelta::days(366);
-    ttl.filter(|ttl| *ttl > TimeDelta::zero() && *ttl <= limit)
-        .ok_or_else(wrong)
 }
 
 /// Ends with SIGTERM or Ctrl-C. As PID 1 nobody else would handle them. Who presses

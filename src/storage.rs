@@ -29,6 +29,7 @@ mod phone_tries;
 mod recipients;
 mod replica;
 mod request_ids;
+mod rights;
 mod shared_query;
 
 use std::{

@@ -8,7 +8,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 
-use crate::error::{Error, Invalid, Result};
+use crate::{
+    error::{Error, Invalid, Result},
+    random::Random,
+};
 
 const MIN_KEY_BYTES: usize = 32;
 
@@ -45,6 +48,15 @@ impl VersionedKeys {
             keys.push((version, key.into()));
         }
         Ok(Self(keys))
+    }
+
+    /// One random key that nothing outlives.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the system gives no randomness.
+    pub fn throwaway(random: &Random) -> Result<Self> {
+        let key = random.bytes::<MIN_KEY_BYTES>()?;
+        Ok(Self(vec![(1, key.to_vec().into())]))
     }
 
     /// The version that is used for whatever is new.

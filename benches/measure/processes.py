@@ -106,17 +106,6 @@ class Service:
         return self._process.pid
 
     def __enter__(self) -> Self:
-        token: list[str | Path] = [
-            self.tools.service,
-            "token",
-            "--sub",
-            "bench",
-            "--ttl",
-            "2h",
-            "--scope",
-            SCOPES,
-        ]
-        self.token = run(token, self.tools.folder, **self._settings)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [self.tools.service, "serve"],
@@ -128,10 +117,24 @@ class Service:
             )
         try:
             self._wait_until_ready()
+            self.token = self._mint()
         except BaseException:
             self._kill()
             raise
         return self
+
+    def _mint(self) -> str:
+        token: list[str | Path] = [
+            self.tools.service,
+            "token",
+            "--sub",
+            "bench",
+            "--ttl",
+            "2h",
+            "--scope",
+            SCOPES,
+        ]
+        return run(token, self.tools.folder, **self._settings)
 
     def __exit__(
         self,

@@ -1,10 +1,16 @@
 //! Judging single settings, and what two of them mean together.
 
-use std::{ffi::OsString, fs, net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use super::{DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
 use chrono::TimeDelta;
+use tracing_subscriber::filter::{Directive, LevelFilter};
 
+use super::{DATABASE_FILE, DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
 use crate::{
     api::auth::{JwksLocation, KeySource},
     error::Invalid,
@@ -21,8 +27,39 @@ const MAX_CLAIM_CHARS: usize = 255;
 /// A hundred years.
 const LONGEST_RETENTION_DAYS: u16 = 36_500;
 
+/// An empty variable is as good as none.
+pub(super) fn folder_or(given_folder: OsString, default: &str) -> PathBuf {
+    if given_folder.is_empty() {
+        default.into()
+    } else {
+        given_folder.into()
+    }
+}
+
+/// The database as given, else the embedded one: in production an omission must not start on it.
+pub(super) fn database_url(
+    given_url: Option<String>,
+    has_real_keys: bool,
+    data_dir: &Path,
+) -> Result<Result<DatabaseUrl, WrongSetting>, WrongSetting> {
+    if let Some(text) = given_url {
+        return judge("DATABASE_URL", DatabaseUrl::parse(&text)).map(Ok);
+    }
+    if has_real_keys {
+        let why = "must be set where JWT_JWKS or JWT_ISSUER is, such as \
+                   postgres://user:password@host/name; for an embedded database say so: \
+                   sqlite://path?mode=rwc";
+        return Ok(Err(WrongSetting::new("DATABASE_URL", why)));
+    }
+    judge(
+        "DATA_DIR",
+        DatabaseUrl::of_file(&data_dir.join(DATABASE_FILE)),
+    )
+    .map(Ok)
+}
+
 pub(super) fn replica_of(
-    primary: &DatabaseUrl,
+    primary: Result<&DatabaseUrl, &WrongSetting>,
     replica: Option<&str>,
 ) -> Result<Option<DatabaseUrl>, WrongSetting> {
     let Some(text) = replica else {
@@ -30,7 +67,7 @@ pub(super) fn replica_of(
     };
     let setting = "DATABASE_REPLICA_URL";
     let replica = judge(setting, DatabaseUrl::parse(text))?;
-    if primary.is_sqlite() || replica.is_sqlite() {
+    if primary.is_ok_and(DatabaseUrl::is_sqlite) || replica.is_sqlite() {
         let why = "only PostgreSQL has replicas: it and DATABASE_URL must be postgres://…";
         return Err(WrongSetting::new(setting, why));
     }
@@ -168,9 +205,12 @@ pub(super) fn judge<T>(
     parsed.map_err(|Invalid(why)| WrongSetting::new(setting, why))
 }
 
-/// An empty variable is as good as none.
+/// The text without what editors and shells leave around it: blanks, line ends, and the byte
+/// order mark. An empty variable is as good as none.
 pub(super) fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty())
+    let text = text?;
+    let text = text.trim().trim_start_matches('\u{feff}').trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 pub(super) fn not_empty(setting: &'static str, text: String) -> Result<String, WrongSetting> {
@@ -202,10 +242,14 @@ pub(super) fn secret(
         return Err(WrongSetting::new(file_setting, why));
     }
     let text = fs::read_to_string(&file).map_err(|error| {
-        let why = format!("{} cannot be read: {}", file.display(), error.kind());
+        let why = match error.kind() {
+            io::ErrorKind::InvalidData => "it is no text in UTF-8".to_owned(),
+            kind => kind.to_string(),
+        };
+        let why = format!("{} cannot be read: {why}", file.display());
         WrongSetting::new(file_setting, why)
     })?;
-    let text = given(Some(text.trim().to_owned()));
+    let text = given(Some(text));
     let why = || {
         WrongSetting::new(
             file_setting,
@@ -232,6 +276,28 @@ pub(super) fn parse_address_or_none(text: &str) -> Result<Option<SocketAddr>, In
         return Ok(None);
     }
     parse_address(text).map(Some)
+}
+
+/// A filter of logs: levels, and targets with levels, between commas.
+pub(super) fn parse_log_filter(text: &str) -> Result<String, Invalid> {
+    let form = "must be a level (off, error, warn, info, debug, trace), or a list such as \
+                warn,contact_service=debug";
+    let text = given(Some(text.to_owned())).ok_or_else(|| Invalid::new("must not be empty"))?;
+    // The parser takes a blank for a part of the name after it.
+    let directives: Vec<_> = text.split(',').map(str::trim).collect();
+    let mut named = directives.iter().filter(|directive| !directive.is_empty());
+    if directives.concat().is_empty() || named.any(|one| one.parse::<Directive>().is_err()) {
+        return Err(Invalid::new(form));
+    }
+    // A word without a level is the name of a target, at all levels. Alone it is rather a level
+    // that is misspelt: nothing of the service would be logged.
+    let is_word = |directive: &&str| {
+        !directive.contains(['=', '[', '_', ':']) && directive.parse::<LevelFilter>().is_err()
+    };
+    if directives.iter().all(is_word) {
+        return Err(Invalid::new(form));
+    }
+    Ok(directives.join(","))
 }
 
 pub(super) fn parse_log_format(text: &str) -> Result<LogFormat, Invalid> {

@@ -145,6 +145,16 @@ impl fmt::Debug for SmtpUrl {
 }
 
 impl SmtpUrl {
+    /// Host and port: what of the URL may be shown.
+    pub fn place(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    }
+
     /// Reads `smtp[s]://user:password@host:port`. With `smtp`, STARTTLS is used where
     /// it is offered; `?tls=required` demands it, `?tls=none` forgoes it. A password is
     /// sent to another machine only under TLS.

@@ -1,23 +1,26 @@
 //! Opening the pools, with the settings of each database and their reasons.
 
+mod probe;
+mod url;
+
 use std::{
     fs::{DirBuilder, OpenOptions},
     io,
     path::Path,
-    str::FromStr,
     time::Duration,
 };
 
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement};
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     Connection as _, Executor, PgConnection, PgPool,
     postgres::PgConnectOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
+use self::probe::probe;
+pub use self::url::DatabaseUrl;
 use super::{Database, failure::Failure, replica::Replica};
-use crate::error::{Error, Invalid};
+use crate::error::Error;
 
 const POOL_SIZE: u32 = 10;
 /// As many stay open: a new connection takes the server longer than a hundred queries, just
@@ -40,70 +43,25 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const OPEN_ATTEMPTS: u32 = 20;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
-/// The parameter that says that a URL leads to `PgBouncer`, in transaction mode.
-const PGBOUNCER: &str = "pgbouncer";
 /// Timeouts that a user of `PostgreSQL` lacks.
 const MISSING_TIMEOUTS: &str = "SELECT name FROM pg_settings WHERE setting = '0' AND name IN \
      ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')";
 
-/// Where the database is. May hold a password, so it is never shown.
-#[derive(Clone, Debug)]
-pub struct DatabaseUrl {
-    url: SecretString,
-    through_pgbouncer: bool,
-}
-
-impl DatabaseUrl {
-    /// Reads `sqlite://path?mode=rwc` or `postgres://user:password@host/name`, the latter
-    /// with `?pgbouncer=true` at will.
-    ///
-    /// # Errors
-    /// [`Invalid`] for anything else; the text does not repeat the value.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let form = "must be sqlite://path?mode=rwc or postgres://user:password@host:port/name";
-        let (text, through_pgbouncer) = take_pgbouncer(text)?;
-        let is_known = if text.starts_with("sqlite://") {
-            SqliteConnectOptions::from_str(&text).is_ok()
-        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            url::Url::parse(&text).is_ok() && PgConnectOptions::from_str(&text).is_ok()
-        } else {
-            false
-        };
-        if !is_known {
-            return Err(Invalid::new(form));
-        }
-        if text.contains(":memory:") || text.contains("mode=memory") {
-            return Err(Invalid::new(
-                "must name a file: every connection would see a memory of its own",
-            ));
-        }
-        Ok(Self {
-            url: SecretString::from(text),
-            through_pgbouncer,
-        })
-    }
-
-    /// Whether it names a file of this machine.
-    pub fn is_sqlite(&self) -> bool {
-        self.url.expose_secret().starts_with("sqlite://")
-    }
-
-    fn options(&self) -> ConnectOptions {
-        let url = self.url.expose_secret();
-        let url = url
-            .strip_prefix("postgresql://")
-            .map_or_else(|| url.to_owned(), |rest| format!("postgres://{rest}"));
-        let mut options = ConnectOptions::new(url);
-        options
-            .max_connections(POOL_SIZE)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .max_lifetime(CONNECTION_LIFETIME)
-            .test_before_acquire_if_idle_for(PING_AFTER_IDLE)
-            // Statements can hold personal data.
-            .sqlx_logging(false)
-            .record_stmt_in_spans(false);
-        options
-    }
+fn base_options(url: &DatabaseUrl) -> ConnectOptions {
+    let text = url.as_str();
+    let text = text
+        .strip_prefix("postgresql://")
+        .map_or_else(|| text.to_owned(), |rest| format!("postgres://{rest}"));
+    let mut options = ConnectOptions::new(text);
+    options
+        .max_connections(POOL_SIZE)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_lifetime(CONNECTION_LIFETIME)
+        .test_before_acquire_if_idle_for(PING_AFTER_IDLE)
+        // Statements can hold personal data.
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
 }
 
 pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database, String> {
@@ -111,35 +69,59 @@ pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database, String> {
         make_file(url)?;
         // The first to open the file switches it to WAL, for which SQLite does not
         // wait when another process does the same at that moment.
-        let writers = open_patiently(sqlite_options(url, true)).await?;
-        let readers = open_patiently(sqlite_options(url, false)).await?;
+        let place = url.place();
+        let writers = open_patiently(sqlite_options(url, true), &place).await?;
+        let readers = open_patiently(sqlite_options(url, false), &place).await?;
         Ok(Database::new(readers, writers, None))
     } else {
-        let writers = open(postgres_options(url, true)).await?;
-        let readers = open(postgres_options(url, false)).await?;
-        if url.through_pgbouncer {
-            expect_timeouts(&readers).await?;
+        warn_of_ignored(url);
+        let options = url.postgres().ok_or("is no PostgreSQL URL")?;
+        probe(url, &adapt(url, options, false), ACQUIRE_TIMEOUT).await?;
+        let place = url.place();
+        let writers = open_pool(postgres_options(url, true), &place).await?;
+        let readers = open_pool(postgres_options(url, false), &place).await?;
+        if url.through_pgbouncer() {
+            expect_timeouts(&readers, &place).await?;
         }
         Ok(Database::new(readers, writers, None))
     }
 }
 
-/// Opens no connection yet: a replica may be down when the service starts.
+/// Waits for no connection: a replica may be down when the service starts, and is then only
+/// warned of.
 pub(super) async fn connect_replica(url: &DatabaseUrl) -> Result<Replica, String> {
+    warn_of_ignored(url);
+    let probed = url.clone();
+    tokio::spawn(async move {
+        let Some(options) = probed.postgres() else {
+            return;
+        };
+        let options = adapt(&probed, options, false);
+        if let Err(why) = probe(&probed, &options, ACQUIRE_TIMEOUT).await {
+            tracing::warn!(%why, "DATABASE_REPLICA_URL: no connection; the primary answers its reads");
+        }
+    });
     let mut options = postgres_options(url, false);
     options
         .connect_lazy(true)
         .acquire_timeout(REPLICA_ACQUIRE_TIMEOUT);
-    open(options).await.map(Replica::new)
+    open(options, &url.place()).await.map(Replica::new)
+}
+
+fn warn_of_ignored(url: &DatabaseUrl) {
+    if !url.ignored().is_empty() {
+        let parameters = url.ignored().join(", ");
+        tracing::warn!(parameters, "parameters of the database's URL are ignored");
+    }
 }
 
 /// Without them a statement that hangs would keep its locks for ever.
-async fn expect_timeouts(readers: &DatabaseConnection) -> Result<(), String> {
+async fn expect_timeouts(readers: &DatabaseConnection, place: &str) -> Result<(), String> {
     let query = Statement::from_string(DbBackend::Postgres, MISSING_TIMEOUTS);
     let missing = readers
         .query_all_raw(query)
         .await
-        .map_err(|error| Failure::from(error).why_not_connected())?;
+        .map_err(|error| Failure::from(error).why_not_connected(place))?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -151,37 +133,64 @@ async fn expect_timeouts(readers: &DatabaseConnection) -> Result<(), String> {
     )
 }
 
-async fn open(options: ConnectOptions) -> Result<DatabaseConnection, String> {
-    sea_orm::Database::connect(options)
-        .await
-        .map_err(|error| Failure::from(error).why_not_connected())
+/// A server that let one connection in, and not all of a pool, has too few of them.
+async fn open_pool(options: ConnectOptions, place: &str) -> Result<DatabaseConnection, String> {
+    sea_orm::Database::connect(options).await.map_err(|error| {
+        let failure = Failure::from(error);
+        if !failure.is_lack_of_time() {
+            return failure.why_not_connected(place);
+        }
+        format!(
+            "{place} does not give the {} connections that are kept open: are max_connections, or \
+             the limit of the user, reached?",
+            2 * KEPT_OPEN
+        )
+    })
 }
 
-async fn open_patiently(options: ConnectOptions) -> Result<DatabaseConnection, String> {
+async fn open(options: ConnectOptions, place: &str) -> Result<DatabaseConnection, String> {
+    sea_orm::Database::connect(options)
+        .await
+        .map_err(|error| Failure::from(error).why_not_connected(place))
+}
+
+async fn open_patiently(
+    options: ConnectOptions,
+    place: &str,
+) -> Result<DatabaseConnection, String> {
     for _ in 1..OPEN_ATTEMPTS {
         match sea_orm::Database::connect(options.clone()).await {
             Ok(opened) => return Ok(opened),
             Err(error) => {
                 let failure = Failure::from(error);
                 if failure.to_error() != Error::Conflict {
-                    return Err(failure.why_not_connected());
+                    return Err(failure.why_not_connected(place));
                 }
                 tokio::time::sleep(OPEN_PAUSE).await;
             }
         }
     }
-    open(options).await
+    open(options, place).await
 }
 
 /// Makes the file and its folder when the URL asks for it, for the owner only: what
 /// SQLite puts beside the file takes over its mode.
 fn make_file(url: &DatabaseUrl) -> Result<(), String> {
-    let url = url.url.expose_secret();
-    if !url.contains("mode=rwc") {
+    let Some(file) = url.file() else {
+        return Err("is no SQLite URL".to_owned());
+    };
+    if file.is_dir() {
+        return Err(format!("{} is a directory", file.display()));
+    }
+    if !url.makes_file() {
+        if url.missing_file().is_some() {
+            let file = file.display();
+            return Err(format!(
+                "{file} cannot be opened: there is no such file (with ?mode=rwc it is made)"
+            ));
+        }
         return Ok(());
     }
-    let options = SqliteConnectOptions::from_str(url).map_err(|_| "is no SQLite URL")?;
-    let file = options.get_filename();
     let failed = |error: io::Error| format!("{} cannot be made: {}", file.display(), error.kind());
     if let Some(folder) = file.parent().filter(|folder| *folder != Path::new("")) {
         let mut builder = DirBuilder::new();
@@ -194,11 +203,11 @@ fn make_file(url: &DatabaseUrl) -> Result<(), String> {
     options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file).map(|_| ()).map_err(failed)
+    options.open(&file).map(|_| ()).map_err(failed)
 }
 
 fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
-    let mut options = url.options();
+    let mut options = base_options(url);
     // SQLite has one writer at a time; a queue before the pool is fairer than
     // busy waiting inside SQLite.
     if writes {
@@ -230,11 +239,13 @@ fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
 }
 
 fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
-    let mut options = url.options();
-    if url.through_pgbouncer {
+    let mut options = base_options(url);
+    let adapted = url.clone();
+    options.map_sqlx_postgres_opts(move |options| adapt(&adapted, options, writes));
+    if url.through_pgbouncer() {
         set_for_pgbouncer(&mut options, writes);
     } else {
-        set_for_sessions(&mut options, writes);
+        set_for_sessions(&mut options);
     }
     if writes {
         // A future dropped inside BEGIN leaves a transaction open that the next
@@ -252,21 +263,30 @@ fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
     options
 }
 
-fn set_for_sessions(options: &mut ConnectOptions, writes: bool) {
-    options.map_sqlx_postgres_opts(move |options| {
-        options.application_name("contact-service").options([
-            ("statement_timeout", "3s"),
-            ("lock_timeout", "1s"),
-            ("idle_in_transaction_session_timeout", "10s"),
-            // Every statement goes by keys: a plan for the values at hand would be the
-            // same one, made anew each time.
-            ("plan_cache_mode", "force_generic_plan"),
-            (
-                "default_transaction_read_only",
-                if writes { "off" } else { "on" },
-            ),
-        ])
-    });
+/// What each connection says as it begins.
+fn adapt(url: &DatabaseUrl, options: PgConnectOptions, writes: bool) -> PgConnectOptions {
+    let options = url::without_brackets(options).application_name("contact-service");
+    if url.through_pgbouncer() {
+        // In transaction mode a session of the server is another one after every transaction:
+        // nothing may be set for it, or prepared in it. It refuses startup parameters that it
+        // does not know.
+        return options.extra_float_digits(None).statement_cache_capacity(0);
+    }
+    options.options([
+        ("statement_timeout", "3s"),
+        ("lock_timeout", "1s"),
+        ("idle_in_transaction_session_timeout", "10s"),
+        // Every statement goes by keys: a plan for the values at hand would be the
+        // same one, made anew each time.
+        ("plan_cache_mode", "force_generic_plan"),
+        (
+            "default_transaction_read_only",
+            if writes { "off" } else { "on" },
+        ),
+    ])
+}
+
+fn set_for_sessions(options: &mut ConnectOptions) {
     options
         .min_connections(KEPT_OPEN)
         .map_sqlx_postgres_pool_opts(|options| {
@@ -274,16 +294,7 @@ fn set_for_sessions(options: &mut ConnectOptions, writes: bool) {
         });
 }
 
-/// In transaction mode a session of the server is another one after every transaction:
-/// nothing may be set for it, or prepared in it.
 fn set_for_pgbouncer(options: &mut ConnectOptions, writes: bool) {
-    options.map_sqlx_postgres_opts(|options| {
-        // It refuses startup parameters that it does not know.
-        options
-            .application_name("contact-service")
-            .extra_float_digits(None)
-            .statement_cache_capacity(0)
-    });
     if writes {
         options
             .min_connections(KEPT_OPEN)
@@ -336,33 +347,6 @@ async fn in_time<T>(answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Resu
 pub(super) fn lends_transactions(pool: &PgPool) -> bool {
     // Only through PgBouncer no options are given.
     pool.connect_options().get_options().is_none()
-}
-
-/// Takes the parameter out of a URL, as the driver does not know it.
-fn take_pgbouncer(text: &str) -> Result<(String, bool), Invalid> {
-    let is_given = |url: &url::Url| url.query_pairs().any(|(name, _)| name == PGBOUNCER);
-    let Some(mut url) = url::Url::parse(text).ok().filter(is_given) else {
-        return Ok((text.to_owned(), false));
-    };
-    let (ours, others): (Vec<_>, Vec<_>) = url
-        .query_pairs()
-        .into_owned()
-        .partition(|(name, _)| name == PGBOUNCER);
-    if url.scheme() == "sqlite" || ours.iter().any(|(_, value)| value != "true") {
-        return Err(Invalid::new(
-            "takes pgbouncer=true only, and that with postgres://",
-        ));
-    }
-    if others.iter().any(|(name, _)| name.starts_with("options")) {
-        return Err(Invalid::new(
-            "takes no options beside pgbouncer=true: PgBouncer passes none on",
-        ));
-    }
-    url.set_query(None);
-    if !others.is_empty() {
-        url.query_pairs_mut().extend_pairs(others);
-    }
-    Ok((url.into(), true))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The only place that looks inside a `DbErr`. Its texts may hold values of rows,
 //! so nothing of it is logged but error codes and names of constraints.
 
-use std::fmt;
+use std::{fmt, io};
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
@@ -79,25 +79,59 @@ impl Failure {
         }
     }
 
-    /// Why a pool could not be opened, for whoever wrote the URL.
-    pub(super) fn why_not_connected(&self) -> String {
+    /// Why the database at `place` could not be opened, for the one line that ends the start.
+    pub(super) fn why_not_connected(&self, place: &str) -> String {
         let Some(error) = self.sqlx_error() else {
-            return "the server does not answer in time".to_owned();
+            return format!("{place} does not answer in time");
         };
         let code = match error {
             SqlxError::Database(error) => error.code().unwrap_or_default(),
-            SqlxError::Io(error) => return format!("the server does not answer: {}", error.kind()),
-            SqlxError::Tls(_) => return "no secure connection (TLS) can be made".to_owned(),
-            SqlxError::PoolTimedOut => return "the server does not answer in time".to_owned(),
+            SqlxError::Io(error) => return why_no_connection(place, error),
+            SqlxError::Tls(error) => return format!("{place}: no TLS: {error}"),
+            SqlxError::PoolTimedOut => return format!("{place} does not answer in time"),
+            SqlxError::Protocol(_) => {
+                return format!(
+                    "what answers on {place} is no PostgreSQL, or wants another authentication \
+                     than by a password (SCRAM, MD5)"
+                );
+            }
+            SqlxError::Configuration(_) => {
+                return "sslcert and sslkey must be given together".to_owned();
+            }
             _ => return self.to_string(),
         };
         match code.as_ref() {
-            "28000" | "28P01" => "the server refuses this user or password".to_owned(),
-            "3D000" => "the server has no database of this name".to_owned(),
-            "42501" => "the user may not connect".to_owned(),
-            "14" => "the file cannot be opened".to_owned(),
-            "26" => "the file is no SQLite database".to_owned(),
-            code => format!("the server refuses the connection with code {code}"),
+            "28P01" => format!("{place} rejects the password of this user"),
+            "28000" => format!(
+                "{place} does not let this user in: is it the right one, may it log in, and does \
+                 pg_hba.conf allow it from here?"
+            ),
+            "3D000" => format!("{place} has no database of this name"),
+            "42501" => format!("{place}: the user lacks the right CONNECT on the database"),
+            "53300" => format!("{place} takes no more connections (max_connections)"),
+            "57P03" => format!("{place} is starting or shutting down"),
+            "5" | "261" | "517" => format!("{place} is locked by another process"),
+            "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => {
+                format!("{place} or its folder cannot be written")
+            }
+            "14" | "270" | "526" | "782" | "1038" | "1294" => format!("{place} cannot be opened"),
+            "26" => format!("{place} is no SQLite database"),
+            code => format!("{place} rejects the connection with code {code}"),
+        }
+    }
+
+    /// Whether a pool had no connection in time.
+    pub(super) fn is_lack_of_time(&self) -> bool {
+        matches!(self.sqlx_error(), None | Some(SqlxError::PoolTimedOut))
+    }
+
+    /// Whether the next attempt to connect may succeed without anybody's doing.
+    pub(super) fn may_pass(&self) -> bool {
+        match self.sqlx_error() {
+            Some(SqlxError::Database(error)) => is_unavailable(&error.code().unwrap_or_default()),
+            Some(SqlxError::Io(error)) => error.kind() != io::ErrorKind::InvalidData,
+            Some(_) => false,
+            None => true,
         }
     }
 
@@ -147,6 +181,27 @@ impl Failure {
             DbErr::RecordNotUpdated => Error::Conflict,
             _ => Error::internal(self.to_string()),
         }
+    }
+}
+
+/// TLS fails as invalid data, and names of hosts without a kind.
+fn why_no_connection(place: &str, error: &io::Error) -> String {
+    const NO_SUCH_NAME: &str = "failed to lookup address information: ";
+    let text = error.to_string();
+    if let Some(why) = text.strip_prefix(NO_SUCH_NAME) {
+        return format!("{place} cannot be reached: its name cannot be resolved: {why}");
+    }
+    match error.kind() {
+        io::ErrorKind::InvalidData => format!("{place}: no TLS: {text}"),
+        io::ErrorKind::UnexpectedEof => format!("{place} closes the connection"),
+        io::ErrorKind::NotFound if place.starts_with('/') => {
+            format!("{place} cannot be reached: there is no socket of a server")
+        }
+        // Nothing but a file is not found on the way to a host.
+        io::ErrorKind::NotFound => {
+            format!("{place}: a file with certificates or their key is missing")
+        }
+        kind => format!("{place} cannot be reached: {kind}"),
     }
 }
 

@@ -83,6 +83,16 @@ impl Database {
             .collect())
     }
 
+    /// Lists all migrations as those of a database that does not exist yet.
+    pub fn migrations_of_none() -> Vec<MigrationState> {
+        let migrations = Migrator::migrations();
+        let missing = |migration: &Box<dyn MigrationTrait>| MigrationState {
+            name: migration.name().to_owned(),
+            applied: false,
+        };
+        migrations.iter().map(missing).collect()
+    }
+
     /// PostgreSQL's CREATE TABLE IF NOT EXISTS is not safe against itself: the
     /// slower of two gets a unique violation, and tries again.
     async fn make_lock_table(&self) -> Result<()> {

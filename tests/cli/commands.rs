@@ -123,7 +123,8 @@ fn a_token_is_not_minted_from_what_makes_no_sense(#[case] wrong: &[&str], #[case
 #[test]
 fn a_scope_that_nobody_asks_for_is_minted_with_a_warning() {
     let scope = "customers.read customers.reed";
-    let ended = Place::new().run(&["token", "--sub", "tester", "--scope", scope]);
+    let place = Place::new().with_keys();
+    let ended = place.run(&["token", "--sub", "tester", "--scope", scope]);
     assert!(ended.status.success());
     assert_eq!(ended.stdout.split('.').count(), 3, "{}", ended.stdout);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
@@ -167,6 +168,7 @@ fn no_token_is_minted_where_an_identity_provider_is_configured() {
 #[test]
 fn a_token_is_minted_with_the_first_issuer_and_the_claims_that_are_read() {
     let place = Place::new()
+        .with_keys()
         .with("JWT_ISSUER", "one, two")
         .with("JWT_AUDIENCE", "three,four")
         .with("JWT_SCOPE_CLAIM", "permissions")
@@ -188,4 +190,106 @@ fn a_token_is_minted_with_the_first_issuer_and_the_claims_that_are_read() {
     ] {
         assert_eq!(claims[claim], value, "{claims}");
     }
+}
+
+/// A token under new keys would be one that no server accepts.
+#[rstest]
+#[case::empty_folder(None)]
+#[case::missing_data_dir(Some("elsewhere"))]
+#[tokio::test]
+async fn token_without_a_servers_keys_is_refused(#[case] data_dir: Option<&str>) {
+    let place = Place::new();
+    let place = match data_dir {
+        Some(folder) => place.with_keys().with("DATA_DIR", folder),
+        None => place,
+    };
+    let before = fs::read_dir(place.path()).unwrap().count();
+    let arguments = token(&[]);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let complaint = place.run(&arguments).complaint();
+    let folder = data_dir.unwrap_or("data");
+    let why = format!("DATA_DIR: no server has made its development keys in {folder}: start ");
+    assert!(complaint.starts_with(&why), "{complaint}");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), before);
+}
+
+#[test]
+fn keys_database_and_mails_are_kept_in_the_data_dir() {
+    let place = Place::new()
+        .with("DATA_DIR", "kept here/100%?")
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    let (server, _) = place.serve(&["serve", "--demo"]);
+    let minted = place.run(&["token", "--sub", "x", "--scope", "customers.read"]);
+    assert_eq!(minted.printed().split('.').count(), 3);
+    let export = place.run(&["export", "K-1001"]).printed();
+    assert!(export.contains("Anna Schmidt"), "{export}");
+    let mails = place.path().join("kept here/100%?/mail");
+    let mut server = server;
+    server.until(|_| fs::read_dir(&mails).is_ok_and(|files| files.count() > 0));
+    server.signal("TERM");
+    server.wait();
+    let made = fs::read_dir(place.path()).unwrap();
+    let made: Vec<_> = made.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(made, ["kept here"]);
+    assert!(mails.with_file_name("contacts.db").exists());
+}
+
+#[rstest]
+#[case(&["export", "K-1"])]
+#[case(&["resolve", "numbers", "--purpose", "general"])]
+fn a_database_that_is_missing_is_named_and_not_made(#[case] arguments: &[&str]) {
+    let place = Place::new();
+    fs::write(place.path().join("numbers"), "K-1\n").unwrap();
+    for place in [
+        place,
+        Place::new().with("DATABASE_URL", "sqlite://data/contacts.db?mode=rwc"),
+    ] {
+        let complaint = place.run(arguments).complaint();
+        let why = "DATABASE_URL: data/contacts.db is missing: set DATA_DIR";
+        assert!(complaint.starts_with(why), "{complaint}");
+        assert!(!place.path().join("data").exists());
+    }
+}
+
+#[test]
+fn migrate_status_of_a_missing_database_makes_none() {
+    let place = Place::new();
+    let printed = place.run(&["migrate", "status"]).printed();
+    assert!(
+        printed.contains(&format!("missing {MIGRATION}")),
+        "{printed}"
+    );
+    assert!(!place.path().join("data").exists());
+}
+
+#[rstest]
+#[case(&["export", "K-1"])]
+#[case(&["resolve", "numbers", "--purpose", "general"])]
+fn a_database_without_its_schema_is_named_as_such(#[case] arguments: &[&str]) {
+    let place = Place::new().with("DATABASE_URL", "sqlite://x.db");
+    for name in ["x.db", "numbers"] {
+        fs::write(place.path().join(name), "").unwrap();
+    }
+    let complaint = place.run(arguments).complaint();
+    assert!(
+        complaint.contains("run contact-service migrate up"),
+        "{complaint}"
+    );
+}
+
+/// It needs none: an operator may export without the keys of the service.
+#[test]
+fn export_makes_no_keys() {
+    let place = Place::new().with("LISTEN_ADDR", "127.0.0.1:0");
+    let (server, _) = place.serve(&["serve", "--demo"]);
+    server.signal("TERM");
+    server.wait();
+    let url = format!(
+        "sqlite://{}",
+        place.path().join("data/contacts.db").display()
+    );
+    let elsewhere = Place::new().with("DATABASE_URL", url);
+    let export = elsewhere.run(&["export", "K-1001"]).printed();
+    assert!(export.contains("Anna Schmidt"), "{export}");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }

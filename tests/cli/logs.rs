@@ -14,8 +14,8 @@ const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 async fn written_under_trace(place: &Place) -> String {
     let scopes = "order_types.read customers.read";
     let arguments = ["token", "--sub", "someone", "--scope", scopes];
-    let token = place.run(&arguments).printed();
     let (server, address) = place.serve(&[]);
+    let token = place.run(&arguments).printed();
     let mut known = client(&address, &token);
     let listing = known.list_order_types(proto::ListOrderTypesRequest {});
     listing.await.unwrap();

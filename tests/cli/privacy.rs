@@ -45,10 +45,10 @@ async fn an_export_is_json_on_standard_output_or_in_a_file(
 ) {
     let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
     place.run(&["migrate", "up"]).printed();
+    let (server, address) = place.serve(&[]);
     let token = place
         .run(&["token", "--sub", "tester", "--scope", SCOPES])
         .printed();
-    let (server, address) = place.serve(&[]);
     put_on_file(&mut client(&address, &token), "K-1").await;
     // Beside the server as well as without it.
     let printed = place.run(&["export", "K-1"]).printed();
@@ -91,8 +91,8 @@ async fn an_export_is_json_on_standard_output_or_in_a_file(
 async fn place_with_a_customer(backend: Backend) -> (Place, usize) {
     let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
     place.run(&["migrate", "up"]).printed();
-    let token = place.run(&["token", "--sub", "tester", "--scope", SCOPES]);
     let (server, address) = place.serve(&[]);
+    let token = place.run(&["token", "--sub", "tester", "--scope", SCOPES]);
     put_on_file(&mut client(&address, &token.printed()), "K-1").await;
     server.signal("TERM");
     server.wait();
@@ -166,10 +166,10 @@ async fn a_mail_that_is_written_after_the_erasure_is_deleted_again(
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("FAILPOINTS", "mail-prepared=sleep(5000)");
     place.run(&["migrate", "up"]).printed();
+    let (mut server, address) = place.serve(&[]);
     let token = place
         .run(&["token", "--sub", "tester", "--scope", SCOPES])
         .printed();
-    let (mut server, address) = place.serve(&[]);
     let mut client = client(&address, &token);
     put_on_file(&mut client, "K-1").await;
     let url = place.database_url();

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contact_service::{api::proto::contact_service_client::ContactServiceClient, random::Random};
+use contact_service::{
+    api::proto::contact_service_client::ContactServiceClient, development::DevelopmentKeys,
+    random::Random,
+};
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tonic::{
@@ -72,6 +75,13 @@ impl Place {
     pub(crate) fn with(mut self, setting: &'static str, value: impl Into<String>) -> Self {
         self.settings.retain(|(name, _)| *name != setting);
         self.settings.push((setting, value.into()));
+        self
+    }
+
+    /// With the development keys that a server makes.
+    pub(crate) fn with_keys(self) -> Self {
+        let folder = self.path().join("data");
+        DevelopmentKeys::load_or_create(&folder, &Random::system()).unwrap();
         self
     }
 

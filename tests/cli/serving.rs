@@ -75,9 +75,8 @@ async fn a_minted_token_opens_what_it_names_and_nothing_else() {
         place.run(&arguments).printed()
     };
     let confined = ["--customer", "K-1001", "--ttl", "1h"];
-    // Minted before the first start: the key is made by whoever comes first.
-    let for_all = mint("customers.read contacts.read", &[]);
     let (_server, address) = place.serve(&["serve", "--demo"]);
+    let for_all = mint("customers.read contacts.read", &[]);
     let for_one = mint("customers.read", &confined);
 
     client(&address, &for_all)
@@ -100,7 +99,8 @@ async fn a_minted_token_opens_what_it_names_and_nothing_else() {
         refusal(unscoped),
         (Code::PermissionDenied, "SCOPE_MISSING".into())
     );
-    let foreign = Place::new().run(&["token", "--sub", "x", "--scope", "customers.read"]);
+    let foreign = Place::new().with_keys();
+    let foreign = foreign.run(&["token", "--sub", "x", "--scope", "customers.read"]);
     let foreign = client(&address, &foreign.printed())
         .get_customer(get("K-1001"))
         .await;
@@ -177,4 +177,34 @@ async fn a_schema_of_a_newer_version_is_served_with_a_warning() {
     );
     let refused = place.run(&["migrate", "up"]).complaint();
     assert!(refused.contains("this version does not know"), "{refused}");
+}
+
+/// The start line: what an operator looks for first.
+#[rstest]
+#[tokio::test]
+async fn start_line_names_version_database_keys_and_mails(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let place = Place::on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0")
+        .with("SMTP_URL", "smtp://user:hunter2@localhost:2525")
+        .with("MAIL_FROM", "contact@provider.example");
+    place.run(&["migrate", "up"]).printed();
+    let (server, _) = place.serve(&[]);
+    let log = server.stderr();
+    let line = log.lines().find(|line| line.contains("serving")).unwrap();
+    let database = match backend {
+        Backend::Sqlite => "sqlite data/contacts.db",
+        Backend::Postgres => "postgres 127.0.0.1:",
+    };
+    for named in [
+        concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""),
+        &format!("database=\"{database}"),
+        "keys=\"development key in data\"",
+        "mail=\"smtp localhost:2525\"",
+    ] {
+        assert!(line.contains(named), "no {named} in {line}");
+    }
+    assert!(!log.contains("hunter2"), "{log}");
 }

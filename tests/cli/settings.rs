@@ -11,9 +11,11 @@ use crate::process::{Backend, Place, fresh_schema};
 const SECRETS: [&str; 2] = ["hunter2", "aHVudGVyM"];
 const KEY: &str = "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnRlcjI=";
 
-/// A place with files of which each is wrong.
+/// A place with files of which each is wrong, and with a database, as real keys want one.
 fn place() -> Place {
-    let place = Place::new().with("LISTEN_ADDR", "127.0.0.1:0");
+    let place = Place::new()
+        .with("LISTEN_ADDR", "127.0.0.1:0")
+        .with("DATABASE_URL", "sqlite://contacts.db?mode=rwc");
     for (name, content) in [
         ("empty", " \n".to_owned()),
         ("rubbish", "hunter2: this is no setting".to_owned()),
@@ -22,6 +24,12 @@ fn place() -> Place {
     ] {
         fs::write(place.path().join(name), content).unwrap();
     }
+    // As PowerShell writes it.
+    let utf_16: Vec<_> = "\u{feff}1:"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    fs::write(place.path().join("utf-16"), utf_16).unwrap();
     place
 }
 
@@ -52,15 +60,61 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
 #[case(
     "DATABASE_URL",
     "postgres://u:hunter2@127.0.0.1:1/db",
-    "does not answer"
+    "127.0.0.1:1 cannot be reached: connection refused"
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:hunter2@no-such-host.invalid/db",
+    "no-such-host.invalid:5432 cannot be reached: its name cannot be resolved: "
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:hunter2@[::1]:1/db",
+    "[::1]:1 cannot be reached: connection refused"
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:hunter2@%2Fno-such-folder/db",
+    "/no-such-folder cannot be reached: there is no socket"
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:p#hunter2@localhost/db",
+    "percent-encoded"
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:p@hunter2/x@localhost/db",
+    "percent-encoded"
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:p@x?hunter2@localhost/db",
+    "percent-encoded"
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:hunter2@h1:5432,h2:5432/db",
+    "must be sqlite://"
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:hunter2@127.0.0.1:1/db?sslmode=verify-full&sslrootcert=missing",
+    "sslrootcert: missing cannot be read: there is no such file"
+)]
+#[case(
+    "DATABASE_URL",
+    "postgres://u:hunter2@127.0.0.1:1/db?sslmode=verify-full&sslrootcert=.",
+    "sslrootcert: . cannot be read: is a directory"
 )]
 #[case("DATABASE_URL", "sqlite::memory:", "must be sqlite://")]
 #[case("DATABASE_URL", "sqlite://:memory:", "must name a file")]
 #[case("DATABASE_URL", "sqlite://hunter2?mode=memory", "must name a file")]
 #[case("DATABASE_URL", "sqlite://rubbish/x.db?mode=rwc", "cannot be made")]
-#[case("DATABASE_URL", "sqlite://missing.db", "cannot be opened")]
-#[case("DATABASE_URL_FILE", "missing", "missing cannot be read")]
-#[case("DATABASE_URL_FILE", "empty", "empty holds no DATABASE_URL")]
+#[case("DATABASE_URL", "sqlite://missing.db", "there is no such file")]
+#[case("DATABASE_URL", "sqlite://.?mode=rwc", "is a directory")]
+#[case("DATABASE_URL", "sqlite://.", "is a directory")]
+#[case("DATABASE_URL", "sqlite://rubbish", "rubbish is no SQLite database")]
 #[case("LISTEN_ADDR", "here", "is no address with a port")]
 #[case("LISTEN_ADDR", "127.0.0.1", "is no address with a port")]
 #[case("LISTEN_ADDR", "127.0.0.1:99999", "is no address with a port")]
@@ -136,8 +190,37 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
 #[case("SERVICE_KEYS_FILE", "missing", "missing cannot be read")]
 #[case("SERVICE_KEYS_FILE", "empty", "empty holds no SERVICE_KEYS")]
 #[case("LOG_FORMAT", "xml", "is neither \"text\" nor \"json\"")]
+#[case(
+    "SERVICE_KEYS_FILE",
+    "utf-16",
+    "utf-16 cannot be read: it is no text in UTF-8"
+)]
+#[case("SERVICE_KEYS_FILE", ".", "cannot be read: is a directory")]
 #[case("RUST_LOG", "=,=", "must be a level")]
 #[case("RUST_LOG", "", "must not be empty")]
+#[case("RUST_LOG", ",", "must be a level")]
+#[case("RUST_LOG", "=debug", "must be a level")]
+#[case("RUST_LOG", "contact_service=verbose", "must be a level")]
+#[case("RUST_LOG", "info,contact_service=verbose", "must be a level")]
+#[case("RUST_LOG", "contact_service=debug=info", "must be a level")]
+#[case("RUST_LOG", "contact_service[", "must be a level")]
+#[case("RUST_LOG", "verbose", "must be a level")]
+#[case("RUST_LOG", "warning", "must be a level")]
+#[case("RUST_LOG", "info debug", "must be a level")]
+#[case("PHONE_PASSWORD_COST", "much", "must be m=KiB,t=passes,p=lanes")]
+#[case(
+    "PHONE_PASSWORD_COST",
+    "m=8191,t=1,p=1",
+    "m must be 8192 to 1048576 KiB"
+)]
+#[case(
+    "PHONE_PASSWORD_COST",
+    "m=99999999,t=1,p=1",
+    "m must be 8192 to 1048576 KiB"
+)]
+#[case("PHONE_PASSWORD_COST", "m=65536,t=0,p=1", "t must be 1 to 16")]
+#[case("PHONE_PASSWORD_COST", "m=65536,t=3,p=99", "p must be 1 to 16")]
+#[case("DATA_DIR", "rubbish", "rubbish")]
 fn a_wrong_setting_is_told_in_one_line_without_secrets(
     #[case] setting: &'static str,
     #[case] value: &str,
@@ -154,7 +237,101 @@ fn a_wrong_setting_in_a_file_is_told_without_secrets(
     #[case] setting: &str,
     #[case] why: &str,
 ) {
-    assert_refused(&place().with(file_setting, "rubbish"), &[], setting, why);
+    let place = place()
+        .with("DATABASE_URL", "")
+        .with(file_setting, "rubbish");
+    assert_refused(&place, &[], setting, why);
+}
+
+#[rstest]
+#[case("missing", "missing cannot be read")]
+#[case("empty", "empty holds no DATABASE_URL")]
+fn a_file_without_the_databases_url_is_named(#[case] file: &str, #[case] why: &str) {
+    let place = place()
+        .with("DATABASE_URL", "")
+        .with("DATABASE_URL_FILE", file);
+    assert_refused(&place, &[], "DATABASE_URL_FILE", why);
+}
+
+/// Editors, shells and secret stores leave them there.
+#[rstest]
+#[case("\u{feff}1:", "")]
+#[case("", "\n")]
+#[case(" ", " \r\n")]
+#[case("\r\n\u{feff}", "\n\n")]
+fn marks_and_blanks_around_a_secret_are_left_out(#[case] before: &str, #[case] after: &str) {
+    let before = before.trim_end_matches("1:");
+    let keys = format!("{before}1:{KEY}{after}");
+    let place = place()
+        .with("LOG_FORMAT", "xml")
+        .with("SERVICE_KEYS", &keys);
+    assert_refused(&place, &[], "LOG_FORMAT", "\"xml\" is neither");
+    fs::write(place.path().join("keys"), keys).unwrap();
+    let place = place
+        .with("SERVICE_KEYS", "")
+        .with("SERVICE_KEYS_FILE", "keys");
+    assert_refused(&place, &[], "LOG_FORMAT", "\"xml\" is neither");
+}
+
+#[rstest]
+#[case("info,,")]
+#[case("warn, contact_service=debug")]
+#[case("INFO")]
+#[case("3")]
+#[case("contact_service")]
+#[case("contact_service::mail=trace,info")]
+#[case("info,hyper")]
+#[case("[transaction]=debug")]
+#[case("contact_service[transaction]=info")]
+fn a_filter_of_logs_that_means_something_is_taken(#[case] filter: &str) {
+    let place = place().with("RUST_LOG", filter);
+    let ended = place.run(&["migrate", "status"]);
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+/// Production must not start on an embedded database because a setting was left out.
+#[rstest]
+#[case("JWT_JWKS", "no-keys", &["serve"])]
+#[case("JWT_ISSUER", "https://idp.example", &["serve"])]
+#[case("JWT_ISSUER", "https://idp.example", &["migrate", "up"])]
+#[case("JWT_ISSUER", "https://idp.example", &["migrate", "status"])]
+#[case("JWT_ISSUER", "https://idp.example", &["import", "contacts.csv"])]
+#[case("JWT_ISSUER", "https://idp.example", &["export", "K-1"])]
+#[case("JWT_ISSUER", "https://idp.example", &["resolve", "contacts.csv", "--purpose", "general"])]
+fn real_keys_want_a_database_that_is_named(
+    #[case] setting: &'static str,
+    #[case] value: &str,
+    #[case] arguments: &[&str],
+) {
+    let place = place().with(setting, value).with("DATABASE_URL", "");
+    fs::write(place.path().join("contacts.csv"), "customer_number\n").unwrap();
+    let before = fs::read_dir(place.path()).unwrap().count();
+    assert_refused(
+        &place,
+        arguments,
+        "DATABASE_URL",
+        "must be set where JWT_JWKS or JWT_ISSUER",
+    );
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), before);
+}
+
+#[test]
+fn a_cost_beyond_the_memory_of_the_process_is_refused() {
+    let binary = env!("CARGO_BIN_EXE_contact-service");
+    let place = place();
+    let ended = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 1000000; exec \"$0\"", binary])
+        .current_dir(place.path())
+        .env_clear()
+        .env("PHONE_PASSWORD_COST", "m=1048576,t=1,p=1")
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let complaint = String::from_utf8(ended.stderr).unwrap();
+    let why = "contact-service: PHONE_PASSWORD_COST: m=1048576 is too large: four hashes at once";
+    assert!(complaint.starts_with(why), "{complaint}");
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    assert!(!place.path().join("data").exists());
 }
 
 #[test]
@@ -168,7 +345,9 @@ fn a_value_beside_its_file_is_refused_and_a_flag_goes_before_its_variable() {
     let place = place.with("SERVICE_KEYS", "");
     assert_refused(&place, &flags, "LOG_FORMAT", "\"xml\" is neither");
     let url = ["--database-url", "sqlite://x.db?mode=rwc"];
-    let place = place.with("DATABASE_URL_FILE", "rubbish");
+    let place = place
+        .with("DATABASE_URL", "")
+        .with("DATABASE_URL_FILE", "rubbish");
     assert_refused(&place, &url, "DATABASE_URL_FILE", "beside DATABASE_URL");
 }
 

@@ -30,7 +30,6 @@ class Service:
 
     def start(self) -> None:
         self._run("migrate", "up")
-        self.token = self._run("token", "--sub", "failover", "--scope", SCOPES, "--ttl", "12h")
         for number, address in enumerate(self.addresses, 1):
             self._processes.append(
                 Process(
@@ -43,6 +42,7 @@ class Service:
             )
         for process, address in zip(self._processes, self.addresses):
             until(lambda p=process, a=address: is_serving(p, a), "the service", START_SECONDS)
+        self.token = self._run("token", "--sub", "failover", "--scope", SCOPES, "--ttl", "12h")
 
     def stop(self) -> None:
         """SIGTERM, which has to end with 0."""

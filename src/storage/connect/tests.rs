@@ -19,7 +19,7 @@ const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
 /// The URL that is left for the driver.
 fn taken(text: &str) -> (String, bool) {
     let url = DatabaseUrl::parse(text).unwrap();
-    (url.url.expose_secret().to_owned(), url.through_pgbouncer)
+    (url.as_str().to_owned(), url.through_pgbouncer())
 }
 
 #[rstest]
@@ -39,6 +39,40 @@ fn the_parameter_is_taken_out(#[case] text: &str, #[case] left: &str) {
 #[case("sqlite://data/contacts.db?mode=rwc")]
 fn a_url_without_it_stays_as_it_is(#[case] text: &str) {
     assert_eq!(taken(text), (text.to_owned(), false));
+}
+
+/// Parameters of other drivers: what they ask for is no more than wished for here.
+#[test]
+fn parameters_of_other_drivers_are_left_out() {
+    let text = "postgres://u:p%40@h/n?channel_binding=require&sslmode=require&connect_timeout=3";
+    let url = DatabaseUrl::parse(text).unwrap();
+    assert_eq!(url.as_str(), "postgres://u:p%40@h/n?sslmode=require");
+    assert_eq!(url.ignored(), ["channel_binding", "connect_timeout"]);
+}
+
+#[rstest]
+#[case("postgres://u:hunter2@db.example:5433/n", "postgres db.example:5433")]
+#[case("postgresql://u:hunter2@db.example/n", "postgres db.example:5432")]
+#[case("postgres://u:hunter2@[2001:db8::1]/n", "postgres [2001:db8::1]:5432")]
+#[case("postgres://u:hunter2@%2Frun%2Fpg/n", "postgres /run/pg")]
+#[case("postgres:///n?host=/run/pg&password=hunter2", "postgres /run/pg")]
+#[case("sqlite://data/contacts.db?mode=rwc", "sqlite data/contacts.db")]
+#[case(
+    "sqlite:///var/lib/my data/100%25.db",
+    "sqlite /var/lib/my data/100%.db"
+)]
+fn what_is_shown_of_a_url_is_kind_and_place(#[case] text: &str, #[case] shown: &str) {
+    assert_eq!(DatabaseUrl::parse(text).unwrap().describe(), shown);
+}
+
+#[rstest]
+#[case("data/contacts.db")]
+#[case("my data/contacts.db")]
+#[case("/var/lib/100%/what?/a#b [c].db")]
+fn any_path_of_a_file_becomes_a_url(#[case] path: &str) {
+    let url = DatabaseUrl::of_file(Path::new(path)).unwrap();
+    assert_eq!(url.file(), Some(path.into()));
+    assert!(::url::Url::parse(url.as_str()).is_ok());
 }
 
 #[rstest]
@@ -62,7 +96,7 @@ async fn only_transactions_that_are_lent_are_not_held() {
         let url = DatabaseUrl::parse(text).unwrap();
         let mut options = postgres_options(&url, false);
         options.connect_lazy(true).min_connections(0);
-        let readers = open(options).await.unwrap();
+        let readers = open(options, "").await.unwrap();
         let pool = readers.get_postgres_connection_pool();
         assert_eq!(lends_transactions(pool), lends, "{text}");
     }
@@ -100,7 +134,7 @@ async fn a_server_that_vanished_leaves_room_for_the_next(
     let url = silent_server(Arc::clone(&is_silent)).await + parameter;
     let mut options = postgres_options(&DatabaseUrl::parse(&url).unwrap(), writes);
     options.connect_lazy(true);
-    let connections = open(options).await.unwrap();
+    let connections = open(options, "").await.unwrap();
     let pool = connections.get_postgres_connection_pool();
     let mut lent = Vec::new();
     for _ in 0..POOL_SIZE {

@@ -79,8 +79,6 @@ class Service:
     def start(self, **settings: str) -> Contacts:
         """Starts a process, with settings for this one only, and waits until it is ready."""
         assert self._process is None, "the service runs already"
-        # Minted once: every command costs the start of a process.
-        self._token = self._token or self._mint()
         log = self.folder / f"{self.grpc_address.rpartition(':')[2]}-{len(self._logs)}.log"
         self._logs.append(log)
         with log.open("w") as output:
@@ -94,6 +92,12 @@ class Service:
             )
         self._client = self.connect(self.credentials)
         self._wait_until_ready()
+        if not self._token:
+            # Minted once, with the keys that the service has made: every command costs the start of
+            # a process.
+            self._token = self._mint()
+            self._client.close()
+            self._client = self.connect(self.credentials)
         return self._client
 
     def connect(self, credentials: grpc.ChannelCredentials | None) -> Contacts:
