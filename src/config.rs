@@ -11,10 +11,10 @@ use chrono::TimeDelta;
 use clap::Args;
 
 use self::judging::{
-    claim, database_url, folder_or, given, helo_name, judge, key_source, list, not_empty,
-    parse_address, parse_address_or_none, parse_days, parse_leeway, parse_log_filter,
-    parse_log_format, parse_trace_endpoint, public_url, replica_of, secret, sender, tls_files,
-    versioned_keys,
+    claim, database_url, folder_or, given, has_real_keys, helo_name, judge, key_source, list,
+    not_empty, parse_address, parse_address_or_none, parse_days, parse_leeway, parse_log_filter,
+    parse_log_format, parse_trace_endpoint, public_url, replica_of, secret, sender, smtp_url,
+    tls_files, versioned_keys,
 };
 use crate::{
     api::auth::{AuthSettings, KeySource},
@@ -293,21 +293,14 @@ impl Settings {
             self.database_url,
             ("DATABASE_URL_FILE", self.database_url_file),
         )?;
-        let has_real_keys = given(self.jwt_jwks.clone()).is_some()
-            || given(Some(self.jwt_issuer.clone())).is_some_and(|issuer| issuer != DEFAULT_ISSUER);
+        let has_real_keys = has_real_keys(self.jwt_jwks.as_deref(), &self.jwt_issuer);
         let database_url = database_url(given_url, has_real_keys, &data_dir)?;
         let replica_url = secret(
             "DATABASE_REPLICA_URL",
             self.database_replica_url,
             ("DATABASE_REPLICA_URL_FILE", self.database_replica_url_file),
         )?;
-        let smtp_url = secret(
-            "SMTP_URL",
-            self.smtp_url,
-            ("SMTP_URL_FILE", self.smtp_url_file),
-        )?
-        .map(|text| judge("SMTP_URL", SmtpUrl::parse(&text)))
-        .transpose()?;
+        let smtp_url = smtp_url(self.smtp_url, self.smtp_url_file)?;
         let http_addr = judge("HTTP_ADDR", parse_address_or_none(&self.http_addr))?;
         let auth = auth?;
         let config = Config {

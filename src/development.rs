@@ -26,7 +26,7 @@ use serde_json::json;
 
 use crate::{
     domain::customer::CustomerNumber,
-    error::{Error, Result},
+    error::{Error, Result, file_cause},
     random::Random,
 };
 
@@ -61,7 +61,14 @@ impl DevelopmentKeys {
     /// One line that names the file which cannot be made or read, is broken, or can be read by
     /// others than its owner.
     pub fn load_or_create(dir: &Path, random: &Random) -> std::result::Result<Self, String> {
-        create_folder(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        create_folder(dir).map_err(|error| {
+            let why = if error.kind() == io::ErrorKind::AlreadyExists {
+                "it is no folder".to_owned()
+            } else {
+                error.kind().to_string()
+            };
+            format!("{} cannot be made: {why}", dir.display())
+        })?;
         make_if_missing(dir, JWT_KEY_FILE, || new_jwt_key(random), random)?;
         for name in [SERVICE_KEY_FILE, PEPPER_FILE] {
             make_if_missing(dir, name, || new_service_key(random), random)?;
@@ -79,7 +86,7 @@ impl DevelopmentKeys {
         match path.try_exists() {
             Ok(true) => Self::read(dir).map(Some),
             Ok(false) => Ok(None),
-            Err(error) => Err(format!("{}: {error}", path.display())),
+            Err(error) => Err(format!("{} {}", path.display(), unreadable(&error))),
         }
     }
 
@@ -254,10 +261,10 @@ fn make_if_missing(
     random: &Random,
 ) -> std::result::Result<(), String> {
     let path = dir.join(name);
-    let in_file = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
-    if !path.try_exists().map_err(|error| in_file(&error))? {
-        let content = make().map_err(|error| in_file(&error))?;
-        create(dir, &path, &content, random).map_err(|error| in_file(&error))?;
+    let failed = |why: &dyn fmt::Display| format!("{} cannot be made: {why}", path.display());
+    if !path.try_exists().map_err(|error| failed(&error.kind()))? {
+        let content = make().map_err(|error| failed(&error))?;
+        create(dir, &path, &content, random).map_err(|error| failed(&error.kind()))?;
     }
     Ok(())
 }
@@ -270,7 +277,7 @@ fn load<T>(
 ) -> std::result::Result<T, String> {
     let path = dir.join(name);
     let in_file = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
-    let file = File::open(&path).map_err(|error| in_file(&error))?;
+    let file = File::open(&path).map_err(|error| in_file(&unreadable(&error)))?;
     if is_open_to_others(&file).map_err(|error| in_file(&error))? {
         return Err(in_file(
             &"can be read by others than its owner; set its mode to 0600, or delete it to have a new one made",
@@ -279,8 +286,12 @@ fn load<T>(
     let mut text = String::new();
     file.take(MAX_FILE_BYTES)
         .read_to_string(&mut text)
-        .map_err(|error| in_file(&error))?;
+        .map_err(|error| in_file(&unreadable(&error)))?;
     parse(&text).ok_or_else(|| in_file(&"is broken; delete it to have a new one made"))
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("cannot be read: {}", file_cause(error))
 }
 
 /// Puts `content` at `path` whole, unless something is there by then.

@@ -4,7 +4,7 @@
 //! gRPC codes (`api::status` maps them) nor database errors (`storage` turns
 //! them into these words). No variant carries a value that a client sent.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -17,6 +17,28 @@ impl Invalid {
     /// An explanation such as "must not be empty".
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+}
+
+/// Why a connection to another machine failed, for lines that name host and port.
+pub fn connection_cause(error: &io::Error) -> String {
+    const NO_SUCH_NAME: &str = "failed to lookup address information: ";
+    let text = error.to_string();
+    text.strip_prefix(NO_SUCH_NAME).map_or_else(
+        || error.kind().to_string(),
+        |why| format!("its name cannot be resolved: {why}"),
+    )
+}
+
+/// Why a file of settings cannot be read, for lines that name it.
+pub fn file_cause(error: &io::Error) -> String {
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else if kind == io::ErrorKind::InvalidData {
+        "it is no text in UTF-8".to_owned()
+    } else {
+        kind.to_string()
     }
 }
 

@@ -18,7 +18,10 @@ fn available_below(root: &Path) -> Option<u64> {
     let machine = machine_bytes(&read("proc/meminfo"));
     let address_space = address_space_bytes(&read("proc/self/limits"));
     let groups = read("proc/self/cgroup");
-    let of_groups = groups.lines().filter_map(group_of).flat_map(limits_along);
+    let of_groups = groups
+        .lines()
+        .filter_map(group_of)
+        .flat_map(|group| limits_along(&group));
     let of_groups = of_groups.filter_map(|file| {
         let text = fs::read_to_string(root.join(file)).ok()?;
         text.trim().parse().ok()
@@ -67,7 +70,7 @@ fn group_of(line: &str) -> Option<Group> {
 
 /// The files of the group and of those above it. A container may see its own group as the
 /// topmost one, whatever its path says.
-fn limits_along(group: Group) -> Vec<PathBuf> {
+fn limits_along(group: &Group) -> Vec<PathBuf> {
     let file_of = |path: &Path| {
         let folder = Path::new(group.mounted_at).join(path);
         folder.join(group.limit_file)

@@ -1,6 +1,8 @@
 //! Logs and traces: lines for people or for programs, spans for a collector, never with
 //! personal data.
 
+mod export;
+
 use std::{
     io::{self, IsTerminal},
     time::Duration,
@@ -15,6 +17,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use self::export::WatchedExporter;
 use crate::{
     call_trace,
     config::{Config, LogFormat, WrongSetting},
@@ -89,6 +92,16 @@ fn provider(endpoint: &str) -> Result<SdkTracerProvider, WrongSetting> {
                 "no exporter can be made for it",
             )
         })?;
+    // It was judged as a setting: it has a host.
+    let url = url::Url::parse(endpoint).ok();
+    let host = url
+        .as_ref()
+        .and_then(url::Url::host_str)
+        .unwrap_or_default();
+    let host = host.to_owned();
+    let port = url
+        .and_then(|url| url.port_or_known_default())
+        .unwrap_or_default();
     let resource = Resource::builder()
         .with_service_name(SERVICE)
         .with_attribute(opentelemetry::KeyValue::new(
@@ -96,7 +109,7 @@ fn provider(endpoint: &str) -> Result<SdkTracerProvider, WrongSetting> {
             env!("CARGO_PKG_VERSION"),
         ));
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_batch_exporter(WatchedExporter::new(exporter, host, port))
         .with_resource(resource.build())
         .build())
 }

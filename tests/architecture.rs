@@ -96,7 +96,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "error",
         ],
     ),
-    ("telemetry", &["config", "call_trace"]),
+    ("telemetry", &["config", "call_trace", "error"]),
     ("call_trace", &[]),
     ("meters", &[]),
     ("development", &["domain", "random", "error"]),

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -10,11 +10,11 @@ use std::{
 use chrono::TimeDelta;
 use tracing_subscriber::filter::{Directive, LevelFilter};
 
-use super::{DATABASE_FILE, DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
+use super::{DATABASE_FILE, DEFAULT_ISSUER, DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
 use crate::{
     api::auth::{JwksLocation, KeySource},
-    error::Invalid,
-    mail::{HeloName, PublicUrl, Sender},
+    error::{Invalid, file_cause},
+    mail::{HeloName, PublicUrl, Sender, SmtpUrl},
     server::TlsFiles,
     storage::DatabaseUrl,
     versioned_keys::VersionedKeys,
@@ -34,6 +34,22 @@ pub(super) fn folder_or(given_folder: OsString, default: &str) -> PathBuf {
     } else {
         given_folder.into()
     }
+}
+
+/// Whether tokens come from an identity provider.
+pub(super) fn has_real_keys(jwks: Option<&str>, issuer: &str) -> bool {
+    let issuer = issuer.trim();
+    jwks.is_some_and(|jwks| !jwks.trim().is_empty())
+        || (!issuer.is_empty() && issuer != DEFAULT_ISSUER)
+}
+
+pub(super) fn smtp_url(
+    url: Option<String>,
+    file: Option<OsString>,
+) -> Result<Option<SmtpUrl>, WrongSetting> {
+    let text = secret("SMTP_URL", url, ("SMTP_URL_FILE", file))?;
+    text.map(|text| judge("SMTP_URL", SmtpUrl::parse(&text)))
+        .transpose()
 }
 
 /// The database as given, else the embedded one: in production an omission must not start on it.
@@ -242,11 +258,7 @@ pub(super) fn secret(
         return Err(WrongSetting::new(file_setting, why));
     }
     let text = fs::read_to_string(&file).map_err(|error| {
-        let why = match error.kind() {
-            io::ErrorKind::InvalidData => "it is no text in UTF-8".to_owned(),
-            kind => kind.to_string(),
-        };
-        let why = format!("{} cannot be read: {why}", file.display());
+        let why = format!("{} cannot be read: {}", file.display(), file_cause(&error));
         WrongSetting::new(file_setting, why)
     })?;
     let text = given(Some(text));

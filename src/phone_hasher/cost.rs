@@ -91,19 +91,18 @@ impl HashCost {
         }
         let mib = |bytes: u64| bytes.div_ceil(KIB * KIB);
         let needed = REST_BYTES + u64::from(self.memory_kib) * KIB * Threads::buffers();
-        let mut why = format!(
+        let mend = if MEMORY_KIB.contains(&most) {
+            format!("set m to at most {most}, or allow it more memory")
+        } else {
+            "allow it more memory".to_owned()
+        };
+        Err(Invalid(format!(
             "m={} is too large: four hashes at once, and the rest, need {} MiB, but this process \
-             may use {} MiB",
+             may use {} MiB; {mend}",
             self.memory_kib,
             mib(needed),
             available.unwrap_or_default() / KIB / KIB,
-        );
-        if MEMORY_KIB.contains(&most) {
-            why += &format!("; set m to at most {most}, or allow it more memory");
-        } else {
-            why += "; allow it more memory";
-        }
-        Err(Invalid(why))
+        )))
     }
 
     pub(super) fn params(self) -> Result<Params> {

@@ -11,6 +11,8 @@ use rustls::{
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 
+use crate::error::file_cause;
+
 /// Certificates are renewed days before they expire.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -119,7 +121,7 @@ fn content(setting: &str, file: &PathBuf) -> Result<Vec<u8>, String> {
         format!(
             "{setting}: {} cannot be read: {}",
             file.display(),
-            error.kind()
+            file_cause(&error)
         )
     };
     fs::read(file).map_err(failed)

@@ -191,7 +191,15 @@ fn make_file(url: &DatabaseUrl) -> Result<(), String> {
         }
         return Ok(());
     }
-    let failed = |error: io::Error| format!("{} cannot be made: {}", file.display(), error.kind());
+    let what = if url.missing_file().is_some() {
+        "made"
+    } else {
+        "written"
+    };
+    let failed = |error: io::Error| {
+        let cause = error.kind();
+        format!("{} cannot be {what}: {cause}", file.display())
+    };
     if let Some(folder) = file.parent().filter(|folder| *folder != Path::new("")) {
         let mut builder = DirBuilder::new();
         builder.recursive(true);

@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
-use crate::error::Error;
+use crate::error::{Error, connection_cause};
 
 /// The constraint trigger that guards rule 2.
 pub(super) const KEEP_A_STANDARD: &str = "contacts_keep_a_standard";
@@ -184,24 +184,20 @@ impl Failure {
     }
 }
 
-/// TLS fails as invalid data, and names of hosts without a kind.
+/// TLS fails as invalid data.
 fn why_no_connection(place: &str, error: &io::Error) -> String {
-    const NO_SUCH_NAME: &str = "failed to lookup address information: ";
-    let text = error.to_string();
-    if let Some(why) = text.strip_prefix(NO_SUCH_NAME) {
-        return format!("{place} cannot be reached: its name cannot be resolved: {why}");
-    }
-    match error.kind() {
-        io::ErrorKind::InvalidData => format!("{place}: no TLS: {text}"),
-        io::ErrorKind::UnexpectedEof => format!("{place} closes the connection"),
-        io::ErrorKind::NotFound if place.starts_with('/') => {
-            format!("{place} cannot be reached: there is no socket of a server")
-        }
+    let kind = error.kind();
+    if kind == io::ErrorKind::InvalidData {
+        format!("{place}: no TLS: {error}")
+    } else if kind == io::ErrorKind::UnexpectedEof {
+        format!("{place} closes the connection")
+    } else if kind == io::ErrorKind::NotFound && place.starts_with('/') {
+        format!("{place} cannot be reached: there is no socket of a server")
+    } else if kind == io::ErrorKind::NotFound {
         // Nothing but a file is not found on the way to a host.
-        io::ErrorKind::NotFound => {
-            format!("{place}: a file with certificates or their key is missing")
-        }
-        kind => format!("{place} cannot be reached: {kind}"),
+        format!("{place}: a file with certificates or their key is missing")
+    } else {
+        format!("{place} cannot be reached: {}", connection_cause(error))
     }
 }
 

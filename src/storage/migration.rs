@@ -86,11 +86,12 @@ impl Database {
     /// Lists all migrations as those of a database that does not exist yet.
     pub fn migrations_of_none() -> Vec<MigrationState> {
         let migrations = Migrator::migrations();
-        let missing = |migration: &Box<dyn MigrationTrait>| MigrationState {
-            name: migration.name().to_owned(),
+        let names = migrations.iter().map(|migration| migration.name());
+        let missing = |name: &str| MigrationState {
+            name: name.to_owned(),
             applied: false,
         };
-        migrations.iter().map(missing).collect()
+        names.map(missing).collect()
     }
 
     /// PostgreSQL's CREATE TABLE IF NOT EXISTS is not safe against itself: the

@@ -137,10 +137,7 @@ impl TestServer {
         let clock = Clock::manual(start_time());
         let random = Random::system();
         let keys = DevelopmentKeys::load_or_create(folder.path(), &random).unwrap();
-        let database = connect_all(database_url, options.replica.as_deref()).await;
-        if options.migrates {
-            database.migrate().await.unwrap();
-        }
+        let database = connect_all(database_url, &options).await;
         let service_keys = VersionedKeys::parse(keys.service_keys().expose_secret()).unwrap();
         let peppers = VersionedKeys::parse(keys.phone_pepper().expose_secret()).unwrap();
         let hasher = PhoneHasher::new(peppers, options.hash_cost).unwrap();
@@ -347,9 +344,12 @@ pub async fn connect(database_url: &str) -> Database {
     Database::connect(&url).await.unwrap()
 }
 
-async fn connect_all(database_url: &str, replica: Option<&str>) -> Database {
+async fn connect_all(database_url: &str, options: &Options) -> Database {
     let database = connect(database_url).await;
-    match replica {
+    if options.migrates {
+        database.migrate().await.unwrap();
+    }
+    match options.replica.as_deref() {
         Some(replica) => {
             let url = DatabaseUrl::parse(replica).unwrap();
             database.with_replica(&url).await.unwrap()

@@ -47,6 +47,7 @@ mod contact_updates;
 mod contacts;
 mod customer_scopes;
 mod customers;
+mod database_roles;
 mod disclosures;
 mod email_bounces;
 mod email_confirmation;

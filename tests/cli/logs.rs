@@ -2,11 +2,13 @@
 //! none holds anything of a request is the canary's.
 
 use contact_service::api::proto;
+use rstest::rstest;
 use serde_json::Value;
 use tonic::Request;
 
 use crate::process::{Place, client};
 
+const WARNING: &str = "spans are lost";
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// Makes a call that succeeds and two that do not, stops the server, and gives all that it
@@ -73,4 +75,33 @@ async fn json_logs_are_one_object_a_line() {
         traced += usize::from(object["span"]["trace_id"] == TRACE_ID);
     }
     assert!(traced >= 2, "{written}");
+}
+
+/// The library that exports them drops what it cannot export without a word.
+#[rstest]
+#[case(
+    "http://127.0.0.1:1",
+    "collector=\"127.0.0.1:1\" cause=\"connection refused\""
+)]
+#[case(
+    "http://u:hunter2@no-such-host.invalid:4317",
+    "collector=\"no-such-host.invalid:4317\" cause=\"its name cannot be resolved: "
+)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collector_that_is_away_is_warned_of_once(#[case] endpoint: &str, #[case] named: &str) {
+    let place = place()
+        .with("RUST_LOG", "info")
+        .with("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        .with("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let (mut server, address) = place.serve(&[]);
+    let mut unknown = client(&address, "nobody");
+    let listing = proto::ListOrderTypesRequest::default;
+    unknown.list_order_types(listing()).await.unwrap_err();
+    server.until(|server| server.stderr().contains(WARNING));
+    unknown.list_order_types(listing()).await.unwrap_err();
+    server.signal("TERM");
+    let log = server.wait().stderr;
+    assert_eq!(log.matches(WARNING).count(), 1, "{log}");
+    assert!(log.contains(named), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
 }

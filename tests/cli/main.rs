@@ -14,6 +14,7 @@ mod process;
 
 mod canary;
 mod commands;
+mod databases;
 mod drills;
 mod import;
 mod logs;

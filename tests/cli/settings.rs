@@ -220,7 +220,13 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
 )]
 #[case("PHONE_PASSWORD_COST", "m=65536,t=0,p=1", "t must be 1 to 16")]
 #[case("PHONE_PASSWORD_COST", "m=65536,t=3,p=99", "p must be 1 to 16")]
-#[case("DATA_DIR", "rubbish", "rubbish")]
+#[case("DATABASE_URL", "sqlite://x.db?mode=ro", "must not be read-only")]
+#[case(
+    "DATABASE_URL",
+    "sqlite://x.db?immutable=true",
+    "must not be read-only"
+)]
+#[case("DATA_DIR", "rubbish", "rubbish cannot be made: it is no folder")]
 fn a_wrong_setting_is_told_in_one_line_without_secrets(
     #[case] setting: &'static str,
     #[case] value: &str,

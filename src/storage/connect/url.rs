@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 use url::Url;
 
-use crate::error::Invalid;
+use crate::error::{Invalid, file_cause};
 
 const FORM: &str = "must be sqlite://path?mode=rwc or postgres://user:password@host:port/name, with \
                     special characters of user and password percent-encoded";
@@ -101,6 +101,11 @@ impl DatabaseUrl {
             return Err(wrong_pgbouncer());
         }
         SqliteConnectOptions::from_str(text).map_err(|_| Invalid::new(FORM))?;
+        if text.contains("mode=ro") || text.contains("immutable=") {
+            return Err(Invalid::new(
+                "must not be read-only: everything that is given out leaves an event",
+            ));
+        }
         if text.contains(":memory:") || text.contains("mode=memory") {
             return Err(Invalid::new(
                 "must name a file: every connection would see a memory of its own",
@@ -226,10 +231,7 @@ impl DatabaseUrl {
             is_path.then(|| (name.into_owned(), value.into_owned()))
         });
         files.find_map(|(name, path)| {
-            let why = match why_unreadable(Path::new(&path))?.kind() {
-                io::ErrorKind::NotFound => "there is no such file".to_owned(),
-                kind => kind.to_string(),
-            };
+            let why = file_cause(&why_unreadable(Path::new(&path))?);
             Some(format!("{name}: {path} cannot be read: {why}"))
         })
     }
