@@ -51,7 +51,7 @@ pub(crate) struct ImportFile {
     /// Validate only, and store nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take the addresses as confirmed, and send no confirmation mails
+    /// Take the addresses as confirmed, and send no mails
     #[arg(long)]
     emails_confirmed: bool,
     /// Create customers that are not on file yet
@@ -61,11 +61,12 @@ pub(crate) struct ImportFile {
     #[arg(
         long,
         value_name = "COLUMN=NAME",
-        help = "Rename, join or ignore columns: 'Kd-Nr=customer_number', \
-                'Vorname+Nachname=display_name', 'Fax=-', '*=-'; can be repeated"
+        help = "Rename, join or ignore columns; can be repeated:\n\
+                'Kd-Nr=customer_number', 'Vorname+Nachname=Name',\n\
+                'Fax=-', '*=-'"
     )]
     map: Vec<Mapping>,
-    /// The encoding of the file, where it cannot be detected, such as windows-1252
+    /// The encoding, if it cannot be detected: windows-1252
     #[arg(long, value_name = "NAME", value_parser = decoding::parse_encoding)]
     encoding: Option<&'static Encoding>,
 }

@@ -60,7 +60,7 @@ const EXIT_INTERRUPTED: i32 = 130;
 /// An import is done, but for rows that were refused.
 const EXIT_REFUSED: u8 = 3;
 const SETTINGS_ARE_ELSEWHERE: &str = "Settings such as DATABASE_URL are flags or environment \
-                                      variables: contact-service --help lists them.";
+                                      variables:\ncontact-service --help lists them.";
 const DEMO_TTL: &str = "12h";
 const DEMO_SCOPE: &str = "customers.read customers.write contact_data.write contacts.read \
                           contacts.write email.confirm channels.verify phone_password.check \

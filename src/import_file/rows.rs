@@ -9,7 +9,7 @@ use std::ops::Range;
 use csv::{ReaderBuilder, StringRecord};
 
 use super::{
-    decoding::{Decoder, Source},
+    decoding::{Decoder, Source, UNREADABLE},
     header::Header,
     mapping::Mapping,
 };
@@ -126,6 +126,13 @@ fn find_header(
             continue;
         }
         match Header::recognize(&record.fields, mappings) {
+            // A column that is ignored because its name is garbled would be lost silently.
+            Ok(()) if record.fields.iter().any(|name| name.contains(UNREADABLE)) => {
+                return Err(format!(
+                    "line {line}: the header cannot be decoded with certainty: name the file's \
+                     encoding with --encoding, such as windows-1252"
+                ));
+            }
             Ok(()) => {
                 let header = Header::read(&record.fields, mappings);
                 let header = header.map_err(|why| format!("line {line}: {why}"))?;

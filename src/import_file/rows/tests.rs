@@ -163,3 +163,16 @@ fn the_line_without_a_header_is_named(#[case] text: &str, #[case] why: &str) {
     let problem = read(text).err().unwrap();
     assert!(problem.contains(why), "{problem}");
 }
+
+#[test]
+fn a_header_that_cannot_be_decoded_is_no_reason_to_ignore_a_column() {
+    let file = b"Kundennummer;Typ;Name;Einschr\xE4nkungen\nK-1;Standard;K\xC3\xA4the;x\n";
+    let source = Source::new(file.to_vec(), None);
+    let problem = Sheet::read(&source, &["*=-".parse().unwrap()])
+        .err()
+        .unwrap();
+    assert!(
+        problem.contains("name the file's encoding with --encoding"),
+        "{problem}"
+    );
+}

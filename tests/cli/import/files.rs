@@ -208,7 +208,11 @@ fn unicode_text_of_excel_with_columns_of_other_names_is_taken() {
 fn help_report_and_log_fit_one_screen() {
     let place = Place::new();
     let help = place.run(&["import", "--help"]).printed();
-    assert!(help.lines().count() <= 30, "{help}");
+    assert!(help.lines().count() <= 24, "{help}");
+    assert!(
+        help.lines().all(|line| line.chars().count() <= 80),
+        "{help}"
+    );
     for flag in ["--dry-run", "--map", "--encoding", "contact-service --help"] {
         assert!(help.contains(flag), "{help}");
     }
