@@ -46,6 +46,7 @@ fn encodings_of_spreadsheets_are_found(#[case] bytes: Vec<u8>, #[case] encoding:
     "M\u{FFFD}ller\nJ\u{FFFD}ger\nWei\u{FFFD}"
 )]
 #[case::cp850_sharp_s_alone(b"Wei\xE1", "Wei\u{FFFD}")]
+#[case::two_encodings(b"M\xFCller\nM\x81ller\nWei\xE1", "Müller\nM\u{FFFD}ller\nWei\u{FFFD}")]
 #[case::mac_roman(
     b"M\x9Fller\nGro\xA7\nJ\x8Ager",
     "M\u{FFFD}ller\nGro\u{FFFD}\nJ\u{FFFD}ger"

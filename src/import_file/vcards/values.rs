@@ -158,16 +158,17 @@ impl<'c> Card<'c> {
             let (_, text) = self.all("ORG").next()?;
             Some(given(components(text)).join(", "))
         };
-        let nickname =
-            || Some(given(split_unescaped(self.all("NICKNAME").next()?.1, ',')).concat());
+        let nickname = || {
+            let (_, text) = self.all("NICKNAME").next()?;
+            given(split_unescaped(text, ',')).into_iter().next()
+        };
         let name = Some(self.first("FN")).filter(|name| is_given(name));
         let name = name.or_else(|| self.name_of_parts()).or_else(organization);
         let name = name.filter(|name| is_given(name)).or_else(nickname);
-        // A line break of a name is where a label was broken.
+        // Line breaks of labels, and blanks that a fold doubled.
         name.unwrap_or_default()
-            .split(['\n', '\r', '\t'])
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
+            .split([' ', '\n', '\r', '\t'])
+            .filter(|word| !word.is_empty())
             .collect::<Vec<_>>()
             .join(" ")
     }
