@@ -1,6 +1,7 @@
 //! Tokens of every algorithm, keys that come and go, and what the log says. Wrong claims and
 //! forged tokens of one key are in `tests/api/forged_tokens.rs`.
 
+mod claims;
 mod discovery;
 mod keys;
 mod logs;
