@@ -76,6 +76,25 @@ need_chromium() {
     have chromium || die "Chromium is missing; install it (Debian: apt install chromium fonts-dejavu-core)"
 }
 
+# The tests start Postfix with a configuration of their own; the package's own service must not run.
+need_postfix() {
+    local policy=/usr/sbin/policy-rc.d made_policy=""
+    have_postfix && return
+    if have apt-get && as_root true && [[ ! -e "$policy" ]]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+        made_policy=1
+    fi
+    apt_install postfix || true
+    [[ -z "$made_policy" ]] || as_root rm -f "$policy"
+    have_postfix ||
+        die "Postfix is missing and the tests do not run without it; install it (Debian: apt install postfix)"
+    as_root true ||
+        die "Postfix runs only as root; run this script as root, or permit sudo without a password"
+}
+
+have_postfix() { PATH="$PATH:/usr/sbin" have postfix; }
+
 need_cargo_deny() {
     have cargo-deny && return
     echo "building cargo-deny $cargo_deny_version (once, some minutes)" >&2

@@ -5,6 +5,9 @@ from __future__ import annotations
 import email
 import email.policy
 import html
+import ssl
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +20,7 @@ from harness.contacts import EXPIRED, Contacts, unique_address
 from harness.database import ago
 from harness.mailbox import (
     LINK,
+    OFFERED,
     PASSWORD,
     PLAIN,
     PROTECTIONS,
@@ -26,7 +30,7 @@ from harness.mailbox import (
     Mail,
     Mailbox,
 )
-from harness.polling import until
+from harness.polling import free_port, until
 from harness.service import Service
 
 
@@ -112,6 +116,7 @@ def test_mails_are_whole_and_speak_the_language_of_the_contact(
     assert mail.message["To"] == address
     # Answers of machines are not wanted (RFC 3834).
     assert mail.message["Auto-Submitted"] == "auto-generated"
+    assert mail.message["X-Auto-Response-Suppress"] == "All"
     assert not mail.message.defects
     # A token in a header would get into the logs of every server on the way.
     assert not any(mail.token in value for value in mail.message.values())
@@ -136,26 +141,118 @@ def test_without_an_smtp_server_mails_are_files(tmp_path, database, browser):
         assert contacts.get(contact).email == mail.recipient
 
 
+@dataclass(frozen=True)
+class SelfSigned:
+    """As many servers have it: a certificate that is its own authority."""
+
+    authority: trustme.CA
+
+    def configure_cert(self, context: ssl.SSLContext) -> None:
+        with self.authority.cert_pem.tempfile() as chain:
+            with self.authority.private_key_pem.tempfile() as key:
+                context.load_cert_chain(chain, key)
+
+
+LAST_YEAR = datetime.now(timezone.utc) - timedelta(days=365)
+WEAKNESSES = {
+    "stranger": "TLS: certificate not trusted",
+    "self-signed": "TLS: certificate not trusted",
+    "expired": "TLS: certificate expired",
+    "other name": "TLS: certificate is for another name",
+    "no STARTTLS": "TLS: STARTTLS is not offered",
+    "no TLS": "TLS: the server does not speak TLS here",
+}
+
+
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "protection, weakness",
-    [(STARTTLS, "stranger"), (SMTPS, "stranger"), (STARTTLS, "no STARTTLS offered")],
+    [
+        (OFFERED, "stranger"),
+        (STARTTLS, "stranger"),
+        (SMTPS, "stranger"),
+        (OFFERED, "self-signed"),
+        (STARTTLS, "expired"),
+        (SMTPS, "other name"),
+        (STARTTLS, "no STARTTLS"),
+        (SMTPS, "no TLS"),
+    ],
 )
 def test_no_mail_leaves_over_a_connection_that_proves_nothing(
     tmp_path, database, authority, protection, weakness
 ):
-    """The server's certificate is a stranger's, or somebody took the offer of STARTTLS away."""
+    """The certificate proves nothing, or somebody took the offer of STARTTLS away."""
     trusted = certificate_file(authority, tmp_path)
-    actual = PLAIN if weakness == "no STARTTLS offered" else protection
-    with Mailbox(actual, trustme.CA()) as mailbox:
-        url = mailbox.smtp_url + ("?tls=required" if actual == PLAIN else "")
+    certificate = {
+        "stranger": lambda: trustme.CA().issue_cert("127.0.0.1"),
+        "self-signed": lambda: SelfSigned(trustme.CA()),
+        "expired": lambda: authority.issue_cert("127.0.0.1", not_after=LAST_YEAR),
+        "other name": lambda: authority.issue_cert("other.example"),
+    }.get(weakness, lambda: None)()
+    with Mailbox(protection if certificate else PLAIN, certificate=certificate) as mailbox:
+        url = mailbox.url(protection)
         with Service(tmp_path, database, SMTP_URL=url, SSL_CERT_FILE=trusted) as service:
             contacts = service.start()
             contacts.create_contact(contacts.create_customer(), email=unique_address())
-            until(lambda: database.count("outbox_mails WHERE attempts > 0"), "an attempt")
-            until(lambda: "WARN" in service.log, "a warning in the log")
+            failed = "outbox_mails WHERE failure IS NOT NULL"
+            until(lambda: database.count(failed), "a failed attempt")
+            [(state, failure)] = database.rows("SELECT state, failure FROM outbox_mails")
+            assert (state, failure) == ("queued", WEAKNESSES[weakness])
+            assert failure in service.log and url.split("/")[2].split("?")[0] in service.log
             assert mailbox.recipients() == []
-            assert database.count("outbox_mails") == 1
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_dns_and_connection_failures_are_named(tmp_path, database):
+    for url, failure in [
+        ("smtp://no-such-host.invalid", "DNS: host not found"),
+        (f"smtp://127.0.0.1:{free_port()}", "connection refused at connect"),
+    ]:
+        with Service(tmp_path, database, SMTP_URL=url) as service:
+            contacts = service.start()
+            contacts.create_contact(contacts.create_customer(), email=unique_address())
+            until(lambda: failure in service.log, f"{failure!r} in the log", seconds=40)
+            assert database.count(f"outbox_mails WHERE failure = '{failure}'") > 0
+
+
+# What mail programs, trackers and people make of a link.
+DAMAGES = {
+    "slash": lambda origin, token: f"{origin}/confirm/#{token}",
+    "double slash": lambda origin, token: f"{origin}//confirm#{token}",
+    "capital": lambda origin, token: f"{origin}/Confirm#{token}",
+    "parameters before": lambda origin, token: f"{origin}/confirm?utm_source=x#{token}",
+    "parameters after": lambda origin, token: f"{origin}/confirm#{token}&utm_source=x",
+    "encoded hash": lambda origin, token: f"{origin}/confirm%23{token}",
+    "encoded twice": lambda origin, token: f"{origin}/confirm%2523{token}",
+    "encoded hash after parameters": lambda origin, token: f"{origin}/confirm?a=b%23{token}",
+    "full stop": lambda origin, token: f"{origin}/confirm#{token}.",
+    "angle bracket": lambda origin, token: f"{origin}/confirm#{token}>",
+    "encoded bracket": lambda origin, token: f"{origin}/confirm#{token}%3E),",
+    "quotes": lambda origin, token: f"{origin}/confirm#\u201e{token}\u201c",
+    "blanks": lambda origin, token: f"{origin}/confirm#%20{token}%20",
+    "broken line": lambda origin, token: f"{origin}/confirm#{token[:30]}%0D%0A{token[30:]}",
+    "soft hyphen": lambda origin, token: f"{origin}/confirm#{token[:30]}\u00ad{token[30:]}",
+    "named": lambda origin, token: f"{origin}/confirm#token={token}",
+}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_damaged_link_still_confirms(service, mailbox, browser):
+    contacts = service.contacts
+    contact, link = pending_contact(contacts, mailbox)
+    token = link.rpartition("#")[2]
+    for name, damage in DAMAGES.items():
+        with web.opened(browser, damage(service.origin, token)) as page:
+            assert web.state(page) == "pending", name
+            assert page.url.partition("#")[0].partition("?")[0] in {
+                f"{service.origin}/confirm",
+                f"{service.origin}//confirm",
+            }, name
+        # Opening confirms nothing.
+        assert contacts.get(contact).HasField("pending_email"), name
+    confirm_in_browser(browser, DAMAGES["encoded hash"](service.origin, token), "de")
+    assert not contacts.get(contact).HasField("pending_email")
+    assert token not in service.log
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+//! Claims of mails in virtual time.
+
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use tokio::time;

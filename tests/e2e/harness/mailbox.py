@@ -22,6 +22,8 @@ PASSWORD = "s3cret+word"
 
 # How a server may be protected.
 PLAIN, STARTTLS, STARTTLS_AUTH, SMTPS = "plain", "starttls", "starttls-auth", "smtps"
+# STARTTLS that clients need not use.
+OFFERED = "offered"
 PROTECTIONS = [PLAIN, STARTTLS, STARTTLS_AUTH, SMTPS]
 
 # A link stands on a line of its own.
@@ -68,22 +70,24 @@ class Mail:
 class Mailbox:
     """An SMTP server on loopback, in a thread of its own."""
 
-    def __init__(self, protection: str = PLAIN, authority: trustme.CA | None = None) -> None:
+    def __init__(
+        self,
+        protection: str = PLAIN,
+        authority: trustme.CA | None = None,
+        certificate: trustme.LeafCert | None = None,
+    ) -> None:
         self._mails: list[Mail] = []
         self._lock = threading.Lock()
         self._hold_at = ""
         self._held = threading.Event()
         self.tls_used: set[bool] = set()
         self.logins: list[str] = []
-        port = free_port()
-        self.smtp_url = {
-            PLAIN: f"smtp://127.0.0.1:{port}",
-            STARTTLS: f"smtp://127.0.0.1:{port}?tls=required",
-            STARTTLS_AUTH: f"smtp://{USER}:s3cret%2Bword@127.0.0.1:{port}?tls=required",
-            SMTPS: f"smtps://127.0.0.1:{port}",
-        }[protection]
+        self._port = free_port()
+        self.smtp_url = self.url(protection)
+        if authority:
+            certificate = authority.issue_cert("127.0.0.1", "localhost")
         self._controller = Controller(
-            self, hostname="127.0.0.1", port=port, **self._options(protection, authority)
+            self, hostname="127.0.0.1", port=self._port, **self._options(protection, certificate)
         )
 
     def __enter__(self) -> Mailbox:
@@ -92,6 +96,17 @@ class Mailbox:
 
     def __exit__(self, *_: object) -> None:
         self._controller.stop()
+
+    def url(self, protection: str) -> str:
+        """SMTP_URL of a client that expects this protection."""
+        at = f"127.0.0.1:{self._port}"
+        return {
+            PLAIN: f"smtp://{at}",
+            OFFERED: f"smtp://{at}",
+            STARTTLS: f"smtp://{at}?tls=required",
+            STARTTLS_AUTH: f"smtp://{USER}:s3cret%2Bword@{at}?tls=required",
+            SMTPS: f"smtps://{at}",
+        }[protection]
 
     def mails_to(self, recipient: str) -> list[Mail]:
         """The mails accepted for an address so far."""
@@ -151,14 +166,16 @@ class Mailbox:
             # Until the peer is gone: aiosmtpd then cancels this.
             await asyncio.Event().wait()
 
-    def _options(self, protection: str, authority: trustme.CA | None) -> dict:
+    def _options(self, protection: str, certificate: trustme.LeafCert | None) -> dict:
         if protection == PLAIN:
             return {}
-        assert authority, "TLS needs a certificate authority"
+        assert certificate, "TLS needs a certificate"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        certificate.configure_cert(context)
         if protection == SMTPS:
             return {"ssl_context": context}
+        if protection == OFFERED:
+            return {"tls_context": context}
         options = {"tls_context": context, "require_starttls": True}
         if protection == STARTTLS_AUTH:
             options |= {"authenticator": self._authenticate, "auth_required": True}

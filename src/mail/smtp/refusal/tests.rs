@@ -1,3 +1,5 @@
+//! Replies of real mail servers, and what they are about.
+
 use rstest::rstest;
 use tokio::io::BufReader;
 

@@ -1,3 +1,5 @@
+//! Replies of any bytes.
+
 use rstest::rstest;
 use tokio::io::{AsyncWriteExt, BufReader, duplex};
 
