@@ -19,7 +19,7 @@ pub(super) const LEASE: TimeDelta = TimeDelta::seconds(60);
 const RENEWED_BELOW: TimeDelta = TimeDelta::seconds(40);
 /// With less left than this no text is sent: another process could claim the mail.
 const NEEDED_FOR_TEXT: TimeDelta = TimeDelta::seconds(5);
-/// How often the clock is looked at.
+/// The interval in which the clock is read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The claim on one mail, as of its last renewal.
@@ -82,8 +82,8 @@ impl Lease {
             match renewed {
                 Ok(true) => {}
                 Ok(false) => return None,
-                // The claim may still be held: tried again, until the end of the lease and after.
-                Err(error) => tracing::warn!(%error, "the claim of a mail was not renewed"),
+                // The claim may still be held, so the renewal is retried.
+                Err(error) => tracing::debug!(%error, "the claim of a mail was not renewed"),
             }
         }
     }

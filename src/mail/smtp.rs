@@ -148,7 +148,7 @@ impl Relay {
         {
             let stream = encrypt(encryptor, session.into_stream()?, handover).await?;
             session = Session::new(stream, handover.crowd.clone());
-            // What was offered before could have been offered by anybody on the way.
+            // The first offers were not protected, and count no longer.
             extensions = hello(&mut session, helo_name).await?;
         }
         self.log_in(&mut session, &extensions).await?;

@@ -1,6 +1,6 @@
 //! Links as they arrive after mail programs, trackers and people: with a slash at the end, in
 //! capitals, with an encoded `#`, with punctuation. Each leads to the page by a redirect that puts
-//! the token behind the `#` again, where no further server sees it.
+//! the token after a `#` again, where no further server sees it.
 
 use axum::http::Uri;
 
@@ -90,7 +90,7 @@ mod tests {
     #[case("/confirm?utm_source=x", None)]
     #[case("/confirm?utm_source=x%23TOKEN", Some("confirm#TOKEN"))]
     #[case("/confirm?token=TOKEN", Some("confirm#TOKEN"))]
-    fn a_token_in_the_query_goes_behind_the_hash(
+    fn a_token_in_the_query_moves_to_the_fragment(
         #[case] link: &str,
         #[case] location: Option<&str>,
     ) {

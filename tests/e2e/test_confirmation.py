@@ -181,7 +181,7 @@ WEAKNESSES = {
 def test_no_mail_leaves_over_a_connection_that_proves_nothing(
     tmp_path, database, authority, protection, weakness
 ):
-    """The certificate proves nothing, or somebody took the offer of STARTTLS away."""
+    """The certificate proves nothing, or the offer of STARTTLS is missing."""
     trusted = certificate_file(authority, tmp_path)
     certificate = {
         "stranger": lambda: trustme.CA().issue_cert("127.0.0.1"),

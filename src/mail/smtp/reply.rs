@@ -22,7 +22,7 @@ const CODE_LENGTH: usize = 3;
 pub(super) struct Reply {
     /// The number that the three digits make.
     pub(super) code: u16,
-    /// Texts of the lines behind code and separator, as far as they are kept.
+    /// Texts of the lines after code and separator, as far as they are kept.
     pub(super) texts: Vec<String>,
     /// Whether the end of the reply was not seen, so that no further command may follow.
     pub(super) is_cut: bool,

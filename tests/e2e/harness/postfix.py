@@ -78,7 +78,7 @@ ATTRIBUTE = re.compile(rb"^([a-z_]+)=(.*)$", re.MULTILINE)
 
 
 class Greylist(socketserver.ThreadingTCPServer):
-    """Postfix's policy protocol: whoever comes for the first time is asked to come again."""
+    """Postfix's policy protocol: rejects each recipient once, for now."""
 
     daemon_threads = True
     allow_reuse_address = True
