@@ -56,7 +56,7 @@ impl Call {
         }
     }
 
-    /// How the message of a good answer begins: SERVING, ON_FILE, MATCH; or field 1, a message.
+    /// How the message of a good answer begins: SERVING, `ON_FILE`, MATCH; or field 1, a message.
     pub(crate) const fn answer_begins(self) -> &'static [u8] {
         match self {
             Self::Empty | Self::VerifyChannel | Self::CheckPassword => b"\x08\x01",

@@ -192,11 +192,10 @@ impl Book {
         };
         let mut matches = Vec::new();
         let mut add = |kind: Option<ChannelMatchKind>, owner: proto::ChannelMatch| {
-            let matched = kind.map(|kind| proto::ChannelMatch {
+            matches.extend(kind.map(|kind| proto::ChannelMatch {
                 r#match: kind.into(),
                 ..owner
-            });
-            matches.extend(matched);
+            }));
         };
         let of_customer = kind_of(&mut [&customer.email, &customer.phone].into_iter());
         add(of_customer, proto::ChannelMatch::default());
