@@ -1,3 +1,5 @@
+//! Tests of how numbers are written and read.
+
 use proptest::{
     prelude::{Just, Strategy, any, prop_oneof},
     proptest, sample,
