@@ -77,6 +77,10 @@ pub fn merge_customer(
             merge_equal(&mut change.phone_number, row.phone_number.as_ref()),
         ),
         (
+            "contact_data_locale",
+            merge_equal(&mut change.locale, row.locale.as_ref()),
+        ),
+        (
             "security_notices",
             merge_equal(&mut change.security_notices, row.security_notices.as_ref()),
         ),

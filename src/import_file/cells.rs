@@ -261,6 +261,7 @@ impl<'r> Cells<'r> {
             phone_number: self
                 .optional(Column::ContactDataPhoneNumber, phone_number)
                 .map(Some),
+            locale: self.optional(Column::ContactDataLocale, locale),
             security_notices: self.optional(Column::SecurityNotices, yes_or_no),
             planned_maintenance: self.optional(Column::PlannedMaintenance, yes_or_no),
             outages: self.optional(Column::Outages, yes_or_no),

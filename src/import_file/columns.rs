@@ -22,6 +22,7 @@ pub(super) enum Column {
     /// The contact data and notification settings of a customer that the import creates.
     ContactDataEmail,
     ContactDataPhoneNumber,
+    ContactDataLocale,
     SecurityNotices,
     PlannedMaintenance,
     Outages,
@@ -33,7 +34,7 @@ pub(super) enum Column {
 
 impl Column {
     /// All columns that are read, in the order of the documentation.
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::CustomerNumber,
         Self::Types,
         Self::DisplayName,
@@ -51,6 +52,7 @@ impl Column {
         Self::FamilyName,
         Self::ContactDataEmail,
         Self::ContactDataPhoneNumber,
+        Self::ContactDataLocale,
         Self::SecurityNotices,
         Self::PlannedMaintenance,
         Self::Outages,
@@ -76,6 +78,7 @@ impl Column {
             Self::FamilyName => "family_name",
             Self::ContactDataEmail => "contact_data_email",
             Self::ContactDataPhoneNumber => "contact_data_phone_number",
+            Self::ContactDataLocale => "contact_data_locale",
             Self::SecurityNotices => "security_notices",
             Self::PlannedMaintenance => "planned_maintenance",
             Self::Outages => "outages",
@@ -117,6 +120,13 @@ impl Column {
             Self::FamilyName => &["nachname", "familienname", "lastname", "surname"],
             Self::ContactDataEmail => CONTACT_DATA_EMAIL,
             Self::ContactDataPhoneNumber => CONTACT_DATA_PHONE_NUMBER,
+            Self::ContactDataLocale => &[
+                "contactdatalanguage",
+                "kontaktsprache",
+                "stammdatensprache",
+                "kundensprache",
+                "customerlanguage",
+            ],
             Self::SecurityNotices => &[
                 "securitynotice",
                 "sicherheitshinweise",
@@ -257,6 +267,7 @@ mod tests {
     #[case("Kontakt-E-Mail", Column::ContactDataEmail)]
     #[case("Stammdaten-E-Mail", Column::ContactDataEmail)]
     #[case("Stammdaten Telefon", Column::ContactDataPhoneNumber)]
+    #[case("Stammdaten-Sprache", Column::ContactDataLocale)]
     #[case("Sicherheitshinweise", Column::SecurityNotices)]
     #[case("Wartung", Column::PlannedMaintenance)]
     #[case("Störungen", Column::Outages)]

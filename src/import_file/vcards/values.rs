@@ -49,6 +49,7 @@ fn extension(name: &str) -> Option<Column> {
         | Column::DeniedOrderTypes
         | Column::ContactDataEmail
         | Column::ContactDataPhoneNumber
+        | Column::ContactDataLocale
         | Column::SecurityNotices
         | Column::PlannedMaintenance
         | Column::Outages => Some(column),
@@ -122,6 +123,7 @@ impl<'c> Card<'c> {
             | Column::DeniedOrderTypes
             | Column::ContactDataEmail
             | Column::ContactDataPhoneNumber
+            | Column::ContactDataLocale
             | Column::SecurityNotices
             | Column::PlannedMaintenance
             | Column::Outages => self.extension(column),
