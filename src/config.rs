@@ -12,7 +12,7 @@ use clap::Args;
 
 use self::judging::{
     claim, database_url, folder_or, given, has_real_keys, helo_name, judge, key_source, list,
-    not_empty, parse_address, parse_address_or_none, parse_days, parse_leeway, parse_log_filter,
+    parse_address, parse_address_or_none, parse_days, parse_leeway, parse_log_filter,
     parse_log_format, parse_trace_endpoint, public_url, replica_of, secret, sender, smtp_url,
     tls_files, versioned_keys,
 };

@@ -462,19 +462,10 @@ fn an_arrow_that_is_not_drawn_is_found(#[case] module: &str, #[case] source: &st
 }
 
 #[rstest]
-#[case(
-    "api::contacts",
-    "use crate::{api::convert, app::App, domain, error::Error};"
-)]
+#[case("api::contacts", "use crate::{api::convert, app::App, domain};")]
 #[case("api", "use tonic::Status; pub(crate) fn f() { tonic::Code::Ok; }")]
-#[case(
-    "storage::contacts",
-    "use super::{Database, entity::contacts}; use sea_orm::Set;"
-)]
-#[case(
-    "domain::contact",
-    "use std::{fmt, time::Duration}; mod tests { use super::*; }"
-)]
+#[case("storage::contacts", "use super::entity; use sea_orm::Set;")]
+#[case("domain::contact", "use std::fmt; mod tests { use super::*; }")]
 #[case("config", "use crate::storage::DatabaseUrl;")]
 #[case("main", "use contact_service::{storage::Database, config::Config};")]
 #[case(

@@ -276,9 +276,9 @@ async fn admitted(
     let scope = scope_of(path).ok_or(Error::Unimplemented)?;
     check_metadata(headers)?;
     let caller = authenticator.authenticate(headers).await?;
-    let alternative = alternative_scope_of(path);
-    if !alternative.is_some_and(|scope| caller.require(scope).is_ok()) {
-        caller.require(scope)?;
+    match alternative_scope_of(path) {
+        Some(alternative) if caller.require(alternative).is_ok() => {}
+        Some(_) | None => caller.require(scope)?,
     }
     Ok(caller)
 }

@@ -229,10 +229,6 @@ pub(super) fn given(text: Option<String>) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-pub(super) fn not_empty(setting: &'static str, text: String) -> Result<String, WrongSetting> {
-    given(Some(text)).ok_or_else(|| WrongSetting::new(setting, "must not be empty"))
-}
-
 /// Keys by their versions, from the value itself or from a file.
 pub(super) fn versioned_keys(
     setting: &'static str,

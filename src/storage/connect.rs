@@ -191,11 +191,7 @@ fn make_file(url: &DatabaseUrl) -> Result<(), String> {
         }
         return Ok(());
     }
-    let what = if url.missing_file().is_some() {
-        "made"
-    } else {
-        "written"
-    };
+    let what = if file.is_file() { "written" } else { "made" };
     let failed = |error: io::Error| {
         let cause = error.kind();
         format!("{} cannot be {what}: {cause}", file.display())
