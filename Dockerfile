@@ -55,7 +55,7 @@ ENV LISTEN_ADDR=0.0.0.0:50051 \
     LOG_FORMAT=json
 
 # By number, so that Kubernetes can see that it is not root. The service writes in data/ here, and
-# only where DATABASE_URL or SMTP_URL is not set: that wants a volume.
+# only with an SQLite database there or without SMTP_URL: that wants a volume.
 USER 65532:65532
 WORKDIR /var/lib/contact-service
 # gRPC, the page /confirm, and metrics and probes: the last one never for the public.

@@ -266,7 +266,7 @@ check_peers() {
 # Alone: SQLite in the volume, keys in a file.
 try_with_sqlite() {
     mount_state rw
-    take_settings contact-service DATABASE_URL= SMTP_URL=
+    take_settings contact-service 'DATABASE_URL=sqlite://data/contacts.db?mode=rwc' SMTP_URL=
     contain "${start_command[@]}" >"$work/sqlite.log" 2>&1 &
     service_pid=$!
     wait_healthy "the service on SQLite" "$service_pid"
