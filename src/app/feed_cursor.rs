@@ -1,5 +1,5 @@
 //! The cursor of the feed of changes: where a watcher is, encrypted and authenticated under a
-//! service key, so that it can be neither read nor made by anybody else.
+//! service key, so that clients can neither read nor forge it.
 //!
 //! AES-256-GCM-SIV stays safe with a constant nonce; it then shows only whether two cursors are
 //! equal.

@@ -268,7 +268,7 @@ impl App {
                         }
                         Gate::Void => return Ok(Outcome::Commit(Reserved::Locked(None))),
                     }
-                    // Rule 15: what cannot be verified costs nobody an attempt.
+                    // Rule 15: a hash that cannot be verified counts no attempt.
                     if let Some(hash) = &tries.on_contact.hash {
                         hasher.require_pepper(hash.pepper_version)?;
                     }

@@ -27,8 +27,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// A hash of another pepper version may be written by another instance at any time.
 const PEPPER_INTERVAL: Duration = Duration::from_secs(10);
-/// Reads one entry of an index per hash.
-const HASH_COUNT_INTERVAL: Duration = Duration::from_mins(1);
+/// The count reads every hash, or its entry in the index: 0.4 s for a million on PostgreSQL.
+const HASH_COUNT_INTERVAL: Duration = Duration::from_mins(5);
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 /// What holds personal data that nobody needs any more.
 const CLEAN_INTERVAL: Duration = Duration::from_mins(10);

@@ -1,5 +1,5 @@
 //! The pepper versions of stored phone passwords. Revoked ones are left out: they are never
-//! checked again. Both queries read one narrow index, `phone_passwords_by_pepper_version`.
+//! checked again, and the index `phone_passwords_by_pepper_version` leaves them out as well.
 
 use sea_orm::{ConnectionTrait, Statement};
 
@@ -32,7 +32,7 @@ impl Database {
         }
     }
 
-    /// Counts the stored hashes of each pepper version.
+    /// Counts the stored hashes of each pepper version, which reads all of them.
     ///
     /// # Errors
     /// The failures of the database.

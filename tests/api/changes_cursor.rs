@@ -148,7 +148,7 @@ async fn renewed_epoch_ends_streams_and_expires_all_cursors(
     }
 }
 
-/// As after a restore to the state after `K-2`, of which the operator told nothing.
+/// A restore to the state after `K-2`, without `renew-feed`.
 async fn restore(server: &TestServer) {
     let back = "DELETE FROM audit_events WHERE feed_position > 2; \
         DELETE FROM customers WHERE customer_number IN ('K-3', 'K-4'); \

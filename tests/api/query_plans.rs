@@ -78,7 +78,6 @@ pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
     }
     server.outbox.deliver_due().await.unwrap();
     server.app.missing_pepper_versions().await.unwrap();
-    server.app.count_hashes_by_pepper().await.unwrap();
     for days in days {
         server.clock.advance(TimeDelta::days(*days));
         server.app.remind_of_pending_emails().await.unwrap();

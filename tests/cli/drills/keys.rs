@@ -86,7 +86,7 @@ async fn migrated(backend: Backend) -> Place {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn removed_pepper_locks_nobody_and_is_named(
+async fn removed_pepper_locks_no_contact_and_is_named(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let place = migrated(backend).await;
@@ -130,7 +130,7 @@ async fn removed_pepper_locks_nobody_and_is_named(
     );
     drop(server);
 
-    // Back behind the new one: the first check matches, and renews the hash.
+    // Added again after the new one: the first check matches, and renews the hash.
     let place = place.with("PHONE_PEPPER", keys(&[2, 1]));
     let (server, address) = place.serve(&[]);
     let checked = check(client(&address, &token), anna, PASSWORD).await;
@@ -215,7 +215,7 @@ async fn create_order_type(client: &mut Client) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_service_key_signed_ends_with_the_key(
+async fn tokens_of_a_service_key_end_with_the_key(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let place = migrated(backend).await;
