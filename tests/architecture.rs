@@ -81,9 +81,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "api::auth::AuthSettings",
-            "api::auth::JwksLocation",
-            "api::auth::KeySource",
+            "api::auth",
             "versioned_keys::VersionedKeys",
             "phone_hasher::HashCost",
             "mail::HeloName",

@@ -115,10 +115,11 @@ fn too_large() -> String {
 /// The cause of an error in one line, without the URL that reqwest would print whole.
 fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
+    let is_connecting = error.is_connect();
     let mut texts = Vec::new();
     let mut next: Option<&dyn StdError> = Some(&error);
     while let Some(error) = next {
-        if let Some(known) = known_cause(error) {
+        if let Some(known) = known_cause(error).filter(|_| is_connecting) {
             return known;
         }
         texts.push(error.to_string());
@@ -136,9 +137,10 @@ fn known_cause(error: &(dyn StdError + 'static)) -> Option<String> {
         return Some(format!("its host name cannot be resolved (DNS){why}"));
     }
     let error: &io::Error = error.downcast_ref()?;
-    if error.kind() == io::ErrorKind::ConnectionRefused {
-        return Some("the connection was refused".to_owned());
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Some("the connection was refused".to_owned()),
+        // What rustls finds wrong while the connection is made.
+        io::ErrorKind::InvalidData => Some(format!("TLS failed: {}", error.get_ref()?)),
+        _ => None,
     }
-    let tls: &rustls::Error = error.get_ref()?.downcast_ref()?;
-    Some(format!("TLS failed: {tls}"))
 }
