@@ -137,10 +137,13 @@ fn known_cause(error: &(dyn StdError + 'static)) -> Option<String> {
         return Some(format!("its host name cannot be resolved (DNS){why}"));
     }
     let error: &io::Error = error.downcast_ref()?;
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Some("the connection was refused".to_owned()),
-        // What rustls finds wrong while the connection is made.
-        io::ErrorKind::InvalidData => Some(format!("TLS failed: {}", error.get_ref()?)),
-        _ => None,
+    let kind = error.kind();
+    if kind == io::ErrorKind::ConnectionRefused {
+        return Some("the connection was refused".to_owned());
     }
+    // What rustls finds wrong while the connection is made.
+    let tls = error
+        .get_ref()
+        .filter(|_| kind == io::ErrorKind::InvalidData)?;
+    Some(format!("TLS failed: {tls}"))
 }

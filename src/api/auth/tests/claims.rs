@@ -10,9 +10,10 @@ async fn caller(settings: AuthSettings, changes: Value) -> Result<Caller> {
         claims = without(&claims, name);
     }
     for (name, value) in changes.as_object().unwrap() {
-        claims = match value {
-            Value::Null => without(&claims, name),
-            value => with(&claims, name, value.clone()),
+        claims = if value.is_null() {
+            without(&claims, name)
+        } else {
+            with(&claims, name, value.clone())
         };
     }
     let key = TestKey::new("a", Algorithm::EdDSA);
