@@ -12,7 +12,7 @@ use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use super::{DATABASE_FILE, DEFAULT_ISSUER, DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
 use crate::{
-    api::auth::{JwksLocation, KeySource},
+    api::auth::KeySource,
     error::{Invalid, file_cause},
     mail::{HeloName, PublicUrl, Sender, SmtpUrl},
     server::TlsFiles,
@@ -181,9 +181,7 @@ pub(super) fn key_source(
     issuers: &[String],
 ) -> Result<Option<KeySource>, WrongSetting> {
     match given(jwks) {
-        Some(text) => judge("JWT_JWKS", JwksLocation::parse(&text))
-            .map(KeySource::Jwks)
-            .map(Some),
+        Some(text) => judge("JWT_JWKS", KeySource::jwks(&text)).map(Some),
         None => judge("JWT_ISSUER", KeySource::of_issuers(issuers)),
     }
 }

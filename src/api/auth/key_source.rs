@@ -26,6 +26,14 @@ pub enum KeySource {
 }
 
 impl KeySource {
+    /// The JWK Set at a location in the form of [`JwksLocation::parse`].
+    ///
+    /// # Errors
+    /// [`Invalid`] as there.
+    pub fn jwks(location: &str) -> Result<Self, Invalid> {
+        JwksLocation::parse(location).map(Self::Jwks)
+    }
+
     /// The source for these issuers without a JWK Set of their own: discovery for URLs, or `None`
     /// for names, whose tokens only the development key can sign.
     ///
