@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// The room when the caller names none, in characters.
@@ -69,12 +69,17 @@ pub fn compose<'a>(names: impl IntoIterator<Item = &'a str>, room_chars: usize) 
 
 /// The names without a prefix of their own, each once, in the order given.
 fn distinct<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut distinct: Vec<&str> = Vec::new();
+    let (mut distinct, mut known) = (Vec::new(), Vec::new());
     for name in names {
         let name = without_prefix(name);
-        let is_equal = |known: &&str| known.nfc().eq(name.nfc());
-        if !name.is_empty() && !distinct.iter().any(is_equal) {
+        let normal = if is_nfc(name) {
+            Cow::Borrowed(name)
+        } else {
+            Cow::Owned(name.nfc().collect())
+        };
+        if !name.is_empty() && !known.contains(&normal) {
             distinct.push(name);
+            known.push(normal);
         }
     }
     distinct
