@@ -41,6 +41,10 @@ class Contacts:
         else:
             self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
         self.stub = contact_service_pb2_grpc.ContactServiceStub(self.channel)
+        self.use_token(token)
+
+    def use_token(self, token: str) -> None:
+        """Sends this token from now on, over the same connection."""
         self.metadata = [("authorization", f"Bearer {token}")]
 
     def close(self) -> None:

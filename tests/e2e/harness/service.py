@@ -96,8 +96,7 @@ class Service:
             # Minted once, with the keys that the service has made: every command costs the start of
             # a process.
             self._token = self._mint()
-            self._client.close()
-            self._client = self.connect(self.credentials)
+            self._client.use_token(self._token)
         return self._client
 
     def connect(self, credentials: grpc.ChannelCredentials | None) -> Contacts:
