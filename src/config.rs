@@ -153,7 +153,7 @@ pub struct Settings {
         default_value = "m=65536,t=3,p=1"
     )]
     phone_password_cost: String,
-    /// `smtp[s]://user:password@host:port`, with `?tls=required` or `?tls=none` at will; none: mails are written to mail/ in `DATA_DIR`
+    /// `smtp[s]://user:password@host:port`, optionally with `?tls=required` or `?tls=none`; none: mails are written to mail/ in `DATA_DIR`
     #[arg(long, env, global = true, hide_env_values = true)]
     smtp_url: Option<String>,
     /// A file that holds `SMTP_URL`
@@ -371,8 +371,8 @@ impl Config {
     /// The database.
     ///
     /// # Errors
-    /// [`WrongSetting`] when none is given beside real keys, which is wrong only for what uses
-    /// the database.
+    /// [`WrongSetting`] if it is unset although an identity provider issues the tokens. Commands
+    /// that use no database do not report this.
     pub fn database_url(&self) -> Result<&DatabaseUrl, WrongSetting> {
         self.database_url.as_ref().map_err(WrongSetting::clone)
     }

@@ -73,7 +73,7 @@ impl DevelopmentKeys {
         for name in [SERVICE_KEY_FILE, PEPPER_FILE] {
             make_if_missing(dir, name, || new_service_key(random), random)?;
         }
-        // What is there may be another process's; it is read back either way.
+        // Another process may have made them first; the keys are read back either way.
         Self::read(dir)
     }
 

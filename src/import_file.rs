@@ -254,7 +254,7 @@ impl<'s> Group<'s> {
     }
 }
 
-/// What the rows of a customer say about it together.
+/// Merges the columns about the customer itself from all of its rows.
 ///
 /// # Errors
 /// The lines of the first two that contradict each other: not one of the rows is taken then, so that

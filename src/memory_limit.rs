@@ -1,6 +1,6 @@
 //! How much memory this process may use, as Linux tells it in files.
 //!
-//! Owns reading them. What cannot be read sets no limit.
+//! Owns reading them. A file that cannot be read sets no limit.
 
 use std::{
     fs,

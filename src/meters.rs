@@ -225,7 +225,7 @@ label! {
 }
 
 label! {
-    /// What a failed attempt to send a mail is about. All but the first mark no address.
+    /// The cause of a failed attempt to send a mail. Only the first one marks the address.
     RejectionClass {
         /// The mailbox does not exist or takes no mail.
         Mailbox => "mailbox",

@@ -14,10 +14,10 @@ use contact_service::{
 /// The longest lifetime of a token.
 const LONGEST_TTL: TimeDelta = TimeDelta::days(366);
 
-/// What the command takes.
+/// The options of the command.
 #[derive(Debug, Args)]
 pub(crate) struct MintToken {
-    /// Whom it names as `sub`
+    /// Its subject, the claim `sub`
     #[arg(long)]
     pub(crate) sub: String,
     /// Its scopes, with blanks between
@@ -87,8 +87,7 @@ impl MintToken {
     }
 }
 
-/// A scope that nobody asks for is no mistake of the token, but most likely of
-/// whoever typed it.
+/// Warns of scopes that no RPC requires. Their names are most likely misspelled.
 fn warn_of_unknown_scopes(scope: &str) {
     let known: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
     for name in scope

@@ -10,7 +10,7 @@ use contact_service::{
 };
 use uuid::Uuid;
 
-/// What is done to the schema.
+/// An action on the schema.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum MigrateAction {
     /// Apply what is missing; safe when several start at once
@@ -65,8 +65,8 @@ async fn expect_schema(database: &Database) -> Result<(), String> {
     database.check_rights_to_serve().await.map_err(wrong)?;
     let status = match database.migration_status().await {
         Ok(status) => status,
-        // During a rollout the schema is ahead of those that are not replaced yet, and it stays
-        // good for them: one of them that starts anew must not be away until the end.
+        // During a rollout the schema is ahead of instances that are not replaced yet. They work
+        // with it, so one that restarts must not be unavailable until the rollout ends.
         Err(Error::DataLoss { what }) => {
             tracing::warn!("{what}: a newer one migrated it");
             return Ok(());

@@ -50,7 +50,7 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// `StreamRecipients` asks by the thousand.
 const MAX_STREAMED_BYTES: usize = 256 * 1024;
 const MAX_STREAMS: u32 = 100;
-/// A token of 40 KiB, beside other metadata, still gets an answer with a reason: clients learn this
+/// A token of 40 KiB, with other metadata, still gets an answer with a reason: clients learn this
 /// limit from SETTINGS, and beyond it fail with a text of their own or a bare 431. Per connection
 /// h2 keeps one header block at most that is not complete, of up to 6 frames of 16 KiB with this
 /// limit as with a third of it; what requests in flight may keep of theirs is `api::guard`'s limit.

@@ -43,7 +43,7 @@ const LONGEST_HEAD_START: Duration = Duration::from_millis(50);
 /// Of metadata besides the token, which has a limit of its own. HTTP/2 lets more through, so that a
 /// token that is too large can be answered; a request in flight keeps no more than this.
 const MAX_METADATA_BYTES: usize = 16 * 1024;
-/// What HTTP/2 counts for each field besides its name and value (RFC 9113, 6.5.2).
+/// The overhead that HTTP/2 adds to the name and value of each field (RFC 9113, 6.5.2).
 const FIELD_OVERHEAD_BYTES: usize = 32;
 /// Under what calls of RPCs are measured that are none of the contract's.
 const OTHER_METHOD: &str = "_OTHER";

@@ -40,8 +40,8 @@ impl FeedCursor {
         }
     }
 
-    /// Whether a feed with this reach, in which the event with the id `stored` has the cursor's
-    /// position, is the one that the cursor was issued for, with every event after it.
+    /// Returns true if the cursor was issued for the feed with this reach, and no event after it is
+    /// missing. `stored` is the id of the event that now has the cursor's position.
     ///
     /// A restored database whose epoch was not renewed is recognized by its event: the position
     /// of the one that was lost is given to another.

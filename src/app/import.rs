@@ -67,7 +67,7 @@ pub enum RowOutcome {
     Refused(Error),
 }
 
-/// What became of the customer whose rows were taken.
+/// The outcome for the customer whose rows were imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustomerOutcome {
     /// It was created, with contact data and settings as the rows say.
@@ -81,7 +81,7 @@ pub enum CustomerOutcome {
     Missing,
 }
 
-/// What became of rows of a customer.
+/// The outcomes for the rows of a customer.
 #[derive(Clone, Debug)]
 pub struct Imported {
     /// Of each row, in their order.

@@ -27,7 +27,7 @@ const MAX_CLAIM_CHARS: usize = 255;
 /// A hundred years.
 const LONGEST_RETENTION_DAYS: u16 = 36_500;
 
-/// An empty variable is as good as none.
+/// Returns `default` for an empty variable.
 pub(super) fn folder_or(given_folder: OsString, default: &str) -> PathBuf {
     if given_folder.is_empty() {
         default.into()
@@ -36,7 +36,7 @@ pub(super) fn folder_or(given_folder: OsString, default: &str) -> PathBuf {
     }
 }
 
-/// Whether tokens come from an identity provider.
+/// Returns true where an identity provider issues the tokens.
 pub(super) fn has_real_keys(jwks: Option<&str>, issuer: &str) -> bool {
     let issuer = issuer.trim();
     jwks.is_some_and(|jwks| !jwks.trim().is_empty())
@@ -220,7 +220,7 @@ pub(super) fn judge<T>(
 }
 
 /// The text without what editors and shells leave around it: blanks, line ends, and the byte
-/// order mark. An empty variable is as good as none.
+/// order mark. An empty variable counts as unset.
 pub(super) fn given(text: Option<String>) -> Option<String> {
     let text = text?;
     let text = text.trim().trim_start_matches('\u{feff}').trim();

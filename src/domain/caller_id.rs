@@ -1,4 +1,4 @@
-//! What a telephone system says of a caller: a number, or that it is withheld (rule 21).
+//! A caller ID as a telephone system reports it: a number, or that it is withheld (rule 21).
 
 use unicode_normalization::UnicodeNormalization;
 

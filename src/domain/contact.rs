@@ -323,7 +323,7 @@ impl Contact {
 pub struct Lapse {
     /// Which entering of the address expired.
     pub id: ConfirmationId,
-    /// Whether invoice e-mail was disabled with it.
+    /// Disables invoice e-mail as well: no address remains (rule 22).
     pub disables_invoice_email: bool,
 }
 

@@ -72,10 +72,10 @@ pub struct ContactData {
     pub locale: Locale,
 }
 
-/// Whether the attention line of invoices stays empty, and by whose order (rule 23).
+/// The suppression of the attention line of invoices, and the order that set it (rule 23).
 #[derive(Clone, Debug, Default)]
 pub struct AttentionLineOrder {
-    /// Whether the line stays empty.
+    /// The line stays empty.
     pub suppressed: bool,
     /// The address from which the last order came, and when. `None`: there was none yet, or the
     /// suppression was lifted without naming an address.

@@ -8,7 +8,7 @@ use std::fmt;
 pub struct EnhancedStatus {
     /// 2 for success, 4 for a temporary failure, 5 for a permanent one.
     pub class: u16,
-    /// What the code is about, such as 1 for addresses and 7 for policies.
+    /// The subject of the code, such as 1 for addresses and 7 for policies.
     pub subject: u16,
     /// The condition within the subject.
     pub detail: u16,
@@ -31,7 +31,7 @@ impl EnhancedStatus {
         })
     }
 
-    /// Whether it says that the mailbox does not exist or takes no mail (rule 32).
+    /// Returns true if the mailbox does not exist or accepts no mail (rule 32).
     pub const fn is_about_mailbox(self) -> bool {
         matches!(
             (self.class, self.subject, self.detail),

@@ -328,7 +328,7 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Whether contacts of the customer have this address, and it is marked at all of them: one
+    /// Returns true if contacts of the customer have this address, and all of them are marked: one
     /// that confirmed it after it bounced shows that it works.
     fn bounces(&self, email: &EmailAddress) -> bool {
         let marked_as = |bounced: bool| {

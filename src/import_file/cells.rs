@@ -246,7 +246,7 @@ impl<'r> Cells<'r> {
         values
     }
 
-    /// What a customer that the import creates gets: of empty cells, nothing.
+    /// The fields of a customer that the import creates; empty cells set nothing.
     fn customer_change(&mut self) -> CustomerChange {
         let phone_number = |text: &str| {
             if is_scientific(text) {

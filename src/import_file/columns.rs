@@ -148,7 +148,7 @@ impl Column {
         })
     }
 
-    /// Whether its values are several, so that those of several columns are not one text.
+    /// Returns true for a list: the values of joined columns are then not joined to one text.
     pub(super) const fn is_list(self) -> bool {
         matches!(
             self,

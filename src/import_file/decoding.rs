@@ -1,7 +1,7 @@
 //! The bytes of a file, and the characters that they stand for.
 //!
 //! A byte order mark or `--encoding` names the encoding. Without either, text is read as UTF-8, or as
-//! windows-1252 where that is certain. What cannot be decoded with certainty becomes U+FFFD, so that
+//! windows-1252 where that is certain. Text of uncertain encoding becomes U+FFFD, so that
 //! its row is rejected; nothing is garbled silently.
 
 use std::{
@@ -38,7 +38,7 @@ pub(super) struct Source {
 #[derive(Clone, Copy)]
 struct Named {
     encoding: &'static Encoding,
-    /// Whether `bytes` are UTF-8 converted from it.
+    /// The bytes were converted to UTF-8 from this encoding.
     is_converted: bool,
 }
 
@@ -51,14 +51,14 @@ pub(super) enum Decoder {
     Utf8,
     /// windows-1252 where that is certain.
     Windows1252 {
-        /// Whether texts without a letter of [`GERMAN`] are certain too.
+        /// Texts without a letter of [`GERMAN`] are certain too.
         is_proven: bool,
     },
     /// ASCII; nothing else is certain.
     Unknown,
 }
 
-/// What the texts of a file say about its encoding.
+/// Evidence of a file's encoding, collected from its texts.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Evidence {
     has_utf_8: bool,
@@ -167,7 +167,7 @@ impl Source {
         }
     }
 
-    /// Whether the bytes were converted to UTF-8, whatever encoding the text itself names.
+    /// Returns true if the bytes were converted to UTF-8, whatever encoding the text itself names.
     pub(super) fn is_converted(&self) -> bool {
         self.named.is_some_and(|named| named.is_converted)
     }
@@ -285,7 +285,7 @@ impl Decoder {
 /// Decodes text as it is named. Bytes without a character become U+FFFD.
 pub(super) fn decode_named(encoding: &'static Encoding, text: &[u8]) -> String {
     let (text, _) = encoding.decode_without_bom_handling(text);
-    // What an encoding does not define becomes a control character.
+    // Bytes that an encoding does not define become control characters.
     text.chars()
         .map(|c| if is_high_control(c) { UNREADABLE } else { c })
         .collect()
@@ -317,7 +317,7 @@ fn certain_windows_1252(text: &[u8]) -> Option<String> {
     (is_certain && !holds_utf_8(text)).then(|| western.into_owned())
 }
 
-/// Whether a character of several bytes is among the others.
+/// Returns true if the text holds a multi-byte UTF-8 character other than N'Ko.
 fn holds_utf_8(text: &[u8]) -> bool {
     let is_one = |c: char| !c.is_ascii() && !is_nko(c);
     text.utf8_chunks()

@@ -24,7 +24,7 @@ pub(super) struct Header {
     width: usize,
     /// Fields without a name: spreadsheets write separators for columns that were used once.
     nameless: Vec<usize>,
-    /// Whether line and reason of rejected rows come first.
+    /// The first columns are the line and reason of rejected rows.
     pub(super) has_reasons: bool,
 }
 
@@ -85,8 +85,8 @@ impl Header {
         }
     }
 
-    /// Whether names are those of a header, whatever else is wrong with them; else how many
-    /// columns they name.
+    /// Accepts names that are those of a header, whatever else is wrong with them; the error is the
+    /// number of columns that they name.
     pub(super) fn recognize(names: &StringRecord, mappings: &[Mapping]) -> Result<(), usize> {
         let assignment = Assignment::of(names, mappings);
         if missing(&assignment).next().is_none() {
@@ -118,7 +118,7 @@ impl Header {
         place.map(|place| place + 1)
     }
 
-    /// What a row has in a column, without surrounding blanks; nothing where there is no such
+    /// The value of a row in a column, without surrounding blanks; empty where there is no such
     /// column. Values of joined columns are separated by a blank, those of lists by a line break.
     pub(super) fn cell<'r>(&self, record: &'r StringRecord, column: Column) -> Cow<'r, str> {
         let found = self.fields.iter().find(|(known, _)| *known == column);

@@ -12,7 +12,7 @@ const IGNORED: &str = "-";
 const ALL_OTHERS: &str = "*";
 const FORM: &str = "must be COLUMN=NAME, COLUMN+COLUMN=NAME, COLUMN=- or *=-, such as Vorname+Nachname=display_name";
 
-/// What columns of a file hold.
+/// Maps columns of a file to a column of the import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
     /// Names of columns, with `+` between.
@@ -49,14 +49,14 @@ fn target_column(name: &str) -> Result<Column, String> {
     })
 }
 
-/// What the fields of a row are for, by `--map` and by the names of the header.
+/// The fields of a row by column, from `--map` and the names of the header.
 #[derive(Debug, Default)]
 pub(super) struct Assignment {
     /// The fields of each column, in the order in which their values are joined.
     pub(super) fields: Vec<(Column, Vec<usize>)>,
     /// Names that are neither known nor mapped.
     pub(super) unknown: Vec<String>,
-    /// What is wrong with the header, or with what is said of it.
+    /// An error in the header or in the mappings.
     pub(super) conflict: Option<String>,
 }
 
@@ -95,7 +95,7 @@ impl Assignment {
         assignment
     }
 
-    /// Whether the column has fields.
+    /// Returns true if the column has fields.
     pub(super) fn has(&self, column: Column) -> bool {
         self.fields.iter().any(|(known, _)| *known == column)
     }

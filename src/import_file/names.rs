@@ -9,7 +9,7 @@ pub(super) struct NameParts<'n> {
     /// Further given names.
     pub(super) additional: &'n str,
     pub(super) family: &'n str,
-    /// What follows the name, such as `jun.`
+    /// Text after the name, such as `jun.`
     pub(super) suffix: &'n str,
 }
 

@@ -1,4 +1,4 @@
-//! What became of the rows, told on one screen: counts, and reasons grouped by kind with their lines.
+//! The outcome of an import on one screen: counts, and reasons grouped by kind with their lines.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -18,7 +18,7 @@ const MOST_KINDS: usize = 4;
 const MOST_NOTES: usize = 2;
 const WIDTH: usize = 79;
 
-/// What became of the rows.
+/// The outcomes of the rows.
 #[derive(Default)]
 pub(super) struct Report<'s> {
     pub(super) taken: u64,

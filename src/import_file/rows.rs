@@ -14,7 +14,7 @@ use super::{
     mapping::Mapping,
 };
 
-/// What spreadsheets and other systems put between fields.
+/// Delimiters that spreadsheets and other systems put between fields.
 const DELIMITERS: [u8; 4] = [b';', b',', b'\t', b'|'];
 /// Titles may precede the header; it is one of so many first rows.
 const HEADER_ROWS: usize = 20;
@@ -34,7 +34,7 @@ pub(super) struct Row {
     pub(super) notes: Vec<&'static str>,
 }
 
-/// What a row holds.
+/// The cells of a row, or the reason why it has none.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// The values of the columns.
@@ -119,7 +119,7 @@ fn find_header(
         let record = rest.take(delimiter, decoder);
         let (line, raw) = (record.line, record.raw);
         if let Some(damage) = record.damage {
-            // The first problem is told unless a later line names more columns.
+            // The first problem is reported unless a later line names more columns.
             if problem.starts_with("no line") {
                 problem = format!("line {line} cannot be read as a header: {damage}");
             }
@@ -291,7 +291,7 @@ impl<'t> Rest<'t> {
     }
 }
 
-/// Whether a line after the first one of a field has fields of its own.
+/// Returns true if a line after the first one of a field has fields of its own.
 fn holds_rows(fields: &StringRecord, delimiter: u8) -> bool {
     let has_fields = |line: &str| line.contains(char::from(delimiter));
     let mut later = fields.iter().flat_map(|f| f.split(['\r', '\n']).skip(1));

@@ -23,7 +23,7 @@ const NOT_WHOLE: &str = "row: is not a whole vCard, from BEGIN:VCARD to END:VCAR
 const AGENT: &str = "cards of agents within other cards";
 const NO_CONTACT: &str = "groups, locations and devices";
 
-/// Whether a file holds cards, whatever its name is.
+/// Returns true if a file holds vCards, whatever its name is.
 pub(super) fn are_in(bytes: &[u8]) -> bool {
     let first = lines::lines(bytes).find(|line| !is_filler(line.text));
     first.is_some_and(|line| parts(line.text).iter().any(|part| part.is_card))

@@ -18,7 +18,7 @@ impl Crowd {
         self.0.acquire().await.ok()
     }
 
-    /// Whether no room is left.
+    /// Returns true if no room is left.
     pub(super) fn is_full(&self) -> bool {
         self.0.available_permits() == 0
     }

@@ -1,4 +1,4 @@
-//! What an attempt to hand a mail over depends on besides the mail: its claim must still be
+//! The conditions of an attempt to hand a mail over, apart from the mail: its claim must still be
 //! held, and slow servers must not hold up other mails.
 
 use std::{
@@ -29,7 +29,7 @@ pub(super) struct Lease {
     end: Mutex<DateTime<Utc>>,
 }
 
-/// What an attempt depends on.
+/// The claim and the room for slow mails that an attempt depends on.
 #[derive(Debug)]
 pub(super) struct Handover<'a> {
     pub(super) lease: &'a Lease,
@@ -65,8 +65,8 @@ impl Lease {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) - self.clock.now()
     }
 
-    /// Does `work`, and renews the claim while it takes time: `renew` gets the new end, and says
-    /// whether the claim is still held. Returns `None`, and drops `work`, when it is not.
+    /// Does `work`, and renews the claim while it takes time: `renew` gets the new end, and
+    /// returns true if the claim is still held. Returns `None`, and drops `work`, when it is not.
     pub(super) async fn hold<T, R: Future<Output = Result<bool>>>(
         &self,
         renew: impl Fn(DateTime<Utc>) -> R,

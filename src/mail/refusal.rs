@@ -5,9 +5,9 @@ use crate::meters::RejectionClass;
 /// The outcome of a failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// What happened, free of personal data, such as `SMTP 550 5.1.1 at RCPT`.
+    /// The failure, free of personal data, such as `SMTP 550 5.1.1 at RCPT`.
     pub(super) failure: String,
-    /// What it is about.
+    /// The class under which it is counted.
     pub(super) class: RejectionClass,
 }
 
@@ -19,8 +19,8 @@ impl Refusal {
         }
     }
 
-    /// Whether it is about the mailbox alone: then the address is marked, and a retry is of no
-    /// use (rule 32).
+    /// Returns true if it is about the mailbox alone: then the address is marked, and a retry is of
+    /// no use (rule 32).
     pub(super) fn is_about_mailbox(&self) -> bool {
         self.class == RejectionClass::Mailbox
     }

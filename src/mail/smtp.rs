@@ -56,7 +56,7 @@ pub(super) struct Letter<'a> {
     pub(super) text: &'a [u8],
 }
 
-/// What the server offers in its reply to EHLO.
+/// The extensions that the server offers in its reply to EHLO.
 #[derive(Debug, Default)]
 struct Extensions {
     starttls: bool,

@@ -11,7 +11,7 @@ use crate::error::{Error, Invalid, Result};
 const MEMORY_KIB: RangeInclusive<u32> = 8 * 1024..=1024 * 1024;
 const PASSES: RangeInclusive<u32> = 1..=16;
 const LANES: RangeInclusive<u32> = 1..=16;
-/// What the rest of the process needs.
+/// The memory that the rest of the process needs.
 const REST_BYTES: u64 = 32 * 1024 * 1024;
 const KIB: u64 = 1024;
 
@@ -144,8 +144,8 @@ pub(super) fn largest_memory_kib(available: Option<u64>) -> u32 {
     u32::try_from(for_each).unwrap_or(most).min(most)
 }
 
-/// Whether a stored hash asks for no more than a setting may. One that does would take the
-/// process's memory, or a thread for hours.
+/// Returns true if a stored hash costs no more than a setting may. One that costs more would take
+/// the process's memory, or a thread for hours.
 pub(super) fn is_affordable(params: &Params, largest_kib: u32) -> bool {
     params.m_cost() <= largest_kib
         && params.t_cost() <= *PASSES.end()

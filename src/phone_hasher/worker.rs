@@ -169,8 +169,8 @@ impl Memory {
         Ok(hash.to_string())
     }
 
-    /// Whether an input is the one of a hash in the PHC string format, whatever it cost within
-    /// the bounds of the setting.
+    /// Checks an input against a hash in the PHC string format, of any cost within the bounds of
+    /// the setting.
     ///
     /// # Errors
     /// [`Error::Internal`] for a text that is no hash of argon2id, and for one that costs more.

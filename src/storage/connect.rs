@@ -267,7 +267,7 @@ fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
     options
 }
 
-/// What each connection says as it begins.
+/// Adds the startup parameters of each connection.
 fn adapt(url: &DatabaseUrl, options: PgConnectOptions, writes: bool) -> PgConnectOptions {
     let options = url::without_brackets(options).application_name("contact-service");
     if url.through_pgbouncer() {
@@ -281,7 +281,7 @@ fn adapt(url: &DatabaseUrl, options: PgConnectOptions, writes: bool) -> PgConnec
         ("lock_timeout", "1s"),
         ("idle_in_transaction_session_timeout", "10s"),
         // Every statement goes by keys: a plan for the values at hand would be the
-        // same one, made anew each time.
+        // same one, made again each time.
         ("plan_cache_mode", "force_generic_plan"),
         (
             "default_transaction_read_only",

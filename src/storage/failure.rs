@@ -120,12 +120,12 @@ impl Failure {
         }
     }
 
-    /// Whether a pool had no connection in time.
+    /// Returns true if a pool had no connection in time.
     pub(super) fn is_lack_of_time(&self) -> bool {
         matches!(self.sqlx_error(), None | Some(SqlxError::PoolTimedOut))
     }
 
-    /// Whether the next attempt to connect may succeed without anybody's doing.
+    /// Returns true if the next attempt to connect may succeed without intervention.
     pub(super) fn may_pass(&self) -> bool {
         match self.sqlx_error() {
             Some(SqlxError::Database(error)) => is_unavailable(&error.code().unwrap_or_default()),

@@ -76,7 +76,7 @@ async fn rule_23_an_order_counts_only_from_the_contact_data_address(
     }
 }
 
-/// What `GetCustomer` shows of an order of this moment.
+/// The attention line that `GetCustomer` shows after an order at this moment.
 fn order(server: &TestServer, suppressed: bool, address: &str) -> Option<proto::AttentionLine> {
     Some(proto::AttentionLine {
         suppressed,

@@ -176,7 +176,7 @@ async fn cursor_of_a_lost_event_has_expired_without_renewal(
     for cursor in &cursors[2..] {
         assert_expired(watch(server.client(), cursor).await, "of a lost event");
     }
-    // What was not lost is gone on from.
+    // The cursor of an event that was not lost stays valid.
     let after = numbers_after(&server, &cursors[0], 1 + written.len()).await;
     assert_eq!(after, [&["K-2"], written].concat());
     let Some(last) = written.last() else { return };

@@ -25,7 +25,7 @@ struct Answer {
     /// Flag and payload of the first message.
     message: Option<(u8, Vec<u8>)>,
     result: Result<(), Status>,
-    /// Whether the answer had nothing but its headers.
+    /// The answer had nothing but its headers.
     is_trailers_only: bool,
 }
 

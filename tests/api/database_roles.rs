@@ -154,7 +154,7 @@ async fn service_role_changes_no_schema() {
     database.close().await;
 }
 
-/// What a later migration makes is covered by the default privileges.
+/// The default privileges cover the tables of later migrations.
 #[tokio::test]
 async fn service_role_may_use_tables_of_later_migrations() {
     let roles = Roles::new();

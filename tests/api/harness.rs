@@ -59,7 +59,7 @@ pub struct Options {
     pub hash_cost: HashCost,
     /// The URL of a replica.
     pub replica: Option<String>,
-    /// Whether the server's role migrates the database.
+    /// Migrates the database with the server's role.
     pub migrates: bool,
 }
 

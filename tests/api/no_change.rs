@@ -11,7 +11,7 @@ use crate::{
     rpcs::{Effect, Rpc, prepare, rpcs_that, valid_request},
 };
 
-/// What the same request does a second time.
+/// The effect of the same request a second time.
 #[derive(Debug, PartialEq, Eq)]
 enum Again {
     /// Nothing: no event, etag or update time is another one.
@@ -22,7 +22,7 @@ enum Again {
     Recorded,
 }
 
-/// What each RPC does a second time, with why an act is one.
+/// The effect of each RPC a second time, and why an act is one.
 fn again(rpc: &str) -> Again {
     match rpc {
         "UpdateCustomer" | "SetAttentionLine" | "UpdateContact" | "ChangeEmail" | "RemoveEmail"

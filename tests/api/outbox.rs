@@ -159,7 +159,7 @@ async fn due_times(server: &TestServer) -> Vec<String> {
     query_texts(&server.database_url, sql).await
 }
 
-/// A mail server that answers the text only when it is told to; it counts the copies.
+/// A mail server that answers the text only when it is notified; it counts the copies.
 async fn server_that_thinks() -> (String, Arc<AtomicUsize>, Arc<Notify>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());

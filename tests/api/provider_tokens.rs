@@ -52,7 +52,7 @@ struct Provider {
     /// Without the times, and with the scope `customers.read`.
     claims: Value,
     has_nbf: bool,
-    /// What the token of a customer has in addition.
+    /// Additional claims in the token of a customer.
     customer: Value,
 }
 

@@ -1,4 +1,4 @@
-//! What the start says about a database that does not let the service in, or is not as it
+//! Errors at startup about a database that does not let the service in, or is not as it
 //! has to be: one line with the place and the cause, and never the password.
 
 use std::{
@@ -16,7 +16,7 @@ use url::Url;
 use crate::process::{Place, fresh_schema};
 
 const SECRET: &str = "hunter2";
-/// What a server that starts is given, and far more than an answer takes.
+/// The shortest wait that proves a retry: one answer takes far less.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 fn complaint(url: &str, arguments: &[&str]) -> String {

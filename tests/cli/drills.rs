@@ -1,4 +1,4 @@
-//! What operators do with keys and backups, and what must come of it: no contact locked, no
+//! Drills of operators with keys and backups, and their required result: no contact locked, no
 //! change skipped.
 
 mod keys;

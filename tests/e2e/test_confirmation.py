@@ -215,7 +215,7 @@ def test_dns_and_connection_failures_are_named(tmp_path, database):
             assert database.count(f"outbox_mails WHERE failure = '{failure}'") > 0
 
 
-# What mail programs, trackers and people make of a link.
+# Damage that mail programs, trackers and people do to a link.
 DAMAGES = {
     "slash": lambda origin, token: f"{origin}/confirm/#{token}",
     "double slash": lambda origin, token: f"{origin}//confirm#{token}",

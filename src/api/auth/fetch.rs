@@ -128,7 +128,7 @@ fn cause(error: reqwest::Error) -> String {
     texts.join(": ")
 }
 
-/// What connections most often fail of, in the words of this project.
+/// Describes the most frequent causes of connection failures; `None` for all others.
 fn known_cause(error: &(dyn StdError + 'static)) -> Option<String> {
     let text = error.to_string();
     if text.starts_with("dns error") {
@@ -141,7 +141,7 @@ fn known_cause(error: &(dyn StdError + 'static)) -> Option<String> {
     if kind == io::ErrorKind::ConnectionRefused {
         return Some("the connection was refused".to_owned());
     }
-    // What rustls finds wrong while the connection is made.
+    // rustls reports failed handshakes as invalid data.
     let tls = error
         .get_ref()
         .filter(|_| kind == io::ErrorKind::InvalidData)?;

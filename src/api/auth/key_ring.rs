@@ -71,7 +71,7 @@ impl KeyRing {
         age.and_then(|age| age.to_std().ok()).unwrap_or_default()
     }
 
-    /// Whether `key` is among the keys, as it is until the next refresh.
+    /// Returns true while `key` is in the key set, that is until the next refresh.
     pub(super) fn holds(self: &Arc<Self>, key: &Arc<VerifyingKey>) -> bool {
         if self.reader.is_some() {
             self.refresh_when_old();

@@ -74,7 +74,7 @@ impl KeySet {
         Ok(Self(keys))
     }
 
-    /// Whether this very key is one of them.
+    /// Returns true if the set holds this very key, not only an equal one.
     pub(super) fn holds(&self, key: &Arc<VerifyingKey>) -> bool {
         self.0.iter().any(|own| Arc::ptr_eq(own, key))
     }

@@ -38,7 +38,7 @@ impl KeySource {
     /// for names, whose tokens only the development key can sign.
     ///
     /// # Errors
-    /// [`Invalid`] for a URL that keys cannot be safely discovered by, and for a name beside a URL.
+    /// [`Invalid`] for a URL that is unsafe for key discovery, and for a mix of names and URLs.
     pub fn of_issuers(issuers: &[String]) -> Result<Option<Self>, Invalid> {
         let is_url = |issuer: &&String| issuer.contains("://");
         match issuers.iter().filter(is_url).count() {

@@ -1,6 +1,6 @@
 //! The scopes, and which one every RPC requires.
 
-/// What a token may allow; each RPC requires one, and `UpdateCustomer` another by what it sets.
+/// A permission of a token. Each RPC requires one, `UpdateCustomer` others by the fields it sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Read the customer record.

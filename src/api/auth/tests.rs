@@ -128,7 +128,7 @@ fn claims() -> Value {
     })
 }
 
-/// What is signed: the header and the claims.
+/// The signed part of a token: the header and the claims.
 fn message(header: &Value, claims: &Value) -> String {
     let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     format!("{header}.{claims}")

@@ -14,7 +14,7 @@ const MOST: usize = 4096;
 /// A token is known by its SHA-256, so that no token that is good can be read from memory.
 pub(super) type TokenDigest = [u8; 32];
 
-/// What was found out about a token, but for whether it is valid now. Its size does not depend on
+/// The result of verifying a token, except for the check of its times. Its size does not depend on
 /// the token's.
 pub(super) struct Verified {
     /// The keys of the token's issuer.

@@ -96,7 +96,7 @@ impl Notation {
         };
         let mut parts = user.split(';');
         let number = parts.next().unwrap_or_default();
-        // What a SIP user may have after its name: a password.
+        // A SIP user may have a password after its name.
         let number = host.and(number.split_once(':')).map_or(number, |(n, _)| n);
         Ok(Self {
             number: number.trim().to_owned(),

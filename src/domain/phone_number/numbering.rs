@@ -166,7 +166,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Whether it is in a range that is assigned.
+    /// Returns true if it is in an assigned range.
     fn is_valid(&self) -> bool {
         PHONE_NUMBER_UTIL.is_valid_number(&self.parsed)
     }

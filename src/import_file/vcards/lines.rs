@@ -27,7 +27,7 @@ pub(super) struct Part<'t> {
     pub(super) line: u64,
     pub(super) raw: Range<usize>,
     pub(super) is_card: bool,
-    /// Whether the card has its last line.
+    /// The last line of the card is there.
     pub(super) is_whole: bool,
     /// Where cards within the card begin, as versions 2.1 and 3.0 write those of agents.
     pub(super) agents: Vec<Line<'t>>,
@@ -37,7 +37,7 @@ pub(super) struct Part<'t> {
 pub(super) struct Spelled<'t> {
     /// The first line, and those that continue it.
     pub(super) pieces: Vec<&'t [u8]>,
-    /// Whether lines follow that continue nothing.
+    /// Lines follow that continue nothing.
     pub(super) is_torn: bool,
 }
 
@@ -147,14 +147,14 @@ pub(super) fn properties<'t>(lines: &[Line<'t>]) -> Vec<Spelled<'t>> {
 }
 
 impl Spelled<'_> {
-    /// Whether the last piece ends with the soft line break of quoted-printable.
+    /// Returns true if the last piece ends with the soft line break of quoted-printable.
     fn is_continued(&self) -> bool {
         let ends_soft = self.pieces.last().is_some_and(|piece| ends_soft(piece));
         ends_soft && Head::of(&self.pieces).is_some_and(|(head, _)| head.is_quoted_printable())
     }
 }
 
-/// Whether a line ends with an equals sign; blanks after it were added on the way.
+/// Returns true if a line ends with an equals sign; blanks after it were added in transit.
 pub(super) fn ends_soft(piece: &[u8]) -> bool {
     piece.trim_ascii_end().ends_with(b"=")
 }
@@ -163,7 +163,8 @@ pub(super) fn is_folded(line: &[u8]) -> bool {
     line.starts_with(b" ") || line.starts_with(b"\t")
 }
 
-/// Whether a card begins with the line. Only in an open card, an indented line continues another.
+/// Returns true if a card begins with the line, also an indented one: only in an open card, that
+/// continues another line.
 pub(in crate::import_file) fn begins(line: &[u8]) -> bool {
     is_plainly(line.trim_ascii_start(), BEGIN)
 }
@@ -176,7 +177,7 @@ fn is_end(line: &[u8]) -> bool {
     is_plainly(line, END)
 }
 
-/// Whether a line is `expected`, in any capitals and with blanks around the colon.
+/// Compares a line with `expected`, ignoring case and blanks around the colon.
 fn is_plainly(line: &[u8], expected: &[u8]) -> bool {
     let is_indented = is_folded(line);
     let line = line.trim_ascii();
@@ -188,7 +189,7 @@ fn is_plainly(line: &[u8], expected: &[u8]) -> bool {
             .eq(expected.iter().copied())
 }
 
-/// Whether a line cannot belong to the part before it.
+/// Returns true if a line cannot belong to the part before it.
 fn starts_part(line: Line<'_>, previous: &[u8]) -> bool {
     let [rejected, _] = REJECTED;
     let is_rejected = line.text.starts_with(rejected);

@@ -19,7 +19,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What is left of the colon, in capitals where they do not count.
+/// The part before the colon, in upper case where case is insignificant.
 pub(super) struct Head {
     pub(super) group: String,
     pub(super) name: String,
@@ -46,7 +46,7 @@ enum Join {
 }
 
 impl Head {
-    /// Whether a line begins with a name and what separates it from the rest.
+    /// Returns true if a line begins with a name and its separator, a colon or semicolon.
     pub(super) fn is_there(line: &[u8]) -> bool {
         let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
         let name = line.iter().take_while(|byte| is_of_name(byte)).count();
@@ -92,7 +92,7 @@ impl Head {
         named.flat_map(|(_, value)| value.split(',').map(str::trim))
     }
 
-    /// Whether it has a type, which version 2.1 writes without `TYPE=`.
+    /// Returns true if it has a type, which version 2.1 writes without `TYPE=`.
     pub(super) fn has_type(&self, name: &str) -> bool {
         self.values("TYPE")
             .chain(self.values(""))
@@ -273,7 +273,7 @@ fn without_signs(value: &[u8]) -> (Vec<u8>, bool) {
     (bytes, is_clean)
 }
 
-/// Whether text holds characters of several bytes in quoted-printable, which nothing names.
+/// Detects multi-byte characters in quoted-printable that no parameter declares.
 fn looks_encoded(text: &str) -> bool {
     text.contains('=') && text.is_ascii() && {
         let (decoded, _) = without_signs(text.as_bytes());

@@ -1,4 +1,4 @@
-//! What a card says of each column.
+//! The values of a card for each column.
 
 use contact_service::domain::{
     contact::Locale, email_address::EmailAddress, phone_number::PhoneNumber,
@@ -30,7 +30,7 @@ const FURTHER_EMAIL: &str = "email: further addresses were left out: a contact h
 const UNUSABLE_NUMBER: &str = "phone_numbers: a number that cannot be used was left out";
 const UNUSABLE_LOCALE: &str = "locale: a language that cannot be used was left out";
 
-/// Whether a property says something of a contact.
+/// Returns true for a property that the import reads.
 pub(super) fn is_read(name: &str) -> bool {
     let known = [UID, LABEL, EVOLUTION_LIST];
     let known = known.iter().chain(&KINDS).chain(&MEMBERS);
@@ -84,7 +84,7 @@ impl<'c> Card<'c> {
         }
     }
 
-    /// Whether it is about a person or a department.
+    /// Returns true if the card is about a person or a department.
     pub(super) fn is_contact(&self) -> bool {
         let is_no_contact = |kind: &str| {
             let kind = kind.trim();

@@ -37,8 +37,8 @@ impl Phase {
         }
     }
 
-    /// Whether the attempt can be abandoned without the risk of a second copy: the server takes
-    /// a mail over only when it answers the end of the data.
+    /// Returns true if the attempt can be abandoned without the risk of a second copy: the server
+    /// takes a mail over only when it answers the end of the data.
     pub(super) const fn is_abandonable(self) -> bool {
         !matches!(self, Self::EndOfData)
     }

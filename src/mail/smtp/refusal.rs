@@ -1,5 +1,5 @@
-//! What a failed dialogue says about the mail: whether its address is marked (rule 32), and the
-//! class under which it is counted.
+//! Classifies failed dialogues: by the class a failure is counted, and the address marked where it
+//! is [`Class::Mailbox`] (rule 32).
 
 use std::io;
 
@@ -57,7 +57,7 @@ pub(super) fn tls(what: &str) -> Refusal {
     Refusal::new(format!("TLS: {what}"), Class::Tls)
 }
 
-/// What a reply is about. [`Class::Mailbox`] is the verdict on the recipient's mailbox alone: replies
+/// Classifies a reply. [`Class::Mailbox`] is the verdict on the recipient's mailbox alone: replies
 /// before RCPT are about this service, its sender or its login, whatever their codes say.
 fn classify(phase: Phase, reply: &Reply, status: Option<EnhancedStatus>) -> Class {
     if !reply.is_permanent_failure() {
@@ -81,7 +81,7 @@ fn classify(phase: Phase, reply: &Reply, status: Option<EnhancedStatus>) -> Clas
     status.map_or_else(|| of_code(reply.code), of_status)
 }
 
-/// What an enhanced status code is about (RFC 3463, and the registry of its codes).
+/// Classifies an enhanced status code (RFC 3463, and the registry of its codes).
 fn of_status(status: EnhancedStatus) -> Class {
     if status.is_about_mailbox() {
         return Class::Mailbox;
@@ -99,7 +99,7 @@ fn of_status(status: EnhancedStatus) -> Class {
     }
 }
 
-/// What a permanent failure without an enhanced code is about: the mailbox, where the digits
+/// Classifies a permanent failure without an enhanced code: as one of the mailbox, where the digits
 /// name nothing else.
 fn of_code(code: u16) -> Class {
     match code {

@@ -24,7 +24,7 @@ pub(super) struct Reply {
     pub(super) code: u16,
     /// Texts of the lines after code and separator, as far as they are kept.
     pub(super) texts: Vec<String>,
-    /// Whether the end of the reply was not seen, so that no further command may follow.
+    /// The end of the reply was not read, so that no further command may follow.
     pub(super) is_cut: bool,
 }
 
@@ -85,17 +85,17 @@ impl Reply {
         }
     }
 
-    /// Whether it is a positive completion (2yz).
+    /// Returns true for a positive completion (2yz).
     pub(super) const fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 
-    /// Whether the server waits for more (3yz).
+    /// Returns true for an intermediate reply (3yz): the server waits for more.
     pub(super) const fn is_intermediate(&self) -> bool {
         self.code / 100 == 3
     }
 
-    /// Whether it is a permanent failure (5yz).
+    /// Returns true for a permanent failure (5yz).
     pub(super) const fn is_permanent_failure(&self) -> bool {
         self.code / 100 == 5
     }

@@ -9,7 +9,7 @@ use rstest::rstest;
 use self::server::{Outcome, Say, Server, TEXT, converse, converse_with};
 use crate::meters::RejectionClass as Class;
 
-/// What every mail needs, of a server that accepts it.
+/// The commands for a mail to a server that accepts it.
 const COMMANDS: [&str; 4] = [
     "EHLO contact.example",
     "MAIL FROM:<service@example.com>",

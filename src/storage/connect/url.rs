@@ -159,7 +159,7 @@ impl DatabaseUrl {
         })
     }
 
-    /// Whether it names a file of this machine.
+    /// Returns true if it names a file of this machine.
     pub fn is_sqlite(&self) -> bool {
         self.url.expose_secret().starts_with(SQLITE)
     }
@@ -203,13 +203,13 @@ impl DatabaseUrl {
         Some(options??.get_filename().to_owned())
     }
 
-    /// What the driver is given, with an IPv6 address as it takes one: without brackets.
+    /// The options of the driver, with an IPv6 address in the form it accepts: without brackets.
     pub(super) fn postgres(&self) -> Option<PgConnectOptions> {
         let options = PgConnectOptions::from_str(self.as_str()).ok()?;
         Some(without_brackets(options))
     }
 
-    /// Whether it asks for the file to be made.
+    /// Returns true if it asks for the file to be created.
     pub(super) fn makes_file(&self) -> bool {
         self.as_str().contains("mode=rwc")
     }

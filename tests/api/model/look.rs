@@ -329,7 +329,7 @@ fn without_link(mail: &Mail) -> Mail {
     }
 }
 
-/// What lapsed at the same time is cleared in any order of the contacts.
+/// Sorts expiries of the same time by contact: they are stored in any order.
 fn in_order(mut trail: Vec<Event>) -> Vec<Event> {
     const LAPSED: [&str; 2] = [
         "contact.pending_email_expired",

@@ -156,7 +156,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Whether an answer shows a version that an event before it made: a change has the next one.
+    /// Returns true if an answer shows the version of an earlier event: a change has the next one.
     fn changed_nothing(&self, answer: &Answer) -> bool {
         match answer {
             Answer::Customer(shown) => {

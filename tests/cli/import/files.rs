@@ -15,7 +15,7 @@ fn import(place: &Place, file: &str, options: &[&str]) -> Ended {
     place.run(&arguments)
 }
 
-/// What is on file about customer K-1: nothing where it is not.
+/// Exports customer K-1; null where it is not on file.
 pub(super) fn export(place: &Place) -> Value {
     let ended = place.run(&["export", "K-1"]);
     serde_json::from_str(&ended.stdout).unwrap_or_default()

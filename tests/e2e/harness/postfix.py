@@ -23,7 +23,7 @@ KNOWN = f"anna@{DOMAIN}"
 # A domain that Postfix would have to relay to.
 FOREIGN_DOMAIN = "anderswo.example"
 
-# What a port does. "Delivers" takes mail for KNOWN and rejects all other recipients.
+# The behavior of a port. "Delivers" takes mail for KNOWN and rejects all other recipients.
 DELIVERS, REJECTS_CLIENT, REJECTS_SENDER, GREYLISTS = "delivers", "client", "sender", "greylists"
 OPTIONS = {
     DELIVERS: "",
@@ -137,7 +137,7 @@ class Postfix:
 
     @property
     def log(self) -> str:
-        """What Postfix has logged."""
+        """The log of Postfix."""
         shown = subprocess.run([*AS_ROOT, "cat", str(self._log)], capture_output=True, check=False)
         return shown.stdout.decode(errors="replace")
 

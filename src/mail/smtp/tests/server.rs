@@ -22,7 +22,7 @@ use crate::{
 /// The text of every mail.
 pub(super) const TEXT: &str = "Subject: x\r\n\r\n.\r\n..b\r\nc\r\n";
 
-/// What a server does in place of its usual reply.
+/// The action of a server in place of its usual reply.
 #[derive(Clone, Copy)]
 pub(super) enum Say {
     Bytes(&'static [u8]),
@@ -41,7 +41,7 @@ pub(super) struct Server {
     from: Option<&'static str>,
 }
 
-/// What became of a mail.
+/// The outcome of sending a mail.
 pub(super) struct Outcome {
     pub(super) verdict: Result<(), Refusal>,
     pub(super) commands: Vec<String>,
