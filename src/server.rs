@@ -110,19 +110,7 @@ pub async fn serve(
     let readiness = Readiness { health, flag };
     // Known from the start: who watches an unknown service is sent away.
     readiness.tell(false).await;
-    let mut rounds = JoinSet::new();
-    rounds.spawn(background::probe(
-        parts.database.clone(),
-        parts.app.clone(),
-        readiness.clone(),
-    ));
-    rounds.spawn(background::sweep_hourly(
-        parts.app.clone(),
-        parts.events_kept_for,
-    ));
-    rounds.spawn(parts.app.clone().place_events());
-    rounds.spawn(background::clean(parts.app.clone()));
-    rounds.spawn(background::see_to_deadlines(parts.app.clone()));
+    let mut rounds = start_rounds(&parts, &readiness);
     let mut companions = start_companions(&parts.app, parts.outbox, parts.page, &stopped)?;
     // These go on to the very end.
     let mut tasks = JoinSet::new();
@@ -233,6 +221,22 @@ fn incoming(
     let (connections, accept_all) = arrivals::arrivals(listener, tls);
     tasks.spawn(accept_all);
     connections
+}
+
+/// Starts the probe of readiness and the periodic jobs, which end when the drain begins.
+fn start_rounds(parts: &Parts, readiness: &Readiness) -> JoinSet<()> {
+    let app = || parts.app.clone();
+    let mut rounds = JoinSet::new();
+    rounds.spawn(background::probe(
+        parts.database.clone(),
+        app(),
+        readiness.clone(),
+    ));
+    rounds.spawn(background::sweep_hourly(app(), parts.events_kept_for));
+    rounds.spawn(app().place_events());
+    rounds.spawn(background::clean(app()));
+    rounds.spawn(background::see_to_deadlines(app()));
+    rounds
 }
 
 /// What is served and done beside gRPC, and ends by itself when it is stopped.

@@ -61,11 +61,11 @@ async fn text_that_is_no_cursor_of_this_feed_has_expired(
     let mut first = watch(server.client(), "").await.unwrap();
     let cursor = create(&server, &mut first, &["K-1", "K-2"]).await.remove(0);
     let page = proto::ListAuditEventsRequest {
-        customer_number: "K-1".into(),
+        customer_number: "K-3".into(),
         page_size: 1,
         ..proto::ListAuditEventsRequest::default()
     };
-    server.create_customer("K-1").await;
+    server.create_customer_with_contact("K-3").await;
     let page = server.client().list_audit_events(page).await.unwrap();
     let page_token = page.into_inner().next_page_token;
     assert!(!page_token.is_empty());

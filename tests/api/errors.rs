@@ -490,11 +490,8 @@ async fn broken_database(server: &TestServer, anna: &Contact) -> Vec<Status> {
         customer_number: "K-1".into(),
         contact_id: anna.contact_id.clone(),
     };
-    execute(
-        url,
-        "UPDATE contacts SET locale = 'xx' WHERE customer_number = 'K-1'",
-    )
-    .await;
+    let spoil = "UPDATE contacts SET locale = 'xx' WHERE customer_number = 'K-1'";
+    execute(url, spoil).await;
     let unreadable = server.client().get_contact(get_anna()).await.unwrap_err();
     execute(url, "ALTER TABLE contacts RENAME TO lost").await;
     let missing = server.client().get_contact(get_anna()).await.unwrap_err();

@@ -294,8 +294,8 @@ impl Caller {
         let part = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
         let forged = format!(
             "Bearer {}.{}.zq7k",
-            part(r#"{"alg":"ES256","typ":"JWT","kid":"zq7k-key"}"#),
-            part(r#"{"sub":"zq7k-sub","iss":"zq7k-issuer","scope":"zq7k"}"#),
+            part(r#"{"alg":"ES256","typ":"JWT","kid":"a-key"}"#),
+            part(r#"{"sub":"zq7k-sub","iss":"an-issuer","scope":"zq7k"}"#),
         );
         let spoiled: [(&str, &[u8]); 11] = [
             ("authorization", b"Bearer zq7k-token"),

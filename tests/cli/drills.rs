@@ -13,7 +13,7 @@ use tonic_types::StatusExt;
 
 use crate::process::{Client, Place, client};
 
-const SCOPES: &str = "customers.read customers.write contacts.read contacts.write \
+const SCOPES: &str = "customers.read contact_data.write contacts.read contacts.write \
     phone_password.check phone_orders.authorize order_types.write changes.watch";
 /// Keys of 32 bytes.
 const KEYS: [&str; 2] = [
@@ -29,6 +29,7 @@ fn keys(versions: &[usize]) -> String {
     versions.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
+/// A token of the server that has made its keys in this place.
 fn token(place: &Place) -> String {
     let minted = place.run(&["token", "--sub", "tester", "--scope", SCOPES, "--ttl", "1h"]);
     minted.printed()

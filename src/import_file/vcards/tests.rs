@@ -60,7 +60,7 @@ fn versions_3_and_4_are_read_and_a_note_is_no_restriction() {
             ("display_name", "Anna Groß, Dr."),
             ("locale", "de"),
             ("email", "anna@example.com"),
-            ("phone_numbers", "+49-151-23456789"),
+            ("phone_numbers", "tel:+49-151-23456789;ext=3"),
             ("invoice_email_enabled", "ja"),
             ("external_id", "urn:uuid:17"),
             ("contact_data_email", "info@example.com"),
@@ -211,7 +211,11 @@ fn the_preferred_usable_address_is_taken(
 )]
 #[case("TEL:intern 17\r\nTEL:0721 1234567", "0721 1234567", 1)]
 #[case("TEL:intern 17\r\nTEL:intern 18", "intern 17\nintern 18", 0)]
-#[case("TEL;VALUE=uri:tel:+49-721-1234567;ext=5", "+49-721-1234567", 0)]
+#[case(
+    "TEL;VALUE=uri:tel:+49-721-1234567;ext=5",
+    "tel:+49-721-1234567;ext=5",
+    0
+)]
 #[case("TEL:0721 1234567\\, 0721 1234568", "0721 1234567\n0721 1234568", 0)]
 fn usable_numbers_are_taken(#[case] lines: &str, #[case] numbers: &str, #[case] notes: usize) {
     let rows = read_bytes(card("2.1", lines.as_bytes()));

@@ -90,8 +90,8 @@ async fn removed_pepper_locks_no_contact_and_is_named(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let place = migrated(backend).await;
-    let token = token(&place);
     let (server, address) = place.serve(&[]);
+    let token = token(&place);
     let mut writer = client(&address, &token);
     write(&mut writer, "K-1", "+4972191374001").await.unwrap();
     let anna = create_contact(&mut writer, "K-1", "Anna Schmidt").await;
@@ -147,8 +147,8 @@ async fn readiness_follows_the_peppers_that_are_needed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let place = migrated(backend).await;
-    let token = token(&place);
     let (mut old, old_address) = place.serve(&[]);
+    let token = token(&place);
     let mut writer = client(&old_address, &token);
     write(&mut writer, "K-1", "+4972191374001").await.unwrap();
     let anna = create_contact(&mut writer, "K-1", "Anna Schmidt").await;
@@ -219,8 +219,8 @@ async fn tokens_of_a_service_key_end_with_the_key(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let place = migrated(backend).await;
-    let token = token(&place);
     let (server, address) = place.serve(&[]);
+    let token = token(&place);
     let mut caller = client(&address, &token);
     write(&mut caller, "K-1", "+4972191374001").await.unwrap();
     create_order_type(&mut caller).await;

@@ -49,8 +49,8 @@ async fn watcher_loses_nothing_when_the_server_is_killed(
     let address = free_address();
     let place = Place::on(backend).await.with("LISTEN_ADDR", &address);
     place.run(&["migrate", "up"]).printed();
-    let token = token(&place);
     let (mut server, _) = place.serve(&[]);
+    let token = token(&place);
     let mut cache = Cache::of(&address, &token);
     let watcher = tokio::spawn(async move {
         cache.follow_until(LAST).await;
