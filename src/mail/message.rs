@@ -8,9 +8,10 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use lettre::{
     Address, Message,
+    address::Envelope,
     message::{
-        Body, Mailbox, MultiPart, SinglePart,
-        header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
+        Body, Mailbox, Mailboxes, MultiPart, SinglePart,
+        header::{ContentTransferEncoding, ContentType, From, HeaderName, HeaderValue},
     },
 };
 
@@ -75,10 +76,15 @@ pub(super) fn compose(
     let recipient = EmailAddress::parse(mail.recipient.as_str()).map_err(|_| failed())?;
     let (local, domain) = recipient.as_str().rsplit_once('@').ok_or_else(failed)?;
     let recipient = Address::new(local, domain).map_err(|_| failed())?;
-    let message_id = format!("<{}@{}>", mail.id, sender.0.email.domain());
-    Message::builder()
-        .from(sender.0.clone())
-        .to(Mailbox::new(None, recipient))
+    let sender = sender.0.clone();
+    let message_id = format!("<{}@{}>", mail.id, sender.email.domain());
+    let envelope = Envelope::new(Some(sender.email.clone()), vec![recipient.clone()]);
+    let recipient = Mailbox::new(None, recipient);
+    let mut message = Message::builder()
+        .envelope(envelope.map_err(|_| failed())?)
+        // Replaced below: the builder reads this header, and cannot read every legal form.
+        .from(recipient.clone())
+        .to(recipient)
         .subject(single_line(&rendered.subject))
         .date(SystemTime::from(now))
         .message_id(Some(message_id))
@@ -92,7 +98,10 @@ pub(super) fn compose(
                 .singlepart(part(ContentType::TEXT_PLAIN, encoding.body(rendered.text)))
                 .singlepart(part(ContentType::TEXT_HTML, encoding.body(rendered.html))),
         )
-        .map_err(|_| failed())
+        .map_err(|_| failed())?;
+    let from = From::from(Mailboxes::from(sender));
+    message.headers_mut().set(from);
+    Ok(message)
 }
 
 fn part(content_type: ContentType, body: Body) -> SinglePart {

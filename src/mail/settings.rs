@@ -322,6 +322,7 @@ mod tests {
             (" Contact.Example.COM ", "contact.example.com"),
             ("kontakt.müller.example", "kontakt.xn--mller-kva.example"),
             ("web1", "web1"),
+            ("contact.example.com.", "contact.example.com"),
             ("[192.0.2.1]", "[192.0.2.1]"),
             ("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
         ] {
@@ -333,7 +334,8 @@ mod tests {
             "a b.example",
             "-a.example",
             "a..example",
-            "a.example.",
+            "a.example..",
+            "192.0.2.1.",
             "a.example\r\nMAIL FROM:<x@y.example>",
             "192.0.2.1",
             "2001:db8::1",

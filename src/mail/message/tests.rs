@@ -15,7 +15,10 @@ use crate::{
         email_address::EmailAddress,
         mail::MailKind,
     },
-    mail::templates::{Templates, Values},
+    mail::{
+        sender::tests::LEGAL_FORMS,
+        templates::{Templates, Values},
+    },
 };
 
 const QUICK_CASES: u32 = 1_000;
@@ -54,6 +57,16 @@ fn mail_to(address: &str, name: &str, kind: MailKind, locale: Locale) -> QueuedM
 }
 
 fn compose_one(templates: &Templates, mail: &QueuedMail, encoding: Encoding) -> Result<Vec<u8>> {
+    let sender = Sender::parse("Kontakt <contact@provider.example>").unwrap();
+    Ok(compose_from(&sender, templates, mail, encoding)?.formatted())
+}
+
+fn compose_from(
+    sender: &Sender,
+    templates: &Templates,
+    mail: &QueuedMail,
+    encoding: Encoding,
+) -> Result<Message> {
     let values = Values {
         name: mail.display_name.clone(),
         customer_number: "K-1001".into(),
@@ -61,9 +74,8 @@ fn compose_one(templates: &Templates, mail: &QueuedMail, encoding: Encoding) -> 
         expire_time: Some(now()),
         event_time: now(),
     };
-    let sender = Sender::parse("Kontakt <contact@provider.example>").unwrap();
     let rendered = templates.render(mail.kind, mail.locale, &values)?;
-    Ok(compose(&sender, mail, rendered, encoding, now())?.formatted())
+    compose(sender, mail, rendered, encoding, now())
 }
 
 /// Texts made of what has broken headers before: line ends of every kind, dots alone on
@@ -195,5 +207,34 @@ fn a_file_can_be_read_and_a_server_gets_ascii() {
 fn a_subject_of_an_operator_that_holds_a_name_stays_one_line() {
     for name in ["a\r\nBcc: evil@evil.example", "a\u{2028}b", "a\u{85}b\tc"] {
         assert!(!single_line(name).contains(['\r', '\n', '\t', '\u{2028}', '\u{85}']));
+    }
+}
+
+#[test]
+fn a_mail_comes_from_a_sender_of_any_legal_form() {
+    let templates = Templates::load(None).unwrap();
+    let kind = MailKind::EmailConfirmation;
+    let mail = mail_to("anna@example.com", "Anna", kind, Locale::German);
+    for (text, name, address) in LEGAL_FORMS {
+        let sender = Sender::parse(text).unwrap();
+        let message = compose_from(&sender, &templates, &mail, Encoding::ForServers);
+        let message = message.unwrap_or_else(|_| panic!("{text:?}"));
+        let envelope = message.envelope();
+        assert_eq!(envelope.from().unwrap().as_ref() as &str, *address);
+        let to: Vec<&str> = envelope.to().iter().map(AsRef::as_ref).collect();
+        assert_eq!(to, ["anna@example.com"]);
+
+        let bytes = message.formatted();
+        let header = std::str::from_utf8(&bytes).unwrap().lines().next().unwrap();
+        let written = match name {
+            None => format!("From: {address}"),
+            Some(_) => format!("<{address}>"),
+        };
+        assert!(header.ends_with(&written), "{header:?}");
+        if name.is_some() {
+            let parsed = MessageParser::default().parse(&bytes).unwrap();
+            let from = parsed.from().unwrap().first().unwrap();
+            assert_eq!(from.name(), *name, "{text:?}");
+        }
     }
 }
