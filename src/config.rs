@@ -31,6 +31,7 @@ const DATABASE_FILE: &str = "contacts.db";
 const MAIL_FOLDER: &str = "mail";
 const DEFAULT_DATA_DIR: &str = "data";
 const DEFAULT_ISSUER: &str = "contact-service-dev";
+const DEFAULT_LOG_FILTER: &str = "info";
 const DEFAULT_MAIL_FROM: &str = "Contact service <contact-service@localhost>";
 
 /// The settings as given.
@@ -195,7 +196,7 @@ pub struct Settings {
         env,
         global = true,
         hide_env_values = true,
-        default_value = "info"
+        default_value = DEFAULT_LOG_FILTER
     )]
     rust_log: String,
 }
@@ -320,10 +321,10 @@ impl Settings {
                 self.phone_pepper,
                 ("PHONE_PEPPER_FILE", self.phone_pepper_file),
             )?,
-            phone_password_cost: judge(
-                "PHONE_PASSWORD_COST",
-                HashCost::parse(&self.phone_password_cost),
-            )?,
+            phone_password_cost: given(Some(self.phone_password_cost))
+                .map(|cost| judge("PHONE_PASSWORD_COST", HashCost::parse(&cost)))
+                .transpose()?
+                .unwrap_or_default(),
             http_addr,
             metrics_addr: judge("METRICS_ADDR", parse_address_or_none(&self.metrics_addr))?,
             tls: tls_files(self.tls_cert, self.tls_key, self.tls_client_ca)?,
@@ -343,7 +344,8 @@ impl Settings {
                 parse_days(&self.audit_retention_days),
             )?,
             log_format: judge("LOG_FORMAT", parse_log_format(&self.log_format))?,
-            log_filter: judge("RUST_LOG", parse_log_filter(&self.rust_log))?,
+            log_filter: judge("RUST_LOG", parse_log_filter(&self.rust_log))?
+                .unwrap_or_else(|| DEFAULT_LOG_FILTER.to_owned()),
         };
         config.refuse_development_keys_in_public()?;
         Ok(Config {

@@ -284,26 +284,35 @@ pub(super) fn parse_address_or_none(text: &str) -> Result<Option<SocketAddr>, In
     parse_address(text).map(Some)
 }
 
-/// A filter of logs: levels, and targets with levels, between commas.
-pub(super) fn parse_log_filter(text: &str) -> Result<String, Invalid> {
+/// A filter of logs: levels, and targets with levels, between commas; `None` for an empty one.
+pub(super) fn parse_log_filter(text: &str) -> Result<Option<String>, Invalid> {
     let form = "must be a level (off, error, warn, info, debug, trace), or a list such as \
-                warn,contact_service=debug";
-    let text = given(Some(text.to_owned())).ok_or_else(|| Invalid::new("must not be empty"))?;
+                warn,contact_service=debug,hyper=info";
+    let Some(text) = given(Some(text.to_owned())) else {
+        return Ok(None);
+    };
     // The parser takes a blank for a part of the name after it.
     let directives: Vec<_> = text.split(',').map(str::trim).collect();
     let mut named = directives.iter().filter(|directive| !directive.is_empty());
-    if directives.concat().is_empty() || named.any(|one| one.parse::<Directive>().is_err()) {
+    if directives.concat().is_empty() || !named.all(|directive| is_directive(directive)) {
         return Err(Invalid::new(form));
     }
-    // A word without a level is the name of a target, at all levels. Alone it is rather a level
-    // that is misspelt: nothing of the service would be logged.
-    let is_word = |directive: &&str| {
-        !directive.contains(['=', '[', '_', ':']) && directive.parse::<LevelFilter>().is_err()
-    };
-    if directives.iter().all(is_word) {
-        return Err(Invalid::new(form));
-    }
-    Ok(directives.join(","))
+    Ok(Some(directives.join(",")))
+}
+
+/// Returns true for a level, or a target (and span) with a level. The parser takes any text for a
+/// target, which then matches nothing: the log would stay empty.
+fn is_directive(text: &str) -> bool {
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
+    let (target, rest) = text.split_at(text.find(['[', '=']).unwrap_or(text.len()));
+    let level = rest.rsplit_once(']').map_or(rest, |(_, level)| level);
+    let is_in_target = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+    // A word alone is rather a level that is misspelt than the name of a crate.
+    let is_clear = !rest.is_empty() || target.contains(['_', ':']) || is_level(target);
+    is_clear
+        && target.chars().all(is_in_target)
+        && (level.is_empty() || level.strip_prefix('=').is_some_and(is_level))
+        && text.parse::<Directive>().is_ok()
 }
 
 pub(super) fn parse_log_format(text: &str) -> Result<LogFormat, Invalid> {
