@@ -120,7 +120,7 @@ impl Shared {
             }
         }
         let token = SignedToken::parse(token)?;
-        let keys = self.keys.of(&token.unverified_issuer()?)?;
+        let keys = self.keys.of(token.unverified_issuer()?)?;
         let key = keys
             .find(token.kid.as_deref(), token.algorithm)
             .await

@@ -58,6 +58,10 @@ pub(crate) fn controls(
     let headers = [
         ("typ absent", without(&forger.header, "typ")),
         ("typ jwt", with(&forger.header, "typ", "jwt")),
+        (
+            "typ application/jwt",
+            with(&forger.header, "typ", "application/jwt"),
+        ),
         ("typ at+jwt", with(&forger.header, "typ", "at+jwt")),
         (
             "typ application/AT+JWT",

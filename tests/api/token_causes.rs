@@ -121,6 +121,8 @@ fn malformed(issuer: &Issuer<'_>) -> Vec<Case> {
     });
     let mut cases = Vec::from(of_claim);
     cases.push(case("opaque", cause, None, "ya29.opaque"));
+    let array = issuer.sign(&issuer.header, &json!([]));
+    cases.push(case("payload an array", cause, None, array));
     cases.push(case(
         "typ",
         cause,

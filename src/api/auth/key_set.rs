@@ -79,27 +79,26 @@ impl KeySet {
         self.0.iter().any(|own| Arc::ptr_eq(own, key))
     }
 
-    /// The key for a token's `kid` and `alg`. Without a `kid` it is the only key there is.
+    /// The key for a token's `kid` and `alg`. Without a `kid` (RFC 7515, 4.1.4: optional) it is the
+    /// only key for the algorithm.
     pub(super) fn find(
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Arc<VerifyingKey>, NoKey> {
-        let mut named = self
-            .0
-            .iter()
-            .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
-            .peekable();
-        if kid.is_none() && self.0.len() != 1 {
-            return Err(NoKey::KidMissing);
-        }
-        if named.peek().is_none() {
+        let is_named = |key: &&Arc<VerifyingKey>| kid.is_none() || key.kid.as_deref() == kid;
+        if !self.0.iter().any(|key| is_named(&key)) {
             return Err(NoKey::UnknownKid);
         }
-        named
-            .find(|key| key.algorithms.contains(&algorithm))
-            .cloned()
-            .ok_or(NoKey::WrongAlgorithm)
+        let mut fitting = self
+            .0
+            .iter()
+            .filter(|key| is_named(key) && key.algorithms.contains(&algorithm));
+        let key = fitting.next().ok_or(NoKey::WrongAlgorithm)?;
+        if kid.is_none() && fitting.next().is_some() {
+            return Err(NoKey::KidMissing);
+        }
+        Ok(Arc::clone(key))
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) struct SignedToken<'a> {
     /// Header and payload: the signed text.
     message: &'a str,
     signature: &'a str,
-    payload: Vec<u8>,
+    payload: Object,
 }
 
 impl<'a> SignedToken<'a> {
@@ -82,15 +82,15 @@ impl<'a> SignedToken<'a> {
             kid: header.kid,
             message,
             signature,
-            payload: decode(payload).ok_or(MALFORMED)?,
+            payload: decode(payload)
+                .and_then(|json| parse_object(&json))
+                .ok_or(MALFORMED)?,
         })
     }
 
     /// The `iss` by which the key is chosen; what is not signed by that issuer's key fails then.
-    pub(super) fn unverified_issuer(&self) -> Result<String> {
-        let unverified: UnverifiedPayload =
-            serde_json::from_slice(&self.payload).map_err(|_| MALFORMED)?;
-        match unverified.iss {
+    pub(super) fn unverified_issuer(&self) -> Result<&str> {
+        match self.payload.get("iss") {
             Some(Value::String(issuer)) => Ok(issuer),
             Some(_) => Err(Error::token_claim(TokenFault::Malformed, "iss")),
             None => Err(Error::token_claim(TokenFault::ClaimMissing, "iss")),
@@ -98,7 +98,7 @@ impl<'a> SignedToken<'a> {
     }
 
     /// The payload, if `key` signed it by the token's algorithm.
-    pub(super) fn verify(&self, key: &VerifyingKey) -> Result<Object> {
+    pub(super) fn verify(self, key: &VerifyingKey) -> Result<Object> {
         let message = self.message.as_bytes();
         let verified = jsonwebtoken::crypto::verify(
             self.signature,
@@ -109,7 +109,7 @@ impl<'a> SignedToken<'a> {
         if !verified.unwrap_or(false) {
             return Err(Error::token_invalid(TokenFault::BadSignature));
         }
-        parse_object(&self.payload).ok_or(MALFORMED)
+        Ok(self.payload)
     }
 }
 
@@ -159,12 +159,6 @@ impl JoseHeader {
     }
 }
 
-#[derive(Deserialize)]
-struct UnverifiedPayload {
-    #[serde(default, deserialize_with = "present")]
-    iss: Option<Value>,
-}
-
 fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
@@ -174,7 +168,7 @@ fn is_base64url(byte: u8) -> bool {
 }
 
 fn is_token_type(typ: &str) -> bool {
-    ["JWT", "at+jwt", "application/at+jwt"]
+    ["JWT", "application/jwt", "at+jwt", "application/at+jwt"]
         .into_iter()
         .any(|known| known.eq_ignore_ascii_case(typ))
 }

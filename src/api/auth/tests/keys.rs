@@ -117,7 +117,7 @@ async fn of_two_keys_with_one_kid_the_first_for_the_algorithm_serves() {
 }
 
 #[tokio::test]
-async fn a_token_names_its_key_unless_there_is_only_one() {
+async fn a_token_names_its_key_unless_only_one_fits() {
     let [first, second] = ["a", "b"].map(|kid| TestKey::new(kid, Algorithm::EdDSA));
     let nameless = first.sign(Algorithm::EdDSA, None);
     let unusable = with(&second.jwk(), "use", "enc");
@@ -125,6 +125,13 @@ async fn a_token_names_its_key_unless_there_is_only_one() {
     assert_eq!(judge(&one, &nameless).await, Ok(()));
     let two = with_keys(&[first.jwk(), second.jwk()]).await;
     assert_eq!(judge(&two, &nameless).await, Err(UNKNOWN_KEY));
+    let [ec, rsa] = [Algorithm::ES256, Algorithm::RS256].map(|other| TestKey::new("c", other));
+    let mixed = with_keys(&[ec.jwk(), first.jwk(), rsa.jwk()]).await;
+    assert_eq!(judge(&mixed, &nameless).await, Ok(()));
+    let forged = second.sign(Algorithm::EdDSA, None);
+    assert_eq!(judge(&mixed, &forged).await, Err(BAD_SIGNATURE));
+    let none_fits = with_keys(&[ec.jwk(), rsa.jwk()]).await;
+    assert_eq!(judge(&none_fits, &nameless).await, Err(ALGORITHM));
     let unnamed = with_keys(&[without(&first.jwk(), "kid")]).await;
     assert_eq!(judge(&unnamed, &nameless).await, Ok(()));
     assert_eq!(judge(&unnamed, &first.token()).await, Err(UNKNOWN_KEY));
