@@ -12,6 +12,8 @@ use crate::error::Invalid;
 
 /// The shortest line that a caller's extension is looked up under, in digits with the country code.
 const MIN_LINE_DIGITS: usize = 7;
+/// The most digits of a number with its country code (E.164).
+const MAX_DIGITS: usize = 15;
 /// How many digits an extension adds to a number on file (rule 21).
 const MAX_EXTENSION_DIGITS: usize = 4;
 
@@ -25,11 +27,12 @@ impl PhoneNumber {
     /// read as German.
     ///
     /// # Errors
-    /// [`Invalid`] for anything that is not one number that can be dialled from abroad, and for
-    /// digits that could be an international as well as a national number.
+    /// [`Invalid`] for anything that is not one number that can be dialled from abroad, for more
+    /// than 15 digits, and for digits that could be an international as well as a national number.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut readings = Self::readings(&Notation::read(text)?)?;
         match (readings.pop(), readings.pop()) {
+            (Some(number), None) if number.digits() > MAX_DIGITS => Err(Self::too_long(MAX_DIGITS)),
             (Some(number), None) => Ok(number),
             _ => Err(numbering::incomplete()),
         }
@@ -37,12 +40,28 @@ impl PhoneNumber {
 
     /// The numbers that a text can mean, at least one; the first is the likelier one. Digits
     /// with neither + nor 0 can be an international number, or a German one that lost its 0.
+    /// A number with an extension has up to 19 digits.
     ///
     /// # Errors
     /// [`Invalid`] where it means none that can be dialled from abroad.
     pub fn readings(notation: &Notation) -> Result<Vec<Self>, Invalid> {
+        const MAX: usize = MAX_DIGITS + MAX_EXTENSION_DIGITS;
         let readings = numbering::resolve(&notation.written()?)?;
-        Ok(readings.into_iter().map(Self).collect())
+        let numbers: Vec<_> = readings.into_iter().map(Self).collect();
+        if numbers.iter().any(|number| number.digits() > MAX) {
+            return Err(Self::too_long(MAX));
+        }
+        Ok(numbers)
+    }
+
+    fn digits(&self) -> usize {
+        self.0.trim_start_matches('+').len()
+    }
+
+    fn too_long(max: usize) -> Invalid {
+        Invalid::new(format!(
+            "must have at most {max} digits with its country code; give each number separately"
+        ))
     }
 
     /// A value that storage once took from `as_str`.

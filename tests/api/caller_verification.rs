@@ -319,6 +319,7 @@ async fn rule_21_an_extension_of_a_number_on_file_is_same_line(
         ),
         // Five digits, fewer digits, another line.
         ("K-1", "+49 211 123456-12345", None),
+        ("K-1", "+49 211 123456789012", None),
         ("K-1", "+49 211 12345", None),
         ("K-1", "+49 211 123457-12", None),
         // The number on file is the one with -0, and no prefix of the extension's.

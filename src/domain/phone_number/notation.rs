@@ -4,7 +4,10 @@ use percent_encoding::percent_decode_str;
 use rlibphonenumber::PHONE_NUMBER_UTIL;
 use unicode_normalization::UnicodeNormalization;
 
-use super::numbering::{self, Written};
+use super::{
+    MAX_EXTENSION_DIGITS,
+    numbering::{self, Written},
+};
 use crate::error::Invalid;
 
 /// Of a text; URIs with their parameters are longer than numbers.
@@ -288,9 +291,12 @@ fn check_separators(number: &str) -> Result<(), Invalid> {
         let (before, after) = tight.split_at(at);
         let after = after.trim_start_matches('/');
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).count();
-        // `0721/913740`, `+49/0721/913740`, but not `0721 913740/0171 1234567` or `-10/-11`.
+        // `0721/913740`, `+49/0721/913740`, but not `0721 913740/0171 1234567`, `-10/-11` or
+        // `0721 913740/913741`.
         after.starts_with('-')
-            || after.starts_with(['0', '+']) && digits(before) > 4 && digits(after) > 4
+            || digits(after) > MAX_EXTENSION_DIGITS
+                && (after.starts_with(['0', '+']) && digits(before) > 4
+                    || numbering::is_assigned(before))
     };
     if tight.match_indices('/').any(is_second) {
         return Err(several());

@@ -61,6 +61,13 @@ pub(super) fn resolve(written: &Written<'_>) -> Result<Vec<String>, Invalid> {
     dialled.collect()
 }
 
+/// Returns true if a text without its label is a number in an assigned range.
+pub(super) fn is_assigned(number: &str) -> bool {
+    let readings = readings(&digits_of(number), None);
+    let mut found = readings.iter().filter_map(|number| read(number));
+    found.any(|reading| reading.is_valid())
+}
+
 /// Digits, and the plus signs among them.
 fn digits_of(text: &str) -> String {
     text.chars()

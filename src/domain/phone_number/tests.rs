@@ -340,6 +340,36 @@ fn anything_but_one_number_is_rejected() {
 }
 
 #[test]
+fn two_numbers_do_not_become_one() {
+    for (bad, reason) in [
+        ("0211 123456/123457", "one phone number"),
+        ("0211/123456/123457", "one phone number"),
+        ("+49 (0)211 123456 / 123457-0", "one phone number"),
+        ("0721 91374/91375", "one phone number"),
+        ("0171 1234567/1234568", "one phone number"),
+        ("0211 123456 123457", "at most 15 digits"),
+        ("+49 211 123456789012", "at most 15 digits"),
+        ("+49 211 123456-12345", "at most 15 digits"),
+        ("0211 123456 ext. 123456", "at most 15 digits"),
+    ] {
+        let invalid = PhoneNumber::parse(bad).expect_err(bad);
+        assert!(invalid.0.contains(reason), "{bad}: {invalid:?}");
+    }
+    for (given, kept) in [
+        ("0211 123456/12", "+4921112345612"),
+        ("0211/123456/12", "+4921112345612"),
+        ("033203/12345", "+493320312345"),
+        ("0049 (0)33203/12345", "+493320312345"),
+        ("+49/33203/123456", "+4933203123456"),
+        ("+1 650/253-0000", "+16502530000"),
+        ("+33 1 23/45 67 89", "+33123456789"),
+        ("0211 123456-1234", "+492111234561234"),
+    ] {
+        assert_eq!(parsed(given).as_deref(), Some(kept), "{given}");
+    }
+}
+
+#[test]
 fn an_extension_has_at_most_four_digits_of_its_line() {
     let number = PhoneNumber::parse("+4921112345612").unwrap();
     let lines: Vec<_> = number.lines().collect();
