@@ -7,67 +7,57 @@ use crate::{
     error::Invalid,
 };
 
-/// Words for a withheld number, in lower case, without anything between their letters.
-const WITHHELD: &[&str] = &[
+/// Parts of the words for a withheld number, in lower case, without anything between their
+/// letters: `Rufnummer unterdrückt`, `PrivateCaller`.
+const WITHHELD_STEMS: &[&str] = &[
     "anonym",
-    "anonymeranruf",
-    "anonymeranrufer",
-    "anonymous",
-    "anonymouscall",
-    "anonymouscaller",
     "blocked",
-    "blockednumber",
-    "calleridwithheld",
-    "callerunknown",
-    "clir",
-    "hidden",
-    "hiddennumber",
-    "idunavailable",
-    "idwithheld",
+    "geheim",
+    "inconnu",
     "keinecallerid",
     "keinenummer",
     "keinerufnummer",
-    "na",
+    "masqué",
     "nichtbekannt",
+    "nichtuebermittelt",
     "nichtverfügbar",
+    "nichtübermittelt",
     "nocallerid",
-    "none",
     "nonumber",
-    "nonumberavailable",
     "notavailable",
-    "null",
-    "numbernotavailable",
-    "numberunavailable",
-    "numberwithheld",
-    "nummerunbekannt",
-    "nummerunterdrückt",
-    "outofarea",
+    "ohnenummer",
+    "ohnerufnummer",
     "privat",
-    "private",
-    "privatecall",
-    "privatecaller",
-    "privatenumber",
+    "privé",
     "restricted",
-    "restrictednumber",
-    "rufnummerunbekannt",
-    "rufnummerunterdrückt",
     "unavailable",
     "unbekannt",
-    "unbekanntenummer",
-    "unbekannteranruf",
-    "unbekannteranrufer",
-    "unbekannterufnummer",
     "unknown",
-    "unknowncall",
-    "unknowncaller",
-    "unknownnumber",
-    "unterdrueckt",
-    "unterdrückt",
-    "unterdrücktenummer",
-    "unterdrückterufnummer",
+    "unterdrueck",
+    "unterdrück",
     "withheld",
-    "withheldnumber",
 ];
+/// Words for a withheld number that are parts of other words as well.
+const WITHHELD_WORDS: &[&str] = &[
+    "clir",
+    "hidden",
+    "hiddennumber",
+    "interactionwithotherservice",
+    "keine",
+    "na",
+    "none",
+    "null",
+    "numeromasque",
+    "o",
+    "outofarea",
+    "p",
+    "payphone",
+    "prive",
+];
+/// The technologies of Asterisk that name a channel after the caller's number.
+const CHANNEL_TECHNOLOGIES: &[&str] = &["PJSIP", "SIP"];
+/// Hexadecimal digits of the sequence number in the name of an Asterisk channel.
+const CHANNEL_SUFFIX_DIGITS: usize = 8;
 /// Words that gateways spell on the keypad where only digits are possible: 266696687.
 const ON_THE_KEYPAD: &[&str] = &[
     "anonymous",
@@ -100,23 +90,37 @@ pub enum CallerId {
 }
 
 impl CallerId {
-    /// Reads a caller ID: all that [`PhoneNumber::parse`] takes, and the words, numbers and SIP
-    /// hosts that mean a withheld number.
+    /// Reads a caller ID: all notations of [`PhoneNumber::parse`], names of Asterisk channels, and
+    /// the words, numbers and SIP hosts that mean a withheld number.
     ///
     /// # Errors
     /// [`Invalid`] for anything else.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let notation = Notation::read(text)?;
+        let notation = Notation::read(in_channel_name(text).unwrap_or(text))?;
         if is_withheld(notation.user()) {
             return Ok(Self::Withheld);
         }
         match (PhoneNumber::readings(&notation), notation.host()) {
             (Ok(numbers), _) => Ok(Self::Numbers(numbers)),
             // RFC 3323: sip:anonymous@anonymous.invalid.
-            (Err(_), Some(host)) if host.ends_with(".invalid") => Ok(Self::Withheld),
+            (Err(_), Some(host)) if host.trim_end_matches('.').ends_with(".invalid") => {
+                Ok(Self::Withheld)
+            }
             (Err(invalid), _) => Err(invalid),
         }
     }
+}
+
+/// The user in the name of an Asterisk channel: `PJSIP/0211123456-00000001`.
+fn in_channel_name(text: &str) -> Option<&str> {
+    let (technology, rest) = text.trim().split_once('/')?;
+    let (user, suffix) = rest.rsplit_once('-')?;
+    let is_channel = CHANNEL_TECHNOLOGIES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(technology))
+        && suffix.len() == CHANNEL_SUFFIX_DIGITS
+        && suffix.chars().all(|c| c.is_ascii_hexdigit());
+    is_channel.then_some(user)
 }
 
 fn is_withheld(user: &str) -> bool {
@@ -125,9 +129,11 @@ fn is_withheld(user: &str) -> bool {
         .flat_map(char::to_lowercase)
         .filter(|c| c.is_alphanumeric())
         .collect();
+    let has_digits = word.chars().any(char::is_numeric);
     let digits = word.trim_start_matches("00");
-    WITHHELD.contains(&word.as_str())
-        || word.is_empty()
+    user.is_empty()
+        || WITHHELD_WORDS.contains(&word.as_str())
+        || (!has_digits && WITHHELD_STEMS.iter().any(|stem| word.contains(stem)))
         || (word.len() >= MIN_ZEROS && word.chars().all(|c| c == '0'))
         || ON_THE_KEYPAD.iter().any(|word| spelled(word) == digits)
 }
@@ -140,4 +146,107 @@ fn spelled(word: &str) -> String {
             .map(|(_, digit)| *digit)
     };
     word.chars().filter_map(key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_withheld_number_are_known() {
+        for text in [
+            "Blocked Call",
+            "Caller ID blocked",
+            "Rufnummer nicht übermittelt",
+            "nicht u\u{308}bermittelt",
+            "nicht uebermittelt",
+            "ohne Rufnummer",
+            "Private Nummer",
+            "privater Anruf",
+            "anonymus",
+            "Anonyme",
+            "keine",
+            "Keine Rufnummer",
+            "No Caller ID",
+            "Geheim",
+            "Geheimnummer",
+            "asserted-unknown",
+            "Withheld by caller",
+            "caller withheld",
+            "Coverage Unavailable",
+            "Interaction with other service",
+            "Payphone",
+            "P",
+            "O",
+            "n/a",
+            "Inconnu",
+            "Numéro masqué",
+            "Privé",
+            "privato",
+            "sip:x@ANONYMOUS.INVALID.",
+            "sip:x@anonymous.invalid.;user=phone",
+            "PJSIP/anonymous-00000001",
+            "\"Anonymous\"",
+            "unknown.",
+            "",
+            " \u{200E}\t",
+            "sip:@pbx.example",
+            "0000",
+        ] {
+            let found = CallerId::parse(text);
+            assert!(
+                matches!(found, Ok(CallerId::Withheld)),
+                "{text:?}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_texts_are_not_withheld() {
+        for text in [
+            "++",
+            "+",
+            "-",
+            "_",
+            ".",
+            "#",
+            "()",
+            "\"",
+            "?",
+            "0",
+            "00",
+            "000",
+            "+0",
+            "abc",
+            "Anna",
+            "Hiddensee",
+            "Paul",
+            "private 0211 123456",
+            "anonymous 12",
+            "sip:anna@pbx.example",
+            "PJSIP/anna-00000001",
+        ] {
+            let found = CallerId::parse(text);
+            assert!(found.is_err(), "{text:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn channel_names_are_read_as_their_number() {
+        for text in [
+            "PJSIP/0211123456-00000001",
+            "SIP/0211123456-0000abcd",
+            "pjsip/+49211123456-0000ABCD",
+        ] {
+            let Ok(CallerId::Numbers(numbers)) = CallerId::parse(text) else {
+                panic!("{text}");
+            };
+            let numbers: Vec<_> = numbers.iter().map(PhoneNumber::as_str).collect();
+            assert_eq!(numbers, ["+49211123456"], "{text}");
+            assert!(PhoneNumber::parse(text).is_err(), "{text}");
+        }
+        for text in ["PJSIP/0211123456", "XYZ/0211123456-00000001"] {
+            assert!(CallerId::parse(text).is_err(), "{text}");
+        }
+    }
 }

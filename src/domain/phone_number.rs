@@ -3,6 +3,8 @@
 mod notation;
 mod numbering;
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

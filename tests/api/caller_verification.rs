@@ -137,6 +137,9 @@ async fn what_cannot_be_a_channel_is_refused_with_its_field(
     for (channel, field) in [
         (phone("110"), "phone_number"),
         (phone("913740"), "phone_number"),
+        (phone("++"), "phone_number"),
+        (phone("Anna"), "phone_number"),
+        (phone("0211 123456/123457"), "phone_number"),
         (phone("sip:anna@example.com"), "phone_number"),
         (email("nobody"), "email"),
         (None, "channel"),
@@ -190,6 +193,10 @@ async fn rule_21_numbers_are_taken_as_telephone_systems_give_them(
         "\"Anna\" <sip:%2B49211123456@pbx.example>",
         "tel:+49-211-123456;phone-context=example.com",
         "tel:0211123456;phone-context=+49",
+        "4:+49211123456",
+        "PJSIP/0211123456-00000001",
+        "#31#0211123456",
+        "„0211 123456“,",
     ] {
         let found = verify(&server, "K-1", phone(number)).await.expect(number);
         assert_eq!(found.outcome(), ChannelOutcome::OnFile, "{number:?}");
@@ -251,6 +258,9 @@ async fn rule_21_a_withheld_number_is_answered_withheld(
         "Rufnummer unterdrückt",
         "no number",
         "no-number",
+        "Caller ID blocked",
+        "Rufnummer nicht übermittelt",
+        "asserted-unknown",
         "+266696687",
         "266696687",
         "+266 69 66 87",

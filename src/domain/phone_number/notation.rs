@@ -57,7 +57,10 @@ const EXTENSION_WORDS: &[&str] = &[
     "nst",
     "x",
 ];
-const SCHEMES: &[&str] = &["callto", "sip", "sips", "tel"];
+/// Schemes of URIs; Microsoft Teams writes a phone number as `4:+49…`.
+const SCHEMES: &[&str] = &["4", "callto", "h323", "sip", "sips", "sms", "tel"];
+/// Codes before a number that is dialled without showing the caller's own.
+const CLIR_PREFIXES: [&str; 2] = ["#31#", "*31#"];
 
 /// A number as it was written, taken out of the URI or header around it.
 #[derive(Debug)]
@@ -70,8 +73,8 @@ pub struct Notation {
 }
 
 impl Notation {
-    /// Takes the number out of a URI (`sip:`, `sips:`, `tel:`) or name-addr
-    /// (`"Anna" <sip:…>;tag=…`, RFC 3261), or takes the text as it is.
+    /// Takes the number out of a URI (`sip:`, `tel:`, `callto:` …), out of a name-addr
+    /// (`"Anna" <sip:…>;tag=…`, RFC 3261) or out of quotation marks, or takes the text as it is.
     ///
     /// # Errors
     /// [`Invalid`] where the text is too long or has control characters.
@@ -84,10 +87,10 @@ impl Notation {
         let address = text.rsplit_once('<').map_or(text.as_str(), |(_, address)| {
             address.split('>').next().unwrap_or_default()
         });
-        let address = address.trim();
+        let address = without_quotes(address);
         let (scheme, address) = match address.split_once(':') {
             Some((scheme, rest)) if is_one_of(SCHEMES, scheme.trim()) => {
-                (scheme.trim().to_lowercase(), rest)
+                (scheme.trim().to_lowercase(), rest.trim_start_matches("//"))
             }
             _ => (String::new(), address),
         };
@@ -101,8 +104,11 @@ impl Notation {
         let number = parts.next().unwrap_or_default();
         // A SIP user may have a password after its name.
         let number = host.and(number.split_once(':')).map_or(number, |(n, _)| n);
+        let number = number.trim();
+        let mut prefixes = CLIR_PREFIXES.iter();
+        let dialled = prefixes.find_map(|prefix| number.strip_prefix(prefix));
         Ok(Self {
-            number: number.trim().to_owned(),
+            number: dialled.unwrap_or(number).trim().to_owned(),
             host: host.map(|host| without_parameters(host).to_lowercase()),
             is_uri: !scheme.is_empty() || host.is_some(),
             parameters: parts.map(parameter).collect(),
@@ -190,6 +196,7 @@ fn plain(c: char) -> char {
         | '\u{58A}'
         | '\u{30FC}'
         | '~'
+        | '_'
         | '\u{301C}'
         | '\u{223C}' => '-',
         '\u{2044}' | '\u{2215}' => '/',
@@ -213,6 +220,26 @@ fn is_invisible(c: char) -> bool {
             | '\u{FE00}'..='\u{FE0F}'
             | '\u{FEFF}'
     )
+}
+
+/// Cuts the quotation marks around a text, and one mark at its end. A text of nothing but marks
+/// stays.
+fn without_quotes(address: &str) -> &str {
+    let is_quote = |c: char| {
+        matches!(
+            c,
+            ' ' | '"' | '\'' | '`' | '\u{AB}' | '\u{BB}' | '\u{2018}'
+                ..='\u{201F}' | '\u{2039}' | '\u{203A}'
+        )
+    };
+    let text = address.trim_matches(is_quote);
+    let text = text.strip_suffix([',', ';', '.', '#']).unwrap_or(text);
+    let text = text.trim_end_matches(is_quote);
+    if text.is_empty() {
+        address.trim()
+    } else {
+        text
+    }
 }
 
 fn is_one_of(words: &[&str], text: &str) -> bool {
