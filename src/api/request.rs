@@ -1,5 +1,7 @@
 //! What a request must pass before its feature sees it.
 
+use std::borrow::Cow;
+
 use tonic::{Request, Status};
 
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
 /// Whom a request concerns.
 pub(super) enum Concern<'m> {
     /// The customer it names.
-    Customer(&'m str),
+    Customer(Cow<'m, str>),
     /// No customer that it names.
     Nobody,
     /// All customers.
@@ -34,7 +36,7 @@ pub(super) fn admit<M: Concerns>(request: Request<M>) -> Result<(Caller, M), Sta
         .cloned()
         .ok_or(Error::TokenMissing)?;
     match message.concern() {
-        Concern::Customer(number) => caller.confine(number)?,
+        Concern::Customer(number) => caller.confine(&number)?,
         Concern::Nobody => {}
         Concern::Everybody => caller.require_unconfined()?,
     }
@@ -45,7 +47,7 @@ macro_rules! concerns_its_customer {
     ($($message:ident),+ $(,)?) => {
         $(impl Concerns for proto::$message {
             fn concern(&self) -> Concern<'_> {
-                Concern::Customer(&self.customer_number)
+                Concern::Customer(Cow::Borrowed(&self.customer_number))
             }
         })+
     };
@@ -77,14 +79,18 @@ concerns_its_customer!(
 impl Concerns for proto::UpdateCustomerRequest {
     fn concern(&self) -> Concern<'_> {
         let named = self.customer.as_ref();
-        Concern::Customer(named.map_or("", |customer| &customer.customer_number))
+        Concern::Customer(
+            named
+                .map_or("", |customer| &customer.customer_number)
+                .into(),
+        )
     }
 }
 
 impl Concerns for proto::UpdateContactRequest {
     fn concern(&self) -> Concern<'_> {
         let named = self.contact.as_ref();
-        Concern::Customer(named.map_or("", |contact| &contact.customer_number))
+        Concern::Customer(named.map_or("", |contact| &contact.customer_number).into())
     }
 }
 
@@ -106,16 +112,16 @@ impl Concerns for proto::WatchChangesRequest {
     }
 }
 
-/// A link's token begins with the customer's number.
+/// The token that is found in the text begins with the customer's number.
 impl Concerns for proto::InspectEmailConfirmationRequest {
     fn concern(&self) -> Concern<'_> {
-        Concern::Customer(ConfirmationToken::customer_number_in(&self.token))
+        Concern::Customer(ConfirmationToken::customer_number_in(&self.token).into())
     }
 }
 
-/// A link's token begins with the customer's number.
+/// The token that is found in the text begins with the customer's number.
 impl Concerns for proto::ConfirmEmailRequest {
     fn concern(&self) -> Concern<'_> {
-        Concern::Customer(ConfirmationToken::customer_number_in(&self.token))
+        Concern::Customer(ConfirmationToken::customer_number_in(&self.token).into())
     }
 }

@@ -4,11 +4,9 @@
 
 use axum::http::Uri;
 
-use crate::domain::email_confirmation::ConfirmationToken;
+use crate::domain::email_confirmation::{ConfirmationToken, decoded};
 
 const PAGE: &str = "confirm";
-/// As many encodings as a mail program and a tracker may have added.
-const DECODINGS: usize = 3;
 
 /// Where a path leads that was meant for the page; `None` for any other path.
 ///
@@ -25,26 +23,18 @@ pub(super) fn repaired(uri: &Uri) -> Option<String> {
 
 /// Where a link to the page leads whose path or query holds the token.
 pub(super) fn misplaced_token(uri: &Uri) -> Option<String> {
-    let has_token = ConfirmationToken::find_in(&decoded(&uri.to_string())).is_some();
-    has_token.then(|| location(uri))
+    let token = ConfirmationToken::parse(&uri.to_string());
+    token.is_ok().then(|| location(uri))
 }
 
 fn location(uri: &Uri) -> String {
     let depth = uri.path().matches('/').count().saturating_sub(1);
     let mut location = "../".repeat(depth) + PAGE;
-    if let Some(token) = ConfirmationToken::find_in(&decoded(&uri.to_string())) {
+    if let Ok(token) = ConfirmationToken::parse(&uri.to_string()) {
         location.push('#');
-        location.push_str(token);
+        location.push_str(&token.reveal());
     }
     location
-}
-
-fn decoded(text: &str) -> String {
-    (0..DECODINGS).fold(text.to_owned(), |text, _| {
-        percent_encoding::percent_decode_str(&text)
-            .decode_utf8_lossy()
-            .into_owned()
-    })
 }
 
 #[cfg(test)]
@@ -69,6 +59,11 @@ mod tests {
     #[case("/confirm%2523TOKEN", Some("confirm#TOKEN"))]
     #[case("/confirm/%23TOKEN", Some("../confirm#TOKEN"))]
     #[case("/Confirm/%23TOKEN%3E.", Some("../confirm#TOKEN"))]
+    #[case("/confirm=23TOKEN", Some("confirm#TOKEN"))]
+    #[case("/confirm%3D23TOKEN", Some("confirm#TOKEN"))]
+    #[case("/confirm%23K-1.%0AREST", Some("confirm#TOKEN"))]
+    #[case("/confirm%23K-%201.REST", Some("confirm#TOKEN"))]
+    #[case("/confirm%23K-1.=%0D%0AREST", Some("confirm#TOKEN"))]
     #[case("/confirm/TOKEN/", Some("../../confirm#TOKEN"))]
     #[case("/confirm%23token=TOKEN&utm_source=x", Some("confirm#TOKEN"))]
     #[case("/confirm/?utm_source=x%23TOKEN", Some("../confirm#TOKEN"))]
@@ -80,7 +75,8 @@ mod tests {
     #[case("/%FF%FE", None)]
     fn a_damaged_link_leads_to_the_page(#[case] link: &str, #[case] location: Option<&str>) {
         let token = format!("K-1.{DIGITS}");
-        let uri: Uri = link.replace("TOKEN", &token).parse().unwrap();
+        let link = link.replace("TOKEN", &token).replace("REST", DIGITS);
+        let uri: Uri = link.parse().unwrap();
         let location = location.map(|location| location.replace("TOKEN", &token));
         assert_eq!(repaired(&uri), location);
     }

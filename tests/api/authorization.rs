@@ -245,6 +245,44 @@ async fn a_token_of_one_customer_is_refused_for_any_other_in_every_rpc(
     }
 }
 
+/// The customer is that of the token found in the text, wherever it is.
+#[rstest]
+#[tokio::test]
+async fn token_of_one_customer_is_compared_with_a_recovered_link(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    server.create_customer(OWN).await;
+    server.create_customer(OTHER).await;
+    let token = server.token(ALL_SCOPES, Some(OWN));
+    let digits = "0123456789abcdef".repeat(4);
+    let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
+    let not_found = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
+    for rpc in RPCS.iter().filter(|rpc| matches!(rpc.whom, Whom::Token(_))) {
+        let field = Leaf::all_of(&request_type(rpc.name))
+            .into_iter()
+            .find(|leaf| leaf.name() == "token")
+            .unwrap();
+        for form in [
+            "https://x.example/confirm#NUMBER.DIGITS",
+            "%2523NUMBER.DIGITS",
+            "token=NUMBER.DIGITS&utm_source=x",
+            "NUMBER%2EDIGITS",
+            "K-1.0123 NUMBER.DIGITS",
+            "K-2.0123 NUMBER.DIGITS",
+            "NUMBER.\r\nDIGITS",
+        ] {
+            for (number, expected) in [(OWN, &not_found), (OTHER, &mismatch)] {
+                let text = form.replace("NUMBER", number).replace("DIGITS", &digits);
+                let mut request = empty_request(rpc.name);
+                field.set(&mut request, Value::String(text));
+                let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+                assert_eq!(&refusal(answer), expected, "{} {form} {number}", rpc.name);
+            }
+        }
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_token_of_one_customer_gets_nothing_where_no_customer_is_named(

@@ -286,7 +286,8 @@ async fn a_text_that_is_no_token_is_refused_with_its_field(
         "K-1.",
         &token[..token.len() - 1],
         &token.to_uppercase(),
-        &format!("x {token}"),
+        "https://x.example/confirm",
+        &format!("x {token}0"),
         &"0".repeat(10_000),
     ] {
         let not_found = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
