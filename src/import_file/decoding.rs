@@ -11,7 +11,10 @@ use std::{
     path::Path,
 };
 
-use encoding_rs::{Encoding, ISO_8859_15, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1250, WINDOWS_1252};
+use encoding_rs::{
+    Encoding, ISO_8859_15, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1250, WINDOWS_1252, WINDOWS_1254,
+    WINDOWS_1257,
+};
 
 use crate::command_files::cannot;
 
@@ -26,6 +29,9 @@ pub(super) const UNREADABLE: char = '\u{FFFD}';
 /// Letters that few languages but German have, and that no other encoding of spreadsheets puts at
 /// the bytes where windows-1252 has them.
 const GERMAN: &str = "äöüÄÖÜßé";
+
+/// Encodings of files that could be taken for windows-1252.
+const SIMILAR: [&Encoding; 4] = [WINDOWS_1250, WINDOWS_1254, WINDOWS_1257, ISO_8859_15];
 
 /// A file in memory.
 pub(super) struct Source {
@@ -265,6 +271,17 @@ impl Evidence {
 }
 
 impl Decoder {
+    /// Takes windows-1252 as proven after all, unless rows that are rejected are in doubt: their file
+    /// is read as this one is.
+    pub(super) fn proven_unless(self, is_in_doubt: impl FnOnce(Self) -> bool) -> Self {
+        match self {
+            Self::Windows1252 { is_proven: false } if !is_in_doubt(self) => {
+                Self::Windows1252 { is_proven: true }
+            }
+            decoder => decoder,
+        }
+    }
+
     /// The characters of a text, with U+FFFD where they are not certain.
     pub(super) fn decode(self, text: &[u8]) -> Cow<'_, str> {
         if text.is_ascii() {
@@ -303,18 +320,33 @@ fn is_nko(c: char) -> bool {
     ('\u{7C0}'..='\u{7FF}').contains(&c)
 }
 
-/// Text whose bytes are the same characters in windows-1252, windows-1250 and ISO-8859-15, and that
-/// is no UTF-8 in part.
+/// Returns true for text that is neither UTF-8 nor certainly windows-1252.
+pub(super) fn is_doubtful(text: &[u8]) -> bool {
+    !text.is_ascii() && utf_8(text).is_none() && certain_windows_1252(text).is_none()
+}
+
+/// Text whose bytes are the same characters in windows-1252 and the [`SIMILAR`] encodings, that is no
+/// UTF-8 in part, and that has no word as Cyrillic and Greek encodings have them.
 fn certain_windows_1252(text: &[u8]) -> Option<String> {
-    let [western, central, latin_9] = [WINDOWS_1252, WINDOWS_1250, ISO_8859_15]
-        .map(|encoding| encoding.decode_without_bom_handling(text).0);
-    let mut each = western.chars().zip(central.chars()).zip(latin_9.chars());
-    let is_certain = each.all(|((western, central), latin_9)| {
-        !is_high_control(western)
-            && western == central
-            && (western == latin_9 || is_high_control(latin_9))
-    });
+    let decode = |encoding: &'static Encoding| encoding.decode_without_bom_handling(text).0;
+    let western = decode(WINDOWS_1252);
+    let is_same = |encoding| {
+        let other = decode(encoding);
+        let mut each = western.chars().zip(other.chars());
+        each.all(|(western, other)| western == other || is_high_control(other))
+    };
+    let is_certain = !western.contains(is_high_control)
+        && SIMILAR.into_iter().all(is_same)
+        && !has_foreign_word(&western);
     (is_certain && !holds_utf_8(text)).then(|| western.into_owned())
+}
+
+/// Returns true if a word of several letters has none of ASCII. Cyrillic encodings have letters
+/// where windows-1252 has `×` and `÷`.
+fn has_foreign_word(text: &str) -> bool {
+    let is_of_word = |c: char| c.is_alphabetic() || matches!(c, '×' | '÷');
+    let mut words = text.split(|c| !is_of_word(c));
+    words.any(|word| word.chars().nth(1).is_some() && !word.contains(|c: char| c.is_ascii()))
 }
 
 /// Returns true if the text holds a multi-byte UTF-8 character other than N'Ko.

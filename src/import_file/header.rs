@@ -6,6 +6,7 @@ use csv::StringRecord;
 
 use super::{
     columns::Column,
+    decoding::UNREADABLE,
     mapping::{Assignment, Mapping},
 };
 
@@ -116,6 +117,12 @@ impl Header {
         let is_given = |place: &usize| record.get(*place).is_some_and(|f| !f.trim().is_empty());
         let place = self.nameless.iter().copied().find(is_given);
         place.map(|place| place + 1)
+    }
+
+    /// Returns true if a value that is read cannot be decoded.
+    pub(super) fn has_unreadable(&self, record: &StringRecord) -> bool {
+        let mut columns = Column::ALL.into_iter();
+        columns.any(|column| self.cell(record, column).contains(UNREADABLE))
     }
 
     /// The value of a row in a column, without surrounding blanks; empty where there is no such

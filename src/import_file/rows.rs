@@ -9,7 +9,7 @@ use std::ops::Range;
 use csv::{ReaderBuilder, StringRecord};
 
 use super::{
-    decoding::{Decoder, Source, UNREADABLE},
+    decoding::{Decoder, Source, UNREADABLE, is_doubtful},
     header::Header,
     mapping::Mapping,
 };
@@ -75,14 +75,21 @@ impl Sheet {
         let mut rest = Rest::new(bytes);
         let told = rest.take_told_delimiter();
         let (header, names, delimiter) = find_header(&mut rest, decoder, told, mappings)?;
-        let mut rows = Vec::new();
-        while !rest.is_empty() {
-            let record = rest.take_of_width(delimiter, decoder, header.width());
-            // Spreadsheets leave rows of nothing behind.
-            if record.damage.is_some() || !is_blank(&record.fields) {
-                rows.push(record.into_row(&header));
-            }
-        }
+        // Only the rows of the rejected file keep a doubt.
+        let decoder = decoder.proven_unless(|decoder| {
+            let mut rows = rest
+                .clone()
+                .take_rows(&header, delimiter, decoder)
+                .into_iter();
+            rows.any(|row| {
+                let is_rejected = match &row.content {
+                    Content::Fields(fields) => header.has_unreadable(fields),
+                    Content::Damaged(_) | Content::NoContact(_) => true,
+                };
+                is_rejected && bytes.get(row.raw).is_some_and(is_doubtful)
+            })
+        });
+        let rows = rest.take_rows(&header, delimiter, decoder);
         let format = Format::Csv {
             delimiter,
             header: names,
@@ -227,6 +234,18 @@ impl<'t> Rest<'t> {
             self.advance(line.len());
         }
         is_empty
+    }
+
+    /// Takes all rows but those of nothing, which spreadsheets leave behind.
+    fn take_rows(&mut self, header: &Header, delimiter: u8, decoder: Decoder) -> Vec<Row> {
+        let mut rows = Vec::new();
+        while !self.is_empty() {
+            let record = self.take_of_width(delimiter, decoder, header.width());
+            if record.damage.is_some() || !is_blank(&record.fields) {
+                rows.push(record.into_row(header));
+            }
+        }
+        rows
     }
 
     fn take(&mut self, delimiter: u8, decoder: Decoder) -> Record {

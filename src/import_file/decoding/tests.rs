@@ -53,13 +53,25 @@ fn encodings_of_spreadsheets_are_found(#[case] bytes: Vec<u8>, #[case] encoding:
 )]
 #[case::windows_1250(b"Dvo\xF8\xE1k\nM\xFCller", "Dvo\u{FFFD}\u{FFFD}k\nMüller")]
 #[case::windows_1252_undefined(b"M\xFCller\nA\x81", "Müller\nA\u{FFFD}")]
+#[case::turkish(
+    b"M\xFCller\nG\xFCl Y\xFDld\xFDz",
+    "Müller\nG\u{FFFD}l Y\u{FFFD}ld\u{FFFD}z"
+)]
+#[case::baltic(b"M\xE2ra M\xFCller", "M\u{FFFD}ra M\u{FFFD}ller")]
+#[case::cyrillic(b"\xDF\xED", "\u{FFFD}\u{FFFD}")]
+#[case::koi8(b"\xD1\xCE \xE4\xD5", "\u{FFFD}\u{FFFD} \u{FFFD}\u{FFFD}")]
+#[case::greek(b"\xC4\xDC\xF6\xED\xE7", "\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}")]
 #[case::euro_of_latin_9(b"M\xFCller 5 \xA4", "M\u{FFFD}ller 5 \u{FFFD}")]
 fn what_is_not_certain_is_not_decoded(#[case] bytes: &[u8], #[case] text: &str) {
     assert_eq!(decode(bytes, None).0, text);
 }
 
 #[rstest]
-#[case::with_a_proof(b"M\xFCller\nGarc\xEDa, \x80 5 \x84a\x93", "Müller\nGarcía, € 5 „a“")]
+#[case::with_a_proof(b"M\xFCller\nG\xF3mez, \x80 5 \x84a\x93", "Müller\nGómez, € 5 „a“")]
+#[case::all_of_german(
+    b"\xC4. Gro\xDF, \xD6de \xDCb\xE4 Ren\xE9 \xFC",
+    "Ä. Groß, Öde Übä René ü"
+)]
 #[case::sharp_s_before_a_dash(b"M\xFCller\nWei\xDF\x96Blau", "Müller\nWeiß–Blau")]
 fn windows_1252_is_read_where_it_is_proven(#[case] bytes: &[u8], #[case] text: &str) {
     assert_eq!(decode(bytes, None).0, text);
