@@ -7,19 +7,20 @@ mod values;
 
 pub(super) use self::lines::{REJECTED, begins, with_line_breaks};
 use self::{
-    lines::{Part, is_filler, parts, properties},
+    lines::{Part, Spelled, is_filler, parts, properties},
     property::{Head, Property},
     values::{Card, is_read},
 };
 use super::{
     columns::Column,
-    decoding::Source,
+    decoding::{Decoder, Source, UNREADABLE, is_doubtful},
     header::Header,
     rows::{Content, Format, Row, Sheet},
 };
 
 const NO_CARD: &str = "row: is no part of a vCard";
 const NOT_WHOLE: &str = "row: is not a whole vCard, from BEGIN:VCARD to END:VCARD";
+const DAMAGED_HEAD: &str = "cannot be read: it has no colon, or a quote is not closed";
 const AGENT: &str = "cards of agents within other cards";
 const NO_CONTACT: &str = "groups, locations and devices";
 
@@ -38,31 +39,25 @@ pub(super) fn read(source: &Source) -> Result<Sheet, String> {
     if !parts.iter().any(|part| part.is_card) {
         return Err("holds no vCard: no line is BEGIN:VCARD".to_owned());
     }
-    let cards: Vec<_> = parts.iter().map(read_properties).collect();
-    let evidence = cards.iter().flatten().filter_map(Property::evidence);
-    let decoder = source.decoder(evidence);
+    let cards: Vec<_> = parts.iter().map(Properties::read).collect();
+    let decoder = source.decoder(cards.iter().flat_map(Properties::evidence));
+    // Only the cards of the rejected file keep a doubt.
+    let decoder = decoder.proven_unless(|decoder| {
+        let mut doubtful = cards.iter().filter(|card| card.evidence().any(is_doubtful));
+        doubtful.any(|card| {
+            let (content, _) = card.content(source, decoder);
+            matches!(content, Content::Fields(cells) if cells.iter().any(|c| c.contains(UNREADABLE)))
+        })
+    });
     let mut rows = Vec::with_capacity(parts.len());
-    for (part, properties) in parts.iter().zip(&cards) {
-        let mut row = Row {
+    for (part, card) in parts.iter().zip(&cards) {
+        let (content, notes) = card.content(source, decoder);
+        rows.push(Row {
             line: part.line,
             raw: part.raw.clone(),
-            content: Content::Damaged(NO_CARD.to_owned()),
-            notes: Vec::new(),
-        };
-        if part.is_card && part.is_whole {
-            let card = Card::new(properties, |property| {
-                property.text(decoder, source.is_converted())
-            });
-            row.content = if card.is_contact() {
-                let cells = Column::ALL.map(|column| card.cell(column, &mut row.notes));
-                Content::Fields(cells.to_vec().into())
-            } else {
-                Content::NoContact(NO_CONTACT)
-            };
-        } else if part.is_card {
-            row.content = Content::Damaged(NOT_WHOLE.to_owned());
-        }
-        rows.push(row);
+            content,
+            notes,
+        });
         rows.extend(part.agents.iter().map(|line| Row {
             line: line.number,
             raw: line.start..line.start,
@@ -78,25 +73,57 @@ pub(super) fn read(source: &Source) -> Result<Sheet, String> {
     })
 }
 
-/// The properties of a card that are read. Those of photos and notes may be large.
-fn read_properties(part: &Part<'_>) -> Vec<Property> {
-    if !part.is_whole {
-        return Vec::new();
+/// The properties of a card that are read, or the reason why it cannot be.
+struct Properties(Result<Vec<Property>, String>);
+
+impl Properties {
+    /// Those of photos and notes, which are not read, may be large.
+    fn read(part: &Part<'_>) -> Self {
+        if !part.is_card {
+            return Self(Err(NO_CARD.to_owned()));
+        }
+        if !part.is_whole {
+            return Self(Err(NOT_WHOLE.to_owned()));
+        }
+        let spelled = properties(&part.lines);
+        if let Some(name) = spelled.iter().find_map(Spelled::damaged_name) {
+            return Self(Err(format!("row: {name} {DAMAGED_HEAD}")));
+        }
+        let heads = spelled.iter().map(|spelled| Head::of(&spelled.pieces));
+        let heads: Vec<_> = heads.map(|head| head.map(|(head, _)| head)).collect();
+        let is_version_2 = spelled.iter().zip(&heads).any(|(spelled, head)| {
+            let is_version = head.as_ref().is_some_and(|head| head.name == "VERSION");
+            is_version && spelled.pieces.concat().trim_ascii_end().ends_with(b"2.1")
+        });
+        let read = spelled.iter().zip(heads).filter(|(_, head)| {
+            let name = head.as_ref().map(|head| head.name.as_str());
+            name.is_some_and(is_read)
+        });
+        let read = read.filter_map(|(spelled, _)| Property::read(spelled, is_version_2));
+        Self(Ok(read.collect()))
     }
-    let spelled = properties(&part.lines);
-    let heads = spelled.iter().map(|spelled| Head::of(&spelled.pieces));
-    let heads: Vec<_> = heads.map(|head| head.map(|(head, _)| head)).collect();
-    let is_version_2 = spelled.iter().zip(&heads).any(|(spelled, head)| {
-        let is_version = head.as_ref().is_some_and(|head| head.name == "VERSION");
-        is_version && spelled.pieces.concat().trim_ascii_end().ends_with(b"2.1")
-    });
-    let read = spelled.iter().zip(heads).filter(|(_, head)| {
-        let name = head.as_ref().map(|head| head.name.as_str());
-        // Without a name it may be any.
-        name.is_some_and(is_read)
-    });
-    read.filter_map(|(spelled, _)| Property::read(spelled, is_version_2))
-        .collect()
+
+    /// The bytes that say something about the encoding of the file.
+    fn evidence(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().flatten().filter_map(Property::evidence)
+    }
+
+    /// The cells of the card, and its notes.
+    fn content(&self, source: &Source, decoder: Decoder) -> (Content, Vec<&'static str>) {
+        let mut notes = Vec::new();
+        let properties = match &self.0 {
+            Ok(properties) => properties,
+            Err(damage) => return (Content::Damaged(damage.clone()), notes),
+        };
+        let card = Card::new(properties, |property| {
+            property.text(decoder, source.is_converted())
+        });
+        if !card.is_contact() {
+            return (Content::NoContact(NO_CONTACT), notes);
+        }
+        let cells = Column::ALL.map(|column| card.cell(column, &mut notes));
+        (Content::Fields(cells.to_vec().into()), notes)
+    }
 }
 
 #[cfg(test)]

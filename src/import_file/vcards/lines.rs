@@ -3,12 +3,17 @@
 
 use std::ops::Range;
 
-use super::property::Head;
+use super::{property::Head, values::is_read};
 
 const BEGIN: &[u8] = b"BEGIN:VCARD";
 const END: &[u8] = b"END:VCARD";
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 const AGENT: &[u8] = b"AGENT";
+/// Properties that are not read, and that programs write.
+const USUAL: [&str; 19] = [
+    "VERSION", "NOTE", "URL", "ADR", "LABEL", "BDAY", "REV", "PHOTO", "LOGO", "SOUND", "KEY",
+    "AGENT", "MAILER", "PRODID", "CLASS", "GEO", "TZ", "IMPP", "END",
+];
 /// Precede the reason of a rejected card.
 pub(in crate::import_file) const REJECTED: [&[u8]; 2] = [b"X-IMPORT-LINE:", b"X-IMPORT-REASON:"];
 
@@ -37,8 +42,8 @@ pub(super) struct Part<'t> {
 pub(super) struct Spelled<'t> {
     /// The first line, and those that continue it.
     pub(super) pieces: Vec<&'t [u8]>,
-    /// Lines follow that continue nothing.
-    pub(super) is_torn: bool,
+    /// Lines that have no head and continue nothing.
+    pub(super) strays: Vec<&'t [u8]>,
 }
 
 /// Splits a file at carriage returns, line feeds, or both.
@@ -128,18 +133,32 @@ impl<'t> Part<'t> {
     }
 }
 
-/// Groups the lines of a card into properties. Empty lines are passed over.
+/// Groups the lines of a card into properties. Empty lines are passed over; one ends a soft line
+/// break, unless there is one after each line: such line breaks are CR CR LF.
 pub(super) fn properties<'t>(lines: &[Line<'t>]) -> Vec<Spelled<'t>> {
     let mut properties: Vec<Spelled<'t>> = Vec::new();
-    for line in lines.iter().filter(|line| !is_filler(line.text)) {
+    let empty = lines.iter().filter(|line| is_filler(line.text)).count();
+    let is_spaced = empty > lines.len() - empty;
+    let mut is_after_empty = false;
+    for line in lines {
+        if is_filler(line.text) {
+            is_after_empty = !is_spaced;
+            continue;
+        }
+        let can_continue = !is_after_empty && !is_known_head(line.text);
+        is_after_empty = false;
         match properties.last_mut() {
-            Some(last) if is_folded(line.text) || last.is_continued() => {
+            Some(last) if is_folded(line.text) || (can_continue && last.is_continued()) => {
                 last.pieces.push(line.text);
             }
-            Some(last) if !Head::is_there(line.text) => last.is_torn = true,
+            Some(last) if !Head::is_there(line.text) => last.strays.push(line.text),
+            _ if Head::is_there(line.text) => properties.push(Spelled {
+                pieces: vec![line.text],
+                strays: Vec::new(),
+            }),
             _ => properties.push(Spelled {
                 pieces: vec![line.text],
-                is_torn: !Head::is_there(line.text),
+                strays: vec![line.text],
             }),
         }
     }
@@ -152,6 +171,30 @@ impl Spelled<'_> {
         let ends_soft = self.pieces.last().is_some_and(|piece| ends_soft(piece));
         ends_soft && Head::of(&self.pieces).is_some_and(|(head, _)| head.is_quoted_printable())
     }
+
+    /// The name of a property that is read, and whose head cannot be: it has no colon, or a quote is
+    /// open.
+    pub(super) fn damaged_name(&self) -> Option<String> {
+        let first = self.pieces.first().filter(|_| self.strays.is_empty());
+        let first = first.filter(|_| Head::of(&self.pieces).is_none());
+        let without_separator = self.strays.iter().filter(|line| {
+            let (name, rest) = Head::split_name(line);
+            is_folded(rest) && name == name.to_ascii_uppercase()
+        });
+        let mut names = first.into_iter().chain(without_separator).map(|line| {
+            let (name, _) = Head::split_name(line);
+            name.to_ascii_uppercase()
+        });
+        names.find(|name| is_read(name))
+    }
+}
+
+/// Returns true if a line begins as a usual property does: no text goes on like this after a soft
+/// line break.
+fn is_known_head(line: &[u8]) -> bool {
+    let (name, rest) = Head::split_name(line);
+    let is_usual = USUAL.contains(&name) || name.starts_with("X-") || is_read(name);
+    is_usual && matches!(rest.first(), Some(b':' | b';'))
 }
 
 /// Returns true if a line ends with an equals sign; blanks after it were added in transit.

@@ -31,7 +31,8 @@ pub(super) struct Head {
 pub(super) struct Property {
     pub(super) head: Head,
     value: Vec<u8>,
-    is_torn: bool,
+    /// Lines follow that continue nothing, or the transfer encoding is broken.
+    is_damaged: bool,
 }
 
 /// How the lines of a property are joined.
@@ -48,10 +49,18 @@ enum Join {
 impl Head {
     /// Returns true if a line begins with a name and its separator, a colon or semicolon.
     pub(super) fn is_there(line: &[u8]) -> bool {
+        let (name, rest) = Self::split_name(line);
+        let rest = rest.trim_ascii_start();
+        !name.is_empty() && matches!(rest.first(), Some(b':' | b';'))
+    }
+
+    /// The name at the beginning of a line, without its group, and the rest.
+    pub(super) fn split_name(line: &[u8]) -> (&str, &[u8]) {
         let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-        let name = line.iter().take_while(|byte| is_of_name(byte)).count();
-        let rest = line.get(name..).unwrap_or_default().trim_ascii_start();
-        name > 0 && matches!(rest.first(), Some(b':' | b';'))
+        let end = line.iter().take_while(|byte| is_of_name(byte)).count();
+        let (name, rest) = line.split_at_checked(end).unwrap_or_default();
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        (name.rsplit_once('.').map_or(name, |(_, name)| name), rest)
     }
 
     /// The head of a property and the place where its value begins, if its lines hold a colon.
@@ -157,10 +166,10 @@ impl Property {
         } else {
             None
         };
-        let (value, _) = better.unwrap_or(first);
+        let (value, is_clean) = better.unwrap_or(first);
         Some(Self {
             value,
-            is_torn: spelled.is_torn,
+            is_damaged: !is_clean || !spelled.strays.is_empty(),
             head,
         })
     }
@@ -184,7 +193,7 @@ impl Property {
             }
             None => decoder.decode(&self.value).into_owned(),
         };
-        let is_certain = !self.is_torn && (is_encoded || !looks_encoded(&text));
+        let is_certain = !self.is_damaged && (is_encoded || !looks_encoded(&text));
         if is_certain { text } else { UNREADABLE.into() }
     }
 
@@ -213,11 +222,8 @@ impl Head {
         }
         let digits = value.iter().filter(|byte| !byte.is_ascii_whitespace());
         let digits: Vec<_> = digits.copied().collect();
-        BASE64.decode(digits).map_or_else(
-            // Rejected, as all that is not certain.
-            |_| (UNREADABLE.to_string().into_bytes(), false),
-            |bytes| (bytes, true),
-        )
+        let decoded = BASE64.decode(digits);
+        decoded.map_or_else(|_| (Vec::new(), false), |bytes| (bytes, true))
     }
 }
 
@@ -241,7 +247,7 @@ fn joined(pieces: &[&[u8]], join: Join, is_quoted_printable: bool) -> Vec<u8> {
         }
     }
     // A soft line break before the next property continues nothing.
-    if is_quoted_printable && pieces.len() == 1 && ends_soft(&text) {
+    if is_quoted_printable && ends_soft(&text) {
         text.truncate(text.trim_ascii_end().len());
         text.pop();
     }

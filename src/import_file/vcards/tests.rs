@@ -106,6 +106,54 @@ fn encodings_of_values_are_read(#[case] line: &str) {
 }
 
 #[rstest]
+#[case("FN;ENCODING=QUOTED-PRINTABLE:Anna=\r\nEMAIL:anna@x.example")]
+#[case("FN;ENCODING=QUOTED-PRINTABLE:An=\r\nna=\r\nitem1.EMAIL;PREF:anna@x.example")]
+#[case("FN:Anna\r\nNOTE;ENCODING=QUOTED-PRINTABLE:a=0D=0A=\r\n\r\nEMAIL;PREF:anna@x.example")]
+#[case("FN:Anna\r\nNOTE;QUOTED-PRINTABLE:a=\r\n\r\nLANG:de\r\nEMAIL:anna@x.example")]
+#[case("FN:Anna\r\nURL;QUOTED-PRINTABLE:http://x.example/?a=\r\nEMAIL:anna@x.example")]
+#[case("URL;QUOTED-PRINTABLE:x=\r\nX-A:b=\r\nFN:Anna\r\nEMAIL:anna@x.example")]
+#[case("FN;QUOTED-PRINTABLE:An=\r\r\nna\r\r\nEMAIL:anna@x.example\r\r\n\r\r\n\r\r\n")]
+fn a_soft_line_break_takes_no_property_along(#[case] lines: &str) {
+    for version in ["2.1", "3.0"] {
+        let card = card(version, lines.as_bytes());
+        assert_eq!(cell(&card, Column::DisplayName), "Anna");
+        assert_eq!(cell(&card, Column::Email), "anna@x.example");
+    }
+}
+
+#[rstest]
+#[case("FN:Anna\r\nEMAIL;TYPE=\"work:anna@x.example", "EMAIL")]
+#[case("FN:Anna\r\nemail;TYPE=INTERNET=a@x.example", "EMAIL")]
+#[case("N:Schmidt;Anna\r\nNOTE:x\r\nFN Anna", "FN")]
+fn a_card_with_a_damaged_head_is_rejected(#[case] lines: &str, #[case] name: &str) {
+    let rows = read_bytes(card("3.0", lines.as_bytes()));
+    let damage = format!("row: {name} {DAMAGED_HEAD}");
+    assert_eq!(rows[0].content, Content::Damaged(damage));
+}
+
+#[test]
+fn a_doubt_is_that_of_rejected_cards() {
+    let good = card("3.0", b"FN:M\xFCller\r\nTITLE:Y\xFDld\xFDz");
+    let group = card("3.0", b"KIND:group\r\nFN:Y\xFDld\xFDz");
+    let bad = card("3.0", b"FN:Y\xFDld\xFDz");
+    let likely = card("3.0", b"FN:G\xF3mez");
+    let name = |cards: [&[u8]; 3]| {
+        let rows = read_bytes(cards.concat());
+        cells(&rows[2])[0].1.to_owned()
+    };
+    assert_eq!(
+        name([&card("3.0", b"FN:M\xFCller"), &group, &likely]),
+        "Gómez"
+    );
+    assert_eq!(
+        name([&card("3.0", b"FN:M\xFCller"), &bad, &likely]),
+        "G\u{FFFD}mez"
+    );
+    assert_eq!(name([&good, &bad, &likely]), "G\u{FFFD}mez");
+    assert_eq!(name([&good, &group, &likely]), "Gómez");
+}
+
+#[rstest]
 #[case::within_a_character(b"FN:Annegret M\xC3\r\n \xBCller", "Annegret Müller")]
 #[case::tab(b"FN:Annegret M\xC3\r\n\t\xBCller", "Annegret Müller")]
 #[case::twice(b"FN:Annegret\r\n  M\xC3\r\n \xBCller", "Annegret Müller")]
@@ -143,6 +191,9 @@ fn version_2_1_folds_where_blanks_are(
 #[case::no_base64(b"FN;ENCODING=b:!!!")]
 #[case::unnamed_quoted_printable(b"FN:J=C3=B6rg")]
 #[case::cp850(b"FN;QUOTED-PRINTABLE:J=94rg")]
+#[case::half_a_sign(b"FN;ENCODING=QUOTED-PRINTABLE:Anna=2")]
+#[case::no_sign(b"FN;ENCODING=QUOTED-PRINTABLE:Anna=ZZ Schmidt")]
+#[case::turkish(b"FN;QUOTED-PRINTABLE:G=FCl Y=FDld=FDz")]
 #[case::torn(b"FN:J\xC3\xB6rg\r\nM\xC3\xBCller")]
 fn a_name_that_is_not_certain_is_not_decoded(#[case] lines: &[u8]) {
     let name = name("3.0", lines);
