@@ -25,6 +25,7 @@ use self::{
 };
 use crate::command_files::{patiently, progress_bar};
 
+mod addresses;
 mod cells;
 mod columns;
 mod decoding;

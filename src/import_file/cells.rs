@@ -9,7 +9,6 @@ use contact_service::{
         contact_import::{ImportKey, parse_external_id},
         contact_types::ContactTypes,
         customer::{CustomerChange, CustomerNumber},
-        email_address::EmailAddress,
         phone_number::PhoneNumber,
         restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
@@ -18,10 +17,11 @@ use contact_service::{
 use csv::StringRecord;
 
 use super::{
+    addresses::parse_address,
     columns::Column,
     decoding::UNREADABLE,
     header::Header,
-    names::{NameParts, compose},
+    names::display_name,
     type_names::{self, contact_type},
 };
 
@@ -48,7 +48,7 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
     let number = cells.customer_number();
     let types = cells.types();
     let display_name = cells.display_name();
-    let email = cells.optional(Column::Email, EmailAddress::parse);
+    let email = cells.optional(Column::Email, parse_address);
     let external_id = cells.optional(Column::ExternalId, parse_external_id);
     let phone_numbers = cells.list(Column::PhoneNumbers, MAX_PHONE_NUMBERS, PhoneNumber::parse);
     let allowed = Column::AllowedOrderTypes;
@@ -186,20 +186,8 @@ impl<'r> Cells<'r> {
         self.read(Column::CustomerNumber, text, CustomerNumber::parse)
     }
 
-    /// A name of its own, or one that is composed of its parts.
     fn display_name(&mut self) -> Option<String> {
-        let given = self.cell(Column::DisplayName);
-        let name = if given.is_empty() {
-            compose(&NameParts {
-                salutation: &self.cell(Column::Salutation),
-                title: &self.cell(Column::Title),
-                given: &self.cell(Column::GivenName),
-                family: &self.cell(Column::FamilyName),
-                ..NameParts::default()
-            })
-        } else {
-            given.into_owned()
-        };
+        let name = display_name(self.header, self.record);
         self.read(Column::DisplayName, &name, parse_display_name)
     }
 
@@ -226,12 +214,8 @@ impl<'r> Cells<'r> {
         parse: fn(&str) -> Result<T, Invalid>,
     ) -> Vec<T> {
         let cell = self.cell(column);
-        let (texts, mut values) = (split_list(&cell), Vec::new());
-        if texts.len() > most {
-            self.refuse(column.name(), &format!("must hold at most {most}"));
-            return values;
-        }
-        for (index, text) in texts.into_iter().enumerate() {
+        let (mut values, mut broken) = (Vec::new(), Vec::new());
+        for (index, text) in split_list(&cell).into_iter().enumerate() {
             let parsed = if is_scientific(text) {
                 Err(Invalid::new(IN_SCIENTIFIC_NOTATION))
             } else {
@@ -240,8 +224,17 @@ impl<'r> Cells<'r> {
             match parsed {
                 Ok(value) if values.contains(&value) => {}
                 Ok(value) => values.push(value),
-                Err(Invalid(why)) => self.refuse(format!("{}[{index}]", column.name()), &why),
+                Err(Invalid(why)) => broken.push((format!("{}[{index}]", column.name()), why)),
             }
+        }
+        if values.len() + broken.len() > most {
+            broken = vec![(
+                column.name().to_owned(),
+                format!("must hold at most {most}"),
+            )];
+        }
+        for (field, why) in broken {
+            self.refuse(field, &why);
         }
         values
     }
@@ -256,7 +249,7 @@ impl<'r> Cells<'r> {
         };
         CustomerChange {
             email: self
-                .optional(Column::ContactDataEmail, EmailAddress::parse)
+                .optional(Column::ContactDataEmail, parse_address)
                 .map(Some),
             phone_number: self
                 .optional(Column::ContactDataPhoneNumber, phone_number)
@@ -440,6 +433,15 @@ mod tests {
             refused.contains("customer_number: is in scientific"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn equal_numbers_count_once_and_addresses_may_be_links() {
+        let numbers = "0721 1234567|+49 721 1234567|".repeat(6);
+        let row = read(&[("phone_numbers", &numbers), ("email", "MAILTO:a@x.example")]);
+        let contact = row.ok().unwrap().contact;
+        assert_eq!(contact.fields.phone_numbers.unwrap().len(), 1);
+        assert_eq!(contact.email.unwrap().as_str(), "a@x.example");
     }
 
     #[test]

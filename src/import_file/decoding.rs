@@ -105,6 +105,12 @@ pub(super) fn read(path: &Path, encoding: Option<&'static Encoding>) -> Result<S
             "{path} is an Excel workbook or another archive: save it as \"CSV UTF-8\", and import that"
         ));
     }
+    if let Some(named) = encoding.filter(|named| is_contradicted(named, &bytes)) {
+        let named = named.name();
+        return Err(format!(
+            "{path} holds UTF-8 text and is not {named}: leave out --encoding"
+        ));
+    }
     let source = Source::new(bytes, encoding);
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
     if source.bytes.iter().all(is_blank) {
@@ -227,6 +233,12 @@ impl Source {
             None
         }
     }
+}
+
+/// Hardly any text passes for UTF-8 that is not. A mark is more certain than both.
+fn is_contradicted(named: &'static Encoding, bytes: &[u8]) -> bool {
+    let is_utf_8 = !bytes.is_ascii() && utf_8(bytes).is_some();
+    named.is_single_byte() && is_utf_8 && Encoding::for_bom(bytes).is_none()
 }
 
 /// Two ASCII characters at the beginning, each with its zero byte.

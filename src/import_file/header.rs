@@ -17,10 +17,15 @@ const REQUIRED: [&[Column]; 3] = [
     &[Column::DisplayName, Column::FamilyName, Column::GivenName],
 ];
 
+const UNCLEAR_NAME: &str = "the columns \"Name\" and family_name: say which name the first one is \
+    with --map Name=given_name or --map Name=display_name";
+
 /// Where in a row each column is.
 #[derive(Debug)]
 pub(super) struct Header {
     fields: Vec<(Column, Vec<usize>)>,
+    /// The display name is a column `Name`, which no mapping names.
+    pub(super) has_plain_name: bool,
     /// How many fields a row has.
     width: usize,
     /// Fields without a name: spreadsheets write separators for columns that were used once.
@@ -56,6 +61,10 @@ impl Header {
                 "unknown column(s): {unknown}; rename or ignore them with --map, all with --map '*=-'"
             ));
         }
+        let has = |column| assignment.has(column);
+        if assignment.has_plain_name && has(Column::FamilyName) && !has(Column::GivenName) {
+            return Err(UNCLEAR_NAME.to_owned());
+        }
         let is_first = |column, place| {
             let mut found = assignment.fields.iter();
             found.any(|(known, fields)| *known == column && fields.contains(&place))
@@ -69,6 +78,7 @@ impl Header {
             width: names.len(),
             nameless: names.iter().enumerate().filter_map(is_nameless).collect(),
             fields: assignment.fields,
+            has_plain_name: assignment.has_plain_name,
             has_reasons,
         })
     }
@@ -82,6 +92,7 @@ impl Header {
                 .collect(),
             width: Column::ALL.len(),
             nameless: Vec::new(),
+            has_plain_name: false,
             has_reasons: false,
         }
     }
@@ -117,6 +128,12 @@ impl Header {
         let is_given = |place: &usize| record.get(*place).is_some_and(|f| !f.trim().is_empty());
         let place = self.nameless.iter().copied().find(is_given);
         place.map(|place| place + 1)
+    }
+
+    /// Returns true if a column `Name` holds family names, because another one holds given names.
+    pub(super) fn has_family_as_name(&self) -> bool {
+        let has = |column| self.fields.iter().any(|(known, _)| *known == column);
+        self.has_plain_name && has(Column::GivenName) && !has(Column::FamilyName)
     }
 
     /// Returns true if a value that is read cannot be decoded.
@@ -207,6 +224,7 @@ mod tests {
     )]
     #[case::a_missing_one("customer_number,types,email", "lacks the column(s) display_name")]
     #[case::unknown_ones("Typ,Name,Kundennummer,Fax,Ort", "unknown column(s): \"Fax\", \"Ort\"")]
+    #[case::unclear_name("Typ,Name,Kundennummer,Nachname", "--map Name=given_name")]
     #[case::one_twice(
         "Typ,Name,Kundennummer,name",
         "the column display_name twice, as \"Name\" and as \"name\" in column 4"

@@ -54,6 +54,8 @@ fn target_column(name: &str) -> Result<Column, String> {
 pub(super) struct Assignment {
     /// The fields of each column, in the order in which their values are joined.
     pub(super) fields: Vec<(Column, Vec<usize>)>,
+    /// The display name is a column `Name`, which may be a part of the name.
+    pub(super) has_plain_name: bool,
     /// Names that are neither known nor mapped.
     pub(super) unknown: Vec<String>,
     /// An error in the header or in the mappings.
@@ -113,6 +115,7 @@ impl Assignment {
         let name = names.get(field).unwrap_or_default();
         let Some((_, fields)) = self.fields.iter_mut().find(|(known, _)| *known == column) else {
             self.fields.push((column, vec![field]));
+            self.has_plain_name |= column == Column::DisplayName && plain(name) == "name";
             return;
         };
         let is_read = !matches!(column, Column::Line | Column::Reason);

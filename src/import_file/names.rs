@@ -1,5 +1,9 @@
 //! Display names, composed of the parts that other systems keep.
 
+use csv::StringRecord;
+
+use super::{columns::Column, header::Header};
+
 /// The parts of a person's name; empty ones are not given.
 #[derive(Clone, Copy, Default)]
 pub(super) struct NameParts<'n> {
@@ -26,6 +30,49 @@ const SALUTATIONS: &[(&str, &str)] = &[
     ("ms", "Ms"),
     ("miss", "Miss"),
 ];
+
+/// The display name of a row: one of its own, or composed of its parts. A column `Name` may hold a
+/// name without its title, or the family name.
+pub(super) fn display_name(header: &Header, record: &StringRecord) -> String {
+    let cell = |column| header.cell(record, column);
+    let name = cell(Column::DisplayName);
+    let [salutation, title, given, family] = [
+        Column::Salutation,
+        Column::Title,
+        Column::GivenName,
+        Column::FamilyName,
+    ]
+    .map(cell);
+    let parts = NameParts {
+        salutation: &salutation,
+        title: &title,
+        given: &given,
+        family: &family,
+        ..NameParts::default()
+    };
+    if name.is_empty() {
+        compose(&parts)
+    } else if header.has_family_as_name() && (given.is_empty() || !holds(&name, &given)) {
+        compose(&NameParts {
+            family: &name,
+            ..parts
+        })
+    } else if header.has_plain_name && !holds(&name, &title) {
+        compose(&NameParts {
+            title: &title,
+            given: &name,
+            ..NameParts::default()
+        })
+    } else {
+        name.into_owned()
+    }
+}
+
+/// Returns true if all words of a part are in the name.
+fn holds(name: &str, part: &str) -> bool {
+    let mut words = part.split_whitespace();
+    words.all(|word| name.split([' ', ',']).any(|known| known == word))
+}
 
 /// Composes a display name: `Dr. Anna Groß`, or `Frau Dr. Groß` without a given name.
 pub(super) fn compose(parts: &NameParts<'_>) -> String {
@@ -66,6 +113,40 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case("Name,Vorname", "Schmidt,Anna", "Anna Schmidt")]
+    #[case("Vorname,Name,Titel", "Anna,Schmidt,Dr.", "Dr. Anna Schmidt")]
+    #[case("Anrede,Vorname,Name", "Frau,,Schmidt", "Frau Schmidt")]
+    #[case("Name,Vorname", "Anna Schmidt,Anna", "Anna Schmidt")]
+    #[case("Name,Vorname", ",Anna", "Anna")]
+    #[case("Name,Vorname,Nachname", "Anna Schmidt,A,S", "Anna Schmidt")]
+    #[case("Anrede,Titel,Name", "Frau,Dr.,Anna Schmidt", "Dr. Anna Schmidt")]
+    #[case("Titel,Name", "Dr.,Dr. Anna Schmidt", "Dr. Anna Schmidt")]
+    #[case("Titel,Name", ",Anna Schmidt", "Anna Schmidt")]
+    #[case("Titel,Vorname,Anzeigename", "Dr.,Anna,Schmidt", "Schmidt")]
+    #[case("Titel,Vorname,display_name", "Dr.,Anna,Schmidt", "Schmidt")]
+    #[case("Titel,Vorname,Full Name", "Dr.,Anna,Schmidt", "Schmidt")]
+    fn a_column_name_is_what_the_others_leave(
+        #[case] names: &str,
+        #[case] values: &str,
+        #[case] name: &str,
+    ) {
+        let of = |text: &str| {
+            let text = format!("Kundennummer,Typ,{text}");
+            text.split(',').collect::<StringRecord>()
+        };
+        let header = Header::read(&of(names), &[]).unwrap();
+        assert_eq!(display_name(&header, &of(values)), name);
+    }
+
+    #[test]
+    fn a_mapped_name_is_whole() {
+        let of = |text: &str| text.split(',').collect::<StringRecord>();
+        let mapping = "Name=display_name".parse().unwrap();
+        let header = Header::read(&of("Kundennummer,Typ,Name,Vorname"), &[mapping]).unwrap();
+        assert_eq!(display_name(&header, &of("1,x,Schmidt,Anna")), "Schmidt");
+    }
 
     #[rstest]
     #[case(["Herr", "Dr.", "Hans", "Müller"], "Dr. Hans Müller")]

@@ -72,7 +72,7 @@ impl Sheet {
     pub(super) fn read(source: &Source, mappings: &[Mapping]) -> Result<Self, String> {
         let bytes = source.bytes.as_slice();
         let decoder = source.decoder(bytes.split(|byte| matches!(byte, b'\n' | b'\r')));
-        let mut rest = Rest::new(bytes);
+        let mut rest = Rest::new(without_end_of_file(bytes));
         let told = rest.take_told_delimiter();
         let (header, names, delimiter) = find_header(&mut rest, decoder, told, mappings)?;
         // Only the rows of the rejected file keep a doubt.
@@ -154,6 +154,14 @@ fn find_header(
         }
     }
     Err(problem)
+}
+
+/// The text before the signs with which DOS ends a file.
+fn without_end_of_file(mut bytes: &[u8]) -> &[u8] {
+    while let Some(rest) = bytes.strip_suffix(b"\x1A") {
+        bytes = rest;
+    }
+    bytes
 }
 
 fn is_blank(fields: &StringRecord) -> bool {

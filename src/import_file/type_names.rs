@@ -40,6 +40,8 @@ const NAMES: &[(ContactType, &[&str])] = &[
             "ownerc",
             "inhaber",
             "inhaberin",
+            "domaininhaber",
+            "domaininhaberin",
             "firmeninhaber",
             "firmeninhaberin",
             "eigentümer",
@@ -72,7 +74,9 @@ const NAMES: &[(ContactType, &[&str])] = &[
 ];
 const ACCOUNTING: &[&str] = &[
     "accounting",
+    "accountant",
     "accountspayable",
+    "cfo",
     "finance",
     "billing",
     "billingc",
@@ -90,6 +94,10 @@ const ACCOUNTING: &[&str] = &[
     "finanzen",
     "rechnung",
     "rechnungen",
+    "rechnungsadresse",
+    "rechnungsanschrift",
+    "kaufmännischeransprechpartner",
+    "kaufmaennischeransprechpartner",
     "rechnungskontakt",
     "rechnungsempfänger",
     "rechnungsempfaenger",
@@ -108,6 +116,8 @@ const TECHNICAL: &[&str] = &[
     "technikerin",
     "technisch",
     "technischerkontakt",
+    "ansprechpartnertechnik",
+    "cto",
     "technischeransprechpartner",
     "technischeansprechpartnerin",
     "administrator",
@@ -150,12 +160,11 @@ const AUTHORIZED_SIGNATORY: &[&str] = &[
     "administrativerkontakt",
 ];
 
-/// Finds the type of a name.
+/// Finds the type of a name, also as the API writes it: `CONTACT_TYPE_OWNER`.
 pub(super) fn contact_type(name: &str) -> Option<ContactType> {
     let name = plain(name);
-    let known = NAMES
-        .iter()
-        .find(|(_, names)| names.contains(&name.as_str()));
+    let name = name.strip_prefix("contacttype").unwrap_or(&name);
+    let known = NAMES.iter().find(|(_, names)| names.contains(&name));
     known.map(|(contact_type, _)| *contact_type)
 }
 
@@ -191,6 +200,9 @@ mod tests {
 
     #[rstest]
     #[case("AUTHORIZED_SIGNATORY", ContactType::AuthorizedSignatory)]
+    #[case("CONTACT_TYPE_DATA_PROTECTION", ContactType::DataProtection)]
+    #[case("Kaufmännischer Ansprechpartner", ContactType::Accounting)]
+    #[case("Ansprechpartner Technik", ContactType::Technical)]
     #[case("Inhaberin", ContactType::Owner)]
     #[case("Datenschutz-Beauftragte", ContactType::DataProtection)]
     #[case("DSB", ContactType::DataProtection)]

@@ -97,6 +97,24 @@ fn a_named_encoding_is_used(
 }
 
 #[rstest]
+#[case("latin1", b"K\xC3\xA4the", true)]
+#[case("latin1", b"K\xE4the", false)]
+#[case("latin1", b"K\xC3\xA4the J\xF6rg", false)]
+#[case("latin1", b"\xEF\xBB\xBFK\xC3\xA4the", false)]
+#[case("utf-8", b"K\xC3\xA4the", false)]
+#[case("latin1", b"Anna", false)]
+fn a_named_encoding_may_contradict_the_file(
+    #[case] name: &str,
+    #[case] bytes: &[u8],
+    #[case] expected: bool,
+) {
+    assert_eq!(
+        is_contradicted(parse_encoding(name).unwrap(), bytes),
+        expected
+    );
+}
+
+#[rstest]
 #[case("cp850")]
 #[case("cp437")]
 #[case("x-user-defined")]

@@ -140,6 +140,27 @@ fn empty_cells_may_be_missing_or_left_over() {
 }
 
 #[test]
+fn the_end_of_a_file_of_dos_is_no_row() {
+    let text = format!("{HEADER}K-1;a;b\r\n\x1A\x1A");
+    assert_eq!(told(&text, &rows(&text)), [(2, vec!["K-1", "a", "b"], "")]);
+}
+
+#[test]
+fn a_doubt_is_that_of_rejected_rows() {
+    let name = |before: &[u8], row: &[u8]| {
+        let header = b"Kundennummer;Typ;Name;Ort\nK-1;a;M\xFCller;\n";
+        let file = [before, header, row, b"\nK-3;a;G\xF3mez;"].concat();
+        let source = Source::new(file, None);
+        let sheet = Sheet::read(&source, &["*=-".parse().unwrap()]).unwrap();
+        fields(sheet.rows.last().unwrap())[2].to_owned()
+    };
+    assert_eq!(name(b"", b"K-2;a;b;Y\xFDld\xFDz"), "Gómez");
+    assert_eq!(name(b"Y\xFDld\xFDz\n", b""), "Gómez");
+    assert_eq!(name(b"", b"K-2;a;Y\xFDld\xFDz;b"), "G\u{FFFD}mez");
+    assert_eq!(name(b"", b"K-2;a;\"Y\xFDld\xFDz;b"), "G\u{FFFD}mez");
+}
+
+#[test]
 fn a_long_field_ends_somewhere() {
     let long = "x".repeat(LONGEST_FIELD);
     let text = format!("{HEADER}K-1;a;\"{long}\"\n");

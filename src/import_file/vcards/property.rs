@@ -101,11 +101,13 @@ impl Head {
         named.flat_map(|(_, value)| value.split(',').map(str::trim))
     }
 
-    /// Returns true if it has a type, which version 2.1 writes without `TYPE=`.
+    /// The types, which version 2.1 writes without `TYPE=`.
+    pub(super) fn types(&self) -> impl Iterator<Item = &str> {
+        self.values("TYPE").chain(self.values(""))
+    }
+
     pub(super) fn has_type(&self, name: &str) -> bool {
-        self.values("TYPE")
-            .chain(self.values(""))
-            .any(|v| v == name)
+        self.types().any(|known| known == name)
     }
 
     pub(super) fn is_quoted_printable(&self) -> bool {

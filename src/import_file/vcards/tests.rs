@@ -230,6 +230,7 @@ fn a_name_is_found(#[case] lines: &str, #[case] expected: &str) {
 #[case("EMAIL;TYPE=PREF:\r\nEMAIL:a@x.example", "a@x.example", 0)]
 #[case("EMAIL:mailto:a%2Bb@x.example?subject=x", "a+b@x.example", 0)]
 #[case("EMAIL;PREF=1:/o=Exchange\r\nEMAIL:a@x.example", "a@x.example", 1)]
+#[case("EMAIL:Anna <a@x.example>", "a@x.example", 0)]
 #[case("EMAIL:keine\r\nEMAIL:auch keine", "keine", 0)]
 #[case("EMAIL:a@x.example\r\nEMAIL:A@X.example", "a@x.example", 0)]
 #[case(
@@ -254,6 +255,12 @@ fn the_preferred_usable_address_is_taken(
     0
 )]
 #[case("TEL;TYPE=VOICE,FAX:0721 1234567", "0721 1234567", 0)]
+#[case(
+    "TEL;HOME_FAX:0721 1\r\nTEL;TYPE=WORKFAX:0721 2\r\nTEL;X-FAX:0721 3",
+    "",
+    0
+)]
+#[case("TEL;TYPE=\"home fax\":0721 1\r\nTEL;TYPE=OTHER-FAX:0721 2", "", 0)]
 #[case("item1.TEL:0721 1\r\nitem1.X-ABLabel:_$!<HomeFAX>!$_", "", 0)]
 #[case(
     "item1.TEL:0721 1234567\r\nitem1.X-ABLabel:Zentrale",

@@ -3,10 +3,10 @@
 use contact_service::domain::{
     contact::Locale, email_address::EmailAddress, phone_number::PhoneNumber,
 };
-use percent_encoding::percent_decode_str;
 
 use super::property::Property;
 use crate::import_file::{
+    addresses::{bare_address, without_scheme},
     cells::{locale, split_list},
     columns::Column,
     names::{NameParts, compose},
@@ -211,7 +211,7 @@ impl<'c> Card<'c> {
     /// The first address that can be used, else the first one, which is rejected.
     fn email(&self, notes: &mut Vec<&'static str>) -> String {
         let all = self.by_preference("EMAIL").into_iter();
-        let all: Vec<_> = all.map(|text| without_mailto(&text)).collect();
+        let all: Vec<_> = all.map(|text| bare_address(&text)).collect();
         let parsed: Vec<_> = all
             .iter()
             .map(|text| EmailAddress::parse(text).ok())
@@ -252,9 +252,10 @@ impl<'c> Card<'c> {
     /// No one calls from a fax or a pager.
     fn is_of_machine(&self, property: &Property) -> bool {
         let head = &property.head;
-        let is_machine = ["FAX", "PAGER", "MODEM", "BBS", "TELEX", "TTY-TDD"]
-            .iter()
-            .any(|name| head.has_type(name));
+        let is_machine = head.types().any(|name| {
+            let is_device = ["MODEM", "BBS", "TELEX", "TTY-TDD"].contains(&name);
+            is_device || name.contains("FAX") || name.contains("PAGER")
+        });
         let mut labels = self
             .all(LABEL)
             .filter(|(label, _)| !head.group.is_empty() && label.head.group == head.group);
@@ -330,16 +331,6 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// The address of `mailto:anna@example.com?subject=x`.
-fn without_mailto(text: &str) -> String {
-    let text = text.trim();
-    let Some(address) = without_scheme(text, "mailto:") else {
-        return text.to_owned();
-    };
-    let address = address.split('?').next().unwrap_or_default();
-    percent_decode_str(address).decode_utf8_lossy().into_owned()
-}
-
 /// A number, and whether it can be used. Of a URI that cannot be, the number before the parameters is
 /// tried: an extension is no part of a number that calls.
 fn callable(text: &str) -> (String, bool) {
@@ -350,9 +341,4 @@ fn callable(text: &str) -> (String, bool) {
         return (bare.to_owned(), true);
     }
     (text.to_owned(), is_usable(text))
-}
-
-fn without_scheme<'t>(text: &'t str, scheme: &str) -> Option<&'t str> {
-    let (start, rest) = text.split_at_checked(scheme.len())?;
-    start.eq_ignore_ascii_case(scheme).then_some(rest)
 }

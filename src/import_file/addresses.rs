@@ -1,0 +1,31 @@
+//! E-mail addresses as links and mail programs write them.
+
+use contact_service::{domain::email_address::EmailAddress, error::Invalid};
+use percent_encoding::percent_decode_str;
+
+/// Reads an address, also that of a link or with a name before it.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(super) fn parse_address(text: &str) -> Result<EmailAddress, Invalid> {
+    EmailAddress::parse(&bare_address(text))
+}
+
+/// The address of `mailto:anna@example.com?subject=x` or `Anna <anna@example.com>`.
+pub(super) fn bare_address(text: &str) -> String {
+    let text = text.trim();
+    let in_brackets = text
+        .strip_suffix('>')
+        .and_then(|text| text.rsplit_once('<'));
+    let text = in_brackets.map_or(text, |(_, address)| address.trim());
+    let Some(address) = without_scheme(text, "mailto:") else {
+        return text.to_owned();
+    };
+    let address = address.split('?').next().unwrap_or_default();
+    percent_decode_str(address).decode_utf8_lossy().into_owned()
+}
+
+pub(super) fn without_scheme<'t>(text: &'t str, scheme: &str) -> Option<&'t str> {
+    let (start, rest) = text.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
