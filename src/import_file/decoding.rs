@@ -286,12 +286,11 @@ impl Decoder {
     /// Takes windows-1252 as proven after all, unless rows that are rejected are in doubt: their file
     /// is read as this one is.
     pub(super) fn proven_unless(self, is_in_doubt: impl FnOnce(Self) -> bool) -> Self {
-        match self {
-            Self::Windows1252 { is_proven: false } if !is_in_doubt(self) => {
-                Self::Windows1252 { is_proven: true }
-            }
-            decoder => decoder,
+        let is_open = self == Self::Windows1252 { is_proven: false };
+        if is_open && !is_in_doubt(self) {
+            return Self::Windows1252 { is_proven: true };
         }
+        self
     }
 
     /// The characters of a text, with U+FFFD where they are not certain.
