@@ -244,7 +244,7 @@ impl<'s> Group<'s> {
             };
             let place = *first_of.entry(contact.key).or_insert(readable.len());
             match readable.get(place) {
-                Some((first, said)) if !said.agrees_with(&contact) => {
+                Some((first, said)) if said.values() != contact.values() => {
                     let reason = cells::contradiction(&sheet.header, fields, first.line);
                     refused.push((*row, Err(reason)));
                 }

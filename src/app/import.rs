@@ -9,7 +9,7 @@ use crate::{
     domain::{
         audit::{Actor, EventKind},
         contact::{Contact, ContactChange, ContactId, check_addition},
-        contact_import::ImportKey,
+        contact_import::{ImportKey, ImportValues},
         customer::{Customer, CustomerChange, CustomerNumber},
     },
     error::{Error, FieldViolation, Result},
@@ -29,16 +29,11 @@ pub struct ContactRow {
 }
 
 impl ContactRow {
-    /// Whether another row of the same key says the same.
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        let (one, other) = (&self.contact, &other.contact);
-        let is_same_address = match (&one.email, &other.email) {
-            (Some(one), Some(other)) => one.is_same_as(other),
-            (one, other) => one.is_none() && other.is_none(),
-        };
-        is_same_address
-            && (one.types, &one.display_name, &one.fields)
-                == (other.types, &other.display_name, &other.fields)
+    /// By what it is compared with others of its key.
+    pub fn values(&self) -> ImportValues {
+        let contact = &self.contact;
+        let (name, email) = (&contact.display_name, contact.email.as_ref());
+        ImportValues::of(contact.types, name, email, &contact.fields)
     }
 }
 
@@ -63,6 +58,8 @@ pub enum RowOutcome {
     },
     /// It was taken before, whatever became of the contact since.
     AlreadyThere,
+    /// A row with its key and other values was taken before.
+    Differing,
     /// A rule stands against it.
     Refused(Error),
 }
@@ -93,6 +90,7 @@ pub struct Imported {
 /// A row that was judged and may be written.
 struct Judged {
     key: ImportKey,
+    values: ImportValues,
     contact: Contact,
     fields: Vec<&'static str>,
 }
@@ -212,19 +210,25 @@ impl App {
         mode: ImportMode,
         now: DateTime<Utc>,
     ) -> Result<(Vec<RowOutcome>, Vec<Judged>)> {
-        let mut known = transaction.list_import_keys(number).await?;
+        let mut known = transaction.list_imported_values(number).await?;
         let mut contacts = transaction.list_contacts(number).await?;
         let (mut outcomes, mut judged) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
-            if known.contains(&row.key) {
-                outcomes.push(RowOutcome::AlreadyThere);
+            if let Some(values) = known.get(&row.key) {
+                // Of rows of earlier versions the values are not known.
+                let is_same = values.is_none_or(|values| values == row.values());
+                outcomes.push(if is_same {
+                    RowOutcome::AlreadyThere
+                } else {
+                    RowOutcome::Differing
+                });
                 continue;
             }
             let answer = self.judge_row(transaction, row, &contacts, mode, now);
             outcomes.push(match answer.await? {
                 Ok(new) => {
                     let has_mail = new.contact.pending_email.is_some();
-                    known.insert(new.key);
+                    known.insert(new.key, Some(new.values));
                     contacts.push(new.contact.clone());
                     judged.push(new);
                     RowOutcome::Taken { has_mail }
@@ -264,6 +268,7 @@ impl App {
         }
         Ok(Ok(Judged {
             key: row.key,
+            values: row.values(),
             contact,
             fields,
         }))
@@ -281,6 +286,7 @@ impl App {
         let mut taken = Vec::with_capacity(judged.len());
         for Judged {
             key,
+            values,
             mut contact,
             fields,
         } in judged
@@ -296,7 +302,7 @@ impl App {
             let (kind, id) = (EventKind::ContactCreated, Some(contact.id));
             let event = self.event(&locked, &import(), kind, id, &fields)?;
             transaction.insert_audit_event(&event).await?;
-            taken.push((key, contact.id));
+            taken.push((key, values, contact.id));
         }
         transaction.insert_imports(number, &taken, now).await
     }

@@ -4,9 +4,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{
+        contact::ContactChange,
+        contact_types::ContactTypes,
         customer::{CustomerChange, CustomerNumber},
         email_address::EmailAddress,
         phone_number::PhoneNumber,
+        restrictions::OrderTypeCode,
         text,
     },
     error::Invalid,
@@ -42,19 +45,63 @@ impl ImportKey {
         Self::of(number, "phone_numbers", parts)
     }
 
-    /// Each part with its length before it, so that no two rows run together into the same.
     fn of<'p>(
         number: &'p CustomerNumber,
         kind: &'p str,
         parts: impl IntoIterator<Item = &'p str>,
     ) -> Self {
-        let mut hash = Sha256::new();
-        for part in [number.as_str(), kind].into_iter().chain(parts) {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
+        Self(digest([number.as_str(), kind].into_iter().chain(parts)))
     }
+}
+
+/// The values of a row, whatever its key: a SHA-256. It goes when the customer is erased.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ImportValues(pub [u8; 32]);
+
+impl ImportValues {
+    /// The values of a contact. The order of lists does not matter.
+    pub fn of(
+        types: ContactTypes,
+        display_name: &str,
+        email: Option<&EmailAddress>,
+        fields: &ContactChange,
+    ) -> Self {
+        let orders = [&fields.allowed_order_types, &fields.denied_order_types];
+        let [allowed, denied] = orders.map(|codes| {
+            let codes = codes.iter().flatten();
+            sorted_lines(codes.map(OrderTypeCode::as_str))
+        });
+        let numbers = fields.phone_numbers.iter().flatten();
+        let parts = [
+            types.bits().to_string(),
+            display_name.to_owned(),
+            email.map(EmailAddress::comparison_key).unwrap_or_default(),
+            fields.locale.unwrap_or_default().as_str().to_owned(),
+            sorted_lines(numbers.map(PhoneNumber::as_str)),
+            fields.invoice_email_enabled.unwrap_or_default().to_string(),
+            fields.restrictions_note.clone().unwrap_or_default(),
+            allowed,
+            denied,
+        ];
+        Self(digest(parts.iter().map(String::as_str)))
+    }
+}
+
+/// Values that hold no line break, as one text.
+fn sorted_lines<'v>(values: impl Iterator<Item = &'v str>) -> String {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable();
+    values.join("\n")
+}
+
+/// A hash of parts, each with its length before it, so that no two rows run together into the same.
+fn digest<'p>(parts: impl IntoIterator<Item = &'p str>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
 }
 
 /// Adds to a change of a customer what another row says of it. Returns the names of the columns that

@@ -17,6 +17,7 @@ use super::{
 const MOST_KINDS: usize = 4;
 const MOST_NOTES: usize = 2;
 const WIDTH: usize = 79;
+const DIFFERING: &str = "row: was imported before with other values";
 
 /// The outcomes of the rows.
 #[derive(Default)]
@@ -111,6 +112,10 @@ impl<'s> Report<'s> {
             Ok(RowOutcome::AlreadyThere) => {
                 self.already_there += 1;
                 false
+            }
+            Ok(RowOutcome::Differing) => {
+                self.refuse(row, DIFFERING.to_owned());
+                true
             }
             Ok(RowOutcome::Refused(error)) => {
                 self.refuse(row, reason(&error));

@@ -1,6 +1,6 @@
 //! Which rows of files were taken.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set};
@@ -11,25 +11,38 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    domain::{contact::ContactId, contact_import::ImportKey, customer::CustomerNumber},
+    domain::{
+        contact::ContactId,
+        contact_import::{ImportKey, ImportValues},
+        customer::CustomerNumber,
+    },
     error::{Error, Result},
 };
 
 impl Transaction {
-    /// All rows that were taken for the customer until now.
+    /// The rows that were taken for the customer until now, with their values; those of earlier versions
+    /// have none.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn list_import_keys(&self, number: &CustomerNumber) -> Result<HashSet<ImportKey>> {
-        let keys: Vec<Vec<u8>> = Entity::find()
+    pub async fn list_imported_values(
+        &self,
+        number: &CustomerNumber,
+    ) -> Result<HashMap<ImportKey, Option<ImportValues>>> {
+        let rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = Entity::find()
             .select_only()
-            .column(Column::ImportKey)
+            .columns([Column::ImportKey, Column::ImportValues])
             .filter(Column::CustomerNumber.eq(number.as_str()))
             .into_tuple()
             .all(&self.inner)
             .await
             .map_err(Failure::from)?;
-        keys.into_iter().map(to_key).collect()
+        let rows = rows.into_iter().map(|(key, values)| {
+            let key = to_hash(key, "contact_imports.import_key")?;
+            let values = values.map(|values| to_hash(values, "contact_imports.import_values"));
+            Ok((ImportKey(key), values.transpose()?.map(ImportValues)))
+        });
+        rows.collect()
     }
 
     /// Keeps which rows were taken, and as which contacts.
@@ -39,12 +52,13 @@ impl Transaction {
     pub async fn insert_imports(
         &self,
         number: &CustomerNumber,
-        taken: &[(ImportKey, ContactId)],
+        taken: &[(ImportKey, ImportValues, ContactId)],
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let rows = taken.iter().map(|(key, id)| ActiveModel {
+        let rows = taken.iter().map(|(key, values, id)| ActiveModel {
             customer_number: Set(number.as_str().to_owned()),
             import_key: Set(key.0.to_vec()),
+            import_values: Set(Some(values.0.to_vec())),
             contact_id: Set(id.0),
             import_time: Set(now),
         });
@@ -56,9 +70,7 @@ impl Transaction {
     }
 }
 
-fn to_key(bytes: Vec<u8>) -> Result<ImportKey> {
+fn to_hash(bytes: Vec<u8>, column: &'static str) -> Result<[u8; 32]> {
     let bytes = bytes.try_into();
-    bytes
-        .map(ImportKey)
-        .map_err(|_| Error::data_loss("contact_imports.import_key"))
+    bytes.map_err(|_| Error::data_loss(column))
 }

@@ -6,6 +6,7 @@ mod m20261124_000003_phone;
 mod m20261127_000004_trace;
 mod m20261128_000005_customer;
 mod m20261128_000009_feed_epoch;
+mod m20261128_000010_import_values;
 
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000004_trace::Migration),
             Box::new(m20261128_000005_customer::Migration),
             Box::new(m20261128_000009_feed_epoch::Migration),
+            Box::new(m20261128_000010_import_values::Migration),
         ]
     }
 }

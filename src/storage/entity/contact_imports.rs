@@ -9,6 +9,7 @@ pub(in crate::storage) struct Model {
     pub(in crate::storage) customer_number: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub(in crate::storage) import_key: Vec<u8>,
+    pub(in crate::storage) import_values: Option<Vec<u8>>,
     pub(in crate::storage) contact_id: Uuid,
     pub(in crate::storage) import_time: DateTimeUtc,
 }

@@ -1,5 +1,7 @@
 //! Rows of one file that are known as the same.
 
+use std::fs;
+
 use rstest::rstest;
 
 use super::{
@@ -94,4 +96,29 @@ async fn rows_far_from_one_another_are_compared_all_the_same() {
     );
     let reason = "row: the same display_name as line 2, with other values";
     assert_eq!(refused(&place), [(48, reason.to_owned())]);
+}
+
+/// The file of rejected rows does not hold the first one.
+#[tokio::test]
+async fn a_row_with_other_values_is_rejected_until_it_is_changed() {
+    let place = place_with_samples(Backend::Sqlite).await;
+    write(
+        &place,
+        &["Standard", "Technik"].map(|types| department(types).line()),
+    );
+    assert_says(
+        &import(&place, &[]),
+        REFUSED,
+        "1 taken, 0 already there, 1 refused",
+    );
+    let [file, rejected] =
+        ["contacts.csv", "contacts.refused.csv"].map(|name| place.path().join(name));
+    fs::rename(rejected, file).unwrap();
+    assert_says(
+        &import(&place, &[]),
+        REFUSED,
+        "0 taken, 0 already there, 1 refused",
+    );
+    let reason = "row: was imported before with other values";
+    assert_eq!(refused(&place), [(2, reason.to_owned())]);
 }

@@ -1,0 +1,19 @@
+//! The values of imported rows, by which a later row of the same key is compared.
+
+use sea_orm::DeriveMigrationName;
+use sea_orm_migration::{
+    MigrationTrait, SchemaManager, async_trait, prelude::DbErr, schema::binary_len_null,
+};
+
+use super::m20261124_000002_email_confirmation::add_column;
+
+#[derive(DeriveMigrationName)]
+pub(super) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let values = binary_len_null("import_values", 32);
+        add_column(manager, "contact_imports", values).await
+    }
+}
