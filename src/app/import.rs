@@ -29,7 +29,7 @@ pub struct ContactRow {
 }
 
 impl ContactRow {
-    /// By what it is compared with others of its key.
+    /// Returns a hash of the values, by which it is compared with others of its key.
     pub fn values(&self) -> ImportValues {
         let contact = &self.contact;
         let (name, email) = (&contact.display_name, contact.email.as_ref());

@@ -235,7 +235,8 @@ impl Source {
     }
 }
 
-/// Hardly any text passes for UTF-8 that is not. A mark is more certain than both.
+/// Returns true for UTF-8 under the name of a one-byte encoding: hardly any other text passes for it. A
+/// mark is more certain than both.
 fn is_contradicted(named: &'static Encoding, bytes: &[u8]) -> bool {
     let is_utf_8 = !bytes.is_ascii() && utf_8(bytes).is_some();
     named.is_single_byte() && is_utf_8 && Encoding::for_bom(bytes).is_none()

@@ -77,7 +77,7 @@ pub(super) fn read(source: &Source) -> Result<Sheet, String> {
 struct Properties(Result<Vec<Property>, String>);
 
 impl Properties {
-    /// Those of photos and notes, which are not read, may be large.
+    /// Reads the properties of a card. Those of photos and notes are not read: they may be large.
     fn read(part: &Part<'_>) -> Self {
         if !part.is_card {
             return Self(Err(NO_CARD.to_owned()));
