@@ -63,7 +63,12 @@ pub(super) fn resolve(written: &Written<'_>) -> Result<Vec<String>, Invalid> {
 
 /// Returns true if a text without its label is a number in an assigned range.
 pub(super) fn is_assigned(number: &str) -> bool {
-    let readings = readings(&digits_of(number), None);
+    let digits = digits_of(&number.replace("(0)", ""));
+    // `0049 211` is the beginning of a number, and none after an outside-line 0.
+    if let Some(rest) = digits.strip_prefix("00") {
+        return international(rest).is_some_and(|reading| reading.is_valid());
+    }
+    let readings = readings(&digits, None);
     let mut found = readings.iter().filter_map(|number| read(number));
     found.any(|reading| reading.is_valid())
 }
