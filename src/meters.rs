@@ -27,6 +27,7 @@ const CONNECTIONS: &str = "db_client_connection_count";
 const CONNECTION_WAIT: &str = "db_client_connection_wait_time_seconds";
 const POOL: &str = "db_client_connection_pool_name";
 const TOKEN_KEYS_AGE: &str = "contact_token_keys_age_seconds";
+const LIMIT_HITS: &str = "contact_limit_hits_total";
 const READY: &str = "contact_ready";
 const BUILD_INFO: &str = "contact_build_info";
 
@@ -151,6 +152,7 @@ fn describe() {
         Unit::Seconds,
         "Time since the keys of tokens were read"
     );
+    describe_counter!(LIMIT_HITS, "How often a limit for clients was reached");
     describe_gauge!(READY, "1 while the service is ready for calls");
     describe_gauge!(BUILD_INFO, "1; the label tells the version");
 }
@@ -173,6 +175,9 @@ fn begin_at_zero() {
         counter!(PHONE_PASSWORD_CHECKS, "verdict" => verdict.as_str()).increment(0);
     }
     counter!(PHONE_PASSWORD_LOCKS).increment(0);
+    for limit in Limit::ALL {
+        counter!(LIMIT_HITS, "limit" => limit.as_str()).increment(0);
+    }
     missing_pepper_versions(0);
     for decision in ["allowed", "denied", "agent_decision"] {
         counter!(PHONE_ORDERS, "decision" => decision).increment(0);
@@ -201,9 +206,9 @@ macro_rules! label {
         }
 
         impl $name {
-            const ALL: &[Self] = &[$(Self::$variant),+];
+            pub(in crate::meters) const ALL: &[Self] = &[$(Self::$variant),+];
 
-            const fn as_str(self) -> &'static str {
+            pub(in crate::meters) const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text),+
                 }
@@ -211,6 +216,10 @@ macro_rules! label {
         }
     };
 }
+
+mod limits;
+
+pub use self::limits::{Limit, limit_hit};
 
 label! {
     /// How an attempt to send a mail ended.

@@ -105,6 +105,14 @@ impl Authenticator {
         }
         caller
     }
+
+    /// Checks the token of a caller again, for responses that outlast it.
+    ///
+    /// # Errors
+    /// [`Error::TokenExpired`] when it has expired.
+    pub fn recheck(&self, caller: &Caller) -> Result<()> {
+        caller.check_time(self.0.clock.now())
+    }
 }
 
 impl Shared {

@@ -1,0 +1,30 @@
+//! The limits on what a client may cost, as the metric `contact_limit_hits_total` names them.
+//! docs/operations/client-limits.md lists each with its value, its alert, and how to change it.
+
+use metrics::counter;
+
+use super::LIMIT_HITS;
+
+label! {
+    /// A limit on what a client may cost.
+    Limit {
+        /// RPCs in flight in this process.
+        Calls => "calls",
+        /// RPCs in flight of one client (the `sub` of its tokens).
+        ClientCalls => "client_calls",
+        /// Open `StreamRecipients` streams.
+        Streams => "streams",
+        /// Open `StreamRecipients` streams of one client.
+        ClientStreams => "client_streams",
+        /// Open `WatchChanges` streams.
+        Watches => "watches",
+        /// Open `WatchChanges` streams of one client.
+        ClientWatches => "client_watches",
+    }
+}
+
+/// Counts that a limit was reached: a request was rejected, a stream was ended, or a connection was
+/// closed because of it.
+pub fn limit_hit(limit: Limit) {
+    counter!(LIMIT_HITS, "limit" => limit.as_str()).increment(1);
+}
