@@ -15,6 +15,7 @@
 //! | [`phone_hasher`], [`versioned_keys`] | hashes of phone passwords, keys that rotate |
 //! | [`config`], [`telemetry`], [`development`] | settings, logs and traces, keys for trying it out |
 //! | [`meters`], [`call_trace`] | what is counted and measured, the span of a call |
+//! | [`connection_limit`] | which connection makes room for a newcomer |
 //! | [`memory_limit`] | how much memory the process may use |
 //! | [`clock`], [`random`], [`error`] | time, randomness and failures, handed to everyone |
 //! | [`kill_point`] | where tests kill the process |
@@ -24,6 +25,7 @@ pub mod app;
 pub mod call_trace;
 pub mod clock;
 pub mod config;
+pub mod connection_limit;
 pub mod development;
 pub mod domain;
 pub mod error;

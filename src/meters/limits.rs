@@ -20,6 +20,10 @@ label! {
         Watches => "watches",
         /// Open `WatchChanges` streams of one client.
         ClientWatches => "client_watches",
+        /// Connections to the confirmation page.
+        PageConnections => "page_connections",
+        /// Connections to probes and metrics.
+        ProbeConnections => "probe_connections",
     }
 }
 
