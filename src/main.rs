@@ -172,6 +172,7 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
 }
 
 async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
+    server::raise_descriptor_limit();
     // Before the database: a second start by mistake must not migrate anything.
     let listener = listen("LISTEN_ADDR", config.listen_addr).await?;
     let page = match config.http_addr {

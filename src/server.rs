@@ -4,6 +4,7 @@
 mod arrivals;
 mod background;
 mod connections;
+mod descriptors;
 mod frames;
 mod tls;
 
@@ -26,8 +27,11 @@ use tonic::{
     transport::server::{Router, Server},
 };
 
-pub use self::tls::{Tls, TlsFiles};
 use self::{background::Readiness, connections::Connection};
+pub use self::{
+    descriptors::{max_connections, max_descriptors, raise_descriptor_limit},
+    tls::{Tls, TlsFiles},
+};
 use crate::{
     api::{
         auth::Authenticator,
