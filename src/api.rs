@@ -3,25 +3,28 @@
 //! Only this layer and `server` name tonic or the generated messages. A call
 //! passes [`guard`] (scope, load, deadline), then [`service`], then its feature.
 
-pub mod answers;
 mod audit;
 pub mod auth;
 mod caller_verification;
 mod changes;
+mod concurrency_limit;
 mod contacts;
 mod convert;
 mod customers;
 mod email_confirmation;
-mod fair_share;
 pub mod guard;
 mod mask;
+pub mod open_rpcs;
 pub mod page_token;
+pub mod peer;
 mod phone_orders;
 mod phone_password;
 mod privacy;
 mod recipients;
 mod recipients_stream;
 mod request;
+mod request_body;
+mod response_body;
 pub mod service;
 pub mod status;
 

@@ -283,6 +283,9 @@ pub enum Error {
     /// The call's time ran out.
     #[error("the call took longer than its deadline")]
     Deadline,
+    /// A stream whose client sent no request for too long.
+    #[error("stream: no request came for a minute; open a new one when there are more")]
+    StreamIdle,
     /// An RPC or a message encoding that this version does not offer.
     #[error("this version does not offer this RPC or this grpc-encoding; use identity or gzip")]
     Unimplemented,

@@ -28,6 +28,7 @@ const CONNECTION_WAIT: &str = "db_client_connection_wait_time_seconds";
 const POOL: &str = "db_client_connection_pool_name";
 const TOKEN_KEYS_AGE: &str = "contact_token_keys_age_seconds";
 const LIMIT_HITS: &str = "contact_limit_hits_total";
+const UNSENT_RESPONSE_BYTES: &str = "contact_unsent_response_bytes";
 const READY: &str = "contact_ready";
 const BUILD_INFO: &str = "contact_build_info";
 
@@ -153,6 +154,11 @@ fn describe() {
         "Time since the keys of tokens were read"
     );
     describe_counter!(LIMIT_HITS, "How often a limit for clients was reached");
+    describe_gauge!(
+        UNSENT_RESPONSE_BYTES,
+        Unit::Bytes,
+        "Bytes of responses that clients have not taken yet"
+    );
     describe_gauge!(READY, "1 while the service is ready for calls");
     describe_gauge!(BUILD_INFO, "1; the label tells the version");
 }
@@ -192,6 +198,7 @@ fn begin_at_zero() {
     gauge!(CALLS_IN_FLIGHT).set(0);
     outbox(OutboxDepth::default());
     token_keys_age(Duration::ZERO);
+    unsent_response_bytes(0);
     ready(false);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
@@ -431,6 +438,11 @@ pub fn outbox(depth: OutboxDepth) {
 /// How long ago the keys of tokens were read; zero for keys that never change.
 pub fn token_keys_age(age: Duration) {
     gauge!(TOKEN_KEYS_AGE).set(age.as_secs_f64());
+}
+
+/// The bytes of responses that clients have not taken, as of now.
+pub fn unsent_response_bytes(bytes: usize) {
+    gauge!(UNSENT_RESPONSE_BYTES).set(f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)));
 }
 
 /// Whether the service is ready.

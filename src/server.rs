@@ -1,11 +1,9 @@
 //! The gRPC server: listener, limits, health, reflection, and a clean stop. Beside it
 //! the page for the public, the worker that sends mail, and what time brings about.
 
-mod arrivals;
 mod background;
 mod connections;
 mod descriptors;
-mod frames;
 mod tls;
 
 use std::{
@@ -26,8 +24,12 @@ use tonic::{
     codec::CompressionEncoding,
     transport::server::{Router, Server},
 };
+use tonic_health::pb::health_server::{Health, HealthServer};
 
-use self::{background::Readiness, connections::Connection};
+use self::{
+    background::Readiness,
+    connections::{Acceptor, Connection},
+};
 pub use self::{
     descriptors::{max_connections, max_descriptors, raise_descriptor_limit},
     tls::{Tls, TlsFiles},
@@ -36,12 +38,14 @@ use crate::{
     api::{
         auth::Authenticator,
         guard::{Guard, Limits},
+        open_rpcs::OpenRpcs,
         proto::{FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer},
         service::ContactApi,
     },
     app::App,
+    connection_limit::ConnectionLimit,
     mail::Outbox,
-    meters::Meters,
+    meters::{Limit, Meters},
     storage::Database,
     versioned_keys::VersionedKeys,
     web,
@@ -53,6 +57,9 @@ pub const SERVICE_NAME: &str = "contact.v1.ContactService";
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// `StreamRecipients` asks by the thousand.
 const MAX_STREAMED_BYTES: usize = 256 * 1024;
+/// What a client may send ahead of the server on one stream: its longest message, and the start of the
+/// next.
+const STREAM_WINDOW_BYTES: u32 = 320 * 1024;
 const MAX_STREAMS: u32 = 100;
 /// A token of 40 KiB, with other metadata, still gets an answer with a reason: clients learn this
 /// limit from SETTINGS, and beyond it fail with a text of their own or a bare 431. Per connection
@@ -63,6 +70,8 @@ const MAX_HEADER_BYTES: u32 = 48 * 1024;
 const MAX_LOCAL_RESETS: usize = 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Newcomers that may wait until a connection makes room.
+const WAITING: usize = 64;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a server is made of.
@@ -109,7 +118,8 @@ pub async fn serve(
     let health_service = health_service
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let router = router(&parts, &stopped)?.add_service(health_service);
+    let budget = parts.limits.response_budget();
+    let router = router(&parts, &stopped, health_service)?;
     let flag = Arc::new(AtomicBool::new(false));
     let readiness = Readiness { health, flag };
     // Known from the start: who watches an unknown service is sent away.
@@ -126,7 +136,14 @@ pub async fn serve(
         let database = parts.database.clone();
         tasks.spawn(background::measure(meters, database, parts.authenticator));
     }
-    let incoming = incoming(listener, parts.tls, &mut tasks);
+    let patience = parts.limits.response_patience;
+    tasks.spawn(budget.clone().close_stalled(patience, stopped.clone()));
+    let acceptor = Acceptor {
+        tls: parts.tls,
+        limit: ConnectionLimit::new(parts.limits.connections, WAITING, Limit::Connections),
+        responses: budget,
+    };
+    let incoming = incoming(listener, acceptor, &mut tasks);
     let (begin_drain, drain_begins) = oneshot::channel::<()>();
     let server = router.serve_with_incoming_shutdown(incoming, async move {
         let _ = drain_begins.await;
@@ -172,9 +189,12 @@ async fn close(database: Database) {
     }
 }
 
-fn router(parts: &Parts, stopped: &watch::Receiver<()>) -> Result<Router, String> {
-    let service_keys = parts.service_keys.clone();
-    let contact_api = ContactApi::new(parts.app.clone(), service_keys, stopped.clone());
+fn router<H: Health>(
+    parts: &Parts,
+    stopped: &watch::Receiver<()>,
+    health: HealthServer<H>,
+) -> Result<Router, String> {
+    let contact_api = ContactApi::new(parts.app.clone(), parts.service_keys.clone());
     // The limits below hold for messages once they are decompressed.
     let contact_service = ContactServiceServer::new(contact_api)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -191,38 +211,51 @@ fn router(parts: &Parts, stopped: &watch::Receiver<()>) -> Result<Router, String
     let failed = |error| format!("reflection cannot be built: {error}");
     let reflection_v1 = reflection().build_v1().map_err(failed)?;
     let reflection_v1alpha = reflection().build_v1alpha().map_err(failed)?;
-    let guard = Guard::new(unary, streams, parts.authenticator.clone(), parts.limits);
+    let open_rpcs = OpenRpcs::new(parts.limits, stopped.clone());
+    let guard = Guard::new(
+        (unary, MAX_MESSAGE_BYTES),
+        streams,
+        parts.authenticator.clone(),
+        parts.limits,
+        stopped.clone(),
+    );
     Ok(Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(guard)
+        .add_service(open_rpcs.bound(health))
         .add_service(
-            reflection_v1
-                .accept_compressed(CompressionEncoding::Gzip)
-                .send_compressed(CompressionEncoding::Gzip)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            open_rpcs.bound(
+                reflection_v1
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .send_compressed(CompressionEncoding::Gzip)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            ),
         )
         .add_service(
-            reflection_v1alpha
-                .accept_compressed(CompressionEncoding::Gzip)
-                .send_compressed(CompressionEncoding::Gzip)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            open_rpcs.bound(
+                reflection_v1alpha
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .send_compressed(CompressionEncoding::Gzip)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            ),
         ))
 }
 
-/// The connections that calls come over.
+/// Returns the connections that requests come over.
 fn incoming(
     listener: TcpListener,
-    tls: Option<Tls>,
+    acceptor: Acceptor,
     tasks: &mut JoinSet<()>,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
-    if let Some(tls) = &tls {
+    if let Some(tls) = &acceptor.tls {
         tasks.spawn(tls.clone().follow_files());
     }
-    let (connections, accept_all) = arrivals::arrivals(listener, tls);
+    let (connections, accept_all) = acceptor.accept_all(listener);
     tasks.spawn(accept_all);
     connections
 }

@@ -1,10 +1,6 @@
-//! `WatchChanges`: a stream that ends when its reader goes away, its token expires, or the server
-//! stops. A reader that is slow is read for no further than a page.
-
-use std::time::Duration;
+//! `WatchChanges`: an endless stream. What ends it is told in `response_body`.
 
 use futures::{Stream, stream};
-use tokio::{sync::watch, time::sleep};
 use tonic::Status;
 
 use crate::{
@@ -14,21 +10,17 @@ use crate::{
         convert, proto,
         service::ContactApi,
     },
-    app::{App, ChangeReader},
+    app::ChangeReader,
     domain::audit::Change,
     error::Result,
 };
 
-/// How often a token's time is looked at while nothing happens.
-const TOKEN_CHECK: Duration = Duration::from_secs(10);
 /// A reader of one customer is told of its place after so many events of others: else it would
 /// go on from far back.
 const BOOKMARK_AFTER: i64 = 10_000;
 struct Watch {
-    app: App,
     caller: Caller,
     reader: ChangeReader,
-    stopped: watch::Receiver<()>,
     /// The last place that the reader was told.
     told: i64,
 }
@@ -41,29 +33,20 @@ pub(super) async fn watch(
 ) -> Result<impl Stream<Item = std::result::Result<proto::WatchChangesResponse, Status>> + use<>> {
     let reader = api.app.read_changes(&request.cursor).await?;
     let watch = Watch {
-        app: api.app.clone(),
         caller,
-        stopped: api.stopped.clone(),
         told: reader.position(),
         reader,
     };
     Ok(stream::try_unfold(watch, |mut watch| async move {
-        let next = watch.next().await?;
-        Ok(next.map(|response| (response, watch)))
+        let response = watch.next().await?;
+        Ok(Some((response, watch)))
     }))
 }
 
 impl Watch {
-    /// `None`: the server stops.
-    async fn next(&mut self) -> Result<Option<proto::WatchChangesResponse>> {
+    async fn next(&mut self) -> Result<proto::WatchChangesResponse> {
         loop {
-            self.caller.check_time(self.app.now())?;
-            let page = tokio::select! {
-                biased;
-                _ = self.stopped.changed() => return Ok(None),
-                page = self.reader.next_page() => page?,
-                () = sleep(TOKEN_CHECK) => continue,
-            };
+            let page = self.reader.next_page().await?;
             let Some(last) = page.last().map(|change| change.position) else {
                 continue;
             };
@@ -77,7 +60,7 @@ impl Watch {
             }
             self.told = last;
             let cursor = self.reader.cursor()?;
-            return Ok(Some(proto::WatchChangesResponse { cursor, events }));
+            return Ok(proto::WatchChangesResponse { cursor, events });
         }
     }
 }

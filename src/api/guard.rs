@@ -1,17 +1,19 @@
-//! What every call of the contract passes before it is decoded: is the RPC known,
-//! is there room, who calls, with which scope, and for how long.
+//! What every request passes before it is decoded: is the RPC known, who calls, with which scope, is
+//! its message there, is there a permit, and for how long. What becomes of its response is told in
+//! `response_body`.
 
 use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION, request::Parts,
+};
+use tokio::sync::watch;
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt;
 use tower::Service;
@@ -19,13 +21,16 @@ use tracing::{Instrument, Span};
 
 use crate::{
     api::{
-        answers::{self, HangUp},
         auth::{Authenticator, Caller, alternative_scope_of, scope_of},
-        fair_share::{FairShare, Share},
+        concurrency_limit::ConcurrencyLimit,
+        peer::{Peer, ResponseBudget},
+        request_body::{self, RequestProgress},
+        response_body::{self, StreamGuard},
+        status,
     },
     call_trace,
     error::{Error, Result},
-    meters::{self, CallInFlight},
+    meters::{self, CallInFlight, Limit},
 };
 
 const STREAM_RECIPIENTS: &str = "/StreamRecipients";
@@ -54,21 +59,36 @@ const TIMER_STEP: Duration = Duration::from_millis(1);
 /// How much is let in.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Connections to the gRPC port.
+    pub connections: usize,
     /// Calls in flight in this process; more are shed.
     pub calls_in_flight: usize,
     /// Of these, those of one client (the `sub` of its tokens).
     pub calls_of_a_client: usize,
-    /// Streams open in this process, counted for themselves and to their end: each may hold
-    /// answers that its client does not read.
+    /// `StreamRecipients` streams open in this process.
     pub streams: usize,
     /// Of these, those of one client.
     pub streams_of_a_client: usize,
-    /// Watches of changes open in this process: each holds a page at most.
+    /// Watches of changes open in this process.
     pub watches: usize,
     /// Of these, those of one client.
     pub watches_of_a_client: usize,
-    /// How long a client may take nothing of a stream's answer, before it is hung up on.
-    pub stream_patience: Duration,
+    /// Requests whose message is on its way.
+    pub pending_messages: usize,
+    /// Of these, those of one client.
+    pub pending_messages_of_a_client: usize,
+    /// RPCs of health and reflection that are open in this process.
+    pub open_rpcs: usize,
+    /// Of these, those of one connection.
+    pub open_rpcs_of_a_connection: usize,
+    /// Bytes of responses that clients have not taken.
+    pub unsent_bytes: usize,
+    /// Of these, those of one connection; responses of up to 16 KiB are sent nevertheless.
+    pub unsent_bytes_of_a_connection: usize,
+    /// How long a client may take nothing of a response before its connection is closed.
+    pub response_patience: Duration,
+    /// How long a client may send no request on a stream before it is ended.
+    pub stream_idle: Duration,
     /// The longest a call may take until it answers; streams: until they begin.
     pub call_timeout: Duration,
 }
@@ -76,15 +96,30 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections: 4096,
             calls_in_flight: 1024,
             calls_of_a_client: 512,
             streams: 128,
             streams_of_a_client: 32,
             watches: 512,
             watches_of_a_client: 256,
-            stream_patience: Duration::from_mins(1),
+            pending_messages: 512,
+            pending_messages_of_a_client: 256,
+            open_rpcs: 256,
+            open_rpcs_of_a_connection: 4,
+            unsent_bytes: 32 * 1024 * 1024,
+            unsent_bytes_of_a_connection: 8 * 1024 * 1024,
+            response_patience: Duration::from_mins(1),
+            stream_idle: Duration::from_mins(1),
             call_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl Limits {
+    /// Returns the budget of bytes that wait for clients.
+    pub fn response_budget(&self) -> ResponseBudget {
+        ResponseBudget::new(self.unsent_bytes, self.unsent_bytes_of_a_connection)
     }
 }
 
@@ -101,49 +136,54 @@ pub struct Guard<S> {
 #[derive(Clone, Debug)]
 struct Admission {
     authenticator: Authenticator,
-    calls: Room,
-    streams: Room,
-    watches: Room,
-    stream_patience: Duration,
-}
-
-/// How many there may be at once, and how many of one client.
-#[derive(Clone, Debug)]
-struct Room {
-    places: Arc<Semaphore>,
-    shares: FairShare,
-}
-
-/// A place in a room, until it is dropped.
-type Taken = (OwnedSemaphorePermit, Share);
-
-impl Room {
-    fn new(most: usize, of_a_client: usize) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(most)),
-            shares: FairShare::new(of_a_client),
-        }
-    }
-
-    fn take(&self, client: &str) -> Option<Taken> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some((place, self.shares.take(client)?))
-    }
+    calls: ConcurrencyLimit,
+    streams: ConcurrencyLimit,
+    watches: ConcurrencyLimit,
+    pending_messages: ConcurrencyLimit,
+    max_message_bytes: usize,
+    stream_idle: Duration,
+    stopped: watch::Receiver<()>,
 }
 
 impl<S> Guard<S> {
-    /// Puts the guard before the service, given twice: `streams` takes the longer
-    /// messages of `StreamRecipients`, `unary` everything else.
-    pub fn new(unary: S, streams: S, authenticator: Authenticator, limits: Limits) -> Self {
+    /// Puts the guard before the service, given twice: `streams` takes the longer messages of
+    /// `StreamRecipients`, `unary` everything else, of up to `max_message_bytes`. Endless streams end
+    /// when `stopped` changes.
+    pub fn new(
+        (unary, max_message_bytes): (S, usize),
+        streams: S,
+        authenticator: Authenticator,
+        limits: Limits,
+        stopped: watch::Receiver<()>,
+    ) -> Self {
+        let limit = ConcurrencyLimit::new;
         Self {
             unary,
             streams,
             admission: Admission {
                 authenticator,
-                calls: Room::new(limits.calls_in_flight, limits.calls_of_a_client),
-                streams: Room::new(limits.streams, limits.streams_of_a_client),
-                watches: Room::new(limits.watches, limits.watches_of_a_client),
-                stream_patience: limits.stream_patience,
+                calls: limit(
+                    (limits.calls_in_flight, Limit::Calls),
+                    (limits.calls_of_a_client, Limit::ClientCalls),
+                ),
+                streams: limit(
+                    (limits.streams, Limit::Streams),
+                    (limits.streams_of_a_client, Limit::ClientStreams),
+                ),
+                watches: limit(
+                    (limits.watches, Limit::Watches),
+                    (limits.watches_of_a_client, Limit::ClientWatches),
+                ),
+                pending_messages: limit(
+                    (limits.pending_messages, Limit::PendingMessages),
+                    (
+                        limits.pending_messages_of_a_client,
+                        Limit::ClientPendingMessages,
+                    ),
+                ),
+                max_message_bytes,
+                stream_idle: limits.stream_idle,
+                stopped,
             },
             call_timeout: limits.call_timeout,
         }
@@ -214,11 +254,11 @@ where
     }
 }
 
-async fn guarded<S>(mut inner: S, admission: Admission, request: Request<Body>) -> Response<Body>
+async fn guarded<S>(inner: S, admission: Admission, request: Request<Body>) -> Response<Body>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
     // Before the token: which encodings there are depends on no caller, and clients of every RPC
     // can fall back.
     if !has_known_encoding(&head.headers) {
@@ -230,27 +270,92 @@ where
         Ok(caller) => caller,
         Err(error) => return Status::from(error).into_http(),
     };
-    // After the token: who has none takes no place, however long its key is looked for.
-    let path = head.uri.path();
-    let (room, is_stream) = if path.ends_with(STREAM_RECIPIENTS) {
-        (&admission.streams, true)
-    } else if path.ends_with(WATCH_CHANGES) {
-        (&admission.watches, true)
+    let served = if head.uri.path().ends_with(STREAM_RECIPIENTS) {
+        let (body, progress) = request_body::observed(body);
+        serve_stream(inner, &admission, caller, head, body, progress).await
     } else {
-        (&admission.calls, false)
+        serve_message(inner, &admission, caller, head, body).await
     };
-    let Some(taken) = room.take(&caller.actor().0) else {
-        let retry_after = OVERLOADED_RETRY;
-        return Status::from(Error::Overloaded { retry_after }).into_http();
-    };
+    served.unwrap_or_else(|error| Status::from(error).into_http())
+}
+
+/// Serves an RPC whose request is one message, which has to be there before it takes a permit.
+async fn serve_message<S>(
+    inner: S,
+    admission: &Admission,
+    caller: Caller,
+    mut head: Parts,
+    body: Body,
+) -> Result<Response<Body>>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let client = caller.actor().0.clone();
+    let (pending, max_bytes) = (&admission.pending_messages, admission.max_message_bytes);
+    let body = request_body::read_message(body, max_bytes, pending, &client).await?;
+    if head.uri.path().ends_with(WATCH_CHANGES) {
+        let progress = RequestProgress::ended();
+        return serve_stream(inner, admission, caller, head, body, progress).await;
+    }
+    let _permit = admission.calls.acquire(&client).ok_or_else(overloaded)?;
     head.extensions.insert(caller);
-    let hang_up = head.extensions.get::<HangUp>().cloned();
-    match inner.call(Request::from_parts(head, body)).await {
-        Ok(response) if is_stream => {
-            response.map(|body| answers::held(body, taken, admission.stream_patience, hang_up))
-        }
+    let peer = peer_of(&head);
+    let _busy = peer.begin_request();
+    let response = served(inner, Request::from_parts(head, body)).await;
+    Ok(response.map(|body| response_body::unary(body, peer)))
+}
+
+async fn serve_stream<S>(
+    inner: S,
+    admission: &Admission,
+    caller: Caller,
+    mut head: Parts,
+    body: Body,
+    request: RequestProgress,
+) -> Result<Response<Body>>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let limit = if head.uri.path().ends_with(STREAM_RECIPIENTS) {
+        &admission.streams
+    } else {
+        &admission.watches
+    };
+    let permit = limit.acquire(&caller.actor().0).ok_or_else(overloaded)?;
+    head.extensions.insert(caller.clone());
+    let peer = peer_of(&head);
+    let guard = StreamGuard {
+        busy: peer.begin_request(),
+        peer,
+        permit,
+        caller: Some((admission.authenticator.clone(), caller)),
+        request,
+        max_idle: admission.stream_idle,
+        stopped: admission.stopped.clone(),
+    };
+    let response = served(inner, Request::from_parts(head, body)).await;
+    Ok(response.map(|body| response_body::stream(body, guard)))
+}
+
+async fn served<S>(mut inner: S, request: Request<Body>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    match inner.call(request).await {
         Ok(response) => response,
         Err(never) => match never {},
+    }
+}
+
+/// The connection, as the server's listener made it known.
+pub(super) fn peer_of(head: &Parts) -> Peer {
+    let peer = head.extensions.get::<Peer>().cloned();
+    peer.unwrap_or_else(|| Limits::default().response_budget().connect(None))
+}
+
+pub(super) const fn overloaded() -> Error {
+    Error::Overloaded {
+        retry_after: OVERLOADED_RETRY,
     }
 }
 
@@ -344,8 +449,7 @@ fn account(method: &str, span: &Span, response: &Response<Body>, elapsed: Durati
             Code::Ok
         }
         Some(status) => {
-            let info = status.get_details_error_info();
-            let reason = info.map(|info| info.reason).unwrap_or_default();
+            let reason = status::reason(status);
             if reason == TOKEN_INVALID {
                 // Logged with its cause already, and not once a call.
                 tracing::debug!(method, code = ?status.code(), reason, elapsed_ms, "call refused");

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use prost::Message;
-use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::{
@@ -30,17 +29,14 @@ const MIN_COMPRESSED_BYTES: usize = 1024;
 pub struct ContactApi {
     pub(super) app: App,
     pub(super) service_keys: Arc<VersionedKeys>,
-    /// Changes, or breaks off, when the server stops.
-    pub(super) stopped: watch::Receiver<()>,
 }
 
 impl ContactApi {
-    /// Serves `app`; `service_keys` sign page tokens. Endless streams end when `stopped` changes.
-    pub fn new(app: App, service_keys: VersionedKeys, stopped: watch::Receiver<()>) -> Self {
+    /// Serves `app`; `service_keys` sign page tokens.
+    pub fn new(app: App, service_keys: VersionedKeys) -> Self {
         Self {
             app,
             service_keys: Arc::new(service_keys),
-            stopped,
         }
     }
 }

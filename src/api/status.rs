@@ -86,11 +86,17 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::DatabaseUnavailable => (Code::Unavailable, "DATABASE_UNAVAILABLE"),
         Error::Overloaded { .. } => (Code::Unavailable, "OVERLOADED"),
         Error::PepperMissing => (Code::Unavailable, "PEPPER_MISSING"),
-        Error::Deadline => (Code::DeadlineExceeded, "DEADLINE"),
+        Error::Deadline | Error::StreamIdle => (Code::DeadlineExceeded, "DEADLINE"),
         Error::Unimplemented => (Code::Unimplemented, "UNIMPLEMENTED"),
         Error::Internal { .. } => (Code::Internal, "INTERNAL"),
         Error::DataLoss { .. } => (Code::DataLoss, "DATA_LOSS"),
     }
+}
+
+/// Returns the reason of a status; empty where it has none.
+pub(super) fn reason(status: &Status) -> String {
+    let info = status.get_details_error_info();
+    info.map(|info| info.reason).unwrap_or_default()
 }
 
 /// The text for people. What went wrong inside goes to the log alone, here and

@@ -24,6 +24,26 @@ label! {
         PageConnections => "page_connections",
         /// Connections to probes and metrics.
         ProbeConnections => "probe_connections",
+        /// Requests whose message is on its way.
+        PendingMessages => "pending_messages",
+        /// Requests of one client whose message is on its way.
+        ClientPendingMessages => "client_pending_messages",
+        /// Open streams and RPCs of health and reflection, which need no token.
+        OpenRpcs => "open_rpcs",
+        /// Open streams and RPCs of health and reflection on one connection.
+        ConnectionOpenRpcs => "connection_open_rpcs",
+        /// A stream without a request.
+        IdleStream => "idle_stream",
+        /// A connection whose client takes nothing of a response.
+        StalledReader => "stalled_reader",
+        /// Bytes of responses that clients have not taken.
+        UnsentResponses => "unsent_responses",
+        /// Bytes of responses that one connection has not taken.
+        ConnectionUnsentResponses => "connection_unsent_responses",
+        /// Connections to the gRPC port.
+        Connections => "connections",
+        /// HTTP/2 frames on a connection that belong to no request.
+        ConnectionFrames => "connection_frames",
     }
 }
 

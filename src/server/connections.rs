@@ -1,6 +1,20 @@
-//! The connections that calls come over, with TLS or without, as tonic reads and writes them: in
-//! short turns, and only as long as the client has cause for what it sends. How they come to be is
-//! told in `arrivals`.
+//! What a connection to the gRPC port may cost, and how it is kept to it.
+//!
+//! | what | bound | then |
+//! |---|---|---|
+//! | connections | `Limits::connections`, below the limit of file descriptors | one that is idle makes room, unauthenticated ones first (`connection_limit`) |
+//! | time to shake hands | 5 s for TLS, 5 s for the preface of HTTP/2 | closed (`accept`) |
+//! | frames without a request | 256, 16 more a second, and 4 for each frame of a request or response | closed (`frame_budget`) |
+//! | bytes read in one turn | 4 KiB | others have their turn |
+//! | streams | 100 at once, 4 of them of health and reflection | rejected by HTTP/2; UNAVAILABLE |
+//! | bytes of responses that it does not take | 8 MiB, and 32 MiB in the process | UNAVAILABLE; closed (`api::peer`) |
+//! | time in which it takes nothing of a response | 60 s | closed (`api::peer`) |
+//! | time without an answer to a ping | 20 s, asked every 60 s | closed (hyper) |
+//!
+//! `docs/operations/client-limits.md` says how often each was reached, and how to change it.
+
+mod accept;
+mod frame_budget;
 
 use std::{
     io,
@@ -13,55 +27,57 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
+use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::frames::Allowance;
-use crate::api::answers::HangUp;
+pub(super) use self::accept::Acceptor;
+use self::frame_budget::FrameBudget;
+use crate::{
+    api::peer::Peer,
+    meters::{Limit, limit_hit},
+};
 
-/// What a client of HTTP/2 begins with.
-pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What is read before others get their turn. h2 reads on for as long as there is something, and
-/// so a connection would keep a thread for a megabyte.
-const TURN_BYTES: usize = 4 * 1024;
+/// What a client of HTTP/2 sends first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is read before others have their turn. h2 reads on for as long as there is something, and so
+/// a connection would keep a thread for a megabyte.
+const READ_QUOTA: usize = 4 * 1024;
 
-/// What the bytes go over.
-#[derive(Debug)]
-pub(super) enum Transport {
-    Plain(TcpStream),
-    Encrypted(Box<TlsStream<TcpStream>>),
-}
+type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// A connection whose client has greeted.
+/// A connection whose client has sent the preface, as hyper reads and writes it.
 #[derive(Debug)]
 pub(super) struct Connection<T = Transport> {
     transport: Take<T>,
-    /// Of the preface, which was read already.
-    greeting: &'static [u8],
+    /// What hyper has yet to read of the preface.
+    preface: &'static [u8],
     /// What was read since others had their turn.
     turn: usize,
-    allowance: Allowance,
-    hang_up: HangUp,
+    frames: FrameBudget,
+    peer: Peer,
+    evicted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl<T: AsyncRead> Connection<T> {
-    /// Of a transport that the preface was read from.
-    pub(super) fn greeted(transport: T) -> Self {
+    /// Takes a transport that the preface was read from.
+    fn new(transport: T, peer: Peer) -> Self {
         Self {
             transport: transport.take(0),
-            greeting: PREFACE,
+            preface: PREFACE,
             turn: 0,
-            allowance: Allowance::new(),
-            hang_up: HangUp::default(),
+            frames: FrameBudget::new(),
+            evicted: peer.evicted().map(Box::pin),
+            peer,
         }
     }
 }
 
-/// What its calls know of it.
+/// What its requests know of it.
 impl Connected for Connection {
-    type ConnectInfo = HangUp;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> HangUp {
-        self.hang_up.clone()
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }
 
@@ -72,24 +88,26 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.greeting.is_empty() {
+        if !this.preface.is_empty() {
             let (now, later) = this
-                .greeting
-                .split_at(this.greeting.len().min(buffer.remaining()));
+                .preface
+                .split_at(this.preface.len().min(buffer.remaining()));
             buffer.put_slice(now);
-            this.greeting = later;
+            this.preface = later;
             return Poll::Ready(Ok(()));
         }
-        if this.hang_up.poll_asked(context) {
+        let evicted = this.evicted.as_mut();
+        let is_evicted = evicted.is_some_and(|evicted| evicted.as_mut().poll(context).is_ready());
+        if is_evicted || this.peer.poll_aborted(context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        if this.turn >= TURN_BYTES {
+        if this.turn >= READ_QUOTA {
             this.turn = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        let most = u64::try_from(TURN_BYTES - this.turn).unwrap_or(u64::MAX);
+        let most = u64::try_from(READ_QUOTA - this.turn).unwrap_or(u64::MAX);
         this.transport.set_limit(most);
         let read = Pin::new(&mut this.transport).poll_read(context, buffer);
         match read {
@@ -98,10 +116,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
             Poll::Ready(Ok(())) => {
                 let new = buffer.filled().get(before..).unwrap_or_default();
                 this.turn += new.len();
-                if this.allowance.note_received(new).is_err() {
+                if this.frames.note_received(new).is_err() {
                     // An error comes with nothing read.
                     buffer.set_filled(before);
-                    tracing::debug!("too many frames that belong to no call: connection closed");
+                    limit_hit(Limit::ConnectionFrames);
+                    tracing::debug!("too many frames that belong to no request: connection closed");
                     return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
                 }
             }
@@ -138,7 +157,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         if let Poll::Ready(Ok(mut length)) = written {
             for slice in slices {
                 let (sent, _) = slice.split_at(slice.len().min(length));
-                this.allowance.note_sent(sent);
+                this.frames.note_sent(sent);
                 length -= sent.len();
             }
         }
@@ -150,70 +169,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     }
 }
 
-impl AsyncRead for Transport {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Encrypted(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Encrypted(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Encrypted(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Encrypted(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Encrypted(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Encrypted(stream) => stream.is_write_vectored(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::api::guard::Limits;
+
+    fn greeted<T: AsyncRead>(transport: T) -> Connection<T> {
+        Connection::new(transport, Limits::default().response_budget().connect(None))
+    }
 
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -223,7 +189,7 @@ mod tests {
         client.write_all(&PING).await.unwrap();
         drop(client);
         let mut read = Vec::new();
-        let mut connection = Connection::greeted(server);
+        let mut connection = greeted(server);
         connection.read_to_end(&mut read).await.unwrap();
         assert_eq!(read, [&PREFACE[..], &PING].concat());
     }
@@ -236,9 +202,9 @@ mod tests {
             .write_all(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])
             .await
             .unwrap();
-        client.write_all(&[7; 3 * TURN_BYTES]).await.unwrap();
-        let mut connection = Connection::greeted(server);
-        let mut buffer = [0; 2 * TURN_BYTES];
+        client.write_all(&[7; 3 * READ_QUOTA]).await.unwrap();
+        let mut connection = greeted(server);
+        let mut buffer = [0; 2 * READ_QUOTA];
         let mut turns = vec![0];
         loop {
             match connection.read(&mut buffer).now_or_never() {
@@ -247,15 +213,15 @@ mod tests {
                 None => turns.push(0),
             }
         }
-        let first = PREFACE.len() + TURN_BYTES;
-        assert_eq!(turns, [first, TURN_BYTES, TURN_BYTES, 9, 0]);
+        let first = PREFACE.len() + READ_QUOTA;
+        assert_eq!(turns, [first, READ_QUOTA, READ_QUOTA, 9, 0]);
     }
 
     #[tokio::test]
     async fn whoever_sends_nothing_but_pings_is_read_no_more() {
         let (mut client, server) = duplex(1024 * 1024);
         client.write_all(&PING.repeat(10_000)).await.unwrap();
-        let mut connection = Connection::greeted(server);
+        let mut connection = greeted(server);
         let mut read = Vec::new();
         let ended = connection.read_to_end(&mut read).await;
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
@@ -266,9 +232,9 @@ mod tests {
     async fn pings_beside_answers_are_read_on() {
         let answer = [&[0, 0, 40, 0, 0, 0, 0, 0, 1][..], &[7; 40]].concat();
         let (mut client, server) = duplex(1024 * 1024);
-        let mut connection = Connection::greeted(server);
-        let mut greeting = [0; PREFACE.len()];
-        connection.read_exact(&mut greeting).await.unwrap();
+        let mut connection = greeted(server);
+        let mut preface = [0; PREFACE.len()];
+        connection.read_exact(&mut preface).await.unwrap();
         for _ in 0..10_000 {
             client.write_all(&PING).await.unwrap();
             let mut ping = [0; PING.len()];

@@ -193,7 +193,7 @@ async fn whoever_takes_nothing_of_a_stream_is_hung_up_on_and_whoever_asks_nothin
 ) {
     const INITIAL_WINDOW_SIZE: u8 = 4;
     let options = Options::with_limits(Limits {
-        stream_patience: Duration::from_millis(100),
+        response_patience: Duration::from_millis(100),
         ..Limits::default()
     });
     let server = TestServer::start_with(backend, options).await;

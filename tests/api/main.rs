@@ -80,6 +80,7 @@ mod replica;
 mod request_ids;
 mod schema_rules;
 mod server;
+mod stalled_readers;
 mod storage;
 mod token_causes;
 mod validate_only;

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from contact.v1 import customer_pb2
 from harness import report
+from harness.contacts import Contacts
 from harness.database import Database
 from measure.processes import MemoryWatch
 
@@ -26,7 +28,10 @@ from support.abuses import (
     ContinuationFlood,
     Count,
     EmptyData,
+    Idle,
+    LARGE_CUSTOMER,
     MalformedHeaders,
+    OpenRpcs,
     PingFlood,
     RapidReset,
     RapidResetOfCalls,
@@ -35,7 +40,7 @@ from support.abuses import (
     SlowHeaders,
     Target,
     UnfinishedCalls,
-    ZeroWindow,
+    Unread,
 )
 from support.replica import Replica
 
@@ -46,6 +51,8 @@ LEAD_SECONDS = 1
 CALLS_A_SECOND = 250
 CUSTOMERS = 1_000
 SEED = 1
+MOST_CONTACTS = 100
+SCOPES = "recipients.resolve contacts.read changes.watch"
 MOST_TIMES_P99 = 2.0
 MOST_MIB = 64.0
 
@@ -59,9 +66,23 @@ ABUSES: dict[str, Abuse] = {
     "slow headers": SlowHeaders(connections=500, pause_seconds=0.5),
     "PING flood": PingFlood(),
     "SETTINGS flood": SettingsFlood(),
-    "streams with a window of zero": ZeroWindow(connections=20, pause_seconds=0.02),
+    "streams with a window of zero": Unread(connections=20, pause_seconds=0.02),
+    "watches with a window of zero": Unread(20, 0.02, rpc="WatchChanges"),
+    "watches with a window of one byte": Unread(20, 0.02, rpc="WatchChanges", window=1),
+    "lists with a window of zero": Unread(12, 0.02, rpc="ListContacts"),
+    "lists with a window of one byte": Unread(12, 0.02, rpc="ListContacts", window=1),
+    "lists that stay in the socket": Unread(
+        12, 0.02, reads=False, rpc="ListContacts", window=(1 << 31) - 1
+    ),
     "calls that never send their message": UnfinishedCalls(connections=20, pause_seconds=1),
+    "watches of health": OpenRpcs(connections=60, pause_seconds=0.02),
+    "streams of reflection": OpenRpcs(
+        60, 0.02, path="/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    ),
+    "idle connections": Idle(connections=1_100),
 }
+# Few, as many systems give a process.
+DESCRIPTORS = 1_024
 
 
 @dataclass(frozen=True)
@@ -78,16 +99,16 @@ def service(tmp_path: Path, database: Database) -> Iterator[Replica]:
     # As in operation: a line a call would be what is measured.
     with Replica(tmp_path, database, RUST_LOG="warn") as service:
         run("NETWORK_GENERATE", customers=CUSTOMERS, seed=SEED, database_url=database.url)
-        service.start()
+        fill(service.start(descriptors=DESCRIPTORS))
         yield service
         service.stop()
 
 
 @pytest.mark.parametrize("name", ABUSES)
 def test_good_callers_are_served_under(name: str, service: Replica):
-    token, other = (mint(service, subject) for subject in ("good", "attacker"))
+    token, *others = (mint(service, subject) for subject in ("good", "attacker", "accomplice"))
     abuse = ABUSES[name]
-    abuse.target = Target(service.grpc_address, other)
+    abuse.target = Target(service.grpc_address, tuple(others))
     before = call(service, token, SECONDS_ALONE)
     with MemoryWatch(service.pid) as memory:
         time.sleep(LEAD_SECONDS)
@@ -108,7 +129,18 @@ def test_good_callers_are_served_under(name: str, service: Replica):
 
 
 def mint(service: Replica, subject: str) -> str:
-    return service.run("token", "--sub", subject, "--scope", "recipients.resolve", "--ttl", "1h")
+    return service.run("token", "--sub", subject, "--scope", SCOPES, "--ttl", "1h")
+
+
+def fill(contacts: Contacts) -> None:
+    """One customer with as many contacts as there may be, each of them an event of the feed."""
+    customer = customer_pb2.Customer(customer_number=LARGE_CUSTOMER)
+    contacts.call(
+        "UpdateCustomer", customer_pb2.UpdateCustomerRequest(customer=customer, allow_missing=True)
+    )
+    for number in range(MOST_CONTACTS):
+        name = f"{number:03} {'x' * 190}"
+        contacts.create_contact(LARGE_CUSTOMER, name=name)
 
 
 def call(service: Replica, token: str, seconds: float) -> Calls:

@@ -76,14 +76,16 @@ class Service:
         assert ended.returncode == 0, f"{arguments}: {ended.stderr}"
         return ended.stdout.strip()
 
-    def start(self, **settings: str) -> Contacts:
-        """Starts a process, with settings for this one only, and waits until it is ready."""
+    def start(self, descriptors: int | None = None, **settings: str) -> Contacts:
+        """Starts a process, with settings for this one only, and waits until it is ready. It may have
+        so many files open."""
         assert self._process is None, "the service runs already"
         log = self.folder / f"{self.grpc_address.rpartition(':')[2]}-{len(self._logs)}.log"
         self._logs.append(log)
         with log.open("w") as output:
+            limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
             self._process = subprocess.Popen(
-                [binary(), "serve"],
+                [*limit, binary(), "serve"],
                 cwd=self.folder,
                 env=self._environment(settings),
                 stdin=subprocess.DEVNULL,

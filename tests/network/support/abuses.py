@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from types import TracebackType
 
-from contact.v1 import recipients_pb2
+from contact.v1 import audit_pb2, contact_pb2, recipients_pb2
 
 from . import frames
 from .frames import (
@@ -39,14 +40,20 @@ FULL_SECONDS = 0.002
 STREAMS_A_CONNECTION = 100
 # What a chunk holds: enough that sending it costs little for each frame.
 FRAMES_A_CHUNK = 1_000
+# A customer with as many contacts as there may be.
+LARGE_CUSTOMER = "LARGE"
 
 
 @dataclass(frozen=True)
 class Target:
-    """Whom it is done to, and the token of somebody who is let in."""
+    """The server, and the tokens of two clients that are let in."""
 
     address: str
-    token: str
+    tokens: tuple[str, ...]
+
+    @property
+    def token(self) -> str:
+        return random.choice(self.tokens) if self.tokens else ""
 
 
 @dataclass
@@ -72,7 +79,9 @@ class Abuse:
     connections: int = 8
     # How long a turn of all connections takes at least.
     pause_seconds: float = 0.0
-    target: Target = field(default_factory=lambda: Target("", ""))
+    # Whether it takes what arrives at its socket.
+    reads: bool = True
+    target: Target = field(default_factory=lambda: Target("", ()))
 
     def chunks(self) -> Iterator[bytes]:
         """What is sent, until it is empty: then the connection is only held."""
@@ -196,24 +205,60 @@ class SettingsFlood(Abuse):
             yield b"".join(changes) * (FRAMES_A_CHUNK // 2)
 
 
-class ZeroWindow(Abuse):
-    """Streams of somebody with a token, whose answers are asked for and never taken."""
+@dataclass
+class Unread(Abuse):
+    """Responses to a client with a token, which are asked for and never taken."""
+
+    rpc: str = "StreamRecipients"
+    # What each stream may be sent. The connection's own window is wide, so that every stream stalls by
+    # itself.
+    window: int = 0
 
     def chunks(self) -> Iterator[bytes]:
-        # The connection's own window is wide, so that every stream stalls by itself.
         widen = frames.frame(WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big"))
-        yield frames.PREFACE + frames.settings(initial_window_size=0) + widen
-        numbers = [f"C-{number:08}" for number in range(1_000)]
-        request = recipients_pb2.StreamRecipientsRequest(
-            customer_numbers=numbers, purpose=recipients_pb2.PURPOSE_INVOICE
-        )
-        body = frames.message(request.SerializeToString())
-        head = frames.head_of_call("StreamRecipients", self.target.token)
+        yield frames.PREFACE + frames.settings(initial_window_size=self.window) + widen
+        body = frames.message(self.request())
+        head = frames.head_of_call(self.rpc, self.target.token)
         for index in range(STREAMS_A_CONNECTION):
             stream = 2 * index + 1
             yield frames.frame(HEADERS, END_HEADERS, stream, head) + frames.frame(
                 DATA, END_STREAM, stream, body
             )
+
+    def request(self) -> bytes:
+        if self.rpc == "WatchChanges":
+            return audit_pb2.WatchChangesRequest().SerializeToString()
+        if self.rpc == "ListContacts":
+            return contact_pb2.ListContactsRequest(
+                customer_number=LARGE_CUSTOMER, page_size=1_000
+            ).SerializeToString()
+        numbers = [f"C-{number:08}" for number in range(1_000)]
+        return recipients_pb2.StreamRecipientsRequest(
+            customer_numbers=numbers, purpose=recipients_pb2.PURPOSE_INVOICE
+        ).SerializeToString()
+
+
+@dataclass
+class OpenRpcs(Abuse):
+    """Streams that need no token, as many as a connection may have."""
+
+    path: str = "/grpc.health.v1.Health/Watch"
+
+    def chunks(self) -> Iterator[bytes]:
+        yield frames.GREETING
+        head = frames.head_of(self.path)
+        for index in range(STREAMS_A_CONNECTION):
+            # A reflection stream waits for a request, a watch has an empty one.
+            message = frames.frame(DATA, 0, 2 * index + 1, frames.message(b""))
+            body = message if "Health" in self.path else b""
+            yield frames.frame(HEADERS, END_HEADERS, 2 * index + 1, head) + body
+
+
+class Idle(Abuse):
+    """Connections that shake hands and then do nothing."""
+
+    def chunks(self) -> Iterator[bytes]:
+        yield frames.GREETING
 
 
 class UnfinishedCalls(Abuse):
@@ -318,6 +363,7 @@ class Line:
         self._connection = connect(abuse.target.address)
         self._connection.setblocking(False)
         self._chunks = abuse.chunks()
+        self._reads = abuse.reads
         self._rest = b""
         self.is_done = False
 
@@ -347,6 +393,8 @@ class Line:
         count.sent_bytes += sent
 
     def _take(self) -> bool:
+        if not self._reads:
+            return True
         try:
             while self._connection.recv(READ_BYTES):
                 pass

@@ -45,10 +45,15 @@ def header(name: str, value: str) -> bytes:
 
 def head_of_call(method: str, token: str = "") -> bytes:
     """The header block of a call; without a token it is refused before it is read."""
+    return head_of(f"/contact.v1.ContactService/{method}", token)
+
+
+def head_of(path: str, token: str = "") -> bytes:
+    """The header block of a request."""
     headers = {
         ":method": "POST",
         ":scheme": "http",
-        ":path": f"/contact.v1.ContactService/{method}",
+        ":path": path,
         ":authority": "localhost",
         "content-type": "application/grpc",
         "te": "trailers",

@@ -1,5 +1,5 @@
-//! What a connection's frames of HTTP/2 tell of its client: it reads their heads as they pass, and
-//! says when a client has sent more frames than it has cause to. What the frames mean is h2's.
+//! The frames of HTTP/2 that a connection may carry: their heads are read as they pass, and a client
+//! that sends more than its requests give it cause to is found out. What the frames mean is h2's.
 
 use std::time::Duration;
 
@@ -11,47 +11,47 @@ const HEADERS: u8 = 1;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 
-/// For each frame of a call that a client sends or is sent: it may widen two windows, ask how
-/// far the server is, and take the call back.
-const A_FRAME_OF_A_CALL: u32 = 4;
+/// For each frame of a request or its response: the client may widen two windows, send a ping, and
+/// cancel the request.
+const TOKENS_PER_REQUEST_FRAME: u32 = 4;
 /// A dribble of fewer bytes is not worth an answer.
-const LEAST_BYTES: usize = 32;
-/// What nobody has to have a cause for, as a keepalive has none.
-const SPARE: u32 = 256;
-const SPARE_A_SECOND: u32 = 16;
+const MIN_BYTES: usize = 32;
+/// For frames without a request, such as keepalives.
+const BASE_TOKENS: u32 = 256;
+const BASE_TOKENS_PER_SECOND: u32 = 16;
 /// Far more than is on its way at once: a client may widen its windows frame by frame.
-const MOST: u32 = 16_384;
+const MAX_TOKENS: u32 = 16_384;
 
-/// What a connection's client may still send of frames that carry nothing of a call.
+/// The frames that a client may still send that carry nothing of a request.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct FrameBudget {
     received: Heads,
     sent: Heads,
-    left: u32,
-    renewed: Instant,
+    tokens: u32,
+    refilled: Instant,
 }
 
-/// The client sends more than it has cause to.
+/// The client sends more frames than it has cause to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooMuch;
+pub(super) struct FrameFlood;
 
-impl Allowance {
+impl FrameBudget {
     pub(super) fn new() -> Self {
         Self {
             received: Heads::default(),
             sent: Heads::default(),
-            left: SPARE,
-            renewed: Instant::now(),
+            tokens: BASE_TOKENS,
+            refilled: Instant::now(),
         }
     }
 
     /// Takes note of what came from the client, from behind its preface on.
-    pub(super) fn note_received(&mut self, mut bytes: &[u8]) -> Result<(), TooMuch> {
+    pub(super) fn note_received(&mut self, mut bytes: &[u8]) -> Result<(), FrameFlood> {
         while let Some(head) = self.received.next(&mut bytes) {
             if head.kind == HEADERS {
-                self.earn();
+                self.credit();
             } else if !head.carries_data() {
-                self.spend()?;
+                self.debit()?;
             }
         }
         Ok(())
@@ -60,31 +60,31 @@ impl Allowance {
     /// Takes note of what went to the client.
     pub(super) fn note_sent(&mut self, mut bytes: &[u8]) {
         while let Some(head) = self.sent.next(&mut bytes) {
-            if head.kind == HEADERS || (head.kind == DATA && head.length >= LEAST_BYTES) {
-                self.earn();
+            if head.kind == HEADERS || (head.kind == DATA && head.length >= MIN_BYTES) {
+                self.credit();
             }
         }
     }
 
-    fn earn(&mut self) {
-        self.left = (self.left + A_FRAME_OF_A_CALL).min(MOST);
+    fn credit(&mut self) {
+        self.tokens = (self.tokens + TOKENS_PER_REQUEST_FRAME).min(MAX_TOKENS);
     }
 
-    fn spend(&mut self) -> Result<(), TooMuch> {
-        if self.left == 0 {
-            self.renew(Instant::now());
+    fn debit(&mut self) -> Result<(), FrameFlood> {
+        if self.tokens == 0 {
+            self.refill(Instant::now());
         }
-        self.left = self.left.checked_sub(1).ok_or(TooMuch)?;
+        self.tokens = self.tokens.checked_sub(1).ok_or(FrameFlood)?;
         Ok(())
     }
 
-    /// Only where nothing is left: no clock is asked for frames that have their cause.
-    fn renew(&mut self, now: Instant) {
-        let step = Duration::from_secs(1) / SPARE_A_SECOND;
-        let steps = now.duration_since(self.renewed).as_millis() / step.as_millis();
-        self.left = u32::try_from(steps).unwrap_or(SPARE).min(SPARE);
-        if self.left > 0 {
-            self.renewed = now;
+    /// Only where none is left: no clock is read for frames that have a cause.
+    fn refill(&mut self, now: Instant) {
+        let step = Duration::from_secs(1) / BASE_TOKENS_PER_SECOND;
+        let steps = now.duration_since(self.refilled).as_millis() / step.as_millis();
+        self.tokens = u32::try_from(steps).unwrap_or(BASE_TOKENS).min(BASE_TOKENS);
+        if self.tokens > 0 {
+            self.refilled = now;
         }
     }
 }
@@ -164,10 +164,10 @@ mod tests {
     }
 
     /// Without what time brings.
-    fn allowance() -> Allowance {
-        Allowance {
-            renewed: Instant::now() + Duration::from_hours(1),
-            ..Allowance::new()
+    fn budget() -> FrameBudget {
+        FrameBudget {
+            refilled: Instant::now() + Duration::from_hours(1),
+            ..FrameBudget::new()
         }
     }
 
@@ -203,37 +203,37 @@ mod tests {
         #[case] flags: u8,
         #[case] length: u8,
     ) {
-        let mut allowance = allowance();
-        let spare = frames(kind, flags, length, SPARE);
-        assert_eq!(allowance.note_received(&spare), Ok(()));
+        let mut budget = budget();
+        let spare = frames(kind, flags, length, BASE_TOKENS);
+        assert_eq!(budget.note_received(&spare), Ok(()));
         let one_more = frame(kind, flags, length);
-        assert_eq!(allowance.note_received(&one_more), Err(TooMuch));
+        assert_eq!(budget.note_received(&one_more), Err(FrameFlood));
     }
 
     #[test]
     fn time_brings_some_again_and_never_more_than_the_spare_ones() {
-        let mut allowance = allowance();
-        let spare = frames(PING, 0, 8, SPARE);
-        allowance.note_received(&spare).unwrap();
-        allowance.renewed = Instant::now().checked_sub(Duration::from_mins(10)).unwrap();
-        assert_eq!(allowance.note_received(&spare), Ok(()));
-        assert_eq!(allowance.left, 0);
-        let renewed = allowance.renewed;
-        allowance.renew(renewed + Duration::from_secs(1));
-        assert_eq!(allowance.left, 16);
+        let mut budget = budget();
+        let spare = frames(PING, 0, 8, BASE_TOKENS);
+        budget.note_received(&spare).unwrap();
+        budget.refilled = Instant::now().checked_sub(Duration::from_mins(10)).unwrap();
+        assert_eq!(budget.note_received(&spare), Ok(()));
+        assert_eq!(budget.tokens, 0);
+        let refilled = budget.refilled;
+        budget.refill(refilled + Duration::from_secs(1));
+        assert_eq!(budget.tokens, 16);
     }
 
     #[test]
     fn what_carries_a_call_costs_nothing() {
-        let mut allowance = allowance();
+        let mut budget = budget();
         let message = [frame(DATA, 0, 1), frame(DATA, END_STREAM, 0)].concat();
-        assert_eq!(allowance.note_received(&message.repeat(10_000)), Ok(()));
-        assert_eq!(allowance.left, SPARE);
+        assert_eq!(budget.note_received(&message.repeat(10_000)), Ok(()));
+        assert_eq!(budget.tokens, BASE_TOKENS);
     }
 
     #[test]
     fn a_call_may_widen_windows_and_ask_how_far_the_server_is() {
-        let mut allowance = allowance();
+        let mut budget = budget();
         let asked = [frame(HEADERS, 4, 40), frame(DATA, END_STREAM, 20)].concat();
         let answered = [
             frame(HEADERS, 4, 9),
@@ -243,30 +243,28 @@ mod tests {
         .concat();
         let beside = [frames(WINDOW_UPDATE, 0, 4, 2), frame(PING, 0, 8)].concat();
         for _ in 0..1_000 {
-            allowance.note_received(&asked).unwrap();
-            allowance.note_sent(&answered);
-            allowance.note_received(&beside.repeat(4)).unwrap();
+            budget.note_received(&asked).unwrap();
+            budget.note_sent(&answered);
+            budget.note_received(&beside.repeat(4)).unwrap();
         }
     }
 
     #[test]
     fn a_long_answer_may_be_acknowledged_frame_by_frame_at_its_end() {
-        let mut allowance = allowance();
-        allowance.note_sent(&frames(DATA, 0, 250, 2_000));
+        let mut budget = budget();
+        budget.note_sent(&frames(DATA, 0, 250, 2_000));
         let acknowledged = frames(WINDOW_UPDATE, 0, 4, 2 * 2_000);
-        assert_eq!(allowance.note_received(&acknowledged), Ok(()));
+        assert_eq!(budget.note_received(&acknowledged), Ok(()));
     }
 
     #[test]
     fn a_dribble_earns_nothing() {
-        let mut allowance = allowance();
-        for _ in 0..SPARE {
-            allowance.note_sent(&frame(DATA, 0, 1));
-            allowance
-                .note_received(&frame(WINDOW_UPDATE, 0, 4))
-                .unwrap();
+        let mut budget = budget();
+        for _ in 0..BASE_TOKENS {
+            budget.note_sent(&frame(DATA, 0, 1));
+            budget.note_received(&frame(WINDOW_UPDATE, 0, 4)).unwrap();
         }
-        let widened = allowance.note_received(&frame(WINDOW_UPDATE, 0, 4));
-        assert_eq!(widened, Err(TooMuch));
+        let widened = budget.note_received(&frame(WINDOW_UPDATE, 0, 4));
+        assert_eq!(widened, Err(FrameFlood));
     }
 }

@@ -1,0 +1,455 @@
+//! What the connection of a client costs in responses that it has not taken.
+//!
+//! HTTP/2 leaves the pace of a response to the client, and its implementation keeps what the client
+//! does not take. So every piece of a response is counted until the memory that holds it is free: as
+//! the owner of its bytes, wherever they wait (in hyper, in h2, or behind the socket).
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Context,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::{
+    connection_limit::{Busy, ConnectionPermit},
+    meters::{self, Limit, limit_hit},
+};
+
+/// How long a piece may wait before its connection can be closed for others.
+const GRACE: Duration = Duration::from_millis(500);
+/// A piece of at most this size is never rejected: responses to changes are smaller, and a client
+/// has to learn of a change that was made.
+const SMALL_BYTES: usize = 16 * 1024;
+/// Responses leave in pieces of this size, that of a frame of HTTP/2, so that the progress of a slow
+/// client shows.
+const PIECE_BYTES: usize = 16 * 1024;
+/// What a piece costs besides its bytes: the state of its stream, and its headers.
+const OVERHEAD_BYTES: usize = 1024;
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// While the server stops, a client that takes nothing holds it up for no longer.
+const PATIENCE_AT_STOP: Duration = Duration::from_secs(2);
+
+/// The bytes of responses that may wait for clients in this process. Clones share them.
+#[derive(Clone, Debug)]
+pub struct ResponseBudget(Arc<Budget>);
+
+#[derive(Debug)]
+struct Budget {
+    max_bytes: usize,
+    max_bytes_per_connection: usize,
+    bytes: AtomicUsize,
+    next_connection: AtomicU64,
+    connections: Mutex<HashMap<u64, Weak<Connection>>>,
+}
+
+/// The connection that a request came over. Clones are of the same one.
+#[derive(Clone, Debug)]
+pub struct Peer(Arc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    budget: Arc<Budget>,
+    is_aborted: AtomicBool,
+    reader: AtomicWaker,
+    unsent: Mutex<Unsent>,
+    permit: Option<ConnectionPermit>,
+}
+
+/// What waits for the client.
+#[derive(Debug, Default)]
+struct Unsent {
+    bytes: usize,
+    next_response: u64,
+    responses: HashMap<u64, UnsentResponse>,
+}
+
+#[derive(Debug)]
+struct UnsentResponse {
+    bytes: usize,
+    /// When it began to wait, or the client last took a piece of it.
+    since: Instant,
+}
+
+/// The bytes of one stream that wait for the client.
+#[derive(Debug, Default)]
+pub(super) struct StreamUnsent {
+    bytes: AtomicUsize,
+    taken: Notify,
+}
+
+/// A piece of a response; dropped when the last of its bytes was written or given up.
+struct Piece {
+    data: Bytes,
+    response: u64,
+    connection: Arc<Connection>,
+    stream: Option<Arc<StreamUnsent>>,
+}
+
+impl ResponseBudget {
+    /// Allows that many bytes in the process, and on one connection.
+    pub fn new(max_bytes: usize, max_bytes_per_connection: usize) -> Self {
+        Self(Arc::new(Budget {
+            max_bytes,
+            max_bytes_per_connection,
+            bytes: AtomicUsize::new(0),
+            next_connection: AtomicU64::new(0),
+            connections: Mutex::default(),
+        }))
+    }
+
+    /// Returns the peer of a new connection, which holds `permit` until it is closed.
+    pub fn connect(&self, permit: Option<ConnectionPermit>) -> Peer {
+        let budget = &self.0;
+        let number = budget.next_connection.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Connection {
+            number,
+            budget: Arc::clone(budget),
+            is_aborted: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+            unsent: Mutex::default(),
+            permit,
+        });
+        lock(&budget.connections).insert(number, Arc::downgrade(&connection));
+        Peer(connection)
+    }
+
+    /// Closes the connections of clients that take nothing of a response for as long as `patience`,
+    /// or for a shorter time once the server stops.
+    pub async fn close_stalled(self, patience: Duration, mut stopped: watch::Receiver<()>) {
+        let mut patience = patience;
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL.min(patience / 4));
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = stopped.changed(), if patience > PATIENCE_AT_STOP => patience = PATIENCE_AT_STOP,
+            }
+            meters::unsent_response_bytes(self.0.bytes.load(Ordering::Relaxed));
+            for (_, connection) in self.0.stalled(patience) {
+                tracing::info!("client takes nothing of a response: connection closed");
+                limit_hit(Limit::StalledReader);
+                Peer(connection).abort();
+            }
+        }
+    }
+}
+
+impl Budget {
+    /// The connections with a response of which nothing was taken for that long, with their bytes.
+    fn stalled(&self, patience: Duration) -> Vec<(usize, Arc<Connection>)> {
+        let now = Instant::now();
+        let connections: Vec<_> = {
+            let known = lock(&self.connections);
+            known.values().filter_map(Weak::upgrade).collect()
+        };
+        let stalled = |connection: Arc<Connection>| {
+            let unsent = lock(&connection.unsent);
+            let mut responses = unsent.responses.values();
+            let is_stalled = responses.any(|it| now.duration_since(it.since) >= patience)
+                && !connection.is_aborted.load(Ordering::Relaxed);
+            let bytes = unsent.bytes;
+            drop(unsent);
+            is_stalled.then_some((bytes, connection))
+        };
+        connections.into_iter().filter_map(stalled).collect()
+    }
+
+    /// Closes the connection that holds most of what clients do not take.
+    fn make_room(&self) {
+        let stalled = self.stalled(GRACE);
+        let worst = stalled.into_iter().max_by_key(|(bytes, _)| *bytes);
+        if let Some((bytes, connection)) = worst {
+            tracing::info!(
+                bytes,
+                "unsent responses exceed their limit: connection closed"
+            );
+            Peer(connection).abort();
+        }
+    }
+}
+
+impl Peer {
+    /// Ends the connection, with all its requests, when it is read next.
+    pub fn abort(&self) {
+        self.0.is_aborted.store(true, Ordering::Release);
+        self.0.reader.wake();
+    }
+
+    /// Returns whether the connection shall end; if not, its reader is woken when it shall.
+    pub fn poll_aborted(&self, context: &mut Context<'_>) -> bool {
+        self.0.reader.register(context.waker());
+        self.0.is_aborted.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the connection has to make room for another; `None` if it never has to.
+    pub fn evicted(&self) -> Option<WaitForCancellationFutureOwned> {
+        self.0.permit.as_ref().map(ConnectionPermit::evicted)
+    }
+
+    /// Marks an authenticated request as in progress: until the mark is dropped, the connection keeps
+    /// its place, and it goes after all that were never authenticated.
+    pub(super) fn begin_request(&self) -> Option<Busy> {
+        let permit = self.0.permit.as_ref()?;
+        permit.mark_authenticated();
+        Some(permit.busy())
+    }
+
+    /// A number of the connection, unique in this process.
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// Returns whether a piece of a unary response may wait for this client. Where the process holds
+    /// too much, it closes the connection that holds most.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        let budget = &self.0.budget;
+        let in_process = budget.bytes.load(Ordering::Relaxed) + bytes;
+        if in_process > budget.max_bytes {
+            limit_hit(Limit::UnsentResponses);
+            budget.make_room();
+        }
+        if bytes <= SMALL_BYTES {
+            return true;
+        }
+        let on_connection = lock(&self.0.unsent).bytes + bytes;
+        if on_connection > budget.max_bytes_per_connection {
+            limit_hit(Limit::ConnectionUnsentResponses);
+            return false;
+        }
+        in_process <= budget.max_bytes
+    }
+
+    /// Returns the bytes in pieces, which count as unsent until nothing holds them any more.
+    pub(super) fn track(
+        &self,
+        mut data: Bytes,
+        stream: Option<&Arc<StreamUnsent>>,
+    ) -> VecDeque<Bytes> {
+        let pieces = data.len().div_ceil(PIECE_BYTES);
+        let bytes = data.len() + pieces * OVERHEAD_BYTES;
+        let mut unsent = lock(&self.0.unsent);
+        let response = unsent.next_response;
+        unsent.next_response += 1;
+        unsent.bytes += bytes;
+        let since = Instant::now();
+        let waiting = UnsentResponse { bytes, since };
+        unsent.responses.insert(response, waiting);
+        drop(unsent);
+        self.0.budget.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(stream) = stream {
+            stream.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        let mut tracked = VecDeque::with_capacity(pieces);
+        while !data.is_empty() {
+            tracked.push_back(Bytes::from_owner(Piece {
+                data: data.split_to(data.len().min(PIECE_BYTES)),
+                response,
+                connection: Arc::clone(&self.0),
+                stream: stream.cloned(),
+            }));
+        }
+        tracked
+    }
+}
+
+impl StreamUnsent {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits until fewer bytes than these are unsent.
+    pub(super) async fn below(&self, bytes: usize) {
+        while self.bytes.load(Ordering::Acquire) >= bytes {
+            self.taken.notified().await;
+        }
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let bytes = self.data.len() + OVERHEAD_BYTES;
+        let mut unsent = lock(&self.connection.unsent);
+        unsent.bytes -= bytes;
+        if let Some(response) = unsent.responses.get_mut(&self.response) {
+            response.bytes -= bytes;
+            response.since = Instant::now();
+            if response.bytes == 0 {
+                unsent.responses.remove(&self.response);
+            }
+        }
+        drop(unsent);
+        self.connection
+            .budget
+            .bytes
+            .fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(stream) = &self.stream {
+            stream.bytes.fetch_sub(bytes, Ordering::Release);
+            // Stored if nobody waits at the moment.
+            stream.taken.notify_one();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        lock(&self.budget.connections).remove(&self.number);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    const LARGE: usize = SMALL_BYTES + 1;
+
+    async fn aborted(peer: &Peer) {
+        std::future::poll_fn(|context| {
+            if peer.poll_aborted(context) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    fn is_aborted(peer: &Peer) -> bool {
+        aborted(peer).now_or_never().is_some()
+    }
+
+    fn large() -> Bytes {
+        Bytes::from(vec![7; LARGE])
+    }
+
+    #[test]
+    fn bytes_count_until_their_last_part_is_gone() {
+        let budget = ResponseBudget::new(1 << 20, 1 << 20);
+        let peer = budget.connect(None);
+        let mut pieces = peer.track(large(), None);
+        assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), LARGE);
+        let held = || budget.0.bytes.load(Ordering::Relaxed);
+        assert_eq!(held(), LARGE + 2 * OVERHEAD_BYTES);
+        let mut piece = pieces.pop_front().unwrap();
+        drop(pieces);
+        let part = piece.split_to(10);
+        assert_eq!(&part[..], [7; 10]);
+        drop(piece);
+        assert_eq!(held(), PIECE_BYTES + OVERHEAD_BYTES);
+        drop(part);
+        assert_eq!(held(), 0);
+        assert!(lock(&peer.0.unsent).responses.is_empty());
+        drop(peer);
+        assert!(lock(&budget.0.connections).is_empty());
+    }
+
+    #[test]
+    fn a_connection_has_its_bound_for_all_but_small_pieces() {
+        let budget = ResponseBudget::new(1 << 30, 2 * LARGE);
+        let (peer, other) = (budget.connect(None), budget.connect(None));
+        assert!(peer.has_room_for(LARGE));
+        let _piece = peer.track(large(), None);
+        assert!(!peer.has_room_for(LARGE));
+        assert!(peer.has_room_for(SMALL_BYTES));
+        assert!(other.has_room_for(LARGE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_holds_most_makes_room() {
+        let budget = ResponseBudget::new(3 * LARGE, 4 * LARGE);
+        let (stalled, other, newcomer) = (
+            budget.connect(None),
+            budget.connect(None),
+            budget.connect(None),
+        );
+        let pieces = [stalled.track(large(), None), stalled.track(large(), None)];
+        let _piece = other.track(Bytes::from_static(b"small"), None);
+        assert!(!newcomer.has_room_for(LARGE));
+        assert!(!is_aborted(&stalled), "within the grace");
+        tokio::time::advance(GRACE).await;
+        assert!(!newcomer.has_room_for(LARGE));
+        assert!(is_aborted(&stalled));
+        assert!(!is_aborted(&other));
+        drop(pieces);
+        assert!(newcomer.has_room_for(LARGE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_loses_its_connection() {
+        let budget = ResponseBudget::new(1 << 20, 1 << 20);
+        let (stalled, other) = (budget.connect(None), budget.connect(None));
+        let _piece = stalled.track(large(), None);
+        let (_stop, stopped) = watch::channel(());
+        tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        let _recent = other.track(large(), None);
+        assert!(!is_aborted(&stalled));
+        tokio::time::timeout(Duration::from_secs(2), aborted(&stalled))
+            .await
+            .unwrap();
+        assert!(!is_aborted(&other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_goes_on_slowly_keeps_its_connection() {
+        let budget = ResponseBudget::new(1 << 20, 1 << 20);
+        let slow = budget.connect(None);
+        let mut pieces = slow.track(Bytes::from(vec![7; 4 * PIECE_BYTES]), None);
+        let (_stop, stopped) = watch::channel(());
+        tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
+        while pieces.pop_front().is_some() {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            assert!(!is_aborted(&slow));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_is_held_up_for_a_shorter_time() {
+        let budget = ResponseBudget::new(1 << 20, 1 << 20);
+        let stalled = budget.connect(None);
+        let _piece = stalled.track(large(), None);
+        let (stop, stopped) = watch::channel(());
+        tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
+        drop(stop);
+        tokio::time::timeout(2 * PATIENCE_AT_STOP, aborted(&stalled))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stream_waits_until_its_bytes_are_taken() {
+        let budget = ResponseBudget::new(1 << 20, 1 << 20);
+        let (peer, stream) = (budget.connect(None), Arc::new(StreamUnsent::default()));
+        let piece = peer.track(large(), Some(&stream));
+        assert!(stream.below(LARGE).now_or_never().is_none());
+        assert!(!stream.is_empty());
+        drop(piece);
+        stream.below(1).await;
+        assert!(stream.is_empty());
+    }
+}

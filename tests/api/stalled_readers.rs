@@ -1,0 +1,433 @@
+//! Clients with a valid token that take nothing of their responses, take it slowly, go away, or send
+//! nothing: they hold no connection of the database, no permit that others need, and little memory.
+
+use std::{future::Future, time::Duration};
+
+use bytes::Bytes;
+use contact_service::{api::guard::Limits, api::proto, storage::Database};
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
+use prost::Message;
+use prost_reflect::ReflectMessage;
+use rstest::rstest;
+use tokio::{net::TcpStream, task::JoinHandle};
+use tonic::Code;
+
+use crate::{
+    harness::{ALL_SCOPES, Backend, Options, TestServer, refusal},
+    raw,
+};
+
+/// Far more than anything here takes: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+const READERS: usize = 30;
+const NUMBER: &str = "K-1";
+
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .expect("this should have ended")
+}
+
+/// A connection whose windows for responses have this size.
+struct Reader {
+    requests: SendRequest<Bytes>,
+    connection: JoinHandle<()>,
+    token: String,
+}
+
+impl Reader {
+    async fn connect(server: &TestServer, window: u32) -> Self {
+        let stream = TcpStream::connect(&server.address).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        let handshake = builder.initial_window_size(window).handshake(stream);
+        let (requests, connection) = handshake.await.unwrap();
+        let connection = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Self {
+            requests,
+            connection,
+            token: server.token(ALL_SCOPES, None),
+        }
+    }
+
+    /// Sends a request; `None`: its message never comes.
+    async fn send(&self, rpc: &str, message: Option<&[u8]>) -> ResponseFuture {
+        let request = Request::post(format!("http://server/contact.v1.ContactService/{rpc}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(())
+            .unwrap();
+        let mut requests = self.requests.clone().ready().await.unwrap();
+        let (response, mut body) = requests.send_request(request, false).unwrap();
+        if let Some(message) = message {
+            let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+            let framed = [&[0][..], &length, message].concat();
+            let is_last = rpc != "StreamRecipients";
+            body.send_data(framed.into(), is_last).unwrap();
+        }
+        // Or the stream is reset.
+        std::mem::forget(body);
+        response
+    }
+
+    /// Waits until the server closes the connection.
+    async fn closed(&mut self) {
+        in_time(&mut self.connection).await.unwrap();
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+async fn serve(backend: Backend, limits: Limits) -> TestServer {
+    let server = TestServer::start_with(backend, Options::with_limits(limits)).await;
+    server.create_customer(NUMBER).await;
+    for index in 0..40 {
+        let name = format!("Contact {index} {}", "x".repeat(180));
+        let standard = [proto::ContactType::Standard];
+        server.create_contact(NUMBER, &name, &standard, "").await;
+    }
+    server.app.place_all_events().await.unwrap();
+    server
+}
+
+async fn get(server: &TestServer) -> Result<(), tonic::Status> {
+    let customer_number = NUMBER.into();
+    let request = proto::GetCustomerRequest { customer_number };
+    server.client().get_customer(request).await.map(|_| ())
+}
+
+fn list() -> Vec<u8> {
+    let request = proto::ListContactsRequest {
+        customer_number: NUMBER.into(),
+        page_size: 1000,
+        ..proto::ListContactsRequest::default()
+    };
+    request.encode_to_vec()
+}
+
+/// A request that concerns the customer, as far as the RPC concerns one.
+fn request_of(rpc: &str) -> Vec<u8> {
+    let stream = proto::StreamRecipientsRequest {
+        customer_numbers: vec![NUMBER.into(); 1_000],
+        purpose: proto::Purpose::Invoice.into(),
+        ..proto::StreamRecipientsRequest::default()
+    };
+    let resolve = proto::ResolveRecipientsRequest {
+        customer_number: NUMBER.into(),
+        purpose: proto::Purpose::Invoice.into(),
+        ..proto::ResolveRecipientsRequest::default()
+    };
+    match rpc {
+        "StreamRecipients" => stream.encode_to_vec(),
+        "ResolveRecipients" => resolve.encode_to_vec(),
+        "ListContacts" => list(),
+        "WatchChanges" | "EraseCustomer" => Vec::new(),
+        _ => {
+            let mut request = raw::empty_request(rpc);
+            let field = request.descriptor().get_field_by_name("customer_number");
+            if let Some(field) = field {
+                request.set_field(&field, prost_reflect::Value::String(NUMBER.into()));
+            }
+            request.encode_to_vec()
+        }
+    }
+}
+
+async fn until_no_connection_is_used(database: &Database) {
+    let is_used = || database.pools().iter().any(|(_, pool)| pool.used > 0);
+    in_time(async {
+        while is_used() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Every RPC in turn, asked by more readers than there are connections of the database.
+#[rstest]
+#[tokio::test]
+async fn stalled_and_vanished_readers_of_no_rpc_hold_a_database_connection(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values(0, 16)] window: u32,
+) {
+    let server = serve(backend, Limits::default()).await;
+    for method in raw::methods() {
+        let rpc = method.name();
+        let (stalled, vanished) = (
+            Reader::connect(&server, window).await,
+            Reader::connect(&server, window).await,
+        );
+        let message = request_of(rpc);
+        let mut responses = Vec::new();
+        for reader in [&stalled, &vanished] {
+            for _ in 0..READERS {
+                responses.push(reader.send(rpc, Some(&message)).await);
+            }
+        }
+        let answered = responses.split_off(READERS);
+        drop(vanished);
+        drop(answered);
+        // Once the headers are there, the rest depends on the reader.
+        for response in responses {
+            in_time(response).await.unwrap();
+        }
+        for _ in 0..10 {
+            in_time(get(&server))
+                .await
+                .unwrap_or_else(|why| panic!("{rpc}: {why}"));
+        }
+        until_no_connection_is_used(&server.database).await;
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_reader_that_goes_on_gets_all_of_its_response(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = serve(backend, Limits::default()).await;
+    let reader = Reader::connect(&server, 1024).await;
+    let response = in_time(reader.send("ListContacts", Some(&list())).await).await;
+    let mut body = response.unwrap().into_body();
+    let mut bytes = Vec::new();
+    while let Some(data) = in_time(body.data()).await {
+        let data = data.unwrap();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        bytes.extend(data);
+    }
+    let (_, message) = bytes.split_at(5);
+    let response = proto::ListContactsResponse::decode(message).unwrap();
+    assert_eq!(response.contacts.len(), 40);
+    let trailers = in_time(body.trailers()).await.unwrap().unwrap();
+    assert_eq!(trailers.get("grpc-status").unwrap(), "0");
+}
+
+/// A lists of 40 contacts takes about 20 KiB.
+#[rstest]
+#[tokio::test]
+async fn unread_responses_make_room_for_those_that_are_read(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values(0, 1)] window: u32,
+) {
+    let limits = Limits {
+        unsent_bytes: 256 * 1024,
+        unsent_bytes_of_a_connection: 128 * 1024,
+        ..Limits::default()
+    };
+    let server = serve(backend, limits).await;
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let reader = Reader::connect(&server, window).await;
+        for _ in 0..20 {
+            std::mem::forget(reader.send("ListContacts", Some(&list())).await);
+        }
+        unread.push(reader);
+    }
+    let mut client = server.client();
+    let read = async {
+        loop {
+            let request = proto::ListContactsRequest {
+                customer_number: NUMBER.into(),
+                page_size: 1000,
+                ..proto::ListContactsRequest::default()
+            };
+            match client.list_contacts(request).await {
+                Ok(_) => return,
+                Err(why) => assert_eq!(refusal::<()>(Err(why)).1, "OVERLOADED"),
+            }
+        }
+    };
+    in_time(read).await;
+    // The one that held most.
+    let closed = unread.iter_mut().map(|reader| Box::pin(reader.closed()));
+    futures::future::select_all(closed).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_a_response_loses_its_connection(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[values("ListContacts", "StreamRecipients", "WatchChanges")] rpc: &str,
+) {
+    let limits = Limits {
+        response_patience: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let server = serve(backend, limits).await;
+    let mut stalled = Reader::connect(&server, 0).await;
+    let _response = stalled.send(rpc, Some(&request_of(rpc))).await;
+    stalled.closed().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn requests_without_a_message_take_no_permit(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let limits = Limits {
+        calls_in_flight: 1,
+        pending_messages: 8,
+        pending_messages_of_a_client: 8,
+        ..Limits::default()
+    };
+    let server = serve(backend, limits).await;
+    let reader = Reader::connect(&server, 65_535).await;
+    let mut responses = Vec::new();
+    for rpc in ["GetCustomer", "ListContacts", "WatchChanges"] {
+        for _ in 0..8 {
+            responses.push(reader.send(rpc, None).await);
+        }
+    }
+    for _ in 0..20 {
+        in_time(get(&server)).await.unwrap();
+    }
+    // Rejected at once where there are too many, the others when their time is over.
+    for response in responses {
+        let response = in_time(response).await.unwrap();
+        let code = Code::from_bytes(response.headers()["grpc-status"].as_bytes());
+        assert!(
+            [Code::Unavailable, Code::DeadlineExceeded].contains(&code),
+            "{code:?}"
+        );
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_without_requests_is_ended_and_says_why(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let limits = Limits {
+        stream_idle: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let server = serve(backend, limits).await;
+    let silent = server
+        .client()
+        .stream_recipients(tokio_stream::pending())
+        .await;
+    let mut silent = silent.unwrap().into_inner();
+    let end = in_time(silent.message()).await.unwrap_err();
+    assert!(
+        end.message().contains("no request came"),
+        "{}",
+        end.message()
+    );
+    assert_eq!(
+        refusal::<()>(Err(end)),
+        (Code::DeadlineExceeded, "DEADLINE".into())
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn idle_streams_make_room_for_newcomers(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let limits = Limits {
+        streams: 4,
+        streams_of_a_client: 4,
+        ..Limits::default()
+    };
+    let server = serve(backend, limits).await;
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        let stream = server
+            .client()
+            .stream_recipients(tokio_stream::pending())
+            .await;
+        idle.push(stream.unwrap().into_inner());
+    }
+    let newcomer = async {
+        loop {
+            let requests = tokio_stream::pending();
+            match server.client().stream_recipients(requests).await {
+                Ok(stream) => return stream,
+                Err(why) => assert_eq!(refusal::<()>(Err(why)).1, "OVERLOADED"),
+            }
+        }
+    };
+    let _newcomer = in_time(newcomer).await;
+    let mut longest_idle = idle.remove(0);
+    let end = in_time(longest_idle.message()).await.unwrap_err();
+    assert_eq!(refusal::<()>(Err(end)).1, "OVERLOADED");
+}
+
+#[rstest]
+#[tokio::test]
+async fn streams_end_with_their_token(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = serve(backend, Limits::default()).await;
+    let recipients = server
+        .client()
+        .stream_recipients(tokio_stream::pending())
+        .await;
+    let mut recipients = recipients.unwrap().into_inner();
+    let request = proto::WatchChangesRequest::default();
+    let changes = server.client().watch_changes(request).await;
+    let mut changes = changes.unwrap().into_inner();
+    in_time(changes.message()).await.unwrap().unwrap();
+    server.clock.advance(chrono::TimeDelta::days(366));
+    let end = in_time(recipients.message()).await.unwrap_err();
+    assert_eq!(refusal::<()>(Err(end)).1, "TOKEN_EXPIRED");
+    let ended = in_time(async {
+        while changes.message().await?.is_some() {}
+        Ok(())
+    })
+    .await;
+    assert_eq!(refusal(ended).1, "TOKEN_EXPIRED");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stop_waits_for_no_idle_stream_or_connection(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let options = Options {
+        drain: 10 * PATIENCE,
+        ..Options::default()
+    };
+    let mut server = TestServer::start_with(backend, options).await;
+    let recipients = server
+        .client()
+        .stream_recipients(tokio_stream::pending())
+        .await;
+    let mut recipients = recipients.unwrap().into_inner();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
+    let request = tonic_health::pb::HealthCheckRequest::default();
+    let _watch = health.watch(request).await.unwrap();
+    let _idle = Reader::connect(&server, 65_535).await;
+    in_time(server.stop()).await.unwrap();
+    let end = in_time(recipients.message()).await.unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable);
+}
+
+#[rstest]
+#[tokio::test]
+async fn health_and_reflection_are_bounded_per_connection(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
+    let request = tonic_health::pb::HealthCheckRequest::default;
+    let mut watches = Vec::new();
+    for _ in 0..4 {
+        watches.push(health.watch(request()).await.unwrap());
+    }
+    let rejected = health.watch(request()).await;
+    assert_eq!(refusal(rejected), (Code::Unavailable, "OVERLOADED".into()));
+    let other = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address));
+    let other = other.unwrap().connect_lazy();
+    let mut other = tonic_health::pb::health_client::HealthClient::new(other);
+    other.check(request()).await.unwrap();
+    watches.pop();
+    in_time(async { while health.check(request()).await.is_err() {} }).await;
+}
