@@ -20,7 +20,7 @@ use crate::{
 
 /// Far more than anything here takes: a test that gets there has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
-const READERS: usize = 30;
+const READERS: usize = 20;
 const NUMBER: &str = "K-1";
 
 async fn in_time<T>(work: impl Future<Output = T>) -> T {
