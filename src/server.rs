@@ -48,7 +48,7 @@ use crate::{
     meters::{Limit, Meters},
     storage::Database,
     versioned_keys::VersionedKeys,
-    web,
+    web::{self, ListenerLimits},
 };
 
 /// Name under which readiness is asked; the empty name asks whether we are alive.
@@ -131,7 +131,8 @@ pub async fn serve(
     if let Some((listener, meters)) = parts.monitoring {
         tasks.spawn(background::count_hashes(parts.app.clone()));
         let router = web::monitoring_router(meters.clone(), Arc::clone(&readiness.flag));
-        tasks.spawn(web::serve(listener, router, std::future::pending()));
+        let limits = ListenerLimits::monitoring(max_connections());
+        tasks.spawn(web::serve(listener, router, limits, std::future::pending()));
         tasks.spawn(background::count_mails(parts.app.clone()));
         let database = parts.database.clone();
         tasks.spawn(background::measure(meters, database, parts.authenticator));
@@ -295,7 +296,8 @@ fn start_companions(
     }
     if let Some((listener, origin)) = page {
         let router = web::router(app.clone(), origin)?;
-        companions.spawn(web::serve(listener, router, stop()));
+        let limits = ListenerLimits::page(max_connections());
+        companions.spawn(web::serve(listener, router, limits, stop()));
     }
     Ok(companions)
 }

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
@@ -31,7 +31,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use self::language::Language;
-pub use self::{listener::serve, monitoring::monitoring_router};
+pub use self::{
+    listener::{ListenerLimits, serve},
+    monitoring::monitoring_router,
+};
 use crate::{
     app::{App, Inspection},
     domain::{
@@ -39,6 +42,7 @@ use crate::{
         email_confirmation::{ConfirmationState, ConfirmationToken},
     },
     error::{Error, Result},
+    meters::{Limit, limit_hit},
 };
 
 const TEMPLATE: &str = include_str!("web/page/confirm.html");
@@ -46,9 +50,6 @@ const GERMAN_TEXTS: &str = include_str!("web/page/de.json");
 const ENGLISH_TEXTS: &str = include_str!("web/page/en.json");
 const STYLE: &str = include_str!("web/page/style.css");
 const SCRIPT: &str = include_str!("web/page/script.js");
-
-/// A token and its braces are shorter by far.
-const MAX_BODY_BYTES: usize = 1024;
 
 /// Nothing from elsewhere, nothing inline, no forms, in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -72,8 +73,6 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (HeaderName::from_static("x-robots-tag"), "noindex"),
 ];
 
-/// A request is here within this time, its body included, and answered.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many of the public may ask the database at once: the calls of gRPC come first.
 const PLACES: usize = 4;
 /// How long one waits for a place.
@@ -119,7 +118,7 @@ pub fn router(app: App, origin: String) -> std::result::Result<Router, String> {
     let file = |content_type: &'static str, content: &'static str| {
         get(move || async move { ([(CONTENT_TYPE, content_type)], content) })
     };
-    Ok(Router::new()
+    let routes = Router::new()
         .route("/confirm", get(show))
         .route("/confirm/style.css", file("text/css; charset=utf-8", STYLE))
         .route(
@@ -128,8 +127,8 @@ pub fn router(app: App, origin: String) -> std::result::Result<Router, String> {
         )
         .route("/confirm/inspect", post(inspect))
         .route("/confirm/press", post(press))
-        .fallback(repair)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .fallback(repair);
+    Ok(listener::read_bodies(routes)
         .layer(middleware::from_fn_with_state(Arc::new(origin), guard))
         .with_state(Arc::new(page)))
 }
@@ -151,14 +150,12 @@ fn render(language: Language) -> std::result::Result<String, String> {
         .map_err(|error| failed(&error))
 }
 
-/// Refuses what comes from the pages of others or takes too long, and adds the headers.
+/// Rejects requests from the pages of others, and adds the headers.
 async fn guard(State(origin): State<Arc<String>>, request: Request, next: Next) -> Response {
     let mut response = if is_foreign(&request, &origin) {
         StatusCode::FORBIDDEN.into_response()
     } else {
-        tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
-            .await
-            .unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
+        next.run(request).await
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -223,6 +220,7 @@ impl Page {
             return Json(Answer::unknown()).into_response();
         };
         let Ok(_place) = tokio::time::timeout(PATIENCE, self.places.acquire()).await else {
+            limit_hit(Limit::PageLookups);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         };
         let answer = if confirms {

@@ -44,6 +44,10 @@ label! {
         Connections => "connections",
         /// HTTP/2 frames on a connection that belong to no request.
         ConnectionFrames => "connection_frames",
+        /// Time for the body of a request to the page, probes or metrics.
+        SlowBodies => "slow_bodies",
+        /// Requests of the page that use the database at once.
+        PageLookups => "page_lookups",
     }
 }
 

@@ -33,8 +33,9 @@ pub fn monitoring_router(meters: Meters, is_ready: Arc<AtomicBool>) -> Router {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready")
         }
     };
-    Router::new()
+    let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "alive" }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready));
+    super::listener::read_bodies(routes)
 }

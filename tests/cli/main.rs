@@ -16,6 +16,7 @@ mod canary;
 mod commands;
 mod databases;
 mod drills;
+mod floods;
 mod import;
 mod logs;
 mod privacy;

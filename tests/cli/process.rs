@@ -37,6 +37,8 @@ pub(crate) enum Backend {
 pub(crate) struct Place {
     folder: TempDir,
     settings: Vec<(&'static str, String)>,
+    /// The soft limit that a process starts with.
+    descriptors: Option<u32>,
 }
 
 /// How a process ended.
@@ -61,6 +63,7 @@ impl Place {
                 ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
                 ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
             ],
+            descriptors: None,
         }
     }
 
@@ -75,6 +78,12 @@ impl Place {
     pub(crate) fn with(mut self, setting: &'static str, value: impl Into<String>) -> Self {
         self.settings.retain(|(name, _)| *name != setting);
         self.settings.push((setting, value.into()));
+        self
+    }
+
+    /// With a soft limit of file descriptors.
+    pub(crate) fn with_descriptors(mut self, limit: u32) -> Self {
+        self.descriptors = Some(limit);
         self
     }
 
@@ -109,7 +118,14 @@ impl Place {
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let output = tempfile::tempdir().unwrap();
         let file = |name| File::create(output.path().join(name)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_contact-service"))
+        let binary = env!("CARGO_BIN_EXE_contact-service");
+        let mut command = Command::new(binary);
+        if let Some(limit) = self.descriptors {
+            command = Command::new("sh");
+            let script = format!("ulimit -S -n {limit}; exec \"$0\" \"$@\"");
+            command.args(["-c", &script, binary]);
+        }
+        let child = command
             .args(arguments)
             .env_clear()
             .envs(self.settings.iter().cloned())

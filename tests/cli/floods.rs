@@ -1,0 +1,76 @@
+//! Clients that hold more connections than a listener has places, or a process has descriptors.
+
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use rstest::rstest;
+use tokio::net::TcpStream;
+
+use crate::process::{Backend, Place, free_address};
+
+/// More than a listener has places, and than the soft limit below.
+const HELD: usize = 600;
+/// Asked of the page and of the probes.
+const PATHS: [&str; 2] = ["/confirm", "/readyz"];
+const DESCRIPTORS: u32 = 256;
+/// Far more than anything here takes: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn hold(address: &str) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    for _ in 0..HELD {
+        held.push(TcpStream::connect(address).await.unwrap());
+    }
+    held
+}
+
+async fn is_answered(address: &str, path: &str) -> bool {
+    let client = reqwest::Client::builder().timeout(PATIENCE).build();
+    let request = client.unwrap().get(format!("http://{address}{path}"));
+    let response = request.send().await;
+    response.is_ok_and(|response| response.status() == StatusCode::OK)
+}
+
+#[rstest]
+#[case::of_the_page(0)]
+#[case::of_the_probes(1)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_shut_out_no_newcomer(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[case] flooded: usize,
+) {
+    let addresses = [free_address(), free_address()];
+    let place = Place::on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0")
+        .with("HTTP_ADDR", &addresses[0])
+        .with("METRICS_ADDR", &addresses[1])
+        .with_descriptors(DESCRIPTORS);
+    if backend == Backend::Postgres {
+        place.run(&["migrate", "up"]).printed();
+    }
+    let (_server, grpc_address) = place.serve(&[]);
+    let _held = hold(&addresses[flooded]).await;
+    // Those that were too many were closed already, and those that wait are served in their order.
+    let begin = Instant::now();
+    while !is_answered(&addresses[flooded], PATHS[flooded]).await {
+        assert!(begin.elapsed() < PATIENCE, "no newcomer is served");
+    }
+    for _ in 0..3 {
+        for (address, path) in addresses.iter().zip(PATHS) {
+            assert!(is_answered(address, path).await, "{path}");
+        }
+        place.healthcheck(&grpc_address).printed();
+    }
+}
+
+#[test]
+fn start_logs_the_raised_limit_of_descriptors() {
+    let place = Place::new().with("LISTEN_ADDR", "127.0.0.1:0");
+    let (server, _) = place.with_descriptors(DESCRIPTORS).serve_unready(&[]);
+    let log = server.stderr();
+    let line = log.lines().find(|line| line.contains("file descriptors"));
+    let line = line.expect(&log);
+    assert!(line.contains(&format!("before={DESCRIPTORS}")), "{line}");
+    assert!(!line.contains(&format!("max={DESCRIPTORS}")), "{line}");
+}
