@@ -383,16 +383,18 @@ async fn authenticator(
         .map_err(|why| WrongSetting::new(setting, why).to_string())
 }
 
-/// Ends with SIGTERM or Ctrl-C. As PID 1 nobody else would handle them. Who presses
-/// Ctrl-C once more does not want to wait for the drain.
+/// Resolves on SIGTERM, SIGINT (Ctrl-C), or SIGHUP (the terminal was closed), which would end the
+/// process without a drain. As PID 1 it has no default handlers. A second SIGINT ends it at once.
 fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     let signal = |kind| tokio::signal::unix::signal(kind).map_err(|error| error.to_string());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
         tokio::spawn(async move {
             interrupt.recv().await;

@@ -113,6 +113,7 @@ async fn a_minted_token_opens_what_it_names_and_nothing_else() {
 #[rstest]
 #[case::the_default_command_on_an_empty_file("TERM", &[])]
 #[case::named_and_interrupted("INT", &["serve"])]
+#[case::whose_terminal_was_closed("HUP", &["serve"])]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn healthcheck_succeeds_from_readiness_to_the_clean_end(
     #[case] signal: &str,
