@@ -1,13 +1,16 @@
 //! The page's requests as its script makes them, and as nobody else may. What a browser
 //! makes of the page is tested in tests/e2e.
 
-use contact_service::api::proto::{ConfirmationState, Contact};
+use contact_service::{
+    api::proto::{ConfirmationState, Contact},
+    web::{self, ListenerLimits},
+};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::harness::{Backend, TestServer, execute};
@@ -275,6 +278,33 @@ async fn every_answer_forbids_what_the_page_does_not_need(
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert_eq!(header("cache-control"), "no-store");
         assert_eq!(header("x-frame-options"), "DENY");
+    }
+}
+
+#[rstest]
+#[case::of_https("https://contact.example", Some("max-age=31536000"))]
+#[case::of_http("http://contact.example", None)]
+#[tokio::test]
+async fn only_a_page_of_https_is_never_asked_for_by_http_again(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[case] origin: &str,
+    #[case] expected: Option<&str>,
+) {
+    let server = TestServer::start(backend).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = web::router(server.app.clone(), origin.to_owned()).unwrap();
+    let limits = ListenerLimits::page(64);
+    tokio::spawn(web::serve(listener, router, limits, std::future::pending()));
+    for path in ["/confirm", "/elsewhere"] {
+        let response = reqwest::get(format!("http://{address}{path}")).await;
+        let headers = response.unwrap().headers().clone();
+        let header = headers.get("strict-transport-security");
+        assert_eq!(
+            header.map(|value| value.to_str().unwrap()),
+            expected,
+            "{path}"
+        );
     }
 }
 
