@@ -3,10 +3,11 @@
 #   docker build -t contact-service .
 #   buildah build --format docker -t contact-service .      (OCI's own format knows no HEALTHCHECK)
 
-# The release that rust-toolchain.toml names; scripts/test compares the two.
-ARG RUST_VERSION=1.95.0
+# The release that rust-toolchain.toml names, pinned by the digest of its index for all platforms; scripts/test
+# checks both. docs/operations/images.md says how to renew it.
+ARG RUST_IMAGE=rust:1.95.0-slim-trixie@sha256:e14e87345b4d5964ddcc3491d27ee046a0f23820f340c3c1e24da6880141f7c0
 
-FROM rust:${RUST_VERSION}-slim-trixie AS build
+FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 COPY . .
 # What cargo downloads and builds is kept in cache mounts: BuildKit and buildah have them alike, and the build
@@ -20,7 +21,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -D target/release/contact-service /image/usr/local/bin/contact-service
 
 # The root file system: linked dynamically, as glibc is not made to be linked in (its licence, and how it finds what
-# looks up names), and with Debian's own libraries, which are renewed by building anew.
+# looks up names), and with Debian's own libraries, which are renewed with RUST_IMAGE.
 #
 # - The libraries that the binary names, each where the loader looks for it. Names are looked up by
 #   libc itself, by /etc/hosts and DNS.

@@ -9,12 +9,34 @@ need_image_lint() {
         die "hadolint and check-jsonschema are missing and pip could not install them"
 }
 
+# Prints the images that Dockerfile and compose.yaml name, arguments replaced by their defaults.
+named_images() {
+    local image
+    sed -nE 's/^FROM +(--[^ ]+ +)*([^ ]+).*/\2/p' "$repo_root/Dockerfile" | while read -r image; do
+        if [[ "$image" =~ ^\$\{?([A-Za-z_]+)\}?$ ]]; then
+            image="$(sed -n "s/^ARG ${BASH_REMATCH[1]}=//p" "$repo_root/Dockerfile")"
+        fi
+        echo "${image:-an argument without a default}"
+    done
+    sed -nE 's/^ *image: *([^ ]+).*/\1/p' "$repo_root/compose.yaml"
+}
+
+# What a tag names changes; what a digest names does not.
+check_pinned() {
+    local image
+    while read -r image; do
+        [[ "$image" =~ ^(scratch|contact-service:local|.+@sha256:[0-9a-f]{64})$ ]] ||
+            die "Dockerfile or compose.yaml names $image without a digest: see docs/operations/images.md"
+    done < <(named_images)
+}
+
 lint_image() {
     local bin="$cache_dir/python-image-lint/bin" wanted
     "$bin/hadolint" "$repo_root/Dockerfile" >&2
     "$bin/check-jsonschema" --builtin-schema vendor.compose-spec "$repo_root/compose.yaml" >&2
     # The image is built by the release that everything else is built by.
     wanted="$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$repo_root/rust-toolchain.toml")"
-    grep -qx "ARG RUST_VERSION=$wanted" "$repo_root/Dockerfile" ||
-        die "the Dockerfile names another RUST_VERSION than rust-toolchain.toml, which has $wanted"
+    grep -q "^ARG RUST_IMAGE=rust:$wanted-slim-" "$repo_root/Dockerfile" ||
+        die "the Dockerfile names another RUST_IMAGE than that of rust-toolchain.toml, which has $wanted"
+    check_pinned
 }
