@@ -30,6 +30,7 @@ mod cells;
 mod columns;
 mod decoding;
 mod header;
+mod long_lines;
 mod mapping;
 mod names;
 mod refused;

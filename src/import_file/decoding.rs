@@ -7,7 +7,7 @@
 use std::{
     borrow::Cow,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     path::Path,
 };
 
@@ -16,6 +16,7 @@ use encoding_rs::{
     WINDOWS_1257,
 };
 
+use super::long_lines;
 use crate::command_files::cannot;
 
 /// The file is held in memory: the rows of a customer need not be neighbors.
@@ -91,12 +92,10 @@ enum Others {
 pub(super) fn read(path: &Path, encoding: Option<&'static Encoding>) -> Result<Source, String> {
     let failed = |error: io::Error| cannot("read", path, &error);
     let file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    let find = |start: &[u8]| find_encoding(start, encoding);
+    let (bytes, length) = long_lines::read(file, MAX_BYTES, find).map_err(failed)?;
     let path = path.display();
-    if bytes.len() as u64 > MAX_BYTES {
+    if length > MAX_BYTES {
         let most = MAX_BYTES / (1024 * 1024);
         return Err(format!("{path} is larger than {most} MiB: split it"));
     }
@@ -138,12 +137,8 @@ pub(super) fn parse_encoding(name: &str) -> Result<&'static Encoding, String> {
 impl Source {
     /// Takes the bytes of a file. A byte order mark is more certain than `named`.
     pub(super) fn new(mut bytes: Vec<u8>, named: Option<&'static Encoding>) -> Self {
-        let marked = Encoding::for_bom(&bytes);
-        let encoding = marked
-            .map(|(encoding, _)| encoding)
-            .or(named)
-            .or_else(|| utf_16_without_mark(&bytes));
-        if let Some((_, mark_length)) = marked {
+        let encoding = find_encoding(&bytes, named);
+        if let Some((_, mark_length)) = Encoding::for_bom(&bytes) {
             bytes.drain(..mark_length);
         }
         let Some(encoding) = encoding else {
@@ -240,6 +235,12 @@ impl Source {
 fn is_contradicted(named: &'static Encoding, bytes: &[u8]) -> bool {
     let is_utf_8 = !bytes.is_ascii() && utf_8(bytes).is_some();
     named.is_single_byte() && is_utf_8 && Encoding::for_bom(bytes).is_none()
+}
+
+/// The encoding that a mark, an option, or the form of UTF-16 names.
+fn find_encoding(bytes: &[u8], named: Option<&'static Encoding>) -> Option<&'static Encoding> {
+    let marked = Encoding::for_bom(bytes).map(|(encoding, _)| encoding);
+    marked.or(named).or_else(|| utf_16_without_mark(bytes))
 }
 
 /// Two ASCII characters at the beginning, each with its zero byte.

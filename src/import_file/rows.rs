@@ -11,6 +11,7 @@ use csv::{ReaderBuilder, StringRecord};
 use super::{
     decoding::{Decoder, Source, UNREADABLE, is_doubtful},
     header::Header,
+    long_lines::{MAX_ROW_BYTES, TOO_LARGE},
     mapping::Mapping,
 };
 
@@ -258,18 +259,26 @@ impl<'t> Rest<'t> {
 
     fn take(&mut self, delimiter: u8, decoder: Decoder) -> Record {
         let line = self.line;
-        let (raw, damage) = match record_end(self.rest(), delimiter) {
-            Some(end) => (self.advance(end), None),
-            None => (
-                self.advance(self.first_line().len()),
-                Some(BAD_QUOTES.to_owned()),
-            ),
+        let first_line = self.first_line().len();
+        let end = record_end(self.rest(), delimiter);
+        let (end, damage) = match end {
+            // A line that was cut has not all of its quotes.
+            _ if first_line > MAX_ROW_BYTES => (first_line, Some(TOO_LARGE)),
+            Some(end) if end > MAX_ROW_BYTES => (end, Some(TOO_LARGE)),
+            Some(end) => (end, None),
+            None => (first_line, Some(BAD_QUOTES)),
+        };
+        let raw = self.advance(end);
+        let fields = if damage == Some(TOO_LARGE) {
+            StringRecord::new()
+        } else {
+            self.split(&raw, delimiter, decoder)
         };
         Record {
             line,
-            fields: self.split(&raw, delimiter, decoder),
             raw,
-            damage,
+            fields,
+            damage: damage.map(str::to_owned),
         }
     }
 

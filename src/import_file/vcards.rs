@@ -15,6 +15,7 @@ use super::{
     columns::Column,
     decoding::{Decoder, Source, UNREADABLE, is_doubtful},
     header::Header,
+    long_lines::TOO_LARGE,
     rows::{Content, Format, Row, Sheet},
 };
 
@@ -79,6 +80,9 @@ struct Properties(Result<Vec<Property>, String>);
 impl Properties {
     /// Reads the properties of a card. Those of photos and notes are not read: they may be large.
     fn read(part: &Part<'_>) -> Self {
+        if part.has_long_line {
+            return Self(Err(TOO_LARGE.to_owned()));
+        }
         if !part.is_card {
             return Self(Err(NO_CARD.to_owned()));
         }

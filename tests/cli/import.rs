@@ -6,6 +6,7 @@ mod contact_data;
 mod files;
 mod kept;
 mod killed;
+mod long_rows;
 pub(crate) mod stock;
 
 use std::{fs, path::Path};

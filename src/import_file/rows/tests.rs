@@ -197,3 +197,14 @@ fn a_header_that_cannot_be_decoded_is_no_reason_to_ignore_a_column() {
         "{problem}"
     );
 }
+
+#[test]
+fn a_record_of_many_lines_is_rejected_as_a_whole_where_it_is_too_large() {
+    let field = format!(";\"{}\n\"", "x".repeat(LONGEST_FIELD / 2));
+    let record = format!("K-1;STANDARD;Anna{}", field.repeat(40));
+    let rows = rows(&format!("{HEADER}{record}\nK-2;STANDARD;Berta\n"));
+    assert_eq!(rows[0].content, Content::Damaged(TOO_LARGE.to_owned()));
+    assert_eq!(rows[0].raw.len(), record.len());
+    assert_eq!(fields(&rows[1]), ["K-2", "STANDARD", "Berta"]);
+    assert_eq!(rows.len(), 2);
+}

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::{property::Head, values::is_read};
+use crate::import_file::long_lines::MAX_ROW_BYTES;
 
 const BEGIN: &[u8] = b"BEGIN:VCARD";
 const END: &[u8] = b"END:VCARD";
@@ -34,6 +35,8 @@ pub(super) struct Part<'t> {
     pub(super) is_card: bool,
     /// The last line of the card is there.
     pub(super) is_whole: bool,
+    /// A line is too long, and may be cut.
+    pub(super) has_long_line: bool,
     /// Where cards within the card begin, as versions 2.1 and 3.0 write those of agents.
     pub(super) agents: Vec<Line<'t>>,
 }
@@ -121,11 +124,13 @@ impl<'t> Part<'t> {
             raw: line.start..line.start + line.text.len(),
             is_card: begins(line.text),
             is_whole: false,
+            has_long_line: line.text.len() > MAX_ROW_BYTES,
             agents: Vec::new(),
         }
     }
 
     fn extend(&mut self, line: Line<'t>) {
+        self.has_long_line |= line.text.len() > MAX_ROW_BYTES;
         // Empty lines after the last one are no part of it.
         if !is_filler(line.text) {
             self.raw.end = line.start + line.text.len();
