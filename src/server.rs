@@ -29,6 +29,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use self::{
     background::Readiness,
     connections::{Acceptor, Connection},
+    descriptors::grpc_connections,
 };
 pub use self::{
     descriptors::{max_connections, max_descriptors, raise_descriptor_limit},
@@ -139,9 +140,10 @@ pub async fn serve(
     }
     let patience = parts.limits.response_patience;
     tasks.spawn(budget.clone().close_stalled(patience, stopped.clone()));
+    let connections = grpc_connections(parts.limits.connections, WAITING);
     let acceptor = Acceptor {
         tls: parts.tls,
-        limit: ConnectionLimit::new(parts.limits.connections, WAITING, Limit::Connections),
+        limit: ConnectionLimit::new(connections, WAITING, Limit::Connections),
         responses: budget,
     };
     let incoming = incoming(listener, acceptor, &mut tasks);

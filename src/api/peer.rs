@@ -74,6 +74,8 @@ struct Unsent {
     bytes: usize,
     next_response: u64,
     responses: HashMap<u64, UnsentResponse>,
+    /// Since when the socket takes nothing.
+    blocked_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -156,8 +158,10 @@ impl Budget {
         };
         let stalled = |connection: Arc<Connection>| {
             let unsent = lock(&connection.unsent);
-            let mut responses = unsent.responses.values();
-            let is_stalled = responses.any(|it| now.duration_since(it.since) >= patience)
+            let mut since = unsent.responses.values().map(|response| response.since);
+            let is_overdue = |since| now.duration_since(since) >= patience;
+            let is_stalled = (since.any(is_overdue)
+                || unsent.blocked_since.is_some_and(is_overdue))
                 && !connection.is_aborted.load(Ordering::Relaxed);
             let bytes = unsent.bytes;
             drop(unsent);
@@ -191,6 +195,11 @@ impl Peer {
     pub fn poll_aborted(&self, context: &mut Context<'_>) -> bool {
         self.0.reader.register(context.waker());
         self.0.is_aborted.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the socket of the connection takes anything.
+    pub fn set_write_blocked(&self, is_blocked: bool) {
+        lock(&self.0.unsent).blocked_since = is_blocked.then(Instant::now);
     }
 
     /// Resolves when the connection has to make room for another; `None` if it never has to.
@@ -410,6 +419,21 @@ mod tests {
         let _recent = other.track(large(), None);
         assert!(!is_aborted(&stalled));
         tokio::time::timeout(Duration::from_secs(2), aborted(&stalled))
+            .await
+            .unwrap();
+        assert!(!is_aborted(&other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_takes_nothing_loses_its_connection() {
+        let budget = ResponseBudget::new(1 << 20, 1 << 20);
+        let (blocked, other) = (budget.connect(None), budget.connect(None));
+        blocked.set_write_blocked(true);
+        other.set_write_blocked(true);
+        other.set_write_blocked(false);
+        let (_stop, stopped) = watch::channel(());
+        tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
+        tokio::time::timeout(Duration::from_secs(62), aborted(&blocked))
             .await
             .unwrap();
         assert!(!is_aborted(&other));

@@ -8,7 +8,7 @@
 //! | bytes read in one turn | 4 KiB | others have their turn |
 //! | streams | 100 at once, 4 of them of health and reflection | rejected by HTTP/2; UNAVAILABLE |
 //! | bytes of responses that it does not take | 8 MiB, and 32 MiB in the process | UNAVAILABLE; closed (`api::peer`) |
-//! | time in which it takes nothing of a response | 60 s | closed (`api::peer`) |
+//! | time in which it takes nothing of a response, or of its socket | 60 s; nothing more is read from it | closed (`api::peer`) |
 //! | time without an answer to a ping | 20 s, asked every 60 s | closed (hyper) |
 //!
 //! `docs/operations/client-limits.md` says how often each was reached, and how to change it.
@@ -56,6 +56,8 @@ pub(super) struct Connection<T = Transport> {
     frames: FrameBudget,
     peer: Peer,
     evicted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Nothing is read from a client that takes nothing: h2 would queue a response to each request.
+    is_write_blocked: bool,
 }
 
 impl<T: AsyncRead> Connection<T> {
@@ -68,6 +70,7 @@ impl<T: AsyncRead> Connection<T> {
             frames: FrameBudget::new(),
             evicted: peer.evicted().map(Box::pin),
             peer,
+            is_write_blocked: false,
         }
     }
 }
@@ -100,6 +103,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
         let is_evicted = evicted.is_some_and(|evicted| evicted.as_mut().poll(context).is_ready());
         if is_evicted || this.peer.poll_aborted(context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if this.is_write_blocked {
+            // The write that goes on wakes this task.
+            return Poll::Pending;
         }
         if this.turn >= READ_QUOTA {
             this.turn = 0;
@@ -154,6 +161,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         let this = self.get_mut();
         let transport = Pin::new(this.transport.get_mut());
         let written = transport.poll_write_vectored(context, slices);
+        if this.is_write_blocked != written.is_pending() {
+            this.is_write_blocked = written.is_pending();
+            this.peer.set_write_blocked(this.is_write_blocked);
+            if !this.is_write_blocked {
+                // What arrived and was not read has woken nothing.
+                context.waker().wake_by_ref();
+            }
+        }
         if let Poll::Ready(Ok(mut length)) = written {
             for slice in slices {
                 let (sent, _) = slice.split_at(slice.len().min(length));
@@ -226,6 +241,25 @@ mod tests {
         let ended = connection.read_to_end(&mut read).await;
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
         assert!(read.len() < 1_000 * PING.len());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_not_read_until_it_does() {
+        let (mut client, server) = duplex(64);
+        let mut connection = greeted(server);
+        let mut buffer = [0; PREFACE.len() + PING.len()];
+        connection
+            .read_exact(&mut buffer[..PREFACE.len()])
+            .await
+            .unwrap();
+        client.write_all(&PING).await.unwrap();
+        // The second write finds no room.
+        assert!(connection.write(&[0; 64]).now_or_never().is_some());
+        assert!(connection.write(&[0; 64]).now_or_never().is_none());
+        assert!(connection.read(&mut buffer).now_or_never().is_none());
+        client.read_exact(&mut [0; 64]).await.unwrap();
+        assert!(connection.write(&[0; 1]).now_or_never().is_some());
+        assert_eq!(connection.read(&mut buffer).await.unwrap(), PING.len());
     }
 
     #[tokio::test]

@@ -38,6 +38,17 @@ pub fn max_connections() -> u64 {
     connections_within(max_descriptors())
 }
 
+/// Returns how many connections the gRPC port may have, besides `waiting` newcomers: what the page and
+/// probes leave, and at most `max`.
+pub(super) fn grpc_connections(max: usize, waiting: usize) -> usize {
+    grpc_share(max_connections(), max, waiting)
+}
+
+fn grpc_share(connections: u64, max: usize, waiting: usize) -> usize {
+    let share = usize::try_from(connections / 8 * 5).unwrap_or(usize::MAX);
+    share.saturating_sub(waiting).clamp(1, max)
+}
+
 /// Never zero: with few descriptors some are shared with what they are kept for.
 fn connections_within(descriptors: u64) -> u64 {
     let left = descriptors.saturating_sub(RESERVED + SPARE);
@@ -58,6 +69,14 @@ mod tests {
     #[case::far_too_few(2, 1)]
     fn room_is_kept_beside_connections(#[case] descriptors: u64, #[case] connections: u64) {
         assert_eq!(connections_within(descriptors), connections);
+    }
+
+    #[rstest]
+    #[case::few_descriptors(832, 456)]
+    #[case::many(1_048_384, 4096)]
+    #[case::far_too_few(1, 1)]
+    fn grpc_takes_what_the_page_and_probes_leave(#[case] all: u64, #[case] grpc: usize) {
+        assert_eq!(grpc_share(all, 4096, 64), grpc);
     }
 
     #[test]

@@ -197,7 +197,7 @@ async fn read_body(request: Request, next: Next) -> Response {
         Ok(Err(error)) => {
             let is_too_large = error
                 .source()
-                .is_some_and(|cause| cause.is::<LengthLimitError>());
+                .is_some_and(<dyn Error>::is::<LengthLimitError>);
             let (too_large, broken) = (StatusCode::PAYLOAD_TOO_LARGE, StatusCode::BAD_REQUEST);
             return if is_too_large { too_large } else { broken }.into_response();
         }

@@ -222,13 +222,14 @@ async fn unread_responses_make_room_for_those_that_are_read(
         ..Limits::default()
     };
     let server = serve(backend, limits).await;
-    let mut unread = Vec::new();
+    let (mut readers, mut unread) = (Vec::new(), Vec::new());
     for _ in 0..4 {
         let reader = Reader::connect(&server, window).await;
         for _ in 0..20 {
-            std::mem::forget(reader.send("ListContacts", Some(&list())).await);
+            let response = in_time(reader.send("ListContacts", Some(&list())).await).await;
+            unread.push(response.unwrap().into_body());
         }
-        unread.push(reader);
+        readers.push(reader);
     }
     let mut client = server.client();
     let read = async {
@@ -246,7 +247,7 @@ async fn unread_responses_make_room_for_those_that_are_read(
     };
     in_time(read).await;
     // The one that held most.
-    let closed = unread.iter_mut().map(|reader| Box::pin(reader.closed()));
+    let closed = readers.iter_mut().map(|reader| Box::pin(reader.closed()));
     futures::future::select_all(closed).await;
 }
 

@@ -41,6 +41,7 @@ from support.abuses import (
     Target,
     UnfinishedCalls,
     Unread,
+    UnreadRejections,
 )
 from support.replica import Replica
 
@@ -74,6 +75,7 @@ ABUSES: dict[str, Abuse] = {
     "lists that stay in the socket": Unread(
         12, 0.02, reads=False, rpc="ListContacts", window=(1 << 31) - 1
     ),
+    "rejections that stay in the socket": UnreadRejections(connections=20, reads=False),
     "calls that never send their message": UnfinishedCalls(connections=20, pause_seconds=1),
     "watches of health": OpenRpcs(connections=60, pause_seconds=0.02),
     "streams of reflection": OpenRpcs(

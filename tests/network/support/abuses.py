@@ -238,6 +238,22 @@ class Unread(Abuse):
         ).SerializeToString()
 
 
+class UnreadRejections(Abuse):
+    """Requests without a token, whose rejections stay in the socket."""
+
+    def chunks(self) -> Iterator[bytes]:
+        yield frames.GREETING
+        head = frames.head_of_call("GetCustomer")
+        stream = 1
+        while stream < 1 << 30:
+            last = stream + 2 * STREAMS_A_CONNECTION
+            yield b"".join(
+                frames.frame(HEADERS, END_HEADERS | END_STREAM, number, head)
+                for number in range(stream, last, 2)
+            )
+            stream = last
+
+
 @dataclass
 class OpenRpcs(Abuse):
     """Streams that need no token, as many as a connection may have."""
