@@ -65,7 +65,7 @@ impl ListenerLimits {
     /// Returns the limits of probes and metrics, for a process that may hold `max_connections` in
     /// total.
     pub fn monitoring(max_connections: u64) -> Self {
-        Self::of(Limit::ProbeConnections, share(max_connections / 8, 64))
+        Self::of(Limit::ProbeConnections, share(max_connections / 8, 512))
     }
 
     fn of(counted_as: Limit, connections: usize) -> Self {
