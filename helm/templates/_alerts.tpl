@@ -65,6 +65,13 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
   annotations:
     summary: A replica of the contact service soon sheds load.
     description: {{ `Pod {{ $labels.pod }} has {{ $value }} calls in flight; 1,024 is the most it takes.` | quote }}
+- alert: ContactServiceClientLimits
+  expr: sum by (limit) (rate(contact_limit_hits_total{ {{- $release -}} }[5m])) > {{ $limit.limitHits }}
+  for: 10m
+  labels: {severity: warning}
+  annotations:
+    summary: Clients of the contact service keep reaching a limit.
+    description: {{ `The limit {{ $labels.limit }} was reached {{ $value | humanize }} times per second for 10 minutes.` | quote }}
 - alert: ContactServiceConnectionWait
   expr: |-
     histogram_quantile(0.95, sum by (le, db_client_connection_pool_name) (rate(db_client_connection_wait_time_seconds_bucket{ {{- $release -}} }[5m]))) > {{ $limit.connectionWaitSeconds }}

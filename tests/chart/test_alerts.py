@@ -163,6 +163,22 @@ CASES = [
         description="Pod a has 900 calls in flight; 1,024 is the most it takes.",
     ),
     Case(
+        "ContactServiceClientLimits",
+        "25m",
+        fires=[[series("contact_limit_hits_total", "0+120x40", limit="page_connections")]],
+        quiet=[
+            # A burst that ends.
+            [series("contact_limit_hits_total", "0x5 900x40", limit="page_connections")],
+            # Limits are counted each by itself.
+            [
+                series("contact_limit_hits_total", "0+50x40", limit="calls"),
+                series("contact_limit_hits_total", "0+50x40", limit="client_calls"),
+            ],
+        ],
+        labels={"limit": "page_connections"},
+        description="The limit page_connections was reached 2 times per second for 10 minutes.",
+    ),
+    Case(
         "ContactServiceConnectionWait",
         "20m",
         fires=[buckets("db_client_connection_wait_time_seconds", WAITS, **POOL)],

@@ -16,6 +16,7 @@ from harness.promql import Selector
 from harness.values_table import rows, table, table_in_readme
 
 RUNBOOKS = REPOSITORY / "docs/runbooks.md"
+LIMITS = REPOSITORY / "docs/operations/client-limits.md"
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
 
 
@@ -92,7 +93,15 @@ def test_the_sql_of_the_runbooks_runs_on_the_schema(database_url, tmp_path):
         connection.rollback()
 
 
-@pytest.mark.parametrize("file", [RUNBOOKS, CHART / "README.md"], ids=lambda file: file.name)
+def test_every_alert_on_a_limit_exists():
+    named = set(re.findall(r"ContactService[A-Z]\w+", LIMITS.read_text()))
+    assert "ContactServiceClientLimits" in named
+    assert named <= set(sections()) | {"ContactService"}
+
+
+@pytest.mark.parametrize(
+    "file", [RUNBOOKS, LIMITS, CHART / "README.md"], ids=lambda file: file.name
+)
 def test_links_lead_somewhere(file):
     for path, anchor in LINK.findall(file.read_text()):
         target = (file.parent / path).resolve() if path else file
