@@ -10,11 +10,12 @@ use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 use chrono::TimeDelta;
 use clap::Args;
 
+pub use self::judging::parse_duration;
 use self::judging::{
     claim, database_url, folder_or, given, has_real_keys, helo_name, judge, key_source, list,
-    parse_address, parse_address_or_none, parse_days, parse_leeway, parse_log_filter,
-    parse_log_format, parse_trace_endpoint, public_url, replica_of, secret, sender, smtp_url,
-    tls_files, versioned_keys,
+    parse_address, parse_address_or_none, parse_days, parse_leeway, parse_lifetime,
+    parse_log_filter, parse_log_format, parse_max_stale, parse_trace_endpoint, public_url,
+    replica_of, secret, sender, smtp_url, tls_files, versioned_keys,
 };
 use crate::{
     api::auth::{AuthSettings, KeySource},
@@ -133,6 +134,24 @@ pub struct Settings {
     /// How far the clocks of issuers may be off, in seconds: 0 to 120
     #[arg(long, env, global = true, hide_env_values = true, default_value = "30")]
     jwt_leeway_seconds: String,
+    /// How long a token may be valid, from its `iat` on: a number with s, m, h or d
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "24h"
+    )]
+    jwt_max_lifetime: String,
+    /// How long keys of tokens are used whose source cannot be read: a number with s, m, h or d
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "24h"
+    )]
+    jwt_jwks_max_stale: String,
     /// Keys that sign page tokens and grants, `version:base64`, newest first; none: a development key in `DATA_DIR`
     #[arg(long, env, global = true, hide_env_values = true)]
     service_keys: Option<String>,
@@ -365,6 +384,11 @@ impl Settings {
             customer_claim: customer_claim
                 .unwrap_or_else(|| AuthSettings::DEFAULT_CUSTOMER_CLAIM.to_owned()),
             leeway: judge("JWT_LEEWAY_SECONDS", parse_leeway(&self.jwt_leeway_seconds))?,
+            max_lifetime: judge("JWT_MAX_LIFETIME", parse_lifetime(&self.jwt_max_lifetime))?,
+            keys_max_stale: judge(
+                "JWT_JWKS_MAX_STALE",
+                parse_max_stale(&self.jwt_jwks_max_stale),
+            )?,
         })
     }
 }

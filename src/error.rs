@@ -80,13 +80,17 @@ pub enum TokenFault {
     Audience,
     /// Issued for a later time.
     NotYetValid,
+    /// Valid for longer than is accepted.
+    Lifetime,
+    /// Issued to a subject that the audit log reserves for this service.
+    Subject,
     /// Larger than 12 KiB.
     TooLarge,
 }
 
 impl TokenFault {
     /// Every cause, in the order of the declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::UnknownKey,
         Self::BadSignature,
@@ -95,6 +99,8 @@ impl TokenFault {
         Self::Issuer,
         Self::Audience,
         Self::NotYetValid,
+        Self::Lifetime,
+        Self::Subject,
         Self::TooLarge,
     ];
 
@@ -109,6 +115,8 @@ impl TokenFault {
             Self::Issuer => "ISSUER",
             Self::Audience => "AUDIENCE",
             Self::NotYetValid => "NOT_YET_VALID",
+            Self::Lifetime => "LIFETIME",
+            Self::Subject => "SUBJECT",
             Self::TooLarge => "TOO_LARGE",
         }
     }
@@ -144,6 +152,12 @@ impl TokenFault {
             }
             Self::NotYetValid => {
                 of_claim("of the token is in the future; synchronize the clocks, or send it later")
+            }
+            Self::Lifetime => {
+                of_claim("of the token is too long after it was issued; request one with a shorter lifetime")
+            }
+            Self::Subject => {
+                of_claim("of the token is reserved for this service; rename the subject at the identity provider")
             }
             Self::TooLarge => {
                 "the token must be at most 12 KiB; request one with fewer claims".to_owned()
@@ -257,6 +271,12 @@ pub enum Error {
     /// The token was valid once.
     #[error("the token has expired")]
     TokenExpired,
+    /// The issuer's key set could not be read for too long, so no token of it can be checked.
+    #[error("the keys of the token's issuer cannot be read at the moment; retry later")]
+    TokenKeysUnavailable {
+        /// When the next attempt to read them may have been made.
+        retry_after: Duration,
+    },
     /// The token lacks the scope of this RPC.
     #[error("the token lacks the scope {scope}")]
     ScopeMissing {

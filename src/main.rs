@@ -16,8 +16,9 @@ mod mint_token;
 mod open_database;
 mod resolve_file;
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::mpsc, thread, time::Duration};
 
+use chrono::TimeDelta;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_service::{
     api::{
@@ -56,12 +57,14 @@ use self::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long the last line may take.
+const LAST_LINE: Duration = Duration::from_secs(2);
 const EXIT_INTERRUPTED: i32 = 130;
 /// An import is done, but for rows that were refused.
 const EXIT_REFUSED: u8 = 3;
 const SETTINGS_ARE_ELSEWHERE: &str = "Settings such as DATABASE_URL are flags or environment \
                                       variables:\ncontact-service --help lists them.";
-const DEMO_TTL: &str = "12h";
+const DEMO_TTL: TimeDelta = TimeDelta::hours(12);
 const DEMO_SCOPE: &str = "customers.read customers.write contact_data.write contacts.read \
                           contacts.write email.confirm channels.verify phone_password.check \
                           phone_password.unlock phone_orders.authorize order_types.read \
@@ -112,10 +115,20 @@ async fn main() -> ExitCode {
     match run(command_line).await {
         Ok(code) => code,
         Err(line) => {
-            eprintln!("contact-service: {line}");
+            complain(line);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints the line with which the process fails; a reader that takes nothing does not keep it.
+fn complain(line: String) {
+    let (printed, is_printed) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        eprintln!("contact-service: {line}");
+        drop(printed);
+    });
+    let _ = is_printed.recv_timeout(LAST_LINE);
 }
 
 /// The command line, with a help of `import` that lists its own flags only.
@@ -306,11 +319,12 @@ fn key_source(config: &Config) -> String {
 }
 
 async fn print_calls(config: &Config, app: &App, address: &str) -> Result<(), String> {
+    let ttl = DEMO_TTL.min(config.auth.max_lifetime);
     let token = MintToken {
-        sub: "demo".into(),
+        sub: "me".into(),
         scope: DEMO_SCOPE.into(),
         customer: None,
-        ttl: DEMO_TTL.into(),
+        ttl: format!("{}s", ttl.num_seconds()),
     };
     let token = token.run(config)?;
     let mails = if config.smtp_url.is_some() {

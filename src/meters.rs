@@ -4,7 +4,7 @@
 //! that Prometheus gives them. Nothing of a customer is a label. Without
 //! [`Meters::install`] nothing is counted.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -27,6 +27,8 @@ const CONNECTIONS: &str = "db_client_connection_count";
 const CONNECTION_WAIT: &str = "db_client_connection_wait_time_seconds";
 const POOL: &str = "db_client_connection_pool_name";
 const TOKEN_KEYS_AGE: &str = "contact_token_keys_age_seconds";
+const TOKEN_KEYS_MAX_STALE: &str = "contact_token_keys_max_stale_seconds";
+const LOG_LINES_DROPPED: &str = "contact_log_lines_dropped_total";
 const LIMIT_HITS: &str = "contact_limit_hits_total";
 const UNSENT_RESPONSE_BYTES: &str = "contact_unsent_response_bytes";
 const READY: &str = "contact_ready";
@@ -38,13 +40,22 @@ const SECONDS: [f64; 14] = [
 const SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// The reasons that alerts ask for; the others are there once they came up.
-const WATCHED_REASONS: [&str; 5] = [
+const WATCHED_REASONS: [&str; 6] = [
     "DATABASE_UNAVAILABLE",
+    "TOKEN_KEYS_UNAVAILABLE",
     "OVERLOADED",
     "DEADLINE",
     "INTERNAL",
     "DATA_LOSS",
 ];
+
+/// The number of log lines that were dropped so far, once anything is logged.
+static DROPPED_LOG_LINES: OnceLock<Box<dyn Fn() -> usize + Send + Sync>> = OnceLock::new();
+
+/// Counts dropped log lines by `count`, which is asked from now on.
+pub fn count_dropped_log_lines(count: impl Fn() -> usize + Send + Sync + 'static) {
+    let _ = DROPPED_LOG_LINES.set(Box::new(count));
+}
 
 /// Everything counted so far, for whoever asks.
 #[derive(Clone)]
@@ -88,6 +99,8 @@ impl Meters {
 
     /// To be called now and then: what was measured waits in memory until it is summed up.
     pub fn sum_up(&self) {
+        let dropped = DROPPED_LOG_LINES.get().map_or(0, |count| count());
+        counter!(LOG_LINES_DROPPED).absolute(u64::try_from(dropped).unwrap_or(u64::MAX));
         self.0.run_upkeep();
     }
 }
@@ -153,6 +166,15 @@ fn describe() {
         Unit::Seconds,
         "Time since the keys of tokens were read"
     );
+    describe_gauge!(
+        TOKEN_KEYS_MAX_STALE,
+        Unit::Seconds,
+        "How old the keys of tokens may get before requests are rejected (JWT_JWKS_MAX_STALE)"
+    );
+    describe_counter!(
+        LOG_LINES_DROPPED,
+        "Log lines that were dropped because standard error was not read"
+    );
     describe_counter!(LIMIT_HITS, "How often a limit for clients was reached");
     describe_gauge!(
         UNSENT_RESPONSE_BYTES,
@@ -197,8 +219,9 @@ fn begin_at_zero() {
     }
     gauge!(CALLS_IN_FLIGHT).set(0);
     outbox(OutboxDepth::default());
-    token_keys_age(Duration::ZERO);
     unsent_response_bytes(0);
+    token_keys_age(Duration::ZERO, Duration::ZERO);
+    counter!(LOG_LINES_DROPPED).increment(0);
     ready(false);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
@@ -435,9 +458,11 @@ pub fn outbox(depth: OutboxDepth) {
     gauge!(OUTBOX_OLDEST).set(depth.oldest_age.as_secs_f64());
 }
 
-/// How long ago the keys of tokens were read; zero for keys that never change.
-pub fn token_keys_age(age: Duration) {
+/// How long ago the keys of tokens were read, zero for keys that never change, and how old they may
+/// get.
+pub fn token_keys_age(age: Duration, max_stale: Duration) {
     gauge!(TOKEN_KEYS_AGE).set(age.as_secs_f64());
+    gauge!(TOKEN_KEYS_MAX_STALE).set(max_stale.as_secs_f64());
 }
 
 /// The bytes of responses that clients have not taken, as of now.

@@ -5,14 +5,11 @@ use clap::Args;
 use contact_service::{
     api::auth::{KeySource, Scope},
     clock::Clock,
-    config::Config,
+    config::{Config, parse_duration},
     development::DevelopmentKeys,
-    domain::customer::CustomerNumber,
+    domain::{audit::Actor, customer::CustomerNumber},
     error::Invalid,
 };
-
-/// The longest lifetime of a token.
-const LONGEST_TTL: TimeDelta = TimeDelta::days(366);
 
 /// The options of the command.
 #[derive(Debug, Args)]
@@ -37,7 +34,7 @@ impl MintToken {
     /// # Errors
     /// A line that names the flag or the setting that is wrong, and says why.
     pub(crate) fn run(&self, config: &Config) -> Result<String, String> {
-        let ttl = parse_ttl(&self.ttl)?;
+        let ttl = parse_ttl(&self.ttl, config.auth.max_lifetime)?;
         match &config.jwks {
             None => {}
             Some(KeySource::Discovery) => {
@@ -59,6 +56,9 @@ impl MintToken {
             .map_err(|Invalid(why)| format!("--customer: {why}"))?;
         if self.sub.trim().is_empty() {
             return Err("--sub: must not be empty".into());
+        }
+        if Actor::is_reserved(&self.sub) {
+            return Err("--sub: is reserved for the service itself; use another one".into());
         }
         let keys = DevelopmentKeys::load(&config.data_dir)?.ok_or_else(|| {
             format!(
@@ -99,18 +99,17 @@ fn warn_of_unknown_scopes(scope: &str) {
     }
 }
 
-fn parse_ttl(text: &str) -> Result<TimeDelta, String> {
-    let wrong = || format!("--ttl: {text:?} is not a number with s, m, h or d, such as 15m");
-    let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
-    let amount: u32 = digits.parse().map_err(|_| wrong())?;
-    let amount = i64::from(amount);
-    let ttl = match text.strip_prefix(digits) {
-        Some("s") => TimeDelta::try_seconds(amount),
-        Some("m") => TimeDelta::try_minutes(amount),
-        Some("h") => TimeDelta::try_hours(amount),
-        Some("d") => TimeDelta::try_days(amount),
-        Some(_) | None => None,
-    };
-    ttl.filter(|ttl| *ttl > TimeDelta::zero() && *ttl <= LONGEST_TTL)
-        .ok_or_else(wrong)
+/// The servers of these settings accept no token that is valid for longer than `most`.
+fn parse_ttl(text: &str, most: TimeDelta) -> Result<TimeDelta, String> {
+    let ttl = parse_duration(text).map_err(|Invalid(why)| format!("--ttl: {why}"))?;
+    if ttl <= TimeDelta::zero() {
+        return Err("--ttl: must be longer than 0s".into());
+    }
+    if ttl > most {
+        return Err(format!(
+            "--ttl: must be at most {} seconds, as JWT_MAX_LIFETIME says; mint a shorter one, or raise that setting here and at the server",
+            most.num_seconds()
+        ));
+    }
+    Ok(ttl)
 }

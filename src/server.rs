@@ -129,6 +129,8 @@ pub async fn serve(
     let mut companions = start_companions(&parts.app, parts.outbox, parts.page, &stopped)?;
     // These go on to the very end.
     let mut tasks = JoinSet::new();
+    let denials = parts.authenticator.clone();
+    tasks.spawn(denials.record_denials(parts.app.clone()));
     if let Some((listener, meters)) = parts.monitoring {
         tasks.spawn(background::count_hashes(parts.app.clone()));
         let router = web::monitoring_router(meters.clone(), Arc::clone(&readiness.flag));

@@ -1,10 +1,16 @@
 //! Logs and traces: lines for people or for programs, spans for a collector, never with
 //! personal data.
+//!
+//! Logging never waits for its reader: lines go to a bounded queue, which a thread of its own
+//! writes to standard error, and are dropped and counted while it is full.
 
 mod export;
 
 use std::{
     io::{self, IsTerminal},
+    panic,
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -12,6 +18,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::{Level, Metadata, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, registry::LookupSpan,
     util::SubscriberInitExt,
@@ -21,21 +28,47 @@ use self::export::WatchedExporter;
 use crate::{
     call_trace,
     config::{Config, LogFormat, WrongSetting},
+    meters,
 };
 
 const SERVICE: &str = "contact-service";
 /// A collector that is away must not hold up the end.
 const LAST_EXPORT: Duration = Duration::from_secs(3);
+/// Nor must a reader that takes no lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
+/// How many lines wait for the reader; one has some 200 bytes, and few have more than 1,000.
+const MAX_WAITING_LINES: usize = 4096;
 
 /// What was started, and has to be ended so that nothing of it is lost.
 #[derive(Debug)]
-#[must_use = "spans that are not exported when the process ends are lost"]
-pub struct Telemetry(Option<SdkTracerProvider>);
+#[must_use = "lines and spans that wait when the process ends are lost"]
+pub struct Telemetry {
+    spans: Option<SdkTracerProvider>,
+    /// Flushed when it is dropped, after the spans.
+    _lines: LogLines,
+}
+
+/// The thread that writes log lines.
+#[derive(Debug)]
+struct LogLines(Option<WorkerGuard>);
+
+impl Drop for LogLines {
+    fn drop(&mut self) {
+        // The guard waits for its thread, and prints when that takes too long: which waits as well.
+        let guard = self.0.take();
+        let (flushed, is_flushed) = mpsc::channel::<()>();
+        thread::spawn(move || {
+            drop(guard);
+            drop(flushed);
+        });
+        let _ = is_flushed.recv_timeout(LAST_LINES);
+    }
+}
 
 impl Telemetry {
-    /// Exports the spans that still wait.
+    /// Exports the spans that still wait, and writes the lines.
     pub async fn end(self) {
-        let Some(provider) = self.0 else { return };
+        let Some(provider) = self.spans else { return };
         let ended =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_EXPORT));
         if !matches!(ended.await, Ok(Ok(()))) {
@@ -54,31 +87,57 @@ pub fn start(config: &Config) -> Result<Telemetry, WrongSetting> {
         let why = "must be a level, such as info, or a list such as warn,contact_service=debug";
         WrongSetting::new("RUST_LOG", why)
     })?;
-    let lines = match config.log_format {
-        LogFormat::Text => tracing_subscriber::fmt::layer()
-            .with_ansi(io::stderr().is_terminal())
-            .with_writer(io::stderr)
-            .boxed(),
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_writer(io::stderr)
-            .boxed(),
-    };
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(MAX_WAITING_LINES)
+        .finish(io::stderr());
+    let dropped = writer.error_counter();
     let provider = config.trace_endpoint.as_deref().map(provider).transpose()?;
     // The filters stand beside the lines, not in them: filters of one layer forget a
     // line of ours whenever a library (sqlx does) only asks whether it may log.
     let all = tracing_subscriber::registry()
-        .with(lines)
+        .with(lines(config.log_format, writer))
         .with(provider.as_ref().map(spans))
         .with(filter)
         .with(filter_fn(may_be_logged));
     // A second start in one process, as tests make it, keeps the first.
-    if all.try_init().is_ok() && provider.is_some() {
-        call_trace::are_exported();
+    if all.try_init().is_ok() {
+        meters::count_dropped_log_lines(move || dropped.dropped_lines());
+        log_panics();
+        if provider.is_some() {
+            call_trace::are_exported();
+        }
     }
-    Ok(Telemetry(provider))
+    Ok(Telemetry {
+        spans: provider,
+        _lines: LogLines(Some(guard)),
+    })
+}
+
+fn lines<S>(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let layer = tracing_subscriber::fmt::layer()
+        .log_internal_errors(false)
+        .with_writer(writer);
+    match format {
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
+    }
+}
+
+/// The default hook writes to standard error itself, and so waits for its reader.
+fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        let cause = panic.payload_as_str();
+        tracing::error!(location, cause, "panicked");
+    }));
 }
 
 fn provider(endpoint: &str) -> Result<SdkTracerProvider, WrongSetting> {

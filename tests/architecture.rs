@@ -98,7 +98,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "error",
         ],
     ),
-    ("telemetry", &["config", "call_trace", "error"]),
+    ("telemetry", &["config", "call_trace", "error", "meters"]),
     ("connection_limit", &["meters"]),
     ("call_trace", &[]),
     ("meters", &[]),
@@ -147,6 +147,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["server"]),
     ("rustls", &["server", "mail"]),
     ("tokio_rustls", &["server", "mail"]),
+    ("tracing_appender", &["telemetry"]),
+    ("curve25519_dalek", &["api"]),
     ("std::env", &["main", "config"]),
 ];
 

@@ -30,13 +30,12 @@ pub use self::{
     scope::{Scope, alternative_scope_of, scope_of},
 };
 use self::{
-    issuer_keys::IssuerKeys,
-    key_set::NoKey,
-    rejection_log::RejectionLog,
-    token::SignedToken,
-    verified::{Verified, VerifiedTokens},
+    caller::Signer, issuer_keys::IssuerKeys, key_set::NoKey, rejection_log::RejectionLog,
+    token::SignedToken, verified::VerifiedTokens,
 };
 use crate::{
+    api::security_log::SecurityLog,
+    app::App,
     clock::Clock,
     error::{Error, Result, TokenFault},
 };
@@ -50,6 +49,7 @@ struct Shared {
     keys: IssuerKeys,
     verified: VerifiedTokens,
     rejections: RejectionLog,
+    security_log: Arc<SecurityLog>,
     clock: Clock,
 }
 
@@ -70,12 +70,13 @@ impl Authenticator {
         source: KeySource,
         clock: Clock,
     ) -> std::result::Result<Self, String> {
-        let keys = IssuerKeys::read(source, &settings.issuers, &clock).await?;
+        let keys = IssuerKeys::read(source, &settings, &clock).await?;
         Ok(Self(Arc::new(Shared {
             settings,
             keys,
             verified: VerifiedTokens::default(),
             rejections: RejectionLog::default(),
+            security_log: SecurityLog::new(clock.clone()),
             clock,
         })))
     }
@@ -85,11 +86,38 @@ impl Authenticator {
         self.0.keys.age()
     }
 
+    /// How old keys may get before none of them is accepted.
+    pub fn keys_max_stale(&self) -> Duration {
+        let max_stale = self.0.settings.keys_max_stale;
+        max_stale.to_std().unwrap_or_default()
+    }
+
+    /// The caller with these headers, if the token has the scope of the RPC at `path`. Denials of
+    /// the request are recorded from now on.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`], [`Error::ScopeMissing`], and [`Error::Unimplemented`] for a path
+    /// without an entry in the scope table.
+    pub async fn authorize(&self, path: &str, headers: &HeaderMap) -> Result<Caller> {
+        let scope = scope_of(path).ok_or(Error::Unimplemented)?;
+        let log = self.0.security_log.of_request(path);
+        let caller = self.authenticate(headers).await?.in_request(log);
+        if !alternative_scope_of(path).is_some_and(|alternative| caller.has(alternative)) {
+            caller.require(scope)?;
+        }
+        Ok(caller)
+    }
+
+    /// Writes denials of requests to the audit log, as long as it is awaited.
+    pub async fn record_denials(self, app: App) {
+        self.0.security_log.record_events(&app).await;
+    }
+
     /// The caller with these headers. Rejections are logged.
     ///
     /// # Errors
-    /// [`Error::TokenMissing`], [`Error::TokenInvalid`], or [`Error::TokenExpired`] for a token
-    /// that was valid once.
+    /// [`Error::TokenMissing`], [`Error::TokenInvalid`], [`Error::TokenExpired`] for a token that was
+    /// valid once, or [`Error::TokenKeysUnavailable`].
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
         let token = token::bearer_token(headers);
         let caller = match &token {
@@ -106,48 +134,47 @@ impl Authenticator {
         caller
     }
 
-    /// Checks the token of a caller again, for responses that outlast it.
+    /// Checks the token of a caller and its key again, for responses that outlast them. It waits for
+    /// nothing: old keys are read again in the background, and the next check has the outcome.
     ///
     /// # Errors
-    /// [`Error::TokenExpired`] when it has expired.
+    /// [`Error::TokenExpired`], [`Error::TokenInvalid`] once its key is no longer in the issuer's key
+    /// set, and [`Error::TokenKeysUnavailable`] once that could not be read for too long.
     pub fn recheck(&self, caller: &Caller) -> Result<()> {
-        caller.check_time(self.0.clock.now())
+        caller.recheck(self.0.clock.now())
     }
 }
 
 impl Shared {
     async fn authenticate(&self, token: &str) -> Result<Caller> {
         token::check_size(token)?;
-        let now = self.clock.now();
         let digest = VerifiedTokens::digest(token);
-        if let Some(known) = self.verified.find(&digest) {
+        if let Some(caller) = self.verified.find(&digest) {
+            caller.keys().freshen().await;
             // Checked every time: a key that was withdrawn takes its tokens with it.
-            if known.keys.holds(&known.key) {
-                known.validity.check(now)?;
-                return Ok(known.caller.clone());
+            if caller.has_key()? {
+                caller.check_time(self.clock.now())?;
+                return Ok(caller);
             }
         }
         let token = SignedToken::parse(token)?;
         let keys = self.keys.of(token.unverified_issuer()?)?;
-        let key = keys
-            .find(token.kid.as_deref(), token.algorithm)
-            .await
-            .map_err(|no_key| {
-                Error::token_invalid(match no_key {
-                    NoKey::WrongAlgorithm => TokenFault::Algorithm,
-                    NoKey::UnknownKid | NoKey::KidMissing => TokenFault::UnknownKey,
-                })
-            })?;
+        let found = keys.find(token.kid.as_deref(), token.algorithm).await?;
+        let key = found.map_err(|no_key| {
+            Error::token_invalid(match no_key {
+                NoKey::WrongAlgorithm => TokenFault::Algorithm,
+                NoKey::UnknownKid | NoKey::KidMissing => TokenFault::UnknownKey,
+            })
+        })?;
         let claims = token.verify(&key)?;
-        let (caller, validity) = claims::read(&claims, &self.settings)?;
-        validity.check(now)?;
-        let verified = Verified {
+        let signer = Signer {
             keys: Arc::clone(keys),
             key,
-            validity,
-            caller: caller.clone(),
         };
-        self.verified.insert(digest, verified);
+        let now = self.clock.now();
+        let caller = claims::read(&claims, &self.settings, signer, now)?;
+        caller.check_time(now)?;
+        self.verified.insert(digest, caller.clone());
         Ok(caller)
     }
 }

@@ -85,10 +85,10 @@ fn check_scopes(
         || mask.sets(PLANNED_MAINTENANCE, settings.planned_maintenance.is_some())
         || mask.sets(OUTAGES, settings.outages.is_some());
     if sets_settings || !needs_contact_data {
-        caller.require(Scope::CustomersWrite)?;
+        caller.require_for(Scope::CustomersWrite, &customer.customer_number)?;
     }
     if needs_contact_data {
-        caller.require(Scope::ContactDataWrite)?;
+        caller.require_for(Scope::ContactDataWrite, &customer.customer_number)?;
     }
     Ok(())
 }

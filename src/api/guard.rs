@@ -26,7 +26,7 @@ use crate::{
         peer::{Peer, ResponseBudget},
         request_body::{self, RequestProgress},
         response_body::{self, StreamGuard},
-        status,
+        refusal_log, status,
     },
     call_trace,
     error::{Error, Result},
@@ -52,7 +52,6 @@ const MAX_METADATA_BYTES: usize = 16 * 1024;
 const FIELD_OVERHEAD_BYTES: usize = 32;
 /// Under what calls of RPCs are measured that are none of the contract's.
 const OTHER_METHOD: &str = "_OTHER";
-const TOKEN_INVALID: &str = "TOKEN_INVALID";
 /// Below it timers do not tell times apart.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
@@ -378,14 +377,9 @@ async fn admitted(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<Caller> {
-    let scope = scope_of(path).ok_or(Error::Unimplemented)?;
+    scope_of(path).ok_or(Error::Unimplemented)?;
     check_metadata(headers)?;
-    let caller = authenticator.authenticate(headers).await?;
-    match alternative_scope_of(path) {
-        Some(alternative) if caller.require(alternative).is_ok() => {}
-        Some(_) | None => caller.require(scope)?,
-    }
-    Ok(caller)
+    authenticator.authorize(path, headers).await
 }
 
 /// Checks the size of the metadata besides the token, before anything is waited for.
@@ -450,12 +444,7 @@ fn account(method: &str, span: &Span, response: &Response<Body>, elapsed: Durati
         }
         Some(status) => {
             let reason = status::reason(status);
-            if reason == TOKEN_INVALID {
-                // Logged with its cause already, and not once a call.
-                tracing::debug!(method, code = ?status.code(), reason, elapsed_ms, "call refused");
-            } else {
-                tracing::info!(method, code = ?status.code(), reason, elapsed_ms, "call refused");
-            }
+            refusal_log::record(method, status.code(), &reason, elapsed_ms);
             meters::call_failed(&reason);
             status.code()
         }

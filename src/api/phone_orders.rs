@@ -72,10 +72,15 @@ pub(super) async fn authorize(
         })
     })();
     let order = fields.finish(order)?;
-    if order.grant.len() > MAX_GRANT_BYTES {
-        return Err(Error::GrantInvalid);
+    let decided = if order.grant.len() > MAX_GRANT_BYTES {
+        Err(Error::GrantInvalid)
+    } else {
+        api.app.authorize_phone_order(caller.actor(), order).await
+    };
+    if matches!(decided, Err(Error::GrantInvalid)) {
+        caller.record_denial(&Error::GrantInvalid, &request.customer_number);
     }
-    let decided = api.app.authorize_phone_order(caller.actor(), order).await?;
+    let decided = decided?;
     let (decision, denial) = encode_decision(decided.order.decision);
     Ok(proto::AuthorizePhoneOrderResponse {
         decision: decision.into(),

@@ -52,6 +52,11 @@ fn to_status(error: &Error) -> Status {
     Status::with_error_details(code, message(error), details)
 }
 
+/// The reason of an error, such as `CUSTOMER_MISMATCH`.
+pub(super) fn reason(error: &Error) -> &'static str {
+    code_and_reason(error).1
+}
+
 fn code_and_reason(error: &Error) -> (Code, &'static str) {
     match error {
         Error::InvalidFields(_) => (Code::InvalidArgument, "INVALID_FIELD"),
@@ -81,6 +86,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::TokenMissing => (Code::Unauthenticated, "TOKEN_MISSING"),
         Error::TokenInvalid { .. } => (Code::Unauthenticated, "TOKEN_INVALID"),
         Error::TokenExpired => (Code::Unauthenticated, "TOKEN_EXPIRED"),
+        Error::TokenKeysUnavailable { .. } => (Code::Unavailable, "TOKEN_KEYS_UNAVAILABLE"),
         Error::ScopeMissing { .. } => (Code::PermissionDenied, "SCOPE_MISSING"),
         Error::CustomerMismatch => (Code::PermissionDenied, "CUSTOMER_MISMATCH"),
         Error::DatabaseUnavailable => (Code::Unavailable, "DATABASE_UNAVAILABLE"),
@@ -198,7 +204,8 @@ fn element(field: &str) -> usize {
 fn retry_delay(error: &Error) -> Option<Duration> {
     if let Error::Overloaded { retry_after }
     | Error::ResendLimit { retry_after }
-    | Error::AgentBlocked { retry_after } = error
+    | Error::AgentBlocked { retry_after }
+    | Error::TokenKeysUnavailable { retry_after } = error
     {
         return Some(*retry_after);
     }

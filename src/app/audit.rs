@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use crate::{
     app::{App, cut_page, pseudonym},
     domain::{
-        audit::{AuditEvent, EventRank},
+        audit::{Actor, AuditEvent, EventKind, EventRank},
         customer::CustomerNumber,
     },
     error::Result,
@@ -28,6 +28,21 @@ impl App {
     pub async fn forget_old_events(&self, kept_for: TimeDelta) -> Result<u64> {
         let cutoff = self.now() - kept_for;
         self.database.delete_old_audit_events(cutoff).await
+    }
+
+    /// Records that a request of `actor` that names this customer was denied; nothing, if there is
+    /// no such customer.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn record_denial(&self, actor: &Actor, number: &CustomerNumber) -> Result<()> {
+        let now = self.now();
+        let id = self.random.uuid_v7(now)?;
+        let event = AuditEvent {
+            customer_number: Some(number.clone()),
+            ..AuditEvent::new(id, now, actor, EventKind::AccessDenied)
+        };
+        self.database.insert_disclosure(event).await.map(|_| ())
     }
 
     /// Up to `page_size` events before a rank ([`EventRank::LAST`]: from the newest on).

@@ -164,7 +164,8 @@ impl App {
                 offered_by_phone: *offered_by_phone,
             };
             if !known.iter().any(|known| known.code == order_type.code) {
-                self.update_order_type(&demo(), order_type, true).await?;
+                self.update_order_type(&Actor::demo(), order_type, true)
+                    .await?;
             }
         }
         for sample in SAMPLES {
@@ -189,7 +190,8 @@ impl App {
                 contact_id: contact.id,
             };
             if let Some(password) = password {
-                self.set_phone_password(&demo(), contact, password).await?;
+                self.set_phone_password(&Actor::demo(), contact, password)
+                    .await?;
             }
         }
         Ok(())
@@ -208,7 +210,7 @@ impl App {
                         return Ok(Outcome::Rollback(false));
                     }
                     let customer = sample.to_customer(&app)?;
-                    let actor = demo();
+                    let actor = Actor::demo();
                     let locked = transaction
                         .insert_customer(customer, &app.pseudonyms(&number))
                         .await?;
@@ -276,10 +278,6 @@ impl SampleContact {
             ..Contact::new(number.clone(), id, types, self.name.to_owned(), now)
         })
     }
-}
-
-fn demo() -> Actor {
-    Actor("demo".to_owned())
 }
 
 /// An empty text is none.

@@ -193,7 +193,7 @@ impl App {
             .await?;
         let event = self.event(
             &locked,
-            &import(),
+            &Actor::import(),
             EventKind::CustomerCreated,
             None,
             &fields,
@@ -300,17 +300,12 @@ impl App {
             transaction.insert_contact(&contact).await?;
             self.follow_addresses(transaction, None, &contact).await?;
             let (kind, id) = (EventKind::ContactCreated, Some(contact.id));
-            let event = self.event(&locked, &import(), kind, id, &fields)?;
+            let event = self.event(&locked, &Actor::import(), kind, id, &fields)?;
             transaction.insert_audit_event(&event).await?;
             taken.push((key, values, contact.id));
         }
         transaction.insert_imports(number, &taken, now).await
     }
-}
-
-/// Not the file's name, which may hold a person's.
-fn import() -> Actor {
-    Actor("import".to_owned())
 }
 
 /// The customer that the rows would put on file, or why they may not.

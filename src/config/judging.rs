@@ -146,6 +146,42 @@ pub(super) fn parse_leeway(text: &str) -> Result<TimeDelta, Invalid> {
         .ok_or_else(|| Invalid(format!("must be 0 to {MAX_LEEWAY_SECONDS}")))
 }
 
+/// Reads a whole number with `s`, `m`, `h` or `d`, such as `15m`.
+///
+/// # Errors
+/// [`Invalid`] for anything else.
+pub fn parse_duration(text: &str) -> Result<TimeDelta, Invalid> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
+    let amount: Option<u32> = digits.parse().ok();
+    let amount = amount.map(i64::from);
+    let duration = match text.strip_prefix(digits) {
+        Some("s") => amount.and_then(TimeDelta::try_seconds),
+        Some("m") => amount.and_then(TimeDelta::try_minutes),
+        Some("h") => amount.and_then(TimeDelta::try_hours),
+        Some("d") => amount.and_then(TimeDelta::try_days),
+        Some(_) | None => None,
+    };
+    duration.ok_or_else(|| Invalid::new("must be a number with s, m, h or d, such as 15m"))
+}
+
+pub(super) fn parse_lifetime(text: &str) -> Result<TimeDelta, Invalid> {
+    within(text, "1m to 366d", TimeDelta::minutes(1))
+}
+
+/// Keys that are younger than the shortest are not read again.
+pub(super) fn parse_max_stale(text: &str) -> Result<TimeDelta, Invalid> {
+    within(text, "10m to 366d", TimeDelta::minutes(10))
+}
+
+fn within(text: &str, range: &str, shortest: TimeDelta) -> Result<TimeDelta, Invalid> {
+    let is_within = |duration: &TimeDelta| (shortest..=TimeDelta::days(366)).contains(duration);
+    parse_duration(text)
+        .ok()
+        .filter(is_within)
+        .ok_or_else(|| Invalid(format!("must be {range}, a number with s, m, h or d")))
+}
+
 /// The values of a list with commas between.
 pub(super) fn list(setting: &'static str, text: &str) -> Result<Vec<String>, WrongSetting> {
     let values: Vec<_> = text.split(',').map(str::trim).map(str::to_owned).collect();

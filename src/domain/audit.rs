@@ -9,20 +9,47 @@ use crate::domain::{contact::ContactId, customer::CustomerNumber};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor(pub String);
 
+const SERVICE: &str = "contact-service";
+const CONFIRMATION_PAGE: &str = "confirmation-page";
+const COMMAND_LINE: &str = "command-line";
+const IMPORT: &str = "import";
+const DEMO: &str = "demo";
+
 impl Actor {
+    /// The actors that no token may name as its subject.
+    const RESERVED: [&str; 5] = [SERVICE, CONFIRMATION_PAGE, COMMAND_LINE, IMPORT, DEMO];
+
     /// The service itself, for what time brings about.
     pub fn service() -> Self {
-        Self("contact-service".to_owned())
+        Self(SERVICE.to_owned())
     }
 
-    /// Whoever holds a confirmation link and pressed the button of the page.
+    /// The holder of a confirmation link who pressed the button of the page.
     pub fn confirmation_page() -> Self {
-        Self("confirmation-page".to_owned())
+        Self(CONFIRMATION_PAGE.to_owned())
     }
 
-    /// Whoever runs a command beside the database.
+    /// The operator who runs a command on the database.
     pub fn command_line() -> Self {
-        Self("command-line".to_owned())
+        Self(COMMAND_LINE.to_owned())
+    }
+
+    /// An import; not the file's name, which may hold a person's.
+    pub fn import() -> Self {
+        Self(IMPORT.to_owned())
+    }
+
+    /// The sample data of `serve --demo`.
+    pub fn demo() -> Self {
+        Self(DEMO.to_owned())
+    }
+
+    /// Returns true for a subject that reads like one of the service's own actors.
+    pub fn is_reserved(subject: &str) -> bool {
+        let subject = subject.trim();
+        Self::RESERVED
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(subject))
     }
 }
 
@@ -82,6 +109,9 @@ pub enum EventKind {
     ContactDataVerified,
     /// Somebody was told that a channel is not on file.
     ChannelNotOnFile,
+    /// A request that names the customer was denied: by the token's customer or scopes, or by a
+    /// grant that is not valid.
+    AccessDenied,
     /// An order type, which belongs to no customer, was set.
     OrderTypeUpdated,
 }
@@ -116,6 +146,7 @@ impl EventKind {
             Self::ChannelVerified => "contact.channel_verified",
             Self::ContactDataVerified => "customer.channel_verified",
             Self::ChannelNotOnFile => "customer.channel_not_on_file",
+            Self::AccessDenied => "customer.access_denied",
             Self::OrderTypeUpdated => "order_type.updated",
         }
     }

@@ -153,7 +153,7 @@ pub(super) fn count_hashes(app: App) -> impl Future<Output = ()> {
 pub(super) async fn measure(meters: Meters, database: Database, authenticator: Authenticator) {
     every(SUM_UP_INTERVAL, move || {
         meters.sum_up();
-        meters::token_keys_age(authenticator.keys_age());
+        meters::token_keys_age(authenticator.keys_age(), authenticator.keys_max_stale());
         for (name, pool) in database.pools() {
             meters::connections(name, pool);
         }

@@ -154,7 +154,11 @@ impl TestServer {
         let page_address = page.local_addr().unwrap().to_string();
         let settings = options
             .auth
-            .unwrap_or_else(|| AuthSettings::new(ISSUER, AUDIENCE));
+            .unwrap_or_else(|| AuthSettings {
+                // Tests move the clock by weeks, and keep their tokens.
+                max_lifetime: TimeDelta::days(365),
+                ..AuthSettings::new(ISSUER, AUDIENCE)
+            });
         let source = match &options.jwks {
             Some(location) => KeySource::Jwks(JwksLocation::parse(location).unwrap()),
             None => KeySource::Development(keys.jwks()),

@@ -170,7 +170,8 @@ fn keys_and_signatures(issuer: &Issuer<'_>) -> Vec<Case> {
 }
 
 fn unfit_claims(issuer: &Issuer<'_>) -> Vec<Case> {
-    let later = issuer.server.now().timestamp() + 31;
+    let now = issuer.server.now().timestamp();
+    let (later, year) = (now + 31, now + 365 * 86_400);
     let missing = [
         ("no iss", "iss"),
         ("no aud", "aud"),
@@ -191,6 +192,8 @@ fn unfit_claims(issuer: &Issuer<'_>) -> Vec<Case> {
         ("aud empty", "AUDIENCE", "aud", json!([])),
         ("nbf", "NOT_YET_VALID", "nbf", json!(later)),
         ("iat", "NOT_YET_VALID", "iat", json!(later)),
+        ("exp", "LIFETIME", "exp", json!(year + 31)),
+        ("sub", "SUBJECT", "sub", json!("command-line")),
     ];
     let wrong = wrong.map(|(name, cause, claim, value)| {
         case(name, cause, Some(claim), issuer.with_claim(claim, value))

@@ -6,47 +6,65 @@ use chrono::{DateTime, Utc};
 
 use super::{
     claims::Validity,
+    key_ring::KeyRing,
+    key_set::VerifyingKey,
     scope::{Scope, ScopeSet},
 };
 use crate::{
+    api::security_log::RequestLog,
     domain::{audit::Actor, customer::CustomerNumber},
-    error::{Error, Result},
+    error::{Error, Result, TokenFault},
 };
 
 /// The holder of a valid token. Clones share it.
 #[derive(Clone)]
-pub struct Caller(Arc<Holder>);
+pub struct Caller {
+    holder: Arc<Holder>,
+    /// `None` outside of a request.
+    log: Option<RequestLog>,
+}
 
-struct Holder {
-    actor: Actor,
-    customer: Option<CustomerNumber>,
-    scopes: ScopeSet,
-    validity: Validity,
+/// What the claims of a token say.
+pub(super) struct Holder {
+    pub(super) actor: Actor,
+    /// The application that requested the token, where the token names it.
+    pub(super) client: Option<String>,
+    pub(super) customer: Option<CustomerNumber>,
+    pub(super) scopes: ScopeSet,
+    pub(super) validity: Validity,
+    pub(super) signer: Signer,
+}
+
+/// The key that a token was verified with, and the key set that it is one of.
+pub(super) struct Signer {
+    pub(super) keys: Arc<KeyRing>,
+    pub(super) key: Arc<VerifyingKey>,
 }
 
 impl Caller {
-    pub(super) fn new(
-        actor: Actor,
-        customer: Option<CustomerNumber>,
-        scopes: ScopeSet,
-        validity: Validity,
-    ) -> Self {
-        Self(Arc::new(Holder {
-            actor,
-            customer,
-            scopes,
-            validity,
-        }))
+    pub(super) fn new(holder: Holder) -> Self {
+        Self {
+            holder: Arc::new(holder),
+            log: None,
+        }
+    }
+
+    /// The same caller, whose denials are recorded with the request.
+    pub(super) fn in_request(self, log: RequestLog) -> Self {
+        Self {
+            log: Some(log),
+            ..self
+        }
     }
 
     /// The subject of the token, for the trail.
     pub fn actor(&self) -> &Actor {
-        &self.0.actor
+        &self.holder.actor
     }
 
     /// The customer to which the token is confined; `None` is every customer.
     pub fn customer(&self) -> Option<&CustomerNumber> {
-        self.0.customer.as_ref()
+        self.holder.customer.as_ref()
     }
 
     /// Asks whether the token is still good, for calls that outlast it.
@@ -54,21 +72,71 @@ impl Caller {
     /// # Errors
     /// [`Error::TokenExpired`] when it has expired.
     pub fn check_time(&self, now: DateTime<Utc>) -> Result<()> {
-        self.0.validity.check(now)
+        self.holder.validity.check(now)
     }
 
-    /// Asks for a scope.
+    pub(super) fn keys(&self) -> &Arc<KeyRing> {
+        &self.holder.signer.keys
+    }
+
+    /// Returns true while the key that signed the token is in its issuer's key set.
+    ///
+    /// # Errors
+    /// [`Error::TokenKeysUnavailable`].
+    pub(super) fn has_key(&self) -> Result<bool> {
+        let Signer { keys, key } = &self.holder.signer;
+        keys.holds(key)
+    }
+
+    /// Checks everything that may change after a token was verified, without waiting.
+    ///
+    /// # Errors
+    /// [`Error::TokenExpired`], [`Error::TokenInvalid`] (`UNKNOWN_KEY`), [`Error::TokenKeysUnavailable`].
+    pub(super) fn recheck(&self, now: DateTime<Utc>) -> Result<()> {
+        self.check_time(now)?;
+        if self.has_key()? {
+            Ok(())
+        } else {
+            Err(Error::token_invalid(TokenFault::UnknownKey))
+        }
+    }
+
+    /// Returns true if the token has the scope.
+    pub(super) fn has(&self, scope: Scope) -> bool {
+        self.holder.scopes.contains(scope)
+    }
+
+    /// Records the denial of a request that names this customer (`""`: it names none).
+    pub(in crate::api) fn record_denial(&self, error: &Error, customer_number: &str) {
+        if let Some(log) = &self.log {
+            let client = self.holder.client.as_deref();
+            log.record(self.actor(), client, error, customer_number);
+        }
+    }
+
+    fn denied(&self, error: Error, customer_number: &str) -> Error {
+        self.record_denial(&error, customer_number);
+        error
+    }
+
+    /// Asks for a scope, before the request is read.
     ///
     /// # Errors
     /// [`Error::ScopeMissing`] when the token lacks it.
     pub fn require(&self, scope: Scope) -> Result<()> {
-        if self.0.scopes.contains(scope) {
-            Ok(())
-        } else {
-            Err(Error::ScopeMissing {
-                scope: scope.as_str(),
-            })
+        self.require_for(scope, "")
+    }
+
+    /// Asks for a scope for a request that names this customer.
+    ///
+    /// # Errors
+    /// [`Error::ScopeMissing`] when the token lacks it.
+    pub fn require_for(&self, scope: Scope, customer_number: &str) -> Result<()> {
+        if self.has(scope) {
+            return Ok(());
         }
+        let scope = scope.as_str();
+        Err(self.denied(Error::ScopeMissing { scope }, customer_number))
     }
 
     /// Asks for access to the customer that a request names. An absent number (`""`) passes:
@@ -77,9 +145,9 @@ impl Caller {
     /// # Errors
     /// [`Error::CustomerMismatch`] when the token is confined to another one.
     pub fn confine(&self, customer_number: &str) -> Result<()> {
-        match &self.0.customer {
+        match &self.holder.customer {
             Some(own) if !customer_number.is_empty() && own.as_str() != customer_number => {
-                Err(Error::CustomerMismatch)
+                Err(self.denied(Error::CustomerMismatch, customer_number))
             }
             Some(_) | None => Ok(()),
         }
@@ -90,8 +158,8 @@ impl Caller {
     /// # Errors
     /// [`Error::CustomerMismatch`] for a confined token.
     pub fn require_unconfined(&self) -> Result<()> {
-        match self.0.customer {
-            Some(_) => Err(Error::CustomerMismatch),
+        match self.holder.customer {
+            Some(_) => Err(self.denied(Error::CustomerMismatch, "")),
             None => Ok(()),
         }
     }
@@ -102,8 +170,8 @@ impl fmt::Debug for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Caller")
-            .field("confined", &self.0.customer.is_some())
-            .field("scopes", &self.0.scopes)
+            .field("confined", &self.holder.customer.is_some())
+            .field("scopes", &self.holder.scopes)
             .finish_non_exhaustive()
     }
 }
@@ -111,14 +179,17 @@ impl fmt::Debug for Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{api::auth::tests::signer, clock::Clock};
 
     fn caller(customer: Option<&str>, scope: &str) -> Caller {
-        Caller::new(
-            Actor("anna".to_owned()),
-            customer.map(|number| CustomerNumber::parse(number).unwrap()),
-            ScopeSet::parse(scope),
-            Validity::default(),
-        )
+        Caller::new(Holder {
+            actor: Actor("anna".to_owned()),
+            client: None,
+            customer: customer.map(|number| CustomerNumber::parse(number).unwrap()),
+            scopes: ScopeSet::parse(scope),
+            validity: Validity::default(),
+            signer: signer(Clock::System),
+        })
     }
 
     #[test]

@@ -4,11 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{
-    caller::Caller,
+    caller::{Caller, Holder, Signer},
     payload::{self, Lookup, Object},
     scope::ScopeSet,
 };
 use crate::{
+    api::log_limit::printable,
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, Result, TokenFault},
 };
@@ -16,6 +17,8 @@ use crate::{
 const MAX_SUBJECT_CHARS: usize = 255;
 /// The first that is there names the caller: tokens of clients without a user may lack `sub`.
 const SUBJECT_CLAIMS: [&str; 4] = ["sub", "client_id", "azp", "appid"];
+/// The first that is there names the application that requested the token.
+const CLIENT_CLAIMS: [&str; 3] = ["client_id", "azp", "appid"];
 /// The first that is there holds the scopes, where the settings name no claim.
 const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "permissions"];
 
@@ -33,6 +36,10 @@ pub struct AuthSettings {
     pub customer_claim: String,
     /// How far the issuers' clocks may be off.
     pub leeway: TimeDelta,
+    /// How long a token may be valid, from `iat` on; without one, from now on.
+    pub max_lifetime: TimeDelta,
+    /// How old keys may get whose source fails, before none of them is accepted.
+    pub keys_max_stale: TimeDelta,
 }
 
 impl AuthSettings {
@@ -40,6 +47,10 @@ impl AuthSettings {
     pub const DEFAULT_CUSTOMER_CLAIM: &str = "customer_number";
     /// The leeway, where the settings give none.
     pub const DEFAULT_LEEWAY: TimeDelta = TimeDelta::seconds(30);
+    /// How long a token may be valid, where the settings do not say.
+    pub const DEFAULT_MAX_LIFETIME: TimeDelta = TimeDelta::hours(24);
+    /// How old keys may get, where the settings do not say.
+    pub const DEFAULT_KEYS_MAX_STALE: TimeDelta = TimeDelta::hours(24);
 
     /// Settings with the defaults but for one issuer and one audience.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
@@ -49,20 +60,30 @@ impl AuthSettings {
             scope_claim: None,
             customer_claim: Self::DEFAULT_CUSTOMER_CLAIM.to_owned(),
             leeway: Self::DEFAULT_LEEWAY,
+            max_lifetime: Self::DEFAULT_MAX_LIFETIME,
+            keys_max_stale: Self::DEFAULT_KEYS_MAX_STALE,
         }
     }
 }
 
-/// The caller, and the time in which the token is valid. The time itself is checked by
-/// [`Validity::check`], so that only a token that was valid once is called expired.
-pub(super) fn read(claims: &Object, settings: &AuthSettings) -> Result<(Caller, Validity)> {
+/// The caller that the claims name. The time is checked by [`Caller::check_time`], so that only a
+/// token that was valid once is called expired.
+pub(super) fn read(
+    claims: &Object,
+    settings: &AuthSettings,
+    signer: Signer,
+    now: DateTime<Utc>,
+) -> Result<Caller> {
     check_audience(claims, &settings.audiences)?;
-    let validity = Validity::read(claims, settings.leeway)?;
-    let actor = subject(claims)?;
-    let customer = customer(claims, &settings.customer_claim)?;
-    let scopes = scopes(claims, settings.scope_claim.as_deref())?;
-    let caller = Caller::new(actor, customer, scopes, validity);
-    Ok((caller, validity))
+    let validity = Validity::read(claims, settings, now)?;
+    Ok(Caller::new(Holder {
+        actor: subject(claims)?,
+        client: client(claims),
+        customer: customer(claims, &settings.customer_claim)?,
+        scopes: scopes(claims, settings.scope_claim.as_deref())?,
+        validity,
+        signer,
+    }))
 }
 
 fn malformed(claim: &str) -> Error {
@@ -102,12 +123,22 @@ fn first_of<'a>(claims: &'a Object, names: &[&'static str]) -> Option<(&'static 
 
 fn subject(claims: &Object) -> Result<Actor> {
     let (claim, value) = first_of(claims, &SUBJECT_CLAIMS).ok_or_else(|| missing("sub"))?;
-    value
+    let subject = value
         .as_str()
         .filter(|subject| (1..=MAX_SUBJECT_CHARS).contains(&subject.chars().count()))
         .filter(|subject| !subject.contains(char::is_control))
-        .map(|subject| Actor(subject.to_owned()))
-        .ok_or_else(|| malformed(claim))
+        .ok_or_else(|| malformed(claim))?;
+    if Actor::is_reserved(subject) {
+        return Err(Error::token_claim(TokenFault::Subject, claim));
+    }
+    Ok(Actor(subject.to_owned()))
+}
+
+/// The application that requested the token, for the log alone: one that is of no use is left out.
+fn client(claims: &Object) -> Option<String> {
+    let (_, value) = first_of(claims, &CLIENT_CLAIMS)?;
+    let client = value.as_str().filter(|client| !client.is_empty())?;
+    Some(printable(client, MAX_SUBJECT_CHARS))
 }
 
 /// A claim that is there must name a customer: taken for absent, it would open all of them.
@@ -162,9 +193,13 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    fn read(claims: &Object, leeway: TimeDelta) -> Result<Self> {
-        let leeway = leeway.as_seconds_f64();
+    fn read(claims: &Object, settings: &AuthSettings, now: DateTime<Utc>) -> Result<Self> {
+        let leeway = settings.leeway.as_seconds_f64();
         let ends = seconds(claims, "exp")?.ok_or_else(|| missing("exp"))?;
+        let issued = seconds(claims, "iat")?.unwrap_or_else(|| seconds_of(now));
+        if ends > issued + settings.max_lifetime.as_seconds_f64() + leeway {
+            return Err(Error::token_claim(TokenFault::Lifetime, "exp"));
+        }
         let mut validity = Self {
             ends: ends + leeway,
             ..Self::default()
@@ -180,9 +215,7 @@ impl Validity {
 
     /// Checks that it is valid `now`.
     pub(super) fn check(&self, now: DateTime<Utc>) -> Result<()> {
-        let now = now
-            .signed_duration_since(DateTime::UNIX_EPOCH)
-            .as_seconds_f64();
+        let now = seconds_of(now);
         if self.begins > now {
             return Err(Error::token_claim(
                 TokenFault::NotYetValid,
@@ -194,6 +227,11 @@ impl Validity {
         }
         Ok(())
     }
+}
+
+fn seconds_of(time: DateTime<Utc>) -> f64 {
+    time.signed_duration_since(DateTime::UNIX_EPOCH)
+        .as_seconds_f64()
 }
 
 /// A `NumericDate` (RFC 7519, 2): a number, from 1970 on.

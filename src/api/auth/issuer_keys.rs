@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 
-use super::{KeySource, key_ring::KeyRing, key_set::KeySet, key_source::JwksReader};
+use super::{AuthSettings, KeySource, key_ring::KeyRing, key_set::KeySet, key_source::JwksReader};
 use crate::{
     clock::Clock,
     error::{Error, Result, TokenFault},
@@ -14,17 +14,20 @@ use crate::{
 pub(super) struct IssuerKeys(Vec<(String, Arc<KeyRing>)>);
 
 impl IssuerKeys {
-    /// Reads the keys of `issuers` once.
+    /// Reads the keys of the issuers once.
     ///
     /// # Errors
     /// One line that says why there are none, free of secrets.
     pub(super) async fn read(
         source: KeySource,
-        issuers: &[String],
+        settings: &AuthSettings,
         clock: &Clock,
     ) -> std::result::Result<Self, String> {
-        let read =
-            async |reader: JwksReader| KeyRing::read(reader, clock.clone()).await.map(Arc::new);
+        let (issuers, max_stale) = (&settings.issuers, settings.keys_max_stale);
+        let read = async |reader: JwksReader| {
+            let ring = KeyRing::read(reader, max_stale, clock.clone());
+            ring.await.map(Arc::new)
+        };
         let rings = match source {
             KeySource::Jwks(location) => vec![read(JwksReader::new(location)?).await?],
             KeySource::Discovery => {
@@ -56,6 +59,7 @@ impl IssuerKeys {
     /// The age of the oldest keys; zero for keys that never change.
     pub(super) fn age(&self) -> Duration {
         let ages = self.0.iter().map(|(_, keys)| keys.age());
-        ages.max().unwrap_or_default()
+        let oldest = ages.max().unwrap_or_default();
+        oldest.to_std().unwrap_or_default()
     }
 }

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256,
     RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -41,6 +42,15 @@ pub(super) struct VerifyingKey {
     kid: Option<String>,
     algorithms: Vec<Algorithm>,
     decoding_key: DecodingKey,
+    /// What the decoding key, which cannot be compared, was made of.
+    material: Vec<u8>,
+}
+
+impl PartialEq for VerifyingKey {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.kid, &self.algorithms, &self.material)
+            == (&other.kid, &other.algorithms, &other.material)
+    }
 }
 
 impl VerifyingKey {
@@ -49,34 +59,33 @@ impl VerifyingKey {
     }
 }
 
-/// The usable keys of a document; at least one.
+/// The usable keys of a document, which may be none.
 pub(super) struct KeySet(Vec<Arc<VerifyingKey>>);
 
 impl KeySet {
     /// Reads a JWK Set and skips the keys that are of no use here.
     ///
     /// # Errors
-    /// A fixed text when this is no JWK Set, or one without a usable key.
+    /// A fixed text when this is no JWK Set.
     pub(super) fn parse(document: &[u8]) -> Result<Self, &'static str> {
         // RFC 8259, 8.1: a parser may ignore a byte order mark.
         let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
         let document: Document<'_> =
             serde_json::from_slice(document).map_err(|_| "it is not a JWK Set")?;
-        let keys: Vec<_> = document
+        let keys = document
             .keys
             .into_iter()
-            .filter_map(|key| serde_json::from_str::<Jwk>(key.get()).ok()?.into_key())
-            .map(Arc::new)
-            .collect();
-        if keys.is_empty() {
-            return Err("it holds no usable public key");
-        }
-        Ok(Self(keys))
+            .filter_map(|key| serde_json::from_str::<Jwk>(key.get()).ok()?.into_key());
+        Ok(Self(keys.map(Arc::new).collect()))
     }
 
-    /// Returns true if the set holds this very key, not only an equal one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns true if the set holds this key or an equal one, as it does after every refresh.
     pub(super) fn holds(&self, key: &Arc<VerifyingKey>) -> bool {
-        self.0.iter().any(|own| Arc::ptr_eq(own, key))
+        self.0.iter().any(|own| Arc::ptr_eq(own, key) || own == key)
     }
 
     /// The key for a token's `kid` and `alg`. Without a `kid` (RFC 7515, 4.1.4: optional) it is the
@@ -138,7 +147,7 @@ impl Jwk {
         if !is_for_signatures {
             return None;
         }
-        let (fitting, decoding_key) = match (self.kty.as_str(), self.crv.as_deref()) {
+        let (fitting, (decoding_key, material)) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => (RSA_ALGORITHMS, self.rsa_key()?),
             ("EC", Some("P-256")) => (
                 &[Algorithm::ES256][..],
@@ -162,10 +171,11 @@ impl Jwk {
             kid: self.kid,
             algorithms,
             decoding_key,
+            material,
         })
     }
 
-    fn rsa_key(&self) -> Option<DecodingKey> {
+    fn rsa_key(&self) -> Option<(DecodingKey, Vec<u8>)> {
         let n = unsigned(self.n.as_deref()?)?;
         let e = unsigned(self.e.as_deref()?)?;
         let bits = n.len() * 8 - usize::try_from(n.first()?.leading_zeros()).ok()?;
@@ -181,13 +191,14 @@ impl Jwk {
         RsaPublicKeyComponents { n: &n, e: &e }
             .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
             .ok()?;
-        Some(DecodingKey::from_rsa_raw_components(&n, &e))
+        let decoding_key = DecodingKey::from_rsa_raw_components(&n, &e);
+        Some((decoding_key, [n, e].concat()))
     }
 
     fn ec_key<const BYTES: usize>(
         &self,
         curve: &'static dyn VerificationAlgorithm,
-    ) -> Option<DecodingKey> {
+    ) -> Option<(DecodingKey, Vec<u8>)> {
         // SEC 1, 2.3.3: an uncompressed point.
         let mut point = vec![4];
         for coordinate in [&self.x, &self.y] {
@@ -195,13 +206,18 @@ impl Jwk {
             point.extend(bytes);
         }
         UnparsedPublicKey::new(curve, &point).parse().ok()?;
-        Some(DecodingKey::from_ec_der(&point))
+        Some((DecodingKey::from_ec_der(&point), point))
     }
 
-    fn ed_key(&self) -> Option<DecodingKey> {
+    /// RFC 8032, 5.1.3, and stricter than aws-lc: a signature by a key of small order can be made
+    /// without a private key, and one key must not have two encodings.
+    fn ed_key(&self) -> Option<(DecodingKey, Vec<u8>)> {
         let key: [u8; 32] = decode(self.x.as_deref()?)?.try_into().ok()?;
-        UnparsedPublicKey::new(&ED25519, &key).parse().ok()?;
-        Some(DecodingKey::from_ed_der(&key))
+        let point = CompressedEdwardsY(key).decompress()?;
+        if point.is_small_order() || point.compress().to_bytes() != key {
+            return None;
+        }
+        Some((DecodingKey::from_ed_der(&key), key.to_vec()))
     }
 }
 

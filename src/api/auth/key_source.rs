@@ -197,6 +197,14 @@ impl JwksReader {
         })
     }
 
+    /// The place that is read first, without what may be secret.
+    pub(super) fn place(&self) -> String {
+        match &self.source {
+            Source::Location(location) => location.to_string(),
+            Source::Discovery { configuration, .. } => shown(configuration),
+        }
+    }
+
     /// Reads the keys once.
     ///
     /// # Errors

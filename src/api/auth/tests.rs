@@ -7,7 +7,7 @@ mod keys;
 mod logs;
 mod rotation;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -27,7 +27,10 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, jwk::Jwk};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{AuthSettings, Authenticator, JwksLocation, KeySource};
+use super::{
+    AuthSettings, Authenticator, Caller, JwksLocation, KeySource, caller::Signer,
+    key_ring::KeyRing, key_set::KeySet,
+};
 use crate::{
     clock::Clock,
     error::{Error, Result, TokenFault},
@@ -128,6 +131,16 @@ fn claims() -> Value {
     })
 }
 
+/// A key of its own set.
+pub(super) fn signer(clock: Clock) -> Signer {
+    let set = key_set(&[TestKey::new("a", Algorithm::EdDSA).jwk()]);
+    let set = KeySet::parse(set.as_bytes()).unwrap();
+    Signer {
+        key: set.find(Some("a"), Algorithm::EdDSA).ok().unwrap(),
+        keys: Arc::new(KeyRing::fixed(set, clock)),
+    }
+}
+
 /// The signed part of a token: the header and the claims.
 fn message(header: &Value, claims: &Value) -> String {
     let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
@@ -171,9 +184,13 @@ async fn with_settings(settings: AuthSettings, keys: &[Value]) -> Authenticator 
 
 /// Whether the token is accepted, or why not.
 async fn judge(authenticator: &Authenticator, token: &str) -> Result<()> {
+    judge_caller(authenticator, token).await.map(|_| ())
+}
+
+async fn judge_caller(authenticator: &Authenticator, token: &str) -> Result<Caller> {
     let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
     let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-    authenticator.authenticate(&headers).await.map(|_| ())
+    authenticator.authenticate(&headers).await
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Which claims are read, by which settings, and in which shapes.
 
 use super::*;
-use crate::api::auth::{Caller, Scope};
+use crate::api::auth::Scope;
 
 /// The outcome for a token with these members added to, or taken from (null), the claims.
 async fn caller(settings: AuthSettings, changes: Value) -> Result<Caller> {
@@ -198,4 +198,57 @@ async fn the_leeway_is_what_is_set(#[case] leeway: i64) {
         let caller = caller(settings.clone(), changes.clone()).await;
         assert_eq!(caller.err(), expected, "{changes}");
     }
+}
+
+/// The test token has no `iat`, and is valid for a day.
+#[rstest]
+#[case::of_a_day(json!({ "iat": now().timestamp() }), true)]
+#[case::of_a_day_and_the_leeway(json!({ "iat": now().timestamp() - 30 }), true)]
+#[case::too_long(json!({ "iat": now().timestamp() - 31 }), false)]
+#[case::too_long_by_a_fraction(json!({ "exp": 1_772_366_400.0 + 86_430.5 }), false)]
+#[case::without_iat(json!({ "exp": now().timestamp() + 86_430 }), true)]
+#[case::too_long_without_iat(json!({ "exp": now().timestamp() + 86_431 }), false)]
+#[case::of_ten_years(json!({ "exp": now().timestamp() + 315_360_000 }), false)]
+#[case::of_ten_years_issued_long_ago(json!({ "iat": 1, "exp": now().timestamp() + 1 }), false)]
+#[case::beyond_all_calendars(json!({ "exp": 1e300 }), false)]
+#[tokio::test]
+async fn token_is_valid_for_a_day_at_most(#[case] changes: Value, #[case] is_accepted: bool) {
+    let caller = caller(settings(), changes).await;
+    let expected = Error::token_claim(TokenFault::Lifetime, "exp");
+    assert_eq!(caller.err(), (!is_accepted).then_some(expected));
+}
+
+#[tokio::test]
+async fn issue_in_the_future_is_not_yet_valid_whatever_the_lifetime() {
+    let now = now().timestamp();
+    let changes = json!({ "nbf": null, "iat": now + 86_400, "exp": now + 90_000 });
+    let expected = Error::token_claim(TokenFault::NotYetValid, "iat");
+    assert_eq!(caller(settings(), changes).await.err(), Some(expected));
+}
+
+#[rstest]
+#[case::sub("sub", json!({ "sub": "contact-service" }))]
+#[case::page("sub", json!({ "sub": "confirmation-page" }))]
+#[case::command_line("sub", json!({ "sub": "command-line" }))]
+#[case::import("sub", json!({ "sub": "import" }))]
+#[case::demo("sub", json!({ "sub": "demo" }))]
+#[case::client_id("client_id", json!({ "sub": null, "client_id": "contact-service" }))]
+#[case::azp("azp", json!({ "sub": null, "azp": "contact-service" }))]
+#[case::appid("appid", json!({ "sub": null, "appid": "contact-service" }))]
+#[case::written_otherwise("sub", json!({ "sub": " Command-Line" }))]
+#[tokio::test]
+async fn subject_that_the_service_acts_under_is_rejected(
+    #[case] claim: &str,
+    #[case] changes: Value,
+) {
+    let expected = Error::token_claim(TokenFault::Subject, claim);
+    assert_eq!(caller(settings(), changes).await.err(), Some(expected));
+}
+
+#[rstest]
+#[case(json!({ "sub": "contact-service-bff" }))]
+#[case(json!({ "sub": "anna", "client_id": "contact-service" }))]
+#[tokio::test]
+async fn subject_that_only_resembles_one_is_accepted(#[case] changes: Value) {
+    assert!(caller(settings(), changes).await.is_ok());
 }

@@ -47,6 +47,17 @@ fn ok(keys: &[&TestKey]) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_string(key_set(&jwks))
 }
 
+const KEYS_UNAVAILABLE: Error = Error::TokenKeysUnavailable {
+    retry_after: Duration::from_mins(1),
+};
+
+/// A token of an hour that is issued now.
+fn token_at(key: &TestKey, clock: &Clock) -> String {
+    let now = clock.now().timestamp();
+    let claims = with(&without(&claims(), "nbf"), "iat", now);
+    key.sign_claims(&with(&claims, "exp", now + 3_600))
+}
+
 fn two_keys() -> [TestKey; 2] {
     ["a", "b"].map(|kid| TestKey::new(kid, Algorithm::EdDSA))
 }
@@ -97,7 +108,6 @@ async fn a_clock_that_is_set_back_does_not_end_the_refreshing() {
 #[case::error(ResponseTemplate::new(500))]
 #[case::nothing(ResponseTemplate::new(404))]
 #[case::rubbish(ResponseTemplate::new(200).set_body_string("<html>secret</html>"))]
-#[case::no_keys(ResponseTemplate::new(200).set_body_string(r#"{"keys":[]}"#))]
 #[case::redirect(ResponseTemplate::new(302).insert_header("location", "http://127.0.0.1:9/"))]
 #[case::endless_redirect(ResponseTemplate::new(302).insert_header("location", "/"))]
 #[tokio::test]
@@ -143,7 +153,7 @@ async fn a_key_set_has_at_most_1_mib() {
 }
 
 #[tokio::test]
-async fn a_removed_key_stops_within_a_call_after_ten_minutes() {
+async fn requests_read_keys_of_five_minutes_again_without_waiting() {
     let [removed, kept] = two_keys();
     let clock = Clock::manual(now());
     let issuer = Issuer::with_keys(&[&removed, &kept]).await;
@@ -151,21 +161,166 @@ async fn a_removed_key_stops_within_a_call_after_ten_minutes() {
     issuer
         .answers(ok(&[&kept]).set_delay(Duration::from_secs(1)))
         .await;
-    clock.advance(TimeDelta::minutes(10));
+    clock.advance(TimeDelta::minutes(5));
     assert_eq!(judge(&authenticator, &removed.token()).await, Ok(()));
     sleep(Duration::from_millis(100)).await;
     assert_eq!(issuer.requests().await, 0);
 
     clock.advance(TimeDelta::microseconds(1));
-    let answered = timeout(
-        Duration::from_millis(500),
-        judge(&authenticator, &removed.token()),
-    )
-    .await;
-    assert_eq!(answered, Ok(Ok(())), "the call itself does not wait");
+    assert_eq!(judge(&authenticator, &removed.token()).await, Ok(()));
     assert!(is_refused_at_last(&authenticator, &removed.token()).await);
     assert_eq!(judge(&authenticator, &kept.token()).await, Ok(()));
     assert_eq!(issuer.requests().await, 1);
+}
+
+/// Row 5 of the attack: an idle replica.
+#[rstest]
+#[case::just_too_old(TimeDelta::minutes(10) + TimeDelta::microseconds(1))]
+#[case::three_days(TimeDelta::days(3))]
+#[tokio::test]
+async fn idle_instance_rejects_a_removed_key_at_once(#[case] idle: TimeDelta) {
+    let [removed, kept] = two_keys();
+    let clock = Clock::manual(now());
+    let issuer = Issuer::with_keys(&[&removed, &kept]).await;
+    let authenticator = issuer.authenticator(&clock).await;
+    let known = removed.token();
+    assert_eq!(judge(&authenticator, &known).await, Ok(()));
+    issuer
+        .answers(ok(&[&kept]).set_delay(Duration::from_millis(300)))
+        .await;
+    clock.advance(idle);
+    let new = token_at(&removed, &clock);
+    let requests = (0..20).map(|_| judge(&authenticator, &new));
+    let answers = futures::future::join_all(requests).await;
+    assert!(answers.iter().all(|answer| *answer == Err(UNKNOWN_KEY)));
+    assert_eq!(judge(&authenticator, &known).await, Err(UNKNOWN_KEY));
+    let still_there = token_at(&kept, &clock);
+    assert_eq!(judge(&authenticator, &still_there).await, Ok(()));
+    assert_eq!(issuer.requests().await, 1);
+}
+
+#[tokio::test]
+async fn requests_share_a_wait_of_two_seconds_for_a_source_that_hangs() {
+    let [key, _] = two_keys();
+    let clock = Clock::manual(now());
+    let issuer = Issuer::with_keys(&[&key]).await;
+    let authenticator = issuer.authenticator(&clock).await;
+    issuer
+        .answers(ok(&[&key]).set_delay(Duration::from_mins(1)))
+        .await;
+    clock.advance(TimeDelta::minutes(11));
+    let token = token_at(&key, &clock);
+    // From here on time passes only where all wait for it.
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    let requests = (0..20).map(|_| judge(&authenticator, &token));
+    let answers = futures::future::join_all(requests).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let waited = begin.elapsed();
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(3)).contains(&waited),
+        "{waited:?} of virtual time"
+    );
+    // The refresh still runs, and is not waited for again.
+    assert_eq!(judge(&authenticator, &token).await, Ok(()));
+    assert_eq!(begin.elapsed(), waited);
+}
+
+#[rstest]
+#[case::no_keys(json!([]))]
+#[case::keys_for_encryption(json!([with(&TestKey::new("a", Algorithm::EdDSA).jwk(), "use", "enc")]))]
+#[case::keys_of_small_order(json!([{ "kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "A".repeat(43) }]))]
+#[tokio::test]
+async fn empty_key_set_is_obeyed_at_once(#[case] keys: Value) {
+    let [key, _] = two_keys();
+    let clock = Clock::manual(now());
+    let issuer = Issuer::with_keys(&[&key]).await;
+    let authenticator = issuer.authenticator(&clock).await;
+    assert_eq!(judge(&authenticator, &key.token()).await, Ok(()));
+    let emptied = json!({ "keys": keys }).to_string();
+    issuer
+        .answers(ResponseTemplate::new(200).set_body_string(emptied))
+        .await;
+    clock.advance(TimeDelta::minutes(11));
+    let (log, _guard) = logs::collect();
+    assert_eq!(judge(&authenticator, &key.token()).await, Err(UNKNOWN_KEY));
+    let nameless = key.sign(Algorithm::EdDSA, None);
+    assert_eq!(judge(&authenticator, &nameless).await, Err(UNKNOWN_KEY));
+    assert_eq!(log.text().matches("token keys are none").count(), 1);
+    // A start on it would be a mistake.
+    let error = read(&issuer.0.uri(), &clock).await.err().unwrap();
+    assert_eq!(
+        error,
+        format!("{}/: it holds no usable public key", issuer.0.uri())
+    );
+
+    issuer.answers_with_keys(&[&key]).await;
+    clock.advance(TimeDelta::minutes(1));
+    assert_eq!(judge(&authenticator, &key.token()).await, Ok(()));
+}
+
+#[rstest]
+#[case::error(ResponseTemplate::new(500))]
+#[case::gone(ResponseTemplate::new(404))]
+#[case::html(ResponseTemplate::new(200).set_body_string("<html></html>"))]
+#[tokio::test]
+async fn failing_source_serves_old_keys_for_a_day(#[case] failure: ResponseTemplate) {
+    let [key, other] = two_keys();
+    let clock = Clock::manual(now());
+    let issuer = Issuer::with_keys(&[&key]).await;
+    let authenticator = issuer.authenticator(&clock).await;
+    let known = judge_caller(&authenticator, &key.token()).await.unwrap();
+    issuer.answers(failure).await;
+    clock.advance(TimeDelta::hours(24));
+    assert_eq!(judge(&authenticator, &token_at(&key, &clock)).await, Ok(()));
+    assert_eq!(authenticator.recheck(&known), Ok(()));
+
+    clock.advance(TimeDelta::seconds(1));
+    let (log, _guard) = logs::collect();
+    for token in [
+        key.token(),
+        token_at(&key, &clock),
+        token_at(&other, &clock),
+    ] {
+        assert_eq!(judge(&authenticator, &token).await, Err(KEYS_UNAVAILABLE));
+    }
+    assert_eq!(authenticator.recheck(&known), Err(KEYS_UNAVAILABLE));
+    let text = log.text();
+    assert_eq!(text.matches(" ERROR ").count(), 1, "{text}");
+    assert!(text.contains("JWT_JWKS_MAX_STALE"), "{text}");
+    // What is no token of the issuer is rejected as ever.
+    assert_eq!(judge(&authenticator, "x").await, Err(MALFORMED));
+
+    issuer.answers_with_keys(&[&key]).await;
+    clock.advance(TimeDelta::minutes(1));
+    assert_eq!(judge(&authenticator, &token_at(&key, &clock)).await, Ok(()));
+}
+
+/// No other request comes: the checks themselves have the keys read again.
+#[tokio::test]
+async fn recheck_fails_once_the_key_was_removed() {
+    let [removed, kept] = two_keys();
+    let clock = Clock::manual(now());
+    let issuer = Issuer::with_keys(&[&removed, &kept]).await;
+    let authenticator = issuer.authenticator(&clock).await;
+    let of_removed = judge_caller(&authenticator, &removed.token())
+        .await
+        .unwrap();
+    let of_kept = judge_caller(&authenticator, &kept.token()).await.unwrap();
+    issuer.answers_with_keys(&[&kept]).await;
+    assert_eq!(authenticator.recheck(&of_removed), Ok(()));
+    clock.advance(TimeDelta::minutes(6));
+    let rejected = async {
+        while authenticator.recheck(&of_removed).is_ok() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), rejected).await.unwrap();
+    assert_eq!(authenticator.recheck(&of_removed), Err(UNKNOWN_KEY));
+    assert_eq!(authenticator.recheck(&of_kept), Ok(()));
+    assert_eq!(issuer.requests().await, 1);
+    clock.advance(TimeDelta::hours(24));
+    assert_eq!(authenticator.recheck(&of_kept), Err(Error::TokenExpired));
 }
 
 #[tokio::test]
