@@ -23,7 +23,7 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
     description: {{ `Pod {{ $labels.pod }} has not been ready for 10 minutes.` | quote }}
 - alert: ContactServiceCallsFail
   expr: |-
-    sum(rate(contact_call_errors_total{ {{- $release }}, reason=~"DATABASE_UNAVAILABLE|OVERLOADED|DEADLINE|INTERNAL|DATA_LOSS"}[5m]))
+    sum(rate(contact_call_errors_total{ {{- $release }}, reason=~"DATABASE_UNAVAILABLE|TOKEN_KEYS_UNAVAILABLE|OVERLOADED|DEADLINE|INTERNAL|DATA_LOSS"}[5m]))
       / sum(rate(rpc_server_call_duration_seconds_count{ {{- $release -}} }[5m])) > {{ $limit.errorRatio }}
   for: 5m
   labels: {severity: critical}
@@ -146,6 +146,22 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
   annotations:
     summary: The contact service cannot read the keys of tokens.
     description: {{ `Pod {{ $labels.pod }} read them {{ $value | humanizeDuration }} ago; removed keys are still accepted, and new ones are not.` | quote }}
+- alert: ContactServiceTokenKeysExpire
+  expr: |-
+    contact_token_keys_age_seconds{ {{- $release -}} } / contact_token_keys_max_stale_seconds{ {{- $release -}} } > 0.5
+      and on (namespace, service, pod)
+        sum by (namespace, service, pod) (rate(rpc_server_call_duration_seconds_count{ {{- $release }}, rpc_response_status_code!="UNAUTHENTICATED"}[15m])) > 0
+  for: 5m
+  labels: {severity: critical}
+  annotations:
+    summary: The contact service soon rejects all tokens, or already does.
+    description: {{ `Pod {{ $labels.pod }} has used {{ $value | humanizePercentage }} of the time for which it may use keys that it cannot read again (JWT_JWKS_MAX_STALE).` | quote }}
+- alert: ContactServiceLogLinesDropped
+  expr: increase(contact_log_lines_dropped_total{ {{- $release -}} }[15m]) > 0
+  labels: {severity: warning}
+  annotations:
+    summary: Log lines of the contact service are lost.
+    description: {{ `Pod {{ $labels.pod }} dropped {{ $value | humanize }} lines within 15 minutes: its standard error is not read fast enough.` | quote }}
 - alert: ContactServiceVersionsMixed
   expr: count(count by (version) (contact_build_info{ {{- $release -}} })) > 1
   for: 1h

@@ -21,7 +21,7 @@ use tracing::{Instrument, Span};
 
 use crate::{
     api::{
-        auth::{Authenticator, Caller, alternative_scope_of, scope_of},
+        auth::{Authenticator, Caller, scope_of},
         concurrency_limit::ConcurrencyLimit,
         peer::{Peer, ResponseBudget},
         request_body::{self, RequestProgress},

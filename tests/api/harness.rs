@@ -152,13 +152,11 @@ impl TestServer {
         let outbox = outbox_to_files(&database, &clock, &folder);
         let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page_address = page.local_addr().unwrap().to_string();
-        let settings = options
-            .auth
-            .unwrap_or_else(|| AuthSettings {
-                // Tests move the clock by weeks, and keep their tokens.
-                max_lifetime: TimeDelta::days(365),
-                ..AuthSettings::new(ISSUER, AUDIENCE)
-            });
+        let settings = options.auth.unwrap_or_else(|| AuthSettings {
+            // Tests move the clock by weeks, and keep their tokens.
+            max_lifetime: TimeDelta::days(365),
+            ..AuthSettings::new(ISSUER, AUDIENCE)
+        });
         let source = match &options.jwks {
             Some(location) => KeySource::Jwks(JwksLocation::parse(location).unwrap()),
             None => KeySource::Development(keys.jwks()),

@@ -48,6 +48,7 @@ mod contacts;
 mod customer_scopes;
 mod customers;
 mod database_roles;
+mod denials;
 mod disclosures;
 mod email_bounces;
 mod email_confirmation;

@@ -60,6 +60,13 @@ def refused(refusals: str, answers: str) -> list[tuple[str, str]]:
     ]
 
 
+def key_ages(ages: str, limits: str) -> list[tuple[str, str]]:
+    return [
+        series("contact_token_keys_age_seconds", ages),
+        series("contact_token_keys_max_stale_seconds", limits),
+    ]
+
+
 CASES = [
     Case(
         "ContactServiceUnavailable",
@@ -88,6 +95,7 @@ CASES = [
             for reason in (
                 "OVERLOADED",
                 "DATABASE_UNAVAILABLE",
+                "TOKEN_KEYS_UNAVAILABLE",
                 "DEADLINE",
                 "INTERNAL",
                 "DATA_LOSS",
@@ -303,6 +311,29 @@ CASES = [
         labels=REPLICA,
         description="Pod a read them 1h 6m 40s ago; removed keys are still accepted, "
         "and new ones are not.",
+    ),
+    Case(
+        "ContactServiceTokenKeysExpire",
+        "30m",
+        fires=[[*key_ages("46656x40", "86400x40"), *refused("0x40", "0+60x40")]],
+        quiet=[
+            [*key_ages("40000x40", "86400x40"), *refused("0x40", "0+60x40")],
+            [*key_ages("46656x40", "86400x40"), *refused("0+60x40", "0x40")],
+            # Development keys never change.
+            [*key_ages("0x40", "0x40"), *refused("0x40", "0+60x40")],
+        ],
+        labels=REPLICA,
+        description="Pod a has used 54% of the time for which it may use keys "
+        "that it cannot read again (JWT_JWKS_MAX_STALE).",
+    ),
+    Case(
+        "ContactServiceLogLinesDropped",
+        "20m",
+        fires=[[series("contact_log_lines_dropped_total", "0x10 30x20")]],
+        quiet=[[series("contact_log_lines_dropped_total", "30x30")]],
+        labels=REPLICA,
+        description="Pod a dropped 30 lines within 15 minutes: "
+        "its standard error is not read fast enough.",
     ),
     Case(
         "ContactServiceVersionsMixed",

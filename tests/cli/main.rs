@@ -23,3 +23,4 @@ mod privacy;
 mod resolve;
 mod serving;
 mod settings;
+mod unread_logs;

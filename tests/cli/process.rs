@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     net::TcpListener,
     path::Path,
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -116,8 +116,14 @@ impl Place {
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        self.start_with_stderr(arguments, None)
+    }
+
+    /// Starts the binary with a standard error of its own; `None`: a file that [`Running`] reads.
+    pub(crate) fn start_with_stderr(&self, arguments: &[&str], stderr: Option<Stdio>) -> Running {
         let output = tempfile::tempdir().unwrap();
         let file = |name| File::create(output.path().join(name)).unwrap();
+        let own = file("stderr").into();
         let binary = env!("CARGO_BIN_EXE_contact-service");
         let mut command = Command::new(binary);
         if let Some(limit) = self.descriptors {
@@ -131,7 +137,7 @@ impl Place {
             .envs(self.settings.iter().cloned())
             .current_dir(self.path())
             .stdout(file("stdout"))
-            .stderr(file("stderr"))
+            .stderr(stderr.unwrap_or(own))
             .spawn()
             .unwrap();
         Running { child, output }
