@@ -4,7 +4,7 @@
 //! that Prometheus gives them. Nothing of a customer is a label. Without
 //! [`Meters::install`] nothing is counted.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -28,7 +28,6 @@ const CONNECTION_WAIT: &str = "db_client_connection_wait_time_seconds";
 const POOL: &str = "db_client_connection_pool_name";
 const TOKEN_KEYS_AGE: &str = "contact_token_keys_age_seconds";
 const TOKEN_KEYS_MAX_STALE: &str = "contact_token_keys_max_stale_seconds";
-const LOG_LINES_DROPPED: &str = "contact_log_lines_dropped_total";
 const LIMIT_HITS: &str = "contact_limit_hits_total";
 const UNSENT_RESPONSE_BYTES: &str = "contact_unsent_response_bytes";
 const READY: &str = "contact_ready";
@@ -48,14 +47,6 @@ const WATCHED_REASONS: [&str; 6] = [
     "INTERNAL",
     "DATA_LOSS",
 ];
-
-/// The number of log lines that were dropped so far, once anything is logged.
-static DROPPED_LOG_LINES: OnceLock<Box<dyn Fn() -> usize + Send + Sync>> = OnceLock::new();
-
-/// Counts dropped log lines by `count`, which is asked from now on.
-pub fn count_dropped_log_lines(count: impl Fn() -> usize + Send + Sync + 'static) {
-    let _ = DROPPED_LOG_LINES.set(Box::new(count));
-}
 
 /// Everything counted so far, for whoever asks.
 #[derive(Clone)]
@@ -86,6 +77,7 @@ impl Meters {
         metrics::set_global_recorder(recorder).map_err(|error| failed(&error))?;
         describe();
         begin_at_zero();
+        log_lines::register();
         for method in methods {
             let _registered = call_duration(method, "OK");
         }
@@ -99,8 +91,7 @@ impl Meters {
 
     /// To be called now and then: what was measured waits in memory until it is summed up.
     pub fn sum_up(&self) {
-        let dropped = DROPPED_LOG_LINES.get().map_or(0, |count| count());
-        counter!(LOG_LINES_DROPPED).absolute(u64::try_from(dropped).unwrap_or(u64::MAX));
+        log_lines::update();
         self.0.run_upkeep();
     }
 }
@@ -171,10 +162,6 @@ fn describe() {
         Unit::Seconds,
         "How old the keys of tokens may get before requests are rejected (JWT_JWKS_MAX_STALE)"
     );
-    describe_counter!(
-        LOG_LINES_DROPPED,
-        "Log lines that were dropped because standard error was not read"
-    );
     describe_counter!(LIMIT_HITS, "How often a limit for clients was reached");
     describe_gauge!(
         UNSENT_RESPONSE_BYTES,
@@ -221,7 +208,6 @@ fn begin_at_zero() {
     outbox(OutboxDepth::default());
     unsent_response_bytes(0);
     token_keys_age(Duration::ZERO, Duration::ZERO);
-    counter!(LOG_LINES_DROPPED).increment(0);
     ready(false);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
@@ -248,8 +234,12 @@ macro_rules! label {
 }
 
 mod limits;
+mod log_lines;
 
-pub use self::limits::{Limit, limit_hit};
+pub use self::{
+    limits::{Limit, limit_hit},
+    log_lines::count_dropped_log_lines,
+};
 
 label! {
     /// How an attempt to send a mail ended.

@@ -29,17 +29,16 @@ pub(super) fn record(method: &str, code: Code, reason: &str, elapsed_ms: u64) {
     let admitted = (reason != TOKEN_INVALID)
         .then(|| LIMIT.admit(reason, Clock::System.now()))
         .flatten();
-    match admitted {
-        Some(suppressed) => {
-            tracing::info!(
-                method,
-                ?code,
-                reason,
-                elapsed_ms,
-                suppressed,
-                "call refused"
-            );
-        }
-        None => tracing::debug!(method, ?code, reason, elapsed_ms, "call refused"),
+    if let Some(suppressed) = admitted {
+        tracing::info!(
+            method,
+            ?code,
+            reason,
+            elapsed_ms,
+            suppressed,
+            "call refused"
+        );
+    } else {
+        tracing::debug!(method, ?code, reason, elapsed_ms, "call refused");
     }
 }

@@ -1,7 +1,7 @@
 //! What denied requests leave behind: a log line, and an event of the customer that they name.
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -50,7 +50,7 @@ struct Fields(String);
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0 += &format!("{}={value:?} ", field.name());
+        let _ = write!(self.0, "{}={value:?} ", field.name());
     }
 }
 
