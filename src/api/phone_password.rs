@@ -1,8 +1,5 @@
 //! `SetPhonePassword`, `ClearPhonePassword`, `CheckPhonePassword`, `UnlockPhonePassword`.
 
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use sha2::{Digest, Sha256};
-
 use crate::{
     api::{
         auth::Caller,
@@ -11,7 +8,7 @@ use crate::{
         service::ContactApi,
     },
     app::{PhonePasswordCheck, PhonePasswordVerdict},
-    domain::{customer::CustomerNumber, phone_password::FoldedPassword, text},
+    domain::{phone_password::FoldedPassword, text},
     error::Result,
 };
 
@@ -86,7 +83,6 @@ pub(super) async fn check(
         Some(PhonePasswordCheck {
             contact: contact?,
             said: said?,
-            call_key: call_key(caller, call_id.as_deref()?),
             call_id: call_id?,
         })
     })();
@@ -110,14 +106,6 @@ pub(super) async fn check(
             ..proto::CheckPhonePasswordResponse::default()
         },
     })
-}
-
-/// A customer number holds no slash, so no call of a confined token is one of another. The tries
-/// of a call outlive a customer that is erased, so that they are kept under a hash.
-fn call_key(caller: &Caller, call_id: &str) -> String {
-    let customer = caller.customer().map_or("", CustomerNumber::as_str);
-    let hash = Sha256::digest(format!("{customer}/{call_id}"));
-    STANDARD_NO_PAD.encode(hash)
 }
 
 pub(super) async fn unlock(

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 
 use crate::{
     app::{
@@ -66,16 +68,13 @@ pub struct PhonePasswordCheck {
     pub said: FoldedPassword,
     /// In which call.
     pub call_id: String,
-    /// Under what the tries of that call are counted: a token confined to one customer
-    /// must not use up the tries of others.
-    pub call_key: String,
 }
 
 impl PhonePasswordCheck {
     fn try_key<'a>(&'a self, agent: &'a Actor) -> TryKey<'a> {
         TryKey {
             agent: &agent.0,
-            call: &self.call_key,
+            call: STANDARD_NO_PAD.encode(Sha256::digest(&self.call_id)),
             number: &self.contact.customer_number,
             id: self.contact.contact_id,
         }

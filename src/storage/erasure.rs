@@ -6,7 +6,7 @@ use sea_orm::{
 
 use super::{
     Database, Transaction, bounded,
-    entity::{audit_events, customers, phone_passwords, request_ids},
+    entity::{audit_events, customers, phone_password_calls, phone_passwords, request_ids},
     expect_one_row,
     failure::Failure,
 };
@@ -31,6 +31,11 @@ impl Transaction {
         expect_one_row(deleted.rows_affected)?;
         phone_passwords::Entity::delete_many()
             .filter(phone_passwords::Column::CustomerNumber.eq(number))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        phone_password_calls::Entity::delete_many()
+            .filter(phone_password_calls::Column::CustomerNumber.eq(number))
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;

@@ -34,8 +34,8 @@ use crate::{
 pub struct TryKey<'a> {
     /// The agent.
     pub agent: &'a str,
-    /// Under what the tries of the call are counted.
-    pub call: &'a str,
+    /// A hash of the call's id: the attempts in a call are counted for each customer.
+    pub call: String,
     /// The customer.
     pub number: &'a CustomerNumber,
     /// The contact.
@@ -70,7 +70,7 @@ impl Database {
     pub async fn find_tries(&self, key: &TryKey<'_>) -> Result<TriesUntilNow> {
         let values = [
             key.agent.into(),
-            key.call.into(),
+            key.call.as_str().into(),
             key.number.as_str().into(),
             key.id.0.into(),
         ];
@@ -91,13 +91,13 @@ impl Transaction {
         if self.inner.get_database_backend() == DbBackend::Sqlite {
             return Ok(TriesUntilNow {
                 by_agent: self.lock_agent_tries(key.agent, now).await?,
-                in_call: self.lock_call_tries(key.call, now).await?,
+                in_call: self.lock_call_tries(key, now).await?,
                 on_contact: self.lock_phone_password(key.number, key.id, now).await?,
             });
         }
         let values = [
             key.agent.into(),
-            key.call.into(),
+            key.call.as_str().into(),
             key.number.as_str().into(),
             key.id.0.into(),
             now.into(),
@@ -117,14 +117,14 @@ impl Transaction {
         let on_contact = &tries.on_contact.tries;
         if self.inner.get_database_backend() == DbBackend::Sqlite {
             self.save_agent_tries(key.agent, &tries.by_agent).await?;
-            self.save_call_tries(key.call, tries.in_call).await?;
+            self.save_call_tries(key, tries.in_call).await?;
             return self
                 .save_contact_tries(key.number, key.id, on_contact)
                 .await;
         }
         let values = [
             key.agent.into(),
-            key.call.into(),
+            key.call.as_str().into(),
             key.number.as_str().into(),
             key.id.0.into(),
             from_times(&tries.by_agent.0)?.into(),
@@ -181,15 +181,16 @@ impl Transaction {
         Ok(())
     }
 
-    async fn lock_call_tries(&self, call_id: &str, now: DateTime<Utc>) -> Result<i16> {
+    async fn lock_call_tries(&self, key: &TryKey<'_>, now: DateTime<Utc>) -> Result<i16> {
         let row = calls::ActiveModel {
-            call_id: Set(call_id.to_owned()),
+            customer_number: Set(key.number.as_str().to_owned()),
+            call_id: Set(key.call.clone()),
             tries: Set(0),
             expire_time: Set(now + CALL_MEMORY),
         };
         let row = calls::Entity::insert(row)
             .on_conflict(
-                OnConflict::column(calls::Column::CallId)
+                OnConflict::columns([calls::Column::CustomerNumber, calls::Column::CallId])
                     .update_column(calls::Column::ExpireTime)
                     .to_owned(),
             )
@@ -199,14 +200,15 @@ impl Transaction {
         Ok(row.tries)
     }
 
-    async fn save_call_tries(&self, call_id: &str, tries: i16) -> Result<()> {
+    async fn save_call_tries(&self, key: &TryKey<'_>, tries: i16) -> Result<()> {
         let row = calls::ActiveModel {
             tries: Set(tries),
             ..<calls::ActiveModel as sea_orm::ActiveModelTrait>::default()
         };
         calls::Entity::update_many()
             .set(row)
-            .filter(calls::Column::CallId.eq(call_id))
+            .filter(calls::Column::CustomerNumber.eq(key.number.as_str()))
+            .filter(calls::Column::CallId.eq(&key.call))
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
@@ -250,7 +252,8 @@ impl Transaction {
 
 const FIND: &str = "\
     SELECT (SELECT failures FROM phone_password_agents WHERE agent = $1) AS agent_failures, \
-           (SELECT tries FROM phone_password_calls WHERE call_id = $2) AS call_tries, \
+           (SELECT tries FROM phone_password_calls \
+            WHERE customer_number = $3 AND call_id = $2) AS call_tries, \
            phone_passwords.* \
     FROM (SELECT 1) AS one LEFT JOIN phone_passwords \
          ON phone_passwords.customer_number = $3 AND phone_passwords.contact_id = $4";
@@ -266,9 +269,9 @@ const LOCK_ON_POSTGRES: &str = "\
         ON CONFLICT (agent) DO UPDATE SET update_time = excluded.update_time \
         RETURNING failures AS agent_failures \
     ), in_call AS ( \
-        INSERT INTO phone_password_calls (call_id, tries, expire_time) \
-        SELECT $2, 0, $6 FROM agent \
-        ON CONFLICT (call_id) DO UPDATE SET expire_time = excluded.expire_time \
+        INSERT INTO phone_password_calls (customer_number, call_id, tries, expire_time) \
+        SELECT $3, $2, 0, $6 FROM agent \
+        ON CONFLICT (customer_number, call_id) DO UPDATE SET expire_time = excluded.expire_time \
         RETURNING tries AS call_tries \
     ), phone_password AS ( \
         INSERT INTO phone_passwords (customer_number, contact_id, consecutive_failures, \
@@ -284,7 +287,8 @@ const SAVE_ON_POSTGRES: &str = "\
     WITH agent AS ( \
         UPDATE phone_password_agents SET failures = $5 WHERE agent = $1 \
     ), in_call AS ( \
-        UPDATE phone_password_calls SET tries = $6 WHERE call_id = $2 \
+        UPDATE phone_password_calls SET tries = $6 \
+        WHERE customer_number = $3 AND call_id = $2 \
     ) \
     UPDATE phone_passwords \
     SET consecutive_failures = $7, locked_until = $8, recent_failures = $9, is_void = $10, \

@@ -297,7 +297,6 @@ async fn rule_15_older_peppers_and_costs_are_accepted_and_renewed(
             contact: crate::phone_calls::contact_ref(&anna),
             said: contact_service::domain::phone_password::FoldedPassword::of_spoken(said).unwrap(),
             call_id: "call".into(),
-            call_key: "/call".into(),
         };
         let agent = contact_service::domain::audit::Actor("agent".into());
         let verdict = app.check_phone_password(&agent, check).await.unwrap();

@@ -280,31 +280,47 @@ async fn rule_16_a_lock_is_told_by_mail_and_lifted_by_a_supervisor(
 
 #[rstest]
 #[tokio::test]
-async fn rule_16_a_call_has_three_tries(
+async fn rule_16_a_call_has_three_attempts_for_each_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let anna = anna_with_password(&server, "K-1").await;
     let bernd = anna_with_password(&server, "K-2").await;
-    for contact in [&anna, &bernd, &anna] {
-        let checked = server
-            .check_password(contact, "falsch", "call")
-            .await
-            .unwrap();
-        assert_eq!(checked.verdict(), PhonePasswordVerdict::NoMatch);
+    for _ in 0..3 {
+        let checked = server.check_password(&anna, "falsch", "call").await;
+        assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
     }
-    let limit = (Code::ResourceExhausted, "CALL_LIMIT".to_owned());
     let computed = server.hasher.computed();
-    for contact in [&anna, &bernd] {
-        let refused = server.check_password(contact, PASSWORD, "call").await;
-        assert_eq!(refusal(refused), limit);
-    }
+    let refused = server.check_password(&anna, PASSWORD, "call").await;
+    let limit = (Code::ResourceExhausted, "CALL_LIMIT".to_owned());
+    assert_eq!(refusal(refused), limit);
     assert_eq!(server.hasher.computed(), computed);
-    let checked = server
-        .check_password(&anna, PASSWORD, "call-2")
-        .await
-        .unwrap();
-    assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
+    for (contact, call) in [(&anna, "call-2"), (&bernd, "call")] {
+        let checked = server.check_password(contact, PASSWORD, call).await;
+        assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::Match);
+    }
+}
+
+/// Rule 16: tenant-scoped and unscoped tokens share the count of a phone call.
+#[rstest]
+#[tokio::test]
+async fn attempts_of_a_call_are_counted_whatever_token_asks(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let anna = anna_with_password(&server, "K-1").await;
+    let of_customer = server.client_with(server.token(ALL_SCOPES, Some("K-1")));
+    let mut checked = 0;
+    for nth in 0..6 {
+        let client = if nth % 2 == 0 {
+            of_customer.clone()
+        } else {
+            server.client()
+        };
+        let answer = check_by(client, &anna, "falsch", "call").await;
+        checked += usize::from(answer.is_ok_and(|a| a.verdict() == PhonePasswordVerdict::NoMatch));
+    }
+    assert_eq!(checked, 3);
 }
 
 #[rstest]

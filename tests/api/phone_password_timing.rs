@@ -95,7 +95,6 @@ async fn proof_rule_17_wrong_unset_and_unknown_are_not_told_apart_by_their_time(
                 contact: classes[class][nth / TRIES_A_CONTACT].clone(),
                 said: said.clone(),
                 call_id: format!("call-{class}-{nth}"),
-                call_key: format!("/call-{class}-{nth}"),
             };
             let agent = Actor(format!("agent-{class}-{}", nth / 10));
             let started = Instant::now();

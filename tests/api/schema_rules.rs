@@ -35,10 +35,6 @@ const OF_NO_CUSTOMER: &[(&str, &str)] = &[
     ),
     ("order_types", "few, and the same for all customers"),
     ("phone_password_agents", "an agent serves all customers"),
-    (
-        "phone_password_calls",
-        "a call can be about several customers",
-    ),
     ("schema_lock", "one row, which a migration locks"),
     ("seaql_migrations", "a row for each migration"),
 ];

@@ -57,12 +57,15 @@ fn phone_passwords() -> TableCreateStatement {
         .to_owned()
 }
 
+/// No foreign key, as with `phone_passwords`.
 fn phone_password_calls() -> TableCreateStatement {
     Table::create()
         .table("phone_password_calls")
-        .col(text("call_id").primary_key().take())
+        .col(customer_number())
+        .col(text("call_id"))
         .col(small_integer("tries"))
         .col(timestamp_with_time_zone("expire_time"))
+        .primary_key(Index::create().col("customer_number").col("call_id"))
         .to_owned()
 }
 

@@ -39,6 +39,7 @@ const TABLES: &[&str] = &[
     "customers",
     "email_confirmations",
     "phone_orders",
+    "phone_password_calls",
     "phone_passwords",
     "request_ids",
 ];
