@@ -7,6 +7,7 @@
 mod audit;
 mod caller_verification;
 mod changes;
+mod confirmation_mails;
 mod contacts;
 mod customers;
 pub mod demo;

@@ -18,6 +18,7 @@ pub mod enhanced_status;
 pub mod etag;
 pub mod export;
 pub mod mail;
+pub mod mail_limits;
 pub mod phone_number;
 pub mod phone_order;
 pub mod phone_password;

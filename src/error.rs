@@ -166,6 +166,42 @@ impl TokenFault {
     }
 }
 
+/// A limit on confirmation mails; the metadata `limit` of `RESEND_LIMIT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailLimit {
+    /// Rule 11: resends to a pending address.
+    Resends,
+    /// Mails to an address, over all contacts and customers.
+    Address,
+    /// Mails of a customer.
+    Customer,
+}
+
+impl MailLimit {
+    /// The name in metadata, such as `mails_per_address`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resends => "resends",
+            Self::Address => "mails_per_address",
+            Self::Customer => "mails_per_customer",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Resends => {
+                "the confirmation link was sent again too often; a pending address gets 3 resends, then one an hour; retry later"
+            }
+            Self::Address => {
+                "email: an address gets at most 5 confirmation mails an hour and 20 a day; retry later, or confirm by one that was sent"
+            }
+            Self::Customer => {
+                "customer_number: a customer causes at most 100 confirmation mails an hour; retry later"
+            }
+        }
+    }
+}
+
 /// Every failure a caller can be told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -213,10 +249,12 @@ pub enum Error {
     /// Rules 6 and 8: another address took the place of the link's, or it was dropped.
     #[error("the confirmation link is dead: its address was replaced or dropped")]
     ConfirmationSuperseded,
-    /// Rule 11: the resends are used up for the moment.
-    #[error("the confirmation link was sent again too often; try again later")]
+    /// The confirmation mails are used up for the moment.
+    #[error("{}", limit.text())]
     ResendLimit {
-        /// When the next resend is possible.
+        /// The limit that was reached.
+        limit: MailLimit,
+        /// When the next mail is possible.
         retry_after: Duration,
     },
     /// Rule 18: the grant is not one for this customer, contact, agent and call, or it

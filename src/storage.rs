@@ -20,6 +20,7 @@ mod erasure;
 mod export;
 mod failure;
 mod held;
+mod mail_counts;
 mod migration;
 mod outbox;
 mod pepper_versions;
@@ -61,6 +62,7 @@ pub use self::{
     change_feed::{FeedReach, Placed},
     connect::DatabaseUrl,
     customers::LockedCustomer,
+    mail_counts::RecipientHash,
     migration::MigrationState,
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},
     phone_tries::{TriesUntilNow, TryKey},

@@ -108,6 +108,12 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
   annotations:
     summary: The mail server rejects mails of the contact service for reasons other than the mailbox.
     description: {{ `{{ $value | humanize }} attempts within 2 hours failed with the class {{ $labels.class }}. No address was marked; the mails are retried for 12 hours.` | quote }}
+- alert: ContactServiceMailLimits
+  expr: sum by (limit) (increase(contact_limit_hits_total{ {{- $release }}, limit=~"mails_per_address|mails_per_customer"}[1h])) > {{ $limit.mailLimitHits }}
+  labels: {severity: warning}
+  annotations:
+    summary: Confirmation mails of the contact service reach a limit.
+    description: {{ `{{ $value | humanize }} requests within an hour were rejected by the limit {{ $labels.limit }}: somebody may have a mailbox flooded.` | quote }}
 - alert: ContactServicePhonePasswordLocks
   expr: sum(increase(contact_phone_password_locks_total{ {{- $release -}} }[1h])) > {{ $limit.phonePasswordLocks }}
   labels: {severity: warning}

@@ -147,6 +147,9 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     if let Error::CallLimit { limit } = error {
         values.push(("limit", limit.to_string()));
     }
+    if let Error::ResendLimit { limit, .. } = error {
+        values.push(("limit", limit.as_str().to_owned()));
+    }
     if let Some(delay) = retry_delay(error) {
         values.push(("retry_seconds", whole_seconds(delay)));
     }
@@ -203,7 +206,7 @@ fn element(field: &str) -> usize {
 
 fn retry_delay(error: &Error) -> Option<Duration> {
     if let Error::Overloaded { retry_after }
-    | Error::ResendLimit { retry_after }
+    | Error::ResendLimit { retry_after, .. }
     | Error::AgentBlocked { retry_after }
     | Error::TokenKeysUnavailable { retry_after } = error
     {

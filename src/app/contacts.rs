@@ -5,7 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    app::{App, ContactRef, RequestKey, cut_page, phone_password::check_password, requests},
+    app::{
+        App, ContactRef, RequestKey, confirmation_mails, cut_page, phone_password::check_password,
+        requests,
+    },
     domain::{
         audit::{Actor, EventKind},
         contact::{
@@ -201,7 +204,8 @@ impl App {
                     check_addition(&contact, &others, now)?;
                     contact.position = locked.rank;
                     transaction.insert_contact(&contact).await?;
-                    app.follow_addresses(transaction, None, &contact).await?;
+                    app.follow_addresses(transaction, None, &contact, None)
+                        .await?;
                     contact.phone_password.set_time = new.phone_password.as_ref().map(|_| now);
                     if let Some(change) = &phone_password {
                         transaction
@@ -216,7 +220,8 @@ impl App {
                     Ok(outcome(contact, new.validate_only))
                 })
             })
-            .await?;
+            .await;
+        let created = confirmation_mails::count_rejection(created)?;
         self.mail_signal.raise_if(created.pending_email.is_some());
         Ok(created)
     }
@@ -288,13 +293,14 @@ impl App {
     pub(super) async fn change_contact(&self, actor: &Actor, change: Change) -> Result<Contact> {
         let (app, actor) = (self.clone(), actor.clone());
         let of = change.contact.customer_number.clone();
-        let (contact, has_mail) = self
+        let changed = self
             .database
             .transaction_of(&of, move |transaction| {
                 let (app, actor, change) = (app.clone(), actor.clone(), change.clone());
                 Box::pin(async move { app.apply_change(transaction, &actor, &change).await })
             })
-            .await?;
+            .await;
+        let (contact, has_mail) = confirmation_mails::count_rejection(changed)?;
         self.mail_signal.raise_if(has_mail);
         Ok(contact)
     }
@@ -333,7 +339,7 @@ impl App {
         if !changed.is_empty() {
             transaction.update_contact(&before, &mut after, now).await?;
             has_mail = self
-                .follow_addresses(transaction, Some(&before), &after)
+                .follow_addresses(transaction, Some(&before), &after, None)
                 .await?;
             if let Some(change) = &change.phone_password {
                 after.phone_password = transaction

@@ -222,7 +222,8 @@ impl App {
                         let locked = transaction.lock_customer(&number).await?;
                         let contact = contact.to_contact(&app, &number, locked.rank)?;
                         transaction.insert_contact(&contact).await?;
-                        app.follow_addresses(transaction, None, &contact).await?;
+                        app.follow_addresses(transaction, None, &contact, None)
+                            .await?;
                         let kind = EventKind::ContactCreated;
                         let fields = ["types", "display_name"];
                         let event = app.event(&locked, &actor, kind, Some(contact.id), &fields)?;

@@ -188,12 +188,17 @@ impl App {
 
     /// Writes down what follows from a change of a contact's addresses: what became of
     /// the links, and the mails. `before` is free of lapsed addresses. Gives whether
-    /// mails were queued.
+    /// mails were queued. A confirmation mail leaves at `mail_time`, for which it was counted;
+    /// without one it leaves, and is counted, now.
+    ///
+    /// # Errors
+    /// [`Error::ResendLimit`] without a `mail_time`.
     pub(super) async fn follow_addresses(
         &self,
         transaction: &Transaction,
         before: Option<&Contact>,
         after: &Contact,
+        mail_time: Option<DateTime<Utc>>,
     ) -> Result<bool> {
         let number = &after.customer_number;
         let held = before.and_then(|before| before.pending_email.as_ref());
@@ -220,7 +225,7 @@ impl App {
             if let Some(replaced) = replaced.filter(is_another) {
                 // Rule 10.
                 let kind = MailKind::EmailReplaced;
-                self.queue_mail(transaction, kind, after, replaced, None)
+                self.queue_mail(transaction, kind, after, replaced, None, self.now())
                     .await?;
                 has_mail = true;
             }
@@ -236,8 +241,13 @@ impl App {
             }
             if is_new || is_resent {
                 let kind = MailKind::EmailConfirmation;
-                let recipient = pending.email.clone();
-                self.queue_mail(transaction, kind, after, recipient, Some(pending.id))
+                let (recipient, id) = (pending.email.clone(), Some(pending.id));
+                let time = mail_time.unwrap_or_else(|| self.now());
+                if mail_time.is_none() {
+                    self.count_confirmation_mail(transaction, number, &recipient, time)
+                        .await?;
+                }
+                self.queue_mail(transaction, kind, after, recipient, id, time)
                     .await?;
                 has_mail = true;
             }
@@ -252,11 +262,12 @@ impl App {
         contact: &Contact,
         recipient: EmailAddress,
         confirmation_id: Option<ConfirmationId>,
+        due_time: DateTime<Utc>,
     ) -> Result<()> {
         let now = self.now();
         let id = self.random.uuid_v7(now)?;
         let mail = QueuedMail::new(id, kind, contact, recipient, confirmation_id, now);
-        transaction.insert_mail(&mail).await
+        transaction.insert_mail(&mail, due_time).await
     }
 }
 

@@ -66,8 +66,18 @@ impl App {
                         return Ok(Outcome::Commit(false));
                     };
                     let kind = MailKind::EmailConfirmationReminder;
-                    let recipient = pending.email.clone();
-                    app.queue_mail(transaction, kind, contact, recipient, Some(pending.id))
+                    let (recipient, now) = (pending.email.clone(), app.now());
+                    // Also a reminder is a mail to an address that may be a victim's.
+                    let mut recipients =
+                        app.lock_recipients(transaction, [&recipient], now).await?;
+                    let time = recipients.next_time(&recipient);
+                    if time >= pending.expire_time {
+                        return Ok(Outcome::Commit(false));
+                    }
+                    recipients.add(&recipient, time);
+                    recipients.save(transaction).await?;
+                    let id = Some(pending.id);
+                    app.queue_mail(transaction, kind, contact, recipient, id, time)
                         .await?;
                     Ok(Outcome::Commit(true))
                 })

@@ -1,18 +1,25 @@
 //! Contacts from another system: judged like new ones, and each taken once.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
-    app::{App, NewContact, contacts::new_contact, customers::new_customer},
+    app::{
+        App, NewContact,
+        confirmation_mails::{Recipients, check},
+        contacts::new_contact,
+        customers::new_customer,
+    },
     domain::{
         audit::{Actor, EventKind},
         contact::{Contact, ContactChange, ContactId, check_addition},
         contact_import::{ImportKey, ImportValues},
         customer::{Customer, CustomerChange, CustomerNumber},
+        email_address::EmailAddress,
+        email_confirmation::REMINDER_LEAD,
     },
-    error::{Error, FieldViolation, Result},
+    error::{Error, FieldViolation, MailLimit, Result},
     kill_point::kill_point,
     storage::{LockedCustomer, Outcome, Transaction},
 };
@@ -93,6 +100,8 @@ struct Judged {
     values: ImportValues,
     contact: Contact,
     fields: Vec<&'static str>,
+    /// When the mail to its pending address leaves.
+    mail_time: DateTime<Utc>,
 }
 
 impl App {
@@ -213,6 +222,9 @@ impl App {
         let mut known = transaction.list_imported_values(number).await?;
         let mut contacts = transaction.list_contacts(number).await?;
         let (mut outcomes, mut judged) = (Vec::with_capacity(rows.len()), Vec::new());
+        let mut recipients = self
+            .lock_recipients(transaction, written_to(rows, &known, mode), now)
+            .await?;
         for row in rows {
             if let Some(values) = known.get(&row.key) {
                 // Of rows of earlier versions the values are not known.
@@ -225,17 +237,21 @@ impl App {
                 continue;
             }
             let answer = self.judge_row(transaction, row, &contacts, mode, now);
-            outcomes.push(match answer.await? {
-                Ok(new) => {
-                    let has_mail = new.contact.pending_email.is_some();
-                    known.insert(new.key, Some(new.values));
-                    contacts.push(new.contact.clone());
-                    judged.push(new);
-                    RowOutcome::Taken { has_mail }
-                }
-                Err(refusal) => RowOutcome::Refused(refusal),
-            });
+            let answer = answer.await?;
+            outcomes.push(
+                match answer.and_then(|new| plan_mail(new, &mut recipients, now)) {
+                    Ok(new) => {
+                        let has_mail = new.contact.pending_email.is_some();
+                        known.insert(new.key, Some(new.values));
+                        contacts.push(new.contact.clone());
+                        judged.push(new);
+                        RowOutcome::Taken { has_mail }
+                    }
+                    Err(refusal) => RowOutcome::Refused(refusal),
+                },
+            );
         }
+        recipients.save(transaction).await?;
         Ok((outcomes, judged))
     }
 
@@ -271,6 +287,7 @@ impl App {
             values: row.values(),
             contact,
             fields,
+            mail_time: now,
         }))
     }
 
@@ -289,6 +306,7 @@ impl App {
             values,
             mut contact,
             fields,
+            mail_time,
         } in judged
         {
             // Each contact and its event have a rank of their own.
@@ -298,7 +316,8 @@ impl App {
             };
             contact.position = locked.rank;
             transaction.insert_contact(&contact).await?;
-            self.follow_addresses(transaction, None, &contact).await?;
+            self.follow_addresses(transaction, None, &contact, Some(mail_time))
+                .await?;
             let (kind, id) = (EventKind::ContactCreated, Some(contact.id));
             let event = self.event(&locked, &Actor::import(), kind, id, &fields)?;
             transaction.insert_audit_event(&event).await?;
@@ -306,6 +325,32 @@ impl App {
         }
         transaction.insert_imports(number, &taken, now).await
     }
+}
+
+/// The addresses that new rows ask to be confirmed.
+fn written_to<'r>(
+    rows: &'r [ContactRow],
+    known: &HashMap<ImportKey, Option<ImportValues>>,
+    mode: ImportMode,
+) -> Vec<&'r EmailAddress> {
+    let new = rows.iter().filter(|row| !known.contains_key(&row.key));
+    let emails = new.filter_map(|row| row.contact.email.as_ref());
+    emails.filter(|_| !mode.emails_confirmed).collect()
+}
+
+/// Counts the mail of a row against the limit of its address, which delays it. A row whose mail
+/// would leave too late for a reminder is rejected: nothing of it is lost, as it can be imported
+/// again later.
+fn plan_mail(mut new: Judged, recipients: &mut Recipients, now: DateTime<Utc>) -> Result<Judged> {
+    if let Some(pending) = &new.contact.pending_email {
+        let time = recipients.next_time(&pending.email);
+        if time > pending.expire_time - REMINDER_LEAD {
+            check(MailLimit::Address, time, now)?;
+        }
+        recipients.add(&pending.email, time);
+        new.mail_time = time;
+    }
+    Ok(new)
 }
 
 /// The customer that the rows would put on file, or why they may not.

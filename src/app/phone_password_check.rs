@@ -442,7 +442,7 @@ impl App {
             .save_contact_tries(number, *id, &record.tries)
             .await?;
         let kind = MailKind::PhonePasswordLocked;
-        self.queue_mail(transaction, kind, contact, email, None)
+        self.queue_mail(transaction, kind, contact, email, None, now)
             .await?;
         Ok(true)
     }

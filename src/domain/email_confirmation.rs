@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub(crate) use self::recovery::decoded;
 use crate::{
     domain::{contact::ContactId, customer::CustomerNumber, email_address::EmailAddress},
-    error::{Error, Invalid, Result},
+    error::{Error, Invalid, MailLimit, Result},
 };
 
 /// Rule 7: how long a pending address may be confirmed.
@@ -199,6 +199,7 @@ impl Resends {
         if self.left_at(now) == 0 {
             let wait = self.next_time().map_or(RESEND_PAUSE, |next| next - now);
             return Err(Error::ResendLimit {
+                limit: MailLimit::Resends,
                 retry_after: wait.to_std().unwrap_or_default(),
             });
         }
@@ -279,7 +280,9 @@ mod tests {
         for (time, wait) in [(now(), 3600), (almost, 1)] {
             assert_eq!(resends.left_at(time), 0);
             let retry_after = std::time::Duration::from_secs(wait);
-            assert_eq!(resends.take(time), Err(Error::ResendLimit { retry_after }));
+            let limit = MailLimit::Resends;
+            let refused = Err(Error::ResendLimit { limit, retry_after });
+            assert_eq!(resends.take(time), refused);
         }
         // However long one waits, it is one an hour.
         let later = now() + hour * 5;

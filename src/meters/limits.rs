@@ -48,6 +48,10 @@ label! {
         SlowBodies => "slow_bodies",
         /// Requests of the page that use the database at once.
         PageLookups => "page_lookups",
+        /// Confirmation mails to one address.
+        MailsPerAddress => "mails_per_address",
+        /// Confirmation mails of one customer.
+        MailsPerCustomer => "mails_per_customer",
     }
 }
 

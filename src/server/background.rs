@@ -184,6 +184,7 @@ pub(super) async fn sweep_hourly(app: App, events_kept_for: TimeDelta) {
             report("old confirmations", app.forget_old_confirmations().await);
             report("dead letters", app.forget_dead_letters().await);
             report("old tries", app.forget_old_tries().await);
+            report("old mail counts", app.forget_old_mail_counts().await);
             let old_events = app.forget_old_events(events_kept_for).await;
             report("old events", old_events);
             let numbers = app.forget_sealed_numbers().await;

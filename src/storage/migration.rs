@@ -7,6 +7,7 @@ mod m20261127_000004_trace;
 mod m20261128_000005_customer;
 mod m20261128_000009_feed_epoch;
 mod m20261128_000010_import_values;
+mod m20261128_000011_client_limits;
 
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000005_customer::Migration),
             Box::new(m20261128_000009_feed_epoch::Migration),
             Box::new(m20261128_000010_import_values::Migration),
+            Box::new(m20261128_000011_client_limits::Migration),
         ]
     }
 }

@@ -38,7 +38,13 @@ impl Database {
     /// # Errors
     /// The failures of the database.
     pub async fn count_mails(&self, now: DateTime<Utc>) -> Result<OutboxDepth> {
-        let waiting = Entity::find().filter(Column::State.eq(QUEUED));
+        // A limit may delay the first attempt: that is not waiting.
+        let is_due = Condition::any()
+            .add(Column::DueTime.lte(now))
+            .add(Column::Attempts.gt(0));
+        let waiting = Entity::find()
+            .filter(Column::State.eq(QUEUED))
+            .filter(is_due);
         let dead = Entity::find().filter(Column::State.eq(DEAD));
         let oldest = waiting
             .clone()
@@ -62,11 +68,11 @@ impl Database {
 }
 
 impl Transaction {
-    /// Queues a mail, due at once.
+    /// Queues a mail that is first tried at `due_time`.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn insert_mail(&self, mail: &QueuedMail) -> Result<()> {
+    pub async fn insert_mail(&self, mail: &QueuedMail, due_time: DateTime<Utc>) -> Result<()> {
         let row = ActiveModel {
             customer_number: Set(mail.customer_number.as_str().to_owned()),
             mail_id: Set(mail.id),
@@ -78,7 +84,7 @@ impl Transaction {
             locale: Set(mail.locale.as_str().to_owned()),
             state: Set(QUEUED.to_owned()),
             attempts: Set(mail.attempt),
-            due_time: Set(mail.create_time),
+            due_time: Set(due_time),
             failure: Set(None),
             create_time: Set(mail.create_time),
         };

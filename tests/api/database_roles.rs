@@ -116,6 +116,7 @@ async fn service_role_runs_every_rpc_and_every_background_job() {
     assert!(app.forget_old_confirmations().await.unwrap() > 0);
     assert!(app.forget_old_tries().await.unwrap() > 0);
     app.forget_dead_letters().await.unwrap();
+    assert!(app.forget_old_mail_counts().await.unwrap() > 0);
     app.place_all_events().await.unwrap();
     assert!(app.forget_old_events(TimeDelta::days(365)).await.unwrap() > 0);
     app.forget_sealed_numbers().await.unwrap();

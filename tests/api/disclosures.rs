@@ -72,11 +72,11 @@ async fn rule_25_a_verified_channel_is_recorded_with_the_contacts_it_is_of(
     let berta = server
         .create_contact("K-1", "Berta", &[ContactType::Other], "")
         .await;
-    server.set_confirmed_email(&berta, "anna@example.com").await;
+    server.set_confirmed_email(&berta, "anna@k-1.example").await;
     let email = |text: &str| Channel::Email(text.into());
     let count = server.events("K-1").await.len();
 
-    assert_eq!(verify(&server, email("anna@example.com")).await.len(), 2);
+    assert_eq!(verify(&server, email("anna@k-1.example")).await.len(), 2);
     let of = |id: &str| {
         let kind = "contact.channel_verified".to_owned();
         (kind, id.to_owned(), vec!["email".to_owned()])
@@ -120,7 +120,7 @@ async fn rule_25_nothing_is_told_that_was_not_recorded(
     crate::harness::execute(&server.database_url, away).await;
     let request = VerifyContactChannelRequest {
         customer_number: "K-1".into(),
-        channel: Some(Channel::Email("anna@example.com".into())),
+        channel: Some(Channel::Email("anna@k-1.example".into())),
     };
     let refused = server.client().verify_contact_channel(request).await;
     assert_eq!(refusal(refused).0, Code::Internal);
@@ -136,7 +136,7 @@ async fn rule_25_disclosures_stand_among_the_changes_and_page_with_them(
     let before = server.events("K-1").await.len();
     for _ in 0..5 {
         server.clock.advance(chrono::TimeDelta::seconds(1));
-        verify(&server, Channel::Email("anna@example.com".into())).await;
+        verify(&server, Channel::Email("anna@k-1.example".into())).await;
     }
     server.clock.advance(chrono::TimeDelta::seconds(1));
     server

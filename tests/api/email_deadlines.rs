@@ -130,7 +130,8 @@ async fn the_worker_clears_the_lapsed_addresses_of_many_customers_and_no_others(
         let contact = server
             .create_customer_with_contact(&format!("L-{index}"))
             .await;
-        server.change_email(&contact, NEW).await.unwrap();
+        let email = format!("neu-{index}@muster.example");
+        server.change_email(&contact, &email).await.unwrap();
     }
     server.clock.advance(DAY);
     let later = server.create_customer_with_contact("L-later").await;

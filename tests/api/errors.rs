@@ -44,6 +44,13 @@ const fn row(code: Code, reason: &'static str) -> Row {
     }
 }
 
+const fn limited(reason: &'static str, metadata: &'static [(&'static str, &'static str)]) -> Row {
+    Row {
+        metadata,
+        ..row(Code::ResourceExhausted, reason)
+    }
+}
+
 const fn bad_input(reason: &'static str, field: &'static str) -> Row {
     Row {
         field: Some(field),
@@ -73,13 +80,10 @@ const TABLE: &[Row] = &[
     row(Code::NotFound, "CONFIRMATION_NOT_FOUND"),
     row(Code::FailedPrecondition, "CONFIRMATION_EXPIRED"),
     row(Code::FailedPrecondition, "CONFIRMATION_SUPERSEDED"),
-    row(Code::ResourceExhausted, "RESEND_LIMIT"),
+    limited("RESEND_LIMIT", &[("limit", "resends")]),
     row(Code::FailedPrecondition, "GRANT_INVALID"),
     row(Code::NotFound, "ORDER_TYPE_NOT_FOUND"),
-    Row {
-        metadata: &[("limit", "3")],
-        ..row(Code::ResourceExhausted, "CALL_LIMIT")
-    },
+    limited("CALL_LIMIT", &[("limit", "3")]),
     row(Code::ResourceExhausted, "AGENT_BLOCKED"),
     row(Code::Aborted, "ETAG_MISMATCH"),
     failure(
@@ -87,10 +91,7 @@ const TABLE: &[Row] = &[
         "CONFLICT",
         "concurrent changes of the same customer got in the way; try again",
     ),
-    Row {
-        metadata: &[("limit", "100")],
-        ..row(Code::ResourceExhausted, "CONTACT_LIMIT")
-    },
+    limited("CONTACT_LIMIT", &[("limit", "100")]),
     row(Code::Unauthenticated, "TOKEN_MISSING"),
     Row {
         metadata: &[("cause", "MALFORMED")],
@@ -206,7 +207,8 @@ fn check(row: &Row, status: &Status) {
     assert!(described, "{reason}");
     assert_eq!(
         retry_delay.is_some(),
-        row.code == Code::Unavailable || ["RESEND_LIMIT", "AGENT_BLOCKED"].contains(&reason),
+        row.code == Code::Unavailable
+            || ["RESEND_LIMIT", "AGENT_BLOCKED"].contains(&reason),
         "{reason}"
     );
     assert!(
@@ -402,17 +404,10 @@ async fn missing_pepper(server: &TestServer, anna: &Contact) -> Status {
 }
 
 async fn refused_callers(server: &TestServer) -> Vec<Status> {
+    let (ttl, now) = (TimeDelta::minutes(1), server.now());
     let short_lived = server
         .keys
-        .mint(
-            ISSUER,
-            AUDIENCE,
-            "tester",
-            ALL_SCOPES,
-            None,
-            TimeDelta::minutes(1),
-            server.now(),
-        )
+        .mint(ISSUER, AUDIENCE, "tester", ALL_SCOPES, None, ttl, now)
         .unwrap();
     server.clock.advance(TimeDelta::hours(1));
     let mut answers = Vec::new();

@@ -204,6 +204,18 @@ impl TestServer {
         }
     }
 
+    /// Starts another instance of the same database and keys, with a clock of its own.
+    pub async fn start_beside(&self, options: Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        Self::start_on(&self.database_url, folder, options).await
+    }
+
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }

@@ -62,6 +62,7 @@ mod hang_ups;
 mod invoice_email_lapse;
 mod last_standard_contact;
 mod listener_limits;
+mod mail_limits;
 mod missing_pepper;
 mod model;
 mod no_change;

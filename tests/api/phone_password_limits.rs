@@ -347,22 +347,12 @@ async fn a_token_of_one_customer_uses_up_no_call_of_another(
 async fn right_passwords_said_at_once_all_match_also_while_the_hash_is_renewed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let folder = tempdir().unwrap();
-    let url = fresh_database(backend, folder.path().join("contacts.db")).await;
-    let keys = tempdir().unwrap();
-    let first = TestServer::start_on(&url, keys, Options::default()).await;
+    let first = TestServer::start(backend).await;
     let costlier = Options {
         hash_cost: HashCost::unbounded(16, 1, 1).unwrap(),
         ..Options::default()
     };
-    let keys = tempdir().unwrap();
-    for file in std::fs::read_dir(first.folder.path()).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_file() {
-            std::fs::copy(&path, keys.path().join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    let second = TestServer::start_on(&url, keys, costlier).await;
+    let second = first.start_beside(costlier).await;
     for round in 0..5 {
         let anna = anna_with_password(&first, &format!("K-{round}")).await;
         let checks = (0..3).map(|index| {

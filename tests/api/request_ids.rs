@@ -130,8 +130,9 @@ fn creation(customer_number: String, request_id: String) -> proto::CreateContact
 async fn technical_contact(server: &TestServer, number: &str) -> Contact {
     server.create_customer_with_contact(number).await;
     let technical = &[ContactType::Technical];
+    let email = format!("technik@{}.example", number.to_lowercase());
     server
-        .create_contact(number, "Technik", technical, "technik@muster.example")
+        .create_contact(number, "Technik", technical, &email)
         .await
 }
 

@@ -159,24 +159,31 @@ pub(crate) struct Prepared {
     pub(crate) grant: String,
 }
 
+/// An address at a domain of the customer: mails to one address are limited.
+fn address(name: &str, number: &str) -> String {
+    format!("{name}@{}.example", number.to_lowercase())
+}
+
 /// Puts such a customer on file.
 pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
     server.create_customer(number).await;
     let standard = &[ContactType::Standard];
     let accounting = &[ContactType::Accounting];
     let anna = server.create_contact(number, "Anna", standard, "").await;
-    server.set_confirmed_email(&anna, "anna@example.com").await;
+    let [of_anna, of_berta, of_carla] =
+        ["anna", "berta", "carla"].map(|name| address(name, number));
+    server.set_confirmed_email(&anna, &of_anna).await;
     let berta = server
-        .create_contact(number, "Berta", accounting, "berta@example.com")
+        .create_contact(number, "Berta", accounting, &of_berta)
         .await;
-    let token = server.mailed_token("berta@example.com").await;
+    let token = server.mailed_token(&of_berta).await;
     let carla = proto::CreateContactRequest {
         customer_number: number.into(),
         contact: Some(proto::Contact {
             invoice_email_enabled: Some(true),
             ..new_contact("Carla", accounting)
         }),
-        email: "carla@example.com".into(),
+        email: of_carla,
         ..proto::CreateContactRequest::default()
     };
     let carla = server
@@ -251,7 +258,7 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
             &proto::ChangeEmailRequest {
                 customer_number,
                 contact_id,
-                email: "canary.changed@example.com".into(),
+                email: address("canary.changed", &on.number),
                 request_id: String::new(),
             },
         ),
@@ -344,7 +351,7 @@ fn create_contact(on: &Prepared) -> proto::CreateContactRequest {
     proto::CreateContactRequest {
         customer_number: on.number.clone(),
         contact: Some(full_contact("Canary Dora")),
-        email: "canary.dora@example.com".into(),
+        email: address("canary.dora", &on.number),
         ..proto::CreateContactRequest::default()
     }
 }

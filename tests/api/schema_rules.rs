@@ -33,6 +33,10 @@ const OF_NO_CUSTOMER: &[(&str, &str)] = &[
         "change_feed",
         "one row, which whoever gives events their places locks",
     ),
+    (
+        "mail_recipients",
+        "an address may be of contacts of many customers",
+    ),
     ("order_types", "few, and the same for all customers"),
     ("phone_password_agents", "an agent serves all customers"),
     ("schema_lock", "one row, which a migration locks"),

@@ -262,6 +262,18 @@ CASES = [
         "No address was marked; the mails are retried for 12 hours.",
     ),
     Case(
+        "ContactServiceMailLimits",
+        "80m",
+        fires=[[series("contact_limit_hits_total", "0+1x90", limit="mails_per_address")]],
+        quiet=[
+            [series("contact_limit_hits_total", "0x30 10x60", limit="mails_per_address")],
+            [series("contact_limit_hits_total", "0+9x90", limit="client_calls")],
+        ],
+        labels={"limit": "mails_per_address"},
+        description="60 requests within an hour were rejected by the limit mails_per_address: "
+        "somebody may have a mailbox flooded.",
+    ),
+    Case(
         "ContactServicePhonePasswordLocks",
         "80m",
         fires=[[series("contact_phone_password_locks_total", "0+1x90")]],

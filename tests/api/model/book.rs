@@ -13,7 +13,7 @@ use prost_types::FieldMask;
 
 use super::{
     contacts::Contact,
-    emails::{Link, Mail},
+    emails::{Link, Mail, MailTimes},
     phone::{Grant, Tries},
     requests::{Answer, Request},
     values::{self, OrderTypes},
@@ -107,8 +107,11 @@ pub struct Book {
     pub tries: Tries,
     pub grants: Vec<Grant>,
     pub links: Vec<Link>,
-    /// Mails that wait to be sent.
-    pub outbox: Vec<Mail>,
+    /// Mails that wait to be sent, and when they are due.
+    pub outbox: Vec<(DateTime<Utc>, Mail)>,
+    /// Confirmation mails, by the address without case, and by customer.
+    pub mails_to: BTreeMap<String, MailTimes>,
+    pub mails_of: BTreeMap<String, MailTimes>,
     remembered: BTreeMap<(String, String), Remembered>,
 }
 
@@ -126,6 +129,8 @@ impl Book {
             grants: Vec::new(),
             links: Vec::new(),
             outbox: Vec::new(),
+            mails_to: BTreeMap::new(),
+            mails_of: BTreeMap::new(),
             remembered: BTreeMap::new(),
         }
     }
@@ -330,7 +335,8 @@ impl Book {
         for link in self.links.iter_mut().filter(|link| link.number == *number) {
             link.forget();
         }
-        self.outbox.retain(|mail| mail.number != *number);
+        self.mails_of.remove(number);
+        self.outbox.retain(|(_, mail)| mail.number != *number);
         self.remembered
             .retain(|_, remembered| remembered.number != *number);
         self.tries.forget_customer(number);

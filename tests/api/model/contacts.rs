@@ -258,6 +258,9 @@ impl Book {
         let shown = self.shown(&contact);
         self.customer_mut(number)?.contacts.push(contact);
         self.record(by, "contact.created", number, &id, &changed);
+        if !new.email.is_empty() {
+            self.count_mail(number, &new.email)?;
+        }
         Ok(Answer::Contact(shown))
     }
 

@@ -11,7 +11,7 @@ use tonic_types::StatusExt;
 use super::{
     book::{Book, Outcome, Refusal},
     commands::{Command, Step},
-    fields::{DOMAIN, PASSWORDS},
+    fields::{DOMAIN, PASSWORDS, address_of},
     names::{Names, place_of},
     requests::{Answer, Request},
     resolve::pick_of,
@@ -149,7 +149,7 @@ impl<'s> Driver<'s> {
                 display_name: "Clara Beck".into(),
                 ..proto::Contact::default()
             }),
-            email: format!("clara@{DOMAIN}"),
+            email: address_of(&format!("clara@{DOMAIN}"), &self.numbers[0]),
             ..proto::CreateContactRequest::default()
         });
         self.call(&agent, request).await?;

@@ -19,6 +19,35 @@ const REMINDED_AFTER: TimeDelta = TimeDelta::days(6);
 const RESENDS_AT_ONCE: i32 = 3;
 const RESEND_PAUSE: TimeDelta = TimeDelta::hours(1);
 
+/// Confirmation mails to an address, and those of a customer.
+const MAILS_TO_ADDRESS: [(usize, TimeDelta); 2] =
+    [(5, TimeDelta::hours(1)), (20, TimeDelta::days(1))];
+const MAILS_OF_CUSTOMER: [(usize, TimeDelta); 1] = [(100, TimeDelta::hours(1))];
+
+/// When mails leave, in the order in which they were counted.
+pub type MailTimes = Vec<DateTime<Utc>>;
+
+/// The earliest time that leaves room for one more mail.
+fn next_time(
+    times: Option<&MailTimes>,
+    limits: &[(usize, TimeDelta)],
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let times = times.map_or(&[][..], Vec::as_slice);
+    let fits = |time: &DateTime<Utc>| {
+        limits.iter().all(|(count, window)| {
+            let within = times.iter().filter(|known| **known + *window > *time);
+            within.count() < *count
+        })
+    };
+    let ends = times
+        .iter()
+        .flat_map(|known| limits.iter().map(|(_, window)| *known + *window));
+    let mut candidates: Vec<_> = ends.filter(|end| *end > now).chain([now]).collect();
+    candidates.sort();
+    candidates.into_iter().find(fits).expect("windows end")
+}
+
 /// An address that waits for its confirmation.
 #[derive(Clone, Debug)]
 pub struct Pending {
@@ -129,20 +158,72 @@ pub struct Mail {
 
 impl Book {
     pub fn queue(&mut self, kind: MailKind, contact: &Contact, to: &str, link: Option<usize>) {
-        self.outbox.push(Mail {
+        self.queue_at(self.now, kind, contact, to, link);
+    }
+
+    fn queue_at(
+        &mut self,
+        time: DateTime<Utc>,
+        kind: MailKind,
+        contact: &Contact,
+        to: &str,
+        link: Option<usize>,
+    ) {
+        let mail = Mail {
             kind,
             number: contact.number.clone(),
             to: to.to_owned(),
             name: contact.name.clone(),
             locale: contact.locale.clone(),
             link,
-        });
+        };
+        self.outbox.push((time, mail));
+    }
+
+    /// Counts the mail to an address that became pending, or whose link was sent again.
+    pub fn count_mail(&mut self, number: &str, to: &str) -> Outcome<()> {
+        let (now, to) = (self.now, to.to_lowercase());
+        let of_customer = self.mails_of.get(number);
+        let next = next_time(of_customer, &MAILS_OF_CUSTOMER, now).max(next_time(
+            self.mails_to.get(&to),
+            &MAILS_TO_ADDRESS,
+            now,
+        ));
+        if next > now {
+            return Err(Refusal {
+                reason: "RESEND_LIMIT",
+                fields: Vec::new(),
+                retry: Some(next - now),
+            });
+        }
+        self.mails_of
+            .entry(number.to_owned())
+            .or_default()
+            .push(now);
+        self.mails_to.entry(to).or_default().push(now);
+        Ok(())
+    }
+
+    /// A reminder is delayed rather than rejected.
+    fn queue_reminder(&mut self, contact: &Contact, pending: &Pending) {
+        let to = pending.email.to_lowercase();
+        let time = next_time(self.mails_to.get(&to), &MAILS_TO_ADDRESS, self.now);
+        if time < pending.expire_time() {
+            self.mails_to.entry(to).or_default().push(time);
+            let (kind, link) = (MailKind::Reminder, Some(pending.link));
+            self.queue_at(time, kind, contact, &pending.email, link);
+        }
     }
 
     /// Sends what waits. A mail whose link is dead by now makes no sense.
     pub fn deliver(&mut self) -> Vec<Mail> {
         let now = self.now;
-        let mut mails = std::mem::take(&mut self.outbox);
+        let (due, later) = std::mem::take(&mut self.outbox)
+            .into_iter()
+            .partition(|(time, _)| *time <= now);
+        self.outbox = later;
+        let due: Vec<_> = due;
+        let mut mails: Vec<_> = due.into_iter().map(|(_, mail)| mail).collect();
         let is_pending =
             |link: usize| self.links[link].state_at(now) == Some(ConfirmationState::Pending);
         mails.retain(|mail| mail.link.is_none_or(is_pending));
@@ -155,7 +236,12 @@ impl Book {
             let all = book.customers.values().flat_map(|c| &c.contacts);
             all.cloned().collect()
         };
-        for contact in contacts(self) {
+        let mut by_expiry = contacts(self);
+        by_expiry.sort_by_key(|contact| {
+            let pending = contact.pending.as_ref();
+            pending.map(|pending| (pending.expire_time(), pending.link))
+        });
+        for contact in by_expiry {
             let Some(pending) = contact.pending_at(self.now) else {
                 continue;
             };
@@ -163,7 +249,7 @@ impl Book {
             let is_due = pending.request_time + REMINDED_AFTER <= self.now;
             if is_due && !self.links[link].reminded {
                 self.links[link].reminded = true;
-                self.queue(MailKind::Reminder, &contact, &pending.email, Some(link));
+                self.queue_reminder(&contact, pending);
             }
         }
         for contact in contacts(self) {
@@ -216,7 +302,12 @@ impl Book {
         let before = self.begin(&r.customer_number, &r.contact_id, "")?;
         let mut after = before.clone();
         let changed = self.enter_email(&mut after, &r.email);
+        let link = after.pending.as_ref().map(|pending| pending.link);
+        let is_new = link.is_some() && link != before.pending.as_ref().map(|held| held.link);
         let shown = self.finish(by, "contact.email_changed", &before, after, &changed)?;
+        if is_new {
+            self.count_mail(&r.customer_number, &r.email)?;
+        }
         Ok(Answer::Contact(shown))
     }
 
@@ -268,6 +359,7 @@ impl Book {
         self.queue(MailKind::Confirmation, &before, &to, Some(link));
         let kind = "contact.email_confirmation_resent";
         let shown = self.finish(by, kind, &before, after, &["pending_email"])?;
+        self.count_mail(&r.customer_number, &to)?;
         Ok(Answer::Contact(shown))
     }
 

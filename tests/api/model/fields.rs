@@ -13,6 +13,17 @@ use super::values::PHONE_NUMBERS;
 
 /// The domain of a history's addresses, which tells its mails from those of others.
 pub const DOMAIN: &str = "history.example";
+
+/// The address in a domain of the customer: the mails to one address are limited, over all
+/// customers, and whose come first cannot be told from a customer's events.
+pub fn address_of(email: &str, number: &str) -> String {
+    match email.split_once('@') {
+        Some((local, domain)) if domain.eq_ignore_ascii_case(DOMAIN) => {
+            format!("{local}@{number}.{domain}")
+        }
+        _ => email.to_owned(),
+    }
+}
 /// Half of them are the same address (rule 12), so that contacts share one often.
 const LOCAL_PARTS: [&str; 6] = ["anna", "Anna", "anna", "bernd", "info", "rechnung"];
 const NAMES: [&str; 6] = [

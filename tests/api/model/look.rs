@@ -12,7 +12,7 @@ use super::{
     book::{Event, Outcome},
     driver::{Difference, Driver, same},
     emails::{Mail, MailKind},
-    fields::DOMAIN,
+    fields::{DOMAIN, address_of},
     recipients::PURPOSES,
 };
 use crate::{harness::refusal, mailbox};
@@ -182,7 +182,7 @@ impl Driver<'_> {
 
     async fn look_at_channels(&mut self, number: &str) -> Result<(), Difference> {
         let addresses = ["ANNA", "bernd", "info", "rechnung"];
-        let addresses = addresses.map(|local| format!("{local}@{DOMAIN}"));
+        let addresses = addresses.map(|local| address_of(&format!("{local}@{DOMAIN}"), number));
         // The last two are extensions of the others.
         let numbers = [
             "+49721913740",

@@ -68,7 +68,8 @@ pub struct Tries {
     /// By customer and contact.
     records: BTreeMap<(String, String), Record>,
     /// How often, and when the last time.
-    calls: BTreeMap<String, (usize, DateTime<Utc>)>,
+    /// By customer and phone call.
+    calls: BTreeMap<(String, String), (usize, DateTime<Utc>)>,
     /// The failures.
     agents: BTreeMap<String, Vec<DateTime<Utc>>>,
 }
@@ -119,6 +120,7 @@ impl Tries {
 
     pub fn forget_customer(&mut self, number: &str) {
         self.records.retain(|(of, _), _| of != number);
+        self.calls.retain(|(of, _), _| of != number);
     }
 
     /// What the service's sweep forgets: calls of which the last try is a day old.
@@ -222,7 +224,8 @@ impl Book {
                 retry: Some(until - now),
             });
         }
-        let in_call = self.tries.calls.get(&r.call_id).map_or(0, |call| call.0);
+        let call = (r.customer_number.clone(), r.call_id.clone());
+        let in_call = self.tries.calls.get(&call).map_or(0, |call| call.0);
         if in_call >= TRIES_A_CALL {
             return refuse("CALL_LIMIT");
         }
@@ -237,9 +240,7 @@ impl Book {
         }
         let right = record.password.clone();
         let right = right.filter(|(password, _)| *password == fold(&r.phone_password));
-        self.tries
-            .calls
-            .insert(r.call_id.clone(), (in_call + 1, now));
+        self.tries.calls.insert(call, (in_call + 1, now));
         if let Some((_, password_set)) = right {
             let record = self.tries.record(number, id);
             (record.failures, record.locked_until) = (0, None);

@@ -8,7 +8,7 @@ use super::{
     commands::{Command, Etag, Pick, Twist},
     contacts::Contact,
     driver::Driver,
-    fields::{NUMBER_AS_PASSWORD, PASSWORDS},
+    fields::{NUMBER_AS_PASSWORD, PASSWORDS, address_of},
     names::Names,
     phone::Grant,
     requests::Request,
@@ -64,6 +64,25 @@ impl Driver<'_> {
 
     /// The request that a command stands for now. `None`: there is nothing to speak of.
     pub fn resolve(&self, command: &Command, agent: usize) -> Option<Request> {
+        let mut request = self.request(command, agent)?;
+        let number = request.number().to_owned();
+        let email = match &mut request {
+            Request::SetAttentionLine(r) => Some(&mut r.ordered_by_email),
+            Request::CreateContact(r) => Some(&mut r.email),
+            Request::ChangeEmail(r) => Some(&mut r.email),
+            Request::UpdateCustomer(r) => {
+                let data = r.customer.as_mut().and_then(|c| c.contact_data.as_mut());
+                data.map(|data| &mut data.email)
+            }
+            _ => None,
+        };
+        if let Some(email) = email {
+            *email = address_of(email, &number);
+        }
+        Some(request)
+    }
+
+    fn request(&self, command: &Command, agent: usize) -> Option<Request> {
         Some(match command.clone() {
             Command::UpdateCustomer {
                 customer,

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use super::{
     commands::Command,
     driver::{Difference, Driver, same},
-    fields::DOMAIN,
+    fields::{DOMAIN, address_of},
     requests::{Answer, Request},
 };
 use crate::{
@@ -106,7 +106,8 @@ impl Driver<'_> {
                     display_name: name.to_owned(),
                     ..proto::Contact::default()
                 }),
-                email: format!("{name}@{DOMAIN}").to_lowercase(),
+                email: address_of(&format!("{name}@{DOMAIN}"), &self.numbers[number])
+                    .to_lowercase(),
                 ..proto::CreateContactRequest::default()
             });
             self.call(&agent, request).await?;

@@ -38,6 +38,7 @@ const TABLES: &[&str] = &[
     "contacts",
     "customers",
     "email_confirmations",
+    "mail_customers",
     "phone_orders",
     "phone_password_calls",
     "phone_passwords",

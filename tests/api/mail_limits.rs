@@ -1,0 +1,341 @@
+//! Limits on confirmation mails: of a recipient address over all contacts, customers and instances,
+//! and of a customer.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use contact_service::{
+    api::proto::{self, Contact, ContactType},
+    app::{ContactRow, ImportMode, NewContact, RowOutcome},
+    domain::{
+        contact::ContactChange,
+        contact_import::ImportKey,
+        contact_types::ContactTypes,
+        customer::{CustomerChange, CustomerNumber},
+        email_address::EmailAddress,
+    },
+};
+use futures::future::join_all;
+use rstest::rstest;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    harness::{Backend, Options, TestServer, new_contact, query_number, refusal},
+    mailbox::Mail,
+};
+
+const VICTIM: &str = "Victim@muster.example";
+const HOUR: TimeDelta = TimeDelta::hours(1);
+const TECHNICAL: &[ContactType] = &[ContactType::Technical];
+
+/// Servers of one database and one set of keys; SQLite has one.
+struct Instances(Vec<TestServer>);
+
+impl Instances {
+    async fn start(backend: Backend) -> Self {
+        let first = TestServer::start(backend).await;
+        let mut all = vec![];
+        if backend == Backend::Postgres {
+            all.push(first.start_beside(Options::default()).await);
+        }
+        all.insert(0, first);
+        Self(all)
+    }
+
+    fn nth(&self, nth: usize) -> &TestServer {
+        &self.0[nth % self.0.len()]
+    }
+
+    fn advance(&self, time: TimeDelta) {
+        for server in &self.0 {
+            server.clock.advance(time);
+        }
+    }
+
+    /// How many mails went to the victim that were not counted before.
+    async fn mails_to_victim(&self) -> usize {
+        let mails = self.0[0].mails().await;
+        mails.iter().filter(|mail| is_to_victim(mail)).count()
+    }
+}
+
+fn is_to_victim(mail: &Mail) -> bool {
+    mail.to.eq_ignore_ascii_case(VICTIM)
+}
+
+/// A customer with contacts that have no address.
+async fn customer_with_contacts(server: &TestServer, number: &str, count: usize) -> Vec<Contact> {
+    let first = server.create_customer_with_contact(number).await;
+    let mut contacts = vec![first];
+    for nth in 1..count {
+        let name = format!("Kontakt {nth}");
+        let contact = server.create_contact(number, &name, TECHNICAL, "").await;
+        contacts.push(contact);
+    }
+    contacts
+}
+
+/// Checks a rejection by a limit, and returns its waiting time.
+fn retry_delay(status: &Status, limit: &str) -> Duration {
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.metadata["limit"], limit, "{status:?}");
+    let refused = refusal::<()>(Err(status.clone()));
+    assert_eq!(
+        refused,
+        (Code::ResourceExhausted, "RESEND_LIMIT".to_owned())
+    );
+    let delay = status.get_details_retry_info().unwrap().retry_delay;
+    delay.unwrap()
+}
+
+async fn cancel(server: &TestServer, contact: &Contact) {
+    let request = proto::CancelEmailChangeRequest {
+        customer_number: contact.customer_number.clone(),
+        contact_id: contact.contact_id.clone(),
+    };
+    let _none_pending = server.client().cancel_email_change(request).await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_contacts_send_an_address_five_mails_an_hour(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let instances = Instances::start(backend).await;
+    let mut contacts = Vec::new();
+    for number in ["K-1", "K-2"] {
+        contacts.extend(customer_with_contacts(instances.nth(0), number, 10).await);
+    }
+    // In turn, and entered, cancelled, entered.
+    let (mut mails, mut refused) = (0, Vec::new());
+    for (nth, contact) in contacts.iter().enumerate() {
+        for enters in [nth, nth + 1] {
+            let server = instances.nth(enters);
+            let spelling = [VICTIM.to_lowercase(), VICTIM.to_uppercase()];
+            let entered = server.change_email(contact, &spelling[enters % 2]).await;
+            refused.extend(entered.err());
+            mails += instances.mails_to_victim().await;
+            cancel(server, contact).await;
+        }
+    }
+    assert_eq!((mails, refused.len()), (5, 35));
+    for status in &refused {
+        let hour = Duration::from_hours(1);
+        assert_eq!(retry_delay(status, "mails_per_address"), hour);
+    }
+    // All at once, each hour, until the day's are used up.
+    for hour in 1..5 {
+        instances.advance(HOUR);
+        let instances = &instances;
+        let entered = contacts
+            .iter()
+            .enumerate()
+            .map(|(nth, contact)| async move {
+                let server = instances.nth(nth);
+                server.change_email(contact, VICTIM).await
+            });
+        let entered = join_all(entered).await;
+        let taken = entered.iter().filter(|entered| entered.is_ok()).count();
+        let expected = if hour < 4 { 5 } else { 0 };
+        assert_eq!(
+            (taken, instances.mails_to_victim().await),
+            (expected, expected)
+        );
+        for contact in &contacts {
+            cancel(instances.nth(0), contact).await;
+        }
+    }
+    let later = instances.nth(1).change_email(&contacts[0], VICTIM).await;
+    let wait = retry_delay(&later.unwrap_err(), "mails_per_address");
+    assert_eq!(wait, Duration::from_hours(20));
+    instances.advance(HOUR * 20);
+    instances
+        .nth(1)
+        .change_email(&contacts[0], VICTIM)
+        .await
+        .unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn nothing_is_stored_of_what_a_mail_limit_rejects(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let contacts = customer_with_contacts(&server, "K-1", 2).await;
+    for _ in 0..5 {
+        cancel(&server, &contacts[0]).await;
+        server.change_email(&contacts[0], VICTIM).await.unwrap();
+        server.mails().await;
+    }
+    let before = server.state("K-1").await;
+    for validate_only in [false, true] {
+        let created = create(&server, "Neu", "", validate_only).await;
+        retry_delay(&created.unwrap_err(), "mails_per_address");
+    }
+    let changed = server.change_email(&contacts[1], VICTIM).await;
+    retry_delay(&changed.unwrap_err(), "mails_per_address");
+    let resent = server.resend(&contacts[0]).await;
+    retry_delay(&resent.unwrap_err(), "mails_per_address");
+    assert_eq!(server.state("K-1").await, before);
+    assert!(server.mails().await.is_empty());
+    // The address is not in the rows that count its mails.
+    let rows = "SELECT count(*) FROM mail_recipients";
+    assert_eq!(query_number(&server.database_url, rows).await, 1);
+    server.clock.advance(TimeDelta::days(2));
+    server.app.forget_old_mail_counts().await.unwrap();
+    assert_eq!(query_number(&server.database_url, rows).await, 0);
+}
+
+/// Creates a contact of customer K-1 with the victim's address.
+async fn create(
+    server: &TestServer,
+    name: &str,
+    request_id: &str,
+    validate_only: bool,
+) -> Result<(), Status> {
+    let request = proto::CreateContactRequest {
+        customer_number: "K-1".into(),
+        contact: Some(new_contact(name, TECHNICAL)),
+        email: VICTIM.into(),
+        request_id: request_id.into(),
+        validate_only,
+        ..proto::CreateContactRequest::default()
+    };
+    server.client().create_contact(request).await.map(|_| ())
+}
+
+#[rstest]
+#[tokio::test]
+async fn replays_and_checks_are_not_counted_against_mail_limits(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let contacts = customer_with_contacts(&server, "K-1", 1).await;
+    for nth in 0..5 {
+        let id = format!("0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c0{nth}");
+        for validate_only in [true, false, false] {
+            let id = if validate_only { "" } else { &id };
+            create(&server, "Neu", id, validate_only).await.unwrap();
+        }
+    }
+    let refused = server.change_email(&contacts[0], VICTIM).await;
+    retry_delay(&refused.unwrap_err(), "mails_per_address");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_customer_causes_a_hundred_confirmation_mails_an_hour(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let instances = Instances::start(backend).await;
+    let contacts = customer_with_contacts(instances.nth(0), "K-1", 1).await;
+    let others = customer_with_contacts(instances.nth(0), "K-2", 1).await;
+    let enter = async |nth: usize, contact: &Contact| {
+        let email = format!("mail-{nth}@muster.example");
+        instances.nth(nth).change_email(contact, &email).await
+    };
+    for nth in 0..100 {
+        enter(nth, &contacts[0]).await.unwrap();
+        if nth == 49 {
+            instances.advance(TimeDelta::minutes(10));
+        }
+    }
+    let refused = enter(100, &contacts[0]).await.unwrap_err();
+    let wait = retry_delay(&refused, "mails_per_customer");
+    assert_eq!(wait, Duration::from_mins(50));
+    enter(101, &others[0]).await.unwrap();
+    instances.advance(TimeDelta::minutes(50));
+    enter(102, &contacts[0]).await.unwrap();
+}
+
+fn row(number: &CustomerNumber, nth: usize, email: &str) -> ContactRow {
+    ContactRow {
+        key: ImportKey::of_external_id(number, &nth.to_string()),
+        contact: NewContact {
+            customer_number: number.clone(),
+            types: ContactTypes::from_bits(1).unwrap(),
+            display_name: format!("Kontakt {nth}"),
+            fields: ContactChange::default(),
+            email: Some(EmailAddress::parse(email).unwrap()),
+            phone_password: None,
+            request: None,
+            validate_only: false,
+        },
+        customer: CustomerChange::default(),
+    }
+}
+
+async fn import(server: &TestServer, number: &str, count: usize, email: &str) -> Vec<RowOutcome> {
+    let number = CustomerNumber::parse(number).unwrap();
+    let rows = (0..count).map(|nth| row(&number, nth, email)).collect();
+    let mode = ImportMode {
+        dry_run: false,
+        emails_confirmed: false,
+        create_customers: true,
+    };
+    let change = CustomerChange::default();
+    let imported = server.app.import_contacts(&number, &change, rows, mode);
+    imported.await.unwrap().rows
+}
+
+/// An imported row whose address has had its mails is taken; its mail leaves later.
+#[rstest]
+#[tokio::test]
+async fn mails_of_imported_rows_are_delayed_by_the_limit_of_their_address(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let instances = Instances::start(backend).await;
+    let outcomes = import(instances.nth(0), "K-1", 8, VICTIM).await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|o| *o == RowOutcome::Taken { has_mail: true })
+    );
+    assert_eq!(instances.mails_to_victim().await, 5);
+    instances.advance(HOUR - TimeDelta::seconds(1));
+    assert_eq!(instances.mails_to_victim().await, 0);
+    instances.advance(TimeDelta::seconds(1));
+    assert_eq!(instances.mails_to_victim().await, 3);
+    // The delayed ones are counted: two are left of this hour's.
+    let contacts = customer_with_contacts(instances.nth(0), "K-2", 3).await;
+    for (nth, contact) in contacts.iter().enumerate() {
+        let changed = instances.nth(nth).change_email(contact, VICTIM).await;
+        assert_eq!(changed.is_ok(), nth < 2);
+    }
+    assert_eq!(instances.mails_to_victim().await, 2);
+}
+
+/// Rows whose mail could not leave in time to be confirmed are rejected, to be imported later.
+#[rstest]
+#[tokio::test]
+async fn imported_rows_are_rejected_when_their_mail_would_be_too_late(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let instances = Instances::start(backend).await;
+    let server = instances.nth(0);
+    let first = import(server, "K-1", 100, VICTIM).await;
+    let second = import(server, "K-2", 100, VICTIM).await;
+    let is_taken = |outcome: &&RowOutcome| **outcome == RowOutcome::Taken { has_mail: true };
+    let taken = [&first, &second].map(|outcomes| outcomes.iter().filter(is_taken).count());
+    // Six days of twenty, and the hour at which the seventh begins.
+    assert_eq!(taken, [100, 25]);
+    let RowOutcome::Refused(refused) = &second[99] else {
+        panic!("{:?}", second[99]);
+    };
+    assert!(refused.to_string().contains("later"), "{refused}");
+    let mut mails = Vec::new();
+    for _ in 0..7 * 24 {
+        mails.push(instances.mails_to_victim().await);
+        instances.advance(HOUR);
+    }
+    assert!(mails.iter().all(|count| *count <= 5), "{mails:?}");
+    for day in mails.windows(24) {
+        assert!(day.iter().sum::<usize>() <= 20, "{mails:?}");
+    }
+    assert_eq!(mails.iter().sum::<usize>(), 125);
+    // Those rows again, later.
+    let again = import(server, "K-2", 100, VICTIM).await;
+    assert!(matches!(again[99], RowOutcome::Taken { .. }));
+}
