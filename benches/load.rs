@@ -56,9 +56,9 @@ struct CommandLine {
     /// Where gRPC is served, such as 127.0.0.1:50051
     #[arg(long)]
     address: String,
-    /// A token with the scope of the call
-    #[arg(long)]
-    token: String,
+    /// Tokens with the scope of the call, which the connections use in turn
+    #[arg(long, required = true, value_delimiter = ',')]
+    token: Vec<String>,
     /// What to call
     #[arg(long)]
     call: Call,
@@ -160,7 +160,7 @@ impl CommandLine {
     fn server(&self) -> Server {
         Server {
             address: self.address.clone(),
-            token: self.token.clone(),
+            token: self.token(0).to_owned(),
         }
     }
 
@@ -179,8 +179,13 @@ impl CommandLine {
         }
     }
 
-    fn connect(&self) -> Result<Link, String> {
-        let head = request_head(&self.address, self.call.path(), &self.token);
+    /// The token of connection `index`.
+    fn token(&self, index: usize) -> &str {
+        self.token.iter().cycle().nth(index).unwrap()
+    }
+
+    fn connect(&self, index: usize) -> Result<Link, String> {
+        let head = request_head(&self.address, self.call.path(), self.token(index));
         Link::connect(&self.address, head)
     }
 
@@ -214,7 +219,8 @@ fn measure_calls(line: &CommandLine) -> Result<ExitCode, String> {
     if bodies.iter().any(Bodies::is_empty) {
         return Err("there are too few customers for so many connections".to_owned());
     }
-    let links: Result<Vec<Link>, String> = bodies.iter().map(|_| line.connect()).collect();
+    let links: Result<Vec<Link>, String> =
+        (0..bodies.len()).map(|index| line.connect(index)).collect();
     let first_failure = OnceLock::new();
     let begin = Instant::now();
     let from = begin + Duration::from_secs_f64(line.warm_up);
@@ -299,7 +305,7 @@ fn rounded(figure: f64) -> f64 {
 
 fn measure_stream(line: &CommandLine) -> Result<ExitCode, String> {
     let bodies = line.material().bodies(0);
-    let streamed = stream::run(line.connect()?, bodies.all())?;
+    let streamed = stream::run(line.connect(0)?, bodies.all())?;
     let seconds = streamed.elapsed.as_secs_f64();
     let is_whole = streamed.results == line.customers && streamed.code == Some(Code::Ok);
     let first_error = (!is_whole).then(|| {

@@ -14,6 +14,7 @@ pub mod demo;
 mod email_confirmation;
 mod email_deadlines;
 mod feed_cursor;
+mod hash_shares;
 mod import;
 mod phone_grant;
 mod phone_orders;
@@ -29,7 +30,6 @@ use std::sync::{Arc, atomic::AtomicBool};
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
-use self::changes::FeedSignal;
 pub use self::{
     audit::AuditPage,
     changes::ChangeReader,
@@ -43,6 +43,7 @@ pub use self::{
     recipients::resolve_many,
     requests::RequestKey,
 };
+use self::{changes::FeedSignal, hash_shares::HashShares};
 use crate::{
     clock::Clock,
     domain::{
@@ -66,6 +67,7 @@ pub struct App {
     random: Random,
     service_keys: Arc<VersionedKeys>,
     hasher: PhoneHasher,
+    hash_shares: HashShares,
     glances: Arc<Semaphore>,
     mail_signal: MailSignal,
     feed_signal: FeedSignal,
@@ -109,6 +111,7 @@ impl App {
             random: parts.random,
             service_keys: Arc::new(parts.service_keys),
             hasher: parts.hasher,
+            hash_shares: HashShares::default(),
             glances: Arc::new(Semaphore::new(phone_password_check::GLANCES)),
             mail_signal: MailSignal::default(),
             feed_signal: FeedSignal::default(),

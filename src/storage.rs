@@ -52,7 +52,6 @@ use tracing::Instrument;
 use self::{
     caller_verification::Channels,
     contacts::{ContactKey, FoundContact},
-    customer_turns::CustomerTurns,
     failure::Failure,
     held::HeldReaders,
     replica::Replica,
@@ -61,6 +60,7 @@ use self::{
 pub use self::{
     change_feed::{FeedReach, Placed},
     connect::DatabaseUrl,
+    customer_turns::{Turn, Turns},
     customers::LockedCustomer,
     mail_counts::RecipientHash,
     migration::MigrationState,
@@ -99,7 +99,7 @@ pub struct Database {
     /// Many at once are written by one statement.
     disclosures: SharedQuery<AuditEvent, bool>,
     bulk_reads: Arc<Semaphore>,
-    turns: CustomerTurns,
+    turns: Turns<CustomerNumber>,
     /// Raised after a commit with events.
     events_committed: Arc<Notify>,
 }
@@ -173,7 +173,7 @@ impl Database {
                 async move { disclosures::insert_many(&writers, &events).await }
             }),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
-            turns: CustomerTurns::default(),
+            turns: Turns::default(),
             events_committed: Arc::default(),
             readers,
             held,

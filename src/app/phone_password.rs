@@ -20,8 +20,6 @@ use crate::{
 };
 
 pub(super) const PLACE_RETRY: Duration = Duration::from_secs(1);
-/// How long whoever sets a password waits for a place.
-const SETTER_PATIENCE: Duration = Duration::from_secs(3);
 
 impl App {
     /// Sets a contact's phone password.
@@ -173,11 +171,11 @@ impl App {
         contact: &ContactRef,
         password: &FoldedPassword,
     ) -> Result<StoredHash> {
-        let place = self.hasher.place_to_set(SETTER_PATIENCE).await;
-        let place = place.ok_or(Error::Overloaded {
-            retry_after: PLACE_RETRY,
-        })?;
-        self.hash_in(place, contact, password).await
+        let (hasher, number) = (&self.hasher, &contact.customer_number);
+        let shared = self.hash_shares.place_to_set(hasher, number).await?;
+        let hash = self.hash_in(shared.place, contact, password).await;
+        drop(shared.turn);
+        hash
     }
 
     pub(super) async fn hash_in(

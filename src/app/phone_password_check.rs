@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     app::{
         App, ContactRef, contacts,
+        hash_shares::SharedPlace,
         phone_grant::{self, Grant, GrantScope},
         phone_password::{PLACE_RETRY, hashed_for},
     },
@@ -33,9 +34,6 @@ use crate::{
 
 /// How long a check waits to look at the limits.
 const GLANCE_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a check waits for a place. Of many guesses at once the first ones are
-/// hashed meanwhile, also on a busy machine, and the rest find the lock.
-const PLACE_PATIENCE: Duration = Duration::from_secs(3);
 /// How many checks may look at the limits at once. A locked password costs its agent
 /// nothing, so that nobody may fill the connections with checks of one.
 pub(super) const GLANCES: usize = 4;
@@ -160,11 +158,16 @@ impl App {
             return self.refuse(agent, &check, refused).await;
         }
         drop(glance);
-        let place = self.hasher.place_within(PLACE_PATIENCE).await;
-        let place = place.ok_or(overloaded)?;
+        let share = self.hash_shares.begin_check(agent).await?;
+        let (hasher, number) = (&self.hasher, &check.contact.customer_number);
+        let SharedPlace { place, turn } = self.hash_shares.place_to_check(hasher, number).await?;
         let (app, agent) = (self.clone(), agent.clone());
         // Who hangs up must not leave a match that counts as a failure.
-        let task = tokio::spawn(async move { app.check(&agent, &check, place).await });
+        let task = tokio::spawn(async move {
+            let checked = app.check(&agent, &check, place).await;
+            drop((turn, share));
+            checked
+        });
         task.await
             .map_err(|_| Error::internal("the task of a check panicked"))?
     }

@@ -52,6 +52,10 @@ label! {
         MailsPerAddress => "mails_per_address",
         /// Confirmation mails of one customer.
         MailsPerCustomer => "mails_per_customer",
+        /// Checks of phone passwords in flight of one agent.
+        HashesPerAgent => "hashes_per_agent",
+        /// Hashes of phone passwords that wait for those of the same customer.
+        HashesPerCustomer => "hashes_per_customer",
     }
 }
 

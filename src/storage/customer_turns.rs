@@ -1,20 +1,18 @@
-//! Whose turn it is to write to a customer.
+//! Whose turn it is to use what a customer's requests share with those of others.
 //!
 //! Transactions of one customer queue behind its row, each with a connection in its hands:
 //! a flood of them would leave none to others. So most of them wait here, without one.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{
-    domain::customer::CustomerNumber,
-    error::{Error, Result},
-};
+use crate::error::{Error, Result};
 
 /// One at work, and one that begins as soon as it ends.
 const AT_ONCE: usize = 2;
@@ -22,62 +20,82 @@ const AT_ONCE: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Clones share the turns.
-#[derive(Clone, Default)]
-pub(super) struct CustomerTurns(Arc<Mutex<HashMap<CustomerNumber, Arc<Semaphore>>>>);
+/// Turns of customers, or of others whose key is `K`. Clones share them.
+#[derive(Clone)]
+pub struct Turns<K: Eq + Hash> {
+    places: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
+    patience: Duration,
+}
 
 /// Numbers of customers are not for logs.
-impl std::fmt::Debug for CustomerTurns {
+impl<K: Eq + Hash> std::fmt::Debug for Turns<K> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("CustomerTurns(…)")
+        formatter.write_str("Turns(…)")
+    }
+}
+
+impl<K: Eq + Hash> Default for Turns<K> {
+    fn default() -> Self {
+        Self::new(PATIENCE)
     }
 }
 
 /// A turn, until it is dropped; also one that is still waited for.
-pub(super) struct Turn {
-    number: CustomerNumber,
-    turns: CustomerTurns,
+#[derive(Debug)]
+pub struct Turn<K: Eq + Hash> {
+    key: K,
+    turns: Turns<K>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl CustomerTurns {
+impl<K: Eq + Hash> Turns<K> {
+    /// Creates turns that are waited for as long as `patience`.
+    pub fn new(patience: Duration) -> Self {
+        Self {
+            places: Arc::default(),
+            patience,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Semaphore>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash> Turns<K> {
     /// Waits for a turn.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when it does not come in time.
-    pub(super) async fn take(&self, number: &CustomerNumber) -> Result<Turn> {
+    pub async fn take(&self, key: &K) -> Result<Turn<K>> {
         let places = Arc::clone(
             self.lock()
-                .entry(number.clone())
+                .entry(key.clone())
                 .or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))),
         );
         let mut turn = Turn {
-            number: number.clone(),
+            key: key.clone(),
             turns: self.clone(),
             permit: None,
         };
-        let permit = tokio::time::timeout(PATIENCE, places.acquire_owned()).await;
+        let permit = tokio::time::timeout(self.patience, places.acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
             return Err(Error::Overloaded { retry_after: RETRY });
         };
         turn.permit = Some(permit);
         Ok(turn)
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<CustomerNumber, Arc<Semaphore>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Drop for Turn {
+impl<K: Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
         let mut turns = self.turns.lock();
         // Within the lock: nobody can begin to wait meanwhile.
         drop(self.permit.take());
-        let places = turns.get(&self.number);
+        let places = turns.get(&self.key);
         // Those who wait or work hold it as well.
         if places.is_some_and(|places| Arc::strong_count(places) == 1) {
-            turns.remove(&self.number);
+            turns.remove(&self.key);
         }
     }
 }
@@ -87,6 +105,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+    use crate::domain::customer::CustomerNumber;
 
     fn number(text: &str) -> CustomerNumber {
         CustomerNumber::parse(text).unwrap()
@@ -94,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_at_once_the_others_in_the_order_of_their_arrival_and_other_customers_at_once() {
-        let turns = CustomerTurns::default();
+        let turns = Turns::default();
         let first = turns.take(&number("K-1")).await.unwrap();
         let second = turns.take(&number("K-1")).await.unwrap();
         let customer = number("K-1");

@@ -207,8 +207,7 @@ fn check(row: &Row, status: &Status) {
     assert!(described, "{reason}");
     assert_eq!(
         retry_delay.is_some(),
-        row.code == Code::Unavailable
-            || ["RESEND_LIMIT", "AGENT_BLOCKED"].contains(&reason),
+        row.code == Code::Unavailable || ["RESEND_LIMIT", "AGENT_BLOCKED"].contains(&reason),
         "{reason}"
     );
     assert!(

@@ -73,6 +73,7 @@ mod phone_password_attack;
 mod phone_password_canary;
 mod phone_password_limits;
 mod phone_password_notices;
+mod phone_password_shares;
 mod phone_password_timing;
 mod privacy;
 mod provider_tokens;

@@ -1,0 +1,95 @@
+//! Hashing is shared: one agent, or one customer, does not make others OVERLOADED.
+
+use contact_service::api::proto::{CheckPhonePasswordResponse, Contact, PhonePasswordVerdict};
+use futures::{StreamExt, stream::FuturesUnordered};
+use rstest::rstest;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use crate::{
+    harness::{Backend, TestServer, refusal},
+    phone_calls::{PASSWORD, check_by},
+};
+
+const FLOOD: usize = 40;
+const OTHERS: usize = 8;
+
+type Check = JoinHandle<Result<CheckPhonePasswordResponse, Status>>;
+
+async fn contact_with_password(server: &TestServer, number: &str) -> Contact {
+    let anna = server.create_customer_with_contact(number).await;
+    server.set_phone_password(&anna, PASSWORD).await.unwrap()
+}
+
+/// A check of the right password, in a phone call of its own.
+fn start_check(server: &TestServer, contact: &Contact, agent: &str) -> Check {
+    let (client, contact) = (server.client_of(agent), contact.clone());
+    let call_id = format!("call-{agent}-{}", contact.customer_number);
+    tokio::spawn(async move { check_by(client, &contact, PASSWORD, &call_id).await })
+}
+
+fn is_match(checked: &Result<CheckPhonePasswordResponse, Status>) -> bool {
+    let verdict = checked.as_ref().map(CheckPhonePasswordResponse::verdict);
+    matches!(verdict, Ok(PhonePasswordVerdict::Match))
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_checks_of_one_agent_leaves_hashing_to_others(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let mut contacts = Vec::new();
+    for nth in 0..FLOOD {
+        contacts.push(contact_with_password(&server, &format!("K-{nth}")).await);
+    }
+    // Nothing is hashed before the flood is there.
+    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
+    let mut flood: FuturesUnordered<_> = contacts
+        .iter()
+        .map(|contact| start_check(&server, contact, "busy"))
+        .collect();
+    let others: Vec<_> = (0..OTHERS)
+        .map(|nth| start_check(&server, &contacts[nth], &format!("other-{nth}")))
+        .collect();
+    drop(places);
+    for check in others {
+        assert!(is_match(&check.await.unwrap()));
+    }
+    // They wait in their own line, and are rejected only where it takes too long.
+    while let Some(check) = flood.next().await {
+        let checked = check.unwrap();
+        assert!(is_match(&checked) || refusal(checked).1 == "OVERLOADED");
+    }
+    let again = start_check(&server, &contacts[FLOOD - 1], "busy").await;
+    assert!(is_match(&again.unwrap()));
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_of_one_customer_wait_behind_those_of_others(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    const MANY: usize = 30;
+    let server = TestServer::start(backend).await;
+    let anna = contact_with_password(&server, "K-1").await;
+    let other = contact_with_password(&server, "K-2").await;
+    let mut places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
+    let mut many: FuturesUnordered<_> = (0..MANY)
+        .map(|nth| start_check(&server, &anna, &format!("agent-{nth}")))
+        .collect();
+    let other = start_check(&server, &other, "other");
+    // One hash after another.
+    places.pop();
+    assert!(is_match(&other.await.unwrap()));
+    let mut done = 0;
+    while let Some(Some(check)) = futures::FutureExt::now_or_never(many.next()) {
+        assert!(is_match(&check.unwrap()));
+        done += 1;
+    }
+    assert!(done <= MANY / 2, "{done} were ahead");
+    drop(places);
+    while let Some(check) = many.next().await {
+        assert!(is_match(&check.unwrap()));
+    }
+}
