@@ -25,7 +25,10 @@ mod pseudonym;
 mod recipients;
 mod requests;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
@@ -68,6 +71,7 @@ pub struct App {
     service_keys: Arc<VersionedKeys>,
     hasher: PhoneHasher,
     hash_shares: HashShares,
+    channel_checks_per_minute: Option<NonZeroU32>,
     glances: Arc<Semaphore>,
     mail_signal: MailSignal,
     feed_signal: FeedSignal,
@@ -89,6 +93,8 @@ pub struct AppParts {
     pub service_keys: VersionedKeys,
     /// What hashes phone passwords.
     pub hasher: PhoneHasher,
+    /// Checks of channels within a minute, of each agent and each customer; `None`: as many as come.
+    pub channel_checks_per_minute: Option<NonZeroU32>,
     /// Where mails go that do not leave.
     pub mail_folder: Option<MailFolder>,
 }
@@ -112,6 +118,7 @@ impl App {
             service_keys: Arc::new(parts.service_keys),
             hasher: parts.hasher,
             hash_shares: HashShares::default(),
+            channel_checks_per_minute: parts.channel_checks_per_minute,
             glances: Arc::new(Semaphore::new(phone_password_check::GLANCES)),
             mail_signal: MailSignal::default(),
             feed_signal: FeedSignal::default(),

@@ -87,6 +87,7 @@ pub(crate) fn use_cases(
         random: Random::system(),
         service_keys,
         hasher,
+        channel_checks_per_minute: config.channel_checks_per_minute,
         mail_folder: Some(MailFolder::new(config.mail_dir())),
     })
 }

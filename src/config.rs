@@ -5,7 +5,7 @@
 
 mod judging;
 
-use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use chrono::TimeDelta;
 use clap::Args;
@@ -14,8 +14,8 @@ pub use self::judging::parse_duration;
 use self::judging::{
     claim, database_url, folder_or, given, has_real_keys, helo_name, judge, key_source, list,
     parse_address, parse_address_or_none, parse_days, parse_leeway, parse_lifetime,
-    parse_log_filter, parse_log_format, parse_max_stale, parse_trace_endpoint, public_url,
-    replica_of, secret, sender, smtp_url, tls_files, versioned_keys,
+    parse_log_filter, parse_log_format, parse_max_stale, parse_rate_or_none, parse_trace_endpoint,
+    public_url, replica_of, secret, sender, smtp_url, tls_files, versioned_keys,
 };
 use crate::{
     api::auth::{AuthSettings, KeySource},
@@ -173,6 +173,9 @@ pub struct Settings {
         default_value = "m=65536,t=3,p=1"
     )]
     phone_password_cost: String,
+    /// `VerifyContactChannel` requests within a minute, of each agent and each customer; `none`: unlimited
+    #[arg(long, env, global = true, hide_env_values = true, default_value = "60")]
+    channel_checks_per_minute: String,
     /// `smtp[s]://user:password@host:port`, optionally with `?tls=required` or `?tls=none`; none: mails are written to mail/ in `DATA_DIR`
     #[arg(long, env, global = true, hide_env_values = true)]
     smtp_url: Option<String>,
@@ -249,6 +252,8 @@ pub struct Config {
     pub phone_pepper: Option<VersionedKeys>,
     /// What a hash of a phone password costs.
     pub phone_password_cost: HashCost,
+    /// Checks of channels within a minute, of each agent and each customer; `None`: unlimited.
+    pub channel_checks_per_minute: Option<NonZeroU32>,
     /// Address and port of the confirmation page; `None`: no page.
     pub http_addr: Option<SocketAddr>,
     /// Address and port of metrics and probes; `None`: neither.
@@ -344,6 +349,10 @@ impl Settings {
                 .map(|cost| judge("PHONE_PASSWORD_COST", HashCost::parse(&cost)))
                 .transpose()?
                 .unwrap_or_default(),
+            channel_checks_per_minute: judge(
+                "CHANNEL_CHECKS_PER_MINUTE",
+                parse_rate_or_none(&self.channel_checks_per_minute),
+            )?,
             http_addr,
             metrics_addr: judge("METRICS_ADDR", parse_address_or_none(&self.metrics_addr))?,
             tls: tls_files(self.tls_cert, self.tls_key, self.tls_client_ca)?,

@@ -202,6 +202,36 @@ impl MailLimit {
     }
 }
 
+/// Whose checks of channels are limited; the metadata `limit` of `FIND_LIMIT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindLimit {
+    /// An agent's.
+    Agent,
+    /// A customer's.
+    Customer,
+}
+
+impl FindLimit {
+    /// The name in metadata, such as `channel_checks_per_agent`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "channel_checks_per_agent",
+            Self::Customer => "channel_checks_per_customer",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Agent => {
+                "too many phone numbers and addresses were verified by this agent within a minute; retry later"
+            }
+            Self::Customer => {
+                "too many phone numbers and addresses were verified for this customer within a minute; retry later"
+            }
+        }
+    }
+}
+
 /// Every failure a caller can be told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -255,6 +285,14 @@ pub enum Error {
         /// The limit that was reached.
         limit: MailLimit,
         /// When the next mail is possible.
+        retry_after: Duration,
+    },
+    /// Too many channels were verified within a minute.
+    #[error("{}", limit.text())]
+    FindLimit {
+        /// The limit that was reached.
+        limit: FindLimit,
+        /// When the next one may be verified.
         retry_after: Duration,
     },
     /// Rule 18: the grant is not one for this customer, contact, agent and call, or it

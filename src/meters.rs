@@ -19,6 +19,7 @@ const MAIL_REJECTIONS: &str = "contact_mail_rejections_total";
 const EMAIL_CONFIRMATIONS: &str = "contact_email_confirmations_total";
 const PHONE_PASSWORD_CHECKS: &str = "contact_phone_password_checks_total";
 const PHONE_PASSWORD_LOCKS: &str = "contact_phone_password_locks_total";
+const FAILED_CONTACTS: &str = "contact_phone_password_failed_contacts";
 const PHONE_PASSWORD_HASHES: &str = "contact_phone_password_hashes";
 const MISSING_PEPPER_VERSIONS: &str = "contact_missing_pepper_versions";
 const PHONE_ORDERS: &str = "contact_phone_orders_total";
@@ -131,6 +132,10 @@ fn describe() {
         "Failed checks that locked a phone password"
     );
     describe_gauge!(
+        FAILED_CONTACTS,
+        "Contacts whose phone password was guessed at within the last hour without a match since: the most of one agent, and all"
+    );
+    describe_gauge!(
         PHONE_PASSWORD_HASHES,
         "Stored hashes of phone passwords that are not revoked, by pepper version"
     );
@@ -194,6 +199,7 @@ fn begin_at_zero() {
         counter!(LIMIT_HITS, "limit" => limit.as_str()).increment(0);
     }
     missing_pepper_versions(0);
+    failed_contacts(FailedContacts::default());
     for decision in ["allowed", "denied", "agent_decision"] {
         counter!(PHONE_ORDERS, "decision" => decision).increment(0);
     }
@@ -382,6 +388,23 @@ pub fn phone_password_check(verdict: Verdict) {
 /// A failed check locked a phone password.
 pub fn phone_password_lock() {
     counter!(PHONE_PASSWORD_LOCKS).increment(1);
+}
+
+/// Contacts whose phone password was guessed at within the last hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailedContacts {
+    /// The most of one agent.
+    pub of_an_agent: i64,
+    /// All.
+    pub total: i64,
+}
+
+/// The contacts that were guessed at, as of now.
+pub fn failed_contacts(contacts: FailedContacts) {
+    for (scope, count) in [("agent", contacts.of_an_agent), ("all", contacts.total)] {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        gauge!(FAILED_CONTACTS, "scope" => scope).set(count);
+    }
 }
 
 /// The number of stored hashes that were made with a pepper version. `None`, shown as NaN: not

@@ -137,6 +137,7 @@ pub async fn serve(
         let limits = ListenerLimits::monitoring(max_connections());
         tasks.spawn(web::serve(listener, router, limits, std::future::pending()));
         tasks.spawn(background::count_mails(parts.app.clone()));
+        tasks.spawn(background::count_failed_contacts(parts.app.clone()));
         let database = parts.database.clone();
         tasks.spawn(background::measure(meters, database, parts.authenticator));
     }

@@ -8,6 +8,7 @@
 mod audit;
 mod caller_verification;
 mod change_feed;
+mod channel_checks;
 mod connect;
 mod contact_imports;
 mod contacts;
@@ -59,6 +60,7 @@ use self::{
 };
 pub use self::{
     change_feed::{FeedReach, Placed},
+    channel_checks::ChannelCheck,
     connect::DatabaseUrl,
     customer_turns::{Turn, Turns},
     customers::LockedCustomer,
@@ -98,6 +100,7 @@ pub struct Database {
     channels: Channels,
     /// Many at once are written by one statement.
     disclosures: SharedQuery<AuditEvent, bool>,
+    channel_checks: SharedQuery<ChannelCheck, Result<()>>,
     bulk_reads: Arc<Semaphore>,
     turns: Turns<CustomerNumber>,
     /// Raised after a commit with events.
@@ -157,7 +160,7 @@ impl Database {
         let held = HeldReaders::of(&readers);
         let of_contacts = held.clone();
         let (primary, secondary) = (held.clone(), replica.clone());
-        let of_disclosures = writers.clone();
+        let (of_disclosures, of_checks) = (writers.clone(), writers.clone());
         Self {
             addressees: SharedQuery::new("addressees", move |numbers: Vec<CustomerNumber>| {
                 let (primary, secondary) = (primary.clone(), secondary.clone());
@@ -171,6 +174,10 @@ impl Database {
             disclosures: SharedQuery::new("disclosures", move |events: Vec<AuditEvent>| {
                 let writers = of_disclosures.clone();
                 async move { disclosures::insert_many(&writers, &events).await }
+            }),
+            channel_checks: SharedQuery::new("channel_checks", move |checks: Vec<ChannelCheck>| {
+                let writers = of_checks.clone();
+                async move { channel_checks::count_many(&writers, &checks).await }
             }),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
             turns: Turns::default(),

@@ -95,6 +95,7 @@ class Service:
             "LISTEN_ADDR": self.address,
             "HTTP_ADDR": "127.0.0.1:0",
             "METRICS_ADDR": "127.0.0.1:0",
+            "CHANNEL_CHECKS_PER_MINUTE": "none",
             "RUST_LOG": "warn",
         }
         self._log = tools.folder / "service.log"

@@ -114,6 +114,23 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
   annotations:
     summary: Confirmation mails of the contact service reach a limit.
     description: {{ `{{ $value | humanize }} requests within an hour were rejected by the limit {{ $labels.limit }}: somebody may have a mailbox flooded.` | quote }}
+- alert: ContactServiceAgentGuesses
+  expr: max(contact_phone_password_failed_contacts{ {{- $release }}, scope="agent"}) > {{ $limit.failedContactsOfAgent }}
+  for: 1m
+  labels: {severity: warning}
+  annotations:
+    summary: An agent of the call center fails at the phone passwords of many contacts.
+    description: {{ `Checks by one agent failed for {{ $value }} contacts within an hour, without a match since.` | quote }}
+- alert: ContactServiceGuessesSpread
+  expr: |-
+    max(contact_phone_password_failed_contacts{ {{- $release }}, scope="all"}) > {{ $limit.failedContacts }}
+      and max(contact_phone_password_failed_contacts{ {{- $release }}, scope="all"})
+        > {{ $limit.failedContactsRatio }} * avg_over_time(max(contact_phone_password_failed_contacts{ {{- $release }}, scope="all"})[1d:5m] offset 1h)
+  for: 1m
+  labels: {severity: warning}
+  annotations:
+    summary: Phone passwords of more contacts than usual are guessed at.
+    description: {{ `Checks failed for {{ $value }} contacts within an hour, without a match since: far more than on the average of the last day.` | quote }}
 - alert: ContactServicePhonePasswordLocks
   expr: sum(increase(contact_phone_password_locks_total{ {{- $release -}} }[1h])) > {{ $limit.phonePasswordLocks }}
   labels: {severity: warning}

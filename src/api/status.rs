@@ -73,6 +73,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::ConfirmationExpired => (Code::FailedPrecondition, "CONFIRMATION_EXPIRED"),
         Error::ConfirmationSuperseded => (Code::FailedPrecondition, "CONFIRMATION_SUPERSEDED"),
         Error::ResendLimit { .. } => (Code::ResourceExhausted, "RESEND_LIMIT"),
+        Error::FindLimit { .. } => (Code::ResourceExhausted, "FIND_LIMIT"),
         Error::GrantInvalid => (Code::FailedPrecondition, "GRANT_INVALID"),
         Error::OrderTypeNotFound => (Code::NotFound, "ORDER_TYPE_NOT_FOUND"),
         Error::CallLimit { .. } => (Code::ResourceExhausted, "CALL_LIMIT"),
@@ -150,6 +151,9 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     if let Error::ResendLimit { limit, .. } = error {
         values.push(("limit", limit.as_str().to_owned()));
     }
+    if let Error::FindLimit { limit, .. } = error {
+        values.push(("limit", limit.as_str().to_owned()));
+    }
     if let Some(delay) = retry_delay(error) {
         values.push(("retry_seconds", whole_seconds(delay)));
     }
@@ -207,6 +211,7 @@ fn element(field: &str) -> usize {
 fn retry_delay(error: &Error) -> Option<Duration> {
     if let Error::Overloaded { retry_after }
     | Error::ResendLimit { retry_after, .. }
+    | Error::FindLimit { retry_after, .. }
     | Error::AgentBlocked { retry_after }
     | Error::TokenKeysUnavailable { retry_after } = error
     {

@@ -11,7 +11,9 @@ use crate::{
         contact::ContactId,
         customer::CustomerNumber,
     },
-    error::{Error, Result},
+    error::{Error, FindLimit, Result},
+    meters::{self, Limit},
+    storage::{ChannelCheck, Outcome},
 };
 
 impl App {
@@ -19,13 +21,14 @@ impl App {
     /// this customer. Pending addresses are not on file.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], and the failures of the database.
+    /// [`Error::FindLimit`], [`Error::CustomerNotFound`], and the failures of the database.
     pub async fn verify_contact_channel(
         &self,
         actor: &Actor,
         number: &CustomerNumber,
         channel: &Channel,
     ) -> Result<Vec<ChannelMatch>> {
+        self.count_check(actor, number).await?;
         let matches = match channel {
             // Nothing is looked up. That the customer exists is found when the check is recorded.
             Channel::Withheld => Vec::new(),
@@ -52,6 +55,43 @@ impl App {
             return Err(Error::CustomerNotFound);
         }
         Ok(matches)
+    }
+
+    /// Counts a check against the limits of its agent and its customer, before anything is looked up.
+    async fn count_check(&self, agent: &Actor, number: &CustomerNumber) -> Result<()> {
+        let Some(per_minute) = self.channel_checks_per_minute else {
+            return Ok(());
+        };
+        let check = ChannelCheck {
+            agent: agent.clone(),
+            customer_number: number.clone(),
+            per_minute: per_minute.get(),
+            now: self.now(),
+        };
+        let counted = self.database.count_channel_check(check).await;
+        if let Err(Error::FindLimit { limit, .. }) = counted {
+            meters::limit_hit(match limit {
+                FindLimit::Agent => Limit::ChannelChecksPerAgent,
+                FindLimit::Customer => Limit::ChannelChecksPerCustomer,
+            });
+        }
+        counted
+    }
+
+    /// Deletes the windows of channel checks that have ended, and returns their number.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn forget_old_channel_checks(&self) -> Result<u64> {
+        let now = self.now();
+        self.database
+            .transaction(move |transaction| {
+                Box::pin(async move {
+                    let count = transaction.delete_channel_checks_before(now).await?;
+                    Ok(Outcome::Commit(count))
+                })
+            })
+            .await
     }
 }
 

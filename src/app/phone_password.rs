@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use chrono::TimeDelta;
+
 use crate::{
     app::{App, ContactRef, contacts::Change},
     domain::{
@@ -15,10 +17,13 @@ use crate::{
         },
     },
     error::{Error, Invalid, Result},
+    meters::FailedContacts,
     phone_hasher::{HashPlace, HashedFor},
     storage::{Outcome, PhonePasswordChange, StoredHash},
 };
 
+/// Within this time before now guesses at many contacts are noticed.
+const FAILURES_WATCHED: TimeDelta = TimeDelta::hours(1);
 pub(super) const PLACE_RETRY: Duration = Duration::from_secs(1);
 
 impl App {
@@ -135,6 +140,21 @@ impl App {
             })
         });
         Ok(limits + nothing.await?)
+    }
+
+    /// Counts the contacts whose phone passwords were guessed at within the last hour.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn count_failed_contacts(&self) -> Result<FailedContacts> {
+        let counts = self
+            .database
+            .count_failed_contacts(self.now() - FAILURES_WATCHED)
+            .await?;
+        Ok(FailedContacts {
+            of_an_agent: counts.iter().copied().max().unwrap_or_default(),
+            total: counts.iter().sum(),
+        })
     }
 
     /// Rule 15: the pepper versions of stored hashes that are not configured, lowest first.

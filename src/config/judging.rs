@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -318,6 +319,16 @@ pub(super) fn parse_address_or_none(text: &str) -> Result<Option<SocketAddr>, In
         return Ok(None);
     }
     parse_address(text).map(Some)
+}
+
+/// A positive number, or `none`.
+pub(super) fn parse_rate_or_none(text: &str) -> Result<Option<NonZeroU32>, Invalid> {
+    let text = text.trim();
+    if text == "none" {
+        return Ok(None);
+    }
+    let why = || Invalid::new("must be a number of at least 1, or none");
+    text.parse().map(Some).map_err(|_| why())
 }
 
 /// A filter of logs: levels, and targets with levels, between commas; `None` for an empty one.

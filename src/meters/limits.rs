@@ -56,6 +56,10 @@ label! {
         HashesPerAgent => "hashes_per_agent",
         /// Hashes of phone passwords that wait for those of the same customer.
         HashesPerCustomer => "hashes_per_customer",
+        /// Checks of channels within a minute of one agent.
+        ChannelChecksPerAgent => "channel_checks_per_agent",
+        /// Checks of channels within a minute of one customer.
+        ChannelChecksPerCustomer => "channel_checks_per_customer",
     }
 }
 

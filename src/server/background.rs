@@ -176,6 +176,20 @@ pub(super) async fn count_mails(app: App) {
     .await;
 }
 
+/// Counts the contacts whose phone passwords were guessed at.
+pub(super) async fn count_failed_contacts(app: App) {
+    every(DEPTH_INTERVAL, move || {
+        let app = app.clone();
+        async move {
+            match app.count_failed_contacts().await {
+                Ok(contacts) => meters::failed_contacts(contacts),
+                Err(error) => tracing::warn!(%error, "failed password checks were not counted"),
+            }
+        }
+    })
+    .await;
+}
+
 /// Forgets what is kept for a time only.
 pub(super) async fn sweep_hourly(app: App, events_kept_for: TimeDelta) {
     every(SWEEP_INTERVAL, move || {
@@ -185,6 +199,8 @@ pub(super) async fn sweep_hourly(app: App, events_kept_for: TimeDelta) {
             report("dead letters", app.forget_dead_letters().await);
             report("old tries", app.forget_old_tries().await);
             report("old mail counts", app.forget_old_mail_counts().await);
+            let checks = app.forget_old_channel_checks().await;
+            report("old channel checks", checks);
             let old_events = app.forget_old_events(events_kept_for).await;
             report("old events", old_events);
             let numbers = app.forget_sealed_numbers().await;

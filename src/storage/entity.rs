@@ -1,6 +1,8 @@
 //! The rows as `sea_orm` sees them. Private to storage.
 
 pub(super) mod audit_events;
+pub(super) mod channel_check_agents;
+pub(super) mod channel_check_customers;
 pub(super) mod confirmation_tokens;
 pub(super) mod contact_imports;
 pub(super) mod contact_phone_numbers;

@@ -6,7 +6,10 @@ use sea_orm::{
 
 use super::{
     Database, Transaction, bounded,
-    entity::{audit_events, customers, phone_password_calls, phone_passwords, request_ids},
+    entity::{
+        audit_events, channel_check_customers, customers, phone_password_calls, phone_passwords,
+        request_ids,
+    },
     expect_one_row,
     failure::Failure,
 };
@@ -36,6 +39,11 @@ impl Transaction {
             .map_err(Failure::from)?;
         phone_password_calls::Entity::delete_many()
             .filter(phone_password_calls::Column::CustomerNumber.eq(number))
+            .exec(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        channel_check_customers::Entity::delete_many()
+            .filter(channel_check_customers::Column::CustomerNumber.eq(number))
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;

@@ -73,6 +73,7 @@ impl Transaction {
             is_void: Set(false),
             notice_time: Set(None),
             unlock_reason: Set(None),
+            failed_by: Set(None),
             update_time: Set(now),
         };
         let row = Entity::insert(row)
@@ -179,7 +180,7 @@ impl Transaction {
         Ok(())
     }
 
-    async fn update_phone_password(
+    pub(super) async fn update_phone_password(
         &self,
         number: &CustomerNumber,
         id: ContactId,
@@ -196,7 +197,7 @@ impl Transaction {
     }
 }
 
-fn tries_columns(tries: &ContactTries) -> Result<ActiveModel> {
+pub(super) fn tries_columns(tries: &ContactTries) -> Result<ActiveModel> {
     Ok(ActiveModel {
         consecutive_failures: Set(tries.consecutive),
         locked_until: Set(tries.locked_until),

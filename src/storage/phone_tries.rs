@@ -7,18 +7,18 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter,
-    QueryResult, Set, Statement, sea_query::OnConflict,
+    QueryResult, QuerySelect, Set, Statement, sea_query::OnConflict,
 };
 
 use super::{
     Database, Transaction, bounded,
     entity::{
         phone_password_agents as agents, phone_password_calls as calls,
-        phone_passwords::{Column, Entity, Model},
+        phone_passwords::{ActiveModel, Column, Entity, Model},
     },
     expect_one_row,
     failure::Failure,
-    phone_password::{PhonePasswordRecord, from_times, to_record, to_times},
+    phone_password::{PhonePasswordRecord, from_times, to_record, to_times, tries_columns},
 };
 use crate::{
     domain::{
@@ -63,6 +63,23 @@ struct Row {
 }
 
 impl Database {
+    /// The numbers of contacts whose last attempt failed and was made after `time`, by its agent. A
+    /// match since then ends a contact's failures.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn count_failed_contacts(&self, time: DateTime<Utc>) -> Result<Vec<i64>> {
+        let counts = Entity::find()
+            .select_only()
+            .column_as(Column::ContactId.count(), "contacts")
+            .filter(Column::ConsecutiveFailures.gt(0))
+            .filter(Column::UpdateTime.gt(time))
+            .group_by(Column::FailedBy)
+            .into_tuple()
+            .all(&self.readers);
+        bounded(async { Ok(counts.await.map_err(Failure::from)?) }).await
+    }
+
     /// The tries until now, as a glance that holds nobody up.
     ///
     /// # Errors
@@ -118,9 +135,11 @@ impl Transaction {
         if self.inner.get_database_backend() == DbBackend::Sqlite {
             self.save_agent_tries(key.agent, &tries.by_agent).await?;
             self.save_call_tries(key, tries.in_call).await?;
-            return self
-                .save_contact_tries(key.number, key.id, on_contact)
-                .await;
+            let row = ActiveModel {
+                failed_by: Set(Some(key.agent.to_owned())),
+                ..tries_columns(on_contact)?
+            };
+            return self.update_phone_password(key.number, key.id, row).await;
         }
         let values = [
             key.agent.into(),
@@ -292,7 +311,7 @@ const SAVE_ON_POSTGRES: &str = "\
     ) \
     UPDATE phone_passwords \
     SET consecutive_failures = $7, locked_until = $8, recent_failures = $9, is_void = $10, \
-        notice_time = $11 \
+        notice_time = $11, failed_by = $1 \
     WHERE customer_number = $3 AND contact_id = $4";
 
 fn to_tries_until_now(row: Option<&QueryResult>) -> Result<TriesUntilNow> {

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::{
     calls::only_id,
-    harness::{Backend, TestServer, refusal, refused_fields},
+    harness::{Backend, Options, TestServer, refusal, refused_fields},
 };
 
 async fn verify(
@@ -226,7 +226,7 @@ async fn rule_21_ambiguous_digits_match_either_number_on_file(
 async fn rule_21_a_withheld_number_is_answered_withheld(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let server = TestServer::start(backend).await;
+    let server = TestServer::start_with(backend, Options::unlimited_checks()).await;
     let anna = contact_with(&server, "K-1", &["+49211123456"]).await;
     let before = server.events("K-1").await;
     let withheld = [

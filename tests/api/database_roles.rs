@@ -117,6 +117,8 @@ async fn service_role_runs_every_rpc_and_every_background_job() {
     assert!(app.forget_old_tries().await.unwrap() > 0);
     app.forget_dead_letters().await.unwrap();
     assert!(app.forget_old_mail_counts().await.unwrap() > 0);
+    assert!(app.forget_old_channel_checks().await.unwrap() > 0);
+    app.count_failed_contacts().await.unwrap();
     app.place_all_events().await.unwrap();
     assert!(app.forget_old_events(TimeDelta::days(365)).await.unwrap() > 0);
     app.forget_sealed_numbers().await.unwrap();
@@ -195,7 +197,7 @@ async fn missing_right_of_the_service_role_is_named() {
         (
             format!("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"),
             "its role lacks SELECT on seaql_migrations; SELECT, INSERT, UPDATE, DELETE on \
-             audit_events, change_feed, confirmation_tokens and ",
+             audit_events, change_feed, channel_check_agents and ",
         ),
         (
             format!("REVOKE ALL ON SCHEMA public FROM {role}"),

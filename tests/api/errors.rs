@@ -18,7 +18,7 @@ use crate::{
         new_contact,
     },
     held_lock::HeldLock,
-    phone_calls::check_by,
+    phone_calls::{check_by, verify_channel},
     proxy::Proxy,
     raw::call,
 };
@@ -81,6 +81,7 @@ const TABLE: &[Row] = &[
     row(Code::FailedPrecondition, "CONFIRMATION_EXPIRED"),
     row(Code::FailedPrecondition, "CONFIRMATION_SUPERSEDED"),
     limited("RESEND_LIMIT", &[("limit", "resends")]),
+    limited("FIND_LIMIT", &[("limit", "channel_checks_per_agent")]),
     row(Code::FailedPrecondition, "GRANT_INVALID"),
     row(Code::NotFound, "ORDER_TYPE_NOT_FOUND"),
     limited("CALL_LIMIT", &[("limit", "3")]),
@@ -207,7 +208,8 @@ fn check(row: &Row, status: &Status) {
     assert!(described, "{reason}");
     assert_eq!(
         retry_delay.is_some(),
-        row.code == Code::Unavailable || ["RESEND_LIMIT", "AGENT_BLOCKED"].contains(&reason),
+        row.code == Code::Unavailable
+            || ["RESEND_LIMIT", "FIND_LIMIT", "AGENT_BLOCKED"].contains(&reason),
         "{reason}"
     );
     assert!(
@@ -376,6 +378,9 @@ async fn on_the_phone(server: &TestServer, anna: &Contact) -> Vec<Status> {
             .await
             .unwrap_err(),
     ];
+    for _ in 0..=60 {
+        answers.extend(verify_channel(server, anna).await.err());
+    }
     // Three tries a call, each on somebody else, until the agent is blocked.
     for try_number in 0..21 {
         let somebody = Contact {

@@ -22,7 +22,7 @@ use tonic_types::StatusExt;
 
 use self::texts::{CANARY, any_text, bad_texts};
 use crate::{
-    harness::{ALL_SCOPES, Backend, TestServer, refused_fields},
+    harness::{ALL_SCOPES, Backend, Options, TestServer, refused_fields},
     raw::{Leaf, call, request_type, response_type, set_if_there, wrong_request},
     rpcs::{Effect, Prepared, RPCS, Rpc, prepare, valid_request},
 };
@@ -323,7 +323,7 @@ async fn fuzz_fields(server: &TestServer, token: &str, rpc: &str, on: &Prepared)
 async fn any_text_in_any_field_is_taken_or_refused_by_the_name_of_the_field(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let server = TestServer::start(backend).await;
+    let server = TestServer::start_with(backend, Options::unlimited_checks()).await;
     let token = server.token(ALL_SCOPES, None);
     for rpc in RPCS {
         // No wrong phone password of before blocks the agent.
@@ -358,7 +358,7 @@ async fn any_text_in_any_field_is_taken_or_refused_by_the_name_of_the_field(
 async fn a_request_that_is_wrong_all_over_is_refused_like_any_other(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let server = TestServer::start(backend).await;
+    let server = TestServer::start_with(backend, Options::unlimited_checks()).await;
     let token = server.token(ALL_SCOPES, None);
     // No text is a wrong token of a link: it is one of no link. A wrong cursor has expired.
     let judges_fields = |rpc: &Rpc| {

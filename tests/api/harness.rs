@@ -1,6 +1,6 @@
 //! A server of its own for every test, on a database of its own.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
@@ -57,6 +57,8 @@ pub struct Options {
     /// Which tokens are accepted; `None`: those of the development key.
     pub auth: Option<AuthSettings>,
     pub hash_cost: HashCost,
+    /// 0: unlimited.
+    pub channel_checks_per_minute: u32,
     /// The URL of a replica.
     pub replica: Option<String>,
     /// Migrates the database with the server's role.
@@ -70,6 +72,7 @@ impl Default for Options {
             drain: Duration::from_secs(5),
             jwks: None,
             auth: None,
+            channel_checks_per_minute: 60,
             replica: None,
             migrates: true,
             // What it costs is not what is tested.
@@ -79,6 +82,14 @@ impl Default for Options {
 }
 
 impl Options {
+    /// `VerifyContactChannel` as often as it comes.
+    pub fn unlimited_checks() -> Self {
+        Self {
+            channel_checks_per_minute: 0,
+            ..Self::default()
+        }
+    }
+
     pub fn with_limits(limits: Limits) -> Self {
         Self {
             limits,
@@ -147,6 +158,7 @@ impl TestServer {
             random,
             service_keys: service_keys.clone(),
             hasher: hasher.clone(),
+            channel_checks_per_minute: NonZeroU32::new(options.channel_checks_per_minute),
             mail_folder: Some(MailFolder::new(folder.path().join("mail"))),
         });
         let outbox = outbox_to_files(&database, &clock, &folder);

@@ -38,6 +38,7 @@ mod changes;
 mod changes_cursor;
 mod changes_erasure;
 mod changes_order;
+mod channel_limits;
 mod compression;
 mod confirmation_page;
 mod confirmation_races;

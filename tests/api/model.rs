@@ -98,12 +98,12 @@ async fn proof_500_concurrent_histories_are_explained_by_their_trail(
 
 /// What shares one database: two servers on PostgreSQL; SQLite has one.
 async fn start_all(backend: Backend) -> Vec<TestServer> {
-    let first = TestServer::start(backend).await;
+    let first = TestServer::start_with(backend, Options::unlimited_checks()).await;
     let url = first.database_url.clone();
     let mut servers = vec![first];
     if backend == Backend::Postgres {
         let folder = tempfile::tempdir().unwrap();
-        servers.push(TestServer::start_on(&url, folder, Options::default()).await);
+        servers.push(TestServer::start_on(&url, folder, Options::unlimited_checks()).await);
     }
     servers
 }
@@ -188,7 +188,9 @@ fn runner(cases: u32) -> (u64, TestRunner) {
 /// A machine that runs many tests may not let a server connect in time.
 async fn start_patiently(backend: Backend) -> TestServer {
     for _ in 0..5 {
-        if let Ok(server) = tokio::spawn(TestServer::start(backend)).await {
+        if let Ok(server) =
+            tokio::spawn(TestServer::start_with(backend, Options::unlimited_checks())).await
+        {
             return server;
         }
     }

@@ -87,6 +87,16 @@ impl TestServer {
     }
 }
 
+/// Whether a number is on file for the contact's customer.
+pub async fn verify_channel(server: &TestServer, contact: &proto::Contact) -> Result<(), Status> {
+    let request = proto::VerifyContactChannelRequest {
+        customer_number: contact.customer_number.clone(),
+        channel: Some(Channel::PhoneNumber("0721 913740".into())),
+    };
+    let mut client = server.client();
+    client.verify_contact_channel(request).await.map(|_| ())
+}
+
 /// The call in which a prepared contact has proved who it is.
 pub fn call_id_of(number: &str) -> String {
     format!("{CALL_ID}-{number}")

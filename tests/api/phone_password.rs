@@ -290,6 +290,7 @@ async fn rule_15_older_peppers_and_costs_are_accepted_and_renewed(
         random: Random::system(),
         service_keys: VersionedKeys::parse(&format!("1:{key}")).unwrap(),
         hasher,
+        channel_checks_per_minute: None,
         mail_folder: None,
     });
     for said in [PASSWORD, PASSWORD] {

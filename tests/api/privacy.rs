@@ -14,7 +14,7 @@ use crate::{
         Backend, TestServer, execute, new_contact, query_number, query_texts, refusal,
         refused_fields,
     },
-    phone_calls::{PASSWORD, call_id_of},
+    phone_calls::{PASSWORD, call_id_of, verify_channel},
     rpcs::{Prepared, prepare},
 };
 
@@ -97,6 +97,7 @@ pub async fn prepare_whole(server: &TestServer, number: &str) -> Prepared {
         .await
         .unwrap();
     server.unlock(&on.berta).await.unwrap();
+    verify_channel(server, &on.anna).await.unwrap();
     let import = format!(
         "INSERT INTO contact_imports (customer_number, import_key, contact_id, import_time)
          SELECT customer_number, {}, contact_id, create_time FROM contacts

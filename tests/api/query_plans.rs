@@ -87,6 +87,8 @@ pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
         server.app.forget_dead_letters().await.unwrap();
         server.app.forget_old_tries().await.unwrap();
         server.app.forget_old_mail_counts().await.unwrap();
+        server.app.forget_old_channel_checks().await.unwrap();
+        server.app.count_failed_contacts().await.unwrap();
         server.app.place_all_events().await.unwrap();
         server.app.forget_sealed_numbers().await.unwrap();
         let year = TimeDelta::days(365);

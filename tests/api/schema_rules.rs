@@ -33,6 +33,7 @@ const OF_NO_CUSTOMER: &[(&str, &str)] = &[
         "change_feed",
         "one row, which whoever gives events their places locks",
     ),
+    ("channel_check_agents", "an agent serves all customers"),
     (
         "mail_recipients",
         "an address may be of contacts of many customers",

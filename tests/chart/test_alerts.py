@@ -274,6 +274,38 @@ CASES = [
         "somebody may have a mailbox flooded.",
     ),
     Case(
+        "ContactServiceAgentGuesses",
+        "10m",
+        # Every replica counts the same contacts.
+        fires=[
+            [
+                series("contact_phone_password_failed_contacts", "9x20", scope="agent"),
+                series("contact_phone_password_failed_contacts", "9x20", "b", scope="agent"),
+            ]
+        ],
+        quiet=[
+            [
+                series("contact_phone_password_failed_contacts", "8x20", scope="agent"),
+                series("contact_phone_password_failed_contacts", "8x20", "b", scope="agent"),
+            ],
+            [series("contact_phone_password_failed_contacts", "90x20", scope="all")],
+        ],
+        description="Checks by one agent failed for 9 contacts within an hour, "
+        "without a match since.",
+    ),
+    Case(
+        "ContactServiceGuessesSpread",
+        "30h",
+        fires=[[series("contact_phone_password_failed_contacts", "10x1790 31x20", scope="all")]],
+        quiet=[
+            # As on every day, and few in all.
+            [series("contact_phone_password_failed_contacts", "25x1810", scope="all")],
+            [series("contact_phone_password_failed_contacts", "1x1790 20x20", scope="all")],
+        ],
+        description="Checks failed for 31 contacts within an hour, without a match since: "
+        "far more than on the average of the last day.",
+    ),
+    Case(
         "ContactServicePhonePasswordLocks",
         "80m",
         fires=[[series("contact_phone_password_locks_total", "0+1x90")]],

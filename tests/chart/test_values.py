@@ -53,6 +53,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("phonePasswordCost", "m=65536;t=3", "phonePasswordCost"),
     ("auditRetentionDays", 0, "auditRetentionDays"),
     ("auditRetentionDays", "365", "auditRetentionDays"),
+    ("channelChecksPerMinute", 0, "channelChecksPerMinute"),
+    ("channelChecksPerMinute", "many", "channelChecksPerMinute"),
     ("jwt.jwks.url", "http://login.example.com/keys", "url"),
     ("jwt.jwks.url", "https://", "url"),
     ("jwt.audience", "", "audience"),

@@ -183,6 +183,16 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
 #[case("JWT_LEEWAY_SECONDS", "", "must be 0 to 120")]
 #[case("JWT_SCOPE_CLAIM", "scope\nhunter2", "must be a name")]
 #[case("JWT_CUSTOMER_CLAIM", "customer\tnumber", "must be a name")]
+#[case(
+    "CHANNEL_CHECKS_PER_MINUTE",
+    "0",
+    "must be a number of at least 1, or none"
+)]
+#[case(
+    "CHANNEL_CHECKS_PER_MINUTE",
+    "many",
+    "must be a number of at least 1, or none"
+)]
 #[case("SERVICE_KEYS", "hunter2", "must be version:base64")]
 #[case("SERVICE_KEYS", "1:hunter2!", "must be version:base64")]
 #[case("SERVICE_KEYS", "1:aHVudGVyMg==", "at least 32 bytes")]

@@ -20,6 +20,8 @@ pub(in crate::storage) struct Model {
     pub(in crate::storage) is_void: bool,
     pub(in crate::storage) notice_time: Option<DateTimeUtc>,
     pub(in crate::storage) unlock_reason: Option<String>,
+    /// The agent of the last failed attempt.
+    pub(in crate::storage) failed_by: Option<String>,
     pub(in crate::storage) update_time: DateTimeUtc,
 }
 

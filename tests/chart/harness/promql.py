@@ -52,7 +52,7 @@ def _selectors(node: object, grouped_by: set[str]) -> Iterator[Selector]:
     elif isinstance(node, parser.Call):
         for argument in node.args:
             yield from _selectors(argument, grouped_by)
-    elif isinstance(node, parser.ParenExpr):
+    elif isinstance(node, (parser.ParenExpr, parser.SubqueryExpr)):
         yield from _selectors(node.expr, grouped_by)
     else:
         assert isinstance(node, (parser.NumberLiteral, parser.StringLiteral)), type(node)

@@ -33,6 +33,7 @@ const SEQUEL: &[&str] = &[
 /// Everything on file about a customer, but for mails: those were sent.
 const TABLES: &[&str] = &[
     "audit_events",
+    "channel_check_customers",
     "confirmation_tokens",
     "contact_phone_numbers",
     "contacts",
