@@ -3,17 +3,21 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use contact_service::{
     api::proto::{self, Contact, ContactType},
-    app::{ContactRow, ImportMode, NewContact, RowOutcome},
+    app::{App, AppParts, ContactRow, ImportMode, NewContact, RowOutcome},
     domain::{
+        audit::Actor,
         contact::ContactChange,
         contact_import::ImportKey,
         contact_types::ContactTypes,
         customer::{CustomerChange, CustomerNumber},
         email_address::EmailAddress,
     },
+    random::Random,
+    versioned_keys::VersionedKeys,
 };
 use futures::future::join_all;
 use rstest::rstest;
@@ -23,6 +27,7 @@ use tonic_types::StatusExt;
 use crate::{
     harness::{Backend, Options, TestServer, new_contact, query_number, refusal},
     mailbox::Mail,
+    phone_calls::contact_ref,
 };
 
 const VICTIM: &str = "Victim@muster.example";
@@ -248,6 +253,41 @@ async fn a_customer_causes_a_hundred_confirmation_mails_an_hour(
     enter(101, &others[0]).await.unwrap();
     instances.advance(TimeDelta::minutes(50));
     enter(102, &contacts[0]).await.unwrap();
+}
+
+/// Use cases of an instance with these service keys, newest first.
+fn app_with(server: &TestServer, versions: &[u8]) -> App {
+    let key = |version: &u8| format!("{version}:{}", STANDARD.encode([*version; 32]));
+    let keys: Vec<_> = versions.iter().map(key).collect();
+    App::new(AppParts {
+        database: server.database.clone(),
+        clock: server.clock.clone(),
+        random: Random::system(),
+        service_keys: VersionedKeys::parse(&keys.join(",")).unwrap(),
+        hasher: server.hasher.clone(),
+        channel_checks_per_minute: None,
+        mail_folder: None,
+    })
+}
+
+/// An instance that has a new key, and one that does not have it yet, count the same mails.
+#[rstest]
+#[tokio::test]
+async fn mails_are_counted_across_a_rotation_of_service_keys(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let contacts = customer_with_contacts(&server, "K-1", 7).await;
+    let (old, new) = (app_with(&server, &[1]), app_with(&server, &[2, 1]));
+    let agent = Actor("agent".into());
+    let mut entered = Vec::new();
+    for (nth, contact) in contacts.iter().enumerate() {
+        let app = if nth % 2 == 0 { &old } else { &new };
+        let email = EmailAddress::parse(VICTIM).unwrap();
+        let changed = app.change_email(&agent, contact_ref(contact), email, None);
+        entered.push(changed.await.is_ok());
+    }
+    assert_eq!(entered, [true, true, true, true, true, false, false]);
 }
 
 fn row(number: &CustomerNumber, nth: usize, email: &str) -> ContactRow {

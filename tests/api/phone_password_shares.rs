@@ -1,5 +1,7 @@
-//! Hashing is shared: one agent, or one customer, does not make others OVERLOADED.
+//! Hashing is shared: one agent, or one customer, does not make others OVERLOADED; and guesses that
+//! are spread over contacts are counted.
 
+use chrono::TimeDelta;
 use contact_service::api::proto::{CheckPhonePasswordResponse, Contact, PhonePasswordVerdict};
 use futures::{StreamExt, stream::FuturesUnordered};
 use rstest::rstest;
@@ -92,4 +94,39 @@ async fn checks_of_one_customer_wait_behind_those_of_others(
     while let Some(check) = many.next().await {
         assert!(is_match(&check.unwrap()));
     }
+}
+
+/// Guesses that are spread over contacts are noticed, by agent and in all.
+#[rstest]
+#[tokio::test]
+async fn contacts_that_were_guessed_at_are_counted_for_an_hour(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let mut contacts = Vec::new();
+    for nth in 0..6 {
+        contacts.push(contact_with_password(&server, &format!("K-{nth}")).await);
+    }
+    let counted = async || {
+        let counts = server.app.count_failed_contacts().await.unwrap();
+        (counts.of_an_agent, counts.total)
+    };
+    let check = async |nth: usize, agent: &str, said: &str| {
+        let (client, call) = (server.client_of(agent), format!("call-{agent}-{nth}"));
+        let checked = check_by(client, &contacts[nth], said, &call).await;
+        checked.unwrap();
+    };
+    assert_eq!(counted().await, (0, 0));
+    for nth in 0..4 {
+        check(nth, "busy", "falsch").await;
+        check(nth, "busy", "noch falscher").await;
+    }
+    check(4, "other", "falsch").await;
+    check(5, "other", PASSWORD).await;
+    assert_eq!(counted().await, (4, 5));
+    // The caller had misspoken.
+    check(3, "busy", PASSWORD).await;
+    assert_eq!(counted().await, (3, 4));
+    server.clock.advance(TimeDelta::hours(1));
+    assert_eq!(counted().await, (0, 0));
 }
