@@ -144,6 +144,11 @@ fn describe() {
         "Pepper versions of stored hashes that this process lacks"
     );
     describe_counter!(PHONE_ORDERS, "Decisions about phone orders");
+    describe_resources();
+}
+
+fn describe_resources() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_histogram!(
         SHARED_QUERY_SIZE,
         "How many calls shared a query of the database"

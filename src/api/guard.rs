@@ -444,7 +444,7 @@ fn account(method: &str, span: &Span, response: &Response<Body>, elapsed: Durati
             Code::Ok
         }
         Some(status) => {
-            let reason = status::reason(status);
+            let reason = status::reason_of(status);
             refusal_log::record(method, status.code(), &reason, elapsed_ms);
             meters::call_failed(&reason);
             status.code()

@@ -101,7 +101,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
 }
 
 /// Returns the reason of a status; empty where it has none.
-pub(super) fn reason(status: &Status) -> String {
+pub(super) fn reason_of(status: &Status) -> String {
     let info = status.get_details_error_info();
     info.map(|info| info.reason).unwrap_or_default()
 }
