@@ -275,7 +275,8 @@ fn start_rounds(parts: &Parts, readiness: &Readiness) -> JoinSet<()> {
         app(),
         readiness.clone(),
     ));
-    rounds.spawn(background::sweep_hourly(app(), parts.events_kept_for));
+    rounds.spawn(background::sweep_hourly(app()));
+    rounds.spawn(background::retain_events(app(), parts.events_kept_for));
     rounds.spawn(app().place_events());
     rounds.spawn(background::clean(app()));
     rounds.spawn(background::see_to_deadlines(app()));

@@ -6,6 +6,7 @@
 //! every connection is rolled back before it is handed out.
 
 mod audit;
+mod by_index;
 mod caller_verification;
 mod change_feed;
 mod channel_checks;
@@ -31,6 +32,7 @@ mod phone_tries;
 mod recipients;
 mod replica;
 mod request_ids;
+mod retention;
 mod rights;
 mod shared_query;
 

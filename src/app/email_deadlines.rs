@@ -20,9 +20,6 @@ use crate::{
     storage::{LockedCustomer, Outcome, Transaction},
 };
 
-/// How many are looked for at once.
-const BATCH: u64 = 100;
-
 impl App {
     /// Rule 10: queues the reminders that are due, and gives their count.
     ///
@@ -32,13 +29,13 @@ impl App {
         let mut count = 0;
         let mut behind = None;
         loop {
-            let due = self.database.list_due_reminders(self.now(), behind, BATCH);
-            let due = due.await?;
-            let Some(last) = due.last() else {
+            let due = self.database.list_due_reminders(self.now(), behind);
+            let (due, last) = due.await?;
+            if last.is_none() {
                 self.mail_signal.raise_if(count > 0);
                 return Ok(count);
-            };
-            behind = Some((last.expire_time, last.id));
+            }
+            behind = last;
             for confirmation in due {
                 let id = confirmation.id;
                 count += tally("a reminder", id, self.remind(confirmation).await);
@@ -93,14 +90,12 @@ impl App {
         let mut count = 0;
         let mut behind = None;
         loop {
-            let lapsed = self
-                .database
-                .list_lapsed_confirmations(self.now(), behind, BATCH);
-            let lapsed = lapsed.await?;
-            let Some(last) = lapsed.last() else {
+            let lapsed = self.database.list_lapsed_confirmations(self.now(), behind);
+            let (lapsed, last) = lapsed.await?;
+            if last.is_none() {
                 return Ok(count);
-            };
-            behind = Some((last.expire_time, last.id));
+            }
+            behind = last;
             for confirmation in lapsed {
                 let id = confirmation.id;
                 count += tally("an expiry", id, self.clear_lapsed(confirmation).await);
@@ -184,14 +179,7 @@ impl App {
     /// The failures of the database.
     pub async fn forget_dead_letters(&self) -> Result<u64> {
         let time = self.now() - DEAD_LETTERS_KEPT;
-        self.database
-            .transaction(move |transaction| {
-                Box::pin(async move {
-                    let count = transaction.delete_dead_mails_before(time).await?;
-                    Ok(Outcome::Commit(count))
-                })
-            })
-            .await
+        self.database.delete_dead_mails_before(time).await
     }
 
     /// Forgets what became of links that expired long ago, and gives their count.
@@ -200,14 +188,7 @@ impl App {
     /// The failures of the database.
     pub async fn forget_old_confirmations(&self) -> Result<u64> {
         let time = self.now() - CONFIRMATION_HISTORY;
-        self.database
-            .transaction(move |transaction| {
-                Box::pin(async move {
-                    let count = transaction.delete_confirmations_before(time).await?;
-                    Ok(Outcome::Commit(count))
-                })
-            })
-            .await
+        self.database.delete_confirmations_before(time).await
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Invalid, Result},
     meters::FailedContacts,
     phone_hasher::{HashPlace, HashedFor},
-    storage::{Outcome, PhonePasswordChange, StoredHash},
+    storage::{PhonePasswordChange, StoredHash},
 };
 
 /// Within this time before now guesses at many contacts are noticed.
@@ -125,21 +125,10 @@ impl App {
     /// The failures of the database.
     pub async fn forget_old_tries(&self) -> Result<u64> {
         let now = self.now();
-        let limits = self.database.transaction(move |transaction| {
-            Box::pin(async move {
-                let count = transaction.delete_old_tries(now, now - CALL_MEMORY).await?;
-                Ok(Outcome::Commit(count))
-            })
-        });
+        let limits = self.database.delete_old_tries(now, now - CALL_MEMORY);
         let limits = limits.await?;
-        let nothing = self.database.transaction(move |transaction| {
-            Box::pin(async move {
-                let time = now - NOTHING_MEMORY;
-                let count = transaction.delete_tries_on_nothing(time).await?;
-                Ok(Outcome::Commit(count))
-            })
-        });
-        Ok(limits + nothing.await?)
+        let nothing = now - NOTHING_MEMORY;
+        Ok(limits + self.database.delete_tries_on_nothing(nothing).await?)
     }
 
     /// Counts the contacts whose phone passwords were guessed at within the last hour.

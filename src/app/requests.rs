@@ -7,7 +7,7 @@ use crate::{
     app::App,
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, Result},
-    storage::{Answer, Fingerprint, Outcome, RequestRecord, Transaction},
+    storage::{Answer, Fingerprint, RequestRecord, Transaction},
 };
 
 const REMEMBERED: TimeDelta = TimeDelta::hours(24);
@@ -29,14 +29,7 @@ impl App {
     /// The failures of the database.
     pub async fn forget_expired_requests(&self) -> Result<u64> {
         let now = self.now();
-        self.database
-            .transaction(move |transaction| {
-                Box::pin(async move {
-                    let count = transaction.delete_expired_requests(now).await?;
-                    Ok(Outcome::Commit(count))
-                })
-            })
-            .await
+        self.database.delete_expired_requests(now).await
     }
 }
 

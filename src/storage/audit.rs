@@ -1,15 +1,13 @@
 //! Rows of the trail.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::sync::atomic::Ordering;
 
-use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select, Set, Statement, sea_query::Expr,
+    ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set,
 };
 
 use super::{
-    Database, Outcome, Transaction, bounded,
+    Database, Transaction, bounded,
     entity::audit_events::{ActiveModel, Column, Entity, Model},
     failure::Failure,
 };
@@ -21,9 +19,6 @@ use crate::{
     },
     error::{Error, Result},
 };
-
-/// How many old events a transaction deletes.
-const OLD_AT_ONCE: u64 = 1_000;
 
 impl Database {
     /// Up to `limit` events of the customer before a rank, newest first.
@@ -86,50 +81,6 @@ impl Database {
         let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
         rows.into_iter().map(to_event).collect()
     }
-
-    /// Deletes events of before `cutoff` that had their place in the feed, and gives their
-    /// count. The feed then knows from where on it is whole.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_old_audit_events(&self, cutoff: DateTime<Utc>) -> Result<u64> {
-        let mut count = 0;
-        loop {
-            let deleted = self
-                .transaction(move |transaction| {
-                    Box::pin(async move {
-                        let deleted = transaction.delete_some_old_events(cutoff).await?;
-                        Ok(Outcome::Commit(deleted))
-                    })
-                })
-                .await?;
-            count += deleted;
-            if deleted < OLD_AT_ONCE {
-                return Ok(count);
-            }
-            // Others write meanwhile.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Database {
-    /// Deletes the sealed numbers in events of before `cutoff`, and gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn clear_sealed_numbers(&self, cutoff: DateTime<Utc>) -> Result<u64> {
-        let cleared = Entity::update_many()
-            .col_expr(
-                Column::SealedCustomerNumber,
-                Expr::value(Option::<Vec<u8>>::None),
-            )
-            .filter(Column::SealedCustomerNumber.is_not_null())
-            .filter(Column::EventTime.lt(cutoff))
-            .exec(&self.writers);
-        let cleared = bounded(async { Ok(cleared.await.map_err(Failure::from)?) }).await?;
-        Ok(cleared.rows_affected)
-    }
 }
 
 impl Transaction {
@@ -167,36 +118,7 @@ impl Transaction {
         self.has_events.store(true, Ordering::Relaxed);
         Ok(())
     }
-
-    async fn delete_some_old_events(&self, cutoff: DateTime<Utc>) -> Result<u64> {
-        // First, as whoever erases a customer does.
-        self.hold_feed().await?;
-        let backend = self.inner.get_database_backend();
-        let limit = i64::try_from(OLD_AT_ONCE).unwrap_or(i64::MAX);
-        let deletion =
-            Statement::from_sql_and_values(backend, DELETE_OLD, [cutoff.into(), limit.into()]);
-        let rows = self
-            .inner
-            .query_all_raw(deletion)
-            .await
-            .map_err(Failure::from)?;
-        let mut last = 0;
-        for row in &rows {
-            let position: i64 = row.try_get_by_index(0).map_err(Failure::from)?;
-            last = last.max(position);
-        }
-        if last > 0 {
-            self.forget_feed_until(last).await?;
-        }
-        Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
-    }
 }
-
-const DELETE_OLD: &str = "\
-    DELETE FROM audit_events WHERE (customer_number, sequence, event_id) IN ( \
-      SELECT customer_number, sequence, event_id FROM audit_events \
-      WHERE event_time < $1 AND feed_position IS NOT NULL ORDER BY event_time LIMIT $2) \
-    RETURNING feed_position";
 
 /// An event waits for its place in the feed.
 fn to_row(event: &AuditEvent) -> Result<ActiveModel> {

@@ -8,9 +8,8 @@
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QueryResult,
-    QuerySelect, Statement,
+    QuerySelect, Statement, sea_query::Expr,
 };
-
 use uuid::Uuid;
 
 use super::{
@@ -25,7 +24,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How many events get their places in one transaction.
+/// How many events get their places in one transaction, as `PLACE` says.
 const PLACED_AT_ONCE: usize = 1_000;
 
 /// How far the feed reaches.
@@ -65,6 +64,7 @@ impl Database {
         self.transaction(move |transaction| {
             let from = from.clone();
             Box::pin(async move {
+                transaction.go_by_indexes().await?;
                 let Some(reach) = transaction.lock_feed().await? else {
                     let (count, next) = (0, None);
                     return Ok(Outcome::Rollback(Placed { count, next }));
@@ -117,6 +117,8 @@ impl Database {
     pub async fn list_changes(&self, from: i64, limit: u64) -> Result<Vec<Change>> {
         let rows = Entity::find()
             .filter(Column::FeedPosition.gte(from))
+            // What the index is limited to: places are from 1 on.
+            .filter(Expr::cust("feed_position > 0"))
             .order_by_asc(Column::FeedPosition)
             .limit(limit)
             .all(&self.readers);
@@ -157,11 +159,15 @@ impl Transaction {
 
     async fn place_some_events(&self, last: i64, from: &str) -> Result<Placed> {
         let backend = self.inner.get_database_backend();
-        let limit = i64::try_from(PLACED_AT_ONCE).unwrap_or(i64::MAX);
-        let values = [last.into(), from.into(), limit.into()];
+        let place = if backend == DbBackend::Postgres {
+            PLACE_POSTGRES
+        } else {
+            PLACE_SQLITE
+        };
+        let values = [last.into(), from.into()];
         let rows = self
             .inner
-            .query_all_raw(Statement::from_sql_and_values(backend, PLACE, values))
+            .query_all_raw(Statement::from_sql_and_values(backend, place, values))
             .await
             .map_err(Failure::from)?;
         let count = rows.len();
@@ -233,18 +239,30 @@ const LOCK_POSTGRES: &str = "SELECT last_position, forgotten_position, epoch FRO
 const HOLD_POSTGRES: &str = "SELECT last_position, forgotten_position, epoch FROM change_feed \
     WHERE id = 1 FOR UPDATE";
 
-/// A customer whose events do not all fit is gone on with, from its earliest one on.
-const PLACE: &str = "\
-    UPDATE audit_events SET feed_position = $1 + waiting.place \
-    FROM (SELECT customer_number, sequence, event_id, \
-            row_number() OVER (ORDER BY customer_number, sequence, event_id) AS place \
-          FROM (SELECT customer_number, sequence, event_id FROM audit_events \
-                WHERE feed_position IS NULL AND customer_number >= $2 \
-                ORDER BY customer_number, sequence, event_id LIMIT $3) AS first) AS waiting \
-    WHERE audit_events.customer_number = waiting.customer_number \
-      AND audit_events.sequence = waiting.sequence \
-      AND audit_events.event_id = waiting.event_id \
-    RETURNING audit_events.customer_number, audit_events.feed_position";
+/// The events that wait, in the order of their index. A customer whose events do not all fit is
+/// gone on with, from its earliest one on.
+macro_rules! place {
+    ($row:literal) => {
+        concat!(
+            "UPDATE audit_events SET feed_position = $1 + waiting.place \
+             FROM (SELECT place_in_table, row_number() \
+                     OVER (ORDER BY customer_number, sequence, event_id) AS place \
+                   FROM (SELECT customer_number, sequence, event_id, ",
+            $row,
+            " AS place_in_table FROM audit_events \
+                         WHERE feed_position IS NULL AND customer_number >= $2 \
+                         ORDER BY customer_number, sequence, event_id LIMIT 1000) AS first) \
+               AS waiting WHERE audit_events.",
+            $row,
+            " = waiting.place_in_table RETURNING audit_events.customer_number, \
+             audit_events.feed_position"
+        )
+    };
+}
+/// By the places of the rows, as the retention has it. None of them moves meanwhile: whoever
+/// changes an event that waits holds the feed.
+const PLACE_POSTGRES: &str = place!("ctid");
+const PLACE_SQLITE: &str = place!("rowid");
 const PLACE_TRAIL: &str = "\
     UPDATE audit_events SET feed_position = $1 + waiting.place \
     FROM (SELECT sequence, event_id, row_number() OVER (ORDER BY sequence, event_id) AS place \

@@ -283,6 +283,8 @@ fn adapt(url: &DatabaseUrl, options: PgConnectOptions, writes: bool) -> PgConnec
         // Every statement goes by keys: a plan for the values at hand would be the
         // same one, made again each time.
         ("plan_cache_mode", "force_generic_plan"),
+        // None is long enough to be worth compiling, whatever it is believed to cost.
+        ("jit", "off"),
         (
             "default_transaction_read_only",
             if writes { "off" } else { "on" },

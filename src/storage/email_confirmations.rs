@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationTrait, Set,
-    sea_query::{Condition, Expr},
+    ColumnTrait, EntityTrait, FromQueryResult, JoinType, QueryFilter, QuerySelect, RelationTrait,
+    Set, sea_query::Expr,
 };
+use uuid::Uuid;
 
 use super::{
     Database, Transaction, bounded,
@@ -26,7 +27,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Where a list goes on: behind this expiry, and this one of the same expiry.
+/// Where a list goes on: behind this time, and this one of the same time.
 pub(super) type Place = (DateTime<Utc>, ConfirmationId);
 
 impl Database {
@@ -48,8 +49,8 @@ impl Database {
         row.map(to_confirmation).transpose()
     }
 
-    /// Up to `limit` of those, of any customer, whose address was not confirmed until
-    /// `now`, by their expiry, from `behind` on.
+    /// Some of those, of any customer, whose address was not confirmed until `now`, by their
+    /// expiry, from `behind` on, and where to go on.
     ///
     /// # Errors
     /// The failures of the database.
@@ -57,14 +58,12 @@ impl Database {
         &self,
         now: DateTime<Utc>,
         behind: Option<Place>,
-        limit: u64,
-    ) -> Result<Vec<EmailConfirmation>> {
-        let lapsed = Column::ExpireTime.lte(now).into();
-        self.list_pending(lapsed, behind, limit).await
+    ) -> Result<(Vec<EmailConfirmation>, Option<Place>)> {
+        self.list_pending(LAPSED, now, behind).await
     }
 
-    /// Up to `limit` of those, of any customer, whose address is to be reminded at `now`,
-    /// by their expiry, from `behind` on.
+    /// Some of those, of any customer, whose address is to be reminded at `now`, by the time of
+    /// it, from `behind` on, and where to go on.
     ///
     /// # Errors
     /// The failures of the database.
@@ -72,40 +71,42 @@ impl Database {
         &self,
         now: DateTime<Utc>,
         behind: Option<Place>,
-        limit: u64,
-    ) -> Result<Vec<EmailConfirmation>> {
-        let due = Column::RemindTime.lte(now).into();
-        self.list_pending(due, behind, limit).await
+    ) -> Result<(Vec<EmailConfirmation>, Option<Place>)> {
+        self.list_pending(DUE_REMINDERS, now, behind).await
     }
 
     async fn list_pending(
         &self,
-        condition: Condition,
+        sql: &str,
+        now: DateTime<Utc>,
         behind: Option<Place>,
-        limit: u64,
-    ) -> Result<Vec<EmailConfirmation>> {
-        let mut query = Entity::find()
-            .filter(Column::State.eq(PENDING))
-            .filter(condition);
-        if let Some((time, id)) = behind {
-            let same_time = Condition::all()
-                .add(Column::ExpireTime.eq(time))
-                .add(Column::ConfirmationId.gt(id.0));
-            query = query.filter(
-                Condition::any()
-                    .add(Column::ExpireTime.gt(time))
-                    .add(same_time),
-            );
+    ) -> Result<(Vec<EmailConfirmation>, Option<Place>)> {
+        let (time, id) = behind.unwrap_or((DateTime::UNIX_EPOCH, ConfirmationId(Uuid::nil())));
+        let values = [now.into(), time.into(), id.0.into()];
+        let rows = self.rows_by_index(sql, values).await?;
+        let mut confirmations = Vec::with_capacity(rows.len());
+        let mut last = None;
+        for row in &rows {
+            let confirmation = Model::from_query_result(row, "").map_err(Failure::from)?;
+            let confirmation = to_confirmation(confirmation)?;
+            let time = row.try_get("", "place").map_err(Failure::from)?;
+            last = Some((time, confirmation.id));
+            confirmations.push(confirmation);
         }
-        let rows = query
-            .order_by_asc(Column::ExpireTime)
-            .order_by_asc(Column::ConfirmationId)
-            .limit(limit)
-            .all(&self.readers);
-        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
-        rows.into_iter().map(to_confirmation).collect()
+        Ok((confirmations, last))
     }
 }
+
+const LAPSED: &str = "\
+    SELECT *, expire_time AS place FROM email_confirmations \
+    WHERE state = 'pending' AND expire_time <= $1 AND expire_time >= $2 \
+      AND (expire_time, confirmation_id) > ($2, $3) \
+    ORDER BY state, expire_time, confirmation_id LIMIT 100";
+const DUE_REMINDERS: &str = "\
+    SELECT *, remind_time AS place FROM email_confirmations \
+    WHERE state = 'pending' AND remind_time <= $1 AND remind_time >= $2 \
+      AND (remind_time, confirmation_id) > ($2, $3) \
+    ORDER BY state, remind_time, confirmation_id LIMIT 100";
 
 impl Transaction {
     /// The entering of an address, which stays until the transaction ends.
@@ -162,15 +163,9 @@ impl Transaction {
         id: ConfirmationId,
         state: ConfirmationState,
     ) -> Result<bool> {
-        let updated = Entity::update_many()
-            .col_expr(Column::State, Expr::value(to_text(state)))
-            .filter(Column::CustomerNumber.eq(number.as_str()))
-            .filter(Column::ConfirmationId.eq(id.0))
-            .filter(Column::State.eq(PENDING))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(updated.rows_affected == 1)
+        let pending = |row: &Model| row.state == PENDING;
+        let settled = (Column::State, Expr::value(to_text(state)));
+        self.update_if(number, id, pending, settled).await
     }
 
     /// Notes that the reminder is no longer due; `false` when somebody else was faster.
@@ -178,15 +173,37 @@ impl Transaction {
     /// # Errors
     /// The failures of the database.
     pub async fn take_reminder(&self, number: &CustomerNumber, id: ConfirmationId) -> Result<bool> {
-        let updated = Entity::update_many()
-            .col_expr(Column::RemindTime, Expr::value(None::<DateTime<Utc>>))
+        let due = |row: &Model| row.remind_time.is_some();
+        let taken = (Column::RemindTime, Expr::value(None::<DateTime<Utc>>));
+        self.update_if(number, id, due, taken).await
+    }
+
+    /// Asked of the row, not of the database: there are indexes of all that are pending or due,
+    /// which seem to be as good as the key while few are.
+    async fn update_if(
+        &self,
+        number: &CustomerNumber,
+        id: ConfirmationId,
+        condition: fn(&Model) -> bool,
+        (column, value): (Column, Expr),
+    ) -> Result<bool> {
+        let key = (number.as_str().to_owned(), id.0);
+        let row = Entity::find_by_id(key)
+            .lock_exclusive()
+            .one(&self.inner)
+            .await
+            .map_err(Failure::from)?;
+        if !row.as_ref().is_some_and(condition) {
+            return Ok(false);
+        }
+        Entity::update_many()
+            .col_expr(column, value)
             .filter(Column::CustomerNumber.eq(number.as_str()))
             .filter(Column::ConfirmationId.eq(id.0))
-            .filter(Column::RemindTime.is_not_null())
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        Ok(updated.rows_affected == 1)
+        Ok(true)
     }
 
     /// Keeps the hash of a token that is about to be mailed.
@@ -209,20 +226,6 @@ impl Transaction {
             .await
             .map_err(Failure::from)?;
         Ok(())
-    }
-
-    /// Forgets the links, of any customer, that expired before `time`, and gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_confirmations_before(&self, time: DateTime<Utc>) -> Result<u64> {
-        let deleted = Entity::delete_many()
-            .filter(Column::State.is_in([CONFIRMED, EXPIRED, SUPERSEDED]))
-            .filter(Column::ExpireTime.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(deleted.rows_affected)
     }
 }
 

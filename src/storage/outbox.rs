@@ -6,13 +6,12 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Set,
     sea_query::{Expr, LockBehavior, LockType},
 };
 
 use super::{
-    Database, Transaction, bounded,
+    Database, Transaction,
     contacts::to_locale,
     entity::outbox_mails::{ActiveModel, Column, Entity, Model},
     failure::Failure,
@@ -33,39 +32,42 @@ const QUEUED: &str = "queued";
 pub(super) const DEAD: &str = "dead";
 
 impl Database {
-    /// How many mails wait at `now`, and since when, and how many were given up.
+    /// How many mails wait at `now`, and since when, and how many were given up; up to 100,000 each.
     ///
     /// # Errors
     /// The failures of the database.
     pub async fn count_mails(&self, now: DateTime<Utc>) -> Result<OutboxDepth> {
-        // A limit may delay the first attempt: that is not waiting.
-        let is_due = Condition::any()
-            .add(Column::DueTime.lte(now))
-            .add(Column::Attempts.gt(0));
-        let waiting = Entity::find()
-            .filter(Column::State.eq(QUEUED))
-            .filter(is_due);
-        let dead = Entity::find().filter(Column::State.eq(DEAD));
-        let oldest = waiting
-            .clone()
-            .select_only()
-            .column_as(Column::CreateTime.min(), "oldest")
-            .into_tuple::<Option<DateTime<Utc>>>();
-        bounded(async {
-            let readers = &self.readers;
-            let waiting = waiting.count(readers).await.map_err(Failure::from)?;
-            let dead = dead.count(readers).await.map_err(Failure::from)?;
-            let oldest = oldest.one(readers).await.map_err(Failure::from)?.flatten();
-            let age = oldest.and_then(|oldest| (now - oldest).to_std().ok());
-            Ok(OutboxDepth {
-                waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
-                dead: u32::try_from(dead).unwrap_or(u32::MAX),
-                oldest_age: age.unwrap_or_default(),
-            })
+        let (waiting, oldest) = self.count_of(QUEUED, now).await?;
+        let (dead, _) = self.count_of(DEAD, now).await?;
+        let age = oldest.and_then(|oldest| (now - oldest).to_std().ok());
+        Ok(OutboxDepth {
+            waiting,
+            dead,
+            oldest_age: age.unwrap_or_default(),
         })
-        .await
+    }
+
+    async fn count_of(
+        &self,
+        state: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(u32, Option<DateTime<Utc>>)> {
+        let row = self.rows_by_index(COUNT, [state.into(), now.into()]);
+        let row = row.await?.pop();
+        let row = row.ok_or_else(|| Error::internal("mails are not counted"))?;
+        let count: i64 = row.try_get_by_index(0).map_err(Failure::from)?;
+        let oldest = row.try_get_by_index(1).map_err(Failure::from)?;
+        Ok((u32::try_from(count).unwrap_or(u32::MAX), oldest))
     }
 }
+
+/// Of more only those that are due first. A limit may delay the first attempt: such a mail does not
+/// wait yet.
+const COUNT: &str = "\
+    SELECT count(*) FILTER (WHERE due_time <= $2 OR attempts > 0), \
+      min(create_time) FILTER (WHERE due_time <= $2 OR attempts > 0) \
+      FROM (SELECT create_time, due_time, attempts FROM outbox_mails \
+        WHERE state = $1 ORDER BY state, due_time LIMIT 100000) AS mails";
 
 impl Transaction {
     /// Queues a mail that is first tried at `due_time`.
@@ -107,7 +109,7 @@ impl Transaction {
         lost_time: DateTime<Utc>,
         limit: u64,
     ) -> Result<Vec<QueuedMail>> {
-        self.bury_worn_out(now).await?;
+        self.go_by_indexes().await?;
         let due = Entity::find()
             .filter(Column::State.eq(QUEUED))
             .filter(Column::DueTime.lte(now))
@@ -119,11 +121,27 @@ impl Transaction {
             .all(&self.inner)
             .await
             .map_err(Failure::from)?;
-        if due.is_empty() {
-            return Ok(Vec::new());
+        let mut claimed = Vec::with_capacity(due.len());
+        for row in due {
+            match to_claimed_mail(&row) {
+                // Its last attempt took its process along, so that none could bury it.
+                Ok(_) if row.attempts >= MAX_ATTEMPTS => {
+                    tracing::error!(id = %row.mail_id, "a mail was given up");
+                    self.bury(&row, row.failure.clone()).await?;
+                }
+                Ok(mail) => claimed.push(mail),
+                Err(error) => {
+                    // Or the rest would never get past it.
+                    tracing::error!(id = %row.mail_id, %error, "a queued mail was given up");
+                    self.bury(&row, Some("unreadable".to_owned())).await?;
+                }
+            }
         }
-        let these = due.iter().fold(Condition::any(), |these, row| {
-            these.add(this(&row.customer_number, row.mail_id))
+        if claimed.is_empty() {
+            return Ok(claimed);
+        }
+        let these = claimed.iter().fold(Condition::any(), |these, mail| {
+            these.add(this(mail.customer_number.as_str(), mail.id))
         });
         Entity::update_many()
             .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
@@ -132,34 +150,7 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(Failure::from)?;
-        let mut claimed = Vec::with_capacity(due.len());
-        for row in due {
-            match to_claimed_mail(&row) {
-                Ok(mail) => claimed.push(mail),
-                Err(error) => {
-                    // Or the rest would never get past it.
-                    tracing::error!(id = %row.mail_id, %error, "a queued mail was given up");
-                    self.bury_unreadable(&row).await?;
-                }
-            }
-        }
         Ok(claimed)
-    }
-
-    /// Mails whose last attempt took its process along: no attempt could bury them.
-    async fn bury_worn_out(&self, now: DateTime<Utc>) -> Result<()> {
-        let buried = Entity::update_many()
-            .col_expr(Column::State, Expr::value(DEAD))
-            .filter(Column::State.eq(QUEUED))
-            .filter(Column::DueTime.lte(now))
-            .filter(Column::Attempts.gte(MAX_ATTEMPTS))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        if buried.rows_affected > 0 {
-            tracing::error!(count = buried.rows_affected, "mails given up");
-        }
-        Ok(())
     }
 
     /// Whether a mail is still claimed for this attempt.
@@ -189,10 +180,15 @@ impl Transaction {
         Ok(renewed.rows_affected == 1)
     }
 
-    async fn bury_unreadable(&self, row: &Model) -> Result<()> {
+    /// Whoever still tries it knows another number of attempts.
+    async fn bury(&self, row: &Model, failure: Option<String>) -> Result<()> {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(DEAD))
-            .col_expr(Column::Failure, Expr::value("unreadable"))
+            .col_expr(Column::Failure, Expr::value(failure))
+            .col_expr(
+                Column::Attempts,
+                Expr::value(row.attempts.saturating_add(1)),
+            )
             .filter(this(&row.customer_number, row.mail_id))
             .exec(&self.inner)
             .await
@@ -241,21 +237,6 @@ impl Transaction {
         self.update_claimed(mail, DEAD, now, failure).await
     }
 
-    /// Deletes the dead letters, of any customer, that died before `time`, and gives
-    /// their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_dead_mails_before(&self, time: DateTime<Utc>) -> Result<u64> {
-        let deleted = Entity::delete_many()
-            .filter(Column::State.eq(DEAD))
-            .filter(Column::DueTime.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(deleted.rows_affected)
-    }
-
     async fn update_claimed(
         &self,
         mail: &QueuedMail,
@@ -281,10 +262,11 @@ fn this(customer_number: &str, mail_id: uuid::Uuid) -> Condition {
         .add(Column::MailId.eq(mail_id))
 }
 
+/// A dead letter has another number of attempts than anybody who still tries it knows. Its state is
+/// not asked for: there is an index of all that wait, which seems to be as good as the key while few
+/// do.
 fn claimed(mail: &QueuedMail) -> Condition {
-    this(mail.customer_number.as_str(), mail.id)
-        .add(Column::State.eq(QUEUED))
-        .add(Column::Attempts.eq(mail.attempt))
+    this(mail.customer_number.as_str(), mail.id).add(Column::Attempts.eq(mail.attempt))
 }
 
 /// The row as it was before the claim, and what the claim made of it.

@@ -233,40 +233,6 @@ impl Transaction {
             .map_err(Failure::from)?;
         Ok(())
     }
-
-    /// Forgets the tries of agents of which none is younger than `time`, and the calls
-    /// that are over at `now`. Gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_old_tries(&self, now: DateTime<Utc>, time: DateTime<Utc>) -> Result<u64> {
-        let agents = agents::Entity::delete_many()
-            .filter(agents::Column::UpdateTime.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        let calls = calls::Entity::delete_many()
-            .filter(calls::Column::ExpireTime.lte(now))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(agents.rows_affected + calls.rows_affected)
-    }
-
-    /// Forgets the tries on what is no password, of which none is younger than `time`, and
-    /// gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_tries_on_nothing(&self, time: DateTime<Utc>) -> Result<u64> {
-        let deleted = Entity::delete_many()
-            .filter(Column::SetTime.is_null())
-            .filter(Column::UpdateTime.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(deleted.rows_affected)
-    }
 }
 
 const FIND: &str = "\

@@ -124,19 +124,6 @@ impl Transaction {
             .map_err(Failure::from)?;
         Ok(())
     }
-
-    /// Deletes what has expired at `now`, whoever asked it, and gives the count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_expired_requests(&self, now: DateTime<Utc>) -> Result<u64> {
-        let deleted = Entity::delete_many()
-            .filter(Column::ExpireTime.lte(now))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(deleted.rows_affected)
-    }
 }
 
 pub(super) fn to_answer(text: &str) -> Result<Answer> {

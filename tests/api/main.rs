@@ -20,6 +20,7 @@
 )]
 
 mod calls;
+mod explained;
 mod forged_tokens;
 mod harness;
 mod held_lock;
@@ -33,6 +34,7 @@ mod rpcs;
 mod attention_line;
 mod audit;
 mod authorization;
+mod background_plans;
 mod caller_verification;
 mod changes;
 mod changes_cursor;

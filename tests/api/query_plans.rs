@@ -1,71 +1,24 @@
-//! Every statement goes by an index. The database explains each one that the service makes
-//! (`auto_explain`), and sends the plan along.
+//! Every statement goes by an index.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{LazyLock, Mutex},
-};
+use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use prost::Message;
-use serde_json::Value;
 use tempfile::tempdir;
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
-use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
+    explained::{self, explained, whole_reads},
     harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database},
     raw::call,
     rpcs::{RPCS, prepare, valid_request},
 };
 
-const EXPLAINED: &[(&str, &str)] = &[
-    ("session_preload_libraries", "auto_explain"),
-    ("auto_explain.log_min_duration", "0"),
-    ("auto_explain.log_format", "json"),
-    ("auto_explain.log_level", "notice"),
-    // Also what triggers and foreign keys ask.
-    ("auto_explain.log_nested_statements", "on"),
-];
 /// Tables that hold few rows whatever the number of customers.
 const SMALL: &[&str] = &["change_feed", "order_types", "seaql_migrations"];
 /// Tables that hold nothing beside a million customers which nobody uses.
 const EMPTY: &[&str] = &["request_ids", "outbox_mails", "phone_orders"];
 /// A database that `scripts/proof` filled with a million customers.
 const MANY_CUSTOMERS_URL: &str = "MANY_CUSTOMERS_URL";
-
-/// The plan of each statement, by its text.
-static PLANS: LazyLock<Mutex<BTreeMap<String, Value>>> = LazyLock::new(Mutex::default);
-
-struct Notices;
-
-impl<S: Subscriber> Layer<S> for Notices {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "sqlx::postgres::notice" {
-            event.record(&mut Plan);
-        }
-    }
-}
-
-struct Plan;
-
-impl Visit for Plan {
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
-
-    fn record_str(&mut self, field: &Field, text: &str) {
-        if field.name() == "message"
-            && let Some((_, json)) = text.split_once("plan:")
-        {
-            let plan: Value = serde_json::from_str(json).unwrap();
-            let query = plan["Query Text"].as_str().unwrap().to_owned();
-            PLANS.lock().unwrap().insert(query, plan["Plan"].clone());
-        }
-    }
-}
 
 /// Each RPC once, and what time brings about.
 pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
@@ -96,42 +49,15 @@ pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
     }
 }
 
-fn explained(url: &str, further: &[(&str, &str)]) -> String {
-    let options = EXPLAINED.iter().chain(further);
-    let options = options.map(|(name, value)| format!("options[{name}]={value}"));
-    let mark = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{mark}{}", options.collect::<Vec<_>>().join("&"))
-}
-
-/// Reads of a whole table, as the plan's nodes say.
-fn whole_reads(plan: &Value, small: &[&str], found: &mut Vec<String>) {
-    let kind = plan["Node Type"].as_str().unwrap_or_default();
-    let table = plan["Relation Name"].as_str().unwrap_or_default();
-    let goes_by_keys = plan.get("Index Cond").is_some();
-    let is_limited = kind.starts_with("Index") && plan.get("Filter").is_none();
-    if kind.ends_with("Scan")
-        && kind != "Bitmap Heap Scan"
-        && !table.is_empty()
-        && !small.contains(&table)
-        && !goes_by_keys
-        && !is_limited
-    {
-        found.push(format!("{kind} on {table}"));
-    }
-    for inner in plan["Plans"].as_array().into_iter().flatten() {
-        whole_reads(inner, small, found);
-    }
-}
-
 async fn explain_all(url: &str, prefix: &str, days: &[i64], small: &[&str]) {
-    tracing_subscriber::registry().with(Notices).init();
+    let _turn = explained::begin().await;
     let server = TestServer::start_on(url, tempdir().unwrap(), Options::default()).await;
     // The schema itself is built by reading whole tables, which are empty then.
-    PLANS.lock().unwrap().clear();
+    explained::forget();
     use_all(&server, prefix, days).await;
-    let plans = PLANS.lock().unwrap();
+    let plans: BTreeMap<_, _> = explained::plans().into_iter().collect();
     let mut offences = Vec::new();
-    for (query, plan) in plans.iter() {
+    for (query, plan) in &plans {
         let mut found = Vec::new();
         whole_reads(plan, small, &mut found);
         offences.extend(found.into_iter().map(|read| format!("{read}: {query}")));

@@ -1,0 +1,394 @@
+//! Every statement of a background job is bound by an index at any size of the tables, whatever
+//! PostgreSQL believes to know of them: the buffers that it reads go by the rows that it handles.
+
+use chrono::TimeDelta;
+use contact_service::{
+    app::{App, AppParts},
+    clock::Clock,
+    development::DevelopmentKeys,
+    phone_hasher::{HashCost, PhoneHasher},
+    random::Random,
+    storage::{Database, Outcome},
+    versioned_keys::VersionedKeys,
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use sqlx::{Connection, Executor, PgConnection};
+use tempfile::tempdir;
+
+use crate::{
+    explained::{self, explained, lookups, whole_reads},
+    harness::{Backend, connect, execute, fresh_database, start_time},
+};
+
+const BUFFERS_PER_ROW: u64 = 20;
+/// Reading the roots of indexes, and what is dead in a page.
+const BUFFERS_AT_FIRST: u64 = 20;
+/// Tables of one row, or of a few hundred.
+const SMALL: &[&str] = &[
+    "change_feed",
+    "contacts",
+    "contact_phone_numbers",
+    "customers",
+];
+const WITH_BUFFERS: &[(&str, &str)] = &[
+    ("auto_explain.log_analyze", "on"),
+    ("auto_explain.log_buffers", "on"),
+    ("auto_explain.log_timing", "off"),
+];
+
+/// What PostgreSQL knows of the tables when the jobs run.
+#[derive(Clone, Copy, Debug)]
+enum Statistics {
+    /// Nothing: all was just loaded.
+    None,
+    /// They were made while nothing waited for a job; now much does.
+    NothingWaiting,
+    /// They were made while everything waited; now little does.
+    EverythingWaiting,
+    /// They were made while what was loaded could not be seen yet.
+    Empty,
+}
+
+/// How many rows are loaded.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Events that wait for no job.
+    events: u32,
+    /// Rows of the other tables that wait for no job, of each.
+    others: u32,
+    /// Rows that wait for a job, of each kind.
+    waiting: u32,
+}
+
+/// Customers have ten confirmations and ten mails each.
+const PER_CUSTOMER: u32 = 10;
+
+/// Rows that wait for a job, or rows that do not. `run` keeps their keys apart.
+fn load(run: &str, is_waiting: bool, events: u32, others: u32) -> String {
+    let customers = others / PER_CUSTOMER + 1;
+    let (time, later) = if is_waiting {
+        (
+            "'2024-06-01T00:00:00Z'::timestamptz",
+            "'2026-02-28T09:00:00Z'::timestamptz",
+        )
+    } else {
+        (
+            "'2026-02-28T00:00:00Z'::timestamptz",
+            "'2026-03-05T09:00:00Z'::timestamptz",
+        )
+    };
+    let number = |n: &str| format!("'{run}-' || lpad(({n})::text, 8, '0')");
+    let event = |id: &str, time: &str, position: &str, sealed: &str| {
+        format!(
+            "INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, \
+               kind, changed_fields, feed_position, sealed_customer_number) \
+             SELECT {number}, n % 7, gen_random_uuid(), {time} + n * interval '1 millisecond', \
+               '{id}', 'contact.updated', '[\"display_name\"]', {position}, {sealed} \
+             FROM generate_series(1, {events}) n;",
+            number = number("n / 7"),
+        )
+    };
+    let events = if is_waiting {
+        [
+            event("old", time, "n", "NULL"),
+            event(
+                "unplaced",
+                "'2026-02-28T00:00:00Z'::timestamptz",
+                "NULL",
+                "NULL",
+            ),
+            event(
+                "sealed",
+                "'2026-01-01T00:00:00Z'::timestamptz",
+                "n",
+                "'x'::bytea",
+            ),
+        ]
+        .concat()
+    } else {
+        event("young", time, "n", "NULL")
+    };
+    let customer = number(&format!("n % {customers}"));
+    let (settled, dead) = if is_waiting {
+        ("expired", "dead")
+    } else {
+        ("pending", "queued")
+    };
+    format!(
+        "{events}
+         INSERT INTO customers (customer_number, security_notices, planned_maintenance, outages,
+           attention_line_suppressed, version, write_count, create_time, update_time)
+         SELECT {number}, false, false, false, false, 1, 1, now(), now()
+         FROM generate_series(0, {customers}) n;
+         INSERT INTO contacts (customer_number, contact_id, position, types, display_name, locale,
+           invoice_email_enabled, restrictions_note, allowed_order_types, denied_order_types,
+           version, create_time, update_time)
+         SELECT {number}, md5('{run}' || n)::uuid, 1, 1, 'Anna', 'de', false, '', '[]', '[]', 1,
+           now(), now()
+         FROM generate_series(0, {customers}) n;
+         INSERT INTO contact_phone_numbers (customer_number, contact_id, rank, phone_number)
+         SELECT {number}, md5('{run}' || n)::uuid, 1, '+4972112345'
+         FROM generate_series(0, {customers}) n;
+         INSERT INTO request_ids (actor, request_id, customer_number, fingerprint, answer,
+           expire_time)
+         SELECT 'agent', gen_random_uuid(), {customer}, 'x', 'null', {later}
+         FROM generate_series(1, {others}) n;
+         INSERT INTO email_confirmations (customer_number, confirmation_id, contact_id,
+           masked_email, state, expire_time, remind_time)
+         SELECT {customer}, gen_random_uuid(), md5('{run}' || n % {customers})::uuid, 'a***@***',
+           '{settled}', {time} + interval '7 days' + n * interval '1 millisecond', NULL
+         FROM generate_series(1, {others}) n;
+         INSERT INTO email_confirmations (customer_number, confirmation_id, contact_id,
+           masked_email, state, expire_time, remind_time)
+         SELECT {customer}, gen_random_uuid(), md5('{run}' || n % {customers})::uuid, 'a***@***',
+           'pending', {later} + n * interval '1 millisecond', {later}
+         FROM generate_series(1, CASE WHEN {is_waiting} THEN 250 ELSE {others} END) n;
+         INSERT INTO confirmation_tokens (customer_number, token_hash, confirmation_id)
+         SELECT customer_number, sha256(confirmation_id::text::bytea), confirmation_id
+         FROM email_confirmations WHERE customer_number LIKE '{run}-%';
+         INSERT INTO outbox_mails (customer_number, mail_id, kind, contact_id, recipient,
+           display_name, locale, state, attempts, due_time, create_time)
+         SELECT {customer}, gen_random_uuid(), 'email_replaced',
+           md5('{run}' || n % {customers})::uuid, 'a@b.example', 'Anna', 'de', 'queued', 1,
+           {later} + n * interval '1 millisecond', now()
+         FROM generate_series(1, {others}) n;
+         INSERT INTO outbox_mails (customer_number, mail_id, kind, contact_id, recipient,
+           display_name, locale, state, attempts, due_time, create_time)
+         SELECT {customer}, gen_random_uuid(), 'email_replaced',
+           md5('{run}' || n % {customers})::uuid, 'a@b.example', 'Anna', 'de', '{dead}', 1,
+           {time} + n * interval '1 millisecond', now()
+         FROM generate_series(1, {others}) n WHERE {is_waiting};
+         INSERT INTO phone_passwords (customer_number, contact_id, hash, pepper_version, set_time,
+           consecutive_failures, recent_failures, is_void, update_time)
+         SELECT {customer}, gen_random_uuid(), CASE WHEN {is_waiting} THEN NULL ELSE 'hash' END,
+           CASE WHEN {is_waiting} THEN NULL ELSE 1 END,
+           CASE WHEN {is_waiting} THEN NULL ELSE {time} END, 0, '[]', false, {time}
+         FROM generate_series(1, {others}) n;
+         INSERT INTO phone_password_calls (call_id, tries, expire_time)
+         SELECT '{run}-' || n, 1, {later} FROM generate_series(1, {others}) n;
+         INSERT INTO phone_password_agents (agent, failures, update_time)
+         SELECT '{run}-' || n, '[]', {later} - interval '3 days'
+         FROM generate_series(1, {others}) n;",
+        number = number("n"),
+    )
+}
+
+const TABLES: &[&str] = &[
+    "audit_events",
+    "customers",
+    "contacts",
+    "contact_phone_numbers",
+    "request_ids",
+    "email_confirmations",
+    "confirmation_tokens",
+    "outbox_mails",
+    "phone_passwords",
+    "phone_password_calls",
+    "phone_password_agents",
+];
+
+async fn run(url: &str, sql: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    for setting in ["SET statement_timeout = 0", "SET synchronous_commit = off"] {
+        connection.execute(setting).await.unwrap();
+    }
+    let sql = sqlx::AssertSqlSafe(sql.to_owned());
+    connection.execute(sqlx::raw_sql(sql)).await.unwrap();
+}
+
+async fn fill(url: &str, statistics: Statistics, size: Size) {
+    for table in TABLES {
+        let sql = format!("ALTER TABLE {table} SET (autovacuum_enabled = off)");
+        execute(url, &sql).await;
+    }
+    let Size {
+        events,
+        others,
+        waiting,
+    } = size;
+    let idle = load("IDLE", false, events, others);
+    let due = load("DUE", true, waiting, waiting);
+    match statistics {
+        Statistics::None => run(url, &[idle, due].concat()).await,
+        Statistics::NothingWaiting => {
+            run(url, &idle).await;
+            execute(url, "ANALYZE").await;
+            run(url, &due).await;
+        }
+        Statistics::EverythingWaiting => {
+            run(url, &load("ALL", true, events, others)).await;
+            execute(url, "ANALYZE").await;
+            // Statistics outlive the rows.
+            execute(url, &format!("TRUNCATE {} CASCADE", TABLES.join(", "))).await;
+            run(url, &[idle, load("DUE", true, 10, 10)].concat()).await;
+        }
+        Statistics::Empty => {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            let sql = format!("BEGIN; {idle} {due}");
+            let sql = sqlx::AssertSqlSafe(sql);
+            connection.execute(sqlx::raw_sql(sql)).await.unwrap();
+            execute(url, "ANALYZE").await;
+            connection.execute("COMMIT").await.unwrap();
+        }
+    }
+}
+
+/// The use cases without a server, whose own rounds would be in the way.
+fn app_on(database: &Database) -> App {
+    let folder = tempdir().unwrap();
+    let keys = DevelopmentKeys::load_or_create(folder.path(), &Random::system()).unwrap();
+    let peppers = VersionedKeys::parse(keys.phone_pepper().expose_secret()).unwrap();
+    App::new(AppParts {
+        database: database.clone(),
+        clock: Clock::manual(start_time()),
+        random: Random::system(),
+        service_keys: VersionedKeys::parse(keys.service_keys().expose_secret()).unwrap(),
+        hasher: PhoneHasher::new(peppers, HashCost::unbounded(8, 1, 1).unwrap()).unwrap(),
+        mail_folder: None,
+    })
+}
+
+/// What the server does in the background, each at least once.
+async fn run_background_jobs(database: &Database, app: &App) {
+    database.ping().await.unwrap();
+    app.missing_pepper_versions().await.unwrap();
+    app.count_hashes_by_pepper().await.unwrap();
+    app.count_mails().await.unwrap();
+    claim_mails(database).await;
+    app.remind_of_pending_emails().await.unwrap();
+    app.clear_lapsed_emails().await.unwrap();
+    assert!(app.forget_expired_requests().await.unwrap() > 0);
+    assert!(app.forget_old_confirmations().await.unwrap() > 0);
+    assert!(app.forget_dead_letters().await.unwrap() > 0);
+    assert!(app.forget_old_tries().await.unwrap() > 0);
+    app.place_all_events().await.unwrap();
+    assert!(app.forget_sealed_numbers().await.unwrap() > 0);
+    let year = TimeDelta::days(365);
+    assert!(app.forget_old_events(year).await.unwrap() > 0);
+}
+
+/// What the worker asks of the database about the mails that it sends.
+async fn claim_mails(database: &Database) {
+    let now = start_time();
+    let claimed = database.transaction(move |transaction| {
+        Box::pin(async move {
+            let end = now + TimeDelta::minutes(1);
+            let claimed = transaction.claim_mails(now, end, 20).await?;
+            for mail in &claimed {
+                assert!(transaction.is_claimed(mail).await?);
+                assert!(transaction.renew_claim(mail, end).await?);
+            }
+            let [sent, deferred, dead] = &claimed[..3] else {
+                panic!("{} claimed", claimed.len())
+            };
+            assert!(transaction.delete_mail(sent).await?);
+            assert!(transaction.put_mail_back(deferred, end, "451").await?);
+            assert!(transaction.bury_mail(dead, now, "550").await?);
+            Ok(Outcome::Commit(claimed.len()))
+        })
+    });
+    assert!(claimed.await.unwrap() >= 3);
+}
+
+fn number(plan: &Value, name: &str) -> u64 {
+    // PostgreSQL 18 tells of rows in fractions.
+    plan[name].as_f64().map_or(0, |number| number as u64)
+}
+
+/// The rows that a statement handles: those that it changes, counts, or gives.
+fn handled_rows(plan: &Value) -> u64 {
+    let inner = plan["Plans"].as_array().and_then(|inner| inner.first());
+    let own = number(plan, "Actual Rows") * number(plan, "Actual Loops").max(1);
+    match (plan["Node Type"].as_str(), inner) {
+        (Some("ModifyTable" | "Aggregate"), Some(inner)) => own.max(handled_rows(inner)),
+        _ => own,
+    }
+}
+
+/// Asserts of each plan that it goes by indexes, and reads what it handles.
+fn assert_bound(plans: &[(String, Value)], statistics: Statistics) {
+    let mut worst = 0.0_f64;
+    let mut offences = std::collections::BTreeSet::new();
+    for (query, plan) in plans {
+        let mut found = Vec::new();
+        whole_reads(plan, SMALL, &mut found);
+        let buffers = number(plan, "Shared Hit Blocks") + number(plan, "Shared Read Blocks");
+        let rows = handled_rows(plan).max(1);
+        worst = worst.max(buffers as f64 / rows as f64);
+        if buffers > BUFFERS_AT_FIRST + BUFFERS_PER_ROW * rows {
+            found.push(format!(
+                "{buffers} buffers for {rows} rows by {}",
+                lookups(plan)
+            ));
+        }
+        if plan.get("JIT").is_some() {
+            found.push("JIT".to_owned());
+        }
+        offences.extend(found.into_iter().map(|what| format!("{what}: {query}")));
+    }
+    println!(
+        "{statistics:?}: {} plans, {worst:.1} buffers a row at most",
+        plans.len()
+    );
+    let offences: Vec<_> = offences.into_iter().collect();
+    assert!(
+        offences.is_empty(),
+        "{statistics:?}:\n{}",
+        offences.join("\n\n")
+    );
+}
+
+async fn assert_all_bound(statistics: Statistics, size: Size) {
+    let _turn = explained::begin().await;
+    let url = fresh_database(Backend::Postgres, "".into()).await;
+    let database = connect(&url).await;
+    database.migrate().await.unwrap();
+    database.close().await;
+    fill(&url, statistics, size).await;
+    let database = connect(&explained(&url, WITH_BUFFERS)).await;
+    let app = app_on(&database);
+    explained::forget();
+    run_background_jobs(&database, &app).await;
+    database.close().await;
+    assert_bound(&explained::plans(), statistics);
+}
+
+#[rstest::rstest]
+#[tokio::test]
+async fn every_background_statement_is_bound_by_an_index(
+    #[values(
+        Statistics::None,
+        Statistics::NothingWaiting,
+        Statistics::EverythingWaiting,
+        Statistics::Empty
+    )]
+    statistics: Statistics,
+) {
+    let size = Size {
+        events: 20_000,
+        others: 5_000,
+        waiting: 2_500,
+    };
+    assert_all_bound(statistics, size).await;
+}
+
+#[rstest::rstest]
+#[tokio::test]
+#[ignore = "loads some million events four times: scripts/proof"]
+async fn proof_every_background_statement_is_bound_at_three_million_events(
+    #[values(
+        Statistics::None,
+        Statistics::NothingWaiting,
+        Statistics::EverythingWaiting,
+        Statistics::Empty
+    )]
+    statistics: Statistics,
+) {
+    let size = Size {
+        events: 3_000_000,
+        others: 200_000,
+        waiting: 20_000,
+    };
+    assert_all_bound(statistics, size).await;
+}

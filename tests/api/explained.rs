@@ -1,0 +1,110 @@
+//! Plans of the statements that the service makes: PostgreSQL explains each one
+//! (`auto_explain`), and sends the plan along.
+
+use std::{
+    fmt,
+    sync::{LazyLock, Mutex},
+};
+
+use serde_json::Value;
+use tokio::sync::MutexGuard;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt, util::SubscriberInitExt};
+
+const EXPLAINED: &[(&str, &str)] = &[
+    ("session_preload_libraries", "auto_explain"),
+    ("auto_explain.log_min_duration", "0"),
+    ("auto_explain.log_format", "json"),
+    ("auto_explain.log_level", "notice"),
+    // Also what triggers and foreign keys ask.
+    ("auto_explain.log_nested_statements", "on"),
+];
+
+/// The plan of each execution of a statement, with its text.
+static PLANS: Mutex<Vec<(String, Value)>> = Mutex::new(Vec::new());
+/// All tests of a process receive the notices of one another.
+static TURN: LazyLock<tokio::sync::Mutex<()>> = LazyLock::new(tokio::sync::Mutex::default);
+
+struct Notices;
+
+impl<S: Subscriber> Layer<S> for Notices {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "sqlx::postgres::notice" {
+            event.record(&mut Plan);
+        }
+    }
+}
+
+struct Plan;
+
+impl Visit for Plan {
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+
+    fn record_str(&mut self, field: &Field, text: &str) {
+        if field.name() == "message"
+            && let Some((_, json)) = text.split_once("plan:")
+        {
+            let plan: Value = serde_json::from_str(json).unwrap();
+            let query = plan["Query Text"].as_str().unwrap().to_owned();
+            PLANS.lock().unwrap().push((query, plan["Plan"].clone()));
+        }
+    }
+}
+
+/// Collects plans until the guard is dropped.
+pub async fn begin() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().await;
+    let _was_set_before = tracing_subscriber::registry().with(Notices).try_init();
+    turn
+}
+
+/// Forgets the plans that were collected.
+pub fn forget() {
+    PLANS.lock().unwrap().clear();
+}
+
+/// The plans that were collected.
+pub fn plans() -> Vec<(String, Value)> {
+    PLANS.lock().unwrap().clone()
+}
+
+/// The URL of a database that explains each statement, with further settings.
+pub fn explained(url: &str, further: &[(&str, &str)]) -> String {
+    let options = EXPLAINED.iter().chain(further);
+    let options = options.map(|(name, value)| format!("options[{name}]={value}"));
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}{}", options.collect::<Vec<_>>().join("&"))
+}
+
+/// Reads of a whole table, as the plan's nodes say.
+pub fn whole_reads(plan: &Value, small: &[&str], found: &mut Vec<String>) {
+    let kind = plan["Node Type"].as_str().unwrap_or_default();
+    let table = plan["Relation Name"].as_str().unwrap_or_default();
+    let goes_by_keys = plan.get("Index Cond").is_some() || plan.get("TID Cond").is_some();
+    let is_limited = kind.starts_with("Index") && plan.get("Filter").is_none();
+    if kind.ends_with("Scan")
+        && kind != "Bitmap Heap Scan"
+        && !table.is_empty()
+        && !small.contains(&table)
+        && !goes_by_keys
+        && !is_limited
+    {
+        found.push(format!("{kind} on {table}"));
+    }
+    for inner in plan["Plans"].as_array().into_iter().flatten() {
+        whole_reads(inner, small, found);
+    }
+}
+
+/// The indexes of a plan, and what is looked up in them.
+pub fn lookups(plan: &Value) -> String {
+    let own = match plan["Index Name"].as_str() {
+        Some(index) => format!("{index} {} ", plan["Index Cond"]),
+        None => String::new(),
+    };
+    let inner = plan["Plans"].as_array().into_iter().flatten();
+    own + &inner.map(lookups).collect::<String>()
+}
