@@ -32,6 +32,7 @@ const TOKEN_KEYS_MAX_STALE: &str = "contact_token_keys_max_stale_seconds";
 const LIMIT_HITS: &str = "contact_limit_hits_total";
 const UNSENT_RESPONSE_BYTES: &str = "contact_unsent_response_bytes";
 const READY: &str = "contact_ready";
+const NOT_READY: &str = "contact_not_ready";
 const BUILD_INFO: &str = "contact_build_info";
 
 const SECONDS: [f64; 14] = [
@@ -179,6 +180,7 @@ fn describe_resources() {
         "Bytes of responses that clients have not taken yet"
     );
     describe_gauge!(READY, "1 while the service is ready for calls");
+    describe_gauge!(NOT_READY, "1 for the cause why the service is not ready");
     describe_gauge!(BUILD_INFO, "1; the label tells the version");
 }
 
@@ -219,7 +221,7 @@ fn begin_at_zero() {
     outbox(OutboxDepth::default());
     unsent_response_bytes(0);
     token_keys_age(Duration::ZERO, Duration::ZERO);
-    ready(false);
+    ready(Some(NotReady::Starting));
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
 
@@ -235,7 +237,7 @@ macro_rules! label {
         impl $name {
             pub(in crate::meters) const ALL: &[Self] = &[$(Self::$variant),+];
 
-            pub(in crate::meters) const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text),+
                 }
@@ -246,10 +248,12 @@ macro_rules! label {
 
 mod limits;
 mod log_lines;
+mod readiness;
 
 pub use self::{
     limits::{Limit, limit_hit},
     log_lines::count_dropped_log_lines,
+    readiness::{NotReady, ready},
 };
 
 label! {
@@ -486,9 +490,4 @@ pub fn token_keys_age(age: Duration, max_stale: Duration) {
 /// The bytes of responses that clients have not taken, as of now.
 pub fn unsent_response_bytes(bytes: usize) {
     gauge!(UNSENT_RESPONSE_BYTES).set(f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)));
-}
-
-/// Whether the service is ready.
-pub fn ready(is_ready: bool) {
-    gauge!(READY).set(f64::from(is_ready));
 }

@@ -46,7 +46,7 @@ use crate::{
     app::App,
     connection_limit::ConnectionLimit,
     mail::Outbox,
-    meters::{Limit, Meters},
+    meters::{Limit, Meters, NotReady},
     storage::Database,
     versioned_keys::VersionedKeys,
     web::{self, ListenerLimits},
@@ -124,7 +124,7 @@ pub async fn serve(
     let flag = Arc::new(AtomicBool::new(false));
     let readiness = Readiness { health, flag };
     // Known from the start: who watches an unknown service is sent away.
-    readiness.tell(false).await;
+    readiness.tell(Some(NotReady::Starting)).await;
     let mut rounds = start_rounds(&parts, &readiness);
     let mut companions = start_companions(&parts.app, parts.outbox, parts.page, &stopped)?;
     // These go on to the very end.
@@ -170,7 +170,7 @@ pub async fn serve(
         ended
     } else {
         tracing::info!("stopping: no new calls, waiting for those in flight");
-        readiness.tell(false).await;
+        readiness.tell(Some(NotReady::Stopping)).await;
         let _ = begin_drain.send(());
         drop(stopping);
         // An idle connection or an open stream would hold the server for ever.

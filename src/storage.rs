@@ -15,6 +15,7 @@ mod contact_imports;
 mod contacts;
 mod customer_turns;
 mod customers;
+mod database_file;
 mod disclosures;
 mod email_confirmations;
 mod entity;
@@ -35,6 +36,7 @@ mod request_ids;
 mod retention;
 mod rights;
 mod shared_query;
+mod write_probe;
 
 use std::{
     sync::{
@@ -46,8 +48,8 @@ use std::{
 
 use futures::future::BoxFuture;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+    DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
 };
 use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
@@ -55,6 +57,7 @@ use tracing::Instrument;
 use self::{
     caller_verification::Channels,
     contacts::{ContactKey, FoundContact},
+    database_file::DatabaseFile,
     failure::Failure,
     held::HeldReaders,
     replica::Replica,
@@ -72,6 +75,7 @@ pub use self::{
     phone_tries::{TriesUntilNow, TryKey},
     recipients::FoundAddressees,
     request_ids::{Answer, Fingerprint, RequestRecord},
+    write_probe::Probed,
 };
 use crate::{
     domain::{audit::AuditEvent, customer::CustomerNumber},
@@ -97,6 +101,8 @@ pub struct Database {
     held: HeldReaders,
     writers: DatabaseConnection,
     replica: Option<Replica>,
+    /// Of an embedded database.
+    file: Option<DatabaseFile>,
     addressees: SharedQuery<CustomerNumber, FoundAddressees>,
     contacts: SharedQuery<ContactKey, FoundContact>,
     channels: Channels,
@@ -151,18 +157,25 @@ impl Database {
     /// One line that says why it cannot be used, free of secrets.
     pub async fn with_replica(self, url: &DatabaseUrl) -> std::result::Result<Self, String> {
         let replica = connect::connect_replica(url).await?;
-        Ok(Self::new(self.readers, self.writers, Some(replica)))
+        Ok(Self::new(
+            self.readers,
+            self.writers,
+            Some(replica),
+            self.file,
+        ))
     }
 
     fn new(
         readers: DatabaseConnection,
         writers: DatabaseConnection,
         replica: Option<Replica>,
+        file: Option<DatabaseFile>,
     ) -> Self {
         let held = HeldReaders::of(&readers);
         let of_contacts = held.clone();
         let (primary, secondary) = (held.clone(), replica.clone());
-        let (of_disclosures, of_checks) = (writers.clone(), writers.clone());
+        let (of_disclosures, disclosed_to) = (writers.clone(), file.clone());
+        let of_checks = writers.clone();
         Self {
             addressees: SharedQuery::new("addressees", move |numbers: Vec<CustomerNumber>| {
                 let (primary, secondary) = (primary.clone(), secondary.clone());
@@ -174,8 +187,12 @@ impl Database {
             }),
             channels: Channels::new(&held),
             disclosures: SharedQuery::new("disclosures", move |events: Vec<AuditEvent>| {
-                let writers = of_disclosures.clone();
-                async move { disclosures::insert_many(&writers, &events).await }
+                let (writers, file) = (of_disclosures.clone(), disclosed_to.clone());
+                async move {
+                    let written = disclosures::insert_many(&writers, &events).await?;
+                    expect_file(file.as_ref())?;
+                    Ok(written)
+                }
             }),
             channel_checks: SharedQuery::new("channel_checks", move |checks: Vec<ChannelCheck>| {
                 let writers = of_checks.clone();
@@ -188,6 +205,7 @@ impl Database {
             held,
             writers,
             replica,
+            file,
         }
     }
 
@@ -196,19 +214,10 @@ impl Database {
         self.writers.get_database_backend() == DbBackend::Sqlite
     }
 
-    /// Asks the database for a sign of life.
-    ///
-    /// # Errors
-    /// [`Error::DatabaseUnavailable`] when it gives none.
-    pub async fn ping(&self) -> Result<()> {
-        self.readers
-            .query_one_raw(Statement::from_string(
-                self.readers.get_database_backend(),
-                "SELECT 1",
-            ))
-            .await
-            .map_err(Failure::from)?;
-        Ok(())
+    /// Returns true if what is written would be lost: the file of an embedded database was
+    /// replaced or removed since it was opened.
+    fn is_file_lost(&self) -> bool {
+        self.file.as_ref().is_some_and(DatabaseFile::is_lost)
     }
 
     /// The connections of the pools of reads and writes.
@@ -318,6 +327,14 @@ async fn bounded<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
         })
 }
 
+/// Nothing is acknowledged that was written to a file which is lost.
+fn expect_file(file: Option<&DatabaseFile>) -> Result<()> {
+    if file.is_some_and(DatabaseFile::is_lost) {
+        return Err(Error::DatabaseUnavailable);
+    }
+    Ok(())
+}
+
 /// A change of one version of one row that met none: somebody else was faster.
 fn expect_one_row(rows_affected: u64) -> Result<()> {
     if rows_affected == 1 {
@@ -328,23 +345,25 @@ fn expect_one_row(rows_affected: u64) -> Result<()> {
 }
 
 impl Database {
+    /// Begins a transaction that writes.
+    async fn begin(&self) -> std::result::Result<DatabaseTransaction, Failure> {
+        let options = TransactionOptions {
+            // A deferred SQLite transaction that reads first cannot become a writer once another
+            // one wrote; IMMEDIATE waits its turn at the start.
+            sqlite_transaction_mode: self
+                .is_embedded()
+                .then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Ok(self.writers.begin_with_options(options).await?)
+    }
+
     async fn attempt<T, F>(&self, work: &F) -> Result<T>
     where
         F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync,
     {
         let asked = Instant::now();
-        let inner = self
-            .writers
-            .begin_with_options(TransactionOptions {
-                // A deferred SQLite transaction that reads first cannot become a writer
-                // once another one wrote; IMMEDIATE waits its turn at the start.
-                sqlite_transaction_mode: self
-                    .is_embedded()
-                    .then_some(SqliteTransactionMode::Immediate),
-                ..TransactionOptions::default()
-            })
-            .await
-            .map_err(Failure::from)?;
+        let inner = self.begin().await?;
         meters::transaction_wait(asked.elapsed());
         let transaction = Transaction {
             inner,
@@ -355,6 +374,7 @@ impl Database {
             Ok(Outcome::Commit(answer)) => {
                 let has_events = transaction.has_events.load(Ordering::Relaxed);
                 transaction.inner.commit().await.map_err(Failure::from)?;
+                expect_file(self.file.as_ref())?;
                 if has_events {
                     self.events_committed.notify_one();
                 }

@@ -13,14 +13,14 @@ The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask
   labels: {severity: critical}
   annotations:
     summary: No replica of the contact service is ready.
-    description: Callers get UNAVAILABLE. Either no pod runs, none reaches the database, or all lack a pepper.
+    description: Callers get UNAVAILABLE. Either no pod runs, or none is ready; contact_not_ready names the cause, such as a database that takes no writes.
 - alert: ContactServiceReplicaNotReady
   expr: contact_ready{ {{- $release -}} } == 0
   for: 10m
   labels: {severity: warning}
   annotations:
     summary: A replica of the contact service is not ready.
-    description: {{ `Pod {{ $labels.pod }} has not been ready for 10 minutes.` | quote }}
+    description: {{ `Pod {{ $labels.pod }} has not been ready for 10 minutes; contact_not_ready names the cause.` | quote }}
 - alert: ContactServiceCallsFail
   expr: |-
     sum(rate(contact_call_errors_total{ {{- $release }}, reason=~"DATABASE_UNAVAILABLE|TOKEN_KEYS_UNAVAILABLE|OVERLOADED|DEADLINE|INTERNAL|DATA_LOSS"}[5m]))

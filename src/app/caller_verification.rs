@@ -84,14 +84,7 @@ impl App {
     /// The failures of the database.
     pub async fn forget_old_channel_checks(&self) -> Result<u64> {
         let now = self.now();
-        self.database
-            .transaction(move |transaction| {
-                Box::pin(async move {
-                    let count = transaction.delete_channel_checks_before(now).await?;
-                    Ok(Outcome::Commit(count))
-                })
-            })
-            .await
+        self.database.delete_channel_checks_before(now).await
     }
 }
 

@@ -109,14 +109,7 @@ impl App {
     /// The failures of the database.
     pub async fn forget_old_mail_counts(&self) -> Result<u64> {
         let time = self.now() - MAIL_TIMES_KEPT;
-        self.database
-            .transaction(move |transaction| {
-                Box::pin(async move {
-                    let count = transaction.delete_mail_counts_before(time).await?;
-                    Ok(Outcome::Commit(count))
-                })
-            })
-            .await
+        self.database.delete_mail_counts_before(time).await
     }
 }
 

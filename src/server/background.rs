@@ -19,12 +19,17 @@ use crate::{
     api::auth::Authenticator,
     app::App,
     error::Result,
-    meters::{self, Meters},
-    storage::Database,
+    meters::{self, Meters, NotReady},
+    random::Random,
+    storage::{Database, Probed},
 };
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Each writes a row.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// Probes in a row that may find no connection or a locked row: an overwritten database file, or
+/// many writers, take their time.
+const MOST_BUSY: u8 = 5;
 /// A hash of another pepper version may be written by another instance at any time.
 const PEPPER_INTERVAL: Duration = Duration::from_secs(10);
 /// The count reads the entries of up to 100,000 hashes of each version.
@@ -40,7 +45,7 @@ const SUM_UP_INTERVAL: Duration = Duration::from_secs(5);
 /// Prometheus usually asks as often.
 const DEPTH_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Whether the service is ready, as told to whoever asks.
+/// Whether the service is ready, as health checks are told.
 #[derive(Clone)]
 pub(super) struct Readiness {
     pub(super) health: HealthReporter,
@@ -48,35 +53,76 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    pub(super) async fn tell(&self, is_ready: bool) {
-        let status = if is_ready {
+    /// Tells that the service is ready, or why it is not.
+    pub(super) async fn tell(&self, not: Option<NotReady>) {
+        let status = if not.is_none() {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
         };
-        self.flag.store(is_ready, Ordering::Relaxed);
-        meters::ready(is_ready);
+        self.flag.store(not.is_none(), Ordering::Relaxed);
+        meters::ready(not);
         self.health.set_service_status(SERVICE_NAME, status).await;
     }
 }
 
-/// Ready means that the database answers, and that the peppers of all stored phone passwords are
-/// configured (rule 15).
+/// Ready means that the database answers and takes writes, and that the peppers of all stored phone
+/// passwords are configured (rule 15).
 pub(super) async fn probe(database: Database, app: App, readiness: Readiness) {
     let mut ticks = tokio::time::interval(PROBE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut was_ready = None;
+    let mut known = Some(NotReady::Starting);
     let mut peppers = Peppers::default();
+    let mut writes = Writes::default();
     loop {
         ticks.tick().await;
-        // A connection whose server vanished never answers.
-        let answer = tokio::time::timeout(PROBE_TIMEOUT, database.ping()).await;
-        let is_ready = matches!(answer, Ok(Ok(()))) && peppers.are_complete(&app).await;
-        if was_ready != Some(is_ready) {
-            tracing::info!(is_ready, "readiness");
-            was_ready = Some(is_ready);
+        let not = match writes.why_not(&database).await {
+            None => peppers.why_not(&app).await,
+            not => not,
+        };
+        if known != not {
+            match not {
+                None => tracing::info!(is_ready = true, "readiness"),
+                Some(cause) => {
+                    tracing::error!(is_ready = false, cause = cause.as_str(), "readiness");
+                }
+            }
+            known = not;
         }
-        readiness.tell(is_ready).await;
+        readiness.tell(not).await;
+    }
+}
+
+/// Whether the database answers and takes writes.
+struct Writes {
+    /// Which row is written.
+    seed: u8,
+    /// Probes in a row that wrote nothing.
+    busy: u8,
+}
+
+impl Default for Writes {
+    fn default() -> Self {
+        let [seed] = Random::system().bytes().unwrap_or_default();
+        Self { seed, busy: 0 }
+    }
+}
+
+impl Writes {
+    async fn why_not(&mut self, database: &Database) -> Option<NotReady> {
+        // A connection whose server vanished never answers.
+        let read = tokio::time::timeout(PROBE_TIMEOUT, database.probe_read()).await;
+        let read = read.unwrap_or(Err(NotReady::DatabaseUnreachable));
+        if let Err(cause) = read {
+            return Some(cause);
+        }
+        let write = tokio::time::timeout(PROBE_TIMEOUT, database.probe_write(self.seed)).await;
+        match write.unwrap_or(Ok(Probed::Busy)) {
+            Ok(Probed::Written) => self.busy = 0,
+            Ok(Probed::Busy) => self.busy = self.busy.saturating_add(1),
+            Err(cause) => return Some(cause),
+        }
+        (self.busy >= MOST_BUSY).then_some(NotReady::WriteFailed)
     }
 }
 
@@ -89,12 +135,15 @@ struct Peppers {
 }
 
 impl Peppers {
-    async fn are_complete(&mut self, app: &App) -> bool {
+    async fn why_not(&mut self, app: &App) -> Option<NotReady> {
         let is_recent = |last: Instant| last.elapsed() < PEPPER_INTERVAL;
         if !(self.is_complete() && self.last_check.is_some_and(is_recent)) {
             self.check(app).await;
         }
-        self.is_complete()
+        match &self.missing {
+            None => Some(NotReady::DatabaseUnreachable),
+            Some(missing) => (!missing.is_empty()).then_some(NotReady::PepperMissing),
+        }
     }
 
     fn is_complete(&self) -> bool {

@@ -55,26 +55,6 @@ impl Database {
     }
 }
 
-impl Transaction {
-    /// Deletes the windows that ended before `time`, and returns their number.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_channel_checks_before(&self, time: DateTime<Utc>) -> Result<u64> {
-        let of_agents = agents::Entity::delete_many()
-            .filter(agents::Column::WindowEnd.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        let of_customers = customers::Entity::delete_many()
-            .filter(customers::Column::WindowEnd.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(of_agents.rows_affected + of_customers.rows_affected)
-    }
-}
-
 /// Counts the checks, those that their agent may not make for no customer.
 pub(super) async fn count_many(
     writers: &DatabaseConnection,

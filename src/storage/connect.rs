@@ -19,7 +19,7 @@ use sqlx::{
 
 use self::probe::probe;
 pub use self::url::DatabaseUrl;
-use super::{Database, failure::Failure, replica::Replica};
+use super::{Database, database_file::DatabaseFile, failure::Failure, replica::Replica};
 use crate::error::Error;
 
 const POOL_SIZE: u32 = 10;
@@ -72,7 +72,9 @@ pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database, String> {
         let place = url.place();
         let writers = open_patiently(sqlite_options(url, true), &place).await?;
         let readers = open_patiently(sqlite_options(url, false), &place).await?;
-        Ok(Database::new(readers, writers, None))
+        let file = url.file().map(DatabaseFile::opened).transpose();
+        let file = file.map_err(|error| format!("{place} cannot be read: {}", error.kind()))?;
+        Ok(Database::new(readers, writers, None, file))
     } else {
         warn_of_ignored(url);
         let options = url.postgres().ok_or("is no PostgreSQL URL")?;
@@ -83,7 +85,7 @@ pub(super) async fn connect(url: &DatabaseUrl) -> Result<Database, String> {
         if url.through_pgbouncer() {
             expect_timeouts(&readers, &place).await?;
         }
-        Ok(Database::new(readers, writers, None))
+        Ok(Database::new(readers, writers, None, None))
     }
 }
 

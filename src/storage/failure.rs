@@ -7,7 +7,10 @@ use std::{fmt, io};
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
-use crate::error::{Error, connection_cause};
+use crate::{
+    error::{Error, connection_cause},
+    meters::NotReady,
+};
 
 /// The constraint trigger that guards rule 2.
 pub(super) const KEEP_A_STANDARD: &str = "contacts_keep_a_standard";
@@ -135,6 +138,23 @@ impl Failure {
         }
     }
 
+    /// Why the service is not ready; `None` where others are in the way, who may be done soon.
+    pub(super) fn why_not_ready(&self) -> Option<NotReady> {
+        let cause = match self.sqlx_error() {
+            None | Some(SqlxError::PoolTimedOut) => return None,
+            Some(SqlxError::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                // A statement that took too long waited as well.
+                if is_worth_a_retry(&code) || code == "57014" {
+                    return None;
+                }
+                why_no_write(&code)
+            }
+            Some(_) => NotReady::DatabaseUnreachable,
+        };
+        Some(cause)
+    }
+
     /// The failure in words of the domain, for whoever tells of it otherwise than by
     /// the log.
     pub(super) fn to_error(&self) -> Error {
@@ -222,13 +242,36 @@ fn is_worth_a_retry(code: &str) -> bool {
     )
 }
 
+/// Codes of `PostgreSQL`, and of SQLite by their last byte.
+fn why_no_write(code: &str) -> NotReady {
+    if let Some(code) = sqlite_primary(code) {
+        return match code {
+            8 => NotReady::DatabaseReadOnly,
+            11 | 26 => NotReady::DatabaseCorrupt,
+            13 => NotReady::DiskFull,
+            14 => NotReady::DatabaseUnreachable,
+            _ => NotReady::WriteFailed,
+        };
+    }
+    match code {
+        "25006" => NotReady::DatabaseReadOnly,
+        "53100" => NotReady::DiskFull,
+        "XX001" | "XX002" => NotReady::DatabaseCorrupt,
+        code if is_unavailable(code) => NotReady::DatabaseUnreachable,
+        _ => NotReady::WriteFailed,
+    }
+}
+
+fn sqlite_primary(code: &str) -> Option<u32> {
+    let code = code.parse::<u32>().ok().filter(|_| code.len() < 5)?;
+    Some(code & 0xff)
+}
+
 /// PostgreSQL: connection exceptions, shutdown, too many connections, a server
 /// that is read-only after a fail-over, statement timeout, disk full. SQLite:
 /// cannot open, I/O error, full, read-only.
 fn is_unavailable(code: &str) -> bool {
-    let sqlite_primary = code.parse::<u32>().map(|code| code & 0xff);
-    let is_sqlite_code = code.len() < 5;
-    (is_sqlite_code && matches!(sqlite_primary, Ok(8 | 10 | 13 | 14)))
+    matches!(sqlite_primary(code), Some(8 | 10 | 13 | 14))
         || code.starts_with("08")
         || code.starts_with("53")
         || matches!(

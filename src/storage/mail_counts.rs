@@ -129,25 +129,6 @@ impl Transaction {
             .map_err(Failure::from)?;
         Ok(())
     }
-
-    /// Deletes the counts of recipients and customers whose last mail was before `time`, and
-    /// returns their number.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_mail_counts_before(&self, time: DateTime<Utc>) -> Result<u64> {
-        let of_recipients = recipients::Entity::delete_many()
-            .filter(recipients::Column::LastTime.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        let of_customers = customers::Entity::delete_many()
-            .filter(customers::Column::LastTime.lte(time))
-            .exec(&self.inner)
-            .await
-            .map_err(Failure::from)?;
-        Ok(of_recipients.rows_affected + of_customers.rows_affected)
-    }
 }
 
 fn to_rows(times: &RecipientTimes, now: DateTime<Utc>) -> Result<Vec<recipients::ActiveModel>> {

@@ -8,6 +8,7 @@ mod m20261128_000005_customer;
 mod m20261128_000009_feed_epoch;
 mod m20261128_000010_import_values;
 mod m20261128_000011_client_limits;
+mod m20261128_000012_write_probe;
 
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000009_feed_epoch::Migration),
             Box::new(m20261128_000010_import_values::Migration),
             Box::new(m20261128_000011_client_limits::Migration),
+            Box::new(m20261128_000012_write_probe::Migration),
         ]
     }
 }

@@ -62,6 +62,10 @@ struct Row {
     phone_password: Option<Model>,
 }
 
+const FAILED_CONTACTS: &str = "\
+    SELECT count(*) FROM phone_passwords \
+    WHERE consecutive_failures > 0 AND update_time > $1 GROUP BY failed_by";
+
 impl Database {
     /// The numbers of contacts whose last attempt failed and was made after `time`, by its agent. A
     /// match since then ends a contact's failures.
@@ -69,15 +73,9 @@ impl Database {
     /// # Errors
     /// The failures of the database.
     pub async fn count_failed_contacts(&self, time: DateTime<Utc>) -> Result<Vec<i64>> {
-        let counts = Entity::find()
-            .select_only()
-            .column_as(Column::ContactId.count(), "contacts")
-            .filter(Column::ConsecutiveFailures.gt(0))
-            .filter(Column::UpdateTime.gt(time))
-            .group_by(Column::FailedBy)
-            .into_tuple()
-            .all(&self.readers);
-        bounded(async { Ok(counts.await.map_err(Failure::from)?) }).await
+        let rows = self.rows_by_index(FAILED_CONTACTS, [time.into()]).await?;
+        let counts = rows.iter().map(|row| row.try_get_by_index(0));
+        Ok(counts.collect::<Result<_, _>>().map_err(Failure::from)?)
     }
 
     /// The tries until now, as a glance that holds nobody up.

@@ -109,6 +109,27 @@ const TRIES_ON_NOTHING: Kept = Kept {
     end: End::Delete,
 };
 
+const MAIL_RECIPIENTS: Kept = Kept {
+    table: "mail_recipients",
+    time: "last_time",
+    order: "last_time",
+    ..REQUEST_IDS
+};
+const MAIL_CUSTOMERS: Kept = Kept {
+    table: "mail_customers",
+    ..MAIL_RECIPIENTS
+};
+const CHECKS_OF_AGENTS: Kept = Kept {
+    table: "channel_check_agents",
+    time: "window_end",
+    order: "window_end",
+    ..REQUEST_IDS
+};
+const CHECKS_OF_CUSTOMERS: Kept = Kept {
+    table: "channel_check_customers",
+    ..CHECKS_OF_AGENTS
+};
+
 /// What came of a part.
 #[derive(Clone, Copy, Debug)]
 struct Part {
@@ -180,6 +201,25 @@ impl Database {
     /// The failures of the database.
     pub async fn delete_tries_on_nothing(&self, time: DateTime<Utc>) -> Result<u64> {
         self.end_all(&TRIES_ON_NOTHING, time).await
+    }
+
+    /// Deletes the counts of recipients and customers whose last mail was before `time`, and
+    /// returns their number.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn delete_mail_counts_before(&self, time: DateTime<Utc>) -> Result<u64> {
+        let of_recipients = self.end_all(&MAIL_RECIPIENTS, time).await?;
+        Ok(of_recipients + self.end_all(&MAIL_CUSTOMERS, time).await?)
+    }
+
+    /// Deletes the windows of channel checks that ended before `time`, and returns their number.
+    ///
+    /// # Errors
+    /// The failures of the database.
+    pub async fn delete_channel_checks_before(&self, time: DateTime<Utc>) -> Result<u64> {
+        let of_agents = self.end_all(&CHECKS_OF_AGENTS, time).await?;
+        Ok(of_agents + self.end_all(&CHECKS_OF_CUSTOMERS, time).await?)
     }
 
     async fn end_all(&self, kept: &'static Kept, until: DateTime<Utc>) -> Result<u64> {

@@ -251,7 +251,8 @@ fn app_on(database: &Database) -> App {
 
 /// What the server does in the background, each at least once.
 async fn run_background_jobs(database: &Database, app: &App) {
-    database.ping().await.unwrap();
+    database.probe_read().await.unwrap();
+    database.probe_write(0).await.unwrap();
     app.missing_pepper_versions().await.unwrap();
     app.count_hashes_by_pepper().await.unwrap();
     app.count_mails().await.unwrap();

@@ -81,6 +81,7 @@ mod phone_password_timing;
 mod privacy;
 mod provider_tokens;
 mod query_plans;
+mod readiness;
 mod recipients;
 mod recipients_stream;
 mod replica;

@@ -49,7 +49,7 @@ fn asking_for(service: &str) -> HealthCheckRequest {
     }
 }
 
-async fn watch_readiness(server: &TestServer) -> Streaming<HealthCheckResponse> {
+pub async fn watch_readiness(server: &TestServer) -> Streaming<HealthCheckResponse> {
     let mut health = HealthClient::new(server.channel.clone());
     health
         .watch(asking_for(SERVICE_NAME))
@@ -58,7 +58,7 @@ async fn watch_readiness(server: &TestServer) -> Streaming<HealthCheckResponse> 
         .into_inner()
 }
 
-async fn until(readiness: &mut Streaming<HealthCheckResponse>, status: ServingStatus) {
+pub async fn until(readiness: &mut Streaming<HealthCheckResponse>, status: ServingStatus) {
     in_time(async { while readiness.message().await.unwrap().unwrap().status() != status {} })
         .await;
 }

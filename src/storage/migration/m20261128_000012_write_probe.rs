@@ -1,0 +1,24 @@
+//! What readiness is probed by.
+
+use sea_orm::DeriveMigrationName;
+use sea_orm_migration::{
+    MigrationTrait, SchemaManager, async_trait,
+    prelude::{DbErr, Table},
+    schema::{big_integer, small_integer},
+};
+
+#[derive(DeriveMigrationName)]
+pub(super) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let probes = Table::create()
+            .table("write_probes")
+            // Each process has one of a few: none waits for many, and none leaves a row behind.
+            .col(small_integer("slot").primary_key().take())
+            .col(big_integer("count"))
+            .to_owned();
+        manager.create_table(probes).await
+    }
+}

@@ -1,0 +1,236 @@
+//! Readiness follows what writes meet, and nothing is acknowledged that is lost.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use contact_service::{meters::NotReady, random::Random, storage::Probed};
+use rstest::rstest;
+use sqlx::{Connection, Executor, PgConnection};
+use tempfile::TempDir;
+use tonic::Code;
+use tonic_health::pb::health_check_response::ServingStatus;
+use url::Url;
+
+use crate::{
+    harness::{Backend, Options, TestServer, execute, fresh_database, postgres_url, refusal},
+    server::{until, watch_readiness},
+};
+
+async fn why_not(server: &TestServer) -> Option<NotReady> {
+    server.database.probe_write(0).await.err()
+}
+
+async fn assert_writes_are_refused(server: &TestServer) {
+    let creation = contact_service::api::proto::UpdateCustomerRequest {
+        customer: Some(contact_service::api::proto::Customer {
+            customer_number: "K-9".into(),
+            ..Default::default()
+        }),
+        allow_missing: true,
+        ..Default::default()
+    };
+    let refused = refusal(server.client().update_customer(creation).await);
+    assert_eq!(refused, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
+}
+
+/// The database file of a server on SQLite.
+fn file_of(server: &TestServer) -> PathBuf {
+    server.folder.path().join("contacts.db")
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut copy = File::create(to).unwrap();
+    copy.write_all(&fs::read(from).unwrap()).unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_probe_writes_the_same_few_rows(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    for seed in 0..=255 {
+        let probed = server.database.probe_write(seed).await;
+        assert_eq!(probed, Ok(Probed::Written));
+    }
+    let count = "SELECT count(*) FROM write_probes";
+    let rows = crate::harness::query_number(&server.database_url, count).await;
+    assert_eq!(rows, 16);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Removed,
+    Moved,
+    Replaced,
+}
+
+#[rstest]
+#[tokio::test]
+async fn nothing_is_acknowledged_once_the_database_file_is_another(
+    #[values(Fate::Removed, Fate::Moved, Fate::Replaced)] fate: Fate,
+) {
+    let server = TestServer::start(Backend::Sqlite).await;
+    let mut readiness = watch_readiness(&server).await;
+    until(&mut readiness, ServingStatus::Serving).await;
+    server.create_customer("K-1").await;
+    let (file, other) = (file_of(&server), server.folder.path().join("other.db"));
+    match fate {
+        Fate::Removed => fs::remove_file(&file).unwrap(),
+        Fate::Moved => fs::rename(&file, &other).unwrap(),
+        Fate::Replaced => {
+            copy(&file, &other);
+            fs::rename(&other, &file).unwrap();
+        }
+    }
+    // At once, not only when the probe has noticed.
+    assert_writes_are_refused(&server).await;
+    until(&mut readiness, ServingStatus::NotServing).await;
+    assert_eq!(why_not(&server).await, Some(NotReady::DatabaseReplaced));
+    if matches!(fate, Fate::Moved) {
+        // Connections may have been opened to another file meanwhile.
+        fs::rename(&other, &file).unwrap();
+    }
+    assert_writes_are_refused(&server).await;
+}
+
+#[tokio::test]
+async fn a_damaged_database_file_is_not_ready() {
+    let server = TestServer::start(Backend::Sqlite).await;
+    let mut readiness = watch_readiness(&server).await;
+    until(&mut readiness, ServingStatus::Serving).await;
+    execute(&server.database_url, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+    let file = file_of(&server);
+    let bytes = vec![0xAA; usize::try_from(fs::metadata(&file).unwrap().len()).unwrap()];
+    let mut opened = OpenOptions::new().write(true).open(&file).unwrap();
+    opened.write_all(&bytes).unwrap();
+    until(&mut readiness, ServingStatus::NotServing).await;
+}
+
+/// A small file system, gone with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where this process may not mount one.
+    fn mount(at: &Path) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .arg(at)
+            .output();
+        let is_mounted = mounted.is_ok_and(|mounted| mounted.status.success());
+        is_mounted.then(|| Self(at.to_owned()))
+    }
+
+    fn fill(&self) {
+        let mut filler = File::create(self.0.join("filler")).unwrap();
+        let mut size = 64 * 1024;
+        while size > 0 {
+            if filler.write(&vec![1; size]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_not_ready_until_there_is_room() {
+    let folder = TempDir::new().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path()) else {
+        return println!("skipped: this process may not mount a small file system");
+    };
+    let url = fresh_database(Backend::Sqlite, folder.path().join("contacts.db")).await;
+    let server = TestServer::start_on(&url, folder, Options::default()).await;
+    let mut readiness = watch_readiness(&server).await;
+    until(&mut readiness, ServingStatus::Serving).await;
+    disk.fill();
+    until(&mut readiness, ServingStatus::NotServing).await;
+    assert_eq!(why_not(&server).await, Some(NotReady::DiskFull));
+    assert_writes_are_refused(&server).await;
+    disk.empty();
+    until(&mut readiness, ServingStatus::Serving).await;
+    server.create_customer("K-1").await;
+}
+
+/// The errors are made by a trigger: what PostgreSQL answers is the same.
+#[rstest]
+#[case::full("53100", NotReady::DiskFull)]
+#[case::standby("25006", NotReady::DatabaseReadOnly)]
+#[case::damaged("XX001", NotReady::DatabaseCorrupt)]
+#[case::other("42501", NotReady::WriteFailed)]
+#[tokio::test]
+async fn readiness_names_why_postgresql_takes_no_writes(
+    #[case] code: &str,
+    #[case] cause: NotReady,
+) {
+    let server = TestServer::start(Backend::Postgres).await;
+    let mut readiness = watch_readiness(&server).await;
+    until(&mut readiness, ServingStatus::Serving).await;
+    let sql = format!(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
+           $$ BEGIN RAISE EXCEPTION 'made' USING ERRCODE = '{code}'; END $$; \
+         CREATE TRIGGER fail BEFORE INSERT OR UPDATE ON write_probes \
+           FOR EACH ROW EXECUTE FUNCTION fail()"
+    );
+    execute(&server.database_url, &sql).await;
+    until(&mut readiness, ServingStatus::NotServing).await;
+    assert_eq!(why_not(&server).await, Some(cause));
+    execute(&server.database_url, "DROP TRIGGER fail ON write_probes").await;
+    until(&mut readiness, ServingStatus::Serving).await;
+}
+
+/// Through PgBouncer, that is: without it the service asks for transactions that write.
+#[tokio::test]
+async fn a_role_that_may_only_read_is_not_ready_until_it_may_write() {
+    let id = u128::from_be_bytes(Random::system().bytes().unwrap());
+    let role = format!("reader_{id:032x}");
+    let schema_url = fresh_database(Backend::Postgres, "".into()).await;
+    let schema = schema_url.rsplit('=').next().unwrap().to_owned();
+    let mut admin = PgConnection::connect(&postgres_url()).await.unwrap();
+    let mut run = async |sql: String| {
+        let sql = sqlx::AssertSqlSafe(sql);
+        admin.execute(sqlx::raw_sql(sql)).await.unwrap();
+    };
+    run(format!("CREATE ROLE {role} LOGIN SUPERUSER")).await;
+    for setting in [
+        "statement_timeout = '3s'",
+        "lock_timeout = '1s'",
+        "idle_in_transaction_session_timeout = '10s'",
+        &format!("search_path = {schema}"),
+    ] {
+        run(format!("ALTER ROLE {role} SET {setting}")).await;
+    }
+    let mut url = Url::parse(&postgres_url()).unwrap();
+    url.set_username(&role).unwrap();
+    url.set_query(Some("pgbouncer=true"));
+    let folder = TempDir::new().unwrap();
+    let server = TestServer::start_on(url.as_str(), folder, Options::default()).await;
+    let mut readiness = watch_readiness(&server).await;
+    until(&mut readiness, ServingStatus::Serving).await;
+
+    let hang_up =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'");
+    let setting = "default_transaction_read_only";
+    run(format!("ALTER ROLE {role} SET {setting} = on")).await;
+    run(hang_up.clone()).await;
+    until(&mut readiness, ServingStatus::NotServing).await;
+    while why_not(&server).await != Some(NotReady::DatabaseReadOnly) {}
+    assert_writes_are_refused(&server).await;
+
+    run(format!("ALTER ROLE {role} RESET {setting}")).await;
+    run(hang_up).await;
+    until(&mut readiness, ServingStatus::Serving).await;
+}
