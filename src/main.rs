@@ -112,7 +112,7 @@ async fn main() -> ExitCode {
     let _kill_points = fail::FailScenario::setup();
     let matches = command().get_matches();
     let command_line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match run(command_line).await {
+    match Box::pin(run(command_line)).await {
         Ok(code) => code,
         Err(line) => {
             complain(line);

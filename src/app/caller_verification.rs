@@ -13,7 +13,7 @@ use crate::{
     },
     error::{Error, FindLimit, Result},
     meters::{self, Limit},
-    storage::{ChannelCheck, Outcome},
+    storage::ChannelCheck,
 };
 
 impl App {

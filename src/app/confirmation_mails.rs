@@ -16,7 +16,7 @@ use crate::{
     },
     error::{Error, MailLimit, Result},
     meters::{self, Limit},
-    storage::{Outcome, RecipientHash, Transaction},
+    storage::{RecipientHash, Transaction},
     versioned_keys::VersionedKeys,
 };
 

@@ -4,18 +4,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, QueryFilter,
-    QueryResult, Statement,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{
-    Database, Transaction, bounded,
-    entity::{channel_check_agents as agents, channel_check_customers as customers},
-    failure::Failure,
-    held::as_json,
-};
+use super::{Database, bounded, failure::Failure, held::as_json};
 use crate::{
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, FindLimit, Result},

@@ -1,7 +1,6 @@
 //! The rows as `sea_orm` sees them. Private to storage.
 
 pub(super) mod audit_events;
-pub(super) mod channel_check_agents;
 pub(super) mod channel_check_customers;
 pub(super) mod confirmation_tokens;
 pub(super) mod contact_imports;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, EntityTrait, QueryFilter, Set,
+    EntityTrait, Set,
     sea_query::{Expr, OnConflict},
 };
 

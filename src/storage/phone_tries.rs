@@ -7,14 +7,14 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter,
-    QueryResult, QuerySelect, Set, Statement, sea_query::OnConflict,
+    QueryResult, Set, Statement, sea_query::OnConflict,
 };
 
 use super::{
     Database, Transaction, bounded,
     entity::{
         phone_password_agents as agents, phone_password_calls as calls,
-        phone_passwords::{ActiveModel, Column, Entity, Model},
+        phone_passwords::{ActiveModel, Model},
     },
     expect_one_row,
     failure::Failure,
@@ -75,7 +75,8 @@ impl Database {
     pub async fn count_failed_contacts(&self, time: DateTime<Utc>) -> Result<Vec<i64>> {
         let rows = self.rows_by_index(FAILED_CONTACTS, [time.into()]).await?;
         let counts = rows.iter().map(|row| row.try_get_by_index(0));
-        Ok(counts.collect::<Result<_, _>>().map_err(Failure::from)?)
+        let counts: std::result::Result<_, _> = counts.collect();
+        Ok(counts.map_err(Failure::from)?)
     }
 
     /// The tries until now, as a glance that holds nobody up.

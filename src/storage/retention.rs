@@ -321,9 +321,10 @@ impl Kept {
                  ORDER BY {order} LIMIT {limit}"
             )
         };
-        let these = match backend {
-            DbBackend::Sqlite => format!("rowid IN ({})", old("rowid")),
-            _ => format!("ctid = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", old("ctid")),
+        let these = if backend == DbBackend::Sqlite {
+            format!("rowid IN ({})", old("rowid"))
+        } else {
+            format!("ctid = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", old("ctid"))
         };
         match self.end {
             End::Delete => format!("DELETE FROM {table} WHERE {these} RETURNING {time}"),

@@ -240,6 +240,7 @@ fn app_on(database: &Database) -> App {
     let keys = DevelopmentKeys::load_or_create(folder.path(), &Random::system()).unwrap();
     let peppers = VersionedKeys::parse(keys.phone_pepper().expose_secret()).unwrap();
     App::new(AppParts {
+        channel_checks_per_minute: None,
         database: database.clone(),
         clock: Clock::manual(start_time()),
         random: Random::system(),
