@@ -32,6 +32,8 @@ use crate::{
 };
 
 const SERVICE: &str = "contact-service";
+/// The target of lines that name who was denied, which is for no collector of traces.
+const SECURITY: &str = "contact_service::security";
 /// A collector that is away must not hold up the end.
 const LAST_EXPORT: Duration = Duration::from_secs(3);
 /// Nor must a reader that takes no lines.
@@ -181,7 +183,9 @@ where
         .with_tracer(provider.tracer(SERVICE))
         .with_location(false)
         .with_threads(false)
-        .with_filter(filter_fn(is_ours))
+        .with_filter(filter_fn(|metadata| {
+            is_ours(metadata) && metadata.target() != SECURITY
+        }))
 }
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {
