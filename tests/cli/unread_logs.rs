@@ -5,13 +5,15 @@ use std::{
     time::Duration,
 };
 
-use contact_service::api::proto::ListOrderTypesRequest;
+use contact_service::api::proto::{
+    ListOrderTypesRequest, contact_service_client::ContactServiceClient,
+};
 use futures::{StreamExt, stream};
 use rstest::rstest;
 use rustix::pipe::fcntl_setpipe_size;
 use tonic::Code;
 
-use crate::process::{Client, Place, Running, client, free_address};
+use crate::process::{Place, Running, channel, client, free_address};
 
 /// Far more than an answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,10 +51,6 @@ impl Unread {
         }
     }
 
-    fn client(&self, token: &str) -> Client {
-        client(&self.address, token)
-    }
-
     async fn get(&self, path: &str) -> String {
         let url = format!("http://{}{path}", self.metrics);
         let answer = within(reqwest::get(url)).await.unwrap();
@@ -60,9 +58,9 @@ impl Unread {
         answer.text().await.unwrap()
     }
 
-    /// Sends requests with a token that is none, which are rejected.
+    /// Sends requests without a token, which are rejected.
     async fn send_rejected(&self, count: usize) {
-        let client = self.client("none");
+        let client = ContactServiceClient::new(channel(&self.address));
         let rejected = stream::iter(0..count).map(|_| {
             let mut client = client.clone();
             async move {
@@ -74,7 +72,7 @@ impl Unread {
     }
 
     async fn serves(&self) {
-        let mut client = self.client(&self.token);
+        let mut client = client(&self.address, &self.token);
         within(client.list_order_types(ListOrderTypesRequest {}))
             .await
             .unwrap();
