@@ -13,6 +13,7 @@ mod convert;
 mod customers;
 mod email_confirmation;
 pub mod guard;
+mod limits;
 mod log_limit;
 mod mask;
 pub mod open_rpcs;

@@ -40,6 +40,7 @@ use crate::{
         auth::Authenticator,
         guard::{Guard, Limits},
         open_rpcs::OpenRpcs,
+        peer::ResponseBudget,
         proto::{FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer},
         service::ContactApi,
     },
@@ -110,7 +111,7 @@ pub struct Parts {
 /// A line that says why the server could not be built or broke down.
 pub async fn serve(
     listener: TcpListener,
-    parts: Parts,
+    mut parts: Parts,
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -126,30 +127,12 @@ pub async fn serve(
     // Known from the start: who watches an unknown service is sent away.
     readiness.tell(Some(NotReady::Starting)).await;
     let mut rounds = start_rounds(&parts, &readiness);
-    let mut companions = start_companions(&parts.app, parts.outbox, parts.page, &stopped)?;
-    // These go on to the very end.
-    let mut tasks = JoinSet::new();
-    let denials = parts.authenticator.clone();
-    tasks.spawn(denials.record_denials(parts.app.clone()));
-    if let Some((listener, meters)) = parts.monitoring {
-        tasks.spawn(background::count_hashes(parts.app.clone()));
-        let router = web::monitoring_router(meters.clone(), Arc::clone(&readiness.flag));
-        let limits = ListenerLimits::monitoring(max_connections());
-        tasks.spawn(web::serve(listener, router, limits, std::future::pending()));
-        tasks.spawn(background::count_mails(parts.app.clone()));
-        tasks.spawn(background::count_failed_contacts(parts.app.clone()));
-        let database = parts.database.clone();
-        tasks.spawn(background::measure(meters, database, parts.authenticator));
-    }
+    let mut companions = start_companions(&mut parts, &stopped)?;
+    let monitoring = parts.monitoring.take();
+    let mut tasks = start_tasks(&parts, &readiness, monitoring);
     let patience = parts.limits.response_patience;
     tasks.spawn(budget.clone().close_stalled(patience, stopped.clone()));
-    let connections = grpc_connections(parts.limits.connections, WAITING);
-    let acceptor = Acceptor {
-        tls: parts.tls,
-        limit: ConnectionLimit::new(connections, WAITING, Limit::Connections),
-        responses: budget,
-    };
-    let incoming = incoming(listener, acceptor, &mut tasks);
+    let incoming = incoming(listener, parts.tls.take(), budget, parts.limits, &mut tasks);
     let (begin_drain, drain_begins) = oneshot::channel::<()>();
     let server = router.serve_with_incoming_shutdown(incoming, async move {
         let _ = drain_begins.await;
@@ -255,15 +238,46 @@ fn router<H: Health>(
 /// Returns the connections that requests come over.
 fn incoming(
     listener: TcpListener,
-    acceptor: Acceptor,
+    tls: Option<Tls>,
+    responses: ResponseBudget,
+    limits: Limits,
     tasks: &mut JoinSet<()>,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
-    if let Some(tls) = &acceptor.tls {
+    if let Some(tls) = &tls {
         tasks.spawn(tls.clone().follow_files());
     }
+    let connections = grpc_connections(limits.connections, WAITING);
+    let acceptor = Acceptor {
+        tls,
+        limit: ConnectionLimit::new(connections, WAITING, Limit::Connections),
+        responses,
+    };
     let (connections, accept_all) = acceptor.accept_all(listener);
     tasks.spawn(accept_all);
     connections
+}
+
+/// Starts what goes on to the very end: metrics, probes, and the events of denied requests.
+fn start_tasks(
+    parts: &Parts,
+    readiness: &Readiness,
+    monitoring: Option<(TcpListener, Meters)>,
+) -> JoinSet<()> {
+    let app = || parts.app.clone();
+    let authenticator = || parts.authenticator.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(authenticator().record_denials(app()));
+    if let Some((listener, meters)) = monitoring {
+        tasks.spawn(background::count_hashes(app()));
+        let router = web::monitoring_router(meters.clone(), Arc::clone(&readiness.flag));
+        let limits = ListenerLimits::monitoring(max_connections());
+        tasks.spawn(web::serve(listener, router, limits, std::future::pending()));
+        tasks.spawn(background::count_mails(app()));
+        tasks.spawn(background::count_failed_contacts(app()));
+        let database = parts.database.clone();
+        tasks.spawn(background::measure(meters, database, authenticator()));
+    }
+    tasks
 }
 
 /// Starts the probe of readiness and the periodic jobs, which end when the drain begins.
@@ -285,9 +299,7 @@ fn start_rounds(parts: &Parts, readiness: &Readiness) -> JoinSet<()> {
 
 /// What is served and done beside gRPC, and ends by itself when it is stopped.
 fn start_companions(
-    app: &App,
-    outbox: Option<Outbox>,
-    page: Option<(TcpListener, String)>,
+    parts: &mut Parts,
     stopped: &watch::Receiver<()>,
 ) -> Result<JoinSet<()>, String> {
     let stop = || {
@@ -297,11 +309,11 @@ fn start_companions(
         }
     };
     let mut companions = JoinSet::new();
-    if let Some(outbox) = outbox {
-        companions.spawn(outbox.run(app.mail_signal().clone(), stop()));
+    if let Some(outbox) = parts.outbox.take() {
+        companions.spawn(outbox.run(parts.app.mail_signal().clone(), stop()));
     }
-    if let Some((listener, origin)) = page {
-        let router = web::router(app.clone(), origin)?;
+    if let Some((listener, origin)) = parts.page.take() {
+        let router = web::router(parts.app.clone(), origin)?;
         let limits = ListenerLimits::page(max_connections());
         companions.spawn(web::serve(listener, router, limits, stop()));
     }

@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "versioned_keys",
             "call_trace",
+            "connection_limit",
             "meters",
         ],
     ),
