@@ -185,7 +185,6 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
 }
 
 async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
-    server::raise_descriptor_limit();
     // Before the database: a second start by mistake must not migrate anything.
     let listener = listen("LISTEN_ADDR", config.listen_addr).await?;
     let page = match config.http_addr {
@@ -218,6 +217,8 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
         None => page_url(page_address)?,
     };
     let metrics = monitoring.as_ref().and_then(|(on, _)| on.local_addr().ok());
+    // Once nothing can end the start any more: a wrong setting is told in one line.
+    server::raise_descriptor_limit();
     tracing::info!(
         %address,
         page = ?page_address,
