@@ -272,7 +272,7 @@ where
     Ok(response.map(|body| response_body::stream(body, guard)))
 }
 
-async fn served<S>(mut inner: S, request: Request<Body>) -> Response<Body>
+pub(super) async fn served<S>(mut inner: S, request: Request<Body>) -> Response<Body>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {

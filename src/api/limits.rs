@@ -25,7 +25,7 @@ pub struct Limits {
     pub pending_messages: usize,
     /// Of these, those of one client.
     pub pending_messages_of_a_client: usize,
-    /// RPCs of health and reflection that are open in this process.
+    /// Streams of health and reflection that are open in this process.
     pub open_rpcs: usize,
     /// Of these, those of one connection.
     pub open_rpcs_of_a_connection: usize,

@@ -15,11 +15,18 @@ use tower::Service;
 
 use super::{
     concurrency_limit::ConcurrencyLimit,
-    guard::{Limits, overloaded, peer_of},
+    guard::{Limits, overloaded, peer_of, served},
     request_body,
     response_body::{self, StreamGuard},
 };
-use crate::{error::Error, meters::Limit};
+use crate::{
+    error::{Error, Result},
+    meters::Limit,
+};
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+/// Names of services are shorter by far.
+const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// The bounds of all services that need no token. Clones share them.
 #[derive(Clone, Debug)]
@@ -66,47 +73,84 @@ impl<S: NamedService> NamedService for OpenService<S> {
 
 impl<S> Service<Request<Body>> for OpenService<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future =
+        Pin<Box<dyn Future<Output = std::result::Result<Response<Body>, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<std::result::Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (head, body) = request.into_parts();
-        let peer = peer_of(&head);
-        let Some(mut permit) = self.rpcs.limit.acquire(&peer.number().to_string()) else {
-            let refused = Status::from(overloaded()).into_http();
-            return Box::pin(std::future::ready(Ok(refused)));
-        };
-        // None of them does anything but wait for its client, or for news.
-        permit.wait_for_client();
-        let (body, request) = request_body::observed(body);
-        let answer = self.inner.call(Request::from_parts(head, body));
+        // The clone takes the place of the one that was polled ready.
+        let successor = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, successor);
         let rpcs = self.rpcs.clone();
         Box::pin(async move {
-            let response = tokio::select! {
-                Ok(response) = answer => response,
-                () = tokio::time::sleep(rpcs.call_timeout) => {
-                    return Ok(Status::from(Error::Deadline).into_http());
+            let timeout = rpcs.call_timeout;
+            let answer = async {
+                if request.uri().path() == CHECK {
+                    rpcs.serve_message(inner, request).await
+                } else {
+                    rpcs.serve_stream(inner, request).await
                 }
-                () = permit.evicted() => return Ok(Status::from(overloaded()).into_http()),
             };
-            let guard = StreamGuard {
-                busy: None,
-                peer,
-                permit,
-                caller: None,
-                request,
-                max_idle: rpcs.stream_idle,
-                stopped: rpcs.stopped,
-            };
-            Ok(response.map(|body| response_body::stream(body, guard)))
+            let answer = tokio::time::timeout(timeout, answer).await;
+            let answer = answer.unwrap_or(Err(Error::Deadline));
+            Ok(answer.unwrap_or_else(|error| Status::from(error).into_http()))
         })
+    }
+}
+
+impl OpenRpcs {
+    /// Serves an RPC that ends by itself: it costs something only as long as it waits for its client.
+    async fn serve_message<S>(self, inner: S, request: Request<Body>) -> Result<Response<Body>>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        let (head, body) = request.into_parts();
+        let peer = peer_of(&head);
+        let client = peer.number().to_string();
+        let message = request_body::read_message(body, MAX_MESSAGE_BYTES, &self.limit, &client);
+        let request = Request::from_parts(head, message.await?);
+        let response = served(inner, request).await;
+        Ok(response.map(|body| response_body::unary(body, peer)))
+    }
+
+    async fn serve_stream<S>(self, inner: S, request: Request<Body>) -> Result<Response<Body>>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        let (head, body) = request.into_parts();
+        let peer = peer_of(&head);
+        let permit = self.limit.acquire(&peer.number().to_string());
+        let mut permit = permit.ok_or_else(overloaded)?;
+        // All that it does is to wait for its client, or for news.
+        permit.wait_for_client();
+        let (body, request) = request_body::observed(body);
+        let response = tokio::select! {
+            response = served(inner, Request::from_parts(head, body)) => response,
+            () = permit.evicted() => return Err(overloaded()),
+        };
+        let guard = StreamGuard {
+            busy: None,
+            peer,
+            permit,
+            caller: None,
+            request,
+            max_idle: self.stream_idle,
+            stopped: self.stopped,
+        };
+        Ok(response.map(|body| response_body::stream(body, guard)))
     }
 }

@@ -28,9 +28,9 @@ label! {
         PendingMessages => "pending_messages",
         /// Requests of one client whose message is on its way.
         ClientPendingMessages => "client_pending_messages",
-        /// Open streams and RPCs of health and reflection, which need no token.
+        /// Open streams of health and reflection, which need no token.
         OpenRpcs => "open_rpcs",
-        /// Open streams and RPCs of health and reflection on one connection.
+        /// Open streams of health and reflection on one connection.
         ConnectionOpenRpcs => "connection_open_rpcs",
         /// A stream without a request.
         IdleStream => "idle_stream",
