@@ -452,7 +452,7 @@ proptest! {
     ) {
         let bytes = lines.join(line_break.as_bytes());
         // Which is the start of text in UTF-16.
-        prop_assume!(bytes.first() != Some(&0));
+        proptest::prop_assume!(bytes.first() != Some(&0));
         let begins = lines.iter().filter(|line| {
             line.trim_ascii_end().eq_ignore_ascii_case(b"BEGIN:VCARD")
         });
