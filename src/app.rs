@@ -127,6 +127,12 @@ impl App {
         }
     }
 
+    /// Random, for a choice that has no meaning.
+    pub fn random_byte(&self) -> u8 {
+        let [byte] = self.random.bytes().unwrap_or_default();
+        byte
+    }
+
     /// What is raised when a mail was queued.
     pub fn mail_signal(&self) -> &MailSignal {
         &self.mail_signal

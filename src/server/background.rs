@@ -20,7 +20,6 @@ use crate::{
     app::App,
     error::Result,
     meters::{self, Meters, NotReady},
-    random::Random,
     storage::{Database, Probed},
 };
 
@@ -73,7 +72,10 @@ pub(super) async fn probe(database: Database, app: App, readiness: Readiness) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known = Some(NotReady::Starting);
     let mut peppers = Peppers::default();
-    let mut writes = Writes::default();
+    let mut writes = Writes {
+        seed: app.random_byte(),
+        busy: 0,
+    };
     loop {
         ticks.tick().await;
         let not = match writes.why_not(&database).await {
@@ -99,13 +101,6 @@ struct Writes {
     seed: u8,
     /// Probes in a row that wrote nothing.
     busy: u8,
-}
-
-impl Default for Writes {
-    fn default() -> Self {
-        let [seed] = Random::system().bytes().unwrap_or_default();
-        Self { seed, busy: 0 }
-    }
 }
 
 impl Writes {

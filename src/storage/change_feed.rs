@@ -262,7 +262,7 @@ macro_rules! place {
 /// By the places of the rows, as the retention has it. None of them moves meanwhile: whoever
 /// changes an event that waits holds the feed.
 const PLACE_POSTGRES: &str = place!("ctid");
-const PLACE_SQLITE: &str = place!("rowid");
+pub(super) const PLACE_SQLITE: &str = place!("rowid");
 const PLACE_TRAIL: &str = "\
     UPDATE audit_events SET feed_position = $1 + waiting.place \
     FROM (SELECT sequence, event_id, row_number() OVER (ORDER BY sequence, event_id) AS place \

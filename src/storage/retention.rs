@@ -287,6 +287,14 @@ impl Transaction {
         let statement = Statement::from_sql_and_values(backend, kept.sql(backend, limit), values);
         let rows = self.inner.query_all_raw(statement).await;
         let rows = rows.map_err(Failure::from)?;
+        if backend == DbBackend::Sqlite {
+            for row in &rows {
+                let id: i64 = row.try_get("", "rowid").map_err(Failure::from)?;
+                let end = format!("{} WHERE rowid = $1", kept.end());
+                let end = Statement::from_sql_and_values(backend, end, [id.into()]);
+                self.inner.execute_raw(end).await.map_err(Failure::from)?;
+            }
+        }
         let (mut last, mut position) = (from, 0);
         for row in &rows {
             last = last.max(row.try_get_by_index(0).map_err(Failure::from)?);
@@ -303,9 +311,10 @@ impl Transaction {
 }
 
 impl Kept {
-    /// The rows are found by their place in the table: by their key `PostgreSQL` could join them
-    /// from either side, and so read the whole table for a part. Those that somebody else has
-    /// locked are left to the next run.
+    /// Deletes some rows on `PostgreSQL`; finds them on SQLite, where those of a list are sought in
+    /// the whole table if it is believed to be small. They are found by their place in the table:
+    /// by their key they could be joined from either side. Those that somebody else has locked are
+    /// left to the next run.
     fn sql(&self, backend: DbBackend, limit: u64) -> String {
         let Self {
             table,
@@ -315,25 +324,94 @@ impl Kept {
             order,
             ..
         } = self;
-        let old = |row| {
-            format!(
-                "SELECT {row} FROM {table} WHERE {which} AND {time} >= $1 AND {time} {until} $2 \
-                 ORDER BY {order} LIMIT {limit}"
-            )
+        let given = match self.end {
+            End::DeleteFromFeed => format!("{time}, feed_position"),
+            End::Delete | End::Empty(_) => (*time).to_owned(),
         };
-        let these = if backend == DbBackend::Sqlite {
-            format!("rowid IN ({})", old("rowid"))
-        } else {
-            format!("ctid = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", old("ctid"))
-        };
+        let old = format!(
+            "FROM {table} WHERE {which} AND {time} >= $1 AND {time} {until} $2 \
+             ORDER BY {order} LIMIT {limit}"
+        );
+        if backend == DbBackend::Sqlite {
+            return format!("SELECT {given}, rowid {old}");
+        }
+        let end = self.end();
+        format!(
+            "{end} WHERE ctid = ANY (ARRAY(SELECT ctid {old} FOR UPDATE SKIP LOCKED)) \
+             RETURNING {given}"
+        )
+    }
+
+    fn end(&self) -> String {
+        let table = self.table;
         match self.end {
-            End::Delete => format!("DELETE FROM {table} WHERE {these} RETURNING {time}"),
-            End::DeleteFromFeed => {
-                format!("DELETE FROM {table} WHERE {these} RETURNING {time}, feed_position")
+            End::Delete | End::DeleteFromFeed => format!("DELETE FROM {table}"),
+            End::Empty(column) => format!("UPDATE {table} SET {column} = NULL"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::ConnectionTrait;
+
+    use super::*;
+    use crate::storage::{DatabaseUrl, change_feed::PLACE_SQLITE};
+
+    const ALL: [&Kept; 14] = [
+        &EVENTS,
+        &SEALED_NUMBERS,
+        &REQUEST_IDS,
+        &CONFIRMED,
+        &EXPIRED,
+        &SUPERSEDED,
+        &DEAD_MAILS,
+        &AGENTS,
+        &CALLS,
+        &TRIES_ON_NOTHING,
+        &MAIL_RECIPIENTS,
+        &MAIL_CUSTOMERS,
+        &CHECKS_OF_AGENTS,
+        &CHECKS_OF_CUSTOMERS,
+    ];
+    /// Statistics of all rows alike.
+    const ONE_OF_ALL: &str = "\
+        INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
+          changed_fields) VALUES ('K-1', 1, x'00', '2026-01-01', '', '', '[]'); ANALYZE";
+
+    async fn assert_goes_by_indexes(database: &Database, statement: &str) {
+        let explain = format!("EXPLAIN QUERY PLAN {statement}");
+        let time = DateTime::<Utc>::UNIX_EPOCH;
+        let values = [time.into(), time.into()];
+        let explain = Statement::from_sql_and_values(DbBackend::Sqlite, explain, values);
+        let rows = database.writers.query_all_raw(explain).await.unwrap();
+        let steps = rows.iter().map(|row| row.try_get("", "detail").unwrap());
+        let steps: Vec<String> = steps.collect();
+        let is_whole = |step: &String| {
+            let scanned = step.strip_prefix("SCAN ");
+            scanned.is_some_and(|name| ALL.iter().any(|kept| kept.table == name))
+        };
+        let is_sorted = |step: &String| step.contains("TEMP B-TREE");
+        assert!(!steps.is_empty(), "{statement}");
+        let found = steps.iter().find(|step| is_whole(step) || is_sorted(step));
+        assert_eq!(found, None, "{statement}: {steps:#?}");
+    }
+
+    #[tokio::test]
+    async fn every_background_statement_of_sqlite_goes_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::of_file(&folder.path().join("contacts.db")).unwrap();
+        let database = Database::connect(&url).await.unwrap();
+        database.migrate().await.unwrap();
+        for statistics in ["", "ANALYZE", ONE_OF_ALL] {
+            let made = database.writers.execute_unprepared(statistics).await;
+            made.unwrap();
+            for kept in ALL {
+                assert_goes_by_indexes(&database, &kept.sql(DbBackend::Sqlite, 1_000)).await;
+                let end = format!("{} WHERE rowid = $1", kept.end());
+                assert_goes_by_indexes(&database, &end).await;
             }
-            End::Empty(column) => {
-                format!("UPDATE {table} SET {column} = NULL WHERE {these} RETURNING {time}")
-            }
+            assert_goes_by_indexes(&database, PLACE_SQLITE).await;
         }
     }
 }

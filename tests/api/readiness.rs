@@ -192,7 +192,7 @@ async fn readiness_names_why_postgresql_takes_no_writes(
     until(&mut readiness, ServingStatus::Serving).await;
 }
 
-/// Through PgBouncer, that is: without it the service asks for transactions that write.
+/// Through `PgBouncer`, that is: without it the service asks for transactions that write.
 #[tokio::test]
 async fn a_role_that_may_only_read_is_not_ready_until_it_may_write() {
     let id = u128::from_be_bytes(Random::system().bytes().unwrap());

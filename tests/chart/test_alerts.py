@@ -73,8 +73,8 @@ CASES = [
         "5m",
         fires=[[], [series("contact_ready", "0x9"), series("contact_ready", "0x9", "b")]],
         quiet=[[series("contact_ready", "0x9"), series("contact_ready", "1x9", "b")]],
-        description="Callers get UNAVAILABLE. Either no pod runs, none reaches the database, "
-        "or all lack a pepper.",
+        description="Callers get UNAVAILABLE. Either no pod runs, or none is ready; "
+        "contact_not_ready names the cause, such as a database that takes no writes.",
     ),
     Case(
         "ContactServiceReplicaNotReady",
@@ -82,7 +82,7 @@ CASES = [
         fires=[[series("contact_ready", "0x20"), series("contact_ready", "1x20", "b")]],
         quiet=[[series("contact_ready", "0x8 1x20")]],
         labels=REPLICA,
-        description="Pod a has not been ready for 10 minutes.",
+        description="Pod a has not been ready for 10 minutes; contact_not_ready names the cause.",
     ),
     Case(
         "ContactServiceCallsFail",
