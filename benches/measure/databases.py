@@ -34,6 +34,18 @@ class Databases:
             self._urls[key] = url
         return self._urls[key]
 
+    def copy(self, customers: int, name: str, *statements: str) -> str:
+        """The URL of a copy of a database on PostgreSQL, changed by statements."""
+        original = self.postgres(customers)
+        copied = f"contacts_{customers}_{name}"
+        folder = self._tools.folder
+        psql(folder, self._server_url, f"DROP DATABASE IF EXISTS {copied}")
+        template = urlsplit(original).path.lstrip("/")
+        psql(folder, self._server_url, f"CREATE DATABASE {copied} TEMPLATE {template}")
+        url = urlsplit(self._server_url)._replace(path=f"/{copied}").geturl()
+        psql(folder, url, *statements, "CHECKPOINT")
+        return url
+
     def sqlite(self, customers: int) -> str:
         """The URL of a database in a file."""
         key = ("SQLite", customers)

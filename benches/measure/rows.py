@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from . import limits
-from .databases import SEED, Databases
+from .databases import SEED, Databases, psql
 from .figures import Figure, Result, RowFailed, at_least, at_most
-from .processes import Load, MemoryWatch, Service, Tools
+from .processes import LONGEST_SECONDS, Load, MemoryWatch, Service, Tools
 
 TURNS = 3
 WARM_UP = 1
@@ -27,6 +27,8 @@ FLOOD_LEAD = 1.5
 STEADY_RATE = 250
 MEMORY_GOAL_MIB = 150
 SMALL, SQLITE_MOST = 10_000, 100_000
+# What a job of the service has to do that runs meanwhile.
+EVENTS_A_CUSTOMER, FEWEST_EVENTS = 10, 300_000
 
 
 @dataclass
@@ -204,6 +206,83 @@ def flooded(bench: Bench, kind: str, url: str, customers: int) -> Result:
     return side_by_side(row, calm, disturbed)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A job of the service that has much to do."""
+
+    name: str
+    title: str
+    # When the events are from, and their places in the feed.
+    event_time: str
+    position: str
+    # Which events it still has to see to.
+    left: str
+
+
+RETENTION = Job(
+    "retention",
+    "old events are deleted",
+    "now() - interval '2 years' + n * interval '1 second'",
+    "last_position + n",
+    "event_time < now() - interval '400 days'",
+)
+SEQUENCING = Job(
+    "sequencing",
+    "imported events get their places in the feed",
+    "now()",
+    "NULL",
+    "feed_position IS NULL",
+)
+
+
+def retention(bench: Bench) -> list[Result]:
+    return [beside_job(bench, RETENTION), beside_job(bench, SEQUENCING)]
+
+
+def beside_job(bench: Bench, job: Job) -> Result:
+    events = max(FEWEST_EVENTS, EVENTS_A_CUSTOMER * bench.customers)
+    title = f"ResolveRecipients, p99 while {events:,} {job.title}"
+    row = Result(job.name, title, "the same without", "µs", at_most(1.5))
+    # Nobody analyses what was just loaded.
+    url = bench.databases.copy(
+        bench.customers,
+        job.name,
+        "ALTER TABLE audit_events SET (autovacuum_enabled = off)",
+        "INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind,"
+        " changed_fields, feed_position) SELECT 'E-' || lpad((n / 5)::text, 8, '0'), n % 5,"
+        f" gen_random_uuid(), {job.event_time}, 'bench', 'contact.updated', '[]', {job.position}"
+        f" FROM change_feed, generate_series(1, {events}) n",
+        "UPDATE change_feed SET last_position ="
+        " (SELECT coalesce(max(feed_position), 0) FROM audit_events)",
+    )
+
+    def is_left() -> bool:
+        query = f"SELECT 1 FROM audit_events WHERE {job.left} LIMIT 1"
+        return bool(psql(bench.folder, url, query))
+
+    def disturbed() -> Figure:
+        figures = bench.load(url, "resolve", rate=STEADY_RATE)
+        if not is_left():
+            raise RowFailed(f"{job.name} ended before the measurement")
+        return Figure(figures["p99_us"], figures)
+
+    def calm() -> Figure:
+        figures = bench.load(bench.url, "resolve", rate=STEADY_RATE)
+        return Figure(figures["p99_us"], figures)
+
+    side_by_side(row, calm, disturbed)
+    begun = time.monotonic()
+    with Service(bench.tools, url):
+        while is_left():
+            if time.monotonic() - begun > LONGEST_SECONDS:
+                raise RowFailed(f"{job.name} does not end")
+            time.sleep(1)
+    seconds = time.monotonic() - begun
+    print(f"  {job.name} ended {seconds:.0f} s after the last turn", file=sys.stderr, flush=True)
+    row.ours[-1].raw["ended_after_seconds"] = seconds
+    return row
+
+
 def growth(bench: Bench) -> list[Result]:
     few = min(SMALL, bench.customers // 10)
     title = f"ResolveRecipients with {bench.customers:,} customers"
@@ -273,6 +352,7 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
     "update-contact": beside_pgbench("update-contact", "UpdateContact", "the same transaction"),
     "check-password": check_password,
     "flood": flood,
+    "retention": retention,
     "growth": growth,
     "memory": memory,
     "sqlite": sqlite,

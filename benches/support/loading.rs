@@ -46,8 +46,14 @@ pub(crate) async fn fill_postgres(url: &str, population: &Population) -> sqlx::R
         fill_part(url, one, population),
         fill_part(url, other, population)
     )?;
-    Ok(())
+    let mut connection = PgConnection::connect(url).await?;
+    connection.execute(FEED_REACH).await?;
+    connection.close().await
 }
+
+/// Events have their places already.
+const FEED_REACH: &str = "UPDATE change_feed SET last_position = \
+    (SELECT coalesce(max(feed_position), 0) FROM audit_events) WHERE id = 1";
 
 async fn fill_part(url: &str, part: &[&str], population: &Population) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
@@ -204,6 +210,7 @@ pub(crate) async fn fill_sqlite(url: &str, population: &Population) -> sqlx::Res
     for made_by in dropped {
         connection.execute(AssertSqlSafe(made_by)).await?;
     }
+    connection.execute(FEED_REACH).await?;
     connection.execute("COMMIT").await?;
     connection.execute("ANALYZE").await?;
     // As the service has it.

@@ -123,6 +123,7 @@ pub(crate) const TABLES: [Table; 7] = [
             "kind",
             "contact_id",
             "changed_fields",
+            "feed_position",
         ],
         write: write_events,
     },
@@ -282,6 +283,9 @@ fn write_confirmations(population: &Population, i: u64, rows: &mut dyn Rows) {
     }
 }
 
+/// Of a customer.
+const MOST_CONTACTS: u64 = 16;
+
 fn write_events(population: &Population, i: u64, rows: &mut dyn Rows) {
     let seed = population.seed;
     let number = customer_number(i);
@@ -296,11 +300,13 @@ fn write_events(population: &Population, i: u64, rows: &mut dyn Rows) {
             Value::Text(&number),
             Value::Number(j + 1),
             Value::Id(uuid_v7(time, seed, i, j, Draw::EventId)),
-            Value::Time(time),
+            // No job of the service has anything to do with them while others are measured.
+            Value::Time(population.midnight),
             Value::Text(ACTOR),
             Value::Text("contact.created"),
             Value::Id(contact_id(seed, i, j)),
             Value::Text(fields),
+            Value::Number(i * MOST_CONTACTS + j + 1),
         ]);
     }
 }

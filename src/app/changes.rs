@@ -1,6 +1,9 @@
 //! The feed of changes: which event has which place, and reading on from one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::TimeDelta;
 use tokio::sync::watch;
@@ -19,6 +22,9 @@ const PAGE: u64 = 200;
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Between two rounds: what is committed meanwhile gets its places together.
 const PAUSE: Duration = Duration::from_millis(20);
+/// A backlog, as after an import, leaves the database to others for so many times as long as it
+/// takes itself.
+const BACKLOG_PAUSE: u32 = 3;
 /// Caches are told of an erasure within this time; then nothing leads to the customer any more.
 const SEALED_FOR: TimeDelta = TimeDelta::days(30);
 
@@ -80,7 +86,11 @@ impl App {
     pub async fn place_all_events(&self) -> Result<()> {
         let mut from = Some(String::new());
         while let Some(number) = from {
+            let begun = Instant::now();
             from = self.database.place_events(&number).await?.next;
+            if from.is_some() {
+                tokio::time::sleep(begun.elapsed() * BACKLOG_PAUSE).await;
+            }
         }
         let reach = self.database.feed_reach().await?;
         self.feed_signal.set_if(reach, |known, now| known != now);
