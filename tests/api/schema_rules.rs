@@ -42,6 +42,10 @@ const OF_NO_CUSTOMER: &[(&str, &str)] = &[
     ("phone_password_agents", "an agent serves all customers"),
     ("schema_lock", "one row, which a migration locks"),
     ("seaql_migrations", "a row for each migration"),
+    (
+        "write_probes",
+        "a few rows, which the probes of readiness write",
+    ),
 ];
 /// PostgreSQL's alone: an embedded database is locked by the transaction of a migration.
 const OF_POSTGRES: &str = "schema_lock";
@@ -230,7 +234,7 @@ fn needs_session(sql: &str) -> Option<&'static str> {
     sql.to_lowercase().split(';').find_map(|statement| {
         let words: Vec<_> = statement.split_whitespace().collect();
         match words.as_slice() {
-            ["set", "local", ..] => None,
+            ["set", "local" | "transaction", ..] => None,
             ["set" | "reset" | "discard", ..] => Some("a setting of the session"),
             ["listen" | "unlisten" | "notify", ..] => Some("notifications"),
             ["prepare" | "deallocate", ..] => Some("a statement prepared by name"),
@@ -275,6 +279,7 @@ fn a_statement_that_needs_its_session_is_found(#[case] sql: &str) {
 #[rstest]
 #[case("SET LOCAL lock_timeout = 0; SELECT id FROM schema_lock FOR UPDATE")]
 #[case("UPDATE contacts SET locale = 'de'")]
+#[case("SET TRANSACTION READ ONLY")]
 #[case("BEGIN; ROLLBACK")]
 fn a_statement_that_needs_none_passes(#[case] sql: &str) {
     assert_eq!(needs_session(sql), None);
