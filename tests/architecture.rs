@@ -327,8 +327,7 @@ fn forbidden_arrows(module: &str, source: &str) -> Vec<String> {
     forbidden
 }
 
-/// Names of the functions whose bodies are too long. The sources are formatted, so
-/// that a body ends at the first brace that stands as far left as its `fn`.
+/// The functions whose bodies are too long: one ends at the first brace as far left as its `fn`.
 fn long_functions(source: &str) -> Vec<String> {
     let lines: Vec<_> = source.lines().collect();
     let starts_with_indent = |line: &str, indent: usize| {

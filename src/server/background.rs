@@ -85,6 +85,8 @@ pub(super) async fn probe(database: Database, app: App, readiness: Readiness) {
         if known != not {
             match not {
                 None => tracing::info!(is_ready = true, "readiness"),
+                // Logged with the versions already.
+                Some(NotReady::PepperMissing) => tracing::info!(is_ready = false, "readiness"),
                 Some(cause) => {
                     tracing::error!(is_ready = false, cause = cause.as_str(), "readiness");
                 }
