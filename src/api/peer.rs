@@ -35,8 +35,8 @@ const SMALL_BYTES: usize = 16 * 1024;
 /// Responses leave in pieces of this size, that of a frame of HTTP/2, so that the progress of a slow
 /// client shows.
 const PIECE_BYTES: usize = 16 * 1024;
-/// What a piece costs besides its bytes: the state of its stream, and its headers.
-const OVERHEAD_BYTES: usize = 1024;
+/// What a piece costs besides its bytes: the state of its stream and its headers.
+const OVERHEAD_BYTES: usize = 4 * 1024;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// While the server stops, a client that takes nothing holds it up for no longer.
 const PATIENCE_AT_STOP: Duration = Duration::from_secs(2);
@@ -220,15 +220,22 @@ impl Peer {
         self.0.number
     }
 
-    /// Returns whether a piece of a unary response may wait for this client. Where the process holds
-    /// too much, it closes the connection that holds most.
-    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+    /// Closes the connection that holds most where the process would hold too much with these bytes,
+    /// and returns how many it would hold.
+    pub(super) fn make_room_for(&self, bytes: usize) -> usize {
         let budget = &self.0.budget;
         let in_process = budget.bytes.load(Ordering::Relaxed) + bytes;
         if in_process > budget.max_bytes {
             limit_hit(Limit::UnsentResponses);
             budget.make_room();
         }
+        in_process
+    }
+
+    /// Returns whether a unary response may wait for this client, once room was made for it.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        let budget = &self.0.budget;
+        let in_process = self.make_room_for(bytes);
         if bytes <= SMALL_BYTES {
             return true;
         }

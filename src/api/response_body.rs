@@ -185,6 +185,8 @@ async fn forward(
         match frame.into_data() {
             Ok(data) => {
                 recheck(caller.as_ref())?;
+                // Streams that made room for others may still hold what their clients do not take.
+                peer.make_room_for(data.len());
                 for piece in peer.track(data, Some(unsent)) {
                     slot.send(Ok(Frame::data(piece)));
                     let Ok(next) = frames.reserve().await else {

@@ -81,7 +81,7 @@ ABUSES: dict[str, Abuse] = {
     "streams of reflection": OpenRpcs(
         60, 0.02, path="/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
     ),
-    "idle connections": Idle(connections=1_100),
+    "idle connections": Idle(connections=1_100, pause_seconds=1),
 }
 # Few, as many systems give a process.
 DESCRIPTORS = 1_024
