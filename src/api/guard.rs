@@ -251,10 +251,11 @@ async fn serve_stream<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    let limit = if head.uri.path().ends_with(STREAM_RECIPIENTS) {
-        &admission.streams
-    } else {
+    let is_endless = head.uri.path().ends_with(WATCH_CHANGES);
+    let limit = if is_endless {
         &admission.watches
+    } else {
+        &admission.streams
     };
     let permit = limit.acquire(&caller.actor().0).ok_or_else(overloaded)?;
     head.extensions.insert(caller.clone());
@@ -265,6 +266,7 @@ where
         permit,
         caller: Some((admission.authenticator.clone(), caller)),
         request,
+        is_endless,
         max_idle: admission.stream_idle,
         stopped: admission.stopped.clone(),
     };

@@ -25,6 +25,7 @@ use crate::{
 };
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// Names of services are shorter by far.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
@@ -132,6 +133,7 @@ impl OpenRpcs {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
         let (head, body) = request.into_parts();
+        let is_endless = head.uri.path() == WATCH;
         let peer = peer_of(&head);
         let permit = self.limit.acquire(&peer.number().to_string());
         let mut permit = permit.ok_or_else(overloaded)?;
@@ -148,6 +150,7 @@ impl OpenRpcs {
             permit,
             caller: None,
             request,
+            is_endless,
             max_idle: self.stream_idle,
             stopped: self.stopped,
         };

@@ -104,10 +104,6 @@ impl RequestProgress {
         }
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(*self.lock(), Progress::Ended)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -318,6 +314,6 @@ mod tests {
         parts.frame().await.unwrap().unwrap();
         assert_eq!(progress.quiet_for(), None);
         drop(parts);
-        assert!(progress.has_ended());
+        assert!(matches!(*progress.lock(), Progress::Ended));
     }
 }

@@ -128,6 +128,8 @@ pub(super) struct StreamGuard {
     /// Checked again for every message and between them; `None` for RPCs that need no token.
     pub(super) caller: Option<(Authenticator, Caller)>,
     pub(super) request: RequestProgress,
+    /// It goes on until it is stopped, rather than until its requests are answered.
+    pub(super) is_endless: bool,
     /// The longest time without a request, while one could still come.
     pub(super) max_idle: Duration,
     /// Changes, or breaks off, when the server stops.
@@ -235,8 +237,7 @@ impl StreamGuard {
     fn check(&mut self, is_stopping: bool, unsent: &StreamUnsent) -> Result<bool> {
         recheck(self.caller.as_ref())?;
         let quiet = self.request.quiet_for().filter(|_| unsent.is_empty());
-        if is_stopping && self.request.has_ended() {
-            // Endless: no request is left without its response.
+        if is_stopping && self.is_endless {
             return Ok(false);
         }
         if is_stopping && quiet.is_some_and(|quiet| quiet >= QUIET_AT_STOP.min(self.max_idle)) {

@@ -414,6 +414,45 @@ async fn a_stop_waits_for_no_idle_stream_or_connection(
 
 #[rstest]
 #[tokio::test]
+async fn a_stop_lets_a_stream_end_with_all_its_responses(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    const REQUESTS: i64 = 20;
+    let limits = Limits {
+        // Its progress is checked four times as often.
+        stream_idle: Duration::from_millis(400),
+        ..Limits::default()
+    };
+    let options = Options {
+        drain: 10 * PATIENCE,
+        ..Options::with_limits(limits)
+    };
+    let mut server = TestServer::start_with(backend, options).await;
+    server.create_customer(NUMBER).await;
+    let request = request_of("StreamRecipients");
+    let request = proto::StreamRecipientsRequest::decode(request.as_slice()).unwrap();
+    let requests = (0..REQUESTS).map(move |_| request.clone());
+    let stream = server
+        .client()
+        .stream_recipients(tokio_stream::iter(requests.collect::<Vec<_>>()))
+        .await;
+    let mut stream = stream.unwrap().into_inner();
+    let read = async {
+        let mut answered = 0;
+        while let Some(response) = stream.message().await.unwrap() {
+            answered = response.answered;
+            // The stop is to come before the end.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        answered
+    };
+    let (answered, stopped) = in_time(async { tokio::join!(read, server.stop()) }).await;
+    assert_eq!(answered, 1_000 * REQUESTS);
+    stopped.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
 async fn health_and_reflection_are_bounded_per_connection(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
