@@ -21,6 +21,8 @@ const DELIMITERS: [u8; 4] = [b';', b',', b'\t', b'|'];
 const HEADER_ROWS: usize = 20;
 /// The longest value has 1,000 characters: no quote is closed after this many bytes.
 const LONGEST_FIELD: usize = 64 * 1024;
+/// A row takes some 500 bytes of memory, however short it is.
+pub(super) const MAX_ROWS: usize = 1_000_000;
 const BAD_QUOTES: &str = "row: a quote is not closed, or is within a field";
 
 /// A row of a file, or a card.
@@ -69,9 +71,13 @@ impl Sheet {
     /// Reads a CSV file.
     ///
     /// # Errors
-    /// A line that says why the file has no header that can be used.
+    /// A line that says why the file has no header that can be used, or that it has too many lines.
     pub(super) fn read(source: &Source, mappings: &[Mapping]) -> Result<Self, String> {
         let bytes = source.bytes.as_slice();
+        // Each line of a cell may become a row, if its quote is not closed.
+        if breaks(bytes) > MAX_ROWS as u64 {
+            return Err("has more than 1,000,000 lines: split it".to_owned());
+        }
         let decoder = source.decoder(bytes.split(|byte| matches!(byte, b'\n' | b'\r')));
         let mut rest = Rest::new(without_end_of_file(bytes));
         let told = rest.take_told_delimiter();

@@ -16,7 +16,7 @@ use super::{
     decoding::{Decoder, Source, UNREADABLE, is_doubtful},
     header::Header,
     long_lines::TOO_LARGE,
-    rows::{Content, Format, Row, Sheet},
+    rows::{Content, Format, MAX_ROWS, Row, Sheet},
 };
 
 const NO_CARD: &str = "row: is no part of a vCard";
@@ -34,11 +34,15 @@ pub(super) fn are_in(bytes: &[u8]) -> bool {
 /// Reads the cards of a file.
 ///
 /// # Errors
-/// A line that says that there are none.
+/// A line that says that there are none, or too many.
 pub(super) fn read(source: &Source) -> Result<Sheet, String> {
     let parts = parts(&source.bytes);
     if !parts.iter().any(|part| part.is_card) {
         return Err("holds no vCard: no line is BEGIN:VCARD".to_owned());
+    }
+    let rows: usize = parts.iter().map(|part| 1 + part.agents.len()).sum();
+    if rows > MAX_ROWS {
+        return Err("has more than 1,000,000 cards: split it".to_owned());
     }
     let cards: Vec<_> = parts.iter().map(Properties::read).collect();
     let decoder = source.decoder(cards.iter().flat_map(Properties::evidence));
@@ -50,7 +54,7 @@ pub(super) fn read(source: &Source) -> Result<Sheet, String> {
             matches!(content, Content::Fields(cells) if cells.iter().any(|c| c.contains(UNREADABLE)))
         })
     });
-    let mut rows = Vec::with_capacity(parts.len());
+    let mut rows = Vec::with_capacity(rows);
     for (part, card) in parts.iter().zip(&cards) {
         let (content, notes) = card.content(source, decoder);
         rows.push(Row {

@@ -208,3 +208,15 @@ fn a_record_of_many_lines_is_rejected_as_a_whole_where_it_is_too_large() {
     assert_eq!(fields(&rows[1]), ["K-2", "STANDARD", "Berta"]);
     assert_eq!(rows.len(), 2);
 }
+
+#[rstest]
+#[case::in_a_cell("K-1;STANDARD;\"", "\";x\n")]
+#[case::of_rows("K-1;STANDARD;Anna\n", "K-2;STANDARD;Berta\n")]
+fn a_file_of_more_lines_than_fit_into_memory_is_rejected(#[case] start: &str, #[case] end: &str) {
+    let text = [HEADER, start, &"x\n".repeat(MAX_ROWS), end].concat();
+    let problem = Sheet::read(&Source::new(text.into(), None), &[]).err();
+    assert_eq!(
+        problem.as_deref(),
+        Some("has more than 1,000,000 lines: split it")
+    );
+}

@@ -413,6 +413,18 @@ fn a_file_without_any_card_is_rejected(#[case] text: &str, #[case] expected: boo
     assert_eq!(read(&source).is_ok(), expected);
 }
 
+#[rstest]
+#[case::cards("BEGIN:VCARD\nEND:VCARD\n")]
+#[case::cards_within_a_card("BEGIN:VCARD\nAGENT:\nBEGIN:VCARD\nEND:VCARD\n")]
+fn a_file_of_more_cards_than_fit_into_memory_is_rejected(#[case] card: &str) {
+    let source = Source::new(card.repeat(MAX_ROWS + 1).into(), None);
+    let problem = read(&source).err();
+    assert_eq!(
+        problem.as_deref(),
+        Some("has more than 1,000,000 cards: split it")
+    );
+}
+
 const LINES: &[&[u8]] = &[
     b"BEGIN:VCARD",
     b"BEGIN:VCARD",
