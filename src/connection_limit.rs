@@ -6,17 +6,18 @@
 //!
 //! 1. A connection with a request in progress ([`ConnectionPermit::busy`]) keeps its place.
 //! 2. A host with fewer connections than the newcomer's host keeps its places.
-//! 3. Of the others, an authenticated connection goes after all that are not; then those of the host
-//!    with most connections go first; of these the one that has been idle, or unfinished, longest.
-//! 4. It goes at once if its host is another than the newcomer's and has more than half of the places;
-//!    otherwise only when it had [`GRACE`] to begin its request. Until then newcomers wait.
+//! 3. Of the others, unauthenticated connections go first, at once: those of the host with most
+//!    connections, and of these the one that has been idle, or unfinished, longest.
+//! 4. An authenticated connection goes only when none of those is left, and it has been idle for
+//!    [`GRACE`], unless its host is another than the newcomer's and has more than half of the places.
+//!    Until then newcomers wait.
 //!
 //! A host is an IPv4 address or an IPv6 network of 64 bits. All clients of a proxy are one host: for
-//! them rules 1 and 3 remain. Each connection that is closed or rejected counts as a hit of the limit.
+//! them rules 1, 3 and 4 remain. Each connection that is closed or rejected counts as a hit of the limit.
 
 use std::{
     cmp::Reverse,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, VecDeque},
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -33,12 +34,14 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::meters::{Limit, limit_hit};
 
-/// How long a connection keeps its place without a request, whatever the pressure.
+/// How long an authenticated connection keeps its place without a request, whatever the pressure.
 pub const GRACE: Duration = Duration::from_millis(500);
 /// How long a newcomer waits for a place.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a waiting newcomer looks for a connection whose grace is over.
 const WAIT_INTERVAL: Duration = Duration::from_millis(20);
+/// Entries of closed connections that a queue may hold besides as many as it has open ones.
+const QUEUE_SLACK: usize = 16;
 
 /// The places of one listener. Clones share them.
 #[derive(Clone, Debug)]
@@ -62,13 +65,17 @@ struct Places {
 struct Taken {
     next_id: u64,
     slots: HashMap<u64, Arc<Slot>>,
-    hosts: HashMap<Host, HostCounts>,
+    hosts: HashMap<Host, HostState>,
+    by_connections: BTreeSet<(usize, Host)>,
 }
 
 #[derive(Debug, Default)]
-struct HostCounts {
+struct HostState {
     connections: usize,
     waiting: usize,
+    /// Ids of connections that were unauthenticated when last looked at, each with the time since
+    /// which it had been idle then; the longest idle first. Some may be closed or authenticated.
+    unauthenticated: VecDeque<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -96,7 +103,7 @@ pub struct Busy {
 }
 
 /// What counts as one client host: an IPv4 address, or the /64 network of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Host(IpAddr);
 
 impl ConnectionLimit {
@@ -138,7 +145,11 @@ impl ConnectionLimit {
     pub fn try_admit(&self, peer: IpAddr) -> Option<ConnectionPermit> {
         let host = Host::of(peer);
         let mut taken = self.0.lock();
-        if taken.count(host).waiting > 0 {
+        if taken
+            .hosts
+            .get(&host)
+            .is_some_and(|state| state.waiting > 0)
+        {
             return None;
         }
         self.0.take(&mut taken, host)
@@ -169,7 +180,7 @@ impl Places {
     }
 
     fn count_waiting(self: &Arc<Self>, host: Host) -> Waiting {
-        self.lock().hosts.entry(host).or_default().waiting += 1;
+        self.lock().update(host, |state| state.waiting += 1);
         Waiting(Arc::clone(self), host)
     }
 
@@ -188,36 +199,82 @@ impl Places {
             is_authenticated: AtomicBool::new(false),
             evicted: CancellationToken::new(),
         });
-        let id = taken.next_id;
-        taken.next_id += 1;
-        taken.slots.insert(id, Arc::clone(&slot));
-        taken.hosts.entry(host).or_default().connections += 1;
+        let id = taken.insert(&slot);
         let places = Arc::clone(self);
         Some(ConnectionPermit { places, id, slot })
     }
 }
 
 impl Taken {
-    fn count(&self, host: Host) -> &HostCounts {
-        const NONE: &HostCounts = &HostCounts {
-            connections: 0,
-            waiting: 0,
-        };
-        self.hosts.get(&host).unwrap_or(NONE)
+    fn connections(&self, host: Host) -> usize {
+        self.hosts.get(&host).map_or(0, |state| state.connections)
+    }
+
+    fn insert(&mut self, slot: &Arc<Slot>) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.slots.insert(id, Arc::clone(slot));
+        let idle_since = slot.idle_since.load(Ordering::Acquire);
+        self.update(slot.host, |state| {
+            state.connections += 1;
+            state.unauthenticated.push_back((id, idle_since));
+        });
+        id
     }
 
     /// Returns the connection whose place a newcomer of `host` takes.
-    fn find_evictable(&self, host: Host, max: usize, now: u64) -> Option<u64> {
-        let own = self.count(host).connections;
+    fn find_evictable(&mut self, host: Host, max: usize, now: u64) -> Option<u64> {
+        self.find_unauthenticated(host)
+            .or_else(|| self.find_authenticated(host, max, now))
+    }
+
+    /// Asks the hosts with most connections first, down to as many as the newcomer's host has.
+    fn find_unauthenticated(&mut self, host: Host) -> Option<u64> {
+        let own = self.connections(host);
+        let mut next = self.by_connections.last().copied();
+        while let Some((connections, candidate)) = next.filter(|(count, _)| *count >= own) {
+            let found = self.longest_idle_unauthenticated(candidate);
+            if found.is_some() {
+                return found;
+            }
+            let mut fewer = self.by_connections.range(..(connections, candidate));
+            next = fewer.next_back().copied();
+        }
+        None
+    }
+
+    /// Each entry is looked at once or twice: one with a request since it was queued goes to the end.
+    fn longest_idle_unauthenticated(&mut self, host: Host) -> Option<u64> {
+        let queue = &mut self.hosts.get_mut(&host)?.unauthenticated;
+        for _ in 0..2 * queue.len() {
+            let (id, queued_since) = queue.pop_front()?;
+            let Some(slot) = self.slots.get(&id) else {
+                continue;
+            };
+            let idle_since = slot.idle_since.load(Ordering::Acquire);
+            if slot.is_authenticated.load(Ordering::Relaxed) {
+                continue;
+            }
+            let is_busy = slot.requests.load(Ordering::Acquire) > 0;
+            if !is_busy && idle_since == queued_since {
+                return Some(id);
+            }
+            queue.push_back((id, idle_since));
+        }
+        None
+    }
+
+    fn find_authenticated(&self, host: Host, max: usize, now: u64) -> Option<u64> {
+        let own = self.connections(host);
         let candidates = self.slots.iter().filter_map(|(id, slot)| {
-            let connections = self.count(slot.host).connections;
+            let connections = self.connections(slot.host);
             let is_protected = slot.requests.load(Ordering::Acquire) > 0 || connections < own;
             let is_authenticated = slot.is_authenticated.load(Ordering::Relaxed);
             let idle_since = slot.idle_since.load(Ordering::Acquire);
-            let order = (is_authenticated, Reverse(connections), idle_since, *id);
-            (!is_protected).then_some((order, slot.host))
+            let order = (Reverse(connections), idle_since, *id);
+            (is_authenticated && !is_protected).then_some((order, slot.host))
         });
-        let ((_, Reverse(connections), idle_since, id), its_host) =
+        let ((Reverse(connections), idle_since, id), its_host) =
             candidates.min_by_key(|(order, _)| *order)?;
         let has_most_places = its_host != host && connections > max / 2;
         let idle = Duration::from_millis(now.saturating_sub(idle_since));
@@ -226,16 +283,25 @@ impl Taken {
 
     fn remove(&mut self, id: u64) -> Option<Arc<Slot>> {
         let slot = self.slots.remove(&id)?;
-        self.uncount(slot.host, |counts| counts.connections -= 1);
+        self.update(slot.host, |state| state.connections -= 1);
         Some(slot)
     }
 
-    fn uncount(&mut self, host: Host, subtract: impl FnOnce(&mut HostCounts)) {
-        if let Some(counts) = self.hosts.get_mut(&host) {
-            subtract(counts);
-            if counts.connections == 0 && counts.waiting == 0 {
-                self.hosts.remove(&host);
-            }
+    fn update(&mut self, host: Host, change: impl FnOnce(&mut HostState)) {
+        let state = self.hosts.entry(host).or_default();
+        self.by_connections.remove(&(state.connections, host));
+        change(state);
+        // Closed connections are not looked for in the queue; they are dropped now and then.
+        if state.unauthenticated.len() > 2 * state.connections + QUEUE_SLACK {
+            let slots = &self.slots;
+            state
+                .unauthenticated
+                .retain(|(id, _)| slots.contains_key(id));
+        }
+        if state.connections > 0 {
+            self.by_connections.insert((state.connections, host));
+        } else if state.waiting == 0 {
+            self.hosts.remove(&host);
         }
     }
 }
@@ -259,6 +325,11 @@ impl ConnectionPermit {
     /// Whether a request is in progress.
     pub fn is_busy(&self) -> bool {
         self.slot.requests.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns true once a request of this connection was authenticated.
+    pub fn is_authenticated(&self) -> bool {
+        self.slot.is_authenticated.load(Ordering::Relaxed)
     }
 
     /// Marks that a request of this connection was authenticated: it goes after all others.
@@ -291,7 +362,7 @@ struct Waiting(Arc<Places>, Host);
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Self(places, host) = self;
-        places.lock().uncount(*host, |counts| counts.waiting -= 1);
+        places.lock().update(*host, |state| state.waiting -= 1);
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use std::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION, request::Parts,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt;
 use tower::Service;
@@ -38,6 +39,10 @@ pub use crate::api::limits::Limits;
 
 const STREAM_RECIPIENTS: &str = "/StreamRecipients";
 const WATCH_CHANGES: &str = "/WatchChanges";
+/// RPCs whose responses can have hundreds of kilobytes.
+const LARGE_RESPONSE_RPCS: [&str; 3] = ["/ListContacts", "/ListAuditEvents", "/ExportCustomer"];
+/// As many of these run at once; others have the rest of the processors and connections.
+const LARGE_RESPONSES: usize = 4;
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 /// The encodings of messages that the server is built with. Compression gives away no secret by the
@@ -75,6 +80,7 @@ struct Admission {
     streams: ConcurrencyLimit,
     watches: ConcurrencyLimit,
     pending_messages: ConcurrencyLimit,
+    large_responses: Arc<Semaphore>,
     max_message_bytes: usize,
     stream_idle: Duration,
     stopped: watch::Receiver<()>,
@@ -116,6 +122,7 @@ impl<S> Guard<S> {
                         Limit::ClientPendingMessages,
                     ),
                 ),
+                large_responses: Arc::new(Semaphore::new(LARGE_RESPONSES)),
                 max_message_bytes,
                 stream_idle: limits.stream_idle,
                 stopped,
@@ -232,12 +239,32 @@ where
         let progress = RequestProgress::ended();
         return serve_stream(inner, admission, caller, head, body, progress).await;
     }
+    let peer = peer_of(&head);
+    let _turn = admission.large_response(head.uri.path(), &peer).await?;
     let _permit = admission.calls.acquire(&client).ok_or_else(overloaded)?;
     head.extensions.insert(caller);
-    let peer = peer_of(&head);
     let _busy = peer.begin_request();
     let response = served(inner, Request::from_parts(head, body)).await;
-    Ok(response.map(|body| response_body::unary(body, peer)))
+    Ok(response_body::unary(response, &peer).await)
+}
+
+impl Admission {
+    /// Waits for one of the few turns of RPCs with large responses. A client that leaves earlier
+    /// responses unread gets none: reading on from the database would serve nobody.
+    async fn large_response(&self, path: &str, peer: &Peer) -> Result<Option<SemaphorePermit<'_>>> {
+        if !LARGE_RESPONSE_RPCS.iter().any(|rpc| path.ends_with(rpc)) {
+            return Ok(None);
+        }
+        loop {
+            peer.drained().await;
+            let turn = self.large_responses.acquire().await;
+            let turn =
+                turn.map_err(|_| Error::internal("the turns of large responses are closed"))?;
+            if peer.is_drained() {
+                return Ok(Some(turn));
+            }
+        }
+    }
 }
 
 async fn serve_stream<S>(

@@ -125,7 +125,7 @@ impl OpenRpcs {
         let message = request_body::read_message(body, MAX_MESSAGE_BYTES, &self.limit, &client);
         let request = Request::from_parts(head, message.await?);
         let response = served(inner, request).await;
-        Ok(response.map(|body| response_body::unary(body, peer)))
+        Ok(response_body::unary(response, &peer).await)
     }
 
     async fn serve_stream<S>(self, inner: S, request: Request<Body>) -> Result<Response<Body>>

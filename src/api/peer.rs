@@ -35,8 +35,10 @@ const SMALL_BYTES: usize = 16 * 1024;
 /// Responses leave in pieces of this size, that of a frame of HTTP/2, so that the progress of a slow
 /// client shows.
 const PIECE_BYTES: usize = 16 * 1024;
-/// What a piece costs besides its bytes: the state of its stream and its headers.
-const OVERHEAD_BYTES: usize = 4 * 1024;
+/// Cost of a response besides its bytes: the state of its stream, its task and its headers.
+const OVERHEAD_BYTES: usize = 16 * 1024;
+/// A connection with as many unsent bytes starts no further large response.
+const BACKLOG_BYTES: usize = 1024 * 1024;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// While the server stops, a client that takes nothing holds it up for no longer.
 const PATIENCE_AT_STOP: Duration = Duration::from_secs(2);
@@ -65,6 +67,8 @@ struct Connection {
     is_aborted: AtomicBool,
     reader: AtomicWaker,
     unsent: Mutex<Unsent>,
+    /// Notified when the backlog is small again.
+    drained: Notify,
     permit: Option<ConnectionPermit>,
 }
 
@@ -95,6 +99,8 @@ pub(super) struct StreamUnsent {
 /// A piece of a response; dropped when the last of its bytes was written or given up.
 struct Piece {
     data: Bytes,
+    /// The bytes that it counts as: those of its data, and with the first one the overhead.
+    counted: usize,
     response: u64,
     connection: Arc<Connection>,
     stream: Option<Arc<StreamUnsent>>,
@@ -122,6 +128,7 @@ impl ResponseBudget {
             is_aborted: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             unsent: Mutex::default(),
+            drained: Notify::new(),
             permit,
         });
         lock(&budget.connections).insert(number, Arc::downgrade(&connection));
@@ -247,14 +254,36 @@ impl Peer {
         in_process <= budget.max_bytes
     }
 
+    /// Returns true if the client has taken most of its earlier responses.
+    pub(super) fn is_drained(&self) -> bool {
+        lock(&self.0.unsent).bytes < BACKLOG_BYTES
+    }
+
+    /// Waits until the client has taken most of its earlier responses.
+    pub(super) async fn drained(&self) {
+        loop {
+            // Registered before the look, so that no notification is missed.
+            let notified = self.0.drained.notified();
+            if self.is_drained() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Returns true once a request of this connection was authenticated.
+    pub fn is_authenticated(&self) -> bool {
+        let permit = self.0.permit.as_ref();
+        permit.is_none_or(ConnectionPermit::is_authenticated)
+    }
+
     /// Returns the bytes in pieces, which count as unsent until nothing holds them any more.
     pub(super) fn track(
         &self,
         mut data: Bytes,
         stream: Option<&Arc<StreamUnsent>>,
     ) -> VecDeque<Bytes> {
-        let pieces = data.len().div_ceil(PIECE_BYTES);
-        let bytes = data.len() + pieces * OVERHEAD_BYTES;
+        let bytes = data.len() + OVERHEAD_BYTES;
         let mut unsent = lock(&self.0.unsent);
         let response = unsent.next_response;
         unsent.next_response += 1;
@@ -267,16 +296,21 @@ impl Peer {
         if let Some(stream) = stream {
             stream.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        let mut tracked = VecDeque::with_capacity(pieces);
-        while !data.is_empty() {
+        let mut tracked = VecDeque::with_capacity(data.len().div_ceil(PIECE_BYTES));
+        let mut overhead = OVERHEAD_BYTES;
+        loop {
+            let piece = data.split_to(data.len().min(PIECE_BYTES));
             tracked.push_back(Bytes::from_owner(Piece {
-                data: data.split_to(data.len().min(PIECE_BYTES)),
+                counted: piece.len() + std::mem::take(&mut overhead),
+                data: piece,
                 response,
                 connection: Arc::clone(&self.0),
                 stream: stream.cloned(),
             }));
+            if data.is_empty() {
+                return tracked;
+            }
         }
-        tracked
     }
 }
 
@@ -301,9 +335,11 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let bytes = self.data.len() + OVERHEAD_BYTES;
+        let bytes = self.counted;
         let mut unsent = lock(&self.connection.unsent);
+        let had_backlog = unsent.bytes >= BACKLOG_BYTES;
         unsent.bytes -= bytes;
+        let is_drained = had_backlog && unsent.bytes < BACKLOG_BYTES;
         if let Some(response) = unsent.responses.get_mut(&self.response) {
             response.bytes -= bytes;
             response.since = Instant::now();
@@ -312,6 +348,9 @@ impl Drop for Piece {
             }
         }
         drop(unsent);
+        if is_drained {
+            self.connection.drained.notify_waiters();
+        }
         self.connection
             .budget
             .bytes
@@ -335,152 +374,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Poll;
-
-    use futures::FutureExt;
-
-    use super::*;
-
-    const LARGE: usize = SMALL_BYTES + 1;
-
-    async fn aborted(peer: &Peer) {
-        std::future::poll_fn(|context| {
-            if peer.poll_aborted(context) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-    }
-
-    fn is_aborted(peer: &Peer) -> bool {
-        aborted(peer).now_or_never().is_some()
-    }
-
-    fn large() -> Bytes {
-        Bytes::from(vec![7; LARGE])
-    }
-
-    #[test]
-    fn bytes_count_until_their_last_part_is_gone() {
-        let budget = ResponseBudget::new(1 << 20, 1 << 20);
-        let peer = budget.connect(None);
-        let mut pieces = peer.track(large(), None);
-        assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), LARGE);
-        let held = || budget.0.bytes.load(Ordering::Relaxed);
-        assert_eq!(held(), LARGE + 2 * OVERHEAD_BYTES);
-        let mut piece = pieces.pop_front().unwrap();
-        drop(pieces);
-        let part = piece.split_to(10);
-        assert_eq!(&part[..], [7; 10]);
-        drop(piece);
-        assert_eq!(held(), PIECE_BYTES + OVERHEAD_BYTES);
-        drop(part);
-        assert_eq!(held(), 0);
-        assert!(lock(&peer.0.unsent).responses.is_empty());
-        drop(peer);
-        assert!(lock(&budget.0.connections).is_empty());
-    }
-
-    #[test]
-    fn a_connection_has_its_bound_for_all_but_small_pieces() {
-        let budget = ResponseBudget::new(1 << 30, 2 * LARGE);
-        let (peer, other) = (budget.connect(None), budget.connect(None));
-        assert!(peer.has_room_for(LARGE));
-        let _piece = peer.track(large(), None);
-        assert!(!peer.has_room_for(LARGE));
-        assert!(peer.has_room_for(SMALL_BYTES));
-        assert!(other.has_room_for(LARGE));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_connection_that_holds_most_makes_room() {
-        let budget = ResponseBudget::new(3 * LARGE, 4 * LARGE);
-        let (stalled, other, newcomer) = (
-            budget.connect(None),
-            budget.connect(None),
-            budget.connect(None),
-        );
-        let pieces = [stalled.track(large(), None), stalled.track(large(), None)];
-        let _piece = other.track(Bytes::from_static(b"small"), None);
-        assert!(!newcomer.has_room_for(LARGE));
-        assert!(!is_aborted(&stalled), "within the grace");
-        tokio::time::advance(GRACE).await;
-        assert!(!newcomer.has_room_for(LARGE));
-        assert!(is_aborted(&stalled));
-        assert!(!is_aborted(&other));
-        drop(pieces);
-        assert!(newcomer.has_room_for(LARGE));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_loses_its_connection() {
-        let budget = ResponseBudget::new(1 << 20, 1 << 20);
-        let (stalled, other) = (budget.connect(None), budget.connect(None));
-        let _piece = stalled.track(large(), None);
-        let (_stop, stopped) = watch::channel(());
-        tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
-        tokio::time::sleep(Duration::from_secs(59)).await;
-        let _recent = other.track(large(), None);
-        assert!(!is_aborted(&stalled));
-        tokio::time::timeout(Duration::from_secs(2), aborted(&stalled))
-            .await
-            .unwrap();
-        assert!(!is_aborted(&other));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_socket_that_takes_nothing_loses_its_connection() {
-        let budget = ResponseBudget::new(1 << 20, 1 << 20);
-        let (blocked, other) = (budget.connect(None), budget.connect(None));
-        blocked.set_write_blocked(true);
-        other.set_write_blocked(true);
-        other.set_write_blocked(false);
-        let (_stop, stopped) = watch::channel(());
-        tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
-        tokio::time::timeout(Duration::from_secs(62), aborted(&blocked))
-            .await
-            .unwrap();
-        assert!(!is_aborted(&other));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_goes_on_slowly_keeps_its_connection() {
-        let budget = ResponseBudget::new(1 << 20, 1 << 20);
-        let slow = budget.connect(None);
-        let mut pieces = slow.track(Bytes::from(vec![7; 4 * PIECE_BYTES]), None);
-        let (_stop, stopped) = watch::channel(());
-        tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
-        while pieces.pop_front().is_some() {
-            tokio::time::sleep(Duration::from_secs(50)).await;
-            assert!(!is_aborted(&slow));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stop_is_held_up_for_a_shorter_time() {
-        let budget = ResponseBudget::new(1 << 20, 1 << 20);
-        let stalled = budget.connect(None);
-        let _piece = stalled.track(large(), None);
-        let (stop, stopped) = watch::channel(());
-        tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
-        drop(stop);
-        tokio::time::timeout(2 * PATIENCE_AT_STOP, aborted(&stalled))
-            .await
-            .unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_stream_waits_until_its_bytes_are_taken() {
-        let budget = ResponseBudget::new(1 << 20, 1 << 20);
-        let (peer, stream) = (budget.connect(None), Arc::new(StreamUnsent::default()));
-        let piece = peer.track(large(), Some(&stream));
-        assert!(stream.below(LARGE).now_or_never().is_none());
-        assert!(!stream.is_empty());
-        drop(piece);
-        stream.below(1).await;
-        assert!(stream.is_empty());
-    }
-}
+mod tests;

@@ -6,18 +6,12 @@
 //! a body: its task reads one frame ahead, checks the caller's token again, and ends the stream when
 //! the token ends, the client sends nothing, or the server stops.
 
-use std::{
-    collections::VecDeque,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream;
-use http::HeaderMap;
-use http_body::{Body as _, Frame, SizeHint};
+use http::{HeaderMap, Response};
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use tokio::{
     sync::{mpsc, watch},
@@ -46,68 +40,30 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// While the server stops, a stream without requests for so long is ended.
 const QUIET_AT_STOP: Duration = Duration::from_secs(2);
 
-/// The response of a unary RPC, which counts as unsent until the client has taken it.
-pub(super) fn unary(body: Body, peer: Peer) -> Body {
+/// Reads the response of a unary RPC, which counts as unsent from now on until the client has taken
+/// it. One for which there is no room is replaced by an error.
+pub(super) async fn unary(response: Response<Body>, peer: &Peer) -> Response<Body> {
     // An error, which consists of headers alone and stays so.
-    if body.is_end_stream() {
-        return body;
+    if response.body().is_end_stream() {
+        return response;
     }
-    Body::new(Unary {
-        inner: body,
-        peer,
-        pieces: VecDeque::new(),
-        is_rejected: false,
-    })
-}
-
-struct Unary {
-    inner: Body,
-    peer: Peer,
-    /// What is left of the last frame.
-    pieces: VecDeque<Bytes>,
-    is_rejected: bool,
-}
-
-impl http_body::Body for Unary {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        if this.is_rejected {
-            return Poll::Ready(None);
-        }
-        if let Some(piece) = this.pieces.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        let frame = match ready!(Pin::new(&mut this.inner).poll_frame(context)) {
-            Some(Ok(frame)) => frame,
-            end => return Poll::Ready(end),
+    let (head, mut body) = response.into_parts();
+    let mut frames = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(status) => return status.into_http(),
         };
-        let frame = match frame.into_data() {
-            Ok(data) if this.peer.has_room_for(data.len()) => {
-                this.pieces = this.peer.track(data, None);
-                Frame::data(this.pieces.pop_front().unwrap_or_default())
+        match frame.into_data() {
+            Ok(data) if peer.has_room_for(data.len()) => {
+                frames.extend(peer.track(data, None).into_iter().map(Frame::data));
             }
-            Ok(_) => {
-                this.is_rejected = true;
-                trailers(&overloaded().into())
-            }
-            Err(trailers) => trailers,
-        };
-        Poll::Ready(Some(Ok(frame)))
+            Ok(_) => return Status::from(overloaded()).into_http(),
+            Err(trailers) => frames.push(trailers),
+        }
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_rejected || (self.pieces.is_empty() && self.inner.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
+    let frames = stream::iter(frames.into_iter().map(Ok::<_, Status>));
+    Response::from_parts(head, Body::new(StreamBody::new(frames)))
 }
 
 /// The status at the end of a response whose headers are sent.

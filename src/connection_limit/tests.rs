@@ -51,32 +51,32 @@ async fn no_connection_goes_while_there_are_places() {
 async fn dropping_a_permit_frees_its_place_once() {
     let limit = limit(1);
     let first = connect(&limit, &[1]).await;
+    let busy = first[0].busy();
     assert!(limit.try_admit(host(1)).is_none());
-    drop(first);
+    drop((busy, first));
     let second = connect(&limit, &[1]).await;
-    advance(GRACE).await;
     let third = connect(&limit, &[1]).await;
     assert_eq!(evicted(&second), [0]);
     drop(second);
     // The third one's place is still its own.
+    let _busy = third[0].busy();
     assert!(limit.try_admit(host(1)).is_none());
     assert_eq!(evicted(&third), NONE);
 }
 
 #[rstest]
 #[case::longest_idle_of_the_host_with_most(&[1, 2, 2, 2, 3], 3, Some(1))]
-#[case::longest_idle_of_all_where_hosts_are_even(&[1, 2, 1, 2], 3, Some(0))]
+#[case::longest_idle_of_one_host_where_hosts_are_even(&[1, 2, 1, 2], 3, Some(1))]
 #[case::own_where_the_own_host_has_most(&[1, 2, 2], 2, Some(1))]
 #[case::own_behind_one_proxy(&[1, 1, 1], 1, Some(0))]
 #[tokio::test(start_paused = true)]
-async fn after_its_grace_this_connection_goes(
+async fn an_unauthenticated_connection_goes_at_once(
     #[case] hosts: &[u8],
     #[case] newcomer: u8,
     #[case] expected: Option<usize>,
 ) {
     let limit = limit(hosts.len());
     let permits = connect(&limit, hosts).await;
-    advance(GRACE).await;
     let admitted = limit.try_admit(host(newcomer));
     assert_eq!(admitted.is_some(), expected.is_some());
     assert_eq!(evicted(&permits), Vec::from_iter(expected));
@@ -96,8 +96,6 @@ async fn a_busy_connection_keeps_its_place_until_its_last_request_ended() {
     assert!(limit.try_admit(host(1)).is_none());
     drop(second);
     // It is idle from now on.
-    assert!(limit.try_admit(host(1)).is_none());
-    advance(GRACE).await;
     let _newcomer = limit.try_admit(host(1)).unwrap();
     assert_eq!(evicted(&permits), [0, 1]);
 }
@@ -106,21 +104,50 @@ async fn a_busy_connection_keeps_its_place_until_its_last_request_ended() {
 async fn a_host_with_fewer_connections_keeps_them() {
     let limit = limit(4);
     let old = connect(&limit, &[2]).await;
-    advance(GRACE).await;
     let flood = connect(&limit, &[1, 1, 1]).await;
+    let busy: Vec<_> = flood.iter().map(ConnectionPermit::busy).collect();
     // Host 1 finds none of its own that may go, and takes none of host 2.
     assert!(limit.try_admit(host(1)).is_none());
-    advance(GRACE).await;
+    drop(busy);
     assert!(limit.try_admit(host(1)).is_some());
     assert_eq!((evicted(&old), evicted(&flood)), (vec![], vec![0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_renews_an_unauthenticated_connection() {
+    let limit = limit(3);
+    let permits = connect(&limit, &[1, 1, 1]).await;
+    drop(permits[0].busy());
+    let _busy = permits[1].busy();
+    let _newcomer = limit.try_admit(host(1)).unwrap();
+    assert_eq!(evicted(&permits), [2]);
+    let _newcomer = limit.try_admit(host(1)).unwrap();
+    assert_eq!(evicted(&permits), [0, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_connections_leave_nothing() {
+    let limit = limit(100);
+    let kept = connect(&limit, &[1]).await;
+    for _ in 0..1_000 {
+        drop(connect(&limit, &[1, 2]).await);
+    }
+    let taken = limit.0.lock();
+    assert_eq!((taken.slots.len(), taken.hosts.len()), (1, 1));
+    assert_eq!(taken.by_connections.len(), 1);
+    let queue = &taken.hosts[&Host::of(host(1))].unauthenticated;
+    assert!(queue.len() <= 2 + QUEUE_SLACK, "{}", queue.len());
+    drop((taken, kept));
 }
 
 #[tokio::test(start_paused = true)]
 async fn grace_protects_most_places_from_the_own_host_only() {
     let limit = limit(4);
     let flood = connect(&limit, &[1, 1, 1, 2]).await;
+    flood.iter().for_each(ConnectionPermit::mark_authenticated);
     assert!(limit.try_admit(host(1)).is_none());
-    let _newcomer = limit.try_admit(host(3)).unwrap();
+    let newcomer = limit.try_admit(host(3)).unwrap();
+    newcomer.mark_authenticated();
     assert_eq!(evicted(&flood), [0]);
     // Now it has half, as others may rightly have.
     assert!(limit.try_admit(host(4)).is_none());
@@ -131,12 +158,11 @@ async fn an_authenticated_connection_goes_after_all_others() {
     let limit = limit(2);
     let permits = connect(&limit, &[1, 1]).await;
     permits[0].mark_authenticated();
-    advance(GRACE).await;
     let newcomer = limit.try_admit(host(1)).unwrap();
     assert_eq!(evicted(&permits), [1]);
-    // The newcomer is not, and has its grace: the authenticated one does not go instead.
-    assert!(limit.try_admit(host(1)).is_none());
     newcomer.mark_authenticated();
+    assert!(limit.try_admit(host(1)).is_none(), "both have their grace");
+    advance(GRACE).await;
     assert!(limit.try_admit(host(1)).is_some());
     assert_eq!(evicted(&permits), [0, 1]);
 }
@@ -159,10 +185,14 @@ fn a_host_is_an_address_or_a_network(
 #[tokio::test(start_paused = true)]
 async fn newcomers_wait_in_their_order_and_only_so_many() {
     let limit = limit(1);
-    let _first = connect(&limit, &[1]).await;
+    let first = connect(&limit, &[1]).await;
+    first[0].mark_authenticated();
     let admit = |last| {
         let limit = limit.clone();
-        tokio::spawn(async move { limit.admit(host(last)).await })
+        tokio::spawn(async move {
+            let admitted = limit.admit(host(last)).await;
+            admitted.inspect(ConnectionPermit::mark_authenticated)
+        })
     };
     let second = admit(1);
     tokio::task::yield_now().await;

@@ -5,7 +5,7 @@
 //! | connections | `Limits::connections`, below the limit of file descriptors | one that is idle makes room, unauthenticated ones first (`connection_limit`) |
 //! | time to shake hands | 5 s for TLS, 5 s for the preface of HTTP/2 | closed (`accept`) |
 //! | frames without a request | 256, 16 more a second, and 4 for each frame of a request or response | closed (`frame_budget`) |
-//! | bytes read in one turn | 4 KiB | others have their turn |
+//! | bytes read in one turn | 4 KiB; 512 bytes before its first authenticated request | others have their turn |
 //! | streams | 100 at once, 4 of them of health and reflection | rejected by HTTP/2; UNAVAILABLE |
 //! | bytes of responses that it does not take | 8 MiB, and 32 MiB in the process | UNAVAILABLE; closed (`api::peer`) |
 //! | time in which it takes nothing of a response, or of its socket | 60 s; nothing more is read from it | closed (`api::peer`) |
@@ -42,6 +42,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read before others have their turn. h2 reads on for as long as there is something, and so
 /// a connection would keep a thread for a megabyte.
 const READ_QUOTA: usize = 4 * 1024;
+/// Before the first authenticated request, so that a flood of requests without a token delays others
+/// by a few requests only.
+const UNAUTHENTICATED_READ_QUOTA: usize = 512;
 
 type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
@@ -108,13 +111,18 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
             // The write that goes on wakes this task.
             return Poll::Pending;
         }
-        if this.turn >= READ_QUOTA {
+        let quota = if this.peer.is_authenticated() {
+            READ_QUOTA
+        } else {
+            UNAUTHENTICATED_READ_QUOTA
+        };
+        if this.turn >= quota {
             this.turn = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        let most = u64::try_from(READ_QUOTA - this.turn).unwrap_or(u64::MAX);
+        let most = u64::try_from(quota - this.turn).unwrap_or(u64::MAX);
         this.transport.set_limit(most);
         let read = Pin::new(&mut this.transport).poll_read(context, buffer);
         match read {
@@ -187,10 +195,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use rstest::rstest;
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
     use crate::api::guard::Limits;
+    use crate::{api::peer::ResponseBudget, connection_limit::ConnectionLimit};
 
     fn greeted<T: AsyncRead>(transport: T) -> Connection<T> {
         Connection::new(transport, Limits::default().response_budget().connect(None))
@@ -209,17 +219,26 @@ mod tests {
         assert_eq!(read, [&PREFACE[..], &PING].concat());
     }
 
+    #[rstest]
+    #[case::authenticated(true, READ_QUOTA)]
+    #[case::unauthenticated(false, UNAUTHENTICATED_READ_QUOTA)]
     #[tokio::test]
-    async fn whoever_sends_much_lets_others_have_their_turn() {
+    async fn reads_yield_after_a_quota(#[case] is_authenticated: bool, #[case] quota: usize) {
         let (mut client, server) = duplex(1024 * 1024);
         // One frame of data, as far as it came.
         client
             .write_all(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])
             .await
             .unwrap();
-        client.write_all(&[7; 3 * READ_QUOTA]).await.unwrap();
-        let mut connection = greeted(server);
-        let mut buffer = [0; 2 * READ_QUOTA];
+        client.write_all(&vec![7; 3 * quota]).await.unwrap();
+        let limit = ConnectionLimit::new(1, 0, Limit::Connections);
+        let permit = limit.try_admit([127, 0, 0, 1].into()).unwrap();
+        if is_authenticated {
+            permit.mark_authenticated();
+        }
+        let peer = ResponseBudget::new(1, 1).connect(Some(permit));
+        let mut connection = Connection::new(server, peer);
+        let mut buffer = vec![0; 2 * quota];
         let mut turns = vec![0];
         loop {
             match connection.read(&mut buffer).now_or_never() {
@@ -228,8 +247,7 @@ mod tests {
                 None => turns.push(0),
             }
         }
-        let first = PREFACE.len() + READ_QUOTA;
-        assert_eq!(turns, [first, READ_QUOTA, READ_QUOTA, 9, 0]);
+        assert_eq!(turns, [PREFACE.len() + quota, quota, quota, 9, 0]);
     }
 
     #[tokio::test]
