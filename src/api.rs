@@ -3,32 +3,23 @@
 //! Only this layer and `server` name tonic or the generated messages. A call
 //! passes [`guard`] (scope, load, deadline), then [`service`], then its feature.
 
+pub mod admission;
 mod audit;
 pub mod auth;
 mod caller_verification;
 mod changes;
-mod concurrency_limit;
 mod contacts;
 mod convert;
 mod customers;
 mod email_confirmation;
-pub mod guard;
-mod limits;
-mod log_limit;
 mod mask;
-pub mod open_rpcs;
 pub mod page_token;
-pub mod peer;
 mod phone_orders;
 mod phone_password;
 mod privacy;
 mod recipients;
 mod recipients_stream;
-mod refusal_log;
 mod request;
-mod request_body;
-mod response_body;
-mod security_log;
 pub mod service;
 pub mod status;
 

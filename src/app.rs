@@ -15,15 +15,14 @@ mod email_confirmation;
 mod email_deadlines;
 mod feed_cursor;
 mod hash_shares;
+mod idempotency;
 mod import;
 mod phone_grant;
 mod phone_orders;
 mod phone_password;
 mod phone_password_check;
 mod privacy;
-mod pseudonym;
 mod recipients;
-mod requests;
 
 use std::{
     num::NonZeroU32,
@@ -44,11 +43,12 @@ pub use self::{
     phone_orders::{DecidedOrder, PhoneOrderRequest},
     phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},
     recipients::resolve_many,
-    requests::RequestKey,
 };
 use self::{changes::FeedSignal, hash_shares::HashShares};
+pub use crate::app::idempotency::RequestKey;
 use crate::{
     clock::Clock,
+    crypto::{keyring::VersionedKeys, password_hasher::PhoneHasher, random::Random},
     domain::{
         audit::{Actor, AuditEvent, EventKind},
         contact::ContactId,
@@ -56,10 +56,7 @@ use crate::{
     },
     error::Result,
     mail::{MailFolder, MailSignal},
-    phone_hasher::PhoneHasher,
-    random::Random,
     storage::{Database, LockedCustomer},
-    versioned_keys::VersionedKeys,
 };
 
 /// The use cases, over a database, a clock and a source of randomness.

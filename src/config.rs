@@ -3,15 +3,14 @@
 //! Owns reading and judging them. A wrong one is told in one line that says which
 //! and why, and never repeats a value that may be secret.
 
-mod judging;
-
+mod validation;
 use std::{ffi::OsString, fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use chrono::TimeDelta;
 use clap::Args;
 
-pub use self::judging::parse_duration;
-use self::judging::{
+pub use crate::config::validation::parse_duration;
+use crate::config::validation::{
     claim, database_url, folder_or, given, has_real_keys, helo_name, judge, key_source, list,
     parse_address, parse_address_or_none, parse_days, parse_leeway, parse_lifetime,
     parse_log_filter, parse_log_format, parse_max_stale, parse_rate_or_none, parse_trace_endpoint,
@@ -19,11 +18,10 @@ use self::judging::{
 };
 use crate::{
     api::auth::{AuthSettings, KeySource},
+    crypto::{keyring::VersionedKeys, password_hasher::HashCost},
     mail::{HeloName, PublicUrl, Sender, SmtpUrl},
-    phone_hasher::HashCost,
     server::TlsFiles,
     storage::DatabaseUrl,
-    versioned_keys::VersionedKeys,
 };
 
 /// Name of the embedded database in `DATA_DIR`.

@@ -32,7 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::meters::{Limit, limit_hit};
+use crate::observability::metrics::{Limit, limit_hit};
 
 /// How long an authenticated connection keeps its place without a request, whatever the pressure.
 pub const GRACE: Duration = Duration::from_millis(500);

@@ -5,7 +5,6 @@
 //! of. Here it is sent, outside any transaction, and struck off.
 
 mod bounce;
-mod crowd;
 mod delivery;
 mod folder;
 mod handover;
@@ -18,6 +17,7 @@ mod signal;
 mod smtp;
 mod templates;
 mod transport;
+mod workers;
 
 pub use self::{
     folder::MailFolder,

@@ -6,15 +6,7 @@
     reason = "a command line prints"
 )]
 
-mod command_files;
-mod commands;
-mod demo_calls;
-mod export_customer;
-mod healthcheck;
-mod import_file;
-mod mint_token;
-mod open_database;
-mod resolve_file;
+mod cli;
 
 use std::{net::SocketAddr, process::ExitCode, sync::mpsc, thread, time::Duration};
 
@@ -23,34 +15,35 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_service::{
     api::{
         self,
+        admission::dispatch::Limits,
         auth::{Authenticator, KeySource},
-        guard::Limits,
     },
     app::App,
     clock::Clock,
     config::{Config, Settings, WrongSetting},
-    development::DevelopmentKeys,
+    crypto::{
+        development_keys::DevelopmentKeys,
+        keyring::VersionedKeys,
+        password_hasher::{PhoneHasher, memory_limit},
+        random::Random,
+    },
     error::Invalid,
     mail::{MailFolder, Outbox, OutboxParts, PublicUrl, Templates, Transport},
-    memory_limit,
-    meters::Meters,
-    phone_hasher::PhoneHasher,
-    random::Random,
+    observability::{logging, metrics::Metrics},
     server::{self, Parts, Tls},
     storage::DatabaseUrl,
-    telemetry,
-    versioned_keys::VersionedKeys,
 };
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
-use self::{
-    export_customer::ExportCustomer,
+use crate::cli::{
+    bootstrap, demo,
+    export::ExportCustomer,
     healthcheck::healthcheck,
-    import_file::ImportFile,
-    mint_token::MintToken,
-    open_database::{MigrateAction, connect, migrate, prepare_schema},
-    resolve_file::ResolveFile,
+    import::ImportFile,
+    migrate::{MigrateAction, connect, migrate, prepare_schema},
+    resolve::ResolveFile,
+    token::MintToken,
 };
 
 #[global_allocator]
@@ -109,7 +102,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let _kill_points = fail::FailScenario::setup();
+    let _failpoints = fail::FailScenario::setup();
     let matches = command().get_matches();
     let command_line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match Box::pin(run(command_line)).await {
@@ -157,13 +150,13 @@ async fn run(command_line: CommandLine) -> Result<ExitCode, String> {
         Command::Serve { demo } => serve(config, demo).await?,
         Command::Migrate { action } => migrate(&config, action).await?,
         Command::Token(token) => println!("{}", token.run(&config)?),
-        Command::Resolve(file) => commands::resolve(&config, &file).await?,
+        Command::Resolve(file) => bootstrap::resolve(&config, &file).await?,
         Command::Import(file) => {
-            if commands::import(&config, &file).await? {
+            if bootstrap::import(&config, &file).await? {
                 return Ok(EXIT_REFUSED.into());
             }
         }
-        Command::Export(customer) => commands::export(&config, &customer).await?,
+        Command::Export(customer) => bootstrap::export(&config, &customer).await?,
         Command::Healthcheck => healthcheck(&config).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -178,7 +171,7 @@ async fn serve(config: Config, demo: bool) -> Result<(), String> {
         );
     }
     config.database_url().map_err(|wrong| wrong.to_string())?;
-    let telemetry = telemetry::start(&config).map_err(|wrong| wrong.to_string())?;
+    let telemetry = logging::start(&config).map_err(|wrong| wrong.to_string())?;
     let ended = serve_until_stopped(config, demo).await;
     telemetry.end().await;
     ended
@@ -203,7 +196,7 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
     let transport = transport(&config)?;
     let database = connect(&config).await?;
     prepare_schema(&database, demo).await?;
-    let app = commands::use_cases(&config, &database, service_keys.clone(), hasher);
+    let app = bootstrap::use_cases(&config, &database, service_keys.clone(), hasher);
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if demo {
         app.load_samples()
@@ -257,12 +250,12 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
     server::serve(listener, parts, stop_signal()?).await
 }
 
-async fn monitoring(config: &Config) -> Result<Option<(TcpListener, Meters)>, String> {
+async fn monitoring(config: &Config) -> Result<Option<(TcpListener, Metrics)>, String> {
     let Some(address) = config.metrics_addr else {
         return Ok(None);
     };
     let listener = listen("METRICS_ADDR", address).await?;
-    Ok(Some((listener, Meters::install(&api::methods())?)))
+    Ok(Some((listener, Metrics::install(&api::methods())?)))
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, String> {
@@ -335,12 +328,12 @@ async fn print_calls(config: &Config, app: &App, address: &str) -> Result<(), St
         let folder = folder.display();
         format!("Mails are written to {folder}. Open the link of one in a browser.")
     };
-    let target = demo_calls::Target {
+    let target = demo::Target {
         address,
         token: &token,
         mails: &mails,
     };
-    demo_calls::print(app, target).await
+    demo::print(app, target).await
 }
 
 fn development_keys(config: &Config, random: &Random) -> Result<DevelopmentKeys, String> {

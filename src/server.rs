@@ -37,19 +37,21 @@ pub use self::{
 };
 use crate::{
     api::{
+        admission::{
+            dispatch::{Guard, Limits},
+            open_rpcs::OpenRpcs,
+            peer::ResponseBudget,
+        },
         auth::Authenticator,
-        guard::{Guard, Limits},
-        open_rpcs::OpenRpcs,
-        peer::ResponseBudget,
         proto::{FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer},
         service::ContactApi,
     },
     app::App,
     connection_limit::ConnectionLimit,
+    crypto::keyring::VersionedKeys,
     mail::Outbox,
-    meters::{Limit, Meters, NotReady},
+    observability::metrics::{Limit, Metrics, NotReady},
     storage::Database,
-    versioned_keys::VersionedKeys,
     web::{self, ListenerLimits},
 };
 
@@ -97,7 +99,7 @@ pub struct Parts {
     /// What gRPC is served with; `None`: without TLS.
     pub tls: Option<Tls>,
     /// Where metrics and probes are served; `None`: nowhere.
-    pub monitoring: Option<(TcpListener, Meters)>,
+    pub monitoring: Option<(TcpListener, Metrics)>,
     /// How long the trail is kept.
     pub events_kept_for: TimeDelta,
     /// How long calls in flight may go on after the stop was asked for.
@@ -261,21 +263,21 @@ fn incoming(
 fn start_tasks(
     parts: &Parts,
     readiness: &Readiness,
-    monitoring: Option<(TcpListener, Meters)>,
+    monitoring: Option<(TcpListener, Metrics)>,
 ) -> JoinSet<()> {
     let app = || parts.app.clone();
     let authenticator = || parts.authenticator.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(authenticator().record_denials(app()));
-    if let Some((listener, meters)) = monitoring {
+    if let Some((listener, metrics)) = monitoring {
         tasks.spawn(background::count_hashes(app()));
-        let router = web::monitoring_router(meters.clone(), Arc::clone(&readiness.flag));
+        let router = web::monitoring_router(metrics.clone(), Arc::clone(&readiness.flag));
         let limits = ListenerLimits::monitoring(max_connections());
         tasks.spawn(web::serve(listener, router, limits, std::future::pending()));
         tasks.spawn(background::count_mails(app()));
         tasks.spawn(background::count_failed_contacts(app()));
         let database = parts.database.clone();
-        tasks.spawn(background::measure(meters, database, authenticator()));
+        tasks.spawn(background::measure(metrics, database, authenticator()));
     }
     tasks
 }

@@ -6,36 +6,34 @@
 //! every connection is rolled back before it is handed out.
 
 mod audit;
+mod batch;
 mod by_index;
 mod caller_verification;
 mod change_feed;
 mod channel_checks;
-mod connect;
 mod contact_imports;
 mod contacts;
-mod customer_turns;
+mod customer_queue;
 mod customers;
 mod database_file;
 mod disclosures;
 mod email_confirmations;
 mod entity;
 mod erasure;
+mod error;
 mod export;
-mod failure;
-mod held;
 mod mail_counts;
 mod migration;
 mod outbox;
 mod pepper_versions;
+mod phone_attempts;
 mod phone_orders;
 mod phone_password;
-mod phone_tries;
+mod pools;
 mod recipients;
-mod replica;
 mod request_ids;
 mod retention;
 mod rights;
-mod shared_query;
 mod write_probe;
 
 use std::{
@@ -58,29 +56,32 @@ use self::{
     caller_verification::Channels,
     contacts::{ContactKey, FoundContact},
     database_file::DatabaseFile,
-    failure::Failure,
-    held::HeldReaders,
-    replica::Replica,
-    shared_query::SharedQuery,
 };
 pub use self::{
     change_feed::{FeedReach, Placed},
     channel_checks::ChannelCheck,
-    connect::DatabaseUrl,
-    customer_turns::{Turn, Turns},
     customers::LockedCustomer,
     mail_counts::RecipientHash,
     migration::MigrationState,
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},
-    phone_tries::{TriesUntilNow, TryKey},
     recipients::FoundAddressees,
     request_ids::{Answer, Fingerprint, RequestRecord},
     write_probe::Probed,
 };
+use crate::storage::{
+    batch::batcher::SharedQuery,
+    error::Failure,
+    pools::{read_replica::Replica, reader_pool::HeldReaders},
+};
+pub use crate::storage::{
+    customer_queue::{Turn, Turns},
+    phone_attempts::{TriesUntilNow, TryKey},
+    pools::url::DatabaseUrl,
+};
 use crate::{
     domain::{audit::AuditEvent, customer::CustomerNumber},
     error::{Error, Result},
-    meters,
+    observability::metrics,
 };
 
 /// How often a transaction is tried before its caller is told of the conflict.
@@ -147,7 +148,7 @@ impl Database {
     /// # Errors
     /// One line that says why not, free of secrets.
     pub async fn connect(url: &DatabaseUrl) -> std::result::Result<Self, String> {
-        connect::connect(url).await
+        pools::connect::connect(url).await
     }
 
     /// The same database with a replica, which may be down: reads that may be a moment old
@@ -156,7 +157,7 @@ impl Database {
     /// # Errors
     /// One line that says why it cannot be used, free of secrets.
     pub async fn with_replica(self, url: &DatabaseUrl) -> std::result::Result<Self, String> {
-        let replica = connect::connect_replica(url).await?;
+        let replica = pools::connect::connect_replica(url).await?;
         Ok(Self::new(
             self.readers,
             self.writers,
@@ -221,7 +222,7 @@ impl Database {
     }
 
     /// The connections of the pools of reads and writes.
-    pub fn pools(&self) -> [(&'static str, meters::Pool); 2] {
+    pub fn pools(&self) -> [(&'static str, metrics::Pool); 2] {
         [
             ("readers", pool_of(&self.readers, self.held.idle())),
             ("writers", pool_of(&self.writers, 0)),
@@ -301,7 +302,7 @@ impl Database {
 }
 
 /// Of those that the pool counts as used, `held` are not.
-fn pool_of(connections: &DatabaseConnection, held: usize) -> meters::Pool {
+fn pool_of(connections: &DatabaseConnection, held: usize) -> metrics::Pool {
     let (size, idle) = if connections.get_database_backend() == DbBackend::Postgres {
         let pool = connections.get_postgres_connection_pool();
         (pool.size(), pool.num_idle())
@@ -310,7 +311,7 @@ fn pool_of(connections: &DatabaseConnection, held: usize) -> meters::Pool {
         (pool.size(), pool.num_idle())
     };
     let idle = u32::try_from(idle + held).unwrap_or(u32::MAX).min(size);
-    meters::Pool {
+    metrics::Pool {
         idle,
         used: size - idle,
     }
@@ -364,7 +365,7 @@ impl Database {
     {
         let asked = Instant::now();
         let inner = self.begin().await?;
-        meters::transaction_wait(asked.elapsed());
+        metrics::transaction_wait(asked.elapsed());
         let transaction = Transaction {
             inner,
             replica: self.replica.clone(),

@@ -43,7 +43,7 @@ use crate::{
         email_confirmation::{ConfirmationState, ConfirmationToken},
     },
     error::{Error, Result},
-    meters::{Limit, limit_hit},
+    observability::metrics::{Limit, limit_hit},
 };
 
 const TEMPLATE: &str = include_str!("web/page/confirm.html");

@@ -6,11 +6,7 @@
 
 mod caller;
 mod claims;
-mod fetch;
-mod issuer_keys;
-mod key_ring;
-mod key_set;
-mod key_source;
+mod keys;
 mod payload;
 mod rejection_log;
 mod scope;
@@ -26,15 +22,15 @@ use http::HeaderMap;
 pub use self::{
     caller::Caller,
     claims::AuthSettings,
-    key_source::{JwksLocation, KeySource},
     scope::{Scope, alternative_scope_of, scope_of},
 };
 use self::{
-    caller::Signer, issuer_keys::IssuerKeys, key_set::NoKey, rejection_log::RejectionLog,
-    token::SignedToken, verified::VerifiedTokens,
+    caller::Signer, rejection_log::RejectionLog, token::SignedToken, verified::VerifiedTokens,
 };
+pub use crate::api::auth::keys::source::{JwksLocation, KeySource};
+use crate::api::auth::keys::{issuer::IssuerKeys, set::NoKey};
 use crate::{
-    api::security_log::SecurityLog,
+    api::admission::security_log::SecurityLog,
     app::App,
     clock::Clock,
     error::{Error, Result, TokenFault},

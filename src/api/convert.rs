@@ -12,6 +12,7 @@ use crate::{
         proto,
     },
     app::{ContactRef, RequestKey},
+    crypto::keyring::VersionedKeys,
     domain::{
         contact::{Contact, ContactId, parse_uuid},
         contact_types::{ContactType, ContactTypes},
@@ -22,7 +23,6 @@ use crate::{
         text,
     },
     error::{Error, FieldViolation, Invalid, Result},
-    versioned_keys::VersionedKeys,
 };
 
 const MAX_CALL_ID_CHARS: usize = 128;

@@ -7,9 +7,9 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::{
+    crypto::keyring::VersionedKeys,
     domain::audit::EventRank,
     error::{Error, Result},
-    versioned_keys::VersionedKeys,
 };
 
 const TAG_BYTES: usize = 16;

@@ -6,9 +6,9 @@ use tonic::{Status, Streaming};
 
 use crate::{
     api::{
+        admission::dispatch,
         auth::Caller,
         convert::Fields,
-        guard,
         proto::{self, recipients_result::Outcome},
         recipients::{decode_purpose_and_room, encode},
     },
@@ -51,7 +51,7 @@ pub(super) fn answer(
 ) -> impl Stream<Item = std::result::Result<proto::StreamRecipientsResponse, Status>> {
     requests
         .map(move |message| {
-            let message = message.map_err(guard::with_reason)?;
+            let message = message.map_err(dispatch::with_reason)?;
             Ok(decode(&caller, message)?)
         })
         .flat_map(|chunks: std::result::Result<_, Status>| match chunks {

@@ -16,8 +16,8 @@ use crate::{
         request::admit,
     },
     app::App,
+    crypto::keyring::VersionedKeys,
     error::Error,
-    versioned_keys::VersionedKeys,
 };
 
 /// Smaller answers fit into one packet: to compress them costs more than it saves, and many client

@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 
 use crate::{
-    app::{App, cut_page, pseudonym},
+    app::{App, cut_page},
+    crypto::pseudonym,
     domain::{
         audit::{Actor, AuditEvent, EventKind, EventRank},
         customer::CustomerNumber,

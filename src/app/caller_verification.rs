@@ -12,7 +12,7 @@ use crate::{
         customer::CustomerNumber,
     },
     error::{Error, FindLimit, Result},
-    meters::{self, Limit},
+    observability::metrics::{self, Limit},
     storage::ChannelCheck,
 };
 
@@ -70,7 +70,7 @@ impl App {
         };
         let counted = self.database.count_channel_check(check).await;
         if let Err(Error::FindLimit { limit, .. }) = counted {
-            meters::limit_hit(match limit {
+            metrics::limit_hit(match limit {
                 FindLimit::Agent => Limit::ChannelChecksPerAgent,
                 FindLimit::Customer => Limit::ChannelChecksPerCustomer,
             });

@@ -9,11 +9,11 @@ use chrono::TimeDelta;
 use tokio::sync::watch;
 
 use crate::{
-    app::{App, feed_cursor::FeedCursor, pseudonym},
+    app::{App, feed_cursor::FeedCursor},
+    crypto::{keyring::VersionedKeys, pseudonym},
     domain::audit::Change,
     error::{Error, Result},
     storage::{Database, FeedReach},
-    versioned_keys::VersionedKeys,
 };
 
 /// How many events are read at once.

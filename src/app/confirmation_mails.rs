@@ -9,15 +9,15 @@ use hmac::Mac;
 
 use crate::{
     app::App,
+    crypto::keyring::VersionedKeys,
     domain::{
         customer::CustomerNumber,
         email_address::EmailAddress,
         mail_limits::{MAIL_TIMES_KEPT, MailTimes, PER_ADDRESS, PER_CUSTOMER},
     },
     error::{Error, MailLimit, Result},
-    meters::{self, Limit},
+    observability::metrics::{self, Limit},
     storage::{RecipientHash, Transaction},
-    versioned_keys::VersionedKeys,
 };
 
 const PURPOSE: &str = "confirmation-mail-recipient";
@@ -127,8 +127,8 @@ pub(super) fn count_rejection<T>(answer: Result<T>) -> Result<T> {
     if let Err(Error::ResendLimit { limit, .. }) = answer {
         match limit {
             MailLimit::Resends => {}
-            MailLimit::Address => meters::limit_hit(Limit::MailsPerAddress),
-            MailLimit::Customer => meters::limit_hit(Limit::MailsPerCustomer),
+            MailLimit::Address => metrics::limit_hit(Limit::MailsPerAddress),
+            MailLimit::Customer => metrics::limit_hit(Limit::MailsPerCustomer),
         }
     }
     answer

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     app::{
-        App, ContactRef, RequestKey, confirmation_mails, cut_page, phone_password::check_password,
-        requests,
+        App, ContactRef, RequestKey, confirmation_mails, cut_page, idempotency,
+        phone_password::check_password,
     },
     domain::{
         audit::{Actor, EventKind},
@@ -22,7 +22,7 @@ use crate::{
         phone_password::FoldedPassword,
     },
     error::{Error, Result},
-    kill_point::kill_point,
+    failpoint::failpoint,
     storage::{Answer, Outcome, PhonePasswordChange, Transaction},
 };
 
@@ -196,7 +196,7 @@ impl App {
                     let request = new.request.as_ref();
                     let locked = transaction.lock_customer(number).await?;
                     if let Some(answer) =
-                        requests::find_answer(transaction, &actor, request, now).await?
+                        idempotency::find_answer(transaction, &actor, request, now).await?
                     {
                         return Ok(Outcome::Rollback(to_contact(answer)?));
                     }
@@ -216,7 +216,8 @@ impl App {
                     let event = app.event(&locked, &actor, kind, Some(id), &fields)?;
                     transaction.insert_audit_event(&event).await?;
                     let answer = Answer::Contact(Box::new(contact.clone()));
-                    requests::remember(transaction, &actor, request, number, answer, now).await?;
+                    idempotency::remember(transaction, &actor, request, number, answer, now)
+                        .await?;
                     Ok(outcome(contact, new.validate_only))
                 })
             })
@@ -265,7 +266,7 @@ impl App {
                     } = &deletion.contact;
                     let request = deletion.request.as_ref();
                     let locked = transaction.lock_customer(number).await?;
-                    let known = requests::find_answer(transaction, &actor, request, now).await?;
+                    let known = idempotency::find_answer(transaction, &actor, request, now).await?;
                     if known.is_some() {
                         return Ok(Outcome::Rollback(()));
                     }
@@ -280,7 +281,8 @@ impl App {
                     let event = app.event(&locked, &actor, kind, Some(*id), &[])?;
                     transaction.insert_audit_event(&event).await?;
                     let answer = Answer::Nothing;
-                    requests::remember(transaction, &actor, request, number, answer, now).await?;
+                    idempotency::remember(transaction, &actor, request, number, answer, now)
+                        .await?;
                     Ok(outcome((), deletion.validate_only))
                 })
             })
@@ -319,7 +321,7 @@ impl App {
         } = &change.contact;
         let request = change.request.as_ref();
         let mut locked = transaction.lock_customer(number).await?;
-        if let Some(answer) = requests::find_answer(transaction, actor, request, now).await? {
+        if let Some(answer) = idempotency::find_answer(transaction, actor, request, now).await? {
             return Ok(Outcome::Rollback((to_contact(answer)?, false)));
         }
         let contacts = transaction.list_contacts(number).await?;
@@ -352,8 +354,8 @@ impl App {
         // Before it is remembered: the answer stays the one of this moment.
         let after = after.as_of(now);
         let answer = Answer::Contact(Box::new(after.clone()));
-        requests::remember(transaction, actor, request, number, answer, now).await?;
-        kill_point("change-written").await;
+        idempotency::remember(transaction, actor, request, number, answer, now).await?;
+        failpoint("change-written").await;
         Ok(outcome((after, has_mail), change.validate_only))
     }
 

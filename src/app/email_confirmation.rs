@@ -15,7 +15,7 @@ use crate::{
         mail::{MailKind, QueuedMail},
     },
     error::{Error, Result},
-    meters::{self, ConfirmationOutcome},
+    observability::metrics::{self, ConfirmationOutcome},
     storage::Transaction,
 };
 
@@ -136,7 +136,7 @@ impl App {
     ) -> Result<Confirmed> {
         let confirmed = self.confirm(actor, token).await;
         if let Some(outcome) = outcome_of(&confirmed) {
-            meters::email_confirmation(outcome);
+            metrics::email_confirmation(outcome);
         }
         confirmed
     }

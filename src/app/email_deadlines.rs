@@ -16,7 +16,7 @@ use crate::{
         mail::{DEAD_LETTERS_KEPT, MailKind},
     },
     error::Result,
-    meters::OutboxDepth,
+    observability::metrics::OutboxDepth,
     storage::{LockedCustomer, Outcome, Transaction},
 };
 

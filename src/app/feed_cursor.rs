@@ -10,9 +10,9 @@ use hmac::Mac;
 use uuid::Uuid;
 
 use crate::{
+    crypto::keyring::VersionedKeys,
     error::{Error, Result},
     storage::FeedReach,
-    versioned_keys::VersionedKeys,
 };
 
 const PURPOSE: &str = "feed-cursor";

@@ -10,10 +10,10 @@ use std::{hash::Hash, time::Duration};
 
 use crate::{
     app::phone_password::PLACE_RETRY,
+    crypto::password_hasher::{HashPlace, PhoneHasher},
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, Result},
-    meters::{self, Limit},
-    phone_hasher::{HashPlace, PhoneHasher},
+    observability::metrics::{self, Limit},
     storage::{Turn, Turns},
 };
 
@@ -103,7 +103,7 @@ const OVERLOADED: Error = Error::Overloaded {
 async fn turn_of<K: Clone + Eq + Hash>(turns: &Turns<K>, key: &K, limit: Limit) -> Result<Turn<K>> {
     let turn = turns.take(key).await;
     if turn.is_err() {
-        meters::limit_hit(limit);
+        metrics::limit_hit(limit);
     }
     turn
 }

@@ -20,7 +20,7 @@ use crate::{
         email_confirmation::REMINDER_LEAD,
     },
     error::{Error, FieldViolation, MailLimit, Result},
-    kill_point::kill_point,
+    failpoint::failpoint,
     storage::{LockedCustomer, Outcome, Transaction},
 };
 
@@ -184,7 +184,7 @@ impl App {
         }
         self.write_rows(transaction, locked, number, judged, now)
             .await?;
-        kill_point("import-written").await;
+        failpoint("import-written").await;
         Ok(Outcome::Commit(imported))
     }
 

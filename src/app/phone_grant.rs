@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::ContactRef,
+    crypto::keyring::VersionedKeys,
     domain::audit::Actor,
     error::{Error, Result},
-    versioned_keys::VersionedKeys,
 };
 
 const LIFETIME: TimeDelta = TimeDelta::minutes(15);

@@ -11,7 +11,7 @@ use crate::{
         restrictions::OrderTypeCode,
     },
     error::{Error, Result},
-    meters,
+    observability::metrics,
     storage::Outcome,
 };
 
@@ -164,7 +164,7 @@ impl App {
                 })
             })
             .await?;
-        meters::phone_order(match decided.order.decision {
+        metrics::phone_order(match decided.order.decision {
             OrderDecision::Allowed => "allowed",
             OrderDecision::Denied(_) => "denied",
             OrderDecision::AgentDecision => "agent_decision",

@@ -7,18 +7,19 @@ use chrono::TimeDelta;
 
 use crate::{
     app::{App, ContactRef, contacts::Change},
+    crypto::password_hasher::{HashPlace, HashedFor},
     domain::{
         audit::{Actor, EventKind},
         contact::Contact,
         customer::CustomerNumber,
         phone_password::{
-            FoldedPassword, GENERATED_WORDS, generate,
-            tries::{CALL_MEMORY, NOTHING_MEMORY},
+            FoldedPassword, GENERATED_WORDS,
+            attempts::{CALL_MEMORY, NOTHING_MEMORY},
+            generate,
         },
     },
     error::{Error, Invalid, Result},
-    meters::FailedContacts,
-    phone_hasher::{HashPlace, HashedFor},
+    observability::metrics::FailedContacts,
     storage::{PhonePasswordChange, StoredHash},
 };
 

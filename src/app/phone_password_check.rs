@@ -17,18 +17,18 @@ use crate::{
         phone_grant::{self, Grant, GrantScope},
         phone_password::{PLACE_RETRY, hashed_for},
     },
+    crypto::password_hasher::HashPlace,
     domain::{
         audit::{Actor, EventKind},
         contact::Contact,
         mail::MailKind,
         phone_password::{
             FoldedPassword,
-            tries::{Gate, check_call},
+            attempts::{Gate, check_call},
         },
     },
     error::{Error, Result},
-    meters::{self, Verdict},
-    phone_hasher::HashPlace,
+    observability::metrics::{self, Verdict},
     storage::{Outcome, StoredHash, Transaction, TryKey},
 };
 
@@ -136,7 +136,7 @@ impl App {
     ) -> Result<PhonePasswordVerdict> {
         let verdict = self.check_within_limits(agent, check).await;
         if let Some(verdict) = verdict_of(&verdict) {
-            meters::phone_password_check(verdict);
+            metrics::phone_password_check(verdict);
         }
         verdict
     }
@@ -225,7 +225,7 @@ impl App {
             return Ok(matched);
         }
         if reservation.lock.is_some() {
-            meters::phone_password_lock();
+            metrics::phone_password_lock();
         }
         // Also when something broke: the try is spent.
         let kind = EventKind::PhonePasswordFailed;

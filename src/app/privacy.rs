@@ -3,7 +3,8 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use crate::{
-    app::{App, pseudonym},
+    app::App,
+    crypto::pseudonym,
     domain::{
         audit::{Actor, AuditEvent, EventKind, EventRank},
         customer::CustomerNumber,

@@ -12,7 +12,7 @@ use crate::domain::{
     email_address::EmailAddress,
     email_confirmation::ConfirmationState,
     phone_order::OrderDecision,
-    phone_password::tries::ContactTries,
+    phone_password::attempts::ContactTries,
     restrictions::OrderTypeCode,
 };
 

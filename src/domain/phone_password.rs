@@ -1,7 +1,7 @@
 //! Phone passwords (rules 13 to 17): what counts as the same when it is spoken, what
-//! is refused, and what the service makes itself. How tries are limited is in [`tries`].
+//! is refused, and what the service makes itself. How tries are limited is in [`attempts`].
 
-pub mod tries;
+pub mod attempts;
 
 use std::{collections::HashSet, fmt, sync::LazyLock};
 

@@ -6,12 +6,12 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
+    crypto::random::Random,
     domain::{
         audit::{Actor, AuditEvent, EventKind},
         mail::QueuedMail,
     },
     error::Result,
-    random::Random,
     storage::{LockedCustomer, Transaction},
 };
 

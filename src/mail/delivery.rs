@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 
 use super::{
     bounce,
-    crowd::Crowd,
     handover::{Handover, LEASE, Lease},
     message::{self, Encoding},
     outbox::OutboxParts,
@@ -16,16 +15,17 @@ use super::{
     templates::{Templates, Values},
     transport::Transport,
 };
+use crate::mail::workers::Crowd;
 use crate::{
     clock::Clock,
+    crypto::random::Random,
     domain::{
         email_confirmation::{ConfirmationState, ConfirmationToken},
         mail::{MAX_ATTEMPTS, QueuedMail, retry_delay},
     },
     error::{Error, Result},
-    kill_point::kill_point,
-    meters::{self, MailOutcome, RejectionClass},
-    random::Random,
+    failpoint::failpoint,
+    observability::metrics::{self, MailOutcome, RejectionClass},
     storage::{Database, Outcome},
 };
 
@@ -70,7 +70,7 @@ impl Delivery {
 
     /// Claims up to `limit` mails that are due.
     pub(super) async fn claim(&self, limit: usize) -> Result<Vec<Claim>> {
-        kill_point("mail-claiming").await;
+        failpoint("mail-claiming").await;
         let now = self.clock.now();
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         let end = now + LEASE;
@@ -93,17 +93,17 @@ impl Delivery {
     /// Sends a claimed mail, or says when it is tried again. A failure of the database
     /// leaves it to the end of the lease.
     pub(super) async fn deliver(&self, claim: &Claim) {
-        kill_point("mail-claimed").await;
+        failpoint("mail-claimed").await;
         let mail = &claim.mail;
         let id = mail.id;
         let result = match self.prepare(mail).await {
             Ok(Some(values)) => {
-                kill_point("mail-prepared").await;
+                failpoint("mail-prepared").await;
                 match self.send_while_claimed(claim, &values).await {
                     // Another process has it by now.
                     None => Ok(false),
                     Some(Ok(())) => {
-                        kill_point("mail-accepted").await;
+                        failpoint("mail-accepted").await;
                         let marked = self.mark_sent(mail).await;
                         if marked == Ok(false) {
                             self.delete_if_erased(mail).await;
@@ -271,9 +271,9 @@ impl Delivery {
                 Box::pin(async move { Ok(Outcome::Commit(transaction.delete_mail(&sent).await?)) })
             })
             .await?;
-        kill_point("mail-marked").await;
+        failpoint("mail-marked").await;
         tracing::info!(id = %mail.id, kind = mail.kind.as_str(), "mail sent");
-        meters::mail(MailOutcome::Sent);
+        metrics::mail(MailOutcome::Sent);
         Ok(deleted)
     }
 
@@ -285,13 +285,13 @@ impl Delivery {
         let due_time = now + retry_delay(mail.attempt, random);
         let (id, attempt, failure) = (mail.id, mail.attempt, refusal.failure.as_str());
         let server = self.transport.server();
-        meters::mail_rejection(refusal.class);
+        metrics::mail_rejection(refusal.class);
         if is_dead {
             tracing::error!(%id, attempt, failure, server, "mail given up");
-            meters::mail(MailOutcome::GivenUp);
+            metrics::mail(MailOutcome::GivenUp);
         } else {
             tracing::warn!(%id, attempt, failure, server, "mail not sent, to be tried again");
-            meters::mail(MailOutcome::Deferred);
+            metrics::mail(MailOutcome::Deferred);
         }
         if refusal.is_about_mailbox() {
             return self.bury_bounced(mail, failure, now).await;

@@ -9,8 +9,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{crowd::Crowd, refusal::Refusal};
-use crate::{clock::Clock, error::Result, meters::RejectionClass};
+use super::refusal::Refusal;
+use crate::mail::workers::Crowd;
+use crate::{clock::Clock, error::Result, observability::metrics::RejectionClass};
 
 /// How long a claim is good for. Short, so that the mails of a killed process are claimed by
 /// another one soon; an attempt that takes longer renews its claim.

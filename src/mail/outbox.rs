@@ -9,14 +9,14 @@ use tokio::{
 
 use super::{
     MailSignal,
-    crowd::Crowd,
     delivery::{Claim, Delivery},
     sender::Sender,
     settings::PublicUrl,
     templates::Templates,
     transport::Transport,
 };
-use crate::{clock::Clock, error::Result, random::Random, storage::Database};
+use crate::mail::workers::Crowd;
+use crate::{clock::Clock, crypto::random::Random, error::Result, storage::Database};
 
 /// How many mails are claimed at once, and how many are usually under way.
 const LANES: usize = 20;

@@ -1,6 +1,6 @@
 //! Why a mail did not leave.
 
-use crate::meters::RejectionClass;
+use crate::observability::metrics::RejectionClass;
 
 /// The outcome of a failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,7 +29,7 @@ use super::{
     refusal::Refusal,
     settings::{Encryption, HeloName, SmtpUrl},
 };
-use crate::meters::RejectionClass;
+use crate::observability::metrics::RejectionClass;
 
 /// How long the server may take to answer the farewell, which nothing depends on.
 const QUIT_TIMEOUT: time::Duration = time::Duration::from_secs(1);

@@ -11,7 +11,7 @@ use super::{
     settings::{HeloName, SmtpUrl},
     smtp::{Letter, Relay},
 };
-use crate::{domain::mail::QueuedMail, meters::RejectionClass};
+use crate::{domain::mail::QueuedMail, observability::metrics::RejectionClass};
 
 /// How a mail leaves.
 #[derive(Clone, Debug)]

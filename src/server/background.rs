@@ -19,7 +19,7 @@ use crate::{
     api::auth::Authenticator,
     app::App,
     error::Result,
-    meters::{self, Meters, NotReady},
+    observability::metrics::{self, Metrics, NotReady},
     storage::{Database, Probed},
 };
 
@@ -60,7 +60,7 @@ impl Readiness {
             ServingStatus::NotServing
         };
         self.flag.store(not.is_none(), Ordering::Relaxed);
-        meters::ready(not);
+        metrics::ready(not);
         self.health.set_service_status(SERVICE_NAME, status).await;
     }
 }
@@ -154,7 +154,7 @@ impl Peppers {
             Err(error) => return tracing::warn!(%error, "pepper versions were not checked"),
         };
         self.last_check = Some(Instant::now());
-        meters::missing_pepper_versions(missing.len());
+        metrics::missing_pepper_versions(missing.len());
         // Logged once, not with every probe.
         if *self.missing.get_or_insert_default() != missing {
             if missing.is_empty() {
@@ -174,7 +174,7 @@ impl Peppers {
 pub(super) fn count_hashes(app: App) -> impl Future<Output = ()> {
     let mut known: BTreeSet<_> = app.pepper_versions().map(i64::from).collect();
     for version in &known {
-        meters::phone_password_hashes(*version, None);
+        metrics::phone_password_hashes(*version, None);
     }
     async move {
         let mut ticks = tokio::time::interval(HASH_COUNT_INTERVAL);
@@ -186,7 +186,7 @@ pub(super) fn count_hashes(app: App) -> impl Future<Output = ()> {
                     known.extend(counts.keys().copied());
                     for version in &known {
                         let count = counts.get(version).copied().unwrap_or_default();
-                        meters::phone_password_hashes(*version, Some(count));
+                        metrics::phone_password_hashes(*version, Some(count));
                     }
                 }
                 Err(error) => tracing::warn!(%error, "phone passwords were not counted"),
@@ -196,12 +196,12 @@ pub(super) fn count_hashes(app: App) -> impl Future<Output = ()> {
 }
 
 /// Sums up what is measured, and measures what no call does.
-pub(super) async fn measure(meters: Meters, database: Database, authenticator: Authenticator) {
+pub(super) async fn measure(metrics: Metrics, database: Database, authenticator: Authenticator) {
     every(SUM_UP_INTERVAL, move || {
-        meters.sum_up();
-        meters::token_keys_age(authenticator.keys_age(), authenticator.keys_max_stale());
+        metrics.run_upkeep();
+        metrics::token_keys_age(authenticator.keys_age(), authenticator.keys_max_stale());
         for (name, pool) in database.pools() {
-            meters::connections(name, pool);
+            metrics::connections(name, pool);
         }
         std::future::ready(())
     })
@@ -214,7 +214,7 @@ pub(super) async fn count_mails(app: App) {
         let app = app.clone();
         async move {
             match app.count_mails().await {
-                Ok(depth) => meters::outbox(depth),
+                Ok(depth) => metrics::outbox(depth),
                 Err(error) => tracing::warn!(%error, "mails could not be counted"),
             }
         }
@@ -228,7 +228,7 @@ pub(super) async fn count_failed_contacts(app: App) {
         let app = app.clone();
         async move {
             match app.count_failed_contacts().await {
-                Ok(contacts) => meters::failed_contacts(contacts),
+                Ok(contacts) => metrics::failed_contacts(contacts),
                 Err(error) => tracing::warn!(%error, "failed password checks were not counted"),
             }
         }

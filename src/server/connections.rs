@@ -33,8 +33,8 @@ use tonic::transport::server::Connected;
 pub(super) use self::accept::Acceptor;
 use self::frame_budget::FrameBudget;
 use crate::{
-    api::peer::Peer,
-    meters::{Limit, limit_hit},
+    api::admission::peer::Peer,
+    observability::metrics::{Limit, limit_hit},
 };
 
 /// What a client of HTTP/2 sends first.
@@ -199,8 +199,8 @@ mod tests {
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::api::guard::Limits;
-    use crate::{api::peer::ResponseBudget, connection_limit::ConnectionLimit};
+    use crate::api::admission::dispatch::Limits;
+    use crate::{api::admission::peer::ResponseBudget, connection_limit::ConnectionLimit};
 
     fn greeted<T: AsyncRead>(transport: T) -> Connection<T> {
         Connection::new(transport, Limits::default().response_budget().connect(None))

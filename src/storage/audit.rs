@@ -9,8 +9,8 @@ use sea_orm::{
 use super::{
     Database, Transaction, bounded,
     entity::audit_events::{ActiveModel, Column, Entity, Model},
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventRank},

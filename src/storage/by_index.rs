@@ -12,8 +12,9 @@ use sea_orm::{
     TransactionTrait, Value,
 };
 
-use super::{Database, Transaction, bounded, failure::Failure};
+use super::{Database, Transaction, bounded};
 use crate::error::Result;
+use crate::storage::error::Failure;
 
 /// Until the transaction ends. Without a sort rows come in the order of an index, so that a limit
 /// ends the reading; without these joins each row is found by its key. What is disabled counts as

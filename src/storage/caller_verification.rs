@@ -5,12 +5,11 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{
-    Database, bounded,
-    contacts::to_types,
-    failure::Failure,
-    held::{HeldReaders, as_json},
-    shared_query::SharedQuery,
+use super::{Database, bounded, contacts::to_types};
+use crate::storage::{
+    batch::batcher::SharedQuery,
+    error::Failure,
+    pools::reader_pool::{HeldReaders, as_json},
 };
 use crate::{
     domain::{

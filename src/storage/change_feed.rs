@@ -17,8 +17,8 @@ use super::{
     audit::to_event,
     bounded,
     entity::audit_events::{Column, Entity},
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{audit::Change, customer::CustomerNumber},
     error::{Error, Result},

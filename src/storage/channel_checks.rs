@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Database, bounded, failure::Failure, held::as_json};
+use super::{Database, bounded};
+use crate::storage::{error::Failure, pools::reader_pool::as_json};
 use crate::{
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, FindLimit, Result},

@@ -8,8 +8,8 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set};
 use super::{
     Transaction,
     entity::contact_imports::{ActiveModel, Column, Entity},
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact::ContactId,

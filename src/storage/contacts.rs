@@ -19,9 +19,9 @@ use super::{
         phone_passwords as passwords,
     },
     expect_one_row,
-    failure::Failure,
     phone_password::to_state,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact::{Contact, ContactId, Locale},

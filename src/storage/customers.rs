@@ -13,8 +13,8 @@ use super::{
         customers::{ActiveModel, Column, Entity, Model},
     },
     expect_one_row,
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact::Locale,

@@ -4,7 +4,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Database, audit::names_as_json, bounded, failure::Failure};
+use super::{Database, audit::names_as_json, bounded};
+use crate::storage::error::Failure;
 use crate::{domain::audit::AuditEvent, error::Result};
 
 impl Database {

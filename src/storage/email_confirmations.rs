@@ -13,8 +13,8 @@ use super::{
         confirmation_tokens as tokens,
         email_confirmations::{ActiveModel, Column, Entity, Model, Relation},
     },
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact::{Contact, ContactId},

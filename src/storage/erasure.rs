@@ -11,8 +11,8 @@ use super::{
         request_ids,
     },
     expect_one_row,
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::customer::CustomerNumber,
     error::{Error, Result},

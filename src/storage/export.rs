@@ -12,11 +12,11 @@ use super::{
     contacts::to_locale,
     email_confirmations::to_confirmation,
     entity::{email_confirmations, outbox_mails, phone_orders, phone_passwords, request_ids},
-    failure::Failure,
     outbox::DEAD,
     phone_password::to_tries,
     request_ids::{Answer, to_answer},
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::Actor,

@@ -12,9 +12,9 @@ use sea_orm::{
 use super::{
     Transaction,
     entity::{mail_customers as customers, mail_recipients as recipients},
-    failure::Failure,
     phone_password::{from_times, to_times},
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{customer::CustomerNumber, mail_limits::MailTimes},
     error::{Error, Result},

@@ -14,8 +14,9 @@ use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
-use super::{Database, Outcome, Transaction, failure::Failure};
+use super::{Database, Outcome, Transaction};
 use crate::error::{Error, Result};
+use crate::storage::error::Failure;
 
 const LOCK_TABLE_ATTEMPTS: u32 = 10;
 /// Each waits a second for an embedded database that another process holds.

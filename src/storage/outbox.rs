@@ -14,8 +14,8 @@ use super::{
     Database, Transaction,
     contacts::to_locale,
     entity::outbox_mails::{ActiveModel, Column, Entity, Model},
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact::ContactId,
@@ -25,7 +25,7 @@ use crate::{
         mail::{MAX_ATTEMPTS, MailKind, QueuedMail},
     },
     error::{Error, Result},
-    meters::OutboxDepth,
+    observability::metrics::OutboxDepth,
 };
 
 const QUEUED: &str = "queued";

@@ -1,8 +1,9 @@
 //! The pepper versions of stored phone passwords. Revoked ones are left out: they are never
 //! checked again, and the index `phone_passwords_by_pepper_version` leaves them out as well.
 
-use super::{Database, failure::Failure};
+use super::Database;
 use crate::error::Result;
+use crate::storage::error::Failure;
 
 impl Database {
     /// Lists the pepper versions of stored hashes, lowest first. It costs one look at the index

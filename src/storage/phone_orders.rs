@@ -11,8 +11,8 @@ use super::{
         order_types::{ActiveModel, Column, Entity, Model},
         phone_orders,
     },
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::Actor,

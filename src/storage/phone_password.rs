@@ -7,13 +7,13 @@ use super::{
     Transaction,
     entity::phone_passwords::{ActiveModel, Column, Entity, Model},
     expect_one_row,
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact::ContactId,
         customer::CustomerNumber,
-        phone_password::{PhonePasswordState, tries::ContactTries},
+        phone_password::{PhonePasswordState, attempts::ContactTries},
     },
     error::{Error, Result},
 };

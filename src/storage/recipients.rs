@@ -10,9 +10,13 @@ use super::{
     Database, bounded,
     contacts::{to_locale, to_types},
     customers::to_contact_data_locale,
-    failure::Failure,
-    held::{HeldReaders, as_json},
-    replica::Replica,
+};
+use crate::storage::{
+    error::Failure,
+    pools::{
+        read_replica::Replica,
+        reader_pool::{HeldReaders, as_json},
+    },
 };
 use crate::{
     domain::{

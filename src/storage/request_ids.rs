@@ -8,8 +8,8 @@ use super::{
     Transaction,
     contacts::Record,
     entity::request_ids::{ActiveModel, Column, Entity},
-    failure::Failure,
 };
+use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::Actor,

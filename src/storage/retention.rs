@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Database, Outcome, Transaction, failure::Failure};
+use super::{Database, Outcome, Transaction};
 use crate::error::Result;
+use crate::storage::error::Failure;
 
 /// How many rows a part has at most, and at least.
 const MOST: u64 = 1_000;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
-use super::{Database, failure::Failure};
+use super::Database;
+use crate::storage::error::Failure;
 
 /// How many tables that lack the same rights are named.
 const MOST_NAMED: usize = 3;

@@ -2,8 +2,9 @@
 
 use sea_orm::{ConnectionTrait, Statement};
 
-use super::{Database, failure::Failure};
-use crate::meters::NotReady;
+use super::Database;
+use crate::observability::metrics::NotReady;
+use crate::storage::error::Failure;
 
 /// How many rows the processes share.
 const SLOTS: u8 = 16;

@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     connection_limit::{ConnectionLimit, ConnectionPermit},
-    meters::{Limit, limit_hit},
+    observability::metrics::{Limit, limit_hit},
 };
 
 const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,19 +11,19 @@ use axum::{
     routing::get,
 };
 
-use crate::meters::Meters;
+use crate::observability::metrics::Metrics;
 
 /// The format of what Prometheus reads.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// `/metrics`; `/livez`, which answers as long as the process does; and `/readyz`, which
 /// answers 503 while `is_ready` is not set.
-pub fn monitoring_router(meters: Meters, is_ready: Arc<AtomicBool>) -> Router {
+pub fn monitoring_router(metrics: Metrics, is_ready: Arc<AtomicBool>) -> Router {
     let metrics = move || async move {
         let content_type = HeaderValue::from_static(PROMETHEUS_TEXT);
         (
             HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
-            meters.render(),
+            metrics.render(),
         )
     };
     let ready = move || async move {

@@ -5,11 +5,13 @@ use chrono::TimeDelta;
 use contact_service::{
     app::{App, AppParts},
     clock::Clock,
-    development::DevelopmentKeys,
-    phone_hasher::{HashCost, PhoneHasher},
-    random::Random,
+    crypto::{
+        development_keys::DevelopmentKeys,
+        keyring::VersionedKeys,
+        password_hasher::{HashCost, PhoneHasher},
+        random::Random,
+    },
     storage::{Database, Outcome},
-    versioned_keys::VersionedKeys,
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use contact_service::{api::proto, random::Random};
+use contact_service::{api::proto, crypto::random::Random};
 use rstest::rstest;
 use tempfile::tempdir;
 use tonic::{Code, Status};

@@ -8,11 +8,11 @@ use std::{
 
 use contact_service::{
     api::proto,
+    crypto::random::Random,
     domain::{
         audit::{Actor, AuditEvent},
         customer::CustomerNumber,
     },
-    random::Random,
     storage::{Database, Outcome},
 };
 use rstest::rstest;

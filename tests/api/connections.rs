@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use contact_service::api::{guard::Limits, proto};
+use contact_service::api::{admission::dispatch::Limits, proto};
 use prost::Message;
 use rstest::rstest;
 use tokio::{

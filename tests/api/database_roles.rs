@@ -2,7 +2,7 @@
 //! changes no schema.
 
 use chrono::TimeDelta;
-use contact_service::random::Random;
+use contact_service::crypto::random::Random;
 use prost::Message;
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::tempdir;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use contact_service::api::{
-    guard::Limits,
+    admission::dispatch::Limits,
     proto::{self, Contact, ContactType, contact_service_client::ContactServiceClient},
 };
 use rstest::rstest;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contact_service::api::{
-    guard::Limits,
+    admission::dispatch::Limits,
     proto::{self, Contact, ContactType, contact_service_client::ContactServiceClient},
 };
 use hyper_util::{

@@ -13,7 +13,7 @@ mod headers;
 mod keys;
 
 use chrono::{DateTime, Utc};
-use contact_service::development::DevelopmentKeys;
+use contact_service::crypto::development_keys::DevelopmentKeys;
 use serde_json::{Value, json};
 
 use self::forger::{Forger, authorization, bearer, with, without};

@@ -14,8 +14,8 @@ use std::{
 
 use contact_service::{
     api::proto::{self, contact_service_client::ContactServiceClient},
+    crypto::random::Random,
     error::Error,
-    random::Random,
     storage::{Database, Outcome},
 };
 use futures::future::join_all;

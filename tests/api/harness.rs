@@ -5,20 +5,22 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
     api::{
+        admission::dispatch::Limits,
         auth::{AuthSettings, Authenticator, JwksLocation, KeySource},
-        guard::Limits,
         proto::{self, contact_service_client::ContactServiceClient},
     },
     app::{App, AppParts},
     clock::Clock,
-    development::DevelopmentKeys,
+    crypto::{
+        development_keys::DevelopmentKeys,
+        keyring::VersionedKeys,
+        password_hasher::{HashCost, PhoneHasher},
+        random::Random,
+    },
     domain::customer::CustomerNumber,
     mail::{MailFolder, Outbox, OutboxParts, PublicUrl, Sender, Templates, Transport},
-    phone_hasher::{HashCost, PhoneHasher},
-    random::Random,
     server::{self, Parts},
     storage::{Database, DatabaseUrl},
-    versioned_keys::VersionedKeys,
 };
 use secrecy::ExposeSecret;
 use sqlx::{Connection, Executor};

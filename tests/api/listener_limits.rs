@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use contact_service::{
-    meters::Limit,
+    observability::metrics::Limit,
     web::{self, ListenerLimits},
 };
 use reqwest::StatusCode;

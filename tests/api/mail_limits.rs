@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use contact_service::{
     api::proto::{self, Contact, ContactType},
     app::{App, AppParts, ContactRow, ImportMode, NewContact, RowOutcome},
+    crypto::{keyring::VersionedKeys, random::Random},
     domain::{
         audit::Actor,
         contact::ContactChange,
@@ -16,8 +17,6 @@ use contact_service::{
         customer::{CustomerChange, CustomerNumber},
         email_address::EmailAddress,
     },
-    random::Random,
-    versioned_keys::VersionedKeys,
 };
 use futures::future::join_all;
 use rstest::rstest;

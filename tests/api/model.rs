@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contact_service::random::Random;
+use contact_service::crypto::random::Random;
 use proptest::{
     collection::vec,
     strategy::{Strategy, ValueTree},

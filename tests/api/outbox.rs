@@ -11,9 +11,9 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
     api::proto::ContactType,
+    crypto::random::Random,
     domain::mail::QueuedMail,
     mail::{HeloName, Outbox, OutboxParts, PublicUrl, Sender, SmtpUrl, Templates, Transport},
-    random::Random,
     storage::Outcome,
 };
 use rstest::rstest;

@@ -8,9 +8,11 @@ use contact_service::{
         set_phone_password_request::Source,
     },
     app::{App, AppParts},
-    phone_hasher::{HashCost, PhoneHasher},
-    random::Random,
-    versioned_keys::VersionedKeys,
+    crypto::{
+        keyring::VersionedKeys,
+        password_hasher::{HashCost, PhoneHasher},
+        random::Random,
+    },
 };
 use prost::Message;
 use rstest::rstest;

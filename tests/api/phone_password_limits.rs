@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use contact_service::{
     api::proto::{Contact, ContactType, PhonePasswordVerdict},
-    phone_hasher::HashCost,
+    crypto::password_hasher::HashCost,
 };
 use rstest::rstest;
 use tempfile::tempdir;

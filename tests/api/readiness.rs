@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use contact_service::{meters::NotReady, random::Random, storage::Probed};
+use contact_service::{crypto::random::Random, observability::metrics::NotReady, storage::Probed};
 use rstest::rstest;
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;

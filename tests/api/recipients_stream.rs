@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use contact_service::{
     api::{
-        guard::Limits,
+        admission::dispatch::Limits,
         proto::{self, ContactType, Purpose, recipients_result::Outcome},
     },
     domain::customer::CustomerNumber,

@@ -9,7 +9,7 @@ use std::{
 
 use contact_service::{
     api::{
-        guard::Limits,
+        admission::dispatch::Limits,
         proto::{self, contact_service_client::ContactServiceClient},
     },
     server::SERVICE_NAME,

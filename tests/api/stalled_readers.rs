@@ -4,7 +4,10 @@
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use contact_service::{api::guard::Limits, api::proto, storage::Database};
+use contact_service::{
+    api::{admission::dispatch::Limits, proto},
+    storage::Database,
+};
 use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
 use prost::Message;

@@ -12,9 +12,9 @@ use std::{
 
 use contact_service::{
     api::proto::ContactType,
+    crypto::random::Random,
     domain::customer::{Customer, CustomerNumber},
     error::{Error, Result},
-    random::Random,
     storage::{Database, Outcome},
 };
 use futures::future::join_all;

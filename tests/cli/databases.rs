@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contact_service::random::Random;
+use contact_service::crypto::random::Random;
 use rstest::rstest;
 use sqlx::{Connection, Executor, PgConnection};
 use url::Url;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use contact_service::{
-    api::proto::contact_service_client::ContactServiceClient, development::DevelopmentKeys,
-    random::Random,
+    api::proto::contact_service_client::ContactServiceClient,
+    crypto::{development_keys::DevelopmentKeys, random::Random},
 };
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;

@@ -6,12 +6,11 @@ use chrono::{DateTime, Utc};
 
 use super::{
     claims::Validity,
-    key_ring::KeyRing,
-    key_set::VerifyingKey,
     scope::{Scope, ScopeSet},
 };
+use crate::api::auth::keys::{ring::KeyRing, set::VerifyingKey};
 use crate::{
-    api::security_log::RequestLog,
+    api::admission::security_log::RequestLog,
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, Result, TokenFault},
 };

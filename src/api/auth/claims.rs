@@ -9,7 +9,7 @@ use super::{
     scope::ScopeSet,
 };
 use crate::{
-    api::log_limit::printable,
+    api::admission::log_limit::printable,
     domain::{audit::Actor, customer::CustomerNumber},
     error::{Error, Result, TokenFault},
 };

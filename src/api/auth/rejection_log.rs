@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::token;
 use crate::{
-    api::log_limit::{LogLimit, Rate, printable},
+    api::admission::log_limit::{LogLimit, Rate, printable},
     error::TokenFault,
 };
 

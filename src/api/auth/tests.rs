@@ -27,10 +27,8 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, jwk::Jwk};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{
-    AuthSettings, Authenticator, Caller, JwksLocation, KeySource, caller::Signer,
-    key_ring::KeyRing, key_set::KeySet,
-};
+use super::{AuthSettings, Authenticator, Caller, JwksLocation, KeySource, caller::Signer};
+use crate::api::auth::keys::{ring::KeyRing, set::KeySet};
 use crate::{
     clock::Clock,
     error::{Error, Result, TokenFault},

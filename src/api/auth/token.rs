@@ -7,10 +7,8 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::Value;
 
-use super::{
-    key_set::VerifyingKey,
-    payload::{Object, parse_object},
-};
+use super::payload::{Object, parse_object};
+use crate::api::auth::keys::set::VerifyingKey;
 use crate::error::{Error, Result, TokenFault};
 
 /// Group claims make the tokens of large directories this long.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::enhanced_status::EnhancedStatus, mail::refusal::Refusal,
-    meters::RejectionClass as Class,
+    observability::metrics::RejectionClass as Class,
 };
 
 /// The refusal that a reply expresses.

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{phase::Phase, refusal, reply::Reply};
-use crate::mail::{crowd::Crowd, refusal::Refusal};
+use crate::mail::{refusal::Refusal, workers::Crowd};
 
 /// A phase that takes longer may be cut short when too many mails wait.
 const PRESSURE_INTERVAL: Duration = Duration::from_secs(25);

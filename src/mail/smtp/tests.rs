@@ -7,7 +7,7 @@ use std::time::Duration;
 use rstest::rstest;
 
 use self::server::{Outcome, Say, Server, TEXT, converse, converse_with};
-use crate::meters::RejectionClass as Class;
+use crate::observability::metrics::RejectionClass as Class;
 
 /// The commands for a mail to a server that accepts it.
 const COMMANDS: [&str; 4] = [

@@ -14,7 +14,9 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::either::Either;
 
 use super::{Connection, PREFACE, Transport};
-use crate::{api::peer::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls};
+use crate::{
+    api::admission::peer::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls,
+};
 
 /// Of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

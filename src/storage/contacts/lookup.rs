@@ -17,8 +17,8 @@ use crate::{
     error::Result,
     storage::{
         bounded,
-        failure::Failure,
-        held::{HeldReaders, as_json},
+        error::Failure,
+        pools::reader_pool::{HeldReaders, as_json},
     },
 };
 

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use contact_service::development::DevelopmentKeys;
+use contact_service::crypto::development_keys::DevelopmentKeys;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 

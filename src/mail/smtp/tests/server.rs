@@ -12,10 +12,10 @@ use crate::{
     clock::Clock,
     mail::{
         HeloName, SmtpUrl,
-        crowd::Crowd,
         handover::{Handover, Lease},
         refusal::Refusal,
         smtp::{Letter, Relay},
+        workers::Crowd,
     },
 };
 

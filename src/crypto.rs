@@ -1,0 +1,7 @@
+//! Keys, randomness, and the hashes of phone passwords.
+
+pub mod development_keys;
+pub mod keyring;
+pub mod password_hasher;
+pub(crate) mod pseudonym;
+pub mod random;

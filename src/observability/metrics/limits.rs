@@ -1,0 +1,99 @@
+//! The limits on what a client may cost, as the metric `contact_limit_hits_total` names them.
+//! docs/operations/client-limits.md lists each with its value, its alert, and how to change it.
+
+use metrics::counter;
+
+use super::LIMIT_HITS;
+
+label! {
+    /// A limit on what a client may cost.
+    Limit {
+        /// RPCs in flight in this process.
+        Calls => "calls",
+        /// RPCs in flight of one client (the `sub` of its tokens).
+        ClientCalls => "client_calls",
+        /// Open `StreamRecipients` streams.
+        Streams => "streams",
+        /// Open `StreamRecipients` streams of one client.
+        ClientStreams => "client_streams",
+        /// Open `WatchChanges` streams.
+        Watches => "watches",
+        /// Open `WatchChanges` streams of one client.
+        ClientWatches => "client_watches",
+        /// Connections to the confirmation page.
+        PageConnections => "page_connections",
+        /// Connections to probes and metrics.
+        ProbeConnections => "probe_connections",
+        /// Requests whose message is on its way.
+        PendingMessages => "pending_messages",
+        /// Requests of one client whose message is on its way.
+        ClientPendingMessages => "client_pending_messages",
+        /// Open streams of health and reflection, which need no token.
+        OpenRpcs => "open_rpcs",
+        /// Open streams of health and reflection on one connection.
+        ConnectionOpenRpcs => "connection_open_rpcs",
+        /// A stream without a request.
+        IdleStream => "idle_stream",
+        /// A connection whose client takes nothing of a response.
+        StalledReader => "stalled_reader",
+        /// Bytes of responses that clients have not taken.
+        UnsentResponses => "unsent_responses",
+        /// Bytes of responses that one connection has not taken.
+        ConnectionUnsentResponses => "connection_unsent_responses",
+        /// Connections to the gRPC port.
+        Connections => "connections",
+        /// HTTP/2 frames on a connection that belong to no request.
+        ConnectionFrames => "connection_frames",
+        /// Time for the body of a request to the page, probes or metrics.
+        SlowBodies => "slow_bodies",
+        /// Requests of the page that use the database at once.
+        PageLookups => "page_lookups",
+        /// Confirmation mails to one address.
+        MailsPerAddress => "mails_per_address",
+        /// Confirmation mails of one customer.
+        MailsPerCustomer => "mails_per_customer",
+        /// Checks of phone passwords in flight of one agent.
+        HashesPerAgent => "hashes_per_agent",
+        /// Hashes of phone passwords that wait for those of the same customer.
+        HashesPerCustomer => "hashes_per_customer",
+        /// Checks of channels within a minute of one agent.
+        ChannelChecksPerAgent => "channel_checks_per_agent",
+        /// Checks of channels within a minute of one customer.
+        ChannelChecksPerCustomer => "channel_checks_per_customer",
+    }
+}
+
+/// Counts that a limit was reached: a request was rejected, a stream was ended, or a connection was
+/// closed because of it.
+pub fn limit_hit(limit: Limit) {
+    counter!(LIMIT_HITS, "limit" => limit.as_str()).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/operations/client-limits.md");
+
+    /// The labels in the first column of the page's table of limits.
+    fn labels_of_page() -> Vec<&'static str> {
+        let (_, table) = PAGE.split_once("\n## Limits\n").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let labels = table.lines().filter_map(|line| {
+            let (label, _) = line.strip_prefix("| `")?.split_once("` |")?;
+            Some(label)
+        });
+        labels.collect()
+    }
+
+    #[test]
+    fn page_on_client_limits_has_a_line_for_each_limit() {
+        let of_page = labels_of_page();
+        let documented = of_page.iter().copied().collect::<BTreeSet<_>>();
+        let counted = Limit::ALL.iter().map(|limit| limit.as_str());
+        assert_eq!(documented, counted.collect());
+        assert_eq!(documented.len(), of_page.len(), "a limit has two lines");
+    }
+}

@@ -1,0 +1,3 @@
+//! Reads and inserts of many callers in one statement.
+
+pub(super) mod batcher;
