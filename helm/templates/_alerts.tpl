@@ -1,5 +1,5 @@
 {{/*
-The alerts. Each one's section in docs/runbooks.md has its name. Expressions ask for series by
+The alerts. Each one's section in docs/operations/runbooks.md has its name. Expressions ask for series by
 `$release`, and gauges that every pod reads from the database are the same in all of them: max.
 */}}
 

@@ -163,7 +163,7 @@ async fn contact_with(server: &TestServer, number: &str, phone_numbers: &[&str])
 }
 
 /// Rule 21, as telephone systems hand numbers over; the decisions are those of
-/// docs/phone-numbers.md.
+/// docs/reference/phone-numbers.md.
 #[rstest]
 #[tokio::test]
 async fn rule_21_numbers_are_taken_as_telephone_systems_give_them(

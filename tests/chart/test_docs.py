@@ -15,7 +15,7 @@ from harness.pods import Cluster
 from harness.promql import Selector
 from harness.values_table import rows, table, table_in_readme
 
-RUNBOOKS = REPOSITORY / "docs/runbooks.md"
+RUNBOOKS = REPOSITORY / "docs/operations/runbooks.md"
 LIMITS = REPOSITORY / "docs/operations/client-limits.md"
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
 
@@ -51,7 +51,7 @@ def test_the_chart_carries_the_version_of_the_service():
 
 
 def test_every_alert_leads_to_its_runbook():
-    base = "https://git.example.com/contact-service/docs/runbooks.md#"
+    base = "https://git.example.com/contact-service/docs/operations/runbooks.md#"
     anchors = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in alert_rules()}
     assert anchors == {title: base + title.lower() for title in sections()}
     moved = render(

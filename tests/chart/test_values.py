@@ -93,7 +93,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("metrics.prometheusRule.disabled", ["ContactServiceTypo"], "disabled"),
     ("metrics.prometheusRule.thresholds.errorRatio", "5%", "errorRatio"),
     ("metrics.prometheusRule.thresholds.errorsRatio", 0.1, "errorsRatio"),
-    ("metrics.prometheusRule.runbookUrl", "docs/runbooks.md", "runbookUrl"),
+    ("metrics.prometheusRule.runbookUrl", "docs/operations/runbooks.md", "runbookUrl"),
     ("resources.limit.memory", "1Gi", "limit"),
     ("resources.limits.memory", "1 GB", "memory"),
     ("autoscaling.minReplicas", 0, "minReplicas"),
