@@ -18,6 +18,7 @@ from harness.values_table import rows, table, table_in_readme
 RUNBOOKS = REPOSITORY / "docs/operations/runbooks.md"
 LIMITS = REPOSITORY / "docs/operations/client-limits.md"
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
+CODE = re.compile(r"^( *)```.*?^\1```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
 def sections() -> dict[str, str]:
@@ -100,15 +101,34 @@ def test_every_alert_on_a_limit_exists():
     assert named <= set(sections()) | {"ContactService"}
 
 
-@pytest.mark.parametrize(
-    "file", [RUNBOOKS, LIMITS, CHART / "README.md"], ids=lambda file: file.name
-)
-def test_links_lead_somewhere(file):
-    for path, anchor in LINK.findall(file.read_text()):
+def pages() -> list[str]:
+    """The pages of the repository, without copies of other projects."""
+    command = ["git", "ls-files", "*.md", ":!third_party"]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mdBook make them."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {each.strip().replace(" ", "-") for each in words}
+
+
+@pytest.mark.parametrize("page", pages())
+def test_links_lead_somewhere(page):
+    file = REPOSITORY / page
+    for path, anchor in LINK.findall(CODE.sub("", file.read_text())):
         target = (file.parent / path).resolve() if path else file
         assert target.exists(), path
-        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
-        assert not anchor or anchor in {each.lower().replace(" ", "-") for each in headings}
+        assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
+
+
+def test_summary_of_the_book_names_every_page():
+    docs = REPOSITORY / "docs"
+    named = set(re.findall(r"\]\(([^)]+\.md)\)", (docs / "SUMMARY.md").read_text()))
+    pages_of_docs = {str(file.relative_to(docs)) for file in docs.rglob("*.md")}
+    assert named == pages_of_docs - {"SUMMARY.md"}
 
 
 def test_the_readme_shows_every_example():
