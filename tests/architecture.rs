@@ -14,15 +14,23 @@ mod circles;
 mod lengths;
 #[path = "architecture/names.rs"]
 mod names;
+#[path = "architecture/rules.rs"]
+mod rules;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use rstest::rstest;
 
-use self::{circles::circles, lengths::long_functions, names::Names};
+use self::{
+    circles::circles,
+    lengths::long_functions,
+    names::Names,
+    rules::{cited_rules, read_rules},
+};
 
 /// The rooms of the binary, which may name all of the crate.
 const COMMAND_LINE: [&str; 2] = ["main", "cli"];
@@ -212,10 +220,17 @@ fn forbidden_arrows(module: &str, source: &str) -> Vec<String> {
     forbidden
 }
 
+/// The checkout, asked for when the test runs: another one may have built it.
+fn root() -> PathBuf {
+    std::env::var("CARGO_MANIFEST_DIR").unwrap().into()
+}
+
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
-    // Asked when the test runs: another checkout may have built it.
-    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap();
-    let root = Path::new(&root);
+    files(folder, &["rs"])
+}
+
+fn files(folder: &str, extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    let root = root();
     let mut folders = vec![root.join(folder)];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -223,9 +238,12 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if extensions
+                .iter()
+                .any(|e| path.extension() == Some(e.as_ref()))
+            {
                 let source = fs::read_to_string(&path).unwrap();
-                found.push((path.strip_prefix(root).unwrap().to_owned(), source));
+                found.push((path.strip_prefix(&root).unwrap().to_owned(), source));
             }
         }
     }
@@ -329,6 +347,51 @@ fn no_file_and_no_function_is_too_long_to_be_read_at_once() {
         wrong.extend(long.map(|name| format!("{path}: {name} is over {LONGEST_FUNCTION} lines")));
     }
     assert_none(&wrong);
+}
+
+#[test]
+fn every_rule_of_the_domain_is_enforced_and_tested() {
+    let page = fs::read_to_string(root().join("docs/reference/domain-rules.md")).unwrap();
+    let rules = read_rules(&page);
+    let mut wrong = Vec::new();
+    for (number, rule) in &rules {
+        if !rule.has_statement || !rule.has_source || rule.enforced_by.is_empty() {
+            wrong.push(format!(
+                "rule {number}: has no statement, source or function"
+            ));
+        }
+        for (file, function) in &rule.enforced_by {
+            let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+            let is_there = ["(", "<"].map(|end| source.contains(&format!("fn {function}{end}")));
+            if is_there == [false, false] {
+                wrong.push(format!("rule {number}: {file} has no function {function}"));
+            }
+        }
+    }
+    let mut tested = BTreeSet::new();
+    let sources = files("src", &["rs"]).into_iter();
+    for (path, source) in sources.chain(files("tests", &["rs", "py"])) {
+        let cited = cited_rules(&source);
+        let unknown = cited.iter().filter(|number| !rules.contains_key(number));
+        wrong.extend(unknown.map(|number| format!("{}: rule {number} is unknown", path.display())));
+        // What tests the tests cites no rules of the domain.
+        if path.starts_with("tests") && !path.starts_with("tests/architecture") {
+            tested.extend(cited);
+        }
+    }
+    let untested = rules.keys().filter(|number| !tested.contains(number));
+    wrong.extend(untested.map(|number| format!("rule {number}: no test cites it")));
+    assert_none(&wrong);
+}
+
+#[rstest]
+#[case("Rule 16: the limits", &[16])]
+#[case("see rules 7, 8 and 10.", &[7, 8, 10])]
+#[case("(rules 13 to 15, 20)", &[13, 14, 15, 20])]
+#[case("these rules hold for 3 of 4", &[])]
+#[case("rule 2, whatever 3 others do", &[2])]
+fn citations_of_rules_are_read(#[case] text: &str, #[case] expected: &[u32]) {
+    assert_eq!(Vec::from_iter(cited_rules(text)), expected);
 }
 
 #[test]
