@@ -7,6 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 buf_version=1.75.0
 cargo_deny_version=0.20.2
+cargo_about_version=0.9.3
+mdbook_version=0.5.4
 
 export PATH="$cache_dir/npm/node_modules/.bin:$cache_dir/cargo/bin:$PATH"
 
@@ -95,18 +97,25 @@ need_postfix() {
 
 have_postfix() { PATH="$PATH:/usr/sbin" have postfix; }
 
-need_cargo_deny() {
-    have cargo-deny && return
-    echo "building cargo-deny $cargo_deny_version (once, some minutes)" >&2
+# Builds a tool from crates.io, once. Usage: need_cargo_tool NAME VERSION [FLAGS OF CARGO INSTALL...]
+need_cargo_tool() {
+    local name="$1" version="$2"
+    shift 2
+    have "$name" && return
+    echo "building $name $version (once, some minutes)" >&2
     # Built quickly rather than optimised: it runs for seconds.
-    CARGO_TARGET_DIR="$cache_dir/cargo-deny-target" \
+    CARGO_TARGET_DIR="$cache_dir/$name-target" \
         CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 \
-        cargo install --quiet --locked --root "$cache_dir/cargo" \
-        cargo-deny --version "$cargo_deny_version" >&2 ||
-        die "cargo-deny is missing and could not be built; run: cargo install --locked cargo-deny"
-    rm -rf "$cache_dir/cargo-deny-target"
+        cargo install --quiet --locked --root "$cache_dir/cargo" "$@" \
+        "$name" --version "$version" >&2 ||
+        die "$name is missing and could not be built; run: cargo install --locked $name"
+    rm -rf "$cache_dir/$name-target"
 }
+
+need_cargo_deny() { need_cargo_tool cargo-deny "$cargo_deny_version"; }
+need_cargo_about() { need_cargo_tool cargo-about "$cargo_about_version" --features cli; }
+need_mdbook() { need_cargo_tool mdbook "$mdbook_version" --no-default-features; }
 
 # Makes a Python environment, anew only when its requirements change.
 # Usage: need_venv FOLDER (-r FILE | REQUIREMENTS...)
