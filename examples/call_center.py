@@ -44,7 +44,7 @@ CHANNEL_OPTIONS = [
 ]
 # What a refusal means for the agent. Programs act upon the reason, never upon the text.
 EXPLANATIONS = {
-    "CALL_LIMIT": "Three tries were made in this call; no more are taken in it.",
+    "PHONE_CALL_ATTEMPT_LIMIT": "Three tries were made in this call; no more are taken in it.",
     "AGENT_BLOCKED": "Too many checks failed under your login. It may not check for now.",
     "OVERLOADED": "The service has too much to do, and checked nothing. Please try again.",
     "CONFLICT": "Somebody changed the same thing at this moment. Please try again.",
@@ -164,7 +164,7 @@ def authenticate(service: Service, contact_id: str) -> phone_pb2.CheckPhonePassw
             checked = service.check_password(contact_id, ask("Phone password", hidden=True))
         except Refused as refused:
             explain(refused)
-            if refused.reason in ("CALL_LIMIT", "AGENT_BLOCKED"):
+            if refused.reason in ("PHONE_CALL_ATTEMPT_LIMIT", "AGENT_BLOCKED"):
                 return None
             continue
         if checked.verdict == phone_pb2.PHONE_PASSWORD_VERDICT_MATCH:
@@ -174,7 +174,7 @@ def authenticate(service: Service, contact_id: str) -> phone_pb2.CheckPhonePassw
             if checked.HasField("retry_time"):
                 why = f"Failed tries locked it until {local_time(checked.retry_time)}."
             else:
-                why = "Failed tries made it void. It has to be set anew in the portal."
+                why = "Failed tries revoked it. A new one has to be set in the portal."
             verdict("LOCKED", "red", why)
             return None
         # The service does not tell these apart, so that nobody learns what is on file.

@@ -200,7 +200,7 @@ class Run:
     def take(self, start: int, response: recipients_pb2.StreamRecipientsResponse) -> None:
         first, count = self.report.answered, len(response.results)
         # A service that does not count its answers yet leaves this at 0.
-        if response.answered and start + response.answered != first + count:
+        if response.answered_count and start + response.answered_count != first + count:
             raise Stopped("answers were lost: the service counts others than arrived")
         asked = self.numbers[first : first + count]
         if [result.customer_number for result in response.results] != asked:

@@ -306,7 +306,7 @@ pub enum Error {
     OrderTypeNotFound,
     /// Rule 16: the tries of a call are used up.
     #[error("a call has at most {limit} tries of a phone password")]
-    CallLimit {
+    PhoneCallAttemptLimit {
         /// The limit that was reached.
         limit: i16,
     },

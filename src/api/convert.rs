@@ -298,10 +298,10 @@ pub(super) fn contact(contact: &Contact) -> proto::Contact {
             denied_order_types: codes(&contact.restrictions.denied_order_types),
         }),
         phone_password: Some(proto::PhonePassword {
-            set: contact.phone_password.set_time.is_some(),
+            configured: contact.phone_password.set_time.is_some(),
             set_time: contact.phone_password.set_time.map(timestamp),
-            locked_until: contact.phone_password.locked_until.map(timestamp),
-            void: contact.phone_password.is_void,
+            locked_until_time: contact.phone_password.locked_until.map(timestamp),
+            revoked: contact.phone_password.is_void,
         }),
         etag: contact.etag(),
         create_time: Some(timestamp(contact.create_time)),

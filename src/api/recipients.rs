@@ -92,7 +92,7 @@ pub(super) fn encode(resolution: Resolution) -> proto::Resolution {
             .collect(),
         delivery: delivery.into(),
         attention_line: resolution.attention_line.text,
-        attention_names_left_out: resolution.attention_line.names_left_out,
+        attention_line_omitted_names: resolution.attention_line.names_left_out,
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) fn answer(
                 *answered += i64::try_from(results.len()).unwrap_or(i64::MAX);
                 proto::StreamRecipientsResponse {
                     results,
-                    answered: *answered,
+                    answered_count: *answered,
                 }
             });
             std::future::ready(Some(message))

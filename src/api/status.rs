@@ -76,7 +76,9 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::FindLimit { .. } => (Code::ResourceExhausted, "FIND_LIMIT"),
         Error::GrantInvalid => (Code::FailedPrecondition, "GRANT_INVALID"),
         Error::OrderTypeNotFound => (Code::NotFound, "ORDER_TYPE_NOT_FOUND"),
-        Error::CallLimit { .. } => (Code::ResourceExhausted, "CALL_LIMIT"),
+        Error::PhoneCallAttemptLimit { .. } => {
+            (Code::ResourceExhausted, "PHONE_CALL_ATTEMPT_LIMIT")
+        }
         Error::AgentBlocked { .. } => (Code::ResourceExhausted, "AGENT_BLOCKED"),
         Error::OrderingAddressNotOnFile => {
             (Code::FailedPrecondition, "ORDERING_ADDRESS_NOT_ON_FILE")
@@ -145,7 +147,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     if let Error::ContactLimit { limit } = error {
         values.push(("limit", limit.to_string()));
     }
-    if let Error::CallLimit { limit } = error {
+    if let Error::PhoneCallAttemptLimit { limit } = error {
         values.push(("limit", limit.to_string()));
     }
     if let Error::ResendLimit { limit, .. } = error {

@@ -114,7 +114,7 @@ fn verdict_of(verdict: &Result<PhonePasswordVerdict>) -> Option<Verdict> {
         Ok(PhonePasswordVerdict::Match { .. }) => Some(Verdict::Match),
         Ok(PhonePasswordVerdict::NoMatch) => Some(Verdict::NoMatch),
         Ok(PhonePasswordVerdict::Locked { .. }) => Some(Verdict::Locked),
-        Err(Error::CallLimit { .. }) => Some(Verdict::CallLimit),
+        Err(Error::PhoneCallAttemptLimit { .. }) => Some(Verdict::PhoneCallAttemptLimit),
         Err(Error::AgentBlocked { .. }) => Some(Verdict::AgentBlocked),
         Err(Error::Overloaded { .. }) => Some(Verdict::Overloaded),
         Err(Error::PepperMissing) => Some(Verdict::PepperMissing),
@@ -128,7 +128,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Overloaded`] and [`Error::PepperMissing`] before anything was counted,
-    /// [`Error::AgentBlocked`], [`Error::CallLimit`], and the failures of the database.
+    /// [`Error::AgentBlocked`], [`Error::PhoneCallAttemptLimit`], and the failures of the database.
     pub async fn check_phone_password(
         &self,
         agent: &Actor,
@@ -206,7 +206,7 @@ impl App {
                 drop(place);
                 return self.refuse(agent, check, Ok(retry_time)).await;
             }
-            Err(error @ (Error::CallLimit { .. } | Error::AgentBlocked { .. })) => {
+            Err(error @ (Error::PhoneCallAttemptLimit { .. } | Error::AgentBlocked { .. })) => {
                 drop(place);
                 return self.refuse(agent, check, Err(error)).await;
             }

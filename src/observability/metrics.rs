@@ -326,7 +326,7 @@ label! {
         /// It was not checked, as it is locked.
         Locked => "locked",
         /// Not checked: the call's tries are used up.
-        CallLimit => "call_limit",
+        PhoneCallAttemptLimit => "phone_call_attempt_limit",
         /// Not checked: the agent failed too often.
         AgentBlocked => "agent_blocked",
         /// Not checked: there was no place.

@@ -151,7 +151,7 @@ async fn rule_23_on_the_customers_order_the_line_stays_empty_until_that_is_lifte
         .await;
     let filled = server.resolve("K-1", Purpose::Invoice).await;
     assert_eq!(filled.attention_line, "z.Hd. Bernd Maier");
-    assert_eq!(filled.attention_names_left_out, [long.trim()]);
+    assert_eq!(filled.attention_line_omitted_names, [long.trim()]);
 
     let etag = server.customer("K-1").await.etag;
     let suppressed = set(&server, true, "info@k-1.example").await.unwrap();
@@ -160,7 +160,7 @@ async fn rule_23_on_the_customers_order_the_line_stays_empty_until_that_is_lifte
     assert_eq!(server.customer("K-1").await, suppressed);
     let empty = server.resolve("K-1", Purpose::Invoice).await;
     assert_eq!(empty.attention_line, "");
-    assert_eq!(empty.attention_names_left_out, [""; 0]);
+    assert_eq!(empty.attention_line_omitted_names, [""; 0]);
     // Only the line is concerned.
     assert_eq!(empty.exclusions, filled.exclusions);
 

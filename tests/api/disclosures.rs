@@ -176,7 +176,7 @@ async fn rule_25_a_check_beyond_the_limit_of_its_call_is_recorded(
     }
     let count = server.events("K-1").await.len();
     let refused = server.check_password(&on.berta, "wrong password", "call-7");
-    assert_eq!(refusal(refused.await).1, "CALL_LIMIT");
+    assert_eq!(refusal(refused.await).1, "PHONE_CALL_ATTEMPT_LIMIT");
     let kind = "contact.phone_password_refused".to_owned();
     assert_eq!(
         since(&server, count).await,

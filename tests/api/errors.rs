@@ -84,7 +84,7 @@ const TABLE: &[Row] = &[
     limited("FIND_LIMIT", &[("limit", "channel_checks_per_agent")]),
     row(Code::FailedPrecondition, "GRANT_INVALID"),
     row(Code::NotFound, "ORDER_TYPE_NOT_FOUND"),
-    limited("CALL_LIMIT", &[("limit", "3")]),
+    limited("PHONE_CALL_ATTEMPT_LIMIT", &[("limit", "3")]),
     row(Code::ResourceExhausted, "AGENT_BLOCKED"),
     row(Code::Aborted, "ETAG_MISMATCH"),
     failure(

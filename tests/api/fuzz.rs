@@ -152,7 +152,7 @@ fn may_answer(rpc: &str, leaf: &Leaf, status: &Status, reason: &str) -> bool {
                 "CheckPhonePassword" | "ResendEmailConfirmation",
                 _,
                 ResourceExhausted,
-                "CALL_LIMIT" | "AGENT_BLOCKED" | "RESEND_LIMIT"
+                "PHONE_CALL_ATTEMPT_LIMIT" | "AGENT_BLOCKED" | "RESEND_LIMIT"
             )
             | (
                 "AuthorizePhoneOrder" | "WatchChanges",

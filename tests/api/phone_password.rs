@@ -70,7 +70,7 @@ async fn rule_13_setting_replaces_and_clearing_removes_it(
     let server = TestServer::start(backend).await;
     let anna = anna_with_password(&server).await;
     let shown = anna.phone_password.unwrap();
-    assert!(shown.set && !shown.void);
+    assert!(shown.configured && !shown.revoked);
     assert_eq!(shown.set_time, timestamp(server.now()));
     server.clock.advance(TimeDelta::hours(1));
     let changed = server
@@ -215,7 +215,7 @@ async fn a_new_contact_may_have_one_from_the_start(
     assert_eq!(query_number(&server.database_url, rows).await, 0);
     let made = client.create_contact(creation(false)).await.unwrap();
     let made = made.into_inner().contact.unwrap();
-    assert!(made.phone_password.unwrap().set);
+    assert!(made.phone_password.unwrap().configured);
     assert_eq!(server.contact(&made).await, made);
     assert_eq!(
         verdict(&server, &made, PASSWORD).await,

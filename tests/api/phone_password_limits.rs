@@ -142,7 +142,7 @@ async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
                         .await
                         .phone_password
                         .unwrap()
-                        .locked_until,
+                        .locked_until_time,
                     until
                 );
                 locked_until = until;
@@ -166,7 +166,7 @@ async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
                 .await
                 .phone_password
                 .unwrap()
-                .locked_until,
+                .locked_until_time,
             None
         );
     }
@@ -182,7 +182,7 @@ async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
         Verdict::Match
     );
     let shown = server.contact(&anna).await.phone_password.unwrap();
-    assert!(!shown.void && shown.locked_until.is_none());
+    assert!(!shown.revoked && shown.locked_until_time.is_none());
 }
 
 #[rstest]
@@ -204,13 +204,13 @@ async fn rule_16_fifty_failures_in_a_row_void_it_until_it_is_set_anew(
         try_once(&server, &anna, PASSWORD, 50).await,
         Verdict::Locked(None)
     );
-    assert!(server.contact(&anna).await.phone_password.unwrap().void);
+    assert!(server.contact(&anna).await.phone_password.unwrap().revoked);
     // Told on the days of a lock, the last of which made it void.
     let mails = server.mails().await;
     assert_eq!(mails.len(), 46);
     assert!(mails.iter().all(|mail| mail.to == "anna@muster.example"));
     let unlocked = server.unlock(&anna).await.unwrap();
-    assert!(unlocked.phone_password.unwrap().void);
+    assert!(unlocked.phone_password.unwrap().revoked);
     assert_eq!(
         try_once(&server, &anna, PASSWORD, 51).await,
         Verdict::Locked(None)
@@ -219,7 +219,7 @@ async fn rule_16_fifty_failures_in_a_row_void_it_until_it_is_set_anew(
         .set_phone_password(&anna, "gelber Kranich")
         .await
         .unwrap();
-    assert!(!anew.phone_password.unwrap().void);
+    assert!(!anew.phone_password.unwrap().revoked);
     assert_eq!(
         try_once(&server, &anna, "gelber Kranich", 52).await,
         Verdict::Match
@@ -256,9 +256,9 @@ async fn rule_16_a_lock_is_told_by_mail_and_lifted_by_a_supervisor(
     let locked = Verdict::Locked(locked_until);
     assert_eq!(try_once(&server, &anna, PASSWORD, 5).await, locked);
     let shown = server.contact(&anna).await.phone_password.unwrap();
-    assert_eq!(shown.locked_until, locked_until);
+    assert_eq!(shown.locked_until_time, locked_until);
     let unlocked = server.unlock(&anna).await.unwrap();
-    assert_eq!(unlocked.phone_password.unwrap().locked_until, None);
+    assert_eq!(unlocked.phone_password.unwrap().locked_until_time, None);
     assert_eq!(try_once(&server, &anna, PASSWORD, 6).await, Verdict::Match);
     assert!(server.mails().await.is_empty());
     let kinds: Vec<_> = server
@@ -292,7 +292,10 @@ async fn rule_16_a_call_has_three_attempts_for_each_customer(
     }
     let computed = server.hasher.computed();
     let refused = server.check_password(&anna, PASSWORD, "call").await;
-    let limit = (Code::ResourceExhausted, "CALL_LIMIT".to_owned());
+    let limit = (
+        Code::ResourceExhausted,
+        "PHONE_CALL_ATTEMPT_LIMIT".to_owned(),
+    );
     assert_eq!(refusal(refused), limit);
     assert_eq!(server.hasher.computed(), computed);
     for (contact, call) in [(&anna, "call-2"), (&bernd, "call")] {
@@ -337,7 +340,7 @@ async fn a_token_of_one_customer_uses_up_no_call_of_another(
         assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
     }
     let refused = check_by(confined, &bernd, PASSWORD, "call-4711").await;
-    assert_eq!(refusal(refused).1, "CALL_LIMIT");
+    assert_eq!(refusal(refused).1, "PHONE_CALL_ATTEMPT_LIMIT");
     let checked = server.check_password(&anna, PASSWORD, "call-4711").await;
     assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::Match);
 }
@@ -446,7 +449,14 @@ async fn the_limits_outlive_a_restart(
     // Not by the second server, which sweeps by itself when it starts.
     first.clock.advance(TimeDelta::days(2));
     assert!(first.app.forget_old_tries().await.unwrap() > 0);
-    assert!(first.contact(&anna).await.phone_password.unwrap().set);
+    assert!(
+        first
+            .contact(&anna)
+            .await
+            .phone_password
+            .unwrap()
+            .configured
+    );
 }
 
 #[rstest]

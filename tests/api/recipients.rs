@@ -74,7 +74,10 @@ async fn the_samples_answer_as_the_readme_says(
         .await
         .unwrap();
     assert_eq!(short.attention_line, "z.Hd. Bernd Maier");
-    assert_eq!(short.attention_names_left_out, ["Buchhaltung Filiale Süd"]);
+    assert_eq!(
+        short.attention_line_omitted_names,
+        ["Buchhaltung Filiale Süd"]
+    );
 
     let postal = resolve(&server, "K-1002", Purpose::Invoice, 0)
         .await

@@ -139,7 +139,7 @@ async fn each_answer_says_how_far_the_stream_got(
     let mut so_far = 0;
     for answer in &answered {
         so_far += i64::try_from(answer.results.len()).unwrap();
-        assert_eq!(answer.answered, so_far);
+        assert_eq!(answer.answered_count, so_far);
     }
     assert_eq!(so_far, 1_701);
 }
@@ -160,7 +160,10 @@ async fn many_contacts_do_not_make_a_message_too_long(
     let (answered, end) = answers(server.client(), vec![asking(&asked, Purpose::Invoice)]).await;
     end.unwrap();
     let sizes = answered.iter().map(prost::Message::encoded_len);
-    let (most, count) = (sizes.max().unwrap(), answered.last().unwrap().answered);
+    let (most, count) = (
+        sizes.max().unwrap(),
+        answered.last().unwrap().answered_count,
+    );
     assert!(most < 1024 * 1024, "{most} bytes in one message");
     assert_eq!(count, 1_000);
 }
@@ -193,7 +196,7 @@ async fn a_wrong_message_ends_the_stream_behind_the_answers_before_it(
     let messages = vec![good.clone(), wrong, good];
     let (answered, end) = answers(server.client(), messages).await;
     assert_eq!(refused_fields(end), fields);
-    assert_eq!(answered.last().map(|answer| answer.answered), Some(1));
+    assert_eq!(answered.last().map(|answer| answer.answered_count), Some(1));
 }
 
 #[rstest]
@@ -294,7 +297,7 @@ async fn proof_a_million_answers_are_those_of_single_calls() {
             }
             count += 1;
         }
-        assert_eq!(answer.answered, i64::try_from(count).unwrap());
+        assert_eq!(answer.answered_count, i64::try_from(count).unwrap());
     }
     // Afterwards: what is not read of a stream holds up all calls of its connection.
     for result in &chosen {

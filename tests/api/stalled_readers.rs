@@ -443,7 +443,7 @@ async fn a_stop_lets_a_stream_end_with_all_its_responses(
     let read = async {
         let mut answered = 0;
         while let Some(response) = stream.message().await.unwrap() {
-            answered = response.answered;
+            answered = response.answered_count;
             // The stop is to come before the end.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -162,12 +162,12 @@ impl AgentTries {
 /// Whether a call that had `tries` may have another one.
 ///
 /// # Errors
-/// [`Error::CallLimit`].
+/// [`Error::PhoneCallAttemptLimit`].
 pub fn check_call(tries: i16) -> Result<()> {
     if tries < TRIES_A_CALL {
         Ok(())
     } else {
-        Err(Error::CallLimit {
+        Err(Error::PhoneCallAttemptLimit {
             limit: TRIES_A_CALL,
         })
     }
@@ -314,6 +314,9 @@ mod tests {
         for tries in 0..3 {
             assert_eq!(check_call(tries), Ok(()));
         }
-        assert_eq!(check_call(3), Err(Error::CallLimit { limit: 3 }));
+        assert_eq!(
+            check_call(3),
+            Err(Error::PhoneCallAttemptLimit { limit: 3 })
+        );
     }
 }

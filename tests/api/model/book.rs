@@ -143,7 +143,7 @@ impl Book {
             *self = before;
         }
         if let (Err(refusal), Request::CheckPhonePassword(r)) = (&outcome, request)
-            && ["CALL_LIMIT", "AGENT_BLOCKED"].contains(&refusal.reason)
+            && ["PHONE_CALL_ATTEMPT_LIMIT", "AGENT_BLOCKED"].contains(&refusal.reason)
         {
             self.record_check(by, "refused", &r.customer_number, &r.contact_id);
         }

@@ -346,7 +346,7 @@ fn code_of(reason: &str) -> Code {
     match reason {
         "INVALID_FIELD" | "REQUEST_ID_REUSED" => Code::InvalidArgument,
         "ETAG_MISMATCH" => Code::Aborted,
-        "RESEND_LIMIT" | "CALL_LIMIT" | "AGENT_BLOCKED" => Code::ResourceExhausted,
+        "RESEND_LIMIT" | "PHONE_CALL_ATTEMPT_LIMIT" | "AGENT_BLOCKED" => Code::ResourceExhausted,
         "UNIMPLEMENTED" => Code::Unimplemented,
         not_found if not_found.ends_with("_NOT_FOUND") => Code::NotFound,
         _ => Code::FailedPrecondition,

@@ -95,10 +95,10 @@ impl Tries {
             return proto::PhonePassword::default();
         };
         proto::PhonePassword {
-            set: true,
+            configured: true,
             set_time: timestamp(set_time),
-            locked_until: record.locked_at(now).and_then(timestamp),
-            void: record.is_void,
+            locked_until_time: record.locked_at(now).and_then(timestamp),
+            revoked: record.is_void,
         }
     }
 
@@ -227,7 +227,7 @@ impl Book {
         let call = (r.customer_number.clone(), r.call_id.clone());
         let in_call = self.tries.calls.get(&call).map_or(0, |call| call.0);
         if in_call >= TRIES_A_CALL {
-            return refuse("CALL_LIMIT");
+            return refuse("PHONE_CALL_ATTEMPT_LIMIT");
         }
         let record = self.tries.record(number, id);
         let mut answer = proto::CheckPhonePasswordResponse::default();

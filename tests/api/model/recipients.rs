@@ -165,7 +165,7 @@ impl Book {
             (true, true) => Delivery::Postal,
             (true, false) => Delivery::None,
         };
-        let (attention_line, attention_names_left_out) = if is_invoice && !customer.suppressed {
+        let (attention_line, attention_line_omitted_names) = if is_invoice && !customer.suppressed {
             customer.attention_line(if room == 0 { 70 } else { room })
         } else {
             (String::new(), Vec::new())
@@ -176,7 +176,7 @@ impl Book {
             exclusions: choice.left_out.into_values().collect(),
             delivery: delivery.into(),
             attention_line,
-            attention_names_left_out,
+            attention_line_omitted_names,
         })
     }
 
