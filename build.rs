@@ -2,26 +2,33 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
+/// The service, and what clients decode without a field of the service that names it.
+const ROOTS: [&str; 2] = [
+    "contact/v1/contact_service.proto",
+    "google/rpc/error_details.proto",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=third_party/proto");
-    let descriptors = protox::Compiler::new(["proto", "third_party/proto"])?
-        .include_imports(true)
-        .include_source_info(true)
-        .open_file("contact/v1/contact_service.proto")?
-        .file_descriptor_set();
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
-    // Reflection serves the descriptors; comments would only make them longer.
-    let mut served = descriptors.clone();
-    for file in &mut served.file {
-        file.source_code_info = None;
-    }
+    // Reflection serves these descriptors; comments would only make them longer. The compiler's own
+    // encoding keeps the options of the methods, which the generated types of descriptors drop.
     fs::write(
         out_dir.join("contact.v1.binpb"),
-        prost::Message::encode_to_vec(&served),
+        compile(false)?.encode_file_descriptor_set(),
     )?;
     tonic_prost_build::configure()
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
-        .compile_fds(descriptors)?;
+        .compile_fds(compile(true)?.file_descriptor_set())?;
     Ok(())
+}
+
+fn compile(with_comments: bool) -> Result<protox::Compiler, Box<dyn Error>> {
+    let mut compiler = protox::Compiler::new(["proto", "third_party/proto"])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(with_comments)
+        .open_files(ROOTS)?;
+    Ok(compiler)
 }
