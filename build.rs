@@ -3,8 +3,9 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// The service, and what clients decode without a field of the service that names it.
-const ROOTS: [&str; 2] = [
+const ROOTS: [&str; 3] = [
     "contact/v1/contact_service.proto",
+    "contact/v1/errors.proto",
     "google/rpc/error_details.proto",
 ];
 

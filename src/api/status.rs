@@ -6,10 +6,12 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
+use super::proto::ErrorReason;
 use crate::error::{self, Error};
 
 /// The domain of every reason.
 pub const ERROR_DOMAIN: &str = "contact.v1";
+const REASON_PREFIX: &str = "ERROR_REASON_";
 /// The text names the first violations; the details hold all that fit.
 const MAX_DESCRIBED: usize = 3;
 /// Of violations, in bytes: in Base64, and with the rest of an answer's trailers, less than the 8 KiB
@@ -42,7 +44,7 @@ impl Error {
 fn to_status(error: &Error) -> Status {
     let (code, reason) = code_and_reason(error);
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason, ERROR_DOMAIN, metadata(error));
+    details.set_error_info(name(reason), ERROR_DOMAIN, metadata(error));
     if let Some(violations) = violations(error) {
         details.set_bad_request(violations);
     }
@@ -54,51 +56,69 @@ fn to_status(error: &Error) -> Status {
 
 /// The reason of an error, such as `CUSTOMER_MISMATCH`.
 pub(super) fn reason(error: &Error) -> &'static str {
-    code_and_reason(error).1
+    name(code_and_reason(error).1)
 }
 
-fn code_and_reason(error: &Error) -> (Code, &'static str) {
+/// The name of a reason as `ErrorInfo` has it: without the prefix of the enum.
+fn name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix(REASON_PREFIX).unwrap_or(name)
+}
+
+fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
     match error {
-        Error::InvalidFields(_) => (Code::InvalidArgument, "INVALID_FIELD"),
-        Error::RequestIdReused => (Code::InvalidArgument, "REQUEST_ID_REUSED"),
-        Error::InvalidPageToken => (Code::InvalidArgument, "INVALID_PAGE_TOKEN"),
-        Error::CursorExpired => (Code::FailedPrecondition, "CURSOR_EXPIRED"),
-        Error::CustomerNotFound => (Code::NotFound, "CUSTOMER_NOT_FOUND"),
-        Error::ContactNotFound => (Code::NotFound, "CONTACT_NOT_FOUND"),
-        Error::LastStandardContact => (Code::FailedPrecondition, "LAST_STANDARD_CONTACT"),
-        Error::FirstContactNotStandard => (Code::FailedPrecondition, "FIRST_CONTACT_NOT_STANDARD"),
-        Error::InvoiceEmailNotAllowed => (Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED"),
-        Error::NoPendingEmail => (Code::FailedPrecondition, "NO_PENDING_EMAIL"),
-        Error::ConfirmationNotFound => (Code::NotFound, "CONFIRMATION_NOT_FOUND"),
-        Error::ConfirmationExpired => (Code::FailedPrecondition, "CONFIRMATION_EXPIRED"),
-        Error::ConfirmationSuperseded => (Code::FailedPrecondition, "CONFIRMATION_SUPERSEDED"),
-        Error::ResendLimit { .. } => (Code::ResourceExhausted, "RESEND_LIMIT"),
-        Error::FindLimit { .. } => (Code::ResourceExhausted, "FIND_LIMIT"),
-        Error::GrantInvalid => (Code::FailedPrecondition, "GRANT_INVALID"),
-        Error::OrderTypeNotFound => (Code::NotFound, "ORDER_TYPE_NOT_FOUND"),
+        Error::InvalidFields(_) => (Code::InvalidArgument, ErrorReason::InvalidField),
+        Error::RequestIdReused => (Code::InvalidArgument, ErrorReason::RequestIdReused),
+        Error::InvalidPageToken => (Code::InvalidArgument, ErrorReason::InvalidPageToken),
+        Error::CursorExpired => (Code::FailedPrecondition, ErrorReason::CursorExpired),
+        Error::CustomerNotFound => (Code::NotFound, ErrorReason::CustomerNotFound),
+        Error::ContactNotFound => (Code::NotFound, ErrorReason::ContactNotFound),
+        Error::LastStandardContact => (Code::FailedPrecondition, ErrorReason::LastStandardContact),
+        Error::FirstContactNotStandard => (
+            Code::FailedPrecondition,
+            ErrorReason::FirstContactNotStandard,
+        ),
+        Error::InvoiceEmailNotAllowed => (
+            Code::FailedPrecondition,
+            ErrorReason::InvoiceEmailNotAllowed,
+        ),
+        Error::NoPendingEmail => (Code::FailedPrecondition, ErrorReason::NoPendingEmail),
+        Error::ConfirmationNotFound => (Code::NotFound, ErrorReason::ConfirmationNotFound),
+        Error::ConfirmationExpired => (Code::FailedPrecondition, ErrorReason::ConfirmationExpired),
+        Error::ConfirmationSuperseded => (
+            Code::FailedPrecondition,
+            ErrorReason::ConfirmationSuperseded,
+        ),
+        Error::ResendLimit { .. } => (Code::ResourceExhausted, ErrorReason::ResendLimit),
+        Error::FindLimit { .. } => (Code::ResourceExhausted, ErrorReason::FindLimit),
+        Error::GrantInvalid => (Code::FailedPrecondition, ErrorReason::GrantInvalid),
+        Error::OrderTypeNotFound => (Code::NotFound, ErrorReason::OrderTypeNotFound),
         Error::PhoneCallAttemptLimit { .. } => {
-            (Code::ResourceExhausted, "PHONE_CALL_ATTEMPT_LIMIT")
+            (Code::ResourceExhausted, ErrorReason::PhoneCallAttemptLimit)
         }
-        Error::AgentBlocked { .. } => (Code::ResourceExhausted, "AGENT_BLOCKED"),
-        Error::OrderingAddressNotOnFile => {
-            (Code::FailedPrecondition, "ORDERING_ADDRESS_NOT_ON_FILE")
+        Error::AgentBlocked { .. } => (Code::ResourceExhausted, ErrorReason::AgentBlocked),
+        Error::OrderingAddressNotOnFile => (
+            Code::FailedPrecondition,
+            ErrorReason::OrderingAddressNotOnFile,
+        ),
+        Error::EtagMismatch => (Code::Aborted, ErrorReason::EtagMismatch),
+        Error::Conflict => (Code::Aborted, ErrorReason::Conflict),
+        Error::ContactLimit { .. } => (Code::ResourceExhausted, ErrorReason::ContactLimit),
+        Error::TokenMissing => (Code::Unauthenticated, ErrorReason::TokenMissing),
+        Error::TokenInvalid { .. } => (Code::Unauthenticated, ErrorReason::TokenInvalid),
+        Error::TokenExpired => (Code::Unauthenticated, ErrorReason::TokenExpired),
+        Error::TokenKeysUnavailable { .. } => {
+            (Code::Unavailable, ErrorReason::TokenKeysUnavailable)
         }
-        Error::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
-        Error::Conflict => (Code::Aborted, "CONFLICT"),
-        Error::ContactLimit { .. } => (Code::ResourceExhausted, "CONTACT_LIMIT"),
-        Error::TokenMissing => (Code::Unauthenticated, "TOKEN_MISSING"),
-        Error::TokenInvalid { .. } => (Code::Unauthenticated, "TOKEN_INVALID"),
-        Error::TokenExpired => (Code::Unauthenticated, "TOKEN_EXPIRED"),
-        Error::TokenKeysUnavailable { .. } => (Code::Unavailable, "TOKEN_KEYS_UNAVAILABLE"),
-        Error::ScopeMissing { .. } => (Code::PermissionDenied, "SCOPE_MISSING"),
-        Error::CustomerMismatch => (Code::PermissionDenied, "CUSTOMER_MISMATCH"),
-        Error::DatabaseUnavailable => (Code::Unavailable, "DATABASE_UNAVAILABLE"),
-        Error::Overloaded { .. } => (Code::Unavailable, "OVERLOADED"),
-        Error::PepperMissing => (Code::Unavailable, "PEPPER_MISSING"),
-        Error::Deadline | Error::StreamIdle => (Code::DeadlineExceeded, "DEADLINE"),
-        Error::Unimplemented => (Code::Unimplemented, "UNIMPLEMENTED"),
-        Error::Internal { .. } => (Code::Internal, "INTERNAL"),
-        Error::DataLoss { .. } => (Code::DataLoss, "DATA_LOSS"),
+        Error::ScopeMissing { .. } => (Code::PermissionDenied, ErrorReason::ScopeMissing),
+        Error::CustomerMismatch => (Code::PermissionDenied, ErrorReason::CustomerMismatch),
+        Error::DatabaseUnavailable => (Code::Unavailable, ErrorReason::DatabaseUnavailable),
+        Error::Overloaded { .. } => (Code::Unavailable, ErrorReason::Overloaded),
+        Error::PepperMissing => (Code::Unavailable, ErrorReason::PepperMissing),
+        Error::Deadline | Error::StreamIdle => (Code::DeadlineExceeded, ErrorReason::Deadline),
+        Error::Unimplemented => (Code::Unimplemented, ErrorReason::Unimplemented),
+        Error::Internal { .. } => (Code::Internal, ErrorReason::Internal),
+        Error::DataLoss { .. } => (Code::DataLoss, ErrorReason::DataLoss),
     }
 }
 
@@ -106,6 +126,29 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
 pub(super) fn reason_of(status: &Status) -> String {
     let info = status.get_details_error_info();
     info.map(|info| info.reason).unwrap_or_default()
+}
+
+/// Returns the name of a code in gRPC's specification.
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
 }
 
 /// The text for people. What went wrong inside goes to the log alone, here and
@@ -225,6 +268,91 @@ fn retry_delay(error: &Error) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{FindLimit, MailLimit, TokenFault};
+
+    /// An error for each reason.
+    fn samples() -> Vec<Error> {
+        let retry_after = UNAVAILABLE_RETRY;
+        vec![
+            Error::InvalidFields(Vec::new()),
+            Error::RequestIdReused,
+            Error::InvalidPageToken,
+            Error::CursorExpired,
+            Error::CustomerNotFound,
+            Error::ContactNotFound,
+            Error::LastStandardContact,
+            Error::FirstContactNotStandard,
+            Error::InvoiceEmailNotAllowed,
+            Error::NoPendingEmail,
+            Error::ConfirmationNotFound,
+            Error::ConfirmationExpired,
+            Error::ConfirmationSuperseded,
+            Error::ResendLimit {
+                limit: MailLimit::Resends,
+                retry_after,
+            },
+            Error::FindLimit {
+                limit: FindLimit::Agent,
+                retry_after,
+            },
+            Error::GrantInvalid,
+            Error::OrderTypeNotFound,
+            Error::PhoneCallAttemptLimit { limit: 3 },
+            Error::AgentBlocked { retry_after },
+            Error::OrderingAddressNotOnFile,
+            Error::EtagMismatch,
+            Error::Conflict,
+            Error::ContactLimit { limit: 100 },
+            Error::TokenMissing,
+            Error::token_invalid(TokenFault::Malformed),
+            Error::TokenExpired,
+            Error::TokenKeysUnavailable { retry_after },
+            Error::ScopeMissing { scope: "" },
+            Error::CustomerMismatch,
+            Error::DatabaseUnavailable,
+            Error::Overloaded { retry_after },
+            Error::PepperMissing,
+            Error::Deadline,
+            Error::Unimplemented,
+            Error::internal(""),
+            Error::data_loss(""),
+        ]
+    }
+
+    /// The other direction is the compiler's: [`code_and_reason`] names values of the enum only.
+    #[test]
+    fn every_reason_of_the_contract_belongs_to_an_error() {
+        let answered: Vec<_> = samples()
+            .iter()
+            .map(|error| code_and_reason(error).1)
+            .collect();
+        let listed: Vec<_> = (1..).map_while(|n| ErrorReason::try_from(n).ok()).collect();
+        assert_eq!(listed.len(), answered.len());
+        for reason in listed {
+            assert!(answered.contains(&reason), "{}", reason.as_str_name());
+        }
+    }
+
+    #[test]
+    fn error_info_has_the_reason_without_its_prefix() {
+        let status = to_status(&Error::LastStandardContact);
+        assert_eq!(reason_of(&status), "LAST_STANDARD_CONTACT");
+    }
+
+    /// The comment of a reason begins with its code, so the two are compared here.
+    #[test]
+    fn comments_of_reasons_name_their_codes() {
+        let contract = include_str!("../../proto/contact/v1/errors.proto");
+        for error in samples() {
+            let (code, reason) = code_and_reason(&error);
+            let value = format!("  {} = ", reason.as_str_name());
+            let comments = contract.split(&value).next().unwrap_or_default();
+            let comment = comments.rsplit("\n\n").next().unwrap_or_default();
+            let named = comment.trim_start().strip_prefix("// ").unwrap_or_default();
+            let named = named.split(':').next().unwrap_or_default();
+            assert_eq!(named, code_name(code), "{}", reason.as_str_name());
+        }
+    }
 
     fn refused(fields: &[String]) -> Vec<String> {
         let violation = |field: &String| error::FieldViolation::new(field, "x".repeat(100));

@@ -418,31 +418,8 @@ fn account(method: &str, span: &Span, response: &Response<Body>, elapsed: Durati
             status.code()
         }
     };
-    metrics::call_ended(method, code_name(code), elapsed);
-    rpc_span::end(span, code_name(code), is_fault(code));
-}
-
-/// The names of gRPC's specification.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
+    metrics::call_ended(method, status::code_name(code), elapsed);
+    rpc_span::end(span, status::code_name(code), is_fault(code));
 }
 
 /// Those that OpenTelemetry's conventions count as errors of a server.
