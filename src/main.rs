@@ -16,7 +16,7 @@ use contact_service::{
     api::{
         self,
         admission::dispatch::Limits,
-        auth::{Authenticator, KeySource},
+        auth::{Authenticator, KeySource, Scope},
     },
     app::App,
     clock::Clock,
@@ -58,11 +58,6 @@ const EXIT_REFUSED: u8 = 3;
 const SETTINGS_ARE_ELSEWHERE: &str = "Settings such as DATABASE_URL are flags or environment \
                                       variables:\ncontact-service --help lists them.";
 const DEMO_TTL: TimeDelta = TimeDelta::hours(12);
-const DEMO_SCOPE: &str = "customers.read customers.write contact_data.write contacts.read \
-                          contacts.write email.confirm channels.verify phone_password.check \
-                          phone_password.unlock phone_orders.authorize order_types.read \
-                          order_types.write recipients.resolve audit.read changes.watch \
-                          privacy.export privacy.erase";
 
 /// Who may speak for a customer, and who is written to, over gRPC.
 #[derive(Debug, Parser)]
@@ -316,7 +311,7 @@ async fn print_calls(config: &Config, app: &App, address: &str) -> Result<(), St
     let ttl = DEMO_TTL.min(config.auth.max_lifetime);
     let token = MintToken {
         sub: "me".into(),
-        scope: DEMO_SCOPE.into(),
+        scope: Scope::ALL.map(Scope::as_str).join(" "),
         customer: None,
         ttl: format!("{}s", ttl.num_seconds()),
     };

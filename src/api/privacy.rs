@@ -1,13 +1,14 @@
 //! `ExportCustomer`, `EraseCustomer`, and an export as JSON.
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use crate::{
     api::{
         audit,
         auth::Caller,
+        contract::DESCRIPTORS,
         convert::{self, Fields, timestamp},
         email_confirmation, phone_orders, proto,
         service::ContactApi,
@@ -60,9 +61,7 @@ pub(super) async fn erase(
 /// [`Error::Internal`] where it cannot be written so.
 pub fn export_as_json(export: Export) -> Result<String> {
     let failed = |_| Error::internal("an export cannot be written as JSON");
-    let pool = DescriptorPool::decode(proto::FILE_DESCRIPTOR_SET)
-        .map_err(|_| Error::internal("the contract cannot be read"))?;
-    let descriptor = pool.get_message_by_name(EXPORT);
+    let descriptor = DESCRIPTORS.get_message_by_name(EXPORT);
     let descriptor = descriptor.ok_or_else(|| Error::internal("an export is no message"))?;
     let bytes = encode(export).encode_to_vec();
     let message = DynamicMessage::decode(descriptor, bytes.as_slice());

@@ -8,6 +8,7 @@ use contact_service::api::{
 };
 use prost::Message;
 use prost_reflect::{DynamicMessage, Value};
+use prost_types::method_options::IdempotencyLevel;
 use rstest::rstest;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -41,6 +42,33 @@ fn every_rpc_of_the_contract_has_a_scope_and_is_expected_here() {
         );
     }
     assert!(scope_of("/contact.v1.ContactService/Nonsense").is_none());
+}
+
+#[test]
+fn harness_tokens_have_all_scopes() {
+    let known: Vec<_> = Scope::ALL.into_iter().map(Scope::as_str).collect();
+    let in_harness: Vec<_> = ALL_SCOPES.split_whitespace().collect();
+    assert_eq!(in_harness, known);
+}
+
+#[test]
+fn contract_marks_reads_and_tenant_scoped_rpcs() {
+    for rpc in RPCS {
+        let is_read = raw::idempotency_level(rpc.name) == IdempotencyLevel::NoSideEffects;
+        assert_eq!(is_read, rpc.effect == Effect::Reads, "{}", rpc.name);
+        // A watch names no customer, and yields the changes of the token's customer.
+        let of_a_customer = rpc.name == "WatchChanges"
+            || matches!(
+                rpc.whom,
+                Whom::Customer(_) | Whom::Customers(_) | Whom::Token(_)
+            );
+        let tenant_scoped =
+            raw::option(rpc.name, "tenant_scoped").and_then(|value| value.as_bool());
+        assert_eq!(tenant_scoped, Some(of_a_customer), "{}", rpc.name);
+        let scope = raw::option(rpc.name, "required_scope");
+        let scope = scope.as_ref().and_then(|value| value.as_str());
+        assert_eq!(scope, Some(rpc.scope), "{}", rpc.name);
+    }
 }
 
 #[test]

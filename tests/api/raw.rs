@@ -12,6 +12,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
     ReflectMessage, ServiceDescriptor, Value,
 };
+use prost_types::method_options::IdempotencyLevel;
 use tokio::time::timeout;
 use tonic::{
     Request, Status,
@@ -38,6 +39,23 @@ pub(crate) fn methods() -> impl Iterator<Item = MethodDescriptor> {
 fn method(rpc: &str) -> MethodDescriptor {
     let method = methods().find(|method| method.name() == rpc);
     method.unwrap_or_else(|| panic!("the contract has no {rpc}"))
+}
+
+/// An option of an RPC that the contract defines, such as `required_scope`.
+pub(crate) fn option(rpc: &str, name: &str) -> Option<Value> {
+    let method = method(rpc);
+    let pool = method.parent_pool();
+    let extension = pool.get_extension_by_name(&format!("contact.v1.{name}"))?;
+    let options = method.options();
+    let value = options.get_extension(&extension).into_owned();
+    options.has_extension(&extension).then_some(value)
+}
+
+/// The idempotency level that the contract gives an RPC.
+pub(crate) fn idempotency_level(rpc: &str) -> IdempotencyLevel {
+    let method = method(rpc);
+    let options = method.method_descriptor_proto().options.clone();
+    options.unwrap_or_default().idempotency_level()
 }
 
 /// The request message of an RPC.

@@ -1,4 +1,10 @@
-//! The scopes, and which one every RPC requires.
+//! The scopes of tokens, and those that the contract requires for each RPC.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use prost_reflect::MethodDescriptor;
+
+use crate::api::contract;
 
 /// A permission of a token. Each RPC requires one, `UpdateCustomer` others by the fields it sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,11 @@ impl Scope {
         Self::PrivacyErase,
     ];
 
+    /// Returns the scope of this name.
+    fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+
     /// The name in the claim `scope`, such as `customers.read`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -97,8 +108,7 @@ impl ScopeSet {
 
     /// The scopes of these names. Names that mean nothing here are other services'.
     pub(super) fn of_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let known = |name| Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
-        let scopes = names.into_iter().filter_map(known);
+        let scopes = names.into_iter().filter_map(Scope::find);
         Self(scopes.fold(0, |bits, scope| bits | 1 << scope as u32))
     }
 
@@ -107,66 +117,59 @@ impl ScopeSet {
     }
 }
 
-/// The scope of the RPC at `path`, such as `/contact.v1.ContactService/GetCustomer`; `None` for a
-/// path without an entry, which nobody may call.
-pub fn scope_of(path: &str) -> Option<Scope> {
-    Some(match path.strip_prefix("/contact.v1.ContactService/")? {
-        "GetCustomer" => Scope::CustomersRead,
-        "UpdateCustomer" | "SetAttentionLine" => Scope::CustomersWrite,
-        "GetContact" | "ListContacts" => Scope::ContactsRead,
-        "CreateContact"
-        | "UpdateContact"
-        | "DeleteContact"
-        | "ChangeEmail"
-        | "RemoveEmail"
-        | "CancelEmailChange"
-        | "ResendEmailConfirmation"
-        | "SetPhonePassword"
-        | "ClearPhonePassword" => Scope::ContactsWrite,
-        "InspectEmailConfirmation" | "ConfirmEmail" => Scope::EmailConfirm,
-        "VerifyContactChannel" => Scope::ChannelsVerify,
-        "CheckPhonePassword" => Scope::PhonePasswordCheck,
-        "UnlockPhonePassword" => Scope::PhonePasswordUnlock,
-        "AuthorizePhoneOrder" => Scope::PhoneOrdersAuthorize,
-        "ListOrderTypes" => Scope::OrderTypesRead,
-        "UpdateOrderType" => Scope::OrderTypesWrite,
-        "ResolveRecipients" | "StreamRecipients" => Scope::RecipientsResolve,
-        "ListAuditEvents" => Scope::AuditRead,
-        "WatchChanges" => Scope::ChangesWatch,
-        "ExportCustomer" => Scope::PrivacyExport,
-        "EraseCustomer" => Scope::PrivacyErase,
-        _ => return None,
-    })
+/// The scopes that the contract names for an RPC.
+#[derive(Clone, Copy, Debug)]
+struct RpcScopes {
+    required: Scope,
+    alternative: Option<Scope>,
 }
 
-/// Another scope that admits a caller to the RPC at `path`, which then judges by the request which
-/// of the two are required.
+/// The scopes of all RPCs by path. An RPC whose options name no known scope is missing.
+static RPC_SCOPES: LazyLock<HashMap<String, RpcScopes>> = LazyLock::new(|| {
+    let scope = |rpc: &MethodDescriptor, option| {
+        contract::text_option(rpc, option).and_then(|name| Scope::find(&name))
+    };
+    let rpcs = contract::rpcs().into_iter();
+    rpcs.filter_map(|rpc| {
+        let scopes = RpcScopes {
+            required: scope(&rpc, "required_scope")?,
+            alternative: scope(&rpc, "alternative_scope"),
+        };
+        Some((contract::path(&rpc), scopes))
+    })
+    .collect()
+});
+
+/// Returns the scope that the RPC at `path` requires (option `required_scope`), such as
+/// `/contact.v1.ContactService/GetCustomer`; `None` for a path that is no RPC of the contract, which is not
+/// served.
+pub fn scope_of(path: &str) -> Option<Scope> {
+    RPC_SCOPES.get(path).map(|scopes| scopes.required)
+}
+
+/// Returns another scope that admits a token to the RPC at `path` (option `alternative_scope`). The request
+/// then decides which of the two are required.
 pub fn alternative_scope_of(path: &str) -> Option<Scope> {
-    (path == "/contact.v1.ContactService/UpdateCustomer").then_some(Scope::ContactDataWrite)
+    RPC_SCOPES.get(path)?.alternative
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CONTRACT: &str = include_str!("../../../proto/contact/v1/contact_service.proto");
-
     #[test]
-    fn every_rpc_asks_for_the_scope_that_the_contract_names() {
-        let mut named = None;
-        let mut rpcs = 0;
-        for line in CONTRACT.lines().map(str::trim) {
-            if let Some(scope) = line.strip_prefix("// Scope: ") {
-                named = scope.strip_suffix('.');
-            } else if let Some(rpc) = line.strip_prefix("rpc ") {
-                let name = rpc.split('(').next().unwrap();
-                let path = format!("/contact.v1.ContactService/{name}");
-                let scope = scope_of(&path).map(Scope::as_str);
-                assert_eq!(scope, Some(named.take().unwrap()), "{name}");
-                rpcs += 1;
-            }
+    fn every_rpc_has_a_known_scope_in_the_contract() {
+        let paths: Vec<_> = contract::rpcs().iter().map(contract::path).collect();
+        assert_eq!(paths.len(), 28);
+        for path in &paths {
+            assert!(scope_of(path).is_some(), "{path}");
         }
-        assert_eq!(rpcs, 28);
+        for scope in Scope::ALL {
+            let is_named = |path: &String| {
+                scope_of(path) == Some(scope) || alternative_scope_of(path) == Some(scope)
+            };
+            assert!(paths.iter().any(is_named), "no RPC requires {scope:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,43 @@
+//! Reads the descriptors of the contract: its RPCs and their options.
+
+use std::sync::LazyLock;
+
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+
+use super::proto::FILE_DESCRIPTOR_SET;
+
+const SERVICE: &str = "contact.v1.ContactService";
+
+/// The descriptors of the contract. Empty if they cannot be decoded, which the tests rule out: then no
+/// RPC has a scope, and none is served.
+pub(super) static DESCRIPTORS: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default());
+
+/// Returns the RPCs of the contract.
+pub(super) fn rpcs() -> Vec<MethodDescriptor> {
+    let service = DESCRIPTORS.get_service_by_name(SERVICE);
+    let methods = service.iter().flat_map(|service| service.methods());
+    methods.collect()
+}
+
+/// Returns all RPCs by their names, such as `contact.v1.ContactService/GetContact`.
+pub fn methods() -> Vec<String> {
+    let name = |rpc: &MethodDescriptor| format!("{SERVICE}/{}", rpc.name());
+    rpcs().iter().map(name).collect()
+}
+
+/// Returns the path of an RPC, such as `/contact.v1.ContactService/GetContact`.
+pub(super) fn path(rpc: &MethodDescriptor) -> String {
+    format!("/{SERVICE}/{}", rpc.name())
+}
+
+/// Returns a text option of an RPC, such as `required_scope`; `None` where it is absent.
+pub(super) fn text_option(rpc: &MethodDescriptor, option: &str) -> Option<String> {
+    let extension = DESCRIPTORS.get_extension_by_name(&format!("contact.v1.{option}"))?;
+    let options: DynamicMessage = rpc.options();
+    if !options.has_extension(&extension) {
+        return None;
+    }
+    let value: Value = options.get_extension(&extension).into_owned();
+    value.as_str().map(str::to_owned)
+}
