@@ -133,7 +133,7 @@ fn mail(mail: MailOnFile) -> proto::MailRecord {
         email: mail.recipient.as_str().to_owned(),
         display_name: mail.display_name,
         locale: mail.locale.as_str().to_owned(),
-        given_up: mail.is_dead,
+        dead_lettered: mail.is_dead,
         attempts: mail.attempts.into(),
         create_time: Some(timestamp(mail.create_time)),
         due_time: Some(timestamp(mail.due_time)),

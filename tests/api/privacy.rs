@@ -276,7 +276,7 @@ async fn an_export_holds_everything_but_secrets(
         states.contains(&("a***@k***.example", "CONFIRMATION_STATE_CONFIRMED")),
         "{states:?}"
     );
-    let is_for_carla = |mail: &&MailRecord| mail.email == "carla@k-1.example" && !mail.given_up;
+    let is_for_carla = |mail: &&MailRecord| mail.email == "carla@k-1.example" && !mail.dead_lettered;
     assert!(
         export.mails.iter().any(|mail| is_for_carla(&mail)),
         "{:?}",
