@@ -1,4 +1,4 @@
-//! `SetAttentionLine` over the wire, and what it does to invoices (rule 23).
+//! `SetAttentionLine` over the wire and its effect on invoices (rule 23).
 
 use chrono::TimeDelta;
 use contact_service::api::proto::{self, ContactType, Purpose};
@@ -6,7 +6,7 @@ use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::calls::timestamp;
-use crate::harness::{Backend, TestServer, refusal, refused_fields};
+use crate::harness::{Backend, TestServer, rejected_fields, rejection};
 
 async fn set(
     server: &TestServer,
@@ -24,7 +24,7 @@ async fn set(
 
 #[rstest]
 #[tokio::test]
-async fn rule_23_an_order_counts_only_from_the_contact_data_address(
+async fn rule_23_order_requires_contact_data_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -55,7 +55,7 @@ async fn rule_23_an_order_counts_only_from_the_contact_data_address(
         "anna.schmidt@muster.example",
     ] {
         for suppressed in [true, false] {
-            let refused = refusal(set(&server, suppressed, not_on_file).await);
+            let refused = rejection(set(&server, suppressed, not_on_file).await);
             let expected = (
                 Code::FailedPrecondition,
                 "ORDERING_ADDRESS_NOT_ON_FILE".into(),
@@ -76,7 +76,7 @@ async fn rule_23_an_order_counts_only_from_the_contact_data_address(
     }
 }
 
-/// The attention line that `GetCustomer` shows after an order at this moment.
+/// The attention line as `GetCustomer` shows it after an order at the current time.
 fn order(server: &TestServer, suppressed: bool, address: &str) -> Option<proto::AttentionLine> {
     Some(proto::AttentionLine {
         suppressed,
@@ -87,7 +87,7 @@ fn order(server: &TestServer, suppressed: bool, address: &str) -> Option<proto::
 
 #[rstest]
 #[tokio::test]
-async fn rule_23_the_last_order_is_shown_with_its_address_and_time(
+async fn rule_23_last_order_is_shown_with_address_and_time(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const OWN: &str = "info@k-1.example";
@@ -100,12 +100,12 @@ async fn rule_23_the_last_order_is_shown_with_its_address_and_time(
     let first = order(&server, true, OWN);
     assert_eq!(ordered.attention_line, first);
     let events = server.events("K-1").await;
-    // Rule 25: the same order again changes nothing.
+    // Rule 25: repeating the order changes nothing.
     server.clock.advance(TimeDelta::hours(1));
     assert_eq!(set(&server, true, OWN).await.unwrap(), ordered);
     assert_eq!(server.events("K-1").await, events);
 
-    // Another contact-data address orders the same: that is another order.
+    // The same order from another contact-data address is a new order.
     let change = proto::UpdateCustomerRequest {
         customer: Some(proto::Customer {
             customer_number: "K-1".into(),
@@ -127,7 +127,7 @@ async fn rule_23_the_last_order_is_shown_with_its_address_and_time(
     let event = server.events("K-1").await.remove(0);
     assert_eq!(event.changed_fields, ["attention_line.ordered_by_email"]);
 
-    // It is lifted without an address: there is no order in force any more.
+    // Revoking the order needs no address. Afterwards no order is in force.
     let lifted = set(&server, false, "").await.unwrap();
     assert_eq!(lifted.attention_line, nothing);
     assert_eq!(set(&server, false, "").await.unwrap(), lifted);
@@ -136,7 +136,7 @@ async fn rule_23_the_last_order_is_shown_with_its_address_and_time(
 
 #[rstest]
 #[tokio::test]
-async fn rule_23_on_the_customers_order_the_line_stays_empty_until_that_is_lifted(
+async fn rule_23_line_is_omitted_until_the_order_is_revoked(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -161,10 +161,10 @@ async fn rule_23_on_the_customers_order_the_line_stays_empty_until_that_is_lifte
     let empty = server.resolve("K-1", Purpose::Invoice).await;
     assert_eq!(empty.attention_line, "");
     assert_eq!(empty.attention_line_omitted_names, [""; 0]);
-    // Only the line is concerned.
+    // Only the attention line is affected.
     assert_eq!(empty.exclusions, filled.exclusions);
 
-    // To lift it takes no order.
+    // Revoking needs no order.
     let lifted = set(&server, false, "").await.unwrap();
     assert!(!lifted.attention_line.unwrap().suppressed);
     assert_eq!(server.resolve("K-1", Purpose::Invoice).await, filled);
@@ -172,7 +172,7 @@ async fn rule_23_on_the_customers_order_the_line_stays_empty_until_that_is_lifte
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_an_order_about_the_line_is_recorded_without_its_address(
+async fn rule_25_order_event_does_not_contain_the_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -189,19 +189,19 @@ async fn rule_25_an_order_about_the_line_is_recorded_without_its_address(
 
 #[rstest]
 #[tokio::test]
-async fn an_order_without_an_address_or_a_customer_is_refused(
+async fn order_without_address_or_customer_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let unknown = refusal(set(&server, true, "info@k-1.example").await);
+    let unknown = rejection(set(&server, true, "info@k-1.example").await);
     assert_eq!(unknown, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     server.create_customer("K-1").await;
     for bad in ["", "muster.example"] {
         let refused = set(&server, true, bad).await;
-        assert_eq!(refused_fields(refused), ["ordered_by_email"], "{bad}");
+        assert_eq!(rejected_fields(refused), ["ordered_by_email"], "{bad}");
     }
     assert_eq!(
-        refused_fields(set(&server, false, "x").await),
+        rejected_fields(set(&server, false, "x").await),
         ["ordered_by_email"]
     );
     let all_wrong = proto::SetAttentionLineRequest {
@@ -210,7 +210,7 @@ async fn an_order_without_an_address_or_a_customer_is_refused(
     };
     let refused = server.client().set_attention_line(all_wrong).await;
     assert_eq!(
-        refused_fields(refused),
+        rejected_fields(refused),
         ["customer_number", "ordered_by_email"]
     );
 }

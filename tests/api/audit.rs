@@ -1,5 +1,5 @@
-//! The trail: one event for each change, with names of fields and no values,
-//! none for anything else; and its pages.
+//! The audit log: every change records one event with field names and without values, reads
+//! record none. Also its pagination.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +11,22 @@ use rstest::rstest;
 use tonic::Code;
 
 use crate::{
-    harness::{ALL_SCOPES, Backend, TestServer, new_contact, refusal, refused_fields},
-    raw::{Leaf, call, set_if_there, to_dynamic},
-    rpcs::{Effect, Prepared, prepare, rpcs_that, valid_request},
+    harness::{ALL_SCOPES, Backend, TestServer, new_contact, rejected_fields, rejection},
+    raw::{Leaf, call, set_if_present, to_dynamic},
+    rpcs::{Effect, Prepared, prepare, rpcs_with, valid_request},
 };
 
 const NOBODY: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c56";
 
-/// The contact an event should name.
+/// The contact that an event is expected to name.
 enum Contact {
     None,
     Known(String),
-    /// The one in the answer.
+    /// The contact in the response.
     New,
 }
 
-/// A change that succeeds, one of the same RPC that is refused, and the event.
+/// A change that succeeds, a rejected one of the same RPC, and the expected event.
 struct Change {
     number: String,
     refused: DynamicMessage,
@@ -49,7 +49,7 @@ const ALL_CONTACT_FIELDS: &[&str] = &[
     "pending_email",
 ];
 
-/// What every RPC that changes something leaves in the trail.
+/// The expected audit events of every mutating RPC.
 fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
     let valid = || valid_request(rpc, on);
     let anna = || with_contact(rpc, on, &on.anna.contact_id);
@@ -93,9 +93,9 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
             let refused = proto::ConfirmEmailRequest { token: unknown };
             (to_dynamic(rpc, &refused), "CONFIRMATION_NOT_FOUND")
         }
-        _ => panic!("{rpc} changes something: say what event it leaves"),
+        _ => panic!("{rpc} is a mutation: add its expected event"),
     };
-    let (kind, contact, fields) = event_of(rpc, on);
+    let (kind, contact, fields) = expected_event(rpc, on);
     vec![Change {
         number: on.number.clone(),
         refused,
@@ -107,8 +107,8 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
     }]
 }
 
-/// Kind, contact and fields of the event that a valid request leaves.
-fn event_of(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static [&'static str]) {
+/// Kind, contact and fields of the event that a valid request records.
+fn expected_event(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static [&'static str]) {
     let berta = Contact::Known(on.berta.contact_id.clone());
     match rpc {
         "SetAttentionLine" => {
@@ -195,7 +195,7 @@ fn customer_changes(on: &Prepared) -> Vec<Change> {
     ]
 }
 
-/// Of a pending address, and of a confirmed one.
+/// Removals of a pending and of a confirmed address.
 fn removals(on: &Prepared) -> Vec<Change> {
     const RPC: &str = "RemoveEmail";
     let removal = |contact: &proto::Contact, fields| Change {
@@ -235,11 +235,11 @@ fn with_contact(rpc: &str, on: &Prepared, contact_id: &str) -> DynamicMessage {
 
 fn with_field(request: &DynamicMessage, field: &str, value: Value) -> Option<DynamicMessage> {
     let mut request = request.clone();
-    set_if_there(&mut request, field, value).then_some(request)
+    set_if_present(&mut request, field, value).then_some(request)
 }
 
-/// All events but those of denied requests, which are written later; a customer that is not there
-/// has none.
+/// All events except denials, which are written asynchronously. Empty if the customer does not
+/// exist.
 async fn events(server: &TestServer, number: &str) -> Vec<proto::AuditEvent> {
     let request = proto::ListAuditEventsRequest {
         customer_number: number.into(),
@@ -296,7 +296,7 @@ fn check_event(server: &TestServer, event: &proto::AuditEvent, change: &Change, 
     }
 }
 
-/// Another request, which its RPC could take as well.
+/// A different valid request of the same RPC.
 fn altered(request: &DynamicMessage) -> DynamicMessage {
     let leaves = Leaf::all_of(&request.descriptor());
     let find = |name: &str| leaves.iter().find(|leaf| leaf.name() == name);
@@ -318,7 +318,7 @@ async fn check_change(server: &TestServer, rpc: &str, change: &Change, request_i
     let send = |request: &DynamicMessage| call(server, Some(&token), rpc, request.encode_to_vec());
     let before = events(server, &change.number).await;
 
-    let (_, reason) = refusal(send(&change.refused).await);
+    let (_, reason) = rejection(send(&change.refused).await);
     assert_eq!(reason, change.reason, "{rpc}");
     assert_eq!(
         events(server, &change.number).await,
@@ -347,7 +347,7 @@ async fn check_change(server: &TestServer, rpc: &str, change: &Change, request_i
     if let Some(with_id) = with_id {
         assert_eq!(send(&with_id).await.unwrap(), answer, "{rpc} replayed");
         let other = send(&altered(&with_id)).await;
-        assert_eq!(refused_fields(other), ["request_id"], "{rpc}");
+        assert_eq!(rejected_fields(other), ["request_id"], "{rpc}");
         assert_eq!(
             events(server, &change.number).await,
             after,
@@ -358,15 +358,15 @@ async fn check_change(server: &TestServer, rpc: &str, change: &Change, request_i
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_every_change_leaves_one_event_and_nothing_else_leaves_any(
+async fn rule_25_every_change_records_exactly_one_event(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let mut count = 0;
-    for rpc in rpcs_that(Effect::Changes) {
+    for rpc in rpcs_with(Effect::Changes) {
         let template = prepare(&server, &format!("T-{}", rpc.name)).await;
         for index in 0..changes(rpc.name, &template).len() {
-            // Within the limit of mails to the contacts' addresses.
+            // Stays within the limit of e-mails to the contacts' addresses.
             server.clock.advance(chrono::TimeDelta::hours(4));
             let on = prepare(&server, &format!("{}-{index}", rpc.name)).await;
             let request_id = format!("0190d6d2-5a3c-7cc1-8f2e-{count:012}");
@@ -385,14 +385,12 @@ async fn rule_25_every_change_leaves_one_event_and_nothing_else_leaves_any(
 
 #[rstest]
 #[tokio::test]
-async fn rpcs_that_only_read_leave_no_event(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
+async fn read_rpcs_record_no_event(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let server = TestServer::start(backend).await;
     let on = prepare(&server, "K-1").await;
     let token = server.token(ALL_SCOPES, None);
     let before = events(&server, &on.number).await;
-    for rpc in rpcs_that(Effect::Reads) {
+    for rpc in rpcs_with(Effect::Reads) {
         let request = valid_request(rpc.name, &on).encode_to_vec();
         call(&server, Some(&token), rpc.name, request)
             .await
@@ -417,7 +415,7 @@ async fn page(server: &TestServer, token: &str) -> proto::ListAuditEventsRespons
 
 #[rstest]
 #[tokio::test]
-async fn pages_hold_every_old_event_once_while_new_ones_arrive(
+async fn pages_list_old_events_once_while_new_ones_arrive(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -453,7 +451,7 @@ async fn pages_hold_every_old_event_once_while_new_ones_arrive(
 
 #[rstest]
 #[tokio::test]
-async fn a_last_page_that_is_full_has_no_next_one(
+async fn full_last_page_has_no_next_page_token(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;

@@ -1,4 +1,4 @@
-//! Who may call what: a walk over every RPC of the contract.
+//! Authorization of every RPC in the contract.
 
 use std::collections::BTreeSet;
 
@@ -15,21 +15,21 @@ use tonic_types::StatusExt;
 
 use crate::{
     forged_tokens::{controls, forgeries},
-    harness::{ALL_SCOPES, AUDIENCE, Backend, ISSUER, TestServer, refusal, refused_fields},
+    harness::{ALL_SCOPES, AUDIENCE, Backend, ISSUER, TestServer, rejected_fields, rejection},
     raw::{
         self, Leaf, call, call_with_headers, empty_request, methods, request_type, wrong_request,
     },
-    rpcs::{Effect, RPCS, Rpc, Whom, prepare, rpcs_that, valid_request},
+    rpcs::{Effect, RPCS, Rpc, Tenant, prepare, rpcs_with, valid_request},
 };
 
 const NO_MESSAGE: &[u8] = &[0xff];
 
-/// The customer a token is confined to in these tests, and another one.
+/// The customer of the tenant-scoped tokens in these tests, and a foreign one.
 const OWN: &str = "K-1";
 const OTHER: &str = "K-2";
 
 #[test]
-fn every_rpc_of_the_contract_has_a_scope_and_is_expected_here() {
+fn every_rpc_requires_a_scope_and_is_covered_here() {
     let in_contract: BTreeSet<_> = methods().map(|method| method.name().to_owned()).collect();
     let expected: BTreeSet<_> = RPCS.iter().map(|rpc| rpc.name.to_owned()).collect();
     assert_eq!(in_contract, expected);
@@ -37,7 +37,7 @@ fn every_rpc_of_the_contract_has_a_scope_and_is_expected_here() {
     for rpc in RPCS {
         assert!(
             scope_of(&raw::path(rpc.name)).is_some(),
-            "no scope for {}",
+            "{} requires no scope",
             rpc.name
         );
     }
@@ -72,7 +72,7 @@ fn contract_marks_reads_and_tenant_scoped_rpcs() {
 }
 
 #[test]
-fn whom_a_request_concerns_is_read_from_its_fields() {
+fn tenant_of_a_request_is_read_from_its_fields() {
     for rpc in RPCS {
         let leaves = Leaf::all_of(&request_type(rpc.name));
         let find = |names: &[&'static str]| {
@@ -85,29 +85,29 @@ fn whom_a_request_concerns_is_read_from_its_fields() {
             "contact.customer_number",
         ];
         let named = match (find(&one), find(&["customer_numbers"])) {
-            (Some(field), None) => Some(Whom::Customer(field)),
-            (None, Some(field)) => Some(Whom::Customers(field)),
-            (None, None) => find(&["token"]).map(Whom::Token),
-            (Some(_), Some(_)) => panic!("{} names customers twice", rpc.name),
+            (Some(field), None) => Some(Tenant::Customer(field)),
+            (None, Some(field)) => Some(Tenant::Customers(field)),
+            (None, None) => find(&["token"]).map(Tenant::Token),
+            (Some(_), Some(_)) => panic!("{} names two customers", rpc.name),
         };
         match rpc.whom {
-            Whom::Customer(_) | Whom::Customers(_) | Whom::Token(_) => {
+            Tenant::Customer(_) | Tenant::Customers(_) | Tenant::Token(_) => {
                 assert_eq!(named, Some(rpc.whom), "{}", rpc.name);
             }
-            Whom::Nobody | Whom::Everybody => assert_eq!(named, None, "{}", rpc.name),
+            Tenant::Nobody | Tenant::Everybody => assert_eq!(named, None, "{}", rpc.name),
         }
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_call_without_a_token_is_refused_in_every_rpc(
+async fn every_rpc_rejects_requests_without_a_token(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     for rpc in RPCS {
         for body in [empty_request(rpc.name).encode_to_vec(), NO_MESSAGE.to_vec()] {
-            let refused = refusal(call(&server, None, rpc.name, body).await);
+            let refused = rejection(call(&server, None, rpc.name, body).await);
             assert_eq!(
                 refused,
                 (Code::Unauthenticated, "TOKEN_MISSING".into()),
@@ -120,20 +120,26 @@ async fn a_call_without_a_token_is_refused_in_every_rpc(
 
 #[rstest]
 #[tokio::test]
-async fn a_forged_token_is_refused_for_its_reason_in_every_rpc(
+async fn every_rpc_rejects_forged_tokens_with_their_reason(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let forgeries = forgeries(&server.keys, ISSUER, AUDIENCE, server.now());
     let names: BTreeSet<_> = forgeries.iter().map(|forgery| forgery.name).collect();
-    assert_eq!(names.len(), forgeries.len(), "a name occurs twice");
+    assert_eq!(names.len(), forgeries.len(), "duplicate names");
     assert!(names.len() >= 40, "{} kinds", names.len());
     for forgery in &forgeries {
         for rpc in RPCS {
             let bodies = vec![empty_request(rpc.name).encode_to_vec()];
             let answer = call_with_headers(&server, &forgery.headers, rpc.name, bodies).await;
             let refused = (Code::Unauthenticated, forgery.reason.to_owned());
-            assert_eq!(refusal(answer), refused, "{} in {}", forgery.name, rpc.name);
+            assert_eq!(
+                rejection(answer),
+                refused,
+                "{} in {}",
+                forgery.name,
+                rpc.name
+            );
         }
     }
     for (name, headers) in controls(&server.keys, ISSUER, AUDIENCE, server.now()) {
@@ -148,7 +154,7 @@ async fn a_forged_token_is_refused_for_its_reason_in_every_rpc(
 
 #[rstest]
 #[tokio::test]
-async fn every_rpc_needs_its_own_scope_and_no_other(
+async fn every_rpc_requires_exactly_its_own_scope(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -159,7 +165,7 @@ async fn every_rpc_needs_its_own_scope_and_no_other(
         let others = others.collect::<Vec<_>>().join(" ");
         assert!(
             others.len() < ALL_SCOPES.len(),
-            "{} is no scope of the harness",
+            "{} is missing from the harness's scopes",
             rpc.scope
         );
         let (longer, shorter) = (format!("{}s", rpc.scope), &rpc.scope[1..]);
@@ -167,7 +173,7 @@ async fn every_rpc_needs_its_own_scope_and_no_other(
         for scopes in [others.as_str(), &unlike, ""] {
             let token = server.token(scopes, None);
             let mut bodies = vec![empty_request(rpc.name).encode_to_vec()];
-            // Where another scope admits too, the message is read to tell which is required.
+            // Where several scopes are accepted, the message decides which one is required.
             let alternative = alternative_scope_of(&raw::path(rpc.name)).map(Scope::as_str);
             if !alternative.is_some_and(|scope| scopes.contains(scope)) {
                 bodies.push(NO_MESSAGE.to_vec());
@@ -191,18 +197,19 @@ async fn every_rpc_needs_its_own_scope_and_no_other(
         let token = server.token(rpc.scope, None);
         let body = empty_request(rpc.name).encode_to_vec();
         let answer = call(&server, Some(&token), rpc.name, body).await;
-        assert!(is_let_in(&answer), "{} {answer:?}", rpc.name);
+        assert!(is_admitted(&answer), "{} {answer:?}", rpc.name);
     }
 }
 
-/// The requests in which `rpc` names `number`: nothing else in them, and
-/// everything else in them wrong.
+/// Two requests in which `rpc` names `number`: one with no other field, one with all other fields
+/// invalid.
 fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
     let leaves = Leaf::all_of(&request_type(rpc.name));
-    let (Whom::Customer(field) | Whom::Customers(field) | Whom::Token(field)) = rpc.whom else {
+    let (Tenant::Customer(field) | Tenant::Customers(field) | Tenant::Token(field)) = rpc.whom
+    else {
         return Vec::new();
     };
-    let is_token = matches!(rpc.whom, Whom::Token(_));
+    let is_token = matches!(rpc.whom, Tenant::Token(_));
     let naming = leaves.iter().find(|leaf| leaf.name() == field).unwrap();
     let wrong = wrong_request(rpc.name, "\0 not one of ours", 1);
     let text = |number: &&str| {
@@ -228,14 +235,14 @@ fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
         .collect()
 }
 
-fn is_let_in(answer: &Result<Vec<Vec<u8>>, Status>) -> bool {
+fn is_admitted(answer: &Result<Vec<Vec<u8>>, Status>) -> bool {
     let code = answer.as_ref().err().map(Status::code);
     !matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied))
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_token_of_one_customer_is_refused_for_any_other_in_every_rpc(
+async fn every_rpc_rejects_tokens_of_another_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -247,36 +254,36 @@ async fn a_token_of_one_customer_is_refused_for_any_other_in_every_rpc(
         let not_on_file = "K-9";
         let alike = ["k-1", "K-11", "K-", "K-1 ", " K-1", "K-1\0", "K 1", "*"];
         for number in [OTHER, not_on_file].into_iter().chain(alike) {
-            // Blanks and punctuation around the token of a link are ignored: these name the
-            // caller's own customer, and none.
-            if matches!(rpc.whom, Whom::Token(_)) && [" K-1", "*"].contains(&number) {
+            // Whitespace and punctuation around a link token are ignored: these requests name the
+            // caller's own customer, or none.
+            if matches!(rpc.whom, Tenant::Token(_)) && [" K-1", "*"].contains(&number) {
                 continue;
             }
             for request in naming(rpc, &[number]) {
                 let refused = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-                assert_eq!(refusal(refused), mismatch, "{} {number:?}", rpc.name);
+                assert_eq!(rejection(refused), mismatch, "{} {number:?}", rpc.name);
             }
         }
         for request in naming(rpc, &[OWN]) {
             let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-            assert!(is_let_in(&answer), "{} {answer:?}", rpc.name);
+            assert!(is_admitted(&answer), "{} {answer:?}", rpc.name);
         }
-        if let Whom::Customers(_) = rpc.whom {
+        if let Tenant::Customers(_) = rpc.whom {
             for numbers in [[OWN, OTHER], [OTHER, OWN]] {
                 for request in naming(rpc, &numbers) {
                     let answer =
                         call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-                    assert_eq!(refusal(answer), mismatch, "{}", rpc.name);
+                    assert_eq!(rejection(answer), mismatch, "{}", rpc.name);
                 }
             }
         }
     }
 }
 
-/// The customer is that of the token found in the text, wherever it is.
+/// The tenant is taken from the link token, wherever the text contains it.
 #[rstest]
 #[tokio::test]
-async fn token_of_one_customer_is_compared_with_a_recovered_link(
+async fn tenant_check_applies_to_recovered_link_tokens(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -286,7 +293,10 @@ async fn token_of_one_customer_is_compared_with_a_recovered_link(
     let digits = "0123456789abcdef".repeat(4);
     let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
     let not_found = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
-    for rpc in RPCS.iter().filter(|rpc| matches!(rpc.whom, Whom::Token(_))) {
+    for rpc in RPCS
+        .iter()
+        .filter(|rpc| matches!(rpc.whom, Tenant::Token(_)))
+    {
         let field = Leaf::all_of(&request_type(rpc.name))
             .into_iter()
             .find(|leaf| leaf.name() == "token")
@@ -305,7 +315,7 @@ async fn token_of_one_customer_is_compared_with_a_recovered_link(
                 let mut request = empty_request(rpc.name);
                 field.set(&mut request, Value::String(text));
                 let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-                assert_eq!(&refusal(answer), expected, "{} {form} {number}", rpc.name);
+                assert_eq!(&rejection(answer), expected, "{} {form} {number}", rpc.name);
             }
         }
     }
@@ -313,7 +323,7 @@ async fn token_of_one_customer_is_compared_with_a_recovered_link(
 
 #[rstest]
 #[tokio::test]
-async fn a_token_of_one_customer_gets_nothing_where_no_customer_is_named(
+async fn tenant_scoped_token_is_rejected_where_no_customer_is_named(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -323,20 +333,20 @@ async fn a_token_of_one_customer_gets_nothing_where_no_customer_is_named(
         for request in nothing.into_iter().chain(naming(rpc, &[""])) {
             let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
             match rpc.whom {
-                Whom::Everybody => {
+                Tenant::Everybody => {
                     let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
-                    assert_eq!(refusal(answer), mismatch, "{}", rpc.name);
+                    assert_eq!(rejection(answer), mismatch, "{}", rpc.name);
                 }
-                Whom::Customer(field) | Whom::Token(field) => {
-                    let fields = refused_fields(answer);
+                Tenant::Customer(field) | Tenant::Token(field) => {
+                    let fields = rejected_fields(answer);
                     assert!(
                         fields.iter().any(|name| name == field),
                         "{} {fields:?}",
                         rpc.name
                     );
                 }
-                Whom::Customers(_) | Whom::Nobody => {
-                    assert!(is_let_in(&answer), "{} {answer:?}", rpc.name);
+                Tenant::Customers(_) | Tenant::Nobody => {
+                    assert!(is_admitted(&answer), "{} {answer:?}", rpc.name);
                 }
             }
         }
@@ -345,7 +355,7 @@ async fn a_token_of_one_customer_gets_nothing_where_no_customer_is_named(
 
 #[rstest]
 #[tokio::test]
-async fn a_contact_of_another_customer_is_not_there_in_any_rpc(
+async fn every_rpc_hides_contacts_of_other_customers(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -354,7 +364,7 @@ async fn a_contact_of_another_customer_is_not_there_in_any_rpc(
     let events = server.events(OTHER).await;
     let token = server.token(ALL_SCOPES, Some(OWN));
     let mut asked = 0;
-    for rpc in rpcs_that(Effect::Reads).chain(rpcs_that(Effect::Changes)) {
+    for rpc in rpcs_with(Effect::Reads).chain(rpcs_with(Effect::Changes)) {
         let leaves = Leaf::all_of(&request_type(rpc.name));
         let by_id = ["contact_id", "contact.contact_id"];
         let Some(leaf) = leaves
@@ -370,15 +380,15 @@ async fn a_contact_of_another_customer_is_not_there_in_any_rpc(
         leaf.set(&mut request, Value::String(other.berta.contact_id.clone()));
         let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
         match rpc.name {
-            // Rule 17: an unknown contact answers like a wrong password.
+            // Rule 17: an unknown contact gets the same response as a wrong password.
             "CheckPhonePassword" => {
                 let answer = CheckPhonePasswordResponse::decode(&*answer.unwrap()[0]).unwrap();
                 assert_eq!(answer.verdict(), PhonePasswordVerdict::NoMatch);
             }
-            "AuthorizePhoneOrder" => assert_eq!(refusal(answer).1, "GRANT_INVALID"),
+            "AuthorizePhoneOrder" => assert_eq!(rejection(answer).1, "GRANT_INVALID"),
             name => {
                 let not_there = (Code::NotFound, "CONTACT_NOT_FOUND".to_owned());
-                assert_eq!(refusal(answer), not_there, "{name}");
+                assert_eq!(rejection(answer), not_there, "{name}");
             }
         }
         asked += 1;

@@ -1,5 +1,5 @@
-//! Every statement of a background job is bound by an index at any size of the tables, whatever
-//! PostgreSQL believes to know of them: the buffers that it reads go by the rows that it handles.
+//! Every statement of the background jobs runs on indexes at any table size, whatever statistics
+//! PostgreSQL holds: the buffers it reads are proportional to the rows it handles.
 
 use chrono::TimeDelta;
 use contact_service::{
@@ -19,15 +19,15 @@ use sqlx::{Connection, Executor, PgConnection};
 use tempfile::tempdir;
 
 use crate::{
-    explained::{self, explained, lookups, whole_reads},
+    explained::{self, explained, full_scans, lookups},
     harness::{Backend, connect, execute, fresh_database, start_time},
 };
 
 const BUFFERS_PER_ROW: u64 = 20;
-/// The way down the indexes, each of which an update writes as well, and what is dead in a page: 43
-/// were seen for one row. A whole table has hundreds.
+/// Index descents, of which an update has one per index, plus dead tuples in a page: 43 were
+/// measured for one row. A full table scan reads hundreds.
 const BUFFERS_AT_FIRST: u64 = 40;
-/// Tables of one row, or of a few hundred.
+/// A table of one row, or of a few hundred.
 const SMALL: &[&str] = &[
     "change_feed",
     "contacts",
@@ -40,35 +40,35 @@ const WITH_BUFFERS: &[(&str, &str)] = &[
     ("auto_explain.log_timing", "off"),
 ];
 
-/// What PostgreSQL knows of the tables when the jobs run.
+/// The state of PostgreSQL's statistics when the jobs run.
 #[derive(Clone, Copy, Debug)]
 enum Statistics {
-    /// Nothing: all was just loaded.
+    /// None: the rows were just loaded.
     None,
-    /// They were made while nothing waited for a job; now much does.
+    /// Gathered while no row was due for a job; now many are.
     NothingWaiting,
-    /// They were made while everything waited; now little does.
+    /// Gathered while every row was due; now few are.
     EverythingWaiting,
-    /// They were made while what was loaded could not be seen yet.
+    /// Gathered while the loaded rows were not visible yet.
     Empty,
 }
 
-/// How many rows are loaded.
+/// Number of rows to load.
 #[derive(Clone, Copy, Debug)]
 struct Size {
-    /// Events that wait for no job.
+    /// Events that are due for no job.
     events: u32,
-    /// Rows of the other tables that wait for no job, of each.
+    /// Rows of each other table that are due for no job.
     others: u32,
-    /// Rows that wait for a job, of each kind.
+    /// Rows of each kind that are due for a job.
     waiting: u32,
 }
 
 const ROWS: &str = include_str!("background_rows.sql");
-/// Customers have ten confirmations and ten mails each.
+/// Confirmations and e-mails per customer.
 const PER_CUSTOMER: u32 = 10;
 
-/// Rows that wait for a job, or rows that do not. `run` keeps their keys apart.
+/// Loads rows that are due for a job, or rows that are not. `run` keeps their keys disjoint.
 fn load(run: &str, is_waiting: bool, events: u32, others: u32) -> String {
     let customers = others / PER_CUSTOMER + 1;
     let (time, later) = if is_waiting {
@@ -82,15 +82,15 @@ fn load(run: &str, is_waiting: bool, events: u32, others: u32) -> String {
             "'2026-03-05T09:00:00Z'::timestamptz",
         )
     };
-    let number = |n: &str| format!("'{run}-' || lpad(({n})::text, 8, '0')");
+    let number_of = |n: &str| format!("'{run}-' || lpad(({n})::text, 8, '0')");
     let event = |id: &str, time: &str, position: &str, sealed: &str| {
         format!(
             "INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, \
                kind, changed_fields, feed_position, sealed_customer_number) \
-             SELECT {number}, n % 7, gen_random_uuid(), {time} + n * interval '1 millisecond', \
+             SELECT {number_of}, n % 7, gen_random_uuid(), {time} + n * interval '1 millisecond', \
                '{id}', 'contact.updated', '[\"display_name\"]', {position}, {sealed} \
              FROM generate_series(1, {events}) n;",
-            number = number("n / 7"),
+            number_of = number_of("n / 7"),
         )
     };
     let events = if is_waiting {
@@ -113,7 +113,7 @@ fn load(run: &str, is_waiting: bool, events: u32, others: u32) -> String {
     } else {
         event("young", time, "n", "NULL")
     };
-    let customer = number(&format!("n % {customers}"));
+    let customer = number_of(&format!("n % {customers}"));
     let (settled, dead) = if is_waiting {
         ("expired", "dead")
     } else {
@@ -121,7 +121,7 @@ fn load(run: &str, is_waiting: bool, events: u32, others: u32) -> String {
     };
     let (customers, others) = (customers.to_string(), others.to_string());
     let values = [
-        ("number", number("n")),
+        ("number_of", number_of("n")),
         ("customer", customer),
         ("customers", customers),
         ("others", others),
@@ -198,7 +198,7 @@ async fn fill(url: &str, statistics: Statistics, size: Size) {
     }
 }
 
-/// The use cases without a server, whose own rounds would be in the way.
+/// The use cases without a server, whose background jobs would interfere.
 fn app_on(database: &Database) -> App {
     let folder = tempdir().unwrap();
     let keys = DevelopmentKeys::load_or_create(folder.path(), &Random::system()).unwrap();
@@ -214,7 +214,7 @@ fn app_on(database: &Database) -> App {
     })
 }
 
-/// What the server does in the background, each at least once.
+/// Runs every background job of the server at least once.
 async fn run_background_jobs(database: &Database, app: &App) {
     database.probe_read().await.unwrap();
     database.probe_write(0).await.unwrap();
@@ -237,7 +237,7 @@ async fn run_background_jobs(database: &Database, app: &App) {
     assert!(app.forget_old_events(year).await.unwrap() > 0);
 }
 
-/// What the worker asks of the database about the mails that it sends.
+/// Runs the worker's queries about the e-mails that it sends.
 async fn claim_mails(database: &Database) {
     let now = start_time();
     let claimed = database.transaction(move |transaction| {
@@ -260,35 +260,35 @@ async fn claim_mails(database: &Database) {
     assert!(claimed.await.unwrap() >= 3);
 }
 
-fn number(plan: &Value, name: &str) -> u64 {
-    // PostgreSQL 18 tells of rows in fractions.
-    let number = plan[name].as_f64().unwrap_or_default();
-    format!("{number:.0}").parse().unwrap()
+fn number_of(plan: &Value, name: &str) -> u64 {
+    // PostgreSQL 18 reports fractional row counts.
+    let number_of = plan[name].as_f64().unwrap_or_default();
+    format!("{number_of:.0}").parse().unwrap()
 }
 
-/// The rows that a statement handles: those that it changes, counts, or gives.
+/// Number of rows that a statement changes, counts or returns.
 fn handled_rows(plan: &Value) -> u64 {
     let inner = plan["Plans"].as_array().and_then(|inner| inner.first());
-    let own = number(plan, "Actual Rows") * number(plan, "Actual Loops").max(1);
+    let own = number_of(plan, "Actual Rows") * number_of(plan, "Actual Loops").max(1);
     match (plan["Node Type"].as_str(), inner) {
         (Some("ModifyTable" | "Aggregate"), Some(inner)) => own.max(handled_rows(inner)),
         _ => own,
     }
 }
 
-/// Asserts of each plan that it goes by indexes, and reads what it handles.
+/// Asserts that each plan uses indexes and reads no more than it handles.
 fn assert_bound(plans: &[(String, Value)], statistics: Statistics) {
     let mut worst = 0;
     let mut offences = std::collections::BTreeSet::new();
     for (query, plan) in plans {
         let mut found = Vec::new();
-        whole_reads(plan, SMALL, &mut found);
-        let buffers = number(plan, "Shared Hit Blocks") + number(plan, "Shared Read Blocks");
+        full_scans(plan, SMALL, &mut found);
+        let buffers = number_of(plan, "Shared Hit Blocks") + number_of(plan, "Shared Read Blocks");
         let rows = handled_rows(plan).max(1);
         worst = worst.max(buffers / rows);
         if buffers > BUFFERS_AT_FIRST + BUFFERS_PER_ROW * rows {
             found.push(format!(
-                "{buffers} buffers for {rows} rows by {}",
+                "{buffers} buffers for {rows} rows in {}",
                 lookups(plan)
             ));
         }
@@ -298,7 +298,7 @@ fn assert_bound(plans: &[(String, Value)], statistics: Statistics) {
         offences.extend(found.into_iter().map(|what| format!("{what}: {query}")));
     }
     println!(
-        "{statistics:?}: {} plans, {worst} buffers a row at most",
+        "{statistics:?}: {} plans, at most {worst} buffers per row",
         plans.len()
     );
     let offences: Vec<_> = offences.into_iter().collect();
@@ -318,7 +318,7 @@ async fn assert_all_bound(statistics: Statistics, size: Size) {
     fill(&url, statistics, size).await;
     let database = connect(&explained(&url, WITH_BUFFERS)).await;
     let app = app_on(&database);
-    explained::forget();
+    explained::discard();
     run_background_jobs(&database, &app).await;
     database.close().await;
     assert_bound(&explained::plans(), statistics);

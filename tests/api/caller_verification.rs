@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::{
     calls::only_id,
-    harness::{Backend, Options, TestServer, refusal, refused_fields},
+    harness::{Backend, Options, TestServer, rejected_fields, rejection},
 };
 
 async fn verify(
@@ -53,7 +53,8 @@ fn contact_data(kind: ChannelMatchKind) -> ChannelMatch {
     }
 }
 
-/// Anna and Berta share a number; the contact data has another, and Anna's address.
+/// Anna and Berta share a phone number; the contact data has another number and Anna's e-mail
+/// address.
 async fn two_contacts(server: &TestServer) -> (Contact, Contact) {
     let anna = server.create_customer_with_contact("K-1").await;
     let types = &[ContactType::Technical, ContactType::Owner];
@@ -71,7 +72,7 @@ async fn two_contacts(server: &TestServer) -> (Contact, Contact) {
 
 #[rstest]
 #[tokio::test]
-async fn rule_21_a_channel_on_file_is_told_with_whose_it_is(
+async fn rule_21_channel_on_file_is_returned_with_its_contacts(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -94,7 +95,7 @@ async fn rule_21_a_channel_on_file_is_told_with_whose_it_is(
 
 #[rstest]
 #[tokio::test]
-async fn rule_21_what_is_not_on_file_is_told_so(
+async fn rule_21_channel_not_on_file_is_reported(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -117,20 +118,20 @@ async fn rule_21_what_is_not_on_file_is_told_so(
         assert_eq!(found.matches, [], "{number}");
     }
     server
-        .delete_contact(&of_type_technical(&server).await)
+        .delete_contact(&technical(&server).await)
         .await
         .unwrap();
     let found = verify(&server, "K-1", phone("0171 1234567")).await.unwrap();
     assert_eq!(found.matches, [of(&anna)]);
 }
 
-async fn of_type_technical(server: &TestServer) -> Contact {
+async fn technical(server: &TestServer) -> Contact {
     server.contacts("K-1").await.pop().unwrap()
 }
 
 #[rstest]
 #[tokio::test]
-async fn what_cannot_be_a_channel_is_refused_with_its_field(
+async fn invalid_channel_is_rejected_with_its_field(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -145,14 +146,18 @@ async fn what_cannot_be_a_channel_is_refused_with_its_field(
         (None, "channel"),
     ] {
         let refused = verify(&server, "K 1", channel).await;
-        assert_eq!(refused_fields(refused), ["customer_number", field]);
+        assert_eq!(rejected_fields(refused), ["customer_number", field]);
     }
-    let unknown = refusal(verify(&server, "K-9", phone("0171 1234567")).await);
+    let unknown = rejection(verify(&server, "K-9", phone("0171 1234567")).await);
     assert_eq!(unknown, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
 }
 
-/// Makes a customer whose only contact has the numbers.
-async fn contact_with(server: &TestServer, number: &str, phone_numbers: &[&str]) -> Contact {
+/// Creates a customer whose only contact has these phone numbers.
+async fn create_contact_with_numbers(
+    server: &TestServer,
+    number: &str,
+    phone_numbers: &[&str],
+) -> Contact {
     let contact = server.create_customer_with_contact(number).await;
     let change = Contact {
         phone_numbers: phone_numbers.iter().map(|&text| text.into()).collect(),
@@ -162,15 +167,14 @@ async fn contact_with(server: &TestServer, number: &str, phone_numbers: &[&str])
     server.contact(&contact).await
 }
 
-/// Rule 21, as telephone systems hand numbers over; the decisions are those of
-/// docs/reference/phone-numbers.md.
+/// Rule 21 with numbers in the formats that telephone systems send.
 #[rstest]
 #[tokio::test]
-async fn rule_21_numbers_are_taken_as_telephone_systems_give_them(
+async fn rule_21_accepts_the_formats_of_telephone_systems(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = contact_with(&server, "K-1", &["+49211123456"]).await;
+    let anna = create_contact_with_numbers(&server, "K-1", &["+49211123456"]).await;
     for number in [
         "+49\u{202F}211\u{202F}123456\n",
         "+49\u{2009}211\u{2007}123\u{2212}456",
@@ -204,15 +208,15 @@ async fn rule_21_numbers_are_taken_as_telephone_systems_give_them(
     }
 }
 
-/// Digits without + that are a number of France can be a German one without its 0.
+/// Digits without "+" that form a French number may also be a German number without its 0.
 #[rstest]
 #[tokio::test]
-async fn rule_21_ambiguous_digits_match_either_number_on_file(
+async fn rule_21_ambiguous_digits_match_either_number(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let french = contact_with(&server, "K-1", &["+33123456789"]).await;
-    let german = contact_with(&server, "K-2", &["+4933123456789"]).await;
+    let french = create_contact_with_numbers(&server, "K-1", &["+33123456789"]).await;
+    let german = create_contact_with_numbers(&server, "K-2", &["+4933123456789"]).await;
     for (number, contact) in [("K-1", &french), ("K-2", &german)] {
         let found = verify(&server, number, phone("33123456789")).await.unwrap();
         assert_eq!(found.matches, [of(contact)]);
@@ -223,11 +227,11 @@ async fn rule_21_ambiguous_digits_match_either_number_on_file(
 
 #[rstest]
 #[tokio::test]
-async fn rule_21_a_withheld_number_is_answered_withheld(
+async fn rule_21_withheld_number_returns_withheld(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start_with(backend, Options::unlimited_checks()).await;
-    let anna = contact_with(&server, "K-1", &["+49211123456"]).await;
+    let anna = create_contact_with_numbers(&server, "K-1", &["+49211123456"]).await;
     let before = server.events("K-1").await;
     let withheld = [
         "",
@@ -272,14 +276,14 @@ async fn rule_21_a_withheld_number_is_answered_withheld(
         assert_eq!(found.outcome(), ChannelOutcome::Withheld, "{text:?}");
         assert_eq!(found.matches, [], "{text:?}");
         let missing = verify(&server, "K-9", phone(text)).await;
-        assert_eq!(refusal(missing).1, "CUSTOMER_NOT_FOUND", "{text:?}");
-        // A number cannot be on file as withheld.
+        assert_eq!(rejection(missing).1, "CUSTOMER_NOT_FOUND", "{text:?}");
+        // No number on file can be a withheld one.
         let change = Contact {
             phone_numbers: vec!["+49211123456".into(), text.into()],
             ..only_id(&anna)
         };
         let refused = server.update_contact(change, &[]).await;
-        assert_eq!(refused_fields(refused), ["contact.phone_numbers[1]"]);
+        assert_eq!(rejected_fields(refused), ["contact.phone_numbers[1]"]);
     }
     let after = server.events("K-1").await;
     assert_eq!(after.len(), before.len() + withheld.len());
@@ -292,12 +296,12 @@ async fn rule_21_a_withheld_number_is_answered_withheld(
 
 #[rstest]
 #[tokio::test]
-async fn rule_21_an_extension_of_a_number_on_file_is_same_line(
+async fn rule_21_extension_of_a_number_on_file_is_same_line(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = contact_with(&server, "K-1", &["+49 211 123456"]).await;
-    contact_with(&server, "K-2", &["+49 211 123456-0"]).await;
+    let anna = create_contact_with_numbers(&server, "K-1", &["+49 211 123456"]).await;
+    create_contact_with_numbers(&server, "K-2", &["+49 211 123456-0"]).await;
     for (number, caller, kind) in [
         ("K-1", "+49 211 123456", Some(ChannelMatchKind::Exact)),
         ("K-1", "+49 211 123456-1", Some(ChannelMatchKind::SameLine)),
@@ -332,7 +336,7 @@ async fn rule_21_an_extension_of_a_number_on_file_is_same_line(
         ("K-1", "+49 211 123456789012", None),
         ("K-1", "+49 211 12345", None),
         ("K-1", "+49 211 123457-12", None),
-        // The number on file is the one with -0, and no prefix of the extension's.
+        // The number on file ends in -0 and is no prefix of the extension.
         ("K-2", "+49 211 123456-12", None),
         ("K-2", "+49 211 123456", None),
         ("K-2", "+49 211 123456-0", Some(ChannelMatchKind::Exact)),
@@ -355,12 +359,12 @@ async fn rule_21_an_extension_of_a_number_on_file_is_same_line(
 
 #[rstest]
 #[tokio::test]
-async fn rule_21_exact_matches_come_before_those_of_the_same_line(
+async fn rule_21_exact_matches_precede_same_line_matches(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    // In the order of their creation: the line, nothing, both, the extension.
-    let anna = contact_with(&server, "K-1", &["0721 913740", "0721 91374"]).await;
+    // In the order of creation: the main line, nothing, both, the extension.
+    let anna = create_contact_with_numbers(&server, "K-1", &["0721 913740", "0721 91374"]).await;
     let mut others = Vec::new();
     for numbers in [
         &["0721 5551"][..],

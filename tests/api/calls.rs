@@ -1,4 +1,4 @@
-//! Calls that tests of several features make, and the values that they make them with.
+//! Requests that several test modules send, and their values.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::api::proto;
@@ -7,7 +7,7 @@ use tonic::Status;
 use crate::harness::{ALL_SCOPES, AUDIENCE, Client, ISSUER, TestServer};
 
 impl TestServer {
-    /// A client that may do everything and is not the one of [`client`](Self::client).
+    /// A client with all scopes under another subject than [`client`](Self::client).
     pub fn client_of(&self, subject: &str) -> Client {
         let ttl = TimeDelta::days(365);
         let token = self
@@ -17,7 +17,7 @@ impl TestServer {
         self.client_with(token)
     }
 
-    /// A customer with one STANDARD contact, which has no address.
+    /// Creates a customer with one STANDARD contact without an e-mail address.
     pub async fn create_customer_with_contact(&self, number: &str) -> proto::Contact {
         self.create_customer(number).await;
         self.create_contact(number, "Anna Schmidt", &[proto::ContactType::Standard], "")
@@ -32,7 +32,7 @@ impl TestServer {
         response.into_inner().customer.unwrap()
     }
 
-    /// The contact as it is now.
+    /// The current state of the contact.
     pub async fn contact(&self, contact: &proto::Contact) -> proto::Contact {
         let request = proto::GetContactRequest {
             customer_number: contact.customer_number.clone(),
@@ -42,7 +42,7 @@ impl TestServer {
         response.into_inner().contact.unwrap()
     }
 
-    /// All contacts of a customer, in the order of their creation.
+    /// All contacts of a customer in the order of creation.
     pub async fn contacts(&self, number: &str) -> Vec<proto::Contact> {
         let request = proto::ListContactsRequest {
             customer_number: number.into(),
@@ -53,7 +53,7 @@ impl TestServer {
         response.into_inner().contacts
     }
 
-    /// Everything the service gives out about a customer, to show that nothing changed.
+    /// All data that the service returns about a customer, to assert that nothing changed.
     pub async fn state(
         &self,
         number: &str,
@@ -103,7 +103,7 @@ impl TestServer {
         Ok(response.into_inner().contact.unwrap())
     }
 
-    /// Who is written to, with the default room for an attention line.
+    /// Resolves recipients with the default maximum length of an attention line.
     pub async fn resolve(&self, number: &str, purpose: proto::Purpose) -> proto::Resolution {
         let request = proto::ResolveRecipientsRequest {
             customer_number: number.into(),
@@ -115,14 +115,14 @@ impl TestServer {
     }
 }
 
-/// An update mask; no paths are no mask.
+/// An update mask; no paths mean no mask.
 pub fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
     (!paths.is_empty()).then(|| prost_types::FieldMask {
         paths: paths.iter().map(|&path| path.to_owned()).collect(),
     })
 }
 
-/// The same contact with nothing but its names, for an update of single fields.
+/// The contact reduced to its resource names, for updates of single fields.
 pub fn only_id(contact: &proto::Contact) -> proto::Contact {
     proto::Contact {
         customer_number: contact.customer_number.clone(),

@@ -1,4 +1,4 @@
-//! `WatchChanges`: what it gives, where it goes on, and when it ends.
+//! `WatchChanges`: events, resumption, and the end of a stream.
 
 use chrono::TimeDelta;
 use contact_service::api::proto::{self, ContactType};
@@ -6,7 +6,7 @@ use rstest::rstest;
 use tonic::{Status, Streaming};
 
 use crate::{
-    harness::{ALL_SCOPES, AUDIENCE, Backend, Client, ISSUER, TestServer, refusal},
+    harness::{ALL_SCOPES, AUDIENCE, Backend, Client, ISSUER, TestServer, rejection},
     rpcs::prepare,
 };
 
@@ -18,7 +18,7 @@ pub async fn watch(mut client: Client, cursor: &str) -> Result<Watch, Status> {
     Ok(watch.await?.into_inner())
 }
 
-/// The next `count` events or some more, and the cursor behind them.
+/// Reads at least `count` events; returns them with the cursor of the last one.
 pub async fn read(watch: &mut Watch, count: usize) -> (Vec<proto::Change>, String) {
     let (mut events, mut cursor) = (Vec::new(), String::new());
     while events.len() < count {
@@ -34,8 +34,8 @@ fn kinds(events: &[proto::Change]) -> Vec<&str> {
     events.iter().map(|event| event.kind.as_str()).collect()
 }
 
-/// The trail of a customer as the feed should give it.
-async fn trail(server: &TestServer, number: &str) -> Vec<proto::Change> {
+/// The customer's audit log as the feed should return it.
+async fn logged_events(server: &TestServer, number: &str) -> Vec<proto::Change> {
     let mut events = server.events(number).await;
     events.reverse();
     let changes = events.into_iter().map(|event| proto::Change {
@@ -51,14 +51,14 @@ async fn trail(server: &TestServer, number: &str) -> Vec<proto::Change> {
 
 #[rstest]
 #[tokio::test]
-async fn a_watch_gives_every_event_of_the_trail_and_those_that_come(
+async fn watch_returns_past_and_new_events(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     prepare(&server, "K-1").await;
     let mut watch = watch(server.client(), "").await.unwrap();
-    let old = trail(&server, "K-1").await;
-    // Two events are of the order types, which belong to no customer.
+    let old = logged_events(&server, "K-1").await;
+    // Two events concern order types, which belong to no customer.
     let (seen, _) = read(&mut watch, old.len() + 2).await;
     let of_customer = seen.iter().filter(|event| event.customer_number == "K-1");
     assert_eq!(of_customer.cloned().collect::<Vec<_>>(), old);
@@ -83,12 +83,12 @@ async fn a_watch_gives_every_event_of_the_trail_and_those_that_come(
         .await;
     let (new, _) = read(&mut watch, 1).await;
     assert_eq!(kinds(&new), ["contact.created"]);
-    assert_eq!(new.last(), trail(&server, "K-1").await.last());
+    assert_eq!(new.last(), logged_events(&server, "K-1").await.last());
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_watch_goes_on_behind_its_cursor(
+async fn watch_resumes_after_its_cursor(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -103,14 +103,14 @@ async fn a_watch_goes_on_behind_its_cursor(
     let (seen, _) = read(&mut second, 2).await;
     let numbers: Vec<_> = seen.iter().map(|event| &event.customer_number).collect();
     assert_eq!(numbers, ["K-2", "K-3"]);
-    // The same cursor again gives the same again.
+    // The same cursor returns the same events.
     let mut again = watch(server.client(), &cursor).await.unwrap();
     assert_eq!(read(&mut again, 2).await.0, seen);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_token_of_one_customer_watches_that_customer(
+async fn tenant_scoped_token_watches_its_own_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -121,7 +121,7 @@ async fn a_token_of_one_customer_watches_that_customer(
     let confined = server.client_with(server.token(ALL_SCOPES, Some("K-2")));
     let mut watch = watch(confined, "").await.unwrap();
     let (seen, _) = read(&mut watch, 2).await;
-    assert_eq!(seen, trail(&server, "K-2").await);
+    assert_eq!(seen, logged_events(&server, "K-2").await);
     server.create_customer("K-4").await;
     let anna = server.contacts("K-2").await.remove(0);
     server
@@ -134,7 +134,7 @@ async fn a_token_of_one_customer_watches_that_customer(
 
 #[rstest]
 #[tokio::test]
-async fn a_watch_ends_with_its_token(
+async fn watch_ends_when_its_token_expires(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -155,19 +155,19 @@ async fn a_watch_ends_with_its_token(
     read(&mut watch, 1).await;
     server.clock.advance(ttl + TimeDelta::seconds(30));
     server.create_customer("K-2").await;
-    // What was read for it already may still come.
+    // Events that were read before may still arrive.
     let ended = loop {
         match watch.message().await {
             Ok(Some(_)) => {}
             ended => break ended,
         }
     };
-    assert_eq!(refusal(ended).1, "TOKEN_EXPIRED");
+    assert_eq!(rejection(ended).1, "TOKEN_EXPIRED");
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_watch_ends_when_the_server_stops(
+async fn watch_ends_when_the_server_stops(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let mut server = TestServer::start(backend).await;
@@ -181,7 +181,7 @@ async fn a_watch_ends_when_the_server_stops(
 
 #[rstest]
 #[tokio::test]
-async fn a_reader_that_does_not_read_holds_nobody_up(
+async fn stalled_watcher_does_not_delay_other_clients(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -199,14 +199,14 @@ async fn a_reader_that_does_not_read_holds_nobody_up(
     crate::harness::execute(&server.database_url, &many.replace("ID", id)).await;
     let (seen, _) = read(&mut quick, 3000).await;
     assert_eq!(seen.len(), 3000);
-    // Others are served as well.
+    // Other clients are served as well.
     server.create_customer_with_contact("K-2").await;
     assert_eq!(read(&mut quick, 2).await.0.len(), 2);
 }
 
 #[rstest]
 #[tokio::test]
-async fn caches_are_told_for_a_while_whom_an_erasure_was_about(
+async fn feed_names_erased_customers_for_a_limited_time(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;

@@ -1,4 +1,4 @@
-//! Cursors of `WatchChanges`: each one is honored without a gap, or answers `CURSOR_EXPIRED`.
+//! Cursors of `WatchChanges`: each one resumes without a gap or fails with `CURSOR_EXPIRED`.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use uuid::Uuid;
 
 use crate::{
     changes::{Watch, read, watch},
-    harness::{Backend, Options, TestServer, execute, refusal},
+    harness::{Backend, Options, TestServer, execute, rejection},
 };
 
-/// Far more than a stream takes to notice: a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Far above the time a stream needs to react; a test that reaches it has failed.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn assert_expired<T: std::fmt::Debug>(watched: Result<T, Status>, why: &str) {
     let expired = (Code::FailedPrecondition, "CURSOR_EXPIRED".to_owned());
-    assert_eq!(refusal(watched), expired, "{why}");
+    assert_eq!(rejection(watched), expired, "{why}");
 }
 
-/// The end of a stream that waits for a change.
+/// Asserts that a stream that waits for a change ends with `CURSOR_EXPIRED`.
 async fn assert_ends(watch: &mut Watch, why: &str) {
-    let ended = tokio::time::timeout(PATIENCE, watch.message()).await;
-    assert_expired(ended.expect("the stream goes on"), why);
+    let ended = tokio::time::timeout(TIMEOUT, watch.message()).await;
+    assert_expired(ended.expect("the stream is still open"), why);
 }
 
 async fn renew_epoch(server: &TestServer) {
@@ -33,7 +33,7 @@ async fn renew_epoch(server: &TestServer) {
     server.database.renew_feed_epoch(epoch).await.unwrap();
 }
 
-/// Creates customers, and gives the cursor after each.
+/// Creates customers; returns the cursor after each.
 async fn create(server: &TestServer, watch: &mut Watch, numbers: &[&str]) -> Vec<String> {
     let mut cursors = Vec::new();
     for number in numbers {
@@ -54,9 +54,7 @@ async fn numbers_after(server: &TestServer, cursor: &str, count: usize) -> Vec<S
 
 #[rstest]
 #[tokio::test]
-async fn text_that_is_no_cursor_of_this_feed_has_expired(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
+async fn unknown_cursor_expires(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let server = TestServer::start(backend).await;
     let mut first = watch(server.client(), "").await.unwrap();
     let cursor = create(&server, &mut first, &["K-1", "K-2"]).await.remove(0);
@@ -87,10 +85,10 @@ async fn text_that_is_no_cursor_of_this_feed_has_expired(
     assert_eq!(numbers_after(&server, &cursor, 1).await[0], "K-2");
 }
 
-/// Each test server has service keys of its own.
+/// Each test server has its own service keys.
 #[rstest]
 #[tokio::test]
-async fn cursor_of_a_retired_service_key_has_expired(
+async fn cursor_expires_with_its_service_key(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -104,7 +102,7 @@ async fn cursor_of_a_retired_service_key_has_expired(
 
 #[rstest]
 #[tokio::test]
-async fn cursor_has_expired_once_an_event_after_it_is_deleted(
+async fn cursor_expires_once_an_event_after_it_is_deleted(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -119,7 +117,7 @@ async fn cursor_has_expired_once_an_event_after_it_is_deleted(
     assert_eq!(server.app.forget_old_events(year).await.unwrap(), 2);
 
     assert_expired(watch(server.client(), &cursors[0]).await, "retention");
-    // Its own event is gone, and every later one is there.
+    // The cursor's own event is deleted, all later ones are still there.
     for cursor in [cursors[1].as_str(), ""] {
         assert_eq!(numbers_after(&server, cursor, 1).await, ["K-3"]);
     }
@@ -135,7 +133,7 @@ async fn renewed_epoch_ends_streams_and_expires_all_cursors(
     let mut open = watch(server.client(), "").await.unwrap();
     let mut cursors = create(&server, &mut open, &["K-1"]).await;
     for number in ["K-2", "K-3"] {
-        // The stream waits for a change that does not come.
+        // The stream waits for a change that never comes.
         renew_epoch(&server).await;
         assert_ends(&mut open, "an open stream").await;
         for cursor in &cursors {
@@ -148,7 +146,7 @@ async fn renewed_epoch_ends_streams_and_expires_all_cursors(
     }
 }
 
-/// A restore to the state after `K-2`, without `renew-feed`.
+/// Simulates a restore to the state after `K-2` without `renew-feed`.
 async fn restore(server: &TestServer) {
     let back = "DELETE FROM audit_events WHERE feed_position > 2; \
         DELETE FROM customers WHERE customer_number IN ('K-3', 'K-4'); \
@@ -161,7 +159,7 @@ async fn restore(server: &TestServer) {
 #[case::after_as_many_writes_as_were_lost(&["N-3", "N-4"])]
 #[case::after_more_writes_than_were_lost(&["N-3", "N-4", "N-5", "N-6", "N-7"])]
 #[tokio::test]
-async fn cursor_of_a_lost_event_has_expired_without_renewal(
+async fn cursor_of_a_lost_event_expires_without_renewal(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] written: &[&str],
 ) {
@@ -176,11 +174,11 @@ async fn cursor_of_a_lost_event_has_expired_without_renewal(
     for cursor in &cursors[2..] {
         assert_expired(watch(server.client(), cursor).await, "of a lost event");
     }
-    // The cursor of an event that was not lost stays valid.
+    // The cursor of an event that survived stays valid.
     let after = numbers_after(&server, &cursors[0], 1 + written.len()).await;
     assert_eq!(after, [&["K-2"], written].concat());
     let Some(last) = written.last() else { return };
-    // An open stream that is ahead of the restored database ends, too.
+    // An open stream that is ahead of the restored database ends as well.
     if written.len() > 2 {
         assert_ends(&mut first, last).await;
     }

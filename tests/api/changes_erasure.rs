@@ -1,5 +1,5 @@
-//! The feed while customers are erased and made anew: nothing is left out, and what happened to a
-//! number comes in its order, also across an erasure.
+//! The feed while customers are erased and created again: no event is skipped, and the events of
+//! a number arrive in order, across erasures too.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ const ERASERS: usize = 3;
 const ROUNDS: usize = 15;
 const WRITERS: usize = 3;
 const UPDATES: usize = 80;
-/// Created, its contact, erased.
+/// Creation, its contact, erasure.
 const EVENTS_OF_A_ROUND: usize = 3;
 
-async fn make_and_erase(server: &TestServer, number: &str) {
+async fn create_and_erase(server: &TestServer, number: &str) {
     for _ in 0..ROUNDS {
         server.create_customer_with_contact(number).await;
         server.erase(number).await.unwrap();
@@ -41,11 +41,11 @@ async fn update(mut client: Client, number: String) {
     }
 }
 
-/// Made when all have ended: its event comes behind all of theirs, also among those that get their
-/// places together, by their numbers.
+/// Created after all others have finished: its event follows all of theirs, including those
+/// sequenced in the same batch, where numbers decide.
 const LAST: &str = "zz";
 
-/// Where each event stands in the feed.
+/// The position of each event in the feed.
 async fn read(mut client: Client) -> HashMap<String, usize> {
     let from = proto::WatchChangesRequest::default();
     let mut watch = client.watch_changes(from).await.unwrap().into_inner();
@@ -63,13 +63,13 @@ async fn read(mut client: Client) -> HashMap<String, usize> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn erasures_leave_no_event_out_and_what_follows_comes_behind(
+async fn erasures_skip_no_event_and_keep_the_order(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let folder = tempdir().unwrap();
     let url = fresh_database(backend, folder.path().join("contacts.db")).await;
     let server = TestServer::start_on(&url, folder, Options::default()).await;
-    // On PostgreSQL another server gives places as well.
+    // On PostgreSQL a second server sequences events as well.
     let _other = match backend {
         Backend::Postgres => {
             Some(TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await)
@@ -86,9 +86,9 @@ async fn erasures_leave_no_event_out_and_what_follows_comes_behind(
         .iter()
         .map(|number| tokio::spawn(update(server.client(), number.clone())));
     let writers: Vec<_> = writers.collect();
-    // They sort before and behind the pseudonyms.
+    // They sort before and after the pseudonyms.
     let erased = ["A-1", "K-1", "z-1"];
-    join_all(erased.map(|number| make_and_erase(&server, number))).await;
+    join_all(erased.map(|number| create_and_erase(&server, number))).await;
     for writer in writers {
         writer.await.unwrap();
     }

@@ -1,5 +1,5 @@
-//! The feed under writers whose transactions are committed in another order than they began: no
-//! event is left out, and those of a customer come in their order.
+//! The feed under writers whose transactions commit in another order than they began: no event is
+//! skipped, and the events of a customer arrive in order.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -26,8 +26,8 @@ const CUSTOMERS: u64 = 24;
 const QUICK_EVENTS: usize = 1_600;
 const PROOF_EVENTS: usize = 100_000;
 
-/// Numbers below `end`.
-fn any_below(end: u64) -> u64 {
+/// A random number below `end`.
+fn random_below(end: u64) -> u64 {
     let bytes: [u8; 8] = Random::system().bytes().unwrap();
     u64::from_le_bytes(bytes) % end
 }
@@ -46,18 +46,18 @@ fn event(number: &CustomerNumber, sequence: i64, kind: &str) -> AuditEvent {
     }
 }
 
-/// Writes events in transactions of one to eight, some of which stay open for a while, and
-/// some of which are given up.
+/// Writes events in transactions of one to eight; some transactions stay open for a while, some
+/// are rolled back.
 async fn write(database: Database, count: usize) {
     let mut written = 0;
     while written < count {
-        let number = format!("K-{}", any_below(CUSTOMERS));
+        let number = format!("K-{}", random_below(CUSTOMERS));
         let number = CustomerNumber::parse(&number).unwrap();
         let most = (count - written).min(8);
-        let several = 1 + usize::try_from(any_below(8)).unwrap() % most;
-        let is_given_up = any_below(20) == 0;
-        let held = match any_below(10) {
-            0 => Duration::from_millis(any_below(120)),
+        let several = 1 + usize::try_from(random_below(8)).unwrap() % most;
+        let is_given_up = random_below(20) == 0;
+        let held = match random_below(10) {
+            0 => Duration::from_millis(random_below(120)),
             _ => Duration::ZERO,
         };
         let of = number.clone();
@@ -79,7 +79,7 @@ async fn write(database: Database, count: usize) {
         });
         match done.await {
             Ok(count) => written += count,
-            // Too many wait for one customer.
+            // Too many writers wait for one customer.
             Err(error) => assert!(
                 error.to_string().contains("again") || error.to_string().contains("too many"),
                 "{error}"
@@ -88,11 +88,11 @@ async fn write(database: Database, count: usize) {
     }
 }
 
-/// Made when the writers have ended: its event comes behind all of theirs, also among those that
-/// get their places together, by their numbers.
+/// Created after the writers have finished: its event follows all of theirs, including those
+/// sequenced in the same batch, where numbers decide.
 const LAST: &str = "LAST";
 
-/// Reads the events of the writers until they have ended, going away now and then.
+/// Reads the writers' events until they have finished, reconnecting now and then.
 async fn follow(clients: Vec<Client>) -> Vec<proto::Change> {
     let (mut cursor, mut known, mut events) = (String::new(), HashSet::new(), Vec::new());
     let (mut connections, mut has_ended) = (0, false);
@@ -103,7 +103,7 @@ async fn follow(clients: Vec<Client>) -> Vec<proto::Change> {
             cursor: cursor.clone(),
         };
         let mut watch = client.watch_changes(from).await.unwrap().into_inner();
-        for _ in 0..=any_below(20) {
+        for _ in 0..=random_below(20) {
             if has_ended {
                 break;
             }
@@ -114,8 +114,8 @@ async fn follow(clients: Vec<Client>) -> Vec<proto::Change> {
                     events.push(event);
                 }
             }
-            // The last response before a break may be forgotten: at least once.
-            if any_below(4) > 0 {
+            // The last response before a disconnect may be lost: delivery is at least once.
+            if random_below(4) > 0 {
                 cursor = response.cursor;
             }
         }
@@ -135,7 +135,7 @@ async fn race(backend: Backend, count: usize) {
     for number in 0..CUSTOMERS {
         servers[0].create_customer(&format!("K-{number}")).await;
     }
-    // Cursors are signed: each server has keys of its own here, so one is read from.
+    // Cursors are signed and each server has its own keys here, so only one server is read from.
     let clients = vec![servers[0].client()];
     let reader = tokio::spawn(follow(clients));
     let writers = (0..WRITERS).map(|writer| {
@@ -152,7 +152,7 @@ async fn race(backend: Backend, count: usize) {
     let sql = "SELECT COUNT(*) FROM audit_events WHERE kind = 'customer.updated'";
     let stored = query_number(&url, sql).await;
     assert_eq!(stored, i64::try_from(count).unwrap());
-    // As the trail has them: each customer's in its order.
+    // Each customer's events in the order of the audit log.
     let mut of_customers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for event in events {
         let ids = of_customers.entry(event.customer_number).or_default();
@@ -161,25 +161,25 @@ async fn race(backend: Backend, count: usize) {
     for (number, ids) in of_customers {
         let parsed = CustomerNumber::parse(&number).unwrap();
         let last = contact_service::domain::audit::EventRank::LAST;
-        let trail = servers[0]
+        let logged = servers[0]
             .database
             .list_audit_events(&parsed, last, 1 << 40);
-        let mut trail: Vec<_> = trail
+        let mut logged: Vec<_> = logged
             .await
             .unwrap()
             .into_iter()
             .filter(|event| event.kind == "customer.updated")
             .map(|event| event.id.to_string())
             .collect();
-        trail.reverse();
-        assert!(ids == trail, "the order of {number}");
+        logged.reverse();
+        assert!(ids == logged, "events of {number} out of order");
     }
-    println!("{backend:?}: {count} events, none missing, each customer's in order");
+    println!("{backend:?}: {count} events, none missing, in order per customer");
 }
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_event_is_left_out_under_concurrent_writers(
+async fn no_event_is_skipped_under_concurrent_writers(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     race(backend, QUICK_EVENTS).await;
@@ -188,16 +188,15 @@ async fn no_event_is_left_out_under_concurrent_writers(
 #[rstest]
 #[ignore = "minutes long: scripts/proof runs it"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn proof_no_event_of_100000_is_left_out(
+async fn proof_no_event_of_100000_is_skipped(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     race(backend, PROOF_EVENTS).await;
 }
 
-/// The reader is further than the earlier event's time, rank and id when that one is
-/// committed.
+/// The reader has passed the earlier event's time, rank and id when that event commits.
 #[tokio::test]
-async fn an_event_that_is_committed_late_comes_all_the_same() {
+async fn event_that_commits_late_is_delivered() {
     let folder = tempdir().unwrap();
     let url = fresh_database(Backend::Postgres, folder.path().join("contacts.db")).await;
     let server = TestServer::start_on(&url, folder, Options::default()).await;

@@ -1,4 +1,4 @@
-//! Limits on `VerifyContactChannel`: of an agent and of a customer, over all instances.
+//! Rate limits of `VerifyContactChannel` per agent and per customer, across all instances.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use rstest::rstest;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::harness::{Backend, Options, TestServer, query_number, refusal};
+use crate::harness::{Backend, Options, TestServer, query_number, rejection};
 
 const PER_MINUTE: usize = 60;
 
@@ -30,17 +30,17 @@ async fn verify(
     Ok(verified.into_inner())
 }
 
-/// Servers of one database; SQLite has one.
+/// Servers that share a database; SQLite has one.
 async fn instances(backend: Backend, options: fn() -> Options) -> Vec<TestServer> {
     let mut servers = vec![TestServer::start_with(backend, options()).await];
     if backend == Backend::Postgres {
-        let second = servers[0].start_beside(options()).await;
+        let second = servers[0].start_peer(options()).await;
         servers.push(second);
     }
     servers
 }
 
-/// How many of the answers are not rejections by this limit.
+/// Number of responses that this limit did not reject.
 fn answered(
     answers: Vec<Result<VerifyContactChannelResponse, Status>>,
     limit: &str,
@@ -58,7 +58,7 @@ fn answered(
                 assert_eq!(info.metadata["limit"], limit);
                 let delay = status.get_details_retry_info().unwrap().retry_delay;
                 assert_eq!(delay, Some(wait));
-                let refused = refusal::<()>(Err(status));
+                let refused = rejection::<()>(Err(status));
                 assert_eq!(refused, (Code::ResourceExhausted, "FIND_LIMIT".to_owned()));
             }
         }
@@ -68,7 +68,7 @@ fn answered(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_verifies_sixty_channels_a_minute_over_instances(
+async fn agent_limit_of_60_per_minute_spans_instances(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let servers = instances(backend, Options::default).await;
@@ -85,7 +85,7 @@ async fn an_agent_verifies_sixty_channels_a_minute_over_instances(
         let limit = "channel_checks_per_agent";
         let wait = Duration::from_mins(1);
         assert_eq!(answered(answers, limit, wait), PER_MINUTE);
-        // What was rejected left no event, and took nothing from others.
+        // Rejected requests recorded no event and used none of the other customers' quota.
         let mut events = 0;
         for number in numbers {
             events += servers[0].events(number).await.len() - 1;
@@ -105,7 +105,7 @@ async fn an_agent_verifies_sixty_channels_a_minute_over_instances(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn channels_of_a_customer_are_verified_sixty_times_a_minute(
+async fn customer_limit_is_60_checks_per_minute(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let servers = instances(backend, Options::default).await;

@@ -1,4 +1,4 @@
-//! Compressed messages: gzip both ways, and how a client finds out what it may use.
+//! Compressed messages: gzip in both directions, and how clients learn the supported encodings.
 
 use std::{future::poll_fn, io::Write};
 
@@ -14,35 +14,35 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::Service;
 
 use crate::{
-    harness::{ALL_SCOPES, Backend, TestServer, refusal, refused_fields},
+    harness::{ALL_SCOPES, Backend, TestServer, rejected_fields, rejection},
     raw::path,
 };
 
 const MIB: usize = 1024 * 1024;
 
-struct Answer {
+struct RawResponse {
     headers: http::HeaderMap,
     /// Flag and payload of the first message.
     message: Option<(u8, Vec<u8>)>,
     result: Result<(), Status>,
-    /// The answer had nothing but its headers.
+    /// True for a response with trailers only.
     is_trailers_only: bool,
 }
 
-impl Answer {
+impl RawResponse {
     fn header(&self, name: &str) -> Option<&str> {
         let value = self.headers.get(name);
         value.map(|value| value.to_str().unwrap())
     }
 }
 
-/// Sends one message, with its flag, under the given headers.
+/// Sends one message with its compression flag under the given headers.
 async fn post(
     server: &TestServer,
     rpc: &str,
     headers: &[(&str, &str)],
     (flag, message): (u8, &[u8]),
-) -> Answer {
+) -> RawResponse {
     let length = u32::try_from(message.len()).unwrap();
     let body = [&[flag][..], &length.to_be_bytes(), message].concat();
     let mut request = http::Request::post(format!("http://{}{}", server.address, path(rpc)))
@@ -75,7 +75,7 @@ async fn post(
         Err(status)
     };
     let message = bytes.first().map(|flag| (*flag, bytes[5..].to_vec()));
-    Answer {
+    RawResponse {
         headers,
         message,
         result,
@@ -100,7 +100,7 @@ fn get_customer() -> Vec<u8> {
 
 #[rstest]
 #[tokio::test]
-async fn an_unknown_encoding_is_answered_with_those_to_use(
+async fn unknown_encoding_is_rejected_with_supported_ones(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -124,7 +124,7 @@ async fn an_unknown_encoding_is_answered_with_those_to_use(
                 let answer = post(&server, rpc, headers, (1, &get_customer())).await;
                 assert!(answer.is_trailers_only, "{rpc} {encoding}");
                 assert_eq!(answer.header("grpc-accept-encoding"), Some("identity,gzip"));
-                let refused = refusal(answer.result);
+                let refused = rejection(answer.result);
                 assert_eq!(refused, (Code::Unimplemented, "UNIMPLEMENTED".into()));
             }
         }
@@ -133,7 +133,7 @@ async fn an_unknown_encoding_is_answered_with_those_to_use(
 
 #[rstest]
 #[tokio::test]
-async fn requests_are_taken_plain_and_as_gzip(
+async fn requests_are_accepted_plain_and_as_gzip(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -142,7 +142,7 @@ async fn requests_are_taken_plain_and_as_gzip(
     let (plain, packed) = (get_customer(), gzipped(&get_customer()));
     for (encoding, flag, message, is_taken) in [
         (Some("gzip"), 1, &packed, true),
-        // The flag decides for each message.
+        // The flag of each message decides.
         (Some("gzip"), 0, &plain, true),
         (Some("identity"), 0, &plain, true),
         (None, 0, &plain, true),
@@ -158,7 +158,7 @@ async fn requests_are_taken_plain_and_as_gzip(
         assert_eq!(answer.result.is_ok(), is_taken, "{encoding:?} {flag}");
         if !is_taken {
             assert_eq!(
-                refused_fields(answer.result),
+                rejected_fields(answer.result),
                 ["request"],
                 "{encoding:?} {flag}"
             );
@@ -166,10 +166,10 @@ async fn requests_are_taken_plain_and_as_gzip(
     }
 }
 
-/// Nothing is compressed that a client did not ask for, nor what is too small to gain by it.
+/// Responses are not compressed unless the client asks for it and the message is large enough.
 #[rstest]
 #[tokio::test]
-async fn large_answers_are_gzip_for_clients_that_accept_it(
+async fn large_responses_are_gzip_if_the_client_accepts_it(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -208,7 +208,7 @@ async fn large_answers_are_gzip_for_clients_that_accept_it(
             assert!(message.len() < 1024, "{}", message.len());
         }
     }
-    // An error has no message that could be compressed.
+    // An error has no message to compress.
     let headers = [("grpc-accept-encoding", "gzip"), ("authorization", &bearer)];
     let missing = proto::GetCustomerRequest {
         customer_number: "K-9".into(),
@@ -221,12 +221,12 @@ async fn large_answers_are_gzip_for_clients_that_accept_it(
     )
     .await;
     assert!(answer.is_trailers_only);
-    assert_eq!(refusal(answer.result).1, "CUSTOMER_NOT_FOUND");
+    assert_eq!(rejection(answer.result).1, "CUSTOMER_NOT_FOUND");
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_client_that_compresses_everything_is_served(
+async fn client_that_compresses_everything_is_served(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -277,7 +277,7 @@ async fn a_client_that_compresses_everything_is_served(
 
 #[rstest]
 #[tokio::test]
-async fn the_limit_of_a_message_holds_once_it_is_decompressed(
+async fn message_limit_applies_to_the_decompressed_size(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -287,7 +287,7 @@ async fn the_limit_of_a_message_holds_once_it_is_decompressed(
         ("authorization", bearer.as_str()),
     ];
     for (rpc, limit) in [("GetCustomer", 64 * 1024), ("StreamRecipients", 256 * 1024)] {
-        // A field that no request has, and every one skips.
+        // A field that no request defines, and every decoder skips.
         let of_length = |length: usize| {
             let mut message = Vec::new();
             prost::encoding::bytes::encode(1_000, &vec![b'x'; length], &mut message);
@@ -296,7 +296,7 @@ async fn the_limit_of_a_message_holds_once_it_is_decompressed(
         let head = of_length(limit).len() - limit;
         let longest = gzipped(&of_length(limit - head));
         let answer = post(&server, rpc, &headers, (1, &longest)).await;
-        assert_ne!(refused_fields(answer.result), ["request"], "{rpc}");
+        assert_ne!(rejected_fields(answer.result), ["request"], "{rpc}");
         for length in [limit - head + 1, 10 * MIB, 40 * MIB] {
             let bomb = gzipped(&of_length(length));
             assert!(bomb.len() < limit, "{}", bomb.len());
@@ -305,7 +305,7 @@ async fn the_limit_of_a_message_holds_once_it_is_decompressed(
             assert!(status.message().contains("longer"), "{rpc} {status:?}");
             assert_eq!(status.code(), Code::InvalidArgument);
             assert_eq!(
-                refused_fields::<()>(Err(status)),
+                rejected_fields::<()>(Err(status)),
                 ["request"],
                 "{rpc} {length}"
             );

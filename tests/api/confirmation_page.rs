@@ -1,5 +1,5 @@
-//! The page's requests as its script makes them, and as nobody else may. What a browser
-//! makes of the page is tested in tests/e2e.
+//! The requests of the page's script, and requests that only others send. Tests in tests/e2e run
+//! the page in a browser.
 
 use contact_service::{
     api::proto::{ConfirmationState, Contact},
@@ -51,7 +51,7 @@ async fn is_pending(server: &TestServer, contact: &Contact) -> bool {
 
 #[rstest]
 #[tokio::test]
-async fn the_pages_script_is_told_the_state_and_the_press_confirms(
+async fn page_script_gets_the_state_and_confirms_on_click(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -78,7 +78,7 @@ async fn the_pages_script_is_told_the_state_and_the_press_confirms(
 
 #[rstest]
 #[tokio::test]
-async fn a_dead_link_is_told_as_what_it_is(
+async fn dead_links_are_reported_with_their_reason(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -105,7 +105,7 @@ async fn a_dead_link_is_told_as_what_it_is(
 
 #[rstest]
 #[tokio::test]
-async fn rule_9_nothing_but_the_scripts_own_request_confirms(
+async fn rule_9_only_the_script_request_confirms(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -129,7 +129,7 @@ async fn rule_9_nothing_but_the_scripts_own_request_confirms(
                     .unwrap();
             }
         }
-        // What a form of another page can send.
+        // Requests that a form of another page can send.
         for (content_type, body) in [
             (
                 "application/x-www-form-urlencoded",
@@ -171,7 +171,7 @@ async fn rule_9_nothing_but_the_scripts_own_request_confirms(
 
 #[rstest]
 #[tokio::test]
-async fn a_damaged_link_leads_to_the_page_and_confirms_nothing(
+async fn damaged_link_opens_the_page_and_confirms_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -203,7 +203,7 @@ async fn a_damaged_link_leads_to_the_page_and_confirms_nothing(
             assert_eq!(response.headers()["referrer-policy"], "no-referrer");
             assert_eq!(response.headers()["cache-control"], "no-store");
         }
-        // A browser follows.
+        // A browser follows the redirect.
         let page = request(&server, Method::GET, &path).send().await.unwrap();
         assert_eq!(page.status(), StatusCode::OK, "{path}");
         assert_eq!(page.url().path(), "/confirm", "{path}");
@@ -215,7 +215,7 @@ async fn a_damaged_link_leads_to_the_page_and_confirms_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn a_token_is_found_in_a_damaged_link(
+async fn token_is_recovered_from_a_damaged_link(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -251,7 +251,7 @@ async fn a_token_is_found_in_a_damaged_link(
 
 #[rstest]
 #[tokio::test]
-async fn every_answer_forbids_what_the_page_does_not_need(
+async fn every_response_has_a_restrictive_policy(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -285,7 +285,7 @@ async fn every_answer_forbids_what_the_page_does_not_need(
 #[case::of_https("https://contact.example", Some("max-age=31536000"))]
 #[case::of_http("http://contact.example", None)]
 #[tokio::test]
-async fn only_a_page_of_https_is_never_asked_for_by_http_again(
+async fn hsts_is_sent_for_https_pages_only(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] origin: &str,
     #[case] expected: Option<&str>,
@@ -310,7 +310,7 @@ async fn only_a_page_of_https_is_never_asked_for_by_http_again(
 
 #[rstest]
 #[tokio::test]
-async fn the_page_is_shown_in_the_browsers_language(
+async fn page_uses_the_browser_language(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -326,7 +326,7 @@ async fn the_page_is_shown_in_the_browsers_language(
             html.contains(&format!("<html lang=\"{lang}\"")),
             "{accepted}"
         );
-        // Nothing inline, nothing from elsewhere, no form.
+        // Nothing inline, nothing from other origins, no form.
         for forbidden in ["<form", "style=\"", "onclick", "http://", "https://"] {
             assert!(!html.contains(forbidden), "{forbidden}");
         }
@@ -335,7 +335,7 @@ async fn the_page_is_shown_in_the_browsers_language(
 
 #[rstest]
 #[tokio::test]
-async fn bad_bodies_and_a_broken_database_are_answered_without_details(
+async fn bad_bodies_and_database_failures_reveal_no_details(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -364,7 +364,7 @@ async fn bad_bodies_and_a_broken_database_are_answered_without_details(
 
 #[rstest]
 #[tokio::test]
-async fn whoever_connects_and_says_nothing_does_not_hold_the_stop_up(
+async fn idle_connection_does_not_delay_shutdown(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let mut server = TestServer::start(backend).await;
@@ -378,7 +378,7 @@ async fn whoever_connects_and_says_nothing_does_not_hold_the_stop_up(
         stream.write_all(begin.as_bytes()).await.unwrap();
         idle.push(stream);
     }
-    // Another one is served meanwhile.
+    // Other clients are served in the meantime.
     let page = request(&server, Method::GET, "/confirm").send().await;
     assert_eq!(page.unwrap().status(), StatusCode::OK);
     server.stop().await.unwrap();

@@ -1,4 +1,4 @@
-//! One link, pressed by many at once.
+//! One confirmation link, used concurrently.
 
 use contact_service::api::proto;
 use rstest::rstest;
@@ -11,7 +11,7 @@ const PROOF_ROUNDS: usize = 200;
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rule_8_of_many_confirmations_at_once_one_changes_something(
+async fn rule_8_one_of_many_concurrent_confirmations_takes_effect(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     race(backend, QUICK_ROUNDS).await;

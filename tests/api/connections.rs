@@ -1,4 +1,4 @@
-//! Connections by themselves: they have to greet in time, and carry little beside calls.
+//! HTTP/2 connections: handshake deadline and limits of control frames.
 
 use std::{future::Future, time::Duration};
 
@@ -22,16 +22,16 @@ const PRIORITY: u8 = 2;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
-/// Far more than anything here takes: a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above the time that any step takes; a test that reaches it has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
+    tokio::time::timeout(TIMEOUT, work)
         .await
-        .expect("this should have ended")
+        .expect("should have finished in time")
 }
 
-/// A frame of the connection, or of its first stream.
+/// A frame of the connection or of its first stream.
 fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     frame_with(kind, 0, stream, payload)
 }
@@ -41,7 +41,7 @@ fn frame_with(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, high, low, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// The head of a `StreamRecipients`, each header literally.
+/// The header block of a `StreamRecipients`, all fields as literals.
 fn head_of_stream(server: &TestServer) -> Vec<u8> {
     let token = format!("Bearer {}", server.token(ALL_SCOPES, None));
     let headers = [
@@ -59,7 +59,7 @@ fn head_of_stream(server: &TestServer) -> Vec<u8> {
         if left < 127 {
             coded.push(u8::try_from(left).unwrap());
         } else {
-            // As an integer of HPACK.
+            // An HPACK integer.
             coded.push(127);
             left -= 127;
             while left >= 128 {
@@ -74,7 +74,7 @@ fn head_of_stream(server: &TestServer) -> Vec<u8> {
     frame_with(HEADERS, END_HEADERS, 1, &coded.concat())
 }
 
-/// Asks for one customer by a stream that goes on.
+/// A message of a stream that stays open, asking for one customer.
 fn message_of_stream() -> Vec<u8> {
     let message = proto::StreamRecipientsRequest {
         customer_numbers: vec!["K-1".into()],
@@ -92,17 +92,17 @@ async fn connect(server: &TestServer, first: &[u8]) -> TcpStream {
     stream
 }
 
-fn greeting() -> Vec<u8> {
+fn handshake() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, &[])].concat()
 }
 
-async fn until_closed(mut stream: impl AsyncReadExt + Unpin) {
+async fn read_until_closed(mut stream: impl AsyncReadExt + Unpin) {
     let mut buffer = vec![0; 4096];
     while !matches!(stream.read(&mut buffer).await, Ok(0) | Err(_)) {}
 }
 
-/// Reads up to a frame of this kind and these flags.
-async fn until_frame(stream: &mut TcpStream, kind: u8, flags: u8) -> Vec<u8> {
+/// Reads up to a frame of this kind with these flags.
+async fn read_until_frame(stream: &mut TcpStream, kind: u8, flags: u8) -> Vec<u8> {
     loop {
         let mut head = [0; HEAD_BYTES];
         stream.read_exact(&mut head).await.unwrap();
@@ -114,11 +114,11 @@ async fn until_frame(stream: &mut TcpStream, kind: u8, flags: u8) -> Vec<u8> {
     }
 }
 
-/// Asks by a ping, and reads up to its answer.
-async fn answers(stream: &mut TcpStream) {
+/// Sends a ping and reads up to its acknowledgement.
+async fn is_alive(stream: &mut TcpStream) {
     let ping = frame(PING, 0, b"whosthat");
     stream.write_all(&ping).await.unwrap();
-    assert_eq!(until_frame(stream, PING, ACK).await, b"whosthat");
+    assert_eq!(read_until_frame(stream, PING, ACK).await, b"whosthat");
 }
 
 async fn get(client: &mut Client) {
@@ -129,13 +129,13 @@ async fn get(client: &mut Client) {
 
 #[rstest]
 #[tokio::test]
-async fn whoever_does_not_greet_in_time_is_left_and_all_others_are_kept(
+async fn connection_without_handshake_is_closed_in_time(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let mut greeted = connect(&server, &greeting()).await;
+    let mut greeted = connect(&server, &handshake()).await;
     let mut slow = connect(&server, &[]).await;
-    for byte in greeting() {
+    for byte in handshake() {
         slow.write_all(&[byte]).await.unwrap();
     }
     let silent = connect(&server, &[]).await;
@@ -143,12 +143,12 @@ async fn whoever_does_not_greet_in_time_is_left_and_all_others_are_kept(
     let of_http_1 = connect(&server, b"GET / HTTP/1.1\r\n").await;
     in_time(Box::pin(async {
         tokio::join!(
-            until_closed(silent),
-            until_closed(halfway),
-            until_closed(of_http_1)
+            read_until_closed(silent),
+            read_until_closed(halfway),
+            read_until_closed(of_http_1)
         );
-        answers(&mut greeted).await;
-        answers(&mut slow).await;
+        is_alive(&mut greeted).await;
+        is_alive(&mut slow).await;
     }))
     .await;
 }
@@ -159,19 +159,19 @@ async fn whoever_does_not_greet_in_time_is_left_and_all_others_are_kept(
 #[case::of_windows(frame(WINDOW_UPDATE, 0, &[0, 0, 0, 1]))]
 #[case::of_priorities(frame(PRIORITY, 1, &[0, 0, 0, 0, 1]))]
 #[tokio::test]
-async fn a_flood_ends_its_own_connection_and_no_other(
+async fn frame_flood_closes_only_its_own_connection(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] frame: Vec<u8>,
 ) {
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
-    let mut beside = connect(&server, &greeting()).await;
-    let flooded = connect(&server, &greeting()).await;
+    let mut beside = connect(&server, &handshake()).await;
+    let flooded = connect(&server, &handshake()).await;
     let (read, mut write) = flooded.into_split();
     let chunk = frame.repeat(100);
     let flood = async {
-        // It takes its answers, so that the server never waits for it.
-        let closed = tokio::spawn(until_closed(read));
+        // The client reads its responses, so the server never waits for it.
+        let closed = tokio::spawn(read_until_closed(read));
         while write.write_all(&chunk).await.is_ok() {}
         closed.await.unwrap();
     };
@@ -182,13 +182,13 @@ async fn a_flood_ends_its_own_connection_and_no_other(
         }
     };
     in_time(async { tokio::join!(flood, call) }).await;
-    in_time(answers(&mut beside)).await;
+    in_time(is_alive(&mut beside)).await;
     in_time(get(&mut client)).await;
 }
 
 #[rstest]
 #[tokio::test]
-async fn whoever_takes_nothing_of_a_stream_is_hung_up_on_and_whoever_asks_nothing_is_not(
+async fn stalled_stream_is_closed_and_idle_stream_stays_open(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const INITIAL_WINDOW_SIZE: u8 = 4;
@@ -198,15 +198,15 @@ async fn whoever_takes_nothing_of_a_stream_is_hung_up_on_and_whoever_asks_nothin
     });
     let server = TestServer::start_with(backend, options).await;
     server.create_customer("K-1").await;
-    let first = [greeting(), head_of_stream(&server), message_of_stream()].concat();
+    let first = [handshake(), head_of_stream(&server), message_of_stream()].concat();
     let mut idle = connect(&server, &first).await;
-    in_time(until_frame(&mut idle, DATA, 0)).await;
+    in_time(read_until_frame(&mut idle, DATA, 0)).await;
 
     let no_window = frame(SETTINGS, 0, &[0, INITIAL_WINDOW_SIZE, 0, 0, 0, 0]);
     let head = head_of_stream(&server);
     let first = [PREFACE.to_vec(), no_window, head, message_of_stream()].concat();
-    in_time(until_closed(connect(&server, &first).await)).await;
+    in_time(read_until_closed(connect(&server, &first).await)).await;
 
     idle.write_all(&message_of_stream()).await.unwrap();
-    in_time(until_frame(&mut idle, DATA, 0)).await;
+    in_time(read_until_frame(&mut idle, DATA, 0)).await;
 }

@@ -4,7 +4,7 @@ use contact_service::api::proto::{self, Contact, ContactType, ListContactsReques
 use rstest::rstest;
 use tonic::{Code, Status};
 
-use crate::harness::{Backend, TestServer, refusal, refused_fields};
+use crate::harness::{Backend, TestServer, rejected_fields, rejection};
 
 const STANDARD: &[ContactType] = &[ContactType::Standard];
 const ACCOUNTING: &[ContactType] = &[ContactType::Accounting];
@@ -19,7 +19,7 @@ fn request(page_size: i32, page_token: &str, types: &[ContactType]) -> ListConta
     }
 }
 
-/// Names of the page's contacts, and the token of the next one.
+/// Names of the page's contacts, and the token of the next page.
 async fn page(
     server: &TestServer,
     request: ListContactsRequest,
@@ -32,7 +32,7 @@ async fn page(
     Ok((names.collect(), response.next_page_token))
 }
 
-/// All pages, each as its names.
+/// The names on each page.
 async fn all_pages(server: &TestServer, size: i32, types: &[ContactType]) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut token = String::new();
@@ -46,7 +46,7 @@ async fn all_pages(server: &TestServer, size: i32, types: &[ContactType]) -> Vec
     }
 }
 
-/// Contacts named A, B, and so on, of the given types.
+/// Creates contacts named A, B and so on with the given types.
 async fn create_contacts(server: &TestServer, types: &[&[ContactType]]) -> Vec<Contact> {
     server.create_customer("K-1").await;
     let mut contacts = Vec::new();
@@ -62,13 +62,13 @@ async fn create_contacts(server: &TestServer, types: &[&[ContactType]]) -> Vec<C
 
 #[rstest]
 #[tokio::test]
-async fn pages_hold_every_contact_once_in_the_order_of_creation(
+async fn pages_list_contacts_once_in_creation_order(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let contacts = create_contacts(&server, &[STANDARD; 7]).await;
     let other = server.create_customer_with_contact("K-2").await;
-    // A change moves nobody.
+    // An update keeps the order.
     server
         .change_email(&contacts[0], "a@muster.example")
         .await
@@ -99,9 +99,7 @@ async fn pages_hold_every_contact_once_in_the_order_of_creation(
 
 #[rstest]
 #[tokio::test]
-async fn a_page_has_50_contacts_unless_asked_otherwise(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
+async fn default_page_size_is_50(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let server = TestServer::start(backend).await;
     create_contacts(&server, &[STANDARD; 51]).await;
     let pages = all_pages(&server, 0, &[]).await;
@@ -110,7 +108,7 @@ async fn a_page_has_50_contacts_unless_asked_otherwise(
 
 #[rstest]
 #[tokio::test]
-async fn only_contacts_with_one_of_the_wanted_types_are_listed(
+async fn type_filter_lists_matching_contacts_only(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -132,7 +130,7 @@ async fn only_contacts_with_one_of_the_wanted_types_are_listed(
         for size in [0, 1, 2] {
             let pages = all_pages(&server, size, types).await;
             assert_eq!(pages.concat(), names, "{types:?}");
-            // A filter leaves no page empty.
+            // No page is empty because of a filter.
             let full = pages.iter().all(|page| !page.is_empty());
             assert!(full || names.is_empty(), "{types:?} {pages:?}");
         }
@@ -141,14 +139,14 @@ async fn only_contacts_with_one_of_the_wanted_types_are_listed(
 
 #[rstest]
 #[tokio::test]
-async fn contacts_made_or_deleted_between_pages_neither_repeat_nor_lose_others(
+async fn pages_stay_consistent_under_creation_and_deletion(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let contacts = create_contacts(&server, &[STANDARD; 6]).await;
     let (first, token) = page(&server, request(2, "", &[])).await.unwrap();
     assert_eq!(first, ["A", "B"]);
-    // One that was read, the one the token stands on, and one that is to come.
+    // A contact that was read, the one the token points to, and one still to come.
     for index in [0, 1, 2] {
         server.delete_contact(&contacts[index]).await.unwrap();
     }
@@ -160,7 +158,7 @@ async fn contacts_made_or_deleted_between_pages_neither_repeat_nor_lose_others(
         (last, end.as_str()),
         (vec!["F".to_owned(), "New".to_owned()], "")
     );
-    // The same page once more.
+    // The same page again.
     assert_eq!(
         page(&server, request(1, &token, &[])).await.unwrap().0,
         ["F"]
@@ -169,7 +167,7 @@ async fn contacts_made_or_deleted_between_pages_neither_repeat_nor_lose_others(
 
 #[rstest]
 #[tokio::test]
-async fn a_page_behind_the_last_contact_is_empty(
+async fn page_after_the_last_contact_is_empty(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -182,7 +180,7 @@ async fn a_page_behind_the_last_contact_is_empty(
 
 #[rstest]
 #[tokio::test]
-async fn a_token_of_another_listing_or_of_nobody_is_refused(
+async fn foreign_or_forged_page_token_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -215,28 +213,28 @@ async fn a_token_of_another_listing_or_of_nobody_is_refused(
         request(1, "1", &[]),
         request(1, "ä", &[]),
     ] {
-        let refused = refusal(page(&server, foreign).await);
+        let refused = rejection(page(&server, foreign).await);
         assert_eq!(
             refused,
             (Code::InvalidArgument, "INVALID_PAGE_TOKEN".into())
         );
     }
-    // The size may change from page to page.
+    // The page size may change from page to page.
     assert_eq!(
         page(&server, request(5, &token, &[])).await.unwrap().0,
         ["B", "C"]
     );
-    // A token says nothing to those who read it.
+    // A page token is opaque.
     assert!(!token.contains("K-1") && token.parse::<i64>().is_err());
 }
 
 #[rstest]
 #[tokio::test]
-async fn what_cannot_be_listed_is_refused(
+async fn invalid_list_requests_are_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let unknown = refusal(page(&server, request(0, "", &[])).await);
+    let unknown = rejection(page(&server, request(0, "", &[])).await);
     assert_eq!(unknown, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     server.create_customer("K-1").await;
     assert_eq!(
@@ -245,7 +243,7 @@ async fn what_cannot_be_listed_is_refused(
     );
     for size in [-1, i32::MIN] {
         let refused = page(&server, request(size, "", &[])).await;
-        assert_eq!(refused_fields(refused), ["page_size"]);
+        assert_eq!(rejected_fields(refused), ["page_size"]);
     }
     let all_wrong = ListContactsRequest {
         customer_number: String::new(),
@@ -254,7 +252,7 @@ async fn what_cannot_be_listed_is_refused(
         types: vec![1, 0, 8],
     };
     assert_eq!(
-        refused_fields(page(&server, all_wrong).await),
+        rejected_fields(page(&server, all_wrong).await),
         ["customer_number", "page_size", "types[1]", "types[2]"]
     );
 }

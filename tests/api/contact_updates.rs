@@ -1,4 +1,4 @@
-//! `UpdateContact` over the wire: masks, etags, and what rule 22 allows.
+//! `UpdateContact` over the wire: field masks, etags, and the limits of rule 22.
 
 use contact_service::api::proto::{self, Contact, ContactType, Restrictions};
 use rstest::rstest;
@@ -6,12 +6,12 @@ use tonic::{Code, Status};
 
 use crate::{
     calls::{mask, only_id, timestamp},
-    harness::{Backend, TestServer, refusal, refused_fields},
+    harness::{Backend, TestServer, rejected_fields, rejection},
 };
 
 const NOT_ALLOWED: &str = "INVOICE_EMAIL_NOT_ALLOWED";
 
-/// A contact of which every field is set, and one with other values in all of them.
+/// A contact with every field set, and one with different values in all of them.
 async fn two_versions(server: &TestServer) -> (Contact, Contact) {
     server.create_customer_with_contact("K-1").await;
     for code in ["a", "b", "c", "d", "e", "f"] {
@@ -54,7 +54,7 @@ fn restrictions(note: &str, allowed: &[&str], denied: &[&str]) -> Option<Restric
     })
 }
 
-/// A contact without what every change makes anew.
+/// The contact without the fields that change on every update.
 fn unstamped(contact: &Contact) -> Contact {
     Contact {
         etag: String::new(),
@@ -63,7 +63,7 @@ fn unstamped(contact: &Contact) -> Contact {
     }
 }
 
-/// Sets in `contact` the field that `path` names to what `from` has.
+/// Copies the field at `path` from `from` into `contact`.
 fn copy(contact: &mut Contact, from: &Contact, path: &str) {
     let restrictions = from.restrictions.clone().unwrap_or_default();
     let kept = contact.restrictions.get_or_insert_default();
@@ -81,7 +81,7 @@ fn copy(contact: &mut Contact, from: &Contact, path: &str) {
             kept.denied_order_types = restrictions.denied_order_types;
         }
         "restrictions" => *kept = restrictions,
-        other => panic!("{other} is no field"),
+        other => panic!("unknown field {other}"),
     }
 }
 
@@ -99,7 +99,7 @@ const FIELDS: &[&str] = &[
 
 #[rstest]
 #[tokio::test]
-async fn a_path_sets_its_field_and_nothing_else(
+async fn path_sets_only_its_own_field(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -120,7 +120,7 @@ async fn a_path_sets_its_field_and_nothing_else(
 
 #[rstest]
 #[tokio::test]
-async fn a_path_of_a_field_that_is_left_out_empties_it(
+async fn path_of_an_unset_field_clears_it(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -133,7 +133,7 @@ async fn a_path_of_a_field_that_is_left_out_empties_it(
     for path in FIELDS {
         let changed = server.update_contact(only_id(&expected), &[path]).await;
         if ["types", "display_name"].contains(path) {
-            assert_eq!(refused_fields(changed), [format!("contact.{path}")]);
+            assert_eq!(rejected_fields(changed), [format!("contact.{path}")]);
         } else {
             copy(&mut expected, &empty, path);
             assert_eq!(unstamped(&changed.unwrap()), unstamped(&expected), "{path}");
@@ -143,7 +143,7 @@ async fn a_path_of_a_field_that_is_left_out_empties_it(
 
 #[rstest]
 #[tokio::test]
-async fn a_path_that_holds_others_names_them_all(
+async fn parent_path_covers_all_its_fields(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -164,7 +164,7 @@ async fn a_path_that_holds_others_names_them_all(
 
 #[rstest]
 #[tokio::test]
-async fn without_a_mask_only_what_is_populated_is_set_an_explicit_false_included(
+async fn no_mask_updates_populated_fields_and_explicit_false(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -177,7 +177,7 @@ async fn without_a_mask_only_what_is_populated_is_set_an_explicit_false_included
     for path in FIELDS {
         let mut one = only_id(&expected);
         copy(&mut one, &new, path);
-        // Output only: looked at by nobody.
+        // Output only: ignored.
         one.email = "not@taken.example".into();
         let changed = server.update_contact(one, &[]).await.unwrap();
         copy(&mut expected, &new, path);
@@ -187,7 +187,7 @@ async fn without_a_mask_only_what_is_populated_is_set_an_explicit_false_included
 
 #[rstest]
 #[tokio::test]
-async fn a_star_replaces_everything(
+async fn star_mask_replaces_all_fields(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -217,14 +217,14 @@ async fn a_star_replaces_everything(
     assert_eq!(unstamped(&changed), expected);
     let refused = server.update_contact(only_id(&old), &["*"]).await;
     assert_eq!(
-        refused_fields(refused),
+        rejected_fields(refused),
         ["contact.types", "contact.display_name"]
     );
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_path_that_is_unknown_output_only_or_an_id_is_refused(
+async fn unknown_or_output_only_path_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -248,14 +248,14 @@ async fn a_path_that_is_unknown_output_only_or_an_id_is_refused(
         &[""],
     ] {
         let refused = server.update_contact(new.clone(), bad).await;
-        assert_eq!(refused_fields(refused), ["update_mask"], "{bad:?}");
+        assert_eq!(rejected_fields(refused), ["update_mask"], "{bad:?}");
     }
     assert_eq!(server.state("K-1").await, before);
 }
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_an_update_is_told_at_once(
+async fn all_violations_of_an_update_are_reported(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -289,7 +289,7 @@ async fn everything_wrong_with_an_update_is_told_at_once(
     for paths in [&[][..], &["*"]] {
         let refused = server.client().update_contact(request(paths)).await;
         assert_eq!(
-            refused_fields(refused),
+            rejected_fields(refused),
             [&["request_id"], &fields[..]].concat()
         );
     }
@@ -298,12 +298,12 @@ async fn everything_wrong_with_an_update_is_told_at_once(
         .update_contact(request(&["nonsense", "locale"]))
         .await;
     let expected = [&["request_id", "update_mask"], &fields[..2], &fields[4..5]].concat();
-    assert_eq!(refused_fields(refused), expected);
+    assert_eq!(rejected_fields(refused), expected);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_stale_etag_is_refused_and_changes_nothing(
+async fn stale_etag_is_rejected_and_changes_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -318,14 +318,14 @@ async fn a_stale_etag_is_refused_and_changes_nothing(
         .await
         .unwrap();
     assert_ne!(second.etag, first.etag);
-    // A change of the address is a change of the contact.
+    // A change of the e-mail address is a change of the contact.
     let third = server
         .change_email(&first, "c@muster.example")
         .await
         .unwrap();
     let before = server.state("K-1").await;
     for stale in [first.etag.as_str(), second.etag.as_str(), "nonsense"] {
-        let refused = refusal(server.update_contact(with_etag(stale, "C"), &[]).await);
+        let refused = rejection(server.update_contact(with_etag(stale, "C"), &[]).await);
         assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()));
     }
     assert_eq!(server.state("K-1").await, before);
@@ -333,7 +333,7 @@ async fn a_stale_etag_is_refused_and_changes_nothing(
         .update_contact(with_etag(&third.etag, "D"), &[])
         .await
         .unwrap();
-    // What changes nothing leaves the etag good.
+    // A request that changes nothing keeps the etag.
     let same = server
         .update_contact(with_etag(&fourth.etag, "D"), &[])
         .await
@@ -343,7 +343,7 @@ async fn a_stale_etag_is_refused_and_changes_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn only_a_contact_of_the_customer_is_changed(
+async fn contact_of_another_customer_is_not_changed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -354,7 +354,7 @@ async fn only_a_contact_of_the_customer_is_changed(
             customer_number: number.into(),
             ..contact.clone()
         };
-        let refused = refusal(server.update_contact(elsewhere, &[]).await);
+        let refused = rejection(server.update_contact(elsewhere, &[]).await);
         assert_eq!(refused, (Code::NotFound, reason.into()));
     }
 }
@@ -379,7 +379,7 @@ async fn switch(server: &TestServer, contact: &Contact, on: bool) -> Result<Cont
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_invoice_email_is_switched_on_only_with_a_fitting_type_and_an_address(
+async fn rule_22_invoice_email_requires_type_and_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -392,7 +392,7 @@ async fn rule_22_invoice_email_is_switched_on_only_with_a_fitting_type_and_an_ad
         (ContactType::Owner, false),
     ] {
         let contact = server.create_contact("K-1", "B", &[contact_type], "").await;
-        assert_eq!(refusal(switch(&server, &contact, true).await), expected);
+        assert_eq!(rejection(switch(&server, &contact, true).await), expected);
         for confirmed in [false, true] {
             if confirmed {
                 server
@@ -409,10 +409,10 @@ async fn rule_22_invoice_email_is_switched_on_only_with_a_fitting_type_and_an_ad
                 assert_eq!(switched.unwrap().invoice_email_enabled, Some(true));
                 switch(&server, &contact, false).await.unwrap();
             } else {
-                assert_eq!(refusal(switched), expected);
+                assert_eq!(rejection(switched), expected);
             }
         }
-        // A type and the switch in one change are judged together.
+        // A type and the invoice e-mail switch in one update are checked together.
         let both = set_types(&server, &contact, &[ContactType::Accounting], Some(true)).await;
         assert_eq!(both.unwrap().invoice_email_enabled, Some(true));
     }
@@ -420,7 +420,7 @@ async fn rule_22_invoice_email_is_switched_on_only_with_a_fitting_type_and_an_ad
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_the_type_stays_while_invoice_email_is_on_unless_the_same_change_switches_it_off(
+async fn rule_22_type_is_kept_while_invoice_email_is_on(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -428,12 +428,12 @@ async fn rule_22_the_type_stays_while_invoice_email_is_on_unless_the_same_change
     let technical = &[ContactType::Technical];
     let before = server.state("K-1").await;
     for keeps_it_on in [None, Some(true)] {
-        let refused = refusal(set_types(&server, &contact, technical, keeps_it_on).await);
+        let refused = rejection(set_types(&server, &contact, technical, keeps_it_on).await);
         assert_eq!(refused, (Code::FailedPrecondition, NOT_ALLOWED.into()));
     }
     assert_eq!(server.state("K-1").await, before);
 
-    // From one fitting type to the other it stays on.
+    // It stays on when one suitable type replaces the other.
     let standard = set_types(&server, &contact, &[ContactType::Standard], None)
         .await
         .unwrap();

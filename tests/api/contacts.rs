@@ -7,7 +7,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     calls::{only_id, timestamp},
-    harness::{Backend, TestServer, new_contact, refusal, refused_fields},
+    harness::{Backend, TestServer, new_contact, rejected_fields, rejection},
 };
 
 const STANDARD: &[ContactType] = &[ContactType::Standard];
@@ -52,7 +52,7 @@ async fn delete(server: &TestServer, contact: &proto::Contact, etag: &str) -> Re
 
 #[rstest]
 #[tokio::test]
-async fn a_new_contact_is_kept_as_it_was_entered(
+async fn new_contact_is_stored_as_entered(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -71,7 +71,7 @@ async fn a_new_contact_is_kept_as_it_was_entered(
             allowed_order_types: vec!["server_reboot".into(), "a".into(), "a".into()],
             denied_order_types: vec!["domain.transfer".into()],
         }),
-        // Made or kept by the service, whatever a request says.
+        // Set by the service, whatever the request contains.
         contact_id: NOBODY.into(),
         email: "not@taken.example".into(),
         etag: "nonsense".into(),
@@ -114,7 +114,7 @@ async fn a_new_contact_is_kept_as_it_was_entered(
 
 #[rstest]
 #[tokio::test]
-async fn what_a_new_contact_leaves_out_has_its_default(
+async fn unset_fields_of_a_new_contact_get_defaults(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -128,7 +128,7 @@ async fn what_a_new_contact_leaves_out_has_its_default(
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_a_new_contact_is_told_at_once(
+async fn all_violations_of_a_new_contact_are_reported(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -154,7 +154,7 @@ async fn everything_wrong_with_a_new_contact_is_told_at_once(
         ..CreateContactRequest::default()
     };
     assert_eq!(
-        refused_fields(create(&server, request).await),
+        rejected_fields(create(&server, request).await),
         [
             "request_id",
             "customer_number",
@@ -174,14 +174,14 @@ async fn everything_wrong_with_a_new_contact_is_told_at_once(
     );
     let empty = create(&server, CreateContactRequest::default()).await;
     assert_eq!(
-        refused_fields(empty),
+        rejected_fields(empty),
         ["customer_number", "contact.types", "contact.display_name"]
     );
 }
 
 #[rstest]
 #[tokio::test]
-async fn what_only_the_database_or_the_name_shows_is_told_with_the_rest(
+async fn stateful_violations_are_reported_with_the_others(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -213,9 +213,10 @@ async fn what_only_the_database_or_the_name_shows_is_told_with_the_rest(
         "contact.restrictions.denied_order_types[2]",
         "phone_password",
     ];
-    assert_eq!(refused_fields(create(&server, request(1)).await), expected);
-    // More than clients take as trailers: no field is left out, and of the list some elements.
-    let told = refused_fields(create(&server, request(98)).await);
+    assert_eq!(rejected_fields(create(&server, request(1)).await), expected);
+    // Larger than the trailers that clients accept: every field is listed, with only some of its
+    // list elements.
+    let told = rejected_fields(create(&server, request(98)).await);
     assert!((20..90).contains(&told.len()), "{told:?}");
     assert!(
         expected
@@ -226,7 +227,7 @@ async fn what_only_the_database_or_the_name_shows_is_told_with_the_rest(
 
 #[rstest]
 #[tokio::test]
-async fn rules_4_and_20_what_is_too_long_or_too_many_is_refused(
+async fn rules_4_and_20_lengths_and_counts_are_limited(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -246,7 +247,7 @@ async fn rules_4_and_20_what_is_too_long_or_too_many_is_refused(
     };
     let too_much = create(&server, creation(contact(201, 11, 1_001, 101))).await;
     assert_eq!(
-        refused_fields(too_much),
+        rejected_fields(too_much),
         [
             "contact.display_name",
             "contact.phone_numbers",
@@ -268,7 +269,7 @@ async fn rules_4_and_20_what_is_too_long_or_too_many_is_refused(
 
 #[rstest]
 #[tokio::test]
-async fn phone_numbers_are_kept_as_e164_each_once(
+async fn phone_numbers_are_stored_as_e164_without_duplicates(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -292,13 +293,13 @@ async fn phone_numbers_are_kept_as_e164_each_once(
 
 #[rstest]
 #[tokio::test]
-async fn rule_2_the_first_contact_is_standard(
+async fn rule_2_first_contact_is_standard(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
     let technical = creation(new_contact("Technik", TECHNICAL));
-    let refused = refusal(create(&server, technical.clone()).await);
+    let refused = rejection(create(&server, technical.clone()).await);
     assert_eq!(
         refused,
         (
@@ -316,7 +317,7 @@ async fn rule_2_the_first_contact_is_standard(
 
 #[rstest]
 #[tokio::test]
-async fn rule_2_the_last_standard_contact_is_neither_deleted_nor_stripped(
+async fn rule_2_last_standard_contact_is_protected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -328,14 +329,14 @@ async fn rule_2_the_last_standard_contact_is_neither_deleted_nor_stripped(
     };
     let expected = (Code::FailedPrecondition, "LAST_STANDARD_CONTACT".to_owned());
     let before = server.state("K-1").await;
-    assert_eq!(refusal(server.delete_contact(&anna).await), expected);
+    assert_eq!(rejection(server.delete_contact(&anna).await), expected);
     assert_eq!(
-        refusal(server.update_contact(strip(&anna), &[]).await),
+        rejection(server.update_contact(strip(&anna), &[]).await),
         expected
     );
     assert_eq!(server.state("K-1").await, before);
 
-    // With another one on file either may go; then that one is the last.
+    // With a second one on file either may be deleted; the other is then the last.
     let bernd = server
         .create_contact(
             "K-1",
@@ -345,16 +346,16 @@ async fn rule_2_the_last_standard_contact_is_neither_deleted_nor_stripped(
         )
         .await;
     server.update_contact(strip(&anna), &[]).await.unwrap();
-    assert_eq!(refusal(server.delete_contact(&bernd).await), expected);
+    assert_eq!(rejection(server.delete_contact(&bernd).await), expected);
     server.delete_contact(&anna).await.unwrap();
     server.delete_contact(&technical).await.unwrap();
-    assert_eq!(refusal(server.delete_contact(&bernd).await), expected);
+    assert_eq!(rejection(server.delete_contact(&bernd).await), expected);
     assert_eq!(server.contacts("K-1").await, [bernd]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_4_a_customer_has_at_most_100_contacts(
+async fn rule_4_customer_has_at_most_100_contacts(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -380,7 +381,7 @@ async fn rule_4_a_customer_has_at_most_100_contacts(
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_a_new_contact_gets_invoices_only_with_a_fitting_type_and_an_address(
+async fn rule_22_new_invoice_contact_requires_type_and_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -397,7 +398,7 @@ async fn rule_22_a_new_contact_gets_invoices_only_with_a_fitting_type_and_an_add
         (ACCOUNTING, ""),
         (TECHNICAL, "b@muster.example"),
     ] {
-        let refused = refusal(create(&server, with_invoice(types, email)).await);
+        let refused = rejection(create(&server, with_invoice(types, email)).await);
         let expected = (Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED".into());
         assert_eq!(refused, expected, "{types:?} {email}");
     }
@@ -411,7 +412,7 @@ async fn rule_22_a_new_contact_gets_invoices_only_with_a_fitting_type_and_an_add
 
 #[rstest]
 #[tokio::test]
-async fn only_a_contact_of_the_customer_is_given_or_deleted(
+async fn contact_of_another_customer_is_not_found(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -423,31 +424,31 @@ async fn only_a_contact_of_the_customer_is_given_or_deleted(
         ("K-1", foreign.contact_id.as_str(), "CONTACT_NOT_FOUND"),
     ] {
         let expected = (Code::NotFound, reason.to_owned());
-        assert_eq!(refusal(get(&server, number, id).await), expected);
+        assert_eq!(rejection(get(&server, number, id).await), expected);
         let contact = proto::Contact {
             customer_number: number.into(),
             contact_id: id.into(),
             ..proto::Contact::default()
         };
-        assert_eq!(refusal(delete(&server, &contact, "").await), expected);
+        assert_eq!(rejection(delete(&server, &contact, "").await), expected);
     }
     let into_nothing = CreateContactRequest {
         customer_number: "K-9".into(),
         ..creation(new_contact("Anna Schmidt", STANDARD))
     };
-    let refused = refusal(create(&server, into_nothing).await);
+    let refused = rejection(create(&server, into_nothing).await);
     assert_eq!(refused, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     for bad in ["", "1", "0190d6d25a3c7cc18f2e3d1f0a9b7c55"] {
         let refused = get(&server, "K 1", bad).await;
-        assert_eq!(refused_fields(refused), ["customer_number", "contact_id"]);
+        assert_eq!(rejected_fields(refused), ["customer_number", "contact_id"]);
     }
     let refused = delete(&server, &proto::Contact::default(), "").await;
-    assert_eq!(refused_fields(refused), ["customer_number", "contact_id"]);
+    assert_eq!(rejected_fields(refused), ["customer_number", "contact_id"]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_contact_is_deleted_only_in_the_version_that_was_seen(
+async fn delete_requires_the_current_etag(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -462,15 +463,15 @@ async fn a_contact_is_deleted_only_in_the_version_that_was_seen(
     let second = server.update_contact(renamed, &[]).await.unwrap();
     let before = server.state("K-1").await;
     for stale in [first.etag.as_str(), "nonsense"] {
-        let refused = refusal(delete(&server, &first, stale).await);
+        let refused = rejection(delete(&server, &first, stale).await);
         assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()));
     }
     assert_eq!(server.state("K-1").await, before);
 
     delete(&server, &first, &second.etag).await.unwrap();
-    let gone = refusal(get(&server, "K-1", &first.contact_id).await);
+    let gone = rejection(get(&server, "K-1", &first.contact_id).await);
     assert_eq!(gone, (Code::NotFound, "CONTACT_NOT_FOUND".into()));
-    let again = refusal(delete(&server, &first, "").await);
+    let again = rejection(delete(&server, &first, "").await);
     assert_eq!(again, (Code::NotFound, "CONTACT_NOT_FOUND".into()));
     let event = server.events("K-1").await.remove(0);
     assert_eq!(

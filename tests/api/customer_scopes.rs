@@ -1,4 +1,4 @@
-//! Which scopes `UpdateCustomer` requires (rule 24): the contact data is the master-data service's.
+//! Scopes of `UpdateCustomer` (rule 24): only the master-data service may write contact data.
 
 use contact_service::{
     api::proto::{self, ContactData, NotificationSettings},
@@ -10,7 +10,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     calls::mask,
-    harness::{Backend, TestServer, refusal, refused_fields},
+    harness::{Backend, TestServer, rejected_fields, rejection},
 };
 
 const DATA: &str = "contact_data.write";
@@ -26,7 +26,7 @@ async fn update(
     client.update_customer(request).await.map(|_| ())
 }
 
-/// A customer with contact data, by the field that is set.
+/// A customer with contact data in which this field is set.
 fn data(field: &str) -> proto::Customer {
     let mut data = ContactData::default();
     match field {
@@ -52,7 +52,7 @@ fn with_settings(customer: proto::Customer) -> proto::Customer {
     }
 }
 
-/// A request about `number`, by what it sets.
+/// A request about `number` that sets the named parts.
 fn request(number: &str, shape: &str) -> proto::UpdateCustomerRequest {
     let nothing = proto::Customer::default();
     let (customer, path) = match shape {
@@ -64,7 +64,7 @@ fn request(number: &str, shape: &str) -> proto::UpdateCustomerRequest {
         "contact data and settings" => (with_settings(data("email")), ""),
         "everything" => (nothing, "*"),
         "settings" | "creation with settings" => (with_settings(nothing), ""),
-        // The contact data is populated, and not named.
+        // The contact data is populated but not in the mask.
         "settings by a mask" => (with_settings(data("email")), "notification_settings"),
         "nothing" | "creation" => (nothing, ""),
         other => panic!("no shape {other}"),
@@ -89,7 +89,7 @@ fn missing_scope(answer: Result<(), Status>) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn rule_24_contact_data_has_a_scope_of_its_own(
+async fn rule_24_contact_data_requires_its_own_scope(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -109,7 +109,7 @@ async fn rule_24_contact_data_has_a_scope_of_its_own(
         ("everything", &[RECORD, DATA]),
         ("creation with settings", &[RECORD, DATA]),
     ] {
-        // Scope is judged before existence.
+        // Scopes are checked before existence.
         for number in ["K-1", "K-9"] {
             for scope in required {
                 let others: Vec<&str> = [RECORD, DATA, "customers.read", "contacts.write"]
@@ -129,14 +129,14 @@ async fn rule_24_contact_data_has_a_scope_of_its_own(
             let by = Actor::service();
             server.app.erase_customer(&by, created).await.unwrap();
         } else {
-            assert_eq!(refusal(on_no_file).1, "CUSTOMER_NOT_FOUND", "{shape}");
+            assert_eq!(rejection(on_no_file).1, "CUSTOMER_NOT_FOUND", "{shape}");
         }
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn scope_is_judged_before_the_fields(
+async fn scope_is_checked_before_the_fields(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -146,5 +146,5 @@ async fn scope_is_judged_before_the_fields(
     assert_eq!(missing_scope(refused), DATA);
     let refused = update(&server, &[RECORD, DATA], wrong).await;
     let fields = ["update_mask", "customer.customer_number"];
-    assert_eq!(refused_fields(refused), fields);
+    assert_eq!(rejected_fields(refused), fields);
 }

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use crate::{
     calls::{mask, timestamp},
-    harness::{Backend, TestServer, refusal, refused_fields},
+    harness::{Backend, TestServer, rejected_fields, rejection},
 };
 
 fn settings(
@@ -70,21 +70,21 @@ async fn get(server: &TestServer, number: &str) -> Result<proto::Customer, Statu
 
 #[rstest]
 #[tokio::test]
-async fn only_a_customer_on_file_is_given(
+async fn unknown_customer_is_not_found(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let made = server.create_customer("K-1").await;
     assert_eq!(get(&server, "K-1").await.unwrap(), made);
-    // Capitals count.
+    // Customer numbers are case-sensitive.
     for missing in ["K-2", "k-1"] {
-        let refused = refusal(get(&server, missing).await);
+        let refused = rejection(get(&server, missing).await);
         assert_eq!(refused, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     }
     let too_long = "1".repeat(33);
     for bad in ["", "K 1", "K_1", "Ä", too_long.as_str()] {
         assert_eq!(
-            refused_fields(get(&server, bad).await),
+            rejected_fields(get(&server, bad).await),
             ["customer_number"],
             "{bad}"
         );
@@ -93,11 +93,11 @@ async fn only_a_customer_on_file_is_given(
 
 #[rstest]
 #[tokio::test]
-async fn a_missing_customer_is_made_only_where_that_is_allowed(
+async fn missing_customer_is_created_only_with_allow_missing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let refused = refusal(update(&server, named("K-1"), &[]).await);
+    let refused = rejection(update(&server, named("K-1"), &[]).await);
     assert_eq!(refused, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     assert!(get(&server, "K-1").await.is_err());
 
@@ -115,7 +115,7 @@ async fn a_missing_customer_is_made_only_where_that_is_allowed(
     assert_eq!(made, expected);
     assert_eq!(server.customer("K-1").await, made);
 
-    // Where it is on file, allow_missing changes it like any other update.
+    // With an existing customer, allow_missing makes no difference.
     let again = proto::Customer {
         contact_data: contact_data("info@muster.example", ""),
         ..named("K-1")
@@ -136,7 +136,7 @@ async fn a_missing_customer_is_made_only_where_that_is_allowed(
 
 #[rstest]
 #[tokio::test]
-async fn rule_24_notices_are_on_at_first_unless_the_first_update_says_otherwise(
+async fn rule_24_notices_are_on_by_default(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -150,7 +150,7 @@ async fn rule_24_notices_are_on_at_first_unless_the_first_update_says_otherwise(
 
 #[rstest]
 #[tokio::test]
-async fn rule_24_the_language_of_the_contact_data_is_kept_and_used(
+async fn rule_24_contact_data_language_is_stored_and_used(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -168,8 +168,8 @@ async fn rule_24_the_language_of_the_contact_data_is_kept_and_used(
         assert_eq!(general.recipients[0].locale, kept);
     }
     let refused = update(&server, with_locale("fr"), &[]).await;
-    assert_eq!(refused_fields(refused), ["customer.contact_data.locale"]);
-    // Named by a mask and left out, it is as at first.
+    assert_eq!(rejected_fields(refused), ["customer.contact_data.locale"]);
+    // In the mask but unset: reset to the default.
     update(&server, with_locale("en"), &[]).await.unwrap();
     let reset = update(&server, with_locale(""), &["contact_data.locale"]).await;
     assert_eq!(reset.unwrap().contact_data.unwrap().locale, "de");
@@ -177,7 +177,7 @@ async fn rule_24_the_language_of_the_contact_data_is_kept_and_used(
 
 #[rstest]
 #[tokio::test]
-async fn a_customer_made_by_many_at_the_same_moment_is_made_once(
+async fn concurrent_creations_create_one_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -185,7 +185,7 @@ async fn a_customer_made_by_many_at_the_same_moment_is_made_once(
     for answer in futures::future::join_all(calls).await {
         assert_eq!(answer.unwrap(), server.customer("K-1").await);
     }
-    // The others change nothing, and leave no event.
+    // The others change nothing and record no event.
     let events = server.events("K-1").await;
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].kind, "customer.created");
@@ -193,7 +193,7 @@ async fn a_customer_made_by_many_at_the_same_moment_is_made_once(
 
 #[rstest]
 #[tokio::test]
-async fn without_a_mask_only_what_is_populated_is_set_an_explicit_false_included(
+async fn no_mask_updates_populated_fields_and_explicit_false(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -201,7 +201,7 @@ async fn without_a_mask_only_what_is_populated_is_set_an_explicit_false_included
     let change = proto::Customer {
         contact_data: contact_data("neu@muster.example", ""),
         notification_settings: settings(None, false, None),
-        // Output only: looked at by nobody.
+        // Output only: ignored.
         attention_line: Some(proto::AttentionLine {
             suppressed: true,
             ..proto::AttentionLine::default()
@@ -229,7 +229,7 @@ async fn without_a_mask_only_what_is_populated_is_set_an_explicit_false_included
 
 #[rstest]
 #[tokio::test]
-async fn a_path_sets_what_it_names_and_nothing_else(
+async fn path_sets_only_its_own_field(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -252,7 +252,7 @@ async fn a_path_sets_what_it_names_and_nothing_else(
             ("neu@muster.example", "+49721111111"),
             settings(true, true, true),
         ),
-        // What a path names and the message leaves out is emptied.
+        // Fields in the mask that the message leaves unset are cleared.
         (
             &named("K-1"),
             "contact_data.email",
@@ -277,7 +277,7 @@ async fn a_path_sets_what_it_names_and_nothing_else(
             ("", "+49721111111"),
             settings(false, false, false),
         ),
-        // A path that holds others names them all.
+        // A parent path covers all of its fields.
         (
             &named("K-1"),
             "contact_data",
@@ -300,7 +300,7 @@ async fn a_path_sets_what_it_names_and_nothing_else(
 
 #[rstest]
 #[tokio::test]
-async fn a_star_replaces_everything(
+async fn star_mask_replaces_all_fields(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -314,7 +314,7 @@ async fn a_star_replaces_everything(
     assert_eq!(changed.contact_data, full.contact_data);
     assert_eq!(changed.notification_settings, full.notification_settings);
 
-    // What is left out is as at first.
+    // Unset fields are reset to their defaults.
     let one_setting = proto::Customer {
         notification_settings: settings(None, false, None),
         ..named("K-1")
@@ -328,7 +328,7 @@ async fn a_star_replaces_everything(
 
 #[rstest]
 #[tokio::test]
-async fn a_path_that_is_unknown_output_only_or_an_id_is_refused(
+async fn unknown_or_output_only_path_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -354,14 +354,14 @@ async fn a_path_that_is_unknown_output_only_or_an_id_is_refused(
             ..named("K-1")
         };
         let refused = update(&server, change, bad).await;
-        assert_eq!(refused_fields(refused), ["update_mask"], "{bad:?}");
+        assert_eq!(rejected_fields(refused), ["update_mask"], "{bad:?}");
     }
     assert_eq!(server.state("K-1").await, before);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_stale_etag_is_refused_and_changes_nothing(
+async fn stale_etag_is_rejected_and_changes_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -379,15 +379,15 @@ async fn a_stale_etag_is_refused_and_changes_nothing(
 
     let before = server.state("K-1").await;
     for stale in [first.etag.as_str(), "nonsense", "*"] {
-        let refused = refusal(update(&server, with_etag(stale, "c@muster.example"), &[]).await);
+        let refused = rejection(update(&server, with_etag(stale, "c@muster.example"), &[]).await);
         assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()), "{stale}");
     }
-    // An etag says that the caller saw the record, so a missing one is none it saw.
+    // An etag states that the caller has read the record, so it never matches a missing one.
     let seen = proto::Customer {
         customer_number: "K-2".into(),
         ..second.clone()
     };
-    let refused = refusal(create(&server, seen).await);
+    let refused = rejection(create(&server, seen).await);
     assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()));
     assert!(get(&server, "K-2").await.is_err());
     assert_eq!(server.state("K-1").await, before);
@@ -395,7 +395,7 @@ async fn a_stale_etag_is_refused_and_changes_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn contact_data_is_kept_in_its_normal_form(
+async fn contact_data_is_normalized(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -416,7 +416,7 @@ async fn contact_data_is_kept_in_its_normal_form(
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_an_update_is_told_at_once(
+async fn all_violations_of_an_update_are_reported(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -426,7 +426,7 @@ async fn everything_wrong_with_an_update_is_told_at_once(
     };
     let refused = update(&server, all_wrong, &["contact_data", "etag"]).await;
     assert_eq!(
-        refused_fields(refused),
+        rejected_fields(refused),
         [
             "update_mask",
             "customer.customer_number",
@@ -438,12 +438,12 @@ async fn everything_wrong_with_an_update_is_told_at_once(
         .client()
         .update_customer(proto::UpdateCustomerRequest::default())
         .await;
-    assert_eq!(refused_fields(empty), ["customer.customer_number"]);
+    assert_eq!(rejected_fields(empty), ["customer.customer_number"]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_an_update_is_recorded_with_the_names_of_what_differs(
+async fn rule_25_update_event_names_the_changed_fields(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;

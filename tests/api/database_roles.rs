@@ -1,5 +1,5 @@
-//! The service as the role that the documentation gives it: it reads and writes rows, and
-//! changes no schema.
+//! The service under the documented database role: it reads and writes rows and cannot change the
+//! schema.
 
 use chrono::TimeDelta;
 use contact_service::crypto::random::Random;
@@ -16,7 +16,7 @@ use crate::{
 
 const PAGE: &str = include_str!("../../docs/operations/databases.md");
 
-/// A database with the two roles of the page, under names of their own.
+/// A database with the documented roles under unique names.
 struct Roles {
     names: [(&'static str, String); 3],
 }
@@ -51,7 +51,7 @@ impl Roles {
         self.url(Some(1))
     }
 
-    /// Runs the statements of a block of the page one by one.
+    /// Runs the statements of one code block of the page.
     async fn run(&self, block: usize, url: &str) {
         let block = PAGE.split("```sql\n").nth(block + 1).unwrap();
         let (mut block, _) = block
@@ -68,10 +68,10 @@ impl Roles {
         }
     }
 
-    /// All that the page has, in its order, with the schema in between.
+    /// Runs all code blocks of the page in order, with the migration in between.
     async fn prepare(&self) {
         self.run(0, &postgres_url()).await;
-        // As the page says of PostgreSQL 14; it changes nothing later on.
+        // As the page requires for PostgreSQL 14; a no-op on later versions.
         let owned = format!("ALTER SCHEMA public OWNER TO {}", self.names[0].1);
         execute(&self.url(None), &owned).await;
         self.run(1, &self.owner_url()).await;
@@ -179,7 +179,7 @@ async fn service_role_may_use_tables_of_later_migrations() {
 }
 
 #[tokio::test]
-async fn missing_right_of_the_service_role_is_named() {
+async fn missing_privilege_of_the_service_role_is_named() {
     let roles = Roles::new();
     roles.prepare().await;
     let owner = roles.owner_url();

@@ -1,4 +1,4 @@
-//! What denied requests leave behind: a log line, and an event of the customer that they name.
+//! Denied requests: a log line, and an event of the customer they name.
 
 use std::{
     fmt::{self, Write},
@@ -23,10 +23,10 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    harness::{ALL_SCOPES, Backend, TestServer, refusal},
+    harness::{ALL_SCOPES, Backend, TestServer, rejection},
     phone_calls::CALL_ID,
     raw::{Leaf, call, call_with_headers, empty_request, request_type},
-    rpcs::{RPCS, Rpc, Whom},
+    rpcs::{RPCS, Rpc, Tenant},
 };
 
 const OWN: &str = "K-1";
@@ -34,7 +34,7 @@ const OTHER: &str = "K-2";
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const DENIED: &str = "customer.access_denied";
 
-/// The security lines of this thread, as `name=value` texts.
+/// The security log lines of this thread as `name=value` texts.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -44,7 +44,7 @@ impl Lines {
     }
 }
 
-/// The fields of a line or span.
+/// The fields of a log line or span.
 #[derive(Default)]
 struct Fields(String);
 
@@ -80,14 +80,14 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Lines {
     }
 }
 
-/// Collects lines; the server of a test runs on its one thread.
+/// Collects log lines; the test's server runs on the same single thread.
 fn collect() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::registry().with(lines.clone());
     (lines, tracing::subscriber::set_default(subscriber))
 }
 
-/// A token with these members besides, which is signed as the server's.
+/// A token with these additional claims, signed with the server's key.
 fn token(server: &TestServer, scope: &str, customer: Option<&str>) -> String {
     let now = server.now().timestamp();
     let mut claims = serde_json::json!({
@@ -108,15 +108,15 @@ fn token(server: &TestServer, scope: &str, customer: Option<&str>) -> String {
     signed.unwrap()
 }
 
-/// A request of `rpc` that names this customer; `None`: it can name none.
+/// A request of `rpc` that names this customer, or `None` if the RPC names no customer.
 fn naming(rpc: &Rpc, number: &str) -> Option<Vec<u8>> {
-    let (Whom::Customer(name) | Whom::Customers(name) | Whom::Token(name)) = rpc.whom else {
+    let (Tenant::Customer(name) | Tenant::Customers(name) | Tenant::Token(name)) = rpc.whom else {
         return None;
     };
     let leaves = Leaf::all_of(&request_type(rpc.name));
     let leaf = leaves.iter().find(|leaf| leaf.name() == name).unwrap();
     let number = match rpc.whom {
-        Whom::Token(_) => Value::String(format!("{number}.0123")),
+        Tenant::Token(_) => Value::String(format!("{number}.0123")),
         _ => Value::String(number.to_owned()),
     };
     let mut request = empty_request(rpc.name);
@@ -135,10 +135,11 @@ async fn denied(server: &TestServer, token: &str, rpc: &str, body: Vec<u8>) -> S
         ("traceparent", format!("00-{TRACE_ID}-b7ad6b7169203331-01")),
     ];
     let answer = call_with_headers(server, &headers, rpc, vec![body]).await;
-    refusal(answer).1
+    rejection(answer).1
 }
 
-/// The actors of the denials of a customer, once there are as many. They are written in the background.
+/// The actors of the customer's denials once there are `count`. Denials are written
+/// asynchronously.
 async fn events_of_denials(server: &TestServer, number: &str, count: usize) -> Vec<String> {
     for _ in 0..500 {
         let events = server.events(number).await.into_iter();
@@ -154,7 +155,7 @@ async fn events_of_denials(server: &TestServer, number: &str, count: usize) -> V
 
 #[rstest]
 #[tokio::test]
-async fn denied_request_of_every_rpc_leaves_a_line_and_an_event(
+async fn denied_request_of_every_rpc_is_logged_and_recorded(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (lines, _guard) = collect();
@@ -171,7 +172,7 @@ async fn denied_request_of_every_rpc_leaves_a_line_and_an_event(
             (&foreign, naming(rpc, OTHER), "CUSTOMER_MISMATCH"),
             (
                 &foreign,
-                (rpc.whom == Whom::Everybody).then(empty),
+                (rpc.whom == Tenant::Everybody).then(empty),
                 "CUSTOMER_MISMATCH",
             ),
         ];
@@ -204,7 +205,7 @@ async fn denied_request_of_every_rpc_leaves_a_line_and_an_event(
 
 #[rstest]
 #[tokio::test]
-async fn scope_that_depends_on_the_request_is_recorded_with_its_customer(
+async fn request_dependent_scope_is_recorded_with_its_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (lines, _guard) = collect();
@@ -228,7 +229,7 @@ async fn scope_that_depends_on_the_request_is_recorded_with_its_customer(
 
 #[rstest]
 #[tokio::test]
-async fn forged_grant_leaves_a_line_and_an_event(
+async fn forged_grant_is_logged_and_recorded(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (lines, _guard) = collect();
@@ -256,10 +257,10 @@ async fn forged_grant_leaves_a_line_and_an_event(
     assert_eq!(events_of_denials(&server, OTHER, 2).await, ["eve", "eve"]);
 }
 
-/// Neither the log nor the table can be filled.
+/// Denied requests can fill neither the log nor the table.
 #[rstest]
 #[tokio::test]
-async fn flood_of_denied_requests_is_counted_and_not_written(
+async fn flood_of_denied_requests_is_only_counted(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (lines, _guard) = collect();
@@ -280,7 +281,7 @@ async fn flood_of_denied_requests_is_counted_and_not_written(
             request.encode_to_vec(),
         );
         let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
-        assert_eq!(refusal(answer.await), mismatch);
+        assert_eq!(rejection(answer.await), mismatch);
     };
     for _ in 0..10 {
         for number in &numbers {
@@ -288,7 +289,7 @@ async fn flood_of_denied_requests_is_counted_and_not_written(
         }
     }
     assert_eq!(lines.take().len(), 1);
-    // Two customers had room in this second, each for one event in a minute.
+    // Two customers had quota in this second, each for one event per minute.
     for number in &numbers[..2] {
         assert_eq!(events_of_denials(&server, number, 1).await.len(), 1);
     }
@@ -300,7 +301,7 @@ async fn flood_of_denied_requests_is_counted_and_not_written(
     let next = lines.take();
     assert!(next[0].contains("suppressed=99 "), "{next:?}");
     assert_eq!(events_of_denials(&server, "K-2", 1).await.len(), 1);
-    // A number that is not on file gets the same answer, and no event.
+    // An unknown customer number gets the same response and records no event.
     flood("K-99").await;
     server.clock.advance(TimeDelta::minutes(1));
     flood("K-2").await;

@@ -1,5 +1,4 @@
-//! What is told of a customer is recorded (rule 25): caller verification, and checks that
-//! were refused.
+//! Disclosures about a customer are recorded (rule 25): caller verification and rejected checks.
 
 use contact_service::api::proto::{
     AuditEvent, ContactType, VerifyContactChannelRequest, verify_contact_channel_request::Channel,
@@ -9,9 +8,9 @@ use rstest::rstest;
 use tonic::Code;
 
 use crate::{
-    harness::{ALL_SCOPES, Backend, TestServer, refusal},
+    harness::{ALL_SCOPES, Backend, TestServer, rejection},
     raw::call,
-    rpcs::{Effect, prepare, rpcs_that, valid_request},
+    rpcs::{Effect, prepare, rpcs_with, valid_request},
 };
 
 async fn verify(server: &TestServer, channel: Channel) -> Vec<String> {
@@ -24,7 +23,7 @@ async fn verify(server: &TestServer, channel: Channel) -> Vec<String> {
     matches.into_iter().map(|found| found.contact_id).collect()
 }
 
-/// The events since then, oldest first: kind, contact, and fields.
+/// The events since then, oldest first: kind, contact and fields.
 async fn since(server: &TestServer, count: usize) -> Vec<(String, String, Vec<String>)> {
     let events = server.events("K-1").await;
     let new = events.len() - count;
@@ -37,7 +36,7 @@ async fn since(server: &TestServer, count: usize) -> Vec<(String, String, Vec<St
     events
 }
 
-/// All events but those of denied requests, which are written later.
+/// All events except denials, which are written asynchronously.
 async fn others(server: &TestServer, number: &str) -> Vec<AuditEvent> {
     let mut events = server.events(number).await;
     events.retain(|event| event.kind != "customer.access_denied");
@@ -46,18 +45,18 @@ async fn others(server: &TestServer, number: &str) -> Vec<AuditEvent> {
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_every_disclosure_leaves_one_event(
+async fn rule_25_every_disclosure_records_one_event(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let token = server.token(ALL_SCOPES, None);
-    for rpc in rpcs_that(Effect::Discloses) {
+    for rpc in rpcs_with(Effect::Discloses) {
         let on = prepare(&server, &format!("D-{}", rpc.name)).await;
         let before = others(&server, &on.number).await;
         let request = valid_request(rpc.name, &on).encode_to_vec();
         let refused = server.token(ALL_SCOPES, Some("K-9"));
         let refused = call(&server, Some(&refused), rpc.name, request.clone()).await;
-        assert_eq!(refusal(refused).0, Code::PermissionDenied);
+        assert_eq!(rejection(refused).0, Code::PermissionDenied);
         assert_eq!(others(&server, &on.number).await, before, "{}", rpc.name);
         call(&server, Some(&token), rpc.name, request)
             .await
@@ -71,7 +70,7 @@ async fn rule_25_every_disclosure_leaves_one_event(
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_a_verified_channel_is_recorded_with_the_contacts_it_is_of(
+async fn rule_25_verified_channel_is_recorded_with_its_contacts(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -118,7 +117,7 @@ async fn rule_25_a_verified_channel_is_recorded_with_the_contacts_it_is_of(
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_nothing_is_told_that_was_not_recorded(
+async fn rule_25_unrecorded_data_is_never_disclosed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -130,12 +129,12 @@ async fn rule_25_nothing_is_told_that_was_not_recorded(
         channel: Some(Channel::Email("anna@k-1.example".into())),
     };
     let refused = server.client().verify_contact_channel(request).await;
-    assert_eq!(refusal(refused).0, Code::Internal);
+    assert_eq!(rejection(refused).0, Code::Internal);
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_disclosures_stand_among_the_changes_and_page_with_them(
+async fn rule_25_disclosures_are_paged_with_the_changes(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -163,7 +162,7 @@ async fn rule_25_disclosures_stand_among_the_changes_and_page_with_them(
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_a_check_beyond_the_limit_of_its_call_is_recorded(
+async fn rule_25_check_beyond_the_call_limit_is_recorded(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -176,7 +175,7 @@ async fn rule_25_a_check_beyond_the_limit_of_its_call_is_recorded(
     }
     let count = server.events("K-1").await.len();
     let refused = server.check_password(&on.berta, "wrong password", "call-7");
-    assert_eq!(refusal(refused.await).1, "PHONE_CALL_ATTEMPT_LIMIT");
+    assert_eq!(rejection(refused.await).1, "PHONE_CALL_ATTEMPT_LIMIT");
     let kind = "contact.phone_password_refused".to_owned();
     assert_eq!(
         since(&server, count).await,

@@ -1,4 +1,4 @@
-//! Addresses that a mail server refuses for good.
+//! Addresses that a mail server rejects permanently.
 
 use chrono::TimeDelta;
 use contact_service::api::proto::{self, Contact, ContactType, ExclusionReason, Purpose};
@@ -17,20 +17,20 @@ use crate::{
 const BOUNCED: &str = "contact.email_bounced";
 const ACCOUNTING: &[ContactType] = &[ContactType::Accounting];
 
-/// What a mail server refuses, and with which answer.
+/// The command that a mail server rejects, and its response.
 #[derive(Clone, Copy)]
-struct Refuses {
+struct Rejection {
     command: &'static str,
     answer: &'static str,
 }
 
-const UNKNOWN: Refuses = Refuses {
+const UNKNOWN: Rejection = Rejection {
     command: "RCPT",
     answer: "550 5.1.1 no such mailbox",
 };
 
-/// A mail server that takes everything but this.
-async fn mail_server(refuses: Refuses) -> String {
+/// A mail server that accepts everything else.
+async fn mail_server(refuses: Rejection) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -41,7 +41,7 @@ async fn mail_server(refuses: Refuses) -> String {
     url
 }
 
-async fn converse(client: TcpStream, refuses: Refuses) {
+async fn converse(client: TcpStream, refuses: Rejection) {
     let mut client = BufReader::new(client);
     let mut answer = "220 mail.example";
     let mut in_text = false;
@@ -71,13 +71,13 @@ async fn converse(client: TcpStream, refuses: Refuses) {
     }
 }
 
-/// Sends what is due to a server that refuses it.
-async fn refuse_all(server: &TestServer, refuses: Refuses) {
+/// Delivers the due e-mails to a server that rejects them.
+async fn reject_all(server: &TestServer, refuses: Rejection) {
     let outbox = outbox_to(server, &mail_server(refuses).await);
     assert!(outbox.deliver_due().await.unwrap() > 0, "nothing was due");
 }
 
-/// Has a mail to the contact's confirmed address refused: the one that tells of a lock.
+/// Has an e-mail to the contact's confirmed address rejected: the lock notice.
 async fn bounce(server: &TestServer, contact: &Contact) {
     assert_eq!(server.mails().await.len(), 0);
     let sql = format!(
@@ -88,7 +88,7 @@ async fn bounce(server: &TestServer, contact: &Contact) {
         contact.display_name
     );
     crate::harness::execute(&server.database_url, &sql).await;
-    refuse_all(server, UNKNOWN).await;
+    reject_all(server, UNKNOWN).await;
 }
 
 /// Anna and Berta, both with a confirmed address and invoice e-mail.
@@ -124,7 +124,7 @@ fn written(resolution: &proto::Resolution) -> (Vec<&str>, Vec<ExclusionReason>) 
 
 #[rstest]
 #[tokio::test]
-async fn an_address_that_bounced_is_no_recipient(
+async fn bounced_address_is_no_recipient(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -134,7 +134,7 @@ async fn an_address_that_bounced_is_no_recipient(
         email_bounce_time: timestamp(server.now()),
         ..anna.clone()
     };
-    // The etag too is the same.
+    // The etag is unchanged as well.
     assert_eq!(server.contact(&anna).await, marked);
     assert_eq!(server.contacts("K-1").await, [marked, berta.clone()]);
     let email = vec!["email".to_owned()];
@@ -158,14 +158,14 @@ async fn an_address_that_bounced_is_no_recipient(
     let both = vec![ExclusionReason::EmailBounced; 2];
     assert_eq!(written(&resolution), (vec![], both));
     assert_eq!(resolution.delivery(), proto::Delivery::Postal);
-    // The next fallback serves.
+    // The next fallback is used.
     let resolution = server.resolve("K-1", Purpose::PaymentReminder).await;
     assert_eq!(written(&resolution).0, ["info@k-1.example"]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn all_contacts_with_that_address_are_marked_once_each_with_an_event_of_its_own(
+async fn every_contact_with_the_address_is_marked_once(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -173,7 +173,7 @@ async fn all_contacts_with_that_address_are_marked_once_each_with_an_event_of_it
     let carla = server
         .create_contact("K-1", "Carla", ACCOUNTING, "a@muster.example")
         .await;
-    refuse_all(&server, UNKNOWN).await;
+    reject_all(&server, UNKNOWN).await;
     let first = server.now();
     let shown = server.contact(&carla).await;
     assert_eq!(shown.pending_email.unwrap().bounce_time, timestamp(first));
@@ -188,7 +188,7 @@ async fn all_contacts_with_that_address_are_marked_once_each_with_an_event_of_it
 
     server.clock.advance(TimeDelta::hours(1));
     server.resend(&carla).await.unwrap();
-    refuse_all(&server, UNKNOWN).await;
+    reject_all(&server, UNKNOWN).await;
     assert_eq!(bounces(&server).await, expected);
     let shown = server.contact(&anna).await;
     assert_eq!(shown.email_bounce_time, timestamp(first));
@@ -196,14 +196,14 @@ async fn all_contacts_with_that_address_are_marked_once_each_with_an_event_of_it
 
 #[rstest]
 #[tokio::test]
-async fn a_mark_goes_with_its_address_or_with_a_new_confirmation_of_it(
+async fn mark_ends_with_its_address_or_a_new_confirmation(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values("confirmed anew", "cancelled", "replaced", "removed")] fate: &str,
 ) {
     let server = TestServer::start(backend).await;
     let [_, berta] = prepare(&server, ["a@muster.example", "b@muster.example"]).await;
     bounce(&server, &berta).await;
-    // Entered again, it is to be confirmed again: nobody has to take another one.
+    // Re-entered, the address needs a new confirmation; another address is not required.
     let email = if fate == "replaced" {
         "neu@muster.example"
     } else {
@@ -241,7 +241,7 @@ async fn a_mark_goes_with_its_address_or_with_a_new_confirmation_of_it(
             assert_eq!(state, proto::ConfirmationState::Confirmed);
         }
     }
-    // Only one that was replaced by another is told so.
+    // Only an address that was replaced gets a notice.
     let told = usize::from(fate == "replaced");
     assert_eq!(server.mails().await.len(), told);
     let is_marked = server.contact(&berta).await.email_bounce_time.is_some();
@@ -253,7 +253,7 @@ async fn a_mark_goes_with_its_address_or_with_a_new_confirmation_of_it(
 
 #[rstest]
 #[tokio::test]
-async fn a_mail_that_bounces_after_its_address_was_changed_marks_nothing(
+async fn bounce_after_an_address_change_marks_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -265,14 +265,14 @@ async fn a_mail_that_bounces_after_its_address_was_changed_marks_nothing(
     let token = server.mailed_token("neu@muster.example").await;
     server.confirm(&token).await.unwrap();
     let before = server.state("K-1").await;
-    // That it was replaced.
-    refuse_all(&server, UNKNOWN).await;
+    // The notice of the replacement.
+    reject_all(&server, UNKNOWN).await;
     assert_eq!(server.state("K-1").await, before);
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_32_only_codes_about_the_mailbox_mark_an_address(
+async fn rule_32_only_mailbox_codes_mark_an_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(
         ("RCPT", "550 5.1.1 no such mailbox", true),
@@ -296,7 +296,7 @@ async fn rule_32_only_codes_about_the_mailbox_mark_an_address(
     server
         .create_contact("K-1", "Berta", ACCOUNTING, "b@muster.example")
         .await;
-    refuse_all(&server, Refuses { command, answer }).await;
+    reject_all(&server, Rejection { command, answer }).await;
     assert_eq!(bounces(&server).await.len(), usize::from(marks), "{answer}");
     let pending = server.contacts("K-1").await.pop().unwrap().pending_email;
     assert_eq!(pending.unwrap().bounce_time.is_some(), marks, "{answer}");
@@ -307,7 +307,7 @@ async fn rule_32_only_codes_about_the_mailbox_mark_an_address(
 
 #[rstest]
 #[tokio::test]
-async fn a_policy_rejection_ends_as_dead_letter_without_a_mark(
+async fn policy_rejection_is_dead_lettered_without_a_mark(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -315,7 +315,7 @@ async fn a_policy_rejection_ends_as_dead_letter_without_a_mark(
     server
         .create_contact("K-1", "Berta", ACCOUNTING, "b@muster.example")
         .await;
-    let url = mail_server(Refuses {
+    let url = mail_server(Rejection {
         command: "RCPT",
         answer: "554 5.7.1 Relay access denied",
     });

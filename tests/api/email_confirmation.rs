@@ -1,4 +1,4 @@
-//! Links: mailed, looked at, used, and dead (rules 5 to 12).
+//! Confirmation links: delivery, inspection, use and expiry (rules 5 to 12).
 
 use chrono::TimeDelta;
 use contact_service::api::proto::{self, ConfirmationState, Contact, ContactType, Purpose};
@@ -7,13 +7,13 @@ use tonic::Code;
 
 use crate::{
     calls::{only_id, timestamp},
-    harness::{Backend, TestServer, query_number, refusal, refused_fields},
+    harness::{Backend, TestServer, query_number, rejected_fields, rejection},
 };
 
 const OLD: &str = "alt@muster.example";
 const NEW: &str = "neu@muster.example";
 
-/// A contact with a confirmed address, to whom a link to a new one was mailed.
+/// A contact with a confirmed address that was sent a link to a new one.
 async fn with_link(server: &TestServer) -> (Contact, String) {
     let contact = server.create_customer_with_contact("K-1").await;
     server.set_confirmed_email(&contact, OLD).await;
@@ -22,7 +22,7 @@ async fn with_link(server: &TestServer) -> (Contact, String) {
     (server.contact(&contact).await, token)
 }
 
-/// To which addresses a payment reminder goes: there is no ACCOUNTING contact.
+/// The addresses that receive a payment reminder; there is no ACCOUNTING contact.
 async fn used(server: &TestServer) -> Vec<String> {
     let resolution = server.resolve("K-1", Purpose::PaymentReminder).await;
     let recipients = resolution.recipients.into_iter();
@@ -39,7 +39,7 @@ fn superseded() -> (Code, String) {
 
 #[rstest]
 #[tokio::test]
-async fn rule_5_the_link_goes_to_the_new_address_and_confirms_it(
+async fn rule_5_link_is_sent_to_the_new_address_and_confirms_it(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -77,7 +77,7 @@ async fn rule_5_the_link_goes_to_the_new_address_and_confirms_it(
 
 #[rstest]
 #[tokio::test]
-async fn rule_8_a_used_link_is_told_so_and_changes_nothing(
+async fn rule_8_used_link_is_reported_and_changes_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -90,7 +90,7 @@ async fn rule_8_a_used_link_is_told_so_and_changes_nothing(
         let again = server.confirm(&token).await.unwrap();
         assert!(again.already_confirmed);
         assert_eq!(again.contact_id, contact.contact_id);
-        // Also long after the 7 days: it was confirmed, not lost.
+        // Also long after the 7 days: the address was confirmed, the link did not expire.
         assert_eq!(state(&server, &token).await, ConfirmationState::Confirmed);
     }
     assert_eq!(server.state("K-1").await, before);
@@ -99,7 +99,7 @@ async fn rule_8_a_used_link_is_told_so_and_changes_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn rule_10_the_replaced_address_is_told_without_a_link(
+async fn rule_10_replaced_address_is_notified_without_a_link(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -116,7 +116,7 @@ async fn rule_10_the_replaced_address_is_told_without_a_link(
 
 #[rstest]
 #[tokio::test]
-async fn a_first_address_replaces_none_and_nobody_is_told(
+async fn first_address_sends_no_replacement_notice(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -132,7 +132,7 @@ async fn a_first_address_replaces_none_and_nobody_is_told(
 
 #[rstest]
 #[tokio::test]
-async fn mails_are_in_the_contacts_language(
+async fn emails_use_the_contact_language(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -155,7 +155,7 @@ async fn mails_are_in_the_contacts_language(
 
 #[rstest]
 #[tokio::test]
-async fn rules_6_and_8_a_newer_address_a_cancellation_and_a_removal_kill_the_link(
+async fn rules_6_and_8_newer_address_or_removal_revokes_the_link(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -167,7 +167,7 @@ async fn rules_6_and_8_a_newer_address_a_cancellation_and_a_removal_kill_the_lin
         .await
         .unwrap();
     let second = server.mailed_token("neuer@muster.example").await;
-    assert_eq!(refusal(server.confirm(&first).await), superseded());
+    assert_eq!(rejection(server.confirm(&first).await), superseded());
     assert_eq!(state(&server, &first).await, ConfirmationState::Superseded);
     assert_eq!(used(&server).await, [OLD]);
 
@@ -177,17 +177,17 @@ async fn rules_6_and_8_a_newer_address_a_cancellation_and_a_removal_kill_the_lin
     };
     let mut client = server.client();
     client.cancel_email_change(cancellation).await.unwrap();
-    assert_eq!(refusal(server.confirm(&second).await), superseded());
+    assert_eq!(rejection(server.confirm(&second).await), superseded());
 
-    // The same address entered again is another entering: the first link stays dead.
+    // Entering the same address again is a new entry: the first link stays invalid.
     server.change_email(&contact, NEW).await.unwrap();
     let third = server.mailed_token(NEW).await;
-    assert_eq!(refusal(server.confirm(&first).await), superseded());
+    assert_eq!(rejection(server.confirm(&first).await), superseded());
     assert_eq!(state(&server, &third).await, ConfirmationState::Pending);
 
-    // So does choosing the current one again.
+    // So does choosing the current address again.
     server.change_email(&contact, OLD).await.unwrap();
-    assert_eq!(refusal(server.confirm(&third).await), superseded());
+    assert_eq!(rejection(server.confirm(&third).await), superseded());
     assert_eq!(used(&server).await, [OLD]);
 
     server.change_email(&contact, NEW).await.unwrap();
@@ -199,14 +199,14 @@ async fn rules_6_and_8_a_newer_address_a_cancellation_and_a_removal_kill_the_lin
     };
     client.remove_email(removal).await.unwrap();
     for dead in [&first, &second, &third, &fourth] {
-        assert_eq!(refusal(server.confirm(dead).await), superseded());
+        assert_eq!(rejection(server.confirm(dead).await), superseded());
     }
     assert_eq!(server.contact(&contact).await.email, "");
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_link_of_a_contact_that_was_deleted_is_not_known(
+async fn link_of_a_deleted_contact_is_unknown(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -217,17 +217,17 @@ async fn a_link_of_a_contact_that_was_deleted_is_not_known(
     let token = server.mailed_token(NEW).await;
     server.delete_contact(&other).await.unwrap();
     let unknown = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
-    assert_eq!(refusal(server.confirm(&token).await), unknown);
-    assert_eq!(refusal(server.inspect(&token).await), unknown);
+    assert_eq!(rejection(server.confirm(&token).await), unknown);
+    assert_eq!(rejection(server.inspect(&token).await), unknown);
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_8_a_link_confirms_no_address_but_its_own_and_for_no_contact_but_its_own(
+async fn rule_8_link_confirms_only_its_own_address_and_contact(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    // Two contacts of one customer and one of another, all with the same address pending.
+    // Two contacts of one customer and one of another, all with the same pending address.
     let (one, token) = with_link(&server).await;
     let two = server
         .create_contact("K-1", "Bernd", &[ContactType::Technical], NEW)
@@ -244,19 +244,19 @@ async fn rule_8_a_link_confirms_no_address_but_its_own_and_for_no_contact_but_it
         assert_eq!(contact.email, "");
         assert_eq!(contact, *other);
     }
-    // The customer number in the token is part of it.
+    // The token covers the customer number.
     let (_, secret) = token.split_once('.').unwrap();
     let unknown = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
     for number in ["K-2", "K-9"] {
         let moved = format!("{number}.{secret}");
-        assert_eq!(refusal(server.confirm(&moved).await), unknown);
-        assert_eq!(refusal(server.inspect(&moved).await), unknown);
+        assert_eq!(rejection(server.confirm(&moved).await), unknown);
+        assert_eq!(rejection(server.inspect(&moved).await), unknown);
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn every_mailed_link_to_a_pending_address_works_until_one_was_used(
+async fn every_link_to_a_pending_address_works_until_one_is_used(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -273,13 +273,13 @@ async fn every_mailed_link_to_a_pending_address_works_until_one_was_used(
 
 #[rstest]
 #[tokio::test]
-async fn a_text_that_is_no_token_is_refused_with_its_field(
+async fn malformed_token_is_rejected_with_its_field(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let (_, token) = with_link(&server).await;
-    assert_eq!(refused_fields(server.confirm("").await), ["token"]);
-    assert_eq!(refused_fields(server.inspect("").await), ["token"]);
+    assert_eq!(rejected_fields(server.confirm("").await), ["token"]);
+    assert_eq!(rejected_fields(server.inspect("").await), ["token"]);
     for bad in [
         "nonsense",
         "K-1",
@@ -291,21 +291,21 @@ async fn a_text_that_is_no_token_is_refused_with_its_field(
         &"0".repeat(10_000),
     ] {
         let not_found = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
-        assert_eq!(refusal(server.confirm(bad).await), not_found);
-        assert_eq!(refusal(server.inspect(bad).await), not_found);
+        assert_eq!(rejection(server.confirm(bad).await), not_found);
+        assert_eq!(rejection(server.inspect(bad).await), not_found);
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn nothing_in_the_database_opens_a_link(
+async fn database_contents_cannot_open_a_link(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let contact = server.create_customer_with_contact("K-1").await;
     server.change_email(&contact, NEW).await.unwrap();
     let tokens = "SELECT count(*) FROM confirmation_tokens";
-    // Before it is sent there is no token at all, also not in the queued mail.
+    // Before it is sent, no token exists, not even in the queued e-mail.
     assert_eq!(query_number(&server.database_url, tokens).await, 0);
     server.mailed_token(NEW).await;
     assert_eq!(query_number(&server.database_url, tokens).await, 1);
@@ -317,7 +317,7 @@ async fn nothing_in_the_database_opens_a_link(
 
 #[rstest]
 #[tokio::test]
-async fn what_is_only_checked_or_repeated_mails_nothing_more(
+async fn validated_or_repeated_requests_send_no_email(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -342,7 +342,7 @@ async fn what_is_only_checked_or_repeated_mails_nothing_more(
         client.change_email(change.clone()).await.unwrap();
     }
     server.mailed_token(OLD).await;
-    // The address that is pending already: nothing is changed, so nothing is mailed.
+    // The address is already pending: nothing changes, so no e-mail is sent.
     server.change_email(&contact, OLD).await.unwrap();
     assert!(server.mails().await.is_empty());
 }

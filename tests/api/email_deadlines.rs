@@ -1,5 +1,5 @@
-//! What time brings about: expiry, the reminder, the resends (rules 7, 10, 11). The
-//! clock is moved by hand.
+//! Effects of elapsed time: expiry, reminder and resends (rules 7, 10, 11). The tests move the
+//! clock.
 
 use chrono::TimeDelta;
 use contact_service::api::proto::{ConfirmationState, Contact, Purpose};
@@ -9,7 +9,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     calls::timestamp,
-    harness::{Backend, TestServer, execute, query_number, refusal},
+    harness::{Backend, TestServer, execute, query_number, rejection},
 };
 
 const OLD: &str = "alt@muster.example";
@@ -27,7 +27,7 @@ async fn with_link(server: &TestServer) -> (Contact, String) {
     (contact, server.mailed_token(NEW).await)
 }
 
-/// That of the next version.
+/// The link of the next version.
 fn next_etag(etag: &str) -> String {
     let (created, version) = etag.split_once('-').unwrap();
     let version = u64::from_str_radix(version, 16).unwrap();
@@ -41,7 +41,7 @@ async fn resends_left(server: &TestServer, contact: &Contact) -> i32 {
 
 #[rstest]
 #[tokio::test]
-async fn rule_7_a_link_confirms_a_minute_before_the_seven_days_are_over(
+async fn rule_7_link_works_until_a_minute_before_seven_days(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -53,7 +53,7 @@ async fn rule_7_a_link_confirms_a_minute_before_the_seven_days_are_over(
 
 #[rstest]
 #[tokio::test]
-async fn rule_7_at_seven_days_the_link_is_expired_whether_or_not_the_worker_came_by(
+async fn rule_7_link_expires_after_seven_days_without_worker(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(false, true)] worker_came_by: bool,
 ) {
@@ -65,11 +65,11 @@ async fn rule_7_at_seven_days_the_link_is_expired_whether_or_not_the_worker_came
         assert_eq!(server.app.clear_lapsed_emails().await, Ok(0));
     }
     let expired = (Code::FailedPrecondition, "CONFIRMATION_EXPIRED".to_owned());
-    assert_eq!(refusal(server.confirm(&token).await), expired);
+    assert_eq!(rejection(server.confirm(&token).await), expired);
     let inspection = server.inspect(&token).await.unwrap();
     assert_eq!(inspection.state(), ConfirmationState::Expired);
     assert_eq!(inspection.masked_email, "n***@m***.example");
-    // The contact looks the same in both cases: so the etag has to be the same, too.
+    // Reads show the same contact in both cases, so the etag must be equal too.
     let after = server.contact(&before).await;
     assert_eq!(after.etag, next_etag(&before.etag));
     let expected = Contact {
@@ -82,13 +82,13 @@ async fn rule_7_at_seven_days_the_link_is_expired_whether_or_not_the_worker_came
     assert_eq!(server.contacts("K-1").await, [expected]);
     let resolution = server.resolve("K-1", Purpose::PaymentReminder).await;
     assert_eq!(resolution.recipients[0].email, OLD);
-    let refused = refusal(server.resend(&after).await);
+    let refused = rejection(server.resend(&after).await);
     assert_eq!(refused.1, "NO_PENDING_EMAIL");
 }
 
 #[rstest]
 #[tokio::test]
-async fn an_expiry_is_recorded_once_by_whoever_finds_it_first(
+async fn expiry_is_recorded_once_by_the_first_observer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(false, true)] by_the_worker: bool,
 ) {
@@ -121,7 +121,7 @@ async fn an_expiry_is_recorded_once_by_whoever_finds_it_first(
 
 #[rstest]
 #[tokio::test]
-async fn the_worker_clears_the_lapsed_addresses_of_many_customers_and_no_others(
+async fn worker_clears_expired_addresses_only(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const COUNT: usize = 110;
@@ -149,7 +149,7 @@ async fn the_worker_clears_the_lapsed_addresses_of_many_customers_and_no_others(
 
 #[rstest]
 #[tokio::test]
-async fn one_that_cannot_be_seen_to_keeps_no_other_waiting(
+async fn failing_customer_does_not_delay_others(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -174,7 +174,7 @@ async fn one_that_cannot_be_seen_to_keeps_no_other_waiting(
 
 #[rstest]
 #[tokio::test]
-async fn an_address_that_an_older_version_entered_without_a_link_lapses_like_any_other(
+async fn address_without_a_link_expires_like_any_other(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -193,7 +193,7 @@ async fn an_address_that_an_older_version_entered_without_a_link_lapses_like_any
 
 #[rstest]
 #[tokio::test]
-async fn rule_10_the_reminder_goes_once_a_day_before_the_expiry(
+async fn rule_10_reminder_is_sent_once_a_day_before_expiry(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -218,7 +218,7 @@ async fn rule_10_the_reminder_goes_once_a_day_before_the_expiry(
     server.clock.advance(HOUR);
     assert_eq!(server.app.remind_of_pending_emails().await, Ok(0));
     assert!(server.mails().await.is_empty());
-    // It is no resend, and its link is as good as the first.
+    // The reminder is no resend, and its link is as valid as the first.
     assert_eq!(resends_left(&server, &contact).await, 3);
     server.confirm(&reminder.token()).await.unwrap();
     assert_eq!(server.contact(&contact).await.email, NEW);
@@ -226,7 +226,7 @@ async fn rule_10_the_reminder_goes_once_a_day_before_the_expiry(
 
 #[rstest]
 #[tokio::test]
-async fn rule_10_whoever_confirmed_cancelled_or_was_too_late_is_not_reminded(
+async fn rule_10_no_reminder_after_confirmation_or_expiry(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values("confirmed", "replaced", "lapsed", "confirmed meanwhile")] fate: &str,
 ) {
@@ -246,7 +246,7 @@ async fn rule_10_whoever_confirmed_cancelled_or_was_too_late_is_not_reminded(
     server.clock.advance(WEEK - DAY);
     server.app.remind_of_pending_emails().await.unwrap();
     if fate == "confirmed meanwhile" {
-        // Queued, and then no longer of use.
+        // Queued, and obsolete before delivery.
         server.confirm(&token).await.unwrap();
         let mails = server.mails().await;
         assert_eq!(mails.len(), 1);
@@ -259,7 +259,7 @@ async fn rule_10_whoever_confirmed_cancelled_or_was_too_late_is_not_reminded(
 
 #[rstest]
 #[tokio::test]
-async fn rule_11_three_resends_at_once_then_one_an_hour(
+async fn rule_11_allows_three_resends_then_one_per_hour(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -269,7 +269,7 @@ async fn rule_11_three_resends_at_once_then_one_an_hour(
         let resent = server.resend(&contact).await.unwrap();
         let pending = resent.pending_email.unwrap();
         assert_eq!(pending.resends_left, left);
-        // Rule 7: it prolongs nothing.
+        // Rule 7: a resend does not extend the deadline.
         assert_eq!(pending.expire_time, expire_time);
         server.mailed_token(NEW).await;
     }
@@ -283,7 +283,7 @@ async fn rule_11_three_resends_at_once_then_one_an_hour(
             let status = server.resend(&contact).await.unwrap_err();
             let retry = status.get_details_retry_info().unwrap().retry_delay;
             assert_eq!(retry, Some(wait.to_std().unwrap()));
-            let refused = refusal::<()>(Err(status));
+            let refused = rejection::<()>(Err(status));
             assert_eq!(
                 refused,
                 (Code::ResourceExhausted, "RESEND_LIMIT".to_owned())
@@ -296,7 +296,7 @@ async fn rule_11_three_resends_at_once_then_one_an_hour(
         server.resend(&contact).await.unwrap();
         server.mailed_token(NEW).await;
     }
-    // Another pending address has resends of its own.
+    // Another pending address has its own resends.
     let changed = server
         .change_email(&contact, "neuer@muster.example")
         .await
@@ -306,7 +306,7 @@ async fn rule_11_three_resends_at_once_then_one_an_hour(
 
 #[rstest]
 #[tokio::test]
-async fn rule_7_no_resend_prolongs_a_link(
+async fn rule_7_resends_do_not_extend_a_link(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -316,14 +316,14 @@ async fn rule_7_no_resend_prolongs_a_link(
     let last = server.mailed_token(NEW).await;
     server.clock.advance(MINUTE);
     for token in [first, last] {
-        let refused = refusal(server.confirm(&token).await);
+        let refused = rejection(server.confirm(&token).await);
         assert_eq!(refused.1, "CONFIRMATION_EXPIRED");
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_year_after_its_expiry_a_link_is_forgotten(
+async fn link_is_deleted_a_year_after_its_expiry(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -334,6 +334,6 @@ async fn a_year_after_its_expiry_a_link_is_forgotten(
     assert!(server.confirm(&token).await.unwrap().already_confirmed);
     server.clock.advance(INSTANT);
     assert_eq!(server.app.forget_old_confirmations().await, Ok(2));
-    let refused = refusal(server.confirm(&token).await);
+    let refused = rejection(server.confirm(&token).await);
     assert_eq!(refused.1, "CONFIRMATION_NOT_FOUND");
 }

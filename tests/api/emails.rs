@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::{
     calls::{only_id, timestamp},
-    harness::{Backend, TestServer, refusal, refused_fields},
+    harness::{Backend, TestServer, rejected_fields, rejection},
 };
 
 const WEEK: TimeDelta = TimeDelta::days(7);
@@ -57,7 +57,7 @@ async fn contact_with(server: &TestServer, confirmed: &str) -> Contact {
     server.contact(&contact).await
 }
 
-/// To which addresses a payment reminder goes.
+/// The addresses that receive a payment reminder.
 async fn reminded(server: &TestServer) -> Vec<String> {
     let resolution = server.resolve("K-1", Purpose::PaymentReminder).await;
     resolution
@@ -77,7 +77,7 @@ fn addresses(contact: &Contact) -> (&str, Option<&str>) {
 
 #[rstest]
 #[tokio::test]
-async fn rule_5_a_new_address_is_pending_and_the_current_one_stays_in_use(
+async fn rule_5_new_address_is_pending_and_current_stays_in_use(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -112,7 +112,7 @@ async fn rule_5_a_new_address_is_pending_and_the_current_one_stays_in_use(
 
 #[rstest]
 #[tokio::test]
-async fn rule_5_a_pending_address_is_used_for_nothing(
+async fn rule_5_pending_address_receives_no_mail(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -140,7 +140,7 @@ async fn rule_5_a_pending_address_is_used_for_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn rule_7_a_pending_address_is_gone_after_seven_days(
+async fn rule_7_pending_address_expires_after_seven_days(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -163,13 +163,13 @@ async fn rule_7_a_pending_address_is_gone_after_seven_days(
     };
     assert_eq!(shown, expired);
     assert_eq!(server.contacts("K-1").await[1], expired);
-    let refused = refusal(cancel(&server, &contact).await);
+    let refused = rejection(cancel(&server, &contact).await);
     assert_eq!(
         refused,
         (Code::FailedPrecondition, "NO_PENDING_EMAIL".into())
     );
     assert_eq!(reminded(&server).await, ["b@muster.example"]);
-    // It may be entered once more, for seven days of its own.
+    // It may be entered again and gets seven days of its own.
     let again = server
         .change_email(&contact, "neu@muster.example")
         .await
@@ -180,7 +180,7 @@ async fn rule_7_a_pending_address_is_gone_after_seven_days(
 
 #[rstest]
 #[tokio::test]
-async fn rule_8_a_newer_address_replaces_the_pending_one(
+async fn rule_8_newer_address_replaces_the_pending_one(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -202,7 +202,7 @@ async fn rule_8_a_newer_address_replaces_the_pending_one(
 
 #[rstest]
 #[tokio::test]
-async fn rules_7_and_11_entering_the_pending_address_once_more_prolongs_nothing(
+async fn rules_7_and_11_reentry_does_not_extend_the_deadline(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -223,7 +223,7 @@ async fn rules_7_and_11_entering_the_pending_address_once_more_prolongs_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn choosing_the_current_address_again_drops_the_pending_one(
+async fn choosing_the_current_address_drops_the_pending_one(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -238,7 +238,7 @@ async fn choosing_the_current_address_again_drops_the_pending_one(
         .unwrap();
     assert_eq!(addresses(&back), ("b@muster.example", None));
     assert_eq!(server.contact(&contact).await, back);
-    // With nothing pending there is nothing to change.
+    // With nothing pending, nothing changes.
     let same = server
         .change_email(&contact, "b@muster.example")
         .await
@@ -249,13 +249,13 @@ async fn choosing_the_current_address_again_drops_the_pending_one(
 
 #[rstest]
 #[tokio::test]
-async fn rule_6_the_pending_address_can_be_dropped_and_the_current_one_stays(
+async fn rule_6_cancellation_keeps_the_current_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let contact = contact_with(&server, "b@muster.example").await;
     let nothing = (Code::FailedPrecondition, "NO_PENDING_EMAIL".to_owned());
-    assert_eq!(refusal(cancel(&server, &contact).await), nothing);
+    assert_eq!(rejection(cancel(&server, &contact).await), nothing);
     server
         .change_email(&contact, "neu@muster.example")
         .await
@@ -266,13 +266,13 @@ async fn rule_6_the_pending_address_can_be_dropped_and_the_current_one_stays(
     let event = server.events("K-1").await.remove(0);
     assert_eq!(event.kind, "contact.email_change_cancelled");
     assert_eq!(event.changed_fields, ["pending_email"]);
-    assert_eq!(refusal(cancel(&server, &contact).await), nothing);
+    assert_eq!(rejection(cancel(&server, &contact).await), nothing);
     assert_eq!(server.events("K-1").await[0], event);
 }
 
 #[rstest]
 #[tokio::test]
-async fn removing_leaves_no_address_confirmed_or_pending(
+async fn removal_clears_confirmed_and_pending_address(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -300,7 +300,7 @@ async fn removing_leaves_no_address_confirmed_or_pending(
 
 #[rstest]
 #[tokio::test]
-async fn rule_12_an_address_is_kept_with_its_domain_in_lower_case_ascii(
+async fn rule_12_domain_is_stored_in_lower_case_ascii(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -343,13 +343,13 @@ async fn rule_12_two_contacts_may_share_an_address(
         addresses(&server.contact(&two).await),
         ("Shared@muster.example", None)
     );
-    // No address is written to twice.
+    // No address receives an e-mail twice.
     assert_eq!(reminded(&server).await, ["shared@muster.example"]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_the_last_address_stays_while_invoice_email_is_on(
+async fn rule_22_last_address_is_kept_while_invoice_email_is_on(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -359,18 +359,19 @@ async fn rule_22_the_last_address_stays_while_invoice_email_is_on(
     );
     let contact = contact_with(&server, "").await;
 
-    // Only a pending one: neither to be removed nor dropped.
+    // Pending only: can be neither removed nor cancelled.
     server
         .change_email(&contact, "neu@muster.example")
         .await
         .unwrap();
     switch_invoices(&server, &contact, true).await.unwrap();
     let before = server.state("K-1").await;
-    assert_eq!(refusal(remove(&server, &contact).await), refused);
-    assert_eq!(refusal(cancel(&server, &contact).await), refused);
+    assert_eq!(rejection(remove(&server, &contact).await), refused);
+    assert_eq!(rejection(cancel(&server, &contact).await), refused);
     assert_eq!(server.state("K-1").await, before);
 
-    // Beside a current one the pending one may go, the current one may not.
+    // With a current address the pending one may be cancelled, the current one may not be
+    // removed.
     server
         .set_confirmed_email(&contact, "b@muster.example")
         .await;
@@ -379,14 +380,14 @@ async fn rule_22_the_last_address_stays_while_invoice_email_is_on(
         .await
         .unwrap();
     cancel(&server, &contact).await.unwrap();
-    assert_eq!(refusal(remove(&server, &contact).await), refused);
+    assert_eq!(rejection(remove(&server, &contact).await), refused);
     server
         .change_email(&contact, "neu@muster.example")
         .await
         .unwrap();
-    assert_eq!(refusal(remove(&server, &contact).await), refused);
+    assert_eq!(rejection(remove(&server, &contact).await), refused);
 
-    // Switched off, it is free to go.
+    // Once invoice e-mail is off, the address may be removed.
     switch_invoices(&server, &contact, false).await.unwrap();
     let removed = remove(&server, &contact).await.unwrap();
     assert_eq!(addresses(&removed), ("", None));
@@ -394,7 +395,7 @@ async fn rule_22_the_last_address_stays_while_invoice_email_is_on(
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_an_address_that_expired_is_none_to_switch_invoice_email_on_with(
+async fn rule_22_expired_address_cannot_enable_invoice_email(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -406,7 +407,7 @@ async fn rule_22_an_address_that_expired_is_none_to_switch_invoice_email_on_with
     switch_invoices(&server, &contact, true).await.unwrap();
     server.clock.advance(WEEK);
 
-    // Invoice e-mail lapsed with it, so that nothing is in the way of other changes.
+    // Invoice e-mail lapsed with it, so other changes are not blocked.
     let renamed = Contact {
         display_name: "Bernd Maier-Schmidt".into(),
         ..only_id(&contact)
@@ -417,7 +418,7 @@ async fn rule_22_an_address_that_expired_is_none_to_switch_invoice_email_on_with
     let invoice = server.resolve("K-1", Purpose::Invoice).await;
     assert_eq!(invoice.delivery(), proto::Delivery::Postal);
 
-    let refused = refusal(switch_invoices(&server, &contact, true).await);
+    let refused = rejection(switch_invoices(&server, &contact, true).await);
     assert_eq!(
         refused,
         (Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED".into())
@@ -426,7 +427,7 @@ async fn rule_22_an_address_that_expired_is_none_to_switch_invoice_email_on_with
 
 #[rstest]
 #[tokio::test]
-async fn only_an_address_of_a_contact_on_file_is_changed(
+async fn unknown_contact_is_not_found(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -443,7 +444,7 @@ async fn only_an_address_of_a_contact_on_file_is_changed(
             remove(&server, &elsewhere).await,
             cancel(&server, &elsewhere).await,
         ] {
-            assert_eq!(refusal(refused), (Code::NotFound, reason.into()));
+            assert_eq!(rejection(refused), (Code::NotFound, reason.into()));
         }
     }
     for bad in [
@@ -454,18 +455,18 @@ async fn only_an_address_of_a_contact_on_file_is_changed(
         "a@localhost",
     ] {
         let refused = server.change_email(&contact, bad).await;
-        assert_eq!(refused_fields(refused), ["email"], "{bad}");
+        assert_eq!(rejected_fields(refused), ["email"], "{bad}");
     }
     let nobody = Contact::default();
     let refused = server.change_email(&nobody, "").await;
     assert_eq!(
-        refused_fields(refused),
+        rejected_fields(refused),
         ["customer_number", "contact_id", "email"]
     );
     for refused in [
         remove(&server, &nobody).await,
         cancel(&server, &nobody).await,
     ] {
-        assert_eq!(refused_fields(refused), ["customer_number", "contact_id"]);
+        assert_eq!(rejected_fields(refused), ["customer_number", "contact_id"]);
     }
 }

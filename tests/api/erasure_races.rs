@@ -1,4 +1,4 @@
-//! Whatever goes on while a customer is erased, or comes later, leaves nothing of it (rule 26).
+//! Concurrent or later requests leave no data of an erased customer (rule 26).
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -14,13 +14,13 @@ use tonic::Code;
 use crate::{
     harness::{Backend, TestServer, new_contact, query_number},
     phone_calls::PASSWORD,
-    privacy::{assert_nothing_left, id_for, prepare_whole},
+    privacy::{assert_nothing_left, id_for, prepare_full_customer},
     rpcs::{Prepared, prepare},
 };
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_comes_back_to_life_by_whoever_was_writing(
+async fn concurrent_writes_restore_no_erased_data(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const ROUNDS: usize = 2;
@@ -40,7 +40,7 @@ async fn nothing_comes_back_to_life_by_whoever_was_writing(
             mails.app.remind_of_pending_emails().await.unwrap();
             0
         }));
-        // Once each of them has written.
+        // Once each of them has written something.
         while server.contacts(&number).await.len() < 8 {
             tokio::task::yield_now().await;
         }
@@ -66,7 +66,7 @@ async fn nothing_comes_back_to_life_by_whoever_was_writing(
     }
 }
 
-/// Gives how often it wrote something.
+/// Returns the number of successful writes.
 async fn write_until_gone(server: &TestServer, on: &Prepared, nth: usize) -> usize {
     let mut count = 0;
     loop {
@@ -90,7 +90,7 @@ async fn write_until_gone(server: &TestServer, on: &Prepared, nth: usize) -> usi
             2 => {
                 let request = proto::SetAttentionLineRequest {
                     customer_number: on.number.clone(),
-                    // Another order each time, or there would be nothing to write.
+                    // A different order each time, otherwise there is nothing to write.
                     suppressed: count % 8 < 4,
                     ordered_by_email: format!("info@{}.example", on.number.to_lowercase()),
                 };
@@ -102,7 +102,7 @@ async fn write_until_gone(server: &TestServer, on: &Prepared, nth: usize) -> usi
         match written {
             Ok(()) => count += 1,
             Err(status) if status.code() == Code::NotFound => return count,
-            // Too many at once, or as many contacts as there may be.
+            // Too many concurrent requests, or the contact limit is reached.
             Err(status) => assert!(
                 [Code::Aborted, Code::Unavailable, Code::ResourceExhausted]
                     .contains(&status.code()),
@@ -112,9 +112,9 @@ async fn write_until_gone(server: &TestServer, on: &Prepared, nth: usize) -> usi
     }
 }
 
-/// A try on a phone password does not lock its customer: it must not leave a row either.
+/// A phone password attempt does not lock its customer, and must not leave a row either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_erasure_waits_for_a_try_that_is_under_way() {
+async fn erasure_waits_for_an_attempt_in_flight() {
     let server = Arc::new(TestServer::start(Backend::Postgres).await);
     let on = prepare(&server, "K-1").await;
     let url = &server.database_url;
@@ -146,7 +146,7 @@ async fn an_erasure_waits_for_a_try_that_is_under_way() {
         tokio::task::yield_now().await;
     }
     agents.execute("COMMIT").await.unwrap();
-    // On a slow machine either may have waited for too long.
+    // On a slow machine either side may have waited too long.
     let _ = attempt.await.unwrap();
     if erasure.await.unwrap().is_err() {
         server.erase("K-1").await.unwrap();
@@ -163,7 +163,7 @@ fn mails_of(folder: &Path, number: &str) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn mails_in_the_folder_go_with_their_customer_whichever_process_erased_it(
+async fn mail_files_are_deleted_with_their_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -179,7 +179,7 @@ async fn mails_in_the_folder_go_with_their_customer_whichever_process_erased_it(
     );
     server.erase("K-1").await.unwrap();
     assert_eq!(mails_of(&folder, "K-1"), [""; 0]);
-    // As another process would, whose folder is another one.
+    // As another process with its own folder would.
     let elsewhere = folder.with_file_name("elsewhere");
     fs::rename(&folder, &elsewhere).unwrap();
     server.erase("K-2").await.unwrap();
@@ -192,11 +192,11 @@ async fn mails_in_the_folder_go_with_their_customer_whichever_process_erased_it(
 
 #[rstest]
 #[tokio::test]
-async fn what_time_brings_about_leaves_nothing_of_an_erased_customer(
+async fn background_jobs_restore_no_erased_data(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    prepare_whole(&server, "K-1").await;
+    prepare_full_customer(&server, "K-1").await;
     let now = server.now();
     let claim = server.database.transaction(move |transaction| {
         Box::pin(async move {
@@ -207,7 +207,7 @@ async fn what_time_brings_about_leaves_nothing_of_an_erased_customer(
     let claimed = claim.await.unwrap().remove(0);
     server.erase("K-1").await.unwrap();
     let events = server.events("K-1").await;
-    // One who claimed a mail before finds no row of it.
+    // A worker that claimed an e-mail before finds no row for it.
     let strike_off = server.database.transaction(move |transaction| {
         let mail = claimed.clone();
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! Every error that this version can answer with: code, reason and details (AIP-193).
+//! Every error that this version can return: code, reason and details (AIP-193).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,14 +23,14 @@ use crate::{
     raw::call,
 };
 
-/// A row of the contract's table of errors.
+/// A row of the contract's error table.
 struct Row {
     code: Code,
     reason: &'static str,
-    /// The field that a `BadRequest` names.
+    /// The field that the `BadRequest` names.
     field: Option<&'static str>,
     metadata: &'static [(&'static str, &'static str)],
-    /// What is said when something inside failed, and no more than that.
+    /// The complete text of an internal failure.
     text: Option<&'static str>,
 }
 
@@ -135,18 +135,18 @@ const TABLE: &[Row] = &[
 
 #[rstest]
 #[tokio::test]
-async fn every_error_has_its_code_its_reason_and_its_details(
+async fn every_error_has_its_code_reason_and_details(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let anna = server.create_customer_with_contact("K-1").await;
-    let mut answers = refused_input(&server, &anna).await;
-    answers.extend(against_the_rules(&server, &anna).await);
+    let mut answers = invalid_input(&server, &anna).await;
+    answers.extend(rule_violations(&server, &anna).await);
     answers.extend(dead_links(&server).await);
-    answers.extend(on_the_phone(&server, &anna).await);
+    answers.extend(phone_errors(&server, &anna).await);
     answers.push(missing_pepper(&server, &anna).await);
-    answers.extend(refused_callers(&server).await);
-    answers.push(forgotten_events(&server).await);
+    answers.extend(rejected_callers(&server).await);
+    answers.push(expired_events(&server).await);
     answers.push(overload(backend).await);
     answers.push(unreachable_database(backend).await);
     answers.extend(broken_database(&server, &anna).await);
@@ -171,7 +171,7 @@ async fn every_error_has_its_code_its_reason_and_its_details(
     );
 }
 
-/// Whether an error says what the table says about failures inside, and nothing of a database or
+/// True if the error has the table's text for internal failures, without details of a database or
 /// a library.
 pub fn has_fixed_text(status: &Status) -> bool {
     TABLE.iter().any(|row| row.text == Some(status.message()))
@@ -228,7 +228,7 @@ fn get_customer(number: &str) -> proto::GetCustomerRequest {
     }
 }
 
-async fn refused_input(server: &TestServer, anna: &Contact) -> Vec<Status> {
+async fn invalid_input(server: &TestServer, anna: &Contact) -> Vec<Status> {
     const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";
     let mut client = server.client();
     let change = |email: &str| proto::ChangeEmailRequest {
@@ -263,7 +263,7 @@ async fn refused_input(server: &TestServer, anna: &Contact) -> Vec<Status> {
     ]
 }
 
-async fn against_the_rules(server: &TestServer, anna: &Contact) -> Vec<Status> {
+async fn rule_violations(server: &TestServer, anna: &Contact) -> Vec<Status> {
     let mut client = server.client();
     server.create_customer("K-2").await;
     let creation = |number: &str, contact_type| proto::CreateContactRequest {
@@ -314,7 +314,7 @@ async fn against_the_rules(server: &TestServer, anna: &Contact) -> Vec<Status> {
     ]
 }
 
-async fn forgotten_events(server: &TestServer) -> Status {
+async fn expired_events(server: &TestServer) -> Status {
     let mut client = server.client();
     let from_the_first = proto::WatchChangesRequest::default();
     let watch = client.watch_changes(from_the_first).await.unwrap();
@@ -358,7 +358,7 @@ async fn dead_links(server: &TestServer) -> Vec<Status> {
     ]
 }
 
-async fn on_the_phone(server: &TestServer, anna: &Contact) -> Vec<Status> {
+async fn phone_errors(server: &TestServer, anna: &Contact) -> Vec<Status> {
     let order_type = proto::UpdateOrderTypeRequest {
         order_type: Some(proto::OrderType {
             code: "unknown".into(),
@@ -381,7 +381,7 @@ async fn on_the_phone(server: &TestServer, anna: &Contact) -> Vec<Status> {
     for _ in 0..=60 {
         answers.extend(verify_channel(server, anna).await.err());
     }
-    // Three tries a call, each on somebody else, until the agent is blocked.
+    // Three attempts per phone call, each on another contact, until the agent is blocked.
     for try_number in 0..21 {
         let somebody = Contact {
             contact_id: format!("0190d6d2-5a3c-7cc1-8f2e-{try_number:012}"),
@@ -407,7 +407,7 @@ async fn missing_pepper(server: &TestServer, anna: &Contact) -> Status {
     checked.unwrap_err()
 }
 
-async fn refused_callers(server: &TestServer) -> Vec<Status> {
+async fn rejected_callers(server: &TestServer) -> Vec<Status> {
     let (ttl, now) = (TimeDelta::minutes(1), server.now());
     let short_lived = server
         .keys
@@ -462,7 +462,7 @@ async fn unreachable_database(backend: Backend) -> Status {
             .await
             .unwrap_err();
     }
-    let (proxy, url) = Proxy::before(&url).await;
+    let (proxy, url) = Proxy::in_front_of(&url).await;
     let server = TestServer::start_on(&url, folder, Options::default()).await;
     proxy.cut();
     server
@@ -472,7 +472,7 @@ async fn unreachable_database(backend: Backend) -> Status {
         .unwrap_err()
 }
 
-/// Locked by somebody else, holding what nobody can read, and lacking a table.
+/// A row locked by another transaction, an unreadable value, and a missing table.
 async fn broken_database(server: &TestServer, anna: &Contact) -> Vec<Status> {
     let url = &server.database_url;
     let limits = Limits {

@@ -1,5 +1,5 @@
-//! Plans of the statements that the service makes: PostgreSQL explains each one
-//! (`auto_explain`), and sends the plan along.
+//! Plans of the service's statements: PostgreSQL explains each one (`auto_explain`) and sends the
+//! plan as a notice.
 
 use std::{
     fmt,
@@ -19,14 +19,14 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("auto_explain.log_min_duration", "0"),
     ("auto_explain.log_format", "json"),
     ("auto_explain.log_level", "notice"),
-    // Also what triggers and foreign keys ask.
+    // Includes statements of triggers and foreign keys.
     ("auto_explain.log_nested_statements", "on"),
 ];
 
-/// The plan of each execution of a statement, with its text.
+/// The plan of each executed statement, with its text.
 static PLANS: Mutex<Vec<(String, Value)>> = Mutex::new(Vec::new());
-/// All tests of a process receive the notices of one another.
-static TURN: LazyLock<tokio::sync::Mutex<()>> = LazyLock::new(tokio::sync::Mutex::default);
+/// Serializes the tests of a process, which would receive each other's notices.
+static LOCK: LazyLock<tokio::sync::Mutex<()>> = LazyLock::new(tokio::sync::Mutex::default);
 
 struct Notices;
 
@@ -56,22 +56,22 @@ impl Visit for Plan {
 
 /// Collects plans until the guard is dropped.
 pub async fn begin() -> MutexGuard<'static, ()> {
-    let turn = TURN.lock().await;
+    let turn = LOCK.lock().await;
     let _was_set_before = tracing_subscriber::registry().with(Notices).try_init();
     turn
 }
 
-/// Forgets the plans that were collected.
-pub fn forget() {
+/// Discards the collected plans.
+pub fn discard() {
     PLANS.lock().unwrap().clear();
 }
 
-/// The plans that were collected.
+/// The collected plans.
 pub fn plans() -> Vec<(String, Value)> {
     PLANS.lock().unwrap().clone()
 }
 
-/// The URL of a database that explains each statement, with further settings.
+/// The URL of a database that explains each statement, with additional settings.
 pub fn explained(url: &str, further: &[(&str, &str)]) -> String {
     let options = EXPLAINED.iter().chain(further);
     let options = options.map(|(name, value)| format!("options[{name}]={value}"));
@@ -79,8 +79,8 @@ pub fn explained(url: &str, further: &[(&str, &str)]) -> String {
     format!("{url}{mark}{}", options.collect::<Vec<_>>().join("&"))
 }
 
-/// Reads of a whole table, as the plan's nodes say.
-pub fn whole_reads(plan: &Value, small: &[&str], found: &mut Vec<String>) {
+/// Full table scans among the plan's nodes.
+pub fn full_scans(plan: &Value, small: &[&str], found: &mut Vec<String>) {
     let kind = plan["Node Type"].as_str().unwrap_or_default();
     let table = plan["Relation Name"].as_str().unwrap_or_default();
     let goes_by_keys = plan.get("Index Cond").is_some() || plan.get("TID Cond").is_some();
@@ -95,11 +95,11 @@ pub fn whole_reads(plan: &Value, small: &[&str], found: &mut Vec<String>) {
         found.push(format!("{kind} on {table}"));
     }
     for inner in plan["Plans"].as_array().into_iter().flatten() {
-        whole_reads(inner, small, found);
+        full_scans(inner, small, found);
     }
 }
 
-/// The indexes of a plan, and what is looked up in them.
+/// The indexes of a plan, and their conditions.
 pub fn lookups(plan: &Value) -> String {
     let own = match plan["Index Name"].as_str() {
         Some(index) => format!("{index} {} ", plan["Index Cond"]),

@@ -1,4 +1,4 @@
-//! What callers are told when something fails around the service, and that it recovers.
+//! Errors that clients get when a dependency fails, and recovery afterwards.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     calls::only_id,
     errors::has_fixed_text,
     harness::{
-        ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, new_contact, refusal,
+        ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, new_contact, rejection,
     },
     held_lock::HeldLock,
     proxy::Proxy,
@@ -25,7 +25,7 @@ use crate::{
 
 const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";
 
-/// A client that sends its deadline and does not watch it itself, as tonic's own would.
+/// A client that sends its deadline without enforcing it, unlike tonic's own timeout.
 fn patient_client(server: &TestServer) -> ContactServiceClient<HttpClient<HttpConnector, Body>> {
     let client = HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
@@ -75,7 +75,7 @@ async fn rename(server: &TestServer, contact: &Contact) -> Result<Contact, Statu
 
 #[rstest]
 #[tokio::test]
-async fn a_call_longer_than_its_callers_deadline_is_told_so_by_the_server(
+async fn server_reports_an_exceeded_client_deadline(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -86,14 +86,14 @@ async fn a_call_longer_than_its_callers_deadline_is_told_so_by_the_server(
     for timeout in ["300m", "200000u", "1n"] {
         let request = with_deadline(&server, creation(), timeout);
         assert_eq!(
-            refusal(client.create_contact(request).await),
+            rejection(client.create_contact(request).await),
             deadline,
             "{timeout}"
         );
     }
     lock.release().await;
 
-    // Whether such a write took place is unknown; sent again, it is done once.
+    // The outcome of such a write is unknown; a repeated request takes effect once.
     let request = with_deadline(&server, creation(), "5S");
     let made = client
         .create_contact(request)
@@ -108,7 +108,7 @@ async fn a_call_longer_than_its_callers_deadline_is_told_so_by_the_server(
 
 #[rstest]
 #[tokio::test]
-async fn a_call_longer_than_the_server_allows_is_told_so(
+async fn server_reports_an_exceeded_server_deadline(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let owner = TestServer::start(backend).await;
@@ -123,24 +123,24 @@ async fn a_call_longer_than_the_server_allows_is_told_so(
     let lock = HeldLock::take(&server.database_url, "K-1").await;
     let refused = server.client().create_contact(creation()).await;
     assert_eq!(
-        refusal(refused),
+        rejection(refused),
         (Code::DeadlineExceeded, "DEADLINE".into())
     );
-    // A caller may ask for less time, not for more.
+    // A client can shorten the deadline, not extend it.
     let request = with_deadline(&server, creation(), "1H");
     let refused = patient_client(&server).create_contact(request).await;
     assert_eq!(
-        refusal(refused),
+        rejection(refused),
         (Code::DeadlineExceeded, "DEADLINE".into())
     );
-    // What only reads waits for nobody.
+    // Reads wait for no lock.
     assert_eq!(owner.contacts("K-1").await.len(), 1);
     lock.release().await;
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_customer_locked_by_another_is_a_conflict_within_the_calls_time(
+async fn locked_customer_is_a_conflict_within_the_deadline(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -150,7 +150,7 @@ async fn a_customer_locked_by_another_is_a_conflict_within_the_calls_time(
     let status = rename(&server, &anna).await.unwrap_err();
     assert!(has_fixed_text(&status), "{status:?}");
     assert_eq!(
-        refusal::<()>(Err(status)),
+        rejection::<()>(Err(status)),
         (Code::Aborted, "CONFLICT".into())
     );
     lock.release().await;
@@ -163,7 +163,7 @@ async fn a_customer_locked_by_another_is_a_conflict_within_the_calls_time(
 
 #[rstest]
 #[tokio::test]
-async fn a_full_server_sheds_calls_and_takes_them_again(
+async fn overloaded_server_sheds_requests_and_recovers(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let limits = Limits {
@@ -173,7 +173,7 @@ async fn a_full_server_sheds_calls_and_takes_them_again(
     let server = TestServer::start_with(backend, Options::with_limits(limits)).await;
     let anna = server.create_customer_with_contact("K-1").await;
     let lock = HeldLock::take(&server.database_url, "K-1").await;
-    // Of two calls one has the only place, and keeps it until the lock is released.
+    // One of two requests holds the only permit until the lock is released.
     let one = rename(&server, &anna);
     let other = rename(&server, &anna);
     tokio::pin!(one, other);
@@ -181,7 +181,7 @@ async fn a_full_server_sheds_calls_and_takes_them_again(
         shed = &mut one => shed,
         shed = &mut other => shed,
     };
-    assert_eq!(refusal(shed), (Code::Unavailable, "OVERLOADED".into()));
+    assert_eq!(rejection(shed), (Code::Unavailable, "OVERLOADED".into()));
     lock.release().await;
     let mut answered = false;
     while !answered {
@@ -190,10 +190,10 @@ async fn a_full_server_sheds_calls_and_takes_them_again(
 }
 
 #[tokio::test]
-async fn a_server_recovers_without_a_restart_when_its_database_comes_back() {
+async fn server_recovers_with_its_database_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let url = fresh_database(Backend::Postgres, folder.path().join("unused")).await;
-    let (proxy, url) = Proxy::before(&url).await;
+    let (proxy, url) = Proxy::in_front_of(&url).await;
     let server = TestServer::start_on(&url, folder, Options::default()).await;
     let anna = server.create_customer_with_contact("K-1").await;
     for _ in 0..2 {
@@ -202,7 +202,7 @@ async fn a_server_recovers_without_a_restart_when_its_database_comes_back() {
             for refused in [get(&server, &anna).await, rename(&server, &anna).await] {
                 let status = refused.unwrap_err();
                 assert!(has_fixed_text(&status), "{status:?}");
-                let refused = refusal::<()>(Err(status));
+                let refused = rejection::<()>(Err(status));
                 assert_eq!(refused, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
             }
         }
@@ -216,17 +216,17 @@ async fn a_server_recovers_without_a_restart_when_its_database_comes_back() {
 }
 
 #[tokio::test]
-async fn a_database_that_falls_silent_is_unavailable_within_the_calls_time() {
+async fn silent_database_is_unavailable_within_the_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let url = fresh_database(Backend::Postgres, folder.path().join("unused")).await;
-    let (proxy, url) = Proxy::before(&url).await;
+    let (proxy, url) = Proxy::in_front_of(&url).await;
     let server = TestServer::start_on(&url, folder, Options::default()).await;
     let anna = server.create_customer_with_contact("K-1").await;
     proxy.silence();
     for refused in <[_; 2]>::from(tokio::join!(get(&server, &anna), rename(&server, &anna))) {
         let status = refused.unwrap_err();
         assert!(has_fixed_text(&status), "{status:?}");
-        let refused = refusal::<()>(Err(status));
+        let refused = rejection::<()>(Err(status));
         let expected = (Code::Unavailable, "DATABASE_UNAVAILABLE".into());
         assert_eq!(refused, expected);
     }
@@ -237,7 +237,7 @@ async fn a_database_that_falls_silent_is_unavailable_within_the_calls_time() {
 
 #[rstest]
 #[tokio::test]
-async fn what_fails_inside_is_internal_and_tells_nothing(
+async fn internal_failures_reveal_no_details(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -262,7 +262,7 @@ async fn what_fails_inside_is_internal_and_tells_nothing(
         {
             assert!(has_fixed_text(&answer), "{answer:?}");
             assert_eq!(
-                refusal::<()>(Err(answer)),
+                rejection::<()>(Err(answer)),
                 (Code::Internal, "INTERNAL".into())
             );
         }
@@ -272,7 +272,7 @@ async fn what_fails_inside_is_internal_and_tells_nothing(
         )
         .await;
     }
-    // Nothing of what failed stayed, and nothing is in the way of what follows.
+    // Nothing of the failed request is stored, and later requests succeed.
     assert_eq!(server.contacts("K-1").await, [anna]);
     server.client().create_contact(creation()).await.unwrap();
     assert_eq!(server.contacts("K-1").await.len(), 2);
@@ -280,7 +280,7 @@ async fn what_fails_inside_is_internal_and_tells_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn stored_data_that_cannot_be_read_is_data_loss_and_tells_nothing(
+async fn unreadable_data_is_data_loss_without_details(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -299,7 +299,7 @@ async fn stored_data_that_cannot_be_read_is_data_loss_and_tells_nothing(
         "pending_email_expire_time = NULL",
     ];
     if backend == Backend::Sqlite {
-        // SQLite takes any value in any column.
+        // SQLite accepts any value in any column.
         corruptions.extend([
             "version = 'canary'",
             "create_time = 'canary'",
@@ -320,14 +320,14 @@ async fn stored_data_that_cannot_be_read_is_data_loss_and_tells_nothing(
         ] {
             let status = answer.unwrap_err();
             assert!(has_fixed_text(&status), "{corruption}: {status:?}");
-            let refused = refusal::<()>(Err(status));
+            let refused = rejection::<()>(Err(status));
             assert_eq!(
                 refused,
                 (Code::DataLoss, "DATA_LOSS".into()),
                 "{corruption}"
             );
         }
-        // Others are not concerned.
+        // Other customers are unaffected.
         assert_eq!(server.contact(&other).await, other);
         let restore = "DELETE FROM contacts WHERE display_name = 'Technik';
             INSERT INTO contacts SELECT * FROM kept WHERE display_name = 'Technik';

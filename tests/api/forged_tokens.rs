@@ -1,10 +1,10 @@
-//! Tokens that the service must refuse, one for every rule about them, and tokens that differ in
-//! nothing else and must be accepted.
+//! Tokens that the service must reject, one for each validation rule, and tokens that differ from
+//! them in nothing else and must be accepted.
 
 #![allow(
     clippy::needless_pass_by_value,
     clippy::unwrap_used,
-    reason = "the table of a test: it is read by eye, and what fails here fails the test"
+    reason = "a table of test cases is read by eye, and a failure here fails the test"
 )]
 
 mod claims;
@@ -18,14 +18,15 @@ use serde_json::{Value, json};
 
 use self::forger::{Forger, authorization, bearer, with, without};
 
-/// Headers that must be refused, and how.
+/// `authorization` headers that must be rejected, and the expected reason.
 pub(crate) struct Forgery {
     pub(crate) name: &'static str,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) reason: &'static str,
 }
 
-/// Every forged or broken token, for a service that accepts `keys`, `issuer` and `audience` at `now`.
+/// Every forged or malformed token, for a service that accepts `keys`, `issuer` and `audience` at
+/// `now`.
 pub(crate) fn forgeries(
     keys: &DevelopmentKeys,
     issuer: &str,
@@ -47,7 +48,7 @@ pub(crate) fn forgeries(
     all
 }
 
-/// Tokens of the same making that must be accepted, so that a refusal means its rule.
+/// Valid tokens made in the same way, so that a rejection is due to its rule.
 pub(crate) fn controls(
     keys: &DevelopmentKeys,
     issuer: &str,
@@ -74,14 +75,14 @@ pub(crate) fn controls(
         ("x5t is not used", with(&forger.header, "x5t", "AAAA")),
         ("alg Ed25519", with(&forger.header, "alg", "Ed25519")),
         (
-            "an unknown header member",
+            "unknown header member",
             with(&forger.header, "x", json!({ "y": 1 })),
         ),
     ];
     let claims = accepted_claims(&forger);
     let token = forger.token();
     let mut all = vec![
-        ("the plain token", bearer(&token)),
+        ("unmodified token", bearer(&token)),
         (
             "scheme in lower case",
             authorization(format!("bearer {token}")),
@@ -103,7 +104,7 @@ pub(crate) fn controls(
 fn accepted_claims(forger: &Forger<'_>) -> Vec<(&'static str, Value)> {
     vec![
         (
-            "aud array that holds ours",
+            "aud array that contains ours",
             with(&forger.claims, "aud", json!(["x", forger.audience])),
         ),
         (
@@ -135,7 +136,7 @@ fn accepted_claims(forger: &Forger<'_>) -> Vec<(&'static str, Value)> {
             with(&forger.claims, "sub", "ä".repeat(255)),
         ),
         (
-            "an unknown claim",
+            "unknown claim",
             with(&forger.claims, "x", json!({ "sub": "y" })),
         ),
     ]

@@ -1,8 +1,7 @@
-//! Any text in any field, any bytes in any call: refused with the field's name,
-//! or taken; never a failure of the service, and no refusal repeats a value.
+//! Any text in any field and any bytes in any RPC are either accepted or rejected with the
+//! field's name. The service never fails, and no error repeats a value.
 //!
-//! The fields are found by walking the descriptor, so that a new one is tried
-//! without a line here.
+//! The fields come from the descriptor, so new ones are covered without a change here.
 
 mod bytes;
 mod texts;
@@ -22,19 +21,19 @@ use tonic_types::StatusExt;
 
 use self::texts::{CANARY, any_text, bad_texts};
 use crate::{
-    harness::{ALL_SCOPES, Backend, Options, TestServer, refused_fields},
-    raw::{Leaf, call, request_type, response_type, set_if_there, wrong_request},
+    harness::{ALL_SCOPES, Backend, Options, TestServer, rejected_fields},
+    raw::{Leaf, call, request_type, response_type, set_if_present, wrong_request},
     rpcs::{Effect, Prepared, RPCS, Rpc, prepare, valid_request},
 };
 
-/// How many values each field gets besides those that are always tried.
+/// Number of random values per field in addition to the fixed ones.
 const TEXTS: u32 = 40;
 const NUMBERS: u32 = 8;
 const INTEGERS: &[i32] = &[i32::MIN, -1, 0, 1, 2, 7, 8, 1_000, 1_001, i32::MAX];
-const MOST_SIMPLIFICATIONS: usize = 200;
+const MAX_SHRINK_ITERATIONS: usize = 200;
 
-/// Values for `leaf`, whose valid value stands in `base`: some that are always
-/// tried, and any others. None for a field that has no wrong value.
+/// Values for `leaf`, whose valid value is in `base`: a fixed set, and random ones. Empty for a
+/// field that accepts every value.
 struct Values {
     always: Vec<Value>,
     any: BoxedStrategy<Value>,
@@ -55,7 +54,7 @@ fn values(leaf: &Leaf, base: &DynamicMessage, seeds: &[String]) -> Option<Values
             any: any::<i64>().prop_map(Value::I64).boxed(),
         }
     } else {
-        assert_eq!(kind, Kind::String, "say what may stand in {}", leaf.name());
+        assert_eq!(kind, Kind::String, "add values for {}", leaf.name());
         let given = valid.as_list().unwrap_or(std::slice::from_ref(&valid));
         let given = given.iter().filter_map(Value::as_str).map(str::to_owned);
         let seeds: Vec<_> = given.chain(seeds.iter().cloned()).collect();
@@ -77,7 +76,7 @@ fn integers(to_value: fn(i32) -> Value) -> Values {
     }
 }
 
-/// Alone, and behind what is there.
+/// As the only element, and appended to the existing ones.
 fn in_lists(values: Values, valid: &[Value]) -> Values {
     let valid = valid.to_vec();
     let behind = valid.clone();
@@ -95,21 +94,21 @@ fn in_lists(values: Values, valid: &[Value]) -> Values {
     }
 }
 
-/// The other number is the one that is told of, and the second time there is no customer.
-fn may_answer_to_an_erasure(field: &str, reason: &str) -> bool {
+/// The other number is the one in the violation, and the second request finds no customer.
+fn allowed_reasons_of_an_erasure(field: &str, reason: &str) -> bool {
     reason == "CUSTOMER_NOT_FOUND" || (field == "customer_number" && reason == "INVALID_FIELD")
 }
 
-/// Refusals that a well-formed value of a field may get.
-fn may_answer(rpc: &str, leaf: &Leaf, status: &Status, reason: &str) -> bool {
+/// Rejections that a well-formed value of a field may get.
+fn allowed_reasons(rpc: &str, leaf: &Leaf, status: &Status, reason: &str) -> bool {
     use Code::{FailedPrecondition, NotFound, ResourceExhausted};
 
     let name = leaf.field().name();
     if rpc == "EraseCustomer" {
-        return may_answer_to_an_erasure(name, reason);
+        return allowed_reasons_of_an_erasure(name, reason);
     }
     if name == "token" {
-        // A near miss of a link.
+        // Almost a link token.
         return reason == "CONFIRMATION_NOT_FOUND";
     }
     matches!(
@@ -141,7 +140,7 @@ fn may_answer(rpc: &str, leaf: &Leaf, status: &Status, reason: &str) -> bool {
                 FailedPrecondition,
                 "LAST_STANDARD_CONTACT"
             )
-            // The second time.
+            // The second request.
             | (
                 "CancelEmailChange" | "ResendEmailConfirmation",
                 _,
@@ -175,23 +174,27 @@ fn is_about(field: &str, leaf: &str) -> bool {
         .is_some_and(|index| index.is_empty() || index.starts_with('['))
 }
 
-/// All that a refusal says.
-fn told(status: &Status) -> String {
+/// The whole text of a rejection.
+fn error_text(status: &Status) -> String {
     let details = String::from_utf8_lossy(status.details());
     format!("{status:?} {details}").to_lowercase()
 }
 
-fn judge(rpc: &str, leaf: &Leaf, answer: Result<Vec<Vec<u8>>, Status>) -> Result<(), String> {
+fn check_status(
+    rpc: &str,
+    leaf: &Leaf,
+    answer: Result<Vec<Vec<u8>>, Status>,
+) -> Result<(), String> {
     let Err(status) = answer else {
         return Ok(());
     };
-    let told = told(&status);
-    if told.contains(CANARY) {
-        return Err(format!("the refusal repeats the value: {told}"));
+    let error_text = error_text(&status);
+    if error_text.contains(CANARY) {
+        return Err(format!("the rejection repeats the value: {error_text}"));
     }
     let info = status.get_details_error_info();
     let reason = info.map(|info| info.reason).unwrap_or_default();
-    if may_answer(rpc, leaf, &status, &reason) {
+    if allowed_reasons(rpc, leaf, &status, &reason) {
         return Ok(());
     }
     let names_it = status.get_details_bad_request().is_some_and(|bad| {
@@ -202,12 +205,11 @@ fn judge(rpc: &str, leaf: &Leaf, answer: Result<Vec<Vec<u8>>, Status>) -> Result
     if status.code() == Code::InvalidArgument && names_it {
         Ok(())
     } else {
-        Err(told)
+        Err(error_text)
     }
 }
 
-/// Runs `check` over values of `strategy`, and fails with the simplest one that
-/// is found to break it.
+/// Runs `check` over values of `strategy`; fails with the simplest value that breaks it.
 async fn run<T: Debug>(
     what: &str,
     cases: u32,
@@ -221,7 +223,7 @@ async fn run<T: Debug>(
             continue;
         };
         let mut simplest = tree.current();
-        for _ in 0..MOST_SIMPLIFICATIONS {
+        for _ in 0..MAX_SHRINK_ITERATIONS {
             if !tree.simplify() {
                 break;
             }
@@ -235,7 +237,7 @@ async fn run<T: Debug>(
     }
 }
 
-/// What is valid in some field or other, to make near misses of.
+/// Values that are valid in some field, as the base of near misses.
 fn seeds(rpc: &str, on: &Prepared, page_token: &str) -> Vec<String> {
     let of_resource = Leaf::all_of(&request_type(rpc))
         .into_iter()
@@ -264,11 +266,11 @@ fn seeds(rpc: &str, on: &Prepared, page_token: &str) -> Vec<String> {
         .collect()
 }
 
-/// A valid request that can be sent again and again.
+/// A valid request that can be repeated any number of times.
 fn repeatable(rpc: &str, on: &Prepared) -> DynamicMessage {
     let mut request = valid_request(rpc, on);
     if matches!(rpc, "CreateContact" | "DeleteContact") {
-        assert!(set_if_there(
+        assert!(set_if_present(
             &mut request,
             "validate_only",
             Value::Bool(true)
@@ -277,10 +279,10 @@ fn repeatable(rpc: &str, on: &Prepared) -> DynamicMessage {
     request
 }
 
-/// A page token that is good for the listing, if it is one.
+/// A valid page token of the listing, if the RPC is one.
 async fn page_token(server: &TestServer, token: &str, rpc: &str, on: &Prepared) -> String {
     let mut request = valid_request(rpc, on);
-    if !set_if_there(&mut request, "page_size", Value::I32(1)) {
+    if !set_if_present(&mut request, "page_size", Value::I32(1)) {
         return String::new();
     }
     let page = call(server, Some(token), rpc, request.encode_to_vec())
@@ -289,7 +291,7 @@ async fn page_token(server: &TestServer, token: &str, rpc: &str, on: &Prepared) 
     let page = DynamicMessage::decode(response_type(rpc), page[0].as_slice()).unwrap();
     let next = page.get_field_by_name("next_page_token").unwrap();
     let next = next.as_str().unwrap();
-    assert!(!next.is_empty(), "{rpc} has one page");
+    assert!(!next.is_empty(), "{rpc} has a single page");
     next.to_owned()
 }
 
@@ -305,7 +307,7 @@ async fn fuzz_fields(server: &TestServer, token: &str, rpc: &str, on: &Prepared)
             let mut request = base.clone();
             leaf.set(&mut request, value);
             let answer = call(server, Some(token), rpc, request.encode_to_vec()).await;
-            judge(rpc, &leaf, answer)
+            check_status(rpc, &leaf, answer)
         };
         for value in values.always {
             if let Err(error) = check(value.clone()).await {
@@ -320,15 +322,15 @@ async fn fuzz_fields(server: &TestServer, token: &str, rpc: &str, on: &Prepared)
 
 #[rstest]
 #[tokio::test]
-async fn any_text_in_any_field_is_taken_or_refused_by_the_name_of_the_field(
+async fn every_text_is_accepted_or_rejected_with_its_field(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start_with(backend, Options::unlimited_checks()).await;
     let token = server.token(ALL_SCOPES, None);
     for rpc in RPCS {
-        // No wrong phone password of before blocks the agent.
+        // Otherwise earlier wrong phone passwords block the agent.
         server.clock.advance(chrono::TimeDelta::hours(1));
-        // Whatever is refused later is refused for the field that was altered.
+        // Any rejection has to name the altered field.
         let untouched = prepare(&server, &format!("B-{}", rpc.name)).await;
         let request = repeatable(rpc.name, &untouched).encode_to_vec();
         call(&server, Some(&token), rpc.name, request)
@@ -340,7 +342,7 @@ async fn any_text_in_any_field_is_taken_or_refused_by_the_name_of_the_field(
         if rpc.effect == Effect::Erases {
             continue;
         }
-        // What was taken can be read back.
+        // Accepted values can be read back.
         for read in [
             "GetCustomer",
             "ListContacts",
@@ -355,12 +357,13 @@ async fn any_text_in_any_field_is_taken_or_refused_by_the_name_of_the_field(
 
 #[rstest]
 #[tokio::test]
-async fn a_request_that_is_wrong_all_over_is_refused_like_any_other(
+async fn fully_invalid_request_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start_with(backend, Options::unlimited_checks()).await;
     let token = server.token(ALL_SCOPES, None);
-    // No text is a wrong token of a link: it is one of no link. A wrong cursor has expired.
+    // A wrong link token means an unknown link, a wrong cursor an expired one: neither has an
+    // invalid value.
     let judges_fields = |rpc: &Rpc| {
         let request = request_type(rpc.name);
         let mut fields = request.fields();
@@ -371,9 +374,13 @@ async fn a_request_that_is_wrong_all_over_is_refused_like_any_other(
             let request = wrong_request(rpc.name, &format!("\0{CANARY}"), count);
             let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
             let status = answer.unwrap_err();
-            assert!(!told(&status).contains(CANARY), "{} {status:?}", rpc.name);
+            assert!(
+                !error_text(&status).contains(CANARY),
+                "{} {status:?}",
+                rpc.name
+            );
             assert_ne!(
-                refused_fields::<()>(Err(status)),
+                rejected_fields::<()>(Err(status)),
                 [""; 0],
                 "{} {count}",
                 rpc.name

@@ -1,8 +1,8 @@
-//! Clients that hang up in the middle of a write. Whatever moment they choose, no connection is
-//! left in a transaction, no write that was acknowledged is lost, and none is done by half.
+//! Clients that disconnect in the middle of a write. At no moment does this leave a connection in
+//! a transaction, lose an acknowledged write, or apply one partially.
 //!
-//! All writers share one connection, so that whoever writes next gets the one that was left: on
-//! SQLite that is how the service works, on PostgreSQL the other connections are held meanwhile.
+//! All writers share one connection, so the next writer gets the one that was left: on SQLite the
+//! service works this way, on PostgreSQL the test occupies the other connections.
 
 use std::{
     sync::{
@@ -33,68 +33,68 @@ use crate::{
     calls::only_id,
     harness::{
         ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, postgres_url,
-        query_number, refusal,
+        query_number, rejection,
     },
 };
 
-const QUICK_HANG_UPS: usize = 400;
-const PROOF_HANG_UPS: usize = 10_000;
+const QUICK_DISCONNECTS: usize = 400;
+const PROOF_DISCONNECTS: usize = 10_000;
 /// Few, so that they spend their time in transactions and not in the queue for one.
-const CALLERS: usize = 2;
-/// The service's own pool has this many connections more than are left here.
-const HELD_CONNECTIONS: usize = 9;
-/// Shorter than the service lets a transaction take.
+const CLIENTS: usize = 2;
+/// The size of the service's own pool, less the connection that is left free here.
+const OCCUPIED_CONNECTIONS: usize = 9;
+/// Shorter than the service's transaction timeout.
 const ROUND: Duration = Duration::from_secs(1);
-/// Every so many hang-ups the whole connection is closed, not only the call.
-const CLOSED: usize = 4;
-const FIRST_PATIENCE: Duration = Duration::from_millis(5);
+/// One of this many disconnects closes the connection, the others only cancel the RPC.
+const CLOSE_EVERY: usize = 4;
+const FIRST_DELAY: Duration = Duration::from_millis(5);
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_hangs_up_leaves_no_transaction_and_costs_no_acknowledged_write(
+async fn disconnects_leave_no_transaction_and_lose_no_write(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    hang_up(backend, QUICK_HANG_UPS).await;
+    disconnect(backend, QUICK_DISCONNECTS).await;
 }
 
 #[rstest]
 #[ignore = "minutes long: scripts/proof runs it"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn proof_10000_clients_hang_up_on_a_pool_of_one(
+async fn proof_10000_disconnects_on_a_pool_of_one(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    hang_up(backend, PROOF_HANG_UPS).await;
+    disconnect(backend, PROOF_DISCONNECTS).await;
 }
 
-async fn hang_up(backend: Backend, wanted: usize) {
+async fn disconnect(backend: Backend, wanted: usize) {
     let folder = tempfile::tempdir().unwrap();
     let url = match backend {
         Backend::Sqlite => fresh_database(backend, folder.path().join("contacts.db")).await,
         Backend::Postgres => own_postgres_database().await,
     };
     let server = TestServer::start_on(&url, folder, Options::default()).await;
-    let crowd = Crowd::new(&server, wanted).await;
+    let writers = Writers::new(&server, wanted).await;
     if backend == Backend::Postgres {
         assert_one_is_left(&server.database).await;
     }
-    while crowd.is_going_on() {
+    while writers.is_running() {
         let held = match backend {
             Backend::Sqlite => None,
-            Backend::Postgres => Some(HeldConnections::take(&server.database).await),
+            Backend::Postgres => Some(OccupiedConnections::take(&server.database).await),
         };
         let until = Instant::now() + ROUND;
-        while crowd.is_going_on() && Instant::now() < until {
-            join_all((0..CALLERS).map(|_| crowd.hang_up())).await;
-            // Before anybody writes again, which could end what was left open.
+        while writers.is_running() && Instant::now() < until {
+            join_all((0..CLIENTS).map(|_| writers.disconnect())).await;
+            // Before another write, which could end an abandoned transaction.
             assert_no_open_transaction(&url, backend).await;
-            join_all((0..CALLERS).map(|_| crowd.write_and_wait())).await;
+            join_all((0..CLIENTS).map(|_| writers.write_and_wait())).await;
         }
         if let Some(held) = held {
             held.release().await;
         }
     }
-    let told = crowd.judge(&url).await;
-    println!("{backend:?}, one connection for all writers: {told}");
+    let summary = writers.summarize(&url).await;
+    println!("{backend:?}, one connection for all writers: {summary}");
     if backend == Backend::Postgres {
         server.database.clone().close().await;
         let name = url.rsplit('/').next().unwrap();
@@ -103,18 +103,18 @@ async fn hang_up(backend: Backend, wanted: usize) {
     }
 }
 
-/// Those who write, and what became of it.
-struct Crowd {
+/// The writers and the outcomes of their writes.
+struct Writers {
     address: String,
-    /// Of those who close no connection.
+    /// For clients that keep their connection.
     shared: ContactServiceClient<Channel>,
     token: String,
     contact: proto::Contact,
     wanted: usize,
     hung_up: AtomicUsize,
-    /// Of the writes, so that each has a name of its own.
+    /// Numbers the writes, so that each has a unique name.
     serial: AtomicUsize,
-    /// How long a write takes, so that clients hang up in its midst.
+    /// Duration of a write, so that clients disconnect during it.
     usual_micros: AtomicU64,
     counts: Mutex<Counts>,
 }
@@ -125,11 +125,11 @@ struct Counts {
     customers: Vec<String>,
     renames: i64,
     closed: usize,
-    /// Refused for having waited too long; whoever hangs up again and again may cause that.
+    /// Rejected after waiting too long, which clients that keep disconnecting may cause.
     refused: usize,
 }
 
-impl Crowd {
+impl Writers {
     async fn new(server: &TestServer, wanted: usize) -> Self {
         Self {
             address: server.address.clone(),
@@ -139,27 +139,27 @@ impl Crowd {
             wanted,
             hung_up: AtomicUsize::new(0),
             serial: AtomicUsize::new(0),
-            usual_micros: AtomicU64::new(u64::try_from(FIRST_PATIENCE.as_micros()).unwrap()),
+            usual_micros: AtomicU64::new(u64::try_from(FIRST_DELAY.as_micros()).unwrap()),
             counts: Mutex::default(),
         }
     }
 
-    fn is_going_on(&self) -> bool {
+    fn is_running(&self) -> bool {
         self.hung_up.load(Ordering::SeqCst) < self.wanted
     }
 
-    /// Begins a write and does not wait for its end.
-    async fn hang_up(&self) {
-        let patience = self.patience();
+    /// Begins a write without waiting for its end.
+    async fn disconnect(&self) {
+        let delay = self.delay();
         let mut client = self.shared.clone();
         let serial = self.serial.load(Ordering::SeqCst);
-        let closes = serial.is_multiple_of(CLOSED);
+        let closes = serial.is_multiple_of(CLOSE_EVERY);
         if closes {
             client = self.client();
         }
-        let answer = tokio::time::timeout(patience, self.write(&mut client, true)).await;
+        let answer = tokio::time::timeout(delay, self.write(&mut client, true)).await;
         if let Ok(answer) = answer {
-            // It was faster: nobody hung up.
+            // The write finished before the disconnect.
             self.note(answer);
             return;
         }
@@ -181,7 +181,7 @@ impl Crowd {
         client_of(&self.address)
     }
 
-    /// Creates a customer and gives its number, or renames the contact that all share.
+    /// Creates a customer and returns its number, or renames the contact that all writers share.
     async fn write(
         &self,
         client: &mut ContactServiceClient<Channel>,
@@ -221,8 +221,8 @@ impl Crowd {
         request
     }
 
-    /// Any moment from the sending of a write to well after its usual end.
-    fn patience(&self) -> Duration {
+    /// A random moment between the sending of a write and well after its usual end.
+    fn delay(&self) -> Duration {
         let random = u64::from_be_bytes(Random::system().bytes().unwrap());
         let usual = self.usual_micros.load(Ordering::SeqCst);
         Duration::from_micros(random % (usual + usual / 2).max(1))
@@ -238,7 +238,7 @@ impl Crowd {
             Ok(Some(number)) => counts.customers.push(number),
             Ok(None) => counts.renames += 1,
             Err(status) => {
-                let (code, reason) = refusal::<()>(Err(status));
+                let (code, reason) = rejection::<()>(Err(status));
                 let waited = [Code::Aborted, Code::Unavailable, Code::DeadlineExceeded];
                 assert!(waited.contains(&code), "refused with {code:?} {reason}");
                 counts.refused += 1;
@@ -246,26 +246,30 @@ impl Crowd {
         }
     }
 
-    /// Compares what was told with what is stored, and says what it came to.
-    async fn judge(&self, url: &str) -> String {
+    /// Compares the acknowledged writes with the stored ones; returns a summary.
+    async fn summarize(&self, url: &str) -> String {
         let counts = std::mem::take(&mut *self.counts());
         let numbers = counts.customers.join("', '");
         let found =
             format!("SELECT COUNT(*) FROM customers WHERE customer_number IN ('{numbers}')");
         let created = i64::try_from(counts.customers.len()).unwrap();
         let lost = created - query_number(url, &found).await;
-        assert_eq!(lost, 0, "acknowledged creations that are not there");
+        assert_eq!(lost, 0, "acknowledged creations are missing");
         let renamed = "SELECT COUNT(*) FROM audit_events WHERE kind = 'contact.updated'";
         let renamed = query_number(url, renamed).await;
         assert!(renamed >= counts.renames, "{renamed} of {}", counts.renames);
-        // A write and its event are there both, or neither: also of those nobody waited for.
+        // A write and its event exist both or not at all, including abandoned writes.
         let halves = "SELECT COUNT(*) FROM customers WHERE write_count <>
             (SELECT COUNT(*) FROM audit_events
              WHERE audit_events.customer_number = customers.customer_number)";
-        assert_eq!(query_number(url, halves).await, 0, "writes done by half");
+        assert_eq!(query_number(url, halves).await, 0, "partial writes");
         let orphans = "SELECT COUNT(*) FROM audit_events WHERE customer_number NOT IN
             (SELECT customer_number FROM customers)";
-        assert_eq!(query_number(url, orphans).await, 0, "events of no write");
+        assert_eq!(
+            query_number(url, orphans).await,
+            0,
+            "events without a write"
+        );
         let hung_up = self.hung_up.load(Ordering::SeqCst);
         assert!(
             counts.refused <= hung_up / 100,
@@ -287,15 +291,15 @@ fn client_of(address: &str) -> ContactServiceClient<Channel> {
     ContactServiceClient::new(endpoint.connect_lazy())
 }
 
-/// Connections of the writers' pool that wait in a transaction each.
-struct HeldConnections {
+/// Connections of the writers' pool, each idle in a transaction.
+struct OccupiedConnections {
     release: watch::Sender<bool>,
     holders: Vec<JoinHandle<Result<(), Error>>>,
 }
 
-impl HeldConnections {
+impl OccupiedConnections {
     async fn take(database: &Database) -> Self {
-        Self::take_some(database, HELD_CONNECTIONS).await
+        Self::take_some(database, OCCUPIED_CONNECTIONS).await
     }
 
     async fn take_some(database: &Database, count: usize) -> Self {
@@ -328,26 +332,26 @@ impl HeldConnections {
     }
 }
 
-/// Or the pool has another size than this test thinks.
+/// Fails if the pool has another size than this test assumes.
 async fn assert_one_is_left(database: &Database) {
-    let all = HeldConnections::take_some(database, HELD_CONNECTIONS + 1).await;
+    let all = OccupiedConnections::take_some(database, OCCUPIED_CONNECTIONS + 1).await;
     let nothing = database.transaction(|_| Box::pin(async { Ok(Outcome::Rollback(())) }));
     let waiting = tokio::time::timeout(Duration::from_millis(300), nothing).await;
     assert!(waiting.is_err(), "the pool has more connections");
     all.release().await;
 }
 
-/// What a client left behind may still be running, but has to end soon.
+/// Abandoned statements may still run, but must end soon.
 async fn assert_no_open_transaction(url: &str, backend: Backend) {
     if backend == Backend::Sqlite {
-        // Waits for the file's only lock, five seconds at most.
+        // Waits up to five seconds for the file's only lock.
         execute(url, "BEGIN IMMEDIATE; ROLLBACK").await;
         return;
     }
     let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
         AND application_name = 'contact-service' AND xact_start IS NOT NULL";
-    // But those that are held.
-    let held = i64::try_from(HELD_CONNECTIONS).unwrap();
+    // All except the occupied ones.
+    let held = i64::try_from(OCCUPIED_CONNECTIONS).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(2), async {
         while query_number(url, open).await > held {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -356,7 +360,7 @@ async fn assert_no_open_transaction(url: &str, backend: Backend) {
     ended.await.expect("a transaction stayed open");
 }
 
-/// A database of its own, whose connections can be told from those of other tests.
+/// A database whose connections can be distinguished from those of other tests.
 async fn own_postgres_database() -> String {
     let server = postgres_url();
     let random = u128::from_be_bytes(Random::system().bytes().unwrap());

@@ -1,4 +1,4 @@
-//! A server of its own for every test, on a database of its own.
+//! A server with a database of its own for every test.
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -34,7 +34,7 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use crate::mailbox::TakenMails;
+use crate::mailbox::ReadMails;
 
 pub const ISSUER: &str = "contact-service-dev";
 pub const AUDIENCE: &str = "contact-service";
@@ -44,26 +44,26 @@ pub const ALL_SCOPES: &str = "customers.read customers.write contact_data.write 
     phone_orders.authorize order_types.read order_types.write recipients.resolve audit.read \
     changes.watch privacy.export privacy.erase";
 
-/// The databases every test runs on.
+/// The databases that every test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     Sqlite,
     Postgres,
 }
 
-/// What a test may choose.
+/// Settings of a test server.
 pub struct Options {
     pub limits: Limits,
     pub drain: Duration,
     pub jwks: Option<String>,
-    /// Which tokens are accepted; `None`: those of the development key.
+    /// Validation of tokens; `None`: accepts those of the development key.
     pub auth: Option<AuthSettings>,
     pub hash_cost: HashCost,
     /// 0: unlimited.
     pub channel_checks_per_minute: u32,
-    /// The URL of a replica.
+    /// The URL of a read replica.
     pub replica: Option<String>,
-    /// Migrates the database with the server's role.
+    /// If true, migrates the database with the server's role.
     pub migrates: bool,
 }
 
@@ -77,14 +77,14 @@ impl Default for Options {
             channel_checks_per_minute: 60,
             replica: None,
             migrates: true,
-            // What it costs is not what is tested.
+            // The cheapest cost; tests do not depend on it.
             hash_cost: HashCost::unbounded(8, 1, 1).unwrap(),
         }
     }
 }
 
 impl Options {
-    /// `VerifyContactChannel` as often as it comes.
+    /// Options without a rate limit on `VerifyContactChannel`.
     pub fn unlimited_checks() -> Self {
         Self {
             channel_checks_per_minute: 0,
@@ -100,7 +100,7 @@ impl Options {
     }
 }
 
-/// A running server. Dropping it leaves the rest to the end of the process.
+/// A running server. Dropped servers run until the process ends.
 pub struct TestServer {
     pub address: String,
     pub channel: Channel,
@@ -110,17 +110,17 @@ pub struct TestServer {
     pub database_url: String,
     pub app: App,
     pub hasher: PhoneHasher,
-    /// Sends when a test asks it to; the server itself has none.
+    /// Sends when a test triggers it; the server itself has no worker.
     pub outbox: Outbox,
-    /// Where the confirmation page is.
+    /// The address of the confirmation page.
     pub page_address: String,
-    pub taken_mails: TakenMails,
+    pub read_mails: ReadMails,
     pub folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), String>>>,
 }
 
-/// Adds a token to every call.
+/// Adds a token to every request.
 #[derive(Clone)]
 pub struct Bearer(String);
 
@@ -145,7 +145,7 @@ impl TestServer {
         Self::start_on(&database_url, folder, options).await
     }
 
-    /// Starts on a database that may hold something already.
+    /// Starts on an existing database.
     pub async fn start_on(database_url: &str, folder: TempDir, options: Options) -> Self {
         let clock = Clock::manual(start_time());
         let random = Random::system();
@@ -167,7 +167,7 @@ impl TestServer {
         let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page_address = page.local_addr().unwrap().to_string();
         let settings = options.auth.unwrap_or_else(|| AuthSettings {
-            // Tests move the clock by weeks, and keep their tokens.
+            // Tests move the clock by weeks and keep their tokens.
             max_lifetime: TimeDelta::days(365),
             ..AuthSettings::new(ISSUER, AUDIENCE)
         });
@@ -211,15 +211,15 @@ impl TestServer {
             hasher,
             outbox,
             page_address,
-            taken_mails: TakenMails::default(),
+            read_mails: ReadMails::default(),
             folder,
             stop: Some(stop),
             server: Some(server),
         }
     }
 
-    /// Starts another instance of the same database and keys, with a clock of its own.
-    pub async fn start_beside(&self, options: Options) -> Self {
+    /// Starts another instance with the same database and keys and its own clock.
+    pub async fn start_peer(&self, options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for file in std::fs::read_dir(self.folder.path()).unwrap() {
             let path = file.unwrap().path();
@@ -250,7 +250,7 @@ impl TestServer {
             .unwrap()
     }
 
-    /// A client that may do everything.
+    /// A client with all scopes.
     pub fn client(&self) -> Client {
         self.client_with(self.token(ALL_SCOPES, None))
     }
@@ -259,7 +259,7 @@ impl TestServer {
         ContactServiceClient::with_interceptor(self.channel.clone(), Bearer(token))
     }
 
-    /// Asks the server to stop and waits until it has.
+    /// Starts the shutdown and waits for its end.
     pub async fn stop(&mut self) -> Result<(), String> {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -267,7 +267,7 @@ impl TestServer {
         self.server.take().unwrap().await.unwrap()
     }
 
-    /// Puts a customer on file, with a contact-data address.
+    /// Creates a customer with a contact-data address.
     pub async fn create_customer(&self, number: &str) -> proto::Customer {
         let request = proto::UpdateCustomerRequest {
             customer: Some(proto::Customer {
@@ -286,7 +286,7 @@ impl TestServer {
         response.into_inner().customer.unwrap()
     }
 
-    /// Puts a contact on file; a non-empty `email` is pending afterwards.
+    /// Creates a contact; a non-empty `email` is pending afterwards.
     pub async fn create_contact(
         &self,
         number: &str,
@@ -308,7 +308,7 @@ impl TestServer {
         self.folder.path().join("mail")
     }
 
-    /// All events of a customer, newest first, read page by page.
+    /// All events of a customer, newest first, with this page size.
     pub async fn paged_events(&self, number: &str, page_size: i32) -> Vec<proto::AuditEvent> {
         let (mut events, mut page_token) = (Vec::new(), String::new());
         loop {
@@ -351,7 +351,7 @@ fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outb
     })
 }
 
-/// A contact as a request names it.
+/// A contact as a request contains it.
 pub fn new_contact(name: &str, types: &[proto::ContactType]) -> proto::Contact {
     proto::Contact {
         display_name: name.into(),
@@ -386,7 +386,7 @@ async fn connect_all(database_url: &str, options: &Options) -> Database {
     }
 }
 
-/// The URL of an empty database: a file, or a schema of the test's PostgreSQL.
+/// The URL of an empty database: a file, or a schema of the tests' PostgreSQL.
 pub async fn fresh_database(backend: Backend, file: PathBuf) -> String {
     match backend {
         Backend::Sqlite => format!("sqlite://{}?mode=rwc", file.display()),
@@ -416,7 +416,7 @@ fn random_bytes() -> [u8; 16] {
     Random::system().bytes().unwrap()
 }
 
-/// Runs SQL past the service.
+/// Runs SQL directly on the database.
 pub async fn execute(database_url: &str, sql: &str) {
     try_execute(database_url, sql).await.unwrap();
 }
@@ -438,7 +438,7 @@ pub async fn try_execute(database_url: &str, sql: &str) -> Result<u64, sqlx::Err
     }
 }
 
-/// Asks for one number past the service.
+/// Reads one number directly from the database.
 pub async fn query_number(database_url: &str, sql: &str) -> i64 {
     let query = sqlx::AssertSqlSafe(sql.to_owned());
     if database_url.starts_with("sqlite") {
@@ -452,7 +452,7 @@ pub async fn query_number(database_url: &str, sql: &str) -> i64 {
     }
 }
 
-/// Asks for texts past the service.
+/// Reads texts directly from the database.
 pub async fn query_texts(database_url: &str, sql: &str) -> Vec<String> {
     let query = sqlx::AssertSqlSafe(sql.to_owned());
     if database_url.starts_with("sqlite") {
@@ -466,9 +466,9 @@ pub async fn query_texts(database_url: &str, sql: &str) -> Vec<String> {
     }
 }
 
-/// Code and reason of a refusal, after a look at what every refusal must have.
-pub fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
-    let status = result.expect_err("the call should be refused");
+/// Code and reason of an error, after a check of the details that every error has.
+pub fn rejection<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
+    let status = result.expect_err("the request should be rejected");
     let info = status
         .get_details_error_info()
         .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
@@ -476,9 +476,9 @@ pub fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) 
     (status.code(), info.reason)
 }
 
-/// The fields that an `INVALID_FIELD` names.
-pub fn refused_fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
-    let status = result.expect_err("the call should be refused");
+/// The fields in the violations of an `INVALID_FIELD`.
+pub fn rejected_fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
+    let status = result.expect_err("the request should be rejected");
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     let details = status.get_details_bad_request().expect("no BadRequest");
     details

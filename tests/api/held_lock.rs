@@ -1,4 +1,4 @@
-//! A transaction of somebody else, which keeps the service's writers waiting.
+//! A foreign transaction that blocks the service's writers.
 
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 
@@ -9,7 +9,8 @@ pub enum HeldLock {
 }
 
 impl HeldLock {
-    /// Locks the customer's row; on SQLite, where one writes at a time, all of the database.
+    /// Locks the customer's row; on SQLite, which allows one writer at a time, the whole
+    /// database.
     pub async fn take(database_url: &str, number: &str) -> Self {
         if database_url.starts_with("sqlite") {
             let mut connection = SqliteConnection::connect(database_url).await.unwrap();

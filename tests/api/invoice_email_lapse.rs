@@ -1,4 +1,4 @@
-//! Invoice e-mail lapses with the last address of a contact (rule 22). The clock is moved by hand.
+//! Invoice e-mail lapses with the last address of a contact (rule 22). The tests move the clock.
 
 use chrono::TimeDelta;
 use contact_service::api::proto::{
@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::{
     calls::{only_id, timestamp},
-    harness::{Backend, TestServer, new_contact, refusal},
+    harness::{Backend, TestServer, new_contact, rejection},
 };
 
 const ADDRESS: &str = "rechnung@muster.example";
@@ -18,7 +18,7 @@ const INSTANT: TimeDelta = TimeDelta::microseconds(1);
 const EXPIRED: &str = "contact.pending_email_expired";
 const LAPSED: &str = "contact.invoice_email_lapsed";
 
-/// A customer whose ACCOUNTING contact gets invoices at an address that is pending.
+/// Creates a customer whose ACCOUNTING contact gets invoices at a pending address.
 async fn prepare(server: &TestServer) -> Contact {
     server.create_customer_with_contact("K-1").await;
     let request = proto::CreateContactRequest {
@@ -34,12 +34,12 @@ async fn prepare(server: &TestServer) -> Contact {
     created.into_inner().contact.unwrap()
 }
 
-/// The contact as every read shows it; all have to agree.
+/// The contact as every read shows it; all reads must agree.
 async fn read_everywhere(server: &TestServer, contact: &Contact) -> Contact {
     let got = server.contact(contact).await;
     let listed = server.contacts("K-1").await;
     assert_eq!(listed.last(), Some(&got));
-    // Calls at the same moment share a query.
+    // Concurrent requests share a query.
     let many = futures::future::join_all((0..8).map(|_| server.contact(contact))).await;
     assert!(many.iter().all(|other| *other == got));
     let enabled = got.invoice_email_enabled.unwrap();
@@ -90,7 +90,7 @@ async fn exported(server: &TestServer) -> Contact {
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_every_read_shows_the_lapse_from_its_moment_on(
+async fn rule_22_every_read_shows_the_lapse_immediately(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -112,7 +112,7 @@ async fn rule_22_every_read_shows_the_lapse_from_its_moment_on(
     assert_eq!(lapsed, expected);
     assert_eq!(exported(&server).await, expected);
 
-    // The worker stores and records what the reads show already.
+    // The worker stores and records the state that reads show already.
     server.clock.advance(TimeDelta::hours(1));
     assert_eq!(server.app.clear_lapsed_emails().await, Ok(1));
     assert_eq!(server.app.clear_lapsed_emails().await, Ok(0));
@@ -136,7 +136,7 @@ async fn rule_22_every_read_shows_the_lapse_from_its_moment_on(
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_an_etag_from_before_the_lapse_is_stale(
+async fn rule_22_etag_from_before_the_lapse_is_stale(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(false, true)] worker_ran: bool,
 ) {
@@ -153,7 +153,7 @@ async fn rule_22_an_etag_from_before_the_lapse_is_stale(
     };
     let stale = (Code::Aborted, "ETAG_MISMATCH".to_owned());
     let refused = server.update_contact(renamed(&before.etag), &[]).await;
-    assert_eq!(refusal(refused), stale);
+    assert_eq!(rejection(refused), stale);
     let deletion = |etag: &str| proto::DeleteContactRequest {
         customer_number: "K-1".into(),
         contact_id: before.contact_id.clone(),
@@ -161,7 +161,7 @@ async fn rule_22_an_etag_from_before_the_lapse_is_stale(
         ..proto::DeleteContactRequest::default()
     };
     let refused = server.client().delete_contact(deletion(&before.etag)).await;
-    assert_eq!(refusal(refused), stale);
+    assert_eq!(rejection(refused), stale);
 
     let shown = server.contact(&before).await;
     let checked = proto::UpdateContactRequest {
@@ -176,7 +176,7 @@ async fn rule_22_an_etag_from_before_the_lapse_is_stale(
         .await
         .unwrap();
     assert_eq!(updated.invoice_email_enabled, Some(false));
-    // Whichever stored it: the lapse is recorded once, before the change.
+    // Independent of which one stores it, the lapse is recorded once, before the change.
     let kinds: Vec<_> = server
         .events("K-1")
         .await
@@ -194,7 +194,7 @@ async fn rule_22_an_etag_from_before_the_lapse_is_stale(
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_a_lapsed_contact_can_be_deleted_by_the_etag_it_shows(
+async fn rule_22_lapsed_contact_can_be_deleted_with_its_etag(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -212,7 +212,7 @@ async fn rule_22_a_lapsed_contact_can_be_deleted_by_the_etag_it_shows(
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_an_address_entered_again_enables_nothing(
+async fn rule_22_reentered_address_enables_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(false, true)] worker_ran: bool,
 ) {
@@ -228,7 +228,7 @@ async fn rule_22_an_address_entered_again_enables_nothing(
         ..only_id(&before)
     };
     let refused = server.update_contact(enable(), &[]).await;
-    assert_eq!(refusal(refused).1, "INVOICE_EMAIL_NOT_ALLOWED");
+    assert_eq!(rejection(refused).1, "INVOICE_EMAIL_NOT_ALLOWED");
 
     let entered = server.change_email(&before, ADDRESS).await.unwrap();
     assert_eq!(entered.invoice_email_enabled, Some(false));
@@ -245,7 +245,7 @@ async fn rule_22_an_address_entered_again_enables_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn rule_22_nothing_lapses_where_a_current_address_remains(
+async fn rule_22_no_lapse_while_a_current_address_remains(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;

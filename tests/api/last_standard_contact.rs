@@ -1,11 +1,10 @@
-//! Rule 2 under concurrency: whatever is tried at the same moment, a customer
-//! with contacts keeps a STANDARD one.
+//! Rule 2 under concurrency: a customer with contacts always keeps a STANDARD one.
 
 use contact_service::api::proto::{self, ContactType};
 use rstest::rstest;
 use tonic::{Code, Status};
 
-use crate::harness::{Backend, Client, TestServer, refusal};
+use crate::harness::{Backend, Client, TestServer, rejection};
 
 const CONTACTS: usize = 8;
 const QUICK_ROUNDS: usize = 20;
@@ -28,8 +27,8 @@ async fn proof_rule_2_holds_for_2000_rounds_of_8(
     race(backend, PROOF_ROUNDS).await;
 }
 
-/// In each round eight calls attack the STANDARD contacts of a customer at once:
-/// half delete theirs, half strip it of the type.
+/// Eight concurrent requests per round attack the STANDARD contacts of a customer: half of them
+/// delete a contact, half remove its type.
 async fn race(backend: Backend, rounds: usize) {
     let server = TestServer::start(backend).await;
     let mut refused = [0; 2];
@@ -50,7 +49,7 @@ async fn race(backend: Backend, rounds: usize) {
             let Err(status) = attack.await.unwrap() else {
                 continue;
             };
-            match refusal::<()>(Err(status)) {
+            match rejection::<()>(Err(status)) {
                 (Code::FailedPrecondition, reason) if reason == "LAST_STANDARD_CONTACT" => {
                     refused[0] += 1;
                 }
@@ -64,7 +63,7 @@ async fn race(backend: Backend, rounds: usize) {
             "round {round}"
         );
     }
-    // One of each eight has to be refused, or the calls did not do what they should.
+    // One of each eight must be rejected, otherwise the requests did not conflict.
     assert!(refused.iter().sum::<usize>() >= rounds);
     println!(
         "{backend:?}: {rounds} rounds of {CONTACTS}: 0 customers without STANDARD; refused with \

@@ -1,4 +1,4 @@
-//! The page's listener while clients hold all of its connections.
+//! The confirmation page's listener while clients hold all of its connections.
 
 use std::{future::Future, time::Duration};
 
@@ -20,16 +20,16 @@ use crate::{
 };
 
 const CONNECTIONS: usize = 4;
-/// Far more than anything here takes: a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Of a request that the listener may not cut off in a test.
+/// Far above the time that any step takes; a test that reaches it has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A timeout for requests that the listener must not cut off in a test.
 const NEVER: Duration = Duration::from_hours(1);
 const SLOW_HEAD: &str = "GET /confirm HTTP/1.1\r\nhost: x\r\n";
 const SLOW_BODY: &str = "POST /confirm/inspect HTTP/1.1\r\nhost: x\r\n\
     content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
 const NEXT_ONE: &str = "GET /confirm/style.css HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// A few connections, and no time that ends them.
+/// Limits with few connections and timeouts that never expire.
 fn limits() -> ListenerLimits {
     ListenerLimits {
         connections: CONNECTIONS,
@@ -41,7 +41,7 @@ fn limits() -> ListenerLimits {
     }
 }
 
-/// Serves the page of `server` with these limits, and returns where.
+/// Serves the page of `server` with these limits; returns the address.
 async fn serve(server: &TestServer, limits: ListenerLimits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -51,9 +51,9 @@ async fn serve(server: &TestServer, limits: ListenerLimits) -> String {
 }
 
 async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
+    tokio::time::timeout(TIMEOUT, work)
         .await
-        .expect("this should have ended")
+        .expect("should have finished in time")
 }
 
 async fn send(address: &str, bytes: &str) -> TcpStream {
@@ -62,8 +62,8 @@ async fn send(address: &str, bytes: &str) -> TcpStream {
     stream
 }
 
-/// What the server sends until it closes the connection.
-async fn until_closed(mut stream: TcpStream) -> String {
+/// Everything the server sends until it closes the connection.
+async fn read_until_closed(mut stream: TcpStream) -> String {
     let mut received = Vec::new();
     let _ = in_time(stream.read_to_end(&mut received)).await;
     String::from_utf8(received).unwrap()
@@ -80,7 +80,7 @@ async fn get_page(address: &str) -> StatusCode {
 #[case::with_slow_bodies(SLOW_BODY)]
 #[case::that_wait_with_the_next_request(NEXT_ONE)]
 #[tokio::test]
-async fn newcomers_are_served_beside_connections(
+async fn new_clients_are_served_while_connections_are_held(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] sent: &str,
 ) {
@@ -93,13 +93,13 @@ async fn newcomers_are_served_beside_connections(
     for _ in 0..2 {
         assert_eq!(get_page(&address).await, StatusCode::OK);
     }
-    // The first that came is the first to go.
-    until_closed(held.remove(0)).await;
+    // The oldest connection is closed first.
+    read_until_closed(held.remove(0)).await;
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_slow_body_is_cut_off(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
+async fn slow_body_is_cut_off(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let server = TestServer::start(backend).await;
     let request_timeout = Duration::from_millis(50);
     let limits = ListenerLimits {
@@ -107,14 +107,14 @@ async fn a_slow_body_is_cut_off(#[values(Backend::Sqlite, Backend::Postgres)] ba
         ..limits()
     };
     let address = serve(&server, limits).await;
-    let answer = until_closed(send(&address, SLOW_BODY).await).await;
+    let answer = read_until_closed(send(&address, SLOW_BODY).await).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("\r\nx-frame-options: DENY\r\n"), "{answer}");
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_request_in_progress_is_completed_whoever_comes(
+async fn request_in_progress_is_completed_under_pressure(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -132,7 +132,7 @@ async fn a_request_in_progress_is_completed_whoever_comes(
         body.len()
     );
     let lock = HeldLock::take(&server.database_url, "K-1").await;
-    // The first that came, and so the first to go if it were idle.
+    // The oldest connection, which would be closed first if it were idle.
     let press = send(&address, &press).await;
     let mut held = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -143,7 +143,7 @@ async fn a_request_in_progress_is_completed_whoever_comes(
             .unwrap();
     }
     lock.release().await;
-    // Where this took long, the lock was not waited for. Either way there is an answer.
-    let answer = until_closed(press).await;
+    // If this took long, the lock was not waited for. Either way there is a response.
+    let answer = read_until_closed(press).await;
     assert!(answer.starts_with("HTTP/1.1 "), "{answer:?}");
 }

@@ -1,4 +1,4 @@
-//! Trails longer than what one transaction takes.
+//! Audit logs that are longer than one transaction handles.
 
 use contact_service::{api::proto, domain::customer::CustomerNumber, storage::Outcome};
 use rstest::rstest;
@@ -6,10 +6,10 @@ use rstest::rstest;
 use crate::harness::{Backend, TestServer, execute, query_number};
 
 const EVENTS: usize = 11_000;
-/// What one transaction takes.
+/// Number of events that one transaction handles.
 const PART: u64 = 5_000;
 
-/// As many disclosures as a call center makes of one customer in a year.
+/// As many disclosures as a call center makes about one customer in a year.
 async fn add_disclosures(server: &TestServer, number: &str) {
     let url = &server.database_url;
     let (id, time) = if url.starts_with("sqlite") {
@@ -37,7 +37,7 @@ fn ids(events: &[proto::AuditEvent]) -> Vec<&str> {
 
 #[rstest]
 #[tokio::test]
-async fn a_customer_with_a_long_trail_is_given_out_and_erased(
+async fn long_audit_log_is_exported_and_erased(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -62,11 +62,11 @@ async fn a_customer_with_a_long_trail_is_given_out_and_erased(
 
 #[rstest]
 #[tokio::test]
-async fn an_erasure_that_was_interrupted_leaves_the_trail_whole_and_can_be_repeated(
+async fn interrupted_erasure_is_repeatable_and_loses_no_event(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    // Its pseudonym.
+    // The pseudonym.
     server.create_customer("K-1").await;
     server.erase("K-1").await.unwrap();
     let pseudonym = server.events("K-1").await[0].customer_number.clone();

@@ -1,5 +1,5 @@
-//! Limits on confirmation mails: of a recipient address over all contacts, customers and instances,
-//! and of a customer.
+//! Rate limits of confirmation e-mails: per recipient address across all contacts, customers and
+//! instances, and per customer.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
-    harness::{Backend, Options, TestServer, new_contact, query_number, refusal},
+    harness::{Backend, Options, TestServer, new_contact, query_number, rejection},
     mailbox::Mail,
     phone_calls::contact_ref,
 };
@@ -33,7 +33,7 @@ const VICTIM: &str = "Victim@muster.example";
 const HOUR: TimeDelta = TimeDelta::hours(1);
 const TECHNICAL: &[ContactType] = &[ContactType::Technical];
 
-/// Servers of one database and one set of keys; SQLite has one.
+/// Servers that share a database and service keys; SQLite has one.
 struct Instances(Vec<TestServer>);
 
 impl Instances {
@@ -41,7 +41,7 @@ impl Instances {
         let first = TestServer::start(backend).await;
         let mut all = vec![];
         if backend == Backend::Postgres {
-            all.push(first.start_beside(Options::default()).await);
+            all.push(first.start_peer(Options::default()).await);
         }
         all.insert(0, first);
         Self(all)
@@ -57,7 +57,7 @@ impl Instances {
         }
     }
 
-    /// How many mails went to the victim that were not counted before.
+    /// Number of e-mails to the victim since the last call.
     async fn mails_to_victim(&self) -> usize {
         let mails = self.0[0].mails().await;
         mails.iter().filter(|mail| is_to_victim(mail)).count()
@@ -68,7 +68,7 @@ fn is_to_victim(mail: &Mail) -> bool {
     mail.to.eq_ignore_ascii_case(VICTIM)
 }
 
-/// A customer with contacts that have no address.
+/// A customer with contacts without addresses.
 async fn customer_with_contacts(server: &TestServer, number: &str, count: usize) -> Vec<Contact> {
     let first = server.create_customer_with_contact(number).await;
     let mut contacts = vec![first];
@@ -80,11 +80,11 @@ async fn customer_with_contacts(server: &TestServer, number: &str, count: usize)
     contacts
 }
 
-/// Checks a rejection by a limit, and returns its waiting time.
+/// Asserts a rejection by a limit; returns its retry delay.
 fn retry_delay(status: &Status, limit: &str) -> Duration {
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.metadata["limit"], limit, "{status:?}");
-    let refused = refusal::<()>(Err(status.clone()));
+    let refused = rejection::<()>(Err(status.clone()));
     assert_eq!(
         refused,
         (Code::ResourceExhausted, "RESEND_LIMIT".to_owned())
@@ -103,7 +103,7 @@ async fn cancel(server: &TestServer, contact: &Contact) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_contacts_send_an_address_five_mails_an_hour(
+async fn address_gets_five_emails_an_hour_from_all_contacts(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let instances = Instances::start(backend).await;
@@ -111,7 +111,7 @@ async fn twenty_contacts_send_an_address_five_mails_an_hour(
     for number in ["K-1", "K-2"] {
         contacts.extend(customer_with_contacts(instances.nth(0), number, 10).await);
     }
-    // In turn, and entered, cancelled, entered.
+    // Round-robin, alternating between entry and cancellation.
     let (mut mails, mut refused) = (0, Vec::new());
     for (nth, contact) in contacts.iter().enumerate() {
         for enters in [nth, nth + 1] {
@@ -128,7 +128,7 @@ async fn twenty_contacts_send_an_address_five_mails_an_hour(
         let hour = Duration::from_hours(1);
         assert_eq!(retry_delay(status, "mails_per_address"), hour);
     }
-    // All at once, each hour, until the day's are used up.
+    // All concurrently, every hour, until the day's quota is used up.
     for hour in 1..5 {
         instances.advance(HOUR);
         let instances = &instances;
@@ -163,7 +163,7 @@ async fn twenty_contacts_send_an_address_five_mails_an_hour(
 
 #[rstest]
 #[tokio::test]
-async fn nothing_is_stored_of_what_a_mail_limit_rejects(
+async fn request_rejected_by_a_mail_limit_stores_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -184,7 +184,7 @@ async fn nothing_is_stored_of_what_a_mail_limit_rejects(
     retry_delay(&resent.unwrap_err(), "mails_per_address");
     assert_eq!(server.state("K-1").await, before);
     assert!(server.mails().await.is_empty());
-    // The address is not in the rows that count its mails.
+    // The rows that count its e-mails do not contain the address.
     let rows = "SELECT count(*) FROM mail_recipients";
     assert_eq!(query_number(&server.database_url, rows).await, 1);
     server.clock.advance(TimeDelta::days(2));
@@ -212,7 +212,7 @@ async fn create(
 
 #[rstest]
 #[tokio::test]
-async fn replays_and_checks_are_not_counted_against_mail_limits(
+async fn replays_and_validations_use_no_mail_quota(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -230,7 +230,7 @@ async fn replays_and_checks_are_not_counted_against_mail_limits(
 
 #[rstest]
 #[tokio::test]
-async fn a_customer_causes_a_hundred_confirmation_mails_an_hour(
+async fn customer_limit_is_100_confirmation_emails_an_hour(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let instances = Instances::start(backend).await;
@@ -254,7 +254,7 @@ async fn a_customer_causes_a_hundred_confirmation_mails_an_hour(
     enter(102, &contacts[0]).await.unwrap();
 }
 
-/// Use cases of an instance with these service keys, newest first.
+/// The use cases of an instance with these service keys, newest first.
 fn app_with(server: &TestServer, versions: &[u8]) -> App {
     let key = |version: &u8| format!("{version}:{}", STANDARD.encode([*version; 32]));
     let keys: Vec<_> = versions.iter().map(key).collect();
@@ -269,10 +269,10 @@ fn app_with(server: &TestServer, versions: &[u8]) -> App {
     })
 }
 
-/// An instance that has a new key, and one that does not have it yet, count the same mails.
+/// An instance that has a new key and one that lacks it still count the same e-mails.
 #[rstest]
 #[tokio::test]
-async fn mails_are_counted_across_a_rotation_of_service_keys(
+async fn mail_counts_survive_a_service_key_rotation(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -319,10 +319,10 @@ async fn import(server: &TestServer, number: &str, count: usize, email: &str) ->
     imported.await.unwrap().rows
 }
 
-/// An imported row whose address has had its mails is taken; its mail leaves later.
+/// An imported row whose address has used up its quota is accepted; its e-mail is sent later.
 #[rstest]
 #[tokio::test]
-async fn mails_of_imported_rows_are_delayed_by_the_limit_of_their_address(
+async fn mail_limit_delays_emails_of_imported_rows(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let instances = Instances::start(backend).await;
@@ -337,7 +337,7 @@ async fn mails_of_imported_rows_are_delayed_by_the_limit_of_their_address(
     assert_eq!(instances.mails_to_victim().await, 0);
     instances.advance(TimeDelta::seconds(1));
     assert_eq!(instances.mails_to_victim().await, 3);
-    // The delayed ones are counted: two are left of this hour's.
+    // Delayed e-mails count: two are left of this hour's quota.
     let contacts = customer_with_contacts(instances.nth(0), "K-2", 3).await;
     for (nth, contact) in contacts.iter().enumerate() {
         let changed = instances.nth(nth).change_email(contact, VICTIM).await;
@@ -346,10 +346,11 @@ async fn mails_of_imported_rows_are_delayed_by_the_limit_of_their_address(
     assert_eq!(instances.mails_to_victim().await, 2);
 }
 
-/// Rows whose mail could not leave in time to be confirmed are rejected, to be imported later.
+/// Rows whose e-mail could not be sent within the confirmation period are rejected, to be
+/// imported later.
 #[rstest]
 #[tokio::test]
-async fn imported_rows_are_rejected_when_their_mail_would_be_too_late(
+async fn imported_rows_are_rejected_if_their_email_would_be_late(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let instances = Instances::start(backend).await;
@@ -358,7 +359,7 @@ async fn imported_rows_are_rejected_when_their_mail_would_be_too_late(
     let second = import(server, "K-2", 100, VICTIM).await;
     let is_taken = |outcome: &&RowOutcome| **outcome == RowOutcome::Taken { has_mail: true };
     let taken = [&first, &second].map(|outcomes| outcomes.iter().filter(is_taken).count());
-    // Six days of twenty, and the hour at which the seventh begins.
+    // Six days of twenty, and the hour in which the seventh begins.
     assert_eq!(taken, [100, 25]);
     let RowOutcome::Refused(refused) = &second[99] else {
         panic!("{:?}", second[99]);
@@ -374,7 +375,7 @@ async fn imported_rows_are_rejected_when_their_mail_would_be_too_late(
         assert!(day.iter().sum::<usize>() <= 20, "{mails:?}");
     }
     assert_eq!(mails.iter().sum::<usize>(), 125);
-    // Those rows again, later.
+    // The same rows again, later.
     let again = import(server, "K-2", 100, VICTIM).await;
     assert!(matches!(again[99], RowOutcome::Taken { .. }));
 }

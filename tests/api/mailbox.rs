@@ -1,4 +1,4 @@
-//! The mails that a test server sent: files in its folder, parsed.
+//! The e-mails that a test server sent: parsed files of its mail folder.
 
 use std::{collections::HashSet, fs};
 
@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::harness::{PUBLIC_URL, TestServer};
 
-/// A mail as its reader gets it.
+/// An e-mail as the recipient sees it.
 #[derive(Clone, Debug)]
 pub struct Mail {
     pub id: String,
@@ -19,7 +19,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// The token of its link; the text and the HTML part have the same.
+    /// The token of its link, which is the same in the text and HTML parts.
     pub fn token(&self) -> String {
         let begin = format!("{PUBLIC_URL}/confirm#");
         let mut lines = self.text.lines();
@@ -36,10 +36,10 @@ impl Mail {
 }
 
 impl TestServer {
-    /// Sends what is due, and gives the mails that no call gave before, the oldest first.
+    /// Sends the due e-mails; returns those not returned before, oldest first.
     pub async fn mails(&self) -> Vec<Mail> {
         self.outbox.deliver_due().await.unwrap();
-        let mut taken = self.taken_mails.lock().unwrap();
+        let mut taken = self.read_mails.lock().unwrap();
         let mut mails: Vec<_> = fs::read_dir(self.mail_folder())
             .into_iter()
             .flatten()
@@ -51,10 +51,10 @@ impl TestServer {
         mails
     }
 
-    /// The token of the one mail that is due, to this address.
+    /// The token in the only due e-mail, which must go to this address.
     pub async fn mailed_token(&self, to: &str) -> String {
         let mut mails = self.mails().await;
-        let mail = mails.pop().expect("no mail is due");
+        let mail = mails.pop().expect("no e-mail is due");
         assert_eq!((mail.to.as_str(), mails.len()), (to, 0));
         mail.token()
     }
@@ -85,7 +85,7 @@ impl TestServer {
         Ok(response.into_inner().contact.unwrap())
     }
 
-    /// Gives a contact a confirmed address, by way of its link. No mail is left over.
+    /// Gives a contact a confirmed address through its link. Leaves no e-mail unread.
     pub async fn set_confirmed_email(&self, contact: &proto::Contact, email: &str) {
         let email = EmailAddress::parse(email).unwrap();
         let email = email.as_str();
@@ -99,7 +99,7 @@ impl TestServer {
         let token = if let Some(mail) = mails.iter().rev().find(is_to_it) {
             mail.token()
         } else {
-            // Its mail was taken before.
+            // Its e-mail was read before.
             self.resend(contact).await.unwrap();
             self.mailed_token(email).await
         };
@@ -108,8 +108,8 @@ impl TestServer {
     }
 }
 
-/// No mails yet.
-pub type TakenMails = std::sync::Mutex<HashSet<std::path::PathBuf>>;
+/// The file names of the e-mails that were returned.
+pub type ReadMails = std::sync::Mutex<HashSet<std::path::PathBuf>>;
 
 fn parse(bytes: &[u8]) -> Mail {
     let message = MessageParser::default().parse(bytes).unwrap();

@@ -1,5 +1,5 @@
-//! The service as its clients see it: a real server, a real database, a clock
-//! that the test moves. One source runs on SQLite and on PostgreSQL.
+//! The service through its API: a real server, a real database, and a clock that the test moves.
+//! One source runs on SQLite and on PostgreSQL.
 
 #![allow(
     clippy::expect_used,
@@ -8,15 +8,15 @@
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
-    reason = "a test fails by panicking, and prints its figures"
+    reason = "tests fail by panicking and print figures"
 )]
 #![allow(
     clippy::unnecessary_wraps,
-    reason = "a message holds another one as an option, and so do the helpers that make them"
+    reason = "messages contain other messages as options, and so do the functions that build them"
 )]
 #![allow(
     unreachable_pub,
-    reason = "nothing of a test is seen from outside, and `pub` is the shorter word"
+    reason = "nothing of a test is visible outside the crate, and `pub` is shorter"
 )]
 
 mod calls;

@@ -1,4 +1,4 @@
-//! Rule 15: what a process does that lacks the pepper version of a stored phone password.
+//! Rule 15: a process that lacks the pepper version of a stored phone password.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use rstest::rstest;
 use tonic::Code;
 
 use crate::{
-    harness::{Backend, TestServer, execute, query_texts, refusal},
+    harness::{Backend, TestServer, execute, query_texts, rejection},
     phone_calls::{CALL_ID, PASSWORD, check_by},
 };
 
@@ -28,7 +28,7 @@ async fn set_pepper_version(server: &TestServer, version: i64) {
     execute(&server.database_url, &sql).await;
 }
 
-/// Everything that is counted against a contact, a phone call or an agent.
+/// All attempt counters of contacts, phone calls and agents.
 async fn counters(server: &TestServer) -> Vec<String> {
     let sql = "SELECT 'contact ' || consecutive_failures || recent_failures \
             || coalesce(CAST(locked_until AS text), '-') || is_void \
@@ -38,16 +38,16 @@ async fn counters(server: &TestServer) -> Vec<String> {
     query_texts(&server.database_url, sql).await
 }
 
-/// Half of the checks name the right password; all are of one agent in one phone call.
-async fn check_at_once(server: &TestServer, anna: &Contact) -> Vec<(Code, String)> {
+/// Sends concurrent checks by one agent in one phone call; half of them with the right password.
+async fn check_concurrently(server: &TestServer, anna: &Contact) -> Vec<(Code, String)> {
     let checks = (0..CHECKS).map(|nth| {
-        let said = if nth % 2 == 0 { PASSWORD } else { "falsch" };
+        let candidate = if nth % 2 == 0 { PASSWORD } else { "falsch" };
         let (client, anna) = (server.client(), anna.clone());
-        tokio::spawn(async move { check_by(client, &anna, said, CALL_ID).await })
+        tokio::spawn(async move { check_by(client, &anna, candidate, CALL_ID).await })
     });
     let mut answers = Vec::new();
     for check in checks.collect::<Vec<_>>() {
-        answers.push(refusal(check.await.unwrap()));
+        answers.push(rejection(check.await.unwrap()));
     }
     answers
 }
@@ -63,7 +63,10 @@ async fn check_with_missing_pepper_counts_no_attempt(
     let (before, events) = (counters(&server).await, server.events("K-1").await.len());
     set_pepper_version(&server, LACKED).await;
     let missing = (Code::Unavailable, "PEPPER_MISSING".to_owned());
-    assert_eq!(check_at_once(&server, &anna).await, vec![missing; CHECKS]);
+    assert_eq!(
+        check_concurrently(&server, &anna).await,
+        vec![missing; CHECKS]
+    );
 
     assert_eq!(server.hasher.computed(), 1, "only the one that was set");
     assert_eq!(counters(&server).await, before);
@@ -76,7 +79,7 @@ async fn check_with_missing_pepper_counts_no_attempt(
 
 #[rstest]
 #[tokio::test]
-async fn contact_without_needed_pepper_gets_a_new_password(
+async fn contact_lacking_its_pepper_can_set_a_new_password(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -92,7 +95,7 @@ async fn contact_without_needed_pepper_gets_a_new_password(
 
 #[rstest]
 #[tokio::test]
-async fn only_hashes_that_can_be_checked_need_their_pepper(
+async fn only_checkable_hashes_need_their_pepper(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;

@@ -1,8 +1,8 @@
-//! The whole service beside a small model of it: random histories of every RPC that changes
-//! something, with the clock, and after each command the answers and everything on file compared.
+//! The whole service against a small reference model: random histories of all mutating RPCs and
+//! clock steps. After each command the responses and the entire stored state are compared.
 //!
-//! A history that fails is made shorter, and printed with the seed that makes it again. To
-//! repeat one: `PROPTEST_RNG_SEED=… ./scripts/test --only rust -- -E 'test(model::)'`.
+//! A failing history is shrunk and printed with its seed. To repeat it: `PROPTEST_RNG_SEED=…
+//! ./scripts/test --only rust -- -E 'test(model::)'`.
 
 mod book;
 mod commands;
@@ -45,14 +45,14 @@ const PROOF_HISTORIES: u32 = 1_000;
 const QUICK_ROUNDS: usize = 5;
 const PROOF_ROUNDS: usize = 500;
 const TASKS: usize = 8;
-const MOST_SIMPLIFICATIONS: u32 = 500;
-/// Every half a minute a server sees to its deadlines, and so does it when it starts. A history
-/// says itself when that happens, so each one runs between the two.
-const YOUTH: Duration = Duration::from_secs(12);
-const ROUNDS_BEGIN: Duration = Duration::from_secs(28);
+const MAX_SHRINK_ITERATIONS: u32 = 500;
+/// A server runs its background jobs at the start and every 30 seconds. Histories trigger these
+/// effects themselves, so each one runs between two such runs.
+const MAX_AGE_AT_START: Duration = Duration::from_secs(12);
+const BACKGROUND_JOBS_START: Duration = Duration::from_secs(28);
 
 #[rstest]
-fn random_histories_go_as_the_model_says(
+fn random_histories_match_the_model(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     check(backend, QUICK_HISTORIES);
@@ -60,7 +60,7 @@ fn random_histories_go_as_the_model_says(
 
 #[rstest]
 #[ignore = "minutes long: scripts/proof runs it"]
-fn proof_1000_histories_go_as_the_model_says(
+fn proof_1000_histories_match_the_model(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     check(backend, PROOF_HISTORIES);
@@ -68,46 +68,46 @@ fn proof_1000_histories_go_as_the_model_says(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_update_of_eight_writers_is_lost(
+async fn eight_writers_lose_no_update(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let servers = start_all(backend).await;
     let repeated = together::count_up(&servers, "K-1", 5).await;
-    println!("{backend:?}: 40 of 40 counted, {repeated} done over");
+    println!("{backend:?}: 40 of 40 counted, {repeated} retried");
 }
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_histories_are_explained_by_their_trail(
+async fn concurrent_histories_match_the_audit_log(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    check_together(backend, QUICK_ROUNDS).await;
+    check_concurrent(backend, QUICK_ROUNDS).await;
 }
 
 #[rstest]
 #[ignore = "minutes long: scripts/proof runs it"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn proof_500_concurrent_histories_are_explained_by_their_trail(
+async fn proof_500_concurrent_histories_match_the_audit_log(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    check_together(backend, PROOF_ROUNDS).await;
+    check_concurrent(backend, PROOF_ROUNDS).await;
     let servers = start_all(backend).await;
     let repeated = together::count_up(&servers, "K-1", 100).await;
-    println!("{backend:?}: 800 of 800 counted, {repeated} done over");
+    println!("{backend:?}: 800 of 800 counted, {repeated} retried");
 }
 
-/// What shares one database: two servers on PostgreSQL; SQLite has one.
+/// Servers that share one database: two on PostgreSQL, one on SQLite.
 async fn start_all(backend: Backend) -> Vec<TestServer> {
     let first = TestServer::start_with(backend, Options::unlimited_checks()).await;
     let mut servers = vec![first];
     if backend == Backend::Postgres {
-        // Of the same keys, under which mails are counted.
-        servers.push(servers[0].start_beside(Options::unlimited_checks()).await);
+        // With the same keys, which the e-mail counters depend on.
+        servers.push(servers[0].start_peer(Options::unlimited_checks()).await);
     }
     servers
 }
 
-async fn check_together(backend: Backend, rounds: usize) {
+async fn check_concurrent(backend: Backend, rounds: usize) {
     let (seed, mut runner) = runner(1);
     let lists = vec(vec(commands::writes(), 4..10), TASKS);
     let mut figures = Figures::default();
@@ -115,37 +115,37 @@ async fn check_together(backend: Backend, rounds: usize) {
     for round in 0..rounds {
         let mut lists = lists.new_tree(&mut runner).unwrap().current();
         for list in &mut lists {
-            // An erasure takes the trail away by which these histories are explained.
+            // These histories are explained by the audit log, which an erasure deletes.
             list.retain(|command| !matches!(command, Command::EraseCustomer { .. }));
         }
         let mut driver = Driver::new(&servers, round);
-        if let Err(Difference(what)) = driver.run_together(&lists, &mut figures).await {
+        if let Err(Difference(what)) = driver.run_concurrent(&lists, &mut figures).await {
             panic!("{backend:?}, PROPTEST_RNG_SEED={seed}, round {round}: {what}");
         }
     }
     println!("{backend:?}: {rounds} rounds of {TASKS} tasks: {figures:?}");
 }
 
-/// A server and the time of its start, and what happened so far.
-struct Young {
+/// A recently started server, its start time and the counts so far.
+struct FreshServer {
     servers: Vec<TestServer>,
     start: Instant,
     histories: usize,
     seen: BTreeMap<String, usize>,
 }
 
-impl Young {
+impl FreshServer {
     async fn start(backend: Backend) -> Self {
         Self {
-            servers: vec![start_patiently(backend).await],
+            servers: vec![start_with_retry(backend).await],
             start: Instant::now(),
             histories: 0,
             seen: BTreeMap::new(),
         }
     }
 
-    async fn renew(&mut self, backend: Backend) {
-        let new = vec![start_patiently(backend).await];
+    async fn restart(&mut self, backend: Backend) {
+        let new = vec![start_with_retry(backend).await];
         stop(std::mem::replace(&mut self.servers, new)).await;
         self.start = Instant::now();
     }
@@ -154,20 +154,20 @@ impl Young {
 fn check(backend: Backend, cases: u32) {
     let (seed, mut runner) = runner(cases);
     let runtime = Runtime::new().unwrap();
-    let young = Mutex::new(runtime.block_on(Young::start(backend)));
+    let fresh = Mutex::new(runtime.block_on(FreshServer::start(backend)));
     let outcome = runner.run(&histories(), |steps| {
-        let ran = runtime.block_on(run_young(backend, &young, &steps));
+        let ran = runtime.block_on(run_on_fresh_server(backend, &fresh, &steps));
         ran.map_err(|Difference(what)| TestCaseError::fail(what))
     });
-    let Young { seen, servers, .. } = young.into_inner();
+    let FreshServer { seen, servers, .. } = fresh.into_inner();
     runtime.block_on(stop(servers));
     if let Err(failure) = outcome {
         panic!("{backend:?}, PROPTEST_RNG_SEED={seed}: {failure}");
     }
-    println!("{backend:?}: {cases} histories as the model says: {seen:#?}");
+    println!("{backend:?}: {cases} histories match the model: {seen:#?}");
 }
 
-/// The seed, and what makes values of it.
+/// The seed, and a generator of values from it.
 fn runner(cases: u32) -> (u64, TestRunner) {
     let config = Config::default();
     let seed = match config.rng_seed {
@@ -176,7 +176,7 @@ fn runner(cases: u32) -> (u64, TestRunner) {
     };
     let runner = TestRunner::new(Config {
         cases,
-        max_shrink_iters: config.max_shrink_iters.min(MOST_SIMPLIFICATIONS),
+        max_shrink_iters: config.max_shrink_iters.min(MAX_SHRINK_ITERATIONS),
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(seed),
         ..config
@@ -184,8 +184,8 @@ fn runner(cases: u32) -> (u64, TestRunner) {
     (seed, runner)
 }
 
-/// A machine that runs many tests may not let a server connect in time.
-async fn start_patiently(backend: Backend) -> TestServer {
+/// On a machine that runs many tests, a server may fail to connect in time.
+async fn start_with_retry(backend: Backend) -> TestServer {
     for _ in 0..5 {
         if let Ok(server) =
             tokio::spawn(TestServer::start_with(backend, Options::unlimited_checks())).await
@@ -202,25 +202,25 @@ async fn stop(servers: Vec<TestServer>) {
     }
 }
 
-/// Runs a history between two rounds of a server. One that a slow machine did not get through
-/// is run once more.
-async fn run_young(
+/// Runs a history between two background runs of a server. Repeats it if a slow machine did not
+/// finish it in that time.
+async fn run_on_fresh_server(
     backend: Backend,
-    young: &Mutex<Young>,
+    fresh: &Mutex<FreshServer>,
     steps: &[Step],
 ) -> Result<(), Difference> {
-    let mut young = young.lock().await;
+    let mut fresh = fresh.lock().await;
     loop {
-        if young.start.elapsed() > YOUTH {
-            young.renew(backend).await;
+        if fresh.start.elapsed() > MAX_AGE_AT_START {
+            fresh.restart(backend).await;
         }
-        young.histories += 1;
-        let mut driver = Driver::new(&young.servers, young.histories);
+        fresh.histories += 1;
+        let mut driver = Driver::new(&fresh.servers, fresh.histories);
         let ran = driver.run(steps).await;
         let (seen, was_busy) = (std::mem::take(&mut driver.seen), driver.was_busy);
-        if young.start.elapsed() < ROUNDS_BEGIN && !was_busy {
+        if fresh.start.elapsed() < BACKGROUND_JOBS_START && !was_busy {
             for (answered, count) in seen {
-                *young.seen.entry(answered).or_default() += count;
+                *fresh.seen.entry(answered).or_default() += count;
             }
             return ran;
         }

@@ -1,53 +1,52 @@
-//! An update that changes nothing records nothing (rule 25): a walk over every RPC that changes
-//! something, each sent twice.
+//! An update that changes nothing records nothing (rule 25): sends each mutating RPC twice.
 
 use chrono::TimeDelta;
 use prost::Message;
 use rstest::rstest;
 
 use crate::{
-    harness::{ALL_SCOPES, Backend, TestServer, query_number, query_texts, refusal},
+    harness::{ALL_SCOPES, Backend, TestServer, query_number, query_texts, rejection},
     raw::call,
-    rpcs::{Effect, Rpc, prepare, rpcs_that, valid_request},
+    rpcs::{Effect, Rpc, prepare, rpcs_with, valid_request},
 };
 
-/// The effect of the same request a second time.
+/// The effect of repeating a request.
 #[derive(Debug, PartialEq, Eq)]
-enum Again {
-    /// Nothing: no event, etag or update time is another one.
+enum Repetition {
+    /// None: no new event, etag or update time.
     Nothing,
-    /// It is rejected, and leaves nothing.
+    /// The repetition is rejected and records nothing.
     Rejected(&'static str),
-    /// It is another act, which is recorded.
+    /// The repetition is a new action, which is recorded.
     Recorded,
 }
 
-/// The effect of each RPC a second time, and why an act is one.
-fn again(rpc: &str) -> Again {
+/// The effect of repeating each RPC, with the reason where it is a new action.
+fn effect_of_repetition(rpc: &str) -> Repetition {
     match rpc {
         "UpdateCustomer" | "SetAttentionLine" | "UpdateContact" | "ChangeEmail" | "RemoveEmail"
-        | "ClearPhonePassword" | "UpdateOrderType" | "ConfirmEmail" => Again::Nothing,
-        "DeleteContact" => Again::Rejected("CONTACT_NOT_FOUND"),
-        "CancelEmailChange" => Again::Rejected("NO_PENDING_EMAIL"),
-        // Another contact, mail, hash, try, reason, decision or disclosure.
+        | "ClearPhonePassword" | "UpdateOrderType" | "ConfirmEmail" => Repetition::Nothing,
+        "DeleteContact" => Repetition::Rejected("CONTACT_NOT_FOUND"),
+        "CancelEmailChange" => Repetition::Rejected("NO_PENDING_EMAIL"),
+        // Another contact, e-mail, hash, attempt, reason, decision or disclosure.
         "CreateContact"
         | "ResendEmailConfirmation"
         | "SetPhonePassword"
         | "CheckPhonePassword"
         | "UnlockPhonePassword"
         | "AuthorizePhoneOrder"
-        | "ExportCustomer" => Again::Recorded,
-        _ => panic!("{rpc} changes something: say what it does a second time"),
+        | "ExportCustomer" => Repetition::Recorded,
+        _ => panic!("{rpc} is a mutation: add the effect of repeating it"),
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_25_an_update_that_changes_nothing_records_nothing(
+async fn rule_25_update_without_changes_records_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    for rpc in rpcs_that(Effect::Changes).chain(rpcs_that(Effect::Settles)) {
+    for rpc in rpcs_with(Effect::Changes).chain(rpcs_with(Effect::Settles)) {
         check(&server, rpc).await;
     }
 }
@@ -69,16 +68,16 @@ async fn check(server: &TestServer, rpc: Rpc) {
 
     let second = send().await;
     let recorded = query_number(&server.database_url, EVENTS).await - events;
-    match again(rpc.name) {
-        Again::Recorded => {
+    match effect_of_repetition(rpc.name) {
+        Repetition::Recorded => {
             assert!(second.is_ok(), "{} {second:?}", rpc.name);
             assert_eq!(recorded, 1, "{}", rpc.name);
             return;
         }
-        Again::Rejected(reason) => assert_eq!(refusal(second).1, reason, "{}", rpc.name),
-        // It says that it was done before.
-        Again::Nothing if rpc.name == "ConfirmEmail" => assert_ne!(second.unwrap(), first),
-        Again::Nothing => assert_eq!(second.unwrap(), first, "{}", rpc.name),
+        Repetition::Rejected(reason) => assert_eq!(rejection(second).1, reason, "{}", rpc.name),
+        // The response says that it was confirmed before.
+        Repetition::Nothing if rpc.name == "ConfirmEmail" => assert_ne!(second.unwrap(), first),
+        Repetition::Nothing => assert_eq!(second.unwrap(), first, "{}", rpc.name),
     }
     assert_eq!(recorded, 0, "{}", rpc.name);
     assert_eq!(server.state(&number).await, state, "{}", rpc.name);

@@ -27,11 +27,11 @@ use tokio::{
 use crate::harness::{Backend, TestServer, execute, query_number, query_texts};
 
 const LEASE: TimeDelta = TimeDelta::seconds(60);
-/// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above the time that any step takes.
+const TIMEOUT: Duration = Duration::from_secs(30);
 const OTHER: &[ContactType] = &[ContactType::Other];
 
-/// An outbox whose mails go to `url`.
+/// An outbox that delivers to `url`.
 pub fn outbox_to(server: &TestServer, url: &str) -> Outbox {
     Outbox::new(OutboxParts {
         database: server.database.clone(),
@@ -44,7 +44,7 @@ pub fn outbox_to(server: &TestServer, url: &str) -> Outbox {
     })
 }
 
-/// A port on which nothing listens.
+/// A port without a listener.
 async fn closed_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("smtp://{}", listener.local_addr().unwrap())
@@ -79,7 +79,7 @@ async fn strike_off(server: &TestServer, mail: &QueuedMail) -> bool {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_that_claim_at_once_get_different_mails(
+async fn concurrent_claims_get_different_emails(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const COUNT: usize = 60;
@@ -107,7 +107,7 @@ async fn workers_that_claim_at_once_get_different_mails(
 
 #[rstest]
 #[tokio::test]
-async fn a_claim_that_was_lost_is_taken_over_after_its_lease_and_can_do_nothing_more(
+async fn lost_claim_is_taken_over_and_becomes_powerless(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -124,7 +124,7 @@ async fn a_claim_that_was_lost_is_taken_over_after_its_lease_and_can_do_nothing_
     assert!(!strike_off(&server, &second).await);
 }
 
-/// Renews a claim to this time.
+/// Renews a claim until this time.
 async fn renew(server: &TestServer, mail: &QueuedMail, end: DateTime<Utc>) -> bool {
     let mail = mail.clone();
     let work = server.database.transaction(move |transaction| {
@@ -136,7 +136,7 @@ async fn renew(server: &TestServer, mail: &QueuedMail, end: DateTime<Utc>) -> bo
 
 #[rstest]
 #[tokio::test]
-async fn a_renewed_claim_is_held_and_a_lost_one_is_not_renewed(
+async fn only_a_held_claim_is_renewed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -159,8 +159,8 @@ async fn due_times(server: &TestServer) -> Vec<String> {
     query_texts(&server.database_url, sql).await
 }
 
-/// A mail server that answers the text only when it is notified; it counts the copies.
-async fn server_that_thinks() -> (String, Arc<AtomicUsize>, Arc<Notify>) {
+/// A mail server that accepts the message only when notified; it counts the copies.
+async fn slow_server() -> (String, Arc<AtomicUsize>, Arc<Notify>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let (copies, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
@@ -199,12 +199,12 @@ async fn server_that_thinks() -> (String, Arc<AtomicUsize>, Arc<Notify>) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_thinks_for_nine_minutes_gets_one_copy(
+async fn server_that_takes_nine_minutes_gets_one_copy(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     queue(&server, 1).await;
-    let (url, copies, answer) = server_that_thinks().await;
+    let (url, copies, answer) = slow_server().await;
     let outbox = outbox_to(&server, &url);
     let sending = tokio::spawn({
         let outbox = outbox.clone();
@@ -217,7 +217,9 @@ async fn a_server_that_thinks_for_nine_minutes_gets_one_copy(
         let due_time = due_times(&server).await;
         server.clock.advance(TimeDelta::seconds(45));
         let renewed = async { while due_times(&server).await == due_time {} };
-        timeout(PATIENCE, renewed).await.expect("it is not renewed");
+        timeout(TIMEOUT, renewed)
+            .await
+            .expect("the lease was not renewed");
         // Another process finds nothing to claim.
         assert!(claim(&server, server.now(), 20).await.is_empty());
     }
@@ -230,7 +232,7 @@ async fn a_server_that_thinks_for_nine_minutes_gets_one_copy(
 
 #[rstest]
 #[tokio::test]
-async fn the_oldest_mail_is_claimed_first(
+async fn oldest_email_is_claimed_first(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -248,7 +250,7 @@ async fn the_oldest_mail_is_claimed_first(
 
 #[rstest]
 #[tokio::test]
-async fn a_mail_that_cannot_be_handed_over_is_tried_twenty_times_ever_more_rarely(
+async fn failing_delivery_is_retried_20_times_with_backoff(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -262,7 +264,7 @@ async fn a_mail_that_cannot_be_handed_over_is_tried_twenty_times_ever_more_rarel
         assert_eq!(is_dead, attempt == 20);
         server.clock.advance(delay - TimeDelta::microseconds(1));
         assert_eq!(outbox.deliver_due().await, Ok(0), "attempt {attempt}");
-        // The jitter is a fifth at most.
+        // The jitter is at most a fifth.
         server.clock.advance(delay / 5 + TimeDelta::microseconds(1));
         delay = (delay * 2).min(TimeDelta::hours(1));
     }
@@ -274,7 +276,7 @@ async fn a_mail_that_cannot_be_handed_over_is_tried_twenty_times_ever_more_rarel
 
 #[rstest]
 #[tokio::test]
-async fn a_mail_waits_while_the_server_is_away_and_leaves_when_it_is_back(
+async fn emails_wait_for_the_mail_server_to_return(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -289,7 +291,7 @@ async fn a_mail_waits_while_the_server_is_away_and_leaves_when_it_is_back(
 
 #[rstest]
 #[tokio::test]
-async fn a_mail_whose_address_was_dropped_meanwhile_is_not_sent(
+async fn email_to_a_dropped_address_is_not_sent(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values("cancelled", "replaced", "deleted", "lapsed")] fate: &str,
 ) {
@@ -329,7 +331,7 @@ async fn a_mail_whose_address_was_dropped_meanwhile_is_not_sent(
 
 #[rstest]
 #[tokio::test]
-async fn that_an_address_was_replaced_is_told_also_when_the_contact_is_deleted_right_after(
+async fn replacement_notice_survives_deletion_of_the_contact(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -352,16 +354,16 @@ async fn that_an_address_was_replaced_is_told_also_when_the_contact_is_deleted_r
 
 #[rstest]
 #[tokio::test]
-async fn a_mail_that_cannot_be_read_back_holds_up_no_other(
+async fn unreadable_email_does_not_delay_others(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     queue(&server, 2).await;
     for (spoil, state) in [
         ("locale = 'xx'", "dead"),
-        // Of a newer version, which is left to it.
+        // Written by a newer version, which will process it.
         ("kind = 'newer'", "queued"),
-        // Its process died with each attempt.
+        // Its process died at every attempt.
         ("attempts = 20", "dead"),
         ("attempts = 32767", "dead"),
     ] {

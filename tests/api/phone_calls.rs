@@ -1,4 +1,4 @@
-//! Calls about phone passwords and phone orders that several tests make.
+//! Requests about phone passwords and phone orders that several test modules send.
 
 use contact_service::{
     api::proto::{
@@ -50,11 +50,11 @@ impl TestServer {
     pub async fn check_password(
         &self,
         contact: &proto::Contact,
-        said: &str,
+        candidate: &str,
         call_id: &str,
     ) -> Result<proto::CheckPhonePasswordResponse, Status> {
         let client = self.client();
-        check_by(client, contact, said, call_id).await
+        check_by(client, contact, candidate, call_id).await
     }
 
     pub async fn unlock(&self, contact: &proto::Contact) -> Result<proto::Contact, Status> {
@@ -87,7 +87,7 @@ impl TestServer {
     }
 }
 
-/// Whether a number is on file for the contact's customer.
+/// True if a phone number is on file for the contact's customer.
 pub async fn verify_channel(server: &TestServer, contact: &proto::Contact) -> Result<(), Status> {
     let request = proto::VerifyContactChannelRequest {
         customer_number: contact.customer_number.clone(),
@@ -97,7 +97,7 @@ pub async fn verify_channel(server: &TestServer, contact: &proto::Contact) -> Re
     client.verify_contact_channel(request).await.map(|_| ())
 }
 
-/// The call in which a prepared contact has proved who it is.
+/// The phone call in which a prepared contact was authenticated.
 pub fn call_id_of(number: &str) -> String {
     format!("{CALL_ID}-{number}")
 }
@@ -105,19 +105,19 @@ pub fn call_id_of(number: &str) -> String {
 pub async fn check_by(
     mut client: Client,
     contact: &proto::Contact,
-    said: &str,
+    candidate: &str,
     call_id: &str,
 ) -> Result<proto::CheckPhonePasswordResponse, Status> {
     let request = proto::CheckPhonePasswordRequest {
         customer_number: contact.customer_number.clone(),
         contact_id: contact.contact_id.clone(),
-        phone_password: said.into(),
+        phone_password: candidate.into(),
         call_id: call_id.into(),
     };
     Ok(client.check_phone_password(request).await?.into_inner())
 }
 
-/// A request that succeeds, of the RPCs about phone calls.
+/// A valid request of each RPC about phone calls.
 pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
     let customer_number = on.number.clone();
     let contact_id = on.berta.contact_id.clone();

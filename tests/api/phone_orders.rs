@@ -9,12 +9,12 @@ use tonic::Code;
 
 use crate::{
     calls::{only_id, timestamp},
-    harness::{ALL_SCOPES, Backend, TestServer, query_number, refusal, refused_fields},
+    harness::{ALL_SCOPES, Backend, TestServer, query_number, rejected_fields, rejection},
     phone_calls::{CALL_ID, PASSWORD},
 };
 
 /// A contact with a phone password, and a grant for it.
-async fn on_the_phone(server: &TestServer) -> (Contact, String) {
+async fn authenticated_contact(server: &TestServer) -> (Contact, String) {
     let anna = server.create_customer_with_contact("K-1").await;
     for (code, system_management, by_phone) in [
         ("reboot", true, true),
@@ -63,12 +63,12 @@ const NOTE: &str = "Nur bis 500 Euro";
 
 type Codes = &'static [&'static str];
 
-/// An order, what restricts it, and what is to be decided.
+/// An order, the restrictions, and the expected decision.
 struct Case {
     order: &'static str,
     administers: bool,
     note: &'static str,
-    /// The allowed and the denied order types.
+    /// The contact's allowed and denied order types.
     lists: (Codes, Codes),
     expected: (OrderDecision, OrderDenial, &'static str),
 }
@@ -121,7 +121,7 @@ fn decisions() -> impl Iterator<Item = Case> {
         ("reboot", false, "", reboot, reboot, restricted),
         ("hosting", false, NOTE, none, none, agent),
         ("hosting", false, NOTE, hosting, reboot, agent),
-        // What the lists deny stays denied.
+        // Types that the lists deny stay denied.
         ("reboot", false, NOTE, none, reboot, restricted),
     ];
     let to_case = |(order, administers, note, allowed, denied, expected)| Case {
@@ -136,11 +136,11 @@ fn decisions() -> impl Iterator<Item = Case> {
 
 #[rstest]
 #[tokio::test]
-async fn rule_19_every_decision_with_its_reason(
+async fn rule_19_decides_every_case_with_its_reason(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (anna, grant) = on_the_phone(&server).await;
+    let (anna, grant) = authenticated_contact(&server).await;
     for case in decisions() {
         let Case {
             order,
@@ -175,11 +175,11 @@ async fn rule_19_every_decision_with_its_reason(
 
 #[rstest]
 #[tokio::test]
-async fn rule_18_a_grant_proves_nothing_for_another_customer_contact_agent_or_call(
+async fn rule_18_grant_is_bound_to_contact_agent_and_call(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (anna, grant) = on_the_phone(&server).await;
+    let (anna, grant) = authenticated_contact(&server).await;
     let bernd = server
         .create_contact("K-1", "Bernd", &[proto::ContactType::Other], "")
         .await;
@@ -205,22 +205,22 @@ async fn rule_18_a_grant_proves_nothing_for_another_customer_contact_agent_or_ca
         (&anna, CALL_ID, &altered),
         (&anna, CALL_ID, "nonsense"),
         (&anna, CALL_ID, &"x".repeat(10_000)),
-        // A token of another type, of the same service.
+        // A token of another type from the same service.
         (&anna, CALL_ID, &token),
     ] {
         let refused = client
             .authorize_phone_order(request(contact, call_id, grant))
             .await;
-        assert_eq!(refusal(refused), invalid, "{call_id}");
+        assert_eq!(rejection(refused), invalid, "{call_id}");
     }
     let refused = other
         .authorize_phone_order(request(&anna, CALL_ID, &grant))
         .await;
-    assert_eq!(refusal(refused), invalid);
-    // A grant is no token either.
+    assert_eq!(rejection(refused), invalid);
+    // Nor is a grant an access token.
     let mut impostor = server.client_with(grant.clone());
     let impostor = impostor.list_order_types(proto::ListOrderTypesRequest {});
-    assert_eq!(refusal(impostor.await).0, Code::Unauthenticated);
+    assert_eq!(rejection(impostor.await).0, Code::Unauthenticated);
 
     server
         .clock
@@ -236,16 +236,16 @@ async fn rule_18_a_grant_proves_nothing_for_another_customer_contact_agent_or_ca
     let late = client
         .authorize_phone_order(request(&anna, CALL_ID, &grant))
         .await;
-    assert_eq!(refusal(late), invalid);
+    assert_eq!(rejection(late), invalid);
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_18_the_answer_tells_when_the_grant_ends_and_shows_the_contact(
+async fn rule_18_response_has_the_grant_expiry_and_the_contact(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (anna, _) = on_the_phone(&server).await;
+    let (anna, _) = authenticated_contact(&server).await;
     restrict(&server, &anna, "Nur bis 500 Euro", &[], &["reboot"]).await;
     let checked = server
         .check_password(&anna, PASSWORD, CALL_ID)
@@ -259,35 +259,35 @@ async fn rule_18_the_answer_tells_when_the_grant_ends_and_shows_the_contact(
 
 #[rstest]
 #[tokio::test]
-async fn an_order_of_a_deleted_contact_or_of_an_unknown_type_is_refused(
+async fn order_of_deleted_contact_or_unknown_type_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (anna, grant) = on_the_phone(&server).await;
-    let unknown = refusal(server.authorize(&anna, &grant, "nonsense", false).await);
+    let (anna, grant) = authenticated_contact(&server).await;
+    let unknown = rejection(server.authorize(&anna, &grant, "nonsense", false).await);
     assert_eq!(unknown, (Code::NotFound, "ORDER_TYPE_NOT_FOUND".into()));
     server
         .create_contact("K-1", "Bernd", &[proto::ContactType::Standard], "")
         .await;
     server.delete_contact(&anna).await.unwrap();
-    let gone = refusal(server.authorize(&anna, &grant, "hosting", false).await);
+    let gone = rejection(server.authorize(&anna, &grant, "hosting", false).await);
     assert_eq!(gone, (Code::NotFound, "CONTACT_NOT_FOUND".into()));
     let nothing = server
         .authorize(&Contact::default(), "", "a b", false)
         .await;
     assert_eq!(
-        refused_fields(nothing),
+        rejected_fields(nothing),
         ["customer_number", "contact_id", "grant", "order_type"]
     );
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_grant_ends_with_the_password_that_it_was_given_for(
+async fn grant_ends_with_its_password(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (anna, grant) = on_the_phone(&server).await;
+    let (anna, grant) = authenticated_contact(&server).await;
     let again = self::grant(&server, &anna).await;
     for grant in [&grant, &again] {
         let order = server.authorize(&anna, grant, "hosting", false).await;
@@ -297,17 +297,17 @@ async fn a_grant_ends_with_the_password_that_it_was_given_for(
     server.set_phone_password(&anna, PASSWORD).await.unwrap();
     for grant in [&grant, &again] {
         let refused = server.authorize(&anna, grant, "hosting", false).await;
-        assert_eq!(refusal(refused).1, "GRANT_INVALID");
+        assert_eq!(rejection(refused).1, "GRANT_INVALID");
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_20_restrictions_name_order_types_that_there_are(
+async fn rule_20_restrictions_require_existing_order_types(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (anna, _) = on_the_phone(&server).await;
+    let (anna, _) = authenticated_contact(&server).await;
     let before = server.state("K-1").await;
     let change = Contact {
         restrictions: Some(Restrictions {
@@ -324,7 +324,7 @@ async fn rule_20_restrictions_name_order_types_that_there_are(
         "contact.restrictions.allowed_order_types[1]",
         "contact.restrictions.denied_order_types[0]",
     ];
-    assert_eq!(refused_fields(refused), fields);
+    assert_eq!(rejected_fields(refused), fields);
     assert_eq!(server.state("K-1").await, before);
     let creation = proto::CreateContactRequest {
         customer_number: "K-1".into(),
@@ -335,12 +335,12 @@ async fn rule_20_restrictions_name_order_types_that_there_are(
         ..proto::CreateContactRequest::default()
     };
     let refused = server.client().create_contact(creation).await;
-    assert_eq!(refused_fields(refused), fields);
+    assert_eq!(rejected_fields(refused), fields);
 }
 
 #[rstest]
 #[tokio::test]
-async fn order_types_are_made_replaced_and_listed_by_their_codes(
+async fn order_types_are_created_replaced_and_listed_by_code(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -372,7 +372,7 @@ async fn order_types_are_made_replaced_and_listed_by_their_codes(
     );
     let nameless = proto::UpdateOrderTypeRequest::default();
     assert_eq!(
-        refused_fields(client.update_order_type(nameless).await),
+        rejected_fields(client.update_order_type(nameless).await),
         ["order_type.code", "order_type.display_name"]
     );
 }

@@ -1,5 +1,5 @@
-//! Phone passwords set, made, removed and checked (rules 13 to 17). How tries are
-//! limited is in `phone_password_limits`.
+//! Setting, generating, clearing and checking phone passwords (rules 13 to 17).
+//! `phone_password_limits` covers the attempt limits.
 
 use chrono::TimeDelta;
 use contact_service::{
@@ -21,7 +21,7 @@ use tonic::Code;
 
 use crate::{
     calls::timestamp,
-    harness::{Backend, TestServer, new_contact, query_number, refusal, refused_fields},
+    harness::{Backend, TestServer, new_contact, query_number, rejected_fields, rejection},
     phone_calls::{CALL_ID, PASSWORD},
 };
 
@@ -30,16 +30,16 @@ async fn anna_with_password(server: &TestServer) -> Contact {
     server.set_phone_password(&anna, PASSWORD).await.unwrap()
 }
 
-async fn verdict(server: &TestServer, contact: &Contact, said: &str) -> PhonePasswordVerdict {
-    // Each try in a call of its own.
+async fn verdict(server: &TestServer, contact: &Contact, candidate: &str) -> PhonePasswordVerdict {
+    // Each attempt in its own phone call.
     let call_id = format!("call-{}", server.hasher.computed());
-    let checked = server.check_password(contact, said, &call_id).await;
+    let checked = server.check_password(contact, candidate, &call_id).await;
     checked.unwrap().verdict()
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_14_what_sounds_the_same_matches(
+async fn rule_14_equal_sounding_passwords_match(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -48,23 +48,23 @@ async fn rule_14_what_sounds_the_same_matches(
         .set_phone_password(&anna, "Müller Straße 7")
         .await
         .unwrap();
-    for said in [
+    for candidate in [
         "muellerstrasse7",
         "MÜLLER-STRASSE 7",
         "mu\u{308}ller straße ７",
     ] {
-        let verdict = verdict(&server, &anna, said).await;
-        assert_eq!(verdict, PhonePasswordVerdict::Match, "{said}");
+        let verdict = verdict(&server, &anna, candidate).await;
+        assert_eq!(verdict, PhonePasswordVerdict::Match, "{candidate}");
     }
-    for said in ["mullerstrasse7", "Müller Straße 8", "x"] {
-        let verdict = verdict(&server, &anna, said).await;
-        assert_eq!(verdict, PhonePasswordVerdict::NoMatch, "{said}");
+    for candidate in ["mullerstrasse7", "Müller Straße 8", "x"] {
+        let verdict = verdict(&server, &anna, candidate).await;
+        assert_eq!(verdict, PhonePasswordVerdict::NoMatch, "{candidate}");
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_13_setting_replaces_and_clearing_removes_it(
+async fn rule_13_set_replaces_and_clear_removes_the_password(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -109,7 +109,7 @@ async fn rule_13_setting_replaces_and_clearing_removes_it(
 
 #[rstest]
 #[tokio::test]
-async fn rule_14_a_generated_one_is_shown_once_and_matches(
+async fn rule_14_generated_password_is_shown_once_and_matches(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -148,7 +148,7 @@ async fn rule_14_a_generated_one_is_shown_once_and_matches(
 
 #[rstest]
 #[tokio::test]
-async fn rule_14_a_bad_one_is_refused_with_its_field_and_changes_nothing(
+async fn rule_14_invalid_password_is_rejected_with_its_field(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -166,7 +166,7 @@ async fn rule_14_a_bad_one_is_refused_with_its_field_and_changes_nothing(
         "Anna Wolfdiether",
     ] {
         let refused = server.set_phone_password(&anna, bad).await;
-        assert_eq!(refused_fields(refused), ["phone_password"], "{bad:?}");
+        assert_eq!(rejected_fields(refused), ["phone_password"], "{bad:?}");
         let creation = proto::CreateContactRequest {
             customer_number: "K-100177".into(),
             contact: Some(new_contact("Anna Wolfdiether", &[ContactType::Other])),
@@ -175,7 +175,7 @@ async fn rule_14_a_bad_one_is_refused_with_its_field_and_changes_nothing(
         };
         if !bad.is_empty() {
             let refused = server.client().create_contact(creation).await;
-            assert_eq!(refused_fields(refused), ["phone_password"], "{bad:?}");
+            assert_eq!(rejected_fields(refused), ["phone_password"], "{bad:?}");
         }
     }
     for source in [None, Some(Source::Generate(false))] {
@@ -190,14 +190,14 @@ async fn rule_14_a_bad_one_is_refused_with_its_field_and_changes_nothing(
             source,
         };
         let refused = server.client().set_phone_password(request).await;
-        assert_eq!(refused_fields(refused), [field]);
+        assert_eq!(rejected_fields(refused), [field]);
     }
     assert_eq!(server.state("K-100177").await, before);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_new_contact_may_have_one_from_the_start(
+async fn new_contact_can_be_created_with_a_password(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -227,7 +227,7 @@ async fn a_new_contact_may_have_one_from_the_start(
 
 #[rstest]
 #[tokio::test]
-async fn rule_17_wrong_unset_and_unknown_answer_alike(
+async fn rule_17_wrong_unset_and_unknown_look_identical(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -248,7 +248,7 @@ async fn rule_17_wrong_unset_and_unknown_answer_alike(
         ..CheckPhonePasswordResponse::default()
     };
     let everybody = [&anna, &unset, &unknown, &unknown_customer];
-    // Four tries that cost nothing, a fifth that locks, and one that is locked.
+    // Four attempts without a lock, a fifth that locks, and one while locked.
     for try_number in 0..6 {
         let mut answers = Vec::new();
         for (index, contact) in everybody.iter().enumerate() {
@@ -273,7 +273,7 @@ async fn rule_17_wrong_unset_and_unknown_answer_alike(
 
 #[rstest]
 #[tokio::test]
-async fn rule_15_older_peppers_and_costs_are_accepted_and_renewed(
+async fn rule_15_outdated_peppers_and_costs_are_upgraded(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -295,10 +295,11 @@ async fn rule_15_older_peppers_and_costs_are_accepted_and_renewed(
         channel_checks_per_minute: None,
         mail_folder: None,
     });
-    for said in [PASSWORD, PASSWORD] {
+    for candidate in [PASSWORD, PASSWORD] {
         let check = contact_service::app::PhonePasswordCheck {
             contact: crate::phone_calls::contact_ref(&anna),
-            said: contact_service::domain::phone_password::FoldedPassword::of_spoken(said).unwrap(),
+            said: contact_service::domain::phone_password::FoldedPassword::of_spoken(candidate)
+                .unwrap(),
             call_id: "call".into(),
         };
         let agent = contact_service::domain::audit::Actor("agent".into());
@@ -313,7 +314,7 @@ async fn rule_15_older_peppers_and_costs_are_accepted_and_renewed(
 
 #[rstest]
 #[tokio::test]
-async fn a_hash_moved_to_another_contact_proves_nothing(
+async fn hash_moved_to_another_contact_never_matches(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -329,8 +330,9 @@ async fn a_hash_moved_to_another_contact_proves_nothing(
     crate::harness::execute(&server.database_url, same).await;
     let mut matches = 0;
     for contact in [&anna, &bernd] {
-        for said in [PASSWORD, "gelber Kranich"] {
-            let is_match = verdict(&server, contact, said).await == PhonePasswordVerdict::Match;
+        for candidate in [PASSWORD, "gelber Kranich"] {
+            let is_match =
+                verdict(&server, contact, candidate).await == PhonePasswordVerdict::Match;
             matches += usize::from(is_match);
         }
     }
@@ -339,30 +341,30 @@ async fn a_hash_moved_to_another_contact_proves_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn what_a_check_needs_is_named(
+async fn missing_fields_of_a_check_are_named(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let nobody = Contact::default();
     let refused = server.check_password(&nobody, "", " \n").await;
     let fields = ["customer_number", "contact_id", "phone_password", "call_id"];
-    assert_eq!(refused_fields(refused), fields);
+    assert_eq!(rejected_fields(refused), fields);
     let anna = anna_with_password(&server).await;
     let refused = server
         .check_password(&anna, &"x".repeat(257), CALL_ID)
         .await;
-    assert_eq!(refused_fields(refused), ["phone_password"]);
+    assert_eq!(rejected_fields(refused), ["phone_password"]);
     let unlock = proto::UnlockPhonePasswordRequest {
         customer_number: "K-1".into(),
         contact_id: anna.contact_id.clone(),
         reason: String::new(),
     };
     let refused = server.client().unlock_phone_password(unlock).await;
-    assert_eq!(refused_fields(refused), ["reason"]);
+    assert_eq!(rejected_fields(refused), ["reason"]);
     let elsewhere = Contact {
         customer_number: "K-9".into(),
         ..anna
     };
-    let unknown = refusal(server.set_phone_password(&elsewhere, PASSWORD).await);
+    let unknown = rejection(server.set_phone_password(&elsewhere, PASSWORD).await);
     assert_eq!(unknown, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
 }

@@ -1,5 +1,5 @@
-//! Rule 15: no phone password stands in any table, folded or not. That none stands in a
-//! log is tested with the binary, in tests/cli.
+//! Rule 15: no table contains a phone password, normalized or not. tests/cli covers logs with the
+//! binary.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ const FIRST: &str = "Kanarien-Vogel Größe 77";
 const SECOND: &str = "Zweiter Kanarienvogel 88";
 const WRONG: &str = "Falscher Kanarienvogel 99";
 
-/// The password as it was given, as it is folded, and in between.
+/// The password as entered, normalized, and the forms in between.
 fn traces_of(password: &str) -> Vec<String> {
     let small = password.to_lowercase();
     let umlauts = small.replace('ö', "oe").replace('ß', "ss");
@@ -22,8 +22,8 @@ fn traces_of(password: &str) -> Vec<String> {
     vec![bare(&umlauts), bare(&small), umlauts.clone(), small]
 }
 
-/// Whether the text stands anywhere in the database, in small letters.
-async fn holds(server: &TestServer, backend: Backend, text: &str) -> bool {
+/// True if the database contains the lower-case text.
+async fn database_contains(server: &TestServer, backend: Backend, text: &str) -> bool {
     match backend {
         Backend::Sqlite => {
             execute(&server.database_url, "PRAGMA wal_checkpoint(TRUNCATE)").await;
@@ -44,13 +44,13 @@ async fn holds(server: &TestServer, backend: Backend, text: &str) -> bool {
 
 #[rstest]
 #[tokio::test]
-async fn rule_15_no_table_holds_a_phone_password(
+async fn rule_15_no_table_contains_a_phone_password(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
     let mut client = server.client();
-    // With a request id, so that the answer is remembered.
+    // With a request id, so that the response is stored for replay.
     let creation = proto::CreateContactRequest {
         customer_number: "K-1".into(),
         contact: Some(new_contact("Anna Sichtbar", &[ContactType::Standard])),
@@ -60,9 +60,12 @@ async fn rule_15_no_table_holds_a_phone_password(
     };
     let anna = client.create_contact(creation).await.unwrap().into_inner();
     let anna = anna.contact.unwrap();
-    for (said, nth) in [(FIRST, 0), (WRONG, 1)] {
+    for (candidate, nth) in [(FIRST, 0), (WRONG, 1)] {
         let call_id = format!("call-{nth}");
-        server.check_password(&anna, said, &call_id).await.unwrap();
+        server
+            .check_password(&anna, candidate, &call_id)
+            .await
+            .unwrap();
     }
     server.set_phone_password(&anna, SECOND).await.unwrap();
     let generate = proto::SetPhonePasswordRequest {
@@ -78,11 +81,14 @@ async fn rule_15_no_table_holds_a_phone_password(
         let call_id = format!("call-{nth}");
         server.check_password(&anna, WRONG, &call_id).await.unwrap();
     }
-    // What is there is found.
-    assert!(holds(&server, backend, "anna sichtbar").await);
+    // A text that is stored is found.
+    assert!(database_contains(&server, backend, "anna sichtbar").await);
     for password in [FIRST, SECOND, WRONG, &generated] {
         for trace in traces_of(password) {
-            assert!(!holds(&server, backend, &trace).await, "{trace}");
+            assert!(
+                !database_contains(&server, backend, &trace).await,
+                "{trace}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How tries of phone passwords are limited (rule 16): in parallel, over replicas, over
-//! days, by call, contact and agent.
+//! Attempt limits of phone passwords (rule 16): concurrent, across instances, over days, per
+//! phone call, contact and agent.
 
 use chrono::TimeDelta;
 use contact_service::{
@@ -13,11 +13,11 @@ use tonic_types::StatusExt;
 
 use crate::{
     calls::timestamp,
-    harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database, refusal},
+    harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database, rejection},
     phone_calls::{PASSWORD, check_by},
 };
 
-const TRIES: usize = 60;
+const GUESSES: usize = 60;
 const QUICK_ROUNDS: usize = 3;
 const PROOF_ROUNDS: usize = 50;
 const DAY: TimeDelta = TimeDelta::days(1);
@@ -27,10 +27,10 @@ async fn anna_with_password(server: &TestServer, number: &str) -> Contact {
     server.set_phone_password(&anna, PASSWORD).await.unwrap()
 }
 
-/// A try by an agent and in a call of their own.
-async fn try_once(server: &TestServer, contact: &Contact, said: &str, nth: usize) -> Verdict {
+/// An attempt by an agent in a phone call of its own.
+async fn attempt(server: &TestServer, contact: &Contact, candidate: &str, nth: usize) -> Verdict {
     let client = server.client_of(&format!("agent-{nth}"));
-    let checked = check_by(client, contact, said, &format!("call-{nth}")).await;
+    let checked = check_by(client, contact, candidate, &format!("call-{nth}")).await;
     let checked = checked.unwrap();
     match checked.verdict() {
         PhonePasswordVerdict::Match => Verdict::Match,
@@ -49,10 +49,10 @@ enum Verdict {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rule_16_of_60_guesses_at_once_five_are_checked(
+async fn rule_16_five_of_60_concurrent_guesses_are_checked(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    guess_at_once(backend, QUICK_ROUNDS).await;
+    guess_concurrently(backend, QUICK_ROUNDS).await;
 }
 
 #[rstest]
@@ -61,11 +61,11 @@ async fn rule_16_of_60_guesses_at_once_five_are_checked(
 async fn proof_rule_16_holds_for_50_rounds_of_60_guesses(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    guess_at_once(backend, PROOF_ROUNDS).await;
+    guess_concurrently(backend, PROOF_ROUNDS).await;
 }
 
 /// Three servers on one PostgreSQL, one on SQLite.
-async fn guess_at_once(backend: Backend, rounds: usize) {
+async fn guess_concurrently(backend: Backend, rounds: usize) {
     let folder = tempdir().unwrap();
     let url = fresh_database(backend, folder.path().join("contacts.db")).await;
     let count = if backend == Backend::Postgres { 3 } else { 1 };
@@ -76,10 +76,10 @@ async fn guess_at_once(backend: Backend, rounds: usize) {
     let (mut overloaded, mut locked) = (0, 0);
     for round in 0..rounds {
         let number = format!("R-{round}");
-        // Its hash is of the first server's pepper; none of the guesses is right anyway.
+        // The hash uses the first server's pepper; none of the guesses is right anyway.
         let anna = anna_with_password(&servers[0], &number).await;
         let before: u64 = servers.iter().map(|server| server.hasher.computed()).sum();
-        let guesses = (0..TRIES).map(|index| {
+        let guesses = (0..GUESSES).map(|index| {
             let server = &servers[index % count];
             let client = server.client_of(&format!("agent-{round}-{index}"));
             let (anna, call_id) = (anna.clone(), format!("call-{round}-{index}"));
@@ -94,7 +94,7 @@ async fn guess_at_once(backend: Backend, rounds: usize) {
                     locked += 1;
                 }
                 Err(status) => {
-                    let refused = refusal::<()>(Err(status));
+                    let refused = rejection::<()>(Err(status));
                     assert_eq!(refused, (Code::Unavailable, "OVERLOADED".into()));
                     overloaded += 1;
                 }
@@ -105,7 +105,7 @@ async fn guess_at_once(backend: Backend, rounds: usize) {
         assert_eq!(no_match, 5, "round {round}");
     }
     println!(
-        "{backend:?}: {rounds} rounds of {TRIES} guesses over {count} server(s): {} checked, \
+        "{backend:?}: {rounds} rounds of {GUESSES} guesses over {count} server(s): {} checked, \
          {locked} locked, {overloaded} overloaded",
         5 * rounds
     );
@@ -113,7 +113,7 @@ async fn guess_at_once(backend: Backend, rounds: usize) {
 
 #[rstest]
 #[tokio::test]
-async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
+async fn rule_16_right_password_matches_after_a_day_of_attack(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -129,9 +129,9 @@ async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
     let computed = server.hasher.computed();
     let mut locked_until = None;
     let mut nth = 0;
-    // A try every 30 s. What is locked is tried at the edges only, to save time.
+    // An attempt every 30 s. During a lock only its first and last are sent, to save time.
     while server.now() < start + DAY {
-        let verdict = try_once(&server, &anna, "falsch", nth).await;
+        let verdict = attempt(&server, &anna, "falsch", nth).await;
         nth += 1;
         match verdict {
             Verdict::NoMatch => server.clock.advance(TimeDelta::seconds(30)),
@@ -151,7 +151,7 @@ async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
                     server.clock.advance(TimeDelta::seconds(30));
                 }
                 assert!(matches!(
-                    try_once(&server, &anna, PASSWORD, nth).await,
+                    attempt(&server, &anna, PASSWORD, nth).await,
                     Verdict::Locked(_)
                 ));
                 nth += 1;
@@ -159,7 +159,7 @@ async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
             }
             Verdict::Match => panic!("a wrong password matched"),
         }
-        // Nothing else is touched.
+        // Nothing else is affected.
         assert_eq!(
             server
                 .contact(&other)
@@ -173,12 +173,9 @@ async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
     assert_eq!(server.hasher.computed() - computed, 10);
     assert!(locked_until.is_some());
     server.clock.advance(DAY);
+    assert_eq!(attempt(&server, &anna, PASSWORD, nth).await, Verdict::Match);
     assert_eq!(
-        try_once(&server, &anna, PASSWORD, nth).await,
-        Verdict::Match
-    );
-    assert_eq!(
-        try_once(&server, &other, "gelber Kranich", nth + 1).await,
+        attempt(&server, &other, "gelber Kranich", nth + 1).await,
         Verdict::Match
     );
     let shown = server.contact(&anna).await.phone_password.unwrap();
@@ -187,7 +184,7 @@ async fn rule_16_a_day_under_attack_and_the_right_password_after_it(
 
 #[rstest]
 #[tokio::test]
-async fn rule_16_fifty_failures_in_a_row_void_it_until_it_is_set_anew(
+async fn rule_16_fifty_failures_revoke_it_until_it_is_set_again(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -196,23 +193,23 @@ async fn rule_16_fifty_failures_in_a_row_void_it_until_it_is_set_anew(
         .set_confirmed_email(&anna, "anna@muster.example")
         .await;
     for nth in 0..50 {
-        let verdict = try_once(&server, &anna, "falsch", nth).await;
+        let verdict = attempt(&server, &anna, "falsch", nth).await;
         assert_eq!(verdict, Verdict::NoMatch, "{nth}");
         server.clock.advance(DAY);
     }
     assert_eq!(
-        try_once(&server, &anna, PASSWORD, 50).await,
+        attempt(&server, &anna, PASSWORD, 50).await,
         Verdict::Locked(None)
     );
     assert!(server.contact(&anna).await.phone_password.unwrap().revoked);
-    // Told on the days of a lock, the last of which made it void.
+    // Notices are sent on the days of a lock; the last lock revoked the password.
     let mails = server.mails().await;
     assert_eq!(mails.len(), 46);
     assert!(mails.iter().all(|mail| mail.to == "anna@muster.example"));
     let unlocked = server.unlock(&anna).await.unwrap();
     assert!(unlocked.phone_password.unwrap().revoked);
     assert_eq!(
-        try_once(&server, &anna, PASSWORD, 51).await,
+        attempt(&server, &anna, PASSWORD, 51).await,
         Verdict::Locked(None)
     );
     let anew = server
@@ -221,14 +218,14 @@ async fn rule_16_fifty_failures_in_a_row_void_it_until_it_is_set_anew(
         .unwrap();
     assert!(!anew.phone_password.unwrap().revoked);
     assert_eq!(
-        try_once(&server, &anna, "gelber Kranich", 52).await,
+        attempt(&server, &anna, "gelber Kranich", 52).await,
         Verdict::Match
     );
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_16_a_lock_is_told_by_mail_and_lifted_by_a_supervisor(
+async fn rule_16_lock_is_notified_and_lifted_by_a_supervisor(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -238,15 +235,12 @@ async fn rule_16_a_lock_is_told_by_mail_and_lifted_by_a_supervisor(
         .await;
     for nth in 0..4 {
         assert_eq!(
-            try_once(&server, &anna, "falsch", nth).await,
+            attempt(&server, &anna, "falsch", nth).await,
             Verdict::NoMatch
         );
     }
     assert!(server.mails().await.is_empty());
-    assert_eq!(
-        try_once(&server, &anna, "falsch", 4).await,
-        Verdict::NoMatch
-    );
+    assert_eq!(attempt(&server, &anna, "falsch", 4).await, Verdict::NoMatch);
     let mails = server.mails().await;
     assert_eq!(mails.len(), 1);
     assert_eq!(mails[0].to, "anna@muster.example");
@@ -254,12 +248,12 @@ async fn rule_16_a_lock_is_told_by_mail_and_lifted_by_a_supervisor(
     assert!(!mails[0].has_link());
     let locked_until = timestamp(server.now() + TimeDelta::seconds(60));
     let locked = Verdict::Locked(locked_until);
-    assert_eq!(try_once(&server, &anna, PASSWORD, 5).await, locked);
+    assert_eq!(attempt(&server, &anna, PASSWORD, 5).await, locked);
     let shown = server.contact(&anna).await.phone_password.unwrap();
     assert_eq!(shown.locked_until_time, locked_until);
     let unlocked = server.unlock(&anna).await.unwrap();
     assert_eq!(unlocked.phone_password.unwrap().locked_until_time, None);
-    assert_eq!(try_once(&server, &anna, PASSWORD, 6).await, Verdict::Match);
+    assert_eq!(attempt(&server, &anna, PASSWORD, 6).await, Verdict::Match);
     assert!(server.mails().await.is_empty());
     let kinds: Vec<_> = server
         .events("K-1")
@@ -280,7 +274,7 @@ async fn rule_16_a_lock_is_told_by_mail_and_lifted_by_a_supervisor(
 
 #[rstest]
 #[tokio::test]
-async fn rule_16_a_call_has_three_attempts_for_each_customer(
+async fn rule_16_call_has_three_attempts_per_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -292,11 +286,8 @@ async fn rule_16_a_call_has_three_attempts_for_each_customer(
     }
     let computed = server.hasher.computed();
     let refused = server.check_password(&anna, PASSWORD, "call").await;
-    let limit = (
-        Code::ResourceExhausted,
-        "PHONE_CALL_ATTEMPT_LIMIT".to_owned(),
-    );
-    assert_eq!(refusal(refused), limit);
+    let limit = (Code::ResourceExhausted, "PHONE_CALL_ATTEMPT_LIMIT".to_owned());
+    assert_eq!(rejection(refused), limit);
     assert_eq!(server.hasher.computed(), computed);
     for (contact, call) in [(&anna, "call-2"), (&bernd, "call")] {
         let checked = server.check_password(contact, PASSWORD, call).await;
@@ -304,10 +295,10 @@ async fn rule_16_a_call_has_three_attempts_for_each_customer(
     }
 }
 
-/// Rule 16: tenant-scoped and unscoped tokens share the count of a phone call.
+/// Rule 16: tenant-scoped and unscoped tokens share the counter of a phone call.
 #[rstest]
 #[tokio::test]
-async fn attempts_of_a_call_are_counted_whatever_token_asks(
+async fn attempts_of_a_call_are_counted_across_tokens(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -328,7 +319,7 @@ async fn attempts_of_a_call_are_counted_whatever_token_asks(
 
 #[rstest]
 #[tokio::test]
-async fn a_token_of_one_customer_uses_up_no_call_of_another(
+async fn tenant_scoped_token_uses_no_attempts_of_others(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -340,14 +331,14 @@ async fn a_token_of_one_customer_uses_up_no_call_of_another(
         assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
     }
     let refused = check_by(confined, &bernd, PASSWORD, "call-4711").await;
-    assert_eq!(refusal(refused).1, "PHONE_CALL_ATTEMPT_LIMIT");
+    assert_eq!(rejection(refused).1, "PHONE_CALL_ATTEMPT_LIMIT");
     let checked = server.check_password(&anna, PASSWORD, "call-4711").await;
     assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::Match);
 }
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn right_passwords_said_at_once_all_match_also_while_the_hash_is_renewed(
+async fn concurrent_matches_succeed_during_a_hash_upgrade(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let first = TestServer::start(backend).await;
@@ -355,7 +346,7 @@ async fn right_passwords_said_at_once_all_match_also_while_the_hash_is_renewed(
         hash_cost: HashCost::unbounded(16, 1, 1).unwrap(),
         ..Options::default()
     };
-    let second = first.start_beside(costlier).await;
+    let second = first.start_peer(costlier).await;
     for round in 0..5 {
         let anna = anna_with_password(&first, &format!("K-{round}")).await;
         let checks = (0..3).map(|index| {
@@ -372,7 +363,7 @@ async fn right_passwords_said_at_once_all_match_also_while_the_hash_is_renewed(
 
 #[rstest]
 #[tokio::test]
-async fn failures_are_remembered_alike_with_and_without_a_password(
+async fn failures_are_counted_with_and_without_a_password(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -383,7 +374,7 @@ async fn failures_are_remembered_alike_with_and_without_a_password(
     let mut answers = [const { Vec::new() }; 2];
     for nth in 0..6 {
         for (index, contact) in [&anna, &unset].into_iter().enumerate() {
-            answers[index].push(try_once(&server, contact, "falsch", 10 * nth + index).await);
+            answers[index].push(attempt(&server, contact, "falsch", 10 * nth + index).await);
         }
         if nth == 3 {
             server.clock.advance(TimeDelta::hours(25));
@@ -396,7 +387,7 @@ async fn failures_are_remembered_alike_with_and_without_a_password(
 
 #[rstest]
 #[tokio::test]
-async fn rule_16_twenty_failures_an_hour_block_an_agent_and_no_other(
+async fn rule_16_twenty_failures_an_hour_block_only_that_agent(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -405,11 +396,11 @@ async fn rule_16_twenty_failures_an_hour_block_an_agent_and_no_other(
         contacts.push(anna_with_password(&server, &format!("K-{index}")).await);
     }
     let (bad, good) = (server.client_of("bad"), server.client_of("good"));
-    let check = |client: &crate::harness::Client, nth: usize, said: &'static str| {
+    let check = |client: &crate::harness::Client, nth: usize, candidate: &'static str| {
         let (client, contact) = (client.clone(), contacts[nth % 6].clone());
-        async move { check_by(client, &contact, said, &format!("call-{nth}")).await }
+        async move { check_by(client, &contact, candidate, &format!("call-{nth}")).await }
     };
-    // What is right does not count.
+    // Matches do not count.
     check(&bad, 100, PASSWORD).await.unwrap();
     for nth in 0..20 {
         let checked = check(&bad, nth, "falsch").await.unwrap();
@@ -419,7 +410,7 @@ async fn rule_16_twenty_failures_an_hour_block_an_agent_and_no_other(
     let status = blocked.unwrap_err();
     let wait = status.get_details_retry_info().unwrap().retry_delay;
     assert_eq!(wait, Some(std::time::Duration::from_hours(1)));
-    let refused = refusal::<()>(Err(status));
+    let refused = rejection::<()>(Err(status));
     assert_eq!(refused, (Code::ResourceExhausted, "AGENT_BLOCKED".into()));
     let checked = check(&good, 22, PASSWORD).await.unwrap();
     assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
@@ -430,23 +421,21 @@ async fn rule_16_twenty_failures_an_hour_block_an_agent_and_no_other(
 
 #[rstest]
 #[tokio::test]
-async fn the_limits_outlive_a_restart(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
+async fn limits_survive_a_restart(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let folder = tempdir().unwrap();
     let url = fresh_database(backend, folder.path().join("contacts.db")).await;
     let first = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
     let anna = anna_with_password(&first, "K-1").await;
     for nth in 0..5 {
-        try_once(&first, &anna, "falsch", nth).await;
+        attempt(&first, &anna, "falsch", nth).await;
     }
     let second = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
     assert!(matches!(
-        try_once(&second, &anna, PASSWORD, 5).await,
+        attempt(&second, &anna, PASSWORD, 5).await,
         Verdict::Locked(Some(_))
     ));
-    // What limits nobody any more is forgotten, the password is not.
-    // Not by the second server, which sweeps by itself when it starts.
+    // Expired counters are deleted, the password is not. Run on the first server, because the
+    // second runs its background jobs when it starts.
     first.clock.advance(TimeDelta::days(2));
     assert!(first.app.forget_old_tries().await.unwrap() > 0);
     assert!(
@@ -461,7 +450,7 @@ async fn the_limits_outlive_a_restart(
 
 #[rstest]
 #[tokio::test]
-async fn without_a_free_place_a_check_is_shed_and_no_try_is_spent(
+async fn shed_check_uses_no_attempt(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -480,7 +469,7 @@ async fn without_a_free_place_a_check_is_shed_and_no_try_is_spent(
                 .retry_delay
                 .is_some()
         );
-        assert_eq!(refusal::<()>(Err(status)).1, "OVERLOADED");
+        assert_eq!(rejection::<()>(Err(status)).1, "OVERLOADED");
     }
     drop(places);
     let checked = server

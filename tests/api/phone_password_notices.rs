@@ -1,4 +1,5 @@
-//! The contact is told of a lock of its phone password (rule 16), whatever went before it.
+//! The contact is notified of a lock of its phone password (rule 16), independent of earlier
+//! locks.
 
 use contact_service::api::proto::{Contact, ContactType, PhonePasswordVerdict};
 use rstest::rstest;
@@ -16,7 +17,7 @@ async fn anna_with_password(server: &TestServer) -> Contact {
     server.set_phone_password(&anna, PASSWORD).await.unwrap()
 }
 
-/// Each in a call of its own.
+/// Fails this many checks, each in its own phone call.
 async fn fail(server: &TestServer, contact: &Contact, calls: std::ops::Range<usize>) {
     for call in calls {
         let call_id = format!("fail-{call}");
@@ -25,7 +26,7 @@ async fn fail(server: &TestServer, contact: &Contact, calls: std::ops::Range<usi
     }
 }
 
-async fn is_told(server: &TestServer) -> bool {
+async fn is_notified(server: &TestServer) -> bool {
     let mails = server.mails().await;
     let subjects: Vec<_> = mails.iter().map(|mail| mail.subject.as_str()).collect();
     assert!(subjects.is_empty() || subjects == ["Ihr Telefonpasswort ist gesperrt"]);
@@ -34,7 +35,7 @@ async fn is_told(server: &TestServer) -> bool {
 
 #[rstest]
 #[tokio::test]
-async fn rule_16_a_match_instead_of_a_lock_does_not_keep_the_next_lock_from_being_told(
+async fn rule_16_match_does_not_suppress_the_next_lock_notice(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -46,27 +47,27 @@ async fn rule_16_a_match_instead_of_a_lock_does_not_keep_the_next_lock_from_bein
     let fifth = server.check_password(&anna, PASSWORD, "right").await;
     assert_eq!(fifth.unwrap().verdict(), PhonePasswordVerdict::Match);
     fail(&server, &anna, 4..8).await;
-    assert!(!is_told(&server).await);
+    assert!(!is_notified(&server).await);
     fail(&server, &anna, 8..9).await;
-    assert!(is_told(&server).await);
+    assert!(is_notified(&server).await);
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_16_a_lock_that_nobody_could_be_told_of_does_not_keep_the_next_one_from_being_told(
+async fn lock_without_email_does_not_suppress_next_notice(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let anna = anna_with_password(&server).await;
     fail(&server, &anna, 0..5).await;
-    assert!(!is_told(&server).await);
+    assert!(!is_notified(&server).await);
     server
         .set_confirmed_email(&anna, "anna@muster.example")
         .await;
     server.clock.advance(chrono::TimeDelta::minutes(1));
     fail(&server, &anna, 5..6).await;
-    assert!(is_told(&server).await);
+    assert!(is_notified(&server).await);
     server.clock.advance(chrono::TimeDelta::minutes(2));
     fail(&server, &anna, 6..7).await;
-    assert!(!is_told(&server).await);
+    assert!(!is_notified(&server).await);
 }

@@ -1,5 +1,5 @@
-//! Hashing is shared: one agent, or one customer, does not make others OVERLOADED; and guesses that
-//! are spread over contacts are counted.
+//! Hashing capacity is shared fairly: one agent or customer does not make others OVERLOADED.
+//! Guesses spread over contacts are counted.
 
 use chrono::TimeDelta;
 use contact_service::api::proto::{CheckPhonePasswordResponse, Contact, PhonePasswordVerdict};
@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 
 use crate::{
-    harness::{Backend, TestServer, refusal},
+    harness::{Backend, TestServer, rejection},
     phone_calls::{PASSWORD, check_by},
 };
 
@@ -23,7 +23,7 @@ async fn contact_with_password(server: &TestServer, number: &str) -> Contact {
     server.set_phone_password(&anna, PASSWORD).await.unwrap()
 }
 
-/// A check of the right password, in a phone call of its own.
+/// Starts a check of the right password in its own phone call.
 fn start_check(server: &TestServer, contact: &Contact, agent: &str) -> Check {
     let (client, contact) = (server.client_of(agent), contact.clone());
     let call_id = format!("call-{agent}-{}", contact.customer_number);
@@ -37,7 +37,7 @@ fn is_match(checked: &Result<CheckPhonePasswordResponse, Status>) -> bool {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_checks_of_one_agent_leaves_hashing_to_others(
+async fn flood_of_one_agent_does_not_starve_others(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -45,7 +45,7 @@ async fn a_flood_of_checks_of_one_agent_leaves_hashing_to_others(
     for nth in 0..FLOOD {
         contacts.push(contact_with_password(&server, &format!("K-{nth}")).await);
     }
-    // Nothing is hashed before the flood is there.
+    // No hash is computed until the whole flood is queued.
     let mut places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
     let mut flood: FuturesUnordered<_> = contacts
         .iter()
@@ -54,7 +54,7 @@ async fn a_flood_of_checks_of_one_agent_leaves_hashing_to_others(
     let others: Vec<_> = (0..OTHERS)
         .map(|nth| start_check(&server, &contacts[nth], &format!("other-{nth}")))
         .collect();
-    // One hash after another.
+    // One hash at a time.
     places.pop();
     for check in others {
         assert!(is_match(&check.await.unwrap()));
@@ -68,7 +68,7 @@ async fn a_flood_of_checks_of_one_agent_leaves_hashing_to_others(
     drop(places);
     while let Some(check) = flood.next().await {
         let checked = check.unwrap();
-        assert!(is_match(&checked) || refusal(checked).1 == "OVERLOADED");
+        assert!(is_match(&checked) || rejection(checked).1 == "OVERLOADED");
     }
     let again = start_check(&server, &contacts[FLOOD - 1], "busy").await;
     assert!(is_match(&again.unwrap()));
@@ -76,7 +76,7 @@ async fn a_flood_of_checks_of_one_agent_leaves_hashing_to_others(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn checks_of_one_customer_wait_behind_those_of_others(
+async fn checks_of_one_customer_queue_after_those_of_others(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const MANY: usize = 30;
@@ -88,7 +88,7 @@ async fn checks_of_one_customer_wait_behind_those_of_others(
         .map(|nth| start_check(&server, &anna, &format!("agent-{nth}")))
         .collect();
     let other = start_check(&server, &other, "other");
-    // One hash after another.
+    // One hash at a time.
     places.pop();
     assert!(is_match(&other.await.unwrap()));
     let mut done = 0;
@@ -103,10 +103,10 @@ async fn checks_of_one_customer_wait_behind_those_of_others(
     }
 }
 
-/// Guesses that are spread over contacts are noticed, by agent and in all.
+/// Guesses spread over contacts are counted per agent and in total.
 #[rstest]
 #[tokio::test]
-async fn contacts_that_were_guessed_at_are_counted_for_an_hour(
+async fn guessed_contacts_are_counted_for_an_hour(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -118,9 +118,9 @@ async fn contacts_that_were_guessed_at_are_counted_for_an_hour(
         let counts = server.app.count_failed_contacts().await.unwrap();
         (counts.of_an_agent, counts.total)
     };
-    let check = async |nth: usize, agent: &str, said: &str| {
+    let check = async |nth: usize, agent: &str, candidate: &str| {
         let (client, call) = (server.client_of(agent), format!("call-{agent}-{nth}"));
-        let checked = check_by(client, &contacts[nth], said, &call).await;
+        let checked = check_by(client, &contacts[nth], candidate, &call).await;
         checked.unwrap();
     };
     assert_eq!(counted().await, (0, 0));
@@ -131,7 +131,7 @@ async fn contacts_that_were_guessed_at_are_counted_for_an_hour(
     check(4, "other", "falsch").await;
     check(5, "other", PASSWORD).await;
     assert_eq!(counted().await, (4, 5));
-    // The caller had misspoken.
+    // An earlier failure of the caller.
     check(3, "busy", PASSWORD).await;
     assert_eq!(counted().await, (3, 4));
     server.clock.advance(TimeDelta::hours(1));

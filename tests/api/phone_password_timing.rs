@@ -1,4 +1,4 @@
-//! Rule 17 against the clock: wrong, unset and unknown take the same time.
+//! Rule 17 as measured by the clock: wrong, unset and unknown passwords take the same time.
 
 use std::time::Instant;
 
@@ -17,14 +17,14 @@ use crate::{
     phone_calls::{PASSWORD, contact_ref},
 };
 
-/// Tries that cost nothing; a lock would take another way.
-const TRIES_A_CONTACT: usize = 4;
-const CONTACTS_A_CUSTOMER: usize = 50;
-const CALLS_A_CLASS: usize = 10_000;
-/// Beyond it, two means are told apart.
-const MOST_T: f64 = 4.5;
+/// Attempts below the lock threshold; locked contacts take another code path.
+const ATTEMPTS_PER_CONTACT: usize = 4;
+const CONTACTS_PER_CUSTOMER: usize = 50;
+const REQUESTS_PER_CLASS: usize = 10_000;
+/// The largest t at which two means count as equal.
+const MAX_T: f64 = 4.5;
 
-/// Mean and variance of a class, added up as the calls come in (Welford).
+/// Mean and variance of a class, updated per request (Welford).
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
     count: f64,
@@ -46,20 +46,20 @@ impl Sample {
 }
 
 /// Welch's t.
-fn t_of(one: Sample, other: Sample) -> f64 {
+fn welch_t(one: Sample, other: Sample) -> f64 {
     let spread = one.variance_of_mean() + other.variance_of_mean();
     (one.mean - other.mean) / spread.sqrt()
 }
 
-/// As many contacts as needed with a password, without one, and with an id of nobody,
-/// all of the same customers.
+/// Contacts with a password, without one, and with an unknown id, in equal numbers and of the
+/// same customers.
 async fn contacts_of_three_classes(server: &TestServer) -> [Vec<ContactRef>; 3] {
-    let needed = CALLS_A_CLASS.div_ceil(TRIES_A_CONTACT);
+    let needed = REQUESTS_PER_CLASS.div_ceil(ATTEMPTS_PER_CONTACT);
     let [mut set, mut unset, mut unknown] = [const { Vec::new() }; 3];
-    for index in 0..needed.div_ceil(CONTACTS_A_CUSTOMER) {
+    for index in 0..needed.div_ceil(CONTACTS_PER_CUSTOMER) {
         let number = format!("T-{index}");
         server.create_customer(&number).await;
-        for _ in 0..CONTACTS_A_CUSTOMER {
+        for _ in 0..CONTACTS_PER_CUSTOMER {
             let standard = &[ContactType::Standard];
             let contact = server.create_contact(&number, "Anna", standard, "").await;
             server.set_phone_password(&contact, PASSWORD).await.unwrap();
@@ -79,21 +79,21 @@ async fn contacts_of_three_classes(server: &TestServer) -> [Vec<ContactRef>; 3] 
 #[rstest]
 #[ignore = "minutes long: scripts/proof runs it"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn proof_rule_17_wrong_unset_and_unknown_are_not_told_apart_by_their_time(
+async fn proof_rule_17_wrong_unset_and_unknown_take_equal_time(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let classes = contacts_of_three_classes(&server).await;
-    let said = FoldedPassword::of_spoken("falsch").unwrap();
+    let candidate = FoldedPassword::of_spoken("falsch").unwrap();
     let mut samples = [Sample::default(); 3];
-    let mut of_tries = [[Sample::default(); 3]; TRIES_A_CONTACT];
-    for nth in 0..CALLS_A_CLASS {
-        // Each round in another order, so that none follows the same one every time.
+    let mut of_tries = [[Sample::default(); 3]; ATTEMPTS_PER_CONTACT];
+    for nth in 0..REQUESTS_PER_CLASS {
+        // A different order in each round, so that no class always follows the same one.
         for step in 0..3 {
             let class = (nth + step * (1 + nth / 3 % 2)) % 3;
             let check = PhonePasswordCheck {
-                contact: classes[class][nth / TRIES_A_CONTACT].clone(),
-                said: said.clone(),
+                contact: classes[class][nth / ATTEMPTS_PER_CONTACT].clone(),
+                said: candidate.clone(),
                 call_id: format!("call-{class}-{nth}"),
             };
             let agent = Actor(format!("agent-{class}-{}", nth / 10));
@@ -105,24 +105,24 @@ async fn proof_rule_17_wrong_unset_and_unknown_are_not_told_apart_by_their_time(
                 .unwrap();
             let micros = started.elapsed().as_secs_f64() * 1e6;
             assert!(matches!(verdict, PhonePasswordVerdict::NoMatch));
-            // The slowest are the machine's own doings.
+            // The slowest samples are noise of the machine.
             samples[class].add(micros.min(20_000.0));
-            of_tries[nth % TRIES_A_CONTACT][class].add(micros.min(20_000.0));
+            of_tries[nth % ATTEMPTS_PER_CONTACT][class].add(micros.min(20_000.0));
         }
     }
     let [wrong, unset, unknown] = samples;
     let pairs = [
-        t_of(wrong, unset),
-        t_of(wrong, unknown),
-        t_of(unset, unknown),
+        welch_t(wrong, unset),
+        welch_t(wrong, unknown),
+        welch_t(unset, unknown),
     ];
     println!(
-        "{backend:?}: {CALLS_A_CLASS} calls a class, means {:.1}, {:.1}, {:.1} us; t {:.2}, {:.2}, {:.2}",
+        "{backend:?}: {REQUESTS_PER_CLASS} requests per class, means {:.1}, {:.1}, {:.1} us; t {:.2}, {:.2}, {:.2}",
         wrong.mean, unset.mean, unknown.mean, pairs[0], pairs[1], pairs[2]
     );
     for (nth, of_try) in of_tries.iter().enumerate() {
         let means = of_try.map(|sample| format!("{:.1}", sample.mean));
-        println!("try {}: means {} us", nth + 1, means.join(", "));
+        println!("attempt {}: means {} us", nth + 1, means.join(", "));
     }
-    assert!(pairs.iter().all(|t| t.abs() < MOST_T), "{pairs:?}");
+    assert!(pairs.iter().all(|t| t.abs() < MAX_T), "{pairs:?}");
 }

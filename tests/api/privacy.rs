@@ -1,4 +1,4 @@
-//! A customer that is exported whole and erased whole (rule 26).
+//! Export and erasure of a customer (rule 26).
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use tonic::{Code, Status};
 use crate::{
     calls::only_id,
     harness::{
-        Backend, TestServer, execute, new_contact, query_number, query_texts, refusal,
-        refused_fields,
+        Backend, TestServer, execute, new_contact, query_number, query_texts, rejected_fields,
+        rejection,
     },
     phone_calls::{PASSWORD, call_id_of, verify_channel},
     rpcs::{Prepared, prepare},
@@ -38,7 +38,7 @@ impl TestServer {
     }
 }
 
-/// All tables that hold rows of customers, with the count of this one's.
+/// All tables with rows of customers, and this customer's row count.
 async fn rows_of(server: &TestServer, number: &str) -> BTreeMap<String, i64> {
     let url = &server.database_url;
     let tables = if url.starts_with("sqlite") {
@@ -61,8 +61,8 @@ pub async fn assert_nothing_left(server: &TestServer, number: &str) {
     assert!(left.values().all(|count| *count == 0), "{left:?}");
 }
 
-/// A customer with rows in every table that has any of customers.
-pub async fn prepare_whole(server: &TestServer, number: &str) -> Prepared {
+/// Creates a customer with rows in every such table.
+pub async fn prepare_full_customer(server: &TestServer, number: &str) -> Prepared {
     let on = prepare(server, number).await;
     let mut client = server.client();
     client
@@ -115,39 +115,39 @@ pub async fn prepare_whole(server: &TestServer, number: &str) -> Prepared {
     on
 }
 
-/// An id for the requests of one customer.
+/// A request id that only this customer uses.
 pub fn id_for(number: &str, nth: usize) -> String {
     let bytes = number.bytes().take(6);
     let of_customer = bytes.fold(0, |all, byte| all << 8 | u64::from(byte));
     format!("0190d6d2-5a3c-7cc1-8{nth:03}-{of_customer:012x}")
 }
 
-/// Kinds, newest first.
+/// The kinds, newest first.
 fn kinds(events: &[proto::AuditEvent]) -> Vec<&str> {
     events.iter().map(|event| event.kind.as_str()).collect()
 }
 
 #[rstest]
 #[tokio::test]
-async fn an_erased_customer_is_in_no_table_and_others_are_untouched(
+async fn erasure_deletes_all_rows_of_one_customer_only(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    prepare_whole(&server, "K-10").await;
-    prepare_whole(&server, "K-1").await;
+    prepare_full_customer(&server, "K-10").await;
+    prepare_full_customer(&server, "K-1").await;
     let other = (rows_of(&server, "K-10").await, server.state("K-10").await);
     server.erase("K-1").await.unwrap();
     assert_nothing_left(&server, "K-1").await;
     let after = (rows_of(&server, "K-10").await, server.state("K-10").await);
     assert_eq!(after, other);
     let gone = (Code::NotFound, "CUSTOMER_NOT_FOUND".to_owned());
-    assert_eq!(refusal(server.erase("K-1").await), gone);
-    assert_eq!(refusal(server.export("K-1").await), gone);
+    assert_eq!(rejection(server.erase("K-1").await), gone);
+    assert_eq!(rejection(server.export("K-1").await), gone);
 }
 
 #[rstest]
 #[tokio::test]
-async fn both_numbers_have_to_be_the_same(
+async fn erasure_requires_matching_numbers(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -159,14 +159,14 @@ async fn both_numbers_have_to_be_the_same(
             confirm_customer_number: confirmed.into(),
         };
         let refused = server.client().erase_customer(request).await;
-        assert_eq!(refused_fields(refused), ["confirm_customer_number"]);
+        assert_eq!(rejected_fields(refused), ["confirm_customer_number"]);
     }
     assert_eq!(server.state("K-1").await, before);
 }
 
 #[rstest]
 #[tokio::test]
-async fn the_trail_goes_on_under_a_pseudonym_and_a_new_customers_behind_it(
+async fn audit_log_continues_under_a_pseudonym(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -207,7 +207,7 @@ async fn the_trail_goes_on_under_a_pseudonym_and_a_new_customers_behind_it(
     assert_eq!(kinds(&both[..3]), second);
     assert!(both.iter().all(|event| event.customer_number == pseudonym));
 
-    // Nobody may join it.
+    // No other customer may be merged with it.
     let request = proto::UpdateCustomerRequest {
         customer: Some(proto::Customer {
             customer_number: pseudonym,
@@ -217,12 +217,12 @@ async fn the_trail_goes_on_under_a_pseudonym_and_a_new_customers_behind_it(
         ..proto::UpdateCustomerRequest::default()
     };
     let refused = server.client().update_customer(request).await;
-    assert_eq!(refused_fields(refused), ["customer.customer_number"]);
+    assert_eq!(rejected_fields(refused), ["customer.customer_number"]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn pages_of_an_erased_trail_follow_one_another(
+async fn pages_of_an_erased_audit_log_are_contiguous(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -235,12 +235,12 @@ async fn pages_of_an_erased_trail_follow_one_another(
 
 #[rstest]
 #[tokio::test]
-async fn an_export_holds_everything_but_secrets(
+async fn export_contains_everything_except_secrets(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    prepare_whole(&server, "K-2").await;
-    let on = prepare_whole(&server, "K-1").await;
+    prepare_full_customer(&server, "K-2").await;
+    let on = prepare_full_customer(&server, "K-1").await;
     let (customer, contacts, mut events) = server.state("K-1").await;
     events.reverse();
     let export = server.export("K-1").await.unwrap();
@@ -307,7 +307,7 @@ async fn an_export_holds_everything_but_secrets(
 
 #[rstest]
 #[tokio::test]
-async fn what_was_answered_about_a_contact_goes_with_it_and_its_id_stays_used(
+async fn deleted_contact_takes_its_responses_but_not_its_id(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -330,9 +330,12 @@ async fn what_was_answered_about_a_contact_goes_with_it_and_its_id_stays_used(
     assert_eq!(query_number(&server.database_url, holding).await, 0);
     let before = server.state("K-1").await;
     let again = server.client().create_contact(request("Emil")).await;
-    assert_eq!(refusal(again), (Code::NotFound, "CONTACT_NOT_FOUND".into()));
+    assert_eq!(
+        rejection(again),
+        (Code::NotFound, "CONTACT_NOT_FOUND".into())
+    );
     let other = server.client().create_contact(request("Otto")).await;
-    assert_eq!(refused_fields(other), ["request_id"]);
+    assert_eq!(rejected_fields(other), ["request_id"]);
     assert_eq!(server.state("K-1").await, before);
     let export = server.export("K-1").await.unwrap();
     assert_eq!(export.requests[0].contact, None);

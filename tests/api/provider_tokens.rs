@@ -1,5 +1,5 @@
-//! Access tokens as identity providers issue them by default, with invented values, over a key set
-//! that also holds keys of no use here. docs/guides/identity-providers.md shows the same tokens.
+//! Access tokens as identity providers issue them by default, with invented values and a key set
+//! with unrelated keys. docs/guides/identity-providers.md shows the same tokens.
 
 use std::sync::LazyLock;
 
@@ -14,11 +14,11 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::harness::{Backend, Options, TestServer, refusal};
+use crate::harness::{Backend, Options, TestServer, rejection};
 
 const KID: &str = "kXm3PqZ1vT0wLr8yBd5s";
 
-/// RSA keys are slow to make.
+/// Shared, because generating RSA keys is slow.
 static KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
     let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).unwrap();
@@ -27,7 +27,7 @@ static KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
     EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
 });
 
-/// The key of [`KEY`] among others that are of no use.
+/// The public key of [`KEY`] among unusable keys.
 fn key_set() -> String {
     let jwk = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
     let mut good = serde_json::to_value(jwk).unwrap();
@@ -43,16 +43,16 @@ fn key_set() -> String {
     format!(r#"{{"keys":[{encrypts},{unknown},{broken},{unreadable},{good}]}}"#)
 }
 
-/// A provider's token, and the settings with which it is accepted besides issuer and audience.
+/// A provider's token, and the settings it requires in addition to issuer and audience.
 struct Provider {
     issuer: &'static str,
     audience: &'static str,
     settings: &'static [(&'static str, &'static str)],
     typ: &'static str,
-    /// Without the times, and with the scope `customers.read`.
+    /// Without the time claims, with the scope `customers.read`.
     claims: Value,
     has_nbf: bool,
-    /// Additional claims in the token of a customer.
+    /// Additional claims in a customer's token.
     customer: Value,
 }
 
@@ -306,7 +306,7 @@ impl Provider {
 #[case::zitadel(zitadel())]
 #[case::google(google())]
 #[tokio::test]
-async fn a_token_of_a_common_provider_is_accepted(
+async fn tokens_of_common_providers_are_accepted(
     #[case] provider: Provider,
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
@@ -324,7 +324,7 @@ async fn a_token_of_a_common_provider_is_accepted(
         let request = GetCustomerRequest {
             customer_number: number.to_owned(),
         };
-        refusal(server.client_with(token).get_customer(request).await)
+        rejection(server.client_with(token).get_customer(request).await)
     };
     let (not_found, own) = (
         (Code::NotFound, "CUSTOMER_NOT_FOUND".to_owned()),

@@ -1,4 +1,4 @@
-//! A TCP proxy before the database, which a test can cut, silence and restore.
+//! A TCP proxy in front of the database that a test can cut, silence and restore.
 
 use std::net::SocketAddr;
 
@@ -9,11 +9,11 @@ use tokio::{
 
 #[derive(Clone, Copy)]
 enum State {
-    /// Bytes are passed on.
+    /// Forwards bytes.
     Open,
-    /// Connections stay, and nothing passes any more.
+    /// Keeps connections open without forwarding.
     Silent,
-    /// Connections are dropped, old and new.
+    /// Closes all connections, old and new.
     Cut,
 }
 
@@ -23,8 +23,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before the PostgreSQL of `url`, and the URL that leads through it.
-    pub async fn before(url: &str) -> (Self, String) {
+    /// Starts a proxy for the PostgreSQL of `url`; returns it with the URL that leads through it.
+    pub async fn in_front_of(url: &str) -> (Self, String) {
         let mut url = url::Url::parse(url).unwrap();
         let host = url.host_str().unwrap();
         let port = url.port().unwrap_or(5432);
@@ -54,7 +54,7 @@ impl Proxy {
         self.state.send_replace(State::Silent);
     }
 
-    /// Passes new connections on; what fell silent is dropped.
+    /// Forwards new connections; silenced ones are closed.
     pub fn restore(&self) {
         self.state.send_replace(State::Open);
     }

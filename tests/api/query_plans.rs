@@ -1,4 +1,4 @@
-//! Every statement goes by an index.
+//! Every statement uses an index.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use prost::Message;
 use tempfile::tempdir;
 
 use crate::{
-    explained::{self, explained, whole_reads},
+    explained::{self, explained, full_scans},
     harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database},
     raw::call,
     rpcs::{RPCS, prepare, valid_request},
 };
 
-/// Tables that hold few rows whatever the number of customers.
+/// Tables that have few rows regardless of the number of customers.
 const SMALL: &[&str] = &["change_feed", "order_types", "seaql_migrations"];
-/// Tables that hold nothing beside a million customers which nobody uses.
+/// Tables that stay empty in a database of a million inactive customers.
 const EMPTY: &[&str] = &["request_ids", "outbox_mails", "phone_orders"];
 /// A database that `scripts/proof` filled with a million customers.
 const MANY_CUSTOMERS_URL: &str = "MANY_CUSTOMERS_URL";
 
-/// Each RPC once, and what time brings about.
-pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
+/// Sends each RPC once and runs the background jobs.
+pub(crate) async fn run_all(server: &TestServer, prefix: &str, days: &[i64]) {
     let token = server.token(ALL_SCOPES, None);
     for (index, rpc) in RPCS.iter().enumerate() {
         let on = prepare(server, &format!("{prefix}-{index}")).await;
@@ -52,25 +52,25 @@ pub(crate) async fn use_all(server: &TestServer, prefix: &str, days: &[i64]) {
 async fn explain_all(url: &str, prefix: &str, days: &[i64], small: &[&str]) {
     let _turn = explained::begin().await;
     let server = TestServer::start_on(url, tempdir().unwrap(), Options::default()).await;
-    // The schema itself is built by reading whole tables, which are empty then.
-    explained::forget();
-    use_all(&server, prefix, days).await;
+    // Migrations scan whole tables, which are still empty then.
+    explained::discard();
+    run_all(&server, prefix, days).await;
     let plans: BTreeMap<_, _> = explained::plans().into_iter().collect();
     let mut offences = Vec::new();
     for (query, plan) in &plans {
         let mut found = Vec::new();
-        whole_reads(plan, small, &mut found);
+        full_scans(plan, small, &mut found);
         offences.extend(found.into_iter().map(|read| format!("{read}: {query}")));
     }
     println!("{} statements explained", plans.len());
-    assert!(plans.len() > 60, "only {} were explained", plans.len());
+    assert!(plans.len() > 60, "only {} plans", plans.len());
     assert!(offences.is_empty(), "{}", offences.join("\n\n"));
 }
 
-/// On small tables PostgreSQL would rather read them whole; here it does so only where there
-/// is no index to go by.
+/// PostgreSQL prefers sequential scans on small tables. With the setting here it uses one only if
+/// no index applies.
 #[tokio::test]
-async fn every_statement_has_an_index_to_go_by() {
+async fn every_statement_has_a_matching_index() {
     let url = fresh_database(Backend::Postgres, "".into()).await;
     let url = explained(&url, &[("enable_seqscan", "off")]);
     explain_all(&url, "K", &[6, 2, 400], SMALL).await;
@@ -78,9 +78,9 @@ async fn every_statement_has_an_index_to_go_by() {
 
 #[tokio::test]
 #[ignore = "wants a database with a million customers: scripts/proof makes it"]
-async fn proof_every_statement_goes_by_an_index_at_three_million_contacts() {
+async fn proof_every_statement_uses_an_index_at_3m_contacts() {
     let url = std::env::var(MANY_CUSTOMERS_URL).expect(MANY_CUSTOMERS_URL);
-    // Not as far as where all its pending addresses are due.
+    // Not so far that all of its pending addresses are due.
     let url = explained(&url, &[]);
     explain_all(&url, "PLAN", &[6, 2], &[SMALL, EMPTY].concat()).await;
 }

@@ -1,5 +1,4 @@
-//! Calls of any RPC by its name, with messages built from the descriptor or with
-//! bytes that are no message at all.
+//! Sends any RPC by name, with messages built from the descriptor or with arbitrary bytes.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -31,7 +30,7 @@ static CONTRACT: LazyLock<ServiceDescriptor> = LazyLock::new(|| {
     pool.get_service_by_name(SERVICE).unwrap()
 });
 
-/// All RPCs that the contract has.
+/// All RPCs of the contract.
 pub(crate) fn methods() -> impl Iterator<Item = MethodDescriptor> {
     CONTRACT.methods()
 }
@@ -73,17 +72,17 @@ pub(crate) fn empty_request(rpc: &str) -> DynamicMessage {
     DynamicMessage::new(request_type(rpc))
 }
 
-/// A request that was written with the generated types.
+/// Converts a request of a generated type.
 pub(crate) fn to_dynamic<M: Message>(rpc: &str, request: &M) -> DynamicMessage {
     DynamicMessage::decode(request_type(rpc), request.encode_to_vec().as_slice()).unwrap()
 }
 
-/// The path under which an RPC is called.
+/// The path of an RPC.
 pub(crate) fn path(rpc: &str) -> String {
     format!("/{SERVICE}/{rpc}")
 }
 
-/// Sends one message and gives the whole answer: one message, or those of a stream.
+/// Sends one message and returns the whole response: one message, or those of a stream.
 pub(crate) async fn call(
     server: &TestServer,
     token: Option<&str>,
@@ -93,8 +92,8 @@ pub(crate) async fn call(
     call_with(server, token, rpc, vec![body]).await
 }
 
-/// Sends any number of messages. Every kind of RPC is a stream on the wire, so
-/// that a unary one can be given none, or two.
+/// Sends any number of messages. Every RPC is a stream on the wire, so a unary one can receive
+/// none or two.
 pub(crate) async fn call_with(
     server: &TestServer,
     token: Option<&str>,
@@ -105,7 +104,7 @@ pub(crate) async fn call_with(
     call_with_headers(server, bearer.as_slice(), rpc, bodies).await
 }
 
-/// Sends the headers as they are; one name may come several times.
+/// Sends the headers unchanged; names may repeat.
 pub(crate) async fn call_with_headers(
     server: &TestServer,
     headers: &[(&'static str, String)],
@@ -123,7 +122,7 @@ pub(crate) async fn call_with_headers(
     let answers = client.streaming(request, path, BytesCodec).await?;
     let mut answers = answers.into_inner();
     let mut messages = Vec::new();
-    // A watch has no end: what has come after a moment is its answer.
+    // A watch never ends: its response is everything received within a moment.
     let patience = if rpc == "WatchChanges" {
         WATCHED
     } else {
@@ -138,7 +137,7 @@ pub(crate) async fn call_with_headers(
     }
 }
 
-/// Bytes as they are.
+/// Passes bytes through.
 #[derive(Clone, Copy, Debug, Default)]
 struct BytesCodec;
 
@@ -177,12 +176,12 @@ impl Decoder for BytesCodec {
     }
 }
 
-/// A field of a request that holds no message, and the way to it.
+/// A scalar field of a request, with the path of the messages that contain it.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf(Vec<FieldDescriptor>);
 
 impl Leaf {
-    /// Every such field of a message and of the messages in it.
+    /// All such fields of a message and its nested messages.
     pub(crate) fn all_of(message: &MessageDescriptor) -> Vec<Self> {
         let mut leaves = Vec::new();
         for field in message.fields() {
@@ -193,7 +192,7 @@ impl Leaf {
             let many = field.is_list() || field.is_map();
             assert!(
                 !many,
-                "{} holds many messages: say how to walk it",
+                "{} is a repeated message, which this walk does not support",
                 field.full_name()
             );
             for Self(rest) in Self::all_of(&inner) {
@@ -207,13 +206,13 @@ impl Leaf {
         self.0.split_last().unwrap()
     }
 
-    /// The field itself.
+    /// The descriptor of the field.
     pub(crate) fn field(&self) -> &FieldDescriptor {
         self.split().0
     }
 
-    /// The path as a refusal names it, such as `contact.restrictions.note`. A mask
-    /// is refused whole.
+    /// The path as a violation names it, such as `contact.restrictions.note`. A mask is reported
+    /// as a whole.
     pub(crate) fn name(&self) -> String {
         let (last, parents) = self.split();
         let mut names: Vec<_> = parents.iter().map(FieldDescriptor::name).collect();
@@ -234,7 +233,7 @@ impl Leaf {
         message.get_field(last).into_owned()
     }
 
-    /// Sets the value, with the messages on the way to it.
+    /// Sets the value; creates the messages that contain it.
     pub(crate) fn set(&self, message: &mut DynamicMessage, value: Value) {
         let (last, parents) = self.split();
         let mut holder = message;
@@ -250,8 +249,8 @@ impl Leaf {
     }
 }
 
-/// Sets a field of the request itself, if the request has it.
-pub(crate) fn set_if_there(request: &mut DynamicMessage, field: &str, value: Value) -> bool {
+/// Sets a top-level field if the request has it.
+pub(crate) fn set_if_present(request: &mut DynamicMessage, field: &str, value: Value) -> bool {
     let field = request.descriptor().get_field_by_name(field);
     if let Some(field) = &field {
         request.set_field(field, value);
@@ -259,7 +258,7 @@ pub(crate) fn set_if_there(request: &mut DynamicMessage, field: &str, value: Val
     field.is_some()
 }
 
-/// A request that is wrong in every field that can be; lists hold `count` values.
+/// A request in which every field that can be invalid is invalid; lists hold `count` values.
 pub(crate) fn wrong_request(rpc: &str, text: &str, count: usize) -> DynamicMessage {
     let mut request = empty_request(rpc);
     for leaf in Leaf::all_of(&request_type(rpc)) {

@@ -1,4 +1,4 @@
-//! Readiness follows what writes meet, and nothing is acknowledged that is lost.
+//! Readiness reflects the result of real writes, and acknowledged writes are never lost.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,15 +16,15 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
 use crate::{
-    harness::{Backend, Options, TestServer, execute, fresh_database, postgres_url, refusal},
+    harness::{Backend, Options, TestServer, execute, fresh_database, postgres_url, rejection},
     server::{until, watch_readiness},
 };
 
-async fn why_not(server: &TestServer) -> Option<NotReady> {
+async fn reason_for_not_ready(server: &TestServer) -> Option<NotReady> {
     server.database.probe_write(0).await.err()
 }
 
-async fn assert_writes_are_refused(server: &TestServer) {
+async fn assert_writes_are_rejected(server: &TestServer) {
     let creation = contact_service::api::proto::UpdateCustomerRequest {
         customer: Some(contact_service::api::proto::Customer {
             customer_number: "K-9".into(),
@@ -33,7 +33,7 @@ async fn assert_writes_are_refused(server: &TestServer) {
         allow_missing: true,
         ..Default::default()
     };
-    let refused = refusal(server.client().update_customer(creation).await);
+    let refused = rejection(server.client().update_customer(creation).await);
     assert_eq!(refused, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
 }
 
@@ -49,7 +49,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[rstest]
 #[tokio::test]
-async fn a_probe_writes_the_same_few_rows(
+async fn probes_write_the_same_few_rows(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -71,7 +71,7 @@ enum Fate {
 
 #[rstest]
 #[tokio::test]
-async fn nothing_is_acknowledged_once_the_database_file_is_another(
+async fn replaced_database_file_acknowledges_no_write(
     #[values(Fate::Removed, Fate::Moved, Fate::Replaced)] fate: Fate,
 ) {
     let server = TestServer::start(Backend::Sqlite).await;
@@ -87,19 +87,22 @@ async fn nothing_is_acknowledged_once_the_database_file_is_another(
             fs::rename(&other, &file).unwrap();
         }
     }
-    // At once, not only when the probe has noticed.
-    assert_writes_are_refused(&server).await;
+    // Immediately, not only after the next probe.
+    assert_writes_are_rejected(&server).await;
     until(&mut readiness, ServingStatus::NotServing).await;
-    assert_eq!(why_not(&server).await, Some(NotReady::DatabaseReplaced));
+    assert_eq!(
+        reason_for_not_ready(&server).await,
+        Some(NotReady::DatabaseReplaced)
+    );
     if matches!(fate, Fate::Moved) {
-        // Connections may have been opened to another file meanwhile.
+        // Connections may have been opened to another file in the meantime.
         fs::rename(&other, &file).unwrap();
     }
-    assert_writes_are_refused(&server).await;
+    assert_writes_are_rejected(&server).await;
 }
 
 #[tokio::test]
-async fn a_damaged_database_file_is_not_ready() {
+async fn damaged_database_file_is_not_ready() {
     let server = TestServer::start(Backend::Sqlite).await;
     let mut readiness = watch_readiness(&server).await;
     until(&mut readiness, ServingStatus::Serving).await;
@@ -111,11 +114,11 @@ async fn a_damaged_database_file_is_not_ready() {
     until(&mut readiness, ServingStatus::NotServing).await;
 }
 
-/// A small file system, gone with this.
+/// A small file system, unmounted on drop.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None` where this process may not mount one.
+    /// `None` if this process lacks the privilege to mount.
     fn mount(at: &Path) -> Option<Self> {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
@@ -147,10 +150,10 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_not_ready_until_there_is_room() {
+async fn full_disk_is_not_ready_until_space_is_freed() {
     let folder = TempDir::new().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path()) else {
-        return println!("skipped: this process may not mount a small file system");
+        return println!("skipped: this process lacks the privilege to mount a file system");
     };
     let url = fresh_database(Backend::Sqlite, folder.path().join("contacts.db")).await;
     let server = TestServer::start_on(&url, folder, Options::default()).await;
@@ -158,21 +161,24 @@ async fn a_full_disk_is_not_ready_until_there_is_room() {
     until(&mut readiness, ServingStatus::Serving).await;
     disk.fill();
     until(&mut readiness, ServingStatus::NotServing).await;
-    assert_eq!(why_not(&server).await, Some(NotReady::DiskFull));
-    assert_writes_are_refused(&server).await;
+    assert_eq!(
+        reason_for_not_ready(&server).await,
+        Some(NotReady::DiskFull)
+    );
+    assert_writes_are_rejected(&server).await;
     disk.empty();
     until(&mut readiness, ServingStatus::Serving).await;
     server.create_customer("K-1").await;
 }
 
-/// The errors are made by a trigger: what PostgreSQL answers is the same.
+/// A trigger raises the errors; PostgreSQL's response is the same.
 #[rstest]
 #[case::full("53100", NotReady::DiskFull)]
 #[case::standby("25006", NotReady::DatabaseReadOnly)]
 #[case::damaged("XX001", NotReady::DatabaseCorrupt)]
 #[case::other("42501", NotReady::WriteFailed)]
 #[tokio::test]
-async fn readiness_names_why_postgresql_takes_no_writes(
+async fn readiness_names_why_postgresql_rejects_writes(
     #[case] code: &str,
     #[case] cause: NotReady,
 ) {
@@ -187,14 +193,14 @@ async fn readiness_names_why_postgresql_takes_no_writes(
     );
     execute(&server.database_url, &sql).await;
     until(&mut readiness, ServingStatus::NotServing).await;
-    assert_eq!(why_not(&server).await, Some(cause));
+    assert_eq!(reason_for_not_ready(&server).await, Some(cause));
     execute(&server.database_url, "DROP TRIGGER fail ON write_probes").await;
     until(&mut readiness, ServingStatus::Serving).await;
 }
 
-/// Through `PgBouncer`, that is: without it the service asks for transactions that write.
+/// Without `PgBouncer` the service requests read-write transactions, which hides the setting.
 #[tokio::test]
-async fn a_role_that_may_only_read_is_not_ready_until_it_may_write() {
+async fn read_only_role_is_not_ready_until_it_can_write() {
     let id = u128::from_be_bytes(Random::system().bytes().unwrap());
     let role = format!("reader_{id:032x}");
     let schema_url = fresh_database(Backend::Postgres, "".into()).await;
@@ -221,16 +227,16 @@ async fn a_role_that_may_only_read_is_not_ready_until_it_may_write() {
     let mut readiness = watch_readiness(&server).await;
     until(&mut readiness, ServingStatus::Serving).await;
 
-    let hang_up =
+    let disconnect =
         format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'");
     let setting = "default_transaction_read_only";
     run(format!("ALTER ROLE {role} SET {setting} = on")).await;
-    run(hang_up.clone()).await;
+    run(disconnect.clone()).await;
     until(&mut readiness, ServingStatus::NotServing).await;
-    while why_not(&server).await != Some(NotReady::DatabaseReadOnly) {}
-    assert_writes_are_refused(&server).await;
+    while reason_for_not_ready(&server).await != Some(NotReady::DatabaseReadOnly) {}
+    assert_writes_are_rejected(&server).await;
 
     run(format!("ALTER ROLE {role} RESET {setting}")).await;
-    run(hang_up).await;
+    run(disconnect).await;
     until(&mut readiness, ServingStatus::Serving).await;
 }

@@ -1,4 +1,4 @@
-//! `ResolveRecipients` over the wire; the whole table of purposes is tested in the domain.
+//! `ResolveRecipients` over the wire; unit tests of the domain cover the whole table of purposes.
 
 use contact_service::api::proto::{
     self, ContactType, Delivery, ExclusionReason, Purpose, RecipientReason,
@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::{
     calls::{mask, only_id},
-    harness::{Backend, TestServer, refusal, refused_fields},
+    harness::{Backend, TestServer, rejected_fields, rejection},
 };
 
 async fn resolve(
@@ -40,7 +40,7 @@ fn written(resolution: &proto::Resolution) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn the_samples_answer_as_the_readme_says(
+async fn samples_resolve_as_documented(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -126,8 +126,8 @@ async fn set_customer(server: &TestServer, email: &str, enabled: bool) {
     server.client().update_customer(request).await.unwrap();
 }
 
-/// A row of the table of purposes, over the wire: the contact data, whether the notification
-/// settings are enabled, and the recipients and exclusions.
+/// A row of the table of purposes over the wire: the contact data, whether notifications are
+/// enabled, and the expected recipients and exclusions.
 type Row<'a> = (&'a [Purpose], &'a str, bool, &'a [&'a str], Delivery);
 
 async fn check_rows(server: &TestServer, rows: &[Row<'_>]) {
@@ -159,7 +159,7 @@ const DATA: &str = "data@muster.example";
 
 #[rstest]
 #[tokio::test]
-async fn every_row_of_the_table_of_purposes_with_a_standard_contact(
+async fn all_purposes_with_a_standard_contact(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -233,7 +233,7 @@ async fn every_row_of_the_table_of_purposes_with_a_standard_contact(
 
 #[rstest]
 #[tokio::test]
-async fn every_row_of_the_table_of_purposes_with_contacts_of_each_type(
+async fn all_purposes_with_contacts_of_each_type(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -301,7 +301,7 @@ async fn every_row_of_the_table_of_purposes_with_contacts_of_each_type(
 
 #[rstest]
 #[tokio::test]
-async fn every_row_of_the_table_of_purposes_without_a_reachable_contact(
+async fn all_purposes_without_a_reachable_contact(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -339,18 +339,18 @@ async fn every_row_of_the_table_of_purposes_without_a_reachable_contact(
 
 #[rstest]
 #[tokio::test]
-async fn what_cannot_be_asked_is_refused(
+async fn invalid_requests_are_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let unknown = resolve(&server, "K-9", Purpose::General, 0).await;
     assert_eq!(
-        refusal(unknown),
+        rejection(unknown),
         (Code::NotFound, "CUSTOMER_NOT_FOUND".into())
     );
     let all_wrong = resolve(&server, "K 9", Purpose::Unspecified, 7).await;
     assert_eq!(
-        refused_fields(all_wrong),
+        rejected_fields(all_wrong),
         ["customer_number", "purpose", "attention_line_chars"]
     );
 }

@@ -1,4 +1,4 @@
-//! `StreamRecipients`: the same answers as one by one, in the order asked.
+//! `StreamRecipients`: the same resolutions as single requests, in request order.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -13,9 +13,9 @@ use rstest::rstest;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
-use crate::harness::{Backend, Client, Options, TestServer, refusal, refused_fields};
+use crate::harness::{Backend, Client, Options, TestServer, rejected_fields, rejection};
 
-fn asking(numbers: &[String], purpose: Purpose) -> proto::StreamRecipientsRequest {
+fn requests_for(numbers: &[String], purpose: Purpose) -> proto::StreamRecipientsRequest {
     proto::StreamRecipientsRequest {
         customer_numbers: numbers.to_vec(),
         purpose: purpose.into(),
@@ -23,8 +23,8 @@ fn asking(numbers: &[String], purpose: Purpose) -> proto::StreamRecipientsReques
     }
 }
 
-/// What came before the end of the stream, and how it ended.
-async fn answers(
+/// The responses before the end of the stream, and its final status.
+async fn responses(
     mut client: Client,
     messages: Vec<proto::StreamRecipientsRequest>,
 ) -> (Vec<proto::StreamRecipientsResponse>, Result<(), Status>) {
@@ -33,12 +33,12 @@ async fn answers(
         Ok(stream) => stream.into_inner(),
         Err(status) => return (Vec::new(), Err(status)),
     };
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     loop {
         match stream.message().await {
-            Ok(Some(answer)) => answers.push(answer),
-            Ok(None) => return (answers, Ok(())),
-            Err(status) => return (answers, Err(status)),
+            Ok(Some(answer)) => responses.push(answer),
+            Ok(None) => return (responses, Ok(())),
+            Err(status) => return (responses, Err(status)),
         }
     }
 }
@@ -73,7 +73,7 @@ fn outcome(result: &proto::RecipientsResult) -> Result<proto::Resolution, (Code,
 
 #[rstest]
 #[tokio::test]
-async fn the_answers_are_those_of_single_calls_in_the_order_asked(
+async fn responses_equal_single_requests_in_order(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -92,8 +92,10 @@ async fn the_answers_are_those_of_single_calls_in_the_order_asked(
     let odd = ["K-0", "S-3", "no number", "", "S-3", "k-1001"].map(str::to_owned);
     let asked: Vec<String> = known.chain(samples).chain(odd).collect();
     for purpose in [Purpose::Invoice, Purpose::General, Purpose::Outage] {
-        let messages = asked.chunks(7).map(|numbers| asking(numbers, purpose));
-        let (answered, end) = answers(server.client(), messages.collect()).await;
+        let messages = asked
+            .chunks(7)
+            .map(|numbers| requests_for(numbers, purpose));
+        let (answered, end) = responses(server.client(), messages.collect()).await;
         end.unwrap();
         let results: Vec<_> = answered.iter().flat_map(|answer| &answer.results).collect();
         assert_eq!(results.len(), asked.len());
@@ -113,7 +115,7 @@ async fn the_answers_are_those_of_single_calls_in_the_order_asked(
                         is_known || message.contains("customer_numbers["),
                         "{message}"
                     );
-                    assert_eq!(refusal(Err::<(), _>(status)), (code, reason));
+                    assert_eq!(rejection(Err::<(), _>(status)), (code, reason));
                 }
                 (single, streamed) => panic!("{number}: {single:?}, {streamed:?}"),
             }
@@ -123,18 +125,18 @@ async fn the_answers_are_those_of_single_calls_in_the_order_asked(
 
 #[rstest]
 #[tokio::test]
-async fn each_answer_says_how_far_the_stream_got(
+async fn each_response_counts_the_answered_customers(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
     let thousand = vec!["K-1".to_owned(); 1_000];
     let messages = vec![
-        asking(&thousand, Purpose::General),
-        asking(&thousand[..1], Purpose::Invoice),
-        asking(&thousand[..700], Purpose::General),
+        requests_for(&thousand, Purpose::General),
+        requests_for(&thousand[..1], Purpose::Invoice),
+        requests_for(&thousand[..700], Purpose::General),
     ];
-    let (answered, end) = answers(server.client(), messages).await;
+    let (answered, end) = responses(server.client(), messages).await;
     end.unwrap();
     let mut so_far = 0;
     for answer in &answered {
@@ -146,7 +148,7 @@ async fn each_answer_says_how_far_the_stream_got(
 
 #[rstest]
 #[tokio::test]
-async fn many_contacts_do_not_make_a_message_too_long(
+async fn many_contacts_do_not_exceed_the_message_size(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -157,7 +159,11 @@ async fn many_contacts_do_not_make_a_message_too_long(
         server.create_contact("K-1", &name, standard, "").await;
     }
     let asked = vec!["K-1".to_owned(); 1_000];
-    let (answered, end) = answers(server.client(), vec![asking(&asked, Purpose::Invoice)]).await;
+    let (answered, end) = responses(
+        server.client(),
+        vec![requests_for(&asked, Purpose::Invoice)],
+    )
+    .await;
     end.unwrap();
     let sizes = answered.iter().map(prost::Message::encoded_len);
     let (most, count) = (
@@ -174,7 +180,7 @@ async fn many_contacts_do_not_make_a_message_too_long(
 #[case::for_nothing(1, Purpose::Unspecified, 0, &["purpose", "attention_line_chars"])]
 #[case::for_a_short_line(1, Purpose::Invoice, 7, &["attention_line_chars"])]
 #[tokio::test]
-async fn a_wrong_message_ends_the_stream_behind_the_answers_before_it(
+async fn invalid_message_ends_the_stream_after_prior_responses(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] count: usize,
     #[case] purpose: Purpose,
@@ -183,7 +189,7 @@ async fn a_wrong_message_ends_the_stream_behind_the_answers_before_it(
 ) {
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
-    let good = asking(&["K-1".to_owned()], Purpose::General);
+    let good = requests_for(&["K-1".to_owned()], Purpose::General);
     let wrong = proto::StreamRecipientsRequest {
         customer_numbers: vec!["K-1".into(); count],
         purpose: purpose.into(),
@@ -194,14 +200,14 @@ async fn a_wrong_message_ends_the_stream_behind_the_answers_before_it(
         },
     };
     let messages = vec![good.clone(), wrong, good];
-    let (answered, end) = answers(server.client(), messages).await;
-    assert_eq!(refused_fields(end), fields);
+    let (answered, end) = responses(server.client(), messages).await;
+    assert_eq!(rejected_fields(end), fields);
     assert_eq!(answered.last().map(|answer| answer.answered_count), Some(1));
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_confined_token_ends_the_stream_at_another_customer(
+async fn tenant_scoped_token_ends_the_stream_at_other_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -213,12 +219,12 @@ async fn a_confined_token_ends_the_stream_at_another_customer(
         vec!["K-1".to_owned(), "K-2".to_owned()],
     ];
     let messages = vec![
-        asking(&own, Purpose::General),
-        asking(&both, Purpose::General),
+        requests_for(&own, Purpose::General),
+        requests_for(&both, Purpose::General),
     ];
-    let (answered, end) = answers(server.client_with(token), messages).await;
+    let (answered, end) = responses(server.client_with(token), messages).await;
     assert_eq!(
-        refusal(end),
+        rejection(end),
         (Code::PermissionDenied, "CUSTOMER_MISMATCH".into())
     );
     assert_eq!(answered.len(), 1);
@@ -227,17 +233,17 @@ async fn a_confined_token_ends_the_stream_at_another_customer(
 
 #[rstest]
 #[tokio::test]
-async fn a_stream_without_messages_ends_without_answers(
+async fn stream_without_messages_ends_without_responses(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (answered, end) = answers(server.client(), Vec::new()).await;
+    let (answered, end) = responses(server.client(), Vec::new()).await;
     assert!(answered.is_empty() && end.is_ok());
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_stream_keeps_its_place_to_its_end_and_takes_none_of_single_calls(
+async fn stream_holds_its_own_permit_until_it_ends(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let limits = Limits {
@@ -251,42 +257,42 @@ async fn a_stream_keeps_its_place_to_its_end_and_takes_none_of_single_calls(
     let opened = server.client().stream_recipients(stream).await;
     let mut open = opened.unwrap().into_inner();
 
-    let (_, end) = answers(server.client(), Vec::new()).await;
-    assert_eq!(refusal(end), (Code::Unavailable, "OVERLOADED".into()));
+    let (_, end) = responses(server.client(), Vec::new()).await;
+    assert_eq!(rejection(end), (Code::Unavailable, "OVERLOADED".into()));
     let request = proto::GetCustomerRequest {
         customer_number: "K-1".into(),
     };
     let single = server.client().get_customer(request).await;
-    assert_eq!(refusal(single).1, "CUSTOMER_NOT_FOUND");
+    assert_eq!(rejection(single).1, "CUSTOMER_NOT_FOUND");
 
     drop(asks);
     assert!(open.message().await.unwrap().is_none());
-    // The server may come to give the place back a moment after its last word.
-    let again = async { while answers(server.client(), Vec::new()).await.1.is_err() {} };
+    // The server may release the permit shortly after the last message.
+    let again = async { while responses(server.client(), Vec::new()).await.1.is_err() {} };
     let again = tokio::time::timeout(Duration::from_secs(20), again).await;
-    assert!(again.is_ok(), "the place was never given back");
+    assert!(again.is_ok(), "the permit was never released");
 }
 
-/// Customers of a database that `scripts/proof` filled, and how many there are.
+/// A database that `scripts/proof` filled with customers, and their number.
 const MANY_CUSTOMERS_URL: &str = "MANY_CUSTOMERS_URL";
 const MANY: usize = 1_000_000;
 const COMPARED: usize = 10_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "wants a database with a million customers: scripts/proof makes it"]
-async fn proof_a_million_answers_are_those_of_single_calls() {
+async fn proof_a_million_responses_equal_single_requests() {
     let url = std::env::var(MANY_CUSTOMERS_URL).expect(MANY_CUSTOMERS_URL);
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start_on(&url, folder, Options::default()).await;
     let number = |index: usize| format!("C-{index:08}");
     let messages = (0..MANY).step_by(1_000).map(move |first| {
         let numbers: Vec<_> = (first..first + 1_000).map(number).collect();
-        asking(&numbers, Purpose::Invoice)
+        requests_for(&numbers, Purpose::Invoice)
     });
     let messages = tokio_stream::iter(messages);
     let stream = server.client().stream_recipients(messages).await.unwrap();
     let mut stream = stream.into_inner();
-    // Any step that shares no divisor with the count visits customers all over.
+    // A step without a common divisor visits customers everywhere.
     let compared: HashSet<usize> = (0..COMPARED).map(|nth| nth * 786_433 % MANY).collect();
     let (mut count, mut chosen) = (0, Vec::new());
     while let Some(answer) = stream.message().await.unwrap() {
@@ -299,7 +305,7 @@ async fn proof_a_million_answers_are_those_of_single_calls() {
         }
         assert_eq!(answer.answered_count, i64::try_from(count).unwrap());
     }
-    // Afterwards: what is not read of a stream holds up all calls of its connection.
+    // After the stream: unread responses of a stream block all requests of its connection.
     for result in &chosen {
         let single = one_by_one(&server, &result.customer_number, Purpose::Invoice).await;
         assert_eq!(outcome(result).unwrap(), single.unwrap());

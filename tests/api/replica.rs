@@ -1,12 +1,12 @@
-//! Reads that may be a moment old go to a replica. A second database of other content
-//! stands for it here, so that one sees which of the two answered.
+//! Reads that may be slightly stale use the read replica. In these tests it is a second database
+//! with different content, which shows where a response comes from.
 
 use contact_service::api::proto::{self, Purpose, recipients_result::Outcome};
 use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::{
-    harness::{Backend, Options, TestServer, refusal},
+    harness::{Backend, Options, TestServer, rejection},
     proxy::Proxy,
 };
 
@@ -19,7 +19,7 @@ fn on_replica(url: &str) -> Options {
     }
 }
 
-/// The primary has K-1 and K-2, its replica K-1 and K-3.
+/// The primary has K-1 and K-2, its read replica K-1 and K-3.
 async fn primary_and_replica() -> (TestServer, TestServer) {
     let replica = TestServer::start(Backend::Postgres).await;
     let primary = TestServer::start(Backend::Postgres).await;
@@ -34,7 +34,7 @@ async fn primary_and_replica() -> (TestServer, TestServer) {
     (primary, replica)
 }
 
-/// A server that has written nothing yet, on the databases of others.
+/// A server without recent writes on existing databases.
 async fn server_on(primary: &TestServer, replica_url: &str) -> TestServer {
     let folder = tempfile::tempdir().unwrap();
     TestServer::start_on(&primary.database_url, folder, on_replica(replica_url)).await
@@ -55,7 +55,7 @@ async fn set_email(server: &TestServer, number: &str, email: &str) {
     server.client().update_customer(request).await.unwrap();
 }
 
-/// The address that a general letter goes to.
+/// The address that receives a general letter.
 async fn resolved(server: &TestServer, number: &str) -> Result<String, Status> {
     let request = proto::ResolveRecipientsRequest {
         customer_number: number.into(),
@@ -83,7 +83,7 @@ async fn streamed(server: &TestServer, number: &str) -> String {
 }
 
 #[tokio::test]
-async fn recipients_come_from_the_replica_and_everything_else_from_the_primary() {
+async fn only_recipients_are_read_from_the_replica() {
     let (primary, replica) = primary_and_replica().await;
     let server = server_on(&primary, &replica.database_url).await;
     assert_eq!(
@@ -93,7 +93,7 @@ async fn recipients_come_from_the_replica_and_everything_else_from_the_primary()
     assert_eq!(streamed(&server, "K-1").await, "replica@example.com");
     assert!(resolved(&server, "K-3").await.is_ok());
     assert_eq!(
-        refusal(resolved(&server, "K-2").await),
+        rejection(resolved(&server, "K-2").await),
         (Code::NotFound, "CUSTOMER_NOT_FOUND".into())
     );
     let customer = server.customer("K-1").await;
@@ -101,20 +101,20 @@ async fn recipients_come_from_the_replica_and_everything_else_from_the_primary()
 }
 
 #[tokio::test]
-async fn whoever_wrote_reads_it_from_the_primary() {
+async fn writer_reads_its_own_write_from_the_primary() {
     let (primary, replica) = primary_and_replica().await;
     let server = server_on(&primary, &replica.database_url).await;
     set_email(&server, "K-1", "new@example.com").await;
     assert_eq!(resolved(&server, "K-1").await.unwrap(), "new@example.com");
     assert_eq!(streamed(&server, "K-1").await, "new@example.com");
-    // Others are still read from the replica.
+    // Other customers are still read from the read replica.
     assert!(resolved(&server, "K-3").await.is_ok());
     server.create_customer("K-4").await;
     assert!(resolved(&server, "K-4").await.is_ok());
 }
 
 #[tokio::test]
-async fn a_replica_that_was_never_there_is_done_without() {
+async fn reads_use_the_primary_if_no_replica_is_reachable() {
     let (primary, _) = primary_and_replica().await;
     let server = server_on(&primary, UNREACHABLE).await;
     assert_eq!(
@@ -128,9 +128,9 @@ async fn a_replica_that_was_never_there_is_done_without() {
 #[case::cut(Proxy::cut)]
 #[case::silent(Proxy::silence)]
 #[tokio::test]
-async fn a_replica_that_goes_away_is_done_without(#[case] goes_away: fn(&Proxy)) {
+async fn reads_fall_back_to_the_primary_when_the_replica_fails(#[case] goes_away: fn(&Proxy)) {
     let (primary, replica) = primary_and_replica().await;
-    let (proxy, url) = Proxy::before(&replica.database_url).await;
+    let (proxy, url) = Proxy::in_front_of(&replica.database_url).await;
     let server = server_on(&primary, &url).await;
     assert_eq!(
         resolved(&server, "K-1").await.unwrap(),

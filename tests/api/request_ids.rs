@@ -1,4 +1,4 @@
-//! Request ids over the wire (AIP-155): what is sent twice is done once.
+//! Request ids over the wire (AIP-155): a repeated request takes effect once.
 
 use chrono::TimeDelta;
 use contact_service::api::proto::{self, Contact, ContactType};
@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::{
     calls::only_id,
-    harness::{Backend, Client, TestServer, new_contact, refusal, refused_fields},
+    harness::{Backend, Client, TestServer, new_contact, rejected_fields, rejection},
 };
 
 const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";
@@ -35,13 +35,13 @@ const ALL: [Rpc; 5] = [
 ];
 
 impl Rpc {
-    /// An id for its requests alone.
+    /// A request id that only this RPC uses.
     fn own_id(self) -> String {
         format!("0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c{:02}", self as u8)
     }
 }
 
-/// Sends a request about `contact` and gives the bytes of the answer.
+/// Sends a request about `contact`; returns the bytes of the response.
 async fn send(
     mut client: Client,
     rpc: Rpc,
@@ -137,12 +137,12 @@ async fn technical_contact(server: &TestServer, number: &str) -> Contact {
 }
 
 fn reused<T: std::fmt::Debug>(result: Result<T, Status>) -> bool {
-    refusal(result) == (Code::InvalidArgument, "REQUEST_ID_REUSED".to_owned())
+    rejection(result) == (Code::InvalidArgument, "REQUEST_ID_REUSED".to_owned())
 }
 
 #[rstest]
 #[tokio::test]
-async fn the_same_request_within_a_day_is_answered_as_the_first_time_and_done_once(
+async fn repeated_request_within_a_day_is_replayed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -155,7 +155,7 @@ async fn the_same_request_within_a_day_is_answered_as_the_first_time_and_done_on
             .unwrap();
         assert_eq!(server.events(&number).await.len(), before + 1);
 
-        // Whatever happens meanwhile, to whichever contact is left.
+        // Regardless of changes to any remaining contact.
         server.clock.advance(DAY - INSTANT);
         for contact in server.contacts(&number).await {
             server
@@ -163,7 +163,7 @@ async fn the_same_request_within_a_day_is_answered_as_the_first_time_and_done_on
                 .await
                 .unwrap();
         }
-        // With the contact of an answer, the answer would go.
+        // The stored response would be deleted with its contact.
         if rpc == Rpc::Create {
             server.delete_contact(&contact).await.unwrap();
         }
@@ -180,7 +180,7 @@ async fn the_same_request_within_a_day_is_answered_as_the_first_time_and_done_on
 
 #[rstest]
 #[tokio::test]
-async fn after_a_day_the_same_request_is_a_new_one_and_remembered_anew(
+async fn request_id_expires_after_a_day(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -194,13 +194,13 @@ async fn after_a_day_the_same_request_is_a_new_one_and_remembered_anew(
         let second = send(server.client(), rpc, &contact, id).await;
         if rpc == Rpc::Delete {
             assert_eq!(
-                refusal(second),
+                rejection(second),
                 (Code::NotFound, "CONTACT_NOT_FOUND".into())
             );
             continue;
         }
         let second = second.unwrap();
-        // Only another contact changes something once more (rule 25).
+        // Only another contact is a second change (rule 25).
         let after = before + usize::from(rpc == Rpc::Create);
         assert_eq!(server.events(&number).await.len(), after, "{rpc:?}");
         if rpc == Rpc::Create {
@@ -218,7 +218,7 @@ async fn after_a_day_the_same_request_is_a_new_one_and_remembered_anew(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_identical_requests_at_the_same_moment_are_one(
+async fn eight_concurrent_identical_requests_take_effect_once(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -249,7 +249,7 @@ async fn eight_identical_requests_at_the_same_moment_are_one(
 
 #[rstest]
 #[tokio::test]
-async fn an_id_that_was_used_for_another_request_is_refused(
+async fn reused_id_with_another_request_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -279,7 +279,7 @@ async fn an_id_that_was_used_for_another_request_is_refused(
             );
         }
     }
-    // The same RPC and contact, but not the same values.
+    // The same RPC and contact with other values.
     let request = proto::UpdateContactRequest {
         contact: Some(Contact {
             display_name: "Anders".into(),
@@ -289,7 +289,7 @@ async fn an_id_that_was_used_for_another_request_is_refused(
         ..proto::UpdateContactRequest::default()
     };
     let refused = server.client().update_contact(request).await;
-    assert_eq!(refused_fields(refused), ["request_id"]);
+    assert_eq!(rejected_fields(refused), ["request_id"]);
     assert_eq!(
         (server.state("K-1").await, server.state("K-2").await),
         states
@@ -302,7 +302,7 @@ async fn an_id_that_was_used_for_another_request_is_refused(
 
 #[rstest]
 #[tokio::test]
-async fn the_same_id_for_two_customers_at_the_same_moment_is_done_for_one(
+async fn concurrent_use_of_an_id_for_two_customers_succeeds_once(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -321,7 +321,7 @@ async fn the_same_id_for_two_customers_at_the_same_moment_is_done_for_one(
 
 #[rstest]
 #[tokio::test]
-async fn an_id_belongs_to_its_caller(
+async fn request_ids_are_scoped_to_the_caller(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -349,7 +349,7 @@ async fn an_id_belongs_to_its_caller(
 
 #[rstest]
 #[tokio::test]
-async fn an_id_is_the_same_in_capitals(
+async fn request_ids_are_case_insensitive(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -365,7 +365,7 @@ async fn an_id_is_the_same_in_capitals(
 
 #[rstest]
 #[tokio::test]
-async fn an_id_that_is_no_uuid_is_refused(
+async fn id_that_is_no_uuid_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -378,7 +378,7 @@ async fn an_id_that_is_no_uuid_is_refused(
             "00000000-0000-0000-0000-000000000000",
         ] {
             let refused = send(server.client(), rpc, &contact, bad).await;
-            assert_eq!(refused_fields(refused), ["request_id"], "{rpc:?} {bad}");
+            assert_eq!(rejected_fields(refused), ["request_id"], "{rpc:?} {bad}");
         }
     }
     assert_eq!(server.state("K-1").await, before);
@@ -386,12 +386,12 @@ async fn an_id_that_is_no_uuid_is_refused(
 
 #[rstest]
 #[tokio::test]
-async fn a_refused_request_is_not_remembered(
+async fn rejected_request_is_not_stored(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let anna = server.create_customer_with_contact("K-1").await;
-    let refused = refusal(send(server.client(), Rpc::Delete, &anna, ID).await);
+    let refused = rejection(send(server.client(), Rpc::Delete, &anna, ID).await);
     assert_eq!(
         refused,
         (Code::FailedPrecondition, "LAST_STANDARD_CONTACT".into())
@@ -405,7 +405,7 @@ async fn a_refused_request_is_not_remembered(
 
 #[rstest]
 #[tokio::test]
-async fn an_answer_is_the_first_one_also_when_an_address_in_it_expired_meanwhile(
+async fn replay_is_unchanged_after_an_address_in_it_expired(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;

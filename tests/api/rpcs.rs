@@ -1,6 +1,5 @@
-//! All RPCs of the contract as the tests expect them, and a valid request of
-//! each one that works. An RPC that is missing here fails the walk over the
-//! descriptor in `authorization`.
+//! All RPCs of the contract with their expected behavior and a valid request of each. An RPC that
+//! is missing here fails the walk over the descriptor in `authorization`.
 
 use contact_service::api::proto::{self, ContactType, Purpose};
 use prost_reflect::DynamicMessage;
@@ -12,46 +11,46 @@ use crate::{
     raw::to_dynamic,
 };
 
-/// What a call does to what is on file.
+/// The effect of an RPC on stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing, and it leaves no audit event.
+    /// None, and no audit event.
     Reads,
-    /// It changes something, or gives out what is told nowhere else, and leaves one audit event.
+    /// Changes something, or returns a one-time secret, and records one audit event.
     Changes,
-    /// It changes what belongs to no customer, and leaves one event of none.
+    /// Changes data of no customer, and records one event without a customer.
     Settles,
-    /// It tells something of a customer that is recorded, and leaves one audit event.
+    /// Discloses data of a customer, and records one audit event.
     Discloses,
-    /// It erases the customer, and leaves one audit event under a pseudonym.
+    /// Erases the customer, and records one audit event under a pseudonym.
     Erases,
 }
 
-/// Whom a request concerns.
+/// The customers that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whom {
-    /// The customer that this field names.
+pub(crate) enum Tenant {
+    /// The customer in this field.
     Customer(&'static str),
-    /// The customers that this repeated field names.
+    /// The customers in this repeated field.
     Customers(&'static str),
     /// The customer whose number begins this token of a confirmation link.
     Token(&'static str),
-    /// No customer that it names.
+    /// No customer.
     Nobody,
-    /// All customers: no call for a token confined to one.
+    /// All customers: rejects tenant-scoped tokens.
     Everybody,
 }
 
-/// What is expected of an RPC.
+/// The expected behavior of an RPC.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rpc {
     pub(crate) name: &'static str,
     pub(crate) scope: &'static str,
     pub(crate) effect: Effect,
-    pub(crate) whom: Whom,
+    pub(crate) whom: Tenant,
 }
 
-const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Whom) -> Rpc {
+const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Tenant) -> Rpc {
     Rpc {
         name,
         scope,
@@ -61,11 +60,11 @@ const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Whom
 }
 
 use Effect::{Changes, Discloses, Erases, Reads, Settles};
-use Whom::{Customers, Everybody, Nobody};
+use Tenant::{Customers, Everybody, Nobody};
 
-const BY_NUMBER: Whom = Whom::Customer("customer_number");
-const BY_CUSTOMER: Whom = Whom::Customer("customer.customer_number");
-const BY_CONTACT: Whom = Whom::Customer("contact.customer_number");
+const BY_NUMBER: Tenant = Tenant::Customer("customer_number");
+const BY_CUSTOMER: Tenant = Tenant::Customer("customer.customer_number");
+const BY_CONTACT: Tenant = Tenant::Customer("contact.customer_number");
 
 pub(crate) const RPCS: [Rpc; 28] = [
     rpc("GetCustomer", "customers.read", Reads, BY_NUMBER),
@@ -89,13 +88,13 @@ pub(crate) const RPCS: [Rpc; 28] = [
         "InspectEmailConfirmation",
         "email.confirm",
         Reads,
-        Whom::Token("token"),
+        Tenant::Token("token"),
     ),
     rpc(
         "ConfirmEmail",
         "email.confirm",
         Changes,
-        Whom::Token("token"),
+        Tenant::Token("token"),
     ),
     rpc(
         "VerifyContactChannel",
@@ -138,12 +137,12 @@ pub(crate) const RPCS: [Rpc; 28] = [
     rpc("EraseCustomer", "privacy.erase", Erases, BY_NUMBER),
 ];
 
-/// The RPCs of one effect.
-pub(crate) fn rpcs_that(effect: Effect) -> impl Iterator<Item = Rpc> {
+/// The RPCs with this effect.
+pub(crate) fn rpcs_with(effect: Effect) -> impl Iterator<Item = Rpc> {
     RPCS.into_iter().filter(move |rpc| rpc.effect == effect)
 }
 
-/// A customer against which every valid request works.
+/// A customer for which every valid request succeeds.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) number: String,
@@ -151,20 +150,20 @@ pub(crate) struct Prepared {
     pub(crate) anna: proto::Contact,
     /// ACCOUNTING, with a pending address.
     pub(crate) berta: proto::Contact,
-    /// ACCOUNTING, with a pending address and invoice e-mail switched on.
+    /// ACCOUNTING, with a pending address and invoice e-mail enabled.
     pub(crate) carla: proto::Contact,
-    /// The token mailed to Berta.
+    /// The token sent to Berta.
     pub(crate) token: String,
-    /// What proves that Berta is on the call.
+    /// The grant from Berta's successful check.
     pub(crate) grant: String,
 }
 
-/// An address at a domain of the customer: mails to one address are limited.
+/// An address at the customer's own domain, because e-mails to one address are limited.
 fn address(name: &str, number: &str) -> String {
     format!("{name}@{}.example", number.to_lowercase())
 }
 
-/// Puts such a customer on file.
+/// Creates such a customer.
 pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
     server.create_customer(number).await;
     let standard = &[ContactType::Standard];
@@ -214,8 +213,8 @@ pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
     }
 }
 
-/// A request that succeeds, with everything set that may be set; ids of requests,
-/// etags and page tokens are left empty.
+/// A request that succeeds, with every optional field set except request ids, etags and page
+/// tokens.
 pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
     let customer_number = on.number.clone();
     let contact_id = on.berta.contact_id.clone();
@@ -295,7 +294,7 @@ fn only_ids(rpc: &str, on: &Prepared) -> DynamicMessage {
     ];
     assert!(
         RPCS.contains(&rpc),
-        "{rpc} works now: write a valid request of it"
+        "{rpc} has no valid request yet: add one"
     );
     let ids = proto::GetContactRequest {
         customer_number: on.number.clone(),
@@ -370,7 +369,7 @@ fn update_contact(on: &Prepared) -> proto::UpdateContactRequest {
     }
 }
 
-/// Every field that a request may set, away from its default.
+/// A contact with every field set to a non-default value.
 fn full_contact(name: &str) -> proto::Contact {
     proto::Contact {
         locale: "en".into(),

@@ -1,6 +1,5 @@
-//! The rules of the schema that let a database be spread over many servers by customer: keys
-//! begin with the customer number, nothing is numbered by a sequence, and nothing hangs on a
-//! session. Each exception says why, and fails when it is not needed any more.
+//! Schema rules that allow sharding by customer: keys begin with the customer number, no
+//! sequences, no session state. Each exception states its reason and fails once it is obsolete.
 
 use std::{
     collections::BTreeMap,
@@ -22,37 +21,31 @@ use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
 
 use crate::{
     harness::{Backend, Options, TestServer, connect, execute, fresh_database},
-    query_plans::use_all,
+    query_plans::run_all,
 };
 
 const CUSTOMER_NUMBER: &str = "customer_number";
 
 /// Tables without a customer number, with the reason.
-const OF_NO_CUSTOMER: &[(&str, &str)] = &[
-    (
-        "change_feed",
-        "one row, which whoever gives events their places locks",
-    ),
+const WITHOUT_CUSTOMER: &[(&str, &str)] = &[
+    ("change_feed", "one row, locked while events are sequenced"),
     ("channel_check_agents", "an agent serves all customers"),
     (
         "mail_recipients",
-        "an address may be of contacts of many customers",
+        "contacts of several customers may share an address",
     ),
     ("order_types", "few, and the same for all customers"),
     ("phone_password_agents", "an agent serves all customers"),
-    ("schema_lock", "one row, which a migration locks"),
-    ("seaql_migrations", "a row for each migration"),
-    (
-        "write_probes",
-        "a few rows, which the probes of readiness write",
-    ),
+    ("schema_lock", "one row, locked by a migration"),
+    ("seaql_migrations", "one row per migration"),
+    ("write_probes", "a few rows, written by readiness probes"),
 ];
-/// PostgreSQL's alone: an embedded database is locked by the transaction of a migration.
-const OF_POSTGRES: &str = "schema_lock";
+/// On PostgreSQL only: SQLite's migration transaction locks the whole database.
+const POSTGRES_ONLY: &str = "schema_lock";
 /// Keys of a customer's table that begin with another column, with the reason.
 const OTHER_KEYS: &[(&str, &str)] = &[(
     "request_ids (actor, request_id)",
-    "an id that was used for one customer is refused for every other",
+    "an id that was used for one customer is rejected for every other",
 )];
 
 const POSTGRES_COLUMNS: &str = "\
@@ -73,7 +66,7 @@ const POSTGRES_FOREIGN_KEYS: &str = "\
     JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.here \
     JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = k.there \
     WHERE c.contype = 'f' AND c.connamespace = current_schema()::regnamespace";
-const POSTGRES_NUMBERED: &str = "\
+const POSTGRES_SEQUENCES: &str = "\
     SELECT relname::text, '', 'sequence' FROM pg_class \
     WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace \
     UNION ALL \
@@ -93,13 +86,13 @@ const SQLITE_KEYS: &str = "\
 const SQLITE_FOREIGN_KEYS: &str = "\
     SELECT m.name, k.id || '', k.\"from\" || ' = ' || k.\"to\" \
     FROM sqlite_schema m, pragma_foreign_key_list(m.name) k WHERE m.type = 'table'";
-/// A lone key of this type is SQLite's own number of the row.
-const SQLITE_NUMBERED: &str = "\
+/// A single-column key of this type is an alias of SQLite's row id.
+const SQLITE_SEQUENCES: &str = "\
     SELECT m.name, '', c.name FROM sqlite_schema m, pragma_table_info(m.name) c \
     WHERE m.type = 'table' AND c.pk = 1 AND upper(c.type) = 'INTEGER' \
       AND (SELECT count(*) FROM pragma_table_info(m.name) WHERE pk > 0) = 1";
 
-/// Columns, or pairs of them, by table and key.
+/// Columns, or pairs of columns, by table and key.
 type Keys = BTreeMap<(String, String), Vec<String>>;
 
 async fn read(url: &str, of_postgres: &'static str, of_sqlite: &'static str) -> Keys {
@@ -119,16 +112,16 @@ async fn read(url: &str, of_postgres: &'static str, of_sqlite: &'static str) -> 
     keys
 }
 
-/// What breaks the rules.
+/// Violations of the rules.
 #[derive(Debug, Default)]
-struct Found {
+struct Violations {
     of_no_customer: Vec<String>,
     other_keys: Vec<String>,
     foreign_keys: Vec<String>,
     numbered: Vec<String>,
 }
 
-async fn look_at(url: &str) -> Found {
+async fn find_violations(url: &str) -> Violations {
     let columns = read(url, POSTGRES_COLUMNS, SQLITE_COLUMNS).await;
     assert!(columns.len() > 10, "only {} tables", columns.len());
     let is_of_customer = |table: &str| {
@@ -153,8 +146,8 @@ async fn look_at(url: &str) -> Found {
     let foreign_keys = read(url, POSTGRES_FOREIGN_KEYS, SQLITE_FOREIGN_KEYS).await;
     assert!(foreign_keys.len() >= 6, "only {}", foreign_keys.len());
     let both = format!("{CUSTOMER_NUMBER} = {CUSTOMER_NUMBER}");
-    let numbered = read(url, POSTGRES_NUMBERED, SQLITE_NUMBERED).await;
-    Found {
+    let numbered = read(url, POSTGRES_SEQUENCES, SQLITE_SEQUENCES).await;
+    Violations {
         of_no_customer: tables.filter(|table| !is_of_customer(table)).collect(),
         other_keys,
         foreign_keys: foreign_keys
@@ -181,14 +174,14 @@ fn names(exceptions: &[(&str, &str)]) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn keys_begin_with_the_customer_number_and_nothing_is_numbered(
+async fn keys_begin_with_the_customer_number_without_sequences(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let folder = tempdir().unwrap();
-    let found = look_at(&migrated(backend, folder.path()).await).await;
-    let mut of_no_customer = names(OF_NO_CUSTOMER);
-    of_no_customer.retain(|table| backend == Backend::Postgres || table != OF_POSTGRES);
-    // Exactly these: an exception that nothing needs any more goes.
+    let found = find_violations(&migrated(backend, folder.path()).await).await;
+    let mut of_no_customer = names(WITHOUT_CUSTOMER);
+    of_no_customer.retain(|table| backend == Backend::Postgres || table != POSTGRES_ONLY);
+    // Exactly these, so that obsolete exceptions are removed.
     assert_eq!(found.of_no_customer, of_no_customer);
     assert_eq!(found.other_keys, names(OTHER_KEYS));
     assert_eq!(found.foreign_keys, [""; 0]);
@@ -197,7 +190,7 @@ async fn keys_begin_with_the_customer_number_and_nothing_is_numbered(
 
 #[rstest]
 #[tokio::test]
-async fn a_table_that_breaks_the_rules_is_found(
+async fn table_that_violates_the_rules_is_found(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let folder = tempdir().unwrap();
@@ -214,7 +207,7 @@ async fn a_table_that_breaks_the_rules_is_found(
          CREATE TABLE senders (name VARCHAR(32) PRIMARY KEY)"
     );
     execute(&url, &tables).await;
-    let found = look_at(&url).await;
+    let found = find_violations(&url).await;
     assert!(found.of_no_customer.contains(&"senders".to_owned()));
     assert!(found.other_keys.contains(&"notes (no key)".to_owned()));
     assert!(
@@ -229,30 +222,32 @@ async fn a_table_that_breaks_the_rules_is_found(
     }
 }
 
-/// Why a statement, or one of several, needs the session that it was made in.
+/// The reason why one of these statements depends on its session.
 fn needs_session(sql: &str) -> Option<&'static str> {
     sql.to_lowercase().split(';').find_map(|statement| {
         let words: Vec<_> = statement.split_whitespace().collect();
         match words.as_slice() {
             ["set", "local" | "transaction", ..] => None,
-            ["set" | "reset" | "discard", ..] => Some("a setting of the session"),
+            ["set" | "reset" | "discard", ..] => Some("a session setting"),
             ["listen" | "unlisten" | "notify", ..] => Some("notifications"),
-            ["prepare" | "deallocate", ..] => Some("a statement prepared by name"),
+            ["prepare" | "deallocate", ..] => Some("a named prepared statement"),
             ["declare", ..] => Some("a cursor"),
-            ["lock", ..] => Some("a lock on a whole table"),
+            ["lock", ..] => Some("a table lock"),
             ["create", "temp" | "temporary", ..]
             | ["create", "local" | "global", "temp" | "temporary", ..] => Some("a temporary table"),
             _ if statement.contains("advisory") => Some("an advisory lock"),
             _ if statement.contains("nextval") || statement.contains("lastval") => {
                 Some("a sequence")
             }
-            _ if statement.contains("set_config") => Some("a setting of the session"),
+            _ if statement.contains("set_config") => Some("a session setting"),
             _ => None,
         }
     })
 }
 
-fn that_need_sessions<'s>(statements: impl IntoIterator<Item = &'s String>) -> Vec<String> {
+fn statements_that_need_sessions<'s>(
+    statements: impl IntoIterator<Item = &'s String>,
+) -> Vec<String> {
     statements
         .into_iter()
         .filter_map(|sql| Some(format!("{}: {sql}", needs_session(sql)?)))
@@ -272,7 +267,7 @@ fn that_need_sessions<'s>(statements: impl IntoIterator<Item = &'s String>) -> V
 #[case("DECLARE c CURSOR WITH HOLD FOR SELECT 1")]
 #[case("PREPARE p AS SELECT 1")]
 #[case("LOCK TABLE contacts")]
-fn a_statement_that_needs_its_session_is_found(#[case] sql: &str) {
+fn statement_that_needs_its_session_is_found(#[case] sql: &str) {
     assert!(needs_session(sql).is_some(), "{sql}");
 }
 
@@ -281,11 +276,11 @@ fn a_statement_that_needs_its_session_is_found(#[case] sql: &str) {
 #[case("UPDATE contacts SET locale = 'de'")]
 #[case("SET TRANSACTION READ ONLY")]
 #[case("BEGIN; ROLLBACK")]
-fn a_statement_that_needs_none_passes(#[case] sql: &str) {
+fn statement_without_session_state_passes(#[case] sql: &str) {
     assert_eq!(needs_session(sql), None);
 }
 
-/// The statements that the database was given, as it tells them.
+/// The executed statements, from the server's log.
 #[derive(Clone, Default)]
 struct Statements(Arc<Mutex<Vec<String>>>);
 
@@ -313,16 +308,16 @@ impl Visit for Statement<'_> {
     }
 }
 
-/// On one thread, so that the subscriber of this thread hears of every statement.
+/// Single-threaded, so that this thread's subscriber receives every statement.
 #[tokio::test]
-async fn no_statement_that_is_made_needs_its_session() {
+async fn no_executed_statement_needs_its_session() {
     let statements = Statements::default();
     let heard = tracing_subscriber::registry().with(statements.clone());
     let _heard = tracing::subscriber::set_default(heard);
     let url = fresh_database(Backend::Postgres, PathBuf::new()).await;
     let url = format!("{url}&options[log_statement]=all&options[client_min_messages]=log");
     let server = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
-    use_all(&server, "K", &[6, 2, 400]).await;
+    run_all(&server, "K", &[6, 2, 400]).await;
 
     let made = statements.0.lock().unwrap().clone();
     for seen in [
@@ -337,15 +332,15 @@ async fn no_statement_that_is_made_needs_its_session() {
             made.len()
         );
     }
-    assert_eq!(that_need_sessions(made.iter()), [""; 0]);
-    // What outlives the statements: locks of sessions, and tables of theirs.
+    assert_eq!(statements_that_need_sessions(made.iter()), [""; 0]);
+    // State that outlives statements: session locks and temporary tables.
     let left = "SELECT 'pg_locks', '', locktype FROM pg_locks WHERE locktype = 'advisory' \
                 UNION ALL \
                 SELECT relname::text, '', 'temporary' FROM pg_class WHERE relpersistence = 't'";
     assert_eq!(read(&url, left, left).await, Keys::new());
 }
 
-/// The texts of a source, but not what is said about it.
+/// The string literals of a source file without its doc comments.
 #[derive(Default)]
 struct Texts(Vec<String>);
 
@@ -357,7 +352,7 @@ impl VisitSyntax<'_> for Texts {
     }
 
     fn visit_macro(&mut self, call: &syn::Macro) {
-        // The arguments are no syntax yet.
+        // Macro arguments are unparsed tokens.
         self.0.push(call.tokens.to_string().replace('"', ";"));
         visit::visit_macro(self, call);
     }
@@ -375,7 +370,7 @@ fn texts_in(folder: &Path, texts: &mut Texts) {
     }
 }
 
-/// Also what no test happens to run.
+/// Includes statements that no test executes.
 #[test]
 fn no_statement_in_the_sources_needs_its_session() {
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap();
@@ -388,5 +383,5 @@ fn no_statement_in_the_sources_needs_its_session() {
     ] {
         assert!(texts.0.iter().any(|text| text.contains(seen)), "no {seen}");
     }
-    assert_eq!(that_need_sessions(texts.0.iter()), [""; 0]);
+    assert_eq!(statements_that_need_sessions(texts.0.iter()), [""; 0]);
 }

@@ -1,4 +1,4 @@
-//! What surrounds the RPCs: health, reflection, limits, deadlines, a clean stop.
+//! The server around the RPCs: health, reflection, limits, deadlines and graceful shutdown.
 
 use std::{
     collections::BTreeMap,
@@ -28,22 +28,22 @@ use tonic_types::StatusExt;
 use tower::Service;
 
 use crate::{
-    harness::{ALL_SCOPES, Backend, Options, TestServer, refusal, refused_fields},
+    harness::{ALL_SCOPES, Backend, Options, TestServer, rejected_fields, rejection},
     held_lock::HeldLock,
 };
 
 const STREAM_RECIPIENTS: &str = "/contact.v1.ContactService/StreamRecipients";
 const GET_CUSTOMER: &str = "/contact.v1.ContactService/GetCustomer";
-/// Far more than anything here takes: a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above the time that any step takes; a test that reaches it has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
+    tokio::time::timeout(TIMEOUT, work)
         .await
-        .expect("this should have ended")
+        .expect("should have finished in time")
 }
 
-fn asking_for(service: &str) -> HealthCheckRequest {
+fn message_for(service: &str) -> HealthCheckRequest {
     HealthCheckRequest {
         service: service.into(),
     }
@@ -52,7 +52,7 @@ fn asking_for(service: &str) -> HealthCheckRequest {
 pub async fn watch_readiness(server: &TestServer) -> Streaming<HealthCheckResponse> {
     let mut health = HealthClient::new(server.channel.clone());
     health
-        .watch(asking_for(SERVICE_NAME))
+        .watch(message_for(SERVICE_NAME))
         .await
         .unwrap()
         .into_inner()
@@ -63,7 +63,7 @@ pub async fn until(readiness: &mut Streaming<HealthCheckResponse>, status: Servi
         .await;
 }
 
-/// Sends bytes that no client of the contract would send.
+/// Sends bytes that are no valid request.
 async fn post(server: &TestServer, path: &str, body: Vec<u8>, note: &str) -> http::Response<Body> {
     let request = http::Request::post(format!("http://{}{path}", server.address))
         .header("content-type", "application/grpc")
@@ -87,7 +87,7 @@ async fn refused(server: &TestServer, path: &str, body: Vec<u8>) -> Result<(), S
     if let Some(status) = Status::from_header_map(response.headers()) {
         return Err(status);
     }
-    // A stream has begun to answer before it is refused.
+    // The response of a stream begins before its rejection.
     let body = response.into_body().collect().await.unwrap();
     let status = body.trailers().and_then(Status::from_header_map);
     Err(status.expect("no status"))
@@ -114,8 +114,7 @@ fn change(number: &str) -> proto::UpdateCustomerRequest {
 
 type Call = JoinHandle<Result<Response<proto::UpdateCustomerResponse>, Status>>;
 
-/// A change that waits for whoever holds the customer. It comes again when there
-/// is no room for it, and when it waited for too long.
+/// A change that waits for the customer's lock. Retries when it is shed or waited too long.
 fn start_change(server: &TestServer, number: &str) -> Call {
     let (mut client, request) = (server.client(), change(number));
     tokio::spawn(async move {
@@ -135,15 +134,15 @@ async fn get(server: &TestServer) -> Result<(), Status> {
     server.client().get_customer(request).await.map(|_| ())
 }
 
-fn with_places(calls_in_flight: usize) -> Options {
+fn with_permits(calls_in_flight: usize) -> Options {
     Options::with_limits(Limits {
         calls_in_flight,
         ..Limits::default()
     })
 }
 
-/// Tries until another call has taken the server's only place.
-async fn until_shed(server: &TestServer) -> Status {
+/// Repeats until another request holds the server's only permit.
+async fn wait_until_shed(server: &TestServer) -> Status {
     in_time(async {
         loop {
             if let Err(status) = get(server).await {
@@ -161,16 +160,16 @@ async fn readiness_follows_the_database_while_liveness_stays(
 ) {
     let server = TestServer::start(backend).await;
     let mut health = HealthClient::new(server.channel.clone());
-    let alive = health.check(asking_for("")).await.unwrap();
+    let alive = health.check(message_for("")).await.unwrap();
     assert_eq!(alive.into_inner().status(), ServingStatus::Serving);
     let mut readiness = watch_readiness(&server).await;
     until(&mut readiness, ServingStatus::Serving).await;
 
     server.database.clone().close().await;
     until(&mut readiness, ServingStatus::NotServing).await;
-    let alive = health.check(asking_for("")).await.unwrap();
+    let alive = health.check(message_for("")).await.unwrap();
     assert_eq!(alive.into_inner().status(), ServingStatus::Serving);
-    let refused = refusal(get(&server).await);
+    let refused = rejection(get(&server).await);
     assert_eq!(refused, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
 }
 
@@ -205,7 +204,7 @@ macro_rules! listed_by {
 
 #[rstest]
 #[tokio::test]
-async fn reflection_lists_the_services_in_both_versions_and_without_a_token(
+async fn reflection_lists_services_without_a_token(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -227,61 +226,61 @@ async fn reflection_lists_the_services_in_both_versions_and_without_a_token(
 #[case::compression_without_an_encoding(&[1, 0, 0, 0, 3, 10, 1, b'K'])]
 #[case::a_flag_that_does_not_exist(&[7, 0, 0, 0, 3, 10, 1, b'K'])]
 #[tokio::test]
-async fn bytes_that_are_no_message_are_the_clients_mistake(
+async fn malformed_messages_are_client_errors(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] body: &[u8],
 ) {
     let server = TestServer::start(backend).await;
     let refused = refused(&server, GET_CUSTOMER, body.to_vec()).await;
     assert_eq!(
-        refusal(refused.clone()),
+        rejection(refused.clone()),
         (Code::InvalidArgument, "INVALID_FIELD".into())
     );
-    assert_eq!(refused_fields(refused), ["request"]);
+    assert_eq!(rejected_fields(refused), ["request"]);
 }
 
 #[rstest]
 #[case::of_a_single_call(GET_CUSTOMER, 64, (Code::InvalidArgument, "INVALID_FIELD"))]
 #[case::of_a_stream(STREAM_RECIPIENTS, 256, (Code::InvalidArgument, "INVALID_FIELD"))]
 #[tokio::test]
-async fn a_message_has_a_greatest_length(
+async fn message_length_is_limited(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] path: &str,
     #[case] kibibytes: usize,
     #[case] up_to_it: (Code, &str),
 ) {
-    /// Of the field's number and length.
+    /// Bytes of the field's tag and length.
     const HEAD: usize = 4;
     let server = TestServer::start(backend).await;
     let of_length = |length: usize| {
-        // The first field of both requests is a text, or a list of texts.
+        // The first field of both requests is a text or a list of texts.
         let customer_number = "K".repeat(length - HEAD);
         let message = proto::GetCustomerRequest { customer_number }.encode_to_vec();
         assert_eq!(message.len(), length);
         framed(&message)
     };
     let at_most = refused(&server, path, of_length(kibibytes * 1024)).await;
-    assert_eq!(refusal(at_most), (up_to_it.0, up_to_it.1.into()));
+    assert_eq!(rejection(at_most), (up_to_it.0, up_to_it.1.into()));
     let longer = refused(&server, path, of_length(kibibytes * 1024 + 1)).await;
-    assert_eq!(refused_fields(longer), ["request"]);
+    assert_eq!(rejected_fields(longer), ["request"]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_method_that_does_not_exist_is_unimplemented(
+async fn unknown_method_is_unimplemented(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let refused = refused(&server, "/contact.v1.ContactService/Guess", framed(&[])).await;
     assert_eq!(
-        refusal(refused),
+        rejection(refused),
         (Code::Unimplemented, "UNIMPLEMENTED".into())
     );
 }
 
 #[rstest]
 #[tokio::test]
-async fn more_than_48_kib_of_headers_are_refused_and_harm_no_other_call(
+async fn headers_over_48_kib_are_rejected_without_side_effects(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -297,11 +296,11 @@ async fn more_than_48_kib_of_headers_are_refused_and_harm_no_other_call(
     get(&server).await.unwrap();
 }
 
-/// The settings of HTTP/2 with which the server greets.
-fn greeting(address: &str) -> BTreeMap<u16, u32> {
+/// The HTTP/2 settings in the server's preface.
+fn server_settings(address: &str) -> BTreeMap<u16, u32> {
     const SETTINGS: u8 = 4;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         .unwrap();
@@ -325,14 +324,14 @@ fn greeting(address: &str) -> BTreeMap<u16, u32> {
 
 #[rstest]
 #[tokio::test]
-async fn the_limits_of_a_connection_are_told_to_the_client(
+async fn connection_limits_are_announced_to_the_client(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const MAX_CONCURRENT_STREAMS: u16 = 3;
     const MAX_HEADER_LIST_SIZE: u16 = 6;
     let server = TestServer::start(backend).await;
     let address = server.address.clone();
-    let settings = tokio::task::spawn_blocking(move || greeting(&address))
+    let settings = tokio::task::spawn_blocking(move || server_settings(&address))
         .await
         .unwrap();
     assert_eq!(settings.get(&MAX_CONCURRENT_STREAMS), Some(&100));
@@ -341,22 +340,22 @@ async fn the_limits_of_a_connection_are_told_to_the_client(
 
 #[rstest]
 #[tokio::test]
-async fn what_is_too_much_is_shed_with_a_time_to_come_again(
+async fn excess_requests_are_shed_with_a_retry_delay(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let server = TestServer::start_with(backend, with_places(1)).await;
+    let server = TestServer::start_with(backend, with_permits(1)).await;
     server.create_customer("K-1").await;
     let held = HeldLock::take(&server.database_url, "K-1").await;
     let waiting = start_change(&server, "K-1");
 
-    let shed = until_shed(&server).await;
+    let shed = wait_until_shed(&server).await;
     assert!(shed.get_details_retry_info().unwrap().retry_delay.is_some());
     assert_eq!(
-        refusal::<()>(Err(shed)),
+        rejection::<()>(Err(shed)),
         (Code::Unavailable, "OVERLOADED".into())
     );
     let mut health = HealthClient::new(server.channel.clone());
-    health.check(asking_for(SERVICE_NAME)).await.unwrap();
+    health.check(message_for(SERVICE_NAME)).await.unwrap();
 
     held.release().await;
     in_time(waiting).await.unwrap().unwrap();
@@ -365,34 +364,34 @@ async fn what_is_too_much_is_shed_with_a_time_to_come_again(
 
 #[rstest]
 #[tokio::test]
-async fn a_client_that_hangs_up_gives_its_place_back(
+async fn disconnect_releases_the_permit(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let server = TestServer::start_with(backend, with_places(1)).await;
+    let server = TestServer::start_with(backend, with_permits(1)).await;
     server.create_customer("K-1").await;
     let held = HeldLock::take(&server.database_url, "K-1").await;
     let waiting = start_change(&server, "K-1");
-    until_shed(&server).await;
+    wait_until_shed(&server).await;
     waiting.abort();
     in_time(async { while get(&server).await.is_err() {} }).await;
     held.release().await;
 }
 
-/// tonic keeps a timer of its own, which answers CANCELLED: many tries, because the
-/// two end close to one another.
+/// tonic's own timer would return CANCELLED. Many attempts, because the two timers fire close to
+/// each other.
 #[rstest]
 #[tokio::test]
-async fn the_deadline_of_the_client_is_told_by_the_guard_and_never_by_tonic(
+async fn client_deadline_is_reported_by_the_service_not_tonic(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let options = Options::with_limits(Limits {
-        call_timeout: PATIENCE * 2,
+        call_timeout: TIMEOUT * 2,
         ..Limits::default()
     });
     let server = TestServer::start_with(backend, options).await;
     server.create_customer("K-1").await;
     let held = HeldLock::take(&server.database_url, "K-1").await;
-    // tonic's own client would keep the deadline itself, and hide the answer.
+    // tonic's own client would enforce the deadline itself and hide the response.
     let client = HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
         .build_http::<Body>();
@@ -411,7 +410,7 @@ async fn the_deadline_of_the_client_is_told_by_the_guard_and_never_by_tonic(
         for call in calls.collect::<Vec<_>>() {
             let refused = in_time(call).await.unwrap();
             assert_eq!(
-                refusal(refused),
+                rejection(refused),
                 (Code::DeadlineExceeded, "DEADLINE".into())
             );
         }
@@ -421,7 +420,7 @@ async fn the_deadline_of_the_client_is_told_by_the_guard_and_never_by_tonic(
 
 #[rstest]
 #[tokio::test]
-async fn neither_an_idle_connection_nor_an_open_stream_holds_the_stop_up(
+async fn idle_connections_and_streams_do_not_delay_shutdown(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let options = Options {
@@ -439,12 +438,12 @@ async fn neither_an_idle_connection_nor_an_open_stream_holds_the_stop_up(
 
 #[rstest]
 #[tokio::test]
-async fn a_stop_withdraws_readiness_first_and_lets_calls_in_flight_end(
+async fn shutdown_withdraws_readiness_and_drains_requests(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let options = Options {
-        drain: PATIENCE * 2,
-        ..with_places(1)
+        drain: TIMEOUT * 2,
+        ..with_permits(1)
     };
     let mut server = TestServer::start_with(backend, options).await;
     server.create_customer("K-1").await;
@@ -452,7 +451,7 @@ async fn a_stop_withdraws_readiness_first_and_lets_calls_in_flight_end(
     until(&mut readiness, ServingStatus::Serving).await;
     let held = HeldLock::take(&server.database_url, "K-1").await;
     let in_flight = start_change(&server, "K-1");
-    until_shed(&server).await;
+    wait_until_shed(&server).await;
 
     let database_url = server.database_url.clone();
     let stopping = tokio::spawn(async move {

@@ -1,5 +1,5 @@
-//! Clients with a valid token that take nothing of their responses, take it slowly, go away, or send
-//! nothing: they hold no connection of the database, no permit that others need, and little memory.
+//! Clients with a valid token that read responses slowly or not at all, disconnect, or send
+//! nothing hold no database connection, no permit that others need, and little memory.
 
 use std::{future::Future, time::Duration};
 
@@ -17,24 +17,24 @@ use tokio::{net::TcpStream, task::JoinHandle};
 use tonic::Code;
 
 use crate::{
-    harness::{ALL_SCOPES, Backend, Options, TestServer, refusal},
+    harness::{ALL_SCOPES, Backend, Options, TestServer, rejection},
     raw,
 };
 
-/// Far more than anything here takes: a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above the time that any step takes; a test that reaches it has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 const READERS: usize = 20;
 const NUMBER: &str = "K-1";
-/// Their list takes more than 16 KiB, and is rejected where there is no room.
+/// Their list exceeds 16 KiB, and is rejected when there is no budget left.
 const CONTACTS: usize = 60;
 
 async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
+    tokio::time::timeout(TIMEOUT, work)
         .await
-        .expect("this should have ended")
+        .expect("should have finished in time")
 }
 
-/// A connection whose windows for responses have this size.
+/// A connection with this window size for responses.
 struct Reader {
     requests: SendRequest<Bytes>,
     connection: JoinHandle<()>,
@@ -57,7 +57,7 @@ impl Reader {
         }
     }
 
-    /// Sends a request; `None`: its message never comes.
+    /// Sends a request; `None`: without its message.
     async fn send(&self, rpc: &str, message: Option<&[u8]>) -> ResponseFuture {
         let request = Request::post(format!("http://server/contact.v1.ContactService/{rpc}"))
             .header("content-type", "application/grpc")
@@ -117,8 +117,8 @@ fn list() -> Vec<u8> {
     request.encode_to_vec()
 }
 
-/// A request that concerns the customer, as far as the RPC concerns one.
-fn request_of(rpc: &str) -> Vec<u8> {
+/// A request about the customer, if the RPC has one.
+fn request_about(rpc: &str) -> Vec<u8> {
     let stream = proto::StreamRecipientsRequest {
         customer_numbers: vec![NUMBER.into(); 1_000],
         purpose: proto::Purpose::Invoice.into(),
@@ -145,7 +145,7 @@ fn request_of(rpc: &str) -> Vec<u8> {
     }
 }
 
-async fn until_no_connection_is_used(database: &Database) {
+async fn wait_until_no_connection_is_used(database: &Database) {
     let is_used = || database.pools().iter().any(|(_, pool)| pool.used > 0);
     in_time(async {
         while is_used() {
@@ -155,10 +155,10 @@ async fn until_no_connection_is_used(database: &Database) {
     .await;
 }
 
-/// Every RPC in turn, asked by more readers than there are connections of the database.
+/// Every RPC in turn, requested by more readers than there are database connections.
 #[rstest]
 #[tokio::test]
-async fn stalled_and_vanished_readers_of_no_rpc_hold_a_database_connection(
+async fn stalled_readers_hold_no_database_connection(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(0, 16)] window: u32,
 ) {
@@ -169,7 +169,7 @@ async fn stalled_and_vanished_readers_of_no_rpc_hold_a_database_connection(
             Reader::connect(&server, window).await,
             Reader::connect(&server, window).await,
         );
-        let message = request_of(rpc);
+        let message = request_about(rpc);
         let mut responses = Vec::new();
         for reader in [&stalled, &vanished] {
             for _ in 0..READERS {
@@ -179,7 +179,7 @@ async fn stalled_and_vanished_readers_of_no_rpc_hold_a_database_connection(
         let answered = responses.split_off(READERS);
         drop(vanished);
         drop(answered);
-        // Once the headers are there, the rest depends on the reader.
+        // After the headers, the rest depends on the reader.
         for response in responses {
             in_time(response).await.unwrap();
         }
@@ -188,13 +188,13 @@ async fn stalled_and_vanished_readers_of_no_rpc_hold_a_database_connection(
                 .await
                 .unwrap_or_else(|why| panic!("{rpc}: {why}"));
         }
-        until_no_connection_is_used(&server.database).await;
+        wait_until_no_connection_is_used(&server.database).await;
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_reader_that_goes_on_gets_all_of_its_response(
+async fn slow_reader_gets_its_whole_response(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = serve(backend, Limits::default()).await;
@@ -216,7 +216,7 @@ async fn a_reader_that_goes_on_gets_all_of_its_response(
 
 #[rstest]
 #[tokio::test]
-async fn unread_responses_make_room_for_those_that_are_read(
+async fn unread_responses_yield_to_those_that_are_read(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(0, 1)] window: u32,
 ) {
@@ -245,19 +245,19 @@ async fn unread_responses_make_room_for_those_that_are_read(
             };
             match client.list_contacts(request).await {
                 Ok(_) => return,
-                Err(why) => assert_eq!(refusal::<()>(Err(why)).1, "OVERLOADED"),
+                Err(why) => assert_eq!(rejection::<()>(Err(why)).1, "OVERLOADED"),
             }
         }
     };
     in_time(read).await;
-    // The one that held most.
+    // The reader that held the most.
     let closed = readers.iter_mut().map(|reader| Box::pin(reader.closed()));
     futures::future::select_all(closed).await;
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_a_response_loses_its_connection(
+async fn stalled_client_is_disconnected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values("ListContacts", "StreamRecipients", "WatchChanges")] rpc: &str,
 ) {
@@ -267,7 +267,7 @@ async fn a_client_that_takes_nothing_of_a_response_loses_its_connection(
     };
     let server = serve(backend, limits).await;
     let mut stalled = Reader::connect(&server, 0).await;
-    let _response = stalled.send(rpc, Some(&request_of(rpc))).await;
+    let _response = stalled.send(rpc, Some(&request_about(rpc))).await;
     stalled.closed().await;
 }
 
@@ -293,7 +293,7 @@ async fn requests_without_a_message_take_no_permit(
     for _ in 0..20 {
         in_time(get(&server)).await.unwrap();
     }
-    // Rejected at once where there are too many, the others when their time is over.
+    // Excess requests are rejected immediately, the others at their deadline.
     for response in responses {
         let response = in_time(response).await.unwrap();
         let code = Code::from_bytes(response.headers()["grpc-status"].as_bytes());
@@ -306,7 +306,7 @@ async fn requests_without_a_message_take_no_permit(
 
 #[rstest]
 #[tokio::test]
-async fn a_stream_without_requests_is_ended_and_says_why(
+async fn stream_without_requests_ends_with_a_reason(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let limits = Limits {
@@ -326,14 +326,14 @@ async fn a_stream_without_requests_is_ended_and_says_why(
         end.message()
     );
     assert_eq!(
-        refusal::<()>(Err(end)),
+        rejection::<()>(Err(end)),
         (Code::DeadlineExceeded, "DEADLINE".into())
     );
 }
 
 #[rstest]
 #[tokio::test]
-async fn idle_streams_make_room_for_newcomers(
+async fn idle_streams_yield_to_new_clients(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let limits = Limits {
@@ -355,14 +355,14 @@ async fn idle_streams_make_room_for_newcomers(
             let requests = tokio_stream::pending();
             match server.client().stream_recipients(requests).await {
                 Ok(stream) => return stream,
-                Err(why) => assert_eq!(refusal::<()>(Err(why)).1, "OVERLOADED"),
+                Err(why) => assert_eq!(rejection::<()>(Err(why)).1, "OVERLOADED"),
             }
         }
     };
     let _newcomer = in_time(newcomer).await;
     let mut longest_idle = idle.remove(0);
     let end = in_time(longest_idle.message()).await.unwrap_err();
-    assert_eq!(refusal::<()>(Err(end)).1, "OVERLOADED");
+    assert_eq!(rejection::<()>(Err(end)).1, "OVERLOADED");
 }
 
 #[rstest]
@@ -382,22 +382,22 @@ async fn streams_end_with_their_token(
     in_time(changes.message()).await.unwrap().unwrap();
     server.clock.advance(chrono::TimeDelta::days(366));
     let end = in_time(recipients.message()).await.unwrap_err();
-    assert_eq!(refusal::<()>(Err(end)).1, "TOKEN_EXPIRED");
+    assert_eq!(rejection::<()>(Err(end)).1, "TOKEN_EXPIRED");
     let ended = in_time(async {
         while changes.message().await?.is_some() {}
         Ok(())
     })
     .await;
-    assert_eq!(refusal(ended).1, "TOKEN_EXPIRED");
+    assert_eq!(rejection(ended).1, "TOKEN_EXPIRED");
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_stop_waits_for_no_idle_stream_or_connection(
+async fn shutdown_does_not_wait_for_idle_streams(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let options = Options {
-        drain: 10 * PATIENCE,
+        drain: 10 * TIMEOUT,
         ..Options::default()
     };
     let mut server = TestServer::start_with(backend, options).await;
@@ -417,7 +417,7 @@ async fn a_stop_waits_for_no_idle_stream_or_connection(
 
 #[rstest]
 #[tokio::test]
-async fn a_stop_lets_a_stream_end_with_all_its_responses(
+async fn shutdown_drains_streams_with_all_responses(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const REQUESTS: i64 = 20;
@@ -427,12 +427,12 @@ async fn a_stop_lets_a_stream_end_with_all_its_responses(
         ..Limits::default()
     };
     let options = Options {
-        drain: 10 * PATIENCE,
+        drain: 10 * TIMEOUT,
         ..Options::with_limits(limits)
     };
     let mut server = TestServer::start_with(backend, options).await;
     server.create_customer(NUMBER).await;
-    let request = request_of("StreamRecipients");
+    let request = request_about("StreamRecipients");
     let request = proto::StreamRecipientsRequest::decode(request.as_slice()).unwrap();
     let requests = (0..REQUESTS).map(move |_| request.clone());
     let stream = server
@@ -444,7 +444,7 @@ async fn a_stop_lets_a_stream_end_with_all_its_responses(
         let mut answered = 0;
         while let Some(response) = stream.message().await.unwrap() {
             answered = response.answered_count;
-            // The stop is to come before the end.
+            // The shutdown begins before the end of the stream.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         answered
@@ -467,8 +467,11 @@ async fn health_and_reflection_are_bounded_per_connection(
         watches.push(health.watch(request()).await.unwrap());
     }
     let rejected = health.watch(request()).await;
-    assert_eq!(refusal(rejected), (Code::Unavailable, "OVERLOADED".into()));
-    // A check costs nothing that lasts.
+    assert_eq!(
+        rejection(rejected),
+        (Code::Unavailable, "OVERLOADED".into())
+    );
+    // A health check holds no lasting resource.
     let checks = (0..64).map(|_| {
         let mut health = health.clone();
         async move { health.check(request()).await }

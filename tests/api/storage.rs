@@ -1,5 +1,5 @@
-//! What the database holds to by itself: rule 2 against whoever writes past the
-//! service, migrations that start at once, and transactions whose callers go away.
+//! Guarantees of the database: rule 2 against direct writes, concurrent migrations, and
+//! transactions whose callers disconnect.
 
 use std::{
     path::PathBuf,
@@ -61,7 +61,7 @@ fn copied_contact(verb: &str, number: &str, types: i16) -> String {
     )
 }
 
-async fn assert_refused(server: &TestServer, sql: &str) {
+async fn assert_rejected(server: &TestServer, sql: &str) {
     let contacts = "SELECT COUNT(*) * 100 + SUM(types) FROM contacts";
     let before = query_number(&server.database_url, contacts).await;
     let refused = try_execute(&server.database_url, sql).await.unwrap_err();
@@ -75,33 +75,33 @@ async fn assert_refused(server: &TestServer, sql: &str) {
 #[case::the_loss_of_its_type("UPDATE contacts SET types = 2 WHERE types & 1 = 1")]
 #[case::its_move_to_another_customer("UPDATE contacts SET customer_number = 'K-2' WHERE types = 1")]
 #[tokio::test]
-async fn rule_2_holds_for_the_last_standard_contact_past_the_service(
+async fn rule_2_direct_writes_cannot_remove_the_last_standard(
     #[case] sql: &str,
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    assert_refused(&two_customers(backend).await, sql).await;
+    assert_rejected(&two_customers(backend).await, sql).await;
 }
 
 #[rstest]
 #[tokio::test]
-async fn rule_2_holds_for_the_first_contact_past_the_service(
+async fn rule_2_direct_writes_cannot_skip_the_first_standard(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = two_customers(backend).await;
-    assert_refused(&server, &copied_contact("INSERT", "K-2", 2)).await;
+    assert_rejected(&server, &copied_contact("INSERT", "K-2", 2)).await;
     execute(&server.database_url, &copied_contact("INSERT", "K-2", 3)).await;
 }
 
 #[tokio::test]
-async fn rule_2_holds_against_sqlites_replacing_insertion() {
+async fn rule_2_holds_against_sqlite_insert_or_replace() {
     let server = two_customers(Backend::Sqlite).await;
-    assert_refused(&server, &copied_contact("INSERT OR REPLACE", "K-1", 2)).await;
+    assert_rejected(&server, &copied_contact("INSERT OR REPLACE", "K-1", 2)).await;
 }
 
-/// At repeatable read the second transaction does not see what the first did.
+/// At repeatable read, the second transaction does not see the changes of the first.
 #[rstest]
 #[tokio::test]
-async fn rule_2_holds_for_two_transactions_that_take_one_of_two_each(
+async fn rule_2_holds_for_concurrent_direct_deletes(
     #[values("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")] level: &str,
 ) {
     let server = two_customers(Backend::Postgres).await;
@@ -130,7 +130,7 @@ async fn rule_2_holds_for_two_transactions_that_take_one_of_two_each(
 )]
 #[case::the_whole_customer("DELETE FROM customers WHERE customer_number = 'K-1'", 0)]
 #[tokio::test]
-async fn what_rule_2_allows_is_not_held_up(
+async fn rule_2_permits_all_other_direct_writes(
     #[case] sql: &str,
     #[case] left: i64,
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
@@ -155,7 +155,7 @@ async fn assert_all_applied(database: &Database) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_that_migrate_an_empty_database_at_once_all_succeed(
+async fn eight_concurrent_migrations_succeed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (_folder, database_url) = empty_database(backend).await;
@@ -173,7 +173,7 @@ async fn eight_that_migrate_an_empty_database_at_once_all_succeed(
 
 #[rstest]
 #[tokio::test]
-async fn to_migrate_again_changes_nothing(
+async fn repeated_migration_changes_nothing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (_folder, database_url) = empty_database(backend).await;
@@ -184,12 +184,12 @@ async fn to_migrate_again_changes_nothing(
     insert_customer(&database, "K-1").await.unwrap();
     database.migrate().await.unwrap();
     assert_all_applied(&database).await;
-    assert!(is_on_file(&database, "K-1").await);
+    assert!(customer_exists(&database, "K-1").await);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_schema_of_a_newer_version_is_told_and_left_alone(
+async fn newer_schema_is_reported_and_unchanged(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (_folder, database_url) = empty_database(backend).await;
@@ -210,7 +210,7 @@ async fn a_schema_of_a_newer_version_is_told_and_left_alone(
     }
 }
 
-async fn is_on_file(database: &Database, text: &str) -> bool {
+async fn customer_exists(database: &Database, text: &str) -> bool {
     let found = database.find_customer(&number(text)).await;
     found.unwrap().is_some()
 }
@@ -227,18 +227,18 @@ async fn insert_customer(database: &Database, text: &str) -> Result<()> {
     inserting.await
 }
 
-/// Inserts a customer and then ends as the try of that number is to end.
+/// Inserts a customer, then returns the result that `end` gives for this attempt.
 async fn insert_and_end(
     database: &Database,
     text: &str,
     end: impl Fn(u32) -> Result<Outcome<u32>> + Clone + Send + Sync + 'static,
 ) -> Result<u32> {
-    let tries = Arc::new(AtomicU32::new(0));
+    let attempts = Arc::new(AtomicU32::new(0));
     let customer = Customer::new(number(text), start_time());
     let inserting = database.transaction(move |transaction| {
-        let (customer, tries, end) = (customer.clone(), tries.clone(), end.clone());
+        let (customer, attempts, end) = (customer.clone(), attempts.clone(), end.clone());
         Box::pin(async move {
-            let count = tries.fetch_add(1, Ordering::SeqCst) + 1;
+            let count = attempts.fetch_add(1, Ordering::SeqCst) + 1;
             transaction.insert_customer(customer, &[]).await?;
             end(count)
         })
@@ -248,7 +248,7 @@ async fn insert_and_end(
 
 #[rstest]
 #[tokio::test]
-async fn a_transaction_that_lost_a_race_is_tried_again_but_not_for_ever(
+async fn conflicting_transaction_has_a_retry_limit(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (_folder, database_url) = empty_database(backend).await;
@@ -263,16 +263,16 @@ async fn a_transaction_that_lost_a_race_is_tried_again_but_not_for_ever(
         }
     };
     assert_eq!(insert_and_end(&database, "K-1", third).await, Ok(3));
-    assert!(is_on_file(&database, "K-1").await);
+    assert!(customer_exists(&database, "K-1").await);
 
     let never = insert_and_end(&database, "K-2", |_| Err(Error::Conflict)).await;
     assert_eq!(never, Err(Error::Conflict));
-    assert!(!is_on_file(&database, "K-2").await);
+    assert!(!customer_exists(&database, "K-2").await);
 }
 
 #[rstest]
 #[tokio::test]
-async fn what_failed_or_was_rolled_back_is_not_stored_and_not_tried_again(
+async fn failed_transaction_is_neither_stored_nor_retried(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (_folder, database_url) = empty_database(backend).await;
@@ -290,13 +290,13 @@ async fn what_failed_or_was_rolled_back_is_not_stored_and_not_tried_again(
     assert_eq!(refused, Err(Error::EtagMismatch));
     let rolled_back = insert_and_end(&database, "K-1", |count| Ok(Outcome::Rollback(count))).await;
     assert_eq!(rolled_back, Ok(1));
-    assert!(!is_on_file(&database, "K-1").await);
+    assert!(!customer_exists(&database, "K-1").await);
     insert_customer(&database, "K-1").await.unwrap();
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_panic_inside_a_transaction_is_told_and_rolled_back(
+async fn panic_in_a_transaction_is_reported_and_rolled_back(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (_folder, database_url) = empty_database(backend).await;
@@ -307,7 +307,7 @@ async fn a_panic_inside_a_transaction_is_told_and_rolled_back(
     insert_customer(&database, "K-1").await.unwrap();
 }
 
-/// Raises the customer's write count and answers it.
+/// Increments the customer's write count and returns it.
 async fn write(database: Database) -> Result<i64> {
     let number = number("K-1");
     let writing = database.transaction(move |transaction| {
@@ -321,7 +321,7 @@ async fn write(database: Database) -> Result<i64> {
     writing.await
 }
 
-/// Drops the work after it had that many chances to go on.
+/// Drops the future after it was polled this often.
 async fn abandon<T>(work: impl Future<Output = T>, chances: usize) {
     let chances = async {
         for _ in 0..chances {
@@ -337,7 +337,7 @@ async fn abandon<T>(work: impl Future<Output = T>, chances: usize) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_goes_away_leaves_no_open_transaction_and_costs_no_write(
+async fn abandoned_calls_leave_no_transaction_and_lose_no_write(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     const ROUNDS: usize = 200;
@@ -374,7 +374,7 @@ async fn a_caller_that_goes_away_leaves_no_open_transaction_and_costs_no_write(
     }
 }
 
-/// A database of its own, whose connections can be told from those of other tests.
+/// A database whose connections can be distinguished from those of other tests.
 async fn fresh_postgres_database() -> String {
     let server = postgres_url();
     let random = u128::from_be_bytes(Random::system().bytes().unwrap());
@@ -384,11 +384,11 @@ async fn fresh_postgres_database() -> String {
     format!("{place}/{name}")
 }
 
-/// What callers left behind may still be running, but has to end soon: the server
-/// ends a transaction that idles for ten seconds by itself.
+/// Abandoned transactions may still run but must end soon: the server ends a transaction that is
+/// idle for ten seconds.
 async fn assert_no_open_transaction(database_url: &str, backend: Backend) {
     if backend == Backend::Sqlite {
-        // Waits for the file's only lock, five seconds at most.
+        // Waits up to five seconds for the file's only lock.
         execute(database_url, "BEGIN IMMEDIATE; ROLLBACK").await;
         return;
     }

@@ -1,4 +1,4 @@
-//! Every cause of `TOKEN_INVALID` with its metadata, and the sizes of tokens.
+//! Every cause of `TOKEN_INVALID` with its metadata, and the limits of token size.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
-    harness::{AUDIENCE, Backend, ISSUER, TestServer, refused_fields},
+    harness::{AUDIENCE, Backend, ISSUER, TestServer, rejected_fields},
     raw::{call, call_with_headers},
 };
 
-/// A token with what its rejection must say.
+/// A token and the expected rejection.
 struct Case {
     name: &'static str,
     token: String,
@@ -29,7 +29,7 @@ struct Issuer<'a> {
 }
 
 impl<'a> Issuer<'a> {
-    fn of(server: &'a TestServer) -> Self {
+    fn for_server(server: &'a TestServer) -> Self {
         let now = server.now().timestamp();
         Self {
             server,
@@ -51,14 +51,14 @@ impl<'a> Issuer<'a> {
         signed.unwrap()
     }
 
-    /// With another member of the header.
+    /// A token with one header member replaced.
     fn with_header(&self, member: &str, value: impl Into<Value>) -> String {
         let mut header = self.header.clone();
         header[member] = value.into();
         self.sign(&header, &self.claims)
     }
 
-    /// With another claim.
+    /// A token with one claim replaced.
     fn with_claim(&self, claim: &str, value: impl Into<Value>) -> String {
         let mut claims = self.claims.clone();
         claims[claim] = value.into();
@@ -144,7 +144,7 @@ fn keys_and_signatures(issuer: &Issuer<'_>) -> Vec<Case> {
     let cut = &signed[..signed.len() - 1];
     vec![
         case("kid", "UNKNOWN_KEY", None, issuer.with_header("kid", "x")),
-        case("signature of another", "BAD_SIGNATURE", None, swapped),
+        case("signature of another token", "BAD_SIGNATURE", None, swapped),
         case("no signature", "BAD_SIGNATURE", None, format!("{message}.")),
         case("cut signature", "BAD_SIGNATURE", None, cut),
         case("unsigned", "ALGORITHM", None, unsigned),
@@ -169,7 +169,7 @@ fn keys_and_signatures(issuer: &Issuer<'_>) -> Vec<Case> {
     ]
 }
 
-fn unfit_claims(issuer: &Issuer<'_>) -> Vec<Case> {
+fn invalid_claims(issuer: &Issuer<'_>) -> Vec<Case> {
     let now = issuer.server.now().timestamp();
     let (later, year) = (now + 31, now + 365 * 86_400);
     let missing = [
@@ -204,12 +204,12 @@ fn unfit_claims(issuer: &Issuer<'_>) -> Vec<Case> {
 fn cases(issuer: &Issuer<'_>) -> Vec<Case> {
     let mut all = malformed(issuer);
     all.extend(keys_and_signatures(issuer));
-    all.extend(unfit_claims(issuer));
+    all.extend(invalid_claims(issuer));
     all.push(case("large", "TOO_LARGE", None, issuer.of_size(12_500)));
     all
 }
 
-async fn ask(server: &TestServer, token: &str) -> Result<(), Status> {
+async fn request_with(server: &TestServer, token: &str) -> Result<(), Status> {
     let answer = call(server, Some(token), "ListOrderTypes", Vec::new()).await;
     answer.map(|_| ())
 }
@@ -228,11 +228,11 @@ fn metadata(status: &Status) -> Vec<(String, String)> {
 
 #[rstest]
 #[tokio::test]
-async fn a_rejected_token_is_answered_with_cause_and_claim(
+async fn rejection_has_cause_and_claim(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let issuer = Issuer::of(&server);
+    let issuer = Issuer::for_server(&server);
     let cases = cases(&issuer);
     for Case {
         name,
@@ -241,7 +241,7 @@ async fn a_rejected_token_is_answered_with_cause_and_claim(
         claim,
     } in &cases
     {
-        let status = ask(&server, token).await.unwrap_err();
+        let status = request_with(&server, token).await.unwrap_err();
         let mut expected = vec![("cause".to_owned(), (*cause).to_owned())];
         expected.extend(claim.map(|claim| ("claim".to_owned(), claim.to_owned())));
         assert_eq!(metadata(&status), expected, "{name}");
@@ -255,43 +255,45 @@ async fn a_rejected_token_is_answered_with_cause_and_claim(
         all
     );
     let accepted = issuer.sign(&issuer.header, &issuer.claims);
-    ask(&server, &accepted).await.unwrap();
+    request_with(&server, &accepted).await.unwrap();
 }
 
-/// All over one connection, which has to survive it.
+/// All over one connection, which must stay usable.
 #[rstest]
 #[tokio::test]
-async fn a_token_has_at_most_12_kib_and_a_larger_one_is_told_so(
+async fn token_over_12_kib_is_rejected_with_its_cause(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let issuer = Issuer::of(&server);
+    let issuer = Issuer::for_server(&server);
     for size in [8 * 1024, 12_185, 12 * 1024] {
         let token = issuer.of_size(size);
         assert!(token.len() > size - 4, "{}", token.len());
-        ask(&server, &token).await.unwrap();
+        request_with(&server, &token).await.unwrap();
     }
     let too_large = [("cause".to_owned(), "TOO_LARGE".to_owned())];
     for size in [12 * 1024 + 4, 12_390, 16 * 1024, 40 * 1024] {
         let token = issuer.of_size(size);
-        let status = ask(&server, &token).await.unwrap_err();
+        let status = request_with(&server, &token).await.unwrap_err();
         assert_eq!(metadata(&status), too_large, "{size}");
     }
     let token = issuer.of_size(40 * 1024);
     for _ in 0..200 {
-        let status = ask(&server, &token).await.unwrap_err();
+        let status = request_with(&server, &token).await.unwrap_err();
         assert_eq!(metadata(&status), too_large);
     }
-    ask(&server, &issuer.of_size(12 * 1024)).await.unwrap();
+    request_with(&server, &issuer.of_size(12 * 1024))
+        .await
+        .unwrap();
 }
 
 #[rstest]
 #[tokio::test]
-async fn other_metadata_has_at_most_16_kib(
+async fn other_metadata_is_limited_to_16_kib(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let token = Issuer::of(&server).of_size(12 * 1024);
+    let token = Issuer::for_server(&server).of_size(12 * 1024);
     for (bytes, is_accepted) in [(15 * 1024, true), (16 * 1024, false), (30 * 1024, false)] {
         let headers = [
             ("authorization", format!("Bearer {token}")),
@@ -301,7 +303,7 @@ async fn other_metadata_has_at_most_16_kib(
         if is_accepted {
             answer.unwrap();
         } else {
-            assert_eq!(refused_fields(answer), ["metadata"]);
+            assert_eq!(rejected_fields(answer), ["metadata"]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `validate_only` over the wire (AIP-163): the same checks and answers, nothing stored.
+//! `validate_only` over the wire (AIP-163): the same validation and responses, nothing stored.
 
 use contact_service::api::proto::{self, Contact, ContactType};
 use rstest::rstest;
@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::{
     calls::only_id,
-    harness::{Backend, TestServer, new_contact, refusal},
+    harness::{Backend, TestServer, new_contact, rejection},
 };
 
 const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";
@@ -78,7 +78,7 @@ fn renamed(contact: &Contact) -> Contact {
 
 #[rstest]
 #[tokio::test]
-async fn the_answer_is_the_one_of_the_call_and_nothing_is_stored(
+async fn response_equals_the_real_one_and_nothing_is_stored(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -88,7 +88,7 @@ async fn the_answer_is_the_one_of_the_call_and_nothing_is_stored(
     let checked = create(&server, new.clone(), "", true).await.unwrap();
     assert_eq!(server.state("K-1").await, before);
     let created = create(&server, new, "", false).await.unwrap();
-    // The id alone is one of a contact that is not there.
+    // The id alone refers to a contact that does not exist.
     assert_ne!(checked.contact_id, created.contact_id);
     let with_its_id = Contact {
         contact_id: created.contact_id.clone(),
@@ -111,7 +111,7 @@ async fn the_answer_is_the_one_of_the_call_and_nothing_is_stored(
 
 #[rstest]
 #[tokio::test]
-async fn whatever_the_call_refuses_is_refused_alike(
+async fn validation_rejects_what_the_request_would(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -144,7 +144,7 @@ async fn whatever_the_call_refuses_is_refused_alike(
             of_customer("K-9", technical.clone()),
             of_customer("K-1", Contact::default()),
         ] {
-            reasons.push(refusal(create(&server, contact, "", validate_only).await).1);
+            reasons.push(rejection(create(&server, contact, "", validate_only).await).1);
         }
         for contact in [
             &stripped,
@@ -154,10 +154,10 @@ async fn whatever_the_call_refuses_is_refused_alike(
             &of_customer("K-9", anna.clone()),
         ] {
             let refused = update(&server, contact.clone(), "", validate_only).await;
-            reasons.push(refusal(refused).1);
+            reasons.push(rejection(refused).1);
         }
         for contact in [&anna, &stale, &foreign] {
-            reasons.push(refusal(delete(&server, contact, "", validate_only).await).1);
+            reasons.push(rejection(delete(&server, contact, "", validate_only).await).1);
         }
         assert_eq!(
             reasons,
@@ -182,7 +182,7 @@ async fn whatever_the_call_refuses_is_refused_alike(
 
 #[rstest]
 #[tokio::test]
-async fn a_check_does_not_use_up_a_request_id(
+async fn validation_uses_no_request_id(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -203,7 +203,7 @@ async fn a_check_does_not_use_up_a_request_id(
 
 #[rstest]
 #[tokio::test]
-async fn a_check_answers_about_a_used_request_id_as_the_call_would(
+async fn validation_honors_a_used_request_id(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -214,9 +214,9 @@ async fn a_check_answers_about_a_used_request_id_as_the_call_would(
     assert_eq!(create(&server, new, ID, true).await.unwrap(), created);
     let other = of_customer("K-1", new_contact("Anders", &[ContactType::Technical]));
     for refused in [
-        refusal(create(&server, other, ID, true).await),
-        refusal(update(&server, renamed(&created), ID, true).await),
-        refusal(delete(&server, &created, ID, true).await),
+        rejection(create(&server, other, ID, true).await),
+        rejection(update(&server, renamed(&created), ID, true).await),
+        rejection(delete(&server, &created, ID, true).await),
     ] {
         assert_eq!(refused.1, "REQUEST_ID_REUSED");
     }

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 
 use super::{repeatable, run};
 use crate::{
-    harness::{ALL_SCOPES, Backend, TestServer, refusal, refused_fields},
+    harness::{ALL_SCOPES, Backend, TestServer, rejected_fields, rejection},
     raw::{call, call_with, request_type},
     rpcs::{Prepared, RPCS, Rpc, prepare},
 };
@@ -84,7 +84,7 @@ fn judge(rpc: &Rpc, bytes: &[u8], answer: Result<Vec<Vec<u8>>, Status>) -> Resul
     if code != Some(Code::InvalidArgument) {
         return Err(format!("{answer:?}"));
     }
-    let (fields, reason) = (refused_fields(answer.clone()), refusal(answer).1);
+    let (fields, reason) = (rejected_fields(answer.clone()), rejection(answer).1);
     if reason == "INVALID_FIELD" && fields == ["request"] {
         Ok(())
     } else {
@@ -104,7 +104,7 @@ async fn any_bytes_are_answered_and_bytes_that_are_no_message_are_refused(
         for bytes in NO_MESSAGES {
             let answer = call(&server, Some(&token), rpc.name, bytes.to_vec()).await;
             assert_eq!(
-                refused_fields(answer),
+                rejected_fields(answer),
                 ["request"],
                 "{} {bytes:?}",
                 rpc.name
@@ -139,7 +139,12 @@ async fn a_message_that_is_too_long_is_refused_in_every_rpc(
         }
         for length in [limit + 1, 4 * limit] {
             let answer = call(&server, Some(&token), rpc.name, unknown_field(length)).await;
-            assert_eq!(refused_fields(answer), ["request"], "{} {length}", rpc.name);
+            assert_eq!(
+                rejected_fields(answer),
+                ["request"],
+                "{} {length}",
+                rpc.name
+            );
         }
     }
 }
@@ -167,6 +172,6 @@ async fn a_unary_call_without_a_message_is_refused(
     let token = server.token(ALL_SCOPES, None);
     for rpc in RPCS.iter().filter(|rpc| rpc.name != "StreamRecipients") {
         let answer = call_with(&server, Some(&token), rpc.name, Vec::new()).await;
-        assert_eq!(refused_fields(answer), ["request"], "{}", rpc.name);
+        assert_eq!(rejected_fields(answer), ["request"], "{}", rpc.name);
     }
 }

@@ -7,7 +7,7 @@ use proptest::{
     strategy::BoxedStrategy,
 };
 
-/// Stands in some of the texts. No refusal may repeat it.
+/// Stands in some of the texts. No rejection may repeat it.
 pub(crate) const CANARY: &str = "zq7canary";
 
 const LONGEST: usize = 5_000;

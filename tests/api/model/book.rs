@@ -142,8 +142,8 @@ impl Book {
         if outcome.is_err() || request.is_validate_only() {
             *self = before;
         }
-        if let (Err(refusal), Request::CheckPhonePassword(r)) = (&outcome, request)
-            && ["PHONE_CALL_ATTEMPT_LIMIT", "AGENT_BLOCKED"].contains(&refusal.reason)
+        if let (Err(rejection), Request::CheckPhonePassword(r)) = (&outcome, request)
+            && ["PHONE_CALL_ATTEMPT_LIMIT", "AGENT_BLOCKED"].contains(&rejection.reason)
         {
             self.record_check(by, "refused", &r.customer_number, &r.contact_id);
         }

@@ -284,7 +284,7 @@ impl<'s> Driver<'s> {
         let keeps = !request.is_validate_only();
         let answered = match &model {
             Ok(answer) => answer.name(),
-            Err(refusal) => refusal.reason.to_owned(),
+            Err(rejection) => rejection.reason.to_owned(),
         };
         let answered = format!("{}: {answered}", request.rpc());
         *self.seen.entry(answered).or_default() += 1;
@@ -301,7 +301,7 @@ impl<'s> Driver<'s> {
                 }
                 Ok(())
             }
-            (Err(model), Err(service)) => same("the refusal", &told(&model), &heard(&service)),
+            (Err(model), Err(service)) => same("the rejection", &told(&model), &heard(&service)),
             (model, service) => Err(Difference(format!(
                 "the answer\nmodel:   {model:#?}\nservice: {service:#?}"
             ))),
@@ -319,13 +319,13 @@ impl<'s> Driver<'s> {
     }
 }
 
-/// A refusal, as far as the model knows it.
+/// A rejection, as far as the model knows it.
 type Told = (Code, String, Vec<String>, Option<TimeDelta>);
 
-fn told(refusal: &Refusal) -> Told {
-    let reason = refusal.reason.to_owned();
-    let fields = refusal.fields.clone();
-    (code_of(refusal.reason), reason, fields, refusal.retry)
+fn told(rejection: &Refusal) -> Told {
+    let reason = rejection.reason.to_owned();
+    let fields = rejection.fields.clone();
+    (code_of(rejection.reason), reason, fields, rejection.retry)
 }
 
 fn heard(status: &Status) -> Told {

@@ -149,7 +149,7 @@ pub struct Mail {
     pub kind: MailKind,
     pub number: String,
     pub to: String,
-    /// Whom it greets.
+    /// Tenant it greets.
     pub name: String,
     pub locale: String,
     /// The link in it, by its place in the book.

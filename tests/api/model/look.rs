@@ -15,7 +15,7 @@ use super::{
     fields::{DOMAIN, address_of},
     recipients::PURPOSES,
 };
-use crate::{harness::refusal, mailbox};
+use crate::{harness::rejection, mailbox};
 
 /// Room for attention lines; 0 is the usual one.
 const ROOMS: [i32; 3] = [0, 20, 8];
@@ -75,14 +75,14 @@ const CHANGES: [&str; 21] = [
     "contact.phone_order_decided",
 ];
 
-/// The model's answer beside the service's; a refusal by its reason.
+/// The model's answer beside the service's; a rejection by its reason.
 fn both<T: PartialEq + std::fmt::Debug>(
     what: &str,
     model: Outcome<T>,
     service: Result<T, Status>,
 ) -> Result<(), Difference> {
-    let model = model.map_err(|refusal| refusal.reason.to_owned());
-    let service = service.map_err(|status| refusal::<()>(Err(status)).1);
+    let model = model.map_err(|rejection| rejection.reason.to_owned());
+    let service = service.map_err(|status| rejection::<()>(Err(status)).1);
     same(what, &model, &service)
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     calls::only_id,
-    harness::{Client, TestServer, refusal},
+    harness::{Client, TestServer, rejection},
 };
 
 /// A request, with the etag that its sender had seen, and what it was answered.
@@ -37,7 +37,7 @@ pub struct Figures {
 
 impl Driver<'_> {
     /// Lets each list be sent by a task of its own, all at once, over all servers.
-    pub async fn run_together(
+    pub async fn run_concurrent(
         &mut self,
         lists: &[Vec<Command>],
         figures: &mut Figures,
@@ -263,10 +263,10 @@ async fn send_all(
     Ok(done)
 }
 
-/// The reason, of a refusal that rules or turns give.
+/// The reason, of a rejection that rules or turns give.
 fn expected_refusal(request: &Request, status: Status) -> Result<String, Difference> {
     let text = format!("{status:?}");
-    let (code, reason) = refusal::<()>(Err(status));
+    let (code, reason) = rejection::<()>(Err(status));
     let is_expected = match code {
         Code::InvalidArgument
         | Code::NotFound
@@ -347,7 +347,7 @@ async fn write_numbers(
         match client.update_contact(update).await {
             Ok(written) => etags.push(written.into_inner().contact.unwrap().etag),
             Err(status) => {
-                let (_, reason) = refusal::<()>(Err(status));
+                let (_, reason) = rejection::<()>(Err(status));
                 let reasons = ["ETAG_MISMATCH", "CONFLICT", "OVERLOADED"];
                 assert!(reasons.contains(&reason.as_str()), "{reason}");
                 repeated += 1;
