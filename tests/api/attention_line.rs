@@ -5,8 +5,8 @@ use contact_service::api::proto::{self, ContactType, Purpose};
 use rstest::rstest;
 use tonic::{Code, Status};
 
-use crate::calls::timestamp;
 use crate::harness::{Backend, TestServer, rejected_fields, rejection};
+use crate::requests::timestamp;
 
 async fn set(
     server: &TestServer,

@@ -19,7 +19,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tempfile::tempdir;
 
 use crate::{
-    explained::{self, explained, full_scans, lookups},
+    explain::{self, explained, full_scans, lookups},
     harness::{Backend, connect, execute, fresh_database, start_time},
 };
 
@@ -310,7 +310,7 @@ fn assert_bound(plans: &[(String, Value)], statistics: Statistics) {
 }
 
 async fn assert_all_bound(statistics: Statistics, size: Size) {
-    let _turn = explained::begin().await;
+    let _turn = explain::begin().await;
     let url = fresh_database(Backend::Postgres, "".into()).await;
     let database = connect(&url).await;
     database.migrate().await.unwrap();
@@ -318,10 +318,10 @@ async fn assert_all_bound(statistics: Statistics, size: Size) {
     fill(&url, statistics, size).await;
     let database = connect(&explained(&url, WITH_BUFFERS)).await;
     let app = app_on(&database);
-    explained::discard();
+    explain::discard();
     run_background_jobs(&database, &app).await;
     database.close().await;
-    assert_bound(&explained::plans(), statistics);
+    assert_bound(&explain::plans(), statistics);
 }
 
 #[rstest::rstest]

@@ -8,8 +8,8 @@ use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::{
-    calls::only_id,
     harness::{Backend, Options, TestServer, rejected_fields, rejection},
+    requests::only_id,
 };
 
 async fn verify(

@@ -5,8 +5,8 @@ use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::{
-    calls::{mask, only_id, timestamp},
     harness::{Backend, TestServer, rejected_fields, rejection},
+    requests::{mask, only_id, timestamp},
 };
 
 const NOT_ALLOWED: &str = "INVOICE_EMAIL_NOT_ALLOWED";

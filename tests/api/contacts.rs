@@ -6,8 +6,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
-    calls::{only_id, timestamp},
     harness::{Backend, TestServer, new_contact, rejected_fields, rejection},
+    requests::{only_id, timestamp},
 };
 
 const STANDARD: &[ContactType] = &[ContactType::Standard];

@@ -9,8 +9,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
-    calls::mask,
     harness::{Backend, TestServer, rejected_fields, rejection},
+    requests::mask,
 };
 
 const DATA: &str = "contact_data.write";

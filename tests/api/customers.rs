@@ -5,8 +5,8 @@ use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::{
-    calls::{mask, timestamp},
     harness::{Backend, TestServer, rejected_fields, rejection},
+    requests::{mask, timestamp},
 };
 
 fn settings(

@@ -9,9 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    calls::{only_id, timestamp},
     harness::{Backend, TestServer, query_number},
     outbox::outbox_to,
+    requests::{only_id, timestamp},
 };
 
 const BOUNCED: &str = "contact.email_bounced";

@@ -6,8 +6,8 @@ use rstest::rstest;
 use tonic::Code;
 
 use crate::{
-    calls::{only_id, timestamp},
     harness::{Backend, TestServer, query_number, rejected_fields, rejection},
+    requests::{only_id, timestamp},
 };
 
 const OLD: &str = "alt@muster.example";

@@ -6,8 +6,8 @@ use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::{
-    calls::{only_id, timestamp},
     harness::{Backend, TestServer, rejected_fields, rejection},
+    requests::{only_id, timestamp},
 };
 
 const WEEK: TimeDelta = TimeDelta::days(7);

@@ -12,7 +12,6 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
-    calls::only_id,
     harness::{
         ALL_SCOPES, AUDIENCE, Backend, ISSUER, Options, TestServer, execute, fresh_database,
         new_contact,
@@ -21,6 +20,7 @@ use crate::{
     phone_calls::{check_by, verify_channel},
     proxy::Proxy,
     raw::call,
+    requests::only_id,
 };
 
 /// A row of the contract's error table.

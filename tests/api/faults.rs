@@ -14,13 +14,13 @@ use rstest::rstest;
 use tonic::{Code, Request, Status, body::Body};
 
 use crate::{
-    calls::only_id,
     errors::has_fixed_text,
     harness::{
         ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, new_contact, rejection,
     },
     held_lock::HeldLock,
     proxy::Proxy,
+    requests::only_id,
 };
 
 const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";

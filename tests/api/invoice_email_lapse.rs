@@ -8,8 +8,8 @@ use rstest::rstest;
 use tonic::Code;
 
 use crate::{
-    calls::{only_id, timestamp},
     harness::{Backend, TestServer, new_contact, rejection},
+    requests::{only_id, timestamp},
 };
 
 const ADDRESS: &str = "rechnung@muster.example";

@@ -19,16 +19,16 @@
     reason = "nothing of a test is visible outside the crate, and `pub` is shorter"
 )]
 
-mod calls;
-mod explained;
+mod explain;
 mod forged_tokens;
 mod harness;
 mod held_lock;
-mod long_trails;
+mod long_audit_logs;
 mod mailbox;
 mod phone_calls;
 mod proxy;
 mod raw;
+mod requests;
 mod rpcs;
 
 mod attention_line;
@@ -53,15 +53,15 @@ mod customers;
 mod database_roles;
 mod denials;
 mod disclosures;
+mod disconnects;
 mod email_bounces;
 mod email_confirmation;
-mod email_deadlines;
+mod email_expiry;
 mod emails;
 mod erasure_races;
 mod errors;
 mod faults;
 mod fuzz;
-mod hang_ups;
 mod invoice_email_lapse;
 mod last_standard_contact;
 mod listener_limits;
@@ -73,10 +73,10 @@ mod outbox;
 mod phone_orders;
 mod phone_password;
 mod phone_password_attack;
-mod phone_password_canary;
+mod phone_password_fairness;
+mod phone_password_leaks;
 mod phone_password_limits;
 mod phone_password_notices;
-mod phone_password_shares;
 mod phone_password_timing;
 mod privacy;
 mod provider_tokens;

@@ -8,9 +8,9 @@ use rstest::rstest;
 use tonic::Code;
 
 use crate::{
-    calls::{only_id, timestamp},
     harness::{ALL_SCOPES, Backend, TestServer, query_number, rejected_fields, rejection},
     phone_calls::{CALL_ID, PASSWORD},
+    requests::{only_id, timestamp},
 };
 
 /// A contact with a phone password, and a grant for it.

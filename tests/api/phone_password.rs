@@ -20,9 +20,9 @@ use secrecy::ExposeSecret;
 use tonic::Code;
 
 use crate::{
-    calls::timestamp,
     harness::{Backend, TestServer, new_contact, query_number, rejected_fields, rejection},
     phone_calls::{CALL_ID, PASSWORD},
+    requests::timestamp,
 };
 
 async fn anna_with_password(server: &TestServer) -> Contact {

@@ -12,9 +12,9 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
-    calls::timestamp,
     harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database, rejection},
     phone_calls::{PASSWORD, check_by},
+    requests::timestamp,
 };
 
 const GUESSES: usize = 60;

@@ -9,12 +9,12 @@ use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::{
-    calls::only_id,
     harness::{
         Backend, TestServer, execute, new_contact, query_number, query_texts, rejected_fields,
         rejection,
     },
     phone_calls::{PASSWORD, call_id_of, verify_channel},
+    requests::only_id,
     rpcs::{Prepared, prepare},
 };
 

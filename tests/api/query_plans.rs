@@ -7,7 +7,7 @@ use prost::Message;
 use tempfile::tempdir;
 
 use crate::{
-    explained::{self, explained, full_scans},
+    explain::{self, explained, full_scans},
     harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database},
     raw::call,
     rpcs::{RPCS, prepare, valid_request},
@@ -50,12 +50,12 @@ pub(crate) async fn run_all(server: &TestServer, prefix: &str, days: &[i64]) {
 }
 
 async fn explain_all(url: &str, prefix: &str, days: &[i64], small: &[&str]) {
-    let _turn = explained::begin().await;
+    let _turn = explain::begin().await;
     let server = TestServer::start_on(url, tempdir().unwrap(), Options::default()).await;
     // Migrations scan whole tables, which are still empty then.
-    explained::discard();
+    explain::discard();
     run_all(&server, prefix, days).await;
-    let plans: BTreeMap<_, _> = explained::plans().into_iter().collect();
+    let plans: BTreeMap<_, _> = explain::plans().into_iter().collect();
     let mut offences = Vec::new();
     for (query, plan) in &plans {
         let mut found = Vec::new();

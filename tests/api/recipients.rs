@@ -7,8 +7,8 @@ use rstest::rstest;
 use tonic::Code;
 
 use crate::{
-    calls::{mask, only_id},
     harness::{Backend, TestServer, rejected_fields, rejection},
+    requests::{mask, only_id},
 };
 
 async fn resolve(

@@ -8,8 +8,8 @@ use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::{
-    calls::only_id,
     harness::{Backend, Client, TestServer, new_contact, rejected_fields, rejection},
+    requests::only_id,
 };
 
 const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";

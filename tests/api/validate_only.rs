@@ -5,8 +5,8 @@ use rstest::rstest;
 use tonic::Status;
 
 use crate::{
-    calls::only_id,
     harness::{Backend, TestServer, new_contact, rejection},
+    requests::only_id,
 };
 
 const ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";

@@ -18,7 +18,7 @@ use super::{
     requests::{Answer, Request},
     values::{self, OrderTypes},
 };
-use crate::calls::timestamp;
+use crate::requests::timestamp;
 
 /// How long the id of a request is remembered.
 const REQUEST_MEMORY: TimeDelta = TimeDelta::hours(24);

@@ -11,7 +11,7 @@ use super::{
     requests::Answer,
     values::{ContactChange, NewContact, is_of, set},
 };
-use crate::calls::timestamp;
+use crate::requests::timestamp;
 
 /// Who clears what lapsed.
 const SERVICE: &str = "contact-service";

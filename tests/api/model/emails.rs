@@ -9,7 +9,7 @@ use super::{
     requests::Answer,
     values::{address, is_same_address},
 };
-use crate::calls::timestamp;
+use crate::requests::timestamp;
 
 /// Rule 7.
 const LIFETIME: TimeDelta = TimeDelta::days(7);

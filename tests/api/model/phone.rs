@@ -14,7 +14,7 @@ use super::{
     requests::Answer,
     values::{fold, is_password, is_password_of},
 };
-use crate::calls::timestamp;
+use crate::requests::timestamp;
 
 const TRIES_A_CALL: usize = 3;
 const CALL_MEMORY: TimeDelta = TimeDelta::hours(24);

@@ -13,7 +13,7 @@ use super::{
     phone::Grant,
     requests::Request,
 };
-use crate::calls::mask;
+use crate::requests::mask;
 
 /// A request about a contact.
 macro_rules! of {

@@ -15,8 +15,8 @@ use super::{
     requests::{Answer, Request},
 };
 use crate::{
-    calls::only_id,
     harness::{Client, TestServer, rejection},
+    requests::only_id,
 };
 
 /// A request, with the etag that its sender had seen, and what it was answered.

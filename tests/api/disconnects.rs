@@ -30,11 +30,11 @@ use tonic::{
 };
 
 use crate::{
-    calls::only_id,
     harness::{
         ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, postgres_url,
         query_number, rejection,
     },
+    requests::only_id,
 };
 
 const QUICK_DISCONNECTS: usize = 400;

@@ -8,8 +8,8 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::{
-    calls::timestamp,
     harness::{Backend, TestServer, execute, query_number, rejection},
+    requests::timestamp,
 };
 
 const OLD: &str = "alt@muster.example";
