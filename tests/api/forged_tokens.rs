@@ -37,7 +37,7 @@ pub(crate) fn forgeries(
     let mut all = forger.credentials();
     all.extend(forger.form());
     all.extend(forger.payload_text());
-    all.extend(forger.unfit_algorithms());
+    all.extend(forger.invalid_algorithms());
     all.extend(forger.public_key_as_secret());
     all.extend(forger.foreign_keys());
     all.extend(forger.jose_headers());

@@ -4,19 +4,19 @@
 //! A failing history is shrunk and printed with its seed. To repeat it: `PROPTEST_RNG_SEED=…
 //! ./scripts/test --only rust -- -E 'test(model::)'`.
 
-mod book;
 mod commands;
+mod concurrent;
 mod contacts;
 mod driver;
 mod emails;
 mod fields;
-mod look;
 mod names;
 mod phone;
 mod recipients;
+mod reference_model;
 mod requests;
 mod resolve;
-mod together;
+mod snapshot;
 mod values;
 
 use std::{
@@ -35,8 +35,8 @@ use tokio::{runtime::Runtime, sync::Mutex};
 
 use self::{
     commands::{Command, Step, histories},
+    concurrent::Figures,
     driver::{Difference, Driver},
-    together::Figures,
 };
 use crate::harness::{Backend, Options, TestServer};
 
@@ -72,7 +72,7 @@ async fn eight_writers_lose_no_update(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let servers = start_all(backend).await;
-    let repeated = together::count_up(&servers, "K-1", 5).await;
+    let repeated = concurrent::count_up(&servers, "K-1", 5).await;
     println!("{backend:?}: 40 of 40 counted, {repeated} retried");
 }
 
@@ -92,7 +92,7 @@ async fn proof_500_concurrent_histories_match_the_audit_log(
 ) {
     check_concurrent(backend, PROOF_ROUNDS).await;
     let servers = start_all(backend).await;
-    let repeated = together::count_up(&servers, "K-1", 100).await;
+    let repeated = concurrent::count_up(&servers, "K-1", 100).await;
     println!("{backend:?}: 800 of 800 counted, {repeated} retried");
 }
 

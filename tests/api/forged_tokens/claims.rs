@@ -1,4 +1,4 @@
-//! Broken payloads and wrong claims, all of them signed by our key.
+//! Malformed payloads and invalid claims, all signed with the service's key.
 
 use std::iter;
 
@@ -53,7 +53,7 @@ impl Forger<'_> {
                 sign(header.as_bytes(), in_order.to_string().as_bytes()),
             ),
             (
-                "payload is a string of JSON",
+                "payload is a JSON string",
                 sign(header.as_bytes(), as_text.as_bytes()),
             ),
             (
@@ -80,26 +80,30 @@ impl Forger<'_> {
         let wrong = [
             ("iss null", "iss", Value::Null),
             (
-                "iss of somebody else",
+                "iss of another issuer",
                 "iss",
                 json!("https://attacker.example"),
             ),
             (
-                "iss with a slash behind it",
+                "iss with a trailing slash",
                 "iss",
                 json!(format!("{}/", self.issuer)),
             ),
             ("iss in capitals", "iss", json!(self.issuer.to_uppercase())),
-            ("iss an array that holds ours", "iss", json!([self.issuer])),
+            (
+                "iss an array that contains ours",
+                "iss",
+                json!([self.issuer]),
+            ),
             ("aud null", "aud", Value::Null),
             ("aud of another service", "aud", json!("another-service")),
             (
-                "aud that ours begins",
+                "aud with ours as a prefix",
                 "aud",
                 json!(format!("{}-2", self.audience)),
             ),
             (
-                "aud with others behind a blank",
+                "aud with others after a space",
                 "aud",
                 json!(format!("{} x", self.audience)),
             ),
@@ -130,14 +134,14 @@ impl Forger<'_> {
             ("customer_number null", "customer_number", Value::Null),
             ("customer_number a number", "customer_number", json!(1001)),
             ("customer_number empty", "customer_number", json!("")),
-            ("customer_number a blank", "customer_number", json!(" ")),
+            ("customer_number a space", "customer_number", json!(" ")),
             (
                 "customer_number with a wildcard",
                 "customer_number",
                 json!("*"),
             ),
             (
-                "customer_number with a blank",
+                "customer_number with a space",
                 "customer_number",
                 json!("K 1"),
             ),
@@ -248,10 +252,7 @@ impl Forger<'_> {
             ("nbf twice", r#""nbf":0"#.to_owned()),
             ("iat twice", r#""iat":0"#.to_owned()),
             ("scope twice", r#""scope":"privacy.erase""#.to_owned()),
-            (
-                "a member of an unknown claim twice",
-                r#""x":{"y":1,"y":2}"#.to_owned(),
-            ),
+            ("an unknown claim twice", r#""x":{"y":1,"y":2}"#.to_owned()),
         ]
         .map(|(name, member)| (name, header.clone(), twice(&claims, &member)));
         let customer = (

@@ -1,4 +1,4 @@
-//! Makes tokens, by our key or by others.
+//! Makes tokens signed with the service's key or with other keys.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -50,7 +50,7 @@ impl<'a> Forger<'a> {
         self.sign(&self.header, &self.claims)
     }
 
-    /// Signed by our key, whatever the header says.
+    /// Signs with the service's key, regardless of the header.
     pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
         let (header, claims) = (header.to_string(), claims.to_string());
         self.keys
@@ -58,7 +58,7 @@ impl<'a> Forger<'a> {
             .unwrap()
     }
 
-    /// Signed by another key with the algorithm that it is for.
+    /// Signs with another key and its algorithm.
     pub(super) fn sign_by(
         &self,
         header: &Value,
@@ -71,7 +71,7 @@ impl<'a> Forger<'a> {
         format!("{message}.{signature}")
     }
 
-    /// The claims with times so many seconds from now.
+    /// The claims with these times, in seconds from now.
     pub(super) fn at(&self, times: &[(&str, f64)]) -> Value {
         let mut claims = self.claims.clone();
         for (name, offset) in times {
@@ -127,7 +127,8 @@ pub(super) fn message(header: &Value, claims: &Value) -> String {
     format!("{header}.{claims}")
 }
 
-/// The same signature in another spelling: 64 bytes leave four bits of the last character over.
+/// The same signature in a non-canonical encoding: 64 bytes leave four bits of the last character
+/// unused.
 pub(super) fn with_stray_bits(token: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut token = token.to_owned();

@@ -1,4 +1,4 @@
-//! Broken authorization headers, token forms and JOSE headers.
+//! Malformed authorization headers, token forms and JOSE headers.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ impl Forger<'_> {
                 authorization(format!("Bearer: {token}")),
             ),
             forgery(
-                "scheme glued to the token",
+                "no space after the scheme",
                 INVALID,
                 authorization(format!("Bearer{token}")),
             ),
@@ -91,7 +91,7 @@ impl Forger<'_> {
             invalid("two parts", format!("{header}.{payload}")),
             invalid("four parts", format!("{token}.{signature}")),
             invalid(
-                "five parts, as encrypted tokens have",
+                "five parts, as in encrypted tokens",
                 format!("{token}.{signature}.{signature}"),
             ),
             invalid("empty first part", format!(".{token}")),
@@ -143,7 +143,7 @@ impl Forger<'_> {
             ("kid a number", "kid", json!(1)),
             ("kid in capitals", "kid", json!(upper_kid)),
             (
-                "kid with a blank behind it",
+                "kid with a trailing space",
                 "kid",
                 json!(format!("{} ", self.keys.kid())),
             ),

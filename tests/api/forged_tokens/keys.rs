@@ -1,4 +1,4 @@
-//! Tokens by no key, by the public key, or by keys of an attacker.
+//! Tokens signed with no key, with the public key, or with an attacker's keys.
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -17,13 +17,13 @@ use super::{
     forger::{Forger, invalid, message, with, without},
 };
 
-/// What goes before an Ed25519 public key in DER (RFC 8410, 4).
+/// The DER prefix of an Ed25519 public key (RFC 8410, section 4).
 const SPKI_PREFIX: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
 
 impl Forger<'_> {
-    pub(super) fn unfit_algorithms(&self) -> Vec<Forgery> {
+    pub(super) fn invalid_algorithms(&self) -> Vec<Forgery> {
         let unsigned = |alg: &str| {
             let message = message(&with(&self.header, "alg", alg), &self.claims);
             format!("{message}.")
@@ -118,11 +118,11 @@ impl Forger<'_> {
                 self.sign_by(&self.header, &rsa, Algorithm::PS256),
             ),
             (
-                "another key that the header brings along",
+                "another key embedded in the header",
                 self.sign_by(&own, &ed, Algorithm::EdDSA),
             ),
             (
-                "our signature over a header that brings a key along",
+                "our signature over a header with an embedded key",
                 self.sign(&own, &self.claims),
             ),
         ]

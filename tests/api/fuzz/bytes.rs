@@ -1,4 +1,4 @@
-//! Bytes in place of a request.
+//! Arbitrary bytes as a request.
 
 use proptest::{
     collection::vec,
@@ -22,9 +22,9 @@ const CASES: u32 = 100;
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 const MAX_STREAM_MESSAGE_BYTES: usize = 256 * 1024;
 
-/// Bytes that no RPC has a message for: a tag without an end, a length without
-/// its bytes, a group that is never closed, the field number 0.
-const NO_MESSAGES: &[&[u8]] = &[
+/// Bytes that no message type accepts: an incomplete tag, a length without its bytes, an unclosed
+/// group, the field number 0.
+const MALFORMED: &[&[u8]] = &[
     &[0xff],
     &[0x0a, 0x05, b'a'],
     &[0x0b],
@@ -52,7 +52,7 @@ fn any_bytes(message: Vec<u8>) -> BoxedStrategy<Vec<u8>> {
             }
             bytes
         }),
-        // Fields of small numbers with any wire type, and something behind.
+        // Fields with small numbers and any wire type, followed by arbitrary bytes.
         2 => vec((1_u8..16, 0_u8..8, vec(any::<u8>(), 0..12)), 1..5).prop_map(|fields| {
             let encode = |(number, wire_type, rest): (u8, u8, Vec<u8>)| {
                 let length = u8::try_from(rest.len()).unwrap();
@@ -64,7 +64,11 @@ fn any_bytes(message: Vec<u8>) -> BoxedStrategy<Vec<u8>> {
     .boxed()
 }
 
-fn judge(rpc: &Rpc, bytes: &[u8], answer: Result<Vec<Vec<u8>>, Status>) -> Result<(), String> {
+fn check_status(
+    rpc: &Rpc,
+    bytes: &[u8],
+    answer: Result<Vec<Vec<u8>>, Status>,
+) -> Result<(), String> {
     let is_message = DynamicMessage::decode(request_type(rpc.name), bytes).is_ok();
     let code = answer.as_ref().err().map(Status::code);
     let is_answered = matches!(
@@ -94,14 +98,14 @@ fn judge(rpc: &Rpc, bytes: &[u8], answer: Result<Vec<Vec<u8>>, Status>) -> Resul
 
 #[rstest]
 #[tokio::test]
-async fn any_bytes_are_answered_and_bytes_that_are_no_message_are_refused(
+async fn any_bytes_get_a_response_and_malformed_ones_an_error(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
     let token = server.token(ALL_SCOPES, None);
     let on = prepare(&server, "K-1").await;
     for rpc in &RPCS {
-        for bytes in NO_MESSAGES {
+        for bytes in MALFORMED {
             let answer = call(&server, Some(&token), rpc.name, bytes.to_vec()).await;
             assert_eq!(
                 rejected_fields(answer),
@@ -113,7 +117,7 @@ async fn any_bytes_are_answered_and_bytes_that_are_no_message_are_refused(
         let strategy = any_bytes(some_message(rpc, &on));
         run(rpc.name, CASES, strategy, async |bytes| {
             let answer = call(&server, Some(&token), rpc.name, bytes.clone()).await;
-            judge(rpc, &bytes, answer)
+            check_status(rpc, &bytes, answer)
         })
         .await;
     }
@@ -121,7 +125,7 @@ async fn any_bytes_are_answered_and_bytes_that_are_no_message_are_refused(
 
 #[rstest]
 #[tokio::test]
-async fn a_message_that_is_too_long_is_refused_in_every_rpc(
+async fn every_rpc_rejects_messages_that_are_too_long(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -149,7 +153,7 @@ async fn a_message_that_is_too_long_is_refused_in_every_rpc(
     }
 }
 
-/// A message of so many bytes, with a field that no request has and every one skips.
+/// A message of this size with a field that no request defines and every decoder skips.
 fn unknown_field(length: usize) -> Vec<u8> {
     const NUMBER: u32 = 1_000;
     let mut content = length;
@@ -165,7 +169,7 @@ fn unknown_field(length: usize) -> Vec<u8> {
 
 #[rstest]
 #[tokio::test]
-async fn a_unary_call_without_a_message_is_refused(
+async fn unary_request_without_a_message_is_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;

@@ -7,7 +7,7 @@ use proptest::{
     strategy::BoxedStrategy,
 };
 
-/// Stands in some of the texts. No rejection may repeat it.
+/// Part of some texts. No error may repeat it.
 pub(crate) const CANARY: &str = "zq7canary";
 
 const LONGEST: usize = 5_000;
@@ -97,7 +97,7 @@ fn fixed(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
     select(texts).prop_map(str::to_owned)
 }
 
-/// One character again and again, which length limits have to count.
+/// One repeated character, to exceed length limits.
 fn long() -> impl Strategy<Value = String> {
     (select(WIDE), 1..=LONGEST).prop_map(|(c, count)| String::from(c).repeat(count))
 }
@@ -130,7 +130,7 @@ fn mutated(seeds: Vec<String>) -> impl Strategy<Value = String> {
     )
 }
 
-/// Texts that every field gets; `valid` is what it holds otherwise.
+/// Texts that every field gets; `valid` is a value that it accepts.
 pub(crate) fn bad_texts(valid: &str) -> impl Iterator<Item = String> {
     let hidden = [
         "\0",
@@ -145,7 +145,7 @@ pub(crate) fn bad_texts(valid: &str) -> impl Iterator<Item = String> {
     behind.into_iter().chain(long).chain(refused)
 }
 
-/// Any text; `seeds` are valid ones, of which near misses are made.
+/// Any text; `seeds` are valid values, from which near misses are made.
 pub(crate) fn any_text(seeds: Vec<String>) -> BoxedStrategy<String> {
     let text = prop_oneof![
         2 => vec(any::<char>(), 0..40).prop_map(String::from_iter),

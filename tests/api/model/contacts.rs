@@ -6,19 +6,19 @@ use chrono::{DateTime, Utc};
 use contact_service::api::proto::{self, ContactType};
 
 use super::{
-    book::{Book, Customer, Outcome, refuse},
     emails::Pending,
-    requests::Answer,
+    reference_model::{Customer, Outcome, ReferenceModel, reject},
+    requests::Response,
     values::{ContactChange, NewContact, is_of, set},
 };
 use crate::requests::timestamp;
 
-/// Who clears what lapsed.
+/// The actor of expiries.
 const SERVICE: &str = "contact-service";
 
 #[derive(Clone, Debug)]
 pub struct Contact {
-    /// Its label.
+    /// The contact's label.
     pub id: String,
     pub number: String,
     pub types: BTreeSet<i32>,
@@ -62,8 +62,8 @@ impl Contact {
         is_of(&self.types, contact_type)
     }
 
-    /// Rule 22: whether invoices may go to it.
-    fn may_have_invoices(&self) -> bool {
+    /// Rule 22: true if the contact can receive invoices.
+    fn can_receive_invoices(&self) -> bool {
         self.is(ContactType::Standard) || self.is(ContactType::Accounting)
     }
 
@@ -71,14 +71,14 @@ impl Contact {
         format!("{}.v{}", self.id, self.version)
     }
 
-    /// Rule 7: its pending address, unless that lapsed.
+    /// Rule 7: its pending address unless expired.
     pub fn pending_at(&self, now: DateTime<Utc>) -> Option<&Pending> {
         self.pending
             .as_ref()
             .filter(|pending| now < pending.expire_time())
     }
 
-    /// Rules 7 and 22: as it is once a pending address that expired by then is gone.
+    /// Rules 7 and 22: the contact after the expiry of a pending address that is due by then.
     pub fn as_of(&self, now: DateTime<Utc>) -> Self {
         let mut shown = self.clone();
         let expired = shown
@@ -126,21 +126,21 @@ impl Contact {
 }
 
 impl Customer {
-    /// Rule 2: whether a STANDARD contact is left without this one.
-    fn has_standard_beside(&self, id: &str) -> bool {
+    /// Rule 2: true if another STANDARD contact exists.
+    fn has_other_standard(&self, id: &str) -> bool {
         let mut others = self.contacts.iter().filter(|contact| contact.id != id);
         others.any(|contact| contact.is(ContactType::Standard))
     }
 }
 
-impl Book {
+impl ReferenceModel {
     pub fn contact(&self, number: &str, id: &str) -> Outcome<&Contact> {
         let mut contacts = self.customer(number)?.contacts.iter();
         let found = contacts.find(|contact| contact.id == id);
-        found.map_or_else(|| refuse("CONTACT_NOT_FOUND"), Ok)
+        found.map_or_else(|| reject("CONTACT_NOT_FOUND"), Ok)
     }
 
-    /// As it is shown now.
+    /// The contact as responses show it now.
     pub fn shown(&self, contact: &Contact) -> proto::Contact {
         let contact = contact.as_of(self.now);
         proto::Contact {
@@ -161,24 +161,24 @@ impl Book {
                 allowed_order_types: contact.allowed.clone(),
                 denied_order_types: contact.denied.clone(),
             }),
-            phone_password: Some(self.tries.shown(&contact.number, &contact.id, self.now)),
+            phone_password: Some(self.attempts.shown(&contact.number, &contact.id, self.now)),
             etag: contact.etag(),
             create_time: timestamp(contact.create_time),
             update_time: timestamp(contact.update_time),
         }
     }
 
-    /// The contact as it is before a change. An address that expired is cleared and recorded first.
+    /// The contact before a change. An expired address is cleared and recorded first.
     pub fn begin(&mut self, number: &str, id: &str, etag: &str) -> Outcome<Contact> {
         let contact = self.contact(number, id)?.clone();
-        let contact = self.clear_lapsed(&contact);
+        let contact = self.clear_expired(&contact);
         if !etag.is_empty() && etag != contact.etag() {
-            return refuse("ETAG_MISMATCH");
+            return reject("ETAG_MISMATCH");
         }
         Ok(contact)
     }
 
-    pub fn clear_lapsed(&mut self, before: &Contact) -> Contact {
+    pub fn clear_expired(&mut self, before: &Contact) -> Contact {
         let contact = before.as_of(self.now);
         let Some(expired) = before
             .pending
@@ -208,7 +208,7 @@ impl Book {
         *place.expect("no contact") = contact;
     }
 
-    /// Judges a change by rules 2 and 22, and writes it down.
+    /// Checks a change against rules 2 and 22, and stores it.
     pub fn finish(
         &mut self,
         by: &str,
@@ -219,11 +219,11 @@ impl Book {
     ) -> Outcome<proto::Contact> {
         let (number, id, now) = (before.number.clone(), before.id.clone(), self.now);
         let loses = |contact_type| before.is(contact_type) && !after.is(contact_type);
-        if loses(ContactType::Standard) && !self.customer(&number)?.has_standard_beside(&id) {
-            return refuse("LAST_STANDARD_CONTACT");
+        if loses(ContactType::Standard) && !self.customer(&number)?.has_other_standard(&id) {
+            return reject("LAST_STANDARD_CONTACT");
         }
-        if after.invoice && !(after.may_have_invoices() && after.has_address_at(now)) {
-            return refuse("INVOICE_EMAIL_NOT_ALLOWED");
+        if after.invoice && !(after.can_receive_invoices() && after.has_address_at(now)) {
+            return reject("INVOICE_EMAIL_NOT_ALLOWED");
         }
         if !changed.is_empty() {
             after.version += 1;
@@ -242,17 +242,17 @@ impl Book {
         let mut changed = contact.apply(&new.fields);
         let is_first = self.customer(number)?.contacts.is_empty();
         if is_first && !contact.is(ContactType::Standard) {
-            return refuse("FIRST_CONTACT_NOT_STANDARD");
+            return reject("FIRST_CONTACT_NOT_STANDARD");
         }
         if !new.email.is_empty() {
             changed.extend(self.enter_email(&mut contact, &new.email));
         }
-        let fits = contact.may_have_invoices() && contact.has_address_at(self.now);
+        let fits = contact.can_receive_invoices() && contact.has_address_at(self.now);
         if contact.invoice && !fits {
-            return refuse("INVOICE_EMAIL_NOT_ALLOWED");
+            return reject("INVOICE_EMAIL_NOT_ALLOWED");
         }
         if !new.password.is_empty() {
-            self.tries.set(number, &id, &new.password, self.now);
+            self.attempts.set(number, &id, &new.password, self.now);
             changed.push("phone_password");
         }
         let shown = self.shown(&contact);
@@ -261,7 +261,7 @@ impl Book {
         if !new.email.is_empty() {
             self.count_mail(number, &new.email)?;
         }
-        Ok(Answer::Contact(shown))
+        Ok(Response::Contact(shown))
     }
 
     pub fn update_contact(
@@ -275,26 +275,26 @@ impl Book {
         let mut after = before.clone();
         let changed = after.apply(change);
         let shown = self.finish(by, "contact.updated", &before, after, &changed)?;
-        Ok(Answer::Contact(shown))
+        Ok(Response::Contact(shown))
     }
 
     pub fn delete_contact(&mut self, by: &str, r: &proto::DeleteContactRequest) -> Outcome {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let contact = self.contact(number, id)?;
         if !r.etag.is_empty() && r.etag != contact.as_of(self.now).etag() {
-            return refuse("ETAG_MISMATCH");
+            return reject("ETAG_MISMATCH");
         }
         let is_standard = contact.is(ContactType::Standard);
-        if is_standard && !self.customer(number)?.has_standard_beside(id) {
-            return refuse("LAST_STANDARD_CONTACT");
+        if is_standard && !self.customer(number)?.has_other_standard(id) {
+            return reject("LAST_STANDARD_CONTACT");
         }
         for link in self.links.iter_mut().filter(|link| link.contact == *id) {
-            link.forget();
+            link.delete();
         }
-        self.tries.forget_contact(number, id);
+        self.attempts.delete_contact(number, id);
         let contacts = &mut self.customer_mut(number)?.contacts;
         contacts.retain(|contact| contact.id != *id);
         self.record(by, "contact.deleted", number, id, &[]);
-        Ok(Answer::Nothing)
+        Ok(Response::Nothing)
     }
 }

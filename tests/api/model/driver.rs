@@ -1,5 +1,5 @@
-//! A history on its way: each command goes to the model and to the service, and the answers
-//! are compared.
+//! Runs a history: applies each command to the model and to the service and compares the
+//! responses.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -9,23 +9,23 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{
-    book::{Book, Outcome, Refusal},
     commands::{Command, Step},
     fields::{DOMAIN, PASSWORDS, address_of},
     names::{Names, place_of},
-    requests::{Answer, Request},
+    reference_model::{Outcome, ReferenceModel, Rejection},
+    requests::{Request, Response},
     resolve::pick_of,
 };
 use crate::harness::{Client, TestServer};
 
-/// What every command takes, so that no two happen at the same instant.
+/// Duration of every command, so that no two happen at the same instant.
 const TICK: TimeDelta = TimeDelta::milliseconds(1);
-/// How many commands lie between two looks at everything.
-const LOOK_EVERY: usize = 15;
-/// Less than the tokens of tests are good for.
-const TOKENS_KEPT: TimeDelta = TimeDelta::days(300);
+/// Number of commands between two comparisons of the entire state.
+const SNAPSHOT_INTERVAL: usize = 15;
+/// Shorter than the lifetime of the tests' tokens.
+const TOKEN_TTL: TimeDelta = TimeDelta::days(300);
 
-/// What the model and the service do not agree on.
+/// A disagreement between model and service.
 #[derive(Debug)]
 pub struct Difference(pub String);
 
@@ -39,22 +39,22 @@ pub fn same<T: PartialEq + Debug>(what: &str, model: &T, service: &T) -> Result<
 }
 
 pub struct Driver<'s> {
-    /// On one database; calls go to the first one, unless many are made at once.
+    /// Share one database; requests go to the first one unless they are concurrent.
     pub servers: &'s [TestServer],
-    /// What the names of this history begin with.
+    /// The prefix of all names in this history.
     pub base: String,
     pub numbers: [String; 3],
     pub agents: [String; 2],
-    pub book: Book,
+    pub model: ReferenceModel,
     pub names: Names,
-    /// Whose contact each label was.
+    /// The customer of each contact label.
     pub owners: Vec<String>,
-    /// The requests that had an id and were done, with their agents.
+    /// Successful requests with an id, and their agents.
     sent: Vec<(String, Request)>,
     guesses: usize,
-    /// How often each RPC was answered how.
+    /// Number of outcomes by RPC and result.
     pub seen: BTreeMap<String, usize>,
-    /// Whether a call was not answered in time, so that nobody knows what it did.
+    /// True if a request timed out, which leaves its effect unknown.
     pub was_busy: bool,
     clients: BTreeMap<String, Client>,
     tokens_end: DateTime<Utc>,
@@ -67,7 +67,7 @@ impl<'s> Driver<'s> {
             servers,
             numbers: ["A", "B", "C"].map(|customer| format!("{base}-{customer}")),
             agents: ["one", "other"].map(|agent| format!("{base}-{agent}")),
-            book: Book::new(servers[0].now()),
+            model: ReferenceModel::new(servers[0].now()),
             base,
             names: Names::default(),
             owners: Vec::new(),
@@ -84,11 +84,11 @@ impl<'s> Driver<'s> {
         &self.servers[0]
     }
 
-    /// A client of `agent`; making its token anew for each call would take longer than the call.
+    /// A client of `agent`, cached because making a token takes longer than a request.
     pub fn client_of(&mut self, agent: &str) -> Client {
-        if self.book.now >= self.tokens_end {
+        if self.model.now >= self.tokens_end {
             self.clients.clear();
-            self.tokens_end = self.book.now + TOKENS_KEPT;
+            self.tokens_end = self.model.now + TOKEN_TTL;
         }
         let server = self.server();
         let made = || server.client_of(agent);
@@ -96,7 +96,7 @@ impl<'s> Driver<'s> {
         client.clone()
     }
 
-    /// A client of nobody in particular, for reading.
+    /// A client for reading, of no agent.
     pub fn reader(&mut self) -> Client {
         self.client_of("reader")
     }
@@ -105,7 +105,7 @@ impl<'s> Driver<'s> {
         self.begin().await?;
         for (index, step) in steps.iter().enumerate() {
             let ran = match self.step(step).await {
-                Ok(()) if (index + 1) % LOOK_EVERY == 0 => self.look_at_all().await,
+                Ok(()) if (index + 1) % SNAPSHOT_INTERVAL == 0 => self.compare_all().await,
                 ran => ran,
             };
             ran.map_err(|Difference(what)| {
@@ -113,10 +113,10 @@ impl<'s> Driver<'s> {
             })?;
         }
         self.deliver().await?;
-        self.look_at_all().await
+        self.compare_all().await
     }
 
-    /// What a history starts from: a customer with a contact that has a link and a phone
+    /// The initial state of a history: a customer with a contact that has a link and a phone
     /// password, and some order types.
     pub async fn begin(&mut self) -> Result<(), Difference> {
         let agent = self.agents[0].clone();
@@ -180,7 +180,7 @@ impl<'s> Driver<'s> {
                 for guess in 0..*count {
                     self.guesses += 1;
                     let id = if *spread {
-                        Names::nobody(100 + self.guesses)
+                        Names::unknown(100 + self.guesses)
                     } else {
                         id.clone()
                     };
@@ -223,7 +223,7 @@ impl<'s> Driver<'s> {
         agent: usize,
     ) -> Result<(), Difference> {
         if matches!(command, Command::Confirm(_)) {
-            // Whoever confirms has read the mail.
+            // A confirmed link means that the e-mail was read.
             self.deliver().await?;
         }
         let Some(request) = self.resolve(command, agent) else {
@@ -237,30 +237,30 @@ impl<'s> Driver<'s> {
         for server in self.servers {
             server.clock.advance(time);
         }
-        self.book.now = self.server().now();
+        self.model.now = self.server().now();
     }
 
-    /// What the server does by itself, at times that a test cannot choose.
+    /// Runs the server's background jobs, whose times a test cannot choose.
     async fn work(&mut self) -> Result<(), Difference> {
         let app = &self.server().app;
         app.remind_of_pending_emails().await.unwrap();
         app.clear_lapsed_emails().await.unwrap();
         app.forget_expired_requests().await.unwrap();
         app.forget_old_tries().await.unwrap();
-        self.book.see_to_deadlines();
-        let now = self.book.now;
-        self.book.tries.sweep(now);
+        self.model.expire_emails();
+        let now = self.model.now;
+        self.model.attempts.sweep(now);
         self.wait(TICK);
         Ok(())
     }
 
-    /// Sends a request to both, and compares the answers, and the customer afterwards.
+    /// Sends a request to both; compares the responses and the customer afterwards.
     pub async fn call(&mut self, agent: &str, request: Request) -> Result<(), Difference> {
         let real = self.names.to_real(request.clone());
         let client = self.client_of(agent);
         let service = real.send(client).await;
-        let is_replay = self.book.remembers(agent, &request);
-        let model = self.book.answer(agent, &request);
+        let is_replay = self.model.is_replay(agent, &request);
+        let model = self.model.response(agent, &request);
         let is_done = model.is_ok() && !request.is_validate_only();
         self.compare(&request, model, service, is_replay)?;
         if is_done && !request.request_id().is_empty() {
@@ -271,19 +271,19 @@ impl<'s> Driver<'s> {
         if number.is_empty() {
             return Ok(());
         }
-        self.look_at_records(&number).await
+        self.compare_records(&number).await
     }
 
     pub fn compare(
         &mut self,
         request: &Request,
         model: Outcome,
-        service: Result<Answer, Status>,
+        service: Result<Response, Status>,
         is_replay: bool,
     ) -> Result<(), Difference> {
         let keeps = !request.is_validate_only();
         let answered = match &model {
-            Ok(answer) => answer.name(),
+            Ok(response) => response.name(),
             Err(rejection) => rejection.reason.to_owned(),
         };
         let answered = format!("{}: {answered}", request.rpc());
@@ -294,41 +294,45 @@ impl<'s> Driver<'s> {
         }
         match (model, service) {
             (Ok(model), Ok(mut service)) => {
-                self.names.put_in_answer(&mut service, &model, keeps);
-                same("the answer", &model, &service)?;
+                self.names.put_in_response(&mut service, &model, keeps);
+                same("the response", &model, &service)?;
                 if matches!(request, Request::CreateContact(_)) && keeps && !is_replay {
                     self.owners.push(request.number().to_owned());
                 }
                 Ok(())
             }
-            (Err(model), Err(service)) => same("the rejection", &told(&model), &heard(&service)),
+            (Err(model), Err(service)) => same(
+                "the rejection",
+                &from_model(&model),
+                &from_service(&service),
+            ),
             (model, service) => Err(Difference(format!(
-                "the answer\nmodel:   {model:#?}\nservice: {service:#?}"
+                "the response\nmodel:   {model:#?}\nservice: {service:#?}"
             ))),
         }
     }
 
-    /// The customer that a request concerns; a link's is in the book.
+    /// The customer that a request is about; the model knows that of a link.
     pub fn number_of(&self, request: &Request) -> String {
         let Request::ConfirmEmail(r) = request else {
             return request.number().to_owned();
         };
         let place = place_of("link ", &r.token);
-        let link = place.and_then(|place| self.book.links.get(place));
+        let link = place.and_then(|place| self.model.links.get(place));
         link.map(|link| link.number.clone()).unwrap_or_default()
     }
 }
 
-/// A rejection, as far as the model knows it.
-type Told = (Code, String, Vec<String>, Option<TimeDelta>);
+/// A rejection in the terms of the model.
+type ComparableRejection = (Code, String, Vec<String>, Option<TimeDelta>);
 
-fn told(rejection: &Refusal) -> Told {
+fn from_model(rejection: &Rejection) -> ComparableRejection {
     let reason = rejection.reason.to_owned();
     let fields = rejection.fields.clone();
     (code_of(rejection.reason), reason, fields, rejection.retry)
 }
 
-fn heard(status: &Status) -> Told {
+fn from_service(status: &Status) -> ComparableRejection {
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.clone());
     let violations = details

@@ -1,33 +1,33 @@
-//! Addresses, links and mails in the model (rules 5 to 12).
+//! Addresses, links and e-mails in the model (rules 5 to 12).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::api::proto::{self, ConfirmationState};
 
 use super::{
-    book::{Book, Outcome, Refusal, refuse},
     contacts::Contact,
-    requests::Answer,
+    reference_model::{Outcome, ReferenceModel, Rejection, reject},
+    requests::Response,
     values::{address, is_same_address},
 };
 use crate::requests::timestamp;
 
 /// Rule 7.
 const LIFETIME: TimeDelta = TimeDelta::days(7);
-/// Rule 10: a day before.
+/// Rule 10: a day before the expiry.
 const REMINDED_AFTER: TimeDelta = TimeDelta::days(6);
 /// Rule 11.
-const RESENDS_AT_ONCE: i32 = 3;
-const RESEND_PAUSE: TimeDelta = TimeDelta::hours(1);
+const IMMEDIATE_RESENDS: i32 = 3;
+const RESEND_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
-/// Confirmation mails to an address, and those of a customer.
-const MAILS_TO_ADDRESS: [(usize, TimeDelta); 2] =
+/// Limits of confirmation e-mails per address and per customer.
+const MAILS_PER_ADDRESS: [(usize, TimeDelta); 2] =
     [(5, TimeDelta::hours(1)), (20, TimeDelta::days(1))];
-const MAILS_OF_CUSTOMER: [(usize, TimeDelta); 1] = [(100, TimeDelta::hours(1))];
+const MAILS_PER_CUSTOMER: [(usize, TimeDelta); 1] = [(100, TimeDelta::hours(1))];
 
-/// When mails leave, in the order in which they were counted.
+/// Sending times of e-mails in the order in which they were counted.
 pub type MailTimes = Vec<DateTime<Utc>>;
 
-/// The earliest time that leaves room for one more mail.
+/// The earliest time at which the limit permits one more e-mail.
 fn next_time(
     times: Option<&MailTimes>,
     limits: &[(usize, TimeDelta)],
@@ -48,10 +48,10 @@ fn next_time(
     candidates.into_iter().find(fits).expect("windows end")
 }
 
-/// An address that waits for its confirmation.
+/// An address that awaits confirmation.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Its link's place in the book.
+    /// The index of its link in the model.
     pub link: usize,
     email: String,
     request_time: DateTime<Utc>,
@@ -64,17 +64,17 @@ impl Pending {
         self.request_time + LIFETIME
     }
 
-    /// Rule 11: until when the next resend has to wait.
-    fn waits_until(&self) -> Option<DateTime<Utc>> {
-        let is_limited = self.resends >= RESENDS_AT_ONCE;
+    /// Rule 11: the earliest time of the next resend.
+    fn next_resend_time(&self) -> Option<DateTime<Utc>> {
+        let is_limited = self.resends >= IMMEDIATE_RESENDS;
         self.last_resend
             .filter(|_| is_limited)
-            .map(|last| last + RESEND_PAUSE)
+            .map(|last| last + RESEND_INTERVAL)
     }
 
     pub fn shown(&self, now: DateTime<Utc>) -> proto::PendingEmail {
-        let resends_left = match self.waits_until() {
-            None => RESENDS_AT_ONCE - self.resends,
+        let resends_left = match self.next_resend_time() {
+            None => IMMEDIATE_RESENDS - self.resends,
             Some(time) => i32::from(time <= now),
         };
         proto::PendingEmail {
@@ -87,20 +87,20 @@ impl Pending {
     }
 }
 
-/// A confirmation link, which belongs to one entering of an address.
+/// A confirmation link, which belongs to one entry of an address.
 #[derive(Clone, Debug)]
 pub struct Link {
     pub number: String,
     pub contact: String,
     pub email: String,
     expire_time: DateTime<Utc>,
-    /// `None`: nothing is known of it any more.
+    /// `None`: deleted.
     state: Option<ConfirmationState>,
     reminded: bool,
 }
 
 impl Link {
-    pub fn forget(&mut self) {
+    pub fn delete(&mut self) {
         self.state = None;
     }
 
@@ -117,13 +117,13 @@ impl Link {
         }
     }
 
-    /// What `InspectEmailConfirmation` says of it.
+    /// The response of `InspectEmailConfirmation`.
     pub fn inspected(
         &self,
         now: DateTime<Utc>,
     ) -> Outcome<proto::InspectEmailConfirmationResponse> {
         let Some(state) = self.state_at(now) else {
-            return refuse("CONFIRMATION_NOT_FOUND");
+            return reject("CONFIRMATION_NOT_FOUND");
         };
         let (local, domain) = self.email.split_once('@').expect("no address");
         let (name, top) = domain.rsplit_once('.').expect("no domain");
@@ -143,20 +143,20 @@ pub enum MailKind {
     Locked,
 }
 
-/// A mail.
+/// An e-mail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mail {
     pub kind: MailKind,
     pub number: String,
     pub to: String,
-    /// Tenant it greets.
+    /// The name in the salutation.
     pub name: String,
     pub locale: String,
-    /// The link in it, by its place in the book.
+    /// The index of the link in it.
     pub link: Option<usize>,
 }
 
-impl Book {
+impl ReferenceModel {
     pub fn queue(&mut self, kind: MailKind, contact: &Contact, to: &str, link: Option<usize>) {
         self.queue_at(self.now, kind, contact, to, link);
     }
@@ -180,17 +180,17 @@ impl Book {
         self.outbox.push((time, mail));
     }
 
-    /// Counts the mail to an address that became pending, or whose link was sent again.
+    /// Counts an e-mail to an address that became pending or whose link was resent.
     pub fn count_mail(&mut self, number: &str, to: &str) -> Outcome<()> {
         let (now, to) = (self.now, to.to_lowercase());
         let of_customer = self.mails_of.get(number);
-        let next = next_time(of_customer, &MAILS_OF_CUSTOMER, now).max(next_time(
+        let next = next_time(of_customer, &MAILS_PER_CUSTOMER, now).max(next_time(
             self.mails_to.get(&to),
-            &MAILS_TO_ADDRESS,
+            &MAILS_PER_ADDRESS,
             now,
         ));
         if next > now {
-            return Err(Refusal {
+            return Err(Rejection {
                 reason: "RESEND_LIMIT",
                 fields: Vec::new(),
                 retry: Some(next - now),
@@ -207,7 +207,7 @@ impl Book {
     /// A reminder is delayed rather than rejected.
     fn queue_reminder(&mut self, contact: &Contact, pending: &Pending) {
         let to = pending.email.to_lowercase();
-        let time = next_time(self.mails_to.get(&to), &MAILS_TO_ADDRESS, self.now);
+        let time = next_time(self.mails_to.get(&to), &MAILS_PER_ADDRESS, self.now);
         if time < pending.expire_time() {
             self.mails_to.entry(to).or_default().push(time);
             let (kind, link) = (MailKind::Reminder, Some(pending.link));
@@ -215,7 +215,7 @@ impl Book {
         }
     }
 
-    /// Sends what waits. A mail whose link is dead by now makes no sense.
+    /// Sends queued e-mails. Those with a dead link are dropped.
     pub fn deliver(&mut self) -> Vec<Mail> {
         let now = self.now;
         let (due, later) = std::mem::take(&mut self.outbox)
@@ -230,10 +230,10 @@ impl Book {
         mails
     }
 
-    /// What time brings about: reminders first, then what lapsed.
-    pub fn see_to_deadlines(&mut self) {
-        let contacts = |book: &Self| -> Vec<Contact> {
-            let all = book.customers.values().flat_map(|c| &c.contacts);
+    /// Effects of elapsed time: reminders first, then expiries.
+    pub fn expire_emails(&mut self) {
+        let contacts = |model: &Self| -> Vec<Contact> {
+            let all = model.customers.values().flat_map(|c| &c.contacts);
             all.cloned().collect()
         };
         let mut by_expiry = contacts(self);
@@ -253,11 +253,11 @@ impl Book {
             }
         }
         for contact in contacts(self) {
-            self.clear_lapsed(&contact);
+            self.clear_expired(&contact);
         }
     }
 
-    /// Rules 5 and 8: the address becomes pending in place of an older one.
+    /// Rules 5 and 8: the address becomes pending and replaces an older one.
     pub fn enter_email(&mut self, contact: &mut Contact, email: &str) -> Vec<&'static str> {
         let email = address(email);
         if is_same_address(&contact.email, &email) {
@@ -308,7 +308,7 @@ impl Book {
         if is_new {
             self.count_mail(&r.customer_number, &r.email)?;
         }
-        Ok(Answer::Contact(shown))
+        Ok(Response::Contact(shown))
     }
 
     pub fn remove_email(&mut self, by: &str, r: &proto::RemoveEmailRequest) -> Outcome {
@@ -320,7 +320,7 @@ impl Book {
             changed.push("email");
         }
         let shown = self.finish(by, "contact.email_removed", &before, after, &changed)?;
-        Ok(Answer::Contact(shown))
+        Ok(Response::Contact(shown))
     }
 
     pub fn cancel_email_change(
@@ -332,11 +332,11 @@ impl Book {
         let mut after = before.clone();
         let changed = self.drop_pending(&mut after);
         if changed.is_empty() {
-            return refuse("NO_PENDING_EMAIL");
+            return reject("NO_PENDING_EMAIL");
         }
         let kind = "contact.email_change_cancelled";
         let shown = self.finish(by, kind, &before, after, &changed)?;
-        Ok(Answer::Contact(shown))
+        Ok(Response::Contact(shown))
     }
 
     /// Rule 11.
@@ -344,10 +344,10 @@ impl Book {
         let before = self.begin(&r.customer_number, &r.contact_id, "")?;
         let mut after = before.clone();
         let Some(pending) = &mut after.pending else {
-            return refuse("NO_PENDING_EMAIL");
+            return reject("NO_PENDING_EMAIL");
         };
-        if let Some(time) = pending.waits_until().filter(|time| self.now < *time) {
-            return Err(Refusal {
+        if let Some(time) = pending.next_resend_time().filter(|time| self.now < *time) {
+            return Err(Rejection {
                 reason: "RESEND_LIMIT",
                 fields: Vec::new(),
                 retry: Some(time - self.now),
@@ -360,7 +360,7 @@ impl Book {
         let kind = "contact.email_confirmation_resent";
         let shown = self.finish(by, kind, &before, after, &["pending_email"])?;
         self.count_mail(&r.customer_number, &to)?;
-        Ok(Answer::Contact(shown))
+        Ok(Response::Contact(shown))
     }
 
     /// Rules 7, 8 and 10.
@@ -368,9 +368,9 @@ impl Book {
         let place = self.link_of(token);
         let link = self.links[place].clone();
         let already_confirmed = match link.state_at(self.now) {
-            None | Some(ConfirmationState::Unspecified) => return refuse("CONFIRMATION_NOT_FOUND"),
-            Some(ConfirmationState::Expired) => return refuse("CONFIRMATION_EXPIRED"),
-            Some(ConfirmationState::Superseded) => return refuse("CONFIRMATION_SUPERSEDED"),
+            None | Some(ConfirmationState::Unspecified) => return reject("CONFIRMATION_NOT_FOUND"),
+            Some(ConfirmationState::Expired) => return reject("CONFIRMATION_EXPIRED"),
+            Some(ConfirmationState::Superseded) => return reject("CONFIRMATION_SUPERSEDED"),
             Some(ConfirmationState::Confirmed) => true,
             Some(ConfirmationState::Pending) => false,
         };
@@ -386,18 +386,18 @@ impl Book {
             let changed = ["email", "pending_email"];
             self.finish(by, "contact.email_confirmed", &before, after, &changed)?;
         }
-        Ok(Answer::Confirmed(proto::ConfirmEmailResponse {
+        Ok(Response::Confirmed(proto::ConfirmEmailResponse {
             customer_number: link.number,
             contact_id: link.contact,
             already_confirmed,
         }))
     }
 
-    /// The link that a token's label names.
+    /// The link of a token label.
     fn link_of(&self, token: &str) -> usize {
         let place = token.strip_prefix("link ").and_then(|p| p.parse().ok());
         place
             .filter(|place| *place < self.links.len())
-            .expect("no link of the book")
+            .expect("no link of the model")
     }
 }

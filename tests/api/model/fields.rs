@@ -1,5 +1,5 @@
-//! Small pools of values, so that what is entered is often on file already, and the fields of
-//! requests made of them.
+//! Small pools of values, so that entered values often exist already, and requests built from
+//! them.
 
 use contact_service::api::proto::{self, ContactType};
 use proptest::{
@@ -11,11 +11,11 @@ use proptest::{
 
 use super::values::PHONE_NUMBERS;
 
-/// The domain of a history's addresses, which tells its mails from those of others.
+/// The domain of a history's addresses, which distinguishes its e-mails from those of others.
 pub const DOMAIN: &str = "history.example";
 
-/// The address in a domain of the customer: the mails to one address are limited, over all
-/// customers, and whose come first cannot be told from a customer's events.
+/// An address at the customer's own domain: e-mails to one address are limited across customers,
+/// and a customer's events do not show whose came first.
 pub fn address_of(email: &str, number: &str) -> String {
     match email.split_once('@') {
         Some((local, domain)) if domain.eq_ignore_ascii_case(DOMAIN) => {
@@ -24,7 +24,7 @@ pub fn address_of(email: &str, number: &str) -> String {
         _ => email.to_owned(),
     }
 }
-/// Half of them are the same address (rule 12), so that contacts share one often.
+/// Half of them are the same address (rule 12), so contacts often share one.
 const LOCAL_PARTS: [&str; 6] = ["anna", "Anna", "anna", "bernd", "info", "rechnung"];
 const NAMES: [&str; 6] = [
     "Anna Schmidt",
@@ -34,8 +34,8 @@ const NAMES: [&str; 6] = [
     "Buchhaltung",
     "Maximiliane Freifrau von Hohenstein und Rechberg zu Oberursel am Taunus",
 ];
-/// As they are set, and as somebody says them. The last ones are refused: too common, too
-/// short, somebody's name.
+/// Passwords as they are set and as a caller says them. The last ones are rejected: too common,
+/// too short, a name.
 pub const PASSWORDS: [(&str, &str); 6] = [
     ("Roter Dachs 7", "roter-dachs 7"),
     ("grüne Eule 33", "Gruene EULE 33"),
@@ -44,9 +44,9 @@ pub const PASSWORDS: [(&str, &str); 6] = [
     ("Dachs", "dachs"),
     ("anna-schmidt", "Anna Schmidt"),
 ];
-/// In place of a password: the customer's number.
+/// Replaced by the customer's number.
 pub const NUMBER_AS_PASSWORD: usize = PASSWORDS.len();
-/// Of which the last is never made.
+/// The last one is never created.
 pub const ORDER_TYPES: usize = 4;
 
 pub fn chance(percent: u32) -> impl Strategy<Value = bool> + Clone {
@@ -67,7 +67,7 @@ pub fn address_or_none() -> impl Strategy<Value = String> + Clone {
     prop_oneof![1 => Just(String::new()), 3 => address()]
 }
 
-/// A mask over leaves and what holds them; none, all, or one that is refused.
+/// A mask over leaves and their parents: none, all, or an invalid one.
 pub fn mask(
     paths: &'static [&'static str],
     wrong: &'static [&'static str],
@@ -124,7 +124,7 @@ fn order_types() -> impl Strategy<Value = Vec<String>> + Clone {
     prop_oneof![3 => Just(Vec::new()), 2 => codes]
 }
 
-/// A contact as a request has it; order types are named by their places.
+/// A contact as a request contains it; order types are given by index.
 pub fn contact_fields() -> BoxedStrategy<proto::Contact> {
     let name = prop_oneof![8 => select(&NAMES[..]), 1 => Just("")];
     let locale = prop_oneof![4 => Just(""), 2 => Just("de"), 4 => Just("en"), 1 => Just("fr")];
@@ -159,7 +159,7 @@ pub fn contact_fields() -> BoxedStrategy<proto::Contact> {
         .boxed()
 }
 
-/// Those of a contact that can be put on file; most can.
+/// The fields of a new contact, mostly valid.
 pub fn new_contact_fields() -> BoxedStrategy<proto::Contact> {
     (contact_fields(), chance(80), chance(90))
         .prop_map(|(mut fields, is_plain, is_right)| {

@@ -1,61 +1,62 @@
-//! What the labels of the model stand for in the service: ids, etags, grants, links, passwords.
+//! Maps the labels of the model to the values of the service: ids, etags, grants, links,
+//! passwords.
 
 use std::collections::BTreeMap;
 
 use contact_service::api::proto;
 
-use super::requests::{Answer, Place, Request};
+use super::requests::{LabelSlot, Request, Response};
 
-/// The label of what has no label yet, in an answer that keeps nothing.
-const NOBODY: &str = "nobody ";
+/// The label of a value that no later command can refer to.
+const UNKNOWN: &str = "unknown ";
 
 #[derive(Debug, Default)]
 pub struct Names {
-    /// Ids and etags by their labels.
+    /// Ids and etags by label.
     real: BTreeMap<String, String>,
-    /// The labels: of etags by whose they are.
+    /// The labels; those of etags by their contact or customer.
     labels: BTreeMap<(String, String), String>,
     grants: Vec<String>,
-    /// By the link's place in the book.
+    /// By the index of the link in the model.
     pub tokens: BTreeMap<usize, Vec<String>>,
     generated: Vec<String>,
 }
 
 impl Names {
-    /// The label of an id that is nobody's.
-    pub fn nobody(index: usize) -> String {
-        format!("{NOBODY}{index}")
+    /// The label of an unknown id.
+    pub fn unknown(index: usize) -> String {
+        format!("{UNKNOWN}{index}")
     }
 
     fn id_of(&self, label: &str) -> String {
-        match label.strip_prefix(NOBODY) {
+        match label.strip_prefix(UNKNOWN) {
             Some(index) => format!("0190d6d2-0000-7000-8000-{index:0>12}"),
             None => self.text_of(label),
         }
     }
 
-    /// A label that stands for nothing yet stands for itself.
+    /// A label without a value maps to itself.
     fn text_of(&self, label: &str) -> String {
         let real = self.real.get(label);
         real.map_or_else(|| label.to_owned(), Clone::clone)
     }
 
-    /// The request as the service gets it.
+    /// The request with the service's values.
     pub fn to_real(&self, request: Request) -> Request {
         request.with(&mut |place, label| match place {
-            Place::ContactId => self.id_of(label),
-            Place::Etag(_) => self.text_of(label),
-            Place::Grant => {
+            LabelSlot::ContactId => self.id_of(label),
+            LabelSlot::Etag(_) => self.text_of(label),
+            LabelSlot::Grant => {
                 let place = place_of("grant ", label);
                 let grant = place.and_then(|place| self.grants.get(place));
                 grant.map_or_else(|| label.to_owned(), Clone::clone)
             }
-            Place::Token => {
+            LabelSlot::Token => {
                 let tokens = place_of("link ", label).and_then(|place| self.tokens.get(&place));
                 let newest = tokens.and_then(|tokens| tokens.last());
                 newest.map_or_else(|| label.to_owned(), Clone::clone)
             }
-            Place::PhonePassword => {
+            LabelSlot::PhonePassword => {
                 let place = place_of("generated ", label);
                 let generated = place.and_then(|place| self.generated.get(place));
                 generated.map_or_else(|| label.to_owned(), Clone::clone)
@@ -63,19 +64,19 @@ impl Names {
         })
     }
 
-    /// A request of the service's ids and etags as the model gets it.
+    /// The request of the service with the model's labels.
     pub fn to_labels(&self, request: Request) -> Request {
         request.with(&mut |place, real| match place {
-            Place::ContactId => self.label_of(real),
-            Place::Etag(of) => self.etag_label(&self.label_of(of), real),
-            Place::Grant | Place::Token | Place::PhonePassword => real.to_owned(),
+            LabelSlot::ContactId => self.label_of(real),
+            LabelSlot::Etag(of) => self.etag_label(&self.label_of(of), real),
+            LabelSlot::Grant | LabelSlot::Token | LabelSlot::PhonePassword => real.to_owned(),
         })
     }
 
-    /// What has no label keeps its text.
+    /// A value without a label maps to itself.
     pub fn label_of(&self, id: &str) -> String {
         if let Some(index) = id.strip_prefix("0190d6d2-0000-7000-8000-") {
-            return Self::nobody(index.parse().expect("no id of nobody"));
+            return Self::unknown(index.parse().expect("no id of unknown"));
         }
         self.etag_label("", id)
     }
@@ -85,8 +86,8 @@ impl Names {
         label.map_or_else(|| etag.to_owned(), Clone::clone)
     }
 
-    /// Puts the label in place of a text. One that was never seen gets the label that is
-    /// expected, if that one is free, and keeps it unless the answer was given for a check.
+    /// Replaces a value by its label. A new value gets the expected label if that is free, and
+    /// keeps it unless the response is from a validate-only request.
     fn put(&mut self, of: &str, text: &mut String, expected: &str, keeps: bool) {
         let label = self.etag_label(of, text);
         if label != *text {
@@ -117,33 +118,35 @@ impl Names {
         self.put(&of, &mut customer.etag, &expected.etag, true);
     }
 
-    /// Puts labels into an answer.
-    pub fn put_in_answer(&mut self, answer: &mut Answer, expected: &Answer, keeps: bool) {
-        if let (Answer::Customer(customer), Answer::Customer(expected)) = (&mut *answer, expected) {
+    /// Replaces the values in a response by labels.
+    pub fn put_in_response(&mut self, response: &mut Response, expected: &Response, keeps: bool) {
+        if let (Response::Customer(customer), Response::Customer(expected)) =
+            (&mut *response, expected)
+        {
             self.put_in_customer(customer, expected);
         }
         let mut expected = expected.clone();
-        if let Some((contact, expected)) = answer.shown_contact().zip(expected.shown_contact()) {
+        if let Some((contact, expected)) = response.shown_contact().zip(expected.shown_contact()) {
             self.put_in_contact(contact, expected, keeps);
         }
-        match (answer, expected) {
-            (Answer::Confirmed(confirmed), _) => {
+        match (response, expected) {
+            (Response::Confirmed(confirmed), _) => {
                 confirmed.contact_id = self.label_of(&confirmed.contact_id);
             }
-            (Answer::Checked(checked), Answer::Checked(expected))
+            (Response::Checked(checked), Response::Checked(expected))
                 if !checked.grant.is_empty() && !expected.grant.is_empty() =>
             {
                 let real = std::mem::replace(&mut checked.grant, expected.grant);
                 self.grants.push(real);
             }
-            (Answer::PasswordSet(set), Answer::PasswordSet(expected)) => {
+            (Response::PasswordSet(set), Response::PasswordSet(expected)) => {
                 let label = expected.generated_phone_password;
                 if !set.generated_phone_password.is_empty() && !label.is_empty() {
                     let real = std::mem::replace(&mut set.generated_phone_password, label);
                     self.generated.push(real);
                 }
             }
-            (Answer::Decided(decided), _) => {
+            (Response::Decided(decided), _) => {
                 let id = uuid::Uuid::parse_str(&decided.authorization_id).expect("no id");
                 assert_eq!(id.get_version_num(), 7);
                 decided.authorization_id.clear();
@@ -153,7 +156,7 @@ impl Names {
     }
 }
 
-/// The number behind the kind of a label.
+/// The index in a label of this kind.
 pub fn place_of(kind: &str, label: &str) -> Option<usize> {
     label.strip_prefix(kind)?.parse().ok()
 }

@@ -8,47 +8,47 @@ use contact_service::api::proto::{
 };
 
 use super::{
-    book::{Book, Outcome, Refusal, refuse, refuse_fields},
     emails::MailKind,
     fields::PASSWORDS,
-    requests::Answer,
-    values::{fold, is_password, is_password_of},
+    reference_model::{Outcome, ReferenceModel, Rejection, reject, reject_fields},
+    requests::Response,
+    values::{is_valid_password, is_valid_password_for, normalize},
 };
 use crate::requests::timestamp;
 
-const TRIES_A_CALL: usize = 3;
-const CALL_MEMORY: TimeDelta = TimeDelta::hours(24);
+const ATTEMPTS_PER_CALL: usize = 3;
+const CALL_RETENTION: TimeDelta = TimeDelta::hours(24);
 const FREE_FAILURES: u32 = 4;
-const FAILURES_A_DAY: usize = 10;
+const FAILURES_PER_DAY: usize = 10;
 const DAY: TimeDelta = TimeDelta::hours(24);
-const VOIDING_FAILURES: u32 = 50;
+const REVOKING_FAILURES: u32 = 50;
 const AGENT_FAILURES: usize = 20;
 const HOUR: TimeDelta = TimeDelta::hours(1);
 const GRANT_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
-/// What was tried on one contact id, be it anybody's or not.
+/// The attempts on a contact id, which may be unknown.
 #[derive(Clone, Debug, Default)]
-struct Record {
-    /// What is set, and since when.
+struct ContactAttempts {
+    /// The password, and the time at which it was set.
     password: Option<(String, DateTime<Utc>)>,
     /// Since the last match.
     failures: u32,
     locked_until: Option<DateTime<Utc>>,
-    /// All failed tries.
+    /// All failed attempts.
     failed_at: Vec<DateTime<Utc>>,
     is_void: bool,
-    told_at: Option<DateTime<Utc>>,
+    notified_at: Option<DateTime<Utc>>,
 }
 
-impl Record {
-    /// Until when no try is checked.
+impl ContactAttempts {
+    /// The end of the lock, during which no attempt is checked.
     fn locked_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let day_is_full = nth_last(&self.failed_at, FAILURES_A_DAY).map(|time| time + DAY);
+        let day_is_full = nth_last(&self.failed_at, FAILURES_PER_DAY).map(|time| time + DAY);
         let until = self.locked_until.max(day_is_full);
         until.filter(|until| now < *until)
     }
 
-    /// Rule 16: one more failure. Gives whether a lock began of which the contact is told.
+    /// Rule 16: counts a failure. Returns true if a lock begins that the contact is notified of.
     fn fail(&mut self, now: DateTime<Utc>) -> bool {
         self.failures += 1;
         self.failed_at.push(now);
@@ -56,38 +56,39 @@ impl Record {
             let lock = TimeDelta::minutes(1 << doublings.min(6));
             self.locked_until = Some(now + lock.min(HOUR));
         }
-        self.is_void = self.failures >= VOIDING_FAILURES;
-        let was_told = self.told_at.is_some_and(|told| now < told + DAY);
-        self.is_void || (self.locked_at(now).is_some() && !was_told)
+        self.is_void = self.failures >= REVOKING_FAILURES;
+        let was_notified = self
+            .notified_at
+            .is_some_and(|notified| now < notified + DAY);
+        self.is_void || (self.locked_at(now).is_some() && !was_notified)
     }
 }
 
-/// What was tried until now.
+/// All attempts so far.
 #[derive(Clone, Debug, Default)]
-pub struct Tries {
+pub struct Attempts {
     /// By customer and contact.
-    records: BTreeMap<(String, String), Record>,
-    /// How often, and when the last time.
-    /// By customer and phone call.
+    records: BTreeMap<(String, String), ContactAttempts>,
+    /// Count and time of the last attempt by customer and phone call.
     calls: BTreeMap<(String, String), (usize, DateTime<Utc>)>,
     /// The failures.
     agents: BTreeMap<String, Vec<DateTime<Utc>>>,
 }
 
-impl Tries {
-    fn record(&mut self, number: &str, id: &str) -> &mut Record {
+impl Attempts {
+    fn record(&mut self, number: &str, id: &str) -> &mut ContactAttempts {
         let key = (number.to_owned(), id.to_owned());
         self.records.entry(key).or_default()
     }
 
     pub fn set(&mut self, number: &str, id: &str, password: &str, now: DateTime<Utc>) {
-        *self.record(number, id) = Record {
-            password: Some((fold(password), now)),
-            ..Record::default()
+        *self.record(number, id) = ContactAttempts {
+            password: Some((normalize(password), now)),
+            ..ContactAttempts::default()
         };
     }
 
-    /// As it is shown; what was tried where no password is set concerns nobody.
+    /// The phone password as responses show it; attempts without a password are not shown.
     pub fn shown(&self, number: &str, id: &str, now: DateTime<Utc>) -> proto::PhonePassword {
         let record = self.records.get(&(number.to_owned(), id.to_owned()));
         let set = record.and_then(|record| Some((record, record.password.as_ref()?.1)));
@@ -102,34 +103,37 @@ impl Tries {
         }
     }
 
-    /// The password as somebody says it who knows it; `None`: none is set.
+    /// The password as the contact says it; `None`: none is set.
     pub fn spoken(&self, number: &str, id: &str) -> Option<String> {
         let record = self.records.get(&(number.to_owned(), id.to_owned()))?;
-        let (folded, _) = record.password.as_ref()?;
-        let known = PASSWORDS.iter().find(|(set, _)| fold(set) == *folded);
-        Some(match (known, folded.strip_prefix("generated")) {
+        let (normalized, _) = record.password.as_ref()?;
+        let known = PASSWORDS
+            .iter()
+            .find(|(set, _)| normalize(set) == *normalized);
+        Some(match (known, normalized.strip_prefix("generated")) {
             (Some((_, spoken)), _) => (*spoken).to_owned(),
             (None, Some(made)) => format!("generated {made}"),
-            (None, None) => folded.clone(),
+            (None, None) => normalized.clone(),
         })
     }
 
-    pub fn forget_contact(&mut self, number: &str, id: &str) {
+    pub fn delete_contact(&mut self, number: &str, id: &str) {
         self.records.remove(&(number.to_owned(), id.to_owned()));
     }
 
-    pub fn forget_customer(&mut self, number: &str) {
+    pub fn delete_customer(&mut self, number: &str) {
         self.records.retain(|(of, _), _| of != number);
         self.calls.retain(|(of, _), _| of != number);
     }
 
-    /// What the service's sweep forgets: calls of which the last try is a day old.
+    /// Deletes phone calls whose last attempt is a day old, as the service's background job does.
     pub fn sweep(&mut self, now: DateTime<Utc>) {
-        self.calls.retain(|_, (_, last)| now < *last + CALL_MEMORY);
+        self.calls
+            .retain(|_, (_, last)| now < *last + CALL_RETENTION);
     }
 }
 
-/// A proof that was given.
+/// An issued grant.
 #[derive(Clone, Debug)]
 pub struct Grant {
     pub number: String,
@@ -140,10 +144,10 @@ pub struct Grant {
     expire_time: DateTime<Utc>,
 }
 
-impl Book {
+impl ReferenceModel {
     pub fn set_phone_password(&mut self, by: &str, r: &proto::SetPhonePasswordRequest) -> Outcome {
         let (number, id) = (&r.customer_number, &r.contact_id);
-        let wrong = || refuse_fields(vec!["phone_password".into()]);
+        let wrong = || reject_fields(vec!["phone_password".into()]);
         let (password, generated) = match &r.source {
             Some(Source::PhonePassword(text)) => (text.clone(), String::new()),
             Some(Source::Generate(true)) => {
@@ -151,19 +155,19 @@ impl Book {
                 self.passwords_made += 1;
                 (label.clone(), label)
             }
-            Some(Source::Generate(false)) | None => panic!("no such request is made"),
+            Some(Source::Generate(false)) | None => panic!("no command makes such a request"),
         };
-        if !is_password(&password) {
+        if !is_valid_password(&password) {
             return wrong();
         }
         let before = self.begin(number, id, "")?;
-        if !is_password_of(&password, number, &before.name) {
+        if !is_valid_password_for(&password, number, &before.name) {
             return wrong();
         }
-        self.tries.set(number, id, &password, self.now);
+        self.attempts.set(number, id, &password, self.now);
         let (kind, fields) = ("contact.phone_password_set", ["phone_password"]);
         let shown = self.finish(by, kind, &before, before.clone(), &fields)?;
-        Ok(Answer::PasswordSet(proto::SetPhonePasswordResponse {
+        Ok(Response::PasswordSet(proto::SetPhonePasswordResponse {
             contact: Some(shown),
             generated_phone_password: generated,
         }))
@@ -176,17 +180,17 @@ impl Book {
     ) -> Outcome {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let before = self.begin(number, id, "")?;
-        let was_set = self.tries.record(number, id).password.is_some();
+        let was_set = self.attempts.record(number, id).password.is_some();
         let fields: &[&str] = if was_set { &["phone_password"] } else { &[] };
         if was_set {
-            self.tries.forget_contact(number, id);
+            self.attempts.delete_contact(number, id);
         }
         let kind = "contact.phone_password_cleared";
         let shown = self.finish(by, kind, &before, before.clone(), fields)?;
-        Ok(Answer::Contact(shown))
+        Ok(Response::Contact(shown))
     }
 
-    /// Rule 16: a supervisor lifts a lock. What is void stays so.
+    /// Rule 16: a supervisor lifts a lock. A revoked password stays revoked.
     pub fn unlock_phone_password(
         &mut self,
         by: &str,
@@ -194,15 +198,15 @@ impl Book {
     ) -> Outcome {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let before = self.begin(number, id, "")?;
-        let record = self.tries.record(number, id);
-        *record = Record {
+        let record = self.attempts.record(number, id);
+        *record = ContactAttempts {
             password: record.password.clone(),
             is_void: record.is_void,
-            ..Record::default()
+            ..ContactAttempts::default()
         };
         let (kind, fields) = ("contact.phone_password_unlocked", ["phone_password"]);
         let shown = self.finish(by, kind, &before, before.clone(), &fields)?;
-        Ok(Answer::Contact(shown))
+        Ok(Response::Contact(shown))
     }
 
     /// Rules 16 to 18.
@@ -213,68 +217,70 @@ impl Book {
     ) -> Outcome {
         let (number, id, now) = (&r.customer_number, &r.contact_id, self.now);
         let blocked_since = self
-            .tries
+            .attempts
             .agents
             .get(by)
             .and_then(|failures| nth_last(failures, AGENT_FAILURES));
         if let Some(until) = blocked_since.map(|t| t + HOUR).filter(|until| now < *until) {
-            return Err(Refusal {
+            return Err(Rejection {
                 reason: "AGENT_BLOCKED",
                 fields: Vec::new(),
                 retry: Some(until - now),
             });
         }
         let call = (r.customer_number.clone(), r.call_id.clone());
-        let in_call = self.tries.calls.get(&call).map_or(0, |call| call.0);
-        if in_call >= TRIES_A_CALL {
-            return refuse("PHONE_CALL_ATTEMPT_LIMIT");
+        let in_call = self.attempts.calls.get(&call).map_or(0, |call| call.0);
+        if in_call >= ATTEMPTS_PER_CALL {
+            return reject("PHONE_CALL_ATTEMPT_LIMIT");
         }
-        let record = self.tries.record(number, id);
-        let mut answer = proto::CheckPhonePasswordResponse::default();
+        let record = self.attempts.record(number, id);
+        let mut response = proto::CheckPhonePasswordResponse::default();
         let lock = record.locked_at(now);
         if record.is_void || lock.is_some() {
-            answer.set_verdict(PhonePasswordVerdict::Locked);
-            answer.retry_time = lock.filter(|_| !record.is_void).and_then(timestamp);
+            response.set_verdict(PhonePasswordVerdict::Locked);
+            response.retry_time = lock.filter(|_| !record.is_void).and_then(timestamp);
             self.record_check(by, "refused", number, id);
-            return Ok(Answer::Checked(Box::new(answer)));
+            return Ok(Response::Checked(Box::new(response)));
         }
         let right = record.password.clone();
-        let right = right.filter(|(password, _)| *password == fold(&r.phone_password));
-        self.tries.calls.insert(call, (in_call + 1, now));
+        let right = right.filter(|(password, _)| *password == normalize(&r.phone_password));
+        self.attempts.calls.insert(call, (in_call + 1, now));
         if let Some((_, password_set)) = right {
-            let record = self.tries.record(number, id);
+            let record = self.attempts.record(number, id);
             (record.failures, record.locked_until) = (0, None);
-            self.give_grant(by, r, password_set, &mut answer);
+            self.issue_grant(by, r, password_set, &mut response);
             self.record_check(by, "matched", number, id);
         } else {
-            answer.set_verdict(PhonePasswordVerdict::NoMatch);
-            let failures = self.tries.agents.entry(by.to_owned()).or_default();
+            response.set_verdict(PhonePasswordVerdict::NoMatch);
+            let failures = self.attempts.agents.entry(by.to_owned()).or_default();
             failures.push(now);
-            let tells = self.tries.record(number, id).fail(now);
+            let tells = self.attempts.record(number, id).fail(now);
             self.record_check(by, "failed", number, id);
             if tells {
-                self.tell_of_lock(number, id);
+                self.notify_of_lock(number, id);
             }
         }
-        Ok(Answer::Checked(Box::new(answer)))
+        Ok(Response::Checked(Box::new(response)))
     }
 
     /// Rule 18.
-    fn give_grant(
+    fn issue_grant(
         &mut self,
         by: &str,
         r: &proto::CheckPhonePasswordRequest,
         password_set: DateTime<Utc>,
-        answer: &mut proto::CheckPhonePasswordResponse,
+        response: &mut proto::CheckPhonePasswordResponse,
     ) {
         let (number, id) = (&r.customer_number, &r.contact_id);
         // A grant has whole seconds.
         let expire_time = (self.now + GRANT_LIFETIME).trunc_subsecs(0);
-        let contact = self.contact(number, id).expect("a password of nobody");
-        answer.set_verdict(PhonePasswordVerdict::Match);
-        answer.contact = Some(self.shown(contact));
-        answer.grant = format!("grant {}", self.grants.len());
-        answer.grant_expire_time = timestamp(expire_time);
+        let contact = self
+            .contact(number, id)
+            .expect("unknown contact with a password");
+        response.set_verdict(PhonePasswordVerdict::Match);
+        response.contact = Some(self.shown(contact));
+        response.grant = format!("grant {}", self.grants.len());
+        response.grant_expire_time = timestamp(expire_time);
         self.grants.push(Grant {
             number: number.clone(),
             contact: id.clone(),
@@ -292,15 +298,15 @@ impl Book {
         }
     }
 
-    /// Rule 16: the contact is told, if there is one with a password and an address.
-    fn tell_of_lock(&mut self, number: &str, id: &str) {
+    /// Rule 16: notifies the contact if it has a password and an address.
+    fn notify_of_lock(&mut self, number: &str, id: &str) {
         let now = self.now;
         let Ok(contact) = self.contact(number, id).cloned() else {
             return;
         };
-        let record = self.tries.record(number, id);
+        let record = self.attempts.record(number, id);
         if record.password.is_some() && !contact.email.is_empty() {
-            record.told_at = Some(now);
+            record.notified_at = Some(now);
             self.queue(MailKind::Locked, &contact, &contact.email, None);
         }
     }
@@ -318,15 +324,15 @@ impl Book {
                 && self.now < grant.expire_time
         });
         let Some(grant) = grant.cloned() else {
-            return refuse("GRANT_INVALID");
+            return reject("GRANT_INVALID");
         };
         let contact = self.contact(number, id)?.clone();
-        let password = self.tries.record(number, id).password.clone();
+        let password = self.attempts.record(number, id).password.clone();
         if password.map(|(_, set)| set) != Some(grant.password_set) {
-            return refuse("GRANT_INVALID");
+            return reject("GRANT_INVALID");
         }
         let Some(order_type) = self.order_types.get(&r.order_type) else {
-            return refuse("ORDER_TYPE_NOT_FOUND");
+            return reject("ORDER_TYPE_NOT_FOUND");
         };
         let is_left_out = !contact.allowed.is_empty() && !contact.allowed.contains(&r.order_type);
         let denial = if !order_type.offered_by_phone {
@@ -344,7 +350,7 @@ impl Book {
             _ => (OrderDecision::Denied, ""),
         };
         self.record(by, "contact.phone_order_decided", number, id, &[]);
-        Ok(Answer::Decided(proto::AuthorizePhoneOrderResponse {
+        Ok(Response::Decided(proto::AuthorizePhoneOrderResponse {
             decision: decision.into(),
             denial: denial.into(),
             restrictions_note: note.to_owned(),

@@ -1,4 +1,4 @@
-//! Recipients and the owners of channels in the model: the table of purposes and rules 21 to 23.
+//! Recipients and channel owners in the model: the table of purposes and rules 21 to 23.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use contact_service::api::proto::{
 };
 
 use super::{
-    book::{Book, Customer, Outcome},
     contacts::Contact,
+    reference_model::{Customer, Outcome, ReferenceModel},
     values::is_same_address,
 };
 
@@ -22,17 +22,17 @@ pub const PURPOSES: [Purpose; 6] = [
     Purpose::General,
 ];
 
-/// Who was chosen and who was left out so far.
-struct Choice<'b> {
-    book: &'b Book,
+/// The recipients and exclusions so far.
+struct Selection<'b> {
+    model: &'b ReferenceModel,
     customer: &'b Customer,
     recipients: Vec<proto::Recipient>,
-    /// By the rank of the contact; the contact data comes last.
+    /// By rank of the contact; the contact data comes last.
     left_out: BTreeMap<usize, proto::Exclusion>,
 }
 
-impl Choice<'_> {
-    fn leave_out(&mut self, rank: usize, contact_id: &str, reason: ExclusionReason) {
+impl Selection<'_> {
+    fn exclude(&mut self, rank: usize, contact_id: &str, reason: ExclusionReason) {
         let exclusion = proto::Exclusion {
             contact_id: contact_id.to_owned(),
             reason: reason.into(),
@@ -44,7 +44,7 @@ impl Choice<'_> {
         let mut chosen = self.recipients.iter();
         if chosen.any(|known| is_same_address(&known.email, &recipient.email)) {
             let reason = ExclusionReason::DuplicateAddress;
-            self.leave_out(rank, &recipient.contact_id, reason);
+            self.exclude(rank, &recipient.contact_id, reason);
         } else {
             self.recipients.push(recipient);
         }
@@ -52,11 +52,11 @@ impl Choice<'_> {
 
     fn contact(&mut self, rank: usize, contact: &Contact, reason: RecipientReason) {
         if contact.email.is_empty() {
-            let reason = match contact.pending_at(self.book.now) {
+            let reason = match contact.pending_at(self.model.now) {
                 Some(_) => ExclusionReason::EmailUnconfirmed,
                 None => ExclusionReason::NoEmail,
             };
-            return self.leave_out(rank, &contact.id, reason);
+            return self.exclude(rank, &contact.id, reason);
         }
         let recipient = proto::Recipient {
             contact_id: contact.id.clone(),
@@ -79,7 +79,7 @@ impl Choice<'_> {
     fn contact_data(&mut self, reason: RecipientReason) {
         let email = self.customer.email.clone();
         if email.is_empty() {
-            return self.leave_out(usize::MAX, "", ExclusionReason::NoEmail);
+            return self.exclude(usize::MAX, "", ExclusionReason::NoEmail);
         }
         let recipient = proto::Recipient {
             email,
@@ -96,10 +96,10 @@ impl Choice<'_> {
                 continue;
             }
             // Rule 22: it lapses with the last address.
-            if contact.invoice && contact.has_address_at(self.book.now) {
+            if contact.invoice && contact.has_address_at(self.model.now) {
                 self.contact(rank, contact, RecipientReason::TypeMatch);
             } else {
-                self.leave_out(rank, &contact.id, ExclusionReason::InvoiceEmailOff);
+                self.exclude(rank, &contact.id, ExclusionReason::InvoiceEmailOff);
             }
         }
     }
@@ -111,7 +111,7 @@ impl Choice<'_> {
         } else if self.recipients.is_empty() && may_fall_back {
             self.contact_data(RecipientReason::ContactDataFallback);
         } else {
-            self.leave_out(usize::MAX, "", ExclusionReason::NotificationsOff);
+            self.exclude(usize::MAX, "", ExclusionReason::NotificationsOff);
         }
         if may_fall_back {
             self.fall_back();
@@ -125,8 +125,8 @@ impl Choice<'_> {
     }
 }
 
-impl Book {
-    /// What `ResolveRecipients` answers; `room`: 0 is 70.
+impl ReferenceModel {
+    /// The response of `ResolveRecipients`; a `room` of 0 means 70.
     pub fn resolution(
         &self,
         number: &str,
@@ -134,8 +134,8 @@ impl Book {
         room: i32,
     ) -> Outcome<proto::Resolution> {
         let customer = self.customer(number)?;
-        let mut choice = Choice {
-            book: self,
+        let mut choice = Selection {
+            model: self,
             customer,
             recipients: Vec::new(),
             left_out: BTreeMap::new(),
@@ -180,7 +180,7 @@ impl Book {
         })
     }
 
-    /// What `VerifyContactChannel` answers for an address or a number as it is kept (rule 21).
+    /// The response of `VerifyContactChannel` for a normalized address or number (rule 21).
     pub fn owners(
         &self,
         number: &str,
@@ -233,7 +233,7 @@ fn match_kind(kept: &str, channel: &str) -> Option<ChannelMatchKind> {
 }
 
 impl Customer {
-    /// Rule 23, and the names that did not fit.
+    /// The attention line of rule 23, and the omitted names.
     fn attention_line(&self, room: i32) -> (String, Vec<String>) {
         let all_of = |contact_type| -> Vec<&str> {
             let of_type = self.contacts.iter().filter(|c| c.is(contact_type));

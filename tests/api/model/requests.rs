@@ -1,12 +1,12 @@
-//! The requests that change something, and their answers, as the model and the service both
-//! understand them: ids, etags, grants, links and generated passwords stand in them as labels.
+//! The mutating requests and their responses in the terms of the model: ids, etags, grants, links
+//! and generated passwords are labels.
 
 use contact_service::api::proto;
 use tonic::Status;
 
 use crate::harness::Client;
 
-/// A request of an RPC that changes something.
+/// A request of a mutating RPC.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     UpdateCustomer(proto::UpdateCustomerRequest),
@@ -28,9 +28,9 @@ pub enum Request {
     EraseCustomer(proto::EraseCustomerRequest),
 }
 
-/// What a request is answered with.
+/// The response to a request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
+pub enum Response {
     Customer(proto::Customer),
     Contact(proto::Contact),
     Nothing,
@@ -41,16 +41,16 @@ pub enum Answer {
     OrderType(proto::OrderType),
 }
 
-impl Answer {
+impl Response {
     fn customer(customer: Option<proto::Customer>) -> Self {
-        Self::Customer(customer.expect("no customer in the answer"))
+        Self::Customer(customer.expect("no customer in the response"))
     }
 
     fn contact(contact: Option<proto::Contact>) -> Self {
-        Self::Contact(contact.expect("no contact in the answer"))
+        Self::Contact(contact.expect("no contact in the response"))
     }
 
-    /// What kind of answer it is, for counting.
+    /// The kind of the response, for counting.
     pub fn name(&self) -> String {
         match self {
             Self::Checked(checked) => format!("{:?}", checked.verdict()),
@@ -60,7 +60,7 @@ impl Answer {
         }
     }
 
-    /// The contact that it shows.
+    /// The contact in the response.
     pub fn shown_contact(&mut self) -> Option<&mut proto::Contact> {
         match self {
             Self::Contact(contact) => Some(contact),
@@ -71,11 +71,11 @@ impl Answer {
     }
 }
 
-/// Where in a request a label may stand.
+/// A place in a request that can contain a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'r> {
+pub enum LabelSlot<'r> {
     ContactId,
-    /// Of whom: two contacts of one instant may have the same.
+    /// With its owner, because two contacts of one instant may have equal etags.
     Etag(&'r str),
     Grant,
     Token,
@@ -106,7 +106,7 @@ impl Request {
         }
     }
 
-    /// The customer that it concerns; a link concerns one that its token names.
+    /// The customer that it is about; for a link, the one that its token names.
     pub fn number(&self) -> &str {
         match self {
             Self::UpdateCustomer(r) => r.customer.as_ref().map_or("", |c| &c.customer_number),
@@ -128,7 +128,7 @@ impl Request {
         }
     }
 
-    /// Its id; empty: none.
+    /// The request id; empty: none.
     pub fn request_id(&self) -> &str {
         match self {
             Self::CreateContact(r) => &r.request_id,
@@ -140,7 +140,7 @@ impl Request {
         }
     }
 
-    /// Gives it an id, where it may have one.
+    /// Sets the request id if the request has one.
     pub fn set_request_id(&mut self, id: String) -> bool {
         let place = match self {
             Self::CreateContact(r) => &mut r.request_id,
@@ -163,8 +163,8 @@ impl Request {
         }
     }
 
-    /// What two requests with one id are compared by: all but the id, and whether it was
-    /// only to be checked.
+    /// The content by which two requests with one id are compared: all fields except the id and
+    /// validate_only.
     pub fn content(&self) -> Self {
         let mut content = self.clone();
         content.set_request_id(String::new());
@@ -177,40 +177,43 @@ impl Request {
         content
     }
 
-    /// The same request with other texts where labels may stand.
-    pub fn with(mut self, text: &mut dyn FnMut(Place<'_>, &str) -> String) -> Self {
-        let mut set = |place: Place<'_>, kept: &mut String| *kept = text(place, kept);
+    /// The same request with each label replaced.
+    pub fn with(mut self, text: &mut dyn FnMut(LabelSlot<'_>, &str) -> String) -> Self {
+        let mut set = |place: LabelSlot<'_>, kept: &mut String| *kept = text(place, kept);
         match &mut self {
             Self::UpdateCustomer(r) => {
                 if let Some(customer) = &mut r.customer {
-                    set(Place::Etag(&customer.customer_number), &mut customer.etag);
+                    set(
+                        LabelSlot::Etag(&customer.customer_number),
+                        &mut customer.etag,
+                    );
                 }
             }
             Self::UpdateContact(r) => {
                 if let Some(contact) = &mut r.contact {
-                    set(Place::Etag(&contact.contact_id), &mut contact.etag);
-                    set(Place::ContactId, &mut contact.contact_id);
+                    set(LabelSlot::Etag(&contact.contact_id), &mut contact.etag);
+                    set(LabelSlot::ContactId, &mut contact.contact_id);
                 }
             }
             Self::DeleteContact(r) => {
-                set(Place::Etag(&r.contact_id), &mut r.etag);
-                set(Place::ContactId, &mut r.contact_id);
+                set(LabelSlot::Etag(&r.contact_id), &mut r.etag);
+                set(LabelSlot::ContactId, &mut r.contact_id);
             }
-            Self::ChangeEmail(r) => set(Place::ContactId, &mut r.contact_id),
-            Self::RemoveEmail(r) => set(Place::ContactId, &mut r.contact_id),
-            Self::CancelEmailChange(r) => set(Place::ContactId, &mut r.contact_id),
-            Self::ResendEmailConfirmation(r) => set(Place::ContactId, &mut r.contact_id),
-            Self::ConfirmEmail(r) => set(Place::Token, &mut r.token),
-            Self::SetPhonePassword(r) => set(Place::ContactId, &mut r.contact_id),
-            Self::ClearPhonePassword(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::ChangeEmail(r) => set(LabelSlot::ContactId, &mut r.contact_id),
+            Self::RemoveEmail(r) => set(LabelSlot::ContactId, &mut r.contact_id),
+            Self::CancelEmailChange(r) => set(LabelSlot::ContactId, &mut r.contact_id),
+            Self::ResendEmailConfirmation(r) => set(LabelSlot::ContactId, &mut r.contact_id),
+            Self::ConfirmEmail(r) => set(LabelSlot::Token, &mut r.token),
+            Self::SetPhonePassword(r) => set(LabelSlot::ContactId, &mut r.contact_id),
+            Self::ClearPhonePassword(r) => set(LabelSlot::ContactId, &mut r.contact_id),
             Self::CheckPhonePassword(r) => {
-                set(Place::ContactId, &mut r.contact_id);
-                set(Place::PhonePassword, &mut r.phone_password);
+                set(LabelSlot::ContactId, &mut r.contact_id);
+                set(LabelSlot::PhonePassword, &mut r.phone_password);
             }
-            Self::UnlockPhonePassword(r) => set(Place::ContactId, &mut r.contact_id),
+            Self::UnlockPhonePassword(r) => set(LabelSlot::ContactId, &mut r.contact_id),
             Self::AuthorizePhoneOrder(r) => {
-                set(Place::ContactId, &mut r.contact_id);
-                set(Place::Grant, &mut r.grant);
+                set(LabelSlot::ContactId, &mut r.contact_id);
+                set(LabelSlot::Grant, &mut r.grant);
             }
             Self::SetAttentionLine(_)
             | Self::CreateContact(_)
@@ -220,44 +223,46 @@ impl Request {
         self
     }
 
-    pub async fn send(self, mut client: Client) -> Result<Answer, Status> {
+    pub async fn send(self, mut client: Client) -> Result<Response, Status> {
         macro_rules! call {
             ($rpc:ident, $request:expr) => {
                 client.$rpc($request).await?.into_inner()
             };
         }
         Ok(match self {
-            Self::UpdateCustomer(r) => Answer::customer(call!(update_customer, r).customer),
-            Self::SetAttentionLine(r) => Answer::customer(call!(set_attention_line, r).customer),
-            Self::CreateContact(r) => Answer::contact(call!(create_contact, r).contact),
-            Self::UpdateContact(r) => Answer::contact(call!(update_contact, r).contact),
+            Self::UpdateCustomer(r) => Response::customer(call!(update_customer, r).customer),
+            Self::SetAttentionLine(r) => Response::customer(call!(set_attention_line, r).customer),
+            Self::CreateContact(r) => Response::contact(call!(create_contact, r).contact),
+            Self::UpdateContact(r) => Response::contact(call!(update_contact, r).contact),
             Self::DeleteContact(r) => {
                 call!(delete_contact, r);
-                Answer::Nothing
+                Response::Nothing
             }
-            Self::ChangeEmail(r) => Answer::contact(call!(change_email, r).contact),
-            Self::RemoveEmail(r) => Answer::contact(call!(remove_email, r).contact),
-            Self::CancelEmailChange(r) => Answer::contact(call!(cancel_email_change, r).contact),
+            Self::ChangeEmail(r) => Response::contact(call!(change_email, r).contact),
+            Self::RemoveEmail(r) => Response::contact(call!(remove_email, r).contact),
+            Self::CancelEmailChange(r) => Response::contact(call!(cancel_email_change, r).contact),
             Self::ResendEmailConfirmation(r) => {
-                Answer::contact(call!(resend_email_confirmation, r).contact)
+                Response::contact(call!(resend_email_confirmation, r).contact)
             }
-            Self::ConfirmEmail(r) => Answer::Confirmed(call!(confirm_email, r)),
-            Self::SetPhonePassword(r) => Answer::PasswordSet(call!(set_phone_password, r)),
-            Self::ClearPhonePassword(r) => Answer::contact(call!(clear_phone_password, r).contact),
+            Self::ConfirmEmail(r) => Response::Confirmed(call!(confirm_email, r)),
+            Self::SetPhonePassword(r) => Response::PasswordSet(call!(set_phone_password, r)),
+            Self::ClearPhonePassword(r) => {
+                Response::contact(call!(clear_phone_password, r).contact)
+            }
             Self::CheckPhonePassword(r) => {
-                Answer::Checked(Box::new(call!(check_phone_password, r)))
+                Response::Checked(Box::new(call!(check_phone_password, r)))
             }
             Self::UnlockPhonePassword(r) => {
-                Answer::contact(call!(unlock_phone_password, r).contact)
+                Response::contact(call!(unlock_phone_password, r).contact)
             }
-            Self::AuthorizePhoneOrder(r) => Answer::Decided(call!(authorize_phone_order, r)),
+            Self::AuthorizePhoneOrder(r) => Response::Decided(call!(authorize_phone_order, r)),
             Self::UpdateOrderType(r) => {
                 let order_type = call!(update_order_type, r).order_type;
-                Answer::OrderType(order_type.expect("no order type in the answer"))
+                Response::OrderType(order_type.expect("no order type in the response"))
             }
             Self::EraseCustomer(r) => {
                 call!(erase_customer, r);
-                Answer::Nothing
+                Response::Nothing
             }
         })
     }

@@ -1,16 +1,16 @@
-//! Commands made into requests: which contact, which etag, which grant is meant at this moment.
+//! Turns commands into requests: chooses the contact, etag and grant in the current state.
 
 use contact_service::api::proto::{self, set_phone_password_request::Source};
 use prost_types::FieldMask;
 
 use super::{
-    book::Customer,
-    commands::{Command, Etag, Pick, Twist},
+    commands::{Command, Etag, GrantDefect, Pick},
     contacts::Contact,
     driver::Driver,
     fields::{NUMBER_AS_PASSWORD, PASSWORDS, address_of},
     names::Names,
     phone::Grant,
+    reference_model::Customer,
     requests::Request,
 };
 use crate::requests::mask;
@@ -30,13 +30,13 @@ impl Driver<'_> {
 
     /// The number and the label of a contact.
     pub fn pick(&self, pick: Pick) -> (String, String) {
-        let nobody = |index| (self.numbers[0].clone(), Names::nobody(index));
-        let customers = self.book.customers.values();
+        let unknown = |index| (self.numbers[0].clone(), Names::unknown(index));
+        let customers = self.model.customers.values();
         let live: Vec<_> = customers.flat_map(|customer| &customer.contacts).collect();
         match pick {
             Pick::Live(index) => match pick_of(&live, index) {
                 Some(contact) => (contact.number.clone(), contact.id.clone()),
-                None => nobody(0),
+                None => unknown(0),
             },
             Pick::Misplaced(index) => match pick_of(&live, index) {
                 Some(contact) => {
@@ -44,25 +44,25 @@ impl Driver<'_> {
                     let other = numbers.find(|number| **number != contact.number);
                     (other.unwrap().clone(), contact.id.clone())
                 }
-                None => nobody(0),
+                None => unknown(0),
             },
             Pick::Any(index) => match pick_of(&self.owners, index) {
                 Some(owner) => (owner.clone(), format!("#{}", index % self.owners.len())),
-                None => nobody(0),
+                None => unknown(0),
             },
-            Pick::Nobody(index) => nobody(index),
+            Pick::Unknown(index) => unknown(index),
         }
     }
 
     fn etag_of(&self, etag: Etag, (number, id): &(String, String)) -> String {
-        let contact = self.book.contact(number, id).ok();
+        let contact = self.model.contact(number, id).ok();
         etag_as(
             etag,
-            contact.map(|contact| contact.as_of(self.book.now).etag()),
+            contact.map(|contact| contact.as_of(self.model.now).etag()),
         )
     }
 
-    /// The request that a command stands for now. `None`: there is nothing to speak of.
+    /// The request of a command in the current state. `None`: the command does not apply.
     pub fn resolve(&self, command: &Command, agent: usize) -> Option<Request> {
         let mut request = self.request(command, agent)?;
         let number = request.number().to_owned();
@@ -92,7 +92,7 @@ impl Driver<'_> {
                 allow_missing,
             } => {
                 let number = self.numbers[customer].clone();
-                let current = self.book.customer(&number).ok().map(Customer::etag);
+                let current = self.model.customer(&number).ok().map(Customer::etag);
                 Request::UpdateCustomer(proto::UpdateCustomerRequest {
                     customer: Some(proto::Customer {
                         customer_number: number,
@@ -112,10 +112,10 @@ impl Driver<'_> {
             }
             Command::Authorize {
                 grant,
-                twist,
+                grant_defect,
                 order_type,
                 administers,
-            } => return self.authorize(agent, (grant, twist), order_type, administers),
+            } => return self.authorize(agent, (grant, grant_defect), order_type, administers),
             other => return Some(self.resolve_of_customer(other)),
         })
     }
@@ -308,14 +308,18 @@ impl Driver<'_> {
                 call,
                 is_right,
             } => {
-                // Who knows a password says that of a contact that has one.
+                // The right password is taken from a contact that has one.
                 let contact = if is_right {
                     self.with_password(contact)
                 } else {
                     contact
                 };
                 let (number, id) = self.pick(contact);
-                let right = self.book.tries.spoken(&number, &id).filter(|_| is_right);
+                let right = self
+                    .model
+                    .attempts
+                    .spoken(&number, &id)
+                    .filter(|_| is_right);
                 let phone_password = right.unwrap_or_else(|| "falscher Hase".to_owned());
                 let call_id = self.call_id(call);
                 of!(
@@ -333,11 +337,11 @@ impl Driver<'_> {
     }
 
     fn with_password(&self, pick: Pick) -> Pick {
-        let customers = self.book.customers.values();
+        let customers = self.model.customers.values();
         let live = customers
             .flat_map(|customer| &customer.contacts)
             .enumerate();
-        let has_one = |contact: &Contact| self.book.tries.spoken(&contact.number, &contact.id);
+        let has_one = |contact: &Contact| self.model.attempts.spoken(&contact.number, &contact.id);
         let those: Vec<_> = live
             .filter(|(_, contact)| has_one(contact).is_some())
             .map(|(place, _)| place)
@@ -352,18 +356,18 @@ impl Driver<'_> {
         format!("{}-call-{call}", self.base)
     }
 
-    /// With a grant that was given, or something near it.
+    /// With a grant that was issued, or an altered one.
     fn authorize(
         &self,
         agent: usize,
-        (grant, twist): (usize, Twist),
+        (grant, grant_defect): (usize, GrantDefect),
         order_type: usize,
         administers: bool,
     ) -> Option<Request> {
         let is_mine = |grant: &Grant| grant.agent == self.agents[agent];
-        let all = self.book.grants.iter().enumerate();
+        let all = self.model.grants.iter().enumerate();
         let mine: Vec<_> = all
-            .filter(|(_, grant)| is_mine(grant) != (twist == Twist::Agent))
+            .filter(|(_, grant)| is_mine(grant) != (grant_defect == GrantDefect::Agent))
             .collect();
         // The newest ones first: the others have expired.
         let (place, grant) = mine.iter().rev().nth(grant % 3 % mine.len().max(1))?;
@@ -375,16 +379,16 @@ impl Driver<'_> {
             order_type: self.order_type(order_type),
             customer_administers_product: administers,
         };
-        match twist {
-            Twist::Nothing | Twist::Agent => {}
-            Twist::Call => request.call_id.push('x'),
-            Twist::Contact => request.contact_id = Names::nobody(0),
-            Twist::Text => request.grant.insert(0, 'x'),
+        match grant_defect {
+            GrantDefect::Nothing | GrantDefect::Agent => {}
+            GrantDefect::Call => request.call_id.push('x'),
+            GrantDefect::Contact => request.contact_id = Names::unknown(0),
+            GrantDefect::Text => request.grant.insert(0, 'x'),
         }
         Some(Request::AuthorizePhoneOrder(request))
     }
 
-    /// Names the history's own order types.
+    /// Replaces order types by those of the history.
     fn with_order_types(&self, mut fields: proto::Contact) -> proto::Contact {
         if let Some(restrictions) = &mut fields.restrictions {
             let lists = [
@@ -427,7 +431,7 @@ fn mask_of(paths: &[String]) -> Option<FieldMask> {
     mask(&paths)
 }
 
-/// One of a few, so that they are used twice. They are remembered for each caller by itself.
+/// One of a few ids, so that they are reused. Ids are scoped to the caller.
 fn request_id(index: Option<usize>) -> String {
     index.map_or_else(String::new, |index| {
         format!("0190d6d2-5a3c-7cc1-8f2e-{index:012}")

@@ -1,13 +1,13 @@
-//! What requests say, read as the contract has it: masks, addresses, numbers, passwords.
+//! Interprets the values of requests by the contract: masks, addresses, numbers, passwords.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use contact_service::api::proto::{self, ContactType};
 use prost_types::FieldMask;
 
-use super::book::{Customer, Outcome, is_legal, refuse_fields, sets};
+use super::reference_model::{Customer, Outcome, is_legal, reject_fields, sets};
 
-/// Phone numbers as they are given, and in E.164; empty: it cannot be dialled.
+/// Phone numbers as entered and in E.164; empty: invalid.
 pub const PHONE_NUMBERS: [(&str, &str); 5] = [
     ("0721 913740", "+49721913740"),
     ("+49 (721) 91374-0", "+49721913740"),
@@ -42,13 +42,13 @@ pub fn address(text: &str) -> String {
     format!("{local}@{}", domain.to_lowercase())
 }
 
-/// Rule 12: without case. No address is the same as none.
+/// Rule 12: case-insensitive. Two missing addresses are equal.
 pub fn is_same_address(one: &str, other: &str) -> bool {
     !one.is_empty() && one.to_lowercase() == other.to_lowercase()
 }
 
-/// Rule 14, for the letters that the pool has.
-pub fn fold(password: &str) -> String {
+/// Rule 14, for the letters in the pool.
+pub fn normalize(password: &str) -> String {
     let mut folded = password.to_lowercase();
     for (letter, spelling) in [("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss")] {
         folded = folded.replace(letter, spelling);
@@ -57,22 +57,22 @@ pub fn fold(password: &str) -> String {
     folded
 }
 
-/// Rule 14: whether it may be anybody's password.
-pub fn is_password(text: &str) -> bool {
-    let folded = fold(text);
+/// Rule 14: true if it is valid for any contact.
+pub fn is_valid_password(text: &str) -> bool {
+    let folded = normalize(text);
     (6..=64).contains(&folded.chars().count()) && folded != "123456"
 }
 
-/// Rule 14: whether it may be the password of a contact of this name.
-pub fn is_password_of(text: &str, number: &str, name: &str) -> bool {
-    let folded = fold(text);
-    folded != fold(number) && folded != fold(name)
+/// Rule 14: true if it is valid for a contact of this name.
+pub fn is_valid_password_for(text: &str, number: &str, name: &str) -> bool {
+    let folded = normalize(text);
+    folded != normalize(number) && folded != normalize(name)
 }
 
-/// By their codes.
+/// By code.
 pub type OrderTypes = BTreeMap<String, proto::OrderType>;
 
-/// What an update of a customer sets.
+/// The fields that an update of a customer sets.
 pub struct CustomerChange {
     email: Option<String>,
     phone: Option<String>,
@@ -121,7 +121,7 @@ impl CustomerChange {
         ];
         let notices = [0, 1, 2].map(|index| {
             let value: Option<bool> = given[index];
-            // Each is on at first.
+            // Each is enabled by default.
             sets(mask, CUSTOMER_LEAVES[2 + index], value.is_some()).then(|| value.unwrap_or(true))
         });
         if wrong.is_empty() {
@@ -132,11 +132,11 @@ impl CustomerChange {
                 locale,
             })
         } else {
-            refuse_fields(wrong)
+            reject_fields(wrong)
         }
     }
 
-    /// Gives the names of the fields that differ afterwards.
+    /// Returns the names of the fields that differ afterwards.
     pub fn apply_to(&self, customer: &mut Customer) -> Vec<&'static str> {
         let mut changed = Vec::new();
         set(
@@ -165,7 +165,7 @@ impl CustomerChange {
     }
 }
 
-/// What an update of a contact sets.
+/// The fields that an update of a contact sets.
 #[derive(Default)]
 pub struct ContactChange {
     pub types: Option<BTreeSet<i32>>,
@@ -178,7 +178,7 @@ pub struct ContactChange {
     pub denied: Option<Vec<String>>,
 }
 
-/// A contact that is to be put on file.
+/// A contact to create.
 pub struct NewContact {
     pub number: String,
     pub fields: ContactChange,
@@ -190,20 +190,21 @@ impl NewContact {
     pub fn read(r: &proto::CreateContactRequest, known: &OrderTypes) -> Outcome<Self> {
         let mut wrong = Vec::new();
         let given = r.contact.clone().unwrap_or_default();
-        // What is left out has its default.
+        // Unset fields get their defaults.
         let all = FieldMask {
             paths: vec!["*".into()],
         };
         let fields = ContactChange::read(&given, Some(&all), &mut wrong);
         let (number, password) = (r.customer_number.clone(), &r.phone_password);
         let may_be = password.is_empty()
-            || is_password(password) && is_password_of(password, &number, &given.display_name);
+            || is_valid_password(password)
+                && is_valid_password_for(password, &number, &given.display_name);
         if !may_be {
             wrong.push("phone_password".to_owned());
         }
         wrong.extend(unknown_order_types(&given, &fields, known));
         if !wrong.is_empty() {
-            return refuse_fields(wrong);
+            return reject_fields(wrong);
         }
         Ok(Self {
             number,
@@ -214,7 +215,7 @@ impl NewContact {
     }
 }
 
-/// Rule 20: restrictions name order types that there are.
+/// Rule 20: restrictions must name existing order types.
 fn unknown_order_types(
     given: &proto::Contact,
     change: &ContactChange,
@@ -252,7 +253,7 @@ impl ContactChange {
         if wrong.is_empty() {
             Ok(change)
         } else {
-            refuse_fields(wrong)
+            reject_fields(wrong)
         }
     }
 
@@ -283,7 +284,7 @@ impl ContactChange {
             let numbers: Vec<_> = given.phone_numbers.iter().map(|text| e164(text)).collect();
             let bad = numbers.iter().enumerate().filter(|(_, n)| n.is_empty());
             wrong.extend(bad.map(|(index, _)| format!("contact.phone_numbers[{index}]")));
-            change.phones = Some(each_once(&numbers));
+            change.phones = Some(without_duplicates(&numbers));
         }
         if leaf(
             "invoice_email_enabled",
@@ -299,10 +300,10 @@ impl ContactChange {
             restrictions.denied_order_types,
         );
         if leaf("restrictions.allowed_order_types", !allowed.is_empty()) {
-            change.allowed = Some(each_once(&allowed));
+            change.allowed = Some(without_duplicates(&allowed));
         }
         if leaf("restrictions.denied_order_types", !denied.is_empty()) {
-            change.denied = Some(each_once(&denied));
+            change.denied = Some(without_duplicates(&denied));
         }
         change
     }
@@ -312,7 +313,7 @@ pub fn is_of(types: &BTreeSet<i32>, contact_type: ContactType) -> bool {
     types.contains(&i32::from(contact_type))
 }
 
-/// Sets what is new, and names it if it differs.
+/// Sets the new value and adds its name if it differs.
 pub fn set<T: PartialEq + Clone>(
     kept: &mut T,
     new: Option<&T>,
@@ -330,7 +331,7 @@ fn e164(text: &str) -> String {
     known.expect("no number of the pool").1.to_owned()
 }
 
-fn each_once(list: &[String]) -> Vec<String> {
+fn without_duplicates(list: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for entry in list {
         if !kept.contains(entry) {

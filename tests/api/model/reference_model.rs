@@ -1,9 +1,8 @@
-//! The model: what is on file after the requests so far, by the rules of the domain, in plain
-//! values and without a database. It knows nothing of the service but its messages.
+//! The reference model: the stored state after the requests so far, by the rules of the domain,
+//! in plain values and without a database. It uses nothing of the service except its messages.
 //!
-//! Where a request is wrong in several ways, the order in which they are told is the service's:
-//! all fields first; then who is not on file; then the id of a request that was answered; then
-//! the etag; then the rules.
+//! If a request is invalid in several ways, the model reports them in the service's order: all
+//! fields first, then unknown resources, then a used request id, then the etag, then the rules.
 
 use std::collections::BTreeMap;
 
@@ -14,51 +13,51 @@ use prost_types::FieldMask;
 use super::{
     contacts::Contact,
     emails::{Link, Mail, MailTimes},
-    phone::{Grant, Tries},
-    requests::{Answer, Request},
+    phone::{Attempts, Grant},
+    requests::{Request, Response},
     values::{self, OrderTypes},
 };
 use crate::requests::timestamp;
 
-/// How long the id of a request is remembered.
-const REQUEST_MEMORY: TimeDelta = TimeDelta::hours(24);
+/// Retention of request ids.
+const REQUEST_ID_RETENTION: TimeDelta = TimeDelta::hours(24);
 
-/// Why a request is refused.
+/// The error of a rejected request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Rejection {
     pub reason: &'static str,
-    /// The fields that are wrong, in alphabetical order.
+    /// The invalid fields in alphabetical order.
     pub fields: Vec<String>,
-    /// How long to wait.
+    /// The retry delay.
     pub retry: Option<TimeDelta>,
 }
 
-pub type Outcome<T = Answer> = Result<T, Refusal>;
+pub type Outcome<T = Response> = Result<T, Rejection>;
 
-pub fn refuse<T>(reason: &'static str) -> Outcome<T> {
-    Err(Refusal {
+pub fn reject<T>(reason: &'static str) -> Outcome<T> {
+    Err(Rejection {
         reason,
         fields: Vec::new(),
         retry: None,
     })
 }
 
-pub fn refuse_fields<T>(mut fields: Vec<String>) -> Outcome<T> {
+pub fn reject_fields<T>(mut fields: Vec<String>) -> Outcome<T> {
     fields.sort();
-    Err(Refusal {
+    Err(Rejection {
         reason: "INVALID_FIELD",
         fields,
         retry: None,
     })
 }
 
-/// An entry of a customer's trail.
+/// An entry of a customer's audit log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     pub time: Option<prost_types::Timestamp>,
     pub actor: String,
     pub kind: String,
-    /// Its label; empty: the customer.
+    /// The contact's label; empty: the customer.
     pub contact: String,
     /// In alphabetical order.
     pub fields: Vec<String>,
@@ -67,7 +66,7 @@ pub struct Event {
 #[derive(Clone, Debug)]
 pub struct Customer {
     pub number: String,
-    /// How often a customer of this number was put on file.
+    /// Number of customers created under this number so far.
     pub life: usize,
     pub version: usize,
     pub email: String,
@@ -81,64 +80,64 @@ pub struct Customer {
     pub ordered: Option<(String, DateTime<Utc>)>,
     pub create_time: DateTime<Utc>,
     pub update_time: DateTime<Utc>,
-    /// In the order of their creation.
+    /// In the order of creation.
     pub contacts: Vec<Contact>,
 }
 
 #[derive(Clone, Debug)]
-struct Remembered {
+struct StoredResponse {
     content: Request,
-    answer: Answer,
+    response: Response,
     until: DateTime<Utc>,
     number: String,
 }
 
-/// Everything on file.
+/// The entire stored state.
 #[derive(Clone, Debug)]
-pub struct Book {
+pub struct ReferenceModel {
     pub now: DateTime<Utc>,
     pub customers: BTreeMap<String, Customer>,
-    /// Those of customers that are on file, the oldest first.
-    pub trails: BTreeMap<String, Vec<Event>>,
-    lives: BTreeMap<String, usize>,
+    /// Audit logs of existing customers, oldest event first.
+    pub audit_logs: BTreeMap<String, Vec<Event>>,
+    incarnations: BTreeMap<String, usize>,
     pub contacts_made: usize,
     pub passwords_made: usize,
     pub order_types: OrderTypes,
-    pub tries: Tries,
+    pub attempts: Attempts,
     pub grants: Vec<Grant>,
     pub links: Vec<Link>,
-    /// Mails that wait to be sent, and when they are due.
+    /// Queued e-mails with their due times.
     pub outbox: Vec<(DateTime<Utc>, Mail)>,
-    /// Confirmation mails, by the address without case, and by customer.
+    /// Confirmation e-mails by case-insensitive address, and by customer.
     pub mails_to: BTreeMap<String, MailTimes>,
     pub mails_of: BTreeMap<String, MailTimes>,
-    remembered: BTreeMap<(String, String), Remembered>,
+    stored_responses: BTreeMap<(String, String), StoredResponse>,
 }
 
-impl Book {
+impl ReferenceModel {
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
             now,
             customers: BTreeMap::new(),
-            trails: BTreeMap::new(),
-            lives: BTreeMap::new(),
+            audit_logs: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
             contacts_made: 0,
             passwords_made: 0,
             order_types: OrderTypes::new(),
-            tries: Tries::default(),
+            attempts: Attempts::default(),
             grants: Vec::new(),
             links: Vec::new(),
             outbox: Vec::new(),
             mails_to: BTreeMap::new(),
             mails_of: BTreeMap::new(),
-            remembered: BTreeMap::new(),
+            stored_responses: BTreeMap::new(),
         }
     }
 
-    /// What `by` is answered. Whatever is refused, or only checked, changes nothing.
-    pub fn answer(&mut self, by: &str, request: &Request) -> Outcome {
+    /// The response to the subject `by`. Rejected and validate-only requests change nothing.
+    pub fn response(&mut self, by: &str, request: &Request) -> Outcome {
         let before = self.clone();
-        let outcome = self.judge(by, request);
+        let outcome = self.dispatch(by, request);
         if outcome.is_err() || request.is_validate_only() {
             *self = before;
         }
@@ -150,21 +149,27 @@ impl Book {
         outcome
     }
 
-    fn judge(&mut self, by: &str, request: &Request) -> Outcome {
+    fn dispatch(&mut self, by: &str, request: &Request) -> Outcome {
         match request {
             Request::UpdateCustomer(r) => self.update_customer(by, r),
             Request::SetAttentionLine(r) => self.set_attention_line(by, r),
             Request::CreateContact(r) => {
                 let contact = values::NewContact::read(r, &self.order_types)?;
-                self.once(by, request, |book| book.create_contact(by, &contact))
+                self.replay_or_apply(by, request, |model| model.create_contact(by, &contact))
             }
             Request::UpdateContact(r) => {
                 let change = values::ContactChange::read_update(r, &self.order_types)?;
-                self.once(by, request, |book| book.update_contact(by, r, &change))
+                self.replay_or_apply(by, request, |model| model.update_contact(by, r, &change))
             }
-            Request::DeleteContact(r) => self.once(by, request, |book| book.delete_contact(by, r)),
-            Request::ChangeEmail(r) => self.once(by, request, |book| book.change_email(by, r)),
-            Request::RemoveEmail(r) => self.once(by, request, |book| book.remove_email(by, r)),
+            Request::DeleteContact(r) => {
+                self.replay_or_apply(by, request, |model| model.delete_contact(by, r))
+            }
+            Request::ChangeEmail(r) => {
+                self.replay_or_apply(by, request, |model| model.change_email(by, r))
+            }
+            Request::RemoveEmail(r) => {
+                self.replay_or_apply(by, request, |model| model.remove_email(by, r))
+            }
             Request::CancelEmailChange(r) => self.cancel_email_change(by, r),
             Request::ResendEmailConfirmation(r) => self.resend(by, r),
             Request::ConfirmEmail(r) => self.confirm_email(by, &r.token),
@@ -178,8 +183,8 @@ impl Book {
         }
     }
 
-    /// AIP-155: the same request with the same id is answered as the first time.
-    fn once(
+    /// AIP-155: a repeated request with the same id gets the first response.
+    fn replay_or_apply(
         &mut self,
         by: &str,
         request: &Request,
@@ -191,52 +196,52 @@ impl Book {
         if key.1.is_empty() {
             return act(self);
         }
-        let known = self.remembered.get(&key);
+        let known = self.stored_responses.get(&key);
         if let Some(known) = known.filter(|known| self.now < known.until) {
             if known.content == request.content() {
-                // What was answered went with its contact.
-                if let Answer::Contact(contact) = &known.answer {
+                // The stored response was deleted with its contact.
+                if let Response::Contact(contact) = &known.response {
                     self.contact(&known.number, &contact.contact_id)?;
                 }
-                return Ok(known.answer.clone());
+                return Ok(known.response.clone());
             }
-            return Err(Refusal {
+            return Err(Rejection {
                 reason: "REQUEST_ID_REUSED",
                 fields: vec!["request_id".into()],
                 retry: None,
             });
         }
-        let answer = act(self)?;
-        let remembered = Remembered {
+        let response = act(self)?;
+        let stored_responses = StoredResponse {
             content: request.content(),
-            answer: answer.clone(),
-            until: self.now + REQUEST_MEMORY,
+            response: response.clone(),
+            until: self.now + REQUEST_ID_RETENTION,
             number,
         };
-        self.remembered.insert(key, remembered);
-        Ok(answer)
+        self.stored_responses.insert(key, stored_responses);
+        Ok(response)
     }
 
-    /// Whether the answer would be a remembered one.
-    pub fn remembers(&self, by: &str, request: &Request) -> bool {
+    /// True if the response would be a replay.
+    pub fn is_replay(&self, by: &str, request: &Request) -> bool {
         let key = (by.to_owned(), request.request_id().to_owned());
-        let known = self.remembered.get(&key);
+        let known = self.stored_responses.get(&key);
         known.is_some_and(|known| self.now < known.until && known.content == request.content())
     }
 
     pub fn customer(&self, number: &str) -> Outcome<&Customer> {
         self.customers
             .get(number)
-            .map_or_else(|| refuse("CUSTOMER_NOT_FOUND"), Ok)
+            .map_or_else(|| reject("CUSTOMER_NOT_FOUND"), Ok)
     }
 
     pub fn customer_mut(&mut self, number: &str) -> Outcome<&mut Customer> {
         self.customers
             .get_mut(number)
-            .map_or_else(|| refuse("CUSTOMER_NOT_FOUND"), Ok)
+            .map_or_else(|| reject("CUSTOMER_NOT_FOUND"), Ok)
     }
 
-    /// Rule 25.
+    /// Records an audit event (rule 25).
     pub fn record(&mut self, by: &str, kind: &str, number: &str, contact: &str, fields: &[&str]) {
         let mut fields: Vec<_> = fields.iter().map(|&field| field.to_owned()).collect();
         fields.sort();
@@ -247,7 +252,7 @@ impl Book {
             contact: contact.to_owned(),
             fields,
         };
-        self.trails
+        self.audit_logs
             .entry(number.to_owned())
             .or_default()
             .push(event);
@@ -259,21 +264,21 @@ impl Book {
         let number = given.customer_number.as_str();
         let is_new = !self.customers.contains_key(number);
         if is_new && !r.allow_missing {
-            return refuse("CUSTOMER_NOT_FOUND");
+            return reject("CUSTOMER_NOT_FOUND");
         }
         let (now, etag) = (self.now, given.etag.as_str());
         if is_new {
             if !etag.is_empty() {
-                return refuse("ETAG_MISMATCH");
+                return reject("ETAG_MISMATCH");
             }
-            let life = self.lives.entry(number.to_owned()).or_default();
+            let life = self.incarnations.entry(number.to_owned()).or_default();
             *life += 1;
             let customer = Customer::new(number, *life, now);
             self.customers.insert(number.to_owned(), customer);
         }
         let customer = self.customer_mut(number)?;
         if !is_new && !etag.is_empty() && etag != customer.etag() {
-            return refuse("ETAG_MISMATCH");
+            return reject("ETAG_MISMATCH");
         }
         let changed = change.apply_to(customer);
         if !is_new && !changed.is_empty() {
@@ -288,19 +293,19 @@ impl Book {
         if is_new || !changed.is_empty() {
             self.record(by, kind, number, "", &changed);
         }
-        Ok(Answer::Customer(shown))
+        Ok(Response::Customer(shown))
     }
 
-    /// Rule 23: an order about the line counts only from the contact-data address.
+    /// Rule 23: an order about the line requires the contact-data address.
     fn set_attention_line(&mut self, by: &str, r: &proto::SetAttentionLineRequest) -> Outcome {
         let from = r.ordered_by_email.as_str();
         if r.suppressed && from.is_empty() {
-            return refuse_fields(vec!["ordered_by_email".into()]);
+            return reject_fields(vec!["ordered_by_email".into()]);
         }
         let now = self.now;
         let customer = self.customer_mut(&r.customer_number)?;
         if !from.is_empty() && !values::is_same_address(&customer.email, from) {
-            return refuse("ORDERING_ADDRESS_NOT_ON_FILE");
+            return reject("ORDERING_ADDRESS_NOT_ON_FILE");
         }
         let mut changed = Vec::new();
         if customer.suppressed != r.suppressed {
@@ -321,37 +326,37 @@ impl Book {
             let kind = "customer.attention_line_set";
             self.record(by, kind, &r.customer_number, "", &changed);
         }
-        Ok(Answer::Customer(shown))
+        Ok(Response::Customer(shown))
     }
 
     /// Rule 26.
     fn erase_customer(&mut self, by: &str, r: &proto::EraseCustomerRequest) -> Outcome {
         let number = &r.customer_number;
         if r.confirm_customer_number != *number {
-            return refuse_fields(vec!["confirm_customer_number".into()]);
+            return reject_fields(vec!["confirm_customer_number".into()]);
         }
         self.customer(number)?;
         self.customers.remove(number);
         for link in self.links.iter_mut().filter(|link| link.number == *number) {
-            link.forget();
+            link.delete();
         }
         self.mails_of.remove(number);
         self.outbox.retain(|(_, mail)| mail.number != *number);
-        self.remembered
-            .retain(|_, remembered| remembered.number != *number);
-        self.tries.forget_customer(number);
+        self.stored_responses
+            .retain(|_, stored_responses| stored_responses.number != *number);
+        self.attempts.delete_customer(number);
         self.record(by, "customer.erased", number, "", &[]);
-        Ok(Answer::Nothing)
+        Ok(Response::Nothing)
     }
 
     fn update_order_type(&mut self, r: &proto::UpdateOrderTypeRequest) -> Outcome {
         let order_type = r.order_type.clone().unwrap_or_default();
         if !r.allow_missing && !self.order_types.contains_key(&order_type.code) {
-            return refuse("ORDER_TYPE_NOT_FOUND");
+            return reject("ORDER_TYPE_NOT_FOUND");
         }
         let code = order_type.code.clone();
         self.order_types.insert(code, order_type.clone());
-        Ok(Answer::OrderType(order_type))
+        Ok(Response::OrderType(order_type))
     }
 }
 
@@ -382,7 +387,7 @@ impl Customer {
         format!("{}/{}.v{}", self.number, self.life, self.version)
     }
 
-    /// As it is shown.
+    /// The contact as responses show it.
     pub fn shown(&self) -> proto::Customer {
         let [security_notices, planned_maintenance, outages] = self.notices.map(Some);
         proto::Customer {
@@ -409,7 +414,8 @@ impl Customer {
     }
 }
 
-/// AIP-134: whether the mask has the update set `leaf`, which the message has `populated` or not.
+/// AIP-134: true if the update with this mask sets `leaf`, which is `populated` in the message or
+/// not.
 pub fn sets(mask: Option<&FieldMask>, leaf: &str, populated: bool) -> bool {
     match mask.map_or(&[][..], |mask| mask.paths.as_slice()) {
         [] => populated,
@@ -418,7 +424,7 @@ pub fn sets(mask: Option<&FieldMask>, leaf: &str, populated: bool) -> bool {
     }
 }
 
-/// Whether every path of the mask names one of these leaves, or what holds some of them.
+/// True if every path of the mask names one of these leaves or a parent of some.
 pub fn is_legal(mask: Option<&FieldMask>, leaves: &[&str]) -> bool {
     match mask.map_or(&[][..], |mask| mask.paths.as_slice()) {
         [star] if star == "*" => true,

@@ -1,6 +1,6 @@
-//! Histories of many at once: what was acknowledged is in the trail exactly once, and the trail's
-//! order explains it. The acknowledged requests go through the model in that order, and each
-//! answer, and everything on file at the end, has to be what the model says.
+//! Concurrent histories: every acknowledged change is in the audit log exactly once, and the
+//! order of the audit log explains all responses. The model applies the acknowledged requests in
+//! that order; its responses and its final state must equal the service's.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,31 +12,31 @@ use super::{
     commands::Command,
     driver::{Difference, Driver, same},
     fields::{DOMAIN, address_of},
-    requests::{Answer, Request},
+    requests::{Request, Response},
 };
 use crate::{
     harness::{Client, TestServer, rejection},
     requests::only_id,
 };
 
-/// A request, with the etag that its sender had seen, and what it was answered.
-struct Done {
+/// A request with the etag that its sender had read, and its outcome.
+struct Sent {
     request: Request,
-    outcome: Result<Answer, Status>,
+    outcome: Result<Response, Status>,
 }
 
 /// By task and customer.
-type Acknowledged = BTreeMap<(usize, String), VecDeque<(Request, Answer)>>;
+type Acknowledged = BTreeMap<(usize, String), VecDeque<(Request, Response)>>;
 
-/// What came of a round.
+/// The results of a round.
 #[derive(Debug, Default)]
 pub struct Figures {
     pub acknowledged: usize,
-    pub refused: BTreeMap<String, usize>,
+    pub rejected: BTreeMap<String, usize>,
 }
 
 impl Driver<'_> {
-    /// Lets each list be sent by a task of its own, all at once, over all servers.
+    /// Sends the lists concurrently, each in its own task, to all servers.
     pub async fn run_concurrent(
         &mut self,
         lists: &[Vec<Command>],
@@ -45,8 +45,8 @@ impl Driver<'_> {
         self.prepare().await?;
         let mut known = BTreeMap::new();
         for number in self.numbers.clone() {
-            let trail = self.trail(&number).await;
-            known.insert(number, trail.map_or(0, |trail| trail.len()));
+            let audit_log = self.audit_log(&number).await;
+            known.insert(number, audit_log.map_or(0, |audit_log| audit_log.len()));
         }
         let tasks = lists.iter().enumerate().map(|(task, commands)| {
             let requests = commands
@@ -69,22 +69,22 @@ impl Driver<'_> {
                 .await?;
         }
         for ((task, number), mut left) in acknowledged {
-            self.drop_what_changed_nothing(&mut left);
+            self.drop_unchanged(&mut left);
             if let Some((request, _)) = left.front() {
                 return Err(Difference(format!(
-                    "task {task} was acknowledged what the trail of {number} lacks: {request:?}"
+                    "the audit log of {number} lacks a change acknowledged to task {task}: {request:?}"
                 )));
             }
         }
         self.deliver().await?;
-        self.look_at_all().await
+        self.compare_all().await
     }
 
     fn actor(&self, task: usize) -> String {
         format!("{}-task-{task}", self.base)
     }
 
-    /// Two customers with some contacts each, some of which have links.
+    /// Creates two customers with some contacts, some of which have links.
     async fn prepare(&mut self) -> Result<(), Difference> {
         self.begin().await?;
         let agent = self.agents[0].clone();
@@ -115,24 +115,24 @@ impl Driver<'_> {
         self.deliver().await
     }
 
-    /// What changed something, by task and customer, in the order of the task.
+    /// The acknowledged changes by task and customer, in the order of the task.
     fn acknowledged(
         &self,
-        done: Vec<Vec<Done>>,
+        done: Vec<Vec<Sent>>,
         figures: &mut Figures,
     ) -> Result<Acknowledged, Difference> {
         let mut acknowledged: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
         for (task, done) in done.into_iter().enumerate() {
-            for Done { request, outcome } in done {
-                let answer = match outcome {
-                    Ok(answer) => answer,
+            for Sent { request, outcome } in done {
+                let response = match outcome {
+                    Ok(response) => response,
                     Err(status) => {
                         let reason = expected_refusal(&request, status)?;
-                        *figures.refused.entry(reason).or_default() += 1;
+                        *figures.rejected.entry(reason).or_default() += 1;
                         continue;
                     }
                 };
-                let was_used = matches!(&answer, Answer::Confirmed(c) if c.already_confirmed);
+                let was_used = matches!(&response, Response::Confirmed(c) if c.already_confirmed);
                 if request.is_validate_only() || was_used {
                     continue;
                 }
@@ -141,65 +141,66 @@ impl Driver<'_> {
                 acknowledged
                     .entry(key)
                     .or_default()
-                    .push_back((request, answer));
+                    .push_back((request, response));
             }
         }
         Ok(acknowledged)
     }
 
-    /// Rule 25: such requests leave no event.
-    fn drop_what_changed_nothing(&self, requests: &mut VecDeque<(Request, Answer)>) {
+    /// Rule 25: such requests record no event.
+    fn drop_unchanged(&self, requests: &mut VecDeque<(Request, Response)>) {
         while requests
             .front()
-            .is_some_and(|(_, answer)| self.changed_nothing(answer))
+            .is_some_and(|(_, response)| self.changed_nothing(response))
         {
             requests.pop_front();
         }
     }
 
-    /// Returns true if an answer shows the version of an earlier event: a change has the next one.
-    fn changed_nothing(&self, answer: &Answer) -> bool {
-        match answer {
-            Answer::Customer(shown) => {
-                let known = self.book.customers.get(&shown.customer_number);
+    /// True if a response shows the version of an earlier event: a change has the next version.
+    fn changed_nothing(&self, response: &Response) -> bool {
+        match response {
+            Response::Customer(shown) => {
+                let known = self.model.customers.get(&shown.customer_number);
                 known.is_some_and(|known| version_of(&shown.etag) <= known.version)
             }
-            Answer::Contact(shown) => {
+            Response::Contact(shown) => {
                 let id = self.names.label_of(&shown.contact_id);
                 let is_known = id != shown.contact_id;
-                // One that was deleted since would have left its event before that.
-                let known = self.book.contact(&shown.customer_number, &id);
+                // A deletion since then would have recorded its event earlier.
+                let known = self.model.contact(&shown.customer_number, &id);
                 is_known && known.map_or(true, |known| version_of(&shown.etag) <= known.version)
             }
             _ => false,
         }
     }
 
-    /// The acknowledged requests of a customer through the model, in the order of its trail.
+    /// Applies the acknowledged requests of a customer to the model in the order of the audit
+    /// log.
     async fn replay(
         &mut self,
         number: &str,
         known: usize,
-        acknowledged: &mut BTreeMap<(usize, String), VecDeque<(Request, Answer)>>,
+        acknowledged: &mut BTreeMap<(usize, String), VecDeque<(Request, Response)>>,
     ) -> Result<(), Difference> {
-        let Ok(trail) = self.trail(number).await else {
+        let Ok(audit_log) = self.audit_log(number).await else {
             return Ok(());
         };
-        for event in &trail[known..] {
+        for event in &audit_log[known..] {
             let task = event.actor.rsplit('-').next();
             let task = task.and_then(|task| task.parse::<usize>().ok());
             let mine = task.and_then(|task| acknowledged.get_mut(&(task, number.to_owned())));
             let mine = mine.and_then(|mine| {
-                self.drop_what_changed_nothing(mine);
+                self.drop_unchanged(mine);
                 mine.pop_front()
             });
-            let Some((request, answer)) = mine else {
-                return Err(Difference(format!("nobody was acknowledged {event:?}")));
+            let Some((request, response)) = mine else {
+                return Err(Difference(format!("no request explains {event:?}")));
             };
-            // An etag that the model does not know here was not the one of this moment.
+            // An etag that is unknown to the model at this point was stale.
             let request = self.names.to_labels(request);
-            let model = self.book.answer(&event.actor, &request);
-            let compared = self.compare(&request, model, Ok(answer), false);
+            let model = self.model.response(&event.actor, &request);
+            let compared = self.compare(&request, model, Ok(response), false);
             compared.map_err(|Difference(what)| {
                 Difference(format!("{} at {event:?}: {what}", request.number()))
             })?;
@@ -214,13 +215,13 @@ fn version_of(etag: &str) -> usize {
     usize::from_str_radix(version, 16).expect("no version")
 }
 
-/// Sends the requests one after the other. Each carries the etag that its sender saw last; one
-/// that has an id is sent to all servers at once.
+/// Sends the requests in sequence. Each carries the etag that its sender read last; one with an
+/// id is sent to all servers concurrently.
 async fn send_all(
     task: usize,
     requests: Vec<(Request, Request)>,
     clients: Vec<Client>,
-) -> Result<Vec<Done>, Difference> {
+) -> Result<Vec<Sent>, Difference> {
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     let mut done = Vec::new();
     for (index, (mut real, mut request)) in requests.into_iter().enumerate() {
@@ -247,23 +248,23 @@ async fn send_all(
             let twins = [0, 1].map(|twin| clients[(task + twin) % clients.len()].clone());
             let [one, other] = twins.map(|client| real.clone().send(client));
             let (one, other) = tokio::join!(one, other);
-            // What is only checked is not remembered: each check of a new contact makes up an id.
+            // Validate-only responses are not stored: each one to a new contact has another id.
             if let (Ok(one), Ok(other), false) = (&one, &other, request.is_validate_only()) {
-                same("the answers to one request", one, other)?;
+                same("the responses to one request", one, other)?;
             }
             one.or(other)
         };
-        if let Ok(answer) = &mut outcome
-            && let Some(contact) = answer.shown_contact()
+        if let Ok(response) = &mut outcome
+            && let Some(contact) = response.shown_contact()
         {
             seen.insert(contact.contact_id.clone(), contact.etag.clone());
         }
-        done.push(Done { request, outcome });
+        done.push(Sent { request, outcome });
     }
     Ok(done)
 }
 
-/// The reason, of a rejection that rules or turns give.
+/// The reason of a rejection that rules or conflicts may cause.
 fn expected_refusal(request: &Request, status: Status) -> Result<String, Difference> {
     let text = format!("{status:?}");
     let (code, reason) = rejection::<()>(Err(status));
@@ -282,8 +283,8 @@ fn expected_refusal(request: &Request, status: Status) -> Result<String, Differe
     }
 }
 
-/// Eight writers count up in one note: each reads, adds one, and writes under the etag it read.
-/// Gives how often one had to do it over.
+/// Eight writers increment a number in one note: each reads, adds one, and writes with the etag
+/// it read. Returns the number of retries.
 pub async fn count_up(servers: &[TestServer], number: &str, each: usize) -> usize {
     let contact = servers[0].create_customer_with_contact(number).await;
     let writers = (0..8).map(|writer| {

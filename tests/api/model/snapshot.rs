@@ -1,5 +1,5 @@
-//! Everything that the service gives out, beside what the model says: records, recipients,
-//! channels, links, mails and the trail.
+//! Compares everything that the service returns with the model: records, recipients, channels,
+//! links, e-mails and the audit log.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use contact_service::api::proto::{
 use tonic::{Response, Status};
 
 use super::{
-    book::{Event, Outcome},
     driver::{Difference, Driver, same},
     emails::{Mail, MailKind},
     fields::{DOMAIN, address_of},
     recipients::PURPOSES,
+    reference_model::{Event, Outcome},
 };
 use crate::{harness::rejection, mailbox};
 
-/// Room for attention lines; 0 is the usual one.
-const ROOMS: [i32; 3] = [0, 20, 8];
+/// Maximum lengths of attention lines; 0 is the default.
+const MAX_LENGTHS: [i32; 3] = [0, 20, 8];
 const SUBJECTS: [(&str, MailKind, &str); 8] = [
     (
         "Bitte bestätigen Sie Ihre E-Mail-Adresse",
@@ -49,8 +49,8 @@ const SUBJECTS: [(&str, MailKind, &str); 8] = [
     ("Ihr Telefonpasswort ist gesperrt", MailKind::Locked, "de"),
     ("Your phone password is locked", MailKind::Locked, "en"),
 ];
-/// Kinds of events that the model knows. A disclosure takes no turn among the writers, so its
-/// events have no place in this order; `audit` looks at them.
+/// Kinds of events that the model records. Disclosures are not ordered among the writers, so
+/// their events have no place in this sequence; `audit` covers them.
 const CHANGES: [&str; 21] = [
     "customer.created",
     "customer.updated",
@@ -75,7 +75,7 @@ const CHANGES: [&str; 21] = [
     "contact.phone_order_decided",
 ];
 
-/// The model's answer beside the service's; a rejection by its reason.
+/// Compares the responses of model and service; rejections by reason.
 fn both<T: PartialEq + std::fmt::Debug>(
     what: &str,
     model: Outcome<T>,
@@ -87,25 +87,28 @@ fn both<T: PartialEq + std::fmt::Debug>(
 }
 
 impl Driver<'_> {
-    /// The customer and its contacts.
-    pub async fn look_at_records(&mut self, number: &str) -> Result<(), Difference> {
+    /// Compares the customer and its contacts.
+    pub async fn compare_records(&mut self, number: &str) -> Result<(), Difference> {
         let customer_number = number.to_owned();
         let mut client = self.reader();
         let request = proto::GetCustomerRequest { customer_number };
         let customer = client.get_customer(request).await;
         let mut customer = customer.map(|found| found.into_inner().customer.unwrap());
-        let model = self.book.customer(number).map(super::book::Customer::shown);
+        let model = self
+            .model
+            .customer(number)
+            .map(super::reference_model::Customer::shown);
         if let (Ok(expected), Ok(customer)) = (&model, &mut customer) {
             self.names.put_in_customer(customer, expected);
         }
         both("the customer", model, customer)?;
         for types in [vec![], vec![ContactType::Technical, ContactType::Owner]] {
-            self.look_at_contacts(number, &types).await?;
+            self.compare_contacts(number, &types).await?;
         }
         Ok(())
     }
 
-    async fn look_at_contacts(
+    async fn compare_contacts(
         &mut self,
         number: &str,
         types: &[ContactType],
@@ -117,13 +120,13 @@ impl Driver<'_> {
         };
         let contacts = self.reader().list_contacts(request).await;
         let mut contacts = contacts.map(|list| list.into_inner().contacts);
-        let model = self.book.customer(number).map(|customer| {
+        let model = self.model.customer(number).map(|customer| {
             let is_listed = |contact: &&super::contacts::Contact| {
                 types.is_empty() || types.iter().any(|&listed| contact.is(listed))
             };
             let listed = customer.contacts.iter().filter(is_listed);
             listed
-                .map(|contact| self.book.shown(contact))
+                .map(|contact| self.model.shown(contact))
                 .collect::<Vec<_>>()
         });
         if let (Ok(expected), Ok(contacts)) = (&model, &mut contacts) {
@@ -134,20 +137,20 @@ impl Driver<'_> {
         both("the contacts", model, contacts)
     }
 
-    pub async fn look_at_all(&mut self) -> Result<(), Difference> {
+    pub async fn compare_all(&mut self) -> Result<(), Difference> {
         for number in self.numbers.clone() {
-            self.look_at_records(&number).await?;
-            self.look_at_recipients(&number).await?;
-            self.look_at_channels(&number).await?;
-            self.look_at_trail(&number).await?;
+            self.compare_records(&number).await?;
+            self.compare_recipients(&number).await?;
+            self.compare_channels(&number).await?;
+            self.compare_audit_log(&number).await?;
         }
-        self.look_at_links().await?;
-        self.look_at_order_types().await
+        self.compare_links().await?;
+        self.compare_order_types().await
     }
 
-    async fn look_at_recipients(&mut self, number: &str) -> Result<(), Difference> {
-        // Who is not on file is told so, whatever the purpose.
-        let is_on_file = self.book.customer(number).is_ok();
+    async fn compare_recipients(&mut self, number: &str) -> Result<(), Difference> {
+        // Unknown customers are rejected, whatever the purpose.
+        let is_on_file = self.model.customer(number).is_ok();
         let purposes = if is_on_file {
             &PURPOSES[..]
         } else {
@@ -155,7 +158,11 @@ impl Driver<'_> {
         };
         for &purpose in purposes {
             let is_invoice = purpose == Purpose::Invoice;
-            let rooms = if is_invoice { &ROOMS[..] } else { &ROOMS[..1] };
+            let rooms = if is_invoice {
+                &MAX_LENGTHS[..]
+            } else {
+                &MAX_LENGTHS[..1]
+            };
             for &room in rooms {
                 let request = proto::ResolveRecipientsRequest {
                     customer_number: number.to_owned(),
@@ -173,14 +180,14 @@ impl Driver<'_> {
                     }
                     resolution
                 });
-                let model = self.book.resolution(number, purpose, room);
+                let model = self.model.resolution(number, purpose, room);
                 both(&format!("{purpose:?} in {room}"), model, resolution)?;
             }
         }
         Ok(())
     }
 
-    async fn look_at_channels(&mut self, number: &str) -> Result<(), Difference> {
+    async fn compare_channels(&mut self, number: &str) -> Result<(), Difference> {
         let addresses = ["ANNA", "bernd", "info", "rechnung"];
         let addresses = addresses.map(|local| address_of(&format!("{local}@{DOMAIN}"), number));
         // The last two are extensions of the others.
@@ -194,7 +201,7 @@ impl Driver<'_> {
         let asked = addresses.map(|text| (text.clone(), Channel::Email(text)));
         let numbers = numbers.map(|text| (text.clone(), Channel::PhoneNumber(text)));
         let asked = asked.into_iter().chain(numbers);
-        let is_on_file = self.book.customer(number).is_ok();
+        let is_on_file = self.model.customer(number).is_ok();
         for (text, channel) in asked.take(if is_on_file { 8 } else { 1 }) {
             let request = proto::VerifyContactChannelRequest {
                 customer_number: number.to_owned(),
@@ -208,24 +215,24 @@ impl Driver<'_> {
                 }
                 found
             });
-            let model = self.book.owners(number, &text);
-            both(&format!("whose {text} is"), model, found)?;
+            let model = self.model.owners(number, &text);
+            both(&format!("owners of {text}"), model, found)?;
         }
         Ok(())
     }
 
-    /// The trail of changes, also of a customer of this number that was erased.
-    async fn look_at_trail(&mut self, number: &str) -> Result<(), Difference> {
-        let trail = self.trail(number).await;
-        let model = match self.book.trails.get(number) {
-            Some(trail) => Ok(trail.clone()),
-            None => self.book.customer(number).map(|_| Vec::new()),
+    /// Compares the events of changes, including those of an erased customer of this number.
+    async fn compare_audit_log(&mut self, number: &str) -> Result<(), Difference> {
+        let audit_log = self.audit_log(number).await;
+        let model = match self.model.audit_logs.get(number) {
+            Some(audit_log) => Ok(audit_log.clone()),
+            None => self.model.customer(number).map(|_| Vec::new()),
         };
-        both("the trail", model.map(in_order), trail.map(in_order))
+        both("the audit_log", model.map(sorted), audit_log.map(sorted))
     }
 
-    /// The oldest first.
-    pub async fn trail(&mut self, number: &str) -> Result<Vec<Event>, Status> {
+    /// The events, oldest first.
+    pub async fn audit_log(&mut self, number: &str) -> Result<Vec<Event>, Status> {
         let request = proto::ListAuditEventsRequest {
             customer_number: number.to_owned(),
             page_size: 1000,
@@ -247,7 +254,7 @@ impl Driver<'_> {
         Ok(events.collect())
     }
 
-    async fn look_at_links(&mut self) -> Result<(), Difference> {
+    async fn compare_links(&mut self) -> Result<(), Difference> {
         let mut client = self.reader();
         for (&place, tokens) in &self.names.tokens {
             for token in tokens {
@@ -255,32 +262,32 @@ impl Driver<'_> {
                 let request = proto::InspectEmailConfirmationRequest { token };
                 let service = client.inspect_email_confirmation(request).await;
                 let service = service.map(Response::into_inner);
-                let model = self.book.links[place].inspected(self.book.now);
+                let model = self.model.links[place].inspected(self.model.now);
                 both(&format!("link {place}"), model, service)?;
             }
         }
         Ok(())
     }
 
-    async fn look_at_order_types(&mut self) -> Result<(), Difference> {
+    async fn compare_order_types(&mut self) -> Result<(), Difference> {
         let request = proto::ListOrderTypesRequest {};
         let listed = self.reader().list_order_types(request).await;
         let mut listed = listed.unwrap().into_inner().order_types;
         listed.retain(|order_type| order_type.code.starts_with(&self.base));
-        let model: Vec<_> = self.book.order_types.values().cloned().collect();
+        let model: Vec<_> = self.model.order_types.values().cloned().collect();
         same("the order types", &model, &listed)
     }
 
-    /// Sends the mails that wait, and keeps the tokens of their links.
+    /// Sends the queued e-mails; collects the tokens of their links.
     pub async fn deliver(&mut self) -> Result<(), Difference> {
         let mut sent = Vec::new();
         for mail in self.server().mails().await {
-            // Those of other histories may have become due.
+            // E-mails of other histories may have become due.
             if mail.text.contains(&format!("{}-", self.base)) {
                 sent.push(mail);
             }
         }
-        let model = self.book.deliver();
+        let model = self.model.deliver();
         let mut by_text: BTreeMap<Mail, Vec<usize>> = BTreeMap::new();
         for mail in &model {
             let links = by_text.entry(without_link(mail)).or_default();
@@ -289,7 +296,7 @@ impl Driver<'_> {
         let mut expected: Vec<_> = model.iter().map(without_link).collect();
         let mut delivered: Vec<_> = sent.iter().map(|mail| self.read(mail)).collect();
         for (mail, read) in sent.iter().zip(&delivered) {
-            // Of two links that are mailed in the same words nobody knows which is which.
+            // Two links that are sent in identical words cannot be distinguished.
             if let Some([link]) = by_text.get(read).map(Vec::as_slice) {
                 let tokens = self.names.tokens.entry(*link).or_default();
                 tokens.push(mail.token());
@@ -329,8 +336,8 @@ fn without_link(mail: &Mail) -> Mail {
     }
 }
 
-/// Sorts expiries of the same time by contact: they are stored in any order.
-fn in_order(mut trail: Vec<Event>) -> Vec<Event> {
+/// Sorts expiries of the same instant by contact, because they are stored in any order.
+fn sorted(mut audit_log: Vec<Event>) -> Vec<Event> {
     const LAPSED: [&str; 2] = [
         "contact.pending_email_expired",
         "contact.invoice_email_lapsed",
@@ -338,8 +345,8 @@ fn in_order(mut trail: Vec<Event>) -> Vec<Event> {
     let is_lapse = |event: &Event| LAPSED.contains(&event.kind.as_str());
     let same_round =
         |one: &Event, other: &Event| is_lapse(one) && is_lapse(other) && one.time == other.time;
-    for events in trail.chunk_by_mut(same_round) {
+    for events in audit_log.chunk_by_mut(same_round) {
         events.sort_by(|one, other| one.contact.cmp(&other.contact));
     }
-    trail
+    audit_log
 }
