@@ -1,16 +1,16 @@
-//! Fills an empty, migrated database with made-up customers, for measurements.
+//! Fills an empty, migrated database with generated customers, for measurements.
 //!
-//! The same seed gives the same customers, but for the times of addresses that wait for their
-//! confirmation: those hang on the day. Prints one line of JSON with what it made.
+//! The same seed generates the same customers, except for the times of pending addresses, which
+//! depend on the current day. Prints the result as one line of JSON.
 
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark fails by panicking, and prints its figures"
+    reason = "benchmarks fail by panicking and print figures"
 )]
 
 mod support {
-    //! What the benchmarks share.
+    //! Modules shared by the benchmarks.
 
     pub(crate) mod loading;
     pub(crate) mod people;
@@ -35,23 +35,23 @@ use support::{
     population::{contact_count, customer_number, phone_count, phone_number},
 };
 
-/// Of so many customers the values are checked by the service's own rules.
+/// Number of customers whose values are checked against the service's own rules.
 const CHECKED: u64 = 1000;
 const DAY: i64 = 24 * 60 * 60;
 
-/// Fill an empty, migrated database with made-up customers
+/// Fill an empty, migrated database with generated customers
 #[derive(Debug, Parser)]
 struct CommandLine {
-    /// How many
+    /// Number of customers
     #[arg(long)]
     customers: u64,
-    /// Another seed gives other customers
+    /// Seed of the generated customers
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// As the service takes it
+    /// URL of the database, as the service takes it
     #[arg(long)]
     database_url: String,
-    /// Cargo adds it
+    /// Added by Cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -93,8 +93,7 @@ async fn main() {
     println!("{}", serde_json::to_string(&made).unwrap());
 }
 
-/// The service must be able to read every row back: its own parsers must take the values as
-/// they are.
+/// Checks that the service's own parsers accept the values, so that it can read every row.
 fn check(population: &Population) {
     for i in 0..population.customers.min(CHECKED) {
         CustomerNumber::parse(&customer_number(i)).unwrap();

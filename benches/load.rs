@@ -1,27 +1,26 @@
-//! Calls the service as fast as it answers, or at a given rate, and prints one line of JSON:
-//! how many calls a second, and how long they took.
+//! Sends requests as fast as the server responds, or at a given rate; prints throughput and
+//! latencies as one line of JSON.
 //!
-//! It speaks HTTP/2 by itself, with requests that were encoded before, so that it takes
-//! little of the processors that it shares with the server. The customers are those of
-//! `generate` under the same seed.
+//! It has its own HTTP/2 client and encodes all requests in advance, because it shares the
+//! processors with the server. The customers are those of `generate` with the same seed.
 
 #![allow(
     clippy::cast_precision_loss,
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark fails by panicking, and prints its figures"
+    reason = "benchmarks fail by panicking and print figures"
 )]
 
 mod support {
-    //! What the benchmarks share.
+    //! Modules shared by the benchmarks.
 
-    pub(crate) mod calls;
     pub(crate) mod client;
     pub(crate) mod histogram;
     pub(crate) mod http2;
-    #[allow(dead_code, reason = "the rest is for the other benchmark")]
+    #[allow(dead_code, reason = "the other benchmark uses the rest")]
     pub(crate) mod population;
+    pub(crate) mod requests;
     pub(crate) mod status;
     pub(crate) mod stream;
     pub(crate) mod unary;
@@ -38,54 +37,54 @@ use clap::{Parser, ValueEnum};
 use contact_service::{api::proto, clock::Clock};
 use serde::Serialize;
 use support::{
-    calls::{Bodies, Call, Material},
     client::Server,
     histogram::Histogram,
-    http2::{Link, request_head},
+    http2::{Connection, request_head},
+    requests::{Bodies, Material, Rpc},
     stream, unary,
     unary::{Failed, Outcome, Pace, Work},
 };
 use tonic::Code;
 
-/// How often it is looked whether a call failed.
-const GLANCE: Duration = Duration::from_millis(20);
+/// Interval at which failures are checked for.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Call the service and measure how it answers
+/// Send requests and measure throughput and latency
 #[derive(Debug, Parser)]
 struct CommandLine {
-    /// Where gRPC is served, such as 127.0.0.1:50051
+    /// Address of the gRPC listener, such as 127.0.0.1:50051
     #[arg(long)]
     address: String,
-    /// Tokens with the scope of the call, which the connections use in turn
+    /// Tokens with the scope of the RPC, distributed over the connections
     #[arg(long, required = true, value_delimiter = ',')]
     token: Vec<String>,
-    /// What to call
+    /// The RPC to call
     #[arg(long)]
-    call: Call,
-    /// How many customers were made
+    rpc: Rpc,
+    /// Number of customers in the database
     #[arg(long)]
     customers: u64,
-    /// The seed they were made with
+    /// Seed that the customers were generated with
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[arg(long, default_value_t = 4)]
     connections: usize,
-    /// Calls in flight, over all connections
+    /// Concurrent requests over all connections
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
-    /// How long to measure
+    /// Seconds to measure
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// How long to call before that
+    /// Seconds of warm-up before the measurement
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
-    /// Calls a second, sent on schedule; their time counts from when they were due
+    /// Requests per second, sent on schedule; latency counts from the scheduled time
     #[arg(long)]
     rate: Option<f64>,
-    /// None: general, but invoice for `stream`
+    /// Purpose of resolutions; default: general, or invoice for `stream`
     #[arg(long)]
     purpose: Option<Purpose>,
-    /// Cargo adds it
+    /// Added by Cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -142,7 +141,7 @@ struct StreamReport {
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let measured = if line.call == Call::Stream {
+    let measured = if line.rpc == Rpc::Stream {
         measure_stream(&line)
     } else {
         measure_calls(&line)
@@ -165,13 +164,13 @@ impl CommandLine {
     }
 
     fn material(&self) -> Material {
-        let otherwise = if self.call == Call::Stream {
+        let otherwise = if self.rpc == Rpc::Stream {
             proto::Purpose::Invoice
         } else {
             proto::Purpose::General
         };
         Material {
-            call: self.call,
+            rpc: self.rpc,
             purpose: self.purpose.map_or(otherwise, proto::Purpose::from),
             customers: self.customers,
             seed: self.seed,
@@ -184,17 +183,17 @@ impl CommandLine {
         self.token.iter().cycle().nth(index).unwrap()
     }
 
-    fn connect(&self, index: usize) -> Result<Link, String> {
-        let head = request_head(&self.address, self.call.path(), self.token(index));
-        Link::connect(&self.address, head)
+    fn connect(&self, index: usize) -> Result<Connection, String> {
+        let head = request_head(&self.address, self.rpc.path(), self.token(index));
+        Connection::connect(&self.address, head)
     }
 
     fn name(&self) -> String {
-        let name = self.call.to_possible_value();
+        let name = self.rpc.to_possible_value();
         name.unwrap().get_name().to_owned()
     }
 
-    /// What connection `index` has to do, other than until when.
+    /// The work of connection `index`, except its end.
     fn pace(&self, index: usize) -> Pace {
         if let Some(rate) = self.rate {
             return Pace::Schedule {
@@ -209,7 +208,7 @@ impl CommandLine {
 
 fn measure_calls(line: &CommandLine) -> Result<ExitCode, String> {
     let material = line.material();
-    if line.call == Call::CheckPassword {
+    if line.rpc == Rpc::CheckPassword {
         line.server()
             .set_phone_passwords(material.contacts_with_password());
     }
@@ -217,22 +216,22 @@ fn measure_calls(line: &CommandLine) -> Result<ExitCode, String> {
         .map(|connection| material.bodies(connection))
         .collect();
     if bodies.iter().any(Bodies::is_empty) {
-        return Err("there are too few customers for so many connections".to_owned());
+        return Err("too few customers for this number of connections".to_owned());
     }
-    let links: Result<Vec<Link>, String> =
+    let links: Result<Vec<Connection>, String> =
         (0..bodies.len()).map(|index| line.connect(index)).collect();
     let first_failure = OnceLock::new();
     let begin = Instant::now();
     let from = begin + Duration::from_secs_f64(line.warm_up);
     let until = from + Duration::from_secs_f64(line.seconds);
-    // Grows faster than calls are made, so that no later run repeats it.
+    // Grows faster than requests are sent, so that no later run repeats a value.
     let counter = u64::try_from(Clock::System.now().timestamp_micros()).unwrap();
     let (outcomes, first_error) = thread::scope(|scope| {
         let mut threads = Vec::new();
-        for (index, (link, bodies)) in links?.into_iter().zip(&bodies).enumerate() {
+        for (index, (connection, bodies)) in links?.into_iter().zip(&bodies).enumerate() {
             let work = Work {
                 bodies,
-                answer_begins: line.call.answer_begins(),
+                response_prefix: line.rpc.response_prefix(),
                 pace: line.pace(index),
                 from,
                 until,
@@ -242,19 +241,19 @@ fn measure_calls(line: &CommandLine) -> Result<ExitCode, String> {
                 ),
                 first_failure: &first_failure,
             };
-            threads.push(scope.spawn(move || unary::run(link, work, begin)));
+            threads.push(scope.spawn(move || unary::run(connection, work, begin)));
         }
         let explain = |first_error: &mut Option<String>| {
             if let Some(Failed { body, code }) = first_failure.get()
                 && first_error.is_none()
             {
-                *first_error = Some(line.server().explain(line.call.path(), body, *code));
+                *first_error = Some(line.server().explain(line.rpc.path(), body, *code));
             }
         };
-        // While the rest goes on: later there might be no error.
+        // Under load, because the error may not occur afterwards.
         let mut first_error = None;
         while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
-            thread::sleep(GLANCE);
+            thread::sleep(CHECK_INTERVAL);
             explain(&mut first_error);
         }
         explain(&mut first_error);
@@ -298,7 +297,7 @@ fn report_calls(
     println!("{}", serde_json::to_string(&report).unwrap());
 }
 
-/// To three places.
+/// Rounds to three decimal places.
 fn rounded(figure: f64) -> f64 {
     (figure * 1e3).round() / 1e3
 }
@@ -310,8 +309,7 @@ fn measure_stream(line: &CommandLine) -> Result<ExitCode, String> {
     let is_whole = streamed.results == line.customers && streamed.code == Some(Code::Ok);
     let first_error = (!is_whole).then(|| {
         let (first, _) = bodies.get(0);
-        line.server()
-            .explain(line.call.path(), first, streamed.code)
+        line.server().explain(line.rpc.path(), first, streamed.code)
     });
     let report = StreamReport {
         call: line.name(),

@@ -201,7 +201,7 @@ class Load:
                 service.tools.load,
                 f"--address={service.address}",
                 f"--token={token}",
-                f"--call={call}",
+                f"--rpc={rpc}",
                 *flags,
             ],
             cwd=service.tools.folder,

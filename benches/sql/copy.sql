@@ -1,4 +1,4 @@
--- What StreamRecipients reads, of all customers: resolve.sql without its condition.
+-- The rows that StreamRecipients reads for all customers: resolve.sql without its condition.
 COPY (
     SELECT customers.customer_number, customers.email, customers.security_notices,
         customers.planned_maintenance, customers.outages, customers.attention_line_suppressed,

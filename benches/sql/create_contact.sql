@@ -1,4 +1,4 @@
--- What CreateContact writes, for a contact with one phone number.
+-- The statements of CreateContact for a contact with one phone number.
 \set i random(0, :customers - 1)
 BEGIN;
 UPDATE customers SET write_count = write_count + 1

@@ -1,4 +1,4 @@
--- What GetContact reads.
+-- The statements of GetContact.
 -- draw number, contact_id: SELECT customer_number, contact_id FROM contacts
 SELECT contacts.customer_number, contacts.contact_id, contacts.position, contacts.types,
     contacts.display_name, contacts.locale, contacts.email, contacts.email_key,

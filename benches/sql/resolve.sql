@@ -1,4 +1,4 @@
--- What ResolveRecipients reads, of one customer.
+-- The statement of ResolveRecipients for one customer.
 \set i random(0, :customers - 1)
 SELECT customers.customer_number, customers.email, customers.security_notices,
     customers.planned_maintenance, customers.outages, customers.attention_line_suppressed,

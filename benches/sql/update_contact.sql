@@ -1,5 +1,5 @@
--- What UpdateContact writes for a new name. The service writes back every column as it read it;
--- pgbench cannot keep what it reads of several rows, so a column keeps its value by its name.
+-- The statements of UpdateContact for a new name. The service writes back all columns as it read them;
+-- pgbench cannot store results of several rows, so each column is set to itself.
 -- draw number, contact_id: SELECT customer_number, contact_id FROM contacts
 BEGIN;
 UPDATE customers SET write_count = write_count + 1 WHERE customers.customer_number = :number

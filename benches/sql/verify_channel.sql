@@ -1,4 +1,4 @@
--- What VerifyContactChannel reads for a phone number, which a contact of the customer has.
+-- The statements of VerifyContactChannel for a phone number of a contact of the customer.
 -- draw number, phone: SELECT customer_number, phone_number FROM contact_phone_numbers
 SELECT contacts.contact_id, contacts.position, contacts.types, contacts.display_name,
     contact_phone_numbers.phone_number, customers.phone_number

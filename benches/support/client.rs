@@ -1,5 +1,5 @@
-//! What an ordinary client does beside the load: it prepares phone passwords, and tells why
-//! a call failed.
+//! An ordinary gRPC client for tasks other than the load: sets phone passwords and explains
+//! failures.
 
 use contact_service::api::proto::{
     SetPhonePasswordRequest, contact_service_client::ContactServiceClient,
@@ -15,9 +15,9 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::calls::PASSWORD;
+use super::requests::PASSWORD;
 
-/// Whom to call, and as whom.
+/// The server's address and the token.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) address: String,
@@ -37,7 +37,7 @@ impl Server {
         request
     }
 
-    /// Sets the phone password of the contacts: customer number and id of each.
+    /// Sets the phone password of these contacts, given by customer number and id.
     pub(crate) fn set_phone_passwords(&self, contacts: Vec<(String, String)>) {
         block_on(async {
             let mut client = ContactServiceClient::new(self.channel());
@@ -52,12 +52,10 @@ impl Server {
         });
     }
 
-    /// Tells why a call failed: its code, and what the server says when it is made once more.
+    /// Explains a failed request: its code, and the server's error when the request is repeated.
     /// `body` has its prefix.
     pub(crate) fn explain(&self, path: &'static str, body: &[u8], code: Option<Code>) -> String {
-        let code = code.map_or("another answer than expected".to_owned(), |code| {
-            format!("{code:?}")
-        });
+        let code = code.map_or("unexpected response".to_owned(), |code| format!("{code:?}"));
         let message = body.get(5..).unwrap_or_default().to_vec();
         let repeated = block_on(async {
             let mut client = Grpc::new(self.channel());
@@ -73,7 +71,7 @@ impl Server {
                 Err(status) => format!("{:?}: {}", status.code(), status.message()),
             }
         });
-        format!("{code}; when called once more, {repeated}")
+        format!("{code}; when repeated, {repeated}")
     }
 }
 
@@ -85,7 +83,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// Messages as they are.
+/// Passes messages through.
 #[derive(Clone, Copy)]
 struct RawCodec;
 

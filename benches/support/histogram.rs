@@ -1,13 +1,13 @@
-//! Counts of latencies, to within a hundredth, in a few kilobytes.
+//! A latency histogram with a relative error of at most one percent, in a few kilobytes.
 
 use std::time::Duration;
 
-/// Steps between a power of two and the next.
+/// Steps between two powers of two.
 const STEPS: u64 = 128;
 const STEP_BITS: u32 = STEPS.trailing_zeros();
 const BUCKETS: usize = 64 * 128;
 
-/// How often each latency occurred.
+/// The count of each latency.
 #[derive(Clone)]
 pub(crate) struct Histogram {
     counts: Vec<u64>,
@@ -26,7 +26,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Counts one latency.
     pub(crate) fn record(&mut self, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap();
         *self.counts.get_mut(bucket(nanos)).unwrap() += 1;
@@ -34,7 +34,7 @@ impl Histogram {
         self.longest = self.longest.max(latency);
     }
 
-    /// Counts all of another one as well.
+    /// Adds the counts of another histogram.
     pub(crate) fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
@@ -43,7 +43,7 @@ impl Histogram {
         self.longest = self.longest.max(other.longest);
     }
 
-    /// How many were counted.
+    /// Total count.
     pub(crate) const fn total(&self) -> u64 {
         self.total
     }
@@ -61,20 +61,20 @@ impl Histogram {
         self.max_us()
     }
 
-    /// The longest, in microseconds.
+    /// The maximum in microseconds.
     pub(crate) fn max_us(&self) -> f64 {
         self.longest.as_secs_f64() * 1e6
     }
 }
 
-/// Those below 2 * STEPS have a bucket each; from there on a bucket holds what has the same
-/// highest bits.
+/// Latencies below 2 * STEPS have a bucket each; above, those with the same leading bits share
+/// one.
 fn bucket(nanos: u64) -> usize {
     let shift = (u64::BITS - nanos.leading_zeros()).saturating_sub(STEP_BITS + 1);
     usize::try_from(u64::from(shift) * STEPS + (nanos >> shift)).unwrap()
 }
 
-/// The middle of a bucket, in nanoseconds.
+/// The midpoint of a bucket in nanoseconds.
 fn middle(bucket: usize) -> f64 {
     let bucket = u64::try_from(bucket).unwrap();
     let shift = (bucket / STEPS).saturating_sub(1);

@@ -1,6 +1,6 @@
-//! HTTP/2 as far as a gRPC client needs it, over a plain socket: frames in and out, windows,
-//! and a head that was encoded once. It costs next to nothing, so that the server is measured
-//! and not its client.
+//! A minimal HTTP/2 client for gRPC over a plain socket: frames, flow control, and a header block
+//! that is encoded once. It costs almost nothing, so the measurement is of the server and not of
+//! its client.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -19,9 +19,9 @@ const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
-/// Of DATA and HEADERS.
+/// Flag of DATA and HEADERS.
 const END_STREAM: u8 = 1;
-/// Of SETTINGS and PING.
+/// Flag of SETTINGS and PING.
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
@@ -36,16 +36,16 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD: usize = 9;
 const DEFAULT_WINDOW: u32 = 65_535;
 const LARGEST_WINDOW: u32 = 0x7FFF_FFFF;
-/// How much of our window may be used until it is renewed.
+/// Part of our window that may be used before it is renewed.
 const RENEWAL: u32 = 1 << 29;
 /// Several times the largest frame that we allow.
 const INPUT_BYTES: usize = 256 * 1024;
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+const FIRST_RESPONSE: Duration = Duration::from_secs(10);
 
-/// What goes wrong with a connection, in one line.
+/// Failures of a connection are one line of text.
 pub(crate) type Result<T> = std::result::Result<T, String>;
 
-/// What the server sent on a stream.
+/// An event on a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {
     Headers {
@@ -68,7 +68,7 @@ pub(crate) enum Event<'a> {
 }
 
 /// A connection to the server.
-pub(crate) struct Link {
+pub(crate) struct Connection {
     socket: TcpStream,
     input: Vec<u8>,
     unread: std::ops::Range<usize>,
@@ -77,23 +77,23 @@ pub(crate) struct Link {
     head: Vec<u8>,
     next_stream: u32,
     used_window: u32,
-    /// What the server still takes on this connection.
+    /// The connection's remaining send window.
     send_window: i64,
-    /// What it takes on each new stream.
+    /// The initial send window of each stream.
     initial_window: i64,
     max_streams: usize,
     max_frame: usize,
     has_settings: bool,
 }
 
-impl Link {
-    /// Connects, and waits for the server's settings.
+impl Connection {
+    /// Connects and waits for the server's settings.
     pub(crate) fn connect(address: &str, head: Vec<u8>) -> Result<Self> {
         let socket = TcpStream::connect(address).map_err(|error| failed("connecting", &error))?;
         socket
             .set_nodelay(true)
             .map_err(|error| failed("connecting", &error))?;
-        let mut link = Self {
+        let mut connection = Self {
             socket,
             input: vec![0; INPUT_BYTES],
             unread: 0..0,
@@ -107,70 +107,69 @@ impl Link {
             max_frame: 16_384,
             has_settings: false,
         };
-        link.push_frame_head(18, SETTINGS, 0, 0);
+        connection.push_frame_head(18, SETTINGS, 0, 0);
         for (setting, value) in [
             (HEADER_TABLE_SIZE, 0),
             (ENABLE_PUSH, 0),
             (INITIAL_WINDOW_SIZE, LARGEST_WINDOW),
         ] {
-            link.output.extend(setting.to_be_bytes());
-            link.output.extend(value.to_be_bytes());
+            connection.output.extend(setting.to_be_bytes());
+            connection.output.extend(value.to_be_bytes());
         }
-        link.push_window_update(0, LARGEST_WINDOW - DEFAULT_WINDOW);
-        link.flush()?;
-        link.set_patience(Some(FIRST_ANSWER))?;
-        while !link.has_settings {
-            if !link.read()? {
+        connection.push_window_update(0, LARGEST_WINDOW - DEFAULT_WINDOW);
+        connection.flush()?;
+        connection.set_timeout(Some(FIRST_RESPONSE))?;
+        while !connection.has_settings {
+            if !connection.read()? {
                 return Err("the server does not speak HTTP/2".to_owned());
             }
-            while link.next_event()?.is_some() {}
+            while connection.next_event()?.is_some() {}
         }
-        link.flush()?;
-        Ok(link)
+        connection.flush()?;
+        Ok(connection)
     }
 
-    /// How long [`read`](Self::read) waits; `None`: for ever.
-    pub(crate) fn set_patience(&self, patience: Option<Duration>) -> Result<()> {
+    /// Timeout of [`read`](Self::read); `None`: none.
+    pub(crate) fn set_timeout(&self, patience: Option<Duration>) -> Result<()> {
         let set = self.socket.set_read_timeout(patience);
         set.map_err(|error| failed("setting up", &error))
     }
 
-    /// From now on neither reading nor writing waits.
-    pub(crate) fn never_wait(&self) -> Result<()> {
+    /// Makes reads and writes non-blocking.
+    pub(crate) fn set_nonblocking(&self) -> Result<()> {
         let set = self.socket.set_nonblocking(true);
         set.map_err(|error| failed("setting up", &error))
     }
 
-    /// How many streams the server allows at once.
+    /// Maximum number of concurrent streams that the server allows.
     pub(crate) const fn max_streams(&self) -> usize {
         self.max_streams
     }
 
-    /// How much the server takes on a stream before it says more; less than nothing when it
-    /// changed its mind.
+    /// The server's initial window of a stream; negative if the server reduced it.
     pub(crate) const fn initial_window(&self) -> i64 {
         self.initial_window
     }
 
-    /// Whether a request with so long a body can be sent whole.
+    /// True if a request with a body of this length fits into the window.
     pub(crate) fn has_room(&self, body: usize) -> bool {
         let body = i64::try_from(body).unwrap();
         body <= self.send_window && body <= self.initial_window
     }
 
-    /// How much of a body may be sent next in one frame, as far as the connection goes.
+    /// Length of the next frame that the connection's window permits.
     pub(crate) fn frame_room(&self) -> usize {
         usize::try_from(self.send_window)
             .unwrap_or(0)
             .min(self.max_frame)
     }
 
-    /// How much waits to be written.
+    /// Number of bytes that are not written yet.
     pub(crate) const fn unsent(&self) -> usize {
         self.output.len()
     }
 
-    /// Begins a request; gives its stream.
+    /// Begins a request; returns its stream id.
     pub(crate) fn open(&mut self) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 2;
@@ -180,7 +179,7 @@ impl Link {
         stream
     }
 
-    /// Sends a piece of a body. The caller keeps to the windows.
+    /// Sends a part of a body. The caller observes the windows.
     pub(crate) fn send(&mut self, stream: u32, bytes: &[u8], ends: bool) -> &mut [u8] {
         let flags = if ends { END_STREAM } else { 0 };
         self.push_frame_head(bytes.len(), DATA, flags, stream);
@@ -197,13 +196,13 @@ impl Link {
         self.output.extend(stream.to_be_bytes());
     }
 
-    /// Lets the server send more, on a stream or (0) on the connection.
+    /// Extends our window of a stream or, with stream 0, of the connection.
     pub(crate) fn push_window_update(&mut self, stream: u32, more: u32) {
         self.push_frame_head(4, WINDOW_UPDATE, 0, stream);
         self.output.extend(more.to_be_bytes());
     }
 
-    /// Writes what waits to be written, as far as the socket takes it.
+    /// Writes pending bytes as far as the socket accepts them.
     pub(crate) fn flush(&mut self) -> Result<()> {
         while !self.output.is_empty() {
             match self.socket.write(&self.output) {
@@ -216,25 +215,25 @@ impl Link {
         Ok(())
     }
 
-    /// Waits until there is something to read, or to write if something waits for that, but
-    /// no longer than `timeout`. Gives whether there is something to read.
+    /// Waits until the socket is readable, or writable if bytes are pending, at most for
+    /// `timeout`. Returns true if it is readable.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<bool> {
         let mut flags = PollFlags::IN;
         if !self.output.is_empty() {
             flags |= PollFlags::OUT;
         }
-        let timeout = Timespec::try_from(timeout).map_err(|_| "too long a wait")?;
+        let timeout = Timespec::try_from(timeout).map_err(|_| "the wait is too long")?;
         let mut sockets = [PollFd::from_borrowed_fd(self.socket.as_fd(), flags)];
         match poll(&mut sockets, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(failed("waiting", &error.into())),
         }
         let [socket] = sockets;
-        // Also one that broke: reading tells why.
+        // Errors too: the read reports them.
         Ok(socket.revents().difference(PollFlags::OUT) != PollFlags::empty())
     }
 
-    /// Reads what is there; `false`: nothing came in time.
+    /// Reads available bytes; `false`: nothing arrived in time.
     pub(crate) fn read(&mut self) -> Result<bool> {
         self.input.copy_within(self.unread.clone(), 0);
         self.unread = 0..self.unread.len();
@@ -257,8 +256,8 @@ impl Link {
         }
     }
 
-    /// The next of what was read; `None`: more has to be read. What concerns the connection
-    /// alone is seen to here.
+    /// The next event; `None`: more bytes are needed. Frames of the connection itself are
+    /// processed here.
     pub(crate) fn next_event(&mut self) -> Result<Option<Event<'_>>> {
         loop {
             let unread = self.input.get(self.unread.clone()).unwrap();
@@ -279,7 +278,7 @@ impl Link {
                 DATA => {
                     self.renew_window(length)?;
                     if flags & PADDED != 0 {
-                        return Err("padded frames are not understood".to_owned());
+                        return Err("padded frames are not supported".to_owned());
                     }
                     let bytes = self.input.get(payload).unwrap();
                     return Ok(Some(Event::Data {
@@ -315,16 +314,16 @@ impl Link {
                 }
                 GOAWAY => {
                     let code = self.number_at(payload.start + 4);
-                    return Err(format!("the server said goodbye, with code {code}"));
+                    return Err(format!("the server sent GOAWAY with code {code}"));
                 }
-                // Those of which the standard says that they are to be ignored, and
-                // CONTINUATION, as nobody reads the headers here.
+                // Frames that the standard says to ignore, and CONTINUATION, because headers are
+                // not decoded.
                 _ => {}
             }
         }
     }
 
-    /// A number of four bytes; only called for frames that are as long.
+    /// Reads four bytes as a number; only for frames of that length.
     fn number_at(&self, begin: usize) -> u32 {
         let bytes = self
             .input
@@ -334,7 +333,7 @@ impl Link {
     }
 
     fn renew_window(&mut self, used: usize) -> Result<()> {
-        self.used_window += u32::try_from(used).map_err(|_| "too long a frame")?;
+        self.used_window += u32::try_from(used).map_err(|_| "the frame is too long")?;
         if self.used_window >= RENEWAL {
             let used = std::mem::take(&mut self.used_window);
             self.push_window_update(0, used);
@@ -363,8 +362,8 @@ fn failed(what: &str, error: &std::io::Error) -> String {
     format!("{what} failed: {error}")
 }
 
-/// The header block of a gRPC request: HPACK, every field literally and without Huffman
-/// coding, so that it is the same for every request.
+/// The header block of a gRPC request: HPACK with literal fields and without Huffman coding, so
+/// it is identical for every request.
 pub(crate) fn request_head(authority: &str, path: &str, token: &str) -> Vec<u8> {
     // Static table: 3 is `:method: POST`, 6 is `:scheme: http`.
     let mut head = vec![0x80 | 3, 0x80 | 6];
@@ -389,7 +388,7 @@ fn push_string(head: &mut Vec<u8>, text: &str) {
     head.extend_from_slice(text.as_bytes());
 }
 
-/// An integer behind a prefix of zero bits (RFC 7541, 5.1).
+/// An HPACK integer with a prefix of zero bits (RFC 7541, section 5.1).
 fn push_integer(head: &mut Vec<u8>, integer: usize, prefix_bits: u32) {
     let full = (1 << prefix_bits) - 1;
     if integer < full {

@@ -1,5 +1,4 @@
-//! How the rows get into an empty database: by COPY into PostgreSQL, by INSERTs of many rows
-//! into SQLite.
+//! Loads rows into an empty database: COPY for PostgreSQL, multi-row INSERTs for SQLite.
 
 use std::{mem, str::FromStr, sync::Arc};
 
@@ -15,14 +14,13 @@ use super::{
     rows::{Rows, TABLES, Table, Value},
 };
 
-/// How much is sent to PostgreSQL at once.
+/// Number of bytes sent to PostgreSQL at once.
 const PIECE_BYTES: usize = 128 * 1024;
-/// More rows a statement gain little, and SQLite takes at most 32,766 values.
-const ROWS_A_STATEMENT: usize = 100;
+/// Larger statements gain little, and SQLite takes at most 32,766 values.
+const ROWS_PER_STATEMENT: usize = 100;
 const BATCHES_AHEAD: usize = 8;
 
-/// Tables that point to one another, and those that stand alone: each part has a connection
-/// of its own.
+/// Groups of tables that reference one another; each group has its own connection.
 const PARTS: [&[&str]; 2] = [
     &[
         "customers",
@@ -51,14 +49,14 @@ pub(crate) async fn fill_postgres(url: &str, population: &Population) -> sqlx::R
     connection.close().await
 }
 
-/// Events have their places already.
+/// All events are sequenced already.
 const FEED_REACH: &str = "UPDATE change_feed SET last_position = \
     (SELECT coalesce(max(feed_position), 0) FROM audit_events) WHERE id = 1";
 
 async fn fill_part(url: &str, part: &[&str], population: &Population) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
-    // The rows fit together by themselves, and looking up every key again would take most of
-    // the time. Only a superuser may leave that out.
+    // The rows are consistent, and checking every foreign key would take most of the time. Only a
+    // superuser may disable the checks.
     let _ = connection
         .execute("SET session_replication_role = replica")
         .await;
@@ -66,7 +64,7 @@ async fn fill_part(url: &str, part: &[&str], population: &Population) -> sqlx::R
         .execute("SET maintenance_work_mem = '256MB'")
         .await?;
     connection.execute("BEGIN").await?;
-    // FREEZE spares VACUUM a second writing of all rows, and asks for tables emptied in the
+    // FREEZE saves VACUUM from rewriting all rows, and requires tables that were truncated in the
     // same transaction.
     let names = part.join(", ");
     let truncate = format!("TRUNCATE {names} CASCADE");
@@ -84,8 +82,8 @@ async fn fill_part(url: &str, part: &[&str], population: &Population) -> sqlx::R
     connection.close().await
 }
 
-/// Drops the indexes that no constraint rests on, and gives what makes them anew: sorted at
-/// once they cost a fraction.
+/// Drops the indexes without a constraint; returns the statements that create them, because
+/// building an index at the end costs a fraction.
 async fn drop_indexes(connection: &mut PgConnection, part: &[&str]) -> sqlx::Result<Vec<String>> {
     let tables = part.iter().map(|table| format!("'{table}'::regclass"));
     let query = format!(
@@ -129,7 +127,7 @@ async fn copy(
     Ok(())
 }
 
-/// Rows in the text format of COPY. None of the texts holds a character that needs an escape.
+/// Rows in the text format of COPY. No text contains a character that needs escaping.
 struct Piece(Vec<u8>);
 
 impl Rows for Piece {
@@ -171,7 +169,7 @@ fn push_digits(text: &mut Vec<u8>, number: u64, width: usize) {
     text.extend(digits);
 }
 
-/// In the form in which sqlx writes times into SQLite, which PostgreSQL reads as well.
+/// In the format in which sqlx stores times in SQLite, which PostgreSQL accepts as well.
 fn push_time(text: &mut Vec<u8>, seconds: u64) {
     let time = DateTime::from_timestamp(i64::try_from(seconds).unwrap(), 0).unwrap();
     push_digits(text, u64::from(time.year().unsigned_abs()), 4);
@@ -190,8 +188,8 @@ fn push_time(text: &mut Vec<u8>, seconds: u64) {
 
 /// Fills an empty SQLite database.
 pub(crate) async fn fill_sqlite(url: &str, population: &Population) -> sqlx::Result<()> {
-    // As long as it fills, nobody else has it open, and a file that broke is made anew. Pages
-    // that come new need no journal, while a write-ahead log would hold all of them.
+    // No one else uses the file during the load, and a broken file is created again. New pages
+    // need no rollback journal, while a write-ahead log would hold all of them.
     let options = SqliteConnectOptions::from_str(url)?
         .journal_mode(SqliteJournalMode::Delete)
         .synchronous(SqliteSynchronous::Off)
@@ -203,7 +201,7 @@ pub(crate) async fn fill_sqlite(url: &str, population: &Population) -> sqlx::Res
         .await?;
     assert!(!is_full, "the database is not empty");
     connection.execute("BEGIN").await?;
-    let dropped = drop_what_slows(&mut connection).await?;
+    let dropped = drop_triggers_and_indexes(&mut connection).await?;
     for table in &TABLES {
         insert(&mut connection, table, *population).await?;
     }
@@ -213,14 +211,14 @@ pub(crate) async fn fill_sqlite(url: &str, population: &Population) -> sqlx::Res
     connection.execute(FEED_REACH).await?;
     connection.execute("COMMIT").await?;
     connection.execute("ANALYZE").await?;
-    // As the service has it.
+    // As the service sets it.
     connection.execute("PRAGMA journal_mode = WAL").await?;
     connection.close().await
 }
 
-/// Drops the triggers, and the indexes that no constraint rests on, and gives what makes them
-/// anew.
-async fn drop_what_slows(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
+/// Drops the triggers and the indexes without a constraint; returns the statements that create
+/// them.
+async fn drop_triggers_and_indexes(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
     let tables = TABLES.map(|table| format!("'{}'", table.name)).join(", ");
     let query = format!(
         "SELECT type, name, sql FROM sqlite_master
@@ -236,7 +234,7 @@ async fn drop_what_slows(connection: &mut SqliteConnection) -> sqlx::Result<Vec<
     Ok(found.into_iter().map(|(.., made_by)| made_by).collect())
 }
 
-/// The rows are made on one thread, while SQLite takes those before on another.
+/// One thread generates rows while SQLite inserts earlier ones on another.
 async fn insert(
     connection: &mut SqliteConnection,
     table: &'static Table,
@@ -256,9 +254,9 @@ async fn insert(
             batch.send();
         }
     });
-    let statement: Arc<str> = insert_statement(table, ROWS_A_STATEMENT).into();
+    let statement: Arc<str> = insert_statement(table, ROWS_PER_STATEMENT).into();
     while let Some((rows, values)) = batches.recv().await {
-        let statement = if rows == ROWS_A_STATEMENT {
+        let statement = if rows == ROWS_PER_STATEMENT {
             Arc::clone(&statement)
         } else {
             insert_statement(table, rows).into()
@@ -278,7 +276,7 @@ fn insert_statement(table: &Table, rows: usize) -> String {
     format!("INSERT INTO {} ({columns}) VALUES {rows}", table.name)
 }
 
-/// The values of many rows, which leave when they are enough for a statement.
+/// The values of many rows, sent when they fill a statement.
 struct Batch {
     values: SqliteArguments,
     rows: usize,
@@ -295,7 +293,7 @@ impl Batch {
 impl Rows for Batch {
     fn push(&mut self, row: &[Value<'_>]) {
         if self.rows == 0 {
-            self.values.reserve(row.len() * ROWS_A_STATEMENT, 0);
+            self.values.reserve(row.len() * ROWS_PER_STATEMENT, 0);
         }
         for value in row {
             let added = match *value {
@@ -313,7 +311,7 @@ impl Rows for Batch {
             added.unwrap();
         }
         self.rows += 1;
-        if self.rows == ROWS_A_STATEMENT {
+        if self.rows == ROWS_PER_STATEMENT {
             self.send();
         }
     }

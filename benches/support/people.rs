@@ -1,23 +1,23 @@
-//! Who the made-up customers are: the people, their names, types and addresses.
+//! The generated customers: people, names, types and addresses.
 
 use uuid::Uuid;
 
 use super::population::{Draw, contact_id, draw, percent, pick, uuid_v7};
 
-/// All the customers.
+/// All customers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Population {
     pub(crate) seed: u64,
     pub(crate) customers: u64,
-    /// The midnight before: pending addresses were entered within the day before it, so that
-    /// they stay pending, and are not reminded, for days.
+    /// The previous midnight: pending addresses were entered within the day before it, so they
+    /// stay pending, without a reminder, for days.
     pub(crate) midnight: u64,
 }
 
 pub(crate) const STANDARD: u64 = 1;
 pub(crate) const ACCOUNTING: u64 = 2;
 const TECHNICAL: u64 = 4;
-/// Types of the contacts behind the first, each as likely as its share of 20.
+/// Types of all contacts except the first; each entry has a probability of one in 20.
 const TYPES: [u64; 20] = [
     STANDARD,
     STANDARD,
@@ -108,7 +108,7 @@ const ENGINEERS: [(&str, &str); 3] = [
     ("Rechenzentrum Süd", "rz-sued"),
     ("Bereitschaft", "bereitschaft"),
 ];
-/// What several tables tell of a contact.
+/// Values of a contact that several tables need.
 pub(crate) struct Contact {
     pub(crate) id: Uuid,
     pub(crate) types: u64,
@@ -142,7 +142,7 @@ impl Population {
         }
     }
 
-    /// The name as it is shown, and what stands before the @.
+    /// The display name, and the local part of the address.
     fn name(&self, i: u64, j: u64) -> (String, String) {
         let bits = draw(self.seed, i, j, Draw::Department);
         let departments = match self.types(i, j) {
@@ -162,7 +162,7 @@ impl Population {
         )
     }
 
-    /// Every twelfth contact behind the first has the first one's address.
+    /// Every twelfth contact except the first has the first one's address.
     fn address(&self, i: u64, j: u64) -> String {
         let owner = if self.percent(i, j, Draw::SharedAddress) < 8 {
             0

@@ -1,12 +1,11 @@
-//! The made-up customers, as both benchmarks know them.
+//! The generated customers in the form that both benchmarks use.
 //!
-//! Everything is a pure function of the seed, of which customer it is (`i`, from 0), which
-//! contact of it (`j`, from 0) and which phone number of that (`k`, from 0). So the load knows
-//! whom to ask for without reading the database.
+//! Everything is a pure function of the seed and the indexes (from 0) of customer `i`, contact
+//! `j` and phone number `k`, so the load knows valid requests without reading the database.
 
 use uuid::{Builder, Uuid};
 
-/// What is drawn, so that no two draws of one contact are the same.
+/// The purpose of a random draw, so that no two draws of one contact are equal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Draw {
     ContactCount,
@@ -35,14 +34,14 @@ pub(crate) enum Draw {
     AttentionLine,
 }
 
-/// When the first customer was put on file: 2025-01-01, in seconds since 1970. The others
-/// follow a second apart.
+/// Creation of the first customer: 2025-01-01, in seconds since 1970. The others follow at
+/// intervals of a second.
 const FIRST_CREATION: u64 = 1_735_689_600;
-/// How far the contacts of a customer are apart, in seconds.
-const CONTACT_PAUSE: u64 = 60;
-/// Of 100 customers, how many have 1, 2, … 10 contacts: 3 in the mean.
+/// Interval between the contacts of a customer, in seconds.
+const CONTACT_INTERVAL: u64 = 60;
+/// Of 100 customers, how many have 1, 2, … 10 contacts: 3 on average.
 const CONTACT_COUNTS: [u64; 10] = [24, 25, 21, 12, 7, 4, 3, 2, 1, 1];
-/// German area codes and mobile prefixes, and how many digits follow.
+/// German area codes and mobile prefixes, and the number of digits that follow.
 const PREFIXES: [(&str, usize); 12] = [
     ("30", 8),
     ("40", 8),
@@ -71,12 +70,12 @@ pub(crate) const fn draw(seed: u64, i: u64, j: u64, what: Draw) -> u64 {
     mix(mix(mix(seed).wrapping_add(i)).wrapping_add((j << 8) | what as u64))
 }
 
-/// A number from 0 to 99, for one purpose.
+/// A number from 0 to 99 for one purpose.
 pub(crate) const fn percent(seed: u64, i: u64, j: u64, what: Draw) -> u64 {
     draw(seed, i, j, what) % 100
 }
 
-/// The entry of a list that random bits choose.
+/// The entry of a list that random bits select.
 pub(crate) fn pick<T>(list: &[T], bits: u64) -> &T {
     let index = bits % u64::try_from(list.len()).unwrap();
     list.get(usize::try_from(index).unwrap()).unwrap()
@@ -87,26 +86,26 @@ pub(crate) fn customer_number(i: u64) -> String {
     format!("C-{i:08}")
 }
 
-/// How many contacts customer `i` has: 1 to 10.
+/// Number of contacts of customer `i`: 1 to 10.
 pub(crate) fn contact_count(seed: u64, i: u64) -> u64 {
-    let mut drawn = percent(seed, i, 0, Draw::ContactCount);
+    let mut random_customer = percent(seed, i, 0, Draw::ContactCount);
     let mut count = 1;
     for share in CONTACT_COUNTS {
-        if drawn < share {
+        if random_customer < share {
             break;
         }
-        drawn -= share;
+        random_customer -= share;
         count += 1;
     }
     count
 }
 
-/// When contact `j` of customer `i` was put on file, in seconds since 1970.
+/// Creation time of contact `j` of customer `i`, in seconds since 1970.
 pub(crate) const fn creation_time(i: u64, j: u64) -> u64 {
-    FIRST_CREATION + i + j * CONTACT_PAUSE
+    FIRST_CREATION + i + j * CONTACT_INTERVAL
 }
 
-/// The id of contact `j` of customer `i`. Contact 0 is there always, is STANDARD, and has a name.
+/// The id of contact `j` of customer `i`. Contact 0 always exists, is STANDARD, and has a name.
 pub(crate) fn contact_id(seed: u64, i: u64, j: u64) -> Uuid {
     uuid_v7(creation_time(i, j), seed, i, j, Draw::ContactId)
 }
@@ -119,7 +118,7 @@ pub(crate) fn uuid_v7(seconds: u64, seed: u64, i: u64, j: u64, what: Draw) -> Uu
     Builder::from_unix_timestamp_millis(seconds * 1000, &random).into_uuid()
 }
 
-/// How many phone numbers contact `j` of customer `i` has: 0 to 3, contact 0 at least 1.
+/// Number of phone numbers of contact `j` of customer `i`: 0 to 3, contact 0 at least 1.
 pub(crate) const fn phone_count(seed: u64, i: u64, j: u64) -> u64 {
     match percent(seed, i, j, Draw::PhoneCount) {
         0..30 if j > 0 => 0,
@@ -135,7 +134,7 @@ pub(crate) fn phone_number(seed: u64, i: u64, j: u64, k: u64) -> String {
     let &(prefix, digits) = pick(&PREFIXES, bits);
     let mut number = format!("+49{prefix}");
     let mut rest = bits >> 16;
-    // A subscriber's number does not begin with 0 or 1.
+    // A subscriber number does not begin with 0 or 1.
     number.push(char::from(b'2' + u8::try_from(rest % 8).unwrap()));
     for _ in 1..digits {
         rest /= 10;

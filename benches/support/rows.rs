@@ -1,5 +1,5 @@
-//! The rows of the made-up customers, table by table, as the service itself would have
-//! written them.
+//! The rows of the generated customers, table by table, as the service itself would have written
+//! them.
 
 use contact_service::domain::{email_address::EmailAddress, email_confirmation};
 use uuid::Uuid;
@@ -23,20 +23,20 @@ pub(crate) enum Value<'a> {
     Time(u64),
 }
 
-/// What takes the rows of a table, one after the other.
+/// Receives the rows of a table.
 pub(crate) trait Rows {
-    /// Takes a row, in the order of the table's columns.
+    /// Adds a row, in the order of the table's columns.
     fn push(&mut self, row: &[Value<'_>]);
 }
 
-/// A table, and what writes the rows of one customer.
+/// A table, and the function that writes the rows of one customer.
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     pub(crate) columns: &'static [&'static str],
     pub(crate) write: fn(&Population, u64, &mut dyn Rows),
 }
 
-/// A table stands behind those that it points to.
+/// Tables follow those that they reference.
 pub(crate) const TABLES: [Table; 7] = [
     Table {
         name: "order_types",
@@ -137,16 +137,16 @@ pub(crate) const TABLES: [Table; 7] = [
             "is_void",
             "update_time",
         ],
-        write: write_failed_tries,
+        write: write_failed_attempts,
     },
 ];
 
 const ACTOR: &str = "generator";
-/// As in the service's rules: how long before its expiry an address is reminded.
+/// As in the service's rules: time between reminder and expiry of an address.
 const REMINDER_LEAD: u64 = 24 * 60 * 60;
 
 const NOTE: &str = "Bestellungen nur bis 500 €, darüber nach Rückruf bei der Geschäftsführung.";
-/// Code, name, whether it is system management, whether it is offered by phone.
+/// Code, name, system management, offered by phone.
 const ORDER_TYPES: [(&str, &str, bool, bool); 4] = [
     ("server_reboot", "Neustart eines Servers", true, true),
     ("domain_transfer", "Umzug einer Domain", false, true),
@@ -181,7 +181,7 @@ fn write_customer(population: &Population, i: u64, rows: &mut dyn Rows) {
     let email = population.contact_data_email(i);
     let key = email.as_ref().map(|email| email.to_ascii_lowercase());
     let has_phone = population.percent(i, 0, Draw::ContactDataPhone) < 60;
-    // A number of its own, behind those of the first contact.
+    // A unique number, after those of the first contact.
     let phone = has_phone.then(|| phone_number(population.seed, i, 0, 9));
     let is_suppressed = email.is_some() && population.percent(i, 0, Draw::AttentionLine) < 5;
     let ordered_by = email.as_ref().filter(|_| is_suppressed);
@@ -198,7 +198,7 @@ fn write_customer(population: &Population, i: u64, rows: &mut dyn Rows) {
         Value::Bool(is_suppressed),
         optional(ordered_by),
         Value::Number(1),
-        // The next write takes the rank behind the last contact and event.
+        // The next write gets the number after the last contact and event.
         Value::Number(count),
         Value::Time(creation_time(i, 0)),
         Value::Time(creation_time(i, 0)),
@@ -284,7 +284,7 @@ fn write_confirmations(population: &Population, i: u64, rows: &mut dyn Rows) {
 }
 
 /// Of a customer.
-const MOST_CONTACTS: u64 = 16;
+const MAX_CONTACTS: u64 = 16;
 
 fn write_events(population: &Population, i: u64, rows: &mut dyn Rows) {
     let seed = population.seed;
@@ -300,19 +300,19 @@ fn write_events(population: &Population, i: u64, rows: &mut dyn Rows) {
             Value::Text(&number),
             Value::Number(j + 1),
             Value::Id(uuid_v7(time, seed, i, j, Draw::EventId)),
-            // No job of the service has anything to do with them while others are measured.
+            // Due for no background job during other measurements.
             Value::Time(population.midnight),
             Value::Text(ACTOR),
             Value::Text("contact.created"),
             Value::Id(contact_id(seed, i, j)),
             Value::Text(fields),
-            Value::Number(i * MOST_CONTACTS + j + 1),
+            Value::Number(i * MAX_CONTACTS + j + 1),
         ]);
     }
 }
 
-/// Tries on what is no password.
-fn write_failed_tries(population: &Population, i: u64, rows: &mut dyn Rows) {
+/// Failed attempts on contacts without a password.
+fn write_failed_attempts(population: &Population, i: u64, rows: &mut dyn Rows) {
     for j in 0..contact_count(population.seed, i) {
         if population.percent(i, j, Draw::FailedTries) > 0 {
             continue;

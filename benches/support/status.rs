@@ -1,7 +1,7 @@
-//! The status of a call, read from its trailers: enough of HPACK to find one number.
+//! Reads the gRPC status from trailers: enough of HPACK to find one number.
 //!
-//! A call that failed under load may succeed when it is made once more, so its own code is
-//! worth having.
+//! A request that failed under load may succeed when repeated, so its original code is worth
+//! having.
 
 use tonic::Code;
 
@@ -11,9 +11,9 @@ const PLAIN_NAME: &[u8] = b"grpc-status";
 const HUFFMAN: u8 = 0x80;
 const CODES: i32 = 17;
 
-/// The code in a header block; `None` where it holds none.
+/// The code in a header block; `None`: it contains none.
 pub(crate) fn grpc_status(block: &[u8]) -> Option<Code> {
-    let value = behind(block, &NAME).or_else(|| behind(block, PLAIN_NAME))?;
+    let value = value_after(block, &NAME).or_else(|| value_after(block, PLAIN_NAME))?;
     let code = (0..CODES).find(|code| {
         let text = code.to_string();
         value.starts_with(&huffman(&text)) || value.starts_with(&plain(&text))
@@ -21,7 +21,7 @@ pub(crate) fn grpc_status(block: &[u8]) -> Option<Code> {
     Some(Code::from_i32(code))
 }
 
-fn behind<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+fn value_after<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let at = block.windows(name.len()).position(|part| part == name)?;
     block.get(at + name.len()..)
 }
@@ -31,7 +31,7 @@ fn plain(digits: &str) -> Vec<u8> {
     [&[length], digits.as_bytes()].concat()
 }
 
-/// Digits with their length before them (RFC 7541, appendix B).
+/// Digits after their length (RFC 7541, appendix B).
 fn huffman(digits: &str) -> Vec<u8> {
     let (mut code, mut bits) = (0_u32, 0_u32);
     for digit in digits.bytes().map(|digit| u32::from(digit - b'0')) {

@@ -1,22 +1,22 @@
-//! `StreamRecipients` over all customers, on one stream, and the counting of its results.
+//! `StreamRecipients` over all customers on one stream, counting its results.
 
 use std::time::{Duration, Instant};
 
 use tonic::Code;
 
 use super::{
-    http2::{Event, Link, Result},
+    http2::{Connection, Event, Result},
     status::grpc_status,
 };
 
-/// How much may wait to be written; more would only lie about.
+/// Maximum number of pending bytes; more would only wait in the buffer.
 const UNSENT_BYTES: usize = 256 * 1024;
-/// How much of the stream's window may be used until it is renewed.
+/// Part of the stream's window that may be used before it is renewed.
 const RENEWAL: u32 = 1 << 29;
-/// How long the server may say nothing at all.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout for the server's next bytes.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What came of it.
+/// The result of a stream.
 pub(crate) struct Streamed {
     pub(crate) results: u64,
     pub(crate) messages: u64,
@@ -25,36 +25,38 @@ pub(crate) struct Streamed {
     pub(crate) code: Option<Code>,
 }
 
-/// Sends all bodies, as fast as the server takes them, and counts until the stream ends.
-pub(crate) fn run(mut link: Link, bodies: &[u8]) -> Result<Streamed> {
-    link.never_wait()?;
+/// Sends all bodies as fast as the server takes them; counts results until the stream ends.
+pub(crate) fn run(mut connection: Connection, bodies: &[u8]) -> Result<Streamed> {
+    connection.set_nonblocking()?;
     let begun = Instant::now();
-    let stream = link.open();
+    let stream = connection.open();
     let mut unsent = bodies;
-    // Both count what the server lets us send on the stream beyond its first window.
+    // Both count bytes that the server may send on the stream beyond its first window.
     let (mut granted, mut sent) = (0, 0);
     let mut results = Results::default();
     let mut used_window = 0;
     let mut last_word = begun;
     loop {
-        while !unsent.is_empty() && link.unsent() < UNSENT_BYTES {
-            let window = link.initial_window() + granted - sent;
-            let room = usize::try_from(window).unwrap_or(0).min(link.frame_room());
+        while !unsent.is_empty() && connection.unsent() < UNSENT_BYTES {
+            let window = connection.initial_window() + granted - sent;
+            let room = usize::try_from(window)
+                .unwrap_or(0)
+                .min(connection.frame_room());
             let (piece, rest) = unsent.split_at(room.min(unsent.len()));
             if piece.is_empty() {
                 break;
             }
-            link.send(stream, piece, rest.is_empty());
+            connection.send(stream, piece, rest.is_empty());
             sent += i64::try_from(piece.len()).unwrap();
             unsent = rest;
         }
-        link.flush()?;
-        if link.wait(PATIENCE)? && link.read()? {
+        connection.flush()?;
+        if connection.wait(TIMEOUT)? && connection.read()? {
             last_word = Instant::now();
-        } else if last_word.elapsed() > PATIENCE {
-            return Err("the server says nothing".to_owned());
+        } else if last_word.elapsed() > TIMEOUT {
+            return Err("timeout: the server sends nothing".to_owned());
         }
-        while let Some(event) = link.next_event()? {
+        while let Some(event) = connection.next_event()? {
             match event {
                 Event::Data { bytes, ends, .. } => {
                     results.take(bytes)?;
@@ -77,33 +79,33 @@ pub(crate) fn run(mut link: Link, bodies: &[u8]) -> Result<Streamed> {
                 Event::Headers { .. } => {}
                 Event::Window { more } => granted += i64::from(more),
                 Event::Reset { code, .. } => {
-                    return Err(format!("the server gave the stream up, with code {code}"));
+                    return Err(format!("the server reset the stream with code {code}"));
                 }
             }
         }
         if used_window >= RENEWAL {
-            link.push_window_update(stream, std::mem::take(&mut used_window));
+            connection.push_window_update(stream, std::mem::take(&mut used_window));
         }
     }
 }
 
-/// Counts the entries of field 1 in messages that come in pieces, without looking into them.
+/// Counts the entries of field 1 in messages that arrive in pieces, without decoding them.
 #[derive(Default)]
 struct Results {
     count: u64,
     messages: u64,
     bytes: u64,
-    /// What is left of the message that is being read.
+    /// Remaining bytes of the current message.
     message_left: u64,
     state: State,
-    /// The number that is being read, and how many of its bits were.
+    /// The number being read, and how many of its bits were read.
     number: u64,
     bits: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 enum State {
-    /// The five bytes before a message, of which so many were read.
+    /// The five bytes before a message; holds how many were read.
     #[default]
     Prefix,
     Tag,
@@ -112,7 +114,7 @@ enum State {
     Skip(u64),
 }
 
-/// Bits of the prefix: one byte for the compression, four for the length.
+/// Bits of the prefix: one byte for the compression flag, four for the length.
 const PREFIX_BITS: u32 = 40;
 
 impl Results {
@@ -138,7 +140,7 @@ impl Results {
             if self.bits == PREFIX_BITS {
                 let length = self.finish_number();
                 if length > u64::from(u32::MAX) {
-                    return Err("a compressed message was not asked for".to_owned());
+                    return Err("unexpected compressed message".to_owned());
                 }
                 self.messages += 1;
                 self.message_left = length;
@@ -149,7 +151,7 @@ impl Results {
         }
         self.use_up(1)?;
         if self.bits > 63 {
-            return Err("a message cannot be read".to_owned());
+            return Err("malformed message".to_owned());
         }
         self.number |= u64::from(byte & 0x7F) << self.bits;
         self.bits += 7;
@@ -167,7 +169,7 @@ impl Results {
                     1 => State::Skip(8),
                     2 => State::Length,
                     5 => State::Skip(4),
-                    _ => return Err("a message cannot be read".to_owned()),
+                    _ => return Err("malformed message".to_owned()),
                 };
                 Ok(())
             }
@@ -179,7 +181,7 @@ impl Results {
         }
     }
 
-    /// Of `left` bytes that are of no interest `skipped` are passed.
+    /// Skips up to `left` bytes that are not needed.
     fn skip(&mut self, left: u64, skipped: u64) -> Result<()> {
         self.use_up(skipped)?;
         self.state = State::Skip(left - skipped);
@@ -191,7 +193,7 @@ impl Results {
 
     fn use_up(&mut self, bytes: u64) -> Result<()> {
         let left = self.message_left.checked_sub(bytes);
-        self.message_left = left.ok_or("a message is longer than it says")?;
+        self.message_left = left.ok_or("the message is longer than its prefix says")?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Unary calls over one connection: as many in flight as asked for, or at a given rate.
+//! Unary requests over one connection: a fixed number in flight, or a fixed rate.
 
 use std::{
     collections::VecDeque,
@@ -9,69 +9,69 @@ use std::{
 use tonic::Code;
 
 use super::{
-    calls::{Bodies, write_counter},
     histogram::Histogram,
-    http2::{Event, Link, Result},
+    http2::{Connection, Event, Result},
+    requests::{Bodies, write_counter},
     status::grpc_status,
 };
 
-/// How long answers are waited for after the end.
+/// Time to wait for outstanding responses after the end.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a wait for an answer may be before the time is looked at.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Maximum wait for a response before the clock is checked.
+const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What stands before a message: whether it is compressed, and its length.
+/// The prefix of a message: compression flag and length.
 const PREFIX_BYTES: usize = 5;
 
-/// When calls are sent.
+/// The schedule of requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
-    /// A new one for each that was answered, so many at once.
+    /// A fixed number in flight: a new request for each response.
     InFlight(usize),
-    /// On schedule: the first after `phase`, then one each `interval`.
+    /// At a fixed rate: the first after `phase`, then one per `interval`.
     Schedule { phase: Duration, interval: Duration },
 }
 
-/// What one connection does, and until when.
+/// The work of one connection.
 pub(crate) struct Work<'a> {
     pub(crate) bodies: &'a Bodies,
-    /// How the message of a good answer begins.
-    pub(crate) answer_begins: &'static [u8],
+    /// First bytes of a successful response.
+    pub(crate) response_prefix: &'static [u8],
     pub(crate) pace: Pace,
-    /// From when on the calls count.
+    /// Requests before this time do not count.
     pub(crate) from: Instant,
     pub(crate) until: Instant,
-    /// What the counter of the first request is, and how much more that of the next.
+    /// The counter of the first request, and its increment per request.
     pub(crate) counter: (u64, u64),
-    /// Takes the first call that failed, whichever connection it was on.
+    /// Receives the first failed request of any connection.
     pub(crate) first_failure: &'a OnceLock<Failed>,
 }
 
-/// A call that failed.
+/// A failed request.
 pub(crate) struct Failed {
     pub(crate) body: Vec<u8>,
-    /// What the server said, where it said something.
+    /// The gRPC status, if the server sent one.
     pub(crate) code: Option<Code>,
 }
 
 impl Work<'_> {
-    fn counter_of(&self, nth: usize) -> u64 {
+    fn counter_at(&self, nth: usize) -> u64 {
         let (first, step) = self.counter;
         first + step * u64::try_from(nth).unwrap()
     }
 
-    /// The body of the request that was sent as the n-th.
+    /// The body of the n-th request.
     fn body_of(&self, nth: usize) -> Vec<u8> {
         let (body, counter) = self.bodies.get(nth);
         let mut body = body.to_vec();
         if let Some(at) = counter {
-            write_counter(&mut body, at, self.counter_of(nth));
+            write_counter(&mut body, at, self.counter_at(nth));
         }
         body
     }
 }
 
-/// What came of it.
+/// The results of a connection.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) latencies: Histogram,
@@ -82,25 +82,25 @@ pub(crate) struct Outcome {
 struct Pending {
     begun: Instant,
     nth: usize,
-    /// How much of the answer came, and how much of its beginning was as expected.
+    /// Number of response bytes so far, and how many of the first ones matched.
     came: usize,
     matched: usize,
 }
 
 impl Pending {
-    fn look_at(&mut self, bytes: &[u8], answer_begins: &[u8]) {
-        let whole = PREFIX_BYTES + answer_begins.len();
+    fn receive(&mut self, bytes: &[u8], response_prefix: &[u8]) {
+        let whole = PREFIX_BYTES + response_prefix.len();
         for (place, byte) in (self.came..whole).zip(bytes) {
             let expected = place
                 .checked_sub(PREFIX_BYTES)
-                .and_then(|place| answer_begins.get(place));
+                .and_then(|place| response_prefix.get(place));
             self.matched += usize::from(expected == Some(byte));
         }
         self.came += bytes.len();
     }
 }
 
-/// The calls in flight: streams are numbered in their order, so a place is found at once.
+/// The requests in flight, found by stream id in constant time because ids are sequential.
 #[derive(Default)]
 struct InFlight {
     places: VecDeque<Option<Pending>>,
@@ -135,18 +135,18 @@ impl InFlight {
 
 struct Run<'a> {
     work: Work<'a>,
-    link: Link,
+    connection: Connection,
     in_flight: InFlight,
     sent: usize,
     outcome: Outcome,
 }
 
-/// Calls until the end, and waits for the last answers.
-pub(crate) fn run(link: Link, work: Work<'_>, begin: Instant) -> Result<Outcome> {
-    link.set_patience(Some(PATIENCE))?;
+/// Sends requests until the end, and waits for the last responses.
+pub(crate) fn run(connection: Connection, work: Work<'_>, begin: Instant) -> Result<Outcome> {
+    connection.set_timeout(Some(TIMEOUT))?;
     let mut run = Run {
         work,
-        link,
+        connection,
         in_flight: InFlight::default(),
         sent: 0,
         outcome: Outcome::default(),
@@ -157,7 +157,7 @@ pub(crate) fn run(link: Link, work: Work<'_>, begin: Instant) -> Result<Outcome>
             Pace::InFlight(most) => run.send_up_to(most, now),
             Pace::Schedule { .. } => run.send_what_is_due(begin, now),
         };
-        run.link.flush()?;
+        run.connection.flush()?;
         let is_over = now >= run.work.until && next_due.is_none_or(|due| due >= run.work.until);
         if is_over && run.in_flight.count == 0 {
             return Ok(run.outcome);
@@ -167,18 +167,18 @@ pub(crate) fn run(link: Link, work: Work<'_>, begin: Instant) -> Result<Outcome>
             run.outcome.failed += u64::try_from(lost).unwrap();
             return Ok(run.outcome);
         }
-        // A timer of the socket is too coarse for a schedule.
+        // A socket timeout is too coarse for a schedule.
         let may_read = match next_due {
             Some(due) => run
-                .link
+                .connection
                 .wait(due.saturating_duration_since(Instant::now()))?,
             None => true,
         };
         if may_read {
-            run.link.read()?;
+            run.connection.read()?;
         }
         now = Instant::now();
-        run.take_answers(now)?;
+        run.take_responses(now)?;
     }
 }
 
@@ -188,7 +188,7 @@ impl Run<'_> {
         None
     }
 
-    /// When the next one is due; `None`: none is, as there is no schedule, or it is over.
+    /// Time of the next scheduled request; `None`: no schedule, or it is over.
     fn next_due(&self, begin: Instant) -> Option<Instant> {
         let Pace::Schedule { phase, interval } = self.work.pace else {
             return None;
@@ -197,7 +197,7 @@ impl Run<'_> {
         Some(due).filter(|due| *due < self.work.until)
     }
 
-    /// Gives when the next is due; `None`: an answer must come first, or it was the last.
+    /// Returns the time of the next request; `None`: it waits for a response, or there is none.
     fn send_what_is_due(&mut self, begin: Instant, now: Instant) -> Option<Instant> {
         loop {
             let due = self.next_due(begin)?;
@@ -218,16 +218,18 @@ impl Run<'_> {
         self.sent - sent
     }
 
-    /// Gives whether there was room.
+    /// Returns true if the window had room.
     fn send(&mut self, begun: Instant) -> bool {
         let (body, counter) = self.work.bodies.get(self.sent);
-        if self.in_flight.count >= self.link.max_streams() || !self.link.has_room(body.len()) {
+        if self.in_flight.count >= self.connection.max_streams()
+            || !self.connection.has_room(body.len())
+        {
             return false;
         }
-        let stream = self.link.open();
-        let sent = self.link.send(stream, body, true);
+        let stream = self.connection.open();
+        let sent = self.connection.send(stream, body, true);
         if let Some(at) = counter {
-            write_counter(sent, at, self.work.counter_of(self.sent));
+            write_counter(sent, at, self.work.counter_at(self.sent));
         }
         let pending = Pending {
             begun,
@@ -240,8 +242,8 @@ impl Run<'_> {
         true
     }
 
-    fn take_answers(&mut self, now: Instant) -> Result<()> {
-        while let Some(event) = self.link.next_event()? {
+    fn take_responses(&mut self, now: Instant) -> Result<()> {
+        while let Some(event) = self.connection.next_event()? {
             let (stream, ending) = match event {
                 Event::Data {
                     stream,
@@ -249,7 +251,7 @@ impl Run<'_> {
                     ends,
                 } => {
                     if let Some(Some(pending)) = self.in_flight.place(stream) {
-                        pending.look_at(bytes, self.work.answer_begins);
+                        pending.receive(bytes, self.work.response_prefix);
                     }
                     if !ends {
                         continue;
@@ -268,7 +270,7 @@ impl Run<'_> {
                 continue;
             };
             match ending {
-                Ending::Trailers(_) if pending.matched == self.work.answer_begins.len() => {
+                Ending::Trailers(_) if pending.matched == self.work.response_prefix.len() => {
                     count(&self.work, &mut self.outcome, &pending, now);
                 }
                 Ending::Trailers(_) | Ending::Broken => {
@@ -286,7 +288,7 @@ impl Run<'_> {
     }
 }
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Clone, Copy)]
 enum Ending<'a> {
     Trailers(&'a [u8]),
@@ -303,7 +305,7 @@ impl Ending<'_> {
 }
 
 fn count(work: &Work<'_>, outcome: &mut Outcome, pending: &Pending, now: Instant) {
-    // On schedule a call counts by when it was due: those that come late count above all.
+    // With a schedule, latency counts from the scheduled time: late requests count in full.
     let counted_at = match work.pace {
         Pace::InFlight(_) => now,
         Pace::Schedule { .. } => pending.begun,

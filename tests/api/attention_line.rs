@@ -55,12 +55,12 @@ async fn rule_23_order_requires_contact_data_address(
         "anna.schmidt@muster.example",
     ] {
         for suppressed in [true, false] {
-            let refused = rejection(set(&server, suppressed, not_on_file).await);
+            let rejected = rejection(set(&server, suppressed, not_on_file).await);
             let expected = (
                 Code::FailedPrecondition,
                 "ORDERING_ADDRESS_NOT_ON_FILE".into(),
             );
-            assert_eq!(refused, expected, "{not_on_file}");
+            assert_eq!(rejected, expected, "{not_on_file}");
         }
     }
     assert_eq!(server.state("K-1").await, before);
@@ -197,8 +197,8 @@ async fn order_without_address_or_customer_is_rejected(
     assert_eq!(unknown, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     server.create_customer("K-1").await;
     for bad in ["", "muster.example"] {
-        let refused = set(&server, true, bad).await;
-        assert_eq!(rejected_fields(refused), ["ordered_by_email"], "{bad}");
+        let rejected = set(&server, true, bad).await;
+        assert_eq!(rejected_fields(rejected), ["ordered_by_email"], "{bad}");
     }
     assert_eq!(
         rejected_fields(set(&server, false, "x").await),
@@ -208,9 +208,9 @@ async fn order_without_address_or_customer_is_rejected(
         suppressed: true,
         ..proto::SetAttentionLineRequest::default()
     };
-    let refused = server.client().set_attention_line(all_wrong).await;
+    let rejected = server.client().set_attention_line(all_wrong).await;
     assert_eq!(
-        rejected_fields(refused),
+        rejected_fields(rejected),
         ["customer_number", "ordered_by_email"]
     );
 }

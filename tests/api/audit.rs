@@ -16,7 +16,7 @@ use crate::{
     rpcs::{Effect, Prepared, prepare, rpcs_with, valid_request},
 };
 
-const NOBODY: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c56";
+const UNKNOWN_ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c56";
 
 /// The contact that an event is expected to name.
 enum Contact {
@@ -29,7 +29,7 @@ enum Contact {
 /// A change that succeeds, a rejected one of the same RPC, and the expected event.
 struct Change {
     number: String,
-    refused: DynamicMessage,
+    rejected: DynamicMessage,
     reason: &'static str,
     request: DynamicMessage,
     kind: &'static str,
@@ -53,19 +53,19 @@ const ALL_CONTACT_FIELDS: &[&str] = &[
 fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
     let valid = || valid_request(rpc, on);
     let anna = || with_contact(rpc, on, &on.anna.contact_id);
-    let (refused, reason) = match rpc {
+    let (rejected, reason) = match rpc {
         "UpdateCustomer" => return customer_changes(on),
         "RemoveEmail" => return removals(on),
         "SetAttentionLine" => {
-            let mut refused = valid();
+            let mut rejected = valid();
             let foreign = Value::String("canary.foreign@example.com".into());
-            refused.set_field_by_name("ordered_by_email", foreign);
-            (refused, "ORDERING_ADDRESS_NOT_ON_FILE")
+            rejected.set_field_by_name("ordered_by_email", foreign);
+            (rejected, "ORDERING_ADDRESS_NOT_ON_FILE")
         }
         "CreateContact" => {
-            let mut refused = valid();
-            refused.clear_field_by_name("email");
-            (refused, "INVOICE_EMAIL_NOT_ALLOWED")
+            let mut rejected = valid();
+            rejected.clear_field_by_name("email");
+            (rejected, "INVOICE_EMAIL_NOT_ALLOWED")
         }
         "UpdateContact" => (
             to_dynamic(rpc, &strip_standard(on)),
@@ -73,32 +73,32 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
         ),
         "DeleteContact" => (anna(), "LAST_STANDARD_CONTACT"),
         "ChangeEmail" | "SetPhonePassword" | "ClearPhonePassword" | "UnlockPhonePassword" => {
-            (with_contact(rpc, on, NOBODY), "CONTACT_NOT_FOUND")
+            (with_contact(rpc, on, UNKNOWN_ID), "CONTACT_NOT_FOUND")
         }
         "CheckPhonePassword" => {
-            let mut refused = valid();
-            refused.clear_field_by_name("call_id");
-            (refused, "INVALID_FIELD")
+            let mut rejected = valid();
+            rejected.clear_field_by_name("call_id");
+            (rejected, "INVALID_FIELD")
         }
-        "AuthorizePhoneOrder" => (with_contact(rpc, on, NOBODY), "GRANT_INVALID"),
+        "AuthorizePhoneOrder" => (with_contact(rpc, on, UNKNOWN_ID), "GRANT_INVALID"),
         "ExportCustomer" => {
-            let mut refused = valid();
+            let mut rejected = valid();
             let unknown = Value::String("K-UNKNOWN".into());
-            refused.set_field_by_name("customer_number", unknown);
-            (refused, "CUSTOMER_NOT_FOUND")
+            rejected.set_field_by_name("customer_number", unknown);
+            (rejected, "CUSTOMER_NOT_FOUND")
         }
         "CancelEmailChange" | "ResendEmailConfirmation" => (anna(), "NO_PENDING_EMAIL"),
         "ConfirmEmail" => {
             let unknown = format!("{}.{}", on.number, "0".repeat(64));
-            let refused = proto::ConfirmEmailRequest { token: unknown };
-            (to_dynamic(rpc, &refused), "CONFIRMATION_NOT_FOUND")
+            let rejected = proto::ConfirmEmailRequest { token: unknown };
+            (to_dynamic(rpc, &rejected), "CONFIRMATION_NOT_FOUND")
         }
         _ => panic!("{rpc} is a mutation: add its expected event"),
     };
     let (kind, contact, fields) = expected_event(rpc, on);
     vec![Change {
         number: on.number.clone(),
-        refused,
+        rejected,
         reason,
         request: valid(),
         kind,
@@ -171,7 +171,7 @@ fn customer_changes(on: &Prepared) -> Vec<Change> {
     vec![
         Change {
             number: "N-1".into(),
-            refused: to_dynamic(RPC, &create("1-1")),
+            rejected: to_dynamic(RPC, &create("1-1")),
             reason: "ETAG_MISMATCH",
             request: to_dynamic(RPC, &create("")),
             kind: "customer.created",
@@ -180,7 +180,7 @@ fn customer_changes(on: &Prepared) -> Vec<Change> {
         },
         Change {
             number: on.number.clone(),
-            refused: to_dynamic(RPC, &stale),
+            rejected: to_dynamic(RPC, &stale),
             reason: "ETAG_MISMATCH",
             request: valid_request(RPC, on),
             kind: "customer.updated",
@@ -200,7 +200,7 @@ fn removals(on: &Prepared) -> Vec<Change> {
     const RPC: &str = "RemoveEmail";
     let removal = |contact: &proto::Contact, fields| Change {
         number: on.number.clone(),
-        refused: with_contact(RPC, on, &on.carla.contact_id),
+        rejected: with_contact(RPC, on, &on.carla.contact_id),
         reason: "INVOICE_EMAIL_NOT_ALLOWED",
         request: with_contact(RPC, on, &contact.contact_id),
         kind: "contact.email_removed",
@@ -303,7 +303,7 @@ fn altered(request: &DynamicMessage) -> DynamicMessage {
     let (leaf, value) = [
         ("contact.etag", "1-1"),
         ("etag", "1-1"),
-        ("contact_id", NOBODY),
+        ("contact_id", UNKNOWN_ID),
     ]
     .into_iter()
     .find_map(|(name, value)| Some((find(name)?, value)))
@@ -318,7 +318,7 @@ async fn check_change(server: &TestServer, rpc: &str, change: &Change, request_i
     let send = |request: &DynamicMessage| call(server, Some(&token), rpc, request.encode_to_vec());
     let before = events(server, &change.number).await;
 
-    let (_, reason) = rejection(send(&change.refused).await);
+    let (_, reason) = rejection(send(&change.rejected).await);
     assert_eq!(reason, change.reason, "{rpc}");
     assert_eq!(
         events(server, &change.number).await,

@@ -94,7 +94,7 @@ fn tenant_of_a_request_is_read_from_its_fields() {
             Tenant::Customer(_) | Tenant::Customers(_) | Tenant::Token(_) => {
                 assert_eq!(named, Some(rpc.whom), "{}", rpc.name);
             }
-            Tenant::Nobody | Tenant::Everybody => assert_eq!(named, None, "{}", rpc.name),
+            Tenant::NoTenant | Tenant::AllTenants => assert_eq!(named, None, "{}", rpc.name),
         }
     }
 }
@@ -107,9 +107,9 @@ async fn every_rpc_rejects_requests_without_a_token(
     let server = TestServer::start(backend).await;
     for rpc in RPCS {
         for body in [empty_request(rpc.name).encode_to_vec(), NO_MESSAGE.to_vec()] {
-            let refused = rejection(call(&server, None, rpc.name, body).await);
+            let rejected = rejection(call(&server, None, rpc.name, body).await);
             assert_eq!(
-                refused,
+                rejected,
                 (Code::Unauthenticated, "TOKEN_MISSING".into()),
                 "{}",
                 rpc.name
@@ -132,10 +132,10 @@ async fn every_rpc_rejects_forged_tokens_with_their_reason(
         for rpc in RPCS {
             let bodies = vec![empty_request(rpc.name).encode_to_vec()];
             let answer = call_with_headers(&server, &forgery.headers, rpc.name, bodies).await;
-            let refused = (Code::Unauthenticated, forgery.reason.to_owned());
+            let rejected = (Code::Unauthenticated, forgery.reason.to_owned());
             assert_eq!(
                 rejection(answer),
-                refused,
+                rejected,
                 "{} in {}",
                 forgery.name,
                 rpc.name
@@ -260,8 +260,8 @@ async fn every_rpc_rejects_tokens_of_another_customer(
                 continue;
             }
             for request in naming(rpc, &[number]) {
-                let refused = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-                assert_eq!(rejection(refused), mismatch, "{} {number:?}", rpc.name);
+                let rejected = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+                assert_eq!(rejection(rejected), mismatch, "{} {number:?}", rpc.name);
             }
         }
         for request in naming(rpc, &[OWN]) {
@@ -333,7 +333,7 @@ async fn tenant_scoped_token_is_rejected_where_no_customer_is_named(
         for request in nothing.into_iter().chain(naming(rpc, &[""])) {
             let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
             match rpc.whom {
-                Tenant::Everybody => {
+                Tenant::AllTenants => {
                     let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
                     assert_eq!(rejection(answer), mismatch, "{}", rpc.name);
                 }
@@ -345,7 +345,7 @@ async fn tenant_scoped_token_is_rejected_where_no_customer_is_named(
                         rpc.name
                     );
                 }
-                Tenant::Customers(_) | Tenant::Nobody => {
+                Tenant::Customers(_) | Tenant::NoTenant => {
                     assert!(is_admitted(&answer), "{} {answer:?}", rpc.name);
                 }
             }

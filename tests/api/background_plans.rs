@@ -82,15 +82,15 @@ fn load(run: &str, is_waiting: bool, events: u32, others: u32) -> String {
             "'2026-03-05T09:00:00Z'::timestamptz",
         )
     };
-    let number_of = |n: &str| format!("'{run}-' || lpad(({n})::text, 8, '0')");
+    let number = |n: &str| format!("'{run}-' || lpad(({n})::text, 8, '0')");
     let event = |id: &str, time: &str, position: &str, sealed: &str| {
         format!(
             "INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, \
                kind, changed_fields, feed_position, sealed_customer_number) \
-             SELECT {number_of}, n % 7, gen_random_uuid(), {time} + n * interval '1 millisecond', \
+             SELECT {number}, n % 7, gen_random_uuid(), {time} + n * interval '1 millisecond', \
                '{id}', 'contact.updated', '[\"display_name\"]', {position}, {sealed} \
              FROM generate_series(1, {events}) n;",
-            number_of = number_of("n / 7"),
+            number = number("n / 7"),
         )
     };
     let events = if is_waiting {
@@ -113,7 +113,7 @@ fn load(run: &str, is_waiting: bool, events: u32, others: u32) -> String {
     } else {
         event("young", time, "n", "NULL")
     };
-    let customer = number_of(&format!("n % {customers}"));
+    let customer = number(&format!("n % {customers}"));
     let (settled, dead) = if is_waiting {
         ("expired", "dead")
     } else {
@@ -121,7 +121,7 @@ fn load(run: &str, is_waiting: bool, events: u32, others: u32) -> String {
     };
     let (customers, others) = (customers.to_string(), others.to_string());
     let values = [
-        ("number_of", number_of("n")),
+        ("number", number("n")),
         ("customer", customer),
         ("customers", customers),
         ("others", others),
@@ -260,16 +260,16 @@ async fn claim_mails(database: &Database) {
     assert!(claimed.await.unwrap() >= 3);
 }
 
-fn number_of(plan: &Value, name: &str) -> u64 {
+fn number(plan: &Value, name: &str) -> u64 {
     // PostgreSQL 18 reports fractional row counts.
-    let number_of = plan[name].as_f64().unwrap_or_default();
-    format!("{number_of:.0}").parse().unwrap()
+    let number = plan[name].as_f64().unwrap_or_default();
+    format!("{number:.0}").parse().unwrap()
 }
 
 /// Number of rows that a statement changes, counts or returns.
 fn handled_rows(plan: &Value) -> u64 {
     let inner = plan["Plans"].as_array().and_then(|inner| inner.first());
-    let own = number_of(plan, "Actual Rows") * number_of(plan, "Actual Loops").max(1);
+    let own = number(plan, "Actual Rows") * number(plan, "Actual Loops").max(1);
     match (plan["Node Type"].as_str(), inner) {
         (Some("ModifyTable" | "Aggregate"), Some(inner)) => own.max(handled_rows(inner)),
         _ => own,
@@ -283,7 +283,7 @@ fn assert_bound(plans: &[(String, Value)], statistics: Statistics) {
     for (query, plan) in plans {
         let mut found = Vec::new();
         full_scans(plan, SMALL, &mut found);
-        let buffers = number_of(plan, "Shared Hit Blocks") + number_of(plan, "Shared Read Blocks");
+        let buffers = number(plan, "Shared Hit Blocks") + number(plan, "Shared Read Blocks");
         let rows = handled_rows(plan).max(1);
         worst = worst.max(buffers / rows);
         if buffers > BUFFERS_AT_FIRST + BUFFERS_PER_ROW * rows {
@@ -346,7 +346,7 @@ async fn every_background_statement_is_bound_by_an_index(
 #[rstest::rstest]
 #[tokio::test]
 #[ignore = "loads some million events four times: scripts/proof"]
-async fn proof_every_background_statement_is_bound_at_three_million_events(
+async fn proof_every_background_statement_is_bound_at_3m_events(
     #[values(
         Statistics::None,
         Statistics::NothingWaiting,

@@ -1,4 +1,4 @@
--- Rows of the tables that background jobs see to; tests/api/background_plans.rs fills in the braces.
+-- Rows that background jobs process; tests/api/background_plans.rs fills in the placeholders.
 INSERT INTO customers (customer_number, security_notices, planned_maintenance, outages,
   attention_line_suppressed, version, write_count, create_time, update_time)
 SELECT {number}, false, false, false, false, 1, 1, now(), now()

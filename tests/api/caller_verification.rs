@@ -142,11 +142,11 @@ async fn invalid_channel_is_rejected_with_its_field(
         (phone("Anna"), "phone_number"),
         (phone("0211 123456/123457"), "phone_number"),
         (phone("sip:anna@example.com"), "phone_number"),
-        (email("nobody"), "email"),
+        (email("no-address"), "email"),
         (None, "channel"),
     ] {
-        let refused = verify(&server, "K 1", channel).await;
-        assert_eq!(rejected_fields(refused), ["customer_number", field]);
+        let rejected = verify(&server, "K 1", channel).await;
+        assert_eq!(rejected_fields(rejected), ["customer_number", field]);
     }
     let unknown = rejection(verify(&server, "K-9", phone("0171 1234567")).await);
     assert_eq!(unknown, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
@@ -282,8 +282,8 @@ async fn rule_21_withheld_number_returns_withheld(
             phone_numbers: vec!["+49211123456".into(), text.into()],
             ..only_id(&anna)
         };
-        let refused = server.update_contact(change, &[]).await;
-        assert_eq!(rejected_fields(refused), ["contact.phone_numbers[1]"]);
+        let rejected = server.update_contact(change, &[]).await;
+        assert_eq!(rejected_fields(rejected), ["contact.phone_numbers[1]"]);
     }
     let after = server.events("K-1").await;
     assert_eq!(after.len(), before.len() + withheld.len());

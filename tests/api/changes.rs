@@ -62,14 +62,14 @@ async fn watch_returns_past_and_new_events(
     let (seen, _) = read(&mut watch, old.len() + 2).await;
     let of_customer = seen.iter().filter(|event| event.customer_number == "K-1");
     assert_eq!(of_customer.cloned().collect::<Vec<_>>(), old);
-    let of_nobody: Vec<_> = seen
+    let without_customer: Vec<_> = seen
         .iter()
         .filter(|event| event.customer_number.is_empty())
         .collect();
-    assert_eq!(of_nobody.len(), 2);
-    assert_eq!(of_nobody[0].kind, "order_type.updated");
+    assert_eq!(without_customer.len(), 2);
+    assert_eq!(without_customer[0].kind, "order_type.updated");
     assert_eq!(
-        of_nobody[0].changed_fields,
+        without_customer[0].changed_fields,
         [
             "code",
             "display_name",
@@ -216,8 +216,8 @@ async fn feed_names_erased_customers_for_a_limited_time(
         confirm_customer_number: "K-1".into(),
     };
     server.client().erase_customer(erasure).await.unwrap();
-    let mut told = watch(server.client(), "").await.unwrap();
-    let (seen, _) = read(&mut told, 2).await;
+    let mut stream = watch(server.client(), "").await.unwrap();
+    let (seen, _) = read(&mut stream, 2).await;
     assert_eq!(kinds(&seen), ["customer.created", "customer.erased"]);
     let pseudonym = &seen[0].customer_number;
     assert!(pseudonym.starts_with("erased-"), "{pseudonym}");

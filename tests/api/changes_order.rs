@@ -55,7 +55,7 @@ async fn write(database: Database, count: usize) {
         let number = CustomerNumber::parse(&number).unwrap();
         let most = (count - written).min(8);
         let several = 1 + usize::try_from(random_below(8)).unwrap() % most;
-        let is_given_up = random_below(20) == 0;
+        let is_rolled_back = random_below(20) == 0;
         let held = match random_below(10) {
             0 => Duration::from_millis(random_below(120)),
             _ => Duration::ZERO,
@@ -70,7 +70,7 @@ async fn write(database: Database, count: usize) {
                     transaction.insert_audit_event(&event).await?;
                 }
                 tokio::time::sleep(held).await;
-                Ok(if is_given_up {
+                Ok(if is_rolled_back {
                     Outcome::Rollback(0)
                 } else {
                     Outcome::Commit(several)

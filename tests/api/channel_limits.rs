@@ -58,8 +58,8 @@ fn answered(
                 assert_eq!(info.metadata["limit"], limit);
                 let delay = status.get_details_retry_info().unwrap().retry_delay;
                 assert_eq!(delay, Some(wait));
-                let refused = rejection::<()>(Err(status));
-                assert_eq!(refused, (Code::ResourceExhausted, "FIND_LIMIT".to_owned()));
+                let rejected = rejection::<()>(Err(status));
+                assert_eq!(rejected, (Code::ResourceExhausted, "FIND_LIMIT".to_owned()));
             }
         }
     }

@@ -124,8 +124,8 @@ async fn unknown_encoding_is_rejected_with_supported_ones(
                 let answer = post(&server, rpc, headers, (1, &get_customer())).await;
                 assert!(answer.is_trailers_only, "{rpc} {encoding}");
                 assert_eq!(answer.header("grpc-accept-encoding"), Some("identity,gzip"));
-                let refused = rejection(answer.result);
-                assert_eq!(refused, (Code::Unimplemented, "UNIMPLEMENTED".into()));
+                let rejected = rejection(answer.result);
+                assert_eq!(rejected, (Code::Unimplemented, "UNIMPLEMENTED".into()));
             }
         }
     }

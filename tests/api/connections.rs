@@ -165,7 +165,7 @@ async fn frame_flood_closes_only_its_own_connection(
 ) {
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
-    let mut beside = connect(&server, &handshake()).await;
+    let mut idle = connect(&server, &handshake()).await;
     let flooded = connect(&server, &handshake()).await;
     let (read, mut write) = flooded.into_split();
     let chunk = frame.repeat(100);
@@ -182,7 +182,7 @@ async fn frame_flood_closes_only_its_own_connection(
         }
     };
     in_time(async { tokio::join!(flood, call) }).await;
-    in_time(is_alive(&mut beside)).await;
+    in_time(is_alive(&mut idle)).await;
     in_time(get(&mut client)).await;
 }
 

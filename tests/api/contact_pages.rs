@@ -174,8 +174,8 @@ async fn page_after_the_last_contact_is_empty(
     let contacts = create_contacts(&server, &[STANDARD; 2]).await;
     let (_, token) = page(&server, request(1, "", &[])).await.unwrap();
     server.delete_contact(&contacts[1]).await.unwrap();
-    let behind = page(&server, request(1, &token, &[])).await.unwrap();
-    assert_eq!(behind, (vec![], String::new()));
+    let after_last = page(&server, request(1, &token, &[])).await.unwrap();
+    assert_eq!(after_last, (vec![], String::new()));
 }
 
 #[rstest]
@@ -213,9 +213,9 @@ async fn foreign_or_forged_page_token_is_rejected(
         request(1, "1", &[]),
         request(1, "ä", &[]),
     ] {
-        let refused = rejection(page(&server, foreign).await);
+        let rejected = rejection(page(&server, foreign).await);
         assert_eq!(
-            refused,
+            rejected,
             (Code::InvalidArgument, "INVALID_PAGE_TOKEN".into())
         );
     }
@@ -242,8 +242,8 @@ async fn invalid_list_requests_are_rejected(
         (vec![], String::new())
     );
     for size in [-1, i32::MIN] {
-        let refused = page(&server, request(size, "", &[])).await;
-        assert_eq!(rejected_fields(refused), ["page_size"]);
+        let rejected = page(&server, request(size, "", &[])).await;
+        assert_eq!(rejected_fields(rejected), ["page_size"]);
     }
     let all_wrong = ListContactsRequest {
         customer_number: String::new(),

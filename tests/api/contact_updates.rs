@@ -215,9 +215,9 @@ async fn star_mask_replaces_all_fields(
         ..least
     };
     assert_eq!(unstamped(&changed), expected);
-    let refused = server.update_contact(only_id(&old), &["*"]).await;
+    let rejected = server.update_contact(only_id(&old), &["*"]).await;
     assert_eq!(
-        rejected_fields(refused),
+        rejected_fields(rejected),
         ["contact.types", "contact.display_name"]
     );
 }
@@ -247,8 +247,8 @@ async fn unknown_or_output_only_path_is_rejected(
         &["*", "types"],
         &[""],
     ] {
-        let refused = server.update_contact(new.clone(), bad).await;
-        assert_eq!(rejected_fields(refused), ["update_mask"], "{bad:?}");
+        let rejected = server.update_contact(new.clone(), bad).await;
+        assert_eq!(rejected_fields(rejected), ["update_mask"], "{bad:?}");
     }
     assert_eq!(server.state("K-1").await, before);
 }
@@ -287,18 +287,18 @@ async fn all_violations_of_an_update_are_reported(
         "contact.restrictions.denied_order_types[0]",
     ];
     for paths in [&[][..], &["*"]] {
-        let refused = server.client().update_contact(request(paths)).await;
+        let rejected = server.client().update_contact(request(paths)).await;
         assert_eq!(
-            rejected_fields(refused),
+            rejected_fields(rejected),
             [&["request_id"], &fields[..]].concat()
         );
     }
-    let refused = server
+    let rejected = server
         .client()
         .update_contact(request(&["nonsense", "locale"]))
         .await;
     let expected = [&["request_id", "update_mask"], &fields[..2], &fields[4..5]].concat();
-    assert_eq!(rejected_fields(refused), expected);
+    assert_eq!(rejected_fields(rejected), expected);
 }
 
 #[rstest]
@@ -325,8 +325,8 @@ async fn stale_etag_is_rejected_and_changes_nothing(
         .unwrap();
     let before = server.state("K-1").await;
     for stale in [first.etag.as_str(), second.etag.as_str(), "nonsense"] {
-        let refused = rejection(server.update_contact(with_etag(stale, "C"), &[]).await);
-        assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()));
+        let rejected = rejection(server.update_contact(with_etag(stale, "C"), &[]).await);
+        assert_eq!(rejected, (Code::Aborted, "ETAG_MISMATCH".into()));
     }
     assert_eq!(server.state("K-1").await, before);
     let fourth = server
@@ -354,8 +354,8 @@ async fn contact_of_another_customer_is_not_changed(
             customer_number: number.into(),
             ..contact.clone()
         };
-        let refused = rejection(server.update_contact(elsewhere, &[]).await);
-        assert_eq!(refused, (Code::NotFound, reason.into()));
+        let rejected = rejection(server.update_contact(elsewhere, &[]).await);
+        assert_eq!(rejected, (Code::NotFound, reason.into()));
     }
 }
 
@@ -428,8 +428,8 @@ async fn rule_22_type_is_kept_while_invoice_email_is_on(
     let technical = &[ContactType::Technical];
     let before = server.state("K-1").await;
     for keeps_it_on in [None, Some(true)] {
-        let refused = rejection(set_types(&server, &contact, technical, keeps_it_on).await);
-        assert_eq!(refused, (Code::FailedPrecondition, NOT_ALLOWED.into()));
+        let rejected = rejection(set_types(&server, &contact, technical, keeps_it_on).await);
+        assert_eq!(rejected, (Code::FailedPrecondition, NOT_ALLOWED.into()));
     }
     assert_eq!(server.state("K-1").await, before);
 

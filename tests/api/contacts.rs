@@ -13,7 +13,7 @@ use crate::{
 const STANDARD: &[ContactType] = &[ContactType::Standard];
 const ACCOUNTING: &[ContactType] = &[ContactType::Accounting];
 const TECHNICAL: &[ContactType] = &[ContactType::Technical];
-const NOBODY: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";
+const UNKNOWN_ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55";
 
 async fn create(
     server: &TestServer,
@@ -72,7 +72,7 @@ async fn new_contact_is_stored_as_entered(
             denied_order_types: vec!["domain.transfer".into()],
         }),
         // Set by the service, whatever the request contains.
-        contact_id: NOBODY.into(),
+        contact_id: UNKNOWN_ID.into(),
         email: "not@taken.example".into(),
         etag: "nonsense".into(),
         ..proto::Contact::default()
@@ -80,7 +80,7 @@ async fn new_contact_is_stored_as_entered(
     let mut request = creation(entered.clone());
     request.email = "anna@muster.example".into();
     let made = create(&server, request).await.unwrap();
-    assert_ne!(made.contact_id, NOBODY);
+    assert_ne!(made.contact_id, UNKNOWN_ID);
     assert_eq!(
         uuid::Uuid::parse_str(&made.contact_id)
             .unwrap()
@@ -216,12 +216,12 @@ async fn stateful_violations_are_reported_with_the_others(
     assert_eq!(rejected_fields(create(&server, request(1)).await), expected);
     // Larger than the trailers that clients accept: every field is listed, with only some of its
     // list elements.
-    let told = rejected_fields(create(&server, request(98)).await);
-    assert!((20..90).contains(&told.len()), "{told:?}");
+    let reported = rejected_fields(create(&server, request(98)).await);
+    assert!((20..90).contains(&reported.len()), "{reported:?}");
     assert!(
         expected
             .iter()
-            .all(|field| told.iter().any(|found| found == field))
+            .all(|field| reported.iter().any(|found| found == field))
     );
 }
 
@@ -299,9 +299,9 @@ async fn rule_2_first_contact_is_standard(
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
     let technical = creation(new_contact("Technik", TECHNICAL));
-    let refused = rejection(create(&server, technical.clone()).await);
+    let rejected = rejection(create(&server, technical.clone()).await);
     assert_eq!(
-        refused,
+        rejected,
         (
             Code::FailedPrecondition,
             "FIRST_CONTACT_NOT_STANDARD".into()
@@ -398,9 +398,9 @@ async fn rule_22_new_invoice_contact_requires_type_and_address(
         (ACCOUNTING, ""),
         (TECHNICAL, "b@muster.example"),
     ] {
-        let refused = rejection(create(&server, with_invoice(types, email)).await);
+        let rejected = rejection(create(&server, with_invoice(types, email)).await);
         let expected = (Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED".into());
-        assert_eq!(refused, expected, "{types:?} {email}");
+        assert_eq!(rejected, expected, "{types:?} {email}");
     }
     for types in [STANDARD, ACCOUNTING] {
         let made = create(&server, with_invoice(types, "b@muster.example"))
@@ -419,8 +419,8 @@ async fn contact_of_another_customer_is_not_found(
     server.create_customer_with_contact("K-1").await;
     let foreign = server.create_customer_with_contact("K-2").await;
     for (number, id, reason) in [
-        ("K-9", NOBODY, "CUSTOMER_NOT_FOUND"),
-        ("K-1", NOBODY, "CONTACT_NOT_FOUND"),
+        ("K-9", UNKNOWN_ID, "CUSTOMER_NOT_FOUND"),
+        ("K-1", UNKNOWN_ID, "CONTACT_NOT_FOUND"),
         ("K-1", foreign.contact_id.as_str(), "CONTACT_NOT_FOUND"),
     ] {
         let expected = (Code::NotFound, reason.to_owned());
@@ -436,14 +436,14 @@ async fn contact_of_another_customer_is_not_found(
         customer_number: "K-9".into(),
         ..creation(new_contact("Anna Schmidt", STANDARD))
     };
-    let refused = rejection(create(&server, into_nothing).await);
-    assert_eq!(refused, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
+    let rejected = rejection(create(&server, into_nothing).await);
+    assert_eq!(rejected, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     for bad in ["", "1", "0190d6d25a3c7cc18f2e3d1f0a9b7c55"] {
-        let refused = get(&server, "K 1", bad).await;
-        assert_eq!(rejected_fields(refused), ["customer_number", "contact_id"]);
+        let rejected = get(&server, "K 1", bad).await;
+        assert_eq!(rejected_fields(rejected), ["customer_number", "contact_id"]);
     }
-    let refused = delete(&server, &proto::Contact::default(), "").await;
-    assert_eq!(rejected_fields(refused), ["customer_number", "contact_id"]);
+    let rejected = delete(&server, &proto::Contact::default(), "").await;
+    assert_eq!(rejected_fields(rejected), ["customer_number", "contact_id"]);
 }
 
 #[rstest]
@@ -463,8 +463,8 @@ async fn delete_requires_the_current_etag(
     let second = server.update_contact(renamed, &[]).await.unwrap();
     let before = server.state("K-1").await;
     for stale in [first.etag.as_str(), "nonsense"] {
-        let refused = rejection(delete(&server, &first, stale).await);
-        assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()));
+        let rejected = rejection(delete(&server, &first, stale).await);
+        assert_eq!(rejected, (Code::Aborted, "ETAG_MISMATCH".into()));
     }
     assert_eq!(server.state("K-1").await, before);
 

@@ -116,8 +116,8 @@ async fn rule_24_contact_data_requires_its_own_scope(
                     .into_iter()
                     .filter(|other| other != scope)
                     .collect();
-                let refused = update(&server, &others, request(number, shape)).await;
-                assert_eq!(missing_scope(refused), *scope, "{shape} {number}");
+                let rejected = update(&server, &others, request(number, shape)).await;
+                assert_eq!(missing_scope(rejected), *scope, "{shape} {number}");
             }
         }
         let done = update(&server, required, request("K-1", shape)).await;
@@ -142,9 +142,9 @@ async fn scope_is_checked_before_the_fields(
     let server = TestServer::start(backend).await;
     let mut wrong = request("K 1", "contact data and settings");
     wrong.update_mask = mask(&["contact_data.email", "nonsense"]);
-    let refused = update(&server, &[RECORD], wrong.clone()).await;
-    assert_eq!(missing_scope(refused), DATA);
-    let refused = update(&server, &[RECORD, DATA], wrong).await;
+    let rejected = update(&server, &[RECORD], wrong.clone()).await;
+    assert_eq!(missing_scope(rejected), DATA);
+    let rejected = update(&server, &[RECORD, DATA], wrong).await;
     let fields = ["update_mask", "customer.customer_number"];
-    assert_eq!(rejected_fields(refused), fields);
+    assert_eq!(rejected_fields(rejected), fields);
 }

@@ -78,8 +78,8 @@ async fn unknown_customer_is_not_found(
     assert_eq!(get(&server, "K-1").await.unwrap(), made);
     // Customer numbers are case-sensitive.
     for missing in ["K-2", "k-1"] {
-        let refused = rejection(get(&server, missing).await);
-        assert_eq!(refused, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
+        let rejected = rejection(get(&server, missing).await);
+        assert_eq!(rejected, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     }
     let too_long = "1".repeat(33);
     for bad in ["", "K 1", "K_1", "Ä", too_long.as_str()] {
@@ -97,8 +97,8 @@ async fn missing_customer_is_created_only_with_allow_missing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let refused = rejection(update(&server, named("K-1"), &[]).await);
-    assert_eq!(refused, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
+    let rejected = rejection(update(&server, named("K-1"), &[]).await);
+    assert_eq!(rejected, (Code::NotFound, "CUSTOMER_NOT_FOUND".into()));
     assert!(get(&server, "K-1").await.is_err());
 
     let made = create(&server, named("K-1")).await.unwrap();
@@ -167,8 +167,8 @@ async fn rule_24_contact_data_language_is_stored_and_used(
         let general = server.resolve("K-1", proto::Purpose::General).await;
         assert_eq!(general.recipients[0].locale, kept);
     }
-    let refused = update(&server, with_locale("fr"), &[]).await;
-    assert_eq!(rejected_fields(refused), ["customer.contact_data.locale"]);
+    let rejected = update(&server, with_locale("fr"), &[]).await;
+    assert_eq!(rejected_fields(rejected), ["customer.contact_data.locale"]);
     // In the mask but unset: reset to the default.
     update(&server, with_locale("en"), &[]).await.unwrap();
     let reset = update(&server, with_locale(""), &["contact_data.locale"]).await;
@@ -353,8 +353,8 @@ async fn unknown_or_output_only_path_is_rejected(
             contact_data: contact_data("neu@muster.example", ""),
             ..named("K-1")
         };
-        let refused = update(&server, change, bad).await;
-        assert_eq!(rejected_fields(refused), ["update_mask"], "{bad:?}");
+        let rejected = update(&server, change, bad).await;
+        assert_eq!(rejected_fields(rejected), ["update_mask"], "{bad:?}");
     }
     assert_eq!(server.state("K-1").await, before);
 }
@@ -379,16 +379,16 @@ async fn stale_etag_is_rejected_and_changes_nothing(
 
     let before = server.state("K-1").await;
     for stale in [first.etag.as_str(), "nonsense", "*"] {
-        let refused = rejection(update(&server, with_etag(stale, "c@muster.example"), &[]).await);
-        assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()), "{stale}");
+        let rejected = rejection(update(&server, with_etag(stale, "c@muster.example"), &[]).await);
+        assert_eq!(rejected, (Code::Aborted, "ETAG_MISMATCH".into()), "{stale}");
     }
     // An etag states that the caller has read the record, so it never matches a missing one.
     let seen = proto::Customer {
         customer_number: "K-2".into(),
         ..second.clone()
     };
-    let refused = rejection(create(&server, seen).await);
-    assert_eq!(refused, (Code::Aborted, "ETAG_MISMATCH".into()));
+    let rejected = rejection(create(&server, seen).await);
+    assert_eq!(rejected, (Code::Aborted, "ETAG_MISMATCH".into()));
     assert!(get(&server, "K-2").await.is_err());
     assert_eq!(server.state("K-1").await, before);
 }
@@ -424,9 +424,9 @@ async fn all_violations_of_an_update_are_reported(
         contact_data: contact_data("muster.example", "110"),
         ..named("K 1")
     };
-    let refused = update(&server, all_wrong, &["contact_data", "etag"]).await;
+    let rejected = update(&server, all_wrong, &["contact_data", "etag"]).await;
     assert_eq!(
-        rejected_fields(refused),
+        rejected_fields(rejected),
         [
             "update_mask",
             "customer.customer_number",

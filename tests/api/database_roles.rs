@@ -143,12 +143,12 @@ async fn service_role_changes_no_schema() {
         "INSERT INTO seaql_migrations (version, applied_at) VALUES ('x', 0)",
         "SELECT * FROM schema_lock",
     ] {
-        let refused = try_execute(&url, statement).await.unwrap_err();
-        let error = refused.as_database_error().unwrap();
+        let rejected = try_execute(&url, statement).await.unwrap_err();
+        let error = rejected.as_database_error().unwrap();
         assert_eq!(
             error.code().as_deref(),
             Some("42501"),
-            "{statement}: {refused}"
+            "{statement}: {rejected}"
         );
     }
     let database = connect(&url).await;

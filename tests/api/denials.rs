@@ -172,7 +172,7 @@ async fn denied_request_of_every_rpc_is_logged_and_recorded(
             (&foreign, naming(rpc, OTHER), "CUSTOMER_MISMATCH"),
             (
                 &foreign,
-                (rpc.whom == Tenant::Everybody).then(empty),
+                (rpc.whom == Tenant::AllTenants).then(empty),
                 "CUSTOMER_MISMATCH",
             ),
         ];

@@ -54,9 +54,9 @@ async fn rule_25_every_disclosure_records_one_event(
         let on = prepare(&server, &format!("D-{}", rpc.name)).await;
         let before = others(&server, &on.number).await;
         let request = valid_request(rpc.name, &on).encode_to_vec();
-        let refused = server.token(ALL_SCOPES, Some("K-9"));
-        let refused = call(&server, Some(&refused), rpc.name, request.clone()).await;
-        assert_eq!(rejection(refused).0, Code::PermissionDenied);
+        let rejected = server.token(ALL_SCOPES, Some("K-9"));
+        let rejected = call(&server, Some(&rejected), rpc.name, request.clone()).await;
+        assert_eq!(rejection(rejected).0, Code::PermissionDenied);
         assert_eq!(others(&server, &on.number).await, before, "{}", rpc.name);
         call(&server, Some(&token), rpc.name, request)
             .await
@@ -95,8 +95,8 @@ async fn rule_25_verified_channel_is_recorded_with_its_contacts(
 
     let count = count + 2;
     assert_eq!(verify(&server, email("info@k-1.example")).await, [""]);
-    let nobody = Channel::PhoneNumber("+49721000000".into());
-    assert!(verify(&server, nobody).await.is_empty());
+    let unknown = Channel::PhoneNumber("+49721000000".into());
+    assert!(verify(&server, unknown).await.is_empty());
     let field = |name: &str| vec![name.to_owned()];
     assert_eq!(
         since(&server, count).await,
@@ -128,8 +128,8 @@ async fn rule_25_unrecorded_data_is_never_disclosed(
         customer_number: "K-1".into(),
         channel: Some(Channel::Email("anna@k-1.example".into())),
     };
-    let refused = server.client().verify_contact_channel(request).await;
-    assert_eq!(rejection(refused).0, Code::Internal);
+    let rejected = server.client().verify_contact_channel(request).await;
+    assert_eq!(rejection(rejected).0, Code::Internal);
 }
 
 #[rstest]
@@ -174,8 +174,8 @@ async fn rule_25_check_beyond_the_call_limit_is_recorded(
             .unwrap();
     }
     let count = server.events("K-1").await.len();
-    let refused = server.check_password(&on.berta, "wrong password", "call-7");
-    assert_eq!(rejection(refused.await).1, "PHONE_CALL_ATTEMPT_LIMIT");
+    let rejected = server.check_password(&on.berta, "wrong password", "call-7");
+    assert_eq!(rejection(rejected.await).1, "PHONE_CALL_ATTEMPT_LIMIT");
     let kind = "contact.phone_password_refused".to_owned();
     assert_eq!(
         since(&server, count).await,

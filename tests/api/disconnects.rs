@@ -111,7 +111,7 @@ struct Writers {
     token: String,
     contact: proto::Contact,
     wanted: usize,
-    hung_up: AtomicUsize,
+    disconnected: AtomicUsize,
     /// Numbers the writes, so that each has a unique name.
     serial: AtomicUsize,
     /// Duration of a write, so that clients disconnect during it.
@@ -126,7 +126,7 @@ struct Counts {
     renames: i64,
     closed: usize,
     /// Rejected after waiting too long, which clients that keep disconnecting may cause.
-    refused: usize,
+    rejected: usize,
 }
 
 impl Writers {
@@ -137,7 +137,7 @@ impl Writers {
             token: format!("Bearer {}", server.token(ALL_SCOPES, None)),
             contact: server.create_customer_with_contact("K-1").await,
             wanted,
-            hung_up: AtomicUsize::new(0),
+            disconnected: AtomicUsize::new(0),
             serial: AtomicUsize::new(0),
             usual_micros: AtomicU64::new(u64::try_from(FIRST_DELAY.as_micros()).unwrap()),
             counts: Mutex::default(),
@@ -145,7 +145,7 @@ impl Writers {
     }
 
     fn is_running(&self) -> bool {
-        self.hung_up.load(Ordering::SeqCst) < self.wanted
+        self.disconnected.load(Ordering::SeqCst) < self.wanted
     }
 
     /// Begins a write without waiting for its end.
@@ -163,7 +163,7 @@ impl Writers {
             self.note(answer);
             return;
         }
-        self.hung_up.fetch_add(1, Ordering::SeqCst);
+        self.disconnected.fetch_add(1, Ordering::SeqCst);
         self.counts().closed += usize::from(closes);
     }
 
@@ -241,7 +241,7 @@ impl Writers {
                 let (code, reason) = rejection::<()>(Err(status));
                 let waited = [Code::Aborted, Code::Unavailable, Code::DeadlineExceeded];
                 assert!(waited.contains(&code), "refused with {code:?} {reason}");
-                counts.refused += 1;
+                counts.rejected += 1;
             }
         }
     }
@@ -270,18 +270,18 @@ impl Writers {
             0,
             "events without a write"
         );
-        let hung_up = self.hung_up.load(Ordering::SeqCst);
+        let disconnected = self.disconnected.load(Ordering::SeqCst);
         assert!(
-            counts.refused <= hung_up / 100,
+            counts.rejected <= disconnected / 100,
             "{} refused",
-            counts.refused
+            counts.rejected
         );
         format!(
-            "{hung_up} hang-ups ({} closed the connection), {} acknowledged writes, {} refused for \
+            "{disconnected} disconnects ({} closed the connection), {} acknowledged writes, {} rejected for \
              waiting too long; 0 lost, 0 by half, 0 open transactions",
             counts.closed,
             created + counts.renames,
-            counts.refused
+            counts.rejected
         )
     }
 }

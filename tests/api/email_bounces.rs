@@ -108,8 +108,9 @@ async fn prepare(server: &TestServer, emails: [&str; 2]) -> [Contact; 2] {
 async fn bounces(server: &TestServer) -> Vec<(String, Vec<String>)> {
     let events = server.events("K-1").await.into_iter();
     let bounced = events.filter(|event| event.kind == BOUNCED);
-    let told = bounced.inspect(|event| assert_eq!(event.actor, "contact-service"));
-    told.map(|event| (event.contact_id, event.changed_fields))
+    let events = bounced.inspect(|event| assert_eq!(event.actor, "contact-service"));
+    events
+        .map(|event| (event.contact_id, event.changed_fields))
         .collect()
 }
 
@@ -198,7 +199,7 @@ async fn every_contact_with_the_address_is_marked_once(
 #[tokio::test]
 async fn mark_ends_with_its_address_or_a_new_confirmation(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-    #[values("confirmed anew", "cancelled", "replaced", "removed")] fate: &str,
+    #[values("confirmed again", "cancelled", "replaced", "removed")] fate: &str,
 ) {
     let server = TestServer::start(backend).await;
     let [_, berta] = prepare(&server, ["a@muster.example", "b@muster.example"]).await;
@@ -242,8 +243,8 @@ async fn mark_ends_with_its_address_or_a_new_confirmation(
         }
     }
     // Only an address that was replaced gets a notice.
-    let told = usize::from(fate == "replaced");
-    assert_eq!(server.mails().await.len(), told);
+    let notices = usize::from(fate == "replaced");
+    assert_eq!(server.mails().await.len(), notices);
     let is_marked = server.contact(&berta).await.email_bounce_time.is_some();
     assert_eq!(is_marked, fate == "cancelled");
     let left_out = server.resolve("K-1", Purpose::Invoice).await.exclusions;

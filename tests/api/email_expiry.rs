@@ -82,8 +82,8 @@ async fn rule_7_link_expires_after_seven_days_without_worker(
     assert_eq!(server.contacts("K-1").await, [expected]);
     let resolution = server.resolve("K-1", Purpose::PaymentReminder).await;
     assert_eq!(resolution.recipients[0].email, OLD);
-    let refused = rejection(server.resend(&after).await);
-    assert_eq!(refused.1, "NO_PENDING_EMAIL");
+    let rejected = rejection(server.resend(&after).await);
+    assert_eq!(rejected.1, "NO_PENDING_EMAIL");
 }
 
 #[rstest]
@@ -228,7 +228,7 @@ async fn rule_10_reminder_is_sent_once_a_day_before_expiry(
 #[tokio::test]
 async fn rule_10_no_reminder_after_confirmation_or_expiry(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-    #[values("confirmed", "replaced", "lapsed", "confirmed meanwhile")] fate: &str,
+    #[values("confirmed", "replaced", "lapsed", "confirmed in the meantime")] fate: &str,
 ) {
     let server = TestServer::start(backend).await;
     let (contact, token) = with_link(&server).await;
@@ -245,7 +245,7 @@ async fn rule_10_no_reminder_after_confirmation_or_expiry(
     server.mails().await;
     server.clock.advance(WEEK - DAY);
     server.app.remind_of_pending_emails().await.unwrap();
-    if fate == "confirmed meanwhile" {
+    if fate == "confirmed in the meantime" {
         // Queued, and obsolete before delivery.
         server.confirm(&token).await.unwrap();
         let mails = server.mails().await;
@@ -283,9 +283,9 @@ async fn rule_11_allows_three_resends_then_one_per_hour(
             let status = server.resend(&contact).await.unwrap_err();
             let retry = status.get_details_retry_info().unwrap().retry_delay;
             assert_eq!(retry, Some(wait.to_std().unwrap()));
-            let refused = rejection::<()>(Err(status));
+            let rejected = rejection::<()>(Err(status));
             assert_eq!(
-                refused,
+                rejected,
                 (Code::ResourceExhausted, "RESEND_LIMIT".to_owned())
             );
             assert_eq!(resends_left(&server, &contact).await, 0);
@@ -316,8 +316,8 @@ async fn rule_7_resends_do_not_extend_a_link(
     let last = server.mailed_token(NEW).await;
     server.clock.advance(MINUTE);
     for token in [first, last] {
-        let refused = rejection(server.confirm(&token).await);
-        assert_eq!(refused.1, "CONFIRMATION_EXPIRED");
+        let rejected = rejection(server.confirm(&token).await);
+        assert_eq!(rejected.1, "CONFIRMATION_EXPIRED");
     }
 }
 
@@ -334,6 +334,6 @@ async fn link_is_deleted_a_year_after_its_expiry(
     assert!(server.confirm(&token).await.unwrap().already_confirmed);
     server.clock.advance(INSTANT);
     assert_eq!(server.app.forget_old_confirmations().await, Ok(2));
-    let refused = rejection(server.confirm(&token).await);
-    assert_eq!(refused.1, "CONFIRMATION_NOT_FOUND");
+    let rejected = rejection(server.confirm(&token).await);
+    assert_eq!(rejected.1, "CONFIRMATION_NOT_FOUND");
 }

@@ -163,9 +163,9 @@ async fn rule_7_pending_address_expires_after_seven_days(
     };
     assert_eq!(shown, expired);
     assert_eq!(server.contacts("K-1").await[1], expired);
-    let refused = rejection(cancel(&server, &contact).await);
+    let rejected = rejection(cancel(&server, &contact).await);
     assert_eq!(
-        refused,
+        rejected,
         (Code::FailedPrecondition, "NO_PENDING_EMAIL".into())
     );
     assert_eq!(reminded(&server).await, ["b@muster.example"]);
@@ -353,7 +353,7 @@ async fn rule_22_last_address_is_kept_while_invoice_email_is_on(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let refused = (
+    let rejected = (
         Code::FailedPrecondition,
         "INVOICE_EMAIL_NOT_ALLOWED".to_owned(),
     );
@@ -366,8 +366,8 @@ async fn rule_22_last_address_is_kept_while_invoice_email_is_on(
         .unwrap();
     switch_invoices(&server, &contact, true).await.unwrap();
     let before = server.state("K-1").await;
-    assert_eq!(rejection(remove(&server, &contact).await), refused);
-    assert_eq!(rejection(cancel(&server, &contact).await), refused);
+    assert_eq!(rejection(remove(&server, &contact).await), rejected);
+    assert_eq!(rejection(cancel(&server, &contact).await), rejected);
     assert_eq!(server.state("K-1").await, before);
 
     // With a current address the pending one may be cancelled, the current one may not be
@@ -380,12 +380,12 @@ async fn rule_22_last_address_is_kept_while_invoice_email_is_on(
         .await
         .unwrap();
     cancel(&server, &contact).await.unwrap();
-    assert_eq!(rejection(remove(&server, &contact).await), refused);
+    assert_eq!(rejection(remove(&server, &contact).await), rejected);
     server
         .change_email(&contact, "neu@muster.example")
         .await
         .unwrap();
-    assert_eq!(rejection(remove(&server, &contact).await), refused);
+    assert_eq!(rejection(remove(&server, &contact).await), rejected);
 
     // Once invoice e-mail is off, the address may be removed.
     switch_invoices(&server, &contact, false).await.unwrap();
@@ -418,9 +418,9 @@ async fn rule_22_expired_address_cannot_enable_invoice_email(
     let invoice = server.resolve("K-1", Purpose::Invoice).await;
     assert_eq!(invoice.delivery(), proto::Delivery::Postal);
 
-    let refused = rejection(switch_invoices(&server, &contact, true).await);
+    let rejected = rejection(switch_invoices(&server, &contact, true).await);
     assert_eq!(
-        refused,
+        rejected,
         (Code::FailedPrecondition, "INVOICE_EMAIL_NOT_ALLOWED".into())
     );
 }
@@ -439,12 +439,12 @@ async fn unknown_contact_is_not_found(
             ..contact.clone()
         };
         let changed = server.change_email(&elsewhere, "neu@muster.example").await;
-        for refused in [
+        for rejected in [
             changed,
             remove(&server, &elsewhere).await,
             cancel(&server, &elsewhere).await,
         ] {
-            assert_eq!(rejection(refused), (Code::NotFound, reason.into()));
+            assert_eq!(rejection(rejected), (Code::NotFound, reason.into()));
         }
     }
     for bad in [
@@ -454,19 +454,19 @@ async fn unknown_contact_is_not_found(
         "\"a\"@muster.example",
         "a@localhost",
     ] {
-        let refused = server.change_email(&contact, bad).await;
-        assert_eq!(rejected_fields(refused), ["email"], "{bad}");
+        let rejected = server.change_email(&contact, bad).await;
+        assert_eq!(rejected_fields(rejected), ["email"], "{bad}");
     }
-    let nobody = Contact::default();
-    let refused = server.change_email(&nobody, "").await;
+    let unknown = Contact::default();
+    let rejected = server.change_email(&unknown, "").await;
     assert_eq!(
-        rejected_fields(refused),
+        rejected_fields(rejected),
         ["customer_number", "contact_id", "email"]
     );
-    for refused in [
-        remove(&server, &nobody).await,
-        cancel(&server, &nobody).await,
+    for rejected in [
+        remove(&server, &unknown).await,
+        cancel(&server, &unknown).await,
     ] {
-        assert_eq!(rejected_fields(refused), ["customer_number", "contact_id"]);
+        assert_eq!(rejected_fields(rejected), ["customer_number", "contact_id"]);
     }
 }

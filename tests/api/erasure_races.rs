@@ -54,7 +54,7 @@ async fn concurrent_writes_restore_no_erased_data(
         for writer in writers {
             count += writer.await.unwrap();
         }
-        assert!(count > 0, "nobody wrote");
+        assert!(count > 0, "nothing was written");
         server.outbox.deliver_due().await.unwrap();
         server.clock.advance(TimeDelta::days(6));
         server.app.remind_of_pending_emails().await.unwrap();
@@ -126,14 +126,14 @@ async fn erasure_waits_for_an_attempt_in_flight() {
         .fetch_one(&mut agents)
         .await
         .unwrap();
-    let behind = |holders: &str| {
+    let blocked_by = |holders: &str| {
         format!(
             "SELECT pid FROM pg_stat_activity \
              WHERE pg_blocking_pids(pid) && ARRAY(SELECT h FROM ({holders}) AS t (h))"
         )
     };
-    let trying = behind(&format!("SELECT {holder}"));
-    let erasing = behind(&trying);
+    let trying = blocked_by(&format!("SELECT {holder}"));
+    let erasing = blocked_by(&trying);
     let count = |pids: &str| format!("SELECT count(*) FROM ({pids}) AS t");
     let (of, anna) = (Arc::clone(&server), on.anna.clone());
     let attempt = tokio::spawn(async move { of.check_password(&anna, "falsch", "late").await });

@@ -293,7 +293,7 @@ async fn rule_violations(server: &TestServer, anna: &Contact) -> Vec<Status> {
     let not_on_file = proto::SetAttentionLineRequest {
         customer_number: "K-1".into(),
         suppressed: true,
-        ordered_by_email: "nobody@muster.example".into(),
+        ordered_by_email: "unknown@muster.example".into(),
     };
     for _ in 1..100 {
         let contact = creation("K-2", ContactType::Standard);
@@ -383,15 +383,15 @@ async fn phone_errors(server: &TestServer, anna: &Contact) -> Vec<Status> {
     }
     // Three attempts per phone call, each on another contact, until the agent is blocked.
     for try_number in 0..21 {
-        let somebody = Contact {
+        let target = Contact {
             contact_id: format!("0190d6d2-5a3c-7cc1-8f2e-{try_number:012}"),
             ..anna.clone()
         };
         let call_id = format!("call-{}", try_number / 3);
-        let checked = server.check_password(&somebody, "x", &call_id).await;
+        let checked = server.check_password(&target, "x", &call_id).await;
         answers.extend(checked.err());
         if try_number == 2 {
-            let again = server.check_password(&somebody, "x", &call_id).await;
+            let again = server.check_password(&target, "x", &call_id).await;
             answers.push(again.unwrap_err());
         }
     }
@@ -433,8 +433,13 @@ async fn rejected_callers(server: &TestServer) -> Vec<Status> {
                 .unwrap_err(),
         );
     }
-    let mut nobody = ContactServiceClient::new(server.channel.clone());
-    answers.push(nobody.get_customer(get_customer("K-1")).await.unwrap_err());
+    let mut anonymous = ContactServiceClient::new(server.channel.clone());
+    answers.push(
+        anonymous
+            .get_customer(get_customer("K-1"))
+            .await
+            .unwrap_err(),
+    );
     answers
 }
 

@@ -121,16 +121,16 @@ async fn server_reports_an_exceeded_server_deadline(
     let options = Options::with_limits(limits);
     let server = TestServer::start_on(&owner.database_url, folder, options).await;
     let lock = HeldLock::take(&server.database_url, "K-1").await;
-    let refused = server.client().create_contact(creation()).await;
+    let rejected = server.client().create_contact(creation()).await;
     assert_eq!(
-        rejection(refused),
+        rejection(rejected),
         (Code::DeadlineExceeded, "DEADLINE".into())
     );
     // A client can shorten the deadline, not extend it.
     let request = with_deadline(&server, creation(), "1H");
-    let refused = patient_client(&server).create_contact(request).await;
+    let rejected = patient_client(&server).create_contact(request).await;
     assert_eq!(
-        rejection(refused),
+        rejection(rejected),
         (Code::DeadlineExceeded, "DEADLINE".into())
     );
     // Reads wait for no lock.
@@ -199,11 +199,11 @@ async fn server_recovers_with_its_database_without_a_restart() {
     for _ in 0..2 {
         proxy.cut();
         for _ in 0..3 {
-            for refused in [get(&server, &anna).await, rename(&server, &anna).await] {
-                let status = refused.unwrap_err();
+            for rejected in [get(&server, &anna).await, rename(&server, &anna).await] {
+                let status = rejected.unwrap_err();
                 assert!(has_fixed_text(&status), "{status:?}");
-                let refused = rejection::<()>(Err(status));
-                assert_eq!(refused, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
+                let rejected = rejection::<()>(Err(status));
+                assert_eq!(rejected, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
             }
         }
         proxy.restore();
@@ -223,12 +223,12 @@ async fn silent_database_is_unavailable_within_the_deadline() {
     let server = TestServer::start_on(&url, folder, Options::default()).await;
     let anna = server.create_customer_with_contact("K-1").await;
     proxy.silence();
-    for refused in <[_; 2]>::from(tokio::join!(get(&server, &anna), rename(&server, &anna))) {
-        let status = refused.unwrap_err();
+    for rejected in <[_; 2]>::from(tokio::join!(get(&server, &anna), rename(&server, &anna))) {
+        let status = rejected.unwrap_err();
         assert!(has_fixed_text(&status), "{status:?}");
-        let refused = rejection::<()>(Err(status));
+        let rejected = rejection::<()>(Err(status));
         let expected = (Code::Unavailable, "DATABASE_UNAVAILABLE".into());
-        assert_eq!(refused, expected);
+        assert_eq!(rejected, expected);
     }
     proxy.restore();
     let renamed = rename(&server, &anna).await.unwrap();
@@ -320,9 +320,9 @@ async fn unreadable_data_is_data_loss_without_details(
         ] {
             let status = answer.unwrap_err();
             assert!(has_fixed_text(&status), "{corruption}: {status:?}");
-            let refused = rejection::<()>(Err(status));
+            let rejected = rejection::<()>(Err(status));
             assert_eq!(
-                refused,
+                rejected,
                 (Code::DataLoss, "DATA_LOSS".into()),
                 "{corruption}"
             );

@@ -79,14 +79,14 @@ fn integers(to_value: fn(i32) -> Value) -> Values {
 /// As the only element, and appended to the existing ones.
 fn in_lists(values: Values, valid: &[Value]) -> Values {
     let valid = valid.to_vec();
-    let behind = valid.clone();
+    let existing = valid.clone();
     let always = values.always.into_iter();
     let list = |mut list: Vec<Value>, value| {
         list.push(value);
         Value::List(list)
     };
     let any = (values.any, any::<bool>()).prop_map(move |(value, alone)| {
-        list(if alone { Vec::new() } else { behind.clone() }, value)
+        list(if alone { Vec::new() } else { existing.clone() }, value)
     });
     Values {
         always: always.map(|value| list(valid.clone(), value)).collect(),

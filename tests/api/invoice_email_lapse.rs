@@ -152,16 +152,16 @@ async fn rule_22_etag_from_before_the_lapse_is_stale(
         ..only_id(&before)
     };
     let stale = (Code::Aborted, "ETAG_MISMATCH".to_owned());
-    let refused = server.update_contact(renamed(&before.etag), &[]).await;
-    assert_eq!(rejection(refused), stale);
+    let rejected = server.update_contact(renamed(&before.etag), &[]).await;
+    assert_eq!(rejection(rejected), stale);
     let deletion = |etag: &str| proto::DeleteContactRequest {
         customer_number: "K-1".into(),
         contact_id: before.contact_id.clone(),
         etag: etag.into(),
         ..proto::DeleteContactRequest::default()
     };
-    let refused = server.client().delete_contact(deletion(&before.etag)).await;
-    assert_eq!(rejection(refused), stale);
+    let rejected = server.client().delete_contact(deletion(&before.etag)).await;
+    assert_eq!(rejection(rejected), stale);
 
     let shown = server.contact(&before).await;
     let checked = proto::UpdateContactRequest {
@@ -227,8 +227,8 @@ async fn rule_22_reentered_address_enables_nothing(
         invoice_email_enabled: Some(true),
         ..only_id(&before)
     };
-    let refused = server.update_contact(enable(), &[]).await;
-    assert_eq!(rejection(refused).1, "INVOICE_EMAIL_NOT_ALLOWED");
+    let rejected = server.update_contact(enable(), &[]).await;
+    assert_eq!(rejection(rejected).1, "INVOICE_EMAIL_NOT_ALLOWED");
 
     let entered = server.change_email(&before, ADDRESS).await.unwrap();
     assert_eq!(entered.invoice_email_enabled, Some(false));

@@ -31,7 +31,7 @@ async fn proof_rule_2_holds_for_2000_rounds_of_8(
 /// delete a contact, half remove its type.
 async fn race(backend: Backend, rounds: usize) {
     let server = TestServer::start(backend).await;
-    let mut refused = [0; 2];
+    let mut rejected = [0; 2];
     for round in 0..rounds {
         let number = format!("R-{round}");
         let contacts = customer_with_standard_contacts(&server, &number).await;
@@ -51,9 +51,9 @@ async fn race(backend: Backend, rounds: usize) {
             };
             match rejection::<()>(Err(status)) {
                 (Code::FailedPrecondition, reason) if reason == "LAST_STANDARD_CONTACT" => {
-                    refused[0] += 1;
+                    rejected[0] += 1;
                 }
-                (Code::Aborted, reason) if reason == "CONFLICT" => refused[1] += 1,
+                (Code::Aborted, reason) if reason == "CONFLICT" => rejected[1] += 1,
                 other => panic!("refused with {other:?}"),
             }
         }
@@ -64,11 +64,11 @@ async fn race(backend: Backend, rounds: usize) {
         );
     }
     // One of each eight must be rejected, otherwise the requests did not conflict.
-    assert!(refused.iter().sum::<usize>() >= rounds);
+    assert!(rejected.iter().sum::<usize>() >= rounds);
     println!(
-        "{backend:?}: {rounds} rounds of {CONTACTS}: 0 customers without STANDARD; refused with \
+        "{backend:?}: {rounds} rounds of {CONTACTS}: 0 customers without STANDARD; rejected with \
          LAST_STANDARD_CONTACT {}, CONFLICT {}",
-        refused[0], refused[1]
+        rejected[0], rejected[1]
     );
 }
 

@@ -84,9 +84,9 @@ async fn customer_with_contacts(server: &TestServer, number: &str, count: usize)
 fn retry_delay(status: &Status, limit: &str) -> Duration {
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.metadata["limit"], limit, "{status:?}");
-    let refused = rejection::<()>(Err(status.clone()));
+    let rejected = rejection::<()>(Err(status.clone()));
     assert_eq!(
-        refused,
+        rejected,
         (Code::ResourceExhausted, "RESEND_LIMIT".to_owned())
     );
     let delay = status.get_details_retry_info().unwrap().retry_delay;
@@ -112,19 +112,19 @@ async fn address_gets_five_emails_an_hour_from_all_contacts(
         contacts.extend(customer_with_contacts(instances.nth(0), number, 10).await);
     }
     // Round-robin, alternating between entry and cancellation.
-    let (mut mails, mut refused) = (0, Vec::new());
+    let (mut mails, mut rejected) = (0, Vec::new());
     for (nth, contact) in contacts.iter().enumerate() {
         for enters in [nth, nth + 1] {
             let server = instances.nth(enters);
             let spelling = [VICTIM.to_lowercase(), VICTIM.to_uppercase()];
             let entered = server.change_email(contact, &spelling[enters % 2]).await;
-            refused.extend(entered.err());
+            rejected.extend(entered.err());
             mails += instances.mails_to_victim().await;
             cancel(server, contact).await;
         }
     }
-    assert_eq!((mails, refused.len()), (5, 35));
-    for status in &refused {
+    assert_eq!((mails, rejected.len()), (5, 35));
+    for status in &rejected {
         let hour = Duration::from_hours(1);
         assert_eq!(retry_delay(status, "mails_per_address"), hour);
     }
@@ -224,8 +224,8 @@ async fn replays_and_validations_use_no_mail_quota(
             create(&server, "Neu", id, validate_only).await.unwrap();
         }
     }
-    let refused = server.change_email(&contacts[0], VICTIM).await;
-    retry_delay(&refused.unwrap_err(), "mails_per_address");
+    let rejected = server.change_email(&contacts[0], VICTIM).await;
+    retry_delay(&rejected.unwrap_err(), "mails_per_address");
 }
 
 #[rstest]
@@ -246,8 +246,8 @@ async fn customer_limit_is_100_confirmation_emails_an_hour(
             instances.advance(TimeDelta::minutes(10));
         }
     }
-    let refused = enter(100, &contacts[0]).await.unwrap_err();
-    let wait = retry_delay(&refused, "mails_per_customer");
+    let rejected = enter(100, &contacts[0]).await.unwrap_err();
+    let wait = retry_delay(&rejected, "mails_per_customer");
     assert_eq!(wait, Duration::from_mins(50));
     enter(101, &others[0]).await.unwrap();
     instances.advance(TimeDelta::minutes(50));
@@ -361,10 +361,10 @@ async fn imported_rows_are_rejected_if_their_email_would_be_late(
     let taken = [&first, &second].map(|outcomes| outcomes.iter().filter(is_taken).count());
     // Six days of twenty, and the hour in which the seventh begins.
     assert_eq!(taken, [100, 25]);
-    let RowOutcome::Refused(refused) = &second[99] else {
+    let RowOutcome::Refused(rejected) = &second[99] else {
         panic!("{:?}", second[99]);
     };
-    assert!(refused.to_string().contains("later"), "{refused}");
+    assert!(rejected.to_string().contains("later"), "{rejected}");
     let mut mails = Vec::new();
     for _ in 0..7 * 24 {
         mails.push(instances.mails_to_victim().await);

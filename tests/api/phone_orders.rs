@@ -208,15 +208,15 @@ async fn rule_18_grant_is_bound_to_contact_agent_and_call(
         // A token of another type from the same service.
         (&anna, CALL_ID, &token),
     ] {
-        let refused = client
+        let rejected = client
             .authorize_phone_order(request(contact, call_id, grant))
             .await;
-        assert_eq!(rejection(refused), invalid, "{call_id}");
+        assert_eq!(rejection(rejected), invalid, "{call_id}");
     }
-    let refused = other
+    let rejected = other
         .authorize_phone_order(request(&anna, CALL_ID, &grant))
         .await;
-    assert_eq!(rejection(refused), invalid);
+    assert_eq!(rejection(rejected), invalid);
     // Nor is a grant an access token.
     let mut impostor = server.client_with(grant.clone());
     let impostor = impostor.list_order_types(proto::ListOrderTypesRequest {});
@@ -296,8 +296,8 @@ async fn grant_ends_with_its_password(
     server.clock.advance(TimeDelta::seconds(1));
     server.set_phone_password(&anna, PASSWORD).await.unwrap();
     for grant in [&grant, &again] {
-        let refused = server.authorize(&anna, grant, "hosting", false).await;
-        assert_eq!(rejection(refused).1, "GRANT_INVALID");
+        let rejected = server.authorize(&anna, grant, "hosting", false).await;
+        assert_eq!(rejection(rejected).1, "GRANT_INVALID");
     }
 }
 
@@ -317,14 +317,14 @@ async fn rule_20_restrictions_require_existing_order_types(
         }),
         ..only_id(&anna)
     };
-    let refused = server
+    let rejected = server
         .update_contact(change.clone(), &["restrictions"])
         .await;
     let fields = [
         "contact.restrictions.allowed_order_types[1]",
         "contact.restrictions.denied_order_types[0]",
     ];
-    assert_eq!(rejected_fields(refused), fields);
+    assert_eq!(rejected_fields(rejected), fields);
     assert_eq!(server.state("K-1").await, before);
     let creation = proto::CreateContactRequest {
         customer_number: "K-1".into(),
@@ -334,8 +334,8 @@ async fn rule_20_restrictions_require_existing_order_types(
         }),
         ..proto::CreateContactRequest::default()
     };
-    let refused = server.client().create_contact(creation).await;
-    assert_eq!(rejected_fields(refused), fields);
+    let rejected = server.client().create_contact(creation).await;
+    assert_eq!(rejected_fields(rejected), fields);
 }
 
 #[rstest]

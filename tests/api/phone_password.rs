@@ -165,8 +165,8 @@ async fn rule_14_invalid_password_is_rejected_with_its_field(
         "wolfdiether",
         "Anna Wolfdiether",
     ] {
-        let refused = server.set_phone_password(&anna, bad).await;
-        assert_eq!(rejected_fields(refused), ["phone_password"], "{bad:?}");
+        let rejected = server.set_phone_password(&anna, bad).await;
+        assert_eq!(rejected_fields(rejected), ["phone_password"], "{bad:?}");
         let creation = proto::CreateContactRequest {
             customer_number: "K-100177".into(),
             contact: Some(new_contact("Anna Wolfdiether", &[ContactType::Other])),
@@ -174,8 +174,8 @@ async fn rule_14_invalid_password_is_rejected_with_its_field(
             ..proto::CreateContactRequest::default()
         };
         if !bad.is_empty() {
-            let refused = server.client().create_contact(creation).await;
-            assert_eq!(rejected_fields(refused), ["phone_password"], "{bad:?}");
+            let rejected = server.client().create_contact(creation).await;
+            assert_eq!(rejected_fields(rejected), ["phone_password"], "{bad:?}");
         }
     }
     for source in [None, Some(Source::Generate(false))] {
@@ -189,8 +189,8 @@ async fn rule_14_invalid_password_is_rejected_with_its_field(
             contact_id: anna.contact_id.clone(),
             source,
         };
-        let refused = server.client().set_phone_password(request).await;
-        assert_eq!(rejected_fields(refused), [field]);
+        let rejected = server.client().set_phone_password(request).await;
+        assert_eq!(rejected_fields(rejected), [field]);
     }
     assert_eq!(server.state("K-100177").await, before);
 }
@@ -345,22 +345,22 @@ async fn missing_fields_of_a_check_are_named(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let nobody = Contact::default();
-    let refused = server.check_password(&nobody, "", " \n").await;
+    let unknown = Contact::default();
+    let rejected = server.check_password(&unknown, "", " \n").await;
     let fields = ["customer_number", "contact_id", "phone_password", "call_id"];
-    assert_eq!(rejected_fields(refused), fields);
+    assert_eq!(rejected_fields(rejected), fields);
     let anna = anna_with_password(&server).await;
-    let refused = server
+    let rejected = server
         .check_password(&anna, &"x".repeat(257), CALL_ID)
         .await;
-    assert_eq!(rejected_fields(refused), ["phone_password"]);
+    assert_eq!(rejected_fields(rejected), ["phone_password"]);
     let unlock = proto::UnlockPhonePasswordRequest {
         customer_number: "K-1".into(),
         contact_id: anna.contact_id.clone(),
         reason: String::new(),
     };
-    let refused = server.client().unlock_phone_password(unlock).await;
-    assert_eq!(rejected_fields(refused), ["reason"]);
+    let rejected = server.client().unlock_phone_password(unlock).await;
+    assert_eq!(rejected_fields(rejected), ["reason"]);
     let elsewhere = Contact {
         customer_number: "K-9".into(),
         ..anna

@@ -94,8 +94,8 @@ async fn guess_concurrently(backend: Backend, rounds: usize) {
                     locked += 1;
                 }
                 Err(status) => {
-                    let refused = rejection::<()>(Err(status));
-                    assert_eq!(refused, (Code::Unavailable, "OVERLOADED".into()));
+                    let rejected = rejection::<()>(Err(status));
+                    assert_eq!(rejected, (Code::Unavailable, "OVERLOADED".into()));
                     overloaded += 1;
                 }
             }
@@ -212,11 +212,11 @@ async fn rule_16_fifty_failures_revoke_it_until_it_is_set_again(
         attempt(&server, &anna, PASSWORD, 51).await,
         Verdict::Locked(None)
     );
-    let anew = server
+    let updated = server
         .set_phone_password(&anna, "gelber Kranich")
         .await
         .unwrap();
-    assert!(!anew.phone_password.unwrap().revoked);
+    assert!(!updated.phone_password.unwrap().revoked);
     assert_eq!(
         attempt(&server, &anna, "gelber Kranich", 52).await,
         Verdict::Match
@@ -285,9 +285,9 @@ async fn rule_16_call_has_three_attempts_per_customer(
         assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
     }
     let computed = server.hasher.computed();
-    let refused = server.check_password(&anna, PASSWORD, "call").await;
+    let rejected = server.check_password(&anna, PASSWORD, "call").await;
     let limit = (Code::ResourceExhausted, "PHONE_CALL_ATTEMPT_LIMIT".to_owned());
-    assert_eq!(rejection(refused), limit);
+    assert_eq!(rejection(rejected), limit);
     assert_eq!(server.hasher.computed(), computed);
     for (contact, call) in [(&anna, "call-2"), (&bernd, "call")] {
         let checked = server.check_password(contact, PASSWORD, call).await;
@@ -330,8 +330,8 @@ async fn tenant_scoped_token_uses_no_attempts_of_others(
         let checked = check_by(confined.clone(), &bernd, "falsch", "call-4711").await;
         assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
     }
-    let refused = check_by(confined, &bernd, PASSWORD, "call-4711").await;
-    assert_eq!(rejection(refused).1, "PHONE_CALL_ATTEMPT_LIMIT");
+    let rejected = check_by(confined, &bernd, PASSWORD, "call-4711").await;
+    assert_eq!(rejection(rejected).1, "PHONE_CALL_ATTEMPT_LIMIT");
     let checked = server.check_password(&anna, PASSWORD, "call-4711").await;
     assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::Match);
 }
@@ -410,8 +410,8 @@ async fn rule_16_twenty_failures_an_hour_block_only_that_agent(
     let status = blocked.unwrap_err();
     let wait = status.get_details_retry_info().unwrap().retry_delay;
     assert_eq!(wait, Some(std::time::Duration::from_hours(1)));
-    let refused = rejection::<()>(Err(status));
-    assert_eq!(refused, (Code::ResourceExhausted, "AGENT_BLOCKED".into()));
+    let rejected = rejection::<()>(Err(status));
+    assert_eq!(rejected, (Code::ResourceExhausted, "AGENT_BLOCKED".into()));
     let checked = check(&good, 22, PASSWORD).await.unwrap();
     assert_eq!(checked.verdict(), PhonePasswordVerdict::Match);
     server.clock.advance(TimeDelta::hours(1));

@@ -158,8 +158,8 @@ async fn erasure_requires_matching_numbers(
             customer_number: "K-1".into(),
             confirm_customer_number: confirmed.into(),
         };
-        let refused = server.client().erase_customer(request).await;
-        assert_eq!(rejected_fields(refused), ["confirm_customer_number"]);
+        let rejected = server.client().erase_customer(request).await;
+        assert_eq!(rejected_fields(rejected), ["confirm_customer_number"]);
     }
     assert_eq!(server.state("K-1").await, before);
 }
@@ -216,8 +216,8 @@ async fn audit_log_continues_under_a_pseudonym(
         allow_missing: true,
         ..proto::UpdateCustomerRequest::default()
     };
-    let refused = server.client().update_customer(request).await;
-    assert_eq!(rejected_fields(refused), ["customer.customer_number"]);
+    let rejected = server.client().update_customer(request).await;
+    assert_eq!(rejected_fields(rejected), ["customer.customer_number"]);
 }
 
 #[rstest]

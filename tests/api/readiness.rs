@@ -33,8 +33,8 @@ async fn assert_writes_are_rejected(server: &TestServer) {
         allow_missing: true,
         ..Default::default()
     };
-    let refused = rejection(server.client().update_customer(creation).await);
-    assert_eq!(refused, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
+    let rejected = rejection(server.client().update_customer(creation).await);
+    assert_eq!(rejected, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
 }
 
 /// The database file of a server on SQLite.

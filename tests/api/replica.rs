@@ -10,7 +10,7 @@ use crate::{
     proxy::Proxy,
 };
 
-const UNREACHABLE: &str = "postgres://nobody@127.0.0.1:1/none";
+const UNREACHABLE: &str = "postgres://unreachable@127.0.0.1:1/none";
 
 fn on_replica(url: &str) -> Options {
     Options {

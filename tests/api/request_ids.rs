@@ -288,8 +288,8 @@ async fn reused_id_with_another_request_is_rejected(
         request_id: ID.into(),
         ..proto::UpdateContactRequest::default()
     };
-    let refused = server.client().update_contact(request).await;
-    assert_eq!(rejected_fields(refused), ["request_id"]);
+    let rejected = server.client().update_contact(request).await;
+    assert_eq!(rejected_fields(rejected), ["request_id"]);
     assert_eq!(
         (server.state("K-1").await, server.state("K-2").await),
         states
@@ -313,10 +313,10 @@ async fn concurrent_use_of_an_id_for_two_customers_succeeds_once(
     let calls = contacts
         .iter()
         .map(|contact| send(server.client(), Rpc::Update, contact, ID));
-    let (done, refused): (Vec<_>, Vec<_>) =
+    let (done, rejected): (Vec<_>, Vec<_>) =
         join_all(calls).await.into_iter().partition(Result::is_ok);
-    assert_eq!((done.len(), refused.len()), (1, 7));
-    assert!(refused.into_iter().all(reused));
+    assert_eq!((done.len(), rejected.len()), (1, 7));
+    assert!(rejected.into_iter().all(reused));
 }
 
 #[rstest]
@@ -377,8 +377,8 @@ async fn id_that_is_no_uuid_is_rejected(
             "0190d6d25a3c7cc18f2e3d1f0a9b7c55",
             "00000000-0000-0000-0000-000000000000",
         ] {
-            let refused = send(server.client(), rpc, &contact, bad).await;
-            assert_eq!(rejected_fields(refused), ["request_id"], "{rpc:?} {bad}");
+            let rejected = send(server.client(), rpc, &contact, bad).await;
+            assert_eq!(rejected_fields(rejected), ["request_id"], "{rpc:?} {bad}");
         }
     }
     assert_eq!(server.state("K-1").await, before);
@@ -391,9 +391,9 @@ async fn rejected_request_is_not_stored(
 ) {
     let server = TestServer::start(backend).await;
     let anna = server.create_customer_with_contact("K-1").await;
-    let refused = rejection(send(server.client(), Rpc::Delete, &anna, ID).await);
+    let rejected = rejection(send(server.client(), Rpc::Delete, &anna, ID).await);
     assert_eq!(
-        refused,
+        rejected,
         (Code::FailedPrecondition, "LAST_STANDARD_CONTACT".into())
     );
     server

@@ -36,9 +36,9 @@ pub(crate) enum Tenant {
     /// The customer whose number begins this token of a confirmation link.
     Token(&'static str),
     /// No customer.
-    Nobody,
+    NoTenant,
     /// All customers: rejects tenant-scoped tokens.
-    Everybody,
+    AllTenants,
 }
 
 /// The expected behavior of an RPC.
@@ -60,7 +60,7 @@ const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Tena
 }
 
 use Effect::{Changes, Discloses, Erases, Reads, Settles};
-use Tenant::{Customers, Everybody, Nobody};
+use Tenant::{AllTenants, Customers, NoTenant};
 
 const BY_NUMBER: Tenant = Tenant::Customer("customer_number");
 const BY_CUSTOMER: Tenant = Tenant::Customer("customer.customer_number");
@@ -122,8 +122,8 @@ pub(crate) const RPCS: [Rpc; 28] = [
         Changes,
         BY_NUMBER,
     ),
-    rpc("ListOrderTypes", "order_types.read", Reads, Nobody),
-    rpc("UpdateOrderType", "order_types.write", Settles, Everybody),
+    rpc("ListOrderTypes", "order_types.read", Reads, NoTenant),
+    rpc("UpdateOrderType", "order_types.write", Settles, AllTenants),
     rpc("ResolveRecipients", "recipients.resolve", Reads, BY_NUMBER),
     rpc(
         "StreamRecipients",
@@ -132,7 +132,7 @@ pub(crate) const RPCS: [Rpc; 28] = [
         Customers("customer_numbers"),
     ),
     rpc("ListAuditEvents", "audit.read", Reads, BY_NUMBER),
-    rpc("WatchChanges", "changes.watch", Reads, Nobody),
+    rpc("WatchChanges", "changes.watch", Reads, NoTenant),
     rpc("ExportCustomer", "privacy.export", Changes, BY_NUMBER),
     rpc("EraseCustomer", "privacy.erase", Erases, BY_NUMBER),
 ];

@@ -82,7 +82,7 @@ async fn post(server: &TestServer, path: &str, body: Vec<u8>, note: &str) -> htt
     channel.call(request).await.unwrap()
 }
 
-async fn refused(server: &TestServer, path: &str, body: Vec<u8>) -> Result<(), Status> {
+async fn rejected(server: &TestServer, path: &str, body: Vec<u8>) -> Result<(), Status> {
     let response = post(server, path, body, "").await;
     if let Some(status) = Status::from_header_map(response.headers()) {
         return Err(status);
@@ -169,8 +169,8 @@ async fn readiness_follows_the_database_while_liveness_stays(
     until(&mut readiness, ServingStatus::NotServing).await;
     let alive = health.check(message_for("")).await.unwrap();
     assert_eq!(alive.into_inner().status(), ServingStatus::Serving);
-    let refused = rejection(get(&server).await);
-    assert_eq!(refused, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
+    let rejected = rejection(get(&server).await);
+    assert_eq!(rejected, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
 }
 
 macro_rules! listed_by {
@@ -231,12 +231,12 @@ async fn malformed_messages_are_client_errors(
     #[case] body: &[u8],
 ) {
     let server = TestServer::start(backend).await;
-    let refused = refused(&server, GET_CUSTOMER, body.to_vec()).await;
+    let rejected = rejected(&server, GET_CUSTOMER, body.to_vec()).await;
     assert_eq!(
-        rejection(refused.clone()),
+        rejection(rejected.clone()),
         (Code::InvalidArgument, "INVALID_FIELD".into())
     );
-    assert_eq!(rejected_fields(refused), ["request"]);
+    assert_eq!(rejected_fields(rejected), ["request"]);
 }
 
 #[rstest]
@@ -259,9 +259,9 @@ async fn message_length_is_limited(
         assert_eq!(message.len(), length);
         framed(&message)
     };
-    let at_most = refused(&server, path, of_length(kibibytes * 1024)).await;
+    let at_most = rejected(&server, path, of_length(kibibytes * 1024)).await;
     assert_eq!(rejection(at_most), (up_to_it.0, up_to_it.1.into()));
-    let longer = refused(&server, path, of_length(kibibytes * 1024 + 1)).await;
+    let longer = rejected(&server, path, of_length(kibibytes * 1024 + 1)).await;
     assert_eq!(rejected_fields(longer), ["request"]);
 }
 
@@ -271,9 +271,9 @@ async fn unknown_method_is_unimplemented(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let refused = refused(&server, "/contact.v1.ContactService/Guess", framed(&[])).await;
+    let rejected = rejected(&server, "/contact.v1.ContactService/Guess", framed(&[])).await;
     assert_eq!(
-        rejection(refused),
+        rejection(rejected),
         (Code::Unimplemented, "UNIMPLEMENTED".into())
     );
 }
@@ -288,9 +288,9 @@ async fn headers_over_48_kib_are_rejected_without_side_effects(
     let body = || framed(&[10, 3, b'K', b'-', b'1']);
     let taken = post(&server, GET_CUSTOMER, body(), &"x".repeat(12 * 1024)).await;
     assert_eq!(taken.status(), http::StatusCode::OK);
-    let refused = post(&server, GET_CUSTOMER, body(), &"x".repeat(48 * 1024)).await;
+    let rejected = post(&server, GET_CUSTOMER, body(), &"x".repeat(48 * 1024)).await;
     assert_eq!(
-        refused.status(),
+        rejected.status(),
         http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
     );
     get(&server).await.unwrap();
@@ -408,9 +408,9 @@ async fn client_deadline_is_reported_by_the_service_not_tonic(
             tokio::spawn(async move { client.update_customer(request).await })
         });
         for call in calls.collect::<Vec<_>>() {
-            let refused = in_time(call).await.unwrap();
+            let rejected = in_time(call).await.unwrap();
             assert_eq!(
-                rejection(refused),
+                rejection(rejected),
                 (Code::DeadlineExceeded, "DEADLINE".into())
             );
         }

@@ -64,8 +64,8 @@ fn copied_contact(verb: &str, number: &str, types: i16) -> String {
 async fn assert_rejected(server: &TestServer, sql: &str) {
     let contacts = "SELECT COUNT(*) * 100 + SUM(types) FROM contacts";
     let before = query_number(&server.database_url, contacts).await;
-    let refused = try_execute(&server.database_url, sql).await.unwrap_err();
-    assert!(refused.to_string().contains(BACKSTOP), "{refused}");
+    let rejected = try_execute(&server.database_url, sql).await.unwrap_err();
+    assert!(rejected.to_string().contains(BACKSTOP), "{rejected}");
     assert_eq!(query_number(&server.database_url, contacts).await, before);
 }
 
@@ -198,14 +198,14 @@ async fn newer_schema_is_reported_and_unchanged(
     let newer =
         "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_x', 0)";
     execute(&database_url, newer).await;
-    for refused in [
+    for rejected in [
         database.migrate().await.unwrap_err(),
         database.migration_status().await.unwrap_err(),
     ] {
-        assert!(matches!(refused, Error::DataLoss { .. }), "{refused:?}");
+        assert!(matches!(rejected, Error::DataLoss { .. }), "{rejected:?}");
         assert!(
-            refused.to_string().contains("this version does not know"),
-            "{refused}"
+            rejected.to_string().contains("this version does not know"),
+            "{rejected}"
         );
     }
 }
@@ -286,8 +286,8 @@ async fn failed_transaction_is_neither_stored_nor_retried(
             Ok(Outcome::Commit(0))
         }
     };
-    let refused = insert_and_end(&database, "K-1", refuse).await;
-    assert_eq!(refused, Err(Error::EtagMismatch));
+    let rejected = insert_and_end(&database, "K-1", refuse).await;
+    assert_eq!(rejected, Err(Error::EtagMismatch));
     let rolled_back = insert_and_end(&database, "K-1", |count| Ok(Outcome::Rollback(count))).await;
     assert_eq!(rolled_back, Ok(1));
     assert!(!customer_exists(&database, "K-1").await);

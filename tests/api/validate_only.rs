@@ -153,8 +153,8 @@ async fn validation_rejects_what_the_request_would(
             &foreign,
             &of_customer("K-9", anna.clone()),
         ] {
-            let refused = update(&server, contact.clone(), "", validate_only).await;
-            reasons.push(rejection(refused).1);
+            let rejected = update(&server, contact.clone(), "", validate_only).await;
+            reasons.push(rejection(rejected).1);
         }
         for contact in [&anna, &stale, &foreign] {
             reasons.push(rejection(delete(&server, contact, "", validate_only).await).1);
@@ -213,12 +213,12 @@ async fn validation_honors_a_used_request_id(
     let before = server.state("K-1").await;
     assert_eq!(create(&server, new, ID, true).await.unwrap(), created);
     let other = of_customer("K-1", new_contact("Anders", &[ContactType::Technical]));
-    for refused in [
+    for rejected in [
         rejection(create(&server, other, ID, true).await),
         rejection(update(&server, renamed(&created), ID, true).await),
         rejection(delete(&server, &created, ID, true).await),
     ] {
-        assert_eq!(refused.1, "REQUEST_ID_REUSED");
+        assert_eq!(rejected.1, "REQUEST_ID_REUSED");
     }
     assert_eq!(server.state("K-1").await, before);
 }

@@ -139,10 +139,10 @@ pub(crate) fn bad_texts(valid: &str) -> impl Iterator<Item = String> {
         "\u{2028}",
         "\u{10ffff}",
     ];
-    let behind = hidden.map(|end| format!("{valid}{end}"));
+    let suffixed = hidden.map(|end| format!("{valid}{end}"));
     let long = [valid, "a", "👩"].map(|part| part.chars().cycle().take(LONGEST).collect());
-    let refused = ["", " ", "\0", CANARY].map(str::to_owned);
-    behind.into_iter().chain(long).chain(refused)
+    let rejected = ["", " ", "\0", CANARY].map(str::to_owned);
+    suffixed.into_iter().chain(long).chain(rejected)
 }
 
 /// Any text; `seeds` are valid values, from which near misses are made.

@@ -76,7 +76,7 @@ impl Names {
     /// A value without a label maps to itself.
     pub fn label_of(&self, id: &str) -> String {
         if let Some(index) = id.strip_prefix("0190d6d2-0000-7000-8000-") {
-            return Self::unknown(index.parse().expect("no id of unknown"));
+            return Self::unknown(index.parse().expect("malformed label of an unknown id"));
         }
         self.etag_label("", id)
     }

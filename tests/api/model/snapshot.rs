@@ -228,7 +228,7 @@ impl Driver<'_> {
             Some(audit_log) => Ok(audit_log.clone()),
             None => self.model.customer(number).map(|_| Vec::new()),
         };
-        both("the audit_log", model.map(sorted), audit_log.map(sorted))
+        both("the audit log", model.map(sorted), audit_log.map(sorted))
     }
 
     /// The events, oldest first.

@@ -1,4 +1,4 @@
-//! The calls that can be measured, and their requests, encoded before the clock starts.
+//! The measurable RPCs and their requests, encoded before the measurement starts.
 
 use clap::ValueEnum;
 use contact_service::api::proto::{
@@ -11,38 +11,38 @@ use prost_types::FieldMask;
 
 use super::population::{Draw, contact_id, customer_number, draw, phone_number};
 
-/// A phone password that the rules allow for everybody.
+/// A phone password that is valid for every contact.
 pub(crate) const PASSWORD: &str = "Roter Dachs 7";
-/// How many customers get a phone password.
+/// Number of customers with a phone password.
 pub(crate) const WITH_PASSWORD: u64 = 64;
-/// The most different requests, over all connections.
-const MOST_REQUESTS: u64 = 1 << 16;
-const CUSTOMERS_A_MESSAGE: u64 = 1000;
-/// Stands where every request sent has another number.
+/// Maximum number of different requests over all connections.
+const MAX_REQUESTS: u64 = 1 << 16;
+const CUSTOMERS_PER_MESSAGE: u64 = 1000;
+/// Placeholder for a number that differs in every request.
 const COUNTER: &str = "################";
 
-/// What is called.
+/// The RPC to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Call {
-    /// The health of the server: a call that does nothing
+pub(crate) enum Rpc {
+    /// The server's health check: an RPC without work
     Empty,
     /// `ResolveRecipients`
     Resolve,
     /// `GetContact`
     GetContact,
-    /// `VerifyContactChannel`, with a phone number
+    /// `VerifyContactChannel` with a phone number
     VerifyChannel,
     /// `CreateContact`
     CreateContact,
-    /// `UpdateContact`, of the name
+    /// `UpdateContact` of the name
     UpdateContact,
-    /// `CheckPhonePassword`, with the right one
+    /// `CheckPhonePassword` with the right password
     CheckPassword,
-    /// `StreamRecipients`, over all customers
+    /// `StreamRecipients` over all customers
     Stream,
 }
 
-impl Call {
+impl Rpc {
     pub(crate) const fn path(self) -> &'static str {
         match self {
             Self::Empty => "/grpc.health.v1.Health/Check",
@@ -56,8 +56,9 @@ impl Call {
         }
     }
 
-    /// How the message of a good answer begins: SERVING, `ON_FILE`, MATCH; or field 1, a message.
-    pub(crate) const fn answer_begins(self) -> &'static [u8] {
+    /// First bytes of a successful response: SERVING, `ON_FILE`, MATCH, or field 1 with a
+    /// message.
+    pub(crate) const fn response_prefix(self) -> &'static [u8] {
         match self {
             Self::Empty | Self::VerifyChannel | Self::CheckPassword => b"\x08\x01",
             Self::Resolve
@@ -69,17 +70,17 @@ impl Call {
     }
 }
 
-/// What requests are made of.
+/// The inputs of the requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Material {
-    pub(crate) call: Call,
+    pub(crate) rpc: Rpc,
     pub(crate) purpose: Purpose,
     pub(crate) customers: u64,
     pub(crate) seed: u64,
     pub(crate) connections: u64,
 }
 
-/// Requests with their gRPC prefix, one behind the other.
+/// Concatenated requests, each with its gRPC prefix.
 #[derive(Default)]
 pub(crate) struct Bodies {
     bytes: Vec<u8>,
@@ -88,12 +89,12 @@ pub(crate) struct Bodies {
 
 struct Entry {
     end: usize,
-    /// Where its counter stands, if it has one.
+    /// Offset of its counter, if it has one.
     counter: Option<usize>,
 }
 
 impl Bodies {
-    /// Body `index`, counted round and round, and where its counter stands.
+    /// Body `index`, wrapping around, and the offset of its counter.
     pub(crate) fn get(&self, index: usize) -> (&[u8], Option<usize>) {
         let index = index % self.entries.len();
         let before = index
@@ -104,7 +105,7 @@ impl Bodies {
         (self.bytes.get(begin..entry.end).unwrap(), entry.counter)
     }
 
-    /// All of them at once.
+    /// All bodies, concatenated.
     pub(crate) fn all(&self) -> &[u8] {
         &self.bytes
     }
@@ -128,7 +129,7 @@ impl Bodies {
     }
 }
 
-/// Writes a number where the counter of a body stands.
+/// Writes a number at the offset of a body's counter.
 pub(crate) fn write_counter(body: &mut [u8], at: usize, number: u64) {
     let place = body.get_mut(at..at + COUNTER.len()).unwrap();
     let mut rest = number;
@@ -141,32 +142,35 @@ pub(crate) fn write_counter(body: &mut [u8], at: usize, number: u64) {
 }
 
 impl Material {
-    /// The requests of one connection. Writes never name a customer that another connection
-    /// names, and every customer once until all had their turn.
+    /// The requests of one connection. Writes of different connections never share a customer,
+    /// and none repeats one before all had their turn.
     pub(crate) fn bodies(&self, connection: u64) -> Bodies {
         let mut bodies = Bodies::default();
-        let each = MOST_REQUESTS / self.connections;
-        match self.call {
-            Call::Empty => bodies.push(&()),
-            Call::Resolve | Call::GetContact | Call::VerifyChannel => {
+        let each = MAX_REQUESTS / self.connections;
+        match self.rpc {
+            Rpc::Empty => bodies.push(&()),
+            Rpc::Resolve | Rpc::GetContact | Rpc::VerifyChannel => {
                 for n in 0..each {
                     let n = n * self.connections + connection;
-                    self.push(&mut bodies, self.drawn(n));
+                    self.push(&mut bodies, self.random_customer(n));
                 }
             }
-            Call::CreateContact | Call::UpdateContact => {
+            Rpc::CreateContact | Rpc::UpdateContact => {
                 for n in 0..each.min(self.customers / self.connections) {
-                    self.push(&mut bodies, self.dealt(n * self.connections + connection));
+                    self.push(
+                        &mut bodies,
+                        self.spread_customer(n * self.connections + connection),
+                    );
                 }
             }
-            Call::CheckPassword => {
+            Rpc::CheckPassword => {
                 for n in (connection..self.with_password()).step_by(self.step()) {
-                    self.push(&mut bodies, self.dealt(n));
+                    self.push(&mut bodies, self.spread_customer(n));
                 }
             }
-            Call::Stream => {
+            Rpc::Stream => {
                 for begin in (0..self.customers).step_by(1000) {
-                    let end = (begin + CUSTOMERS_A_MESSAGE).min(self.customers);
+                    let end = (begin + CUSTOMERS_PER_MESSAGE).min(self.customers);
                     bodies.push(&StreamRecipientsRequest {
                         customer_numbers: (begin..end).map(customer_number).collect(),
                         purpose: self.purpose.into(),
@@ -186,50 +190,50 @@ impl Material {
         self.customers.min(WITH_PASSWORD)
     }
 
-    /// Customers and contacts that are to have a phone password.
+    /// The contacts that get a phone password, by customer.
     pub(crate) fn contacts_with_password(&self) -> Vec<(String, String)> {
-        let dealt = (0..self.with_password()).map(|n| self.dealt(n));
-        dealt
+        let spread_customer = (0..self.with_password()).map(|n| self.spread_customer(n));
+        spread_customer
             .map(|i| (customer_number(i), contact_id(self.seed, i, 0).to_string()))
             .collect()
     }
 
-    /// Some customer, each as likely.
-    const fn drawn(&self, n: u64) -> u64 {
-        // Another seed: what is drawn must not hang together with whom it is drawn for.
+    /// A random customer, uniformly distributed.
+    const fn random_customer(&self, n: u64) -> u64 {
+        // A different seed, so that the values drawn are independent of the customer.
         draw(!self.seed, n, 0, Draw::ContactId) % self.customers
     }
 
-    /// The n-th customer: spread over all, and no one twice among as many as there are.
-    fn dealt(&self, n: u64) -> u64 {
+    /// The n-th customer of a spread-out order in which every customer occurs once.
+    fn spread_customer(&self, n: u64) -> u64 {
         let customers = u128::from(self.customers);
-        // By the golden ratio neighbours come far apart.
+        // A step of the golden ratio spreads neighbors.
         let mut stride = customers * 618 / 1000 + 1;
         while greatest_common_divisor(stride, customers) != 1 {
             stride += 1;
         }
-        let offset = u128::from(self.drawn(0));
+        let offset = u128::from(self.random_customer(0));
         u64::try_from((offset + u128::from(n) * stride) % customers).unwrap()
     }
 
     fn push(&self, bodies: &mut Bodies, i: u64) {
         let customer_number = customer_number(i);
         let contact_id = contact_id(self.seed, i, 0).to_string();
-        match self.call {
-            Call::Resolve => bodies.push(&ResolveRecipientsRequest {
+        match self.rpc {
+            Rpc::Resolve => bodies.push(&ResolveRecipientsRequest {
                 customer_number,
                 purpose: self.purpose.into(),
                 attention_line_chars: 0,
             }),
-            Call::GetContact => bodies.push(&GetContactRequest {
+            Rpc::GetContact => bodies.push(&GetContactRequest {
                 customer_number,
                 contact_id,
             }),
-            Call::VerifyChannel => bodies.push(&VerifyContactChannelRequest {
+            Rpc::VerifyChannel => bodies.push(&VerifyContactChannelRequest {
                 customer_number,
                 channel: Some(Channel::PhoneNumber(phone_number(self.seed, i, 0, 0))),
             }),
-            Call::CreateContact => bodies.push(&CreateContactRequest {
+            Rpc::CreateContact => bodies.push(&CreateContactRequest {
                 customer_number,
                 contact: Some(Contact {
                     types: vec![ContactType::Standard.into()],
@@ -238,11 +242,11 @@ impl Material {
                 }),
                 ..CreateContactRequest::default()
             }),
-            Call::UpdateContact => bodies.push(&UpdateContactRequest {
+            Rpc::UpdateContact => bodies.push(&UpdateContactRequest {
                 contact: Some(Contact {
                     customer_number,
                     contact_id,
-                    // Another name each time, or there would be nothing to write.
+                    // A different name each time, otherwise there is nothing to write.
                     display_name: format!("Jürgen Müller {COUNTER}"),
                     ..Contact::default()
                 }),
@@ -251,14 +255,14 @@ impl Material {
                 }),
                 ..UpdateContactRequest::default()
             }),
-            Call::CheckPassword => bodies.push(&CheckPhonePasswordRequest {
+            Rpc::CheckPassword => bodies.push(&CheckPhonePasswordRequest {
                 customer_number,
                 contact_id,
                 phone_password: PASSWORD.into(),
-                // The tries of a call are limited.
+                // The attempts per phone call are limited.
                 call_id: format!("load-{COUNTER}"),
             }),
-            Call::Empty | Call::Stream => {}
+            Rpc::Empty | Rpc::Stream => {}
         }
     }
 }
