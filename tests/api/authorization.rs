@@ -60,7 +60,7 @@ fn contract_marks_reads_and_tenant_scoped_rpcs() {
         let of_a_customer = rpc.name == "WatchChanges"
             || matches!(
                 rpc.whom,
-                Whom::Customer(_) | Whom::Customers(_) | Whom::Token(_)
+                Tenant::Customer(_) | Tenant::Customers(_) | Tenant::Token(_)
             );
         let tenant_scoped =
             raw::option(rpc.name, "tenant_scoped").and_then(|value| value.as_bool());

@@ -286,7 +286,10 @@ async fn rule_16_call_has_three_attempts_per_customer(
     }
     let computed = server.hasher.computed();
     let rejected = server.check_password(&anna, PASSWORD, "call").await;
-    let limit = (Code::ResourceExhausted, "PHONE_CALL_ATTEMPT_LIMIT".to_owned());
+    let limit = (
+        Code::ResourceExhausted,
+        "PHONE_CALL_ATTEMPT_LIMIT".to_owned(),
+    );
     assert_eq!(rejection(rejected), limit);
     assert_eq!(server.hasher.computed(), computed);
     for (contact, call) in [(&anna, "call-2"), (&bernd, "call")] {

@@ -276,7 +276,8 @@ async fn export_contains_everything_except_secrets(
         states.contains(&("a***@k***.example", "CONFIRMATION_STATE_CONFIRMED")),
         "{states:?}"
     );
-    let is_for_carla = |mail: &&MailRecord| mail.email == "carla@k-1.example" && !mail.dead_lettered;
+    let is_for_carla =
+        |mail: &&MailRecord| mail.email == "carla@k-1.example" && !mail.dead_lettered;
     assert!(
         export.mails.iter().any(|mail| is_for_carla(&mail)),
         "{:?}",
