@@ -71,7 +71,16 @@ def main():
 def show(change):
     moment = change.event_time.ToJsonString()
     fields = ",".join(change.changed_fields)
-    print(moment, change.kind, change.customer_number, change.contact_id, fields, sep="\t", flush=True)
+    kind = kind_of(change)
+    print(moment, kind, change.customer_number, change.contact_id, fields, sep="\t", flush=True)
+
+
+def kind_of(change):
+    """The name of the kind; its number where these stubs are older than the service."""
+    kinds = audit_pb2.EventKind
+    if change.kind not in kinds.values():
+        return str(change.kind)
+    return kinds.Name(change.kind).removeprefix("EVENT_KIND_")
 
 
 def keep(file, cursor):

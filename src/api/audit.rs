@@ -49,11 +49,19 @@ pub(super) fn encode(event: AuditEvent) -> proto::AuditEvent {
         event_id: event.id.to_string(),
         event_time: Some(convert::timestamp(event.event_time)),
         actor: event.actor.0,
-        kind: event.kind,
+        kind: encode_kind(&event.kind).into(),
         customer_number: number_or_none(event.customer_number),
         contact_id: id_or_none(event.contact_id),
         changed_fields: event.changed_fields,
+        details: event.details.into_iter().collect(),
     }
+}
+
+/// Returns the kind of this name, such as `contact.created`; unspecified for one that a newer version
+/// recorded.
+pub(super) fn encode_kind(name: &str) -> proto::EventKind {
+    let name = name.replace('.', "_").to_uppercase();
+    proto::EventKind::from_str_name(&format!("EVENT_KIND_{name}")).unwrap_or_default()
 }
 
 /// Empty: it belongs to no customer.
@@ -64,4 +72,30 @@ pub(super) fn number_or_none(number: Option<CustomerNumber>) -> String {
 /// Empty: it concerns the customer itself.
 pub(super) fn id_or_none(id: Option<ContactId>) -> String {
     id.map_or_else(String::new, |id| id.0.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::audit::EventKind;
+
+    #[test]
+    fn contract_lists_exactly_the_recorded_kinds() {
+        let encoded = EventKind::ALL.map(|kind| i32::from(encode_kind(kind.as_str())));
+        let encoded = BTreeSet::from(encoded);
+        let listed = (1..).take_while(|number| proto::EventKind::try_from(*number).is_ok());
+        assert_eq!(encoded, listed.collect());
+        let last = EventKind::OrderTypeUpdated as usize;
+        assert_eq!(encoded.len(), last + 1, "a kind is missing in ALL");
+    }
+
+    #[test]
+    fn unknown_kind_is_unspecified() {
+        let kinds = ["contact.promoted", "", "contact_created.", "unspecified"];
+        for kind in kinds {
+            assert_eq!(encode_kind(kind), proto::EventKind::Unspecified, "{kind}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use tonic::Status;
 
 use crate::{
     api::{
-        audit::{id_or_none, number_or_none},
+        audit::{encode_kind, id_or_none, number_or_none},
         auth::Caller,
         convert, proto,
         service::ContactApi,
@@ -72,7 +72,7 @@ fn encode(change: Change) -> proto::Change {
         event_time: Some(convert::timestamp(event.event_time)),
         customer_number: number_or_none(event.customer_number),
         contact_id: id_or_none(event.contact_id),
-        kind: event.kind,
+        kind: encode_kind(&event.kind).into(),
         changed_fields: event.changed_fields,
     }
 }

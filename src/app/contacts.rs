@@ -348,7 +348,10 @@ impl App {
                     .change_phone_password(number, *id, change, now)
                     .await?;
             }
-            let event = self.event(&locked, actor, change.kind, Some(*id), &changed)?;
+            let mut event = self.event(&locked, actor, change.kind, Some(*id), &changed)?;
+            if matches!(change.phone_password, Some(PhonePasswordChange::Unlock(_))) {
+                event = event.with_reason_given();
+            }
             transaction.insert_audit_event(&event).await?;
         }
         // Before it is remembered: the answer stays the one of this moment.

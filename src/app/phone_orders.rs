@@ -154,6 +154,7 @@ impl App {
                     transaction.insert_phone_order(&order).await?;
                     let kind = EventKind::PhoneOrderDecided;
                     let event = app.event(&locked, &agent, kind, Some(*contact_id), &[])?;
+                    let event = event.with_phone_order(&order);
                     transaction.insert_audit_event(&event).await?;
                     let note = if decision == OrderDecision::AgentDecision {
                         restrictions.note.clone()

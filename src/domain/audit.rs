@@ -1,9 +1,15 @@
 //! The trail (rule 25): what happened to whom, by whom; names of fields, never values.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{contact::ContactId, customer::CustomerNumber};
+use crate::domain::{
+    contact::ContactId,
+    customer::CustomerNumber,
+    phone_order::{OrderDecision, PhoneOrder},
+};
 
 /// Who acts: the `sub` of the caller's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +123,38 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 28] = [
+        Self::CustomerCreated,
+        Self::CustomerUpdated,
+        Self::AttentionLineSet,
+        Self::CustomerExported,
+        Self::CustomerErased,
+        Self::ContactCreated,
+        Self::ContactUpdated,
+        Self::ContactDeleted,
+        Self::EmailChanged,
+        Self::EmailRemoved,
+        Self::EmailChangeCancelled,
+        Self::EmailConfirmationResent,
+        Self::EmailConfirmed,
+        Self::PendingEmailExpired,
+        Self::InvoiceEmailLapsed,
+        Self::EmailBounced,
+        Self::PhonePasswordSet,
+        Self::PhonePasswordCleared,
+        Self::PhonePasswordUnlocked,
+        Self::PhonePasswordMatched,
+        Self::PhonePasswordFailed,
+        Self::PhonePasswordRefused,
+        Self::PhoneOrderDecided,
+        Self::ChannelVerified,
+        Self::ContactDataVerified,
+        Self::ChannelNotOnFile,
+        Self::AccessDenied,
+        Self::OrderTypeUpdated,
+    ];
+
     /// The name that is kept and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -196,6 +234,8 @@ pub struct AuditEvent {
     pub contact_id: Option<ContactId>,
     /// Names of the fields that changed.
     pub changed_fields: Vec<String>,
+    /// Codes that belong to the event by name, such as the order type of a decision; never personal data.
+    pub details: BTreeMap<String, String>,
 }
 
 impl AuditEvent {
@@ -210,7 +250,39 @@ impl AuditEvent {
             customer_number: None,
             contact_id: None,
             changed_fields: Vec::new(),
+            details: BTreeMap::new(),
         }
+    }
+
+    /// Adds the codes of a decision about a phone order.
+    #[must_use]
+    pub fn with_phone_order(mut self, order: &PhoneOrder) -> Self {
+        let code = |text: &str| text.to_uppercase();
+        let decision = match order.decision {
+            OrderDecision::Denied(_) => {
+                let denial = code(order.decision.as_str());
+                self.details.insert("denial".to_owned(), denial);
+                "DENIED".to_owned()
+            }
+            OrderDecision::Allowed | OrderDecision::AgentDecision => code(order.decision.as_str()),
+        };
+        self.details.extend([
+            ("authorization_id".to_owned(), order.id.to_string()),
+            (
+                "order_type".to_owned(),
+                order.order_type.code.as_str().to_owned(),
+            ),
+            ("decision".to_owned(), decision),
+        ]);
+        self
+    }
+
+    /// Records that a reason was given, without the reason.
+    #[must_use]
+    pub fn with_reason_given(mut self) -> Self {
+        let name = "reason_given".to_owned();
+        self.details.insert(name, "true".to_owned());
+        self
     }
 
     /// Where it stands among its customer's.

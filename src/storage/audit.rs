@@ -1,6 +1,6 @@
 //! Rows of the trail.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set,
@@ -132,6 +132,7 @@ fn to_row(event: &AuditEvent) -> Result<ActiveModel> {
         kind: Set(event.kind.clone()),
         contact_id: Set(event.contact_id.map(|id| id.0)),
         changed_fields: Set(names_as_json(&event.changed_fields)?),
+        details: Set(details_as_json(&event.details)?),
         feed_position: Set(None),
         sealed_customer_number: Set(None),
     })
@@ -140,6 +141,16 @@ fn to_row(event: &AuditEvent) -> Result<ActiveModel> {
 /// Names of fields, as they are stored.
 pub(super) fn names_as_json(names: &[String]) -> Result<String> {
     serde_json::to_string(names).map_err(|_| Error::internal("names of fields cannot be written"))
+}
+
+/// Details of an event as they are stored; `None` where there are none.
+fn details_as_json(details: &BTreeMap<String, String>) -> Result<Option<String>> {
+    if details.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_string(details)
+        .map(Some)
+        .map_err(|_| Error::internal("details of an event cannot be written"))
 }
 
 pub(super) fn to_event(row: Model) -> Result<AuditEvent> {
@@ -154,5 +165,9 @@ pub(super) fn to_event(row: Model) -> Result<AuditEvent> {
         contact_id: row.contact_id.map(ContactId),
         changed_fields: serde_json::from_str(&row.changed_fields)
             .map_err(|_| Error::data_loss("audit_events.changed_fields"))?,
+        details: row
+            .details
+            .map_or_else(|| Ok(BTreeMap::new()), |text| serde_json::from_str(&text))
+            .map_err(|_| Error::data_loss("audit_events.details"))?,
     })
 }

@@ -179,7 +179,10 @@ async fn rule_25_order_event_does_not_contain_the_address(
     server.create_customer_with_contact("K-1").await;
     set(&server, true, "info@k-1.example").await.unwrap();
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "customer.attention_line_set");
+    assert_eq!(
+        event.kind().as_str_name(),
+        "EVENT_KIND_CUSTOMER_ATTENTION_LINE_SET"
+    );
     let fields = [
         "attention_line.suppressed",
         "attention_line.ordered_by_email",

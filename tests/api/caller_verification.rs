@@ -288,7 +288,10 @@ async fn rule_21_withheld_number_returns_withheld(
     let after = server.events("K-1").await;
     assert_eq!(after.len(), before.len() + withheld.len());
     for event in &after[..withheld.len()] {
-        assert_eq!(event.kind, "customer.channel_not_on_file");
+        assert_eq!(
+            event.kind().as_str_name(),
+            "EVENT_KIND_CUSTOMER_CHANNEL_NOT_ON_FILE"
+        );
         assert_eq!(event.contact_id, "");
         assert_eq!(event.changed_fields, ["phone_number"]);
     }
@@ -353,7 +356,10 @@ async fn rule_21_extension_of_a_number_on_file_is_same_line(
     assert_eq!(found.outcome(), ChannelOutcome::OnFile);
     assert_eq!(found.matches, [matched(&anna, ChannelMatchKind::SameLine)]);
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "contact.channel_verified");
+    assert_eq!(
+        event.kind().as_str_name(),
+        "EVENT_KIND_CONTACT_CHANNEL_VERIFIED"
+    );
     assert_eq!(event.contact_id, anna.contact_id);
 }
 

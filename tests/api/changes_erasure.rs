@@ -109,8 +109,15 @@ async fn erasures_skip_no_event_and_keep_the_order(
         let trail = server.events(number).await;
         assert_eq!(trail.len(), ROUNDS * EVENTS_OF_A_ROUND);
         for round in trail.chunks(EVENTS_OF_A_ROUND) {
-            let kinds: Vec<_> = round.iter().map(|event| event.kind.as_str()).collect();
-            let whole = ["customer.erased", "contact.created", "customer.created"];
+            let kinds: Vec<_> = round
+                .iter()
+                .map(|event| event.kind().as_str_name())
+                .collect();
+            let whole = [
+                "EVENT_KIND_CUSTOMER_ERASED",
+                "EVENT_KIND_CONTACT_CREATED",
+                "EVENT_KIND_CUSTOMER_CREATED",
+            ];
             assert_eq!(kinds, whole, "{number}");
         }
     }

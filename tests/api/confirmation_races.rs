@@ -55,7 +55,10 @@ async fn race(backend: Backend, rounds: usize) {
         already += PRESSES - transitions;
         let events = server.events(&number).await;
         assert_eq!(events.len(), known + 1);
-        assert_eq!(events[0].kind, "contact.email_confirmed");
+        assert_eq!(
+            events[0].kind().as_str_name(),
+            "EVENT_KIND_CONTACT_EMAIL_CONFIRMED"
+        );
         let notices = server.mails().await;
         assert_eq!(notices.len(), 1, "round {round}");
         assert_eq!(notices[0].to, old);

@@ -112,7 +112,7 @@ async fn path_sets_only_its_own_field(
         assert_eq!(changed.update_time, timestamp(server.now()));
         assert_eq!(server.contact(&changed).await, changed);
         let event = server.events("K-1").await.remove(0);
-        assert_eq!(event.kind, "contact.updated");
+        assert_eq!(event.kind().as_str_name(), "EVENT_KIND_CONTACT_UPDATED");
         assert_eq!(event.changed_fields, [*path]);
         assert_eq!(event.contact_id, changed.contact_id);
     }

@@ -475,7 +475,7 @@ async fn delete_requires_the_current_etag(
     assert_eq!(again, (Code::NotFound, "CONTACT_NOT_FOUND".into()));
     let event = server.events("K-1").await.remove(0);
     assert_eq!(
-        (event.kind.as_str(), event.contact_id),
-        ("contact.deleted", first.contact_id)
+        (event.kind().as_str_name(), event.contact_id),
+        ("EVENT_KIND_CONTACT_DELETED", first.contact_id)
     );
 }

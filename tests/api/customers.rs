@@ -129,9 +129,12 @@ async fn missing_customer_is_created_only_with_allow_missing(
         .events("K-1")
         .await
         .into_iter()
-        .map(|event| event.kind)
+        .map(|event| event.kind().as_str_name())
         .collect();
-    assert_eq!(kinds, ["customer.updated", "customer.created"]);
+    assert_eq!(
+        kinds,
+        ["EVENT_KIND_CUSTOMER_UPDATED", "EVENT_KIND_CUSTOMER_CREATED"]
+    );
 }
 
 #[rstest]
@@ -188,7 +191,10 @@ async fn concurrent_creations_create_one_customer(
     // The others change nothing and record no event.
     let events = server.events("K-1").await;
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].kind, "customer.created");
+    assert_eq!(
+        events[0].kind().as_str_name(),
+        "EVENT_KIND_CUSTOMER_CREATED"
+    );
 }
 
 #[rstest]
@@ -458,7 +464,7 @@ async fn rule_25_update_event_names_the_changed_fields(
     assert_eq!(changed.update_time, timestamp(server.now()));
     assert_ne!(changed.update_time, changed.create_time);
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "customer.updated");
+    assert_eq!(event.kind().as_str_name(), "EVENT_KIND_CUSTOMER_UPDATED");
     assert_eq!(
         event.changed_fields,
         ["contact_data.email", "notification_settings.outages"]

@@ -32,7 +32,7 @@ use crate::{
 const OWN: &str = "K-1";
 const OTHER: &str = "K-2";
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
-const DENIED: &str = "customer.access_denied";
+const DENIED: &str = "EVENT_KIND_CUSTOMER_ACCESS_DENIED";
 
 /// The security log lines of this thread as `name=value` texts.
 #[derive(Clone, Default)]
@@ -143,7 +143,7 @@ async fn denied(server: &TestServer, token: &str, rpc: &str, body: Vec<u8>) -> S
 async fn events_of_denials(server: &TestServer, number: &str, count: usize) -> Vec<String> {
     for _ in 0..500 {
         let events = server.events(number).await.into_iter();
-        let denials = events.filter(|event| event.kind == DENIED);
+        let denials = events.filter(|event| event.kind().as_str_name() == DENIED);
         let actors: Vec<_> = denials.map(|event| event.actor).collect();
         if actors.len() >= count {
             return actors;

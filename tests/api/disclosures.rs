@@ -30,7 +30,10 @@ async fn since(server: &TestServer, count: usize) -> Vec<(String, String, Vec<St
     let mut events: Vec<_> = events
         .into_iter()
         .take(new)
-        .map(|event| (event.kind, event.contact_id, event.changed_fields))
+        .map(|event| {
+            let kind = event.kind().as_str_name().to_owned();
+            (kind, event.contact_id, event.changed_fields)
+        })
         .collect();
     events.reverse();
     events
@@ -39,7 +42,7 @@ async fn since(server: &TestServer, count: usize) -> Vec<(String, String, Vec<St
 /// All events except denials, which are written asynchronously.
 async fn others(server: &TestServer, number: &str) -> Vec<AuditEvent> {
     let mut events = server.events(number).await;
-    events.retain(|event| event.kind != "customer.access_denied");
+    events.retain(|event| event.kind().as_str_name() != "EVENT_KIND_CUSTOMER_ACCESS_DENIED");
     events
 }
 
@@ -84,7 +87,7 @@ async fn rule_25_verified_channel_is_recorded_with_its_contacts(
 
     assert_eq!(verify(&server, email("anna@k-1.example")).await.len(), 2);
     let of = |id: &str| {
-        let kind = "contact.channel_verified".to_owned();
+        let kind = "EVENT_KIND_CONTACT_CHANNEL_VERIFIED".to_owned();
         (kind, id.to_owned(), vec!["email".to_owned()])
     };
     let mut both = since(&server, count).await;
@@ -102,12 +105,12 @@ async fn rule_25_verified_channel_is_recorded_with_its_contacts(
         since(&server, count).await,
         [
             (
-                "customer.channel_verified".into(),
+                "EVENT_KIND_CUSTOMER_CHANNEL_VERIFIED".into(),
                 String::new(),
                 field("email")
             ),
             (
-                "customer.channel_not_on_file".into(),
+                "EVENT_KIND_CUSTOMER_CHANNEL_NOT_ON_FILE".into(),
                 String::new(),
                 field("phone_number")
             ),
@@ -150,11 +153,11 @@ async fn rule_25_disclosures_are_paged_with_the_changes(
         .await;
     let all = server.events("K-1").await;
     assert_eq!(all.len(), before + 6);
-    assert_eq!(all[0].kind, "contact.created");
+    assert_eq!(all[0].kind().as_str_name(), "EVENT_KIND_CONTACT_CREATED");
     assert!(
         all[1..6]
             .iter()
-            .all(|e| e.kind == "contact.channel_verified")
+            .all(|e| e.kind().as_str_name() == "EVENT_KIND_CONTACT_CHANNEL_VERIFIED")
     );
 
     assert_eq!(server.paged_events("K-1", 2).await, all);
@@ -176,7 +179,7 @@ async fn rule_25_check_beyond_the_call_limit_is_recorded(
     let count = server.events("K-1").await.len();
     let rejected = server.check_password(&on.berta, "wrong password", "call-7");
     assert_eq!(rejection(rejected.await).1, "PHONE_CALL_ATTEMPT_LIMIT");
-    let kind = "contact.phone_password_refused".to_owned();
+    let kind = "EVENT_KIND_CONTACT_PHONE_PASSWORD_REFUSED".to_owned();
     assert_eq!(
         since(&server, count).await,
         [(kind, on.berta.contact_id.clone(), Vec::new())]

@@ -14,7 +14,7 @@ use crate::{
     requests::{only_id, timestamp},
 };
 
-const BOUNCED: &str = "contact.email_bounced";
+const BOUNCED: &str = "EVENT_KIND_CONTACT_EMAIL_BOUNCED";
 const ACCOUNTING: &[ContactType] = &[ContactType::Accounting];
 
 /// The command that a mail server rejects, and its response.
@@ -107,7 +107,7 @@ async fn prepare(server: &TestServer, emails: [&str; 2]) -> [Contact; 2] {
 
 async fn bounces(server: &TestServer) -> Vec<(String, Vec<String>)> {
     let events = server.events("K-1").await.into_iter();
-    let bounced = events.filter(|event| event.kind == BOUNCED);
+    let bounced = events.filter(|event| event.kind().as_str_name() == BOUNCED);
     let events = bounced.inspect(|event| assert_eq!(event.actor, "contact-service"));
     events
         .map(|event| (event.contact_id, event.changed_fields))

@@ -71,7 +71,10 @@ async fn rule_5_link_is_sent_to_the_new_address_and_confirms_it(
     assert_eq!(used(&server).await, [NEW]);
     assert_eq!(state(&server, &token).await, ConfirmationState::Confirmed);
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "contact.email_confirmed");
+    assert_eq!(
+        event.kind().as_str_name(),
+        "EVENT_KIND_CONTACT_EMAIL_CONFIRMED"
+    );
     assert_eq!(event.changed_fields, ["email", "pending_email"]);
 }
 

@@ -106,9 +106,15 @@ async fn expiry_is_recorded_once_by_the_first_observer(
     server.app.clear_lapsed_emails().await.unwrap();
     let events = server.events("K-1").await;
     assert_eq!(events.len(), known + 2);
-    assert_eq!(events[0].kind, "contact.email_changed");
+    assert_eq!(
+        events[0].kind().as_str_name(),
+        "EVENT_KIND_CONTACT_EMAIL_CHANGED"
+    );
     assert_eq!(events[0].actor, "tester");
-    assert_eq!(events[1].kind, "contact.pending_email_expired");
+    assert_eq!(
+        events[1].kind().as_str_name(),
+        "EVENT_KIND_CONTACT_PENDING_EMAIL_EXPIRED"
+    );
     assert_eq!(events[1].actor, "contact-service");
     assert_eq!(events[1].contact_id, contact.contact_id);
     assert_eq!(events[1].changed_fields, ["pending_email"]);
@@ -166,8 +172,8 @@ async fn failing_customer_does_not_delay_others(
     server.clock.advance(DAY);
     assert_eq!(server.app.clear_lapsed_emails().await, Ok(1));
     assert_eq!(
-        server.events("K-1").await[0].kind,
-        "contact.pending_email_expired"
+        server.events("K-1").await[0].kind().as_str_name(),
+        "EVENT_KIND_CONTACT_PENDING_EMAIL_EXPIRED"
     );
     assert_eq!(server.contact(&contact).await.pending_email, None);
 }
@@ -274,7 +280,10 @@ async fn rule_11_allows_three_resends_then_one_per_hour(
         server.mailed_token(NEW).await;
     }
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "contact.email_confirmation_resent");
+    assert_eq!(
+        event.kind().as_str_name(),
+        "EVENT_KIND_CONTACT_EMAIL_CONFIRMATION_RESENT"
+    );
     for _ in 0..3 {
         for wait in [HOUR, HOUR - MINUTE * 59] {
             if wait < HOUR {

@@ -106,7 +106,10 @@ async fn rule_5_new_address_is_pending_and_current_stays_in_use(
     assert_eq!(reminded(&server).await, ["b@muster.example"]);
 
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "contact.email_changed");
+    assert_eq!(
+        event.kind().as_str_name(),
+        "EVENT_KIND_CONTACT_EMAIL_CHANGED"
+    );
     assert_eq!(event.changed_fields, ["pending_email"]);
 }
 
@@ -264,7 +267,10 @@ async fn rule_6_cancellation_keeps_the_current_address(
     assert_eq!(addresses(&cancelled), ("b@muster.example", None));
     assert_eq!(server.contact(&contact).await, cancelled);
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "contact.email_change_cancelled");
+    assert_eq!(
+        event.kind().as_str_name(),
+        "EVENT_KIND_CONTACT_EMAIL_CHANGE_CANCELLED"
+    );
     assert_eq!(event.changed_fields, ["pending_email"]);
     assert_eq!(rejection(cancel(&server, &contact).await), nothing);
     assert_eq!(server.events("K-1").await[0], event);
@@ -285,7 +291,10 @@ async fn removal_clears_confirmed_and_pending_address(
     assert_eq!(addresses(&removed), ("", None));
     assert_eq!(server.contact(&contact).await, removed);
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "contact.email_removed");
+    assert_eq!(
+        event.kind().as_str_name(),
+        "EVENT_KIND_CONTACT_EMAIL_REMOVED"
+    );
     assert_eq!(event.changed_fields, ["email", "pending_email"]);
     assert_eq!(reminded(&server).await, ["info@k-1.example"]);
     assert_eq!(remove(&server, &contact).await.unwrap(), removed);

@@ -61,7 +61,10 @@ async fn concurrent_writes_restore_no_erased_data(
         server.clock.advance(TimeDelta::days(2));
         server.app.clear_lapsed_emails().await.unwrap();
         assert_nothing_left(&server, &number).await;
-        assert_eq!(server.events(&number).await[0].kind, "customer.erased");
+        assert_eq!(
+            server.events(&number).await[0].kind().as_str_name(),
+            "EVENT_KIND_CUSTOMER_ERASED"
+        );
         assert_eq!(mails_of(&server.mail_folder(), &number), [""; 0]);
     }
 }

@@ -1,5 +1,7 @@
 //! Order types, grants and decisions over the wire (rules 18 to 20).
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use contact_service::api::proto::{
     self, Contact, OrderDecision, OrderDenial, PhonePasswordVerdict, Restrictions,
@@ -165,12 +167,40 @@ async fn rule_19_decides_every_case_with_its_reason(
         );
         assert!(query_number(&server.database_url, &kept).await >= 1);
         assert_eq!(answer.authorization_id.len(), 36);
+        check_details(&server.events("K-1").await[0], order, &answer);
     }
     let kept = "SELECT count(*) FROM phone_orders WHERE agent = 'tester'";
     assert_eq!(query_number(&server.database_url, kept).await, 14);
     let event = server.events("K-1").await.remove(0);
-    assert_eq!(event.kind, "contact.phone_order_decided");
+    assert_eq!(
+        event.kind().as_str_name(),
+        "EVENT_KIND_CONTACT_PHONE_ORDER_DECIDED"
+    );
     assert_eq!(event.contact_id, anna.contact_id);
+}
+
+/// Rule 25: the audit log has the codes of a decision.
+fn check_details(
+    event: &proto::AuditEvent,
+    order_type: &str,
+    answer: &proto::AuthorizePhoneOrderResponse,
+) {
+    let decision = answer.decision().as_str_name();
+    let decision = decision.strip_prefix("ORDER_DECISION_").unwrap();
+    let mut expected = vec![
+        ("authorization_id", answer.authorization_id.as_str()),
+        ("decision", decision),
+        ("order_type", order_type),
+    ];
+    if answer.denial() != OrderDenial::Unspecified {
+        let denial = answer.denial().as_str_name();
+        expected.push(("denial", denial.strip_prefix("ORDER_DENIAL_").unwrap()));
+    }
+    let details = event.details.iter();
+    let details: BTreeMap<_, _> = details
+        .map(|(name, code)| (name.as_str(), code.as_str()))
+        .collect();
+    assert_eq!(details, expected.into_iter().collect());
 }
 
 #[rstest]

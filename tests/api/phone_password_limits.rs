@@ -1,6 +1,8 @@
 //! Attempt limits of phone passwords (rule 16): concurrent, across instances, over days, per
 //! phone call, contact and agent.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use contact_service::{
     api::proto::{Contact, ContactType, PhonePasswordVerdict},
@@ -255,19 +257,21 @@ async fn rule_16_lock_is_notified_and_lifted_by_a_supervisor(
     assert_eq!(unlocked.phone_password.unwrap().locked_until_time, None);
     assert_eq!(attempt(&server, &anna, PASSWORD, 6).await, Verdict::Match);
     assert!(server.mails().await.is_empty());
-    let kinds: Vec<_> = server
-        .events("K-1")
-        .await
-        .into_iter()
-        .map(|e| e.kind)
+    let events = server.events("K-1").await;
+    // Rule 25: a reason was given; the reason itself is not in the audit log.
+    let details = HashMap::from([("reason_given".to_owned(), "true".to_owned())]);
+    assert_eq!(events[1].details, details);
+    let kinds: Vec<_> = events
+        .iter()
+        .map(|event| event.kind().as_str_name())
         .collect();
     assert_eq!(
         kinds[..4],
         [
-            "contact.phone_password_matched",
-            "contact.phone_password_unlocked",
-            "contact.phone_password_refused",
-            "contact.phone_password_failed"
+            "EVENT_KIND_CONTACT_PHONE_PASSWORD_MATCHED",
+            "EVENT_KIND_CONTACT_PHONE_PASSWORD_UNLOCKED",
+            "EVENT_KIND_CONTACT_PHONE_PASSWORD_REFUSED",
+            "EVENT_KIND_CONTACT_PHONE_PASSWORD_FAILED"
         ]
     );
 }

@@ -65,7 +65,10 @@ async fn an_export_is_json_on_standard_output_or_in_a_file(
     let last = events.last().unwrap();
     assert_eq!(
         (&last["kind"], &last["actor"]),
-        (&"customer.exported".into(), &"command-line".into())
+        (
+            &"EVENT_KIND_CUSTOMER_EXPORTED".into(),
+            &"command-line".into()
+        )
     );
     assert!(printed.contains("\n  \"contacts\": ["), "{printed}");
 

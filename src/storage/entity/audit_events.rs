@@ -1,4 +1,5 @@
-//! An entry of the trail; `changed_fields` is a JSON array of names.
+//! An entry of the trail; `changed_fields` is a JSON array of names, `details` a JSON
+//! object of codes.
 
 use sea_orm::entity::prelude::*;
 
@@ -16,6 +17,7 @@ pub(in crate::storage) struct Model {
     pub(in crate::storage) kind: String,
     pub(in crate::storage) contact_id: Option<Uuid>,
     pub(in crate::storage) changed_fields: String,
+    pub(in crate::storage) details: Option<String>,
     pub(in crate::storage) feed_position: Option<i64>,
     pub(in crate::storage) sealed_customer_number: Option<Vec<u8>>,
 }

@@ -46,6 +46,7 @@ impl MigrationTrait for Migration {
 const POSTGRES_TRAIL: &[&str] = &["ALTER TABLE audit_events
        ADD COLUMN feed_position bigint,
        ADD COLUMN sealed_customer_number bytea,
+       ADD COLUMN details text,
        DROP CONSTRAINT audit_events_pkey,
        ADD PRIMARY KEY (customer_number, sequence, event_id)"];
 
@@ -63,6 +64,7 @@ const SQLITE_TRAIL: &[&str] = &[
        changed_fields text NOT NULL,
        feed_position integer NULL,
        sealed_customer_number blob NULL,
+       details text NULL,
        PRIMARY KEY (customer_number, sequence, event_id))",
     "INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind,
        contact_id, changed_fields)

@@ -312,7 +312,7 @@ pub async fn count_up(servers: &[TestServer], number: &str, each: usize) -> usiz
     let events = servers[0].events(number).await;
     let updates = events
         .iter()
-        .filter(|event| event.kind == "contact.updated");
+        .filter(|event| event.kind().as_str_name() == "EVENT_KIND_CONTACT_UPDATED");
     assert_eq!(updates.count(), 8 * each);
     repeated
 }

@@ -188,10 +188,16 @@ impl ReferenceModel {
             return contact;
         };
         self.links[expired.link].expire();
-        let (kind, fields) = ("contact.pending_email_expired", ["pending_email"]);
+        let (kind, fields) = (
+            "EVENT_KIND_CONTACT_PENDING_EMAIL_EXPIRED",
+            ["pending_email"],
+        );
         self.record(SERVICE, kind, &contact.number, &contact.id, &fields);
         if before.invoice != contact.invoice {
-            let (kind, fields) = ("contact.invoice_email_lapsed", ["invoice_email_enabled"]);
+            let (kind, fields) = (
+                "EVENT_KIND_CONTACT_INVOICE_EMAIL_LAPSED",
+                ["invoice_email_enabled"],
+            );
             self.record(SERVICE, kind, &contact.number, &contact.id, &fields);
         }
         self.put(contact.clone());
@@ -257,7 +263,7 @@ impl ReferenceModel {
         }
         let shown = self.shown(&contact);
         self.customer_mut(number)?.contacts.push(contact);
-        self.record(by, "contact.created", number, &id, &changed);
+        self.record(by, "EVENT_KIND_CONTACT_CREATED", number, &id, &changed);
         if !new.email.is_empty() {
             self.count_mail(number, &new.email)?;
         }
@@ -274,7 +280,7 @@ impl ReferenceModel {
         let before = self.begin(&given.customer_number, &given.contact_id, &given.etag)?;
         let mut after = before.clone();
         let changed = after.apply(change);
-        let shown = self.finish(by, "contact.updated", &before, after, &changed)?;
+        let shown = self.finish(by, "EVENT_KIND_CONTACT_UPDATED", &before, after, &changed)?;
         Ok(Response::Contact(shown))
     }
 
@@ -294,7 +300,7 @@ impl ReferenceModel {
         self.attempts.delete_contact(number, id);
         let contacts = &mut self.customer_mut(number)?.contacts;
         contacts.retain(|contact| contact.id != *id);
-        self.record(by, "contact.deleted", number, id, &[]);
+        self.record(by, "EVENT_KIND_CONTACT_DELETED", number, id, &[]);
         Ok(Response::Nothing)
     }
 }

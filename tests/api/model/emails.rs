@@ -304,7 +304,13 @@ impl ReferenceModel {
         let changed = self.enter_email(&mut after, &r.email);
         let link = after.pending.as_ref().map(|pending| pending.link);
         let is_new = link.is_some() && link != before.pending.as_ref().map(|held| held.link);
-        let shown = self.finish(by, "contact.email_changed", &before, after, &changed)?;
+        let shown = self.finish(
+            by,
+            "EVENT_KIND_CONTACT_EMAIL_CHANGED",
+            &before,
+            after,
+            &changed,
+        )?;
         if is_new {
             self.count_mail(&r.customer_number, &r.email)?;
         }
@@ -319,7 +325,7 @@ impl ReferenceModel {
             after.email.clear();
             changed.push("email");
         }
-        let shown = self.finish(by, "contact.email_removed", &before, after, &changed)?;
+        let shown = self.finish(by, "EVENT_KIND_CONTACT_EMAIL_REMOVED", &before, after, &changed)?;
         Ok(Response::Contact(shown))
     }
 
@@ -334,7 +340,7 @@ impl ReferenceModel {
         if changed.is_empty() {
             return reject("NO_PENDING_EMAIL");
         }
-        let kind = "contact.email_change_cancelled";
+        let kind = "EVENT_KIND_CONTACT_EMAIL_CHANGE_CANCELLED";
         let shown = self.finish(by, kind, &before, after, &changed)?;
         Ok(Response::Contact(shown))
     }
@@ -357,7 +363,7 @@ impl ReferenceModel {
         pending.last_resend = Some(self.now);
         let (to, link) = (pending.email.clone(), pending.link);
         self.queue(MailKind::Confirmation, &before, &to, Some(link));
-        let kind = "contact.email_confirmation_resent";
+        let kind = "EVENT_KIND_CONTACT_EMAIL_CONFIRMATION_RESENT";
         let shown = self.finish(by, kind, &before, after, &["pending_email"])?;
         self.count_mail(&r.customer_number, &to)?;
         Ok(Response::Contact(shown))
@@ -384,7 +390,13 @@ impl ReferenceModel {
                 self.queue(MailKind::Replaced, &before, &before.email, None);
             }
             let changed = ["email", "pending_email"];
-            self.finish(by, "contact.email_confirmed", &before, after, &changed)?;
+            self.finish(
+                by,
+                "EVENT_KIND_CONTACT_EMAIL_CONFIRMED",
+                &before,
+                after,
+                &changed,
+            )?;
         }
         Ok(Response::Confirmed(proto::ConfirmEmailResponse {
             customer_number: link.number,

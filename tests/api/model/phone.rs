@@ -165,7 +165,7 @@ impl ReferenceModel {
             return wrong();
         }
         self.attempts.set(number, id, &password, self.now);
-        let (kind, fields) = ("contact.phone_password_set", ["phone_password"]);
+        let (kind, fields) = ("EVENT_KIND_CONTACT_PHONE_PASSWORD_SET", ["phone_password"]);
         let shown = self.finish(by, kind, &before, before.clone(), &fields)?;
         Ok(Response::PasswordSet(proto::SetPhonePasswordResponse {
             contact: Some(shown),
@@ -185,7 +185,7 @@ impl ReferenceModel {
         if was_set {
             self.attempts.delete_contact(number, id);
         }
-        let kind = "contact.phone_password_cleared";
+        let kind = "EVENT_KIND_CONTACT_PHONE_PASSWORD_CLEARED";
         let shown = self.finish(by, kind, &before, before.clone(), fields)?;
         Ok(Response::Contact(shown))
     }
@@ -204,7 +204,10 @@ impl ReferenceModel {
             is_void: record.is_void,
             ..ContactAttempts::default()
         };
-        let (kind, fields) = ("contact.phone_password_unlocked", ["phone_password"]);
+        let (kind, fields) = (
+            "EVENT_KIND_CONTACT_PHONE_PASSWORD_UNLOCKED",
+            ["phone_password"],
+        );
         let shown = self.finish(by, kind, &before, before.clone(), &fields)?;
         Ok(Response::Contact(shown))
     }
@@ -349,7 +352,7 @@ impl ReferenceModel {
             OrderDenial::Unspecified => (OrderDecision::AgentDecision, contact.note.as_str()),
             _ => (OrderDecision::Denied, ""),
         };
-        self.record(by, "contact.phone_order_decided", number, id, &[]);
+        self.record(by, "EVENT_KIND_CONTACT_PHONE_ORDER_DECIDED", number, id, &[]);
         Ok(Response::Decided(proto::AuthorizePhoneOrderResponse {
             decision: decision.into(),
             denial: denial.into(),

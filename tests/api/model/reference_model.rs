@@ -286,9 +286,9 @@ impl ReferenceModel {
         }
         let shown = customer.shown();
         let kind = if is_new {
-            "customer.created"
+            "EVENT_KIND_CUSTOMER_CREATED"
         } else {
-            "customer.updated"
+            "EVENT_KIND_CUSTOMER_UPDATED"
         };
         if is_new || !changed.is_empty() {
             self.record(by, kind, number, "", &changed);
@@ -323,7 +323,7 @@ impl ReferenceModel {
         }
         let shown = customer.shown();
         if !changed.is_empty() {
-            let kind = "customer.attention_line_set";
+            let kind = "EVENT_KIND_CUSTOMER_ATTENTION_LINE_SET";
             self.record(by, kind, &r.customer_number, "", &changed);
         }
         Ok(Response::Customer(shown))
@@ -345,7 +345,7 @@ impl ReferenceModel {
         self.stored_responses
             .retain(|_, stored_responses| stored_responses.number != *number);
         self.attempts.delete_customer(number);
-        self.record(by, "customer.erased", number, "", &[]);
+        self.record(by, "EVENT_KIND_CUSTOMER_ERASED", number, "", &[]);
         Ok(Response::Nothing)
     }
 

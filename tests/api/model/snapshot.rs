@@ -52,27 +52,27 @@ const SUBJECTS: [(&str, MailKind, &str); 8] = [
 /// Kinds of events that the model records. Disclosures are not ordered among the writers, so
 /// their events have no place in this sequence; `audit` covers them.
 const CHANGES: [&str; 21] = [
-    "customer.created",
-    "customer.updated",
-    "customer.attention_line_set",
-    "customer.erased",
-    "contact.created",
-    "contact.updated",
-    "contact.deleted",
-    "contact.email_changed",
-    "contact.email_removed",
-    "contact.email_change_cancelled",
-    "contact.email_confirmation_resent",
-    "contact.email_confirmed",
-    "contact.pending_email_expired",
-    "contact.invoice_email_lapsed",
-    "contact.phone_password_set",
-    "contact.phone_password_cleared",
-    "contact.phone_password_unlocked",
-    "contact.phone_password_matched",
-    "contact.phone_password_failed",
-    "contact.phone_password_refused",
-    "contact.phone_order_decided",
+    "EVENT_KIND_CUSTOMER_CREATED",
+    "EVENT_KIND_CUSTOMER_UPDATED",
+    "EVENT_KIND_CUSTOMER_ATTENTION_LINE_SET",
+    "EVENT_KIND_CUSTOMER_ERASED",
+    "EVENT_KIND_CONTACT_CREATED",
+    "EVENT_KIND_CONTACT_UPDATED",
+    "EVENT_KIND_CONTACT_DELETED",
+    "EVENT_KIND_CONTACT_EMAIL_CHANGED",
+    "EVENT_KIND_CONTACT_EMAIL_REMOVED",
+    "EVENT_KIND_CONTACT_EMAIL_CHANGE_CANCELLED",
+    "EVENT_KIND_CONTACT_EMAIL_CONFIRMATION_RESENT",
+    "EVENT_KIND_CONTACT_EMAIL_CONFIRMED",
+    "EVENT_KIND_CONTACT_PENDING_EMAIL_EXPIRED",
+    "EVENT_KIND_CONTACT_INVOICE_EMAIL_LAPSED",
+    "EVENT_KIND_CONTACT_PHONE_PASSWORD_SET",
+    "EVENT_KIND_CONTACT_PHONE_PASSWORD_CLEARED",
+    "EVENT_KIND_CONTACT_PHONE_PASSWORD_UNLOCKED",
+    "EVENT_KIND_CONTACT_PHONE_PASSWORD_MATCHED",
+    "EVENT_KIND_CONTACT_PHONE_PASSWORD_FAILED",
+    "EVENT_KIND_CONTACT_PHONE_PASSWORD_REFUSED",
+    "EVENT_KIND_CONTACT_PHONE_ORDER_DECIDED",
 ];
 
 /// Compares the responses of model and service; rejections by reason.
@@ -240,14 +240,14 @@ impl Driver<'_> {
         };
         let response = self.reader().list_audit_events(request).await?;
         let events = response.into_inner().events.into_iter().rev();
-        let changes = events.filter(|event| CHANGES.contains(&event.kind.as_str()));
+        let changes = events.filter(|event| CHANGES.contains(&event.kind().as_str_name()));
         let events = changes.map(|mut event| {
             event.changed_fields.sort();
             Event {
+                kind: event.kind().as_str_name().to_owned(),
                 time: event.event_time,
                 contact: self.names.label_of(&event.contact_id),
                 actor: event.actor,
-                kind: event.kind,
                 fields: event.changed_fields,
             }
         });
@@ -339,8 +339,8 @@ fn without_link(mail: &Mail) -> Mail {
 /// Sorts expiries of the same instant by contact, because they are stored in any order.
 fn sorted(mut audit_log: Vec<Event>) -> Vec<Event> {
     const LAPSED: [&str; 2] = [
-        "contact.pending_email_expired",
-        "contact.invoice_email_lapsed",
+        "EVENT_KIND_CONTACT_PENDING_EMAIL_EXPIRED",
+        "EVENT_KIND_CONTACT_INVOICE_EMAIL_LAPSED",
     ];
     let is_lapse = |event: &Event| LAPSED.contains(&event.kind.as_str());
     let same_round =

@@ -43,7 +43,7 @@ async fn a_created_customer_gets_what_its_rows_say(
     assert_ne!(settings["plannedMaintenance"], true);
     assert_ne!(settings["outages"], true);
     let created = &first["auditEvents"][0];
-    assert_eq!(created["kind"], "customer.created");
+    assert_eq!(created["kind"], "EVENT_KIND_CUSTOMER_CREATED");
     let fields = [
         "contact_data.email",
         "contact_data.phone_number",
