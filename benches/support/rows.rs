@@ -45,6 +45,7 @@ pub(crate) const TABLES: [Table; 7] = [
             "display_name",
             "system_management",
             "offered_by_phone",
+            "retired",
             "updated_by",
             "update_time",
         ],
@@ -171,6 +172,7 @@ fn write_order_types(population: &Population, i: u64, rows: &mut dyn Rows) {
             Value::Text(name),
             Value::Bool(*system_management),
             Value::Bool(*by_phone),
+            Value::Bool(false),
             Value::Text(ACTOR),
             Value::Time(population.midnight),
         ]);

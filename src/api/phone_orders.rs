@@ -14,8 +14,11 @@ use crate::{
 /// Longer than any grant of ours.
 const MAX_GRANT_BYTES: usize = 4096;
 
-pub(super) async fn list_types(api: &ContactApi) -> Result<proto::ListOrderTypesResponse> {
-    let order_types = api.app.list_order_types().await?;
+pub(super) async fn list_types(
+    api: &ContactApi,
+    request: proto::ListOrderTypesRequest,
+) -> Result<proto::ListOrderTypesResponse> {
+    let order_types = api.app.list_order_types(request.show_retired).await?;
     Ok(proto::ListOrderTypesResponse {
         order_types: order_types.into_iter().map(to_message).collect(),
     })
@@ -39,6 +42,7 @@ pub(super) async fn update_type(
         display_name,
         system_management: given.system_management,
         offered_by_phone: given.offered_by_phone,
+        retired: given.retired,
     };
     let allow_missing = request.allow_missing;
     let updated = api
@@ -114,5 +118,6 @@ fn to_message(order_type: OrderType) -> proto::OrderType {
         display_name: order_type.display_name,
         system_management: order_type.system_management,
         offered_by_phone: order_type.offered_by_phone,
+        retired: order_type.retired,
     }
 }

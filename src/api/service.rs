@@ -248,8 +248,8 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ListOrderTypesRequest>,
     ) -> Result<Response<proto::ListOrderTypesResponse>, Status> {
-        admit(request)?;
-        Ok(respond(phone_orders::list_types(self).await?))
+        let (_, request) = admit(request)?;
+        Ok(respond(phone_orders::list_types(self, request).await?))
     }
 
     async fn update_order_type(

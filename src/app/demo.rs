@@ -155,13 +155,14 @@ impl App {
     /// # Errors
     /// The failures of the database.
     pub async fn load_samples(&self) -> Result<()> {
-        let known = self.list_order_types().await?;
+        let known = self.list_order_types(true).await?;
         for (code, name, system_management, offered_by_phone) in ORDER_TYPES {
             let order_type = OrderType {
                 code: OrderTypeCode::parse(code).map_err(defect)?,
                 display_name: (*name).to_owned(),
                 system_management: *system_management,
                 offered_by_phone: *offered_by_phone,
+                retired: false,
             };
             if !known.iter().any(|known| known.code == order_type.code) {
                 self.update_order_type(&Actor::demo(), order_type, true)

@@ -40,12 +40,12 @@ pub struct DecidedOrder {
 }
 
 impl App {
-    /// All order types, by their codes.
+    /// Lists the order types by their codes, the retired ones only if `show_retired`.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn list_order_types(&self) -> Result<Vec<OrderType>> {
-        self.database.list_order_types().await
+    pub async fn list_order_types(&self, show_retired: bool) -> Result<Vec<OrderType>> {
+        self.database.list_order_types(show_retired).await
     }
 
     /// Which of these codes no order type has. What there is stays: order types are not deleted.

@@ -24,9 +24,16 @@ pub struct OrderType {
     pub system_management: bool,
     /// Whether the provider offers it by phone.
     pub offered_by_phone: bool,
+    /// True if it is no longer offered at all. Records that name it keep it.
+    pub retired: bool,
 }
 
 impl OrderType {
+    /// Returns true if the provider offers it by phone at this time.
+    pub const fn can_be_ordered_by_phone(&self) -> bool {
+        self.offered_by_phone && !self.retired
+    }
+
     /// Names of the fields in which it differs from `other`; `None`: all of them.
     pub fn differences(&self, other: Option<&Self>) -> Vec<&'static str> {
         let is_new = other.is_none();
@@ -45,6 +52,7 @@ impl OrderType {
                 "offered_by_phone",
                 differs(|a, b| a.offered_by_phone == b.offered_by_phone),
             ),
+            ("retired", differs(|a, b| a.retired == b.retired)),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
@@ -106,7 +114,7 @@ pub fn decide(
     let code = &order_type.code;
     let allowed = &restrictions.allowed_order_types;
     let is_left_out = !allowed.is_empty() && !allowed.contains(code);
-    if !order_type.offered_by_phone {
+    if !order_type.can_be_ordered_by_phone() {
         OrderDecision::Denied(OrderDenial::ExcludedByProvider)
     } else if order_type.system_management && customer_administers_product {
         OrderDecision::Denied(OrderDenial::PortalRequired)
@@ -181,10 +189,10 @@ mod tests {
             (vec![other, this.clone()], true),
         ];
         let mut count = 0;
-        for bits in 0..16u8 {
+        for bits in 0..32u8 {
             let bit = |index: u8| bits >> index & 1 == 1;
             let (offered, system_management) = (bit(0), bit(1));
-            let (administers, has_note) = (bit(2), bit(3));
+            let (administers, has_note, retired) = (bit(2), bit(3), bit(4));
             for (allowed_list, leaves_out) in &allowed {
                 for (denied_list, denies) in &denied {
                     let order_type = OrderType {
@@ -192,6 +200,7 @@ mod tests {
                         display_name: "Reboot".into(),
                         system_management,
                         offered_by_phone: offered,
+                        retired,
                     };
                     let restrictions = Restrictions {
                         note: if has_note { "Bis 500 Euro." } else { "" }.into(),
@@ -201,7 +210,7 @@ mod tests {
                     assert_eq!(
                         decide(&order_type, &restrictions, administers),
                         expected((
-                            offered,
+                            offered && !retired,
                             system_management && administers,
                             *leaves_out || *denies,
                             has_note
@@ -212,7 +221,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(count, 256);
+        assert_eq!(count, 512);
     }
 
     #[test]
@@ -222,6 +231,7 @@ mod tests {
             display_name: String::new(),
             system_management: false,
             offered_by_phone: true,
+            retired: false,
         };
         let restrictions = Restrictions {
             denied_order_types: vec![code("Reboot")],

@@ -23,12 +23,16 @@ use crate::{
 };
 
 impl Database {
-    /// All order types, by their codes.
+    /// Lists the order types by their codes, the retired ones only if `show_retired`.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn list_order_types(&self) -> Result<Vec<OrderType>> {
-        let rows = Entity::find().order_by_asc(Column::Code).all(&self.readers);
+    pub async fn list_order_types(&self, show_retired: bool) -> Result<Vec<OrderType>> {
+        let mut query = Entity::find().order_by_asc(Column::Code);
+        if !show_retired {
+            query = query.filter(Column::Retired.eq(false));
+        }
+        let rows = query.all(&self.readers);
         let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
         Ok(rows.into_iter().map(to_order_type).collect())
     }
@@ -73,6 +77,7 @@ impl Transaction {
             display_name: Set(order_type.display_name.clone()),
             system_management: Set(order_type.system_management),
             offered_by_phone: Set(order_type.offered_by_phone),
+            retired: Set(order_type.retired),
             updated_by: Set(actor.0.clone()),
             update_time: Set(now),
         };
@@ -83,6 +88,7 @@ impl Transaction {
                         Column::DisplayName,
                         Column::SystemManagement,
                         Column::OfferedByPhone,
+                        Column::Retired,
                         Column::UpdatedBy,
                         Column::UpdateTime,
                     ])
@@ -118,7 +124,7 @@ impl Transaction {
             call_id: Set(order.call_id.clone()),
             order_type: Set(order.order_type.code.as_str().to_owned()),
             system_management: Set(order.order_type.system_management),
-            offered_by_phone: Set(order.order_type.offered_by_phone),
+            offered_by_phone: Set(order.order_type.can_be_ordered_by_phone()),
             contact_version: Set(order.contact_version),
             customer_administers_product: Set(order.customer_administers_product),
             decision: Set(order.decision.as_str().to_owned()),
@@ -138,6 +144,7 @@ fn to_order_type(row: Model) -> OrderType {
         display_name: row.display_name,
         system_management: row.system_management,
         offered_by_phone: row.offered_by_phone,
+        retired: row.retired,
     }
 }
 

@@ -77,7 +77,8 @@ async fn watch_returns_past_and_new_events(
             "code",
             "display_name",
             "system_management",
-            "offered_by_phone"
+            "offered_by_phone",
+            "retired"
         ]
     );
 

@@ -27,6 +27,7 @@ impl TestServer {
                 display_name: code.into(),
                 system_management,
                 offered_by_phone: by_phone,
+                retired: false,
             }),
             allow_missing: true,
         };
@@ -165,7 +166,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                 customer_administers_product: true,
             },
         ),
-        "ListOrderTypes" => to_dynamic(rpc, &proto::ListOrderTypesRequest {}),
+        "ListOrderTypes" => to_dynamic(rpc, &proto::ListOrderTypesRequest::default()),
         "UpdateOrderType" => to_dynamic(
             rpc,
             &proto::UpdateOrderTypeRequest {
@@ -174,6 +175,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                     display_name: "Canary order".into(),
                     system_management: false,
                     offered_by_phone: true,
+                    retired: false,
                 }),
                 allow_missing: true,
             },

@@ -380,6 +380,7 @@ async fn order_types_are_created_replaced_and_listed_by_code(
         display_name: name.into(),
         system_management: code == "b",
         offered_by_phone: true,
+        retired: false,
     };
     for (code, name) in [("b", "Zweite"), ("a", "Erste"), ("b", "Zweite, neu")] {
         let request = proto::UpdateOrderTypeRequest {
@@ -394,7 +395,7 @@ async fn order_types_are_created_replaced_and_listed_by_code(
         assert_eq!(updated.order_type, Some(order_type(code, name)));
     }
     let listed = client
-        .list_order_types(proto::ListOrderTypesRequest {})
+        .list_order_types(proto::ListOrderTypesRequest::default())
         .await;
     assert_eq!(
         listed.unwrap().into_inner().order_types,
@@ -405,4 +406,56 @@ async fn order_types_are_created_replaced_and_listed_by_code(
         rejected_fields(client.update_order_type(nameless).await),
         ["order_type.code", "order_type.display_name"]
     );
+}
+
+#[rstest]
+#[tokio::test]
+async fn retired_order_type_is_denied_and_not_listed(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let (anna, grant) = on_the_phone(&server).await;
+    let mut client = server.client();
+    let listed = client
+        .list_order_types(proto::ListOrderTypesRequest::default())
+        .await;
+    let order_types = listed.unwrap().into_inner().order_types;
+    let hosting = order_types
+        .iter()
+        .find(|order_type| order_type.code == "hosting");
+    let retired = proto::OrderType {
+        retired: true,
+        ..hosting.unwrap().clone()
+    };
+    let request = proto::UpdateOrderTypeRequest {
+        order_type: Some(retired.clone()),
+        allow_missing: false,
+    };
+    client.update_order_type(request).await.unwrap();
+
+    let answer = server
+        .authorize(&anna, &grant, "hosting", false)
+        .await
+        .unwrap();
+    assert_eq!(answer.denial(), OrderDenial::ExcludedByProvider);
+    for (show_retired, codes) in [
+        (false, &["reboot", "takeover"][..]),
+        (true, &["hosting", "reboot", "takeover"]),
+    ] {
+        let listed = client
+            .list_order_types(proto::ListOrderTypesRequest { show_retired })
+            .await;
+        let order_types = listed.unwrap().into_inner().order_types;
+        let listed: Vec<_> = order_types
+            .iter()
+            .map(|order_type| order_type.code.as_str())
+            .collect();
+        assert_eq!(listed, codes);
+        assert_eq!(order_types.contains(&retired), show_retired);
+    }
+    // Restrictions and decisions that name it keep it.
+    restrict(&server, &anna, "", &["hosting"], &[]).await;
+    let export = server.export("K-1").await.unwrap();
+    assert_eq!(export.phone_orders[0].order_type, "hosting");
+    assert!(!export.phone_orders[0].offered_by_phone);
 }

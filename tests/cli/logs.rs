@@ -19,7 +19,7 @@ async fn written_under_trace(place: &Place) -> String {
     let (server, address) = place.serve(&[]);
     let token = place.run(&arguments).printed();
     let mut known = client(&address, &token);
-    let listing = known.list_order_types(proto::ListOrderTypesRequest {});
+    let listing = known.list_order_types(proto::ListOrderTypesRequest::default());
     listing.await.unwrap();
     let traced = || {
         let mut request = Request::new(proto::GetCustomerRequest {

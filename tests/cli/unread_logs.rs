@@ -64,7 +64,8 @@ impl Unread {
         let rejected = stream::iter(0..count).map(|_| {
             let mut client = client.clone();
             async move {
-                let answer = within(client.list_order_types(ListOrderTypesRequest {})).await;
+                let answer =
+                    within(client.list_order_types(ListOrderTypesRequest::default())).await;
                 assert_eq!(answer.unwrap_err().code(), Code::Unauthenticated);
             }
         });
@@ -73,7 +74,7 @@ impl Unread {
 
     async fn serves(&self) {
         let mut client = client(&self.address, &self.token);
-        within(client.list_order_types(ListOrderTypesRequest {}))
+        within(client.list_order_types(ListOrderTypesRequest::default()))
             .await
             .unwrap();
         self.get("/livez").await;

@@ -10,6 +10,7 @@ pub(in crate::storage) struct Model {
     pub(in crate::storage) display_name: String,
     pub(in crate::storage) system_management: bool,
     pub(in crate::storage) offered_by_phone: bool,
+    pub(in crate::storage) retired: bool,
     pub(in crate::storage) updated_by: String,
     pub(in crate::storage) update_time: DateTimeUtc,
 }

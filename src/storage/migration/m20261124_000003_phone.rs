@@ -85,6 +85,7 @@ fn order_types() -> TableCreateStatement {
         .col(text("display_name"))
         .col(boolean("system_management"))
         .col(boolean("offered_by_phone"))
+        .col(boolean("retired"))
         .col(text("updated_by"))
         .col(timestamp_with_time_zone("update_time"))
         .to_owned()

@@ -126,6 +126,7 @@ impl<'s> Driver<'s> {
                 display_name: "Domain".into(),
                 system_management: code == 1,
                 offered_by_phone: true,
+                retired: false,
             };
             let request = Request::UpdateOrderType(proto::UpdateOrderTypeRequest {
                 order_type: Some(order_type),

@@ -157,6 +157,7 @@ impl Driver<'_> {
                     display_name: format!("Bestellung {code}"),
                     system_management,
                     offered_by_phone: by_phone,
+                    retired: false,
                 }),
                 allow_missing,
             }),
