@@ -196,7 +196,7 @@ impl App {
                     let request = new.request.as_ref();
                     let locked = transaction.lock_customer(number).await?;
                     if let Some(answer) =
-                        idempotency::find_answer(transaction, &actor, request, now).await?
+                        idempotency::find_answer(transaction, number, &actor, request, now).await?
                     {
                         return Ok(Outcome::Rollback(to_contact(answer)?));
                     }
@@ -266,7 +266,8 @@ impl App {
                     } = &deletion.contact;
                     let request = deletion.request.as_ref();
                     let locked = transaction.lock_customer(number).await?;
-                    let known = idempotency::find_answer(transaction, &actor, request, now).await?;
+                    let known =
+                        idempotency::find_answer(transaction, number, &actor, request, now).await?;
                     if known.is_some() {
                         return Ok(Outcome::Rollback(()));
                     }
@@ -321,7 +322,9 @@ impl App {
         } = &change.contact;
         let request = change.request.as_ref();
         let mut locked = transaction.lock_customer(number).await?;
-        if let Some(answer) = idempotency::find_answer(transaction, actor, request, now).await? {
+        if let Some(answer) =
+            idempotency::find_answer(transaction, number, actor, request, now).await?
+        {
             return Ok(Outcome::Rollback((to_contact(answer)?, false)));
         }
         let contacts = transaction.list_contacts(number).await?;

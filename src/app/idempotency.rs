@@ -38,6 +38,7 @@ impl App {
 /// To be asked under the customer's lock: a twin of the same request waits there.
 pub(super) async fn find_answer(
     transaction: &Transaction,
+    customer_number: &CustomerNumber,
     actor: &Actor,
     key: Option<&RequestKey>,
     now: DateTime<Utc>,
@@ -45,7 +46,8 @@ pub(super) async fn find_answer(
     let Some(key) = key else {
         return Ok(None);
     };
-    match transaction.find_request(actor, key.request_id, now).await? {
+    let found = transaction.find_request(customer_number, actor, key.request_id, now);
+    match found.await? {
         None => Ok(None),
         Some((fingerprint, answer))
             if key.fingerprints.iter().any(|known| fingerprint == known) =>

@@ -60,11 +60,13 @@ impl Transaction {
     /// The failures of the database.
     pub async fn find_request(
         &self,
+        customer_number: &CustomerNumber,
         actor: &Actor,
         request_id: Uuid,
         now: DateTime<Utc>,
     ) -> Result<Option<(Vec<u8>, Answer)>> {
-        let row = Entity::find_by_id((actor.0.clone(), request_id))
+        let number = customer_number.as_str().to_owned();
+        let row = Entity::find_by_id((number, actor.0.clone(), request_id))
             .one(&self.inner)
             .await
             .map_err(Failure::from)?;
@@ -82,6 +84,7 @@ impl Transaction {
     /// later transaction start again.
     pub async fn insert_request(&self, record: &RequestRecord, now: DateTime<Utc>) -> Result<()> {
         Entity::delete_many()
+            .filter(Column::CustomerNumber.eq(record.customer_number.as_str()))
             .filter(Column::Actor.eq(&record.actor.0))
             .filter(Column::RequestId.eq(record.request_id))
             .filter(Column::ExpireTime.lte(now))

@@ -6,10 +6,11 @@ use sea_orm::entity::prelude::*;
 #[sea_orm(table_name = "request_ids")]
 pub(in crate::storage) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
+    pub(in crate::storage) customer_number: String,
+    #[sea_orm(primary_key, auto_increment = false)]
     pub(in crate::storage) actor: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub(in crate::storage) request_id: Uuid,
-    pub(in crate::storage) customer_number: String,
     pub(in crate::storage) fingerprint: Vec<u8>,
     pub(in crate::storage) answer: String,
     pub(in crate::storage) expire_time: DateTimeUtc,

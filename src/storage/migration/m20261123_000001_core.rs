@@ -140,17 +140,22 @@ fn audit_events() -> TableCreateStatement {
         .to_owned()
 }
 
-/// A request id belongs to its caller, whatever customer it was used for.
+/// A request id belongs to its caller and customer, so that it is stored with the customer's other rows.
 fn request_ids() -> TableCreateStatement {
     Table::create()
         .table("request_ids")
+        .col(customer_number())
         .col(text("actor"))
         .col(uuid("request_id"))
-        .col(customer_number())
         .col(binary_len("fingerprint", 32))
         .col(text("answer"))
         .col(timestamp_with_time_zone("expire_time"))
-        .primary_key(Index::create().col("actor").col("request_id"))
+        .primary_key(
+            Index::create()
+                .col("customer_number")
+                .col("actor")
+                .col("request_id"),
+        )
         .to_owned()
 }
 
@@ -174,11 +179,6 @@ fn indexes() -> Vec<IndexCreateStatement> {
             .table("contact_phone_numbers")
             .col("customer_number")
             .col("phone_number")
-            .to_owned(),
-        Index::create()
-            .name("request_ids_by_customer")
-            .table("request_ids")
-            .col("customer_number")
             .to_owned(),
         Index::create()
             .name("request_ids_by_expiry")

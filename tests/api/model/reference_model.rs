@@ -192,8 +192,9 @@ impl ReferenceModel {
     ) -> Outcome {
         let number = request.number().to_owned();
         self.customer(&number)?;
-        let key = (by.to_owned(), request.request_id().to_owned());
-        if key.1.is_empty() {
+        let id = request.request_id().to_owned();
+        let key = (number.clone(), by.to_owned(), id);
+        if key.2.is_empty() {
             return act(self);
         }
         let known = self.stored_responses.get(&key);
