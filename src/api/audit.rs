@@ -5,8 +5,9 @@ use crate::{
         convert::{self, Fields},
         page_token::Listing,
         proto,
-        service::ContactApi,
     },
+    app::App,
+    crypto::keyring::VersionedKeys,
     domain::{
         audit::{AuditEvent, EventRank},
         contact::ContactId,
@@ -16,7 +17,8 @@ use crate::{
 };
 
 pub(super) async fn list(
-    api: &ContactApi,
+    app: &App,
+    keys: &VersionedKeys,
     request: proto::ListAuditEventsRequest,
 ) -> Result<proto::ListAuditEventsResponse> {
     let mut fields = Fields::default();
@@ -28,19 +30,11 @@ pub(super) async fn list(
         customer_number: number.as_str(),
         filter: 0,
     };
-    let before = convert::page_start(
-        &api.service_keys,
-        listing,
-        &request.page_token,
-        EventRank::LAST,
-    )?;
-    let page = api
-        .app
-        .list_audit_events(&number, before, page_size)
-        .await?;
+    let before = convert::page_start(keys, listing, &request.page_token, EventRank::LAST)?;
+    let page = app.list_audit_events(&number, before, page_size).await?;
     Ok(proto::ListAuditEventsResponse {
         events: page.events.into_iter().map(encode).collect(),
-        next_page_token: convert::next_page_token(&api.service_keys, listing, page.next_before)?,
+        next_page_token: convert::next_page_token(keys, listing, page.next_before)?,
     })
 }
 

@@ -5,8 +5,8 @@ use crate::{
         auth::Caller,
         convert::{self, Fields},
         proto::{self, verify_contact_channel_request as request},
-        service::ContactApi,
     },
+    app::App,
     domain::{
         caller::{Channel, ChannelMatch, ChannelOwner, MatchKind},
         caller_id::CallerId,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) async fn verify(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::VerifyContactChannelRequest,
 ) -> Result<proto::VerifyContactChannelResponse> {
@@ -35,9 +35,7 @@ pub(super) async fn verify(
         }
     };
     let (number, channel) = fields.finish(number.zip(channel))?;
-    let verified = api
-        .app
-        .verify_contact_channel(caller.actor(), &number, &channel);
+    let verified = app.verify_contact_channel(caller.actor(), &number, &channel);
     let matches = verified.await?;
     let outcome = match (&channel, matches.as_slice()) {
         (Channel::Withheld, _) => proto::ChannelOutcome::Withheld,

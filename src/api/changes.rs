@@ -8,9 +8,8 @@ use crate::{
         audit::{encode_kind, id_or_none, number_or_none},
         auth::Caller,
         convert, proto,
-        service::ContactApi,
     },
-    app::ChangeReader,
+    app::{App, ChangeReader},
     domain::audit::Change,
     error::Result,
 };
@@ -27,11 +26,11 @@ struct Watch {
 
 /// The changes after the request's cursor, as they happen.
 pub(super) async fn watch(
-    api: &ContactApi,
+    app: &App,
     caller: Caller,
     request: proto::WatchChangesRequest,
 ) -> Result<impl Stream<Item = std::result::Result<proto::WatchChangesResponse, Status>> + use<>> {
-    let reader = api.app.read_changes(&request.cursor).await?;
+    let reader = app.read_changes(&request.cursor).await?;
     let watch = Watch {
         caller,
         told: reader.position(),

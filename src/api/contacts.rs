@@ -9,9 +9,9 @@ use crate::{
         mask::Mask,
         page_token::Listing,
         proto,
-        service::ContactApi,
     },
-    app::{ContactRef, DeleteContact, NewContact, UpdateContact},
+    app::{App, ContactRef, DeleteContact, NewContact, UpdateContact},
+    crypto::keyring::VersionedKeys,
     domain::{
         contact::{ContactChange, ContactId, Locale, MAX_PHONE_NUMBERS, parse_display_name},
         email_address::EmailAddress,
@@ -42,14 +42,15 @@ const UPDATABLE: &[&str] = &[
 ];
 
 pub(super) async fn create(
-    api: &ContactApi,
+    app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
     mut request: proto::CreateContactRequest,
 ) -> Result<proto::CreateContactResponse> {
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key(&api.service_keys, "CreateContact", &request_id, &request);
+    let request_key = fields.request_key(keys, "CreateContact", &request_id, &request);
     let number = fields.customer_number("customer_number", &request.customer_number);
     let contact = request.contact.unwrap_or_default();
     if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
@@ -60,7 +61,7 @@ pub(super) async fn create(
     }
     // As under the mask `*`: what is left out has its default.
     let mut change = decode_change(&contact, &Mask::All, &mut fields);
-    refuse_unknown_order_types(api, &contact, &change, &mut fields).await?;
+    refuse_unknown_order_types(app, &contact, &change, &mut fields).await?;
     let email = fields.optional("email", &request.email, EmailAddress::parse);
     let phone_password = fields.optional(
         "phone_password",
@@ -84,8 +85,7 @@ pub(super) async fn create(
             validate_only,
         })
     })();
-    let contact = api
-        .app
+    let contact = app
         .create_contact(caller.actor(), fields.finish(new)?)
         .await?;
     Ok(proto::CreateContactResponse {
@@ -94,19 +94,20 @@ pub(super) async fn create(
 }
 
 pub(super) async fn get(
-    api: &ContactApi,
+    app: &App,
     request: proto::GetContactRequest,
 ) -> Result<proto::GetContactResponse> {
     let mut fields = Fields::default();
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let contact = api.app.get_contact(&fields.finish(contact)?).await?;
+    let contact = app.get_contact(&fields.finish(contact)?).await?;
     Ok(proto::GetContactResponse {
         contact: Some(convert::contact(&contact)),
     })
 }
 
 pub(super) async fn list(
-    api: &ContactApi,
+    app: &App,
+    keys: &VersionedKeys,
     request: proto::ListContactsRequest,
 ) -> Result<proto::ListContactsResponse> {
     let mut fields = Fields::default();
@@ -119,32 +120,30 @@ pub(super) async fn list(
         customer_number: number.as_str(),
         filter: types.bits(),
     };
-    let after = convert::page_start(&api.service_keys, listing, &request.page_token, i64::MIN)?;
-    let page = api
-        .app
-        .list_contacts(&number, types, after, page_size)
-        .await?;
+    let after = convert::page_start(keys, listing, &request.page_token, i64::MIN)?;
+    let page = app.list_contacts(&number, types, after, page_size).await?;
     Ok(proto::ListContactsResponse {
         contacts: page.contacts.iter().map(convert::contact).collect(),
-        next_page_token: convert::next_page_token(&api.service_keys, listing, page.next_after)?,
+        next_page_token: convert::next_page_token(keys, listing, page.next_after)?,
     })
 }
 
 pub(super) async fn update(
-    api: &ContactApi,
+    app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
     mut request: proto::UpdateContactRequest,
 ) -> Result<proto::UpdateContactResponse> {
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key(&api.service_keys, "UpdateContact", &request_id, &request);
+    let request_key = fields.request_key(keys, "UpdateContact", &request_id, &request);
     let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
     let contact = request.contact.unwrap_or_default();
     let number = fields.customer_number("contact.customer_number", &contact.customer_number);
     let id = fields.check("contact.contact_id", ContactId::parse(&contact.contact_id));
     let change = decode_change(&contact, &mask, &mut fields);
-    refuse_unknown_order_types(api, &contact, &change, &mut fields).await?;
+    refuse_unknown_order_types(app, &contact, &change, &mut fields).await?;
     let contact_ref = number
         .zip(id)
         .map(|(customer_number, contact_id)| ContactRef {
@@ -158,21 +157,22 @@ pub(super) async fn update(
         request: request_key,
         validate_only,
     };
-    let contact = api.app.update_contact(caller.actor(), update).await?;
+    let contact = app.update_contact(caller.actor(), update).await?;
     Ok(proto::UpdateContactResponse {
         contact: Some(convert::contact(&contact)),
     })
 }
 
 pub(super) async fn delete(
-    api: &ContactApi,
+    app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
     mut request: proto::DeleteContactRequest,
 ) -> Result<proto::DeleteContactResponse> {
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
     let mut fields = Fields::default();
-    let request_key = fields.request_key(&api.service_keys, "DeleteContact", &request_id, &request);
+    let request_key = fields.request_key(keys, "DeleteContact", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let deletion = DeleteContact {
         contact: fields.finish(contact)?,
@@ -180,7 +180,7 @@ pub(super) async fn delete(
         request: request_key,
         validate_only,
     };
-    api.app.delete_contact(caller.actor(), deletion).await?;
+    app.delete_contact(caller.actor(), deletion).await?;
     Ok(proto::DeleteContactResponse {})
 }
 
@@ -230,7 +230,7 @@ fn decode_change(contact: &proto::Contact, mask: &Mask, fields: &mut Fields) -> 
 
 /// Rule 20: restrictions name order types that there are.
 async fn refuse_unknown_order_types(
-    api: &ContactApi,
+    app: &App,
     contact: &proto::Contact,
     change: &ContactChange,
     fields: &mut Fields,
@@ -252,7 +252,7 @@ async fn refuse_unknown_order_types(
     ];
     let set = lists.iter().filter_map(|(.., codes)| codes.as_ref());
     let named: Vec<_> = set.flatten().collect();
-    let unknown = api.app.find_unknown_order_types(&named).await?;
+    let unknown = app.find_unknown_order_types(&named).await?;
     for (list, texts, _) in lists.into_iter().filter(|(.., codes)| codes.is_some()) {
         for (index, text) in texts.iter().enumerate() {
             if unknown.iter().any(|code| code.as_str() == text) {

@@ -6,9 +6,8 @@ use crate::{
         convert::{self, Fields},
         mask::Mask,
         proto,
-        service::ContactApi,
     },
-    app::UpdateCustomer,
+    app::{App, UpdateCustomer},
     domain::{
         contact::Locale, customer::CustomerChange, email_address::EmailAddress,
         phone_number::PhoneNumber,
@@ -32,19 +31,19 @@ const UPDATABLE: &[&str] = &[
 ];
 
 pub(super) async fn get(
-    api: &ContactApi,
+    app: &App,
     request: proto::GetCustomerRequest,
 ) -> Result<proto::GetCustomerResponse> {
     let mut fields = Fields::default();
     let number = fields.customer_number("customer_number", &request.customer_number);
-    let customer = api.app.get_customer(&fields.finish(number)?).await?;
+    let customer = app.get_customer(&fields.finish(number)?).await?;
     Ok(proto::GetCustomerResponse {
         customer: Some(convert::customer(customer)),
     })
 }
 
 pub(super) async fn update(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::UpdateCustomerRequest,
 ) -> Result<proto::UpdateCustomerResponse> {
@@ -60,7 +59,7 @@ pub(super) async fn update(
         etag: customer.etag,
         allow_missing: request.allow_missing,
     };
-    let customer = api.app.update_customer(caller.actor(), update).await?;
+    let customer = app.update_customer(caller.actor(), update).await?;
     Ok(proto::UpdateCustomerResponse {
         customer: Some(convert::customer(customer)),
     })
@@ -127,7 +126,7 @@ fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -
 }
 
 pub(super) async fn set_attention_line(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::SetAttentionLineRequest,
 ) -> Result<proto::SetAttentionLineResponse> {
@@ -142,8 +141,7 @@ pub(super) async fn set_attention_line(
     }
     let ordered_by = fields.optional(ORDERED_BY, &request.ordered_by_email, EmailAddress::parse);
     let number = fields.finish(number)?;
-    let customer = api
-        .app
+    let customer = app
         .set_attention_line(caller.actor(), number, request.suppressed, ordered_by)
         .await?;
     Ok(proto::SetAttentionLineResponse {

@@ -7,8 +7,9 @@ use crate::{
         auth::Caller,
         convert::{self, Fields, timestamp},
         proto,
-        service::ContactApi,
     },
+    app::App,
+    crypto::keyring::VersionedKeys,
     domain::{
         email_address::EmailAddress,
         email_confirmation::{ConfirmationState, ConfirmationToken},
@@ -17,18 +18,18 @@ use crate::{
 };
 
 pub(super) async fn change(
-    api: &ContactApi,
+    app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
     mut request: proto::ChangeEmailRequest,
 ) -> Result<proto::ChangeEmailResponse> {
     let request_id = mem::take(&mut request.request_id);
     let mut fields = Fields::default();
-    let request_key = fields.request_key(&api.service_keys, "ChangeEmail", &request_id, &request);
+    let request_key = fields.request_key(keys, "ChangeEmail", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let email = fields.check("email", EmailAddress::parse(&request.email));
     let (contact, email) = fields.finish(contact.zip(email))?;
-    let contact = api
-        .app
+    let contact = app
         .change_email(caller.actor(), contact, email, request_key)
         .await?;
     Ok(proto::ChangeEmailResponse {
@@ -37,17 +38,17 @@ pub(super) async fn change(
 }
 
 pub(super) async fn remove(
-    api: &ContactApi,
+    app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
     mut request: proto::RemoveEmailRequest,
 ) -> Result<proto::RemoveEmailResponse> {
     let request_id = mem::take(&mut request.request_id);
     let mut fields = Fields::default();
-    let request_key = fields.request_key(&api.service_keys, "RemoveEmail", &request_id, &request);
+    let request_key = fields.request_key(keys, "RemoveEmail", &request_id, &request);
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let contact = fields.finish(contact)?;
-    let contact = api
-        .app
+    let contact = app
         .remove_email(caller.actor(), contact, request_key)
         .await?;
     Ok(proto::RemoveEmailResponse {
@@ -56,29 +57,28 @@ pub(super) async fn remove(
 }
 
 pub(super) async fn cancel(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::CancelEmailChangeRequest,
 ) -> Result<proto::CancelEmailChangeResponse> {
     let mut fields = Fields::default();
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let contact = fields.finish(contact)?;
-    let contact = api.app.cancel_email_change(caller.actor(), contact).await?;
+    let contact = app.cancel_email_change(caller.actor(), contact).await?;
     Ok(proto::CancelEmailChangeResponse {
         contact: Some(convert::contact(&contact)),
     })
 }
 
 pub(super) async fn resend(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::ResendEmailConfirmationRequest,
 ) -> Result<proto::ResendEmailConfirmationResponse> {
     let mut fields = Fields::default();
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let contact = fields.finish(contact)?;
-    let contact = api
-        .app
+    let contact = app
         .resend_email_confirmation(caller.actor(), contact)
         .await?;
     Ok(proto::ResendEmailConfirmationResponse {
@@ -87,11 +87,11 @@ pub(super) async fn resend(
 }
 
 pub(super) async fn inspect(
-    api: &ContactApi,
+    app: &App,
     request: proto::InspectEmailConfirmationRequest,
 ) -> Result<proto::InspectEmailConfirmationResponse> {
     let token = token(&request.token)?;
-    let inspection = api.app.inspect_email_confirmation(&token).await?;
+    let inspection = app.inspect_email_confirmation(&token).await?;
     Ok(proto::InspectEmailConfirmationResponse {
         state: encode_state(inspection.state).into(),
         masked_email: inspection.masked_email,
@@ -100,12 +100,12 @@ pub(super) async fn inspect(
 }
 
 pub(super) async fn confirm(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::ConfirmEmailRequest,
 ) -> Result<proto::ConfirmEmailResponse> {
     let token = token(&request.token)?;
-    let confirmed = api.app.confirm_email(caller.actor(), &token).await?;
+    let confirmed = app.confirm_email(caller.actor(), &token).await?;
     Ok(proto::ConfirmEmailResponse {
         customer_number: confirmed.contact.customer_number.as_str().to_owned(),
         contact_id: confirmed.contact.contact_id.0.to_string(),

@@ -1,8 +1,8 @@
 //! `ListOrderTypes`, `UpdateOrderType`, `AuthorizePhoneOrder`.
 
 use crate::{
-    api::{auth::Caller, convert::Fields, proto, service::ContactApi},
-    app::PhoneOrderRequest,
+    api::{auth::Caller, convert::Fields, proto},
+    app::{App, PhoneOrderRequest},
     domain::{
         phone_order::{MAX_ORDER_TYPE_NAME_CHARS, OrderDecision, OrderDenial, OrderType},
         restrictions::OrderTypeCode,
@@ -15,17 +15,17 @@ use crate::{
 const MAX_GRANT_BYTES: usize = 4096;
 
 pub(super) async fn list_types(
-    api: &ContactApi,
+    app: &App,
     request: proto::ListOrderTypesRequest,
 ) -> Result<proto::ListOrderTypesResponse> {
-    let order_types = api.app.list_order_types(request.show_retired).await?;
+    let order_types = app.list_order_types(request.show_retired).await?;
     Ok(proto::ListOrderTypesResponse {
         order_types: order_types.into_iter().map(to_message).collect(),
     })
 }
 
 pub(super) async fn update_type(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::UpdateOrderTypeRequest,
 ) -> Result<proto::UpdateOrderTypeResponse> {
@@ -45,8 +45,7 @@ pub(super) async fn update_type(
         retired: given.retired,
     };
     let allow_missing = request.allow_missing;
-    let updated = api
-        .app
+    let updated = app
         .update_order_type(caller.actor(), order_type, allow_missing)
         .await?;
     Ok(proto::UpdateOrderTypeResponse {
@@ -55,7 +54,7 @@ pub(super) async fn update_type(
 }
 
 pub(super) async fn authorize(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::AuthorizePhoneOrderRequest,
 ) -> Result<proto::AuthorizePhoneOrderResponse> {
@@ -79,7 +78,7 @@ pub(super) async fn authorize(
     let decided = if order.grant.len() > MAX_GRANT_BYTES {
         Err(Error::GrantInvalid)
     } else {
-        api.app.authorize_phone_order(caller.actor(), order).await
+        app.authorize_phone_order(caller.actor(), order).await
     };
     if matches!(decided, Err(Error::GrantInvalid)) {
         caller.record_denial(&Error::GrantInvalid, &request.customer_number);

@@ -5,9 +5,8 @@ use crate::{
         auth::Caller,
         convert::{self, Fields, timestamp},
         proto::{self, set_phone_password_request::Source},
-        service::ContactApi,
     },
-    app::{PhonePasswordCheck, PhonePasswordVerdict},
+    app::{App, PhonePasswordCheck, PhonePasswordVerdict},
     domain::{phone_password::FoldedPassword, text},
     error::Result,
 };
@@ -15,7 +14,7 @@ use crate::{
 const MAX_REASON_CHARS: usize = 500;
 
 pub(super) async fn set(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::SetPhonePasswordRequest,
 ) -> Result<proto::SetPhonePasswordResponse> {
@@ -39,10 +38,10 @@ pub(super) async fn set(
     let actor = caller.actor();
     let (contact, generated_phone_password) = match given {
         Some(password) => {
-            let contact = api.app.set_phone_password(actor, contact, password).await?;
+            let contact = app.set_phone_password(actor, contact, password).await?;
             (contact, String::new())
         }
-        None => api.app.generate_phone_password(actor, contact).await?,
+        None => app.generate_phone_password(actor, contact).await?,
     };
     Ok(proto::SetPhonePasswordResponse {
         contact: Some(convert::contact(&contact)),
@@ -51,24 +50,21 @@ pub(super) async fn set(
 }
 
 pub(super) async fn clear(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::ClearPhonePasswordRequest,
 ) -> Result<proto::ClearPhonePasswordResponse> {
     let mut fields = Fields::default();
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let contact = fields.finish(contact)?;
-    let contact = api
-        .app
-        .clear_phone_password(caller.actor(), contact)
-        .await?;
+    let contact = app.clear_phone_password(caller.actor(), contact).await?;
     Ok(proto::ClearPhonePasswordResponse {
         contact: Some(convert::contact(&contact)),
     })
 }
 
 pub(super) async fn check(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::CheckPhonePasswordRequest,
 ) -> Result<proto::CheckPhonePasswordResponse> {
@@ -87,7 +83,7 @@ pub(super) async fn check(
         })
     })();
     let check = fields.finish(check)?;
-    let verdict = api.app.check_phone_password(caller.actor(), check).await?;
+    let verdict = app.check_phone_password(caller.actor(), check).await?;
     Ok(match verdict {
         PhonePasswordVerdict::Match { grant, contact } => proto::CheckPhonePasswordResponse {
             verdict: proto::PhonePasswordVerdict::Match.into(),
@@ -109,7 +105,7 @@ pub(super) async fn check(
 }
 
 pub(super) async fn unlock(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::UnlockPhonePasswordRequest,
 ) -> Result<proto::UnlockPhonePasswordResponse> {
@@ -120,8 +116,7 @@ pub(super) async fn unlock(
         text::single_line(&request.reason, MAX_REASON_CHARS),
     );
     let (contact, reason) = fields.finish(contact.zip(reason))?;
-    let contact = api
-        .app
+    let contact = app
         .unlock_phone_password(caller.actor(), contact, reason)
         .await?;
     Ok(proto::UnlockPhonePasswordResponse {

@@ -11,8 +11,8 @@ use crate::{
         contract::DESCRIPTORS,
         convert::{self, Fields, timestamp},
         email_confirmation, phone_orders, proto,
-        service::ContactApi,
     },
+    app::App,
     domain::{
         email_confirmation::ConfirmationState,
         export::{
@@ -26,19 +26,19 @@ use crate::{
 const EXPORT: &str = "contact.v1.ExportCustomerResponse";
 
 pub(super) async fn export(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::ExportCustomerRequest,
 ) -> Result<proto::ExportCustomerResponse> {
     let mut fields = Fields::default();
     let number = fields.customer_number("customer_number", &request.customer_number);
     let number = fields.finish(number)?;
-    let export = api.app.export_customer(caller.actor(), number).await?;
+    let export = app.export_customer(caller.actor(), number).await?;
     Ok(encode(export))
 }
 
 pub(super) async fn erase(
-    api: &ContactApi,
+    app: &App,
     caller: &Caller,
     request: proto::EraseCustomerRequest,
 ) -> Result<proto::EraseCustomerResponse> {
@@ -51,7 +51,7 @@ pub(super) async fn erase(
         );
     }
     let number = fields.finish(number)?;
-    api.app.erase_customer(caller.actor(), number).await?;
+    app.erase_customer(caller.actor(), number).await?;
     Ok(proto::EraseCustomerResponse {})
 }
 

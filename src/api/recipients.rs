@@ -1,7 +1,8 @@
 //! `ResolveRecipients`, and what `StreamRecipients` shares with it.
 
 use crate::{
-    api::{convert::Fields, proto, service::ContactApi},
+    api::{convert::Fields, proto},
+    app::App,
     domain::{
         attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
         contact::ContactId,
@@ -13,14 +14,14 @@ use crate::{
 };
 
 pub(super) async fn resolve(
-    api: &ContactApi,
+    app: &App,
     request: proto::ResolveRecipientsRequest,
 ) -> Result<proto::ResolveRecipientsResponse> {
     let mut fields = Fields::default();
     let number = fields.customer_number("customer_number", &request.customer_number);
     let asked = decode_purpose_and_room(request.purpose, request.attention_line_chars, &mut fields);
     let (number, (purpose, room)) = fields.finish(number.zip(asked))?;
-    let resolution = api.app.resolve_recipients(&number, purpose, room).await?;
+    let resolution = app.resolve_recipients(&number, purpose, room).await?;
     Ok(proto::ResolveRecipientsResponse {
         resolution: Some(encode(resolution)),
     })

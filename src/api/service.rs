@@ -1,4 +1,4 @@
-//! The service itself: which RPC is which feature.
+//! Dispatches the RPCs of the contract to the files of their nouns.
 
 use std::sync::Arc;
 
@@ -20,19 +20,19 @@ use crate::{
     error::Error,
 };
 
-/// Smaller answers fit into one packet: to compress them costs more than it saves, and many client
-/// libraries ask for compression by default.
+/// Smaller responses fit into one packet: compressing them costs more than it saves, and many client
+/// libraries request compression by default.
 const MIN_COMPRESSED_BYTES: usize = 1024;
 
-/// The contract over the use cases.
+/// The implementation of the contract by the use cases of [`App`].
 #[derive(Clone, Debug)]
 pub struct ContactApi {
-    pub(super) app: App,
-    pub(super) service_keys: Arc<VersionedKeys>,
+    app: App,
+    service_keys: Arc<VersionedKeys>,
 }
 
 impl ContactApi {
-    /// Serves `app`; `service_keys` sign page tokens.
+    /// Creates a service for `app`; `service_keys` sign page tokens.
     pub fn new(app: App, service_keys: VersionedKeys) -> Self {
         Self {
             app,
@@ -51,7 +51,7 @@ impl ContactService for ContactApi {
         request: Request<proto::GetCustomerRequest>,
     ) -> Result<Response<proto::GetCustomerResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(respond(customers::get(self, request).await?))
+        Ok(respond(customers::get(&self.app, request).await?))
     }
 
     async fn update_customer(
@@ -59,7 +59,9 @@ impl ContactService for ContactApi {
         request: Request<proto::UpdateCustomerRequest>,
     ) -> Result<Response<proto::UpdateCustomerResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(respond(customers::update(self, &caller, request).await?))
+        Ok(respond(
+            customers::update(&self.app, &caller, request).await?,
+        ))
     }
 
     async fn set_attention_line(
@@ -68,7 +70,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::SetAttentionLineResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            customers::set_attention_line(self, &caller, request).await?,
+            customers::set_attention_line(&self.app, &caller, request).await?,
         ))
     }
 
@@ -77,7 +79,9 @@ impl ContactService for ContactApi {
         request: Request<proto::CreateContactRequest>,
     ) -> Result<Response<proto::CreateContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(respond(contacts::create(self, &caller, request).await?))
+        Ok(respond(
+            contacts::create(&self.app, &self.service_keys, &caller, request).await?,
+        ))
     }
 
     async fn get_contact(
@@ -85,7 +89,7 @@ impl ContactService for ContactApi {
         request: Request<proto::GetContactRequest>,
     ) -> Result<Response<proto::GetContactResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(respond(contacts::get(self, request).await?))
+        Ok(respond(contacts::get(&self.app, request).await?))
     }
 
     async fn list_contacts(
@@ -93,7 +97,9 @@ impl ContactService for ContactApi {
         request: Request<proto::ListContactsRequest>,
     ) -> Result<Response<proto::ListContactsResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(respond(contacts::list(self, request).await?))
+        Ok(respond(
+            contacts::list(&self.app, &self.service_keys, request).await?,
+        ))
     }
 
     async fn update_contact(
@@ -101,7 +107,9 @@ impl ContactService for ContactApi {
         request: Request<proto::UpdateContactRequest>,
     ) -> Result<Response<proto::UpdateContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(respond(contacts::update(self, &caller, request).await?))
+        Ok(respond(
+            contacts::update(&self.app, &self.service_keys, &caller, request).await?,
+        ))
     }
 
     async fn delete_contact(
@@ -109,7 +117,9 @@ impl ContactService for ContactApi {
         request: Request<proto::DeleteContactRequest>,
     ) -> Result<Response<proto::DeleteContactResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(respond(contacts::delete(self, &caller, request).await?))
+        Ok(respond(
+            contacts::delete(&self.app, &self.service_keys, &caller, request).await?,
+        ))
     }
 
     async fn change_email(
@@ -118,7 +128,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::ChangeEmailResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            email_confirmation::change(self, &caller, request).await?,
+            email_confirmation::change(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 
@@ -128,7 +138,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::RemoveEmailResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            email_confirmation::remove(self, &caller, request).await?,
+            email_confirmation::remove(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 
@@ -138,7 +148,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::CancelEmailChangeResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            email_confirmation::cancel(self, &caller, request).await?,
+            email_confirmation::cancel(&self.app, &caller, request).await?,
         ))
     }
 
@@ -148,7 +158,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::ResendEmailConfirmationResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            email_confirmation::resend(self, &caller, request).await?,
+            email_confirmation::resend(&self.app, &caller, request).await?,
         ))
     }
 
@@ -157,7 +167,9 @@ impl ContactService for ContactApi {
         request: Request<proto::InspectEmailConfirmationRequest>,
     ) -> Result<Response<proto::InspectEmailConfirmationResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(respond(email_confirmation::inspect(self, request).await?))
+        Ok(respond(
+            email_confirmation::inspect(&self.app, request).await?,
+        ))
     }
 
     async fn confirm_email(
@@ -166,7 +178,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::ConfirmEmailResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            email_confirmation::confirm(self, &caller, request).await?,
+            email_confirmation::confirm(&self.app, &caller, request).await?,
         ))
     }
 
@@ -175,7 +187,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ResolveRecipientsRequest>,
     ) -> Result<Response<proto::ResolveRecipientsResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(respond(recipients::resolve(self, request).await?))
+        Ok(respond(recipients::resolve(&self.app, request).await?))
     }
 
     async fn list_audit_events(
@@ -183,7 +195,9 @@ impl ContactService for ContactApi {
         request: Request<proto::ListAuditEventsRequest>,
     ) -> Result<Response<proto::ListAuditEventsResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(respond(audit::list(self, request).await?))
+        Ok(respond(
+            audit::list(&self.app, &self.service_keys, request).await?,
+        ))
     }
 
     async fn verify_contact_channel(
@@ -192,7 +206,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::VerifyContactChannelResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            caller_verification::verify(self, &caller, request).await?,
+            caller_verification::verify(&self.app, &caller, request).await?,
         ))
     }
 
@@ -201,7 +215,9 @@ impl ContactService for ContactApi {
         request: Request<proto::SetPhonePasswordRequest>,
     ) -> Result<Response<proto::SetPhonePasswordResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(respond(phone_password::set(self, &caller, request).await?))
+        Ok(respond(
+            phone_password::set(&self.app, &caller, request).await?,
+        ))
     }
 
     async fn clear_phone_password(
@@ -210,7 +226,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::ClearPhonePasswordResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            phone_password::clear(self, &caller, request).await?,
+            phone_password::clear(&self.app, &caller, request).await?,
         ))
     }
 
@@ -220,7 +236,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::CheckPhonePasswordResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            phone_password::check(self, &caller, request).await?,
+            phone_password::check(&self.app, &caller, request).await?,
         ))
     }
 
@@ -230,7 +246,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::UnlockPhonePasswordResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            phone_password::unlock(self, &caller, request).await?,
+            phone_password::unlock(&self.app, &caller, request).await?,
         ))
     }
 
@@ -240,7 +256,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::AuthorizePhoneOrderResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            phone_orders::authorize(self, &caller, request).await?,
+            phone_orders::authorize(&self.app, &caller, request).await?,
         ))
     }
 
@@ -249,7 +265,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ListOrderTypesRequest>,
     ) -> Result<Response<proto::ListOrderTypesResponse>, Status> {
         let (_, request) = admit(request)?;
-        Ok(respond(phone_orders::list_types(self, request).await?))
+        Ok(respond(phone_orders::list_types(&self.app, request).await?))
     }
 
     async fn update_order_type(
@@ -258,7 +274,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::UpdateOrderTypeResponse>, Status> {
         let (caller, request) = admit(request)?;
         Ok(respond(
-            phone_orders::update_type(self, &caller, request).await?,
+            phone_orders::update_type(&self.app, &caller, request).await?,
         ))
     }
 
@@ -267,7 +283,7 @@ impl ContactService for ContactApi {
         request: Request<proto::ExportCustomerRequest>,
     ) -> Result<Response<proto::ExportCustomerResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(respond(privacy::export(self, &caller, request).await?))
+        Ok(respond(privacy::export(&self.app, &caller, request).await?))
     }
 
     async fn erase_customer(
@@ -275,7 +291,7 @@ impl ContactService for ContactApi {
         request: Request<proto::EraseCustomerRequest>,
     ) -> Result<Response<proto::EraseCustomerResponse>, Status> {
         let (caller, request) = admit(request)?;
-        Ok(respond(privacy::erase(self, &caller, request).await?))
+        Ok(respond(privacy::erase(&self.app, &caller, request).await?))
     }
 
     async fn stream_recipients(
@@ -293,12 +309,12 @@ impl ContactService for ContactApi {
         request: Request<proto::WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         let (caller, request) = admit(request)?;
-        let changes = changes::watch(self, caller, request).await?;
+        let changes = changes::watch(&self.app, caller, request).await?;
         Ok(Response::new(Box::pin(changes)))
     }
 }
 
-/// Leaves a small answer uncompressed, whatever its client accepts.
+/// Wraps a message, and disables compression of a small one.
 fn respond<M: Message>(message: M) -> Response<M> {
     let mut response = Response::new(message);
     if response.get_ref().encoded_len() < MIN_COMPRESSED_BYTES {
