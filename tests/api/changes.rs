@@ -70,7 +70,10 @@ async fn watch_returns_past_and_new_events(
         .filter(|event| event.customer_number.is_empty())
         .collect();
     assert_eq!(without_customer.len(), 2);
-    assert_eq!(without_customer[0].kind().as_str_name(), "EVENT_KIND_ORDER_TYPE_UPDATED");
+    assert_eq!(
+        without_customer[0].kind().as_str_name(),
+        "EVENT_KIND_ORDER_TYPE_UPDATED"
+    );
     assert_eq!(
         without_customer[0].changed_fields,
         [
@@ -225,7 +228,10 @@ async fn feed_names_erased_customers_for_a_limited_time(
     server.client().erase_customer(erasure).await.unwrap();
     let mut stream = watch(server.client(), "").await.unwrap();
     let (seen, _) = read(&mut stream, 2).await;
-    assert_eq!(kinds(&seen), ["EVENT_KIND_CUSTOMER_CREATED", "EVENT_KIND_CUSTOMER_ERASED"]);
+    assert_eq!(
+        kinds(&seen),
+        ["EVENT_KIND_CUSTOMER_CREATED", "EVENT_KIND_CUSTOMER_ERASED"]
+    );
     let pseudonym = &seen[0].customer_number;
     assert!(pseudonym.starts_with("erased-"), "{pseudonym}");
     assert_eq!(seen[1].customer_number, "K-1");

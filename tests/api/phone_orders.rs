@@ -249,7 +249,7 @@ async fn rule_18_grant_is_bound_to_contact_agent_and_call(
     assert_eq!(rejection(rejected), invalid);
     // Nor is a grant an access token.
     let mut impostor = server.client_with(grant.clone());
-    let impostor = impostor.list_order_types(proto::ListOrderTypesRequest {});
+    let impostor = impostor.list_order_types(proto::ListOrderTypesRequest::default());
     assert_eq!(rejection(impostor.await).0, Code::Unauthenticated);
 
     server
@@ -414,7 +414,7 @@ async fn retired_order_type_is_denied_and_not_listed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (anna, grant) = on_the_phone(&server).await;
+    let (anna, grant) = authenticated_contact(&server).await;
     let mut client = server.client();
     let listed = client
         .list_order_types(proto::ListOrderTypesRequest::default())

@@ -42,12 +42,6 @@ const WITHOUT_CUSTOMER: &[(&str, &str)] = &[
 ];
 /// On PostgreSQL only: SQLite's migration transaction locks the whole database.
 const POSTGRES_ONLY: &str = "schema_lock";
-/// Keys of a customer's table that begin with another column, with the reason.
-const OTHER_KEYS: &[(&str, &str)] = &[(
-    "request_ids (actor, request_id)",
-    "an id that was used for one customer is rejected for every other",
-)];
-
 const POSTGRES_COLUMNS: &str = "\
     SELECT c.relname::text, '', a.attname::text FROM pg_class c \
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \

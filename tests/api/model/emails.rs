@@ -325,7 +325,13 @@ impl ReferenceModel {
             after.email.clear();
             changed.push("email");
         }
-        let shown = self.finish(by, "EVENT_KIND_CONTACT_EMAIL_REMOVED", &before, after, &changed)?;
+        let shown = self.finish(
+            by,
+            "EVENT_KIND_CONTACT_EMAIL_REMOVED",
+            &before,
+            after,
+            &changed,
+        )?;
         Ok(Response::Contact(shown))
     }
 

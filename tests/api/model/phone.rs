@@ -352,7 +352,13 @@ impl ReferenceModel {
             OrderDenial::Unspecified => (OrderDecision::AgentDecision, contact.note.as_str()),
             _ => (OrderDecision::Denied, ""),
         };
-        self.record(by, "EVENT_KIND_CONTACT_PHONE_ORDER_DECIDED", number, id, &[]);
+        self.record(
+            by,
+            "EVENT_KIND_CONTACT_PHONE_ORDER_DECIDED",
+            number,
+            id,
+            &[],
+        );
         Ok(Response::Decided(proto::AuthorizePhoneOrderResponse {
             decision: decision.into(),
             denial: denial.into(),

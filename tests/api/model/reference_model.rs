@@ -111,7 +111,7 @@ pub struct ReferenceModel {
     /// Confirmation e-mails by case-insensitive address, and by customer.
     pub mails_to: BTreeMap<String, MailTimes>,
     pub mails_of: BTreeMap<String, MailTimes>,
-    stored_responses: BTreeMap<(String, String), StoredResponse>,
+    stored_responses: BTreeMap<(String, String, String), StoredResponse>,
 }
 
 impl ReferenceModel {
@@ -213,19 +213,20 @@ impl ReferenceModel {
             });
         }
         let response = act(self)?;
-        let stored_responses = StoredResponse {
+        let stored_response = StoredResponse {
             content: request.content(),
             response: response.clone(),
             until: self.now + REQUEST_ID_RETENTION,
             number,
         };
-        self.stored_responses.insert(key, stored_responses);
+        self.stored_responses.insert(key, stored_response);
         Ok(response)
     }
 
     /// True if the response would be a replay.
     pub fn is_replay(&self, by: &str, request: &Request) -> bool {
-        let key = (by.to_owned(), request.request_id().to_owned());
+        let number = request.number().to_owned();
+        let key = (number, by.to_owned(), request.request_id().to_owned());
         let known = self.stored_responses.get(&key);
         known.is_some_and(|known| self.now < known.until && known.content == request.content())
     }
@@ -344,7 +345,7 @@ impl ReferenceModel {
         self.mails_of.remove(number);
         self.outbox.retain(|(_, mail)| mail.number != *number);
         self.stored_responses
-            .retain(|_, stored_responses| stored_responses.number != *number);
+            .retain(|_, stored| stored.number != *number);
         self.attempts.delete_customer(number);
         self.record(by, "EVENT_KIND_CUSTOMER_ERASED", number, "", &[]);
         Ok(Response::Nothing)

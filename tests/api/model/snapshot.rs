@@ -270,7 +270,7 @@ impl Driver<'_> {
     }
 
     async fn compare_order_types(&mut self) -> Result<(), Difference> {
-        let request = proto::ListOrderTypesRequest {};
+        let request = proto::ListOrderTypesRequest::default();
         let listed = self.reader().list_order_types(request).await;
         let mut listed = listed.unwrap().into_inner().order_types;
         listed.retain(|order_type| order_type.code.starts_with(&self.base));
