@@ -115,9 +115,9 @@ impl From<Purpose> for proto::Purpose {
 #[derive(Serialize)]
 struct Report {
     call: String,
-    calls: u64,
+    requests: u64,
     seconds: f64,
-    calls_per_second: f64,
+    requests_per_second: f64,
     p50_us: f64,
     p90_us: f64,
     p99_us: f64,
@@ -144,7 +144,7 @@ fn main() -> ExitCode {
     let measured = if line.rpc == Rpc::Stream {
         measure_stream(&line)
     } else {
-        measure_calls(&line)
+        measure_requests(&line)
     };
     match measured {
         Ok(code) => code,
@@ -206,7 +206,7 @@ impl CommandLine {
     }
 }
 
-fn measure_calls(line: &CommandLine) -> Result<ExitCode, String> {
+fn measure_requests(line: &CommandLine) -> Result<ExitCode, String> {
     let material = line.material();
     if line.rpc == Rpc::CheckPassword {
         line.server()
@@ -263,11 +263,11 @@ fn measure_calls(line: &CommandLine) -> Result<ExitCode, String> {
             .collect();
         Ok::<_, String>((outcomes?, first_error))
     })?;
-    report_calls(line, &outcomes, (from, until), first_error);
+    report_requests(line, &outcomes, (from, until), first_error);
     Ok(ExitCode::SUCCESS)
 }
 
-fn report_calls(
+fn report_requests(
     line: &CommandLine,
     outcomes: &[Outcome],
     (from, until): (Instant, Instant),
@@ -280,12 +280,12 @@ fn report_calls(
     let last_answer = outcomes.iter().filter_map(|outcome| outcome.last_answer);
     let end = last_answer.max().map_or(until, |last| last.max(until));
     let seconds = (end - from).as_secs_f64();
-    let calls = latencies.total();
+    let requests = latencies.total();
     let report = Report {
         call: line.name(),
-        calls,
+        requests,
         seconds: rounded(seconds),
-        calls_per_second: rounded(calls as f64 / seconds),
+        requests_per_second: rounded(requests as f64 / seconds),
         p50_us: rounded(latencies.percentile_us(500)),
         p90_us: rounded(latencies.percentile_us(900)),
         p99_us: rounded(latencies.percentile_us(990)),

@@ -1,5 +1,5 @@
-"""Measures the service side by side with its limits; see scripts/bench, which calls it.
+"""Measures the service against reference tools; run by scripts/bench.
 
-Every row of the table of goals takes turns with what it is held against, in one run on one machine,
-so that only the ratio counts. `rows` says what is measured, the other modules how.
+Each row alternates between the service and its reference in one run on one machine, so that only
+the ratio counts. `rows` defines the measurements, the other modules carry them out.
 """

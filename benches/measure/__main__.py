@@ -1,4 +1,4 @@
-"""Measures and writes the table. scripts/bench prepares what this needs, and calls it."""
+"""Runs the measurements and writes the results. scripts/bench prepares the tools and runs this."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ FEWEST_CUSTOMERS = 1_000
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="to try it out: 10,000 customers, 1 s a measurement"
+        "--quick", action="store_true", help="for a trial: 10,000 customers, 1 s per measurement"
     )
-    parser.add_argument("--customers", type=int, help="how many customers the database holds")
-    parser.add_argument("--only", metavar="ROW,...", help=f"some of {', '.join(ROWS)}")
-    # For scripts/bench, which looks at the arguments before it builds anything.
+    parser.add_argument("--customers", type=int, help="number of customers in the database")
+    parser.add_argument("--only", metavar="ROW,...", help=f"subset of {', '.join(ROWS)}")
+    # For scripts/bench, which validates the arguments before it builds anything.
     parser.add_argument("--dry-run", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.customers = args.customers or (QUICK_CUSTOMERS if args.quick else CUSTOMERS)
     if args.customers < FEWEST_CUSTOMERS:
-        parser.error(f"--customers takes {FEWEST_CUSTOMERS} or more")
+        parser.error(f"--customers must be at least {FEWEST_CUSTOMERS}")
     chosen = args.only.split(",") if args.only else list(ROWS)
     if unknown := [name for name in chosen if name not in ROWS]:
-        parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+        parser.error(f"unknown row {', '.join(unknown)}; known: {', '.join(ROWS)}")
     args.rows = [name for name in ROWS if name in chosen]
     return args
 
@@ -52,16 +52,16 @@ def run(args: argparse.Namespace, folder: Path) -> int:
     about = machine.describe(tools, server_url, CHECKOUT)
     results = measure_all(bench, args.rows)
 
-    # What was not measured in full does not replace what was.
+    # A partial run does not replace the results of a complete one.
     is_whole = args.rows == list(ROWS) and args.customers >= CUSTOMERS and not args.quick
     prefix = "latest" if is_whole else "trial"
-    about["customers"] = f"{args.customers:,}, {seconds} s a measurement"
+    about["customers"] = f"{args.customers:,}, {seconds} s per measurement"
     options = {"customers": args.customers, "seconds": seconds, "rows": args.rows}
     RESULTS.mkdir(exist_ok=True)
     report.write_json(RESULTS / f"{prefix}.json", about, options, results)
     text = report.in_markdown(about, results, plots.write(RESULTS, prefix, results))
     (RESULTS / f"{prefix}.md").write_text(text, encoding="utf-8")
-    print("\n".join([*report.table(results), "", report.missed(results)]))
+    print("\n".join([*report.table(results), "", report.missed_goals(results)]))
     print(f"written to {RESULTS.relative_to(CHECKOUT)}/{prefix}.md", file=sys.stderr)
     return 1 if any(result.error for result in results) else 0
 
@@ -71,7 +71,7 @@ def main() -> int:
     if args.dry_run:
         print(*args.rows)
         return 0
-    # So that everything that was started is ended on the way out.
+    # So that all started processes are terminated on exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="contact-bench.") as folder:
         return run(args, Path(folder))

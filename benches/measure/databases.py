@@ -1,4 +1,4 @@
-"""The databases that are measured on: made when a row first asks for them, then kept."""
+"""The databases of the measurements, created on first use and reused afterwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEED = 1
 
 
 class Databases:
-    """Databases by their kind and number of customers."""
+    """Databases by kind and number of customers."""
 
     def __init__(self, tools: Tools, server_url: str) -> None:
         self._tools = tools
@@ -21,7 +21,7 @@ class Databases:
         self._urls: dict[tuple[str, int], str] = {}
 
     def postgres(self, customers: int) -> str:
-        """The URL of a database on the PostgreSQL of this run."""
+        """Returns the URL of a database on this run's PostgreSQL."""
         key = ("PostgreSQL", customers)
         if key not in self._urls:
             name = f"contacts_{customers}"
@@ -29,13 +29,13 @@ class Databases:
             psql(self._tools.folder, self._server_url, f"DROP DATABASE IF EXISTS {name}")
             psql(self._tools.folder, self._server_url, f"CREATE DATABASE {name}")
             self._fill(*key, url)
-            # Not in the middle of a measurement.
+            # Otherwise these would run in the middle of a measurement.
             psql(self._tools.folder, url, "VACUUM (ANALYZE)", "CHECKPOINT")
             self._urls[key] = url
         return self._urls[key]
 
     def copy(self, customers: int, name: str, *statements: str) -> str:
-        """The URL of a copy of a database on PostgreSQL, changed by statements."""
+        """Returns the URL of a copy of a PostgreSQL database, modified by statements."""
         original = self.postgres(customers)
         copied = f"contacts_{customers}_{name}"
         folder = self._tools.folder
@@ -47,7 +47,7 @@ class Databases:
         return url
 
     def sqlite(self, customers: int) -> str:
-        """The URL of a database in a file."""
+        """Returns the URL of a database file."""
         key = ("SQLite", customers)
         if key not in self._urls:
             file = self._tools.folder / f"contacts-{customers}.db"
@@ -68,13 +68,13 @@ class Databases:
             f"--seed={SEED}",
             f"--database-url={url}",
         ]
-        told = run(generate, self._tools.folder, DATABASE_URL=url)
+        output = run(generate, self._tools.folder, DATABASE_URL=url)
         seconds = time.monotonic() - begun
-        print(f"  {seconds:.1f} s: {told.splitlines()[-1:]}", file=sys.stderr, flush=True)
+        print(f"  {seconds:.1f} s: {output.splitlines()[-1:]}", file=sys.stderr, flush=True)
 
 
 def psql(folder: Path, url: str, *statements: str) -> str:
-    """Runs statements, each in a transaction of its own, and gives the rows as plain text."""
+    """Runs statements, each in its own transaction, and returns the rows as plain text."""
     commands = [part for statement in statements for part in ("-c", statement)]
     return run(
         ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, *commands], folder

@@ -1,4 +1,4 @@
-"""What measuring gives: figures, and the rows of the table."""
+"""Figures of measurements, and the rows of the table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 class RowFailed(Exception):
-    """A row could not be measured, and why."""
+    """A row that could not be measured, with the reason."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measurement: the value that counts, and all that the tool told."""
+    """One measurement: the value that counts, and the complete output of the tool."""
 
     value: float
     raw: dict[str, Any] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a ratio has to reach."""
+    """The ratio that a row must reach."""
 
     sign: str
     ratio: float
@@ -35,7 +35,7 @@ class Goal:
         return ratio >= self.ratio if self.sign == ">=" else ratio <= self.ratio
 
     def share(self, ratio: float) -> float:
-        """How much of the goal is reached; 1 and more: all of it, whatever its direction."""
+        """The reached share of the goal; at least 1 if the goal is met, in either direction."""
         if self.sign == ">=":
             return ratio / self.ratio
         return self.ratio / ratio if ratio else float("inf")
@@ -51,7 +51,7 @@ def at_most(ratio: float, text: str = "") -> Goal:
 
 @dataclass
 class Result:
-    """A row of the table: ours beside its limit, one figure of each a turn."""
+    """A row of the table: the service against its reference, one figure of each per turn."""
 
     name: str
     title: str
@@ -62,7 +62,7 @@ class Result:
     limits: list[Figure] = field(default_factory=list)
     ours: list[Figure] = field(default_factory=list)
     error: str = ""
-    # What stands for all turns.
+    # Combines the turns.
     summarise: Callable[[list[float]], float] = statistics.median
 
     @property
@@ -84,7 +84,7 @@ class Result:
 
     @property
     def is_met(self) -> bool | None:
-        """None: there is no goal, or nothing was measured."""
+        """None if there is no goal or no measurement."""
         return None if self.goal is None or self.error else self.goal.is_met(self.ratio)
 
     @property
@@ -94,7 +94,7 @@ class Result:
         return {True: "ok", False: "missed", None: "for information"}[self.is_met]
 
     def as_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "name": self.name,
             "title": self.title,
             "against": self.against,
@@ -103,9 +103,9 @@ class Result:
             "verdict": self.verdict,
         }
         if self.error:
-            return {**told, "error": self.error}
+            return {**fields, "error": self.error}
         return {
-            **told,
+            **fields,
             "limit": self.limit,
             "ours": self.own,
             "ratio": self.ratio,

@@ -1,4 +1,4 @@
-"""What the service is held against: pgbench, COPY, and the reference program of argon2."""
+"""The references: pgbench, COPY, and the reference implementation of argon2."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .figures import Figure, RowFailed
 from .processes import environment, last_lines, run
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
-# Few, as every connection prepares each of them, and many beside the one that fetches.
-STATEMENTS_A_ROUND = 12
-DRAWN = 500_000
+# Few, because each connection prepares all of them; many compared with the one that fetches.
+STATEMENTS_PER_ROUND = 12
+DRAWN_ROWS = 500_000
 DRAW = re.compile(r"^-- draw ([\w, ]+): (.+)$", re.MULTILINE)
 STATEMENT_END = re.compile(r";[ ]*$|\\gset[ ]*$", re.MULTILINE)
 PROGRESS = re.compile(r"^progress: [\d.]+ s, ([\d.]+) tps", re.MULTILINE)
@@ -28,10 +28,10 @@ ARGON2 = ["argon2", "saltsaltsaltsalt", "-id", "-t", "3", "-k", "65536", "-p", "
 
 @dataclass(frozen=True)
 class Script:
-    """A file of benches/sql: the statements of one call, as a script of pgbench.
+    """A file of benches/sql: the statements of one RPC as a pgbench script.
 
-    pgbench draws numbers, but no ids. Where a script says what ids it draws, they are drawn into a
-    table beforehand, in groups: a round fetches a group, and runs the statements for each of it.
+    pgbench draws numbers but no ids. If a script names the ids to draw, they are drawn into a table
+    beforehand, in groups: each round fetches a group and runs the statements for each member.
     """
 
     name: str
@@ -57,22 +57,22 @@ class Script:
 
     @property
     def group(self) -> int:
-        return max(1, STATEMENTS_A_ROUND // self.statements)
+        return max(1, STATEMENTS_PER_ROUND // self.statements)
 
     @property
-    def calls_a_round(self) -> float:
-        """Fetching a group counts like one of the statements: it reads by a key as they do."""
+    def requests_per_round(self) -> float:
+        """Fetching a group counts as one statement: it is a read by key like the others."""
         return self.group + 1 / self.statements if self.draw else 1
 
     def prepare(self, folder: Path, url: str) -> str:
-        """Draws what is to be drawn, unless that was done before, and gives pgbench's script."""
+        """Draws the ids if necessary, and returns the pgbench script."""
         if not self.draw:
             return self.body
         if not psql(folder, url, f"SELECT to_regclass('{self.table}')"):
             self._fill(folder, url)
         groups = int(psql(folder, url, f"SELECT count(*) FROM {self.table}"))
         if groups == 0:
-            raise RowFailed(f"{self.name}.sql: there is too little to draw from")
+            raise RowFailed(f"{self.name}.sql: too few rows to draw from")
         places = range(1, self.group + 1)
         fetched = ", ".join(f"{c}[{n}] AS {c}_{n}" for n in places for c in self.columns)
         variables = re.compile(rf"(?<!:):({'|'.join(self.columns)})\b")
@@ -93,7 +93,7 @@ class Script:
             "SELECT setseed(0.5)",
             "CREATE SCHEMA IF NOT EXISTS bench",
             f"""CREATE TABLE {self.table} AS
-            WITH drawn ({columns}) AS ({self.draw} ORDER BY random() LIMIT {DRAWN}),
+            WITH drawn ({columns}) AS ({self.draw} ORDER BY random() LIMIT {DRAWN_ROWS}),
             numbered AS (SELECT (row_number() OVER () - 1) / {self.group} AS slot, * FROM drawn)
             SELECT slot, {arrays} FROM numbered GROUP BY slot HAVING count(*) = {self.group}""",
             f"ALTER TABLE {self.table} ADD PRIMARY KEY (slot)",
@@ -104,14 +104,14 @@ class Script:
 def pgbench(
     folder: Path, url: str, name: str, customers: int, clients: int, seconds: int
 ) -> Figure:
-    """How many calls a second PostgreSQL answers to clients that each make one at a time."""
+    """Measures the RPCs per second of PostgreSQL alone, with one in flight per client."""
     script = Script.read(name)
     file = folder / f"{name}.pgbench"
     file.write_text(script.prepare(folder, url))
     threads = min(clients, os.cpu_count() or 1)
     arguments = ["pgbench", "-n", "-M", "prepared", f"-Dcustomers={customers}", f"-f{file}"]
     arguments += [f"-c{clients}", f"-j{threads}"]
-    # The first second is for connecting and preparing, the last one for ending.
+    # The first second is for connecting and preparing, the last one for finishing.
     ended = subprocess.run(
         [*arguments, f"-T{seconds + 2}", "-P1", url],
         cwd=folder,
@@ -125,15 +125,15 @@ def pgbench(
         raise RowFailed(f"pgbench {name} ended with {ended.returncode}: {last_lines(ended.stderr)}")
     rounds = [float(tps) for tps in PROGRESS.findall(ended.stderr)][1 : seconds + 1]
     if not rounds:
-        raise RowFailed(f"pgbench {name} told no progress: {last_lines(ended.stderr)}")
-    calls = statistics.mean(rounds) * script.calls_a_round
-    if not calls:
-        raise RowFailed(f"pgbench {name} ended no call in {seconds} s")
-    return Figure(calls, {"clients": clients, "threads": threads, "calls_per_second": calls})
+        raise RowFailed(f"pgbench {name} reported no progress: {last_lines(ended.stderr)}")
+    requests = statistics.mean(rounds) * script.requests_per_round
+    if not requests:
+        raise RowFailed(f"pgbench {name} completed nothing in {seconds} s")
+    return Figure(requests, {"clients": clients, "threads": threads, "requests_per_second": requests})
 
 
 def copy(folder: Path, url: str, customers: int) -> Figure:
-    """How many customers a second psql copies out."""
+    """Measures the customers per second that psql copies out."""
     begun = time.monotonic()
     with open(os.devnull, "wb") as nowhere:
         ended = subprocess.run(
@@ -153,14 +153,14 @@ def copy(folder: Path, url: str, customers: int) -> Figure:
 
 
 def argon2(folder: Path, seconds: int) -> Figure:
-    """How many hashes a second the reference program makes, a process a core at any time."""
+    """Measures the hashes per second of the reference implementation, one process per core."""
     cores = os.cpu_count() or 1
     begun = time.monotonic()
 
-    def hash_on_and_on(_: int) -> int:
+    def hash_repeatedly(_: int) -> int:
         hashes = 0
         while time.monotonic() < begun + seconds:
-            # With -r it hashes only; otherwise it verifies its hash as well.
+            # With -r it only hashes; otherwise it verifies the hash as well.
             subprocess.run(
                 ARGON2,
                 cwd=folder,
@@ -174,7 +174,7 @@ def argon2(folder: Path, seconds: int) -> Figure:
 
     try:
         with ThreadPoolExecutor(cores) as pool:
-            hashes = sum(pool.map(hash_on_and_on, range(cores)))
+            hashes = sum(pool.map(hash_repeatedly, range(cores)))
     except subprocess.CalledProcessError as error:
         raise RowFailed(f"argon2 ended with {error.returncode}") from None
     taken = time.monotonic() - begun
@@ -182,7 +182,7 @@ def argon2(folder: Path, seconds: int) -> Figure:
 
 
 def version_of(program: list[str], folder: Path) -> str:
-    """What a program says of its version, or nothing where it is missing."""
+    """Returns the version that a program prints, or an empty text if it is missing."""
     try:
         return run([*program], folder)
     except (OSError, RowFailed) as error:

@@ -1,4 +1,4 @@
-"""What was measured, and on what machine."""
+"""Describes the measured version and the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .processes import Tools
 
 
 def describe(tools: Tools, server_url: str, checkout: Path) -> dict[str, str]:
-    """What makes figures comparable, or not."""
+    """Describes everything that affects the comparability of figures."""
     kib = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
     revision = version_of(["git", "rev-parse", "--short=12", "HEAD"], checkout)
     changed = version_of(["git", "status", "--porcelain", "--untracked-files=no"], checkout)
@@ -31,7 +31,7 @@ def describe(tools: Tools, server_url: str, checkout: Path) -> dict[str, str]:
 
 
 def huge_pages() -> str:
-    """How many are taken or promised: the server's shared buffers are the only ones to ask."""
+    """Returns the huge pages in use or reserved; only the server's shared buffers use them."""
     text = Path("/proc/meminfo").read_text()
     total, free, promised = (
         int(match.group(1)) if (match := re.search(rf"^HugePages_{name}:\s+(\d+)", text, re.M)) else 0
@@ -47,7 +47,7 @@ def processor() -> str:
 
 
 def server(tools: Tools, url: str) -> str:
-    """Its version, and the settings that what is measured depends on."""
+    """Returns the server's version and the settings that affect measurements."""
     names = ["server_version", "shared_buffers", "fsync", "synchronous_commit"]
     values = [psql(tools.folder, url, f"SHOW {name}") for name in names]
     settings = ", ".join(f"{n} {v}" for n, v in zip(names[1:], values[1:], strict=True))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 
 from .figures import Figure, Result
 
-# Text stays text, and the same figures give the same file.
+# Keeps text as text, and makes files reproducible.
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "contact", "font.size": 9})
 COLORS = {"ok": "#2a7f4f", "missed": "#c0392b", "for information": "#7f8c8d"}
 PERCENTILES = {
@@ -23,7 +23,7 @@ PERCENTILES = {
 
 
 def write(folder: Path, prefix: str, results: list[Result]) -> list[str]:
-    """Writes what there are figures for, and gives the names of the files."""
+    """Writes the plots for which there are figures, and returns their file names."""
     measured = [result for result in results if not result.error]
     names = []
     for kind, plot in {"ratios": ratios, "memory": memory, "latency": latency}.items():
@@ -35,7 +35,7 @@ def write(folder: Path, prefix: str, results: list[Result]) -> list[str]:
 
 
 def ratios(results: list[Result]) -> Canvas | None:
-    """How much of its goal each row reaches: beyond the line is good, whatever the direction."""
+    """Plots the reached share of each row's goal: beyond the line is good, in either direction."""
     rows = [result for result in results if result.goal]
     if not rows:
         return None
@@ -56,7 +56,7 @@ def ratios(results: list[Result]) -> Canvas | None:
 
 
 def memory(results: list[Result]) -> Canvas | None:
-    """What the service held over time, of every turn."""
+    """Plots the memory of the service over time, in every turn."""
     rows = [result for result in results if result.name == "memory"]
     if not rows:
         return None
@@ -75,7 +75,7 @@ def memory(results: list[Result]) -> Canvas | None:
 
 
 def latency(results: list[Result]) -> Canvas | None:
-    """How long calls took, of every row that calls singly: the middle of the turns."""
+    """Plots the latencies of every row of unary RPCs: the median of the turns."""
     curves = {result.name: percentiles(result.ours) for result in results}
     for result in results:
         if result.name.startswith("flood"):
@@ -88,7 +88,7 @@ def latency(results: list[Result]) -> Canvas | None:
     for place, (name, curve) in enumerate(curves.items()):
         marker = "os^Dvp*X"[place % 8]
         axes.plot(list(PERCENTILES.values()), curve, marker=marker, label=name, linewidth=1)
-    axes.set(yscale="log", ylabel="µs", xlabel="percentile of the calls, of ours")
+    axes.set(yscale="log", ylabel="µs", xlabel="percentile of our requests")
     axes.grid(axis="y", which="both", linewidth=0.3)
     axes.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)

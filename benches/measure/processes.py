@@ -19,7 +19,7 @@ from typing import Any, Self
 from .figures import RowFailed
 
 START_SECONDS, STOP_SECONDS = 30, 30
-# No measurement takes as long; what hangs has to end some time.
+# Far above the time of any measurement; a process that hangs must end.
 LONGEST_SECONDS = 3600
 SAMPLE_SECONDS = 0.2
 AGENTS = 4
@@ -31,23 +31,23 @@ SCOPES = (
 
 @dataclass(frozen=True)
 class Tools:
-    """The executables under test, and the folder in which all of them run."""
+    """The executables under test, and their working directory."""
 
     service: Path
     generate: Path
     load: Path
-    # The service keeps its development keys here, so that all of its processes have the same.
+    # The service keeps its development keys here, so that all of its processes share them.
     folder: Path
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Nothing of the caller's environment but what any program needs."""
+    """Returns an environment with only the variables that every program needs."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**kept, **settings}
 
 
 def run(arguments: Sequence[str | Path], folder: Path, **settings: str) -> str:
-    """Runs a program that has to succeed, and gives what it prints."""
+    """Runs a program that must succeed, and returns its output."""
     name = Path(arguments[0]).name
     try:
         ended = subprocess.run(
@@ -68,11 +68,11 @@ def run(arguments: Sequence[str | Path], folder: Path, **settings: str) -> str:
 
 
 def last_lines(text: str) -> str:
-    return " / ".join(text.strip().splitlines()[-5:]) or "it says nothing"
+    return " / ".join(text.strip().splitlines()[-5:]) or "no output"
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, below the range that systems hand to clients."""
+    """Returns a free loopback port below the ephemeral range."""
     for _ in range(100):
         port = random.randrange(20_000, 32_000)
         with socket.socket() as candidate:
@@ -154,7 +154,7 @@ class Service:
             code = None
         finally:
             self._kill()
-        # What went wrong first is what has to be told.
+        # The first failure is the one to report.
         if error is None and code is None:
             raise RowFailed(f"the service did not end within {STOP_SECONDS} s of SIGTERM")
         if error is None and code != 0:
@@ -189,12 +189,12 @@ class Service:
 
 
 class Load:
-    """A run of the load generator. It begins at once; `figures` waits for its end."""
+    """A run of the load generator. It starts immediately; `figures` waits for its end."""
 
-    def __init__(self, service: Service, call: str, **options: int | str) -> None:
-        self.call = call
-        # An agent has two checks of phone passwords at a time.
-        token = service.agents if call == "check-password" else service.token
+    def __init__(self, service: Service, rpc: str, **options: int | str) -> None:
+        self.rpc = rpc
+        # An agent may have two phone password checks in flight.
+        token = service.agents if rpc == "check-password" else service.token
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         self._process = subprocess.Popen(
             [
@@ -213,23 +213,23 @@ class Load:
         )
 
     def figures(self, may_fail: bool = False) -> dict[str, Any]:
-        """The figures that it prints. A failed call makes the row fail, unless it `may_fail`."""
+        """Returns the printed figures. Fails if a request failed, unless `may_fail`."""
         try:
             output, errors = self._process.communicate(timeout=LONGEST_SECONDS)
         except subprocess.TimeoutExpired:
-            raise RowFailed(f"load {self.call} did not end") from None
+            raise RowFailed(f"load {self.rpc} did not end") from None
         finally:
             self.stop()
         if self._process.returncode != 0:
             code = self._process.returncode
-            raise RowFailed(f"load {self.call} ended with {code}: {last_lines(errors)}")
+            raise RowFailed(f"load {self.rpc} ended with {code}: {last_lines(errors)}")
         try:
             figures: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
         except (ValueError, IndexError):
-            raise RowFailed(f"load {self.call} printed no JSON: {last_lines(output)}") from None
+            raise RowFailed(f"load {self.rpc} printed no JSON: {last_lines(output)}") from None
         if figures.get("failed") and not may_fail:
             failed, first = figures["failed"], figures.get("first_error")
-            raise RowFailed(f"load {self.call}: {failed} calls failed, the first with: {first}")
+            raise RowFailed(f"load {self.rpc}: {failed} requests failed, the first with: {first}")
         return figures
 
     def stop(self) -> None:
@@ -240,7 +240,7 @@ class Load:
 
 @dataclass(frozen=True)
 class MemorySample:
-    """What a process held at a moment."""
+    """The memory of a process at one moment."""
 
     seconds: float
     resident_mib: float
@@ -248,7 +248,7 @@ class MemorySample:
 
 
 class MemoryWatch:
-    """Watches the memory of a process, by a thread, until it is left."""
+    """Samples the memory of a process in a thread."""
 
     def __init__(self, pid: int) -> None:
         self.samples: list[MemorySample] = []

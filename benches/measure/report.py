@@ -1,4 +1,4 @@
-"""The table of a run, for people and for programs."""
+"""The table of a run, as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from .figures import Result
 
 HOW_TO_READ = """\
-Each row was measured beside its limit in turns, one after the other; shown is the middle of the
-turns (of memory: the highest), and the ratio of the two. Only ratios can be compared, and only
-among runs on one machine; in brackets stands the least and the greatest of a single turn."""
+Each row alternated between the service and its limit. Shown are the medians of the turns (for memory
+the maximum) and their ratio. Only ratios can be compared, and only among runs on one machine;
+brackets contain the lowest and the highest ratio of a single turn."""
 
 
 def in_markdown(machine: dict[str, str], results: list[Result], plots: list[str]) -> str:
     parts = [
-        "# Speed, beside its limits",
+        "# Speed compared with its limits",
         "\n".join(f"- {name}: {value}" for name, value in machine.items()),
         "\n".join(table(results)),
         HOW_TO_READ,
-        missed(results),
+        missed_goals(results),
         "\n".join(f"![{name.removesuffix('.svg')}]({name})" for name in plots),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -52,8 +52,8 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def missed(results: list[Result]) -> str:
-    """What did not reach its goal, with its figures; then what could not be measured."""
+def missed_goals(results: list[Result]) -> str:
+    """Lists the missed goals with their figures, then the rows that could not be measured."""
     lines = []
     for result in results:
         if result.error:
@@ -69,5 +69,5 @@ def missed(results: list[Result]) -> str:
 def write_json(
     path: Path, machine: dict[str, str], options: dict[str, Any], results: list[Result]
 ) -> None:
-    told = {"machine": machine, "options": options, "rows": [row.as_json() for row in results]}
-    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    fields = {"machine": machine, "options": options, "rows": [row.as_json() for row in results]}
+    path.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The rows of the table of goals: what is measured, and against what."""
+"""The rows of the table of goals: measurements and their references."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ TURNS = 3
 WARM_UP = 1
 IN_FLIGHT, CONNECTIONS = 64, 4
 PGBENCH_CLIENTS = 16
-# Enough for every core, and too few for anybody to wait as long as to be refused.
+# Enough for every core, and few enough that none waits until it is shed.
 CHECKS_IN_FLIGHT = 8
-# More than there are places for hashes, so that some always wait, and some may be refused.
+# More than there are hash permits, so that some always wait, and some may be shed.
 FLOOD_IN_FLIGHT = 16
 FLOOD_LEAD = 1.5
 STEADY_RATE = 250
 MEMORY_GOAL_MIB = 150
-SMALL, SQLITE_MOST = 10_000, 100_000
-# What a job of the service has to do that runs meanwhile.
-EVENTS_A_CUSTOMER, FEWEST_EVENTS = 10, 300_000
+SMALL, SQLITE_CUSTOMERS = 10_000, 100_000
+# Events that a background job of the service has to process during the measurement.
+EVENTS_PER_CUSTOMER, FEWEST_EVENTS = 10, 300_000
 
 
 @dataclass
 class Bench:
-    """What a row needs: the tools, the databases, and how long to measure."""
+    """Inputs of a row: the tools, the databases, and the duration of a measurement."""
 
     tools: Tools
     databases: Databases
@@ -49,8 +49,8 @@ class Bench:
     def folder(self) -> Path:
         return self.tools.folder
 
-    def start(self, service: Service, call: str, **options: int | str) -> Load:
-        """Begins to call a service. What is not given is as in most of the rows."""
+    def start(self, service: Service, rpc: str, **options: int | str) -> Load:
+        """Starts sending requests to a service. The defaults suit most rows."""
         usual: dict[str, int | str] = {
             "customers": self.customers,
             "seed": SEED,
@@ -59,30 +59,30 @@ class Bench:
             "seconds": self.seconds,
             "warm_up": WARM_UP,
         }
-        return Load(service, call, **{**usual, **options})
+        return Load(service, rpc, **{**usual, **options})
 
-    def load(self, url: str, call: str, **options: int | str) -> dict[str, Any]:
-        """The figures of calls to a service started for them alone."""
+    def load(self, url: str, rpc: str, **options: int | str) -> dict[str, Any]:
+        """Returns the figures of requests to a service started for this measurement."""
         with Service(self.tools, url) as service:
-            return self.start(service, call, **options).figures()
+            return self.start(service, rpc, **options).figures()
 
-    def rate(self, call: str, url: str = "", **options: int | str) -> Figure:
-        figures = self.load(url or self.url, call, **options)
-        if not figures["calls_per_second"]:
-            raise RowFailed(f"load {call} ended no call")
-        return Figure(figures["calls_per_second"], figures)
+    def rate(self, rpc: str, url: str = "", **options: int | str) -> Figure:
+        figures = self.load(url or self.url, rpc, **options)
+        if not figures["requests_per_second"]:
+            raise RowFailed(f"load {rpc} completed no request")
+        return Figure(figures["requests_per_second"], figures)
 
     def pgbench(self, script: str, clients: int = PGBENCH_CLIENTS) -> Figure:
         return limits.pgbench(self.folder, self.url, script, self.customers, clients, self.seconds)
 
 
 def side_by_side(result: Result, limit: Callable[[], Figure], ours: Callable[[], Figure]) -> Result:
-    """Measures the limit and ours in turns, so that both meet the same moods of the machine."""
+    """Measures the reference and the service in turns, so that noise affects both."""
     for turn in range(1, TURNS + 1):
         result.limits.append(limit())
         result.ours.append(ours())
         print(
-            f"  {result.name} {turn}/{TURNS}: {result.limits[-1].value:,.1f} beside"
+            f"  {result.name} {turn}/{TURNS}: {result.limits[-1].value:,.1f} to"
             f" {result.ours[-1].value:,.1f} {result.unit}",
             file=sys.stderr,
             flush=True,
@@ -91,16 +91,16 @@ def side_by_side(result: Result, limit: Callable[[], Figure], ours: Callable[[],
 
 
 def resolve(bench: Bench) -> list[Result]:
-    title = f"ResolveRecipients, {IN_FLIGHT} calls in flight"
+    title = f"ResolveRecipients, {IN_FLIGHT} requests in flight"
     against = f"pgbench: the same SELECT, singly, {PGBENCH_CLIENTS} clients"
-    row = Result("resolve", title, against, "calls/s", at_least(1.0))
+    row = Result("resolve", title, against, "requests/s", at_least(1.0))
     return [side_by_side(row, lambda: bench.pgbench("resolve"), lambda: bench.rate("resolve"))]
 
 
 def empty(bench: Bench) -> list[Result]:
-    title = f"ResolveRecipients, {IN_FLIGHT} calls in flight"
-    against = "empty calls of this server, same load generator"
-    row = Result("empty", title, against, "calls/s", at_least(0.6))
+    title = f"ResolveRecipients, {IN_FLIGHT} requests in flight"
+    against = "empty requests to this server, same load generator"
+    row = Result("empty", title, against, "requests/s", at_least(0.6))
     return [side_by_side(row, lambda: bench.rate("empty"), lambda: bench.rate("resolve"))]
 
 
@@ -108,7 +108,7 @@ def latency(bench: Bench) -> list[Result]:
     against = "pgbench: the same SELECT, one client, mean"
     row = Result("latency", "ResolveRecipients, one caller, mean", against, "µs", at_most(2.0))
 
-    # With one call at a time this is the mean, on both sides.
+    # With one request at a time this is the mean latency on both sides.
     def mean(alone: Figure) -> Figure:
         return Figure(1e6 / alone.value, alone.raw)
 
@@ -139,13 +139,13 @@ def stream_all(bench: Bench, service: Service) -> Figure:
     return Figure(figures["customers_per_second"], figures)
 
 
-def beside_pgbench(name: str, rpc: str, statements: str) -> Callable[[Bench], list[Result]]:
-    """A row of an RPC beside the statements that it makes."""
+def compare_with_pgbench(name: str, rpc: str, statements: str) -> Callable[[Bench], list[Result]]:
+    """Returns a row that compares an RPC with its SQL statements."""
 
     def measure(bench: Bench) -> list[Result]:
-        title = f"{rpc}, {IN_FLIGHT} calls in flight"
+        title = f"{rpc}, {IN_FLIGHT} requests in flight"
         against = f"pgbench: {statements}, {PGBENCH_CLIENTS} clients"
-        row = Result(name, title, against, "calls/s", at_least(0.5))
+        row = Result(name, title, against, "requests/s", at_least(0.5))
         script = name.replace("-", "_")
         return [side_by_side(row, lambda: bench.pgbench(script), lambda: bench.rate(name))]
 
@@ -153,7 +153,7 @@ def beside_pgbench(name: str, rpc: str, statements: str) -> Callable[[Bench], li
 
 
 def check_password(bench: Bench) -> list[Result]:
-    against = "argon2, the reference program, a process a core"
+    against = "argon2, the reference program, one process per core"
     row = Result("check-password", "CheckPhonePassword", against, "checks/s", at_least(0.95))
 
     def ours() -> Figure:
@@ -167,12 +167,12 @@ def flood(bench: Bench) -> list[Result]:
 
 
 def flood_sqlite(bench: Bench) -> list[Result]:
-    customers = min(SQLITE_MOST, bench.customers)
+    customers = min(SQLITE_CUSTOMERS, bench.customers)
     return [flooded(bench, "SQLite", bench.databases.sqlite(customers), customers)]
 
 
 def flooded(bench: Bench, kind: str, url: str, customers: int) -> Result:
-    # Production has PostgreSQL; of the embedded database it is told for information.
+    # Production uses PostgreSQL; the figures of SQLite are for information.
     name, goal = ("flood", at_most(2.0)) if kind == "PostgreSQL" else ("flood-sqlite", None)
     title = f"ResolveRecipients, p99 while password checks flood, {kind}"
     row = Result(name, title, "the same without the flood", "µs", goal)
@@ -189,7 +189,7 @@ def flooded(bench: Bench, kind: str, url: str, customers: int) -> Result:
                 "check-password",
                 customers=customers,
                 in_flight=FLOOD_IN_FLIGHT,
-                # It ends after what it is to disturb.
+                # It ends after the requests that it disturbs.
                 seconds=bench.seconds + WARM_UP + 2,
             )
             try:
@@ -198,8 +198,8 @@ def flooded(bench: Bench, kind: str, url: str, customers: int) -> Result:
                 flooding = checks.figures(may_fail=True)
             finally:
                 checks.stop()
-        # Some may be refused; what floods has to be hashes all the same.
-        if flooding["calls"] in (0, flooding["failed"]):
+        # Some may be shed, but the flood must consist of hashes.
+        if flooding["requests"] in (0, flooding["failed"]):
             raise RowFailed(f"no check succeeded: {flooding.get('first_error')}")
         return Figure(figures["p99_us"], {**figures, "flood": flooding})
 
@@ -208,14 +208,14 @@ def flooded(bench: Bench, kind: str, url: str, customers: int) -> Result:
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the service that has much to do."""
+    """A background job of the service with many events to process."""
 
     name: str
     title: str
-    # When the events are from, and their places in the feed.
+    # Time and feed position of the events.
     event_time: str
     position: str
-    # Which events it still has to see to.
+    # Condition of unprocessed events.
     left: str
 
 
@@ -228,7 +228,7 @@ RETENTION = Job(
 )
 SEQUENCING = Job(
     "sequencing",
-    "imported events get their places in the feed",
+    "imported events are sequenced in the feed",
     "now()",
     "NULL",
     "feed_position IS NULL",
@@ -236,14 +236,14 @@ SEQUENCING = Job(
 
 
 def retention(bench: Bench) -> list[Result]:
-    return [beside_job(bench, RETENTION), beside_job(bench, SEQUENCING)]
+    return [measure_during_job(bench, RETENTION), measure_during_job(bench, SEQUENCING)]
 
 
-def beside_job(bench: Bench, job: Job) -> Result:
-    events = max(FEWEST_EVENTS, EVENTS_A_CUSTOMER * bench.customers)
+def measure_during_job(bench: Bench, job: Job) -> Result:
+    events = max(FEWEST_EVENTS, EVENTS_PER_CUSTOMER * bench.customers)
     title = f"ResolveRecipients, p99 while {events:,} {job.title}"
     row = Result(job.name, title, "the same without", "µs", at_most(1.5))
-    # Nobody analyses what was just loaded.
+    # Newly loaded rows have no statistics.
     url = bench.databases.copy(
         bench.customers,
         job.name,
@@ -286,7 +286,7 @@ def beside_job(bench: Bench, job: Job) -> Result:
 def growth(bench: Bench) -> list[Result]:
     few = min(SMALL, bench.customers // 10)
     title = f"ResolveRecipients with {bench.customers:,} customers"
-    row = Result("growth", title, f"the same with {few:,}", "calls/s", at_least(0.9))
+    row = Result("growth", title, f"the same with {few:,}", "requests/s", at_least(0.9))
     small = bench.databases.postgres(few)
     return [
         side_by_side(
@@ -296,7 +296,7 @@ def growth(bench: Bench) -> list[Result]:
 
 
 def memory(bench: Bench) -> list[Result]:
-    """The highest of all turns counts, not the middle one."""
+    """The highest of all turns counts, not the median."""
     title = f"memory while {bench.customers:,} customers are streamed"
     text = f"<= {MEMORY_GOAL_MIB} MiB"
     goals = at_most(1.0, text), at_most(1.1)
@@ -306,7 +306,7 @@ def memory(bench: Bench) -> list[Result]:
     )
     for turn in range(1, TURNS + 1):
         with Service(bench.tools, bench.url) as service, MemoryWatch(service.pid) as watch:
-            told = stream_all(bench, service).raw
+            figures = stream_all(bench, service).raw
         samples = watch.samples
         if not samples:
             raise RowFailed("no memory was sampled")
@@ -315,7 +315,7 @@ def memory(bench: Bench) -> list[Result]:
             samples[0].resident_mib
         ]
         second = [s.resident_mib for s in samples if s.seconds > middle]
-        raw = {"stream": told, "samples": [asdict(sample) for sample in samples]}
+        raw = {"stream": figures, "samples": [asdict(sample) for sample in samples]}
         peak.limits.append(Figure(MEMORY_GOAL_MIB))
         peak.ours.append(Figure(max(sample.peak_mib for sample in samples), raw))
         flat.limits.append(Figure(max(first)))
@@ -327,9 +327,9 @@ def memory(bench: Bench) -> list[Result]:
 
 
 def sqlite(bench: Bench) -> list[Result]:
-    customers = min(SQLITE_MOST, bench.customers)
+    customers = min(SQLITE_CUSTOMERS, bench.customers)
     title = f"ResolveRecipients on SQLite, {customers:,} customers"
-    row = Result("sqlite", title, "the same on PostgreSQL", "calls/s", at_least(0.5))
+    row = Result("sqlite", title, "the same on PostgreSQL", "requests/s", at_least(0.5))
     urls = bench.databases.postgres(customers), bench.databases.sqlite(customers)
     return [
         side_by_side(
@@ -346,10 +346,10 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
     "empty": empty,
     "latency": latency,
     "stream": stream,
-    "get-contact": beside_pgbench("get-contact", "GetContact", "the same SELECT"),
-    "verify-channel": beside_pgbench("verify-channel", "VerifyContactChannel", "the same SELECTs"),
-    "create-contact": beside_pgbench("create-contact", "CreateContact", "the same transaction"),
-    "update-contact": beside_pgbench("update-contact", "UpdateContact", "the same transaction"),
+    "get-contact": compare_with_pgbench("get-contact", "GetContact", "the same SELECT"),
+    "verify-channel": compare_with_pgbench("verify-channel", "VerifyContactChannel", "the same SELECTs"),
+    "create-contact": compare_with_pgbench("create-contact", "CreateContact", "the same transaction"),
+    "update-contact": compare_with_pgbench("update-contact", "UpdateContact", "the same transaction"),
     "check-password": check_password,
     "flood": flood,
     "retention": retention,
@@ -358,7 +358,7 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
     "sqlite": sqlite,
     "flood-sqlite": flood_sqlite,
 }
-# These change what others read, and so are measured last.
+# These change data that others read, and so are measured last.
 WRITING = ["create-contact", "update-contact", "check-password", "flood", "flood-sqlite"]
 
 
@@ -368,7 +368,7 @@ def measure_all(bench: Bench, names: list[str]) -> list[Result]:
 
 
 def measure(bench: Bench, name: str) -> list[Result]:
-    """The rows under a name. What goes wrong stands in a row of its own."""
+    """Returns the rows of a name. A failure becomes a row of its own."""
     print(f"measuring {name}", file=sys.stderr, flush=True)
     try:
         return ROWS[name](bench)
