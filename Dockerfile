@@ -1,34 +1,35 @@
-# The service's image: its binary, and beside it only what that needs to run.
+# The service's image: the binary with only the files it needs.
 #
 #   docker build -t contact-service .
-#   buildah build --format docker -t contact-service .      (OCI's own format knows no HEALTHCHECK)
+#   buildah build --format docker -t contact-service .      (the OCI format has no HEALTHCHECK)
 
-# The release that rust-toolchain.toml names, pinned by the digest of its index for all platforms; scripts/test
-# checks both. docs/operations/images.md says how to renew it.
+# The release in rust-toolchain.toml, pinned by the digest of its multi-platform index; scripts/test
+# checks both. docs/operations/images.md describes upgrades.
 ARG RUST_IMAGE=rust:1.95.0-slim-trixie@sha256:e14e87345b4d5964ddcc3491d27ee046a0f23820f340c3c1e24da6880141f7c0
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 COPY . .
-# What cargo downloads and builds is kept in cache mounts: BuildKit and buildah have them alike, and the build
-# stays one step, without the empty sources that a layer of dependencies needs. A builder that
-# keeps no mounts from one run to the next builds everything anew, and gets the same.
-# Cargo tells what changed by file times; those of a checkout can be older than the cache.
+# Downloads and build results are kept in cache mounts, which BuildKit and buildah both support. The
+# build stays a single step, without a dependency layer made from empty sources; a builder without
+# persistent mounts builds everything from scratch with the same result. Cargo detects changes by
+# file times, and those of a checkout can be older than the cache.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     find src build.rs proto third_party -exec touch {} + \
     && cargo build --release --locked --bin contact-service \
     && install -D target/release/contact-service /image/usr/local/bin/contact-service
 
-# The root file system: linked dynamically, as glibc is not made to be linked in (its licence, and how it finds what
-# looks up names), and with Debian's own libraries, which are renewed with RUST_IMAGE.
+# The root file system: linked dynamically, because glibc is not meant for static linking (its
+# licence and its name service modules), with Debian's own libraries, which are updated with
+# RUST_IMAGE.
 #
-# - The libraries that the binary names, each where the loader looks for it. Names are looked up by
-#   libc itself, by /etc/hosts and DNS.
-# - Root certificates, for JWKS over https and for SMTP over TLS: they are looked for here, or in SSL_CERT_FILE.
-#   Time zones are compiled in.
-# - Of each package its licence and its entry, by which scanners know the version.
-# - The service's own folder, and a place for temporary files, should somebody mount one.
+# - The binary's libraries, each where the loader searches for it. Host names are resolved by libc
+# itself, from /etc/hosts and DNS.
+# - Root certificates for JWKS over HTTPS and SMTP over TLS, at the default path; SSL_CERT_FILE
+# overrides it. Time zones are compiled in.
+# - The licence and status file of each package, from which scanners read the version.
+# - The service's own folder, and a mount point for temporary files.
 WORKDIR /image
 RUN ldd usr/local/bin/contact-service >/tmp/ldd \
     && grep -o '/[^ ]*' /tmp/ldd >/tmp/libraries \
@@ -48,20 +49,20 @@ FROM scratch
 COPY --from=build /image/ /
 COPY --from=build --chown=65532:65532 /state/ /var/lib/
 
-# Within a container loopback is of no use. With development keys the service refuses other
-# addresses, so it starts only when it is given JWT_JWKS, SERVICE_KEYS and PHONE_PEPPER, and says so.
+# Loopback is useless in a container. With development keys the service rejects other addresses, so
+# it starts only with JWT_JWKS, SERVICE_KEYS and PHONE_PEPPER, and its error says so.
 ENV LISTEN_ADDR=0.0.0.0:50051 \
     HTTP_ADDR=0.0.0.0:8080 \
     METRICS_ADDR=0.0.0.0:9090 \
     LOG_FORMAT=json
 
-# By number, so that Kubernetes can see that it is not root. The service writes in data/ here, and
-# only with an SQLite database there or without SMTP_URL: that wants a volume.
+# A numeric id, so that Kubernetes can verify that it is not root. The service writes to data/ here
+# only with an SQLite database or without SMTP_URL, which then requires a volume.
 USER 65532:65532
 WORKDIR /var/lib/contact-service
-# gRPC, the page /confirm, and metrics and probes: the last one never for the public.
+# gRPC, the page /confirm, and metrics with probes, which must never be public.
 EXPOSE 50051 8080 9090
-# The service drains for 20 s; give it 30 before it is killed (docker stop waits for 10).
+# The service drains for 20 s; allow 30 s before it is killed (docker stop's default is 10 s).
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/contact-service", "healthcheck"]
@@ -71,7 +72,7 @@ CMD ["serve"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="contact-service" \
-    org.opencontainers.image.description="Who may speak for a customer, and who is written to, over gRPC" \
+    org.opencontainers.image.description="Manages the contacts of business customers, their permissions and e-mail recipients, over gRPC" \
     org.opencontainers.image.licenses="MIT OR Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"

@@ -1,4 +1,7 @@
-"""Reads clients' answers on stdin for scripts/clients. Usage: answers.py emails|refusal|documents"""
+"""Reads responses of clients on stdin for scripts/clients.
+
+Usage: answers.py emails|rejection|documents
+"""
 
 import base64
 import json
@@ -8,13 +11,13 @@ from google.rpc import error_details_pb2
 
 
 def emails(text):
-    """The recipients' addresses of a ResolveRecipients response."""
+    """Returns the recipients' addresses of a ResolveRecipients response."""
     for recipient in json.loads(text)["resolution"].get("recipients", []):
         print(recipient["email"])
 
 
-def refusal(text):
-    """Code, reason and domain of an error as `buf curl` prints it."""
+def rejection(text):
+    """Returns code, reason and domain of an error as `buf curl` prints it."""
     error = json.loads(text)
     for detail in error.get("details", []):
         if detail["type"] == "google.rpc.ErrorInfo":
@@ -24,7 +27,7 @@ def refusal(text):
 
 
 def documents(text):
-    """Fails unless the text is one JSON document or several."""
+    """Fails unless the text consists of one or more JSON documents."""
     decoder = json.JSONDecoder()
     rest = text.strip()
     if not rest:
@@ -37,4 +40,4 @@ def documents(text):
         rest = rest[end:].lstrip()
 
 
-{"emails": emails, "refusal": refusal, "documents": documents}[sys.argv[1]](sys.stdin.read())
+{"emails": emails, "rejection": rejection, "documents": documents}[sys.argv[1]](sys.stdin.read())

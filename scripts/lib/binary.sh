@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Finds the service's binary for the scripts that start it. Sourced.
+# Finds the service's binary for scripts that start it. Sourced.
 
 # shellcheck source-path=SCRIPTDIR source=tools.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 
-# Prints the binary's path: the one that CONTACT_SERVICE_BIN names, or one built now.
+# Prints the path of the binary: CONTACT_SERVICE_BIN, or a new build.
 find_binary() {
     local built
     if [[ -n "${CONTACT_SERVICE_BIN:-}" ]]; then
@@ -14,7 +14,7 @@ find_binary() {
     fi
     need_rust
     need_python
-    # With the tests: what they share with the binary is then built once, not twice.
+    # Built with the tests, so that shared dependencies are built once.
     built="$(cd "$repo_root" && cargo build --locked --bins --tests \
         --message-format=json-render-diagnostics |
         python3 -c 'import json, sys

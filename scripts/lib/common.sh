@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# What every script here shares: where things are, and how to speak. Sourced, never run.
+# Paths and output functions of all scripts. Sourced.
 
 repo_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cache_dir="${CONTACT_SERVICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/contact-service}"
 export repo_root cache_dir
 
-# Tells what comes next. On stderr, so that the last line of stdout stays that of the tests.
+# Prints a heading, on stderr, so that the last line of stdout is that of the tests.
 headline() { printf '\n== %s\n' "$*" >&2; }
 
-# Says in one line what is wrong or missing, and ends the script.
+# Prints an error in one line and exits.
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
@@ -16,7 +16,7 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Prints a loopback port that nobody listens on, below the range that systems hand to clients.
+# Prints a free loopback port below the ephemeral range.
 free_port() {
     local port
     for _ in {1..100}; do

@@ -1,6 +1,6 @@
 """Reads compose.yaml for image_trial.sh.
 
-Usage: compose.py FILE environment SERVICE     (NAME=VALUE, one a line)
+Usage: compose.py FILE environment SERVICE     (NAME=VALUE, one per line)
        compose.py FILE script SERVICE          (the script that the service runs)
 """
 
@@ -18,7 +18,7 @@ if what == "environment":
         print(f"{variable}={value}")
 elif what == "script":
     (script,) = service["command"]
-    # A dollar sign of the script is written twice there.
+    # The script contains each dollar sign twice.
     print(script.replace("$$", "$"), end="")
 else:
-    sys.exit(f"there is no {what!r}")
+    sys.exit(f"unknown request {what!r}")

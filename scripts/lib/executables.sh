@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Takes copies of what cargo built: a build meanwhile shall not change what is measured. Sourced.
+# Copies built executables, so that a concurrent build does not change a measurement. Sourced.
 
 # Reads cargo's messages. Usage: take_executables FOLDER KIND NAME...
 take_executables() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Finds the programs of a PostgreSQL cluster that fails over, and installs the missing ones without
+# Finds the programs of a PostgreSQL cluster with failover, and installs missing ones without
 # starting their services. Sourced.
 
 # shellcheck source-path=SCRIPTDIR source=postgres.sh

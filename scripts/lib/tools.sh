@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Finds the tools that the scripts need, and installs the missing ones: system packages by apt where
-# that is allowed without a password, everything else into the cache folder. Sourced.
+# Finds the tools of the scripts, and installs missing ones: system packages with apt if possible
+# without a password, everything else into the cache folder. Sourced.
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -12,7 +12,7 @@ mdbook_version=0.5.4
 
 export PATH="$cache_dir/npm/node_modules/.bin:$cache_dir/cargo/bin:$PATH"
 
-# Runs a command as root, or fails where that needs a password.
+# Runs a command as root, or fails if that requires a password.
 as_root() {
     if ((EUID == 0)); then
         "$@"
@@ -21,7 +21,7 @@ as_root() {
     fi
 }
 
-# Installs Debian packages, or fails where that is not allowed.
+# Installs Debian packages, or fails if that is not permitted.
 apt_install() {
     have apt-get && as_root true || return 1
     echo "installing $*" >&2
@@ -30,7 +30,7 @@ apt_install() {
             apt-get -qq -y --no-install-recommends install "$@" >&2
 }
 
-# Whether a folder in the cache was filled from exactly this description.
+# True if a folder in the cache was filled from exactly this description.
 is_current() { [[ -f "$1/.filled-from" && "$(<"$1/.filled-from")" == "$2" ]]; }
 mark_current() { printf '%s\n' "$2" >"$1/.filled-from"; }
 
@@ -72,13 +72,13 @@ need_buf() {
     mark_current "$dir" "buf $buf_version"
 }
 
-# The fonts go with it: without any, a page shows no text.
+# Includes fonts, without which pages show no text.
 need_chromium() {
     have chromium || apt_install chromium fonts-dejavu-core || true
     have chromium || die "Chromium is missing; install it (Debian: apt install chromium fonts-dejavu-core)"
 }
 
-# The tests start Postfix with a configuration of their own; the package's own service must not run.
+# The tests start Postfix with their own configuration; the package's service must not run.
 need_postfix() {
     local policy=/usr/sbin/policy-rc.d made_policy=""
     have_postfix && return
@@ -103,7 +103,7 @@ need_cargo_tool() {
     shift 2
     have "$name" && return
     echo "building $name $version (once, some minutes)" >&2
-    # Built quickly rather than optimised: it runs for seconds.
+    # Optimized for build time: it runs for seconds.
     CARGO_TARGET_DIR="$cache_dir/$name-target" \
         CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 \
@@ -117,7 +117,7 @@ need_cargo_deny() { need_cargo_tool cargo-deny "$cargo_deny_version"; }
 need_cargo_about() { need_cargo_tool cargo-about "$cargo_about_version" --features cli; }
 need_mdbook() { need_cargo_tool mdbook "$mdbook_version" --no-default-features; }
 
-# Makes a Python environment, anew only when its requirements change.
+# Creates a Python environment, again only when its requirements change.
 # Usage: need_venv FOLDER (-r FILE | REQUIREMENTS...)
 need_venv() {
     local dir="$1" wanted
@@ -130,7 +130,7 @@ need_venv() {
     mark_current "$dir" "$wanted"
 }
 
-# Installs what a package-lock.json names, anew only when that changes.
+# Installs the packages of a package-lock.json, again only when it changes.
 # Usage: need_node_modules FOLDER FOLDER_OF_THE_PACKAGE
 need_node_modules() {
     local dir="$1" wanted
