@@ -1,4 +1,4 @@
-"""Fixtures: a database of its own, and a service whose metrics can be read."""
+"""Fixtures: a database, and the metrics of a running service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def database_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def live_metrics(tmp_path_factory: pytest.TempPathFactory) -> Exposed:
-    """What /metrics of a demo holds before the first call."""
+    """The /metrics of a demo server before the first request."""
     folder: Path = tmp_path_factory.mktemp("demo")
     metrics = f"127.0.0.1:{free_port()}"
     environment = {

@@ -1,4 +1,4 @@
-"""Alerts: Prometheus takes them, and each one fires when it should and not when it should not."""
+"""Alerts: Prometheus accepts them, and each one fires exactly when it should."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.chart import CHART, NAMESPACE, RELEASE, Document, nested, refusal, render
+from harness.chart import CHART, NAMESPACE, RELEASE, Document, nested, rejection, render
 from harness.metrics import alert_rules
 
 TARGET = {"namespace": NAMESPACE, "service": f"{RELEASE}-metrics"}
@@ -21,7 +21,7 @@ CHECK = {"rpc_method": "contact.v1.ContactService/CheckPhonePassword"}
 
 
 def series(name: str, values: str, pod: str = "a", **labels: str) -> tuple[str, str]:
-    """A series of one replica, in promtool's notation, a value a minute."""
+    """Returns a series of one instance in promtool's notation, with a value per minute."""
     written = ", ".join(
         f'{key}="{value}"' for key, value in (TARGET | {"pod": pod} | labels).items()
     )
@@ -34,8 +34,10 @@ def buckets(name: str, counts: dict[str, str], **labels: str) -> list[tuple[str,
 
 @dataclass
 class Case:
-    """Series under which an alert fires at a time, with these labels and this description;
-    and others under which it does not."""
+    """Series for which an alert fires, and series for which it does not.
+
+    It fires at a time with these labels and this description.
+    """
 
     alert: str
     at: str
@@ -53,7 +55,7 @@ POOL = {"db_client_connection_pool_name": "writers"}
 REPLICA = TARGET | {"pod": "a"}
 
 
-def refused(refusals: str, answers: str) -> list[tuple[str, str]]:
+def rejected(refusals: str, answers: str) -> list[tuple[str, str]]:
     return [
         series(f"{CALLS}_count", refusals, **GET, rpc_response_status_code="UNAUTHENTICATED"),
         series(f"{CALLS}_count", answers, **GET, rpc_response_status_code="OK"),
@@ -73,8 +75,8 @@ CASES = [
         "5m",
         fires=[[], [series("contact_ready", "0x9"), series("contact_ready", "0x9", "b")]],
         quiet=[[series("contact_ready", "0x9"), series("contact_ready", "1x9", "b")]],
-        description="Callers get UNAVAILABLE. Either no pod runs, or none is ready; "
-        "contact_not_ready names the cause, such as a database that takes no writes.",
+        description="Clients get UNAVAILABLE. No pod is running or none is ready; "
+        "contact_not_ready names the cause, such as a database that rejects writes.",
     ),
     Case(
         "ContactServiceReplicaNotReady",
@@ -115,7 +117,7 @@ CASES = [
                 series(f"{CALLS}_count", "0x20"),
             ],
         ],
-        description="10% of the calls failed within 5 minutes.",
+        description="10% of the requests failed within 5 minutes.",
     ),
     Case(
         "ContactServiceInternalErrors",
@@ -126,25 +128,25 @@ CASES = [
             [series("contact_call_errors_total", "0+9x20", reason="OVERLOADED")],
         ],
         labels={"reason": "INTERNAL"},
-        description="Calls ended with INTERNAL: a mistake of the program, "
-        "or data that cannot be right.",
+        description="Requests failed with INTERNAL: a bug, "
+        "or corrupt data.",
     ),
     Case(
         "ContactServiceDatabaseUnavailable",
         "9m",
         fires=[[series("contact_call_errors_total", "0+60x20", reason="DATABASE_UNAVAILABLE")]],
-        # A fail-over: errors for some seconds around two scrapes.
+        # A failover: errors for some seconds around two scrapes.
         quiet=[
             [series("contact_call_errors_total", "0x4 50 90x20", reason="DATABASE_UNAVAILABLE")]
         ],
-        description="1 calls per second have failed for 5 minutes, longer than a fail-over takes.",
+        description="1 requests per second have failed for 5 minutes, longer than a failover takes.",
     ),
     Case(
         "ContactServiceOverloaded",
         "20m",
         fires=[[series("contact_call_errors_total", "0+60x30", reason="OVERLOADED")]],
         quiet=[[series("contact_call_errors_total", "0x9 50 90x30", reason="OVERLOADED")]],
-        description="1 calls per second are refused with OVERLOADED.",
+        description="1 requests per second are rejected with OVERLOADED.",
     ),
     Case(
         "ContactServiceSlow",
@@ -154,8 +156,8 @@ CASES = [
             buckets(CALLS, FAST, **GET),
             buckets(CALLS, FAST, **GET) + buckets(CALLS, SLOW, **CHECK),
         ],
-        description="1 % of the calls take longer than 950ms; "
-        "passwords and streams are not counted.",
+        description="1 % of the requests take longer than 950ms; "
+        "passwords and streams are excluded.",
     ),
     Case(
         "ContactServiceCallsPileUp",
@@ -168,7 +170,7 @@ CASES = [
             ]
         ],
         labels=REPLICA,
-        description="Pod a has 900 calls in flight; 1,024 is the most it takes.",
+        description="Pod a has 900 requests in flight; the maximum is 1,024.",
     ),
     Case(
         "ContactServiceClientLimits",
@@ -177,7 +179,7 @@ CASES = [
         quiet=[
             # A burst that ends.
             [series("contact_limit_hits_total", "0x5 900x40", limit="page_connections")],
-            # Limits are counted each by itself.
+            # Each limit is counted separately.
             [
                 series("contact_limit_hits_total", "0+50x40", limit="calls"),
                 series("contact_limit_hits_total", "0+50x40", limit="client_calls"),
@@ -206,7 +208,7 @@ CASES = [
             ]
         ],
         quiet=[
-            # One recipient's server is down; other mails leave.
+            # The server of one recipient is down; other e-mails are sent.
             [
                 series("contact_outbox_oldest_age_seconds", "1000x40"),
                 series("contact_mails_total", "5+1x40", outcome="sent"),
@@ -216,7 +218,7 @@ CASES = [
                 series("contact_mails_total", "5x40", outcome="sent"),
             ],
         ],
-        description="The oldest mail has waited for 16m 40s, and none was sent within 15 minutes.",
+        description="The oldest e-mail has waited for 16m 40s, and none was sent within 15 minutes.",
     ),
     Case(
         "ContactServiceOutboxGrows",
@@ -228,7 +230,7 @@ CASES = [
             ]
         ],
         quiet=[
-            # Every replica counts the same mails.
+            # Every instance counts the same e-mails.
             [
                 series("contact_outbox_mails", "600x60", state="waiting"),
                 series("contact_outbox_mails", "600x60", "b", state="waiting"),
@@ -245,21 +247,21 @@ CASES = [
             [series("contact_mails_total", "0x30 10x60", outcome="given_up")],
             [series("contact_mails_total", "0+9x90", outcome="sent")],
         ],
-        description="60 mails were given up within an hour.",
+        description="60 e-mails were dead-lettered within an hour.",
     ),
     Case(
         "ContactServiceMailsRejected",
         "150m",
         fires=[[series("contact_mail_rejections_total", "0x100 1x60", **{"class": "policy"})]],
         quiet=[
-            # Mistyped addresses, greylisting and a server that is away have alerts of their own.
+            # Mistyped addresses, greylisting and an unreachable server have their own alerts.
             [series("contact_mail_rejections_total", "0+9x160", **{"class": name})]
             for name in ("mailbox", "temporary", "connection")
         ]
         + [[series("contact_mail_rejections_total", "0x160", **{"class": "policy"})]],
         labels={"class": "policy"},
         description="1 attempts within 2 hours failed with the class policy. "
-        "No address was marked; the mails are retried for 12 hours.",
+        "No address was marked; the e-mails are retried for 12 hours.",
     ),
     Case(
         "ContactServiceMailLimits",
@@ -271,12 +273,12 @@ CASES = [
         ],
         labels={"limit": "mails_per_address"},
         description="60 requests within an hour were rejected by the limit mails_per_address: "
-        "somebody may have a mailbox flooded.",
+        "someone may be flooding a mailbox.",
     ),
     Case(
         "ContactServiceAgentGuesses",
         "10m",
-        # Every replica counts the same contacts.
+        # Every instance counts the same contacts.
         fires=[
             [
                 series("contact_phone_password_failed_contacts", "9x20", scope="agent"),
@@ -298,19 +300,19 @@ CASES = [
         "30h",
         fires=[[series("contact_phone_password_failed_contacts", "10x1790 31x20", scope="all")]],
         quiet=[
-            # As on every day, and few in all.
+            # As on every day, and few in total.
             [series("contact_phone_password_failed_contacts", "25x1810", scope="all")],
             [series("contact_phone_password_failed_contacts", "1x1790 20x20", scope="all")],
         ],
         description="Checks failed for 31 contacts within an hour, without a match since: "
-        "far more than on the average of the last day.",
+        "far more than the average of the last day.",
     ),
     Case(
         "ContactServicePhonePasswordLocks",
         "80m",
         fires=[[series("contact_phone_password_locks_total", "0+1x90")]],
         quiet=[[series("contact_phone_password_locks_total", "0x30 10x60")]],
-        description="60 locks within an hour: somebody may be guessing phone passwords.",
+        description="60 locks within an hour: someone may be guessing phone passwords.",
     ),
     Case(
         "ContactServicePepperMissing",
@@ -321,7 +323,7 @@ CASES = [
                 series("contact_missing_pepper_versions", "0x20", "b"),
             ]
         ],
-        # A pod that started before the version was added, and is replaced.
+        # A pod that started before the version was added, and is being replaced.
         quiet=[[series("contact_missing_pepper_versions", "0x7 1 1 0x10")]],
         labels=REPLICA,
         description="Pod a lacks 1 pepper version(s), so it is not ready.",
@@ -339,32 +341,32 @@ CASES = [
     Case(
         "ContactServiceTokensRefused",
         "25m",
-        fires=[refused("0+60x40", "0+20x40")],
-        quiet=[refused("0+20x40", "0+60x40"), refused("0x40", "0x40")],
-        description="75% of the calls ended with UNAUTHENTICATED.",
+        fires=[rejected("0+60x40", "0+20x40")],
+        quiet=[rejected("0+20x40", "0+60x40"), rejected("0x40", "0x40")],
+        description="75% of the requests failed with UNAUTHENTICATED.",
     ),
     Case(
         "ContactServiceTokenKeysStale",
         "30m",
-        fires=[[series("contact_token_keys_age_seconds", "4000x40"), *refused("0x40", "0+60x40")]],
+        fires=[[series("contact_token_keys_age_seconds", "4000x40"), *rejected("0x40", "0+60x40")]],
         quiet=[
-            # Keys are read again when a call comes with a token, not before.
-            [series("contact_token_keys_age_seconds", "4000x40"), *refused("0+60x40", "0x40")],
-            [series("contact_token_keys_age_seconds", "700x40"), *refused("0x40", "0+60x40")],
+            # Keys are refreshed when a request has a token, not earlier.
+            [series("contact_token_keys_age_seconds", "4000x40"), *rejected("0+60x40", "0x40")],
+            [series("contact_token_keys_age_seconds", "700x40"), *rejected("0x40", "0+60x40")],
         ],
         labels=REPLICA,
-        description="Pod a read them 1h 6m 40s ago; removed keys are still accepted, "
+        description="Pod a fetched them 1h 6m 40s ago; removed keys are still accepted, "
         "and new ones are not.",
     ),
     Case(
         "ContactServiceTokenKeysExpire",
         "30m",
-        fires=[[*key_ages("46656x40", "86400x40"), *refused("0x40", "0+60x40")]],
+        fires=[[*key_ages("46656x40", "86400x40"), *rejected("0x40", "0+60x40")]],
         quiet=[
-            [*key_ages("40000x40", "86400x40"), *refused("0x40", "0+60x40")],
-            [*key_ages("46656x40", "86400x40"), *refused("0+60x40", "0x40")],
+            [*key_ages("40000x40", "86400x40"), *rejected("0x40", "0+60x40")],
+            [*key_ages("46656x40", "86400x40"), *rejected("0+60x40", "0x40")],
             # Development keys never change.
-            [*key_ages("0x40", "0x40"), *refused("0x40", "0+60x40")],
+            [*key_ages("0x40", "0x40"), *rejected("0x40", "0+60x40")],
         ],
         labels=REPLICA,
         description="Pod a has used 54% of the time for which it may use keys "
@@ -394,7 +396,7 @@ CASES = [
                 series("contact_build_info", "1x90", "b", version="0.1.0"),
             ]
         ],
-        description="2 versions have run side by side for an hour: an update did not end.",
+        description="2 versions have run in parallel for an hour: an update did not finish.",
     ),
 ]
 
@@ -428,21 +430,21 @@ def trial(case: Case, given: list[tuple[str, str]], alerts: list[Document]) -> D
     }
 
 
-def test_prometheus_takes_the_rules(tmp_path):
+def test_prometheus_accepts_the_rules(tmp_path):
     write_rules(tmp_path)
     checked = promtool(tmp_path, "check", "rules", "rules.yaml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(CASES)} rules found" in checked.stdout
 
 
-def test_every_alert_is_tried():
+def test_every_alert_has_a_case():
     names = [rule["alert"] for rule in alert_rules()]
     assert sorted(names) == sorted(case.alert for case in CASES)
     assert all(case.fires and case.quiet for case in CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
-def test_an_alert_fires_when_it_should_and_only_then(case, tmp_path):
+def test_alert_fires_only_when_it_should(case, tmp_path):
     [rule] = [each for each in write_rules(tmp_path) if each["alert"] == case.alert]
     tests = [trial(case, given, [expected(case, rule)]) for given in case.fires]
     tests += [trial(case, given, []) for given in case.quiet]
@@ -453,8 +455,8 @@ def test_an_alert_fires_when_it_should_and_only_then(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
-def test_a_series_of_another_release_is_not_ours(case, tmp_path):
-    """But for the alert that asks whether there is anything at all."""
+def test_series_of_other_releases_are_ignored(case, tmp_path):
+    """Except the alert that checks for the presence of any instance."""
     write_rules(tmp_path)
     other = [
         [
@@ -473,7 +475,7 @@ def test_a_series_of_another_release_is_not_ours(case, tmp_path):
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_alerts_can_be_left_out_and_their_thresholds_moved():
+def test_alerts_and_thresholds_are_configurable():
     values = {"disabled": ["ContactServiceSlow"], "thresholds": {"errorRatio": 0.123}}
     rule = render("production", nested("metrics.prometheusRule", values)).one("PrometheusRule")
     alerts = {each["alert"]: each for group in rule["spec"]["groups"] for each in group["rules"]}
@@ -493,16 +495,16 @@ def test_every_threshold_is_used():
         assert "123.25" in str(moved.one("PrometheusRule")), name
 
 
-def test_every_alert_can_be_left_out_by_name():
+def test_every_alert_can_be_disabled_by_name():
     names = [case.alert for case in CASES]
     rule = render("production", nested("metrics.prometheusRule.disabled", names)).one(
         "PrometheusRule"
     )
     assert rule["spec"]["groups"][0]["rules"] == []
-    assert "disabled" in refusal(values=nested("metrics.prometheusRule.disabled", ["Other"]))
+    assert "disabled" in rejection(values=nested("metrics.prometheusRule.disabled", ["Other"]))
 
 
-def test_series_may_be_selected_otherwise():
+def test_series_selector_is_configurable():
     values = nested("metrics.prometheusRule.selector", 'job="contacts"')
     rule = render("production", values).one("PrometheusRule")
     for each in rule["spec"]["groups"][0]["rules"]:

@@ -1,4 +1,4 @@
-"""What is written about the chart is so."""
+"""The documentation of the chart and its alerts matches them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CODE = re.compile(r"^( *)```.*?^\1```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
 def sections() -> dict[str, str]:
-    """Title and text of every runbook."""
+    """Returns title and text of every runbook."""
     parts = re.split(r"^## (\w+)\n", RUNBOOKS.read_text(), flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], parts[1::2]))
 
@@ -32,26 +32,26 @@ def sql() -> list[str]:
     return [statement for block in blocks for statement in re.split(r";\s*", block) if statement]
 
 
-def test_the_table_of_values_is_that_of_the_values():
+def test_readme_table_matches_the_values():
     assert (
         table_in_readme() == table()
     ), "renew it: cd tests/chart && python -m harness.values_table"
 
 
-def test_every_value_is_described_in_words():
+def test_every_value_has_a_description():
     assert len(list(rows())) > 120
     for path, _, description in rows():
         assert len(description) > 2 and "|" not in description, path
 
 
-def test_the_chart_carries_the_version_of_the_service():
+def test_chart_has_the_version_of_the_service():
     cargo = (REPOSITORY / "Cargo.toml").read_text()
     version = re.search(r'^version = "(.*)"', cargo, re.MULTILINE)
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert version and chart["appVersion"] == version[1]
 
 
-def test_every_alert_leads_to_its_runbook():
+def test_every_alert_links_to_its_runbook():
     base = "https://git.example.com/contact-service/docs/operations/runbooks.md#"
     anchors = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in alert_rules()}
     assert anchors == {title: base + title.lower() for title in sections()}
@@ -65,23 +65,23 @@ def test_every_alert_leads_to_its_runbook():
 
 
 @pytest.mark.parametrize("alert", sections())
-def test_a_runbook_says_what_it_means_where_to_look_and_what_to_do(alert):
+def test_runbooks_have_meaning_diagnosis_and_remedy(alert):
     text = sections()[alert]
     assert all(f"**{part}:**" in text for part in ("Means", "Look", "Do"))
     assert re.search(r"kubectl|```sql|`(contact|rpc|db)_\w+|]\(#", text.partition("**Look:**")[2])
 
 
-def test_runbooks_name_metrics_that_exist(live_metrics: Exposed):
+def test_runbooks_name_existing_metrics(live_metrics: Exposed):
     known = set(live_metrics) | {Selector(name, []).metric for name in live_metrics}
     labels = {label for values in live_metrics.values() for label in values}
-    # SQL names columns.
+    # SQL contains columns.
     text = re.sub(r"^```sql\n.*?^```", "", RUNBOOKS.read_text(), flags=re.MULTILINE | re.DOTALL)
-    # Not the targets of log lines, which are paths.
+    # Log targets are paths, which are not metrics.
     named = set(re.findall(r"\b(?:contact|rpc|db_client)_\w+\b(?!::)", text))
     assert len(named) > 10 and named <= known | labels, named - known - labels
 
 
-def test_the_sql_of_the_runbooks_runs_on_the_schema(database_url, tmp_path):
+def test_runbook_sql_runs_on_the_schema(database_url, tmp_path):
     manifests = render()
     migration = manifests.one("Job", "-migrate")["spec"]["template"]["spec"]
     migrated = Cluster(tmp_path, manifests, database_url).container(migration).run()
@@ -116,7 +116,7 @@ def anchors(page: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_links_lead_somewhere(page):
+def test_links_resolve(page):
     file = REPOSITORY / page
     for path, anchor in LINK.findall(CODE.sub("", file.read_text())):
         target = (file.parent / path).resolve() if path else file
@@ -131,13 +131,13 @@ def test_summary_of_the_book_names_every_page():
     assert named == pages_of_docs - {"SUMMARY.md"}
 
 
-def test_the_readme_shows_every_example():
+def test_readme_shows_every_example():
     text = (CHART / "README.md").read_text()
     for example in EXAMPLES:
         assert f"(examples/{example}.yaml)" in text
 
 
-def test_the_commands_of_the_minimal_example_make_what_it_names():
+def test_minimal_example_commands_create_its_secrets():
     text = EXAMPLES["minimal"].read_text()
     made = [part.split(maxsplit=1) for part in text.split("create secret generic ")[1:]]
     keys = {
@@ -153,7 +153,7 @@ def test_the_commands_of_the_minimal_example_make_what_it_names():
     assert keys == used
 
 
-def test_nothing_of_the_chart_is_too_long():
+def test_chart_files_are_short():
     files = subprocess.run(
         ["find", str(CHART), str(RUNBOOKS), "-type", "f"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Dashboard and alerts ask for what the service counts, and for all of it."""
+"""Dashboard and alerts use existing metrics, and all of them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from harness.metrics import Exposed, dashboard_expressions, expressions, mistake
 from harness.promql import selectors
 
 
-def test_dashboard_and_alerts_use_what_there_is_and_all_of_it(live_metrics: Exposed):
+def test_dashboard_and_alerts_use_all_existing_metrics(live_metrics: Exposed):
     assert not mistakes(live_metrics)
 
 
 @pytest.mark.parametrize("name", ["contact_ready", "rpc_server_call_duration_seconds_bucket"])
-def test_a_metric_that_is_gone_would_be_noticed(live_metrics: Exposed, name: str):
+def test_missing_metric_is_detected(live_metrics: Exposed, name: str):
     without = {key: labels for key, labels in live_metrics.items() if key != name}
     assert any(f"there is no {name}" in each for each in mistakes(without))
 
 
-def test_a_metric_that_nobody_shows_would_be_noticed(live_metrics: Exposed):
+def test_unused_metric_is_detected(live_metrics: Exposed):
     found = mistakes(live_metrics | {"contact_new_things_total": {}})
     assert found == ["neither the dashboard nor an alert uses contact_new_things_total"]
 
 
-def test_a_label_or_a_value_that_is_gone_would_be_noticed(live_metrics: Exposed):
+def test_missing_label_or_value_is_detected(live_metrics: Exposed):
     without_value = live_metrics | {"contact_mails_total": {"outcome": {"sent", "deferred"}}}
     assert any("has no outcome=given_up" in each for each in mistakes(without_value))
     without_label = live_metrics | {"contact_phone_orders_total": {}}
     assert any("has no label decision" in each for each in mistakes(without_label))
 
 
-def test_every_rpc_that_is_named_is_one_of_the_contract():
+def test_named_rpcs_are_in_the_contract():
     contract = "".join(
         path.read_text() for path in (REPOSITORY / "proto/contact/v1").glob("*.proto")
     )
@@ -53,7 +53,7 @@ def test_every_expression_selects_one_release():
             assert is_variable or {"namespace", "service"} <= names, f"{place}: {expression}"
 
 
-def test_the_dashboard_is_whole():
+def test_dashboard_is_consistent():
     dashboard = json.loads((CHART / "files/dashboard.json").read_text())
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -75,7 +75,7 @@ def test_the_dashboard_is_whole():
     assert len(list(dashboard_expressions())) > 20
 
 
-def test_grafana_gets_the_dashboard_as_it_is():
+def test_grafana_gets_the_dashboard_unchanged():
     config = render("production").one("ConfigMap", "-dashboard")
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert config["metadata"]["annotations"] == {"grafana_folder": "Customer portal"}

@@ -1,4 +1,4 @@
-"""Services and network policies: who reaches what."""
+"""Services and network policies: permitted connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.chart import EXAMPLES, RELEASE, Document, nested, render
 
 
 def labels_of(example: str) -> dict[str, dict[str, str]]:
-    """The labels of each pod, by kind and name."""
+    """Returns the labels of each pod by kind and name."""
     templates = render(example).pod_templates()
     return {name: template["metadata"]["labels"] for name, template in templates.items()}
 
@@ -22,20 +22,20 @@ def selected(selector: dict[str, str], example: str) -> set[str]:
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_services_lead_to_servers_alone(example):
+def test_services_select_servers_only(example):
     for service in render(example).all("Service"):
         name = service["metadata"]["name"]
         assert selected(service["spec"]["selector"], example) == {f"Deployment/{RELEASE}"}, name
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_a_budget_counts_servers_alone(example):
+def test_disruption_budget_selects_servers_only(example):
     selector = render(example).one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
     assert selected(selector, example) == {f"Deployment/{RELEASE}"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_ports_of_services_are_ports_of_pods(example):
+def test_service_ports_exist_in_pods(example):
     manifests = render(example)
     container = manifests.server["containers"][0]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -51,7 +51,7 @@ def test_ports_of_services_are_ports_of_pods(example):
 @pytest.mark.parametrize(
     ("example", "protocol"), [("minimal", "kubernetes.io/h2c"), ("mutual-tls", "https")]
 )
-def test_the_protocol_of_grpc_is_told(example, protocol):
+def test_grpc_port_declares_its_protocol(example, protocol):
     manifests = render(example)
     for suffix in ("", "-headless"):
         [port] = [
@@ -62,7 +62,7 @@ def test_the_protocol_of_grpc_is_told(example, protocol):
     assert mesh.one("Service")["spec"]["ports"][0]["appProtocol"] == "grpc"
 
 
-def test_metrics_are_no_port_of_the_service_that_may_be_public():
+def test_public_service_has_no_metrics_port():
     manifests = render("production", nested("service.type", "LoadBalancer"))
     names = {port["name"] for port in manifests.one("Service")["spec"]["ports"]}
     assert names == {"grpc", "http"}
@@ -70,7 +70,7 @@ def test_metrics_are_no_port_of_the_service_that_may_be_public():
     assert metrics["type"] == "ClusterIP" and metrics["publishNotReadyAddresses"] is True
 
 
-def test_clients_can_balance_over_the_pods_that_are_ready():
+def test_headless_service_lists_ready_pods():
     headless = render().one("Service", "-headless")["spec"]
     assert headless["clusterIP"] == "None"
     assert "publishNotReadyAddresses" not in headless
@@ -79,7 +79,7 @@ def test_clients_can_balance_over_the_pods_that_are_ready():
     assert f"{RELEASE}-headless" not in [s["metadata"]["name"] for s in without.all("Service")]
 
 
-def test_ipv6_is_listened_to_and_tested():
+def test_ipv6_is_served_and_tested():
     manifests = render(values={"bindAddress": "[::]", "service": {"ipFamilies": ["IPv6"]}})
     assert manifests.settings["LISTEN_ADDR"] == "[::]:50051"
     test = manifests.one("Pod", "-test")["spec"]["containers"][0]
@@ -89,10 +89,10 @@ def test_ipv6_is_listened_to_and_tested():
 
 
 def peers(policy: Document, direction: str, side: str, port: int) -> list[dict[str, Any]]:
-    """Who is on the other side of a port."""
+    """Returns the peers of a port's rules."""
     found = []
     for rule in policy["spec"][direction]:
-        # A rule without peers or ports would be everybody or everything.
+        # A rule without peers or ports would permit all of them.
         assert rule[side] and rule["ports"], rule
         if port in [each["port"] for each in rule["ports"]]:
             found += rule[side]
@@ -103,7 +103,7 @@ def namespace(name: str) -> dict[str, Any]:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
-def test_a_policy_lets_in_whom_it_names_and_nobody_else():
+def test_policy_permits_only_named_ingress():
     policy = render("production").one("NetworkPolicy")
     assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     bff = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "bff"}}}
@@ -127,7 +127,7 @@ def labels_of_component(component: str) -> dict[str, str]:
     }
 
 
-def test_a_policy_lets_out_to_whom_it_names_and_nobody_else():
+def test_policy_permits_only_named_egress():
     policy = render("production").one("NetworkPolicy")
     database = {"podSelector": {"matchLabels": {"cnpg.io/cluster": "contact-db"}}}
     let_out = {
@@ -144,7 +144,7 @@ def test_a_policy_lets_out_to_whom_it_names_and_nobody_else():
     assert ports == {*let_out, 53}
 
 
-def test_a_migration_reaches_the_database_alone():
+def test_migration_reaches_only_the_database():
     policy = render("production").one("NetworkPolicy", "-migrate")
     selector = policy["spec"]["podSelector"]["matchLabels"]
     assert selected(selector, "production") == {f"Job/{RELEASE}-migrate"}
@@ -152,28 +152,28 @@ def test_a_migration_reaches_the_database_alone():
     assert {p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]} == {53, 5432}
 
 
-def test_what_is_not_used_is_not_let_through():
+def test_unused_connections_are_not_permitted():
     policy = render("gateway").one("NetworkPolicy")
-    # The keys of tokens come from a ConfigMap, there are no traces, and nobody scrapes.
+    # The token keys come from a ConfigMap, and traces and scraping are off.
     assert {p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]} == {
         *(53, 5432, 25, 465, 587)
     }
     assert not peers(policy, "ingress", "from", 9090)
 
 
-def test_a_policy_selects_the_servers():
+def test_policy_selects_the_servers():
     selector = render("production").one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
     assert selected(selector, "production") == {f"Deployment/{RELEASE}"}
 
 
-def test_without_its_page_nothing_of_it_is_left():
+def test_disabled_confirmation_page_leaves_no_resources():
     manifests = render("mutual-tls")
     assert manifests.settings["HTTP_ADDR"] == "none"
     for document in [*manifests.all("Service"), manifests.one("Deployment")]:
         assert "8080" not in str(document["spec"]), document["metadata"]["name"]
 
 
-def test_discovered_keys_need_the_identity_provider_and_no_file():
+def test_discovered_keys_need_egress_and_no_file():
     discovered = render("production", nested("jwt.jwks.url", ""))
     assert "JWT_JWKS" not in discovered.settings
     assert "jwks" not in {volume["name"] for volume in discovered.server["volumes"]}

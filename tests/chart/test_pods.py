@@ -1,4 +1,4 @@
-"""Pods: what they may do, what they mount, how they are asked, and how they end."""
+"""Pods: permissions, mounts, probes and shutdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harness.chart import EXAMPLES, RELEASE, REPOSITORY, Manifests, nested, refusal, render
+from harness.chart import EXAMPLES, RELEASE, REPOSITORY, Manifests, nested, rejection, render
 from harness.pods import mounted_files
 
 IN_EVERY_FORM = [*EXAMPLES, "init"]
@@ -26,7 +26,7 @@ def containers(pod: dict) -> list[dict]:
 
 
 @pytest.mark.parametrize("form", IN_EVERY_FORM)
-def test_pods_keep_to_the_restricted_pod_security_standard(form):
+def test_pods_meet_the_restricted_security_standard(form):
     for name, template in rendered(form).pod_templates().items():
         pod = template["spec"]
         security = pod["securityContext"]
@@ -46,7 +46,7 @@ def test_pods_keep_to_the_restricted_pod_security_standard(form):
 
 
 @pytest.mark.parametrize("form", IN_EVERY_FORM)
-def test_pods_ask_for_resources_and_get_no_token_of_the_cluster(form):
+def test_pods_request_resources_and_get_no_api_token(form):
     manifests = rendered(form)
     for account in manifests.all("ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
@@ -61,7 +61,7 @@ def test_pods_ask_for_resources_and_get_no_token_of_the_cluster(form):
 
 
 @pytest.mark.parametrize("form", IN_EVERY_FORM)
-def test_every_file_that_is_named_is_mounted_and_every_mounted_one_is_named(form):
+def test_named_and_mounted_files_are_the_same(form):
     manifests = rendered(form)
     for name, template in manifests.pod_templates().items():
         pod = template["spec"]
@@ -78,7 +78,7 @@ def test_every_file_that_is_named_is_mounted_and_every_mounted_one_is_named(form
 
 
 @pytest.mark.parametrize("form", IN_EVERY_FORM)
-def test_secrets_come_as_files_that_the_group_alone_reads(form):
+def test_secrets_are_files_readable_by_the_group_only(form):
     for name, template in rendered(form).pod_templates().items():
         for volume in template["spec"]["volumes"]:
             secret = volume.get("projected") or volume.get("secret")
@@ -88,7 +88,7 @@ def test_secrets_come_as_files_that_the_group_alone_reads(form):
                 assert "valueFrom" not in variable, name
 
 
-def test_a_migration_gets_the_database_and_nothing_else():
+def test_migration_gets_only_the_database_secret():
     manifests = render("production")
     pod = manifests.one("Job", "-migrate")["spec"]["template"]["spec"]
     [container] = pod["containers"]
@@ -100,7 +100,7 @@ def test_a_migration_gets_the_database_and_nothing_else():
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_a_hook_before_the_install_uses_nothing_that_comes_after(example):
+def test_pre_install_hook_uses_no_later_resources(example):
     manifests = render(example, nested("migration.mode", "job"))
     hooks = [each for each in manifests if is_hook(each)]
     made_before = {(each["kind"], each["metadata"]["name"]) for each in hooks}
@@ -127,7 +127,7 @@ def is_hook(document: dict) -> bool:
     return "pre-install" in hook and "pre-upgrade" in hook
 
 
-def test_who_migrates_is_a_choice():
+def test_migration_mode_is_configurable():
     for mode, jobs, init in (("job", 1, 0), ("initContainer", 0, 1), ("none", 0, 0)):
         manifests = render(values=nested("migration.mode", mode))
         assert len(manifests.all("Job")) == jobs, mode
@@ -136,14 +136,14 @@ def test_who_migrates_is_a_choice():
         assert accounts.count(f"{RELEASE}-migrate") == jobs
 
 
-def test_without_an_account_of_its_own_a_release_uses_one_that_is_there():
+def test_release_can_use_an_existing_service_account():
     manifests = render(values={"serviceAccount": {"create": False, "name": "mine"}})
     assert not manifests.all("ServiceAccount")
     for name, template in manifests.pod_templates().items():
         assert template["spec"]["serviceAccountName"] == "mine", name
 
 
-def test_probes_are_grpcs_own_without_tls():
+def test_probes_use_grpc_without_tls():
     [container] = render().server["containers"]
     for probe, service in (("startup", ""), ("liveness", ""), ("readiness", SERVICE)):
         asked = container[f"{probe}Probe"]
@@ -153,7 +153,7 @@ def test_probes_are_grpcs_own_without_tls():
 
 
 @pytest.mark.parametrize("example", ["production", "mutual-tls"])
-def test_probes_go_to_the_port_of_the_metrics_with_tls(example):
+def test_probes_use_the_metrics_port_with_tls(example):
     manifests = render(example)
     [container] = manifests.server["containers"]
     for probe, path in (("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz")):
@@ -174,26 +174,26 @@ def seconds_in(source: str, constant: str) -> int:
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_a_pod_is_not_killed_before_it_has_drained(example):
+def test_pod_drains_within_its_grace_period(example):
     pod = render(example).server
     sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     drain = seconds_in("src/main.rs", "DRAIN")
     close = seconds_in("src/server.rs", "CLOSE_TIMEOUT")
-    # Cut off by nobody: it sleeps, drains, closes its connections, and has some seconds to spare.
+    # Nothing is cut off: it sleeps, drains, closes its connections, and has some seconds left.
     assert drain + close < 30
     assert sleep + 30 <= pod["terminationGracePeriodSeconds"]
-    # What is cut off last was let in before the endpoints were gone from proxies and name servers.
+    # The last requests arrived before proxies and name servers removed the endpoints.
     assert sleep >= 5
 
 
-def test_a_grace_period_that_is_too_short_is_refused():
+def test_short_grace_period_is_rejected():
     for sleep in (0, 10, 60):
         values = {"preStopSleepSeconds": sleep, "terminationGracePeriodSeconds": sleep + 30}
         container = render(values=values).server["containers"][0]
         assert ("lifecycle" in container) is (sleep > 0)
         if sleep:
             values["terminationGracePeriodSeconds"] -= 1
-            assert f"must be at least {sleep + 30}" in refusal(values=values)
+            assert f"must be at least {sleep + 30}" in rejection(values=values)
 
 
 def checksums(values: dict | None = None, example: str = "production") -> dict[str, str]:
@@ -210,16 +210,16 @@ def checksums(values: dict | None = None, example: str = "production") -> dict[s
         (nested("mail.templates", {"de/email_confirmation.subject": "?"}), "checksum/templates"),
     ],
 )
-def test_pods_are_renewed_when_what_they_read_at_their_start_changes(values, changed):
+def test_pods_restart_when_their_configuration_changes(values, changed):
     before, after = checksums(), checksums(values)
     assert {name for name in before if before[name] != after[name]} == {changed}
 
 
-def test_pods_stay_when_nothing_of_theirs_changes():
+def test_pods_keep_running_on_unrelated_changes():
     assert checksums() == checksums(nested("metrics.serviceMonitor.interval", "15s"))
 
 
-def test_pods_are_spread_and_may_be_placed():
+def test_pods_are_spread_and_placement_is_configurable():
     values = {
         "nodeSelector": {"disk": "ssd"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
@@ -244,7 +244,7 @@ def test_pods_are_spread_and_may_be_placed():
         assert constraint["matchLabelKeys"] == ["pod-template-hash"]
 
 
-def test_a_spread_that_selects_by_itself_is_left_alone():
+def test_custom_spread_selector_is_kept():
     mine = {
         **{"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"},
         "labelSelector": {"matchLabels": {"a": "b"}},
@@ -253,7 +253,7 @@ def test_a_spread_that_selects_by_itself_is_left_alone():
     assert pod["topologySpreadConstraints"] == [mine]
 
 
-def test_further_variables_count_more_and_stand_once():
+def test_extra_variables_override_and_are_unique():
     extra = [{"name": "RUST_LOG", "value": "debug"}, {"name": "PGSSLCERT", "value": "/c"}]
     manifests = render(values={"extraEnv": extra})
     assert manifests.server["containers"][0]["env"] == extra
@@ -262,7 +262,7 @@ def test_further_variables_count_more_and_stand_once():
     assert len(names) == len(set(names)) and job["env"][-2:] == extra
 
 
-def test_the_users_of_openshift_may_be_left_to_the_cluster():
+def test_openshift_can_assign_user_ids():
     none = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
     for name, template in render(values={"podSecurityContext": none}).pod_templates().items():
         context = template["spec"]["securityContext"]

@@ -1,4 +1,4 @@
-"""What every example renders to: valid for Kubernetes, and in one piece."""
+"""Every example renders to manifests that are valid for Kubernetes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import yaml
 
 from harness.chart import CHART, EXAMPLES, RELEASE, Manifests, helm, nested, render
 
-# The oldest that the chart takes, one in the middle, and the newest that there is a schema of.
+# The oldest version that the chart supports, one between, and the newest with a schema.
 KUBERNETES = ["1.30", "1.34", "1.37"]
-# Not Kubernetes' own; their shapes are looked at one by one.
+# No resources of Kubernetes itself; separate tests check their shapes.
 CUSTOM = {
     "ServiceMonitor": "monitoring.coreos.com/v1",
     "PrometheusRule": "monitoring.coreos.com/v1",
@@ -26,8 +26,8 @@ EVERYTHING = {
 }
 
 
-def kubernetes_says(manifests: Manifests, version: str, tmp_path) -> str:
-    """Nothing, or what is wrong."""
+def validation_errors(manifests: Manifests, version: str, tmp_path) -> str:
+    """Returns the validation errors, empty if there are none."""
     file = tmp_path / "manifests.yaml"
     file.write_text(yaml.safe_dump_all(each for each in manifests if each["kind"] not in CUSTOM))
     program = Path(sys.executable).with_name("kubernetes-validate")
@@ -44,30 +44,30 @@ def kubernetes_says(manifests: Manifests, version: str, tmp_path) -> str:
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_lint_finds_nothing(example):
+def test_lint_passes(example):
     linted = helm("lint", "--strict", str(CHART), "--values", str(EXAMPLES[example]))
     assert linted.returncode == 0, linted.stdout + linted.stderr
     assert "[WARNING]" not in linted.stdout and "[ERROR]" not in linted.stdout
 
 
-def test_the_chart_has_an_example_of_each_kind():
+def test_chart_has_all_examples():
     assert set(EXAMPLES) == {"minimal", "production", "gateway", "mutual-tls"}
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_kubernetes_takes_every_example(example, version, tmp_path):
-    assert not kubernetes_says(render(example), version, tmp_path)
+def test_kubernetes_accepts_every_example(example, version, tmp_path):
+    assert not validation_errors(render(example), version, tmp_path)
 
 
-def test_kubernetes_refuses_a_field_that_it_does_not_know(tmp_path):
+def test_kubernetes_rejects_unknown_fields(tmp_path):
     manifests = render()
     manifests.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["probe"] = {}
-    assert "probe" in kubernetes_says(manifests, KUBERNETES[0], tmp_path)
+    assert "probe" in validation_errors(manifests, KUBERNETES[0], tmp_path)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_custom_resources_are_of_the_versions_that_are_served(example):
+def test_custom_resources_have_served_versions(example):
     for document in render(example):
         expected = CUSTOM.get(document["kind"])
         is_custom = "." in document["apiVersion"] and "k8s.io" not in document["apiVersion"]
@@ -75,7 +75,7 @@ def test_custom_resources_are_of_the_versions_that_are_served(example):
         assert expected in (None, document["apiVersion"])
 
 
-def test_a_service_monitor_finds_the_port_of_the_metrics():
+def test_service_monitor_selects_the_metrics_port():
     manifests = render("production")
     monitor = manifests.one("ServiceMonitor")
     assert set(monitor["spec"]) == {"jobLabel", "namespaceSelector", "selector", "endpoints"}
@@ -88,7 +88,7 @@ def test_a_service_monitor_finds_the_port_of_the_metrics():
     assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
 
 
-def test_a_prometheus_rule_has_the_operators_shape():
+def test_prometheus_rule_has_the_shape_of_the_operator():
     rule = render("production").one("PrometheusRule")
     assert set(rule["spec"]) == {"groups"}
     for group in rule["spec"]["groups"]:
@@ -99,7 +99,7 @@ def test_a_prometheus_rule_has_the_operators_shape():
             assert alert["labels"]["team"] == "customer-portal"
 
 
-def test_routes_lead_to_ports_of_the_service():
+def test_routes_target_service_ports():
     manifests = render("gateway")
     service = manifests.one("Service")
     ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
@@ -115,11 +115,11 @@ def test_routes_lead_to_ports_of_the_service():
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_no_example_makes_a_secret(example):
+def test_examples_create_no_secrets(example):
     assert not render(example).all("Secret")
 
 
-def test_two_releases_live_side_by_side():
+def test_two_releases_can_coexist():
     one = {(each["kind"], each["metadata"]["name"]) for each in render("production")}
     other = render("production", release="second")
     assert not one & {(each["kind"], each["metadata"]["name"]) for each in other}
@@ -130,7 +130,7 @@ def test_two_releases_live_side_by_side():
 @pytest.mark.parametrize(
     "values", [{}, nested("fullnameOverride", "n" * 63)], ids=["release", "override"]
 )
-def test_names_fit_however_long_the_release_is_called(values):
+def test_names_are_truncated_for_long_release_names(values):
     for document in render("production", {**EVERYTHING, **values}, release="r" * 53):
         assert len(document["metadata"]["name"]) <= 63, document["metadata"]["name"]
 
@@ -143,7 +143,7 @@ def test_selectors_do_not_change_with_versions(example):
         assert not {"app.kubernetes.io/version", "helm.sh/chart"} & set(labels)
 
 
-def test_an_image_is_named_by_digest_tag_or_version():
+def test_image_is_named_by_digest_tag_or_version():
     for values, image in (
         ({}, "contact-service:0.1.0"),
         ({"tag": "1.2.3"}, "contact-service:1.2.3"),
@@ -168,10 +168,10 @@ def test_notes_name_every_secret_and_the_next_step(example):
     for secret in (values["database"]["existingSecret"], values["smtp"]["existingSecret"]):
         assert f"Secret {secret}\n" in notes
     assert f"{'https' if 'tls' in values else 'http'}://{RELEASE}.contact:50051" in notes
-    assert ("Nobody is told of failures" in notes) is ("metrics" not in values)
+    assert ("Alerts are disabled" in notes) is ("metrics" not in values)
 
 
-def test_autoscaling_leaves_the_replicas_to_the_autoscaler():
+def test_autoscaling_omits_the_replica_count():
     manifests = render("production")
     assert "replicas" not in manifests.one("Deployment")["spec"]
     target = manifests.one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]

@@ -1,4 +1,4 @@
-"""The binary takes what the chart gives it, and runs as its pods would run it."""
+"""The binary accepts the chart's settings, and runs as its pods would run it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.chart import EXAMPLES, render
 from harness.pods import Cluster, binary
 from harness.polling import until
 
-# Read by libraries: the database's driver, and what verifies certificates.
+# Read by libraries: the database driver, and the verification of certificates.
 OF_LIBRARIES = {"PGSSLMODE", "PGSSLROOTCERT", "SSL_CERT_FILE"}
-# Given as files instead.
+# Passed as files instead.
 AS_FILES = {"DATABASE_URL", "DATABASE_REPLICA_URL", "SERVICE_KEYS", "PHONE_PEPPER", "SMTP_URL"}
-# For what a pod does not have: development keys, an embedded database, mails as files.
+# Settings without a use in pods: development keys, an embedded database, e-mails as files.
 NOT_IN_PODS = {"DATA_DIR"}
-# Request of grpc.health.v1.Health/Check for a service, and its answer "serving".
+# A grpc.health.v1.Health/Check request for a service, and its response "serving".
 HEALTH_SERVING = b"\x08\x01"
 
 
@@ -34,16 +34,16 @@ def given_settings() -> set[str]:
     return {name for example in EXAMPLES for name in render(example, optional).settings}
 
 
-def test_the_chart_gives_settings_that_the_binary_knows():
+def test_chart_settings_are_known_to_the_binary():
     assert not given_settings() - known_settings() - OF_LIBRARIES
 
 
-def test_the_chart_can_give_every_setting():
+def test_chart_can_set_every_setting():
     assert not known_settings() - given_settings() - AS_FILES - NOT_IN_PODS
 
 
 def is_serving(address: str, service: str) -> bool:
-    """As the kubelet's gRPC probe asks."""
+    """Checks the health as the kubelet's gRPC probe does."""
     request = b"\n" + bytes([len(service)]) + service.encode() if service else b""
     with grpc.insecure_channel(address) as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
@@ -54,7 +54,7 @@ def is_serving(address: str, service: str) -> bool:
 
 
 def answers(cluster: Cluster, probe: dict) -> bool:
-    """Asks as a probe of the pod says."""
+    """Runs a probe of the pod."""
     if "grpc" in probe:
         port = cluster.ports[probe["grpc"]["port"]]
         return is_serving(f"127.0.0.1:{port}", probe["grpc"]["service"])
@@ -62,7 +62,7 @@ def answers(cluster: Cluster, probe: dict) -> bool:
 
 
 @pytest.mark.parametrize("example", ["minimal", "gateway", "mutual-tls"])
-def test_a_release_migrates_serves_answers_its_probes_and_passes_its_test(
+def test_release_migrates_serves_and_passes_its_test(
     example, database_url, tmp_path
 ):
     manifests = render(example)
@@ -95,15 +95,15 @@ def test_a_release_migrates_serves_answers_its_probes_and_passes_its_test(
     assert {path.name for path in tmp_path.iterdir()} <= {"etc", "jwks.json", "server.log"}
 
 
-def test_a_server_does_not_start_before_the_migration(database_url, tmp_path):
+def test_server_does_not_start_before_the_migration(database_url, tmp_path):
     manifests = render()
     cluster = Cluster(tmp_path, manifests, database_url)
     ended = cluster.container(manifests.server).run()
     assert ended.returncode == 1 and "run contact-service migrate up" in ended.stderr
 
 
-def test_with_everything_on_the_database_has_to_show_its_certificate(database_url, tmp_path):
-    """The last setting that is judged: the others were taken."""
+def test_full_example_requires_the_database_certificate(database_url, tmp_path):
+    """The last setting to be validated: all others are accepted."""
     manifests = render("production")
     cluster = Cluster(tmp_path, manifests, database_url)
     ended = cluster.container(manifests.server).run()

@@ -1,4 +1,4 @@
-"""Wrong values are refused, by the schema or by the chart, with words that say which."""
+"""Invalid values are rejected by the schema or the chart, with an error that names them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from harness.chart import CHART, EXAMPLES, default_values, nested, refusal, template
+from harness.chart import CHART, EXAMPLES, default_values, nested, rejection, template
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-# Objects that are handed to Kubernetes as they are, whose fields its own schema judges.
-HANDED_ON = {"global", "ports", "valueFrom", "scaleUp", "scaleDown", "claims", "extraVolumes"}
-HANDED_ON |= {"nodeAffinity", "podAffinity", "podAntiAffinity"}
+# Objects that are passed to Kubernetes unchanged; its own schema validates their fields.
+PASSED_THROUGH = {"global", "ports", "valueFrom", "scaleUp", "scaleDown", "claims", "extraVolumes"}
+PASSED_THROUGH |= {"nodeAffinity", "podAffinity", "podAntiAffinity"}
 
-# Path, value, and what the refusal has to name.
+# Path, value, and the name in the error.
 WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("replicas", 3, "replicas"),
     ("replicaCount", "2", "replicaCount"),
@@ -49,7 +49,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("serviceKeys.value", "1:AAAA", "value"),
     ("phonePepper.value", "1:AAAA", "value"),
     ("smtp.url", "smtp://mail", "url"),
-    ("smtp.from", "nobody", "from"),
+    ("smtp.from", "no-address", "from"),
     ("phonePasswordCost", "m=65536;t=3", "phonePasswordCost"),
     ("auditRetentionDays", 0, "auditRetentionDays"),
     ("auditRetentionDays", "365", "auditRetentionDays"),
@@ -133,57 +133,57 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
     (nested("phonePasswordCost", "m=99999999,t=3,p=1"), "phonePasswordCost: m must be 8192"),
     (nested("phonePasswordCost", "m=8191,t=3,p=1"), "phonePasswordCost: m must be 8192"),
     ({"tls": {"existingSecret": "t"}, "metrics": {"enabled": False}}, "metrics.enabled: TLS needs"),
-    (nested("tls.clientCa.existingSecret", "ca"), "tls.clientCa: needs tls.existingSecret"),
+    (nested("tls.clientCa.existingSecret", "ca"), "tls.clientCa: requires tls.existingSecret"),
     (nested("metrics", {"enabled": False, "serviceMonitor": {"enabled": True}}), "serviceMonitor"),
     (nested("metrics", {"enabled": False, "prometheusRule": {"enabled": True}}), "prometheusRule"),
     (nested("autoscaling", {"enabled": True, "minReplicas": 7}), "autoscaling.maxReplicas"),
     (nested("podDisruptionBudget.minAvailable", 1), "podDisruptionBudget: one of"),
     (nested("podDisruptionBudget.maxUnavailable", ""), "podDisruptionBudget: one of"),
     (nested("strategy.rollingUpdate.maxSurge", 0), "must not both be 0"),
-    (nested("grpcRoute.enabled", True), "grpcRoute.parentRefs: names no Gateway"),
-    (nested("confirmRoute.enabled", True), "confirmRoute.parentRefs: names no Gateway"),
-    (nested("confirmIngress.enabled", True), "confirmIngress.hosts: names no host"),
+    (nested("grpcRoute.enabled", True), "grpcRoute.parentRefs: must name a Gateway"),
+    (nested("confirmRoute.enabled", True), "confirmRoute.parentRefs: must name a Gateway"),
+    (nested("confirmIngress.enabled", True), "confirmIngress.hosts: must name a host"),
     (
         {"confirmPage": {"enabled": False}, "confirmRoute": GATEWAY},
-        "confirmRoute: needs confirmPage.enabled",
+        "confirmRoute: requires confirmPage.enabled",
     ),
-    (nested("networkPolicy.enabled", True), "networkPolicy.ingress.grpc: names nobody"),
-    (nested("networkPolicy.enabled", True), "networkPolicy.ingress.confirm: names nobody"),
-    (nested("networkPolicy.enabled", True), "networkPolicy.egress.database.peers: names nobody"),
-    (nested("networkPolicy.enabled", True), "networkPolicy.egress.smtp.peers: names nobody"),
-    (nested("networkPolicy.enabled", True), "networkPolicy.egress.jwks.peers: names nobody"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.ingress.grpc: must name a peer"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.ingress.confirm: must name a peer"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.egress.database.peers: must name a peer"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.egress.smtp.peers: must name a peer"),
+    (nested("networkPolicy.enabled", True), "networkPolicy.egress.jwks.peers: must name a peer"),
     (
         {"networkPolicy": {"enabled": True}, "tracing": {"endpoint": "http://o:4317"}},
-        "networkPolicy.egress.otlp.peers: names nobody",
+        "networkPolicy.egress.otlp.peers: must name a peer",
     ),
     (
         {"networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}},
-        "networkPolicy.ingress.metrics: names nobody",
+        "networkPolicy.ingress.metrics: must name a peer",
     ),
 ]
 
 
 @pytest.mark.parametrize(("path", "value", "named"), WRONG_VALUES)
-def test_the_schema_refuses(path, value, named):
-    said = refusal(values=nested(path, value))
-    assert "values don't meet the specifications of the schema" in said, said
-    assert named in said
+def test_schema_rejects(path, value, named):
+    error = rejection(values=nested(path, value))
+    assert "values don't meet the specifications of the schema" in error, error
+    assert named in error
 
 
 @pytest.mark.parametrize(("values", "named"), WRONG_TOGETHER)
-def test_the_chart_refuses(values, named):
-    said = refusal(values=values)
-    assert "These values cannot be taken" in said and named in said, said
+def test_chart_rejects(values, named):
+    error = rejection(values=values)
+    assert "Invalid values" in error and named in error, error
 
 
-def test_all_that_is_amiss_is_said_at_once():
-    said = refusal(values={"publicUrl": "", "jwt": {"issuer": ""}, "smtp": {"from": ""}})
+def test_all_errors_are_reported_at_once():
+    error = rejection(values={"publicUrl": "", "jwt": {"issuer": ""}, "smtp": {"from": ""}})
     for name in ("publicUrl", "jwt.issuer", "smtp.from"):
-        assert f"{name}: must be set" in said
+        assert f"{name}: must be set" in error
 
 
 def objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object of the schema, with its path."""
+    """Returns every object of the schema with its path."""
     if isinstance(schema, dict):
         if schema.get("type") == "object":
             yield path, schema
@@ -195,17 +195,17 @@ def objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
             yield from objects(inner, path)
 
 
-def test_every_object_of_the_schema_is_closed():
+def test_every_schema_object_is_closed():
     count = 0
     for path, schema in objects(SCHEMA):
-        if path.removesuffix(".items").rpartition(".")[2] not in HANDED_ON:
+        if path.removesuffix(".items").rpartition(".")[2] not in PASSED_THROUGH:
             assert "additionalProperties" in schema, path
             assert schema["additionalProperties"] is not True, path
             count += 1
     assert count > 50
 
 
-def test_the_schema_knows_exactly_the_values():
+def test_schema_matches_the_values():
     def compare(schema: dict[str, Any], values: Any, path: str) -> None:
         if "$ref" in schema:
             schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
@@ -220,12 +220,12 @@ def test_the_schema_knows_exactly_the_values():
     assert set(SCHEMA["properties"]) == {*defaults, "global"}
 
 
-def test_a_chart_above_may_hand_down_its_globals():
+def test_parent_chart_can_pass_globals():
     assert template(values={"global": {"anything": {"at": "all"}}}).returncode == 0
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_budget_and_numbers_may_be_given_in_every_form(example):
+def test_budgets_accept_numbers_and_percentages(example):
     for budget in (
         {"maxUnavailable": "50%", "minAvailable": ""},
         {"maxUnavailable": "", "minAvailable": 1},

@@ -1,4 +1,4 @@
-"""Fixtures: a database, a folder, certificates and a browser; and the tables at the end."""
+"""Fixtures: database, mailbox, service, certificates and browser; and the report tables."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def database(backend: str, tmp_path: Path):
 
 @pytest.fixture
 def mailbox():
-    """A server without any protection, as it stands on the service's own machine."""
+    """A server without authentication and TLS, as on the service's own host."""
     with Mailbox() as mailbox:
         yield mailbox
 
 
 @pytest.fixture
 def service(tmp_path: Path, database: Database, mailbox: Mailbox):
-    """A running service that mails to `mailbox`."""
+    """A running service that sends to `mailbox`."""
     with Service(tmp_path, database, SMTP_URL=mailbox.smtp_url) as service:
         service.start()
         yield service

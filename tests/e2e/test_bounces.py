@@ -1,4 +1,4 @@
-"""An address that a mail server refuses for good is shown so, and left out where another remains."""
+"""A permanently rejected address is marked, and excluded where another remains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.sink import HARD, Sink
 
 
 def confirm(contacts: Contacts, database: Database, contact, email: str) -> None:
-    """Makes the address the confirmed one past the service: the sink keeps no links."""
+    """Confirms the address directly in the database, because the sink keeps no links."""
     changed = database.execute(
         f"UPDATE contacts SET email = '{email}', email_key = '{email}' "
         f"WHERE customer_number = '{contact.customer_number}' AND display_name = "
@@ -26,7 +26,7 @@ def confirm(contacts: Contacts, database: Database, contact, email: str) -> None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_address_that_is_refused_for_good_is_left_out(tmp_path: Path, backend: str) -> None:
+def test_permanently_rejected_address_is_excluded(tmp_path: Path, backend: str) -> None:
     with ExitStack() as stack:
         database = Database(backend, tmp_path)
         stack.callback(database.drop)
@@ -40,7 +40,7 @@ def test_an_address_that_is_refused_for_good_is_left_out(tmp_path: Path, backend
         confirm(contacts, database, anna, good)
         confirm(contacts, database, berta, bad)
         assert contacts.general_recipients(number) == [good, bad]
-        # Another contact enters the same address: the mail to it is the one that is refused.
+        # Another contact enters the same address: the e-mail to it is the one that is rejected.
         carla = contacts.create_contact(number, name="Carla", email=bad)
         until(
             lambda: contacts.get(berta).HasField("email_bounce_time"),

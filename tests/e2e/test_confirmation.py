@@ -1,4 +1,4 @@
-"""Rules 5 to 10 as people meet them: a mail, its link, the page, and what holds afterwards."""
+"""Rules 5 to 10 as people experience them: an e-mail, its link, the page, and the result."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def confirm_in_browser(browser, link: str, language: str) -> None:
 
 
 def assert_is_harmless_notice(notice: Mail, token: str) -> None:
-    """Whoever reads the old address's mails must not get at the new address with it."""
+    """Readers of the old address's mail must not learn the new address from it."""
     raw = notice.message.as_string() + notice.text + notice.html
     assert not LINK.search(notice.text)
     assert "/confirm" not in raw and token not in raw
@@ -57,7 +57,7 @@ def assert_is_harmless_notice(notice: Mail, token: str) -> None:
 
 
 @pytest.mark.parametrize("protection", PROTECTIONS)
-def test_a_new_address_replaces_a_confirmed_one(tmp_path, database, browser, authority, protection):
+def test_new_address_replaces_a_confirmed_one(tmp_path, database, browser, authority, protection):
     trusted = certificate_file(authority, tmp_path)
     with (
         Mailbox(protection, authority) as mailbox,
@@ -97,7 +97,7 @@ def test_a_new_address_replaces_a_confirmed_one(tmp_path, database, browser, aut
 
 
 @pytest.mark.parametrize("language", ["de", "en"])
-def test_mails_are_whole_and_speak_the_language_of_the_contact(
+def test_emails_are_complete_and_in_the_contact_language(
     service, mailbox, browser, screenshots, language
 ):
     contacts = service.contacts
@@ -114,11 +114,11 @@ def test_mails_are_whole_and_speak_the_language_of_the_contact(
     assert mail.link in html.unescape(mail.html)
     assert f'lang="{language}"' in mail.html
     assert mail.message["To"] == address
-    # Answers of machines are not wanted (RFC 3834).
+    # No automatic replies (RFC 3834).
     assert mail.message["Auto-Submitted"] == "auto-generated"
     assert mail.message["X-Auto-Response-Suppress"] == "All"
     assert not mail.message.defects
-    # A token in a header would get into the logs of every server on the way.
+    # A token in a header would appear in the logs of every server on the way.
     assert not any(mail.token in value for value in mail.message.values())
     with web.context_in(browser, language, java_script_enabled=False) as context:
         page, asked = context.new_page(), []
@@ -128,14 +128,14 @@ def test_mails_are_whole_and_speak_the_language_of_the_contact(
     assert asked == [], "a mail fetches nothing"
 
 
-def test_without_an_smtp_server_mails_are_files(tmp_path, database, browser):
+def test_emails_are_files_without_an_smtp_server(tmp_path, database, browser):
     with Service(tmp_path, database) as service:
         contacts = service.start()
         contact = contacts.create_contact(contacts.create_customer(), email=unique_address())
         files = until(lambda: list((tmp_path / "data/mail").glob("*.eml")), "a file in data/mail")
         message = email.message_from_bytes(files[0].read_bytes(), policy=email.policy.default)
         mail = Mail("", message["To"], message)
-        # Behind the customer number, by which an erasure finds it.
+        # After the customer number, by which an erasure finds it.
         assert files[0].stem.split("_")[1] in mail.message_id
         confirm_in_browser(browser, mail.link, "de")
         assert contacts.get(contact).email == mail.recipient
@@ -143,7 +143,7 @@ def test_without_an_smtp_server_mails_are_files(tmp_path, database, browser):
 
 @dataclass(frozen=True)
 class SelfSigned:
-    """As many servers have it: a certificate that is its own authority."""
+    """As many servers have it: a self-signed certificate."""
 
     authority: trustme.CA
 
@@ -178,10 +178,10 @@ WEAKNESSES = {
         (SMTPS, "no TLS"),
     ],
 )
-def test_no_mail_leaves_over_a_connection_that_proves_nothing(
+def test_no_email_is_sent_over_unverified_connections(
     tmp_path, database, authority, protection, weakness
 ):
-    """The certificate proves nothing, or the offer of STARTTLS is missing."""
+    """The certificate is not trusted, or STARTTLS is not offered."""
     trusted = certificate_file(authority, tmp_path)
     certificate = {
         "stranger": lambda: trustme.CA().issue_cert("127.0.0.1"),
@@ -237,7 +237,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_damaged_link_still_confirms(service, mailbox, browser):
+def test_damaged_link_still_confirms(service, mailbox, browser):
     contacts = service.contacts
     contact, link = pending_contact(contacts, mailbox)
     token = link.rpartition("#")[2]
@@ -248,7 +248,7 @@ def test_a_damaged_link_still_confirms(service, mailbox, browser):
                 f"{service.origin}/confirm",
                 f"{service.origin}//confirm",
             }, name
-        # Opening confirms nothing.
+        # Opening the page confirms nothing.
         assert contacts.get(contact).HasField("pending_email"), name
     confirm_in_browser(browser, DAMAGES["encoded hash"](service.origin, token), "de")
     assert not contacts.get(contact).HasField("pending_email")
@@ -275,7 +275,7 @@ def test_every_state_of_the_page(service, mailbox, browser, screenshots, languag
         with web.opened(browser, dead_link, language) as page:
             assert web.state(page) == name.removesuffix("-empty")
             web.screenshot(page, screenshots, f"{language}-{name}")
-    see_loading_to_confirmed(browser, screenshots, link, language, address)
+    check_loading_to_confirmed(browser, screenshots, link, language, address)
     with web.opened(browser, link, language) as page:
         assert web.state(page) == "already"
         web.screenshot(page, screenshots, f"{language}-already")
@@ -286,8 +286,8 @@ def test_every_state_of_the_page(service, mailbox, browser, screenshots, languag
         web.screenshot(page, screenshots, f"{language}-without-script")
 
 
-def see_loading_to_confirmed(browser, screenshots, link, language, address) -> None:
-    """The whole way of a person who looks at the page in the dark and uses the keyboard."""
+def check_loading_to_confirmed(browser, screenshots, link, language, address) -> None:
+    """The complete flow with a dark color scheme and the keyboard."""
     held = []
     with web.context_in(browser, language) as context:
         page = context.new_page()
@@ -313,7 +313,7 @@ def see_loading_to_confirmed(browser, screenshots, link, language, address) -> N
 @pytest.mark.parametrize(
     "backend, language", [("sqlite", "en"), ("postgres", "de")], indirect=["backend"]
 )
-def test_a_page_that_outlives_the_service_can_be_tried_again(
+def test_page_can_be_retried_after_a_service_restart(
     service, mailbox, browser, screenshots, language
 ):
     contact, link = pending_contact(service.contacts, mailbox)
@@ -324,7 +324,7 @@ def test_a_page_that_outlives_the_service_can_be_tried_again(
         web.screenshot(page, screenshots, f"{language}-unavailable")
         contacts = service.start()
         page.click("#retry")
-        # Looking again confirms nothing.
+        # Another look confirms nothing.
         web.wait_for_state(page, "pending")
         assert contacts.get(contact).HasField("pending_email")
         web.press(page)
@@ -334,19 +334,19 @@ def test_a_page_that_outlives_the_service_can_be_tried_again(
 @pytest.mark.parametrize(
     "backend, language", [("sqlite", "de"), ("postgres", "en")], indirect=["backend"]
 )
-def test_after_seven_days_the_link_is_dead(
+def test_link_expires_after_seven_days(
     service, mailbox, database, browser, screenshots, language
 ):
     contact, link = pending_contact(service.contacts, mailbox)
     with web.opened(browser, link, language) as early:
-        # The clock cannot be turned, so the times in the database are.
+        # The clock cannot be moved, so the times in the database are.
         past = ago(hours=1)
         assert database.execute(f"UPDATE email_confirmations SET expire_time = {past}") == 1
         database.execute(f"UPDATE contacts SET pending_email_expire_time = {past}")
         with web.opened(browser, link, language) as late:
             assert web.state(late) == "expired"
             web.screenshot(late, screenshots, f"{language}-expired")
-        # Opened in time, but pressed too late.
+        # Opened in time, but confirmed too late.
         web.press(early)
         web.wait_for_state(early, "expired")
     contacts = service.contacts
@@ -359,7 +359,7 @@ def test_after_seven_days_the_link_is_dead(
 
 
 def pending_contact(contacts: Contacts, mailbox: Mailbox):
-    """A contact whose first address waits, and the link that was mailed to it."""
+    """Returns a contact whose first address is pending, and the link sent to it."""
     address = unique_address()
     contact = contacts.create_contact(contacts.create_customer(), email=address)
     return contact, mailbox.wait_for(address).link

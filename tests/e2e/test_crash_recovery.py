@@ -1,7 +1,7 @@
-"""The service is killed anywhere between a change and its mail (SIGKILL), and started again.
+"""SIGKILL at any point between a change and its e-mail, followed by a restart.
 
-Every mail of a committed change leaves, none of a change that was rolled back does, and a mail
-leaves twice only where the process died between the server's 250 and its own note of it.
+Every e-mail of a committed change is sent, none of a rolled back change is, and an e-mail is sent
+twice only if the process died between the server's 250 and its own note of it.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from harness.service import Service
 
 ROUNDS = int(os.environ.get("E2E_ROUNDS", "2"))
 
-# Longer than a mail takes: the kill comes before, in between, or after.
+# Longer than an e-mail takes: the kill comes before, during, or after it.
 ANY_MOMENT_SECONDS = 0.15
 
 
 @dataclass(frozen=True)
-class KillPoint:
-    """Where the process dies, and what that has to come to."""
+class KillScenario:
+    """A point at which the process dies, and the expected result."""
 
-    # The service halts by itself at a fail point,
-    fail_point: str = ""
-    # or waits for the SMTP server's answer,
+    # The service halts at a fail point,
+    failpoint: str = ""
+    # or waits for the SMTP server's reply,
     smtp_command: str = ""
     # or neither: it is killed at a random moment.
 
-    # How often each row was claimed that the kill leaves in the outbox.
+    # The claim counts of the rows that the kill leaves in the outbox.
     claims: tuple[int, ...] = (1,)
-    # Mails received in the end.
+    # The number of e-mails received in the end.
     mails: int = 1
 
 
-KILL_POINTS = {
-    "change written": KillPoint("change-written", claims=(), mails=0),
-    "mail claiming": KillPoint("mail-claiming", claims=(0,)),
-    "mail claimed": KillPoint("mail-claimed"),
-    "mail prepared": KillPoint("mail-prepared"),
-    "SMTP EHLO": KillPoint(smtp_command="EHLO"),
-    "SMTP MAIL": KillPoint(smtp_command="MAIL"),
-    "SMTP RCPT": KillPoint(smtp_command="RCPT"),
-    "SMTP DATA": KillPoint(smtp_command="DATA"),
-    "mail accepted": KillPoint("mail-accepted", mails=2),
-    "mail marked": KillPoint("mail-marked", claims=()),
-    "any moment": KillPoint(),
+SCENARIOS = {
+    "change written": KillScenario("change-written", claims=(), mails=0),
+    "mail claiming": KillScenario("mail-claiming", claims=(0,)),
+    "mail claimed": KillScenario("mail-claimed"),
+    "mail prepared": KillScenario("mail-prepared"),
+    "SMTP EHLO": KillScenario(smtp_command="EHLO"),
+    "SMTP MAIL": KillScenario(smtp_command="MAIL"),
+    "SMTP RCPT": KillScenario(smtp_command="RCPT"),
+    "SMTP DATA": KillScenario(smtp_command="DATA"),
+    "mail accepted": KillScenario("mail-accepted", mails=2),
+    "mail marked": KillScenario("mail-marked", claims=()),
+    "any moment": KillScenario(),
 }
 
 
 @dataclass
 class Counts:
-    """What the rounds came to."""
+    """The results of the rounds."""
 
     changes: int = 0
     committed: int = 0
@@ -69,8 +69,8 @@ class Counts:
     of_no_change: int = 0
 
 
-class Rig:
-    """A service with one contact, whose address changes in every round."""
+class Setup:
+    """A service with one contact whose address changes in every round."""
 
     def __init__(self, service: Service, database: Database, mailbox: Mailbox) -> None:
         self.service = service
@@ -79,15 +79,15 @@ class Rig:
         contacts = service.start()
         self.contact = contacts.create_contact(contacts.create_customer())
 
-    def kill_at(self, point: KillPoint, address: str) -> None:
-        """Enters an address and kills the process when it gets to the point."""
+    def kill_at(self, point: KillScenario, address: str) -> None:
+        """Enters an address and kills the process when it reaches the point."""
         change = change_of(self.contact, address)
-        if point.fail_point:
+        if point.failpoint:
             self.service.kill()
-            contacts = self.service.start(FAILPOINTS=f"{point.fail_point}=return")
+            contacts = self.service.start(FAILPOINTS=f"{point.failpoint}=return")
             call = contacts.start("ChangeEmail", change)
-            self.service.wait_for_log(f"halted at {point.fail_point}")
-            if point.fail_point != "change-written":
+            self.service.wait_for_log(f"halted at {point.failpoint}")
+            if point.failpoint != "change-written":
                 call.result()
         elif point.smtp_command:
             self.mailbox.hold_at(point.smtp_command)
@@ -99,26 +99,26 @@ class Rig:
         self.service.kill()
 
     def recover(self) -> Contacts:
-        """Starts again and waits until all mails have left."""
-        # As if the minute had passed for which a killed process keeps its rows.
+        """Restarts the service and waits until all e-mails are sent."""
+        # Simulates the minute for which a killed process keeps its lease.
         self.database.execute(f"UPDATE outbox_mails SET due_time = {ago(days=1)}")
         contacts = self.service.start()
         until(lambda: self.database.count("outbox_mails") == 0, "the outbox to be empty")
         return contacts
 
 
-def play_round(rig: Rig, name: str, counts: Counts) -> None:
-    point, address = KILL_POINTS[name], unique_address("kill")
-    at_any_moment = not (point.fail_point or point.smtp_command)
-    before = rig.service.contacts.get(rig.contact)
-    rig.kill_at(point, address)
+def play_round(setup: Setup, name: str, counts: Counts) -> None:
+    point, address = SCENARIOS[name], unique_address("kill")
+    at_any_moment = not (point.failpoint or point.smtp_command)
+    before = setup.service.contacts.get(setup.contact)
+    setup.kill_at(point, address)
     if not at_any_moment:
-        claims = rig.database.rows("SELECT attempts FROM outbox_mails")
+        claims = setup.database.rows("SELECT attempts FROM outbox_mails")
         assert tuple(row[0] for row in claims) == point.claims
-    contacts = rig.recover()
+    contacts = setup.recover()
 
-    after = contacts.get(rig.contact)
-    mails = rig.mailbox.mails_to(address)
+    after = contacts.get(setup.contact)
+    mails = setup.mailbox.mails_to(address)
     committed = after.pending_email.email == address
     counts.changes += 1
     counts.committed += committed
@@ -135,16 +135,16 @@ def play_round(rig: Rig, name: str, counts: Counts) -> None:
         assert len(mails) == point.mails
 
 
-@pytest.mark.parametrize("name", KILL_POINTS)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_at(tmp_path, database, backend, mailbox, name):
     counts = Counts()
     with Service(tmp_path, database, SMTP_URL=mailbox.smtp_url) as service:
-        rig = Rig(service, database, mailbox)
+        setup = Setup(service, database, mailbox)
         try:
             for _ in range(ROUNDS):
-                play_round(rig, name, counts)
+                play_round(setup, name, counts)
         finally:
             report.add("kill points", killed_at=name, database=backend, **vars(counts))
         assert counts.lost == 0 and counts.of_no_change == 0
-        assert len(mailbox.recipients()) == counts.mails, "mails to somebody else"
+        assert len(mailbox.recipients()) == counts.mails, "e-mails to other recipients"
         service.stop()

@@ -1,4 +1,5 @@
-"""A real Postfix: only its unknown mailbox marks an address, everything else is retried (rule 32)."""
+"""A real Postfix: only its unknown mailbox marks an address, everything else is retried (rule 32).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def postfix():
 
 
 def rejections(service: Service) -> dict[str, float]:
-    """How many attempts were rejected so far, by class; without those that are 0."""
+    """Returns the number of rejected attempts by class, without those that are 0."""
     _, metrics = service.monitoring("/metrics")
     begin = 'contact_mail_rejections_total{class="'
     lines = [line for line in metrics.splitlines() if line.startswith(begin)]
@@ -39,7 +40,7 @@ def rejections(service: Service) -> dict[str, float]:
 
 
 def enter_confirmed(contacts: Contacts, database: Database, email: str):
-    """A contact with this address confirmed, and another one for whom a mail to it is due."""
+    """Returns a contact with this address confirmed, and another one with an e-mail to it due."""
     number = contacts.create_customer()
     confirmed = contacts.create_contact(number, name="Berta")
     changed = database.execute(
@@ -61,7 +62,7 @@ def enter_confirmed(contacts: Contacts, database: Database, email: str):
     ids=["client", "sender", "relay"],
     indirect=["backend"],
 )
-def test_a_rejection_of_the_operator_marks_no_address(
+def test_policy_rejection_marks_no_address(
     tmp_path: Path, database, postfix, port, email, failure, rejected_as, attempts
 ):
     with Service(tmp_path, database, SMTP_URL=postfix.smtp_url(port)) as service:
@@ -80,7 +81,7 @@ def test_a_rejection_of_the_operator_marks_no_address(
         assert email not in service.log
 
 
-def test_an_unknown_mailbox_is_marked(tmp_path: Path, database, postfix):
+def test_unknown_mailbox_is_marked(tmp_path: Path, database, postfix):
     email = f"unbekannt@{DOMAIN}"
     with Service(tmp_path, database, SMTP_URL=postfix.smtp_url(DELIVERS)) as service:
         contacts = service.start()
@@ -93,7 +94,7 @@ def test_an_unknown_mailbox_is_marked(tmp_path: Path, database, postfix):
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
-def test_a_greylisted_mail_is_retried_and_delivered_once(tmp_path: Path, database, postfix):
+def test_greylisted_email_is_delivered_once(tmp_path: Path, database, postfix):
     before = postfix.delivered(KNOWN)
     postfix.greylist.asked.clear()
     with Service(tmp_path, database, SMTP_URL=postfix.smtp_url(GREYLISTS)) as service:

@@ -1,6 +1,6 @@
-"""Rule 9: opening a link confirms nothing, whatever programs do to it; the press of a person does.
+"""Rule 9: no program that opens a link confirms it; a click by a person does.
 
-Every test ends with such a press, which shows that the link would have confirmed all along.
+Every test ends with such a click, which shows that the link was valid all along.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from harness.service import Service
 
 
 @dataclass
-class Bait:
-    """A link that scanners are let loose upon."""
+class TestedLink:
+    """A link that is exposed to scanners."""
 
     service: Service
     contact: contact_pb2.Contact
@@ -53,18 +53,19 @@ class Bait:
             assert web.settled(page) == "pending"
             web.press(page)
             web.wait_for_state(page, "confirmed")
-            # A browser asks for an icon by itself; that there is none is no fault of the page.
+            # Browsers request an icon on their own; its absence is no fault of the page.
             assert [text for text in complaints if "/favicon.ico" not in text] == []
         contact = self.service.contacts.get(self.contact)
         assert contact.email and not contact.HasField("pending_email")
 
-    def assert_kept_to_itself(self) -> None:
-        """The token is in no URL, no Referer and no log, and no request went elsewhere."""
+    def assert_token_is_not_leaked(self) -> None:
+        """Asserts that the token is in no URL, Referer or log, and that no request left the origin.
+        """
         assert self.traffic.urls and self.traffic.headers
         for url in self.traffic.urls:
             assert url.startswith(f"{self.origin}/"), f"a request left the origin: {url}"
             assert self.token not in url.partition("#")[0], f"the token is in {url}"
-        # The page's own address has no token either: a Referer leaves the fragment away.
+        # The page's own address has no token either: a Referer omits the fragment.
         assert self.traffic.values_of("referer") == []
         assert not any(self.token in value for _, value in self.traffic.headers)
         log = self.service.log
@@ -77,8 +78,8 @@ def with_address(message) -> str:
 
 
 @pytest.fixture(scope="module")
-def talkative(tmp_path_factory):
-    """One service for all tests here: they use links of their own."""
+def shared_service(tmp_path_factory):
+    """One service for all tests here: they use different links."""
     folder = tmp_path_factory.mktemp("scanner")
     database = Database("sqlite", folder)
     with Mailbox() as mailbox:
@@ -89,40 +90,40 @@ def talkative(tmp_path_factory):
 
 
 @pytest.fixture
-def bait(talkative, browser):
-    """A pending link. After the test, a person's press has to confirm it."""
-    service, mailbox = talkative
+def tested_link(shared_service, browser):
+    """A pending link. After the test, a person's click must confirm it."""
+    service, mailbox = shared_service
     contacts, address = service.contacts, unique_address()
     contact = contacts.create_contact(contacts.create_customer(), email=address)
-    bait = Bait(service, contact, mailbox.wait_for(address).link, web.Traffic())
-    yield bait
-    bait.press(browser)
-    bait.assert_kept_to_itself()
+    tested_link = TestedLink(service, contact, mailbox.wait_for(address).link, web.Traffic())
+    yield tested_link
+    tested_link.press(browser)
+    tested_link.assert_token_is_not_leaked()
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_requests_for_the_link_and_all_it_refers_to(bait, method):
-    paths = scanner.paths_of(bait.origin, "/confirm")
+def test_requests_for_the_link_and_its_references(tested_link, method):
+    paths = scanner.paths_of(tested_link.origin, "/confirm")
     assert {"/confirm", "/confirm/inspect", "/confirm/press"} < set(paths)
-    # Scanners that know nothing of fragments make these of the link.
-    paths += [f"/confirm%23{bait.token}", f"/confirm/{bait.token}"]
-    paths += [f"{path}?token={bait.token}" for path in list(paths)]
+    # Scanners that do not support fragments produce these from the link.
+    paths += [f"/confirm%23{tested_link.token}", f"/confirm/{tested_link.token}"]
+    paths += [f"{path}?token={tested_link.token}" for path in list(paths)]
     for path in paths:
-        status, headers, _ = scanner.request(bait.origin, method, path)
+        status, headers, _ = scanner.request(tested_link.origin, method, path)
         assert status < 500, f"{method} {path}: {status}"
         assert "access-control-allow-origin" not in headers
-        bait.assert_unconfirmed(f"{method} {path}")
+        tested_link.assert_unconfirmed(f"{method} {path}")
 
 
 @pytest.mark.parametrize("content_type", scanner.FORM_TYPES)
-def test_posts_of_forms(bait, content_type):
-    for path in ["/confirm", "/confirm/inspect", "/confirm/press", f"/confirm?token={bait.token}"]:
-        sent_type, body = scanner.form_body(content_type, bait.token)
-        for headers in [{}, {"Origin": bait.origin, "Sec_Fetch_Site": "same-origin"}]:
+def test_form_posts(tested_link, content_type):
+    for path in ["/confirm", "/confirm/inspect", "/confirm/press", f"/confirm?token={tested_link.token}"]:
+        sent_type, body = scanner.form_body(content_type, tested_link.token)
+        for headers in [{}, {"Origin": tested_link.origin, "Sec_Fetch_Site": "same-origin"}]:
             headers["Content_Type"] = sent_type
-            status, _, _ = scanner.request(bait.origin, "POST", path, body, **headers)
+            status, _, _ = scanner.request(tested_link.origin, "POST", path, body, **headers)
             assert 400 <= status < 500, f"{path}: {status}"
-            bait.assert_unconfirmed(f"a {content_type} form to {path}")
+            tested_link.assert_unconfirmed(f"a {content_type} form to {path}")
 
 
 @pytest.mark.parametrize(
@@ -137,65 +138,65 @@ def test_posts_of_forms(bait, content_type):
     ],
     ids=str,
 )
-def test_requests_that_come_from_other_sites(bait, headers):
+def test_cross_site_requests(tested_link, headers):
     headers = {"Content_Type": "application/json"} | headers
-    body = f'{{"token": "{bait.token}"}}'
-    status, answer, _ = scanner.request(bait.origin, "POST", "/confirm/press", body, **headers)
+    body = f'{{"token": "{tested_link.token}"}}'
+    status, answer, _ = scanner.request(tested_link.origin, "POST", "/confirm/press", body, **headers)
     assert 400 <= status < 500, f"{status}"
     assert "access-control-allow-origin" not in answer
-    bait.assert_unconfirmed(f"a request with {headers}")
+    tested_link.assert_unconfirmed(f"a request with {headers}")
 
 
-def test_pages_of_other_sites(bait, browser):
+def test_cross_site_pages(tested_link, browser):
     with scanner.another_site() as site, web.context_in(browser) as context:
         page = context.new_page()
         page.goto(site)
-        answers = page.evaluate(scanner.CROSS_SITE_FETCHES, [bait.origin, bait.token])
+        answers = page.evaluate(scanner.CROSS_SITE_FETCHES, [tested_link.origin, tested_link.token])
         assert set(answers) <= {"refused", "opaque"}
-        bait.assert_unconfirmed("fetches of another site")
+        tested_link.assert_unconfirmed("fetches of another site")
         for path in ["/confirm", "/confirm/inspect", "/confirm/press"]:
             for content_type in scanner.FORM_TYPES:
-                action, tab = bait.origin + path, context.new_page()
+                action, tab = tested_link.origin + path, context.new_page()
                 tab.goto(site)
                 with tab.expect_response(action) as response:
-                    tab.evaluate(scanner.CROSS_SITE_FORM, [action, content_type, bait.token])
+                    tab.evaluate(scanner.CROSS_SITE_FORM, [action, content_type, tested_link.token])
                 assert response.value.status >= 400
-                bait.assert_unconfirmed(f"another site's {content_type} form to {path}")
+                tested_link.assert_unconfirmed(f"another site's {content_type} form to {path}")
         page.evaluate(
             """link => new Promise(done => {
                 const frame = document.createElement("iframe");
                 Object.assign(frame, { src: link, onload: done });
                 document.body.append(frame);
             })""",
-            bait.link,
+            tested_link.link,
         )
-        # A frame could be laid invisibly over something that people press.
+        # An invisible frame could cover something that people click.
         assert page.frames[1].query_selector("#confirm") is None
-        bait.assert_unconfirmed("a frame in another site")
+        tested_link.assert_unconfirmed("a frame in another site")
 
 
 @pytest.mark.parametrize("action", scanner.ACTIONS)
-def test_a_scripted_browser(bait, browser, action):
+def test_scripted_browser(tested_link, browser, action):
     with web.context_in(browser) as context:
         page = context.new_page()
-        bait.traffic.watch(page)
+        tested_link.traffic.watch(page)
         page.clock.install()
-        page.goto(bait.link)
+        page.goto(tested_link.link)
         assert web.settled(page) == "pending"
         page.evaluate(scanner.ACTIONS[action])
-        # What waits for a while is to happen, too.
+        # Delayed effects must have happened as well.
         page.clock.fast_forward("01:00:00")
         page.wait_for_load_state("networkidle")
-        bait.assert_unconfirmed(action)
+        tested_link.assert_unconfirmed(action)
 
 
-def test_a_browser_that_looks_around(bait, browser):
-    """Follows every link, waits, scrolls, points at everything, and types; it presses nothing."""
+def test_browser_that_explores_without_clicking(tested_link, browser):
+    """Follows every link, waits, scrolls, hovers over everything, and types, without a click."""
     with web.context_in(browser) as context:
         page = context.new_page()
-        bait.traffic.watch(page)
+        tested_link.traffic.watch(page)
         page.clock.install()
-        page.goto(bait.link)
+        page.goto(tested_link.link)
         assert web.settled(page) == "pending"
         references = page.eval_on_selector_all(
             "[href], [src]", "found => found.map(element => element.href || element.src)"
@@ -210,18 +211,18 @@ def test_a_browser_that_looks_around(bait, browser):
         for reference in references:
             page.goto(reference)
         page.wait_for_load_state("networkidle")
-    bait.assert_unconfirmed("a look around")
+    tested_link.assert_unconfirmed("a look around")
 
 
-def test_answers_say_what_browsers_may_not_do(bait):
-    paths = scanner.paths_of(bait.origin, "/confirm")
-    answers = {f"GET {path}": scanner.request(bait.origin, "GET", path) for path in paths}
-    answers["GET /"] = scanner.request(bait.origin, "GET", "/")
+def test_responses_restrict_browsers(tested_link):
+    paths = scanner.paths_of(tested_link.origin, "/confirm")
+    answers = {f"GET {path}": scanner.request(tested_link.origin, "GET", path) for path in paths}
+    answers["GET /"] = scanner.request(tested_link.origin, "GET", "/")
     answers["POST /confirm/inspect"] = scanner.request(
-        bait.origin,
+        tested_link.origin,
         "POST",
         "/confirm/inspect",
-        f'{{"token": "{bait.token}"}}',
+        f'{{"token": "{tested_link.token}"}}',
         Content_Type="application/json",
     )
     for asked, (_, headers, _) in answers.items():

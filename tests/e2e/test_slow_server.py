@@ -1,4 +1,4 @@
-"""A mail server that takes longer than the lease of a mail gets one copy."""
+"""A mail server that takes longer than the lease of an e-mail gets one copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS_AFTER_DOT = 150 if os.environ.get("E2E_PROOF") else 65
 
 
 class SlowServer(socketserver.ThreadingTCPServer):
-    """Takes a mail, and answers the dot only after a while."""
+    """Accepts a message, and replies to the dot after a delay."""
 
     daemon_threads = True
 
@@ -48,8 +48,8 @@ class _SlowDialogue(socketserver.StreamRequestHandler):
             self.wfile.write(b"250 OK\r\n")
 
 
-def test_a_server_that_takes_a_minute_after_the_dot_gets_one_copy(tmp_path: Path) -> None:
-    """On both databases at the same time, with two replicas where they can share one."""
+def test_slow_server_gets_one_copy(tmp_path: Path) -> None:
+    """On both databases concurrently, with two instances where they can share one."""
     with ExitStack() as stack:
         runs = []
         for backend in BACKENDS:

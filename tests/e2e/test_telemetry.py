@@ -24,7 +24,7 @@ CALLER_SPAN = "b7ad6b7169203331"
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Takes spans by OTLP over gRPC."""
+    """Receives spans by OTLP over gRPC."""
 
     def __init__(self) -> None:
         self.requests: list[trace_service_pb2.ExportTraceServiceRequest] = []
@@ -51,7 +51,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
 
 def values(metrics: str, name: str, *labels: str) -> float:
-    """The sum of a metric's values over the series that have these labels."""
+    """Sums the values of a metric over the series with these labels."""
     total = 0.0
     for line in metrics.splitlines():
         series, _, value = line.rpartition(" ")
@@ -64,7 +64,7 @@ def contact(contacts: Contacts) -> contact_pb2.Contact:
     return contacts.create_contact(contacts.create_customer(), email=unique_address())
 
 
-def test_probes_and_metrics_tell_how_it_goes(service: Service, mailbox: Mailbox) -> None:
+def test_probes_and_metrics_reflect_the_state(service: Service, mailbox: Mailbox) -> None:
     assert service.monitoring("/livez")[0] == 200
     assert service.monitoring("/readyz") == (200, "ready")
     assert service.monitoring("/metric")[0] == 404
@@ -77,8 +77,8 @@ def test_probes_and_metrics_tell_how_it_goes(service: Service, mailbox: Mailbox)
     mine = contact(service.contacts)
     service.contacts.get(mine)
     try:
-        nobody = contact_pb2.Contact(customer_number=mine.customer_number)
-        service.contacts.get(nobody)
+        unknown = contact_pb2.Contact(customer_number=mine.customer_number)
+        service.contacts.get(unknown)
         raise AssertionError("a contact without an id was found")
     except grpc.RpcError as refused:
         assert refused.code() == grpc.StatusCode.INVALID_ARGUMENT
@@ -101,7 +101,7 @@ def test_probes_and_metrics_tell_how_it_goes(service: Service, mailbox: Mailbox)
         assert secret not in after
 
 
-def test_a_call_is_a_span_of_its_callers_trace(tmp_path: Path, database: Database) -> None:
+def test_request_is_a_span_of_its_callers_trace(tmp_path: Path, database: Database) -> None:
     with Collector() as collector:
         settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "LOG_FORMAT": "json"}
         with Service(tmp_path, database, **settings) as service:
@@ -135,7 +135,7 @@ def test_a_call_is_a_span_of_its_callers_trace(tmp_path: Path, database: Databas
         assert line["span"]["trace_id"] == TRACE_ID
 
 
-def test_a_collector_that_is_away_holds_nothing_up(tmp_path: Path) -> None:
+def test_unreachable_collector_delays_nothing(tmp_path: Path) -> None:
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
     with Service(tmp_path, Database("sqlite", tmp_path), **settings) as service:
         contact(service.start())

@@ -1,4 +1,4 @@
-"""gRPC over TLS, callers with certificates, and certificates that are renewed."""
+"""gRPC over TLS, client certificates, and renewed certificates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "127.0.0.1"
 
 
 class Files:
-    """What the service is given, written anew as a secret's volume would be."""
+    """The certificate files of the service, rewritten as a secret's volume would be."""
 
     def __init__(self, folder: Path) -> None:
         self.cert, self.key = folder / "tls.crt", folder / "tls.key"
@@ -25,7 +25,7 @@ class Files:
 
     def write(self, of_server: trustme.CA, of_callers: trustme.CA) -> None:
         cert = of_server.issue_cert(NAME)
-        # One after the other: what does not go together meanwhile must do no harm.
+        # One after the other: a temporary mismatch must do no harm.
         self.cert.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
         self.key.write_bytes(cert.private_key_pem.bytes())
         self.client_ca.write_bytes(of_callers.cert_pem.bytes())
@@ -36,7 +36,7 @@ class Files:
 
 
 def credentials(trusted: trustme.CA, issuer: trustme.CA | None = None) -> grpc.ChannelCredentials:
-    """Trusts one authority, and shows a certificate of another."""
+    """Credentials that trust one authority and present a certificate of another."""
     roots = trusted.cert_pem.bytes()
     if issuer is None:
         return grpc.ssl_channel_credentials(roots)
@@ -50,7 +50,7 @@ def is_served(service: Service, with_credentials: grpc.ChannelCredentials | None
     try:
         return bool(client.create_customer())
     except grpc.RpcError as refused:
-        # Nothing was answered: there is no connection.
+        # No response at all: there is no connection.
         assert refused.code() == grpc.StatusCode.UNAVAILABLE, refused
         assert not refused.trailing_metadata(), refused
         return False
@@ -62,7 +62,7 @@ def start(tmp_path: Path, database: Database, files: Files, mutual: bool) -> Ser
     return Service(tmp_path, database, **files.settings(mutual))
 
 
-def test_calls_come_over_tls_and_no_other_way(tmp_path: Path, database: Database) -> None:
+def test_only_tls_connections_are_served(tmp_path: Path, database: Database) -> None:
     authority, stranger = trustme.CA(), trustme.CA()
     files = Files(tmp_path)
     files.write(authority, authority)
@@ -72,12 +72,12 @@ def test_calls_come_over_tls_and_no_other_way(tmp_path: Path, database: Database
         assert is_served(service, credentials(authority))
         assert not is_served(service, credentials(stranger))
         assert not is_served(service, None)
-        # Where a certificate is for other names, this machine asks another way.
+        # If a certificate is for other names, this machine connects under another name.
         service.run("healthcheck")
         service.stop()
 
 
-def test_callers_need_a_certificate_where_an_authority_is_named(
+def test_client_ca_requires_client_certificates(
     tmp_path: Path, database: Database
 ) -> None:
     of_server, of_callers = trustme.CA(), trustme.CA()
@@ -92,7 +92,7 @@ def test_callers_need_a_certificate_where_an_authority_is_named(
         service.stop()
 
 
-def test_files_that_change_are_served_with_and_wrong_ones_are_not(
+def test_changed_files_are_used_and_invalid_ones_ignored(
     tmp_path: Path, database: Database
 ) -> None:
     before, after = trustme.CA(), trustme.CA()
@@ -107,7 +107,7 @@ def test_files_that_change_are_served_with_and_wrong_ones_are_not(
         files.write(after, after)
         until(lambda: is_served(service, credentials(after, after)), "the new certificate")
         assert not is_served(service, credentials(before, before))
-        # A connection that stands goes on.
+        # An open connection stays.
         assert kept.create_customer()
         service.stop()
 
@@ -122,7 +122,7 @@ def test_files_that_change_are_served_with_and_wrong_ones_are_not(
         ("TLS_CLIENT_CA", "", "TLS_CLIENT_CA: holds no certificate in PEM"),
     ],
 )
-def test_a_wrong_file_is_named_at_the_start(
+def test_invalid_file_is_named_at_startup(
     tmp_path: Path, setting: str, content: str | None, line: str
 ) -> None:
     files = Files(tmp_path)

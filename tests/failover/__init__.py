@@ -1,1 +1,1 @@
-"""Fails a PostgreSQL cluster over under write load, and looks what became of the writes."""
+"""Fails over a PostgreSQL cluster under write load, and checks every acknowledged write."""

@@ -1,4 +1,4 @@
-"""Plays the rounds. scripts/failover prepares what this needs, and calls it."""
+"""Plays the rounds. scripts/failover prepares the programs and runs this."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from .checks import judge
+from .checks import check
 from .cluster import Cluster
 from .load import Load
 from .pgbouncer import PgBouncer
@@ -28,18 +28,18 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/failover", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each fault (default 20)")
     parser.add_argument("--only", choices=["kill", "switchover"], help="one of the faults")
-    parser.add_argument("--path", choices=["direct", "pgbouncer"], help="one of the two ways")
-    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="where logs are kept")
+    parser.add_argument("--path", choices=["direct", "pgbouncer"], help="one of the two paths")
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep logs in this folder")
     parser.add_argument(
         "--asynchronous",
         action="store_true",
-        help="to see it fail: without synchronous replication a kill loses writes",
+        help="for a counter-check: without synchronous replication a kill loses writes",
     )
     return parser.parse_args()
 
 
 def play_all(args: argparse.Namespace, folder: Path) -> int:
-    """All faults on all ways, on one cluster; gives how many did not hold."""
+    """Plays all faults on all paths, on one cluster; returns the number of failed modes."""
     cluster = Cluster(folder, Path(os.environ["FAILOVER_POSTGRES"]), not args.asynchronous)
     failed = 0
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def play_mode(cluster: Cluster, way: str, mode: str, rounds: int) -> bool:
         finally:
             load.stop()
         cluster.wait_for_standby()
-        verdict = judge(cluster, service, load, played)
+        verdict = check(cluster, service, load, played)
         service.stop()
     print(verdict.summary(f"{way}, {mode}"), flush=True)
     for text in verdict.wrong:
@@ -88,12 +88,12 @@ def play_mode(cluster: Cluster, way: str, mode: str, rounds: int) -> bool:
 
 def main() -> int:
     args = parse_arguments()
-    # So that everything that was started is ended on the way out.
+    # So that all started processes are terminated on exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="contact-failover.") as name:
         folder = Path(name)
         try:
-            # Other users than the one who runs this go in there.
+            # Other users than the one who runs this need access.
             folder.chmod(0o755)
             return 1 if play_all(args, folder) else 0
         except Failed as failed:

@@ -1,4 +1,4 @@
-"""What has to hold when the last write is acknowledged."""
+"""Checks after the last acknowledged write."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .rounds import Round
 from .service import CHANNEL_OPTIONS, Service
 
 LONGEST_SECONDS = 10.0
-# What a caller may be told while there is no primary, with the only reason it may have.
+# Errors that clients may get while there is no primary, with their only valid reason.
 ALLOWED = "UNAVAILABLE DATABASE_UNAVAILABLE"
 SHOWN = 5
 
 
 @dataclass
 class Verdict:
-    """What came of the rounds of one mode."""
+    """The results of the rounds of one mode."""
 
     rounds: list[Round]
     acknowledged: int
@@ -30,7 +30,7 @@ class Verdict:
     statuses: Counter[str]
     lost: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
-    # Everything that is wrong, in words.
+    # Descriptions of all failed checks.
     wrong: list[str] = field(default_factory=list)
 
     def summary(self, title: str) -> str:
@@ -48,7 +48,7 @@ class Verdict:
         )
 
 
-def judge(cluster: Cluster, service: Service, load: Load, rounds: list[Round]) -> Verdict:
+def check(cluster: Cluster, service: Service, load: Load, rounds: list[Round]) -> Verdict:
     verdict = Verdict(
         rounds,
         load.acknowledged(),
@@ -128,8 +128,8 @@ def names_by_api(service: Service, customers: set[str]) -> dict[tuple[str, str],
 
 
 def wrong_lines(log: str, run: str) -> list[str]:
-    """Panics, errors of the service, and values of rows: all names begin with the run's."""
-    # The driver's pool calls it an error when a new connection leads nowhere yet.
+    """Returns panics, server errors and row values; all names start with the run's prefix."""
+    # The driver's pool logs an error when a new connection leads nowhere yet.
     wrong = re.compile(rf" ERROR (?!sqlx_core::pool)|panicked|\b{re.escape(run)}-\d+-")
     return shown("logged", [line for line in log.splitlines() if wrong.search(line)])
 

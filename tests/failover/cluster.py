@@ -1,4 +1,4 @@
-"""Three PostgreSQL nodes under Patroni, etcd, and HAProxy, which leads to the leader."""
+"""Three PostgreSQL nodes under Patroni, etcd, and HAProxy, which routes to the leader."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .processes import START_SECONDS, Account, Failed, Process, free_port, is_op
 
 SUPERUSER, USER, DATABASE = "postgres", "contact", "contacts"
 NODES = 3
-# Far more than a node takes to follow the new leader.
+# Far above the time that a node takes to follow the new leader.
 STANDBY_SECONDS = 90.0
-# How long replication stands still before a kill that is to lose something.
-HELD_UP_SECONDS = 0.5
+# How long replication is paused before a kill that is meant to lose writes.
+PAUSED_SECONDS = 0.5
 
 HAPROXY = """\
 global
@@ -40,7 +40,8 @@ listen primary
 """
 HAPROXY_SERVER = "    server {name} 127.0.0.1:{port} check port {rest_port}"
 
-# What the service sets for its sessions where nothing is in between, for PgBouncer's.
+# The service sets these for its sessions on a direct connection; PgBouncer's sessions need them
+# too.
 TIMEOUTS = {
     "statement_timeout": "3s",
     "lock_timeout": "1s",
@@ -75,7 +76,7 @@ class Node:
             self.kill_server()
 
     def is_primary(self) -> bool:
-        """Whether HAProxy would lead here."""
+        """Returns true if HAProxy would route to this node."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.rest_port}/primary", method="OPTIONS"
         )
@@ -86,18 +87,18 @@ class Node:
             return False
 
     def kill_server(self) -> None:
-        """kill -9 of the postmaster and all of its children."""
+        """Sends SIGKILL to the postmaster and all of its children."""
         postmaster = self._postmaster()
         if not postmaster:
             raise Failed(f"{self.name} has no server to kill")
-        # It forks nothing more, so that nobody survives.
+        # A stopped postmaster forks no more children that would survive.
         os.kill(postmaster, signal.SIGSTOP)
         for pid in (*children(postmaster), postmaster):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def hold_up_replication(self) -> None:
-        """What is written from now on, until the server is killed, is in no other place."""
+    def pause_replication(self) -> None:
+        """Pauses replication, so that later writes exist on the leader only."""
         postmaster = self._postmaster()
         for pid in children(postmaster) if postmaster else []:
             if b"walsender" in command_line(pid):
@@ -125,7 +126,7 @@ class Node:
                     "loop_wait": 1,
                     "retry_timeout": 3,
                     "synchronous_mode": is_synchronous,
-                    # A server that was killed is not waited for: another one takes over.
+                    # A killed server is not waited for: another one takes over.
                     "master_start_timeout": 0,
                     "postgresql": {
                         "use_pg_rewind": True,
@@ -160,7 +161,7 @@ class Node:
 
 
 class Cluster:
-    """From its start until all of it has ended."""
+    """The cluster, from its start until all of it has ended."""
 
     def __init__(self, folder: Path, binaries: Path, is_synchronous: bool) -> None:
         self.account = Account()
@@ -190,17 +191,17 @@ class Cluster:
             process.stop()
 
     def url(self, user: str = USER) -> str:
-        """The leader, by HAProxy."""
+        """Returns the URL of the leader through HAProxy."""
         return f"postgres://{user}@127.0.0.1:{self.port}/{DATABASE}"
 
     def set_timeouts(self) -> None:
-        """Gives the service's user its timeouts, for sessions that take none from the service."""
+        """Sets the timeouts of the service's role, for sessions that get none from the service."""
         with self.connect() as connection:
             for name, value in TIMEOUTS.items():
                 connection.execute(f"ALTER ROLE {USER} SET {name} = '{value}'")
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
-        """A connection to the leader, past the service."""
+        """Connects to the leader directly."""
         return psycopg.connect(self.url(SUPERUSER), autocommit=True, connect_timeout=2)
 
     def leader(self) -> Node:
@@ -211,7 +212,8 @@ class Cluster:
         raise Failed("there is no leader")
 
     def standby(self) -> str | None:
-        """A node that may take over: with synchronous replication, one that has all writes."""
+        """Returns a node that can take over: with synchronous replication, one that has all writes.
+        """
         role = "sync_standby" if self.is_synchronous else "replica"
         for member in self._members():
             if member["role"] == role and member["state"] in ("running", "streaming"):
@@ -219,7 +221,7 @@ class Cluster:
         return None
 
     def wait_for_standby(self) -> str:
-        """Waits until a node may take over: until then a switchover is refused."""
+        """Waits until a node can take over, without which a switchover is rejected."""
         return until(
             lambda: self.is_led() and self.standby(),
             "a standby that may take over",
@@ -230,11 +232,11 @@ class Cluster:
         return sum(node.is_primary() for node in self.nodes) == 1
 
     def kill_leader(self) -> Node:
-        """kill -9 of the leader's postmaster and of all its backends, at one moment."""
+        """Sends SIGKILL to the leader's postmaster and all of its backends at once."""
         leader = self.leader()
         if not self.is_synchronous:
-            leader.hold_up_replication()
-            time.sleep(HELD_UP_SECONDS)
+            leader.pause_replication()
+            time.sleep(PAUSED_SECONDS)
         leader.kill_server()
         return leader
 
@@ -313,7 +315,7 @@ def children(parent: int) -> list[int]:
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError):
-            # The name, in brackets, may hold blanks.
+            # The name, in brackets, may contain spaces.
             if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
                 found.append(int(status.parent.name))
     return found

@@ -1,4 +1,4 @@
-"""Callers that write and read all the time, and know what was acknowledged."""
+"""Clients that write and read continuously and record every acknowledged write."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from .processes import Failed
 from .service import CHANNEL_OPTIONS, Service
 
 WRITERS, READERS = 6, 2
-# Longer than the service lets a call take, so that it is the one to answer.
+# Longer than the service's own deadline, so that the service responds first.
 CALL_SECONDS = 10.0
-# A write is called again until it is acknowledged, but not for ever.
-PATIENCE = 120.0
+# A write is retried until it is acknowledged, up to this limit.
+TIMEOUT_SECONDS = 120.0
 AGAIN_AFTER = 0.05
-# A caller is no benchmark: the other half of the machine is the cluster's.
+# The load is no benchmark: half of the machine is for the cluster.
 PAUSE_SECONDS = 0.005
-CONTACTS_OF_A_CUSTOMER = 50
+CONTACTS_PER_CUSTOMER = 50
 CREATED = 0.2
-# Asked again, the service would say so again: what was acknowledged is gone.
+# A retry would get the same error: an acknowledged write is lost.
 FINAL = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION)
 MASK = field_mask_pb2.FieldMask(paths=["display_name"])
 
 
-class Refused(Exception):
-    """A write that cannot be acknowledged any more."""
+class Rejected(Exception):
+    """A write that can no longer be acknowledged."""
 
 
 @dataclass
 class Written:
-    """A contact, as its last acknowledged write left it."""
+    """A contact as its last acknowledged write left it."""
 
     customer_number: str
     contact_id: str
-    # Begins its name for good, so that a contact that was made twice is found.
+    # The permanent prefix of its name, by which a duplicate contact is found.
     mark: str
     updates: int = 0
 
@@ -55,7 +55,7 @@ class Written:
 
 @dataclass
 class Statuses:
-    """What calls that failed were answered."""
+    """The statuses of failed requests."""
 
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class Statuses:
             self.first.setdefault(name, f"{moment} {error.details()}")
 
 
-class Caller:
-    """A thread with a connection of its own to one replica."""
+class ClientThread:
+    """A thread with its own connection to one instance."""
 
     def __init__(self, service: Service, number: int, statuses: Statuses, stop: threading.Event):
         address = service.addresses[number % len(service.addresses)]
@@ -87,7 +87,7 @@ class Caller:
         self._thread.start()
 
     def join(self) -> None:
-        self._thread.join(PATIENCE + 10)
+        self._thread.join(TIMEOUT_SECONDS + 10)
         self.channel.close()
         if self.failure or self._thread.is_alive():
             raise Failed(self.failure or "a caller hangs")
@@ -97,14 +97,14 @@ class Caller:
             while not self._stop.is_set():
                 self.step()
                 time.sleep(PAUSE_SECONDS)
-        except Exception as error:  # a thread's failure is told by join
+        except Exception as error:  # join reports a thread's failure
             self.failure = f"{type(error).__name__}: {error}"
 
     def step(self) -> None:
         raise NotImplementedError
 
     def call(self, rpc: str, request: Any) -> Any:
-        """Calls once; a failure is counted."""
+        """Sends a request once; counts a failure."""
         try:
             return getattr(self._stub, rpc)(request, timeout=CALL_SECONDS, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -112,8 +112,8 @@ class Caller:
             raise
 
 
-class Writer(Caller):
-    """Makes contacts and renames them, each write until it is acknowledged."""
+class Writer(ClientThread):
+    """Creates and renames contacts, retrying each write until it is acknowledged."""
 
     def __init__(self, run: str, number: int, *args: Any) -> None:
         super().__init__(*args)
@@ -121,19 +121,19 @@ class Writer(Caller):
         self._customer = ""
         self._customers = 0
         self.contacts: list[Written] = []
-        # When the calls began and ended that were acknowledged.
+        # Begin and end of the acknowledged requests.
         self.acknowledged: list[tuple[float, float]] = []
 
     def step(self) -> None:
         try:
-            if len(self.contacts) >= self._customers * CONTACTS_OF_A_CUSTOMER:
+            if len(self.contacts) >= self._customers * CONTACTS_PER_CUSTOMER:
                 self._make_customer()
             elif not self.contacts or self._random.random() < CREATED:
                 self._make_contact()
             else:
                 self._rename(self._random.choice(self.contacts))
-        except Refused:
-            # It is counted, and missed at the end.
+        except Rejected:
+            # It is counted here, and found missing at the end.
             time.sleep(AGAIN_AFTER)
 
     def _make_customer(self) -> None:
@@ -168,25 +168,25 @@ class Writer(Caller):
         written.updates += 1
 
     def _until_acknowledged(self, rpc: str, request: Any) -> Any:
-        """The same request with the same request id, again and again."""
-        deadline = time.monotonic() + PATIENCE
+        """Repeats a request with the same request id until it succeeds."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
             begun = time.monotonic()
             try:
                 answer = self.call(rpc, request)
             except grpc.RpcError as error:
                 if error.code() in FINAL:
-                    raise Refused from error
+                    raise Rejected from error
                 if time.monotonic() > deadline:
-                    raise Failed(f"{rpc} was not acknowledged in {PATIENCE:g} s: {error}") from None
+                    raise Failed(f"{rpc} was not acknowledged in {TIMEOUT_SECONDS:g} s: {error}") from None
                 time.sleep(AGAIN_AFTER)
             else:
                 self.acknowledged.append((begun, time.monotonic()))
                 return answer
 
 
-class Reader(Caller):
-    """Reads contacts that are on file, and looks for writes that were acknowledged before."""
+class Reader(ClientThread):
+    """Reads existing contacts, and checks for writes that were acknowledged before."""
 
     def __init__(self, writers: list[Writer], *args: Any) -> None:
         super().__init__(*args)
@@ -214,7 +214,7 @@ class Reader(Caller):
 
 
 class Load:
-    """All callers of one run, from their start until the last write is acknowledged."""
+    """All clients of one run, from their start until the last write is acknowledged."""
 
     def __init__(self, service: Service, run: str) -> None:
         self.run = run
@@ -239,7 +239,7 @@ class Load:
         return [contact for writer in self.writers for contact in writer.contacts]
 
     def first_since(self, moment: float, of_all: Callable[[list[float]], float]) -> float | None:
-        """When the first writer, or the last one, had a write acknowledged after a moment."""
+        """Returns when the first writer, or the last one, got an acknowledgement after a moment."""
         firsts: list[float] = []
         for writer in self.writers:
             later = [ended for _, ended in tuple(writer.acknowledged[-2000:]) if ended > moment]
@@ -255,7 +255,7 @@ class Load:
 
 
 def reason_of(error: grpc.RpcError) -> str:
-    """The reason of the error's ErrorInfo, if it has one."""
+    """Returns the reason in the error's ErrorInfo, if it has one."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             for detail in status_pb2.Status.FromString(value).details:

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode, before HAProxy."""
+"""PgBouncer in transaction mode, in front of HAProxy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ default_pool_size = 20
 max_client_conn = 200
 ; What the driver prepared in a transaction is gone after it.
 server_reset_query_always = 1
-; After a failed log-in to the server it would wait for 15 s, and nobody could write.
+; After a failed login to the server it would wait for 15 s, during which all writes fail.
 server_login_retry = 1
 server_connect_timeout = 3
 ; Shorter than a call of the service may take; 2 min otherwise.
@@ -27,7 +27,7 @@ query_wait_timeout = 3
 
 
 class PgBouncer:
-    """From its start until it has ended."""
+    """PgBouncer, from its start until it has ended."""
 
     def __init__(self, cluster: Cluster, run: str) -> None:
         self._cluster = cluster
@@ -50,5 +50,5 @@ class PgBouncer:
 
     def stop(self) -> None:
         if self._process:
-            # SIGTERM at once; SIGINT would wait for its clients.
+            # SIGTERM stops it immediately; SIGINT would wait for its clients.
             self._process.stop()

@@ -1,4 +1,4 @@
-"""Processes that are started here, and ended by their id."""
+"""Child processes, which are ended by their id."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ START_SECONDS, STOP_SECONDS = 60.0, 20.0
 
 
 class Failed(Exception):
-    """The proof cannot go on, or does not hold."""
+    """The proof cannot continue, or a check failed."""
 
 
 def until(ask: Callable[[], T], what: str, seconds: float, pause: float = 0.1) -> T:
-    """Asks until the answer counts as true, and gives it."""
+    """Polls until the result is true, and returns it."""
     deadline = time.monotonic() + seconds
     while True:
         answer = ask()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise Failed(f"waited {seconds:g} s in vain for {what}")
+            raise Failed(f"timed out after {seconds:g} s waiting for {what}")
         time.sleep(pause)
 
 
@@ -38,7 +38,7 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, below the range that systems hand to clients."""
+    """Returns a free loopback port below the ephemeral range."""
     for _ in range(100):
         port = random.randrange(20_000, 32_000)
         with socket.socket() as candidate:
@@ -60,13 +60,13 @@ def is_open(port: int) -> bool:
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """Nothing of the caller's environment but what any program needs."""
+    """Returns an environment with only the variables that every program needs."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
     return {**kept, "HOME": str(folder), "LC_ALL": "C.UTF-8", **settings}
 
 
 class Account:
-    """Whom the cluster's programs run as: PostgreSQL and PgBouncer refuse to run as root."""
+    """The user of the cluster's programs: PostgreSQL and PgBouncer do not run as root."""
 
     def __init__(self) -> None:
         self._user = pwd.getpwuid(os.geteuid())
@@ -104,7 +104,8 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # An interrupt of the terminal is for the one who ends them all.
+                # So that an interrupt of the terminal reaches only the parent, which ends all of
+                # them.
                 start_new_session=True,
                 **(account.popen_options() if account else {}),
             )
@@ -118,10 +119,10 @@ class Process:
 
     def last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()[-5:]
-        return " / ".join(lines) or "it says nothing"
+        return " / ".join(lines) or "no output"
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ends it, and gives its exit code."""
+        """Ends the process and returns its exit code."""
         if self.is_alive():
             self._process.send_signal(how)
         try:
@@ -137,7 +138,7 @@ def run(
     account: Account | None = None,
     **settings: str,
 ) -> str:
-    """Runs a program that has to succeed, and gives what it prints."""
+    """Runs a program that must succeed, and returns its output."""
     try:
         ended = subprocess.run(
             arguments,
@@ -153,6 +154,6 @@ def run(
     except subprocess.TimeoutExpired:
         raise Failed(f"{arguments[0]} did not end within {START_SECONDS:g} s") from None
     if ended.returncode != 0:
-        said = (ended.stdout + ended.stderr).strip().splitlines()[-5:]
-        raise Failed(f"{arguments[0]} ended with {ended.returncode}: {' / '.join(said)}")
+        output = (ended.stdout + ended.stderr).strip().splitlines()[-5:]
+        raise Failed(f"{arguments[0]} ended with {ended.returncode}: {' / '.join(output)}")
     return ended.stdout.strip()

@@ -1,4 +1,4 @@
-"""Rounds of faults under load, and how long each took."""
+"""Rounds of faults under load, and their durations."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .load import Load
 from .processes import Failed, until
 
 PROBE_PAUSE = 0.05
-# Far more than may pass: a round that gets there has failed.
-PATIENCE = 90.0
-# Writes go on for as long between two faults.
+# Far above the allowed time; a round that reaches it has failed.
+TIMEOUT_SECONDS = 90.0
+# Time of undisturbed writes between two faults.
 QUIET_SECONDS = 1.0
 
 FAULTS: dict[str, Callable[[Cluster], object]] = {
@@ -28,18 +28,18 @@ FAULTS: dict[str, Callable[[Cluster], object]] = {
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds of one round."""
+    """Durations of one round in seconds."""
 
-    # From the fault until another server takes writes.
+    # From the fault until another server accepts writes.
     to_primary: float
-    # From then until a write of the service is acknowledged, and until each writer has one.
+    # From then until the first acknowledged write of the service, and until each writer has one.
     to_first: float
     to_all: float
     leader: str
 
 
 class Probe:
-    """Asks by SQL, through HAProxy, when another server takes writes."""
+    """Polls by SQL, through HAProxy, until another server accepts writes."""
 
     def __init__(self, cluster: Cluster, old_port: int, may_be_the_same: bool) -> None:
         self._cluster = cluster
@@ -51,7 +51,7 @@ class Probe:
 
     def wait(self) -> float:
         try:
-            return until(lambda: self.taken, "a new primary", PATIENCE, PROBE_PAUSE)
+            return until(lambda: self.taken, "a new primary", TIMEOUT_SECONDS, PROBE_PAUSE)
         finally:
             self._stop.set()
             self._thread.join()
@@ -65,7 +65,7 @@ class Probe:
 
     def _try(self) -> None:
         with self._cluster.connect() as connection:
-            # Whether a standby follows already is not what is asked.
+            # Standbys may follow later, so the commit does not wait for one.
             connection.execute("SET synchronous_commit = local")
             row = connection.execute(
                 "UPDATE probe SET writes = writes + 1 RETURNING inet_server_port()"
@@ -77,7 +77,7 @@ class Probe:
 
 
 def play(cluster: Cluster, load: Load, mode: str, count: int) -> list[Round]:
-    """As many rounds of one fault, each when the cluster can bear it."""
+    """Plays rounds of one fault, each when the cluster has a standby again."""
     rounds = []
     for number in range(1, count + 1):
         cluster.wait_for_standby()
@@ -103,21 +103,21 @@ def play_one(cluster: Cluster, load: Load, mode: str) -> Round:
     probe = None if is_kill else Probe(cluster, leader.port, may_be_the_same=False)
     FAULTS[mode](cluster)
     if probe is None:
-        # The old server is gone: whoever answers is a new one.
+        # The old server is gone: any response is from the new one.
         begun = time.monotonic()
         probe = Probe(cluster, leader.port, may_be_the_same=True)
     taken = probe.wait()
 
     def acknowledged(of_all: Callable[[list[float]], float]) -> float:
         what = "an acknowledged write after the new primary"
-        return until(lambda: load.first_since(taken, of_all), what, PATIENCE, PROBE_PAUSE) - taken
+        return until(lambda: load.first_since(taken, of_all), what, TIMEOUT_SECONDS, PROBE_PAUSE) - taken
 
     return Round(taken - begun, acknowledged(min), acknowledged(max), leader.name)
 
 
 def expect_writes(load: Load) -> None:
-    """Before the first fault: writes do go through."""
+    """Asserts before the first fault that writes succeed."""
     before = load.acknowledged()
-    until(lambda: load.acknowledged() > before + 20, "writes", PATIENCE)
+    until(lambda: load.acknowledged() > before + 20, "writes", TIMEOUT_SECONDS)
     if load.statuses.counts:
         raise Failed(f"calls failed before any fault: {load.statuses.first}")

@@ -1,4 +1,4 @@
-"""The service as processes, as many as replicas."""
+"""The instances of the service as processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 from .processes import START_SECONDS, STOP_SECONDS, Failed, Process, free_port, run, until
 
 SCOPES = "customers.write contact_data.write contacts.read contacts.write"
-# Request of grpc.health.v1.Health/Check for "contact.v1.ContactService", and its answer "serving".
+# A grpc.health.v1.Health/Check request for "contact.v1.ContactService", and its response "serving".
 HEALTH_REQUEST = b"\n\x19contact.v1.ContactService"
 HEALTH_SERVING = b"\x08\x01"
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
@@ -18,7 +18,7 @@ TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Service:
-    """Replicas on one database, with one token for all of them."""
+    """Instances on one database, with one token for all of them."""
 
     def __init__(self, binary: Path, folder: Path, database_url: str, replicas: int) -> None:
         self._binary = binary
@@ -45,19 +45,19 @@ class Service:
         self.token = self._run("token", "--sub", "failover", "--scope", SCOPES, "--ttl", "12h")
 
     def stop(self) -> None:
-        """SIGTERM, which has to end with 0."""
+        """Sends SIGTERM; the exit codes must be 0."""
         codes = [process.stop() for process in self._processes]
         self._processes.clear()
         if any(codes):
             raise Failed(f"the service ended with {codes} within {STOP_SECONDS:g} s of SIGTERM")
 
     def end(self) -> None:
-        """Ends what still runs, however."""
+        """Ends all running processes, by force if necessary."""
         for process in self._processes:
             process.stop()
 
     def log(self) -> str:
-        """What all replicas have logged."""
+        """The logs of all instances."""
         texts = (path.read_text(errors="replace") for path in self._folder.glob("service*.log"))
         return TERMINAL_COLOURS.sub("", "".join(texts))
 

@@ -1,4 +1,4 @@
-"""Fixtures: a database on PostgreSQL; and the tables at the end."""
+"""Fixtures: a database on PostgreSQL; and the report tables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""HTTP/2 is abused for 30 s in one way after another, while a good client calls at a steady rate.
+"""Abuses HTTP/2 in one way after another, each for 30 s, while a good client sends requests.
 
-Its p99 is held against its own before and after the abuse, and the server's memory against what it
-held before. Abuses without a token can come from anybody, the others from somebody who is let in.
+The client's p99 is compared with its own before and after the abuse, and the server's memory with
+that before it. Abuses without a token are possible for everyone, the others for clients with a
+valid token.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ from support.replica import Replica
 
 SECONDS = float(os.environ.get("NETWORK_SECONDS", "30"))
 SECONDS_ALONE = SECONDS / 3
-# How long it goes on before the good client is measured beside it.
+# Duration of the abuse before the good client is measured.
 LEAD_SECONDS = 1
-CALLS_A_SECOND = 250
+REQUESTS_PER_SECOND = 250
 CUSTOMERS = 1_000
 SEED = 1
-MOST_CONTACTS = 100
+MAX_CONTACTS = 100
 SCOPES = "recipients.resolve contacts.read changes.watch"
-MOST_TIMES_P99 = 2.0
-MOST_MIB = 64.0
+MAX_P99_RATIO = 2.0
+MAX_MIB = 64.0
 
 ABUSES: dict[str, Abuse] = {
     "rapid reset": RapidReset(),
@@ -89,7 +90,7 @@ DESCRIPTORS = 1_024
 
 @dataclass(frozen=True)
 class Calls:
-    """What the good client met."""
+    """The good client's requests."""
 
     p99_ms: float
     failed: int
@@ -98,7 +99,7 @@ class Calls:
 
 @pytest.fixture
 def service(tmp_path: Path, database: Database) -> Iterator[Replica]:
-    # As in operation: a line a call would be what is measured.
+    # As in production; a log line per request would dominate the measurement.
     with Replica(tmp_path, database, RUST_LOG="warn") as service:
         run("NETWORK_GENERATE", customers=CUSTOMERS, seed=SEED, database_url=database.url)
         fill(service.start(descriptors=DESCRIPTORS))
@@ -107,7 +108,7 @@ def service(tmp_path: Path, database: Database) -> Iterator[Replica]:
 
 
 @pytest.mark.parametrize("name", ABUSES)
-def test_good_callers_are_served_under(name: str, service: Replica):
+def test_good_clients_are_served_under(name: str, service: Replica):
     token, *others = (mint(service, subject) for subject in ("good", "attacker", "accomplice"))
     abuse = ABUSES[name]
     abuse.target = Target(service.grpc_address, tuple(others))
@@ -117,17 +118,17 @@ def test_good_callers_are_served_under(name: str, service: Replica):
         held_before = memory.samples[-1].resident_mib
         with Attack(abuse) as attack:
             time.sleep(LEAD_SECONDS)
-            beside = call(service, token, SECONDS)
+            during = call(service, token, SECONDS)
     after = call(service, token, SECONDS_ALONE)
     alone_ms = statistics.mean([before.p99_ms, after.p99_ms])
     more_mib = max(sample.resident_mib for sample in memory.samples) - held_before
-    tell(name, attack.count, beside, alone_ms, more_mib)
+    add_to_report(name, attack.count, during, alone_ms, more_mib)
 
     assert attack.count.connections, "nothing was done to the server"
     assert before.failed == after.failed == 0
-    assert beside.failed == 0, f"{beside.failed} calls failed, the first with {beside.first_error}"
-    assert more_mib <= MOST_MIB
-    assert beside.p99_ms <= MOST_TIMES_P99 * alone_ms
+    assert during.failed == 0, f"{during.failed} calls failed, the first with {during.first_error}"
+    assert more_mib <= MAX_MIB
+    assert during.p99_ms <= MAX_P99_RATIO * alone_ms
 
 
 def mint(service: Replica, subject: str) -> str:
@@ -135,29 +136,30 @@ def mint(service: Replica, subject: str) -> str:
 
 
 def fill(contacts: Contacts) -> None:
-    """One customer with as many contacts as there may be, each of them an event of the feed."""
+    """Creates one customer with the maximum number of contacts, each of them an event of the feed.
+    """
     customer = customer_pb2.Customer(customer_number=LARGE_CUSTOMER)
     contacts.call(
         "UpdateCustomer", customer_pb2.UpdateCustomerRequest(customer=customer, allow_missing=True)
     )
-    for number in range(MOST_CONTACTS):
+    for number in range(MAX_CONTACTS):
         name = f"{number:03} {'x' * 190}"
         contacts.create_contact(LARGE_CUSTOMER, name=name)
 
 
 def call(service: Replica, token: str, seconds: float) -> Calls:
-    """Resolves recipients at a steady rate; the time of a call counts from when it was due."""
-    told = run(
+    """Resolves recipients at a steady rate; latency counts from the scheduled time."""
+    output = run(
         "NETWORK_LOAD",
         address=service.grpc_address,
         token=token,
         call="resolve",
         customers=CUSTOMERS,
         seed=SEED,
-        rate=CALLS_A_SECOND,
+        rate=REQUESTS_PER_SECOND,
         seconds=seconds,
     )
-    figures = json.loads(told.splitlines()[-1])
+    figures = json.loads(output.splitlines()[-1])
     return Calls(figures["p99_us"] / 1000, figures["failed"], figures["first_error"] or "")
 
 
@@ -173,16 +175,16 @@ def run(variable: str, **options: object) -> str:
     return ended.stdout.strip()
 
 
-def tell(name: str, count: Count, beside: Calls, alone_ms: float, more_mib: float) -> None:
+def add_to_report(name: str, count: Count, during: Calls, alone_ms: float, more_mib: float) -> None:
     report.add(
         f"abuses, {SECONDS:g} s each",
         abuse=name,
         connections=count.connections,
         thrown_out=count.thrown_out,
         sent=f"{count.sent_bytes / 2**20:.1f} MiB",
-        failed=beside.failed,
+        failed=during.failed,
         p99_alone=f"{alone_ms:.2f} ms",
-        p99_beside=f"{beside.p99_ms:.2f} ms",
-        times=f"{beside.p99_ms / alone_ms:.2f}",
+        p99_during=f"{during.p99_ms:.2f} ms",
+        times=f"{during.p99_ms / alone_ms:.2f}",
         memory=f"{more_mib:+.1f} MiB",
     )

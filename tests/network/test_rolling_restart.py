@@ -1,8 +1,8 @@
-"""Two replicas are restarted in turns under load, and no call of a client with one retry fails.
+"""Restarts two instances in turns under load; no request of a client with one retry fails.
 
-Each replica is held back by an open stream that goes on for a while, and by connections without
-calls. Reads are retried by the service config that is shipped, writes by their
-caller under the same request id.
+Each instance is held up by an open stream that continues for a while, and by connections without
+requests. The shipped service config retries reads, the client retries writes under the same request
+id.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from harness import report
 from harness.contacts import Contacts
 from harness.database import Database
 
-from support.callers import Callers, Load, Outcome
+from support.clients import Clients, Load, Outcome
 from support.holders import IdleConnections, OpenStream
 from support.replica import Replica
 
-# Of both replicas, one after the other.
+# Of both instances, one after the other.
 ROLLING_RESTARTS = int(os.environ.get("NETWORK_RESTARTS", "50"))
-CALLS_A_SECOND = int(os.environ.get("NETWORK_RATE", "500"))
+REQUESTS_PER_SECOND = int(os.environ.get("NETWORK_RATE", "500"))
 REPLICAS = 2
 CUSTOMERS = 100
 LONGEST_EXIT_SECONDS = 30
-# Clients find the replica again within their longest pause between two attempts to connect; until
-# then the other one may not go. In Kubernetes this is minReadySeconds.
+# Clients find the instance again within their longest reconnect backoff; until then the other one
+# must stay. In Kubernetes this is minReadySeconds.
 SETTLE_SECONDS = float(os.environ.get("NETWORK_SETTLE", "3"))
 # Well after the drain began, and well before it ends.
 DRAINING_SECONDS = 5
@@ -40,7 +40,7 @@ RENAMED = "audit_events WHERE kind = 'contact.updated'"
 
 @dataclass
 class Stops:
-    """How the replicas stopped."""
+    """The shutdowns of the instances."""
 
     exits: list[float] = field(default_factory=list)
     streams: list[grpc.StatusCode] = field(default_factory=list)
@@ -61,9 +61,9 @@ def test_rolling_restart(tmp_path: Path, database: Database):
             [replica.grpc_address for replica in replicas],
             token,
             [(contact.customer_number, contact.contact_id) for contact in contacts],
-            CALLS_A_SECOND,
+            REQUESTS_PER_SECOND,
         )
-        callers = Callers(load)
+        callers = Clients(load)
         try:
             with callers:
                 for _ in range(ROLLING_RESTARTS):
@@ -71,8 +71,8 @@ def test_rolling_restart(tmp_path: Path, database: Database):
                         restart(replica, token, contacts[0].customer_number, stops)
         finally:
             failed_starts = sum(replica.failed_starts for replica in replicas)
-            tell(callers.outcome, stops, failed_starts)
-        judge(callers.outcome, stops, database.count(RENAMED) - before)
+            add_to_report(callers.outcome, stops, failed_starts)
+        check(callers.outcome, stops, database.count(RENAMED) - before)
         for replica in replicas:
             replica.stop()
 
@@ -87,37 +87,37 @@ def restart(replica: Replica, token: str, customer: str, stops: Stops) -> None:
         begun = time.monotonic()
         with ThreadPoolExecutor(1) as stopper:
             stopping = stopper.submit(replica.stop)
-            # What is in flight goes on, until it is quiet or the drain ends.
+            # Requests in flight continue until they finish or the drain ends.
             for _ in range(DRAINING_SECONDS):
                 time.sleep(1)
                 stream.ask()
             stopping.result()
         stops.exits.append(time.monotonic() - begun)
         stops.streams.append(stream.end())
-    replica.start_again()
+    replica.start_with_restarts()
     time.sleep(SETTLE_SECONDS)
 
 
-def judge(outcome: Outcome, stops: Stops, renamed: int) -> None:
+def check(outcome: Outcome, stops: Stops, renamed: int) -> None:
     assert outcome.failed == 0, "\n".join(outcome.first_failures)
     assert max(stops.exits) <= LONGEST_EXIT_SECONDS
     assert set(stops.streams) == {grpc.StatusCode.UNAVAILABLE}, "how streams were cut off"
-    # Neither lost nor done twice, whatever was sent twice.
+    # Neither lost nor applied twice, regardless of retries.
     assert renamed == outcome.acknowledged
-    assert outcome.calls >= CALLS_A_SECOND * sum(stops.exits) * 0.95, "the load was lighter"
+    assert outcome.calls >= REQUESTS_PER_SECOND * sum(stops.exits) * 0.95, "the load was lighter"
 
 
-def tell(outcome: Outcome, stops: Stops, failed_starts: int) -> None:
+def add_to_report(outcome: Outcome, stops: Stops, failed_starts: int) -> None:
     report.add(
         "rolling restarts",
         restarts=len(stops.exits),
         calls=outcome.calls,
-        a_second=CALLS_A_SECOND,
+        a_second=REQUESTS_PER_SECOND,
         failed=outcome.failed,
         writes=outcome.writes,
         written_again=outcome.written_again,
         slowest=f"{outcome.slowest_seconds:.2f} s",
-        load_behind=f"{outcome.latest_seconds:.2f} s",
+        load_delay=f"{outcome.latest_seconds:.2f} s",
         failed_starts=failed_starts,
         shortest_exit=f"{min(stops.exits, default=0):.1f} s",
         longest_exit=f"{max(stops.exits, default=0):.1f} s",

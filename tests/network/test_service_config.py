@@ -1,4 +1,4 @@
-"""The service config that is shipped retries every RPC that only reads, and no other."""
+"""The shipped service config retries every read RPC, and no other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support import service_config
 READS = ("Get", "List", "Inspect", "Verify", "Resolve", "Stream", "Watch", "Export")
 
 
-def test_reads_are_retried_and_writes_are_not():
+def test_only_reads_are_retried():
     service = contact_service_pb2.DESCRIPTOR.services_by_name["ContactService"]
     reads = {name for name in service.methods_by_name if name.startswith(READS)}
     retried = [
@@ -19,11 +19,11 @@ def test_reads_are_retried_and_writes_are_not():
         for name in method["name"]
     ]
     assert {name["service"] for name in retried} == {service.full_name}
-    # A name without a method would stand for all of them.
+    # A name without a method would match all RPCs.
     assert sorted(name["method"] for name in retried) == sorted(reads)
 
 
-def test_a_retry_follows_on_unavailable_only():
+def test_only_unavailable_is_retried():
     for method in service_config.parsed()["methodConfig"]:
         assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
         assert method["retryPolicy"]["maxAttempts"] == 2

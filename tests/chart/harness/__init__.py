@@ -1,1 +1,1 @@
-"""What the tests of the chart share: rendering it, its expressions, its processes."""
+"""Shared code of the chart's tests: rendering, expressions and processes."""

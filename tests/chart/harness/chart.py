@@ -21,29 +21,29 @@ Document = dict[str, Any]
 
 
 class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A key that stands twice would silently lose one of its values."""
+    """Rejects duplicate keys, of which YAML would silently drop all values but one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = {key for key in keys if keys.count(key) > 1}
-        assert not twice, f"{node.start_mark}: {twice} stands there twice"
+        assert not twice, f"{node.start_mark}: duplicate key {twice}"
         return super().construct_mapping(node, deep)
 
 
 class Manifests(list[Document]):
-    """What a release consists of, hooks and tests included."""
+    """The manifests of a release, including hooks and tests."""
 
     def all(self, kind: str) -> list[Document]:
         return [document for document in self if document["kind"] == kind]
 
     def one(self, kind: str, suffix: str = "") -> Document:
-        """The only one of its kind, or the one whose name ends so."""
+        """Returns the only manifest of its kind, or the one whose name has this suffix."""
         found = [each for each in self.all(kind) if each["metadata"]["name"] == RELEASE + suffix]
         assert len(found) == 1, f"{len(found)} {kind} {RELEASE}{suffix}"
         return found[0]
 
     def pod_templates(self) -> dict[str, Document]:
-        """Whatever becomes a pod, by kind and name."""
+        """Returns the pod templates by kind and name."""
         templates = {}
         for document in self:
             name = f"{document['kind']}/{document['metadata']['name']}"
@@ -65,7 +65,7 @@ class Manifests(list[Document]):
 
 
 def helm(*arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs helm; `values` come last, and count most. What is asked again is not run again."""
+    """Runs helm; `values` have the highest precedence. Results are cached."""
     return _helm(arguments, None if values is None else yaml.safe_dump(values))
 
 
@@ -87,7 +87,7 @@ def _helm(arguments: tuple[str, ...], values: str | None) -> subprocess.Complete
 def template(
     example: str = "minimal", values: Values | None = None, release: str = RELEASE
 ) -> subprocess.CompletedProcess[str]:
-    """Renders an example, changed by `values`."""
+    """Renders an example with changed `values`."""
     return helm(
         *("template", release, str(CHART), "--namespace", NAMESPACE),
         *("--values", str(EXAMPLES[example])),
@@ -98,22 +98,22 @@ def template(
 def render(
     example: str = "minimal", values: Values | None = None, release: str = RELEASE
 ) -> Manifests:
-    """What an example renders to, changed by `values`."""
+    """Returns the manifests of an example with changed `values`."""
     rendered = template(example, values, release)
     assert rendered.returncode == 0, rendered.stderr
     documents = yaml.load_all(rendered.stdout, _UniqueKeys)
     return Manifests(document for document in documents if document)
 
 
-def refusal(example: str = "minimal", values: Values | None = None) -> str:
-    """What helm says of values that it must not take."""
+def rejection(example: str = "minimal", values: Values | None = None) -> str:
+    """Returns helm's error for invalid values."""
     rendered = template(example, values)
     assert rendered.returncode != 0, f"taken: {values}"
     return rendered.stderr
 
 
 def nested(path: str, value: Any) -> Values:
-    """Values with one thing in them, as in `nested("tls.existingSecret", "x")`."""
+    """Returns values with a single entry, as in `nested("tls.existingSecret", "x")`."""
     for name in reversed(path.split(".")):
         value = {name: value}
     return value

@@ -1,4 +1,4 @@
-"""The metrics of a running service, and what asks for metrics."""
+"""The metrics of a running service, and the expressions that use them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from .chart import CHART, render
 from .promql import TARGET_LABELS, Selector, selectors, values_of
 
-# What the service counts for this table alone; what its libraries may count beside is not ours.
+# The service's own metrics; those of its libraries are not checked.
 OURS = ("contact_", "rpc_")
 STATUS_CODES = set(
     """OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS
@@ -22,7 +22,7 @@ Exposed = dict[str, dict[str, set[str]]]
 
 
 def exposed(text: str) -> Exposed:
-    """The values of every label of every series at /metrics."""
+    """Returns the values of every label of every series at /metrics."""
     found: Exposed = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -33,7 +33,7 @@ def exposed(text: str) -> Exposed:
 
 
 def dashboard_expressions() -> Iterator[tuple[str, str]]:
-    """Every expression of the dashboard, with its panel's title."""
+    """Returns every expression of the dashboard with its panel's title."""
     dashboard = json.loads((CHART / "files/dashboard.json").read_text())
     for panel in dashboard["panels"]:
         for target in panel.get("targets", []):
@@ -45,19 +45,19 @@ def dashboard_expressions() -> Iterator[tuple[str, str]]:
 
 
 def alert_rules() -> list[dict]:
-    """The alerts of the chart as Prometheus gets them."""
+    """Returns the chart's alerts as Prometheus gets them."""
     rule = render("production").one("PrometheusRule")
     return [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
 
 
 def expressions() -> list[tuple[str, str]]:
-    """Whatever asks for metrics: where it stands, and the expression."""
+    """Returns the origin and text of every expression."""
     alerts = [(f"alert {rule['alert']}", rule["expr"]) for rule in alert_rules()]
     return [*dashboard_expressions(), *alerts]
 
 
 def mistakes(metrics: Exposed) -> list[str]:
-    """What is asked for and does not exist, and what exists and is asked for nowhere."""
+    """Lists metrics that are used and do not exist, and those that exist and are not used."""
     wrong = []
     used = set()
     for place, expression in expressions():

@@ -1,7 +1,7 @@
-"""Runs on this machine what a pod of the chart would run, with its files and variables.
+"""Runs the processes of the chart's pods on this machine, with their files and variables.
 
-What the cluster would do is done here: Secrets are laid down where they are mounted, `$(NAME)` in
-variables is expanded, and the pods' ports are ports of the loopback address.
+Secrets are written where they are mounted, `$(NAME)` in variables is expanded, and the pods' ports
+are ports of the loopback address.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 import trustme
 
 from .chart import Document, Manifests
-from .polling import PATIENCE, free_port
+from .polling import TIMEOUT_SECONDS, free_port
 
-# The example of RFC 7517: a public key that nobody signs with here.
+# The example of RFC 7517: a public key that signs no token here.
 JWKS = {
     "keys": [
         {
@@ -33,14 +33,14 @@ KEYS = "1:" + base64.b64encode(bytes(range(32))).decode()
 
 
 def binary() -> str:
-    """The binary that scripts/test found or built."""
+    """Returns the binary that scripts/test found or built."""
     path = os.environ.get("CONTACT_SERVICE_BIN")
     assert path, "CONTACT_SERVICE_BIN is not set: run scripts/test --only chart"
     return path
 
 
 def mounted_files(pod: Document, container: Document) -> set[str]:
-    """Where files of Secrets and ConfigMaps stand in a container."""
+    """Returns the paths of mounted Secrets and ConfigMaps in a container."""
     files = set()
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     for mount in container["volumeMounts"]:
@@ -77,7 +77,7 @@ class Cluster:
         }
 
     def container(self, pod: Document, index: int = 0, kind: str = "containers") -> Process:
-        """A container of a pod, ready to be started."""
+        """Returns a container of a pod, ready to start."""
         container = pod[kind][index]
         for path in mounted_files(pod, container):
             file = Path(f"{self.folder}{path}")
@@ -99,7 +99,7 @@ class Cluster:
         return {name: self._here(value) for name, value in environment.items()}
 
     def _service_variables(self) -> dict[str, str]:
-        """As the kubelet makes them, of Services that have an address."""
+        """Returns the variables that the kubelet sets for Services with an address."""
         services = self.manifests.all("Service")
         names = [each["metadata"]["name"] for each in services if "clusterIP" not in each["spec"]]
         return {f"{name.upper().replace('-', '_')}_SERVICE_HOST": "127.0.0.1" for name in names}
@@ -110,7 +110,7 @@ class Cluster:
         return value.replace("/etc/contact-service", f"{self.folder}/etc/contact-service")
 
     def get(self, port: int, path: str) -> tuple[int, str]:
-        """Asks a port of the pod by HTTP; status 0 where nobody answers."""
+        """Sends an HTTP request to a port of the pod; status 0 without a response."""
         url = f"http://127.0.0.1:{self.ports[port]}{path}"
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
@@ -131,14 +131,14 @@ class Process:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self) -> subprocess.CompletedProcess[str]:
-        """Runs it to its end."""
+        """Runs the process to its end."""
         return subprocess.run(
             [binary(), *self._arguments],
             cwd=self._folder,
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
 

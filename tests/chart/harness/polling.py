@@ -1,4 +1,4 @@
-"""Waiting for something without guessing how long it takes."""
+"""Waits for conditions without guessing durations."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import socket
 import time
 from typing import Callable
 
-# Far more than anything here takes: a test that gets there has failed.
-PATIENCE = 60.0
+# Far above the time that any step takes; a test that reaches it has failed.
+TIMEOUT_SECONDS = 60.0
 
 
-def until(ask: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    """Asks until the answer is yes."""
+def until(ask: Callable[[], bool], what: str, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Polls until the result is true."""
     deadline = time.monotonic() + seconds
     while not ask():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+            raise AssertionError(f"timed out after {seconds:g} s waiting for {what}")
         time.sleep(0.02)
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, below the range that systems hand to clients."""
+    """Returns a free loopback port below the ephemeral range."""
     for _ in range(100):
         port = random.randrange(20000, 32000)
         with socket.socket() as probe:

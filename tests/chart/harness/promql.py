@@ -1,4 +1,4 @@
-"""Reads expressions of Prometheus: which series and labels they ask for."""
+"""Finds the series and labels in Prometheus expressions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Iterator
 
 import promql_parser as parser
 
-# What Prometheus adds to the series of a target, as a ServiceMonitor sets it up.
+# Labels that Prometheus adds to the series of a target, as configured by the ServiceMonitor.
 TARGET_LABELS = {"namespace", "service", "pod", "container", "endpoint", "instance", "job"}
 
 
 @dataclass
 class Selector:
-    """One `name{label="value"}`, and the labels by which its series are put together."""
+    """A `name{label="value"}`, and the labels by which its series are aggregated."""
 
     name: str
     matchers: list[tuple[str, str, str]]
@@ -22,12 +22,12 @@ class Selector:
 
     @property
     def metric(self) -> str:
-        """The name without what the parts of a histogram are called by."""
+        """The name without the suffixes of a histogram."""
         return re.sub(r"_(bucket|sum|count)$", "", self.name)
 
 
 def selectors(expression: str) -> list[Selector]:
-    """All selectors of an expression, Grafana's variables in it included."""
+    """Returns all selectors of an expression, which may contain Grafana's variables."""
     plain = expression.replace("$__rate_interval", "5m")
     return list(_selectors(parser.parse(plain), set()))
 
@@ -59,7 +59,7 @@ def _selectors(node: object, grouped_by: set[str]) -> Iterator[Selector]:
 
 
 def values_of(operator: str, pattern: str) -> set[str]:
-    """The values that a matcher names; patterns are lists of names, in brackets or not."""
+    """Returns the values that a matcher names; patterns are alternatives."""
     if operator in ("Equal", "NotEqual"):
         return {pattern}
     head, bracket, tail = pattern.partition("(")

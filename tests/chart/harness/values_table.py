@@ -1,6 +1,6 @@
 """The table of values in helm/README.md, from the comments in helm/values.yaml.
 
-`python -m harness.values_table` writes it anew.
+`python -m harness.values_table` rewrites it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _COMMENT = re.compile(r"^ *# -- (.*)$")
 
 
 def descriptions() -> dict[str, str]:
-    """What stands above the keys, by path."""
+    """Returns the comments above the keys, by path."""
     found: dict[str, str] = {}
     path: list[str] = []
     comment = ""
@@ -34,7 +34,7 @@ def descriptions() -> dict[str, str]:
 
 
 def rows() -> Iterator[tuple[str, Any, str]]:
-    """Path, default and description of every value."""
+    """Returns path, default and description of every value."""
     described = descriptions()
 
     def walk(path: str, value: Any) -> Iterator[tuple[str, Any, str]]:

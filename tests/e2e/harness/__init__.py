@@ -1,1 +1,1 @@
-"""What the end-to-end tests share: the service as a process, its databases, its surroundings."""
+"""Shared code of the end-to-end tests: the service as a process, its databases and its peers."""

@@ -18,14 +18,14 @@ HEIGHT = 720
 def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(
         executable_path=os.environ["E2E_CHROMIUM"],
-        # No sandbox: containers and root have none. Nothing but our own pages is opened.
+        # No sandbox, which containers and root cannot use. Only our own pages are opened.
         args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
     )
 
 
 @contextmanager
 def context_in(browser: Browser, language: str = "de", **options) -> Iterator[BrowserContext]:
-    """A window of somebody who reads this language, without any history."""
+    """Returns a browser context of this language without any history."""
     context = browser.new_context(
         locale=LANGUAGES[language], timezone_id="Europe/Berlin", **options
     )
@@ -38,7 +38,7 @@ def context_in(browser: Browser, language: str = "de", **options) -> Iterator[Br
 
 @contextmanager
 def opened(browser: Browser, link: str, language: str = "de", **options) -> Iterator[Page]:
-    """The page behind a link, once its script has shown what became of the link."""
+    """Opens the page of a link and waits until its script shows the state."""
     with context_in(browser, language, **options) as context:
         page = context.new_page()
         page.goto(link)
@@ -47,7 +47,7 @@ def opened(browser: Browser, link: str, language: str = "de", **options) -> Iter
 
 
 def settled(page: Page) -> str | None:
-    """Waits for the answer about the link and gives the page's state."""
+    """Waits for the state of the link and returns it."""
     page.wait_for_selector("html:not([data-state=loading])")
     return state(page)
 
@@ -62,12 +62,12 @@ def wait_for_state(page: Page, name: str) -> None:
 
 
 def press(page: Page) -> None:
-    """The press of a person, which arrives as trusted input."""
+    """Clicks as a person does: the event arrives as trusted input."""
     page.click("#confirm")
 
 
 def screenshot(page: Page, folder: Path, name: str) -> None:
-    """Takes a picture at every width; nothing may stick out of the narrow one."""
+    """Takes a screenshot at every width; nothing may overflow the narrow one."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": HEIGHT})
         page.screenshot(path=folder / f"{name}-{width}.png", full_page=True)
@@ -77,7 +77,7 @@ def screenshot(page: Page, folder: Path, name: str) -> None:
 
 @dataclass
 class Traffic:
-    """What a browser asked for: every URL, and every header as it was sent."""
+    """All requests of a browser: every URL, and every header as sent."""
 
     urls: list[str] = field(default_factory=list)
     headers: list[tuple[str, str]] = field(default_factory=list)

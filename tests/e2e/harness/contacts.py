@@ -1,4 +1,4 @@
-"""The service's RPCs, as short as tests want to write them."""
+"""Short forms of the service's RPCs for tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIRMED = contact_pb2.CONFIRMATION_STATE_CONFIRMED
 EXPIRED = contact_pb2.CONFIRMATION_STATE_EXPIRED
 SUPERSEDED = contact_pb2.CONFIRMATION_STATE_SUPERSEDED
 
-# A service that has just been started again is to be found at once.
+# A restarted service must be found immediately.
 CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
@@ -51,15 +51,15 @@ class Contacts:
         self.channel.close()
 
     def call(self, rpc: str, request):
-        """Calls an RPC and waits for its answer."""
+        """Sends a request and waits for the response."""
         return getattr(self.stub, rpc)(request, timeout=DEADLINE, metadata=self.metadata)
 
     def start(self, rpc: str, request) -> grpc.Future:
-        """Calls an RPC and waits for nothing."""
+        """Sends a request without waiting."""
         return getattr(self.stub, rpc).future(request, timeout=DEADLINE, metadata=self.metadata)
 
     def create_customer(self) -> str:
-        """Puts a customer on file and gives its number."""
+        """Creates a customer and returns its number."""
         number = f"E-{uuid.uuid4().hex[:12].upper()}"
         customer = customer_pb2.Customer(customer_number=number)
         self.call(
@@ -69,12 +69,12 @@ class Contacts:
         return number
 
     def create_contact(self, customer_number: str, **values) -> contact_pb2.Contact:
-        """Puts a STANDARD contact on file; see `new_contact`."""
+        """Creates a STANDARD contact; see `new_contact`."""
         request = new_contact(customer_number, **values)
         return self.call("CreateContact", request).contact
 
     def get(self, contact: contact_pb2.Contact) -> contact_pb2.Contact:
-        """The contact as it is now."""
+        """Returns the current state of the contact."""
         return self.call("GetContact", reference(contact_pb2.GetContactRequest, contact)).contact
 
     def change_email(self, contact: contact_pb2.Contact, email: str) -> contact_pb2.Contact:
@@ -96,7 +96,7 @@ class Contacts:
         return self.call("ConfirmEmail", contact_pb2.ConfirmEmailRequest(token=token))
 
     def general_recipients(self, customer_number: str) -> list[str]:
-        """Whom the customer's STANDARD contacts make recipients of everything else."""
+        """Returns the recipients of general e-mails among the customer's STANDARD contacts."""
         request = recipients_pb2.ResolveRecipientsRequest(
             customer_number=customer_number, purpose=recipients_pb2.PURPOSE_GENERAL
         )
@@ -107,7 +107,7 @@ class Contacts:
 def new_contact(
     customer_number: str, *, email: str = "", name: str = "Anna Schmidt", locale: str = "de"
 ) -> contact_pb2.CreateContactRequest:
-    """The request for a STANDARD contact; a non-empty `email` is pending afterwards."""
+    """Returns the request for a STANDARD contact; a non-empty `email` is pending afterwards."""
     contact = contact_pb2.Contact(
         display_name=name, locale=locale, types=[contact_pb2.CONTACT_TYPE_STANDARD]
     )
@@ -121,12 +121,12 @@ def change_of(contact: contact_pb2.Contact, email: str) -> contact_pb2.ChangeEma
 
 
 def reference(request_class, contact: contact_pb2.Contact, **values):
-    """A request about a contact that is on file."""
+    """Returns the resource names for a request about a contact."""
     return request_class(
         customer_number=contact.customer_number, contact_id=contact.contact_id, **values
     )
 
 
 def unique_address(local: str = "anna") -> str:
-    """An address that no other mail goes to."""
+    """Returns an address that receives no other e-mail."""
     return f"{local}-{uuid.uuid4().hex[:12]}@muster.example"

@@ -1,4 +1,4 @@
-"""A database of its own for every test, and SQL past the service."""
+"""A database for every test, and direct SQL access."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Database:
             connection.execute(f"CREATE SCHEMA {self._schema}")
 
     def execute(self, sql: str) -> int:
-        """Runs a statement and gives the number of rows that it changed."""
+        """Runs a statement and returns the number of changed rows."""
         with self._connect() as connection:
             return connection.execute(sql).rowcount
 
@@ -42,17 +42,18 @@ class Database:
             return connection.execute(sql).fetchall()
 
     def count(self, table_and_condition: str) -> int:
-        """How many rows there are, as in `count("outbox_mails WHERE state = 'dead'")`."""
+        """Counts rows, as in `count("outbox_mails WHERE state = 'dead'")`."""
         return self.rows(f"SELECT COUNT(*) FROM {table_and_condition}")[0][0]
 
     def drop(self) -> None:
-        """Removes a schema; a file goes with its folder."""
+        """Removes a schema; a file is removed with its folder."""
         if self.backend == "postgres":
             self.execute(f"DROP SCHEMA {self._schema} CASCADE")
 
     def _connect(self):
         if self.backend == "sqlite":
-            # The mode keeps a missing file from being made. Autocommit: no lock is held between.
+            # The mode prevents the creation of a missing file. Autocommit: no lock is held between
+            # statements.
             connection = sqlite3.connect(
                 f"file:{self._file}?mode=rw", uri=True, timeout=10, isolation_level=None
             )
@@ -63,10 +64,10 @@ class Database:
 
 
 def time_literal(moment: datetime) -> str:
-    """A time as SQLite keeps it as text; PostgreSQL reads the same."""
+    """Formats a time as SQLite stores it; PostgreSQL accepts the same."""
     return f"'{moment.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S.%f}+00:00'"
 
 
 def ago(**parts: float) -> str:
-    """The literal of a time that has passed, as in `ago(days=8)`."""
+    """Returns the literal of a past time, as in `ago(days=8)`."""
     return time_literal(datetime.now(timezone.utc) - timedelta(**parts))

@@ -1,4 +1,4 @@
-"""Real SMTP servers that keep what they are sent, each with another kind of protection."""
+"""Real SMTP servers that keep their messages, one for each kind of protection."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from .polling import PATIENCE, free_port, until
+from .polling import TIMEOUT_SECONDS, free_port, until
 
 USER = "mailer"
 PASSWORD = "s3cret+word"
 
-# How a server may be protected.
+# The kinds of protection of a server.
 PLAIN, STARTTLS, STARTTLS_AUTH, SMTPS = "plain", "starttls", "starttls-auth", "smtps"
-# STARTTLS that clients need not use.
+# Optional STARTTLS.
 OFFERED = "offered"
 PROTECTIONS = [PLAIN, STARTTLS, STARTTLS_AUTH, SMTPS]
 
-# A link stands on a line of its own.
+# A link has a line of its own.
 LINK = re.compile(r"^(\S+/confirm#(\S+))$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail as a server accepted it."""
+    """An e-mail as a server accepted it."""
 
     sender: str
     recipient: str
@@ -52,7 +52,7 @@ class Mail:
 
     @property
     def link(self) -> str:
-        """The one confirmation link of the text part."""
+        """The only confirmation link in the text part."""
         links = LINK.findall(self.text)
         assert len(links) == 1, f"{len(links)} links in {self.message['Subject']!r}"
         return links[0][0]
@@ -68,7 +68,7 @@ class Mail:
 
 
 class Mailbox:
-    """An SMTP server on loopback, in a thread of its own."""
+    """An SMTP server on loopback, in its own thread."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Mailbox:
         self._controller.stop()
 
     def url(self, protection: str) -> str:
-        """SMTP_URL of a client that expects this protection."""
+        """Returns the SMTP_URL for clients that require this protection."""
         at = f"127.0.0.1:{self._port}"
         return {
             PLAIN: f"smtp://{at}",
@@ -109,31 +109,31 @@ class Mailbox:
         }[protection]
 
     def mails_to(self, recipient: str) -> list[Mail]:
-        """The mails accepted for an address so far."""
+        """Returns the e-mails accepted for an address so far."""
         with self._lock:
             return [mail for mail in self._mails if mail.recipient == recipient]
 
     def recipients(self) -> list[str]:
-        """Whom mails were accepted for so far; a duplicate counts twice."""
+        """Returns the recipients of all e-mails so far, once per e-mail."""
         with self._lock:
             return sorted(mail.recipient for mail in self._mails)
 
-    def wait_for(self, recipient: str, count: int = 1, seconds: float = PATIENCE) -> Mail:
-        """Waits for the count-th mail to an address and gives it."""
+    def wait_for(self, recipient: str, count: int = 1, seconds: float = TIMEOUT_SECONDS) -> Mail:
+        """Waits for the count-th e-mail to an address and returns it."""
         what = f"mail {count} to {recipient}"
         return until(lambda: self.mails_to(recipient)[count - 1 :], what, seconds)[0]
 
     def hold_at(self, command: str) -> None:
-        """Lets the next dialogue hang unanswered at EHLO, MAIL, RCPT or DATA."""
+        """Makes the next dialogue hang at EHLO, MAIL, RCPT or DATA."""
         self._held.clear()
         self._hold_at = command
 
     def wait_until_held(self) -> None:
-        """Waits until a dialogue hangs, and lets the later ones pass."""
-        assert self._held.wait(PATIENCE), f"no dialogue got to {self._hold_at}"
+        """Waits until a dialogue hangs, and lets later ones pass."""
+        assert self._held.wait(TIMEOUT_SECONDS), f"no dialogue got to {self._hold_at}"
         self._hold_at = ""
 
-    # aiosmtpd calls these. DATA is the moment after the mail has arrived and before its 250.
+    # aiosmtpd calls these. DATA is the moment between the arrival of the message and its 250.
 
     async def handle_EHLO(self, server, session, envelope, hostname, responses):
         await self._pause("EHLO")
@@ -163,7 +163,7 @@ class Mailbox:
     async def _pause(self, command: str) -> None:
         if self._hold_at == command:
             self._held.set()
-            # Until the peer is gone: aiosmtpd then cancels this.
+            # Until the client disconnects: aiosmtpd then cancels this.
             await asyncio.Event().wait()
 
     def _options(self, protection: str, certificate: trustme.LeafCert | None) -> dict:
@@ -184,5 +184,5 @@ class Mailbox:
     def _authenticate(self, server, session, envelope, mechanism, data) -> AuthResult:
         known = LoginPassword(USER.encode(), PASSWORD.encode())
         self.logins.append(mechanism)
-        # handled=False: aiosmtpd then answers the refusal itself.
+        # handled=False makes aiosmtpd send the rejection itself.
         return AuthResult(success=data == known, handled=False)

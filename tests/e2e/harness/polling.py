@@ -1,4 +1,4 @@
-"""Waiting for something without guessing how long it takes."""
+"""Waits for conditions without guessing durations."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Callable, TypeVar
 
 T = TypeVar("T")
 
-# Far more than anything here takes: a test that gets there has failed.
-PATIENCE = 60.0
+# Far above the time that any step takes; a test that reaches it has failed.
+TIMEOUT_SECONDS = 60.0
 
 
-def until(ask: Callable[[], T], what: str, seconds: float = PATIENCE, pause: float = 0.01) -> T:
-    """Asks until the answer counts as true, and gives it."""
+def until(ask: Callable[[], T], what: str, seconds: float = TIMEOUT_SECONDS, pause: float = 0.01) -> T:
+    """Polls until the result is true, and returns it."""
     deadline = time.monotonic() + seconds
     while True:
         answer = ask()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+            raise AssertionError(f"timed out after {seconds:g} s waiting for {what}")
         time.sleep(pause)
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, below the range that systems hand to clients."""
+    """Returns a free loopback port below the ephemeral range."""
     for _ in range(100):
         port = random.randrange(20000, 32000)
         with socket.socket() as probe:
-            # As servers do it: a port whose last connections still linger is free.
+            # As servers do: a port with lingering connections counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))

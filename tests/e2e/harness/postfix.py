@@ -1,6 +1,6 @@
-"""A real Postfix with a configuration, a queue and ports of its own.
+"""A real Postfix with its own configuration, queue and ports.
 
-Each of its ports rejects mail in another way. It runs as root only: as another user by sudo.
+Each port rejects mail in another way. Requires root, directly or through sudo.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import tempfile
 import threading
 from pathlib import Path
 
-from .polling import PATIENCE, free_port, until
+from .polling import TIMEOUT_SECONDS, free_port, until
 
 DOMAIN = "kunde.example"
 # The recipient that exists.
 KNOWN = f"anna@{DOMAIN}"
-# A domain that Postfix would have to relay to.
+# A domain that requires relaying.
 FOREIGN_DOMAIN = "anderswo.example"
 
-# The behavior of a port. "Delivers" takes mail for KNOWN and rejects all other recipients.
+# The behavior of a port. "Delivers" accepts mail for KNOWN and rejects all other recipients.
 DELIVERS, REJECTS_CLIENT, REJECTS_SENDER, GREYLISTS = "delivers", "client", "sender", "greylists"
 OPTIONS = {
     DELIVERS: "",
@@ -78,7 +78,7 @@ ATTRIBUTE = re.compile(rb"^([a-z_]+)=(.*)$", re.MULTILINE)
 
 
 class Greylist(socketserver.ThreadingTCPServer):
-    """Postfix's policy protocol: rejects each recipient once, for now."""
+    """Postfix's policy protocol: rejects each recipient once, temporarily."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -104,10 +104,10 @@ class _GreylistHandler(socketserver.StreamRequestHandler):
 
 
 class Postfix:
-    """The server. Its ports are known from the start."""
+    """The server. Its ports are known before it starts."""
 
     def __init__(self) -> None:
-        # The user postfix owns parts of it, and has to get there.
+        # Parts of it belong to the user postfix, which needs access.
         self._folder = Path(tempfile.mkdtemp(prefix="contact-postfix."))
         self._folder.chmod(0o755)
         self._log = self._folder / "mail.log"
@@ -142,7 +142,7 @@ class Postfix:
         return shown.stdout.decode(errors="replace")
 
     def delivered(self, recipient: str) -> int:
-        """How many copies were delivered to an address."""
+        """Returns the number of copies delivered to an address."""
         return len(re.findall(rf"to=<{re.escape(recipient)}>.*status=sent", self.log))
 
     def _configure(self) -> None:
@@ -165,7 +165,7 @@ class Postfix:
     def _is_up(self) -> bool:
         for port in self._ports.values():
             try:
-                with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+                with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as connection:
                     if not connection.recv(4).startswith(b"220"):
                         return False
             except OSError:
@@ -179,10 +179,10 @@ class Postfix:
             [*AS_ROOT, program, "-c", str(self._folder), command],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
 
 
-# Postfix drops the privileges of root by itself.
+# Postfix drops root privileges itself.
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]

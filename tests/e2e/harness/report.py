@@ -1,4 +1,4 @@
-"""Tables of what was counted and measured, printed when all tests have run."""
+"""Tables of counts and measurements, printed after all tests."""
 
 from __future__ import annotations
 

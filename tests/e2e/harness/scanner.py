@@ -1,4 +1,4 @@
-"""What mail scanners do to links, short of the press of a person."""
+"""Actions of mail scanners on links, except a click by a person."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 
-# Run in the page. Each treats every element, shown or hidden.
+# Run in the page. Each acts on every element, visible or hidden.
 ACTIONS = {
     "click()": """() => {
         for (const element of document.querySelectorAll("*")) element.click?.();
@@ -51,7 +51,7 @@ ACTIONS = {
             for (const name of ["onclick", "onmousedown", "onkeydown", "onsubmit"])
                 element[name]?.(new MouseEvent("click"));
     }""",
-    # A form that a script submits so has an event of submission that counts as trusted.
+    # A form submitted in this way fires a submit event that counts as trusted.
     "submit its forms": """() => {
         for (const form of document.forms) {
             for (const button of form.querySelectorAll("button, input")) {
@@ -116,7 +116,7 @@ FORM_TYPES = ["application/x-www-form-urlencoded", "multipart/form-data", "text/
 
 
 def request(origin: str, method: str, path: str, body: str | None = None, **headers: str):
-    """Sends a request as it is; gives status, headers by their lower-case names, and body."""
+    """Sends an unmodified request; returns status, headers by lower-case name, and body."""
     host = urllib.parse.urlsplit(origin).netloc
     connection = http.client.HTTPConnection(host, timeout=20)
     try:
@@ -130,7 +130,7 @@ def request(origin: str, method: str, path: str, body: str | None = None, **head
 
 
 def form_body(content_type: str, token: str) -> tuple[str, str]:
-    """What a form with this type sends: its type as it goes over the wire, and its body."""
+    """Returns the content type and body of a form of this type."""
     if content_type == "multipart/form-data":
         boundary = uuid.uuid4().hex
         part = f'Content-Disposition: form-data; name="token"\r\n\r\n{token}\r\n'
@@ -141,7 +141,7 @@ def form_body(content_type: str, token: str) -> tuple[str, str]:
 
 
 class _References(HTMLParser):
-    """Collects what a page's elements refer to."""
+    """Collects the references of a page's elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class _References(HTMLParser):
 
 
 def paths_of(origin: str, page_path: str) -> list[str]:
-    """The paths of a page, of all that it refers to, and of all that looks like one in there."""
+    """Returns the paths of a page, of all its references, and of all text that looks like one."""
     paths = [page_path]
     for path in paths:
         _, headers, content = request(origin, "GET", path)
@@ -163,7 +163,7 @@ def paths_of(origin: str, page_path: str) -> list[str]:
             references.feed(content)
             found += references.found
         for reference in found:
-            # All is relative to the page, also what its script asks for.
+            # Everything is relative to the page, including the requests of its script.
             url = urllib.parse.urljoin(origin + page_path, reference)
             assert url.startswith(f"{origin}/"), f"{path} refers to {url}"
             known = urllib.parse.urlsplit(url).path
@@ -174,7 +174,7 @@ def paths_of(origin: str, page_path: str) -> list[str]:
 
 @contextmanager
 def another_site() -> Iterator[str]:
-    """An empty page of a site that is not the service's: localhost is not 127.0.0.1."""
+    """Serves an empty page of another site: localhost is not 127.0.0.1."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""The service as a process that can be killed and started again."""
+"""The service as a process that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import grpc
 
 from .contacts import SCOPES, Contacts
 from .database import Database
-from .polling import PATIENCE, free_port, until
+from .polling import TIMEOUT_SECONDS, free_port, until
 
-# Request of grpc.health.v1.Health/Check for "contact.v1.ContactService", and its answer "serving".
+# A grpc.health.v1.Health/Check request for "contact.v1.ContactService", and its response "serving".
 HEALTH_REQUEST = b"\n\x19contact.v1.ContactService"
 HEALTH_SERVING = b"\x08\x01"
 
 
 class Service:
-    """One replica. It keeps its addresses and its data over any number of starts."""
+    """One instance. It keeps its addresses and its data across restarts."""
 
     def __init__(self, folder: Path, database: Database, **settings: str) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class Service:
         self.http_address = f"127.0.0.1:{free_port()}"
         self.metrics_address = f"127.0.0.1:{free_port()}"
         self.origin = f"http://{self.http_address}"
-        # What calls trust and show where gRPC is served with TLS.
+        # Root certificate and client certificate where gRPC uses TLS.
         self.credentials: grpc.ChannelCredentials | None = None
         self._settings = settings
         self._process: subprocess.Popen | None = None
@@ -48,37 +48,39 @@ class Service:
 
     @property
     def contacts(self) -> Contacts:
-        """A client of the running process."""
+        """The client of the running process."""
         assert self._client, "the service was not started"
         return self._client
 
     @property
     def log(self) -> str:
-        """What the running process, or the last one that ran, has logged."""
+        """The log of the running process, or of the last one that ran."""
         return self._logs[-1].read_text(errors="replace")
 
     @property
     def all_logs(self) -> str:
-        """What all processes have logged."""
+        """The logs of all processes."""
         return "".join(path.read_text(errors="replace") for path in self._logs)
 
     def run(self, *arguments: str) -> str:
-        """Runs another command of the binary and gives what it prints."""
+        """Runs another command of the binary and returns its output."""
         ended = subprocess.run(
             [binary(), *arguments],
             cwd=self.folder,
             env=self._environment({}),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
         assert ended.returncode == 0, f"{arguments}: {ended.stderr}"
         return ended.stdout.strip()
 
     def start(self, descriptors: int | None = None, **settings: str) -> Contacts:
-        """Starts a process, with settings for this one only, and waits until it is ready. It may have
-        so many files open."""
+        """Starts a process and waits until it is ready.
+
+        `settings` apply to this process only; `descriptors` limits its open files.
+        """
         assert self._process is None, "the service runs already"
         log = self.folder / f"{self.grpc_address.rpartition(':')[2]}-{len(self._logs)}.log"
         self._logs.append(log)
@@ -95,36 +97,36 @@ class Service:
         self._client = self.connect(self.credentials)
         self._wait_until_ready()
         if not self._token:
-            # Minted once, with the keys that the service has made: every command costs the start of
+            # Minted once, with the keys that the service created: every command costs the start of
             # a process.
             self._token = self._mint()
             self._client.use_token(self._token)
         return self._client
 
     def connect(self, credentials: grpc.ChannelCredentials | None) -> Contacts:
-        """A further client."""
+        """Opens another client."""
         return Contacts(self.grpc_address, self._token, credentials)
 
     def monitoring(self, path: str) -> tuple[int, str]:
-        """Status and body of what METRICS_ADDR answers."""
+        """Returns status and body of a path on METRICS_ADDR."""
         try:
             url = f"http://{self.metrics_address}{path}"
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()
 
     def kill(self) -> None:
-        """SIGKILL: nothing is flushed, closed or finished."""
+        """Sends SIGKILL: nothing is flushed, closed or completed."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """SIGTERM, which has to end with 0."""
+        """Sends SIGTERM; the exit code must be 0."""
         code = self._end(signal.SIGTERM)
         assert code == 0, f"ended with {code} after SIGTERM:\n{self.log[-2000:]}"
 
-    def wait_for_log(self, text: str, seconds: float = PATIENCE) -> None:
-        """Waits until the running process has logged this."""
+    def wait_for_log(self, text: str, seconds: float = TIMEOUT_SECONDS) -> None:
+        """Waits until the running process has logged this text."""
         until(lambda: text in self.log, f"{text!r} in the log", seconds)
 
     def _end(self, how: signal.Signals) -> int | None:
@@ -136,7 +138,7 @@ class Service:
             return None
         process.send_signal(how)
         try:
-            return process.wait(PATIENCE)
+            return process.wait(TIMEOUT_SECONDS)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -158,7 +160,7 @@ class Service:
         until(is_ready, "the service to be ready")
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
-        # Nothing of the caller's environment but what any program needs.
+        # Only the variables that every program needs.
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         return {
             **kept,
@@ -174,7 +176,7 @@ class Service:
 
 
 def binary() -> str:
-    """The binary that scripts/e2e found or built."""
+    """Returns the binary that scripts/e2e found or built."""
     path = os.environ.get("CONTACT_SERVICE_BIN")
     assert path, "CONTACT_SERVICE_BIN is not set: run scripts/e2e"
     return path

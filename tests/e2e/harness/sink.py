@@ -1,8 +1,8 @@
-"""A minimal SMTP server, fast enough not to be what a measurement measures.
+"""A minimal SMTP server that is fast enough not to limit a measurement.
 
-It treats recipients by the beginning of their address: hang-* never gets an answer, soft-* is
-refused for now (451), hard-* for good (550), and everything else is accepted. `Sink` runs it as a
-process of its own on several ports, one for each replica, and reads what it writes down.
+The prefix of a recipient decides: hang-* never gets a response, soft-* is rejected temporarily
+(451), hard-* permanently (550), everything else is accepted. `Sink` runs the server as a process
+with several ports, one for each instance, and reads its notes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ADDRESS = re.compile(rb"<([^>]*)>")
 MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>]*>)", re.IGNORECASE | re.MULTILINE)
 END_OF_DATA = b"\r\n.\r\n"
 
-# What happened to a recipient.
+# The outcomes of a recipient.
 ASKED, ACCEPTED = "asked", "accepted"
 
 
@@ -49,7 +49,7 @@ class Dialogue(asyncio.Protocol):
             pass
 
     def _take_one(self) -> bool:
-        """Takes a mail or a command from what was received, if one is complete."""
+        """Takes a complete message or command from the received bytes, if there is one."""
         end_mark = END_OF_DATA if self._in_data else b"\r\n"
         content, found, rest = self._received.partition(end_mark)
         if not found:
@@ -73,7 +73,7 @@ class Dialogue(asyncio.Protocol):
             return b"354 go on\r\n"
         if command == b"QUIT":
             Dialogue.goodbyes += 1
-            # Some servers have no word for who has left: the verdict stands all the same.
+            # The client may have left without reading the reply: the outcome is the same.
             if self._recipient.startswith(HARD.encode()) or Dialogue.goodbyes % 10 == 0:
                 return b""
             self._transport.write(b"221 bye\r\n")
@@ -113,13 +113,13 @@ async def serve(path: str, port_count: int) -> None:
             for n in range(port_count)
         ]
         print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
-        # It ends when whoever started it closes the pipe, or ends itself.
+        # Runs until the parent process closes the pipe or ends.
         await loop.run_in_executor(None, sys.stdin.read)
 
 
 @dataclass(frozen=True)
 class Note:
-    """What the server wrote down about a recipient."""
+    """The server's note about one recipient."""
 
     time: float
     port_number: int
@@ -157,11 +157,11 @@ class Sink:
         self._process.stdout.close()
 
     def notes(self) -> list[Note]:
-        """Everything so far."""
+        """Returns all notes so far."""
         notes = []
         for line in self._path.read_text().splitlines(keepends=True):
             fields = line.rstrip("\n").split("\t")
-            # The last line may be half written.
+            # The last line may be incomplete.
             if line.endswith("\n"):
                 notes.append(Note(float(fields[0]), int(fields[1]), *fields[2:]))
         return notes
@@ -170,7 +170,7 @@ class Sink:
         return [note for note in self.notes() if note.what == ACCEPTED]
 
     def asked(self, beginning: str) -> Counter[str]:
-        """How often the server was asked about the recipients that begin so."""
+        """Counts the attempts per recipient with this prefix."""
         notes = self.notes()
         return Counter(
             note.recipient
@@ -179,9 +179,9 @@ class Sink:
         )
 
     def wait_for(self, count: int, seconds: float) -> list[Note]:
-        """Waits until so many mails were accepted, duplicates included, and gives them."""
+        """Waits until this many e-mails, duplicates included, were accepted; returns them."""
         mark = f"\t{ACCEPTED}\t"
-        # Counted only: reading every line again and again would take time from the service.
+        # Only counted: parsing every line repeatedly would take time from the service.
         until(
             lambda: self._path.read_text().count(mark) >= count,
             f"{count} mails",

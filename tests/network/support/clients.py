@@ -1,4 +1,4 @@
-"""Clients that call at a steady rate, whatever becomes of the replicas."""
+"""Clients that send requests at a steady rate, regardless of the state of the instances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from . import service_config
 
 DEADLINE_SECONDS = 10
-# Longer than any call may take.
+# Longer than any request may take.
 END_SECONDS = 60
 # As the service config does it for reads.
 PAUSE_BEFORE_RETRY_SECONDS = 0.05
@@ -29,7 +29,7 @@ PAUSE_BEFORE_RETRY_SECONDS = 0.05
 
 @dataclass
 class Outcome:
-    """What became of the calls."""
+    """The results of the requests."""
 
     calls: int = 0
     writes: int = 0
@@ -37,9 +37,9 @@ class Outcome:
     failures: Counter[str] = field(default_factory=Counter)
     first_failures: list[str] = field(default_factory=list)
     slowest_seconds: float = 0.0
-    # The most that a call was begun behind its time: the load itself fell behind.
+    # Maximum delay of a request's start, which shows that the load itself was late.
     latest_seconds: float = 0.0
-    # Writes that were answered.
+    # Acknowledged writes.
     acknowledged: int = 0
 
     @property
@@ -49,13 +49,13 @@ class Outcome:
     def note_failure(self, rpc: str, error: grpc.RpcError, seconds: float) -> None:
         self.failures[error.code().name] += 1
         if len(self.first_failures) < 20:
-            told = f"{rpc} after {seconds:.3f} s: {error.code().name}: {error.details()}"
-            self.first_failures.append(told)
+            output = f"{rpc} after {seconds:.3f} s: {error.code().name}: {error.details()}"
+            self.first_failures.append(output)
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is called, where, and how often."""
+    """The requests to send, their target and their rate."""
 
     addresses: list[str]
     token: str
@@ -64,11 +64,12 @@ class Load:
     calls_a_second: int
 
 
-class Callers:
-    """A process that calls all replicas through one channel. Every tenth call writes."""
+class Clients:
+    """A process that sends requests to all instances through one channel; every tenth is a write.
+    """
 
     def __init__(self, load: Load) -> None:
-        # Of its own, and not forked: gRPC's threads do not survive that.
+        # Spawned and not forked, because gRPC's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.outcome = Outcome()
         self._stop = context.Event()
@@ -77,7 +78,7 @@ class Callers:
             target=call_until, args=(load, self._stop, self._outcomes), daemon=True
         )
 
-    def __enter__(self) -> Callers:
+    def __enter__(self) -> Clients:
         self._process.start()
         return self
 
@@ -104,7 +105,7 @@ def call_until(load: Load, stop: Event, outcomes: Queue[Outcome]) -> None:
 
 
 class Calls:
-    """The calls themselves, begun on schedule."""
+    """The requests themselves, started on schedule."""
 
     def __init__(self, load: Load) -> None:
         self.outcome = Outcome()
@@ -113,7 +114,7 @@ class Calls:
         self._contacts = itertools.cycle(load.contacts)
 
     async def run(self, stop: Event) -> None:
-        # Two addresses are not the name of anybody, as a name of DNS would be.
+        # A list of two addresses has no host name, unlike a DNS name.
         authority = ("grpc.default_authority", "contacts")
         options = [*service_config.channel_options(), authority]
         target = "ipv4:" + ",".join(self._load.addresses)
@@ -127,8 +128,8 @@ class Calls:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 if stop.is_set():
                     break
-                behind = time.monotonic() - due
-                self.outcome.latest_seconds = max(self.outcome.latest_seconds, behind)
+                delay = time.monotonic() - due
+                self.outcome.latest_seconds = max(self.outcome.latest_seconds, delay)
                 call = asyncio.create_task(self._call(stub, number))
                 calls.add(call)
                 call.add_done_callback(calls.discard)
@@ -155,7 +156,7 @@ class Calls:
         customer_number: str,
         contact_id: str,
     ) -> None:
-        """Renames a contact. A write is repeated by its caller, under the same request id."""
+        """Renames a contact. The client retries a write under the same request id."""
         request = contact_pb2.UpdateContactRequest(
             contact=contact_pb2.Contact(
                 customer_number=customer_number,

@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 by hand: no library sends what an attacker sends."""
+"""Hand-written HTTP/2 frames, because no library sends what an attacker sends."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def settings(**values: int) -> bytes:
-    """A SETTINGS frame; `initial_window_size` is the one value needed here."""
+    """Returns a SETTINGS frame with at most one value."""
     pairs = [struct.pack(">HI", INITIAL_WINDOW_SIZE, value) for value in values.values()]
     return frame(SETTINGS, 0, 0, b"".join(pairs))
 
 
 def integer(value: int, prefix_bits: int, first: int = 0) -> bytes:
-    """An integer of HPACK, behind the bits of `first`."""
+    """Encodes an HPACK integer after the bits of `first`."""
     limit = (1 << prefix_bits) - 1
     if value < limit:
         return bytes([first | value])
@@ -38,18 +38,18 @@ def integer(value: int, prefix_bits: int, first: int = 0) -> bytes:
 
 
 def header(name: str, value: str) -> bytes:
-    """A header literally, without a place in the table."""
+    """Encodes a literal header without indexing."""
     parts = [name.encode(), value.encode()]
     return b"\0" + b"".join(integer(len(part), 7) + part for part in parts)
 
 
-def head_of_call(method: str, token: str = "") -> bytes:
-    """The header block of a call; without a token it is refused before it is read."""
-    return head_of(f"/contact.v1.ContactService/{method}", token)
+def rpc_header_block(method: str, token: str = "") -> bytes:
+    """Returns the header block of an RPC; without a token its message is never read."""
+    return header_block(f"/contact.v1.ContactService/{method}", token)
 
 
-def head_of(path: str, token: str = "") -> bytes:
-    """The header block of a request."""
+def header_block(path: str, token: str = "") -> bytes:
+    """Returns the header block of a request."""
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -64,8 +64,8 @@ def head_of(path: str, token: str = "") -> bytes:
 
 
 def message(encoded: bytes) -> bytes:
-    """A message as gRPC frames it."""
+    """Returns a message with its gRPC prefix."""
     return b"\0" + len(encoded).to_bytes(4, "big") + encoded
 
 
-GREETING = PREFACE + settings()
+HANDSHAKE = PREFACE + settings()

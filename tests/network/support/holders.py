@@ -1,4 +1,4 @@
-"""What holds a replica back when it is to stop: an open stream, and connections without calls."""
+"""Delays the shutdown of an instance: an open stream, and connections without requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANSWER_SECONDS = 10
 
 
 class OpenStream:
-    """A StreamRecipients that asks now and then, and never says that it has finished."""
+    """A StreamRecipients that sends requests now and then, and never half-closes."""
 
     def __init__(self, address: str, token: str, customer: str) -> None:
         self._customer = customer
@@ -45,7 +45,7 @@ class OpenStream:
         self._thread.join(ANSWER_SECONDS)
 
     def ask(self) -> None:
-        """Asks one more number and waits for its answer."""
+        """Sends one more number and waits for its response."""
         self._requests.put(
             recipients_pb2.StreamRecipientsRequest(
                 customer_numbers=[self._customer], purpose=recipients_pb2.PURPOSE_INVOICE
@@ -56,7 +56,7 @@ class OpenStream:
         assert answer == 1
 
     def end(self) -> grpc.StatusCode:
-        """How the server cut it off."""
+        """Returns the status with which the server ended it."""
         answer = self._answers.get(timeout=ANSWER_SECONDS)
         assert isinstance(answer, grpc.RpcError), "the stream goes on"
         return answer.code()
@@ -70,12 +70,12 @@ class OpenStream:
 
 
 class IdleConnections:
-    """One that greeted and says nothing more, and one that never said anything."""
+    """One connection after its handshake, and one without any bytes."""
 
     def __init__(self, address: str) -> None:
         self.silent = connect(address)
         self.greeted = connect(address)
-        self.greeted.sendall(frames.GREETING)
+        self.greeted.sendall(frames.HANDSHAKE)
 
     def __enter__(self) -> IdleConnections:
         return self

@@ -1,4 +1,4 @@
-"""The service as a process of which the network proofs know a little more."""
+"""The service as a process, with access to its process id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STARTS = 3
 
 
 class Replica(Service):
-    """One replica; its metrics are served to nobody."""
+    """One instance without a scraper of its metrics."""
 
     def __init__(self, folder: Path, database: Database, **settings: str) -> None:
         super().__init__(folder, database, METRICS_ADDR="none", **settings)
@@ -24,9 +24,11 @@ class Replica(Service):
         assert self._process, "the service is not running"
         return self._process.pid
 
-    def start_again(self) -> Contacts:
-        """Starts as Kubernetes does: what ends at once is started anew. A database that does not
-        answer for 2 s ends it, which happens where a machine has far too much to do."""
+    def start_with_restarts(self) -> Contacts:
+        """Starts as Kubernetes does: a process that exits is restarted.
+
+        A database that does not respond within 2 s ends it, which happens on an overloaded machine.
+        """
         for _ in range(STARTS - 1):
             try:
                 return self.start()

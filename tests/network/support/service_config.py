@@ -1,4 +1,4 @@
-"""The service config as it is shipped beside the contract."""
+"""The service config that is shipped with the contract."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ def parsed() -> dict[str, Any]:
 
 
 def channel_options() -> list[tuple[str, str | int]]:
-    """What a client of several replicas sets."""
+    """Returns the options of a client with several instances."""
     return [
         ("grpc.service_config", TEXT),
-        # A replica that was restarted is to be found again soon. Left to itself, the pause grows
-        # to two minutes.
+        # A restarted instance must be found again soon. The default backoff grows to two minutes.
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.enable_http_proxy", 0),
     ]
