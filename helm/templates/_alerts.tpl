@@ -1,6 +1,6 @@
 {{/*
-The alerts. Each one's section in docs/operations/runbooks.md has its name. Expressions ask for series by
-`$release`, and gauges that every pod reads from the database are the same in all of them: max.
+The alerts; each has a runbook of the same name. Expressions select series by `$release`, and take
+the max of gauges that every pod reads from the database, which are equal in all of them.
 */}}
 
 {{- define "contact-service.alerts" -}}
@@ -12,14 +12,14 @@ The alerts. Each one's section in docs/operations/runbooks.md has its name. Expr
   for: 1m
   labels: {severity: critical}
   annotations:
-    summary: No replica of the contact service is ready.
-    description: Callers get UNAVAILABLE. Either no pod runs, or none is ready; contact_not_ready names the cause, such as a database that takes no writes.
+    summary: No instance of the contact service is ready.
+    description: Clients get UNAVAILABLE. No pod is running or none is ready; contact_not_ready names the cause, such as a database that rejects writes.
 - alert: ContactServiceReplicaNotReady
   expr: contact_ready{ {{- $release -}} } == 0
   for: 10m
   labels: {severity: warning}
   annotations:
-    summary: A replica of the contact service is not ready.
+    summary: An instance of the contact service is not ready.
     description: {{ `Pod {{ $labels.pod }} has not been ready for 10 minutes; contact_not_ready names the cause.` | quote }}
 - alert: ContactServiceCallsFail
   expr: |-
@@ -28,28 +28,28 @@ The alerts. Each one's section in docs/operations/runbooks.md has its name. Expr
   for: 5m
   labels: {severity: critical}
   annotations:
-    summary: Calls to the contact service fail through no fault of the caller.
-    description: {{ `{{ $value | humanizePercentage }} of the calls failed within 5 minutes.` | quote }}
+    summary: Requests to the contact service fail for server-side reasons.
+    description: {{ `{{ $value | humanizePercentage }} of the requests failed within 5 minutes.` | quote }}
 - alert: ContactServiceInternalErrors
   expr: sum by (reason) (increase(contact_call_errors_total{ {{- $release }}, reason=~"INTERNAL|DATA_LOSS"}[15m])) > 0
   labels: {severity: warning}
   annotations:
-    summary: The contact service came upon an error that it does not know.
-    description: {{ `Calls ended with {{ $labels.reason }}: a mistake of the program, or data that cannot be right.` | quote }}
+    summary: The contact service had an internal error.
+    description: {{ `Requests failed with {{ $labels.reason }}: a bug, or corrupt data.` | quote }}
 - alert: ContactServiceDatabaseUnavailable
   expr: sum(rate(contact_call_errors_total{ {{- $release }}, reason="DATABASE_UNAVAILABLE"}[2m])) > 0
   for: 5m
   labels: {severity: critical}
   annotations:
-    summary: The contact service does not reach its database.
-    description: {{ `{{ $value | humanize }} calls per second have failed for 5 minutes, longer than a fail-over takes.` | quote }}
+    summary: The contact service cannot reach its database.
+    description: {{ `{{ $value | humanize }} requests per second have failed for 5 minutes, longer than a failover takes.` | quote }}
 - alert: ContactServiceOverloaded
   expr: sum(rate(contact_call_errors_total{ {{- $release }}, reason="OVERLOADED"}[5m])) > 0
   for: 10m
   labels: {severity: warning}
   annotations:
     summary: The contact service sheds load.
-    description: {{ `{{ $value | humanize }} calls per second are refused with OVERLOADED.` | quote }}
+    description: {{ `{{ $value | humanize }} requests per second are rejected with OVERLOADED.` | quote }}
 - alert: ContactServiceSlow
   expr: |-
     histogram_quantile(0.99, sum by (le) (rate(rpc_server_call_duration_seconds_bucket{ {{- $release }}, rpc_method!~"contact.v1.ContactService/(StreamRecipients|CreateContact|SetPhonePassword|CheckPhonePassword)"}[5m]))) > {{ $limit.latencySeconds }}
@@ -57,14 +57,14 @@ The alerts. Each one's section in docs/operations/runbooks.md has its name. Expr
   labels: {severity: warning}
   annotations:
     summary: The contact service is slow.
-    description: {{ `1 % of the calls take longer than {{ $value | humanizeDuration }}; passwords and streams are not counted.` | quote }}
+    description: {{ `1 % of the requests take longer than {{ $value | humanizeDuration }}; passwords and streams are excluded.` | quote }}
 - alert: ContactServiceCallsPileUp
   expr: contact_calls_in_flight{ {{- $release -}} } > {{ $limit.callsInFlight }}
   for: 5m
   labels: {severity: warning}
   annotations:
-    summary: A replica of the contact service soon sheds load.
-    description: {{ `Pod {{ $labels.pod }} has {{ $value }} calls in flight; 1,024 is the most it takes.` | quote }}
+    summary: An instance of the contact service is about to shed load.
+    description: {{ `Pod {{ $labels.pod }} has {{ $value }} requests in flight; the maximum is 1,024.` | quote }}
 - alert: ContactServiceClientLimits
   expr: sum by (limit) (rate(contact_limit_hits_total{ {{- $release -}} }[5m])) > {{ $limit.limitHits }}
   for: 10m
@@ -87,39 +87,39 @@ The alerts. Each one's section in docs/operations/runbooks.md has its name. Expr
   for: 5m
   labels: {severity: critical}
   annotations:
-    summary: No mail of the contact service leaves.
-    description: {{ `The oldest mail has waited for {{ $value | humanizeDuration }}, and none was sent within 15 minutes.` | quote }}
+    summary: The contact service sends no e-mails.
+    description: {{ `The oldest e-mail has waited for {{ $value | humanizeDuration }}, and none was sent within 15 minutes.` | quote }}
 - alert: ContactServiceOutboxGrows
   expr: max(contact_outbox_mails{ {{- $release }}, state="waiting"}) > {{ $limit.mailsWaiting }}
   for: 30m
   labels: {severity: warning}
   annotations:
-    summary: Mails of the contact service leave more slowly than new ones come.
-    description: {{ `{{ $value }} mails wait.` | quote }}
+    summary: The contact service queues e-mails faster than it sends them.
+    description: {{ `{{ $value }} e-mails wait.` | quote }}
 - alert: ContactServiceMailsGivenUp
   expr: sum(increase(contact_mails_total{ {{- $release }}, outcome="given_up"}[1h])) > {{ $limit.mailsGivenUp }}
   labels: {severity: warning}
   annotations:
-    summary: Mails of the contact service became dead letters.
-    description: {{ `{{ $value | humanize }} mails were given up within an hour.` | quote }}
+    summary: E-mails of the contact service were dead-lettered.
+    description: {{ `{{ $value | humanize }} e-mails were dead-lettered within an hour.` | quote }}
 - alert: ContactServiceMailsRejected
   expr: sum by (class) (increase(contact_mail_rejections_total{ {{- $release }}, class!~"mailbox|temporary|connection"}[2h])) > {{ $limit.mailsRejected }}
   labels: {severity: warning}
   annotations:
-    summary: The mail server rejects mails of the contact service for reasons other than the mailbox.
-    description: {{ `{{ $value | humanize }} attempts within 2 hours failed with the class {{ $labels.class }}. No address was marked; the mails are retried for 12 hours.` | quote }}
+    summary: The mail server rejects e-mails of the contact service for reasons other than the mailbox.
+    description: {{ `{{ $value | humanize }} attempts within 2 hours failed with the class {{ $labels.class }}. No address was marked; the e-mails are retried for 12 hours.` | quote }}
 - alert: ContactServiceMailLimits
   expr: sum by (limit) (increase(contact_limit_hits_total{ {{- $release }}, limit=~"mails_per_address|mails_per_customer"}[1h])) > {{ $limit.mailLimitHits }}
   labels: {severity: warning}
   annotations:
-    summary: Confirmation mails of the contact service reach a limit.
-    description: {{ `{{ $value | humanize }} requests within an hour were rejected by the limit {{ $labels.limit }}: somebody may have a mailbox flooded.` | quote }}
+    summary: Confirmation e-mails of the contact service reach a rate limit.
+    description: {{ `{{ $value | humanize }} requests within an hour were rejected by the limit {{ $labels.limit }}: someone may be flooding a mailbox.` | quote }}
 - alert: ContactServiceAgentGuesses
   expr: max(contact_phone_password_failed_contacts{ {{- $release }}, scope="agent"}) > {{ $limit.failedContactsOfAgent }}
   for: 1m
   labels: {severity: warning}
   annotations:
-    summary: An agent of the call center fails at the phone passwords of many contacts.
+    summary: A call center agent fails phone password checks of many contacts.
     description: {{ `Checks by one agent failed for {{ $value }} contacts within an hour, without a match since.` | quote }}
 - alert: ContactServiceGuessesSpread
   expr: |-
@@ -129,27 +129,27 @@ The alerts. Each one's section in docs/operations/runbooks.md has its name. Expr
   for: 1m
   labels: {severity: warning}
   annotations:
-    summary: Phone passwords of more contacts than usual are guessed at.
-    description: {{ `Checks failed for {{ $value }} contacts within an hour, without a match since: far more than on the average of the last day.` | quote }}
+    summary: Phone password checks fail for more contacts than usual.
+    description: {{ `Checks failed for {{ $value }} contacts within an hour, without a match since: far more than the average of the last day.` | quote }}
 - alert: ContactServicePhonePasswordLocks
   expr: sum(increase(contact_phone_password_locks_total{ {{- $release -}} }[1h])) > {{ $limit.phonePasswordLocks }}
   labels: {severity: warning}
   annotations:
     summary: Many phone passwords are locked.
-    description: {{ `{{ $value | humanize }} locks within an hour: somebody may be guessing phone passwords.` | quote }}
+    description: {{ `{{ $value | humanize }} locks within an hour: someone may be guessing phone passwords.` | quote }}
 - alert: ContactServicePepperMissing
   expr: contact_missing_pepper_versions{ {{- $release -}} } > 0
   for: 2m
   labels: {severity: critical}
   annotations:
-    summary: A replica of the contact service lacks a pepper of stored phone passwords.
+    summary: An instance of the contact service lacks a pepper of stored phone passwords.
     description: {{ `Pod {{ $labels.pod }} lacks {{ $value }} pepper version(s), so it is not ready.` | quote }}
 - alert: ContactServiceAgentBlocked
   expr: sum(increase(contact_phone_password_checks_total{ {{- $release }}, verdict="agent_blocked"}[15m])) > 0
   labels: {severity: warning}
   annotations:
-    summary: An agent of the call center is blocked.
-    description: 20 wrong phone passwords within an hour came from one agent, and more are tried.
+    summary: A call center agent is blocked.
+    description: One agent entered 20 wrong phone passwords within an hour and keeps trying.
 - alert: ContactServiceTokensRefused
   expr: |-
     sum(rate(rpc_server_call_duration_seconds_count{ {{- $release }}, rpc_response_status_code="UNAUTHENTICATED"}[5m]))
@@ -157,8 +157,8 @@ The alerts. Each one's section in docs/operations/runbooks.md has its name. Expr
   for: 10m
   labels: {severity: warning}
   annotations:
-    summary: The contact service refuses the tokens of its callers.
-    description: {{ `{{ $value | humanizePercentage }} of the calls ended with UNAUTHENTICATED.` | quote }}
+    summary: The contact service rejects its clients' tokens.
+    description: {{ `{{ $value | humanizePercentage }} of the requests failed with UNAUTHENTICATED.` | quote }}
 - alert: ContactServiceTokenKeysStale
   expr: |-
     contact_token_keys_age_seconds{ {{- $release -}} } > {{ $limit.tokenKeysAgeSeconds }}
@@ -167,8 +167,8 @@ The alerts. Each one's section in docs/operations/runbooks.md has its name. Expr
   for: 5m
   labels: {severity: warning}
   annotations:
-    summary: The contact service cannot read the keys of tokens.
-    description: {{ `Pod {{ $labels.pod }} read them {{ $value | humanizeDuration }} ago; removed keys are still accepted, and new ones are not.` | quote }}
+    summary: The contact service cannot fetch the token keys.
+    description: {{ `Pod {{ $labels.pod }} fetched them {{ $value | humanizeDuration }} ago; removed keys are still accepted, and new ones are not.` | quote }}
 - alert: ContactServiceTokenKeysExpire
   expr: |-
     contact_token_keys_age_seconds{ {{- $release -}} } / contact_token_keys_max_stale_seconds{ {{- $release -}} } > 0.5
@@ -177,19 +177,19 @@ The alerts. Each one's section in docs/operations/runbooks.md has its name. Expr
   for: 5m
   labels: {severity: critical}
   annotations:
-    summary: The contact service soon rejects all tokens, or already does.
-    description: {{ `Pod {{ $labels.pod }} has used {{ $value | humanizePercentage }} of the time for which it may use keys that it cannot read again (JWT_JWKS_MAX_STALE).` | quote }}
+    summary: The contact service is about to reject all tokens, or already does.
+    description: {{ `Pod {{ $labels.pod }} has used {{ $value | humanizePercentage }} of the time for which it may use stale keys (JWT_JWKS_MAX_STALE).` | quote }}
 - alert: ContactServiceLogLinesDropped
   expr: increase(contact_log_lines_dropped_total{ {{- $release -}} }[15m]) > 0
   labels: {severity: warning}
   annotations:
-    summary: Log lines of the contact service are lost.
+    summary: The contact service drops log lines.
     description: {{ `Pod {{ $labels.pod }} dropped {{ $value | humanize }} lines within 15 minutes: its standard error is not read fast enough.` | quote }}
 - alert: ContactServiceVersionsMixed
   expr: count(count by (version) (contact_build_info{ {{- $release -}} })) > 1
   for: 1h
   labels: {severity: warning}
   annotations:
-    summary: Several versions of the contact service run.
-    description: {{ `{{ $value }} versions have run side by side for an hour: an update did not end.` | quote }}
+    summary: Several versions of the contact service are running.
+    description: {{ `{{ $value }} versions have run in parallel for an hour: an update did not finish.` | quote }}
 {{- end -}}

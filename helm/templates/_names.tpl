@@ -1,4 +1,4 @@
-{{/* Names and labels. The longest suffix, "-dashboard", has to fit into 63 characters as well. */}}
+{{/* Names and labels. The longest suffix, "-dashboard", must fit into 63 characters too. */}}
 
 {{- define "contact-service.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" -}}
@@ -15,7 +15,7 @@
 {{- default $default .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* Hooks run before the release's own ServiceAccount is there. */}}
+{{/* Hooks run before the release's own ServiceAccount exists. */}}
 {{- define "contact-service.migrationServiceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- include "contact-service.fullname" . }}-migrate

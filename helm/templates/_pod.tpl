@@ -1,14 +1,14 @@
-{{/* Parts of pods. Secrets are mounted as files, whole, so that a change of them reaches the pods. */}}
+{{/* Parts of pods. Secrets are mounted as whole volumes, so that changes reach running pods. */}}
 
 {{- define "contact-service.secretsFolder" -}}/etc/contact-service/secrets{{- end -}}
 {{- define "contact-service.tlsFolder" -}}/etc/contact-service/tls{{- end -}}
 {{- define "contact-service.jwksFolder" -}}/etc/contact-service/jwks{{- end -}}
-{{/* Not empty where the keys of tokens are mounted. */}}
+{{/* Not empty if the token keys are mounted. */}}
 {{- define "contact-service.jwksFile" -}}{{ .Values.jwt.jwks.configMap }}{{ .Values.jwt.jwks.existingSecret }}{{- end -}}
 {{- define "contact-service.templatesFolder" -}}/etc/contact-service/templates{{- end -}}
 {{- define "contact-service.caFolder" -}}/etc/contact-service/ca{{- end -}}
 
-{{/* What the service needs after SIGTERM: it drains for 20 s and exits within 30 s. */}}
+{{/* Seconds that the service needs after SIGTERM: it drains for 20 s and exits within 30 s. */}}
 {{- define "contact-service.stopSeconds" -}}30{{- end -}}
 
 {{/* Usage: include "contact-service.secretFile" (list SECRET KEY PATH) */}}
@@ -20,7 +20,7 @@
         path: {{ index . 2 }}
 {{- end -}}
 
-{{/* The database's files and variables: all that a migration needs. */}}
+{{/* The database's files and variables, which suffice for a migration. */}}
 {{- define "contact-service.databaseFiles" -}}
 {{ include "contact-service.secretFile" (list .Values.database.existingSecret .Values.database.key "database-url") }}
 {{- with .Values.database.ca }}
@@ -80,7 +80,7 @@ projected:
     {{- include "contact-service.databaseFiles" . | nindent 4 }}
 {{- end -}}
 
-{{/* What the server and the test of a release mount. */}}
+{{/* Mounts of the server and of the release's test. */}}
 {{- define "contact-service.mounts" -}}
 - name: secrets
   mountPath: {{ include "contact-service.secretsFolder" . }}
@@ -178,7 +178,7 @@ projected:
 {{- end }}
 {{- end -}}
 
-{{/* Kubernetes' gRPC probes know no TLS. Usage: (dict "root" . "grpc" SERVICE "http" PATH "timing" VALUES) */}}
+{{/* Kubernetes' gRPC probes do not support TLS. Usage: (dict "root" . "grpc" SERVICE "http" PATH "timing" VALUES) */}}
 {{- define "contact-service.probe" -}}
 {{- if .root.Values.tls.existingSecret -}}
 httpGet:
@@ -192,7 +192,7 @@ grpc:
 {{ toYaml .timing }}
 {{- end -}}
 
-{{/* Where pods are placed, and what else migrations and servers have in common. */}}
+{{/* Placement and other settings that migrations and servers share. */}}
 {{- define "contact-service.placement" -}}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:

@@ -1,4 +1,4 @@
-{{/* What the schema cannot say: values that must be set, and values that must fit together. All at once. */}}
+{{/* Checks that the schema cannot express: required values and combinations. Reports all errors at once. */}}
 
 {{- define "contact-service.validate" -}}
 {{- $wrong := list -}}
@@ -21,7 +21,7 @@
 {{- if eq $sources 0 }}
 {{- range $issuer := splitList "," $values.jwt.issuer }}
 {{- if and $issuer (not (hasPrefix "https://" (trim $issuer))) }}
-{{- $wrong = append $wrong "jwt.issuer: must be https where jwt.jwks is not set: keys are discovered by it" }}
+{{- $wrong = append $wrong "jwt.issuer: must be https where jwt.jwks is not set, because keys are discovered through it" }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -30,21 +30,21 @@
 {{- if $values.networkPolicy.enabled }}
 {{- $wrong = concat $wrong (include "contact-service.validateNetworkPolicy" . | fromJsonArray) }}
 {{- end }}
-{{- if $wrong }}{{ fail (printf "\n\nThese values cannot be taken:\n- %s\n" (join "\n- " $wrong)) }}{{ end }}
+{{- if $wrong }}{{ fail (printf "\n\nInvalid values:\n- %s\n" (join "\n- " $wrong)) }}{{ end }}
 {{- end -}}
 
 {{- define "contact-service.validateServing" -}}
 {{- $wrong := list -}}
 {{- $values := .Values -}}
 {{- if and $values.tls.existingSecret (not $values.metrics.enabled) }}
-{{- $wrong = append $wrong "metrics.enabled: TLS needs it: Kubernetes' gRPC probes know no TLS, so the probes go to that port" }}
+{{- $wrong = append $wrong "metrics.enabled: required with TLS: Kubernetes' gRPC probes do not support TLS, so probes use that port" }}
 {{- end }}
 {{- if and $values.tls.clientCa.existingSecret (not $values.tls.existingSecret) }}
-{{- $wrong = append $wrong "tls.clientCa: needs tls.existingSecret" }}
+{{- $wrong = append $wrong "tls.clientCa: requires tls.existingSecret" }}
 {{- end }}
 {{- range $name := list "serviceMonitor" "prometheusRule" }}
 {{- if and (index $values.metrics $name).enabled (not $values.metrics.enabled) }}
-{{- $wrong = append $wrong (printf "metrics.%s: needs metrics.enabled" $name) }}
+{{- $wrong = append $wrong (printf "metrics.%s: requires metrics.enabled" $name) }}
 {{- end }}
 {{- end }}
 {{- with $values.phonePasswordCost }}
@@ -55,7 +55,7 @@
 {{- end }}
 {{- $needed := add $values.preStopSleepSeconds (include "contact-service.stopSeconds" . | int) | int }}
 {{- if lt (int $values.terminationGracePeriodSeconds) $needed }}
-{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds: must be at least %d: preStopSleepSeconds and the 30 s that the service may take to stop" $needed) }}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds: must be at least %d: preStopSleepSeconds plus 30 s for the service's shutdown" $needed) }}
 {{- end }}
 {{- if and $values.autoscaling.enabled (gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) }}
 {{- $wrong = append $wrong "autoscaling.maxReplicas: must not be below minReplicas" }}
@@ -81,34 +81,34 @@
 {{- range $name := list "grpcRoute" "confirmRoute" }}
 {{- $route := index $values $name }}
 {{- if and $route.enabled (not $route.parentRefs) }}
-{{- $wrong = append $wrong (printf "%s.parentRefs: names no Gateway" $name) }}
+{{- $wrong = append $wrong (printf "%s.parentRefs: must name a Gateway" $name) }}
 {{- end }}
 {{- end }}
 {{- range $name := list "confirmRoute" "confirmIngress" }}
 {{- if and (index $values $name).enabled (not $values.confirmPage.enabled) }}
-{{- $wrong = append $wrong (printf "%s: needs confirmPage.enabled" $name) }}
+{{- $wrong = append $wrong (printf "%s: requires confirmPage.enabled" $name) }}
 {{- end }}
 {{- end }}
 {{- if and $values.confirmIngress.enabled (not $values.confirmIngress.hosts) }}
-{{- $wrong = append $wrong "confirmIngress.hosts: names no host" }}
+{{- $wrong = append $wrong "confirmIngress.hosts: must name a host" }}
 {{- end }}
 {{- toJson $wrong -}}
 {{- end -}}
 
-{{/* An empty list would shut out what the service cannot do without. */}}
+{{/* An empty list would block connections that the service requires. */}}
 {{- define "contact-service.validateNetworkPolicy" -}}
 {{- $wrong := list -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- $ingress := list (list "grpc" true) (list "confirm" .Values.confirmPage.enabled) (list "metrics" .Values.metrics.serviceMonitor.enabled) }}
 {{- range $ingress }}
 {{- if and (index . 1) (not (index $policy.ingress (index . 0))) }}
-{{- $wrong = append $wrong (printf "networkPolicy.ingress.%s: names nobody; [{ipBlock: {cidr: 0.0.0.0/0}}] is everybody" (index . 0)) }}
+{{- $wrong = append $wrong (printf "networkPolicy.ingress.%s: must name a peer; [{ipBlock: {cidr: 0.0.0.0/0}}] permits all" (index . 0)) }}
 {{- end }}
 {{- end }}
 {{- $egress := list (list "dns" true) (list "database" true) (list "smtp" true) (list "jwks" (not (include "contact-service.jwksFile" .))) (list "otlp" .Values.tracing.endpoint) }}
 {{- range $egress }}
 {{- if and (index . 1) (not (index $policy.egress (index . 0)).peers) }}
-{{- $wrong = append $wrong (printf "networkPolicy.egress.%s.peers: names nobody; [{ipBlock: {cidr: 0.0.0.0/0}}] is everybody" (index . 0)) }}
+{{- $wrong = append $wrong (printf "networkPolicy.egress.%s.peers: must name a peer; [{ipBlock: {cidr: 0.0.0.0/0}}] permits all" (index . 0)) }}
 {{- end }}
 {{- end }}
 {{- toJson $wrong -}}
