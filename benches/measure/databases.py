@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .processes import Tools, run
+from .processes import Tools, run_tool
 
 SEED = 1
 
@@ -61,14 +61,14 @@ class Databases:
     def _fill(self, kind: str, customers: int, url: str) -> None:
         begun = time.monotonic()
         print(f"filling {kind} with {customers:,} customers", file=sys.stderr, flush=True)
-        run([self._tools.service, "migrate", "up"], self._tools.folder, DATABASE_URL=url)
+        run_tool([self._tools.service, "migrate", "up"], self._tools.folder, DATABASE_URL=url)
         generate: list[str | Path] = [
             self._tools.generate,
             f"--customers={customers}",
             f"--seed={SEED}",
             f"--database-url={url}",
         ]
-        output = run(generate, self._tools.folder, DATABASE_URL=url)
+        output = run_tool(generate, self._tools.folder, DATABASE_URL=url)
         seconds = time.monotonic() - begun
         print(f"  {seconds:.1f} s: {output.splitlines()[-1:]}", file=sys.stderr, flush=True)
 
@@ -76,6 +76,6 @@ class Databases:
 def psql(folder: Path, url: str, *statements: str) -> str:
     """Runs statements, each in its own transaction, and returns the rows as plain text."""
     commands = [part for statement in statements for part in ("-c", statement)]
-    return run(
+    return run_tool(
         ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, *commands], folder
     )

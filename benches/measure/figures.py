@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from support.processes import Failed
 
-class RowFailed(Exception):
+
+class RowFailed(Failed):
     """A row that could not be measured, with the reason."""
 
 

@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.processes import Failed, environment, last_lines
+
 from .databases import psql
 from .figures import Figure, RowFailed
-from .processes import environment, last_lines, run
+from .processes import run_tool
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
 # Few, because each connection prepares all of them; many compared with the one that fetches.
@@ -184,7 +186,7 @@ def argon2(folder: Path, seconds: int) -> Figure:
 def version_of(program: list[str], folder: Path) -> str:
     """Returns the version that a program prints, or an empty text if it is missing."""
     try:
-        return run([*program], folder)
-    except (OSError, RowFailed) as error:
+        return run_tool([*program], folder)
+    except (OSError, Failed) as error:
         print(f"{program[0]}: {error}", file=sys.stderr)
         return "unknown"

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import signal
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from support.processes import environment, free_port, last_lines, run
+
 from .figures import RowFailed
 
 START_SECONDS, STOP_SECONDS = 30, 30
 # Far above the time of any measurement; a process that hangs must end.
 LONGEST_SECONDS = 3600
-SAMPLE_SECONDS = 0.2
 AGENTS = 4
 SCOPES = (
     "customers.read customers.write contact_data.write contacts.read contacts.write channels.verify "
@@ -40,48 +37,9 @@ class Tools:
     folder: Path
 
 
-def environment(**settings: str) -> dict[str, str]:
-    """Returns an environment with only the variables that every program needs."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    return {**kept, **settings}
-
-
-def run(arguments: Sequence[str | Path], folder: Path, **settings: str) -> str:
-    """Runs a program that must succeed, and returns its output."""
-    name = Path(arguments[0]).name
-    try:
-        ended = subprocess.run(
-            arguments,
-            cwd=folder,
-            env=environment(**settings),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RowFailed(f"{name} did not end within {LONGEST_SECONDS} s") from None
-    if ended.returncode != 0:
-        raise RowFailed(f"{name} ended with {ended.returncode}: {last_lines(ended.stderr)}")
-    return ended.stdout.strip()
-
-
-def last_lines(text: str) -> str:
-    return " / ".join(text.strip().splitlines()[-5:]) or "no output"
-
-
-def free_port() -> int:
-    """Returns a free loopback port below the ephemeral range."""
-    for _ in range(100):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as candidate:
-            try:
-                candidate.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RowFailed("found no free port on 127.0.0.1")
+def run_tool(arguments: Sequence[str | Path], folder: Path, **settings: str) -> str:
+    """Runs a program of a measurement, and returns its output."""
+    return run(arguments, folder, settings, LONGEST_SECONDS)
 
 
 class Service:
@@ -138,7 +96,7 @@ class Service:
             "--scope",
             SCOPES,
         ]
-        return run(token, self.tools.folder, **self._settings)
+        return run_tool(token, self.tools.folder, **self._settings)
 
     def __exit__(
         self,
@@ -236,46 +194,3 @@ class Load:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-
-
-@dataclass(frozen=True)
-class MemorySample:
-    """The memory of a process at one moment."""
-
-    seconds: float
-    resident_mib: float
-    peak_mib: float
-
-
-class MemoryWatch:
-    """Samples the memory of a process in a thread."""
-
-    def __init__(self, pid: int) -> None:
-        self.samples: list[MemorySample] = []
-        self._status = Path(f"/proc/{pid}/status")
-        self._begun = time.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._take()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
-            self._take()
-
-    def _take(self) -> None:
-        try:
-            lines = self._status.read_text().splitlines()
-        except OSError:
-            return
-        kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Vm")}
-        if {"VmRSS", "VmHWM"} <= kib.keys():
-            seconds = time.monotonic() - self._begun
-            self.samples.append(MemorySample(seconds, kib["VmRSS"] / 1024, kib["VmHWM"] / 1024))

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from support.memory import MemoryWatch
+from support.processes import Failed
+
 from . import limits
 from .databases import SEED, Databases, psql
 from .figures import Figure, Result, RowFailed, at_least, at_most
-from .processes import LONGEST_SECONDS, Load, MemoryWatch, Service, Tools
+from .processes import LONGEST_SECONDS, Load, Service, Tools
 
 TURNS = 3
 WARM_UP = 1
@@ -372,7 +375,7 @@ def measure(bench: Bench, name: str) -> list[Result]:
     print(f"measuring {name}", file=sys.stderr, flush=True)
     try:
         return ROWS[name](bench)
-    except (RowFailed, OSError, KeyError, subprocess.SubprocessError) as failure:
-        why = str(failure) if isinstance(failure, RowFailed) else repr(failure)
+    except (Failed, OSError, KeyError, subprocess.SubprocessError) as failure:
+        why = str(failure) if isinstance(failure, Failed) else repr(failure)
         print(f"  {name} FAILED: {why}", file=sys.stderr, flush=True)
         return [Result(name, "", "", "", None, error=why)]

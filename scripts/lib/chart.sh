@@ -54,15 +54,14 @@ need_promtool() {
 
 # Runs tests/chart. TEST_POSTGRES_URL is set.
 chart_test() {
-    local tests="$repo_root/tests/chart" helm promtool binary
+    local tests="$repo_root/tests/chart" helm promtool binary python
     need_helm
     need_promtool
-    need_venv "$cache_dir/python-chart" -r "$tests/requirements.txt" ||
-        die "the Python packages of tests/chart/requirements.txt could not be installed"
+    need_test_packages
     binary="$(find_binary)"
     (
         cd "$tests" &&
             CHART_HELM="$helm" CHART_PROMTOOL="$promtool" CONTACT_SERVICE_BIN="$binary" \
-                PYTHONDONTWRITEBYTECODE=1 "$cache_dir/python-chart/bin/python" -m pytest
+                PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest
     )
 }

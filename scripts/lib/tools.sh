@@ -130,6 +130,13 @@ need_venv() {
     mark_current "$dir" "$wanted"
 }
 
+# Sets `python` to the environment of the Python suites, which tests/requirements.txt describes.
+need_test_packages() {
+    need_venv "$cache_dir/python-tests" -r "$repo_root/tests/requirements.txt" ||
+        die "the Python packages of tests/requirements.txt could not be installed"
+    python="$cache_dir/python-tests/bin/python"
+}
+
 # Installs the packages of a package-lock.json, again only when it changes.
 # Usage: need_node_modules FOLDER FOLDER_OF_THE_PACKAGE
 need_node_modules() {

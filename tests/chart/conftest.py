@@ -11,9 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from harness.metrics import Exposed, exposed
-from harness.pods import Process
-from harness.polling import free_port, until
+from support.chart.metrics import Exposed, exposed
+from support.chart.pods import Process
+from support.polling import until
+from support.processes import free_port
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.chart import CHART, NAMESPACE, RELEASE, Document, nested, rejection, render
-from harness.metrics import alert_rules
+from support.chart.manifests import CHART, NAMESPACE, RELEASE, Document, nested, rejection, render
+from support.chart.metrics import alert_rules
 
 TARGET = {"namespace": NAMESPACE, "service": f"{RELEASE}-metrics"}
 CALLS = "rpc_server_call_duration_seconds"
@@ -237,7 +237,7 @@ CASES = [
             ],
             [series("contact_outbox_mails", "2000x60", state="dead")],
         ],
-        description="2000 mails wait.",
+        description="2000 e-mails wait.",
     ),
     Case(
         "ContactServiceMailsGivenUp",
@@ -335,8 +335,8 @@ CASES = [
             [series("contact_phone_password_checks_total", "0x5 1x20", verdict="agent_blocked")]
         ],
         quiet=[[series("contact_phone_password_checks_total", "0+9x20", verdict="no_match")]],
-        description="20 wrong phone passwords within an hour came from one agent, "
-        "and more are tried.",
+        description="One agent entered 20 wrong phone passwords within an hour "
+        "and keeps trying.",
     ),
     Case(
         "ContactServiceTokensRefused",
@@ -369,8 +369,8 @@ CASES = [
             [*key_ages("0x40", "0x40"), *rejected("0x40", "0+60x40")],
         ],
         labels=REPLICA,
-        description="Pod a has used 54% of the time for which it may use keys "
-        "that it cannot read again (JWT_JWKS_MAX_STALE).",
+        description="Pod a has used 54% of the time for which it may use stale keys "
+        "(JWT_JWKS_MAX_STALE).",
     ),
     Case(
         "ContactServiceLogLinesDropped",

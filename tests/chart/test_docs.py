@@ -9,11 +9,11 @@ import psycopg
 import pytest
 import yaml
 
-from harness.chart import CHART, EXAMPLES, REPOSITORY, nested, render
-from harness.metrics import Exposed, alert_rules
-from harness.pods import Cluster
-from harness.promql import Selector
-from harness.values_table import rows, table, table_in_readme
+from support.chart.manifests import CHART, EXAMPLES, REPOSITORY, nested, render
+from support.chart.metrics import Exposed, alert_rules
+from support.chart.pods import Cluster
+from support.chart.promql import Selector
+from support.chart.values_table import rows, table, table_in_readme
 
 RUNBOOKS = REPOSITORY / "docs/operations/runbooks.md"
 LIMITS = REPOSITORY / "docs/operations/client-limits.md"
@@ -35,7 +35,7 @@ def sql() -> list[str]:
 def test_readme_table_matches_the_values():
     assert (
         table_in_readme() == table()
-    ), "renew it: cd tests/chart && python -m harness.values_table"
+    ), "run: cd tests && python -m support.chart.values_table"
 
 
 def test_every_value_has_a_description():

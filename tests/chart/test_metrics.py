@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from harness.chart import CHART, REPOSITORY, render
-from harness.metrics import Exposed, dashboard_expressions, expressions, mistakes
-from harness.promql import selectors
+from support.chart.manifests import CHART, REPOSITORY, render
+from support.chart.metrics import Exposed, dashboard_expressions, expressions, mistakes
+from support.chart.promql import selectors
 
 
 def test_dashboard_and_alerts_use_all_existing_metrics(live_metrics: Exposed):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.chart import EXAMPLES, RELEASE, Document, nested, render
+from support.chart.manifests import EXAMPLES, RELEASE, Document, nested, render
 
 
 def labels_of(example: str) -> dict[str, dict[str, str]]:

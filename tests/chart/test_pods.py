@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from harness.chart import EXAMPLES, RELEASE, REPOSITORY, Manifests, nested, rejection, render
-from harness.pods import mounted_files
+from support.chart.manifests import EXAMPLES, RELEASE, REPOSITORY, Manifests, nested, rejection, render
+from support.chart.pods import mounted_files
 
 IN_EVERY_FORM = [*EXAMPLES, "init"]
 SERVICE = "contact.v1.ContactService"

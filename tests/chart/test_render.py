@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.chart import CHART, EXAMPLES, RELEASE, Manifests, helm, nested, render
+from support.chart.manifests import CHART, EXAMPLES, RELEASE, Manifests, helm, nested, render
 
 # The oldest version that the chart supports, one between, and the newest with a schema.
 KUBERNETES = ["1.30", "1.34", "1.37"]

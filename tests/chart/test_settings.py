@@ -8,9 +8,9 @@ import subprocess
 import grpc
 import pytest
 
-from harness.chart import EXAMPLES, render
-from harness.pods import Cluster, binary
-from harness.polling import until
+from support.chart.manifests import EXAMPLES, render
+from support.chart.pods import Cluster, binary
+from support.polling import until
 
 # Read by libraries: the database driver, and the verification of certificates.
 OF_LIBRARIES = {"PGSSLMODE", "PGSSLROOTCERT", "SSL_CERT_FILE"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.chart import CHART, EXAMPLES, default_values, nested, rejection, template
+from support.chart.manifests import CHART, EXAMPLES, default_values, nested, rejection, template
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 # Objects that are passed to Kubernetes unchanged; its own schema validates their fields.
@@ -132,7 +132,7 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
     (nested("preStopSleepSeconds", 16), "must be at least 46"),
     (nested("phonePasswordCost", "m=99999999,t=3,p=1"), "phonePasswordCost: m must be 8192"),
     (nested("phonePasswordCost", "m=8191,t=3,p=1"), "phonePasswordCost: m must be 8192"),
-    ({"tls": {"existingSecret": "t"}, "metrics": {"enabled": False}}, "metrics.enabled: TLS needs"),
+    ({"tls": {"existingSecret": "t"}, "metrics": {"enabled": False}}, "metrics.enabled: required with TLS"),
     (nested("tls.clientCa.existingSecret", "ca"), "tls.clientCa: requires tls.existingSecret"),
     (nested("metrics", {"enabled": False, "serviceMonitor": {"enabled": True}}), "serviceMonitor"),
     (nested("metrics", {"enabled": False, "prometheusRule": {"enabled": True}}), "prometheusRule"),

@@ -9,11 +9,11 @@ import pytest
 import trustme
 from playwright.sync_api import sync_playwright
 
-from harness import report
-from harness.browser import launch
-from harness.database import BACKENDS, Database
-from harness.mailbox import Mailbox
-from harness.service import Service
+from support import report
+from support.browser import launch
+from support.database import BACKENDS, Database
+from support.mailbox import Mailbox
+from support.service import Service
 
 
 @pytest.fixture(params=BACKENDS)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.contacts import Contacts, unique_address
-from harness.database import BACKENDS, Database
-from harness.polling import until
-from harness.service import Service
-from harness.sink import HARD, Sink
+from support.contacts import Contacts, unique_address
+from support.database import BACKENDS, Database
+from support.polling import until
+from support.service import Service
+from support.sink import HARD, Sink
 
 
 def confirm(contacts: Contacts, database: Database, contact, email: str) -> None:

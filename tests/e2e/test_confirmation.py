@@ -15,10 +15,10 @@ import grpc
 import pytest
 import trustme
 
-from harness import browser as web
-from harness.contacts import EXPIRED, Contacts, unique_address
-from harness.database import ago
-from harness.mailbox import (
+from support import browser as web
+from support.contacts import EXPIRED, Contacts, unique_address
+from support.database import ago
+from support.mailbox import (
     LINK,
     OFFERED,
     PASSWORD,
@@ -30,8 +30,9 @@ from harness.mailbox import (
     Mail,
     Mailbox,
 )
-from harness.polling import free_port, until
-from harness.service import Service
+from support.polling import until
+from support.processes import free_port
+from support.service import Service
 
 
 def certificate_file(authority: trustme.CA, folder: Path) -> str:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness import report
-from harness.contacts import PENDING, Contacts, change_of, unique_address
-from harness.database import Database, ago
-from harness.mailbox import Mailbox
-from harness.polling import until
-from harness.service import Service
+from support import report
+from support.contacts import PENDING, Contacts, change_of, unique_address
+from support.database import Database, ago
+from support.mailbox import Mailbox
+from support.polling import until
+from support.service import Service
 
 ROUNDS = int(os.environ.get("E2E_ROUNDS", "2"))
 

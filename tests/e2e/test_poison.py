@@ -17,12 +17,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import report
-from harness.contacts import Contacts, unique_address
-from harness.database import Database, ago
-from harness.polling import until
-from harness.service import Service
-from harness.sink import HANG, HARD, SOFT, Note, Sink
+from support import report
+from support.contacts import Contacts, unique_address
+from support.database import Database, ago
+from support.polling import until
+from support.service import Service
+from support.sink import HANG, HARD, SOFT, Note, Sink
 
 MAILS = int(os.environ.get("E2E_MAILS", "400"))
 # With few e-mails the figures say little: only the proof asserts the promised value.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.contacts import Contacts
-from harness.database import Database
-from harness.polling import until
-from harness.postfix import (
+from support.contacts import Contacts
+from support.database import Database
+from support.polling import until
+from support.postfix import (
     DELIVERS,
     DOMAIN,
     FOREIGN_DOMAIN,
@@ -20,7 +20,7 @@ from harness.postfix import (
     REJECTS_SENDER,
     Postfix,
 )
-from harness.service import Service
+from support.service import Service
 
 
 @pytest.fixture(scope="module")

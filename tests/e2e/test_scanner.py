@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import pytest
 
 from contact.v1 import contact_pb2
-from harness import browser as web
-from harness import scanner
-from harness.contacts import PENDING, unique_address
-from harness.database import Database
-from harness.mailbox import Mailbox
-from harness.service import Service
+from support import browser as web
+from support import scanner
+from support.contacts import PENDING, unique_address
+from support.database import Database
+from support.mailbox import Mailbox
+from support.service import Service
 
 
 @dataclass

@@ -9,10 +9,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.contacts import unique_address
-from harness.database import BACKENDS, Database
-from harness.polling import until
-from harness.service import Service
+from support.contacts import unique_address
+from support.database import BACKENDS, Database
+from support.polling import until
+from support.service import Service
 
 # A lease is 60 s. RFC 5321 gives a server 10 minutes after the dot.
 SECONDS_AFTER_DOT = 150 if os.environ.get("E2E_PROOF") else 65

@@ -11,11 +11,12 @@ import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from harness.contacts import Contacts, reference, unique_address
-from harness.database import Database
-from harness.mailbox import Mailbox
-from harness.polling import free_port, until
-from harness.service import Service
+from support.contacts import Contacts, reference, unique_address
+from support.database import Database
+from support.mailbox import Mailbox
+from support.polling import until
+from support.processes import free_port
+from support.service import Service
 
 from contact.v1 import contact_pb2
 

@@ -8,10 +8,10 @@ import grpc
 import pytest
 import trustme
 
-from harness.contacts import Contacts
-from harness.database import Database
-from harness.polling import until
-from harness.service import Service
+from support.contacts import Contacts
+from support.database import Database
+from support.polling import until
+from support.service import Service
 
 NAME = "127.0.0.1"
 

@@ -11,11 +11,12 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from support.processes import Failed
+
 from .checks import check
 from .cluster import Cluster
 from .load import Load
 from .pgbouncer import PgBouncer
-from .processes import Failed
 from .rounds import FAULTS, expect_writes, play
 from .service import Service
 

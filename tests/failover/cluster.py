@@ -13,7 +13,10 @@ from pathlib import Path
 
 import psycopg
 
-from .processes import START_SECONDS, Account, Failed, Process, free_port, is_open, run, until
+from support.polling import until
+from support.processes import Failed, free_port
+
+from .processes import START_SECONDS, Account, Process, is_open, run
 
 SUPERUSER, USER, DATABASE = "postgres", "contact", "contacts"
 NODES = 3

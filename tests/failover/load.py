@@ -16,7 +16,8 @@ from contact.v1 import contact_pb2, contact_service_pb2_grpc, customer_pb2
 from google.protobuf import field_mask_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from .processes import Failed
+from support.processes import Failed
+
 from .service import CHANNEL_OPTIONS, Service
 
 WRITERS, READERS = 6, 2

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from support.polling import until
+from support.processes import free_port
+
 from .cluster import DATABASE, USER, Cluster
-from .processes import START_SECONDS, Process, free_port, is_open, until
+from .processes import START_SECONDS, Process, is_open
 
 CONFIG = """\
 [databases]

@@ -4,65 +4,22 @@ from __future__ import annotations
 
 import os
 import pwd
-import random
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-T = TypeVar("T")
+from support import processes
+from support.processes import Failed
 
 START_SECONDS, STOP_SECONDS = 60.0, 20.0
-
-
-class Failed(Exception):
-    """The proof cannot continue, or a check failed."""
-
-
-def until(ask: Callable[[], T], what: str, seconds: float, pause: float = 0.1) -> T:
-    """Polls until the result is true, and returns it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise Failed(f"timed out after {seconds:g} s waiting for {what}")
-        time.sleep(pause)
-
-
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """Returns a free loopback port below the ephemeral range."""
-    for _ in range(100):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as candidate:
-            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                candidate.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in _given:
-            _given.add(port)
-            return port
-    raise Failed("found no free port on 127.0.0.1")
 
 
 def is_open(port: int) -> bool:
     with socket.socket() as client:
         client.settimeout(1)
         return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """Returns an environment with only the variables that every program needs."""
-    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
-    return {**kept, "HOME": str(folder), "LC_ALL": "C.UTF-8", **settings}
 
 
 class Account:
@@ -100,7 +57,7 @@ class Process:
             self._process = subprocess.Popen(
                 arguments,
                 cwd=folder,
-                env=environment(folder, **settings),
+                env=processes.environment(**locale(folder), **settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -118,8 +75,7 @@ class Process:
             raise Failed(f"{self.name} ended: {self.last_words()}")
 
     def last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").strip().splitlines()[-5:]
-        return " / ".join(lines) or "no output"
+        return processes.last_lines(self.log.read_text(errors="replace"))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ends the process and returns its exit code."""
@@ -139,21 +95,10 @@ def run(
     **settings: str,
 ) -> str:
     """Runs a program that must succeed, and returns its output."""
-    try:
-        ended = subprocess.run(
-            arguments,
-            cwd=folder,
-            env=environment(folder, **settings),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=START_SECONDS,
-            check=False,
-            **(account.popen_options() if account else {}),
-        )
-    except subprocess.TimeoutExpired:
-        raise Failed(f"{arguments[0]} did not end within {START_SECONDS:g} s") from None
-    if ended.returncode != 0:
-        output = (ended.stdout + ended.stderr).strip().splitlines()[-5:]
-        raise Failed(f"{arguments[0]} ended with {ended.returncode}: {' / '.join(output)}")
-    return ended.stdout.strip()
+    options = account.popen_options() if account else {}
+    return processes.run(arguments, folder, locale(folder) | settings, START_SECONDS, **options)
+
+
+def locale(folder: Path) -> dict[str, str]:
+    """Returns the settings that make programs independent of the user's own."""
+    return {"HOME": str(folder), "LC_ALL": "C.UTF-8"}

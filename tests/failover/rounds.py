@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import psycopg
 
+from support.polling import until
+from support.processes import Failed
+
 from .cluster import Cluster
 from .load import Load
-from .processes import Failed, until
 
 PROBE_PAUSE = 0.05
 # Far above the allowed time; a round that reaches it has failed.

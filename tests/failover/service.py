@@ -7,7 +7,10 @@ from pathlib import Path
 
 import grpc
 
-from .processes import START_SECONDS, STOP_SECONDS, Failed, Process, free_port, run, until
+from support.polling import until
+from support.processes import Failed, free_port
+
+from .processes import START_SECONDS, STOP_SECONDS, Process, run
 
 SCOPES = "customers.write contact_data.write contacts.read contacts.write"
 # A grpc.health.v1.Health/Check request for "contact.v1.ContactService", and its response "serving".

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import report
-from harness.database import Database
+from support import report
+from support.database import Database
 
 
 @pytest.fixture

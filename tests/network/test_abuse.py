@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 from contact.v1 import customer_pb2
-from harness import report
-from harness.contacts import Contacts
-from harness.database import Database
-from measure.processes import MemoryWatch
+from support import report
+from support.contacts import Contacts
+from support.database import Database
+from support.memory import MemoryWatch
 
-from support.abuses import (
+from support.network.abuses import (
     Abuse,
     Attack,
     ContinuationFlood,
@@ -44,7 +44,7 @@ from support.abuses import (
     Unread,
     UnreadRejections,
 )
-from support.replica import Replica
+from support.network.replica import Replica
 
 SECONDS = float(os.environ.get("NETWORK_SECONDS", "30"))
 SECONDS_ALONE = SECONDS / 3
@@ -153,7 +153,7 @@ def call(service: Replica, token: str, seconds: float) -> Calls:
         "NETWORK_LOAD",
         address=service.grpc_address,
         token=token,
-        call="resolve",
+        rpc="resolve",
         customers=CUSTOMERS,
         seed=SEED,
         rate=REQUESTS_PER_SECOND,

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from harness import report
-from harness.contacts import Contacts
-from harness.database import Database
+from support import report
+from support.contacts import Contacts
+from support.database import Database
 
-from support.clients import Clients, Load, Outcome
-from support.holders import IdleConnections, OpenStream
-from support.replica import Replica
+from support.network.clients import Clients, Load, Outcome
+from support.network.holders import IdleConnections, OpenStream
+from support.network.replica import Replica
 
 # Of both instances, one after the other.
 ROLLING_RESTARTS = int(os.environ.get("NETWORK_RESTARTS", "50"))

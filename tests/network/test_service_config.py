@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contact.v1 import contact_service_pb2
 
-from support import service_config
+from support.network import service_config
 
 READS = ("Get", "List", "Inspect", "Verify", "Resolve", "Stream", "Watch", "Export")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from .chart import CHART, render
+from .manifests import CHART, render
 from .promql import TARGET_LABELS, Selector, selectors, values_of
 
 # The service's own metrics; those of its libraries are not checked.

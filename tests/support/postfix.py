@@ -15,7 +15,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-from .polling import TIMEOUT_SECONDS, free_port, until
+from .polling import TIMEOUT_SECONDS, until
+from .processes import free_port
 
 DOMAIN = "kunde.example"
 # The recipient that exists.

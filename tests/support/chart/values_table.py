@@ -1,6 +1,6 @@
 """The table of values in helm/README.md, from the comments in helm/values.yaml.
 
-`python -m harness.values_table` rewrites it.
+Run in tests/: `python -m support.chart.values_table` rewrites it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, Iterator
 
-from .chart import CHART, default_values
+from .manifests import CHART, default_values
 
 BEGIN, END = "<!-- values -->\n", "<!-- end of values -->\n"
 README = CHART / "README.md"

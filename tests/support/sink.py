@@ -134,7 +134,7 @@ class Sink:
     def __init__(self, folder: Path, port_count: int = 1) -> None:
         self._path = folder / "sink.tsv"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.sink", str(self._path), str(port_count)],
+            [sys.executable, "-m", "support.sink", str(self._path), str(port_count)],
             cwd=Path(__file__).parent.parent,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

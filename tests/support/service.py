@@ -13,7 +13,8 @@ import grpc
 
 from .contacts import SCOPES, Contacts
 from .database import Database
-from .polling import TIMEOUT_SECONDS, free_port, until
+from .polling import TIMEOUT_SECONDS, until
+from .processes import environment, free_port
 
 # A grpc.health.v1.Health/Check request for "contact.v1.ContactService", and its response "serving".
 HEALTH_REQUEST = b"\n\x19contact.v1.ContactService"
@@ -160,10 +161,8 @@ class Service:
         until(is_ready, "the service to be ready")
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
-        # Only the variables that every program needs.
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         return {
-            **kept,
+            **environment(),
             "DATABASE_URL": self.database.url,
             "LISTEN_ADDR": self.grpc_address,
             "HTTP_ADDR": self.http_address,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.contacts import Contacts
-from harness.database import Database
-from harness.service import Service
+from ..contacts import Contacts
+from ..database import Database
+from ..service import Service
 
 
 STARTS = 3

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import trustme
 
-from .chart import Document, Manifests
-from .polling import TIMEOUT_SECONDS, free_port
+from ..polling import TIMEOUT_SECONDS
+from ..processes import free_port
+from .manifests import Document, Manifests
 
 # The example of RFC 7517: a public key that signs no token here.
 JWKS = {

@@ -15,7 +15,8 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from .polling import TIMEOUT_SECONDS, free_port, until
+from .polling import TIMEOUT_SECONDS, until
+from .processes import free_port
 
 USER = "mailer"
 PASSWORD = "s3cret+word"
