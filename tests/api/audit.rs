@@ -282,12 +282,12 @@ async fn events(server: &TestServer, number: &str) -> Vec<proto::AuditEvent> {
     }
 }
 
-fn check_event(server: &TestServer, event: &proto::AuditEvent, change: &Change, answer: &[u8]) {
+fn check_event(server: &TestServer, event: &proto::AuditEvent, change: &Change, response: &[u8]) {
     let contact_id = match &change.contact {
         Contact::None => String::new(),
         Contact::Known(id) => id.clone(),
         Contact::New => {
-            let response = proto::CreateContactResponse::decode(answer).unwrap();
+            let response = proto::CreateContactResponse::decode(response).unwrap();
             response.contact.unwrap().contact_id
         }
     };
@@ -364,16 +364,16 @@ async fn check_change(server: &TestServer, rpc: &str, change: &Change, request_i
     }
 
     let with_id = with_field(&change.request, "request_id", Value::String(request_id));
-    let answer = send(with_id.as_ref().unwrap_or(&change.request))
+    let response = send(with_id.as_ref().unwrap_or(&change.request))
         .await
         .unwrap();
     let after = events(server, &change.number).await;
     assert_eq!(after.len(), before.len() + 1, "{rpc}");
     assert_eq!(after[1..], before, "{rpc}");
-    check_event(server, &after[0], change, &answer[0]);
+    check_event(server, &after[0], change, &response[0]);
 
     if let Some(with_id) = with_id {
-        assert_eq!(send(&with_id).await.unwrap(), answer, "{rpc} replayed");
+        assert_eq!(send(&with_id).await.unwrap(), response, "{rpc} replayed");
         let other = send(&altered(&with_id)).await;
         assert_eq!(rejected_fields(other), ["request_id"], "{rpc}");
         assert_eq!(

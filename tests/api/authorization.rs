@@ -90,9 +90,9 @@ fn tenant_of_a_request_is_read_from_its_fields() {
             (None, None) => find(&["token"]).map(Tenant::Token),
             (Some(_), Some(_)) => panic!("{} names two customers", rpc.name),
         };
-        match rpc.whom {
+        match rpc.tenant {
             Tenant::Customer(_) | Tenant::Customers(_) | Tenant::Token(_) => {
-                assert_eq!(named, Some(rpc.whom), "{}", rpc.name);
+                assert_eq!(named, Some(rpc.tenant), "{}", rpc.name);
             }
             Tenant::NoTenant | Tenant::AllTenants => assert_eq!(named, None, "{}", rpc.name),
         }
@@ -131,10 +131,10 @@ async fn every_rpc_rejects_forged_tokens_with_their_reason(
     for forgery in &forgeries {
         for rpc in RPCS {
             let bodies = vec![empty_request(rpc.name).encode_to_vec()];
-            let answer = call_with_headers(&server, &forgery.headers, rpc.name, bodies).await;
+            let response = call_with_headers(&server, &forgery.headers, rpc.name, bodies).await;
             let rejected = (Code::Unauthenticated, forgery.reason.to_owned());
             assert_eq!(
-                rejection(answer),
+                rejection(response),
                 rejected,
                 "{} in {}",
                 forgery.name,
@@ -145,8 +145,8 @@ async fn every_rpc_rejects_forged_tokens_with_their_reason(
     for (name, headers) in controls(&server.keys, ISSUER, AUDIENCE, server.now()) {
         for rpc in RPCS {
             let bodies = vec![empty_request(rpc.name).encode_to_vec()];
-            let answer = call_with_headers(&server, &headers, rpc.name, bodies).await;
-            let code = answer.err().map(|status| status.code());
+            let response = call_with_headers(&server, &headers, rpc.name, bodies).await;
+            let code = response.err().map(|status| status.code());
             assert_ne!(code, Some(Code::Unauthenticated), "{name} in {}", rpc.name);
         }
     }
@@ -196,8 +196,8 @@ async fn every_rpc_requires_exactly_its_own_scope(
         }
         let token = server.token(rpc.scope, None);
         let body = empty_request(rpc.name).encode_to_vec();
-        let answer = call(&server, Some(&token), rpc.name, body).await;
-        assert!(is_admitted(&answer), "{} {answer:?}", rpc.name);
+        let response = call(&server, Some(&token), rpc.name, body).await;
+        assert!(is_admitted(&response), "{} {response:?}", rpc.name);
     }
 }
 
@@ -205,11 +205,11 @@ async fn every_rpc_requires_exactly_its_own_scope(
 /// invalid.
 fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
     let leaves = Leaf::all_of(&request_type(rpc.name));
-    let (Tenant::Customer(field) | Tenant::Customers(field) | Tenant::Token(field)) = rpc.whom
+    let (Tenant::Customer(field) | Tenant::Customers(field) | Tenant::Token(field)) = rpc.tenant
     else {
         return Vec::new();
     };
-    let is_token = matches!(rpc.whom, Tenant::Token(_));
+    let is_token = matches!(rpc.tenant, Tenant::Token(_));
     let naming = leaves.iter().find(|leaf| leaf.name() == field).unwrap();
     let wrong = wrong_request(rpc.name, "\0 not one of ours", 1);
     let text = |number: &&str| {
@@ -235,8 +235,8 @@ fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
         .collect()
 }
 
-fn is_admitted(answer: &Result<Vec<Vec<u8>>, Status>) -> bool {
-    let code = answer.as_ref().err().map(Status::code);
+fn is_admitted(response: &Result<Vec<Vec<u8>>, Status>) -> bool {
+    let code = response.as_ref().err().map(Status::code);
     !matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied))
 }
 
@@ -256,7 +256,7 @@ async fn every_rpc_rejects_tokens_of_another_customer(
         for number in [OTHER, not_on_file].into_iter().chain(alike) {
             // Whitespace and punctuation around a link token are ignored: these requests name the
             // caller's own customer, or none.
-            if matches!(rpc.whom, Tenant::Token(_)) && [" K-1", "*"].contains(&number) {
+            if matches!(rpc.tenant, Tenant::Token(_)) && [" K-1", "*"].contains(&number) {
                 continue;
             }
             for request in naming(rpc, &[number]) {
@@ -265,15 +265,15 @@ async fn every_rpc_rejects_tokens_of_another_customer(
             }
         }
         for request in naming(rpc, &[OWN]) {
-            let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-            assert!(is_admitted(&answer), "{} {answer:?}", rpc.name);
+            let response = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+            assert!(is_admitted(&response), "{} {response:?}", rpc.name);
         }
-        if let Tenant::Customers(_) = rpc.whom {
+        if let Tenant::Customers(_) = rpc.tenant {
             for numbers in [[OWN, OTHER], [OTHER, OWN]] {
                 for request in naming(rpc, &numbers) {
-                    let answer =
+                    let response =
                         call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-                    assert_eq!(rejection(answer), mismatch, "{}", rpc.name);
+                    assert_eq!(rejection(response), mismatch, "{}", rpc.name);
                 }
             }
         }
@@ -295,7 +295,7 @@ async fn tenant_check_applies_to_recovered_link_tokens(
     let not_found = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
     for rpc in RPCS
         .iter()
-        .filter(|rpc| matches!(rpc.whom, Tenant::Token(_)))
+        .filter(|rpc| matches!(rpc.tenant, Tenant::Token(_)))
     {
         let field = Leaf::all_of(&request_type(rpc.name))
             .into_iter()
@@ -314,8 +314,13 @@ async fn tenant_check_applies_to_recovered_link_tokens(
                 let text = form.replace("NUMBER", number).replace("DIGITS", &digits);
                 let mut request = empty_request(rpc.name);
                 field.set(&mut request, Value::String(text));
-                let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-                assert_eq!(&rejection(answer), expected, "{} {form} {number}", rpc.name);
+                let response = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+                assert_eq!(
+                    &rejection(response),
+                    expected,
+                    "{} {form} {number}",
+                    rpc.name
+                );
             }
         }
     }
@@ -331,14 +336,14 @@ async fn tenant_scoped_token_is_rejected_where_no_customer_is_named(
     for rpc in &RPCS {
         let nothing = vec![empty_request(rpc.name)];
         for request in nothing.into_iter().chain(naming(rpc, &[""])) {
-            let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-            match rpc.whom {
+            let response = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+            match rpc.tenant {
                 Tenant::AllTenants => {
                     let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
-                    assert_eq!(rejection(answer), mismatch, "{}", rpc.name);
+                    assert_eq!(rejection(response), mismatch, "{}", rpc.name);
                 }
                 Tenant::Customer(field) | Tenant::Token(field) => {
-                    let fields = rejected_fields(answer);
+                    let fields = rejected_fields(response);
                     assert!(
                         fields.iter().any(|name| name == field),
                         "{} {fields:?}",
@@ -346,7 +351,7 @@ async fn tenant_scoped_token_is_rejected_where_no_customer_is_named(
                     );
                 }
                 Tenant::Customers(_) | Tenant::NoTenant => {
-                    assert!(is_admitted(&answer), "{} {answer:?}", rpc.name);
+                    assert!(is_admitted(&response), "{} {response:?}", rpc.name);
                 }
             }
         }
@@ -363,7 +368,7 @@ async fn every_rpc_hides_contacts_of_other_customers(
     let other = prepare(&server, OTHER).await;
     let events = server.events(OTHER).await;
     let token = server.token(ALL_SCOPES, Some(OWN));
-    let mut asked = 0;
+    let mut sent = 0;
     for rpc in rpcs_with(Effect::Reads).chain(rpcs_with(Effect::Changes)) {
         let leaves = Leaf::all_of(&request_type(rpc.name));
         let by_id = ["contact_id", "contact.contact_id"];
@@ -378,21 +383,21 @@ async fn every_rpc_hides_contacts_of_other_customers(
         }
         let mut request = valid_request(rpc.name, &own);
         leaf.set(&mut request, Value::String(other.berta.contact_id.clone()));
-        let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+        let response = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
         match rpc.name {
             // Rule 17: an unknown contact gets the same response as a wrong password.
             "CheckPhonePassword" => {
-                let answer = CheckPhonePasswordResponse::decode(&*answer.unwrap()[0]).unwrap();
-                assert_eq!(answer.verdict(), PhonePasswordVerdict::NoMatch);
+                let response = CheckPhonePasswordResponse::decode(&*response.unwrap()[0]).unwrap();
+                assert_eq!(response.verdict(), PhonePasswordVerdict::NoMatch);
             }
-            "AuthorizePhoneOrder" => assert_eq!(rejection(answer).1, "GRANT_INVALID"),
+            "AuthorizePhoneOrder" => assert_eq!(rejection(response).1, "GRANT_INVALID"),
             name => {
                 let not_there = (Code::NotFound, "CONTACT_NOT_FOUND".to_owned());
-                assert_eq!(rejection(answer), not_there, "{name}");
+                assert_eq!(rejection(response), not_there, "{name}");
             }
         }
-        asked += 1;
+        sent += 1;
     }
-    assert!(asked >= 6);
+    assert!(sent >= 6);
     assert_eq!(server.events(OTHER).await, events);
 }

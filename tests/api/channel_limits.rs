@@ -42,13 +42,13 @@ async fn instances(backend: Backend, options: fn() -> Options) -> Vec<TestServer
 
 /// Number of responses that this limit did not reject.
 fn answered(
-    answers: Vec<Result<VerifyContactChannelResponse, Status>>,
+    responses: Vec<Result<VerifyContactChannelResponse, Status>>,
     limit: &str,
     wait: Duration,
 ) -> usize {
     let mut count = 0;
-    for answer in answers {
-        match answer {
+    for response in responses {
+        match response {
             Ok(verified) => {
                 assert_eq!(verified.outcome(), ChannelOutcome::OnFile);
                 count += 1;
@@ -81,10 +81,10 @@ async fn agent_limit_of_60_per_minute_spans_instances(
             let server = &servers[nth % servers.len()];
             verify(server, "busy", numbers[nth % numbers.len()])
         });
-        let answers = join_all(checks).await;
+        let responses = join_all(checks).await;
         let limit = "channel_checks_per_agent";
         let wait = Duration::from_mins(1);
-        assert_eq!(answered(answers, limit, wait), PER_MINUTE);
+        assert_eq!(answered(responses, limit, wait), PER_MINUTE);
         // Rejected requests recorded no event and used none of the other customers' quota.
         let mut events = 0;
         for number in numbers {
@@ -117,9 +117,12 @@ async fn customer_limit_is_60_checks_per_minute(
         let server = &servers[nth % servers.len()];
         verify(server, agent, "K-1")
     });
-    let answers = join_all(checks).await;
+    let responses = join_all(checks).await;
     let limit = "channel_checks_per_customer";
-    assert_eq!(answered(answers, limit, Duration::from_mins(1)), PER_MINUTE);
+    assert_eq!(
+        answered(responses, limit, Duration::from_mins(1)),
+        PER_MINUTE
+    );
     servers[0].clock.advance(TimeDelta::seconds(45));
     let late = verify(&servers[0], "late", "K-1").await;
     let wait = Duration::from_secs(15);
@@ -135,7 +138,7 @@ async fn channel_checks_can_be_unlimited(
     let servers = instances(backend, Options::unlimited_checks).await;
     servers[0].create_customer("K-1").await;
     let checks = (0..100).map(|_| verify(&servers[0], "busy", "K-1"));
-    for answer in join_all(checks).await {
-        answer.unwrap();
+    for response in join_all(checks).await {
+        response.unwrap();
     }
 }

@@ -121,10 +121,13 @@ async fn unknown_encoding_is_rejected_with_supported_ones(
                 &[("grpc-encoding", encoding)],
                 &[("grpc-encoding", encoding), ("authorization", "Bearer x")],
             ] {
-                let answer = post(&server, rpc, headers, (1, &get_customer())).await;
-                assert!(answer.is_trailers_only, "{rpc} {encoding}");
-                assert_eq!(answer.header("grpc-accept-encoding"), Some("identity,gzip"));
-                let rejected = rejection(answer.result);
+                let response = post(&server, rpc, headers, (1, &get_customer())).await;
+                assert!(response.is_trailers_only, "{rpc} {encoding}");
+                assert_eq!(
+                    response.header("grpc-accept-encoding"),
+                    Some("identity,gzip")
+                );
+                let rejected = rejection(response.result);
                 assert_eq!(rejected, (Code::Unimplemented, "UNIMPLEMENTED".into()));
             }
         }
@@ -154,11 +157,11 @@ async fn requests_are_accepted_plain_and_as_gzip(
     ] {
         let mut headers = vec![("authorization", bearer.as_str())];
         headers.extend(encoding.map(|encoding| ("grpc-encoding", encoding)));
-        let answer = post(&server, "GetCustomer", &headers, (flag, message)).await;
-        assert_eq!(answer.result.is_ok(), is_taken, "{encoding:?} {flag}");
+        let response = post(&server, "GetCustomer", &headers, (flag, message)).await;
+        assert_eq!(response.result.is_ok(), is_taken, "{encoding:?} {flag}");
         if !is_taken {
             assert_eq!(
-                rejected_fields(answer.result),
+                rejected_fields(response.result),
                 ["request"],
                 "{encoding:?} {flag}"
             );
@@ -194,14 +197,14 @@ async fn large_responses_are_gzip_if_the_client_accepts_it(
     ] {
         let mut headers = vec![("authorization", bearer.as_str())];
         headers.extend(accepted.map(|accepted| ("grpc-accept-encoding", accepted)));
-        let answer = post(&server, rpc, &headers, (0, &get_customer())).await;
-        answer.result.clone().unwrap();
+        let response = post(&server, rpc, &headers, (0, &get_customer())).await;
+        response.result.clone().unwrap();
         assert_eq!(
-            answer.header("grpc-encoding"),
+            response.header("grpc-encoding"),
             encoding,
             "{accepted:?} {rpc}"
         );
-        let (sent, message) = answer.message.unwrap();
+        let (sent, message) = response.message.unwrap();
         assert_eq!(sent, flag, "{accepted:?} {rpc}");
         if flag == 1 {
             assert_eq!(message[..2], [0x1F, 0x8B]);
@@ -213,15 +216,15 @@ async fn large_responses_are_gzip_if_the_client_accepts_it(
     let missing = proto::GetCustomerRequest {
         customer_number: "K-9".into(),
     };
-    let answer = post(
+    let response = post(
         &server,
         "GetCustomer",
         &headers,
         (0, &missing.encode_to_vec()),
     )
     .await;
-    assert!(answer.is_trailers_only);
-    assert_eq!(rejection(answer.result).1, "CUSTOMER_NOT_FOUND");
+    assert!(response.is_trailers_only);
+    assert_eq!(rejection(response.result).1, "CUSTOMER_NOT_FOUND");
 }
 
 #[rstest]
@@ -253,11 +256,11 @@ async fn client_that_compresses_everything_is_served(
     request
         .metadata_mut()
         .insert("authorization", bearer.parse().unwrap());
-    let answers = client.stream_recipients(request).await.unwrap();
-    assert_eq!(answers.metadata().get("grpc-encoding").unwrap(), "gzip");
-    let (mut answers, mut count) = (answers.into_inner(), 0);
-    while let Some(answer) = answers.message().await.unwrap() {
-        count += answer.results.len();
+    let responses = client.stream_recipients(request).await.unwrap();
+    assert_eq!(responses.metadata().get("grpc-encoding").unwrap(), "gzip");
+    let (mut responses, mut count) = (responses.into_inner(), 0);
+    while let Some(response) = responses.message().await.unwrap() {
+        count += response.results.len();
     }
     assert_eq!(count, 2 * numbers.len());
 
@@ -295,13 +298,13 @@ async fn message_limit_applies_to_the_decompressed_size(
         };
         let head = of_length(limit).len() - limit;
         let longest = gzipped(&of_length(limit - head));
-        let answer = post(&server, rpc, &headers, (1, &longest)).await;
-        assert_ne!(rejected_fields(answer.result), ["request"], "{rpc}");
+        let response = post(&server, rpc, &headers, (1, &longest)).await;
+        assert_ne!(rejected_fields(response.result), ["request"], "{rpc}");
         for length in [limit - head + 1, 10 * MIB, 40 * MIB] {
             let bomb = gzipped(&of_length(length));
             assert!(bomb.len() < limit, "{}", bomb.len());
-            let answer = post(&server, rpc, &headers, (1, &bomb)).await;
-            let status = answer.result.unwrap_err();
+            let response = post(&server, rpc, &headers, (1, &bomb)).await;
+            let status = response.result.unwrap_err();
             assert!(status.message().contains("longer"), "{rpc} {status:?}");
             assert_eq!(status.code(), Code::InvalidArgument);
             assert_eq!(

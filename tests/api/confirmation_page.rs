@@ -67,9 +67,9 @@ async fn page_script_gets_the_state_and_confirms_on_click(
     }
     assert!(is_pending(&server, &contact).await);
     for already_confirmed in [false, true] {
-        let answer = ask(&server, "/confirm/press", &token).await;
-        assert_eq!(answer["state"], "confirmed");
-        assert_eq!(answer["already_confirmed"], already_confirmed);
+        let response = ask(&server, "/confirm/press", &token).await;
+        assert_eq!(response["state"], "confirmed");
+        assert_eq!(response["already_confirmed"], already_confirmed);
     }
     assert_eq!(server.contact(&contact).await.email, NEW);
     let event = server.events("K-1").await.remove(0);
@@ -239,8 +239,8 @@ async fn token_is_recovered_from_a_damaged_link(
     ] {
         let inspected = server.inspect(&copied).await.expect(&copied);
         assert_eq!(inspected.state(), ConfirmationState::Pending, "{copied}");
-        let answer = ask(&server, "/confirm/inspect", &copied).await;
-        assert_eq!(answer["state"], "pending", "{copied}");
+        let response = ask(&server, "/confirm/inspect", &copied).await;
+        assert_eq!(response["state"], "pending", "{copied}");
     }
     server
         .confirm(&format!("https://x/confirm#{start}\n{end}."))

@@ -47,9 +47,9 @@ async fn race(backend: Backend, rounds: usize) {
         });
         let mut transitions = 0;
         for press in presses.collect::<Vec<_>>() {
-            let answer = press.await.unwrap();
-            assert_eq!(answer.contact_id, contact.contact_id);
-            transitions += usize::from(!answer.already_confirmed);
+            let response = press.await.unwrap();
+            assert_eq!(response.contact_id, contact.contact_id);
+            transitions += usize::from(!response.already_confirmed);
         }
         assert_eq!(transitions, 1, "round {round}");
         already += PRESSES - transitions;

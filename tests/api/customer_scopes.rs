@@ -79,8 +79,8 @@ fn request(number: &str, shape: &str) -> proto::UpdateCustomerRequest {
     }
 }
 
-fn missing_scope(answer: Result<(), Status>) -> String {
-    let status = answer.unwrap_err();
+fn missing_scope(response: Result<(), Status>) -> String {
+    let status = response.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.reason, "SCOPE_MISSING");

@@ -164,11 +164,11 @@ async fn rule_24_contact_data_language_is_stored_and_used(
         }),
         ..named("K-1")
     };
-    for (given, kept) in [("", "de"), ("en", "en"), ("", "en"), ("de", "de")] {
-        let customer = create(&server, with_locale(given)).await.unwrap();
-        assert_eq!(customer.contact_data.unwrap().locale, kept);
+    for (entered, stored) in [("", "de"), ("en", "en"), ("", "en"), ("de", "de")] {
+        let customer = create(&server, with_locale(entered)).await.unwrap();
+        assert_eq!(customer.contact_data.unwrap().locale, stored);
         let general = server.resolve("K-1", proto::Purpose::General).await;
-        assert_eq!(general.recipients[0].locale, kept);
+        assert_eq!(general.recipients[0].locale, stored);
     }
     let rejected = update(&server, with_locale("fr"), &[]).await;
     assert_eq!(rejected_fields(rejected), ["customer.contact_data.locale"]);
@@ -185,8 +185,8 @@ async fn concurrent_creations_create_one_customer(
 ) {
     let server = TestServer::start(backend).await;
     let calls = (0..8).map(|_| create(&server, named("K-1")));
-    for answer in futures::future::join_all(calls).await {
-        assert_eq!(answer.unwrap(), server.customer("K-1").await);
+    for response in futures::future::join_all(calls).await {
+        assert_eq!(response.unwrap(), server.customer("K-1").await);
     }
     // The others change nothing and record no event.
     let events = server.events("K-1").await;
@@ -410,14 +410,14 @@ async fn contact_data_is_normalized(
         contact_data: contact_data(email, phone),
         ..named("K-1")
     };
-    let given = written(" Info@MÜLLER.Example ", "(0721) 91374-99");
-    let kept = update(&server, given, &[]).await.unwrap();
+    let entered = written(" Info@MÜLLER.Example ", "(0721) 91374-99");
+    let stored = update(&server, entered, &[]).await.unwrap();
     let normal = contact_data("Info@xn--mller-kva.example", "+497219137499");
-    assert_eq!(kept.contact_data, normal);
+    assert_eq!(stored.contact_data, normal);
 
     let same = written("Info@müller.example", "0049 721 9137499");
     let unchanged = update(&server, same, &[]).await.unwrap();
-    assert_eq!(unchanged, kept);
+    assert_eq!(unchanged, stored);
 }
 
 #[rstest]

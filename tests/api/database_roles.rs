@@ -101,8 +101,8 @@ async fn service_role_runs_every_rpc_and_every_background_job() {
             _ => prepare(&server, &format!("R-{}", rpc.name)).await,
         };
         let body = valid_request(rpc.name, &on).encode_to_vec();
-        let answer = call(&server, Some(&token), rpc.name, body).await;
-        assert!(answer.is_ok(), "{}: {answer:?}", rpc.name);
+        let response = call(&server, Some(&token), rpc.name, body).await;
+        assert!(response.is_ok(), "{}: {response:?}", rpc.name);
     }
     let app = &server.app;
     app.place_all_events().await.unwrap();

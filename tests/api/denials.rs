@@ -110,12 +110,13 @@ fn token(server: &TestServer, scope: &str, customer: Option<&str>) -> String {
 
 /// A request of `rpc` that names this customer, or `None` if the RPC names no customer.
 fn naming(rpc: &Rpc, number: &str) -> Option<Vec<u8>> {
-    let (Tenant::Customer(name) | Tenant::Customers(name) | Tenant::Token(name)) = rpc.whom else {
+    let (Tenant::Customer(name) | Tenant::Customers(name) | Tenant::Token(name)) = rpc.tenant
+    else {
         return None;
     };
     let leaves = Leaf::all_of(&request_type(rpc.name));
     let leaf = leaves.iter().find(|leaf| leaf.name() == name).unwrap();
-    let number = match rpc.whom {
+    let number = match rpc.tenant {
         Tenant::Token(_) => Value::String(format!("{number}.0123")),
         _ => Value::String(number.to_owned()),
     };
@@ -134,8 +135,8 @@ async fn denied(server: &TestServer, token: &str, rpc: &str, body: Vec<u8>) -> S
         ("authorization", format!("Bearer {token}")),
         ("traceparent", format!("00-{TRACE_ID}-b7ad6b7169203331-01")),
     ];
-    let answer = call_with_headers(server, &headers, rpc, vec![body]).await;
-    rejection(answer).1
+    let response = call_with_headers(server, &headers, rpc, vec![body]).await;
+    rejection(response).1
 }
 
 /// The actors of the customer's denials once there are `count`. Denials are written
@@ -172,7 +173,7 @@ async fn denied_request_of_every_rpc_is_logged_and_recorded(
             (&foreign, naming(rpc, OTHER), "CUSTOMER_MISMATCH"),
             (
                 &foreign,
-                (rpc.whom == Tenant::AllTenants).then(empty),
+                (rpc.tenant == Tenant::AllTenants).then(empty),
                 "CUSTOMER_MISMATCH",
             ),
         ];
@@ -274,14 +275,14 @@ async fn flood_of_denied_requests_is_only_counted(
         let request = proto::GetCustomerRequest {
             customer_number: number.to_owned(),
         };
-        let answer = call(
+        let response = call(
             &server,
             Some(&foreign),
             "GetCustomer",
             request.encode_to_vec(),
         );
         let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
-        assert_eq!(rejection(answer.await), mismatch);
+        assert_eq!(rejection(response.await), mismatch);
     };
     for _ in 0..10 {
         for number in &numbers {

@@ -157,10 +157,10 @@ impl Writers {
         if closes {
             client = self.client();
         }
-        let answer = tokio::time::timeout(delay, self.write(&mut client, true)).await;
-        if let Ok(answer) = answer {
+        let response = tokio::time::timeout(delay, self.write(&mut client, true)).await;
+        if let Ok(response) = response {
             // The write finished before the disconnect.
-            self.note(answer);
+            self.note(response);
             return;
         }
         self.disconnected.fetch_add(1, Ordering::SeqCst);
@@ -169,8 +169,8 @@ impl Writers {
 
     async fn write_and_wait(&self) {
         let begun = Instant::now();
-        let answer = self.write(&mut self.shared.clone(), false).await;
-        self.note(answer);
+        let response = self.write(&mut self.shared.clone(), false).await;
+        self.note(response);
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap();
         let usual = self.usual_micros.load(Ordering::SeqCst);
         let usual = (usual * 7 + micros) / 8;
@@ -232,9 +232,9 @@ impl Writers {
         self.counts.lock().unwrap()
     }
 
-    fn note(&self, answer: Result<Option<String>, Status>) {
+    fn note(&self, response: Result<Option<String>, Status>) {
         let mut counts = self.counts();
-        match answer {
+        match response {
             Ok(Some(number)) => counts.customers.push(number),
             Ok(None) => counts.renames += 1,
             Err(status) => {

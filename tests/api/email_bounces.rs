@@ -21,12 +21,12 @@ const ACCOUNTING: &[ContactType] = &[ContactType::Accounting];
 #[derive(Clone, Copy)]
 struct Rejection {
     command: &'static str,
-    answer: &'static str,
+    response: &'static str,
 }
 
 const UNKNOWN: Rejection = Rejection {
     command: "RCPT",
-    answer: "550 5.1.1 no such mailbox",
+    response: "550 5.1.1 no such mailbox",
 };
 
 /// A mail server that accepts everything else.
@@ -43,10 +43,10 @@ async fn mail_server(refuses: Rejection) -> String {
 
 async fn converse(client: TcpStream, refuses: Rejection) {
     let mut client = BufReader::new(client);
-    let mut answer = "220 mail.example";
+    let mut response = "220 mail.example";
     let mut in_text = false;
     loop {
-        let line = format!("{answer}\r\n");
+        let line = format!("{response}\r\n");
         let _ = client.write_all(line.as_bytes()).await;
         let mut line = String::new();
         loop {
@@ -60,8 +60,8 @@ async fn converse(client: TcpStream, refuses: Rejection) {
         }
         let was_text = std::mem::take(&mut in_text);
         let command = if was_text { "text" } else { &line[..4] };
-        answer = match command {
-            _ if command == refuses.command => refuses.answer,
+        response = match command {
+            _ if command == refuses.command => refuses.response,
             "DATA" => {
                 in_text = true;
                 "354 go on"
@@ -291,19 +291,23 @@ async fn rule_32_only_mailbox_codes_mark_an_address(
     )]
     case: (&'static str, &'static str, bool),
 ) {
-    let (command, answer, marks) = case;
+    let (command, response, marks) = case;
     let server = TestServer::start(backend).await;
     server.create_customer_with_contact("K-1").await;
     server
         .create_contact("K-1", "Berta", ACCOUNTING, "b@muster.example")
         .await;
-    reject_all(&server, Rejection { command, answer }).await;
-    assert_eq!(bounces(&server).await.len(), usize::from(marks), "{answer}");
+    reject_all(&server, Rejection { command, response }).await;
+    assert_eq!(
+        bounces(&server).await.len(),
+        usize::from(marks),
+        "{response}"
+    );
     let pending = server.contacts("K-1").await.pop().unwrap().pending_email;
-    assert_eq!(pending.unwrap().bounce_time.is_some(), marks, "{answer}");
+    assert_eq!(pending.unwrap().bounce_time.is_some(), marks, "{response}");
     let dead = "SELECT count(*) FROM outbox_mails WHERE state = 'dead'";
     let is_dead = query_number(&server.database_url, dead).await == 1;
-    assert_eq!(is_dead, marks, "{answer}");
+    assert_eq!(is_dead, marks, "{response}");
 }
 
 #[rstest]
@@ -318,7 +322,7 @@ async fn policy_rejection_is_dead_lettered_without_a_mark(
         .await;
     let url = mail_server(Rejection {
         command: "RCPT",
-        answer: "554 5.7.1 Relay access denied",
+        response: "554 5.7.1 Relay access denied",
     });
     let outbox = outbox_to(&server, &url.await);
     let dead = "SELECT count(*) FROM outbox_mails WHERE state = 'dead' \

@@ -140,19 +140,19 @@ async fn every_error_has_its_code_reason_and_details(
 ) {
     let server = TestServer::start(backend).await;
     let anna = server.create_customer_with_contact("K-1").await;
-    let mut answers = invalid_input(&server, &anna).await;
-    answers.extend(rule_violations(&server, &anna).await);
-    answers.extend(dead_links(&server).await);
-    answers.extend(phone_errors(&server, &anna).await);
-    answers.push(missing_pepper(&server, &anna).await);
-    answers.extend(rejected_callers(&server).await);
-    answers.push(expired_events(&server).await);
-    answers.push(overload(backend).await);
-    answers.push(unreachable_database(backend).await);
-    answers.extend(broken_database(&server, &anna).await);
+    let mut responses = invalid_input(&server, &anna).await;
+    responses.extend(rule_violations(&server, &anna).await);
+    responses.extend(dead_links(&server).await);
+    responses.extend(phone_errors(&server, &anna).await);
+    responses.push(missing_pepper(&server, &anna).await);
+    responses.extend(rejected_callers(&server).await);
+    responses.push(expired_events(&server).await);
+    responses.push(overload(backend).await);
+    responses.push(unreachable_database(backend).await);
+    responses.extend(broken_database(&server, &anna).await);
 
     let mut by_reason = BTreeMap::new();
-    for status in answers {
+    for status in responses {
         let info = status.get_details_error_info();
         let info = info.unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
         assert_eq!(info.domain, "contact.v1");
@@ -367,7 +367,7 @@ async fn phone_errors(server: &TestServer, anna: &Contact) -> Vec<Status> {
         }),
         allow_missing: false,
     };
-    let mut answers = vec![
+    let mut responses = vec![
         server
             .authorize(anna, "x", "reboot", false)
             .await
@@ -379,7 +379,7 @@ async fn phone_errors(server: &TestServer, anna: &Contact) -> Vec<Status> {
             .unwrap_err(),
     ];
     for _ in 0..=60 {
-        answers.extend(verify_channel(server, anna).await.err());
+        responses.extend(verify_channel(server, anna).await.err());
     }
     // Three attempts per phone call, each on another contact, until the agent is blocked.
     for try_number in 0..21 {
@@ -389,13 +389,13 @@ async fn phone_errors(server: &TestServer, anna: &Contact) -> Vec<Status> {
         };
         let call_id = format!("call-{}", try_number / 3);
         let checked = server.check_password(&target, "x", &call_id).await;
-        answers.extend(checked.err());
+        responses.extend(checked.err());
         if try_number == 2 {
             let again = server.check_password(&target, "x", &call_id).await;
-            answers.push(again.unwrap_err());
+            responses.push(again.unwrap_err());
         }
     }
-    answers
+    responses
 }
 
 async fn missing_pepper(server: &TestServer, anna: &Contact) -> Status {
@@ -414,7 +414,7 @@ async fn rejected_callers(server: &TestServer) -> Vec<Status> {
         .mint(ISSUER, AUDIENCE, "tester", ALL_SCOPES, None, ttl, now)
         .unwrap();
     server.clock.advance(TimeDelta::hours(1));
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for token in [
         "nonsense".to_owned(),
         short_lived,
@@ -425,7 +425,7 @@ async fn rejected_callers(server: &TestServer) -> Vec<Status> {
             customer_number: "K-1".into(),
             ..proto::ListContactsRequest::default()
         };
-        answers.push(
+        responses.push(
             server
                 .client_with(token)
                 .list_contacts(request)
@@ -434,13 +434,13 @@ async fn rejected_callers(server: &TestServer) -> Vec<Status> {
         );
     }
     let mut anonymous = ContactServiceClient::new(server.channel.clone());
-    answers.push(
+    responses.push(
         anonymous
             .get_customer(get_customer("K-1"))
             .await
             .unwrap_err(),
     );
-    answers
+    responses
 }
 
 async fn overload(backend: Backend) -> Status {

@@ -256,13 +256,13 @@ async fn internal_failures_reveal_no_details(
         let read = get(&server, &anna).await.map(|_| ());
         let written = server.client().create_contact(creation()).await.map(|_| ());
         let is_read = table.starts_with("contact");
-        for answer in [read.err().filter(|_| is_read), written.err()]
+        for response in [read.err().filter(|_| is_read), written.err()]
             .into_iter()
             .flatten()
         {
-            assert!(has_fixed_text(&answer), "{answer:?}");
+            assert!(has_fixed_text(&response), "{response:?}");
             assert_eq!(
-                rejection::<()>(Err(answer)),
+                rejection::<()>(Err(response)),
                 (Code::Internal, "INTERNAL".into())
             );
         }
@@ -314,11 +314,11 @@ async fn unreadable_data_is_data_loss_without_details(
         .await;
         let corrupt = format!("UPDATE contacts SET {corruption} WHERE display_name = 'Technik'");
         execute(&server.database_url, &corrupt).await;
-        for answer in [
+        for response in [
             get(&server, &contact).await,
             rename(&server, &contact).await,
         ] {
-            let status = answer.unwrap_err();
+            let status = response.unwrap_err();
             assert!(has_fixed_text(&status), "{corruption}: {status:?}");
             let rejected = rejection::<()>(Err(status));
             assert_eq!(

@@ -55,9 +55,9 @@ fn values(leaf: &Leaf, base: &DynamicMessage, seeds: &[String]) -> Option<Values
         }
     } else {
         assert_eq!(kind, Kind::String, "add values for {}", leaf.name());
-        let given = valid.as_list().unwrap_or(std::slice::from_ref(&valid));
-        let given = given.iter().filter_map(Value::as_str).map(str::to_owned);
-        let seeds: Vec<_> = given.chain(seeds.iter().cloned()).collect();
+        let input = valid.as_list().unwrap_or(std::slice::from_ref(&valid));
+        let input = input.iter().filter_map(Value::as_str).map(str::to_owned);
+        let seeds: Vec<_> = input.chain(seeds.iter().cloned()).collect();
         Values {
             always: bad_texts(&seeds[0]).map(Value::String).collect(),
             any: any_text(seeds).prop_map(Value::String).boxed(),
@@ -183,9 +183,9 @@ fn error_text(status: &Status) -> String {
 fn check_status(
     rpc: &str,
     leaf: &Leaf,
-    answer: Result<Vec<Vec<u8>>, Status>,
+    response: Result<Vec<Vec<u8>>, Status>,
 ) -> Result<(), String> {
-    let Err(status) = answer else {
+    let Err(status) = response else {
         return Ok(());
     };
     let error_text = error_text(&status);
@@ -211,7 +211,7 @@ fn check_status(
 
 /// Runs `check` over values of `strategy`; fails with the simplest value that breaks it.
 async fn run<T: Debug>(
-    what: &str,
+    label: &str,
     cases: u32,
     strategy: BoxedStrategy<T>,
     check: impl AsyncFn(T) -> Result<(), String>,
@@ -233,7 +233,7 @@ async fn run<T: Debug>(
                 Ok(()) => break,
             }
         }
-        panic!("{what} with {simplest:?}: {error}");
+        panic!("{label} with {simplest:?}: {error}");
     }
 }
 
@@ -248,7 +248,7 @@ fn seeds(rpc: &str, on: &Prepared, page_token: &str) -> Vec<String> {
                 .map(|(a, b)| (a.to_owned(), b.to_owned()))?;
             Some(path)
         });
-    let given = [
+    let input = [
         &on.number,
         &on.anna.contact_id,
         &on.berta.contact_id,
@@ -259,7 +259,7 @@ fn seeds(rpc: &str, on: &Prepared, page_token: &str) -> Vec<String> {
         "*",
         "de",
     ];
-    given
+    input
         .into_iter()
         .map(str::to_owned)
         .chain(of_resource)
@@ -302,21 +302,21 @@ async fn fuzz_fields(server: &TestServer, token: &str, rpc: &str, on: &Prepared)
         let Some(values) = values(&leaf, &base, &seeds) else {
             continue;
         };
-        let what = format!("{rpc} {}", leaf.name());
+        let label = format!("{rpc} {}", leaf.name());
         let check = async |value| {
             let mut request = base.clone();
             leaf.set(&mut request, value);
-            let answer = call(server, Some(token), rpc, request.encode_to_vec()).await;
-            check_status(rpc, &leaf, answer)
+            let response = call(server, Some(token), rpc, request.encode_to_vec()).await;
+            check_status(rpc, &leaf, response)
         };
         for value in values.always {
             if let Err(error) = check(value.clone()).await {
-                panic!("{what} with {value:?}: {error}");
+                panic!("{label} with {value:?}: {error}");
             }
         }
         let is_text = leaf.field().kind() == Kind::String;
         let cases = if is_text { TEXTS } else { NUMBERS };
-        run(&what, cases, values.any, check).await;
+        run(&label, cases, values.any, check).await;
     }
 }
 
@@ -372,8 +372,8 @@ async fn fully_invalid_request_is_rejected(
     for rpc in RPCS.into_iter().filter(judges_fields) {
         for count in [1, 10, 100, 1_000] {
             let request = wrong_request(rpc.name, &format!("\0{CANARY}"), count);
-            let answer = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
-            let status = answer.unwrap_err();
+            let response = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
+            let status = response.unwrap_err();
             assert!(
                 !error_text(&status).contains(CANARY),
                 "{} {status:?}",

@@ -45,14 +45,14 @@ async fn read_everywhere(server: &TestServer, contact: &Contact) -> Contact {
     let enabled = got.invoice_email_enabled.unwrap();
 
     let one = server.resolve("K-1", Purpose::Invoice).await;
-    let asked = proto::StreamRecipientsRequest {
+    let sent = proto::StreamRecipientsRequest {
         customer_numbers: vec!["K-1".into()],
         purpose: Purpose::Invoice.into(),
         attention_line_chars: 0,
     };
     let streamed = server
         .client()
-        .stream_recipients(tokio_stream::iter([asked]))
+        .stream_recipients(tokio_stream::iter([sent]))
         .await;
     let message = streamed
         .unwrap()

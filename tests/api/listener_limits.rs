@@ -107,9 +107,12 @@ async fn slow_body_is_cut_off(#[values(Backend::Sqlite, Backend::Postgres)] back
         ..limits()
     };
     let address = serve(&server, limits).await;
-    let answer = read_until_closed(send(&address, SLOW_BODY).await).await;
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("\r\nx-frame-options: DENY\r\n"), "{answer}");
+    let response = read_until_closed(send(&address, SLOW_BODY).await).await;
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+    assert!(
+        response.contains("\r\nx-frame-options: DENY\r\n"),
+        "{response}"
+    );
 }
 
 #[rstest]
@@ -144,6 +147,6 @@ async fn request_in_progress_is_completed_under_pressure(
     }
     lock.release().await;
     // If this took long, the lock was not waited for. Either way there is a response.
-    let answer = read_until_closed(press).await;
-    assert!(answer.starts_with("HTTP/1.1 "), "{answer:?}");
+    let response = read_until_closed(press).await;
+    assert!(response.starts_with("HTTP/1.1 "), "{response:?}");
 }

@@ -45,11 +45,11 @@ async fn check_concurrently(server: &TestServer, anna: &Contact) -> Vec<(Code, S
         let (client, anna) = (server.client(), anna.clone());
         tokio::spawn(async move { check_by(client, &anna, candidate, CALL_ID).await })
     });
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for check in checks.collect::<Vec<_>>() {
-        answers.push(rejection(check.await.unwrap()));
+        responses.push(rejection(check.await.unwrap()));
     }
-    answers
+    responses
 }
 
 #[rstest]

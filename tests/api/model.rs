@@ -119,8 +119,8 @@ async fn check_concurrent(backend: Backend, rounds: usize) {
             list.retain(|command| !matches!(command, Command::EraseCustomer { .. }));
         }
         let mut driver = Driver::new(&servers, round);
-        if let Err(Difference(what)) = driver.run_concurrent(&lists, &mut figures).await {
-            panic!("{backend:?}, PROPTEST_RNG_SEED={seed}, round {round}: {what}");
+        if let Err(Difference(text)) = driver.run_concurrent(&lists, &mut figures).await {
+            panic!("{backend:?}, PROPTEST_RNG_SEED={seed}, round {round}: {text}");
         }
     }
     println!("{backend:?}: {rounds} rounds of {TASKS} tasks: {figures:?}");
@@ -157,7 +157,7 @@ fn check(backend: Backend, cases: u32) {
     let fresh = Mutex::new(runtime.block_on(FreshServer::start(backend)));
     let outcome = runner.run(&histories(), |steps| {
         let ran = runtime.block_on(run_on_fresh_server(backend, &fresh, &steps));
-        ran.map_err(|Difference(what)| TestCaseError::fail(what))
+        ran.map_err(|Difference(text)| TestCaseError::fail(text))
     });
     let FreshServer { seen, servers, .. } = fresh.into_inner();
     runtime.block_on(stop(servers));

@@ -163,11 +163,11 @@ async fn due_times(server: &TestServer) -> Vec<String> {
 async fn slow_server() -> (String, Arc<AtomicUsize>, Arc<Notify>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
-    let (copies, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-    let (counted, answers) = (Arc::clone(&copies), Arc::clone(&answer));
+    let (copies, response) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (counted, responses) = (Arc::clone(&copies), Arc::clone(&response));
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let (counted, answers) = (Arc::clone(&counted), Arc::clone(&answers));
+            let (counted, responses) = (Arc::clone(&counted), Arc::clone(&responses));
             tokio::spawn(async move {
                 let mut client = BufReader::new(client);
                 let (mut reply, mut line) = ("220 mail.example\r\n", String::new());
@@ -187,14 +187,14 @@ async fn slow_server() -> (String, Arc<AtomicUsize>, Arc<Notify>) {
                             client.read_line(&mut line).await.unwrap();
                         }
                         counted.fetch_add(1, Ordering::Relaxed);
-                        answers.notified().await;
+                        responses.notified().await;
                         reply = "250 OK\r\n";
                     }
                 }
             });
         }
     });
-    (url, copies, answer)
+    (url, copies, response)
 }
 
 #[rstest]
@@ -204,7 +204,7 @@ async fn server_that_takes_nine_minutes_gets_one_copy(
 ) {
     let server = TestServer::start(backend).await;
     queue(&server, 1).await;
-    let (url, copies, answer) = slow_server().await;
+    let (url, copies, response) = slow_server().await;
     let outbox = outbox_to(&server, &url);
     let sending = tokio::spawn({
         let outbox = outbox.clone();
@@ -223,7 +223,7 @@ async fn server_that_takes_nine_minutes_gets_one_copy(
         // Another process finds nothing to claim.
         assert!(claim(&server, server.now(), 20).await.is_empty());
     }
-    answer.notify_one();
+    response.notify_one();
     assert_eq!(sending.await.unwrap(), Ok(1));
     assert_eq!(copies.load(Ordering::Relaxed), 1);
     let left = "SELECT count(*) FROM outbox_mails";

@@ -152,22 +152,22 @@ async fn rule_19_decides_every_case_with_its_reason(
             expected,
         } = case;
         restrict(&server, &anna, note, allowed_list, denied_list).await;
-        let answer = server
+        let response = server
             .authorize(&anna, &grant, order, administers)
             .await
             .unwrap();
         let decided = (
-            answer.decision(),
-            answer.denial(),
-            answer.restrictions_note.as_str(),
+            response.decision(),
+            response.denial(),
+            response.restrictions_note.as_str(),
         );
         assert_eq!(decided, expected, "{order} {administers} {note:?}");
         let kept = format!(
             "SELECT count(*) FROM phone_orders WHERE order_type = '{order}' AND call_id = '{CALL_ID}'"
         );
         assert!(query_number(&server.database_url, &kept).await >= 1);
-        assert_eq!(answer.authorization_id.len(), 36);
-        check_details(&server.events("K-1").await[0], order, &answer);
+        assert_eq!(response.authorization_id.len(), 36);
+        check_details(&server.events("K-1").await[0], order, &response);
     }
     let kept = "SELECT count(*) FROM phone_orders WHERE agent = 'tester'";
     assert_eq!(query_number(&server.database_url, kept).await, 14);

@@ -250,23 +250,23 @@ async fn rule_17_wrong_unset_and_unknown_look_identical(
     let everybody = [&anna, &unset, &unknown, &unknown_customer];
     // Four attempts without a lock, a fifth that locks, and one while locked.
     for try_number in 0..6 {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for (index, contact) in everybody.iter().enumerate() {
             let client = server.client_of(&format!("agent-{index}"));
             let call_id = format!("{index}-{try_number}");
             let computed = server.hasher.computed();
             let checked = crate::phone_calls::check_by(client, contact, "falsch", &call_id).await;
             let hashes = server.hasher.computed() - computed;
-            answers.push((checked.unwrap().encode_to_vec(), hashes));
+            responses.push((checked.unwrap().encode_to_vec(), hashes));
         }
         assert!(
-            answers.iter().all(|answer| *answer == answers[0]),
+            responses.iter().all(|response| *response == responses[0]),
             "{try_number}"
         );
         if try_number < 5 {
-            assert_eq!(answers[0], (no_match.encode_to_vec(), 1));
+            assert_eq!(responses[0], (no_match.encode_to_vec(), 1));
         } else {
-            assert_eq!(answers[0].1, 0);
+            assert_eq!(responses[0].1, 0);
         }
     }
 }

@@ -37,8 +37,8 @@ async fn error_reason(
 ) -> Option<(tonic::Code, String)> {
     let token = server.token(ALL_SCOPES, None);
     let request = valid_request(rpc.name, on).encode_to_vec();
-    let answer = call(server, Some(&token), rpc.name, request).await;
-    answer.is_err().then(|| rejection(answer))
+    let response = call(server, Some(&token), rpc.name, request).await;
+    response.is_err().then(|| rejection(response))
 }
 
 #[rstest]

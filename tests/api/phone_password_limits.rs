@@ -318,8 +318,9 @@ async fn attempts_of_a_call_are_counted_across_tokens(
         } else {
             server.client()
         };
-        let answer = check_by(client, &anna, "falsch", "call").await;
-        checked += usize::from(answer.is_ok_and(|a| a.verdict() == PhonePasswordVerdict::NoMatch));
+        let response = check_by(client, &anna, "falsch", "call").await;
+        checked +=
+            usize::from(response.is_ok_and(|a| a.verdict() == PhonePasswordVerdict::NoMatch));
     }
     assert_eq!(checked, 3);
 }
@@ -378,18 +379,18 @@ async fn failures_are_counted_with_and_without_a_password(
     let unset = server
         .create_contact("K-1", "Bernd", &[ContactType::Technical], "")
         .await;
-    let mut answers = [const { Vec::new() }; 2];
+    let mut responses = [const { Vec::new() }; 2];
     for nth in 0..6 {
         for (index, contact) in [&anna, &unset].into_iter().enumerate() {
-            answers[index].push(attempt(&server, contact, "falsch", 10 * nth + index).await);
+            responses[index].push(attempt(&server, contact, "falsch", 10 * nth + index).await);
         }
         if nth == 3 {
             server.clock.advance(TimeDelta::hours(25));
             server.app.forget_old_tries().await.unwrap();
         }
     }
-    assert_eq!(answers[0], answers[1]);
-    assert!(matches!(answers[0][5], Verdict::Locked(Some(_))));
+    assert_eq!(responses[0], responses[1]);
+    assert!(matches!(responses[0][5], Verdict::Locked(Some(_))));
 }
 
 #[rstest]

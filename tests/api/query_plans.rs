@@ -26,8 +26,8 @@ pub(crate) async fn run_all(server: &TestServer, prefix: &str, days: &[i64]) {
     for (index, rpc) in RPCS.iter().enumerate() {
         let on = prepare(server, &format!("{prefix}-{index}")).await;
         let request = valid_request(rpc.name, &on).encode_to_vec();
-        let answer = call(server, Some(&token), rpc.name, request).await;
-        assert!(answer.is_ok(), "{} {answer:?}", rpc.name);
+        let response = call(server, Some(&token), rpc.name, request).await;
+        assert!(response.is_ok(), "{} {response:?}", rpc.name);
     }
     server.outbox.deliver_due().await.unwrap();
     server.app.missing_pepper_versions().await.unwrap();

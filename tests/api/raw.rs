@@ -119,8 +119,8 @@ pub(crate) async fn call_with_headers(
     let ready = client.ready().await;
     ready.map_err(|error| Status::from_error(error.into()))?;
     let path = path(rpc).parse().unwrap();
-    let answers = client.streaming(request, path, BytesCodec).await?;
-    let mut answers = answers.into_inner();
+    let responses = client.streaming(request, path, BytesCodec).await?;
+    let mut responses = responses.into_inner();
     let mut messages = Vec::new();
     // A watch never ends: its response is everything received within a moment.
     let patience = if rpc == "WatchChanges" {
@@ -129,7 +129,7 @@ pub(crate) async fn call_with_headers(
         Duration::MAX
     };
     loop {
-        match timeout(patience, answers.message()).await {
+        match timeout(patience, responses.message()).await {
             Ok(Ok(Some(message))) => messages.push(message),
             Ok(Ok(None)) | Err(_) => return Ok(messages),
             Ok(Err(status)) => return Err(status),

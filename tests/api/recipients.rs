@@ -134,11 +134,15 @@ async fn check_rows(server: &TestServer, rows: &[Row<'_>]) {
     for &(purposes, email, enabled, expected, delivery) in rows {
         set_customer(server, email, enabled).await;
         for &purpose in purposes {
-            let answer = resolve(server, "K-1", purpose, 0).await.unwrap();
+            let response = resolve(server, "K-1", purpose, 0).await.unwrap();
             let case = format!("{purpose:?} {email:?} {enabled}");
-            assert_eq!(written(&answer), expected, "{case}");
-            assert_eq!(answer.delivery(), delivery, "{case}");
-            for data in answer.recipients.iter().filter(|r| r.contact_id.is_empty()) {
+            assert_eq!(written(&response), expected, "{case}");
+            assert_eq!(response.delivery(), delivery, "{case}");
+            for data in response
+                .recipients
+                .iter()
+                .filter(|r| r.contact_id.is_empty())
+            {
                 assert_eq!(
                     (data.locale.as_str(), data.display_name.as_str()),
                     ("en", "")

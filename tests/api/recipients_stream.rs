@@ -36,7 +36,7 @@ async fn responses(
     let mut responses = Vec::new();
     loop {
         match stream.message().await {
-            Ok(Some(answer)) => responses.push(answer),
+            Ok(Some(response)) => responses.push(response),
             Ok(None) => return (responses, Ok(())),
             Err(status) => return (responses, Err(status)),
         }
@@ -97,7 +97,10 @@ async fn responses_equal_single_requests_in_order(
             .map(|numbers| requests_for(numbers, purpose));
         let (answered, end) = responses(server.client(), messages.collect()).await;
         end.unwrap();
-        let results: Vec<_> = answered.iter().flat_map(|answer| &answer.results).collect();
+        let results: Vec<_> = answered
+            .iter()
+            .flat_map(|response| &response.results)
+            .collect();
         assert_eq!(results.len(), asked.len());
         for (number, result) in asked.iter().zip(results) {
             assert_eq!(&result.customer_number, number);
@@ -139,9 +142,9 @@ async fn each_response_counts_the_answered_customers(
     let (answered, end) = responses(server.client(), messages).await;
     end.unwrap();
     let mut so_far = 0;
-    for answer in &answered {
-        so_far += i64::try_from(answer.results.len()).unwrap();
-        assert_eq!(answer.answered_count, so_far);
+    for response in &answered {
+        so_far += i64::try_from(response.results.len()).unwrap();
+        assert_eq!(response.answered_count, so_far);
     }
     assert_eq!(so_far, 1_701);
 }
@@ -202,7 +205,7 @@ async fn invalid_message_ends_the_stream_after_prior_responses(
     let messages = vec![good.clone(), wrong, good];
     let (answered, end) = responses(server.client(), messages).await;
     assert_eq!(rejected_fields(end), fields);
-    assert_eq!(answered.last().map(|answer| answer.answered_count), Some(1));
+    assert_eq!(answered.last().map(|response| response.answered_count), Some(1));
 }
 
 #[rstest]
@@ -295,15 +298,15 @@ async fn proof_a_million_responses_equal_single_requests() {
     // A step without a common divisor visits customers everywhere.
     let compared: HashSet<usize> = (0..COMPARED).map(|nth| nth * 786_433 % MANY).collect();
     let (mut count, mut chosen) = (0, Vec::new());
-    while let Some(answer) = stream.message().await.unwrap() {
-        for result in answer.results {
+    while let Some(response) = stream.message().await.unwrap() {
+        for result in response.results {
             assert_eq!(result.customer_number, number(count));
             if compared.contains(&count) {
                 chosen.push(result);
             }
             count += 1;
         }
-        assert_eq!(answer.answered_count, i64::try_from(count).unwrap());
+        assert_eq!(response.answered_count, i64::try_from(count).unwrap());
     }
     // After the stream: unread responses of a stream block all requests of its connection.
     for result in &chosen {

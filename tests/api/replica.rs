@@ -75,8 +75,8 @@ async fn streamed(server: &TestServer, number: &str) -> String {
     };
     let requests = tokio_stream::iter([request]);
     let stream = server.client().stream_recipients(requests).await.unwrap();
-    let answer = stream.into_inner().message().await.unwrap().unwrap();
-    match answer.results[0].outcome.clone().unwrap() {
+    let response = stream.into_inner().message().await.unwrap().unwrap();
+    match response.results[0].outcome.clone().unwrap() {
         Outcome::Resolution(resolution) => resolution.recipients[0].email.clone(),
         Outcome::Error(status) => panic!("{status:?}"),
     }

@@ -228,13 +228,13 @@ async fn eight_concurrent_identical_requests_take_effect_once(
         let before = server.events(&number).await.len();
         let id = rpc.own_id();
         let calls = (0..8).map(|_| send(server.client(), rpc, &contact, &id));
-        let answers: Vec<_> = join_all(calls)
+        let responses: Vec<_> = join_all(calls)
             .await
             .into_iter()
             .map(Result::unwrap)
             .collect();
         assert!(
-            answers.iter().all(|answer| *answer == answers[0]),
+            responses.iter().all(|response| *response == responses[0]),
             "{rpc:?}"
         );
         assert_eq!(server.events(&number).await.len(), before + 1, "{rpc:?}");
@@ -336,13 +336,13 @@ async fn request_ids_are_scoped_to_the_caller(
     assert_ne!(mine, theirs);
     let other_rpc = send(server.client_of("a third"), Rpc::Update, &contact, ID).await;
     other_rpc.unwrap();
-    for (client, answer) in [
+    for (client, response) in [
         (server.client(), mine),
         (server.client_of("another"), theirs),
     ] {
         assert_eq!(
             send(client, Rpc::Create, &contact, ID).await.unwrap(),
-            answer
+            response
         );
     }
     assert_eq!(server.contacts("K-1").await.len(), 4);

@@ -47,15 +47,15 @@ pub(crate) struct Rpc {
     pub(crate) name: &'static str,
     pub(crate) scope: &'static str,
     pub(crate) effect: Effect,
-    pub(crate) whom: Tenant,
+    pub(crate) tenant: Tenant,
 }
 
-const fn rpc(name: &'static str, scope: &'static str, effect: Effect, whom: Tenant) -> Rpc {
+const fn rpc(name: &'static str, scope: &'static str, effect: Effect, tenant: Tenant) -> Rpc {
     Rpc {
         name,
         scope,
         effect,
-        whom,
+        tenant,
     }
 }
 

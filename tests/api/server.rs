@@ -184,18 +184,18 @@ macro_rules! listed_by {
             message_request: Some(MessageRequest::ListServices(String::new())),
         };
         let mut client = ServerReflectionClient::new($server.channel.clone());
-        let answers = client
+        let responses = client
             .server_reflection_info(tokio_stream::once(request))
             .await;
-        let answer = answers
+        let response = responses
             .unwrap()
             .into_inner()
             .message()
             .await
             .unwrap()
             .unwrap();
-        let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-            panic!("no list of services: {answer:?}");
+        let Some(MessageResponse::ListServicesResponse(list)) = response.message_response else {
+            panic!("no list of services: {response:?}");
         };
         let names = list.service.into_iter().map(|service| service.name);
         names.collect::<Vec<_>>()

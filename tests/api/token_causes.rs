@@ -210,8 +210,8 @@ fn cases(issuer: &Issuer<'_>) -> Vec<Case> {
 }
 
 async fn request_with(server: &TestServer, token: &str) -> Result<(), Status> {
-    let answer = call(server, Some(token), "ListOrderTypes", Vec::new()).await;
-    answer.map(|_| ())
+    let response = call(server, Some(token), "ListOrderTypes", Vec::new()).await;
+    response.map(|_| ())
 }
 
 fn metadata(status: &Status) -> Vec<(String, String)> {
@@ -299,11 +299,12 @@ async fn other_metadata_is_limited_to_16_kib(
             ("authorization", format!("Bearer {token}")),
             ("x-baggage", "x".repeat(bytes)),
         ];
-        let answer = call_with_headers(&server, &headers, "ListOrderTypes", vec![Vec::new()]).await;
+        let response =
+            call_with_headers(&server, &headers, "ListOrderTypes", vec![Vec::new()]).await;
         if is_accepted {
-            answer.unwrap();
+            response.unwrap();
         } else {
-            assert_eq!(rejected_fields(answer), ["metadata"]);
+            assert_eq!(rejected_fields(response), ["metadata"]);
         }
     }
 }

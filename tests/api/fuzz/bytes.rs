@@ -67,10 +67,10 @@ fn any_bytes(message: Vec<u8>) -> BoxedStrategy<Vec<u8>> {
 fn check_status(
     rpc: &Rpc,
     bytes: &[u8],
-    answer: Result<Vec<Vec<u8>>, Status>,
+    response: Result<Vec<Vec<u8>>, Status>,
 ) -> Result<(), String> {
     let is_message = DynamicMessage::decode(request_type(rpc.name), bytes).is_ok();
-    let code = answer.as_ref().err().map(Status::code);
+    let code = response.as_ref().err().map(Status::code);
     let is_answered = matches!(
         code,
         None | Some(
@@ -86,9 +86,9 @@ fn check_status(
         return Ok(());
     }
     if code != Some(Code::InvalidArgument) {
-        return Err(format!("{answer:?}"));
+        return Err(format!("{response:?}"));
     }
-    let (fields, reason) = (rejected_fields(answer.clone()), rejection(answer).1);
+    let (fields, reason) = (rejected_fields(response.clone()), rejection(response).1);
     if reason == "INVALID_FIELD" && fields == ["request"] {
         Ok(())
     } else {
@@ -106,9 +106,9 @@ async fn any_bytes_get_a_response_and_malformed_ones_an_error(
     let on = prepare(&server, "K-1").await;
     for rpc in &RPCS {
         for bytes in MALFORMED {
-            let answer = call(&server, Some(&token), rpc.name, bytes.to_vec()).await;
+            let response = call(&server, Some(&token), rpc.name, bytes.to_vec()).await;
             assert_eq!(
-                rejected_fields(answer),
+                rejected_fields(response),
                 ["request"],
                 "{} {bytes:?}",
                 rpc.name
@@ -116,8 +116,8 @@ async fn any_bytes_get_a_response_and_malformed_ones_an_error(
         }
         let strategy = any_bytes(some_message(rpc, &on));
         run(rpc.name, CASES, strategy, async |bytes| {
-            let answer = call(&server, Some(&token), rpc.name, bytes.clone()).await;
-            check_status(rpc, &bytes, answer)
+            let response = call(&server, Some(&token), rpc.name, bytes.clone()).await;
+            check_status(rpc, &bytes, response)
         })
         .await;
     }
@@ -142,9 +142,9 @@ async fn every_rpc_rejects_messages_that_are_too_long(
             assert!(!is_too_long, "{} {status:?}", rpc.name);
         }
         for length in [limit + 1, 4 * limit] {
-            let answer = call(&server, Some(&token), rpc.name, unknown_field(length)).await;
+            let response = call(&server, Some(&token), rpc.name, unknown_field(length)).await;
             assert_eq!(
-                rejected_fields(answer),
+                rejected_fields(response),
                 ["request"],
                 "{} {length}",
                 rpc.name
@@ -175,7 +175,7 @@ async fn unary_request_without_a_message_is_rejected(
     let server = TestServer::start(backend).await;
     let token = server.token(ALL_SCOPES, None);
     for rpc in RPCS.iter().filter(|rpc| rpc.name != "StreamRecipients") {
-        let answer = call_with(&server, Some(&token), rpc.name, Vec::new()).await;
-        assert_eq!(rejected_fields(answer), ["request"], "{}", rpc.name);
+        let response = call_with(&server, Some(&token), rpc.name, Vec::new()).await;
+        assert_eq!(rejected_fields(response), ["request"], "{}", rpc.name);
     }
 }

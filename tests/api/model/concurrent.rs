@@ -201,8 +201,8 @@ impl Driver<'_> {
             let request = self.names.to_labels(request);
             let model = self.model.response(&event.actor, &request);
             let compared = self.compare(&request, model, Ok(response), false);
-            compared.map_err(|Difference(what)| {
-                Difference(format!("{} at {event:?}: {what}", request.number()))
+            compared.map_err(|Difference(text)| {
+                Difference(format!("{} at {event:?}: {text}", request.number()))
             })?;
         }
         Ok(())

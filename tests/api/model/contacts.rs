@@ -276,8 +276,8 @@ impl ReferenceModel {
         r: &proto::UpdateContactRequest,
         change: &ContactChange,
     ) -> Outcome {
-        let given = r.contact.clone().unwrap_or_default();
-        let before = self.begin(&given.customer_number, &given.contact_id, &given.etag)?;
+        let input = r.contact.clone().unwrap_or_default();
+        let before = self.begin(&input.customer_number, &input.contact_id, &input.etag)?;
         let mut after = before.clone();
         let changed = after.apply(change);
         let shown = self.finish(by, "EVENT_KIND_CONTACT_UPDATED", &before, after, &changed)?;

@@ -29,12 +29,12 @@ const TOKEN_TTL: TimeDelta = TimeDelta::days(300);
 #[derive(Debug)]
 pub struct Difference(pub String);
 
-pub fn same<T: PartialEq + Debug>(what: &str, model: &T, service: &T) -> Result<(), Difference> {
+pub fn same<T: PartialEq + Debug>(label: &str, model: &T, service: &T) -> Result<(), Difference> {
     if model == service {
         return Ok(());
     }
     Err(Difference(format!(
-        "{what}\nmodel:   {model:#?}\nservice: {service:#?}"
+        "{label}\nmodel:   {model:#?}\nservice: {service:#?}"
     )))
 }
 
@@ -108,8 +108,8 @@ impl<'s> Driver<'s> {
                 Ok(()) if (index + 1) % SNAPSHOT_INTERVAL == 0 => self.compare_all().await,
                 ran => ran,
             };
-            ran.map_err(|Difference(what)| {
-                Difference(format!("step {}, {step:?}: {what}", index + 1))
+            ran.map_err(|Difference(text)| {
+                Difference(format!("step {}, {step:?}: {text}", index + 1))
             })?;
         }
         self.deliver().await?;

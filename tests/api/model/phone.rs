@@ -294,9 +294,9 @@ impl ReferenceModel {
         });
     }
 
-    pub fn record_check(&mut self, by: &str, what: &str, number: &str, id: &str) {
+    pub fn record_check(&mut self, by: &str, label: &str, number: &str, id: &str) {
         if self.customers.contains_key(number) {
-            let kind = format!("contact.phone_password_{what}");
+            let kind = format!("contact.phone_password_{label}");
             self.record(by, &kind, number, id, &[]);
         }
     }

@@ -261,14 +261,14 @@ impl ReferenceModel {
     }
 
     fn update_customer(&mut self, by: &str, r: &proto::UpdateCustomerRequest) -> Outcome {
-        let given = r.customer.clone().unwrap_or_default();
-        let change = values::CustomerChange::read(&given, r.update_mask.as_ref())?;
-        let number = given.customer_number.as_str();
+        let input = r.customer.clone().unwrap_or_default();
+        let change = values::CustomerChange::read(&input, r.update_mask.as_ref())?;
+        let number = input.customer_number.as_str();
         let is_new = !self.customers.contains_key(number);
         if is_new && !r.allow_missing {
             return reject("CUSTOMER_NOT_FOUND");
         }
-        let (now, etag) = (self.now, given.etag.as_str());
+        let (now, etag) = (self.now, input.etag.as_str());
         if is_new {
             if !etag.is_empty() {
                 return reject("ETAG_MISMATCH");

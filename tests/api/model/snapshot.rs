@@ -77,13 +77,13 @@ const CHANGES: [&str; 21] = [
 
 /// Compares the responses of model and service; rejections by reason.
 fn both<T: PartialEq + std::fmt::Debug>(
-    what: &str,
+    label: &str,
     model: Outcome<T>,
     service: Result<T, Status>,
 ) -> Result<(), Difference> {
     let model = model.map_err(|rejection| rejection.reason.to_owned());
     let service = service.map_err(|status| rejection::<()>(Err(status)).1);
-    same(what, &model, &service)
+    same(label, &model, &service)
 }
 
 impl Driver<'_> {
@@ -198,11 +198,11 @@ impl Driver<'_> {
             "+49309018201234",
         ];
         let numbers = numbers.map(str::to_owned);
-        let asked = addresses.map(|text| (text.clone(), Channel::Email(text)));
+        let channels = addresses.map(|text| (text.clone(), Channel::Email(text)));
         let numbers = numbers.map(|text| (text.clone(), Channel::PhoneNumber(text)));
-        let asked = asked.into_iter().chain(numbers);
+        let channels = channels.into_iter().chain(numbers);
         let is_on_file = self.model.customer(number).is_ok();
-        for (text, channel) in asked.take(if is_on_file { 8 } else { 1 }) {
+        for (text, channel) in channels.take(if is_on_file { 8 } else { 1 }) {
             let request = proto::VerifyContactChannelRequest {
                 customer_number: number.to_owned(),
                 channel: Some(channel),

@@ -81,13 +81,13 @@ pub struct CustomerChange {
 }
 
 impl CustomerChange {
-    pub fn read(given: &proto::Customer, mask: Option<&FieldMask>) -> Outcome<Self> {
+    pub fn read(input: &proto::Customer, mask: Option<&FieldMask>) -> Outcome<Self> {
         let mut wrong = Vec::new();
         if !is_legal(mask, &CUSTOMER_LEAVES) {
             wrong.push("update_mask".to_owned());
         }
-        let data = given.contact_data.clone().unwrap_or_default();
-        let settings = given.notification_settings.unwrap_or_default();
+        let data = input.contact_data.clone().unwrap_or_default();
+        let settings = input.notification_settings.unwrap_or_default();
         let email = sets(mask, CUSTOMER_LEAVES[0], !data.email.is_empty());
         let email = email.then(|| match data.email.as_str() {
             "" => String::new(),
@@ -114,13 +114,13 @@ impl CustomerChange {
                 text.to_owned()
             }
         });
-        let given = [
+        let input = [
             settings.security_notices,
             settings.planned_maintenance,
             settings.outages,
         ];
         let notices = [0, 1, 2].map(|index| {
-            let value: Option<bool> = given[index];
+            let value: Option<bool> = input[index];
             // Each is enabled by default.
             sets(mask, CUSTOMER_LEAVES[2 + index], value.is_some()).then(|| value.unwrap_or(true))
         });
@@ -189,20 +189,20 @@ pub struct NewContact {
 impl NewContact {
     pub fn read(r: &proto::CreateContactRequest, known: &OrderTypes) -> Outcome<Self> {
         let mut wrong = Vec::new();
-        let given = r.contact.clone().unwrap_or_default();
+        let input = r.contact.clone().unwrap_or_default();
         // Unset fields get their defaults.
         let all = FieldMask {
             paths: vec!["*".into()],
         };
-        let fields = ContactChange::read(&given, Some(&all), &mut wrong);
+        let fields = ContactChange::read(&input, Some(&all), &mut wrong);
         let (number, password) = (r.customer_number.clone(), &r.phone_password);
         let may_be = password.is_empty()
             || is_valid_password(password)
-                && is_valid_password_for(password, &number, &given.display_name);
+                && is_valid_password_for(password, &number, &input.display_name);
         if !may_be {
             wrong.push("phone_password".to_owned());
         }
-        wrong.extend(unknown_order_types(&given, &fields, known));
+        wrong.extend(unknown_order_types(&input, &fields, known));
         if !wrong.is_empty() {
             return reject_fields(wrong);
         }
@@ -217,19 +217,19 @@ impl NewContact {
 
 /// Rule 20: restrictions must name existing order types.
 fn unknown_order_types(
-    given: &proto::Contact,
+    input: &proto::Contact,
     change: &ContactChange,
     known: &OrderTypes,
 ) -> Vec<String> {
-    let given = given.restrictions.clone().unwrap_or_default();
+    let input = input.restrictions.clone().unwrap_or_default();
     let mut wrong = Vec::new();
     for (list, codes, is_set) in [
         (
             "allowed",
-            given.allowed_order_types,
+            input.allowed_order_types,
             change.allowed.is_some(),
         ),
-        ("denied", given.denied_order_types, change.denied.is_some()),
+        ("denied", input.denied_order_types, change.denied.is_some()),
     ] {
         for (index, code) in codes.iter().enumerate() {
             if is_set && !known.contains_key(code) {
@@ -247,9 +247,9 @@ impl ContactChange {
         if !is_legal(mask, &CONTACT_LEAVES) {
             wrong.push("update_mask".to_owned());
         }
-        let given = r.contact.clone().unwrap_or_default();
-        let change = Self::read(&given, mask, &mut wrong);
-        wrong.extend(unknown_order_types(&given, &change, known));
+        let input = r.contact.clone().unwrap_or_default();
+        let change = Self::read(&input, mask, &mut wrong);
+        wrong.extend(unknown_order_types(&input, &change, known));
         if wrong.is_empty() {
             Ok(change)
         } else {
@@ -257,40 +257,40 @@ impl ContactChange {
         }
     }
 
-    fn read(given: &proto::Contact, mask: Option<&FieldMask>, wrong: &mut Vec<String>) -> Self {
+    fn read(input: &proto::Contact, mask: Option<&FieldMask>, wrong: &mut Vec<String>) -> Self {
         let leaf = |name: &str, populated: bool| sets(mask, name, populated);
-        let restrictions = given.restrictions.clone().unwrap_or_default();
+        let restrictions = input.restrictions.clone().unwrap_or_default();
         let mut change = Self::default();
-        if leaf("types", !given.types.is_empty()) {
-            if given.types.is_empty() {
+        if leaf("types", !input.types.is_empty()) {
+            if input.types.is_empty() {
                 wrong.push("contact.types".to_owned());
             }
-            change.types = Some(given.types.iter().copied().collect());
+            change.types = Some(input.types.iter().copied().collect());
         }
-        if leaf("display_name", !given.display_name.is_empty()) {
-            if given.display_name.is_empty() {
+        if leaf("display_name", !input.display_name.is_empty()) {
+            if input.display_name.is_empty() {
                 wrong.push("contact.display_name".to_owned());
             }
-            change.name = Some(given.display_name.clone());
+            change.name = Some(input.display_name.clone());
         }
-        if leaf("locale", !given.locale.is_empty()) {
-            match given.locale.as_str() {
+        if leaf("locale", !input.locale.is_empty()) {
+            match input.locale.as_str() {
                 "" => change.locale = Some("de".to_owned()),
-                "de" | "en" => change.locale = Some(given.locale.clone()),
+                "de" | "en" => change.locale = Some(input.locale.clone()),
                 _ => wrong.push("contact.locale".to_owned()),
             }
         }
-        if leaf("phone_numbers", !given.phone_numbers.is_empty()) {
-            let numbers: Vec<_> = given.phone_numbers.iter().map(|text| e164(text)).collect();
+        if leaf("phone_numbers", !input.phone_numbers.is_empty()) {
+            let numbers: Vec<_> = input.phone_numbers.iter().map(|text| e164(text)).collect();
             let bad = numbers.iter().enumerate().filter(|(_, n)| n.is_empty());
             wrong.extend(bad.map(|(index, _)| format!("contact.phone_numbers[{index}]")));
             change.phones = Some(without_duplicates(&numbers));
         }
         if leaf(
             "invoice_email_enabled",
-            given.invoice_email_enabled.is_some(),
+            input.invoice_email_enabled.is_some(),
         ) {
-            change.invoice = Some(given.invoice_email_enabled == Some(true));
+            change.invoice = Some(input.invoice_email_enabled == Some(true));
         }
         if leaf("restrictions.note", !restrictions.note.is_empty()) {
             change.note = Some(restrictions.note);
@@ -327,7 +327,7 @@ pub fn set<T: PartialEq + Clone>(
 }
 
 fn e164(text: &str) -> String {
-    let known = PHONE_NUMBERS.iter().find(|(given, _)| *given == text);
+    let known = PHONE_NUMBERS.iter().find(|(input, _)| *input == text);
     known.expect("no number of the pool").1.to_owned()
 }
 
