@@ -15,7 +15,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_service::{
     api::{
         self,
-        admission::dispatch::Limits,
+        admission::Limits,
         auth::{Authenticator, KeySource, Scope},
     },
     app::App,

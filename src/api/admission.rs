@@ -1,15 +1,26 @@
-//! Admission: decides for every request whether, when and for how long it is served.
+//! Admission control: authorization, deadlines and limits of every request.
 //!
-//! [`dispatch`] authorizes a request, reads its message, waits for a permit and calls the service.
-//! The other files own one limit each, or a log of what was rejected.
+//! [`dispatch`] authorizes a request, reads its message, acquires a permit and calls the service. Each of
+//! the other files owns one limit, or a log of rejected requests.
 
-pub(in crate::api) mod concurrency_limit;
-pub mod dispatch;
-pub(in crate::api) mod limits;
-pub(in crate::api) mod log_limit;
-pub mod open_rpcs;
-pub mod peer;
-pub(in crate::api) mod rejection_log;
-pub(in crate::api) mod request_body;
-pub(in crate::api) mod response_body;
-pub(in crate::api) mod security_log;
+mod authorize;
+mod concurrency_limit;
+mod deadline;
+mod dispatch;
+mod encoding;
+pub(crate) mod error_details;
+mod error_log;
+mod limits;
+pub(crate) mod log_limit;
+mod outcome;
+mod peer;
+mod request_body;
+mod response_body;
+pub(crate) mod security_log;
+mod stream_guard;
+
+pub use self::{
+    dispatch::{Admission, Admitted},
+    limits::Limits,
+    peer::{Peer, ResponseBudget},
+};

@@ -6,7 +6,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     api::{
-        admission::dispatch,
+        admission::error_details::with_reason,
         auth::Caller,
         convert::Fields,
         proto::{self, recipients_result::Outcome},
@@ -51,7 +51,7 @@ pub(super) fn answer(
 ) -> impl Stream<Item = std::result::Result<proto::StreamRecipientsResponse, Status>> {
     requests
         .map(move |message| {
-            let message = message.map_err(dispatch::with_reason)?;
+            let message = message.map_err(with_reason)?;
             Ok(decode(&caller, message)?)
         })
         .flat_map(|chunks: std::result::Result<_, Status>| match chunks {
@@ -85,7 +85,7 @@ pub(super) fn answer(
 
 fn decode(caller: &Caller, message: proto::StreamRecipientsRequest) -> Result<Vec<Chunk>> {
     for number in &message.customer_numbers {
-        caller.confine(number)?;
+        caller.check_tenant(number)?;
     }
     let mut fields = Fields::default();
     if message.customer_numbers.is_empty() || message.customer_numbers.len() > MOST_NUMBERS {

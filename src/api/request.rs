@@ -36,9 +36,9 @@ pub(super) fn admit<M: Concerns>(request: Request<M>) -> Result<(Caller, M), Sta
         .cloned()
         .ok_or(Error::TokenMissing)?;
     match message.concern() {
-        Concern::Customer(number) => caller.confine(&number)?,
+        Concern::Customer(number) => caller.check_tenant(&number)?,
         Concern::Nobody => {}
-        Concern::Everybody => caller.require_unconfined()?,
+        Concern::Everybody => caller.require_all_tenants()?,
     }
     Ok((caller, message))
 }

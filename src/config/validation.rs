@@ -219,7 +219,7 @@ pub(super) fn key_source(
 ) -> Result<Option<KeySource>, WrongSetting> {
     match given(jwks) {
         Some(text) => judge("JWT_JWKS", KeySource::jwks(&text)).map(Some),
-        None => judge("JWT_ISSUER", KeySource::of_issuers(issuers)),
+        None => judge("JWT_ISSUER", KeySource::for_issuers(issuers)),
     }
 }
 

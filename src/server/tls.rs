@@ -1,4 +1,4 @@
-//! What gRPC is served with over TLS, read anew when its files change.
+//! The TLS configuration of the gRPC port, reloaded when its files change.
 
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,21 +13,22 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::error::file_cause;
 
-/// Certificates are renewed days before they expire.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// Short enough: certificates are renewed days before they expire.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The files that gRPC is served with over TLS.
+/// The files of the TLS configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate chain, PEM.
+    /// The certificate chain (PEM).
     pub cert: PathBuf,
-    /// Its private key, PEM.
+    /// The private key of the certificate (PEM).
     pub key: PathBuf,
-    /// Whom certificates of callers come from, PEM; `None`: callers need none.
+    /// The certificate authorities of client certificates (PEM); `None` requires no client
+    /// certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What is served with at the moment. Clones share it.
+/// The current TLS configuration. Clones share it.
 #[derive(Clone)]
 pub struct Tls {
     files: TlsFiles,
@@ -39,10 +40,10 @@ struct Loaded {
     config: Arc<ServerConfig>,
 }
 
-/// Of the certificate, the key and the authorities.
+/// The contents of the certificate, key and authority files.
 type Contents = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
 
-/// Holds a private key.
+/// Prints nothing, because it holds a private key.
 impl std::fmt::Debug for Tls {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Tls(…)")
@@ -53,7 +54,7 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// A line that names the setting, the file and what is wrong, free of its content.
+    /// One line with the setting, the file and the cause, without content of the file.
     pub fn load(files: TlsFiles) -> Result<Self, String> {
         let loaded = read(&files)?;
         Ok(Self {
@@ -62,41 +63,41 @@ impl Tls {
         })
     }
 
-    /// Takes the next handshakes with what is served with now.
+    /// Returns an acceptor with the current configuration.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.loaded.load().config))
     }
 
-    /// Reads the files again whenever they change. What cannot be read leaves things as
-    /// they are: a file may be written at this moment.
-    pub(super) async fn follow_files(self) {
-        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+    /// Reloads the files whenever they change. Files that cannot be read, as during a write, leave
+    /// the current configuration in place.
+    pub(super) async fn watch_files(self) {
+        let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_failure = None;
         loop {
             ticks.tick().await;
             let tls = self.clone();
-            let Ok(looked) = tokio::task::spawn_blocking(move || tls.look()).await else {
+            let Ok(reloaded) = tokio::task::spawn_blocking(move || tls.reload()).await else {
                 continue;
             };
-            match looked {
-                Ok(true) => tracing::info!("the TLS files changed and were read"),
+            match reloaded {
+                Ok(true) => tracing::info!("TLS files reloaded"),
                 Ok(false) => last_failure = None,
-                Err(why) => {
-                    if last_failure.as_ref() != Some(&why) {
-                        tracing::error!("{why}; what was read before serves on");
+                Err(error) => {
+                    if last_failure.as_ref() != Some(&error) {
+                        tracing::error!(error, "reload of TLS files failed: previous files in use");
                     }
-                    last_failure = Some(why);
+                    last_failure = Some(error);
                 }
             }
         }
     }
 
-    /// Whether the files had changed; then they are served with from now on.
+    /// Reloads the files if they changed; returns true if they did.
     ///
     /// # Errors
-    /// As of [`load`](Self::load).
-    pub fn look(&self) -> Result<bool, String> {
+    /// See [`load`](Self::load).
+    fn reload(&self) -> Result<bool, String> {
         if contents(&self.files)? == self.loaded.load().contents {
             return Ok(false);
         }
@@ -132,7 +133,7 @@ fn read(files: &TlsFiles) -> Result<Loaded, String> {
     let (cert, key, client_ca) = &contents;
     let chain = certificates("TLS_CERT", cert)?;
     let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| "TLS_KEY: holds no private key in PEM".to_owned())?;
+        .map_err(|_| "TLS_KEY: contains no private key in PEM format".to_owned())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -155,7 +156,7 @@ fn read(files: &TlsFiles) -> Result<Loaded, String> {
     };
     let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| format!("TLS_KEY: does not go with TLS_CERT: {error}"))?;
+        .map_err(|error| format!("TLS_KEY: does not match TLS_CERT: {error}"))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Loaded {
         contents,
@@ -168,5 +169,5 @@ fn certificates(setting: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>
     found
         .ok()
         .filter(|found| !found.is_empty())
-        .ok_or_else(|| format!("{setting}: holds no certificate in PEM"))
+        .ok_or_else(|| format!("{setting}: contains no certificate in PEM format"))
 }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use contact_service::api::{admission::dispatch::Limits, proto};
+use contact_service::api::{admission::Limits, proto};
 use prost::Message;
 use rstest::rstest;
 use tokio::{
@@ -193,7 +193,7 @@ async fn stalled_stream_is_closed_and_idle_stream_stays_open(
 ) {
     const INITIAL_WINDOW_SIZE: u8 = 4;
     let options = Options::with_limits(Limits {
-        response_patience: Duration::from_millis(100),
+        stall_timeout: Duration::from_millis(100),
         ..Limits::default()
     });
     let server = TestServer::start_with(backend, options).await;

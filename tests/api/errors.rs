@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use contact_service::api::{
-    admission::dispatch::Limits,
+    admission::Limits,
     proto::{self, Contact, ContactType, contact_service_client::ContactServiceClient},
 };
 use rstest::rstest;
@@ -445,7 +445,7 @@ async fn rejected_callers(server: &TestServer) -> Vec<Status> {
 
 async fn overload(backend: Backend) -> Status {
     let limits = Limits {
-        calls_in_flight: 0,
+        requests: 0,
         ..Limits::default()
     };
     let full = TestServer::start_with(backend, Options::with_limits(limits)).await;
@@ -481,7 +481,7 @@ async fn unreachable_database(backend: Backend) -> Status {
 async fn broken_database(server: &TestServer, anna: &Contact) -> Vec<Status> {
     let url = &server.database_url;
     let limits = Limits {
-        call_timeout: Duration::from_millis(300),
+        request_timeout: Duration::from_millis(300),
         ..Limits::default()
     };
     let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contact_service::api::{
-    admission::dispatch::Limits,
+    admission::Limits,
     proto::{self, Contact, ContactType, contact_service_client::ContactServiceClient},
 };
 use hyper_util::{
@@ -115,7 +115,7 @@ async fn server_reports_an_exceeded_server_deadline(
     owner.create_customer_with_contact("K-1").await;
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits {
-        call_timeout: Duration::from_millis(300),
+        request_timeout: Duration::from_millis(300),
         ..Limits::default()
     };
     let options = Options::with_limits(limits);
@@ -167,7 +167,7 @@ async fn overloaded_server_sheds_requests_and_recovers(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let limits = Limits {
-        calls_in_flight: 1,
+        requests: 1,
         ..Limits::default()
     };
     let server = TestServer::start_with(backend, Options::with_limits(limits)).await;

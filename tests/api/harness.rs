@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
     api::{
-        admission::dispatch::Limits,
+        admission::Limits,
         auth::{AuthSettings, Authenticator, JwksLocation, KeySource},
         proto::{self, contact_service_client::ContactServiceClient},
     },

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use contact_service::{
     api::{
-        admission::dispatch::Limits,
+        admission::Limits,
         proto::{self, ContactType, Purpose, recipients_result::Outcome},
     },
     domain::customer::CustomerNumber,
@@ -250,8 +250,8 @@ async fn stream_holds_its_own_permit_until_it_ends(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let limits = Limits {
-        calls_in_flight: 1,
-        streams_of_a_client: 1,
+        requests: 1,
+        streams_per_client: 1,
         ..Limits::default()
     };
     let server = TestServer::start_with(backend, Options::with_limits(limits)).await;

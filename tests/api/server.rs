@@ -9,7 +9,7 @@ use std::{
 
 use contact_service::{
     api::{
-        admission::dispatch::Limits,
+        admission::Limits,
         proto::{self, contact_service_client::ContactServiceClient},
     },
     server::SERVICE_NAME,
@@ -134,9 +134,9 @@ async fn get(server: &TestServer) -> Result<(), Status> {
     server.client().get_customer(request).await.map(|_| ())
 }
 
-fn with_permits(calls_in_flight: usize) -> Options {
+fn with_permits(requests: usize) -> Options {
     Options::with_limits(Limits {
-        calls_in_flight,
+        requests,
         ..Limits::default()
     })
 }
@@ -385,7 +385,7 @@ async fn client_deadline_is_reported_by_the_service_not_tonic(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let options = Options::with_limits(Limits {
-        call_timeout: TIMEOUT * 2,
+        request_timeout: TIMEOUT * 2,
         ..Limits::default()
     });
     let server = TestServer::start_with(backend, options).await;

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use contact_service::{
-    api::{admission::dispatch::Limits, proto},
+    api::{admission::Limits, proto},
     storage::Database,
 };
 use h2::client::{ResponseFuture, SendRequest};
@@ -222,7 +222,7 @@ async fn unread_responses_yield_to_those_that_are_read(
 ) {
     let limits = Limits {
         unsent_bytes: 256 * 1024,
-        unsent_bytes_of_a_connection: 128 * 1024,
+        unsent_bytes_per_connection: 128 * 1024,
         ..Limits::default()
     };
     let server = serve(backend, limits).await;
@@ -262,7 +262,7 @@ async fn stalled_client_is_disconnected(
     #[values("ListContacts", "StreamRecipients", "WatchChanges")] rpc: &str,
 ) {
     let limits = Limits {
-        response_patience: Duration::from_millis(200),
+        stall_timeout: Duration::from_millis(200),
         ..Limits::default()
     };
     let server = serve(backend, limits).await;
@@ -277,9 +277,9 @@ async fn requests_without_a_message_take_no_permit(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let limits = Limits {
-        calls_in_flight: 1,
+        requests: 1,
         pending_messages: 8,
-        pending_messages_of_a_client: 8,
+        pending_messages_per_client: 8,
         ..Limits::default()
     };
     let server = serve(backend, limits).await;
@@ -310,7 +310,7 @@ async fn stream_without_requests_ends_with_a_reason(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let limits = Limits {
-        stream_idle: Duration::from_millis(200),
+        stream_idle_timeout: Duration::from_millis(200),
         ..Limits::default()
     };
     let server = serve(backend, limits).await;
@@ -338,7 +338,7 @@ async fn idle_streams_yield_to_new_clients(
 ) {
     let limits = Limits {
         streams: 4,
-        streams_of_a_client: 4,
+        streams_per_client: 4,
         ..Limits::default()
     };
     let server = serve(backend, limits).await;
@@ -423,7 +423,7 @@ async fn shutdown_drains_streams_with_all_responses(
     const REQUESTS: i64 = 20;
     let limits = Limits {
         // Its progress is checked four times as often.
-        stream_idle: Duration::from_millis(400),
+        stream_idle_timeout: Duration::from_millis(400),
         ..Limits::default()
     };
     let options = Options {

@@ -149,7 +149,7 @@ def test_probes_use_grpc_without_tls():
         asked = container[f"{probe}Probe"]
         assert asked["grpc"] == {"port": 50051, "service": service}
         assert "httpGet" not in asked
-    assert f'"{SERVICE}"' in (REPOSITORY / "src/server.rs").read_text()
+    assert f'"{SERVICE}"' in (REPOSITORY / "src/server/readiness.rs").read_text()
 
 
 @pytest.mark.parametrize("example", ["production", "mutual-tls"])
@@ -178,7 +178,7 @@ def test_pod_drains_within_its_grace_period(example):
     pod = render(example).server
     sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     drain = seconds_in("src/main.rs", "DRAIN")
-    close = seconds_in("src/server.rs", "CLOSE_TIMEOUT")
+    close = seconds_in("src/server/run.rs", "CLOSE_TIMEOUT")
     # Nothing is cut off: it sleeps, drains, closes its connections, and has some seconds left.
     assert drain + close < 30
     assert sleep + 30 <= pod["terminationGracePeriodSeconds"]

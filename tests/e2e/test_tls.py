@@ -102,7 +102,7 @@ def test_changed_files_are_used_and_invalid_ones_ignored(
         service.credentials = credentials(before, before)
         kept: Contacts = service.start()
         files.key.write_text("no key")
-        service.wait_for_log("TLS_KEY: holds no private key in PEM")
+        service.wait_for_log("TLS_KEY: contains no private key in PEM format")
         assert is_served(service, credentials(before, before))
         files.write(after, after)
         until(lambda: is_served(service, credentials(after, after)), "the new certificate")
@@ -116,10 +116,10 @@ def test_changed_files_are_used_and_invalid_ones_ignored(
     ("setting", "content", "line"),
     [
         ("TLS_CERT", None, "TLS_CERT: {path} cannot be read"),
-        ("TLS_CERT", "no cert", "TLS_CERT: holds no certificate in PEM"),
-        ("TLS_KEY", "no key", "TLS_KEY: holds no private key in PEM"),
-        ("TLS_KEY", "other", "TLS_KEY: does not go with TLS_CERT"),
-        ("TLS_CLIENT_CA", "", "TLS_CLIENT_CA: holds no certificate in PEM"),
+        ("TLS_CERT", "no cert", "TLS_CERT: contains no certificate in PEM format"),
+        ("TLS_KEY", "no key", "TLS_KEY: contains no private key in PEM format"),
+        ("TLS_KEY", "other", "TLS_KEY: does not match TLS_CERT"),
+        ("TLS_CLIENT_CA", "", "TLS_CLIENT_CA: contains no certificate in PEM format"),
     ],
 )
 def test_invalid_file_is_named_at_startup(

@@ -1,9 +1,9 @@
-//! Bounds how many requests or streams are open at once, in total and per client: a flood of one
-//! client leaves room for others.
+//! Limits the number of concurrent requests or streams, in total and per client, so that a flood from one
+//! client leaves permits for others.
 //!
-//! A holder that waits for its client (for a message, or until a response is taken) marks its
-//! permit. Where no permit is left, the one that has waited longest is evicted for the newcomer, so
-//! that clients that open much and do little shut nobody out.
+//! A holder that waits for its client (for a message, or until a response is read) marks its permit. If
+//! no permit is left, the holder that has waited longest is evicted for the newcomer, so that idle
+//! holders cannot exhaust the limit.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,25 +13,31 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::observability::metrics::{Limit, limit_hit};
+use crate::{
+    error::{Error, Result},
+    observability::metrics::{Limit, limit_hit},
+};
 
-/// How long a holder may wait for its client before it can be evicted.
+/// The delay after which rejected clients may retry.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The time that a holder may wait for its client before it can be evicted.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Clones share the permits.
+/// A limit of concurrent requests or streams. Clones share its permits.
 #[derive(Clone, Debug)]
-pub(in crate::api) struct ConcurrencyLimit {
+pub(crate) struct ConcurrencyLimit {
     max: Bound,
     max_per_client: Bound,
     state: Arc<Mutex<State>>,
 }
 
-/// A number of permits, and the metric of how often it was reached.
-pub(in crate::api) type Bound = (usize, Limit);
+/// A number of permits, and the label under which hits of this limit are counted.
+pub(crate) type Bound = (usize, Limit);
 
-/// A permit of a client, until it is dropped.
+/// A permit of a client, which is released when it is dropped.
 #[derive(Debug)]
-pub(in crate::api) struct Permit {
+pub(crate) struct Permit {
     limit: ConcurrencyLimit,
     client: Arc<str>,
     waiting: Option<(u64, Arc<Notify>)>,
@@ -41,7 +47,7 @@ pub(in crate::api) struct Permit {
 struct State {
     total: usize,
     by_client: HashMap<Arc<str>, usize>,
-    /// In the order in which they began to wait.
+    /// Ordered by the begin of the wait.
     waiting: BTreeMap<u64, Waiting>,
     next_number: u64,
 }
@@ -54,7 +60,7 @@ struct Waiting {
 }
 
 impl ConcurrencyLimit {
-    pub(in crate::api) fn new(max: Bound, max_per_client: Bound) -> Self {
+    pub(crate) fn new(max: Bound, max_per_client: Bound) -> Self {
         Self {
             max,
             max_per_client,
@@ -62,9 +68,12 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// Returns a permit for the client, or `None` if it or all clients together have as many as they
-    /// may and none of these can be evicted.
-    pub(in crate::api) fn acquire(&self, client: &str) -> Option<Permit> {
+    /// Acquires a permit for the client.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] if the limit of the client, or of all clients, is reached and no holder can
+    /// be evicted.
+    pub(crate) fn acquire(&self, client: &str) -> Result<Permit> {
         let mut state = self.lock();
         let known = state.by_client.get_key_value(client);
         let (client, count) = known.map_or_else(
@@ -84,7 +93,7 @@ impl ConcurrencyLimit {
         state.total += 1;
         *state.by_client.entry(Arc::clone(&client)).or_default() += 1;
         drop(state);
-        Some(Permit {
+        Ok(Permit {
             limit: self.clone(),
             client,
             waiting: None,
@@ -97,18 +106,20 @@ impl ConcurrencyLimit {
 }
 
 impl State {
-    fn evict(&mut self, may_be_evicted: impl Fn(&Waiting) -> bool) -> Option<()> {
+    /// Evicts the holder that has waited longest, if there is one that `is_candidate`.
+    fn evict(&mut self, is_candidate: impl Fn(&Waiting) -> bool) -> Result<()> {
         let now = Instant::now();
         let mut overdue = self
             .waiting
             .iter()
             .take_while(|(_, waiting)| now.duration_since(waiting.since) >= GRACE);
-        let (number, _) = overdue.find(|(_, waiting)| may_be_evicted(waiting))?;
-        let number = *number;
-        let evicted = self.waiting.remove(&number)?;
+        let candidate = overdue.find(|(_, waiting)| is_candidate(waiting));
+        let number = candidate.map(|(number, _)| *number);
+        let evicted = number.and_then(|number| self.waiting.remove(&number));
+        let evicted = evicted.ok_or_else(overloaded)?;
         self.release(&evicted.client);
         evicted.evicted.notify_one();
-        Some(())
+        Ok(())
     }
 
     fn release(&mut self, client: &Arc<str>) {
@@ -123,8 +134,8 @@ impl State {
 }
 
 impl Permit {
-    /// Marks that the holder waits for its client.
-    pub(in crate::api) fn wait_for_client(&mut self) {
+    /// Marks the holder as waiting for its client.
+    pub(crate) fn wait_for_client(&mut self) {
         if self.waiting.is_some() {
             return;
         }
@@ -141,8 +152,8 @@ impl Permit {
         self.waiting = Some((number, evicted));
     }
 
-    /// Marks that the holder no longer waits. An eviction that took place stays one.
-    pub(in crate::api) fn resume(&mut self) {
+    /// Marks the holder as no longer waiting. Has no effect if it was evicted.
+    pub(crate) fn resume(&mut self) {
         let is_listed = |number| self.limit.lock().waiting.remove(number).is_some();
         if self
             .waiting
@@ -153,8 +164,8 @@ impl Permit {
         }
     }
 
-    /// Resolves when the permit was given to a newcomer.
-    pub(in crate::api) async fn evicted(&self) {
+    /// Resolves when the holder was evicted.
+    pub(crate) async fn evicted(&self) {
         match &self.waiting {
             Some((_, evicted)) => evicted.notified().await,
             None => std::future::pending().await,
@@ -173,6 +184,13 @@ impl Drop for Permit {
     }
 }
 
+/// Returns the error for requests beyond a limit.
+pub(super) const fn overloaded() -> Error {
+    Error::Overloaded {
+        retry_after: RETRY_AFTER,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
@@ -185,42 +203,42 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_its_share_and_others_have_theirs() {
+    fn limit_of_a_client_leaves_permits_for_others() {
         let limit = limit(10, 2);
         let first = limit.acquire("bff").unwrap();
         let second = limit.acquire("bff").unwrap();
-        assert!(limit.acquire("bff").is_none());
-        assert!(limit.acquire("invoicing").is_some());
+        assert!(limit.acquire("bff").is_err());
+        assert!(limit.acquire("invoicing").is_ok());
         drop(first);
         let third = limit.acquire("bff").unwrap();
-        assert!(limit.acquire("bff").is_none());
+        assert!(limit.acquire("bff").is_err());
         drop((second, third));
         assert!(limit.lock().by_client.is_empty());
         assert_eq!(limit.lock().total, 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_waiting_holder_makes_room() {
+    async fn holder_that_has_waited_longest_is_evicted() {
         let limit = limit(3, 3);
         let mut first = limit.acquire("a").unwrap();
         let mut second = limit.acquire("b").unwrap();
         let busy = limit.acquire("c").unwrap();
         second.wait_for_client();
         first.wait_for_client();
-        assert!(limit.acquire("d").is_none(), "within the grace");
+        assert!(limit.acquire("d").is_err(), "within the grace period");
         tokio::time::advance(GRACE).await;
         let newcomer = limit.acquire("d").unwrap();
         assert!(second.evicted().now_or_never().is_some());
         assert!(first.evicted().now_or_never().is_none());
         drop(second);
         first.resume();
-        assert!(limit.acquire("d").is_none(), "all others are busy");
+        assert!(limit.acquire("d").is_err(), "all others are busy");
         drop((first, busy, newcomer));
         assert_eq!(limit.lock().total, 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_at_its_share_evicts_its_own() {
+    async fn client_at_its_limit_evicts_its_own_holder() {
         let limit = limit(10, 1);
         let mut own = limit.acquire("a").unwrap();
         let mut other = limit.acquire("b").unwrap();
@@ -233,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_evicted_holder_that_resumes_stays_evicted() {
+    async fn evicted_holder_that_resumes_stays_evicted() {
         let limit = limit(1, 1);
         let mut holder = limit.acquire("a").unwrap();
         holder.wait_for_client();

@@ -1,72 +1,73 @@
-//! How much is let in, as far as tests and the command line may choose it.
+//! The limits of connections and requests.
 
 use std::time::Duration;
 
-use crate::api::admission::peer::ResponseBudget;
+use super::peer::ResponseBudget;
 
-/// How much is let in.
+/// The limits of connections and requests. Only tests use values other than the defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections to the gRPC port.
     pub connections: usize,
-    /// Calls in flight in this process; more are shed.
-    pub calls_in_flight: usize,
-    /// Of these, those of one client (the `sub` of its tokens).
-    pub calls_of_a_client: usize,
-    /// `StreamRecipients` streams open in this process.
+    /// Requests in flight in this process; more are rejected.
+    pub requests: usize,
+    /// Requests in flight of one client (the `sub` of its tokens).
+    pub requests_per_client: usize,
+    /// Open `StreamRecipients` streams in this process.
     pub streams: usize,
-    /// Of these, those of one client.
-    pub streams_of_a_client: usize,
-    /// Watches of changes open in this process.
+    /// Open `StreamRecipients` streams of one client.
+    pub streams_per_client: usize,
+    /// Open `WatchChanges` streams in this process.
     pub watches: usize,
-    /// Of these, those of one client.
-    pub watches_of_a_client: usize,
-    /// Requests whose message is on its way.
+    /// Open `WatchChanges` streams of one client.
+    pub watches_per_client: usize,
+    /// Requests in this process whose message is in transit.
     pub pending_messages: usize,
-    /// Of these, those of one client.
-    pub pending_messages_of_a_client: usize,
-    /// Streams of health and reflection that are open in this process.
+    /// Requests of one client whose message is in transit.
+    pub pending_messages_per_client: usize,
+    /// Open streams of health and reflection in this process.
     pub open_rpcs: usize,
-    /// Of these, those of one connection.
-    pub open_rpcs_of_a_connection: usize,
-    /// Bytes of responses that clients have not taken.
+    /// Open streams of health and reflection on one connection.
+    pub open_rpcs_per_connection: usize,
+    /// Bytes of responses in this process that clients have not read.
     pub unsent_bytes: usize,
-    /// Of these, those of one connection; responses of up to 16 KiB are sent nevertheless.
-    pub unsent_bytes_of_a_connection: usize,
-    /// How long a client may take nothing of a response before its connection is closed.
-    pub response_patience: Duration,
-    /// How long a client may send no request on a stream before it is ended.
-    pub stream_idle: Duration,
-    /// The longest a call may take until it answers; streams: until they begin.
-    pub call_timeout: Duration,
+    /// Bytes of responses on one connection that the client has not read. Responses of up to 16 KiB are
+    /// exempt.
+    pub unsent_bytes_per_connection: usize,
+    /// The time without progress of a response after which its connection is closed.
+    pub stall_timeout: Duration,
+    /// The time without a request after which a stream is ended.
+    pub stream_idle_timeout: Duration,
+    /// The maximum time until the response to a request, or the response headers of a stream.
+    pub request_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            calls_in_flight: 1024,
-            calls_of_a_client: 512,
+            requests: 1024,
+            requests_per_client: 512,
             streams: 128,
-            streams_of_a_client: 32,
+            streams_per_client: 32,
             watches: 512,
-            watches_of_a_client: 256,
+            watches_per_client: 256,
             pending_messages: 512,
-            pending_messages_of_a_client: 256,
+            pending_messages_per_client: 256,
             open_rpcs: 256,
-            open_rpcs_of_a_connection: 4,
+            open_rpcs_per_connection: 4,
             unsent_bytes: 32 * 1024 * 1024,
-            unsent_bytes_of_a_connection: 8 * 1024 * 1024,
-            response_patience: Duration::from_mins(1),
-            stream_idle: Duration::from_mins(1),
-            call_timeout: Duration::from_secs(5),
+            unsent_bytes_per_connection: 8 * 1024 * 1024,
+            stall_timeout: Duration::from_mins(1),
+            stream_idle_timeout: Duration::from_mins(1),
+            request_timeout: Duration::from_secs(5),
         }
     }
 }
 
 impl Limits {
-    /// Returns the budget of bytes that wait for clients.
+    /// Returns the budget of unsent bytes of responses.
     pub fn response_budget(&self) -> ResponseBudget {
-        ResponseBudget::new(self.unsent_bytes, self.unsent_bytes_of_a_connection)
+        ResponseBudget::new(self.unsent_bytes, self.unsent_bytes_per_connection)
     }
 }

@@ -1,5 +1,5 @@
-//! How often something is logged or recorded: so rarely that a flood of requests is none of lines or
-//! rows, with a count of what was left out.
+//! Rate limits of log lines and audit events, so that a flood of requests does not flood the log or the
+//! database. Suppressed events are counted.
 
 use std::{
     borrow::ToOwned,
@@ -10,23 +10,23 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use quick_cache::{Equivalent, sync::Cache};
 
-/// How many keys are told apart; of those not seen for long the counts are forgotten.
+/// Maximum number of keys with counts of their own; counts of keys that are used rarely are dropped.
 const MAX_KEYS: usize = 1024;
 
-/// How often something may happen.
+/// A maximum number of events within a period.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::api) struct Rate {
-    pub(in crate::api) most: u32,
-    /// The time, which begins with the first.
-    pub(in crate::api) within: TimeDelta,
+pub(crate) struct Rate {
+    pub(crate) max: u32,
+    /// Begins with the first event.
+    pub(crate) period: TimeDelta,
 }
 
-/// Admits events by a rate for each key, and by another one for all keys together.
-pub(in crate::api) struct LogLimit<K> {
+/// Limits events by a rate per key and a rate of all keys together.
+pub(crate) struct LogLimit<K> {
     windows: Cache<K, Arc<Mutex<Window>>>,
-    of_key: Rate,
-    all: Mutex<Window>,
-    of_all: Rate,
+    rate: Rate,
+    total: Mutex<Window>,
+    total_rate: Rate,
 }
 
 #[derive(Default)]
@@ -38,30 +38,30 @@ struct Window {
 }
 
 impl<K: Eq + Hash + Clone> LogLimit<K> {
-    pub(in crate::api) fn new(of_key: Rate, of_all: Rate) -> Self {
+    pub(crate) fn new(rate: Rate, total_rate: Rate) -> Self {
         Self {
             windows: Cache::new(MAX_KEYS),
-            of_key,
-            all: Mutex::default(),
-            of_all,
+            rate,
+            total: Mutex::default(),
+            total_rate,
         }
     }
 
-    /// Returns how many events of this key were left out before, if this one is admitted.
-    pub(in crate::api) fn admit<Q>(&self, key: &Q, now: DateTime<Utc>) -> Option<u64>
+    /// Returns the number of events of this key that were suppressed before, if this one is admitted.
+    pub(crate) fn admit<Q>(&self, key: &Q, now: DateTime<Utc>) -> Option<u64>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let fresh = || Ok::<_, std::convert::Infallible>(Arc::default());
-        let window = match self.windows.get_or_insert_with(key, fresh) {
+        let new_window = || Ok::<_, std::convert::Infallible>(Arc::default());
+        let window = match self.windows.get_or_insert_with(key, new_window) {
             Ok(window) => window,
             Err(never) => match never {},
         };
         let mut window = lock(&window);
-        if window.has_room(self.of_key, now) {
-            let mut all = lock(&self.all);
-            if all.has_room(self.of_all, now) {
-                all.admitted += 1;
+        if window.admits(self.rate, now) {
+            let mut total = lock(&self.total);
+            if total.admits(self.total_rate, now) {
+                total.admitted += 1;
                 window.admitted += 1;
                 return Some(std::mem::take(&mut window.suppressed));
             }
@@ -72,13 +72,13 @@ impl<K: Eq + Hash + Clone> LogLimit<K> {
 }
 
 impl Window {
-    fn has_room(&mut self, rate: Rate, now: DateTime<Utc>) -> bool {
+    fn admits(&mut self, rate: Rate, now: DateTime<Utc>) -> bool {
         // A clock that was set back must not silence the log.
-        let is_open = |begin: DateTime<Utc>| (now - begin).abs() < rate.within;
+        let is_open = |begin: DateTime<Utc>| (now - begin).abs() < rate.period;
         if !self.begin.is_some_and(is_open) {
             (self.begin, self.admitted) = (Some(now), 0);
         }
-        self.admitted < rate.most
+        self.admitted < rate.max
     }
 }
 
@@ -86,19 +86,20 @@ fn lock(window: &Mutex<Window>) -> MutexGuard<'_, Window> {
     window.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first characters of a text, without those that could break a line or hide one.
-pub(in crate::api) fn printable(text: &str, most: usize) -> String {
+/// Returns the first `max` characters of a text for the log, with unsafe ones replaced.
+pub(crate) fn printable(text: &str, max: usize) -> String {
     let mut chars = text
         .chars()
         .map(|char| if is_safe(char) { char } else { '\u{fffd}' });
-    let mut printable: String = chars.by_ref().take(most).collect();
+    let mut printable: String = chars.by_ref().take(max).collect();
     if chars.next().is_some() {
         printable.push('…');
     }
     printable
 }
 
-/// Not a control character, a line or paragraph separator, or a mark that changes the direction.
+/// Returns true unless the character could break or hide a log line: control characters, line and
+/// paragraph separators, and marks that change the direction of text.
 fn is_safe(char: char) -> bool {
     !char.is_control()
         && !matches!(char, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -108,10 +109,10 @@ fn is_safe(char: char) -> bool {
 mod tests {
     use super::*;
 
-    fn rate(most: u32) -> Rate {
+    fn rate(max: u32) -> Rate {
         Rate {
-            most,
-            within: TimeDelta::seconds(1),
+            max,
+            period: TimeDelta::seconds(1),
         }
     }
 
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_its_rate_and_a_count_of_the_others() {
+    fn events_of_a_key_are_limited_and_counted() {
         let limit = LogLimit::<String>::new(rate(1), rate(9));
         assert_eq!(limit.admit("a", after(0)), Some(0));
         assert_eq!(limit.admit("a", after(1)), None);
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn all_keys_together_have_a_rate_too() {
+    fn events_of_all_keys_are_limited() {
         let limit = LogLimit::<String>::new(rate(2), rate(3));
         let admitted = |millis| {
             let keys = ["a", "a", "a", "b", "c"];
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cut_and_free_of_control_characters() {
+    fn printable_text_is_short_and_has_no_control_characters() {
         assert_eq!(printable("key-1", 5), "key-1");
         assert_eq!(printable("key-12", 5), "key-1…");
         let forged = "a\nb\r\u{1b}[2J\u{85}\u{202e}c\u{2028}\0";

@@ -1,8 +1,8 @@
-//! What the connection of a client costs in responses that it has not taken.
+//! The bytes of responses that clients have not read, per connection and in total.
 //!
-//! HTTP/2 leaves the pace of a response to the client, and its implementation keeps what the client
-//! does not take. So every piece of a response is counted until the memory that holds it is free: as
-//! the owner of its bytes, wherever they wait (in hyper, in h2, or behind the socket).
+//! HTTP/2 lets the client control the pace of a response, and h2 buffers what the client does not read.
+//! So every piece of a response is counted until its memory is freed: the piece owns its bytes, wherever
+//! they are buffered (in hyper, in h2, or at the socket).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,23 +27,23 @@ use crate::{
     observability::metrics::{self, Limit, limit_hit},
 };
 
-/// How long a piece may wait before its connection can be closed for others.
+/// The time that a piece may wait before its connection can be closed for others.
 const GRACE: Duration = Duration::from_millis(500);
-/// A piece of at most this size is never rejected: responses to changes are smaller, and a client
-/// has to learn of a change that was made.
+/// Responses of up to this size are never rejected: those of changes are smaller, and a client has to
+/// learn that its change was made.
 const SMALL_BYTES: usize = 16 * 1024;
-/// Responses leave in pieces of this size, that of a frame of HTTP/2, so that the progress of a slow
-/// client shows.
+/// The size of the pieces of a response, that of an HTTP/2 frame, so that the progress of a slow client
+/// is visible.
 const PIECE_BYTES: usize = 16 * 1024;
-/// Cost of a response besides its bytes: the state of its stream, its task and its headers.
+/// The memory of a response besides its bytes: stream state, task and headers.
 const OVERHEAD_BYTES: usize = 16 * 1024;
-/// A connection with as many unsent bytes starts no further large response.
+/// A connection with this many unsent bytes starts no further large response.
 const BACKLOG_BYTES: usize = 1024 * 1024;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
-/// While the server stops, a client that takes nothing holds it up for no longer.
-const PATIENCE_AT_STOP: Duration = Duration::from_secs(2);
+/// The stall timeout while the server stops.
+const STALL_TIMEOUT_AT_STOP: Duration = Duration::from_secs(2);
 
-/// The bytes of responses that may wait for clients in this process. Clones share them.
+/// The budget of unsent bytes of responses in this process. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ResponseBudget(Arc<Budget>);
 
@@ -56,7 +56,7 @@ struct Budget {
     connections: Mutex<HashMap<u64, Weak<Connection>>>,
 }
 
-/// The connection that a request came over. Clones are of the same one.
+/// The connection of a request. Clones refer to the same one.
 #[derive(Clone, Debug)]
 pub struct Peer(Arc<Connection>);
 
@@ -67,39 +67,39 @@ struct Connection {
     is_aborted: AtomicBool,
     reader: AtomicWaker,
     unsent: Mutex<Unsent>,
-    /// Notified when the backlog is small again.
+    /// Notified when the backlog falls below [`BACKLOG_BYTES`].
     drained: Notify,
     permit: Option<ConnectionPermit>,
 }
 
-/// What waits for the client.
+/// The responses of a connection that the client has not read.
 #[derive(Debug, Default)]
 struct Unsent {
     bytes: usize,
     next_response: u64,
     responses: HashMap<u64, UnsentResponse>,
-    /// Since when the socket takes nothing.
+    /// The time since which the socket has accepted no bytes.
     blocked_since: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct UnsentResponse {
     bytes: usize,
-    /// When it began to wait, or the client last took a piece of it.
-    since: Instant,
+    /// The time of the last progress, or of the begin.
+    last_progress: Instant,
 }
 
-/// The bytes of one stream that wait for the client.
+/// The unsent bytes of one stream.
 #[derive(Debug, Default)]
-pub(in crate::api) struct StreamUnsent {
+pub(crate) struct StreamUnsent {
     bytes: AtomicUsize,
-    taken: Notify,
+    progress: Notify,
 }
 
-/// A piece of a response; dropped when the last of its bytes was written or given up.
+/// A piece of a response, dropped when the last of its bytes was written or discarded.
 struct Piece {
     data: Bytes,
-    /// The bytes that it counts as: those of its data, and with the first one the overhead.
+    /// The bytes that it counts as: its data and, for the first piece, the overhead.
     counted: usize,
     response: u64,
     connection: Arc<Connection>,
@@ -107,7 +107,7 @@ struct Piece {
 }
 
 impl ResponseBudget {
-    /// Allows that many bytes in the process, and on one connection.
+    /// Creates a budget of `max_bytes` in the process.
     pub fn new(max_bytes: usize, max_bytes_per_connection: usize) -> Self {
         Self(Arc::new(Budget {
             max_bytes,
@@ -118,7 +118,7 @@ impl ResponseBudget {
         }))
     }
 
-    /// Returns the peer of a new connection, which holds `permit` until it is closed.
+    /// Returns the peer of a new connection, which keeps `permit` until it is closed.
     pub fn connect(&self, permit: Option<ConnectionPermit>) -> Peer {
         let budget = &self.0;
         let number = budget.next_connection.fetch_add(1, Ordering::Relaxed);
@@ -135,19 +135,20 @@ impl ResponseBudget {
         Peer(connection)
     }
 
-    /// Closes the connections of clients that take nothing of a response for as long as `patience`,
-    /// or for a shorter time once the server stops.
-    pub async fn close_stalled(self, patience: Duration, mut stopped: watch::Receiver<()>) {
-        let mut patience = patience;
-        let mut ticks = tokio::time::interval(SWEEP_INTERVAL.min(patience / 4));
+    /// Closes connections without progress of a response for `timeout`, or a shorter time once the server
+    /// stops. Runs forever.
+    pub async fn close_stalled(self, mut timeout: Duration, mut stopped: watch::Receiver<()>) {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL.min(timeout / 4));
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                _ = stopped.changed(), if patience > PATIENCE_AT_STOP => patience = PATIENCE_AT_STOP,
+                _ = stopped.changed(), if timeout > STALL_TIMEOUT_AT_STOP => {
+                    timeout = STALL_TIMEOUT_AT_STOP;
+                }
             }
             metrics::unsent_response_bytes(self.0.bytes.load(Ordering::Relaxed));
-            for (_, connection) in self.0.stalled(patience) {
-                tracing::info!("client takes nothing of a response: connection closed");
+            for (_, connection) in self.0.stalled(timeout) {
+                tracing::info!("connection closed: client stopped reading a response");
                 limit_hit(Limit::StalledReader);
                 Peer(connection).abort();
             }
@@ -156,8 +157,8 @@ impl ResponseBudget {
 }
 
 impl Budget {
-    /// The connections with a response of which nothing was taken for that long, with their bytes.
-    fn stalled(&self, patience: Duration) -> Vec<(usize, Arc<Connection>)> {
+    /// Returns the connections with a response without progress for `timeout`, with their unsent bytes.
+    fn stalled(&self, timeout: Duration) -> Vec<(usize, Arc<Connection>)> {
         let now = Instant::now();
         let connections: Vec<_> = {
             let known = lock(&self.connections);
@@ -165,9 +166,10 @@ impl Budget {
         };
         let stalled = |connection: Arc<Connection>| {
             let unsent = lock(&connection.unsent);
-            let mut since = unsent.responses.values().map(|response| response.since);
-            let is_overdue = |since| now.duration_since(since) >= patience;
-            let is_stalled = (since.any(is_overdue)
+            let responses = unsent.responses.values();
+            let mut last_progress = responses.map(|response| response.last_progress);
+            let is_overdue = |since| now.duration_since(since) >= timeout;
+            let is_stalled = (last_progress.any(is_overdue)
                 || unsent.blocked_since.is_some_and(is_overdue))
                 && !connection.is_aborted.load(Ordering::Relaxed);
             let bytes = unsent.bytes;
@@ -177,14 +179,14 @@ impl Budget {
         connections.into_iter().filter_map(stalled).collect()
     }
 
-    /// Closes the connection that holds most of what clients do not take.
+    /// Closes the stalled connection with the most unsent bytes.
     fn make_room(&self) {
         let stalled = self.stalled(GRACE);
         let worst = stalled.into_iter().max_by_key(|(bytes, _)| *bytes);
         if let Some((bytes, connection)) = worst {
             tracing::info!(
                 bytes,
-                "unsent responses exceed their limit: connection closed"
+                "connection closed: limit of unsent responses reached"
             );
             Peer(connection).abort();
         }
@@ -192,44 +194,44 @@ impl Budget {
 }
 
 impl Peer {
-    /// Ends the connection, with all its requests, when it is read next.
+    /// Ends the connection with all its requests at its next read.
     pub fn abort(&self) {
         self.0.is_aborted.store(true, Ordering::Release);
         self.0.reader.wake();
     }
 
-    /// Returns whether the connection shall end; if not, its reader is woken when it shall.
+    /// Returns true if the connection was aborted; otherwise registers its reader to be woken.
     pub fn poll_aborted(&self, context: &mut Context<'_>) -> bool {
         self.0.reader.register(context.waker());
         self.0.is_aborted.load(Ordering::Acquire)
     }
 
-    /// Notes whether the socket of the connection takes anything.
+    /// Records whether the socket of the connection accepts bytes.
     pub fn set_write_blocked(&self, is_blocked: bool) {
         lock(&self.0.unsent).blocked_since = is_blocked.then(Instant::now);
     }
 
-    /// Resolves when the connection has to make room for another; `None` if it never has to.
+    /// Returns a future that resolves when the connection is evicted; `None` if it never is.
     pub fn evicted(&self) -> Option<WaitForCancellationFutureOwned> {
         self.0.permit.as_ref().map(ConnectionPermit::evicted)
     }
 
-    /// Marks an authenticated request as in progress: until the mark is dropped, the connection keeps
-    /// its place, and it goes after all that were never authenticated.
-    pub(in crate::api) fn begin_request(&self) -> Option<Busy> {
+    /// Marks an authenticated request as in progress: the connection is not evicted until the mark is
+    /// dropped, and afterwards only if no unauthenticated one is left.
+    pub(crate) fn begin_request(&self) -> Option<Busy> {
         let permit = self.0.permit.as_ref()?;
         permit.mark_authenticated();
         Some(permit.busy())
     }
 
-    /// A number of the connection, unique in this process.
-    pub(in crate::api) fn number(&self) -> u64 {
+    /// Returns the number of the connection, unique in this process.
+    pub(crate) fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// Closes the connection that holds most where the process would hold too much with these bytes,
-    /// and returns how many it would hold.
-    pub(in crate::api) fn make_room_for(&self, bytes: usize) -> usize {
+    /// Closes the connection with the most unsent bytes if these bytes would exceed the budget of the
+    /// process. Returns the unsent bytes of the process including these.
+    pub(crate) fn make_room_for(&self, bytes: usize) -> usize {
         let budget = &self.0.budget;
         let in_process = budget.bytes.load(Ordering::Relaxed) + bytes;
         if in_process > budget.max_bytes {
@@ -239,8 +241,8 @@ impl Peer {
         in_process
     }
 
-    /// Returns whether a unary response may wait for this client, once room was made for it.
-    pub(in crate::api) fn has_room_for(&self, bytes: usize) -> bool {
+    /// Returns true if a unary response of this size fits the budget, after room was made for it.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
         let budget = &self.0.budget;
         let in_process = self.make_room_for(bytes);
         if bytes <= SMALL_BYTES {
@@ -254,15 +256,15 @@ impl Peer {
         in_process <= budget.max_bytes
     }
 
-    /// Returns true if the client has taken most of its earlier responses.
+    /// Returns true if the client has read most of its earlier responses.
     pub(super) fn is_drained(&self) -> bool {
         lock(&self.0.unsent).bytes < BACKLOG_BYTES
     }
 
-    /// Waits until the client has taken most of its earlier responses.
+    /// Waits until the client has read most of its earlier responses.
     pub(super) async fn drained(&self) {
         loop {
-            // Registered before the look, so that no notification is missed.
+            // Created before the check, so that no notification is missed.
             let notified = self.0.drained.notified();
             if self.is_drained() {
                 return;
@@ -277,8 +279,8 @@ impl Peer {
         permit.is_none_or(ConnectionPermit::is_authenticated)
     }
 
-    /// Returns the bytes in pieces, which count as unsent until nothing holds them any more.
-    pub(in crate::api) fn track(
+    /// Splits the bytes into pieces that count as unsent until they are dropped.
+    pub(crate) fn track(
         &self,
         mut data: Bytes,
         stream: Option<&Arc<StreamUnsent>>,
@@ -288,9 +290,12 @@ impl Peer {
         let response = unsent.next_response;
         unsent.next_response += 1;
         unsent.bytes += bytes;
-        let since = Instant::now();
-        let waiting = UnsentResponse { bytes, since };
-        unsent.responses.insert(response, waiting);
+        let last_progress = Instant::now();
+        let tracked = UnsentResponse {
+            bytes,
+            last_progress,
+        };
+        unsent.responses.insert(response, tracked);
         drop(unsent);
         self.0.budget.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(stream) = stream {
@@ -315,14 +320,14 @@ impl Peer {
 }
 
 impl StreamUnsent {
-    pub(in crate::api) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) == 0
     }
 
-    /// Waits until fewer bytes than these are unsent.
-    pub(in crate::api) async fn below(&self, bytes: usize) {
+    /// Waits until fewer than `bytes` are unsent.
+    pub(crate) async fn below(&self, bytes: usize) {
         while self.bytes.load(Ordering::Acquire) >= bytes {
-            self.taken.notified().await;
+            self.progress.notified().await;
         }
     }
 }
@@ -342,7 +347,7 @@ impl Drop for Piece {
         let is_drained = had_backlog && unsent.bytes < BACKLOG_BYTES;
         if let Some(response) = unsent.responses.get_mut(&self.response) {
             response.bytes -= bytes;
-            response.since = Instant::now();
+            response.last_progress = Instant::now();
             if response.bytes == 0 {
                 unsent.responses.remove(&self.response);
             }
@@ -357,8 +362,8 @@ impl Drop for Piece {
             .fetch_sub(bytes, Ordering::Relaxed);
         if let Some(stream) = &self.stream {
             stream.bytes.fetch_sub(bytes, Ordering::Release);
-            // Stored if nobody waits at the moment.
-            stream.taken.notify_one();
+            // Stored if no task waits at the moment.
+            stream.progress.notify_one();
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Requests on their way in: a message is read before anything is spent on it, and the progress of a
-//! stream of messages is known to its response.
+//! Bodies of requests: reads a message before any work is spent on it, and observes the progress of a
+//! stream of messages.
 
 use std::{
     pin::Pin,
@@ -15,20 +15,19 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
 use tonic::{Status, body::Body};
 
-use super::concurrency_limit::{ConcurrencyLimit, Permit};
-use crate::api::admission::dispatch::overloaded;
+use super::concurrency_limit::{ConcurrencyLimit, Permit, overloaded};
 use crate::error::{Error, Result};
 
-/// Of a gRPC message: a flag and a length.
+/// The prefix of a gRPC message: a flag and a length.
 const PREFIX_BYTES: usize = 5;
 
-/// Reads the one message of a request, whose body then holds it. While its bytes are on their way, it
-/// holds a permit of `pending`.
+/// Reads the single message of a request and returns a body that contains it. While bytes are in
+/// transit, it holds a permit of `pending`.
 ///
 /// # Errors
-/// [`Error::InvalidFields`] for more than `max_bytes` or a body that breaks off,
-/// [`Error::Overloaded`] where no permit is left or it went to another request.
-pub(in crate::api) async fn read_message(
+/// [`Error::InvalidFields`] for more than `max_bytes` or an incomplete body, [`Error::Overloaded`] if no
+/// permit is left or the permit was evicted.
+pub(crate) async fn read_message(
     mut body: Body,
     max_bytes: usize,
     pending: &ConcurrencyLimit,
@@ -37,12 +36,12 @@ pub(in crate::api) async fn read_message(
     let mut message = BytesMut::new();
     let mut permit: Option<Permit> = None;
     loop {
-        // Most messages come with their headers.
+        // Most messages arrive together with their headers.
         let frame = if let Some(frame) = body.frame().now_or_never() {
             frame
         } else {
             if permit.is_none() {
-                permit = pending.acquire(client);
+                permit = Some(pending.acquire(client)?);
             }
             let permit = permit.as_mut().ok_or_else(overloaded)?;
             permit.wait_for_client();
@@ -52,8 +51,8 @@ pub(in crate::api) async fn read_message(
             }
         };
         let Some(frame) = frame else { break };
-        let broken = |_| Error::invalid_field("request", "was not sent to its end");
-        let Ok(data) = frame.map_err(broken)?.into_data() else {
+        let incomplete = |_| Error::invalid_field("request", "was not sent to its end");
+        let Ok(data) = frame.map_err(incomplete)?.into_data() else {
             continue;
         };
         if message.len() + data.len() > max_bytes + PREFIX_BYTES {
@@ -73,31 +72,31 @@ pub(in crate::api) async fn read_message(
     Ok(Body::new(Full::new(message.freeze())))
 }
 
-/// Whether messages of a request still come. Clones share it.
+/// The progress of the messages of a request. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::api) struct RequestProgress(Arc<Mutex<Progress>>);
+pub(crate) struct RequestProgress(Arc<Mutex<Progress>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Progress {
-    /// Messages are being read or worked on.
+    /// A message is being read or processed.
     #[default]
     Busy,
-    /// The server has asked for the next message since.
-    Quiet(Instant),
-    /// No more message can come, or is asked for.
+    /// The server has waited for the next message since this time.
+    Idle(Instant),
+    /// No further message can arrive or is read.
     Ended,
 }
 
 impl RequestProgress {
-    /// Returns the progress of a request that is whole.
-    pub(in crate::api) fn ended() -> Self {
+    /// Returns the progress of a request that was received completely.
+    pub(crate) fn ended() -> Self {
         Self(Arc::new(Mutex::new(Progress::Ended)))
     }
 
-    /// Returns how long the server has waited for a message; `None` if it does not.
-    pub(in crate::api) fn quiet_for(&self) -> Option<Duration> {
+    /// Returns how long the server has waited for a message; `None` if it waits for none.
+    pub(crate) fn idle_time(&self) -> Option<Duration> {
         match *self.lock() {
-            Progress::Quiet(since) => Some(since.elapsed()),
+            Progress::Idle(since) => Some(since.elapsed()),
             Progress::Busy | Progress::Ended => None,
         }
     }
@@ -107,12 +106,12 @@ impl RequestProgress {
     }
 }
 
-/// The same body, whose progress is known.
-pub(in crate::api) fn observed(body: Body) -> (Body, RequestProgress) {
+/// Returns the body together with its progress.
+pub(crate) fn observed(body: Body) -> (Body, RequestProgress) {
     let progress = RequestProgress::default();
     let observed = Observed {
         inner: body,
-        messages: Messages::default(),
+        messages: MessageParser::default(),
         progress: progress.clone(),
     };
     (Body::new(observed), progress)
@@ -120,39 +119,41 @@ pub(in crate::api) fn observed(body: Body) -> (Body, RequestProgress) {
 
 struct Observed {
     inner: Body,
-    messages: Messages,
+    messages: MessageParser,
     progress: RequestProgress,
 }
 
-/// Finds where the messages of a body end: each follows a flag and four bytes of length.
+/// Finds the ends of the messages of a body. Each message follows a flag and four bytes of length.
 #[derive(Debug, Default)]
-struct Messages {
+struct MessageParser {
     prefix: Vec<u8>,
-    left: usize,
+    payload_left: usize,
 }
 
-impl Messages {
-    fn is_any_completed_by(&mut self, mut data: &[u8]) -> bool {
+impl MessageParser {
+    /// Returns true if `data` contains the end of a message.
+    fn completes_message(&mut self, mut data: &[u8]) -> bool {
         let mut is_completed = false;
         while !data.is_empty() {
-            let wanted = if self.left > 0 {
-                self.left
+            let wanted = if self.payload_left > 0 {
+                self.payload_left
             } else {
                 PREFIX_BYTES - self.prefix.len()
             };
-            let (taken, rest) = data.split_at(wanted.min(data.len()));
+            let (part, rest) = data.split_at(wanted.min(data.len()));
             data = rest;
-            if self.left > 0 {
-                self.left -= taken.len();
+            if self.payload_left > 0 {
+                self.payload_left -= part.len();
             } else {
-                self.prefix.extend_from_slice(taken);
+                self.prefix.extend_from_slice(part);
                 let Some([_, length @ ..]) = self.prefix.first_chunk::<PREFIX_BYTES>() else {
                     continue;
                 };
-                self.left = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+                self.payload_left =
+                    usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
                 self.prefix.clear();
             }
-            is_completed |= self.left == 0;
+            is_completed |= self.payload_left == 0;
         }
         is_completed
     }
@@ -170,14 +171,14 @@ impl http_body::Body for Observed {
         let polled = Pin::new(&mut this.inner).poll_frame(context);
         let mut progress = this.progress.lock();
         if polled.is_pending() && matches!(*progress, Progress::Busy) {
-            *progress = Progress::Quiet(Instant::now());
+            *progress = Progress::Idle(Instant::now());
         }
         let frame = ready!(polled);
         match &frame {
             Some(Ok(frame)) if !this.inner.is_end_stream() => {
-                // Bytes that complete no message are no progress.
+                // Only complete messages are progress.
                 let data = frame.data_ref();
-                if data.is_some_and(|data| this.messages.is_any_completed_by(data)) {
+                if data.is_some_and(|data| this.messages.completes_message(data)) {
                     *progress = Progress::Busy;
                 }
             }
@@ -219,7 +220,7 @@ mod tests {
         )
     }
 
-    /// A body of the frames that are sent.
+    /// Returns a body with the frames that are sent to the sender.
     fn body() -> (mpsc::UnboundedSender<&'static [u8]>, Body) {
         let (sender, mut frames) = mpsc::unbounded_channel();
         let frames = stream::poll_fn(move |context| frames.poll_recv(context));
@@ -234,28 +235,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_is_there_needs_no_permit() {
+    async fn complete_message_needs_no_permit() {
         let whole = Body::new(Full::from("message"));
         let read = read_message(whole, 7, &pending(0), "a").await.unwrap();
         assert_eq!(bytes_of(read).await, "message");
     }
 
     #[tokio::test]
-    async fn a_message_that_comes_in_parts_holds_a_permit_until_it_is_there() {
+    async fn message_in_transit_holds_a_permit() {
         let (sender, parts) = body();
         let pending = pending(1);
         let mut read = Box::pin(read_message(parts, 7, &pending, "a"));
         sender.send(b"mess").unwrap();
         assert!((&mut read).now_or_never().is_none());
-        assert!(pending.acquire("b").is_none());
+        assert!(pending.acquire("b").is_err());
         sender.send(b"age").unwrap();
         drop(sender);
         assert_eq!(bytes_of(read.await.unwrap()).await, "message");
-        assert!(pending.acquire("b").is_some());
+        assert!(pending.acquire("b").is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_does_not_come_makes_room() {
+    async fn stalled_message_is_evicted() {
         let (_sender, silent) = body();
         let pending = pending(1);
         let read = read_message(silent, 7, &pending, "a");
@@ -264,12 +265,12 @@ mod tests {
             pending.acquire("b")
         };
         let (read, newcomer) = tokio::join!(read, newcomer);
-        assert!(newcomer.is_some());
+        assert!(newcomer.is_ok());
         assert!(matches!(read, Err(Error::Overloaded { .. })));
     }
 
     #[tokio::test]
-    async fn a_message_that_is_too_long_is_not_kept() {
+    async fn message_that_is_too_long_is_rejected() {
         let (sender, long) = body();
         for _ in 0..3 {
             sender.send(b"12345").unwrap();
@@ -282,14 +283,14 @@ mod tests {
     #[case::whole(12)]
     #[case::byte_by_byte(1)]
     #[case::across_prefixes(7)]
-    fn ends_of_messages_are_found_however_the_bytes_are_cut(#[case] piece: usize) {
+    fn ends_of_messages_are_found_wherever_the_bytes_are_cut(#[case] piece: usize) {
         let bytes = [&[0, 0, 0, 0, 2, 7, 7][..], &[1, 0, 0, 0, 0]].concat();
-        let mut messages = Messages::default();
+        let mut messages = MessageParser::default();
         let mut ends = Vec::new();
         let mut read = 0;
         for piece in bytes.chunks(piece) {
             read += piece.len();
-            if messages.is_any_completed_by(piece) {
+            if messages.completes_message(piece) {
                 ends.push(read);
             }
         }
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dribble_is_no_request() {
+    async fn bytes_of_an_incomplete_message_are_no_progress() {
         let (sender, parts) = body();
         let (mut parts, progress) = observed(parts);
         assert!(parts.frame().now_or_never().is_none());
@@ -307,10 +308,10 @@ mod tests {
             sender.send(byte).unwrap();
             parts.frame().await.unwrap().unwrap();
         }
-        assert_eq!(progress.quiet_for(), Some(Duration::from_mins(1)));
+        assert_eq!(progress.idle_time(), Some(Duration::from_mins(1)));
         sender.send(&[0, 1, 7]).unwrap();
         parts.frame().await.unwrap().unwrap();
-        assert_eq!(progress.quiet_for(), None);
+        assert_eq!(progress.idle_time(), None);
         drop(parts);
         assert!(matches!(*progress.lock(), Progress::Ended));
     }

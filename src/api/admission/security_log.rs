@@ -1,8 +1,8 @@
-//! Denied requests: a log line that security tooling can select by its target, and an event in the
-//! audit log of the customer that the request names.
+//! The record of denied requests: a log line that security tooling can select by its target, and an event
+//! in the audit log of the customer that the request names.
 //!
-//! Both are written beside the request and leave its answer and its time as they are, so that they
-//! tell the caller nothing, such as whether the customer exists.
+//! Both are written asynchronously. They affect neither the response nor its time, and so reveal nothing
+//! to the caller, such as whether the customer exists.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,30 +22,32 @@ use crate::{
 };
 
 const TARGET: &str = "contact_service::security";
-/// Of one caller and reason.
+/// The rate of log lines with one caller and reason.
 const LINES: Rate = Rate {
-    most: 1,
-    within: TimeDelta::seconds(1),
+    max: 1,
+    period: TimeDelta::seconds(1),
 };
+/// The rate of all log lines.
 const ALL_LINES: Rate = Rate {
-    most: 10,
-    within: TimeDelta::seconds(1),
+    max: 10,
+    period: TimeDelta::seconds(1),
 };
-/// Of one caller, customer, RPC and reason.
+/// The rate of audit events with one caller, customer, RPC and reason.
 const EVENTS: Rate = Rate {
-    most: 1,
-    within: TimeDelta::minutes(1),
+    max: 1,
+    period: TimeDelta::minutes(1),
 };
-/// An attacker that walks over all customers adds no more rows than this.
+/// The rate of all audit events, which limits an attacker that enumerates customers.
 const ALL_EVENTS: Rate = Rate {
-    most: 2,
-    within: TimeDelta::seconds(1),
+    max: 2,
+    period: TimeDelta::seconds(1),
 };
-/// How many events wait for a slow database; more are left to the log lines.
-const MAX_WAITING: usize = 64;
+/// Maximum number of events that wait for a slow database; more are only logged.
+const MAX_QUEUED: usize = 64;
 
-/// Who was denied what, as far as the rates tell it apart.
+/// The caller and the reason of a log line.
 type LineKey = (String, &'static str);
+/// The caller, customer, RPC and reason of an audit event.
 type EventKey = (String, String, Arc<str>, &'static str);
 
 struct Denial {
@@ -54,18 +56,18 @@ struct Denial {
 }
 
 /// Records the denied requests of one process.
-pub(in crate::api) struct SecurityLog {
+pub(crate) struct SecurityLog {
     lines: LogLimit<LineKey>,
     events: LogLimit<EventKey>,
-    queue: mpsc::Sender<Denial>,
+    sender: mpsc::Sender<Denial>,
     /// Taken by [`Self::record_events`].
-    queued: Mutex<Option<mpsc::Receiver<Denial>>>,
+    receiver: Mutex<Option<mpsc::Receiver<Denial>>>,
     clock: Clock,
 }
 
-/// Records the denials of one request. Clones are of the same one.
+/// Records the denials of one request. Clones refer to the same request.
 #[derive(Clone)]
-pub(in crate::api) struct RequestLog {
+pub(crate) struct RequestLog {
     log: Arc<SecurityLog>,
     rpc: Arc<str>,
     /// The span of the request, also where the response is a stream.
@@ -73,19 +75,19 @@ pub(in crate::api) struct RequestLog {
 }
 
 impl SecurityLog {
-    pub(in crate::api) fn new(clock: Clock) -> Arc<Self> {
-        let (queue, queued) = mpsc::channel(MAX_WAITING);
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        let (sender, receiver) = mpsc::channel(MAX_QUEUED);
         Arc::new(Self {
             lines: LogLimit::new(LINES, ALL_LINES),
             events: LogLimit::new(EVENTS, ALL_EVENTS),
-            queue,
-            queued: Mutex::new(Some(queued)),
+            sender,
+            receiver: Mutex::new(Some(receiver)),
             clock,
         })
     }
 
-    /// The log of the current request, of the RPC at `path`.
-    pub(in crate::api) fn of_request(self: &Arc<Self>, path: &str) -> RequestLog {
+    /// Returns the log of the current request, for the RPC at `path`.
+    pub(crate) fn for_request(self: &Arc<Self>, path: &str) -> RequestLog {
         RequestLog {
             log: Arc::clone(self),
             rpc: path.rsplit('/').next().unwrap_or_default().into(),
@@ -93,23 +95,25 @@ impl SecurityLog {
         }
     }
 
-    /// Writes the events that wait, and those to come.
-    pub(in crate::api) async fn record_events(&self, app: &App) {
-        let queued = self.queued.lock();
-        let queued = queued.unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut queued) = queued else { return };
-        while let Some(denial) = queued.recv().await {
+    /// Writes queued events to the audit log. Runs until it is dropped.
+    pub(crate) async fn record_events(&self, app: &App) {
+        let receiver = self.receiver.lock();
+        let receiver = receiver.unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut receiver) = receiver else {
+            return;
+        };
+        while let Some(denial) = receiver.recv().await {
             let recorded = app.record_denial(&denial.actor, &denial.customer_number);
             if let Err(error) = recorded.await {
-                tracing::warn!(%error, "a denied request is not in the audit log");
+                tracing::warn!(%error, "recording of a denied request failed");
             }
         }
     }
 }
 
 impl RequestLog {
-    /// Records a denial; `customer_number` as the request names it, which may be any text.
-    pub(in crate::api) fn record(
+    /// Records a denial. `customer_number` is taken from the request and may be any text.
+    pub(crate) fn record(
         &self,
         actor: &Actor,
         client: Option<&str>,
@@ -131,8 +135,8 @@ impl RequestLog {
         let (actor, number) = (actor.clone(), customer_number.as_str().to_owned());
         let key = (actor.0.clone(), number, Arc::clone(&self.rpc), reason);
         if self.log.events.admit(&key, now).is_some() {
-            // A queue that is full has no room for this one either.
-            let _ = self.log.queue.try_send(Denial {
+            // Dropped if the queue is full.
+            let _ = self.log.sender.try_send(Denial {
                 actor,
                 customer_number,
             });

@@ -1,14 +1,14 @@
-//! Who calls, and what that one may do.
+//! The caller of a request: its identity, its scopes, and its access to customers.
 
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    claims::Validity,
+    keys::{ring::KeyRing, set::VerifyingKey},
     scope::{Scope, ScopeSet},
+    validity::Validity,
 };
-use crate::api::auth::keys::{ring::KeyRing, set::VerifyingKey};
 use crate::{
     api::admission::security_log::RequestLog,
     domain::{audit::Actor, customer::CustomerNumber},
@@ -19,14 +19,14 @@ use crate::{
 #[derive(Clone)]
 pub struct Caller {
     holder: Arc<Holder>,
-    /// `None` outside of a request.
+    /// `None` outside a request.
     log: Option<RequestLog>,
 }
 
-/// What the claims of a token say.
+/// The identity and permissions that the claims of a token contain.
 pub(super) struct Holder {
     pub(super) actor: Actor,
-    /// The application that requested the token, where the token names it.
+    /// The application that requested the token, if the token names it.
     pub(super) client: Option<String>,
     pub(super) customer: Option<CustomerNumber>,
     pub(super) scopes: ScopeSet,
@@ -34,7 +34,7 @@ pub(super) struct Holder {
     pub(super) signer: Signer,
 }
 
-/// The key that a token was verified with, and the key set that it is one of.
+/// The key that a token was verified with, and the key ring it belongs to.
 pub(super) struct Signer {
     pub(super) keys: Arc<KeyRing>,
     pub(super) key: Arc<VerifyingKey>,
@@ -48,7 +48,7 @@ impl Caller {
         }
     }
 
-    /// The same caller, whose denials are recorded with the request.
+    /// Returns the caller as part of a request, whose denials are recorded in `log`.
     pub(super) fn in_request(self, log: RequestLog) -> Self {
         Self {
             log: Some(log),
@@ -56,20 +56,20 @@ impl Caller {
         }
     }
 
-    /// The subject of the token, for the trail.
+    /// Returns the subject of the token, which audit events record.
     pub fn actor(&self) -> &Actor {
         &self.holder.actor
     }
 
-    /// The customer to which the token is confined; `None` is every customer.
+    /// Returns the customer of a tenant-scoped token; `None` for a token with access to all customers.
     pub fn customer(&self) -> Option<&CustomerNumber> {
         self.holder.customer.as_ref()
     }
 
-    /// Asks whether the token is still good, for calls that outlast it.
+    /// Checks the validity period of the token.
     ///
     /// # Errors
-    /// [`Error::TokenExpired`] when it has expired.
+    /// [`Error::TokenExpired`], or [`Error::TokenInvalid`] (`NOT_YET_VALID`).
     pub fn check_time(&self, now: DateTime<Utc>) -> Result<()> {
         self.holder.validity.check(now)
     }
@@ -84,10 +84,10 @@ impl Caller {
     /// [`Error::TokenKeysUnavailable`].
     pub(super) fn has_key(&self) -> Result<bool> {
         let Signer { keys, key } = &self.holder.signer;
-        keys.holds(key)
+        keys.contains(key)
     }
 
-    /// Checks everything that may change after a token was verified, without waiting.
+    /// Checks everything that may change after the token was verified. Never waits.
     ///
     /// # Errors
     /// [`Error::TokenExpired`], [`Error::TokenInvalid`] (`UNKNOWN_KEY`), [`Error::TokenKeysUnavailable`].
@@ -105,8 +105,8 @@ impl Caller {
         self.holder.scopes.contains(scope)
     }
 
-    /// Records the denial of a request that names this customer (`""`: it names none).
-    pub(in crate::api) fn record_denial(&self, error: &Error, customer_number: &str) {
+    /// Records the denial of a request for this customer (`""` if the request names none).
+    pub(crate) fn record_denial(&self, error: &Error, customer_number: &str) {
         if let Some(log) = &self.log {
             let client = self.holder.client.as_deref();
             log.record(self.actor(), client, error, customer_number);
@@ -118,18 +118,18 @@ impl Caller {
         error
     }
 
-    /// Asks for a scope, before the request is read.
+    /// Requires a scope, before the message of the request is read.
     ///
     /// # Errors
-    /// [`Error::ScopeMissing`] when the token lacks it.
+    /// [`Error::ScopeMissing`].
     pub fn require(&self, scope: Scope) -> Result<()> {
         self.require_for(scope, "")
     }
 
-    /// Asks for a scope for a request that names this customer.
+    /// Requires a scope for a request that names this customer.
     ///
     /// # Errors
-    /// [`Error::ScopeMissing`] when the token lacks it.
+    /// [`Error::ScopeMissing`].
     pub fn require_for(&self, scope: Scope, customer_number: &str) -> Result<()> {
         if self.has(scope) {
             return Ok(());
@@ -138,12 +138,12 @@ impl Caller {
         Err(self.denied(Error::ScopeMissing { scope }, customer_number))
     }
 
-    /// Asks for access to the customer that a request names. An absent number (`""`) passes:
-    /// there is nothing to protect, and validation refuses it.
+    /// Requires access to the customer that a request names. An empty number passes: there is nothing
+    /// to protect, and validation rejects it.
     ///
     /// # Errors
-    /// [`Error::CustomerMismatch`] when the token is confined to another one.
-    pub fn confine(&self, customer_number: &str) -> Result<()> {
+    /// [`Error::CustomerMismatch`] if the token is scoped to another customer.
+    pub fn check_tenant(&self, customer_number: &str) -> Result<()> {
         match &self.holder.customer {
             Some(own) if !customer_number.is_empty() && own.as_str() != customer_number => {
                 Err(self.denied(Error::CustomerMismatch, customer_number))
@@ -152,11 +152,11 @@ impl Caller {
         }
     }
 
-    /// Asks for a token that is confined to no customer, for RPCs that concern them all.
+    /// Requires access to all customers.
     ///
     /// # Errors
-    /// [`Error::CustomerMismatch`] for a confined token.
-    pub fn require_unconfined(&self) -> Result<()> {
+    /// [`Error::CustomerMismatch`] if the token is tenant-scoped.
+    pub fn require_all_tenants(&self) -> Result<()> {
         match self.holder.customer {
             Some(_) => Err(self.denied(Error::CustomerMismatch, "")),
             None => Ok(()),
@@ -164,12 +164,12 @@ impl Caller {
     }
 }
 
-/// Names neither the subject nor the customer, so that it can be logged.
+/// Prints neither the subject nor the customer, so that it can be logged.
 impl fmt::Debug for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Caller")
-            .field("confined", &self.holder.customer.is_some())
+            .field("is_tenant_scoped", &self.holder.customer.is_some())
             .field("scopes", &self.holder.scopes)
             .finish_non_exhaustive()
     }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_that_the_token_lacks_is_refused_by_name() {
+    fn error_names_the_missing_scope() {
         let caller = caller(None, "contacts.read audit.read");
         assert_eq!(caller.require(Scope::ContactsRead), Ok(()));
         assert_eq!(caller.require(Scope::AuditRead), Ok(()));
@@ -205,31 +205,37 @@ mod tests {
     }
 
     #[test]
-    fn a_confined_token_reaches_its_own_customer_only() {
-        let confined = caller(Some("K-1"), "");
-        assert_eq!(confined.confine("K-1"), Ok(()));
-        assert_eq!(confined.confine(""), Ok(()));
+    fn tenant_scoped_token_has_access_to_its_customer_only() {
+        let tenant_scoped = caller(Some("K-1"), "");
+        assert_eq!(tenant_scoped.check_tenant("K-1"), Ok(()));
+        assert_eq!(tenant_scoped.check_tenant(""), Ok(()));
         for other in ["K-2", "k-1", "K-1 ", "K-11", "K-"] {
             assert_eq!(
-                confined.confine(other),
+                tenant_scoped.check_tenant(other),
                 Err(Error::CustomerMismatch),
                 "{other:?}"
             );
         }
-        assert_eq!(confined.require_unconfined(), Err(Error::CustomerMismatch));
-        assert_eq!(confined.customer().map(CustomerNumber::as_str), Some("K-1"));
+        assert_eq!(
+            tenant_scoped.require_all_tenants(),
+            Err(Error::CustomerMismatch)
+        );
+        assert_eq!(
+            tenant_scoped.customer().map(CustomerNumber::as_str),
+            Some("K-1")
+        );
     }
 
     #[test]
-    fn an_unconfined_token_reaches_every_customer() {
-        let unconfined = caller(None, "");
-        assert_eq!(unconfined.confine("K-2"), Ok(()));
-        assert_eq!(unconfined.require_unconfined(), Ok(()));
-        assert_eq!(unconfined.customer(), None);
+    fn token_without_tenant_has_access_to_all_customers() {
+        let caller = caller(None, "");
+        assert_eq!(caller.check_tenant("K-2"), Ok(()));
+        assert_eq!(caller.require_all_tenants(), Ok(()));
+        assert_eq!(caller.customer(), None);
     }
 
     #[test]
-    fn what_debug_prints_names_nobody() {
+    fn debug_output_has_no_personal_data() {
         let printed = format!("{:?}", caller(Some("K-1001"), "contacts.read"));
         assert!(
             !printed.contains("anna") && !printed.contains("1001"),

@@ -1,4 +1,4 @@
-//! The issuers' public keys: where they come from, how they are read, and when they are read again.
+//! The public keys of the issuers: sources, retrieval, parsing and refresh.
 
 pub(super) mod fetch;
 pub(super) mod issuer;

@@ -1,7 +1,7 @@
-//! The JSON of a token: members by name or path, and no member twice.
+//! The JSON objects of a token: parsing without duplicate members, and lookup by name or path.
 //!
-//! RFC 7519, 4: the names of claims must be unique. A parser that takes the first of two members
-//! and one that takes the last would read two different tokens, at every depth that a path reaches.
+//! The names of claims must be unique (RFC 7519, 4): of two members with one name, some parsers use the
+//! first and others the last. Duplicates are therefore rejected at every depth.
 
 use std::fmt;
 
@@ -11,10 +11,12 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
+use crate::error::{Error, TokenFault};
+
 /// A JSON object without a duplicate member at any depth.
 pub(super) type Object = Map<String, Value>;
 
-/// Reads an object; `None` for anything else, and for a duplicate member.
+/// Parses an object; `None` for anything else, and for a duplicate member.
 pub(super) fn parse_object(json: &[u8]) -> Option<Object> {
     match serde_json::from_slice::<Unique>(json).ok()?.0 {
         Value::Object(object) => Some(object),
@@ -28,15 +30,14 @@ pub(super) fn parse_object(json: &[u8]) -> Option<Object> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Lookup<'a> {
     Absent,
-    /// A member on the path is there, but is no object.
+    /// A member on the path is present but not an object.
     Blocked,
     Found(&'a Value),
 }
 
 /// Finds a member by its literal name, else along a path such as `resource_access.contact.roles`.
 ///
-/// Names may hold dots themselves, such as those of URLs: on every level the longest name that is
-/// there and leads to a value wins.
+/// Names may contain dots, as URLs do: on each level the longest name that leads to a value wins.
 pub(super) fn find<'a>(object: &'a Object, path: &str) -> Lookup<'a> {
     if let Some(value) = object.get(path) {
         return Lookup::Found(value);
@@ -56,6 +57,16 @@ pub(super) fn find<'a>(object: &'a Object, path: &str) -> Lookup<'a> {
         }
     }
     outcome
+}
+
+/// Returns the error for a claim with an unusable value.
+pub(super) fn malformed(claim: &str) -> Error {
+    Error::token_claim(TokenFault::Malformed, claim)
+}
+
+/// Returns the error for a required claim that is absent.
+pub(super) fn missing(claim: &str) -> Error {
+    Error::token_claim(TokenFault::ClaimMissing, claim)
 }
 
 struct Unique(Value);
@@ -111,7 +122,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         let mut object = Map::new();
         while let Some((name, Unique(value))) = members.next_entry::<String, _>()? {
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a duplicate member"));
+                return Err(A::Error::custom("duplicate member"));
             }
         }
         Ok(object.into())
@@ -133,12 +144,12 @@ mod tests {
     #[case("[]")]
     #[case("1")]
     #[case("{}{}")]
-    fn ambiguous_json_is_no_object(#[case] json: &str) {
+    fn duplicate_member_or_other_json_is_rejected(#[case] json: &str) {
         assert_eq!(parse_object(json.as_bytes()), None);
     }
 
     #[test]
-    fn an_object_is_read_as_serde_json_reads_it() {
+    fn object_is_parsed_as_by_serde_json() {
         let json = r#"{"a":[null,true,1,-1,1.5,"x\u00e4",{"b":{}}],"c":18446744073709551615}"#;
         let expected: Value = serde_json::from_str(json).unwrap();
         assert_eq!(
@@ -150,17 +161,17 @@ mod tests {
     }
 
     #[rstest]
-    #[case::a_plain_name(json!({ "a": 1 }), "a", Some(1))]
-    #[case::a_path(json!({ "a": { "b": { "c": 1 } } }), "a.b.c", Some(1))]
-    #[case::a_name_with_dots(json!({ "a.b": 1, "a": { "b": 2 } }), "a.b", Some(1))]
-    #[case::a_url(json!({ "https://h.example/n": 1 }), "https://h.example/n", Some(1))]
+    #[case::name(json!({ "a": 1 }), "a", Some(1))]
+    #[case::path(json!({ "a": { "b": { "c": 1 } } }), "a.b.c", Some(1))]
+    #[case::name_with_dots(json!({ "a.b": 1, "a": { "b": 2 } }), "a.b", Some(1))]
+    #[case::url(json!({ "https://h.example/n": 1 }), "https://h.example/n", Some(1))]
     #[case::below_a_url(json!({ "https://h.example/x": { "n": 1 } }), "https://h.example/x.n", Some(1))]
-    #[case::over_a_name_with_dots(json!({ "a": { "b.c": { "d": 1 } } }), "a.b.c.d", Some(1))]
-    #[case::another_way_around(json!({ "a.b": 7, "a": { "b": { "c": 1 } } }), "a.b.c", Some(1))]
-    #[case::no_such_name(json!({ "ab": 1 }), "a.b", None)]
-    #[case::no_such_end(json!({ "a": { "c": 1 } }), "a.b", None)]
-    #[case::an_empty_object(json!({ "a": {} }), "a.b", None)]
-    fn a_member_is_found_by_name_or_path(
+    #[case::path_through_name_with_dots(json!({ "a": { "b.c": { "d": 1 } } }), "a.b.c.d", Some(1))]
+    #[case::shorter_name_leads_to_a_value(json!({ "a.b": 7, "a": { "b": { "c": 1 } } }), "a.b.c", Some(1))]
+    #[case::unknown_name(json!({ "ab": 1 }), "a.b", None)]
+    #[case::unknown_end(json!({ "a": { "c": 1 } }), "a.b", None)]
+    #[case::empty_object(json!({ "a": {} }), "a.b", None)]
+    fn member_is_found_by_name_or_path(
         #[case] object: Value,
         #[case] path: &str,
         #[case] expected: Option<i64>,
@@ -175,7 +186,7 @@ mod tests {
     #[case(json!({ "a": "K-1" }))]
     #[case(json!({ "a": ["K-1"] }))]
     #[case(json!({ "a": { "b": 1 } }))]
-    fn a_path_through_no_object_is_blocked(#[case] object: Value) {
+    fn path_through_a_non_object_is_blocked(#[case] object: Value) {
         assert_eq!(find(object.as_object().unwrap(), "a.b.c"), Lookup::Blocked);
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines about rejected tokens.
+//! Log lines of rejected tokens.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,10 +8,10 @@ use crate::{
     error::TokenFault,
 };
 
-/// At most one line of a cause in this time.
+/// The rate of the lines with one cause.
 const RATE: Rate = Rate {
-    most: 1,
-    within: TimeDelta::seconds(1),
+    max: 1,
+    period: TimeDelta::seconds(1),
 };
 const MAX_KID_CHARS: usize = 64;
 const MAX_ISSUER_CHARS: usize = 128;
@@ -21,18 +21,18 @@ pub(super) struct RejectionLog(LogLimit<&'static str>);
 
 impl Default for RejectionLog {
     fn default() -> Self {
-        // There are few causes: together they need no limit.
-        let of_all = Rate {
-            most: u32::MAX,
+        // There are few causes, so all of them together need no limit.
+        let unlimited = Rate {
+            max: u32::MAX,
             ..RATE
         };
-        Self(LogLimit::new(RATE, of_all))
+        Self(LogLimit::new(RATE, unlimited))
     }
 }
 
 impl RejectionLog {
-    /// Logs a rejection with the names of key and issuer that the token claims; neither is
-    /// verified. `suppressed` counts the rejections of this cause since its last line.
+    /// Logs a rejection with the key id and the issuer in the token, neither of which is verified.
+    /// `suppressed` counts the rejections with this cause since its last line.
     pub(super) fn record(
         &self,
         cause: TokenFault,
@@ -44,7 +44,7 @@ impl RejectionLog {
         let Some(suppressed) = self.0.admit(&cause, now) else {
             return;
         };
-        let (kid, issuer) = token.map(token::names_in).unwrap_or_default();
+        let (kid, issuer) = token.map(token::unverified_names).unwrap_or_default();
         let kid = kid.map(|kid| printable(&kid, MAX_KID_CHARS));
         let issuer = issuer.map(|issuer| printable(&issuer, MAX_ISSUER_CHARS));
         tracing::info!(cause, claim, kid, issuer, suppressed, "token rejected");

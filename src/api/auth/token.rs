@@ -1,22 +1,25 @@
-//! The token before anything about it is believed: its place in the headers, its form, and its
-//! JOSE header.
+//! Parsing of a token that is not verified yet: the `authorization` header, the JWS form and the JOSE
+//! header.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, header::AUTHORIZATION};
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::Value;
 
-use super::payload::{Object, parse_object};
-use crate::api::auth::keys::set::VerifyingKey;
+use super::{
+    algorithm::parse_algorithm,
+    keys::set::VerifyingKey,
+    payload::{Object, parse_object},
+};
 use crate::error::{Error, Result, TokenFault};
 
-/// Group claims make the tokens of large directories this long.
+/// Large enough for the group claims of large directories.
 const MAX_TOKEN_BYTES: usize = 12 * 1024;
 
 const MALFORMED: Error = Error::token_invalid(TokenFault::Malformed);
 
-/// The token of the one `authorization: Bearer <token>`.
+/// Returns the token of the single `authorization: Bearer <token>` header.
 pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Error::TokenMissing)?;
@@ -35,7 +38,7 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str> {
     }
 }
 
-/// Checks the size of a token, in its encoded form.
+/// Checks the size of an encoded token.
 pub(super) fn check_size(token: &str) -> Result<()> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Error::token_invalid(TokenFault::TooLarge));
@@ -43,26 +46,18 @@ pub(super) fn check_size(token: &str) -> Result<()> {
     Ok(())
 }
 
-/// The algorithm of a JOSE `alg` that tokens may be signed with. `Ed25519` (RFC 9864) is the new
-/// name of what `EdDSA` is with keys of that curve, the only ones that are accepted.
-pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
-    let name = if name == "Ed25519" { "EdDSA" } else { name };
-    let algorithm: Algorithm = name.parse().ok()?;
-    (algorithm.family() != AlgorithmFamily::Hmac).then_some(algorithm)
-}
-
-/// A token in its form (JWS compact serialization), not verified.
+/// A token in JWS compact serialization, parsed but not verified.
 pub(super) struct SignedToken<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
-    /// Header and payload: the signed text.
+    /// The signed text: header and payload.
     message: &'a str,
     signature: &'a str,
     payload: Object,
 }
 
 impl<'a> SignedToken<'a> {
-    /// Checks the form of `token` and reads its header.
+    /// Parses `token` and checks its header.
     pub(super) fn parse(token: &'a str) -> Result<Self> {
         let (message, signature) = token.rsplit_once('.').ok_or(MALFORMED)?;
         let (header, payload) = message.split_once('.').ok_or(MALFORMED)?;
@@ -86,7 +81,7 @@ impl<'a> SignedToken<'a> {
         })
     }
 
-    /// The `iss` by which the key is chosen; what is not signed by that issuer's key fails then.
+    /// Returns the `iss`, which selects the key set; the signature check fails if it is forged.
     pub(super) fn unverified_issuer(&self) -> Result<&str> {
         match self.payload.get("iss") {
             Some(Value::String(issuer)) => Ok(issuer),
@@ -95,7 +90,7 @@ impl<'a> SignedToken<'a> {
         }
     }
 
-    /// The payload, if `key` signed it by the token's algorithm.
+    /// Returns the payload if its signature by `key` is valid.
     pub(super) fn verify(self, key: &VerifyingKey) -> Result<Object> {
         let message = self.message.as_bytes();
         let verified = jsonwebtoken::crypto::verify(
@@ -111,19 +106,19 @@ impl<'a> SignedToken<'a> {
     }
 }
 
-/// `kid` and `iss` as far as they can be read, for the log: of any token, whatever is wrong with it.
-pub(super) fn names_in(token: &str) -> (Option<String>, Option<String>) {
+/// Returns `kid` and `iss` of any token for the log, as far as they can be read.
+pub(super) fn unverified_names(token: &str) -> (Option<String>, Option<String>) {
     let mut parts = token
         .split('.')
         .map(|part| decode(part).and_then(|json| serde_json::from_slice::<Value>(&json).ok()));
-    let mut text = |member: &str| Some(parts.next()??.get(member)?.as_str()?.to_owned());
-    (text("kid"), text("iss"))
+    let mut string = |member: &str| Some(parts.next()??.get(member)?.as_str()?.to_owned());
+    (string("kid"), string("iss"))
 }
 
 /// The members of a JOSE header (RFC 7515, 4.1) that are read.
 ///
-/// Those that point to keys are read only to be rejected: a token does not choose what it is
-/// checked with.
+/// Members that point to keys are read only to be rejected: a token must not select the key it is
+/// verified with.
 #[derive(Deserialize)]
 struct JoseHeader {
     alg: String,
@@ -145,12 +140,13 @@ struct JoseHeader {
 
 impl JoseHeader {
     fn check(&self) -> Result<Algorithm> {
-        let algorithm = algorithm(&self.alg).ok_or(Error::token_invalid(TokenFault::Algorithm))?;
-        let brings_key = [&self.jwk, &self.jku, &self.x5u, &self.x5c]
+        let algorithm =
+            parse_algorithm(&self.alg).ok_or(Error::token_invalid(TokenFault::Algorithm))?;
+        let has_key = [&self.jwk, &self.jku, &self.x5u, &self.x5c]
             .into_iter()
             .any(Option::is_some);
         let is_token = self.typ.as_deref().is_none_or(is_token_type);
-        if brings_key || !is_token || self.crit.is_some() {
+        if has_key || !is_token || self.crit.is_some() {
             return Err(MALFORMED);
         }
         Ok(algorithm)
@@ -171,7 +167,7 @@ fn is_token_type(typ: &str) -> bool {
         .any(|known| known.eq_ignore_ascii_case(typ))
 }
 
-/// Reads a member that is there; serde alone would take `null` for its absence.
+/// Deserializes a member that is present; serde alone would treat `null` as absence.
 fn present<'de, D, T>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,5 +1,5 @@
-//! Connections from their accept until the client has sent the preface of HTTP/2: only then hyper gets
-//! them, which costs far more.
+//! Connections from accept to the HTTP/2 preface. hyper, which costs far more per connection, gets
+//! only those whose client has sent it.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -13,38 +13,35 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::either::Either;
 
-use super::{Connection, PREFACE, Transport};
-use crate::{
-    api::admission::peer::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls,
-};
+use super::connection::{Connection, PREFACE, Transport};
+use crate::{api::admission::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls};
 
-/// Of TLS.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many may wait for hyper.
-const WAITING: usize = 64;
+/// Connections that may wait for hyper.
+const MAX_QUEUED: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How connections are taken in.
+/// Accepts the connections of the gRPC port.
 #[derive(Clone)]
-pub(in crate::server) struct Acceptor {
-    /// `None`: without TLS.
-    pub(in crate::server) tls: Option<Tls>,
-    pub(in crate::server) limit: ConnectionLimit,
-    pub(in crate::server) responses: ResponseBudget,
+pub(crate) struct Acceptor {
+    /// `None` serves plaintext.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) limit: ConnectionLimit,
+    pub(crate) responses: ResponseBudget,
 }
 
 impl Acceptor {
-    /// Returns the connections whose clients sent the preface in time, as long as the second part is
-    /// run. It ends, and closes the listener, when the connections are taken no more.
-    pub(in crate::server) fn accept_all(
+    /// Returns the connections whose clients sent the preface in time, and the future that accepts
+    /// them. The future ends, and closes the listener, when the stream is dropped.
+    pub(crate) fn accept_all(
         self,
         listener: TcpListener,
     ) -> (
         impl Stream<Item = io::Result<Connection>> + Send + 'static,
         impl Future<Output = ()> + Send + 'static,
     ) {
-        let (ready, connections) = mpsc::channel(WAITING);
+        let (ready, connections) = mpsc::channel(MAX_QUEUED);
         let accept_all = async move {
             loop {
                 let accepted = tokio::select! {
@@ -52,7 +49,7 @@ impl Acceptor {
                     accepted = listener.accept() => accepted,
                 };
                 let Ok((stream, address)) = accepted else {
-                    // No more file descriptors, for example, which passes.
+                    // Usually temporary, for example if no file descriptors are left.
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 };
@@ -67,7 +64,8 @@ impl Acceptor {
         (ReceiverStream::new(connections), accept_all)
     }
 
-    /// Why a connection came to nothing concerns its client alone.
+    /// Returns `None` if the handshake fails, for whichever reason: a client that is in error is no
+    /// event for the operator.
     async fn accept(self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
         let permit = self.limit.admit(address.ip()).await?;
         let tls = self.tls.as_ref().map(Tls::acceptor);
@@ -87,7 +85,7 @@ async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<Transp
     let mut transport = match tls {
         None => Either::Left(stream),
         Some(tls) => {
-            let encrypted = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
+            let encrypted = timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
             Either::Right(Box::new(encrypted.ok()?.ok()?))
         }
     };
@@ -95,7 +93,7 @@ async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<Transp
     is_http_2.ok()?.then_some(transport)
 }
 
-/// Returns whether the client begins as one of HTTP/2 does.
+/// Reads the preface of HTTP/2; returns false as soon as the bytes differ from it.
 async fn read_preface(client: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut read = Vec::with_capacity(PREFACE.len());
     while read.len() < PREFACE.len() {
@@ -120,33 +118,33 @@ mod tests {
     #[case::whole(PREFACE.len())]
     #[case::byte_by_byte(1)]
     #[tokio::test]
-    async fn a_preface_is_taken_and_nothing_behind_it(#[case] piece: usize) {
+    async fn preface_is_read_and_nothing_after_it(#[case] piece: usize) {
         let (mut client, mut server) = duplex(piece);
         let sent = tokio::spawn(async move {
             client.write_all(PREFACE).await.unwrap();
-            client.write_all(b"behind it").await.unwrap();
+            client.write_all(b"after it").await.unwrap();
         });
         assert!(read_preface(&mut server).await);
         let mut rest = String::new();
         server.read_to_string(&mut rest).await.unwrap();
-        assert_eq!(rest, "behind it");
+        assert_eq!(rest, "after it");
         sent.await.unwrap();
     }
 
     #[rstest]
-    #[case::of_http_1(b"GET / HTTP/1.1\r\n")]
-    #[case::of_tls(&[22, 3, 1])]
-    #[case::that_goes_wrong_late(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r")]
+    #[case::http_1(b"GET / HTTP/1.1\r\n")]
+    #[case::tls(&[22, 3, 1])]
+    #[case::wrong_last_byte(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r")]
     #[tokio::test]
-    async fn another_greeting_is_known_at_once(#[case] greeting: &[u8]) {
+    async fn other_protocol_is_rejected_at_once(#[case] start: &[u8]) {
         let (mut client, mut server) = duplex(64);
-        client.write_all(greeting).await.unwrap();
-        // The client would say more.
+        client.write_all(start).await.unwrap();
+        // Without waiting for further bytes.
         assert_eq!(read_preface(&mut server).now_or_never(), Some(false));
     }
 
     #[tokio::test]
-    async fn half_a_preface_is_none() {
+    async fn incomplete_preface_is_rejected() {
         let (mut client, mut server) = duplex(64);
         client.write_all(&PREFACE[..23]).await.unwrap();
         drop(client);

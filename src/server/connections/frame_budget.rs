@@ -1,5 +1,6 @@
-//! The frames of HTTP/2 that a connection may carry: their heads are read as they pass, and a client
-//! that sends more than its requests give it cause to is found out. What the frames mean is h2's.
+//! The budget of HTTP/2 frames that belong to no request, such as pings, resets and window updates.
+//!
+//! Only the heads of frames are parsed, as they pass; their meaning is left to h2.
 
 use std::time::Duration;
 
@@ -11,42 +12,42 @@ const HEADERS: u8 = 1;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 
-/// For each frame of a request or its response: the client may widen two windows, send a ping, and
-/// cancel the request.
+/// Tokens that each frame of a request or its response adds: the client may update two windows, send
+/// a ping, and cancel the request.
 const TOKENS_PER_REQUEST_FRAME: u32 = 4;
-/// A dribble of fewer bytes is not worth an answer.
-const MIN_BYTES: usize = 32;
-/// For frames without a request, such as keepalives.
+/// A shorter DATA frame of a response adds no tokens.
+const MIN_CREDITED_BYTES: usize = 32;
+/// Tokens for frames without a request, such as keepalives.
 const BASE_TOKENS: u32 = 256;
 const BASE_TOKENS_PER_SECOND: u32 = 16;
-/// Far more than is on its way at once: a client may widen its windows frame by frame.
+/// Far more than a connection has in flight: a client may update its windows after each frame.
 const MAX_TOKENS: u32 = 16_384;
 
-/// The frames that a client may still send that carry nothing of a request.
+/// The frames without a request that a client may still send.
 #[derive(Debug)]
 pub(super) struct FrameBudget {
-    received: Heads,
-    sent: Heads,
+    received: HeadParser,
+    sent: HeadParser,
     tokens: u32,
     refilled: Instant,
 }
 
-/// The client sends more frames than it has cause to.
+/// The client has sent more frames without a request than its budget allows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FrameFlood;
 
 impl FrameBudget {
     pub(super) fn new() -> Self {
         Self {
-            received: Heads::default(),
-            sent: Heads::default(),
+            received: HeadParser::default(),
+            sent: HeadParser::default(),
             tokens: BASE_TOKENS,
             refilled: Instant::now(),
         }
     }
 
-    /// Takes note of what came from the client, from behind its preface on.
-    pub(super) fn note_received(&mut self, mut bytes: &[u8]) -> Result<(), FrameFlood> {
+    /// Accounts for bytes that the client sent after its preface.
+    pub(super) fn record_received(&mut self, mut bytes: &[u8]) -> Result<(), FrameFlood> {
         while let Some(head) = self.received.next(&mut bytes) {
             if head.kind == HEADERS {
                 self.credit();
@@ -57,10 +58,10 @@ impl FrameBudget {
         Ok(())
     }
 
-    /// Takes note of what went to the client.
-    pub(super) fn note_sent(&mut self, mut bytes: &[u8]) {
+    /// Accounts for bytes that were sent to the client.
+    pub(super) fn record_sent(&mut self, mut bytes: &[u8]) {
         while let Some(head) = self.sent.next(&mut bytes) {
-            if head.kind == HEADERS || (head.kind == DATA && head.length >= MIN_BYTES) {
+            if head.kind == HEADERS || (head.kind == DATA && head.length >= MIN_CREDITED_BYTES) {
                 self.credit();
             }
         }
@@ -78,7 +79,7 @@ impl FrameBudget {
         Ok(())
     }
 
-    /// Only where none is left: no clock is read for frames that have a cause.
+    /// Called only when no token is left, so that the clock is not read for each frame.
     fn refill(&mut self, now: Instant) {
         let step = Duration::from_secs(1) / BASE_TOKENS_PER_SECOND;
         let steps = now.duration_since(self.refilled).as_millis() / step.as_millis();
@@ -89,11 +90,11 @@ impl FrameBudget {
     }
 }
 
-/// Finds the heads of frames, however the bytes are cut.
+/// Finds the heads of frames in a byte stream that is cut anywhere.
 #[derive(Debug, Default)]
-struct Heads {
+struct HeadParser {
     head: [u8; HEAD_BYTES],
-    known: usize,
+    head_len: usize,
     payload_left: usize,
 }
 
@@ -105,30 +106,30 @@ struct Head {
 }
 
 impl Head {
-    /// Of an empty frame only its end is worth something. h2 counts those that hold little, but
-    /// what is padding alone it does not.
+    /// Returns true for a DATA frame that has data or ends the stream. h2 limits frames with little
+    /// data, but none that consist of padding.
     fn carries_data(&self) -> bool {
         self.kind == DATA
             && (self.flags & END_STREAM != 0 || (self.length > 0 && self.flags & PADDED == 0))
     }
 }
 
-impl Heads {
-    /// The next head that is complete, if there is one; the bytes up to it are taken.
+impl HeadParser {
+    /// Returns the next complete head, and advances `bytes` past it.
     fn next(&mut self, bytes: &mut &[u8]) -> Option<Head> {
         let skipped = self.payload_left.min(bytes.len());
         self.payload_left -= skipped;
         *bytes = bytes.get(skipped..)?;
-        let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.known));
-        for (place, byte) in self.head.iter_mut().skip(self.known).zip(head) {
-            *place = *byte;
+        let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.head_len));
+        for (target, byte) in self.head.iter_mut().skip(self.head_len).zip(head) {
+            *target = *byte;
         }
         *bytes = rest;
-        self.known += head.len();
-        if self.known < HEAD_BYTES {
+        self.head_len += head.len();
+        if self.head_len < HEAD_BYTES {
             return None;
         }
-        self.known = 0;
+        self.head_len = 0;
         let [high, middle, low, kind, flags, ..] = self.head;
         let [high, middle, low] = [high, middle, low].map(usize::from);
         let length = (high << 16) | (middle << 8) | low;
@@ -163,7 +164,7 @@ mod tests {
         frame(kind, flags, length).repeat(usize::try_from(count).unwrap())
     }
 
-    /// Without what time brings.
+    /// A budget that is not refilled.
     fn budget() -> FrameBudget {
         FrameBudget {
             refilled: Instant::now() + Duration::from_hours(1),
@@ -175,10 +176,10 @@ mod tests {
     #[case::whole(usize::MAX)]
     #[case::byte_by_byte(1)]
     #[case::across_heads_and_payloads(7)]
-    fn heads_are_found_however_the_bytes_are_cut(#[case] piece: usize) {
+    fn heads_are_found_wherever_the_bytes_are_cut(#[case] piece: usize) {
         let long = [&[0, 1, 2, HEADERS, 4, 0, 0, 0, 1][..], &[PING; 258]].concat();
         let bytes = [frame(SETTINGS, 0, 0), long, frame(DATA, 1, 20)].concat();
-        let mut heads = Heads::default();
+        let mut heads = HeadParser::default();
         let mut found = Vec::new();
         for mut piece in bytes.chunks(piece.min(bytes.len())) {
             while let Some(head) = heads.next(&mut piece) {
@@ -192,31 +193,31 @@ mod tests {
     #[rstest]
     #[case::pings(PING, 0, 8)]
     #[case::settings(SETTINGS, 0, 6)]
-    #[case::windows(WINDOW_UPDATE, 0, 4)]
+    #[case::window_updates(WINDOW_UPDATE, 0, 4)]
     #[case::resets(RST_STREAM, 0, 4)]
     #[case::continuations(CONTINUATION, 0, 1)]
-    #[case::data_without_any(DATA, 0, 0)]
-    #[case::padding_alone(DATA, PADDED, 8)]
-    #[case::what_nobody_knows(0xfe, 0, 3)]
-    fn frames_without_a_cause_end_at_the_spare_ones(
+    #[case::empty_data(DATA, 0, 0)]
+    #[case::padding_only(DATA, PADDED, 8)]
+    #[case::unknown(0xfe, 0, 3)]
+    fn frames_without_a_request_are_limited_to_the_base_tokens(
         #[case] kind: u8,
         #[case] flags: u8,
         #[case] length: u8,
     ) {
         let mut budget = budget();
-        let spare = frames(kind, flags, length, BASE_TOKENS);
-        assert_eq!(budget.note_received(&spare), Ok(()));
+        let base = frames(kind, flags, length, BASE_TOKENS);
+        assert_eq!(budget.record_received(&base), Ok(()));
         let one_more = frame(kind, flags, length);
-        assert_eq!(budget.note_received(&one_more), Err(FrameFlood));
+        assert_eq!(budget.record_received(&one_more), Err(FrameFlood));
     }
 
     #[test]
-    fn time_brings_some_again_and_never_more_than_the_spare_ones() {
+    fn refill_adds_at_most_the_base_tokens() {
         let mut budget = budget();
-        let spare = frames(PING, 0, 8, BASE_TOKENS);
-        budget.note_received(&spare).unwrap();
+        let base = frames(PING, 0, 8, BASE_TOKENS);
+        budget.record_received(&base).unwrap();
         budget.refilled = Instant::now().checked_sub(Duration::from_mins(10)).unwrap();
-        assert_eq!(budget.note_received(&spare), Ok(()));
+        assert_eq!(budget.record_received(&base), Ok(()));
         assert_eq!(budget.tokens, 0);
         let refilled = budget.refilled;
         budget.refill(refilled + Duration::from_secs(1));
@@ -224,47 +225,47 @@ mod tests {
     }
 
     #[test]
-    fn what_carries_a_call_costs_nothing() {
+    fn data_of_a_request_costs_nothing() {
         let mut budget = budget();
         let message = [frame(DATA, 0, 1), frame(DATA, END_STREAM, 0)].concat();
-        assert_eq!(budget.note_received(&message.repeat(10_000)), Ok(()));
+        assert_eq!(budget.record_received(&message.repeat(10_000)), Ok(()));
         assert_eq!(budget.tokens, BASE_TOKENS);
     }
 
     #[test]
-    fn a_call_may_widen_windows_and_ask_how_far_the_server_is() {
+    fn request_pays_for_window_updates_and_pings() {
         let mut budget = budget();
-        let asked = [frame(HEADERS, 4, 40), frame(DATA, END_STREAM, 20)].concat();
-        let answered = [
+        let request = [frame(HEADERS, 4, 40), frame(DATA, END_STREAM, 20)].concat();
+        let response = [
             frame(HEADERS, 4, 9),
             frame(DATA, 0, 200),
             frame(HEADERS, 5, 9),
         ]
         .concat();
-        let beside = [frames(WINDOW_UPDATE, 0, 4, 2), frame(PING, 0, 8)].concat();
+        let control = [frames(WINDOW_UPDATE, 0, 4, 2), frame(PING, 0, 8)].concat();
         for _ in 0..1_000 {
-            budget.note_received(&asked).unwrap();
-            budget.note_sent(&answered);
-            budget.note_received(&beside.repeat(4)).unwrap();
+            budget.record_received(&request).unwrap();
+            budget.record_sent(&response);
+            budget.record_received(&control.repeat(4)).unwrap();
         }
     }
 
     #[test]
-    fn a_long_answer_may_be_acknowledged_frame_by_frame_at_its_end() {
+    fn long_response_pays_for_an_update_of_each_frame() {
         let mut budget = budget();
-        budget.note_sent(&frames(DATA, 0, 250, 2_000));
+        budget.record_sent(&frames(DATA, 0, 250, 2_000));
         let acknowledged = frames(WINDOW_UPDATE, 0, 4, 2 * 2_000);
-        assert_eq!(budget.note_received(&acknowledged), Ok(()));
+        assert_eq!(budget.record_received(&acknowledged), Ok(()));
     }
 
     #[test]
-    fn a_dribble_earns_nothing() {
+    fn short_data_frames_add_no_tokens() {
         let mut budget = budget();
         for _ in 0..BASE_TOKENS {
-            budget.note_sent(&frame(DATA, 0, 1));
-            budget.note_received(&frame(WINDOW_UPDATE, 0, 4)).unwrap();
+            budget.record_sent(&frame(DATA, 0, 1));
+            budget.record_received(&frame(WINDOW_UPDATE, 0, 4)).unwrap();
         }
-        let widened = budget.note_received(&frame(WINDOW_UPDATE, 0, 4));
-        assert_eq!(widened, Err(FrameFlood));
+        let update = budget.record_received(&frame(WINDOW_UPDATE, 0, 4));
+        assert_eq!(update, Err(FrameFlood));
     }
 }

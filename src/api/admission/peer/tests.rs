@@ -1,4 +1,4 @@
-//! What counts as unsent, and which connections are closed for it.
+//! Counting of unsent bytes, and the choice of connections to close.
 
 use std::task::Poll;
 
@@ -28,28 +28,28 @@ fn large() -> Bytes {
 }
 
 #[test]
-fn bytes_count_until_their_last_part_is_gone() {
+fn bytes_count_as_unsent_until_their_last_part_is_dropped() {
     let budget = ResponseBudget::new(1 << 20, 1 << 20);
     let peer = budget.connect(None);
     let mut pieces = peer.track(large(), None);
     assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), LARGE);
-    let held = || budget.0.bytes.load(Ordering::Relaxed);
-    assert_eq!(held(), LARGE + OVERHEAD_BYTES);
+    let unsent = || budget.0.bytes.load(Ordering::Relaxed);
+    assert_eq!(unsent(), LARGE + OVERHEAD_BYTES);
     let mut piece = pieces.pop_front().unwrap();
     drop(pieces);
     let part = piece.split_to(10);
     assert_eq!(&part[..], [7; 10]);
     drop(piece);
-    assert_eq!(held(), PIECE_BYTES + OVERHEAD_BYTES);
+    assert_eq!(unsent(), PIECE_BYTES + OVERHEAD_BYTES);
     drop(part);
-    assert_eq!(held(), 0);
+    assert_eq!(unsent(), 0);
     assert!(lock(&peer.0.unsent).responses.is_empty());
     drop(peer);
     assert!(lock(&budget.0.connections).is_empty());
 }
 
 #[test]
-fn a_connection_has_its_bound_for_all_but_small_pieces() {
+fn small_responses_are_exempt_from_the_limit_of_a_connection() {
     let budget = ResponseBudget::new(1 << 30, 2 * LARGE);
     let (peer, other) = (budget.connect(None), budget.connect(None));
     assert!(peer.has_room_for(LARGE));
@@ -60,7 +60,7 @@ fn a_connection_has_its_bound_for_all_but_small_pieces() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_connection_that_holds_most_makes_room() {
+async fn stalled_connection_with_most_bytes_is_closed() {
     let budget = ResponseBudget::new(3 * LARGE, 4 * LARGE);
     let (stalled, other, newcomer) = (
         budget.connect(None),
@@ -70,7 +70,7 @@ async fn the_connection_that_holds_most_makes_room() {
     let pieces = [stalled.track(large(), None), stalled.track(large(), None)];
     let _piece = other.track(Bytes::from_static(b"small"), None);
     assert!(!newcomer.has_room_for(LARGE));
-    assert!(!is_aborted(&stalled), "within the grace");
+    assert!(!is_aborted(&stalled), "within the grace period");
     tokio::time::advance(GRACE).await;
     assert!(!newcomer.has_room_for(LARGE));
     assert!(is_aborted(&stalled));
@@ -80,7 +80,7 @@ async fn the_connection_that_holds_most_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_nothing_loses_its_connection() {
+async fn connection_of_a_stalled_reader_is_closed() {
     let budget = ResponseBudget::new(1 << 20, 1 << 20);
     let (stalled, other) = (budget.connect(None), budget.connect(None));
     let _piece = stalled.track(large(), None);
@@ -96,7 +96,7 @@ async fn a_client_that_takes_nothing_loses_its_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_that_takes_nothing_loses_its_connection() {
+async fn connection_with_a_stalled_socket_is_closed() {
     let budget = ResponseBudget::new(1 << 20, 1 << 20);
     let (blocked, other) = (budget.connect(None), budget.connect(None));
     blocked.set_write_blocked(true);
@@ -111,7 +111,7 @@ async fn a_socket_that_takes_nothing_loses_its_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_on_slowly_keeps_its_connection() {
+async fn connection_of_a_slow_reader_stays_open() {
     let budget = ResponseBudget::new(1 << 20, 1 << 20);
     let slow = budget.connect(None);
     let mut pieces = slow.track(Bytes::from(vec![7; 4 * PIECE_BYTES]), None);
@@ -124,20 +124,20 @@ async fn a_client_that_goes_on_slowly_keeps_its_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_is_held_up_for_a_shorter_time() {
+async fn stall_timeout_is_shorter_while_the_server_stops() {
     let budget = ResponseBudget::new(1 << 20, 1 << 20);
     let stalled = budget.connect(None);
     let _piece = stalled.track(large(), None);
     let (stop, stopped) = watch::channel(());
     tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
     drop(stop);
-    tokio::time::timeout(2 * PATIENCE_AT_STOP, aborted(&stalled))
+    tokio::time::timeout(2 * STALL_TIMEOUT_AT_STOP, aborted(&stalled))
         .await
         .unwrap();
 }
 
 #[tokio::test]
-async fn a_stream_waits_until_its_bytes_are_taken() {
+async fn stream_waits_until_its_bytes_are_read() {
     let budget = ResponseBudget::new(1 << 20, 1 << 20);
     let (peer, stream) = (budget.connect(None), Arc::new(StreamUnsent::default()));
     let piece = peer.track(large(), Some(&stream));
@@ -149,7 +149,7 @@ async fn a_stream_waits_until_its_bytes_are_taken() {
 }
 
 #[tokio::test]
-async fn a_backlog_is_drained_when_the_client_takes_it() {
+async fn backlog_is_drained_when_the_client_reads_it() {
     let budget = ResponseBudget::new(1 << 30, 1 << 30);
     let (peer, other) = (budget.connect(None), budget.connect(None));
     let backlog = peer.track(Bytes::from(vec![7; BACKLOG_BYTES]), None);

@@ -1,5 +1,5 @@
-//! One attempt to get a document with keys, by URL or from a file: bounded in size and time, and
-//! with a cause that an operator can act on.
+//! Retrieval of a key document from a URL or file: limited in size and time, with errors that an
+//! operator can act on.
 
 use std::{
     error::Error as StdError,
@@ -17,15 +17,16 @@ const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 const MAX_REDIRECTS: usize = 5;
 
 /// Fetches documents by URL.
-pub(in crate::api::auth) struct Documents(Client);
+pub(crate) struct DocumentClient(Client);
 
-impl Documents {
-    /// Follows redirects to https.
-    pub(in crate::api::auth) fn following_https() -> Result<Self, String> {
+impl DocumentClient {
+    /// Creates a client that follows redirects to https.
+    pub(crate) fn following_https() -> Result<Self, String> {
         Self::new(redirect::Policy::custom(follow))
     }
 
-    pub(in crate::api::auth) fn without_redirects() -> Result<Self, String> {
+    /// Creates a client that rejects redirects.
+    pub(crate) fn without_redirects() -> Result<Self, String> {
         Self::new(redirect::Policy::none())
     }
 
@@ -37,8 +38,8 @@ impl Documents {
     /// Fetches a document within 5 seconds.
     ///
     /// # Errors
-    /// One line that says why, without the URL.
-    pub(in crate::api::auth) async fn fetch(&self, url: &Url) -> Result<Vec<u8>, String> {
+    /// One line with the cause, without the URL.
+    pub(crate) async fn fetch(&self, url: &Url) -> Result<Vec<u8>, String> {
         within_timeout(self.fetch_all(url)).await
     }
 
@@ -63,24 +64,24 @@ impl Documents {
 }
 
 /// Reads a file within 5 seconds.
-pub(in crate::api::auth) async fn read_file(path: PathBuf) -> Result<Vec<u8>, String> {
+pub(crate) async fn read_file(path: PathBuf) -> Result<Vec<u8>, String> {
     let reading = tokio::task::spawn_blocking(move || read_file_blocking(&path));
     within_timeout(async {
         reading
             .await
-            .unwrap_or_else(|_| Err("reading it was broken off".to_owned()))
+            .unwrap_or_else(|_| Err("reading it failed".to_owned()))
     })
     .await
 }
 
-/// A URL without user, password and query, which may be secret.
-pub(in crate::api::auth) fn shown(url: &Url) -> String {
+/// Returns a URL without user, password and query, which may be secret.
+pub(crate) fn redacted(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     if attempt.url().scheme() != "https" {
-        attempt.error("it redirects to a place that is not https")
+        attempt.error("it redirects to a URL that is not https")
     } else if attempt.previous().len() > MAX_REDIRECTS {
         attempt.error("it redirects too often")
     } else {
@@ -112,7 +113,7 @@ fn too_large() -> String {
     format!("it is larger than {MAX_DOCUMENT_BYTES} bytes")
 }
 
-/// The cause of an error in one line, without the URL that reqwest would print whole.
+/// Returns the cause of an error in one line, without the URL.
 fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let is_connecting = error.is_connect();
@@ -128,7 +129,7 @@ fn cause(error: reqwest::Error) -> String {
     texts.join(": ")
 }
 
-/// Describes the most frequent causes of connection failures; `None` for all others.
+/// Describes the most frequent causes of connection failures; `None` for others.
 fn known_cause(error: &(dyn StdError + 'static)) -> Option<String> {
     let text = error.to_string();
     if text.starts_with("dns error") {

@@ -1,6 +1,6 @@
-//! The keys of one key set, and when they are read again.
+//! The keys of one key set and their refresh.
 //!
-//! Requests read the keys without a lock. They wait for a refresh, which all of them share, only if
+//! Requests read the keys without a lock. They wait for a refresh, which all requests share, only if
 //! their key is unknown or the keys are older than [`MAX_AGE`].
 
 use std::{
@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::api::auth::keys::{
+use super::{
     set::{KeySet, NoKey, VerifyingKey},
     source::JwksReader,
 };
@@ -28,42 +28,43 @@ use crate::{
     error::{Error, Result},
 };
 
-/// At most one attempt in this time, whoever asks and whether it succeeds.
+/// The minimum interval between attempts to refresh, successful or not.
 const MIN_REFRESH_INTERVAL: TimeDelta = TimeDelta::minutes(1);
-/// How old keys get before a request begins a refresh without waiting for it, so that where there
-/// are requests none of them waits.
+/// The age of keys at which a request starts a refresh without waiting for it, so that under regular
+/// traffic no request waits.
 const REFRESH_AGE: TimeDelta = TimeDelta::minutes(5);
-/// How old keys get before requests wait for a refresh, so that removed ones stop being accepted.
-pub(in crate::api::auth) const MAX_AGE: TimeDelta = TimeDelta::minutes(10);
-/// How long requests wait for a refresh, counted from its begin.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// When the next attempt to read keys that are too old may have been made.
+/// The age of keys at which requests wait for a refresh, so that removed keys are no longer accepted.
+pub(crate) const MAX_AGE: TimeDelta = TimeDelta::minutes(10);
+/// How long requests wait for a refresh, from its begin.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
+/// The interval after which the next attempt to refresh has been made.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 
 struct Loaded {
     keys: KeySet,
-    at: DateTime<Utc>,
+    load_time: DateTime<Utc>,
 }
 
-/// Keys that renew themselves from where they came.
-pub(in crate::api::auth) struct KeyRing {
+/// The keys of one source, refreshed on demand.
+pub(crate) struct KeyRing {
     loaded: ArcSwap<Loaded>,
     /// `None` for keys that never change.
     reader: Option<JwksReader>,
     last_refresh: Mutex<Option<Refresh>>,
-    /// How old keys get before none of them is accepted.
+    /// Maximum age of the keys; older ones are rejected.
     max_stale: TimeDelta,
-    /// Set while requests are rejected because the keys are that old.
-    is_closed: AtomicBool,
+    /// Set while requests are rejected because of the age of the keys.
+    is_expired: AtomicBool,
     clock: Clock,
 }
 
-/// A refresh that runs or ran. Clones are the same one.
+/// A refresh in progress or completed. Clones refer to the same one.
 #[derive(Clone)]
 struct Refresh {
     begin: DateTime<Utc>,
-    patience: Instant,
-    /// Closed by its end, also by a panic, which leaves the keys as they were.
+    /// The time until which requests wait for it.
+    deadline: Instant,
+    /// Closed when the refresh ends, also by a panic, which leaves the keys unchanged.
     running: watch::Receiver<()>,
 }
 
@@ -72,99 +73,103 @@ impl Refresh {
         self.running.has_changed().is_ok()
     }
 
-    async fn wait_to_end(mut self) {
+    async fn wait(mut self) {
         while self.running.changed().await.is_ok() {}
     }
 }
 
 impl KeyRing {
-    /// Keys that never change.
-    pub(in crate::api::auth) fn fixed(keys: KeySet, clock: Clock) -> Self {
+    /// Creates a ring of keys that never change.
+    pub(crate) fn fixed(keys: KeySet, clock: Clock) -> Self {
         Self::new(keys, clock.now(), None, TimeDelta::MAX, clock)
     }
 
-    /// Keys from `reader`, read once now. This first reading is not counted as a refresh.
+    /// Loads the keys from `reader`. This does not count as a refresh.
     ///
     /// # Errors
-    /// One line that says why they cannot be read, or that there are none.
-    pub(in crate::api::auth) async fn read(
+    /// One line with the cause, also if the source has no usable key.
+    pub(crate) async fn load(
         reader: JwksReader,
         max_stale: TimeDelta,
         clock: Clock,
     ) -> std::result::Result<Self, String> {
-        let at = clock.now();
+        let load_time = clock.now();
         let keys = reader.read().await?;
         if keys.is_empty() {
-            return Err(format!("{}: it holds no usable public key", reader.place()));
+            return Err(format!(
+                "{}: it contains no usable public key",
+                reader.location()
+            ));
         }
-        Ok(Self::new(keys, at, Some(reader), max_stale, clock))
+        Ok(Self::new(keys, load_time, Some(reader), max_stale, clock))
     }
 
     fn new(
         keys: KeySet,
-        at: DateTime<Utc>,
+        load_time: DateTime<Utc>,
         reader: Option<JwksReader>,
         max_stale: TimeDelta,
         clock: Clock,
     ) -> Self {
         Self {
-            loaded: ArcSwap::from_pointee(Loaded { keys, at }),
+            loaded: ArcSwap::from_pointee(Loaded { keys, load_time }),
             reader,
             last_refresh: Mutex::default(),
             max_stale,
-            is_closed: AtomicBool::new(false),
+            is_expired: AtomicBool::new(false),
             clock,
         }
     }
 
-    /// The time since the keys were read; zero for keys that never change. A clock that was set
-    /// back ages keys too: otherwise they would stay young for as long.
-    pub(in crate::api::auth) fn age(&self) -> TimeDelta {
+    /// Returns the time since the keys were loaded; zero for keys that never change. It is also positive
+    /// after the clock was set back: otherwise the keys would not be refreshed for as long.
+    pub(crate) fn age(&self) -> TimeDelta {
         if self.reader.is_none() {
             return TimeDelta::zero();
         }
-        (self.clock.now() - self.loaded.load().at).abs()
+        (self.clock.now() - self.loaded.load().load_time).abs()
     }
 
-    /// Begins to read old keys again, and waits for the outcome if they are too old, for 2 s at most.
-    pub(in crate::api::auth) async fn freshen(self: &Arc<Self>) {
+    /// Starts a refresh of stale keys, and waits for it, for at most 2 s, if they are older than
+    /// [`MAX_AGE`].
+    pub(crate) async fn refresh_if_stale(self: &Arc<Self>) {
         let age = self.age();
-        if let Some(refresh) = self.refresh_when_old(age)
+        if let Some(refresh) = self.start_refresh_if_stale(age)
             && age > MAX_AGE
         {
-            let patience = refresh.patience;
-            let _ = timeout_at(patience, refresh.wait_to_end()).await;
+            let deadline = refresh.deadline;
+            let _ = timeout_at(deadline, refresh.wait()).await;
         }
     }
 
-    /// Returns true while `key` is in the key set. Begins to read old keys again, and waits for
-    /// nothing.
+    /// Returns true while the key set contains `key`. Starts a refresh of stale keys without waiting for
+    /// it.
     ///
     /// # Errors
     /// [`Error::TokenKeysUnavailable`].
-    pub(in crate::api::auth) fn holds(self: &Arc<Self>, key: &Arc<VerifyingKey>) -> Result<bool> {
-        self.refresh_when_old(self.age());
+    pub(crate) fn contains(self: &Arc<Self>, key: &Arc<VerifyingKey>) -> Result<bool> {
+        self.start_refresh_if_stale(self.age());
         self.check_age()?;
-        Ok(self.loaded.load().keys.holds(key))
+        Ok(self.loaded.load().keys.contains(key))
     }
 
-    /// The key that a token names, after a refresh if it is unknown.
+    /// Returns the key of a token, after a refresh if it is unknown.
     ///
     /// # Errors
     /// [`Error::TokenKeysUnavailable`].
-    pub(in crate::api::auth) async fn find(
+    pub(crate) async fn find(
         self: &Arc<Self>,
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<std::result::Result<Arc<VerifyingKey>, NoKey>> {
-        self.freshen().await;
+        self.refresh_if_stale().await;
         self.check_age()?;
         let found = self.loaded.load().keys.find(kid, algorithm);
         if self.reader.is_none() || !matches!(found, Err(NoKey::UnknownKid)) {
             return Ok(found);
         }
-        // A refresh that runs already is waited for here, and its outcome is used.
-        self.refresh().wait_to_end().await;
+        // Joins a refresh that is in progress.
+        self.start_refresh().wait().await;
         Ok(self.loaded.load().keys.find(kid, algorithm))
     }
 
@@ -173,12 +178,13 @@ impl KeyRing {
         if age <= self.max_stale {
             return Ok(());
         }
-        if !self.is_closed.swap(true, Ordering::Relaxed) {
-            let (place, age_hours) = (self.reader.as_ref().map(JwksReader::place), age.num_hours());
+        if !self.is_expired.swap(true, Ordering::Relaxed) {
+            let location = self.reader.as_ref().map(JwksReader::location);
+            let age_hours = age.num_hours();
             tracing::error!(
-                place,
+                location,
                 age_hours,
-                "token keys are older than JWT_JWKS_MAX_STALE: requests are rejected until they can be read"
+                "token keys are older than JWT_JWKS_MAX_STALE: requests rejected until the next refresh"
             );
         }
         Err(Error::TokenKeysUnavailable {
@@ -186,13 +192,13 @@ impl KeyRing {
         })
     }
 
-    fn refresh_when_old(self: &Arc<Self>, age: TimeDelta) -> Option<Refresh> {
-        (age > REFRESH_AGE).then(|| self.refresh())
+    fn start_refresh_if_stale(self: &Arc<Self>, age: TimeDelta) -> Option<Refresh> {
+        (age > REFRESH_AGE).then(|| self.start_refresh())
     }
 
-    /// Begins a refresh, unless one runs or was begun within the minute. It runs as a task of its
-    /// own, so that a caller who hangs up does not end it.
-    fn refresh(self: &Arc<Self>) -> Refresh {
+    /// Starts a refresh, or returns the last one if it is in progress or began less than a minute ago.
+    /// It runs in its own task, so that a client that cancels its request does not abort it.
+    fn start_refresh(self: &Arc<Self>) -> Refresh {
         let begin = self.clock.now();
         let mut last = self
             .last_refresh
@@ -204,22 +210,22 @@ impl KeyRing {
         if let Some(last) = last.as_ref().filter(is_recent) {
             return last.clone();
         }
-        let (ends, running) = watch::channel(());
+        let (running_guard, running) = watch::channel(());
         let refresh = Refresh {
             begin,
-            patience: Instant::now() + PATIENCE,
+            deadline: Instant::now() + REFRESH_TIMEOUT,
             running,
         };
         *last = Some(refresh.clone());
         let ring = Arc::clone(self);
         tokio::spawn(async move {
-            ring.read_again(begin).await;
-            drop(ends);
+            ring.refresh(begin).await;
+            drop(running_guard);
         });
         refresh
     }
 
-    async fn read_again(&self, at: DateTime<Utc>) {
+    async fn refresh(&self, load_time: DateTime<Utc>) {
         let Some(reader) = &self.reader else {
             return;
         };
@@ -227,19 +233,19 @@ impl KeyRing {
             Ok(keys) => keys,
             Err(error) => {
                 let age_minutes = self.age().num_minutes();
-                return tracing::warn!(%error, age_minutes, "token keys could not be read again");
+                return tracing::warn!(%error, age_minutes, "refresh of token keys failed");
             }
         };
         if keys.is_empty() && !self.loaded.load().keys.is_empty() {
-            let place = reader.place();
+            let location = reader.location();
             tracing::error!(
-                place,
-                "token keys are none: every token of the issuer is rejected"
+                location,
+                "no token keys left: all tokens of the issuer rejected"
             );
         }
-        self.loaded.store(Arc::new(Loaded { keys, at }));
-        if self.is_closed.swap(false, Ordering::Relaxed) {
-            tracing::info!("token keys were read again");
+        self.loaded.store(Arc::new(Loaded { keys, load_time }));
+        if self.is_expired.swap(false, Ordering::Relaxed) {
+            tracing::info!("token keys refreshed");
         }
     }
 }

@@ -1,7 +1,4 @@
-//! The public keys of a JWK Set (RFC 7517): which are usable, and which one a token means.
-//!
-//! Where the document comes from and when it is read again is the business of `key_source` and
-//! `key_ring`.
+//! The usable public keys of a JWK Set (RFC 7517), and the selection of the key of a token.
 
 use std::sync::Arc;
 
@@ -15,7 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::auth::token;
+use crate::api::auth::algorithm::parse_algorithm;
 
 const RSA_ALGORITHMS: &[Algorithm] = &[
     Algorithm::RS256,
@@ -29,20 +26,23 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// The largest exponent that aws-lc verifies with.
 const MAX_RSA_EXPONENT: u64 = (1 << 33) - 1;
 
-/// The key that a token names is not there, or not for it.
+/// The reason for which a key set has no key for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::api::auth) enum NoKey {
+pub(crate) enum NoKey {
+    /// No key has the `kid` of the token.
     UnknownKid,
+    /// The key is not usable with the algorithm of the token.
     WrongAlgorithm,
+    /// The token has no `kid`, and several keys are usable with its algorithm.
     KidMissing,
 }
 
 /// A public key and the algorithms it may be used with.
-pub(in crate::api::auth) struct VerifyingKey {
+pub(crate) struct VerifyingKey {
     kid: Option<String>,
     algorithms: Vec<Algorithm>,
     decoding_key: DecodingKey,
-    /// What the decoding key, which cannot be compared, was made of.
+    /// The bytes of the decoding key, which cannot be compared itself.
     material: Vec<u8>,
 }
 
@@ -54,20 +54,20 @@ impl PartialEq for VerifyingKey {
 }
 
 impl VerifyingKey {
-    pub(in crate::api::auth) fn decoding_key(&self) -> &DecodingKey {
+    pub(crate) fn decoding_key(&self) -> &DecodingKey {
         &self.decoding_key
     }
 }
 
-/// The usable keys of a document, which may be none.
-pub(in crate::api::auth) struct KeySet(Vec<Arc<VerifyingKey>>);
+/// The usable keys of a document; may be empty.
+pub(crate) struct KeySet(Vec<Arc<VerifyingKey>>);
 
 impl KeySet {
-    /// Reads a JWK Set and skips the keys that are of no use here.
+    /// Parses a JWK Set and skips unusable keys.
     ///
     /// # Errors
-    /// A fixed text when this is no JWK Set.
-    pub(in crate::api::auth) fn parse(document: &[u8]) -> Result<Self, &'static str> {
+    /// A fixed text if `document` is not a JWK Set.
+    pub(crate) fn parse(document: &[u8]) -> Result<Self, &'static str> {
         // RFC 8259, 8.1: a parser may ignore a byte order mark.
         let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
         let document: Document<'_> =
@@ -79,18 +79,18 @@ impl KeySet {
         Ok(Self(keys.map(Arc::new).collect()))
     }
 
-    pub(in crate::api::auth) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns true if the set holds this key or an equal one, as it does after every refresh.
-    pub(in crate::api::auth) fn holds(&self, key: &Arc<VerifyingKey>) -> bool {
+    /// Returns true if the set contains this key or an equal one, as it does after a refresh.
+    pub(crate) fn contains(&self, key: &Arc<VerifyingKey>) -> bool {
         self.0.iter().any(|own| Arc::ptr_eq(own, key) || own == key)
     }
 
-    /// The key for a token's `kid` and `alg`. Without a `kid` (RFC 7515, 4.1.4: optional) it is the
-    /// only key for the algorithm.
-    pub(in crate::api::auth) fn find(
+    /// Returns the key for a token's `kid` and `alg`. Without a `kid`, which is optional (RFC 7515,
+    /// 4.1.4), it is the only key for the algorithm.
+    pub(crate) fn find(
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
@@ -111,14 +111,14 @@ impl KeySet {
     }
 }
 
-/// Every key is left as text: one that cannot be read concerns no other.
+/// Keys are kept as text, so that an unreadable key does not invalidate the others.
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow)]
     keys: Vec<&'a RawValue>,
 }
 
-/// The members that are read. Private ones, such as `d`, are not: what is read is public.
+/// The members that are read. Private ones, such as `d`, are ignored.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -163,7 +163,7 @@ impl Jwk {
         let algorithms: Vec<_> = match &self.alg {
             None => fitting.to_vec(),
             Some(own) => {
-                let own = token::algorithm(own)?;
+                let own = parse_algorithm(own)?;
                 fitting.iter().copied().filter(|fit| *fit == own).collect()
             }
         };
@@ -209,8 +209,8 @@ impl Jwk {
         Some((DecodingKey::from_ec_der(&point), point))
     }
 
-    /// RFC 8032, 5.1.3, and stricter than aws-lc: a signature by a key of small order can be made
-    /// without a private key, and one key must not have two encodings.
+    /// Decodes an Ed25519 key (RFC 8032, 5.1.3), stricter than aws-lc: signatures by a key of small order
+    /// can be forged, and a key must not have two encodings.
     fn ed_key(&self) -> Option<(DecodingKey, Vec<u8>)> {
         let key: [u8; 32] = decode(self.x.as_deref()?)?.try_into().ok()?;
         let point = CompressedEdwardsY(key).decompress()?;
@@ -225,7 +225,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// A number without its leading zeros, which some issuers write and aws-lc refuses.
+/// Decodes a number without its leading zeros, which some issuers write and aws-lc rejects.
 fn unsigned(text: &str) -> Option<Vec<u8>> {
     Some(
         decode(text)?

@@ -1,43 +1,46 @@
-//! Where the public keys come from, and one attempt to get them.
+//! The sources of public keys: a JWK Set at a URL or in a file, OpenID discovery, or the development
+//! key.
 
 use std::{fmt, path::PathBuf};
 
 use serde::Deserialize;
 use url::{Host, Url};
 
-use super::fetch::{Documents, read_file, shown};
-use crate::api::auth::keys::set::KeySet;
+use super::{
+    fetch::{DocumentClient, read_file, redacted},
+    set::KeySet,
+};
 use crate::error::Invalid;
 
-/// OpenID Connect Discovery 1.0, 4: appended to the issuer.
+/// Appended to the issuer (OpenID Connect Discovery 1.0, 4).
 const CONFIGURATION_PATH: &str = "/.well-known/openid-configuration";
 
-/// Where the issuers' public keys come from.
+/// The source of the issuers' public keys.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// A JWK Set, for the tokens of every issuer.
+    /// A JWK Set for the tokens of all issuers.
     Jwks(JwksLocation),
-    /// For every issuer the JWK Set that its OpenID configuration names.
+    /// The JWK Set that the OpenID configuration of each issuer names.
     Discovery,
     /// The JWK Set of `DevelopmentKeys::jwks`, which never changes.
     Development(String),
 }
 
 impl KeySource {
-    /// The JWK Set at a location in the form of [`JwksLocation::parse`].
+    /// Returns the source for a location in the form of [`JwksLocation::parse`].
     ///
     /// # Errors
-    /// [`Invalid`] as there.
+    /// Those of [`JwksLocation::parse`].
     pub fn jwks(location: &str) -> Result<Self, Invalid> {
         JwksLocation::parse(location).map(Self::Jwks)
     }
 
-    /// The source for these issuers without a JWK Set of their own: discovery for URLs, or `None`
-    /// for names, whose tokens only the development key can sign.
+    /// Returns the source for issuers without a configured JWK Set: discovery for URLs, or `None` for
+    /// names, whose tokens only the development key can sign.
     ///
     /// # Errors
     /// [`Invalid`] for a URL that is unsafe for key discovery, and for a mix of names and URLs.
-    pub fn of_issuers(issuers: &[String]) -> Result<Option<Self>, Invalid> {
+    pub fn for_issuers(issuers: &[String]) -> Result<Option<Self>, Invalid> {
         let is_url = |issuer: &&String| issuer.contains("://");
         match issuers.iter().filter(is_url).count() {
             0 => Ok(None),
@@ -71,9 +74,9 @@ fn configuration_url(issuer: &str) -> Result<Url, Invalid> {
     Url::parse(&format!("{issuer}{CONFIGURATION_PATH}")).map_err(|_| unfit())
 }
 
-/// The place of a JWK Set: a URL or a file.
+/// The location of a JWK Set: a URL or a file.
 ///
-/// What is printed of a URL leaves out user, password and query, which may be secret.
+/// Printed without user, password and query of a URL, which may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JwksLocation(Location);
 
@@ -84,11 +87,10 @@ enum Location {
 }
 
 impl JwksLocation {
-    /// Reads `https://…`, `http://…` on loopback only, `file://…`, or else a path.
+    /// Parses `https://…`, `http://…` (on loopback only), `file://…`, or a path.
     ///
     /// # Errors
-    /// [`Invalid`] for an empty text, a malformed URL, or one to which anybody on the way could
-    /// answer.
+    /// [`Invalid`] for an empty text, a malformed URL, or plain http to another host.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.is_empty() {
@@ -103,7 +105,7 @@ impl JwksLocation {
                 let url = parse_url(text)?;
                 if !is_loopback_http(&url) {
                     return Err(Invalid::new(
-                        "must be https; http is taken on loopback only",
+                        "must be https; http is accepted on loopback only",
                     ));
                 }
                 Location::Url(url)
@@ -123,7 +125,7 @@ impl fmt::Display for JwksLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Location::File(path) => write!(formatter, "{}", path.display()),
-            Location::Url(url) => formatter.write_str(&shown(url)),
+            Location::Url(url) => formatter.write_str(&redacted(url)),
         }
     }
 }
@@ -138,7 +140,7 @@ fn parse_url(text: &str) -> Result<Url, Invalid> {
     Url::parse(text).map_err(|error| Invalid::new(format!("must be a URL: {error}")))
 }
 
-/// Plain http is for identity providers on this machine only: anybody on a longer way could answer.
+/// Returns true for plain http to this machine. On the network anybody could forge the response.
 fn is_loopback_http(url: &Url) -> bool {
     if url.scheme() != "http" {
         return false;
@@ -151,10 +153,10 @@ fn is_loopback_http(url: &Url) -> bool {
     }
 }
 
-/// A source of keys with what it takes to read it.
-pub(in crate::api::auth) struct JwksReader {
+/// Reads the keys of a source.
+pub(crate) struct JwksReader {
     source: Source,
-    documents: Documents,
+    client: DocumentClient,
 }
 
 enum Source {
@@ -170,69 +172,68 @@ struct Configuration {
 }
 
 impl JwksReader {
-    /// Reads keys from a file or URL.
-    pub(in crate::api::auth) fn new(location: JwksLocation) -> Result<Self, String> {
-        let documents =
-            Documents::following_https().map_err(|error| format!("{location}: {error}"))?;
+    /// Creates a reader of a file or URL.
+    pub(crate) fn new(location: JwksLocation) -> Result<Self, String> {
+        let client =
+            DocumentClient::following_https().map_err(|error| format!("{location}: {error}"))?;
         Ok(Self {
             source: Source::Location(location),
-            documents,
+            client,
         })
     }
 
-    /// Reads the keys that an issuer's OpenID configuration names. Redirects are not followed: they
-    /// would let another host speak for the issuer.
-    pub(in crate::api::auth) fn discovery(issuer: &str) -> Result<Self, String> {
-        let configuration = configuration_url(issuer).map_err(|Invalid(why)| why)?;
-        let documents = Documents::without_redirects()
-            .map_err(|error| format!("{}: {error}", shown(&configuration)))?;
+    /// Creates a reader of the keys that the OpenID configuration of an issuer names. Redirects are
+    /// rejected: they would let another host act as the issuer.
+    pub(crate) fn discovery(issuer: &str) -> Result<Self, String> {
+        let configuration = configuration_url(issuer).map_err(|Invalid(error)| error)?;
+        let client = DocumentClient::without_redirects()
+            .map_err(|error| format!("{}: {error}", redacted(&configuration)))?;
         Ok(Self {
             source: Source::Discovery {
                 issuer: issuer.to_owned(),
                 configuration,
             },
-            documents,
+            client,
         })
     }
 
-    /// The place that is read first, without what may be secret.
-    pub(in crate::api::auth) fn place(&self) -> String {
+    /// Returns the URL or path that is read first, without secrets.
+    pub(crate) fn location(&self) -> String {
         match &self.source {
             Source::Location(location) => location.to_string(),
-            Source::Discovery { configuration, .. } => shown(configuration),
+            Source::Discovery { configuration, .. } => redacted(configuration),
         }
     }
 
-    /// Reads the keys once.
+    /// Reads the keys.
     ///
     /// # Errors
-    /// One line that names the place and says why; it repeats nothing of the content but an
-    /// issuer.
-    pub(in crate::api::auth) async fn read(&self) -> Result<KeySet, String> {
-        let (place, document) = match &self.source {
+    /// One line with the location and the cause, without content except for an issuer.
+    pub(crate) async fn read(&self) -> Result<KeySet, String> {
+        let (location, document) = match &self.source {
             Source::Location(JwksLocation(Location::File(path))) => {
                 (path.display().to_string(), read_file(path.clone()).await)
             }
             Source::Location(JwksLocation(Location::Url(url))) => {
-                (shown(url), self.documents.fetch(url).await)
+                (redacted(url), self.client.fetch(url).await)
             }
             Source::Discovery {
                 issuer,
                 configuration,
             } => {
                 let url = self.discover(issuer, configuration).await;
-                let url = url.map_err(|why| format!("{}: {why}", shown(configuration)))?;
-                (shown(&url), self.documents.fetch(&url).await)
+                let url = url.map_err(|error| format!("{}: {error}", redacted(configuration)))?;
+                (redacted(&url), self.client.fetch(&url).await)
             }
         };
         document
             .and_then(|document| KeySet::parse(&document).map_err(str::to_owned))
-            .map_err(|why| format!("{place}: {why}"))
+            .map_err(|error| format!("{location}: {error}"))
     }
 
-    /// The URL of an issuer's keys.
+    /// Returns the URL of an issuer's keys.
     async fn discover(&self, issuer: &str, configuration: &Url) -> Result<Url, String> {
-        let document = self.documents.fetch(configuration).await?;
+        let document = self.client.fetch(configuration).await?;
         let found: Configuration = serde_json::from_slice(&document)
             .map_err(|_| "it is not an OpenID configuration with issuer and jwks_uri")?;
         if found.issuer != issuer {
@@ -255,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_a_url_or_a_file() {
+    fn location_is_a_url_or_a_file() {
         for (text, printed) in [
             ("https://idp.example/keys", "https://idp.example/keys"),
             ("HTTPS://idp.example", "https://idp.example/"),
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_that_anybody_on_the_way_could_answer_is_refused() {
+    fn location_that_anybody_could_forge_is_rejected() {
         for text in [
             "",
             " ",
@@ -292,14 +293,14 @@ mod tests {
         }
     }
 
-    fn of_issuers(issuers: &[&str]) -> Result<bool, Invalid> {
+    fn is_discovered(issuers: &[&str]) -> Result<bool, Invalid> {
         let issuers: Vec<_> = issuers.iter().copied().map(str::to_owned).collect();
-        KeySource::of_issuers(&issuers).map(|source| source.is_some())
+        KeySource::for_issuers(&issuers).map(|source| source.is_some())
     }
 
     #[test]
-    fn keys_of_url_issuers_are_discovered_unless_it_is_unsafe() {
-        assert_eq!(of_issuers(&["contact-service-dev", "other"]), Ok(false));
+    fn keys_are_discovered_for_issuers_with_a_safe_url() {
+        assert_eq!(is_discovered(&["contact-service-dev", "other"]), Ok(false));
         for issuer in [
             "https://idp.example",
             "https://idp.example/",
@@ -307,8 +308,8 @@ mod tests {
             "http://127.0.0.1:8080/realms/hoster",
             "http://localhost:8080",
         ] {
-            assert_eq!(of_issuers(&[issuer]), Ok(true), "{issuer}");
-            assert!(of_issuers(&[issuer, "contact-service-dev"]).is_err());
+            assert_eq!(is_discovered(&[issuer]), Ok(true), "{issuer}");
+            assert!(is_discovered(&[issuer, "contact-service-dev"]).is_err());
         }
         for issuer in [
             "http://idp.example",
@@ -319,12 +320,12 @@ mod tests {
             "https://idp.example?x=1",
             "https://idp.example#x",
         ] {
-            assert!(of_issuers(&[issuer]).is_err(), "{issuer}");
+            assert!(is_discovered(&[issuer]).is_err(), "{issuer}");
         }
     }
 
     #[test]
-    fn the_configuration_is_below_the_issuer_with_or_without_a_slash() {
+    fn trailing_slash_of_the_issuer_is_ignored_in_the_url() {
         for issuer in ["https://idp.example/a", "https://idp.example/a/"] {
             let url = configuration_url(issuer).unwrap();
             let expected = "https://idp.example/a/.well-known/openid-configuration";
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_of_a_location_holds_no_secret() {
+    fn printed_location_has_no_secret() {
         let location =
             JwksLocation::parse("https://user:hunter2@idp.example/keys?key=hunter2").unwrap();
         assert_eq!(location.to_string(), "https://idp.example/keys");

@@ -71,7 +71,7 @@ async fn discover(issuers: &[String], clock: &Clock) -> std::result::Result<Auth
         issuers: issuers.to_vec(),
         ..settings()
     };
-    let source = KeySource::of_issuers(issuers).unwrap().unwrap();
+    let source = KeySource::for_issuers(issuers).unwrap().unwrap();
     Authenticator::new(settings, source, clock.clone()).await
 }
 

@@ -246,12 +246,12 @@ async fn empty_key_set_is_obeyed_at_once(#[case] keys: Value) {
     assert_eq!(judge(&authenticator, &key.token()).await, Err(UNKNOWN_KEY));
     let nameless = key.sign(Algorithm::EdDSA, None);
     assert_eq!(judge(&authenticator, &nameless).await, Err(UNKNOWN_KEY));
-    assert_eq!(log.text().matches("token keys are none").count(), 1);
+    assert_eq!(log.text().matches("no token keys left").count(), 1);
     // A start on it would be a mistake.
     let error = read(&issuer.0.uri(), &clock).await.err().unwrap();
     assert_eq!(
         error,
-        format!("{}/: it holds no usable public key", issuer.0.uri())
+        format!("{}/: it contains no usable public key", issuer.0.uri())
     );
 
     issuer.answers_with_keys(&[&key]).await;

@@ -1,24 +1,24 @@
-//! Tokens whose signature and claims were found good before: a caller sends the same one with
-//! every call, and verifying it takes longer than answering.
+//! The cache of verified tokens: callers send the same token with every request, and its verification
+//! takes longer than a typical request.
 
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use super::caller::Caller;
 
-/// Half a kilobyte each, and at most two: a subject has up to 255 characters.
-const MOST: usize = 4096;
+/// An entry takes half a kilobyte, and at most two: a subject has up to 255 characters.
+const MAX_TOKENS: usize = 4096;
 
-/// A token is known by its SHA-256, so that no token that is good can be read from memory.
+/// The SHA-256 of a token. Tokens themselves are not kept in memory.
 pub(super) type TokenDigest = [u8; 32];
 
-/// The callers of verified tokens, whose times and keys are still to be checked. Bounded; what is asked
-/// for least leaves first.
+/// The callers of verified tokens. Their validity period and key are checked again with each request.
+/// Bounded; entries that are used rarely are evicted first.
 pub(super) struct VerifiedTokens(Cache<TokenDigest, Caller>);
 
 impl Default for VerifiedTokens {
     fn default() -> Self {
-        Self(Cache::new(MOST))
+        Self(Cache::new(MAX_TOKENS))
     }
 }
 

@@ -1,0 +1,292 @@
+//! A connection as hyper reads and writes it: read quotas, the frame budget, eviction and the stall of
+//! its writes.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+use super::frame_budget::FrameBudget;
+use crate::{
+    api::admission::Peer,
+    observability::metrics::{Limit, limit_hit},
+};
+
+/// The connection preface of an HTTP/2 client (RFC 9113, 3.4).
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes that are read before the task yields. h2 reads for as long as there is data, so a connection
+/// would occupy a thread for a megabyte.
+const READ_QUOTA: usize = 4 * 1024;
+/// The quota before the first authenticated request, so that a flood of requests without a token
+/// delays others by a few requests only.
+const UNAUTHENTICATED_READ_QUOTA: usize = 512;
+
+pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// A connection whose client has sent the preface.
+#[derive(Debug)]
+pub(crate) struct Connection<T = Transport> {
+    transport: Take<T>,
+    /// The part of the preface that hyper has not read yet.
+    preface: &'static [u8],
+    /// Bytes that were read since the task last yielded.
+    read_since_yield: usize,
+    frames: FrameBudget,
+    peer: Peer,
+    evicted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Set while the socket accepts no bytes. Nothing is read then: h2 would queue a response to each
+    /// request.
+    is_write_blocked: bool,
+}
+
+impl<T: AsyncRead> Connection<T> {
+    /// Wraps a transport that the preface was read from.
+    pub(super) fn new(transport: T, peer: Peer) -> Self {
+        Self {
+            transport: transport.take(0),
+            preface: PREFACE,
+            read_since_yield: 0,
+            frames: FrameBudget::new(),
+            evicted: peer.evicted().map(Box::pin),
+            peer,
+            is_write_blocked: false,
+        }
+    }
+}
+
+/// Makes the peer an extension of each request.
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.preface.is_empty() {
+            let (first, rest) = this
+                .preface
+                .split_at(this.preface.len().min(buffer.remaining()));
+            buffer.put_slice(first);
+            this.preface = rest;
+            return Poll::Ready(Ok(()));
+        }
+        let evicted = this.evicted.as_mut();
+        let is_evicted = evicted.is_some_and(|evicted| evicted.as_mut().poll(context).is_ready());
+        if is_evicted || this.peer.poll_aborted(context) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if this.is_write_blocked {
+            // The write that makes progress wakes this task.
+            return Poll::Pending;
+        }
+        let quota = if this.peer.is_authenticated() {
+            READ_QUOTA
+        } else {
+            UNAUTHENTICATED_READ_QUOTA
+        };
+        if this.read_since_yield >= quota {
+            this.read_since_yield = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let limit = u64::try_from(quota - this.read_since_yield).unwrap_or(u64::MAX);
+        this.transport.set_limit(limit);
+        let read = Pin::new(&mut this.transport).poll_read(context, buffer);
+        match read {
+            Poll::Pending => this.read_since_yield = 0,
+            Poll::Ready(Err(_)) => {}
+            Poll::Ready(Ok(())) => {
+                let new = buffer.filled().get(before..).unwrap_or_default();
+                this.read_since_yield += new.len();
+                if this.frames.record_received(new).is_err() {
+                    // A read that fails must add no bytes.
+                    buffer.set_filled(before);
+                    limit_hit(Limit::ConnectionFrames);
+                    tracing::debug!("connection closed: too many frames without a request");
+                    return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+                }
+            }
+        }
+        read
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().transport.get_mut()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().transport.get_mut()).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let transport = Pin::new(this.transport.get_mut());
+        let written = transport.poll_write_vectored(context, slices);
+        if this.is_write_blocked != written.is_pending() {
+            this.is_write_blocked = written.is_pending();
+            this.peer.set_write_blocked(this.is_write_blocked);
+            if !this.is_write_blocked {
+                // What arrived and was not read has woken nothing.
+                context.waker().wake_by_ref();
+            }
+        }
+        if let Poll::Ready(Ok(mut length)) = written {
+            for slice in slices {
+                let (sent, _) = slice.split_at(slice.len().min(length));
+                this.frames.record_sent(sent);
+                length -= sent.len();
+            }
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.get_ref().is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use rstest::rstest;
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::{
+        api::admission::{Limits, ResponseBudget},
+        connection_limit::ConnectionLimit,
+    };
+
+    fn connection<T: AsyncRead>(transport: T) -> Connection<T> {
+        Connection::new(transport, Limits::default().response_budget().connect(None))
+    }
+
+    const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+
+    #[tokio::test]
+    async fn preface_is_replayed_before_the_bytes_that_follow() {
+        let (mut client, server) = duplex(1024);
+        client.write_all(&PING).await.unwrap();
+        drop(client);
+        let mut read = Vec::new();
+        let mut connection = connection(server);
+        connection.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, [&PREFACE[..], &PING].concat());
+    }
+
+    #[rstest]
+    #[case::authenticated(true, READ_QUOTA)]
+    #[case::unauthenticated(false, UNAUTHENTICATED_READ_QUOTA)]
+    #[tokio::test]
+    async fn reads_yield_after_a_quota(#[case] is_authenticated: bool, #[case] quota: usize) {
+        let (mut client, server) = duplex(1024 * 1024);
+        // The start of a long data frame.
+        client
+            .write_all(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])
+            .await
+            .unwrap();
+        client.write_all(&vec![7; 3 * quota]).await.unwrap();
+        let limit = ConnectionLimit::new(1, 0, Limit::Connections);
+        let permit = limit.try_admit([127, 0, 0, 1].into()).unwrap();
+        if is_authenticated {
+            permit.mark_authenticated();
+        }
+        let peer = ResponseBudget::new(1, 1).connect(Some(permit));
+        let mut connection = Connection::new(server, peer);
+        let mut buffer = vec![0; 2 * quota];
+        let mut reads = vec![0];
+        loop {
+            match connection.read(&mut buffer).now_or_never() {
+                Some(read) => *reads.last_mut().unwrap() += read.unwrap(),
+                None if reads.last() == Some(&0) => break,
+                None => reads.push(0),
+            }
+        }
+        assert_eq!(reads, [PREFACE.len() + quota, quota, quota, 9, 0]);
+    }
+
+    #[tokio::test]
+    async fn flood_of_pings_ends_the_connection() {
+        let (mut client, server) = duplex(1024 * 1024);
+        client.write_all(&PING.repeat(10_000)).await.unwrap();
+        let mut connection = connection(server);
+        let mut read = Vec::new();
+        let ended = connection.read_to_end(&mut read).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+        assert!(read.len() < 1_000 * PING.len());
+    }
+
+    #[tokio::test]
+    async fn stalled_reader_is_not_read_until_it_reads() {
+        let (mut client, server) = duplex(64);
+        let mut connection = connection(server);
+        let mut buffer = [0; PREFACE.len() + PING.len()];
+        connection
+            .read_exact(&mut buffer[..PREFACE.len()])
+            .await
+            .unwrap();
+        client.write_all(&PING).await.unwrap();
+        // The second write does not fit into the buffer.
+        assert!(connection.write(&[0; 64]).now_or_never().is_some());
+        assert!(connection.write(&[0; 64]).now_or_never().is_none());
+        assert!(connection.read(&mut buffer).now_or_never().is_none());
+        client.read_exact(&mut [0; 64]).await.unwrap();
+        assert!(connection.write(&[0; 1]).now_or_never().is_some());
+        assert_eq!(connection.read(&mut buffer).await.unwrap(), PING.len());
+    }
+
+    #[tokio::test]
+    async fn pings_between_responses_are_accepted() {
+        let response = [&[0, 0, 40, 0, 0, 0, 0, 0, 1][..], &[7; 40]].concat();
+        let (mut client, server) = duplex(1024 * 1024);
+        let mut connection = connection(server);
+        let mut preface = [0; PREFACE.len()];
+        connection.read_exact(&mut preface).await.unwrap();
+        for _ in 0..10_000 {
+            client.write_all(&PING).await.unwrap();
+            let mut ping = [0; PING.len()];
+            connection.read_exact(&mut ping).await.unwrap();
+            // In two slices of the same call.
+            let (start, end) = response.split_at(5);
+            let slices = [io::IoSlice::new(start), io::IoSlice::new(end)];
+            let written = connection.write_vectored(&slices).await.unwrap();
+            assert_eq!(written, response.len());
+            client
+                .read_exact(&mut vec![0; response.len()])
+                .await
+                .unwrap();
+        }
+    }
+}
