@@ -1,4 +1,4 @@
-//! Which language a browser wants (RFC 9110, 12.5.4).
+//! The language of the page, negotiated by `Accept-Language` (RFC 9110, 12.5.4).
 
 /// The languages of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ impl Language {
         }
     }
 
-    /// The one that an `Accept-Language` likes best. Who says nothing is taken for a
-    /// customer from here, who wants neither of the two gets English.
+    /// Returns the preferred language of an `Accept-Language` header: German without a header, and English
+    /// if it accepts neither language.
     pub(super) fn preferred(accepted: Option<&str>) -> Self {
         let Some(accepted) = accepted.filter(|text| !text.trim().is_empty()) else {
             return Self::German;
@@ -31,7 +31,7 @@ impl Language {
             };
             let quality = parameters.trim().strip_prefix("q=").unwrap_or("1");
             let quality = quality.trim().parse().unwrap_or(0.0);
-            // Of equals the first counts.
+            // The first of equal qualities wins.
             if quality > best.1 {
                 best = (language, quality);
             }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_browsers_favourite_of_the_two_is_shown() {
+    fn preferred_language_of_the_browser_is_selected() {
         use Language::{English, German};
         for (accepted, language) in [
             (None, German),

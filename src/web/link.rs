@@ -1,6 +1,6 @@
-//! Links as they arrive after mail programs, trackers and people: with a slash at the end, in
-//! capitals, with an encoded `#`, with punctuation. Each leads to the page by a redirect that puts
-//! the token after a `#` again, where no further server sees it.
+//! Repair of links that mail programs, trackers and people have damaged: a trailing slash, capitals, an
+//! encoded `#`, punctuation. Each is redirected to the page with the token in the fragment, which no
+//! further server receives.
 
 use axum::http::Uri;
 
@@ -8,10 +8,10 @@ use crate::domain::email_confirmation::{ConfirmationToken, decoded};
 
 const PAGE: &str = "confirm";
 
-/// Where a path leads that was meant for the page; `None` for any other path.
+/// Returns the redirect for a damaged link to the page; `None` for any other path.
 ///
-/// The location is relative, because the page may be served below a path prefix that only the
-/// public URL knows. A browser keeps the fragment of a link over a redirect without one.
+/// The location is relative, because the public URL of the page may have a path prefix. A browser keeps
+/// the fragment of a link if the redirect has none.
 pub(super) fn repaired(uri: &Uri) -> Option<String> {
     let path = decoded(uri.path());
     let name = path.trim_start_matches('/').get(..PAGE.len())?;
@@ -21,7 +21,7 @@ pub(super) fn repaired(uri: &Uri) -> Option<String> {
     is_page.then(|| location(uri))
 }
 
-/// Where a link to the page leads whose path or query holds the token.
+/// Returns the redirect for a link whose path or query contains the token.
 pub(super) fn misplaced_token(uri: &Uri) -> Option<String> {
     let token = ConfirmationToken::parse(&uri.to_string());
     token.is_ok().then(|| location(uri))
@@ -73,7 +73,7 @@ mod tests {
     #[case("/elsewhere/confirm", None)]
     #[case("/", None)]
     #[case("/%FF%FE", None)]
-    fn a_damaged_link_leads_to_the_page(#[case] link: &str, #[case] location: Option<&str>) {
+    fn damaged_link_is_redirected_to_the_page(#[case] link: &str, #[case] location: Option<&str>) {
         let token = format!("K-1.{DIGITS}");
         let link = link.replace("TOKEN", &token).replace("REST", DIGITS);
         let uri: Uri = link.parse().unwrap();
@@ -86,7 +86,7 @@ mod tests {
     #[case("/confirm?utm_source=x", None)]
     #[case("/confirm?utm_source=x%23TOKEN", Some("confirm#TOKEN"))]
     #[case("/confirm?token=TOKEN", Some("confirm#TOKEN"))]
-    fn a_token_in_the_query_moves_to_the_fragment(
+    fn token_in_the_query_moves_to_the_fragment(
         #[case] link: &str,
         #[case] location: Option<&str>,
     ) {

@@ -1,5 +1,5 @@
-//! Serving HTTP/1.1 with limits on connections and on their time. Each listener has limits and
-//! places of its own, so that a flood on one of them does not concern the others.
+//! HTTP/1.1 listeners with limits of connections and time. Each listener has its own limits, so that a
+//! flood on one does not affect the others.
 
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
@@ -32,68 +32,67 @@ use crate::{
     observability::metrics::{Limit, limit_hit},
 };
 
-const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// The token of a link and its braces are shorter by far.
+/// Maximum size of a request body. The JSON with the token of a link is far smaller.
 const MAX_BODY_BYTES: usize = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the connections of one listener may cost.
+/// The limits of one listener.
 #[derive(Clone, Debug)]
 pub struct ListenerLimits {
-    /// Open connections. Beyond them one makes room for each newcomer.
+    /// Maximum number of open connections. Beyond it, a newcomer evicts another connection.
     pub connections: usize,
-    /// Newcomers that wait while no connection can make room.
+    /// Maximum number of newcomers that wait while no connection can be evicted.
     pub waiting: usize,
-    /// Time for the head of a request, also of the next one on the same connection.
+    /// Time to receive the head of a request, also of the next one on the same connection.
     pub head_timeout: Duration,
-    /// Time for the body of a request, and as much again for its handling.
+    /// Time to receive the body of a request, and the same again to handle it.
     pub request_timeout: Duration,
-    /// Age at which a connection is closed after its request in progress.
+    /// Age at which a connection is closed once its request in progress is complete.
     pub connection_lifetime: Duration,
-    /// The name under which connections that had to go are counted.
-    pub counted_as: Limit,
+    /// The label under which evicted connections are counted.
+    pub metric: Limit,
 }
 
 impl ListenerLimits {
-    /// Returns the limits of the confirmation page, for a process that may hold `max_connections`
-    /// in total.
+    /// Returns the limits of the confirmation page in a process with up to `max_connections`.
     pub fn page(max_connections: u64) -> Self {
-        Self::of(Limit::PageConnections, share(max_connections / 4, 512))
+        Self::new(Limit::PageConnections, share(max_connections / 4, 512))
     }
 
-    /// Returns the limits of probes and metrics, for a process that may hold `max_connections` in
-    /// total.
+    /// Returns the limits of probes and metrics in a process with up to `max_connections`.
     pub fn monitoring(max_connections: u64) -> Self {
-        Self::of(Limit::ProbeConnections, share(max_connections / 8, 512))
+        Self::new(Limit::ProbeConnections, share(max_connections / 8, 512))
     }
 
-    fn of(counted_as: Limit, connections: usize) -> Self {
+    fn new(metric: Limit, connections: usize) -> Self {
         Self {
             connections,
             waiting: connections / 2,
             head_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
-            // A page is loaded and its button pressed within a second each; the next request may
-            // have a connection of its own.
+            // Loading the page and pressing its button take a second each; a later request may open
+            // another connection.
             connection_lifetime: Duration::from_secs(20),
-            counted_as,
+            metric,
         }
     }
 
-    /// Returns how many file descriptors the listener's connections may take.
+    /// Returns the maximum number of file descriptors of the listener.
     pub fn descriptors(&self) -> usize {
         self.connections + self.waiting
     }
 }
 
-/// The connections of a listener that may take `descriptors`, with those that wait.
+/// Returns the number of connections of a listener that may use `descriptors`, including newcomers that
+/// wait.
 fn share(descriptors: u64, max: usize) -> usize {
     let share = usize::try_from(descriptors).unwrap_or(usize::MAX) / 3 * 2;
     share.clamp(2, max)
 }
 
-/// Serves `router` until `stop` ends, then completes the requests in progress. The router is to be
+/// Serves `router` until `stop` resolves, then completes the requests in progress. The router must be
 /// one of [`read_bodies`].
 pub async fn serve(
     listener: TcpListener,
@@ -101,7 +100,7 @@ pub async fn serve(
     limits: ListenerLimits,
     stop: impl Future<Output = ()>,
 ) {
-    let places = ConnectionLimit::new(limits.connections, limits.waiting, limits.counted_as);
+    let limit = ConnectionLimit::new(limits.connections, limits.waiting, limits.metric);
     let (stopping, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
@@ -112,15 +111,15 @@ pub async fn serve(
         };
         while connections.try_join_next().is_some() {}
         let Ok((stream, peer)) = accepted else {
-            // No file descriptor is left, for example: it passes.
+            // Usually temporary, for example if no file descriptors are left.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (places, limits) = (places.clone(), limits.clone());
+        let (limit, limits) = (limit.clone(), limits.clone());
         let (router, mut stopped) = (router.clone(), stopped.clone());
         connections.spawn(async move {
             let permit = tokio::select! {
-                permit = places.admit(peer.ip()) => permit,
+                permit = limit.admit(peer.ip()) => permit,
                 _ = stopped.changed() => None,
             };
             if let Some(permit) = permit {
@@ -128,7 +127,7 @@ pub async fn serve(
             }
         });
     }
-    // New connections are refused at once, and go to another instance.
+    // New connections are refused at once, so that clients use another instance.
     drop(listener);
     drop(stopping);
     while connections.join_next().await.is_some() {}
@@ -147,7 +146,7 @@ async fn serve_connection(
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let permit = Arc::clone(&shared_permit);
         let extensions = request.extensions_mut();
-        extensions.insert(Inbound {
+        extensions.insert(RequestContext {
             permit,
             request_timeout,
         });
@@ -159,7 +158,7 @@ async fn serve_connection(
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    // How a connection ends concerns its client alone.
+    // Errors of a connection are the client's.
     tokio::select! {
         _ = &mut connection => return,
         () = permit.evicted() => {
@@ -171,44 +170,48 @@ async fn serve_connection(
         () = tokio::time::sleep(limits.connection_lifetime) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+    let _ = timeout(LAST_RESPONSE_TIMEOUT, connection).await;
 }
 
-/// What a request knows of its connection.
+/// The connection of a request, as one of its extensions.
 #[derive(Clone)]
-struct Inbound {
+struct RequestContext {
     permit: Arc<ConnectionPermit>,
     request_timeout: Duration,
 }
 
-/// Adds to `router` that a request is handled when its body is there as a whole, and answered in
-/// time. Until then its connection may make room for another.
+/// Makes `router` read the whole body of a request, in time, before it handles the request. Until then the
+/// connection may be evicted.
 pub(super) fn read_bodies<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router.layer(middleware::from_fn(read_body))
 }
 
 async fn read_body(request: Request, next: Next) -> Response {
-    let Some(inbound) = request.extensions().get::<Inbound>().cloned() else {
+    let Some(context) = request.extensions().get::<RequestContext>().cloned() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let (parts, body) = request.into_parts();
-    let body = match timeout(inbound.request_timeout, to_bytes(body, MAX_BODY_BYTES)).await {
+    let body = match timeout(context.request_timeout, to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => Body::from(body),
         Ok(Err(error)) => {
             let is_too_large = error
                 .source()
                 .is_some_and(<dyn Error>::is::<LengthLimitError>);
-            let (too_large, broken) = (StatusCode::PAYLOAD_TOO_LARGE, StatusCode::BAD_REQUEST);
-            return if is_too_large { too_large } else { broken }.into_response();
+            let status = if is_too_large {
+                StatusCode::PAYLOAD_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            return status.into_response();
         }
         Err(_) => {
             limit_hit(Limit::SlowBodies);
             return StatusCode::REQUEST_TIMEOUT.into_response();
         }
     };
-    let _busy = inbound.permit.busy();
+    let _busy = context.permit.busy();
     let handled = next.run(Request::from_parts(parts, body));
-    timeout(inbound.request_timeout, handled)
+    timeout(context.request_timeout, handled)
         .await
         .unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
 }

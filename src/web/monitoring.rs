@@ -1,4 +1,4 @@
-//! Metrics and probes, for those who run the service.
+//! Metrics and probes for operators.
 
 use std::sync::{
     Arc,
@@ -13,11 +13,11 @@ use axum::{
 
 use crate::observability::metrics::Metrics;
 
-/// The format of what Prometheus reads.
+/// The text format of Prometheus.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `/metrics`; `/livez`, which answers as long as the process does; and `/readyz`, which
-/// answers 503 while `is_ready` is not set.
+/// Returns the routes `/metrics`, `/livez`, and `/readyz`, which responds with 503 while `is_ready` is
+/// not set.
 pub fn monitoring_router(metrics: Metrics, is_ready: Arc<AtomicBool>) -> Router {
     let metrics = move || async move {
         let content_type = HeaderValue::from_static(PROMETHEUS_TEXT);

@@ -37,7 +37,7 @@ fn limits() -> ListenerLimits {
         head_timeout: NEVER,
         request_timeout: NEVER,
         connection_lifetime: NEVER,
-        counted_as: Limit::PageConnections,
+        metric: Limit::PageConnections,
     }
 }
 
