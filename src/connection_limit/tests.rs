@@ -1,4 +1,4 @@
-//! The rules by which connections make room, each by itself.
+//! The rules of eviction, each by itself.
 
 use futures::FutureExt;
 use rstest::rstest;
@@ -21,7 +21,7 @@ fn is_evicted(permit: &ConnectionPermit) -> bool {
     permit.evicted().now_or_never().is_some()
 }
 
-/// Connections in this order, a millisecond apart.
+/// Admits connections of these hosts, a millisecond apart.
 async fn connect(limit: &ConnectionLimit, hosts: &[u8]) -> Vec<ConnectionPermit> {
     let mut permits = Vec::new();
     for last in hosts {
@@ -31,7 +31,7 @@ async fn connect(limit: &ConnectionLimit, hosts: &[u8]) -> Vec<ConnectionPermit>
     permits
 }
 
-/// Which of them are evicted.
+/// Returns the indices of the evicted connections.
 fn evicted(permits: &[ConnectionPermit]) -> Vec<usize> {
     let numbered = permits.iter().enumerate();
     let evicted = numbered.filter(|(_, permit)| is_evicted(permit));
@@ -39,7 +39,7 @@ fn evicted(permits: &[ConnectionPermit]) -> Vec<usize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_connection_goes_while_there_are_places() {
+async fn no_connection_is_evicted_while_permits_are_left() {
     let limit = limit(3);
     let mut permits = connect(&limit, &[1, 1]).await;
     advance(100 * GRACE).await;
@@ -48,7 +48,7 @@ async fn no_connection_goes_while_there_are_places() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_permit_frees_its_place_once() {
+async fn dropping_a_permit_releases_it_once() {
     let limit = limit(1);
     let first = connect(&limit, &[1]).await;
     let busy = first[0].busy();
@@ -58,7 +58,7 @@ async fn dropping_a_permit_frees_its_place_once() {
     let third = connect(&limit, &[1]).await;
     assert_eq!(evicted(&second), [0]);
     drop(second);
-    // The third one's place is still its own.
+    // The permit of the third connection was not released.
     let _busy = third[0].busy();
     assert!(limit.try_admit(host(1)).is_none());
     assert_eq!(evicted(&third), NONE);
@@ -67,10 +67,10 @@ async fn dropping_a_permit_frees_its_place_once() {
 #[rstest]
 #[case::longest_idle_of_the_host_with_most(&[1, 2, 2, 2, 3], 3, Some(1))]
 #[case::longest_idle_of_one_host_where_hosts_are_even(&[1, 2, 1, 2], 3, Some(1))]
-#[case::own_where_the_own_host_has_most(&[1, 2, 2], 2, Some(1))]
-#[case::own_behind_one_proxy(&[1, 1, 1], 1, Some(0))]
+#[case::own_of_the_host_with_most(&[1, 2, 2], 2, Some(1))]
+#[case::own_of_a_proxy(&[1, 1, 1], 1, Some(0))]
 #[tokio::test(start_paused = true)]
-async fn an_unauthenticated_connection_goes_at_once(
+async fn unauthenticated_connection_is_evicted_at_once(
     #[case] hosts: &[u8],
     #[case] newcomer: u8,
     #[case] expected: Option<usize>,
@@ -83,7 +83,7 @@ async fn an_unauthenticated_connection_goes_at_once(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_connection_keeps_its_place_until_its_last_request_ended() {
+async fn busy_connection_is_not_evicted() {
     let limit = limit(2);
     let permits = connect(&limit, &[1, 1]).await;
     let (first, second) = (permits[0].busy(), permits[0].busy());
@@ -95,18 +95,18 @@ async fn a_busy_connection_keeps_its_place_until_its_last_request_ended() {
     advance(GRACE).await;
     assert!(limit.try_admit(host(1)).is_none());
     drop(second);
-    // It is idle from now on.
+    // The connection is idle now.
     let _newcomer = limit.try_admit(host(1)).unwrap();
     assert_eq!(evicted(&permits), [0, 1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_with_fewer_connections_keeps_them() {
+async fn host_with_fewer_connections_keeps_them() {
     let limit = limit(4);
     let old = connect(&limit, &[2]).await;
     let flood = connect(&limit, &[1, 1, 1]).await;
     let busy: Vec<_> = flood.iter().map(ConnectionPermit::busy).collect();
-    // Host 1 finds none of its own that may go, and takes none of host 2.
+    // No connection of host 1 can be evicted, and those of host 2 are protected.
     assert!(limit.try_admit(host(1)).is_none());
     drop(busy);
     assert!(limit.try_admit(host(1)).is_some());
@@ -114,7 +114,7 @@ async fn a_host_with_fewer_connections_keeps_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_renews_an_unauthenticated_connection() {
+async fn request_resets_the_idle_time() {
     let limit = limit(3);
     let permits = connect(&limit, &[1, 1, 1]).await;
     drop(permits[0].busy());
@@ -126,22 +126,22 @@ async fn a_request_renews_an_unauthenticated_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_connections_leave_nothing() {
+async fn closed_connections_leave_no_entries() {
     let limit = limit(100);
     let kept = connect(&limit, &[1]).await;
     for _ in 0..1_000 {
         drop(connect(&limit, &[1, 2]).await);
     }
-    let taken = limit.0.lock();
-    assert_eq!((taken.slots.len(), taken.hosts.len()), (1, 1));
-    assert_eq!(taken.by_connections.len(), 1);
-    let queue = &taken.hosts[&Host::of(host(1))].unauthenticated;
+    let connections = limit.0.lock();
+    assert_eq!((connections.by_id.len(), connections.hosts.len()), (1, 1));
+    assert_eq!(connections.by_count.len(), 1);
+    let queue = &connections.hosts[&Host::of(host(1))].unauthenticated;
     assert!(queue.len() <= 2 + QUEUE_SLACK, "{}", queue.len());
-    drop((taken, kept));
+    drop((connections, kept));
 }
 
 #[tokio::test(start_paused = true)]
-async fn grace_protects_most_places_from_the_own_host_only() {
+async fn grace_of_most_permits_applies_to_the_own_host_only() {
     let limit = limit(4);
     let flood = connect(&limit, &[1, 1, 1, 2]).await;
     flood.iter().for_each(ConnectionPermit::mark_authenticated);
@@ -149,41 +149,40 @@ async fn grace_protects_most_places_from_the_own_host_only() {
     let newcomer = limit.try_admit(host(3)).unwrap();
     newcomer.mark_authenticated();
     assert_eq!(evicted(&flood), [0]);
-    // Now it has half, as others may rightly have.
+    // Host 1 has half of the permits now, which are protected.
     assert!(limit.try_admit(host(4)).is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_authenticated_connection_goes_after_all_others() {
+async fn authenticated_connection_is_evicted_last() {
     let limit = limit(2);
     let permits = connect(&limit, &[1, 1]).await;
     permits[0].mark_authenticated();
     let newcomer = limit.try_admit(host(1)).unwrap();
     assert_eq!(evicted(&permits), [1]);
     newcomer.mark_authenticated();
-    assert!(limit.try_admit(host(1)).is_none(), "both have their grace");
+    assert!(
+        limit.try_admit(host(1)).is_none(),
+        "both are within the grace period"
+    );
     advance(GRACE).await;
     assert!(limit.try_admit(host(1)).is_some());
     assert_eq!(evicted(&permits), [0, 1]);
 }
 
 #[rstest]
-#[case::of_one_network("2001:db8::1", "2001:db8::ffff:1", true)]
-#[case::of_two_networks("2001:db8::1", "2001:db8:0:1::1", false)]
-#[case::of_two_ipv4_addresses("192.0.2.1", "192.0.2.2", false)]
-#[case::of_a_mapped_ipv4_address("::ffff:192.0.2.1", "192.0.2.1", true)]
-#[case::of_two_mapped_ipv4_addresses("::ffff:192.0.2.1", "::ffff:192.0.2.2", false)]
-fn a_host_is_an_address_or_a_network(
-    #[case] one: &str,
-    #[case] other: &str,
-    #[case] is_same: bool,
-) {
+#[case::one_network("2001:db8::1", "2001:db8::ffff:1", true)]
+#[case::two_networks("2001:db8::1", "2001:db8:0:1::1", false)]
+#[case::two_ipv4_addresses("192.0.2.1", "192.0.2.2", false)]
+#[case::mapped_ipv4_address("::ffff:192.0.2.1", "192.0.2.1", true)]
+#[case::two_mapped_ipv4_addresses("::ffff:192.0.2.1", "::ffff:192.0.2.2", false)]
+fn host_is_an_address_or_a_network(#[case] one: &str, #[case] other: &str, #[case] is_same: bool) {
     let host = |text: &str| Host::of(text.parse().unwrap());
     assert_eq!(host(one) == host(other), is_same);
 }
 
 #[tokio::test(start_paused = true)]
-async fn newcomers_wait_in_their_order_and_only_so_many() {
+async fn newcomers_wait_in_order_up_to_a_maximum() {
     let limit = limit(1);
     let first = connect(&limit, &[1]).await;
     first[0].mark_authenticated();
@@ -198,24 +197,24 @@ async fn newcomers_wait_in_their_order_and_only_so_many() {
     tokio::task::yield_now().await;
     let third = admit(1);
     tokio::task::yield_now().await;
-    // Two wait already.
+    // Two newcomers wait already.
     assert!(limit.admit(host(1)).await.is_none());
     let second = second.await.unwrap().unwrap();
     assert!(!third.is_finished());
-    // No newcomer of their host overtakes those that wait.
+    // No newcomer of the same host overtakes those that wait.
     drop(second);
     assert!(limit.try_admit(host(1)).is_none());
     assert!(third.await.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_does_not_wait_for_ever() {
+async fn newcomer_waits_for_a_limited_time() {
     let limit = limit(1);
     let permits = connect(&limit, &[1]).await;
     let _busy = permits[0].busy();
     assert!(limit.admit(host(2)).await.is_none());
     assert_eq!(evicted(&permits), NONE);
-    // Its place in the queue is free again.
+    // Its permit to wait was released.
     assert_eq!(limit.0.waiting.available_permits(), 2);
     assert_eq!(limit.0.lock().hosts.len(), 1);
 }
