@@ -1,5 +1,5 @@
-//! Tokens of every algorithm, keys that come and go, and what the log says. Wrong claims and
-//! forged tokens of one key are in `tests/api/forged_tokens.rs`.
+//! Verification of tokens: algorithms, claims, key rotation, discovery and log lines.
+//! `tests/api/forged_tokens.rs` covers wrong claims and forged tokens of one key.
 
 mod claims;
 mod discovery;
@@ -34,7 +34,7 @@ use crate::{
     error::{Error, Result, TokenFault},
 };
 
-/// RSA keys are slow to make.
+/// Shared, because RSA keys are slow to generate.
 static RSA_KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
     let key = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
     let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).unwrap();
@@ -94,7 +94,7 @@ impl TestKey {
         self.sign_message(&header, &claims(), algorithm)
     }
 
-    /// A token with these claims.
+    /// Signs a token with these claims.
     fn sign_claims(&self, claims: &Value) -> String {
         let header = json!({ "alg": self.algorithm, "kid": self.kid });
         self.sign_message(&header, claims, self.algorithm)
@@ -116,7 +116,7 @@ fn now() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
-/// Claims that are right for a day.
+/// Claims that are valid for a day.
 fn claims() -> Value {
     json!({
         "iss": "issuer",
@@ -129,7 +129,7 @@ fn claims() -> Value {
     })
 }
 
-/// A key of its own set.
+/// Creates a signer with a key ring of its own.
 pub(super) fn signer(clock: Clock) -> Signer {
     let set = key_set(&[TestKey::new("a", Algorithm::EdDSA).jwk()]);
     let set = KeySet::parse(set.as_bytes()).unwrap();
@@ -165,7 +165,7 @@ fn settings() -> AuthSettings {
     AuthSettings::new("issuer", "contact-service")
 }
 
-async fn read(location: &str, clock: &Clock) -> std::result::Result<Authenticator, String> {
+async fn load(location: &str, clock: &Clock) -> std::result::Result<Authenticator, String> {
     let source = KeySource::Jwks(JwksLocation::parse(location).unwrap());
     Authenticator::new(settings(), source, clock.clone()).await
 }
@@ -180,19 +180,19 @@ async fn with_settings(settings: AuthSettings, keys: &[Value]) -> Authenticator 
     authenticator.unwrap()
 }
 
-/// Whether the token is accepted, or why not.
-async fn judge(authenticator: &Authenticator, token: &str) -> Result<()> {
-    judge_caller(authenticator, token).await.map(|_| ())
+/// Returns the error of a token that is rejected.
+async fn verify(authenticator: &Authenticator, token: &str) -> Result<()> {
+    authenticate(authenticator, token).await.map(|_| ())
 }
 
-async fn judge_caller(authenticator: &Authenticator, token: &str) -> Result<Caller> {
+async fn authenticate(authenticator: &Authenticator, token: &str) -> Result<Caller> {
     let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
     let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
     authenticator.authenticate(&headers).await
 }
 
 #[tokio::test]
-async fn the_caller_is_what_the_claims_say() {
+async fn caller_has_the_claims_of_the_token() {
     let key = TestKey::new("a", Algorithm::EdDSA);
     let authenticator = with_keys(&[key.jwk()]).await;
     let value = HeaderValue::from_str(&format!("Bearer  {}", key.token())).unwrap();
@@ -205,25 +205,22 @@ async fn the_caller_is_what_the_claims_say() {
 }
 
 #[rstest]
-#[case::blanks_only(b"  ", Error::TokenMissing)]
+#[case::blanks(b"  ", Error::TokenMissing)]
 #[case::not_ascii(b"Bearer \xc3\xa4.b.c", MALFORMED)]
 #[case::not_utf_8(b"Bearer \xff", MALFORMED)]
 #[case::tab_for_a_blank(b"Bearer\ta.b.c", MALFORMED)]
 #[tokio::test]
-async fn a_header_that_no_client_library_sends_is_refused(
-    #[case] value: &[u8],
-    #[case] expected: Error,
-) {
+async fn malformed_authorization_header_is_rejected(#[case] value: &[u8], #[case] expected: Error) {
     let key = TestKey::new("a", Algorithm::EdDSA);
     let authenticator = with_keys(&[key.jwk()]).await;
     let value = HeaderValue::from_bytes(value).unwrap();
     let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-    let answer = authenticator.authenticate(&headers).await;
-    assert_eq!(answer.unwrap_err(), expected);
+    let result = authenticator.authenticate(&headers).await;
+    assert_eq!(result.unwrap_err(), expected);
 }
 
 #[tokio::test]
-async fn a_token_ends_when_its_time_is_over() {
+async fn token_expires_with_its_leeway() {
     let key = TestKey::new("a", Algorithm::EdDSA);
     let clock = Clock::manual(now());
     let source = KeySource::Development(key_set(&[key.jwk()]));
@@ -232,10 +229,10 @@ async fn a_token_ends_when_its_time_is_over() {
         .unwrap();
     let token = key.token();
     clock.advance(chrono::TimeDelta::seconds(86_429));
-    assert_eq!(judge(&authenticator, &token).await, Ok(()));
+    assert_eq!(verify(&authenticator, &token).await, Ok(()));
     clock.advance(chrono::TimeDelta::seconds(1));
     assert_eq!(
-        judge(&authenticator, &token).await,
+        verify(&authenticator, &token).await,
         Err(Error::TokenExpired)
     );
 }

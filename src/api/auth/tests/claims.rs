@@ -1,9 +1,9 @@
-//! Which claims are read, by which settings, and in which shapes.
+//! Claims: names, paths, forms and settings.
 
 use super::*;
 use crate::api::auth::Scope;
 
-/// The outcome for a token with these members added to, or taken from (null), the claims.
+/// Authenticates a token whose claims have these members added, or removed (null).
 async fn caller(settings: AuthSettings, changes: Value) -> Result<Caller> {
     let mut claims = claims();
     for name in ["scope", "customer_number"] {
@@ -48,7 +48,7 @@ fn may_read(caller: &Caller) -> bool {
 #[case::azp(json!({ "sub": null, "azp": "z", "appid": "i" }), "z")]
 #[case::appid(json!({ "sub": null, "appid": "i" }), "i")]
 #[tokio::test]
-async fn the_caller_is_the_first_subject_claim(#[case] changes: Value, #[case] expected: &str) {
+async fn first_subject_claim_names_the_caller(#[case] changes: Value, #[case] expected: &str) {
     let caller = caller(settings(), changes).await.unwrap();
     assert_eq!(caller.actor().0, expected);
 }
@@ -57,7 +57,7 @@ async fn the_caller_is_the_first_subject_claim(#[case] changes: Value, #[case] e
 #[case::empty(json!({ "sub": "", "client_id": "c" }), "sub")]
 #[case::of_a_client(json!({ "sub": null, "client_id": 1, "azp": "z" }), "client_id")]
 #[tokio::test]
-async fn an_unusable_subject_claim_is_not_passed_over(#[case] changes: Value, #[case] claim: &str) {
+async fn unusable_subject_claim_is_rejected(#[case] changes: Value, #[case] claim: &str) {
     let expected = Error::token_claim(TokenFault::Malformed, claim);
     assert_eq!(caller(settings(), changes).await.unwrap_err(), expected);
 }
@@ -75,7 +75,7 @@ async fn an_unusable_subject_claim_is_not_passed_over(#[case] changes: Value, #[
 #[case::a_list_element_is_one_name(json!({ "scope": ["x contacts.read"] }), false)]
 #[case::a_role_is_one_name(json!({ "scope": { "x contacts.read": { "1": "a" } } }), false)]
 #[tokio::test]
-async fn scopes_are_read_from_the_first_claim_in_every_shape(
+async fn scopes_are_read_from_the_first_claim_in_each_form(
     #[case] changes: Value,
     #[case] expected: bool,
 ) {
@@ -91,7 +91,7 @@ async fn scopes_are_read_from_the_first_claim_in_every_shape(
 #[case::mixed_list("permissions", json!({ "permissions": ["contacts.read", {}] }))]
 #[case::first_of_several("scope", json!({ "scope": false, "scp": "contacts.read" }))]
 #[tokio::test]
-async fn a_scope_claim_of_another_type_is_rejected(#[case] claim: &str, #[case] changes: Value) {
+async fn scope_claim_of_another_type_is_rejected(#[case] claim: &str, #[case] changes: Value) {
     let expected = Error::token_claim(TokenFault::Malformed, claim);
     assert_eq!(caller(settings(), changes).await.unwrap_err(), expected);
 }
@@ -102,7 +102,7 @@ async fn a_scope_claim_of_another_type_is_rejected(#[case] claim: &str, #[case] 
 #[case::url("https://h.example/s", json!({ "https://h.example/s": "contacts.read" }), true)]
 #[case::no_other_claim("roles", json!({ "scope": "contacts.read" }), false)]
 #[tokio::test]
-async fn a_named_scope_claim_is_the_only_one(
+async fn only_the_configured_scope_claim_is_read(
     #[case] name: &str,
     #[case] changes: Value,
     #[case] expected: bool,
@@ -117,7 +117,7 @@ async fn a_named_scope_claim_is_the_only_one(
 #[case::url("https://h.example/c", json!({ "https://h.example/c": "K-1" }))]
 #[case::dotted("extn.c", json!({ "extn.c": "K-1", "extn": { "c": "K-2" } }))]
 #[tokio::test]
-async fn a_customer_claim_confines_by_name_or_path(#[case] name: &str, #[case] changes: Value) {
+async fn customer_claim_is_found_by_name_or_path(#[case] name: &str, #[case] changes: Value) {
     let caller = caller(by_customer_claim(name), changes).await.unwrap();
     assert_eq!(caller.customer().unwrap().as_str(), "K-1");
 }
@@ -127,10 +127,7 @@ async fn a_customer_claim_confines_by_name_or_path(#[case] name: &str, #[case] c
 #[case("ext.customer", json!({ "ext": {} }))]
 #[case("ext.customer", json!({ "customer": "K-1" }))]
 #[tokio::test]
-async fn a_token_without_the_customer_claim_is_unconfined(
-    #[case] name: &str,
-    #[case] changes: Value,
-) {
+async fn token_without_customer_claim_has_no_tenant(#[case] name: &str, #[case] changes: Value) {
     let caller = caller(by_customer_claim(name), changes).await.unwrap();
     assert_eq!(caller.customer(), None);
 }
@@ -148,7 +145,7 @@ async fn a_token_without_the_customer_claim_is_unconfined(
 #[case(json!({ "ext": { "customer": "K-1 " } }))]
 #[case(json!({ "ext.customer": 1, "ext": { "customer": "K-1" } }))]
 #[tokio::test]
-async fn an_unusable_customer_claim_never_opens_all_customers(#[case] changes: Value) {
+async fn unusable_customer_claim_is_rejected(#[case] changes: Value) {
     let settings = by_customer_claim("ext.customer");
     let expected = Error::token_claim(TokenFault::Malformed, "ext.customer");
     assert_eq!(caller(settings, changes).await.unwrap_err(), expected);
@@ -176,7 +173,7 @@ async fn one_audience_of_the_list_must_match(#[case] aud: Value, #[case] is_acce
 #[case(0)]
 #[case(120)]
 #[tokio::test]
-async fn the_leeway_is_what_is_set(#[case] leeway: i64) {
+async fn leeway_is_configurable(#[case] leeway: i64) {
     let settings = AuthSettings {
         leeway: chrono::TimeDelta::seconds(leeway),
         ..settings()
@@ -202,24 +199,27 @@ async fn the_leeway_is_what_is_set(#[case] leeway: i64) {
 
 /// The test token has no `iat`, and is valid for a day.
 #[rstest]
-#[case::of_a_day(json!({ "iat": now().timestamp() }), true)]
-#[case::of_a_day_and_the_leeway(json!({ "iat": now().timestamp() - 30 }), true)]
+#[case::day(json!({ "iat": now().timestamp() }), true)]
+#[case::day_and_leeway(json!({ "iat": now().timestamp() - 30 }), true)]
 #[case::too_long(json!({ "iat": now().timestamp() - 31 }), false)]
 #[case::too_long_by_a_fraction(json!({ "exp": 1_772_366_400.0 + 86_430.5 }), false)]
 #[case::without_iat(json!({ "exp": now().timestamp() + 86_430 }), true)]
 #[case::too_long_without_iat(json!({ "exp": now().timestamp() + 86_431 }), false)]
-#[case::of_ten_years(json!({ "exp": now().timestamp() + 315_360_000 }), false)]
-#[case::of_ten_years_issued_long_ago(json!({ "iat": 1, "exp": now().timestamp() + 1 }), false)]
-#[case::beyond_all_calendars(json!({ "exp": 1e300 }), false)]
+#[case::ten_years(json!({ "exp": now().timestamp() + 315_360_000 }), false)]
+#[case::ten_years_issued_long_ago(json!({ "iat": 1, "exp": now().timestamp() + 1 }), false)]
+#[case::beyond_any_calendar(json!({ "exp": 1e300 }), false)]
 #[tokio::test]
-async fn token_is_valid_for_a_day_at_most(#[case] changes: Value, #[case] is_accepted: bool) {
+async fn lifetime_of_a_token_is_limited_to_a_day(
+    #[case] changes: Value,
+    #[case] is_accepted: bool,
+) {
     let caller = caller(settings(), changes).await;
     let expected = Error::token_claim(TokenFault::Lifetime, "exp");
     assert_eq!(caller.err(), (!is_accepted).then_some(expected));
 }
 
 #[tokio::test]
-async fn issue_in_the_future_is_not_yet_valid_whatever_the_lifetime() {
+async fn token_issued_in_the_future_is_not_yet_valid() {
     let now = now().timestamp();
     let changes = json!({ "nbf": null, "iat": now + 86_400, "exp": now + 90_000 });
     let expected = Error::token_claim(TokenFault::NotYetValid, "iat");
@@ -235,12 +235,9 @@ async fn issue_in_the_future_is_not_yet_valid_whatever_the_lifetime() {
 #[case::client_id("client_id", json!({ "sub": null, "client_id": "contact-service" }))]
 #[case::azp("azp", json!({ "sub": null, "azp": "contact-service" }))]
 #[case::appid("appid", json!({ "sub": null, "appid": "contact-service" }))]
-#[case::written_otherwise("sub", json!({ "sub": " Command-Line" }))]
+#[case::other_case_and_blank("sub", json!({ "sub": " Command-Line" }))]
 #[tokio::test]
-async fn subject_that_the_service_acts_under_is_rejected(
-    #[case] claim: &str,
-    #[case] changes: Value,
-) {
+async fn reserved_subject_is_rejected(#[case] claim: &str, #[case] changes: Value) {
     let expected = Error::token_claim(TokenFault::Subject, claim);
     assert_eq!(caller(settings(), changes).await.err(), Some(expected));
 }
@@ -249,6 +246,6 @@ async fn subject_that_the_service_acts_under_is_rejected(
 #[case(json!({ "sub": "contact-service-bff" }))]
 #[case(json!({ "sub": "anna", "client_id": "contact-service" }))]
 #[tokio::test]
-async fn subject_that_only_resembles_one_is_accepted(#[case] changes: Value) {
+async fn subject_similar_to_a_reserved_one_is_accepted(#[case] changes: Value) {
     assert!(caller(settings(), changes).await.is_ok());
 }

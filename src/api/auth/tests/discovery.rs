@@ -1,4 +1,4 @@
-//! Keys that are found by OpenID discovery, and those of several issuers.
+//! OpenID discovery, and keys of several issuers.
 
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
@@ -16,7 +16,7 @@ struct Provider {
 }
 
 impl Provider {
-    /// One that answers as it should.
+    /// Starts a provider with a configuration and keys.
     async fn start() -> Self {
         let provider = Self::silent().await;
         provider
@@ -75,7 +75,7 @@ async fn discover(issuers: &[String], clock: &Clock) -> std::result::Result<Auth
     Authenticator::new(settings, source, clock.clone()).await
 }
 
-async fn why_not(issuer: &str) -> String {
+async fn discovery_error(issuer: &str) -> String {
     let discovered = discover(&[issuer.to_owned()], &Clock::manual(now())).await;
     let why = discovered.err().unwrap();
     assert!(!why.contains('\n'), "{why}");
@@ -83,11 +83,11 @@ async fn why_not(issuer: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_keys_of_an_issuer_are_discovered_and_refreshed() {
+async fn keys_of_an_issuer_are_discovered_and_refreshed() {
     let mut provider = Provider::start().await;
     let clock = Clock::manual(now());
     let authenticator = discover(&[provider.issuer()], &clock).await.unwrap();
-    assert_eq!(judge(&authenticator, &provider.token()).await, Ok(()));
+    assert_eq!(verify(&authenticator, &provider.token()).await, Ok(()));
 
     provider.server.reset().await;
     provider.key = TestKey::new("b", Algorithm::EdDSA);
@@ -96,14 +96,14 @@ async fn the_keys_of_an_issuer_are_discovered_and_refreshed() {
     provider
         .answer("/moved", body(&key_set(&[provider.key.jwk()])))
         .await;
-    assert_eq!(judge(&authenticator, &provider.token()).await, Ok(()));
+    assert_eq!(verify(&authenticator, &provider.token()).await, Ok(()));
 }
 
 #[tokio::test]
-async fn an_issuer_with_a_slash_at_its_end_is_discovered() {
+async fn issuer_with_a_trailing_slash_is_discovered() {
     let provider = Provider::start().await;
     let issuer = format!("{}/", provider.issuer());
-    let why = why_not(&issuer).await;
+    let why = discovery_error(&issuer).await;
     assert!(why.contains("JWT_ISSUER must be the same"), "{why}");
     provider.server.reset().await;
     provider.configure(&issuer, &provider.keys_url()).await;
@@ -112,27 +112,27 @@ async fn an_issuer_with_a_slash_at_its_end_is_discovered() {
         .await;
     let authenticator = discover(std::slice::from_ref(&issuer), &Clock::manual(now())).await;
     let token = provider.key.sign_claims(&with(&claims(), "iss", issuer));
-    assert_eq!(judge(&authenticator.unwrap(), &token).await, Ok(()));
+    assert_eq!(verify(&authenticator.unwrap(), &token).await, Ok(()));
 }
 
 /// Both keys have the same `kid`.
 #[tokio::test]
-async fn an_issuer_cannot_sign_for_another() {
+async fn issuer_cannot_sign_for_another_issuer() {
     let [one, other] = [Provider::start().await, Provider::start().await];
     let issuers = [one.issuer(), other.issuer()];
     let authenticator = discover(&issuers, &Clock::manual(now())).await.unwrap();
     for provider in [&one, &other] {
-        assert_eq!(judge(&authenticator, &provider.token()).await, Ok(()));
+        assert_eq!(verify(&authenticator, &provider.token()).await, Ok(()));
     }
     let posing = one.key.sign_claims(&with(&claims(), "iss", other.issuer()));
-    assert_eq!(judge(&authenticator, &posing).await, Err(BAD_SIGNATURE));
+    assert_eq!(verify(&authenticator, &posing).await, Err(BAD_SIGNATURE));
     let strange = one.key.sign_claims(&with(&claims(), "iss", "issuer"));
     let expected = Error::token_claim(TokenFault::Issuer, "iss");
-    assert_eq!(judge(&authenticator, &strange).await, Err(expected));
+    assert_eq!(verify(&authenticator, &strange).await, Err(expected));
 }
 
 #[tokio::test]
-async fn the_keys_of_a_jwks_serve_every_issuer_of_the_list() {
+async fn jwks_applies_to_all_issuers() {
     let key = TestKey::new("a", Algorithm::EdDSA);
     let issuers = ["issuer", "https://sts.example/"].map(str::to_owned);
     let settings = AuthSettings {
@@ -142,12 +142,12 @@ async fn the_keys_of_a_jwks_serve_every_issuer_of_the_list() {
     let authenticator = with_settings(settings, &[key.jwk()]).await;
     for issuer in issuers {
         let token = key.sign_claims(&with(&claims(), "iss", issuer));
-        assert_eq!(judge(&authenticator, &token).await, Ok(()));
+        assert_eq!(verify(&authenticator, &token).await, Ok(()));
     }
 }
 
 #[tokio::test]
-async fn a_redirect_does_not_speak_for_the_issuer() {
+async fn redirect_is_rejected_in_discovery() {
     let other = Provider::start().await;
     for at in [CONFIGURATION, "/keys"] {
         let provider = Provider::start().await;
@@ -160,7 +160,7 @@ async fn a_redirect_does_not_speak_for_the_issuer() {
                 .configure(&provider.issuer(), &provider.keys_url())
                 .await;
         }
-        let why = why_not(&provider.issuer()).await;
+        let why = discovery_error(&provider.issuer()).await;
         let place = format!("{}{at}: it answers 302", provider.issuer());
         assert!(why.starts_with(&place), "{why}");
     }
@@ -172,39 +172,39 @@ async fn a_redirect_does_not_speak_for_the_issuer() {
 #[case::another_scheme("file:///etc/keys.json", "jwks_uri is not https")]
 #[case::no_url("keys", "jwks_uri is not a URL")]
 #[tokio::test]
-async fn an_unsafe_jwks_uri_is_rejected(#[case] jwks_uri: &str, #[case] expected: &str) {
+async fn unsafe_jwks_uri_is_rejected(#[case] jwks_uri: &str, #[case] expected: &str) {
     let provider = Provider::silent().await;
     provider.configure(&provider.issuer(), jwks_uri).await;
-    let why = why_not(&provider.issuer()).await;
+    let why = discovery_error(&provider.issuer()).await;
     let place = format!("{}{CONFIGURATION}: its ", provider.issuer());
     assert!(why.starts_with(&place) && why.contains(expected), "{why}");
 }
 
 #[tokio::test]
-async fn a_failed_discovery_names_host_and_cause() {
+async fn error_of_discovery_names_url_and_cause() {
     let provider = Provider::silent().await;
-    let why = why_not(&provider.issuer()).await;
+    let why = discovery_error(&provider.issuer()).await;
     let place = format!("{}{CONFIGURATION}: ", provider.issuer());
     assert_eq!(why, format!("{place}it answers 404"));
     provider
         .answer(CONFIGURATION, body("<html>secret</html>"))
         .await;
-    let why = why_not(&provider.issuer()).await;
+    let why = discovery_error(&provider.issuer()).await;
     assert!(
         why.contains("is not an OpenID configuration") && !why.contains("secret"),
         "{why}"
     );
     let secure = provider.issuer().replace("http:", "https:");
-    let why = why_not(&secure).await;
+    let why = discovery_error(&secure).await;
     assert!(
         why.starts_with(&format!("{secure}{CONFIGURATION}: ")),
         "{why}"
     );
-    let why = why_not("http://127.0.0.1:1").await;
+    let why = discovery_error("http://127.0.0.1:1").await;
     let expected = format!("http://127.0.0.1:1{CONFIGURATION}: the connection was refused");
     assert_eq!(why, expected);
     let unknown = "https://idp.invalid/realms/x";
-    let why = why_not(unknown).await;
+    let why = discovery_error(unknown).await;
     let place = format!("{unknown}{CONFIGURATION}: ");
     assert!(
         why.starts_with(&place)

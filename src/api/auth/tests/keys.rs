@@ -1,4 +1,4 @@
-//! Which key a token may be checked with.
+//! Keys: usable keys of a set, and the selection of the key of a token.
 
 use aws_lc_rs::{rand::SystemRandom, signature::ECDSA_P256_SHA256_ASN1_SIGNING};
 
@@ -15,16 +15,16 @@ use super::*;
 #[case(Algorithm::ES384)]
 #[case(Algorithm::EdDSA)]
 #[tokio::test]
-async fn an_asymmetric_algorithm_is_accepted_with_its_key(#[case] algorithm: Algorithm) {
+async fn asymmetric_algorithm_is_accepted_with_its_key(#[case] algorithm: Algorithm) {
     let key = TestKey::new("a", algorithm);
     for jwk in [key.jwk(), without(&key.jwk(), "alg")] {
         let authenticator = with_keys(&[jwk]).await;
-        assert_eq!(judge(&authenticator, &key.token()).await, Ok(()));
+        assert_eq!(verify(&authenticator, &key.token()).await, Ok(()));
     }
 }
 
 #[tokio::test]
-async fn an_algorithm_that_does_not_fit_the_named_key_is_refused() {
+async fn algorithm_of_another_key_type_is_rejected() {
     let keys = [
         TestKey::new("rsa", Algorithm::RS256),
         TestKey::new("p256", Algorithm::ES256),
@@ -40,24 +40,24 @@ async fn an_algorithm_that_does_not_fit_the_named_key_is_refused() {
             } else {
                 Err(ALGORITHM)
             };
-            let answer = judge(&authenticator, &token).await;
+            let answer = verify(&authenticator, &token).await;
             assert_eq!(answer, expected, "{} as {}", signer.kid, named.kid);
         }
     }
 }
 
 #[tokio::test]
-async fn a_key_that_names_its_algorithm_serves_no_other() {
+async fn key_with_alg_is_used_with_that_algorithm_only() {
     let key = TestKey::new("a", Algorithm::RS256);
     let other = key.sign(Algorithm::PS256, Some("a"));
     let bound = with_keys(&[key.jwk()]).await;
-    assert_eq!(judge(&bound, &other).await, Err(ALGORITHM));
+    assert_eq!(verify(&bound, &other).await, Err(ALGORITHM));
     let free = with_keys(&[without(&key.jwk(), "alg")]).await;
-    assert_eq!(judge(&free, &other).await, Ok(()));
+    assert_eq!(verify(&free, &other).await, Ok(()));
 }
 
 #[tokio::test]
-async fn an_rsa_key_is_no_hmac_secret() {
+async fn rsa_key_is_not_used_as_hmac_secret() {
     let key = TestKey::new("a", Algorithm::RS256);
     let authenticator = with_keys(&[without(&key.jwk(), "alg")]).await;
     let modulus = key.jwk()["n"].as_str().unwrap().to_owned();
@@ -70,7 +70,7 @@ async fn an_rsa_key_is_no_hmac_secret() {
             algorithm: Algorithm::HS256,
             private: EncodingKey::from_secret(&secret),
         };
-        let answer = judge(&authenticator, &forger.token()).await;
+        let answer = verify(&authenticator, &forger.token()).await;
         assert_eq!(answer, Err(ALGORITHM));
     }
 }
@@ -80,7 +80,7 @@ async fn an_rsa_key_is_no_hmac_secret() {
     clippy::disallowed_methods,
     reason = "aws-lc signs with its own generator only"
 )]
-async fn an_ecdsa_signature_has_the_fixed_form() {
+async fn ecdsa_signature_must_have_the_fixed_length_form() {
     let system = SystemRandom::new();
     let key = TestKey::new("a", Algorithm::ES256);
     let authenticator = with_keys(&[key.jwk()]).await;
@@ -89,54 +89,54 @@ async fn an_ecdsa_signature_has_the_fixed_form() {
     let der = der_key.unwrap().sign(&system, message.as_bytes()).unwrap();
     for signature in [der.as_ref(), &[0; 64]] {
         let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
-        assert_eq!(judge(&authenticator, &token).await, Err(BAD_SIGNATURE));
+        assert_eq!(verify(&authenticator, &token).await, Err(BAD_SIGNATURE));
     }
-    assert_eq!(judge(&authenticator, &key.token()).await, Ok(()));
+    assert_eq!(verify(&authenticator, &key.token()).await, Ok(()));
 }
 
 #[tokio::test]
-async fn a_private_key_in_the_set_serves_by_its_public_half() {
+async fn private_key_in_the_set_is_used_as_public_key() {
     let key = TestKey::new("a", Algorithm::EdDSA);
     let authenticator = with_keys(&[with(&key.jwk(), "d", "AAAA")]).await;
-    assert_eq!(judge(&authenticator, &key.token()).await, Ok(()));
+    assert_eq!(verify(&authenticator, &key.token()).await, Ok(()));
 }
 
 #[tokio::test]
-async fn of_two_keys_with_one_kid_the_first_for_the_algorithm_serves() {
+async fn first_usable_key_of_a_kid_is_selected() {
     let [ed, other_ed] = ["a", "a"].map(|kid| TestKey::new(kid, Algorithm::EdDSA));
     let ec = TestKey::new("a", Algorithm::ES256);
     let unusable = with(&other_ed.jwk(), "use", "enc");
     let authenticator = with_keys(&[unusable, ed.jwk(), ec.jwk(), other_ed.jwk()]).await;
-    assert_eq!(judge(&authenticator, &ed.token()).await, Ok(()));
-    assert_eq!(judge(&authenticator, &ec.token()).await, Ok(()));
+    assert_eq!(verify(&authenticator, &ed.token()).await, Ok(()));
+    assert_eq!(verify(&authenticator, &ec.token()).await, Ok(()));
     assert_eq!(
-        judge(&authenticator, &other_ed.token()).await,
+        verify(&authenticator, &other_ed.token()).await,
         Err(BAD_SIGNATURE)
     );
 }
 
 #[tokio::test]
-async fn a_token_names_its_key_unless_only_one_fits() {
+async fn kid_is_optional_if_one_key_is_usable() {
     let [first, second] = ["a", "b"].map(|kid| TestKey::new(kid, Algorithm::EdDSA));
     let nameless = first.sign(Algorithm::EdDSA, None);
     let unusable = with(&second.jwk(), "use", "enc");
     let one = with_keys(&[first.jwk(), unusable]).await;
-    assert_eq!(judge(&one, &nameless).await, Ok(()));
+    assert_eq!(verify(&one, &nameless).await, Ok(()));
     let two = with_keys(&[first.jwk(), second.jwk()]).await;
-    assert_eq!(judge(&two, &nameless).await, Err(UNKNOWN_KEY));
+    assert_eq!(verify(&two, &nameless).await, Err(UNKNOWN_KEY));
     let [ec, rsa] = [Algorithm::ES256, Algorithm::RS256].map(|other| TestKey::new("c", other));
     let mixed = with_keys(&[ec.jwk(), first.jwk(), rsa.jwk()]).await;
-    assert_eq!(judge(&mixed, &nameless).await, Ok(()));
+    assert_eq!(verify(&mixed, &nameless).await, Ok(()));
     let forged = second.sign(Algorithm::EdDSA, None);
-    assert_eq!(judge(&mixed, &forged).await, Err(BAD_SIGNATURE));
+    assert_eq!(verify(&mixed, &forged).await, Err(BAD_SIGNATURE));
     let none_fits = with_keys(&[ec.jwk(), rsa.jwk()]).await;
-    assert_eq!(judge(&none_fits, &nameless).await, Err(ALGORITHM));
+    assert_eq!(verify(&none_fits, &nameless).await, Err(ALGORITHM));
     let unnamed = with_keys(&[without(&first.jwk(), "kid")]).await;
-    assert_eq!(judge(&unnamed, &nameless).await, Ok(()));
-    assert_eq!(judge(&unnamed, &first.token()).await, Err(UNKNOWN_KEY));
+    assert_eq!(verify(&unnamed, &nameless).await, Ok(()));
+    assert_eq!(verify(&unnamed, &first.token()).await, Err(UNKNOWN_KEY));
 }
 
-/// An encoded point: its first byte, thirty equal ones, and its last one.
+/// Encodes a point of its first byte, thirty equal bytes, and its last byte.
 fn point(first: &str, middle: &str, last: &str) -> String {
     let byte = |text| u8::from_str_radix(text, 16).unwrap();
     let mut point = [byte(middle); 32];
@@ -177,7 +177,11 @@ fn point(first: &str, middle: &str, last: &str) -> String {
 #[case::for_another_algorithm(Algorithm::RS256, "alg", json!("RSA-OAEP"))]
 #[case::for_an_algorithm_of_another_type(Algorithm::RS256, "alg", json!("ES256"))]
 #[case::for_hmac(Algorithm::RS256, "alg", json!("HS256"))]
-fn a_key_is_skipped(#[case] algorithm: Algorithm, #[case] member: &str, #[case] value: Value) {
+fn unusable_key_is_skipped(
+    #[case] algorithm: Algorithm,
+    #[case] member: &str,
+    #[case] value: Value,
+) {
     let broken = with(&TestKey::new("a", algorithm).jwk(), member, value);
     let alone = KeySet::parse(key_set(std::slice::from_ref(&broken)).as_bytes());
     assert!(alone.unwrap().is_empty());
@@ -193,7 +197,7 @@ fn a_key_is_skipped(#[case] algorithm: Algorithm, #[case] member: &str, #[case] 
 #[case::with_a_member_twice(r#"{"kty":"OKP","kty":"RSA","kid":"a"}"#)]
 #[case::that_is_null("null")]
 #[case::that_is_a_list("[]")]
-fn an_unreadable_entry_disables_no_other_key(#[case] entry: &str) {
+fn unreadable_entry_does_not_affect_other_keys(#[case] entry: &str) {
     let good = TestKey::new("b", Algorithm::EdDSA).jwk();
     let set = format!("\u{feff}{{\"keys\":[{entry},{good}]}}");
     let set = KeySet::parse(set.as_bytes()).unwrap();
@@ -202,7 +206,7 @@ fn an_unreadable_entry_disables_no_other_key(#[case] entry: &str) {
 }
 
 #[tokio::test]
-async fn ed25519_is_another_name_of_eddsa_in_tokens_and_keys() {
+async fn ed25519_is_an_alias_of_eddsa() {
     let key = TestKey::new("a", Algorithm::EdDSA);
     for alg in ["EdDSA", "Ed25519"] {
         let authenticator = with_keys(&[with(&key.jwk(), "alg", alg)]).await;
@@ -210,7 +214,7 @@ async fn ed25519_is_another_name_of_eddsa_in_tokens_and_keys() {
             let header = json!({ "alg": named, "kid": "a" });
             let token = key.sign_message(&header, &claims(), Algorithm::EdDSA);
             assert_eq!(
-                judge(&authenticator, &token).await,
+                verify(&authenticator, &token).await,
                 Ok(()),
                 "{named} by {alg}"
             );
@@ -219,7 +223,7 @@ async fn ed25519_is_another_name_of_eddsa_in_tokens_and_keys() {
 }
 
 #[test]
-fn an_rsa_key_has_at_least_2048_bits() {
+fn rsa_key_with_less_than_2048_bits_is_skipped() {
     let jwk = TestKey::new("a", Algorithm::RS256).jwk();
     let mut modulus = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
     let mut parse = |top: u8, zeros: usize| {
@@ -242,7 +246,7 @@ fn an_rsa_key_has_at_least_2048_bits() {
 #[case(r#"{"keys":{}}"#)]
 #[case(r#"{"keys":[],"keys":[]}"#)]
 #[case("<html></html>")]
-fn what_is_no_key_set_is_refused(#[case] document: &str) {
-    let refused = KeySet::parse(document.as_bytes()).err();
-    assert_eq!(refused, Some("it is not a JWK Set"));
+fn document_that_is_not_a_key_set_is_rejected(#[case] document: &str) {
+    let rejected = KeySet::parse(document.as_bytes()).err();
+    assert_eq!(rejected, Some("it is not a JWK Set"));
 }

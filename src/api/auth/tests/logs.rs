@@ -1,4 +1,4 @@
-//! Log lines about rejected tokens: the cause, and of the token only `kid` and issuer.
+//! Log lines of rejected tokens: the cause, `kid` and issuer, and no other part of the token.
 
 use std::{
     io,
@@ -37,7 +37,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Collects the lines of this thread, from INFO on.
+/// Collects the log lines of this thread, from INFO.
 pub(super) fn collect() -> (Log, tracing::subscriber::DefaultGuard) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
@@ -50,7 +50,7 @@ pub(super) fn collect() -> (Log, tracing::subscriber::DefaultGuard) {
 }
 
 #[tokio::test]
-async fn a_rejection_is_logged_with_cause_claim_kid_and_issuer() {
+async fn rejection_is_logged_with_cause_claim_kid_and_issuer() {
     let (log, _guard) = collect();
     let [ours, other] = ["a", "a"].map(|kid| TestKey::new(kid, Algorithm::EdDSA));
     let strange = TestKey::new("strange-kid", Algorithm::EdDSA);
@@ -59,14 +59,14 @@ async fn a_rejection_is_logged_with_cause_claim_kid_and_issuer() {
         (other.token(), BAD_SIGNATURE),
         (strange.token(), UNKNOWN_KEY),
     ] {
-        assert_eq!(judge(&authenticator, &token).await, Err(expected));
+        assert_eq!(verify(&authenticator, &token).await, Err(expected));
         for part in token.split('.') {
             assert!(!log.text().contains(part));
         }
     }
     let late = ours.sign_claims(&with(&claims(), "nbf", now().timestamp() + 31));
-    judge(&authenticator, &late).await.unwrap_err();
-    assert_eq!(judge(&authenticator, &ours.token()).await, Ok(()));
+    verify(&authenticator, &late).await.unwrap_err();
+    assert_eq!(verify(&authenticator, &ours.token()).await, Ok(()));
     let text = log.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
@@ -83,7 +83,7 @@ async fn a_rejection_is_logged_with_cause_claim_kid_and_issuer() {
 }
 
 #[tokio::test]
-async fn a_flood_of_bad_tokens_is_one_line_a_second() {
+async fn rejections_are_logged_once_a_second_per_cause() {
     let (log, _guard) = collect();
     let key = TestKey::new("a", Algorithm::EdDSA);
     let clock = Clock::manual(now());
@@ -91,18 +91,18 @@ async fn a_flood_of_bad_tokens_is_one_line_a_second() {
     let authenticator = Authenticator::new(settings(), source, clock.clone()).await;
     let authenticator = authenticator.unwrap();
     for _ in 0..50 {
-        judge(&authenticator, "x").await.unwrap_err();
+        verify(&authenticator, "x").await.unwrap_err();
     }
     assert_eq!(log.text().lines().count(), 1, "{}", log.text());
     clock.advance(chrono::TimeDelta::seconds(1));
-    judge(&authenticator, "x").await.unwrap_err();
+    verify(&authenticator, "x").await.unwrap_err();
     let text = log.text();
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.contains("suppressed=49"), "{text}");
 }
 
 #[tokio::test]
-async fn a_token_cannot_write_lines_of_its_own() {
+async fn token_cannot_inject_log_lines() {
     let (log, _guard) = collect();
     let key = TestKey::new("a", Algorithm::EdDSA);
     let authenticator = with_keys(&[key.jwk()]).await;
@@ -110,7 +110,7 @@ async fn a_token_cannot_write_lines_of_its_own() {
     let header = json!({ "alg": "EdDSA", "kid": format!("{forged}{}", "k".repeat(8_000)) });
     let claims = with(&claims(), "iss", forged);
     let [header, payload] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    judge(&authenticator, &format!("{header}.{payload}.AAAA"))
+    verify(&authenticator, &format!("{header}.{payload}.AAAA"))
         .await
         .unwrap_err();
     let text = log.text();
