@@ -282,7 +282,6 @@ const ROOMS_WITH_CIRCLES: &[&str] = &[
     "domain",
     "mail",
     "observability",
-    "server",
     "storage",
 ];
 

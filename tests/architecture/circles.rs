@@ -7,7 +7,7 @@ use super::names::Names;
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// The circles among `files`, each a module with its source: groups of files of which every one
-/// reaches every other. Unit tests may name what they test.
+/// leads_to every other. Unit tests may name what they test.
 pub(crate) fn circles(files: &[(String, String)]) -> Vec<Vec<String>> {
     let modules: BTreeSet<&str> = files.iter().map(|(module, _)| module.as_str()).collect();
     let graph: Graph = files
@@ -18,11 +18,11 @@ pub(crate) fn circles(files: &[(String, String)]) -> Vec<Vec<String>> {
         .keys()
         .map(|module| (module.clone(), reachable(module, &graph)))
         .collect();
-    let reaches = |from: &str, to: &str| reached.get(from).is_some_and(|all| all.contains(to));
+    let leads_to = |from: &str, to: &str| reached.get(from).is_some_and(|all| all.contains(to));
     let mut found: BTreeSet<Vec<String>> = BTreeSet::new();
-    for module in graph.keys().filter(|module| reaches(module, module)) {
+    for module in graph.keys().filter(|module| leads_to(module, module)) {
         let others = graph.keys();
-        let circle = others.filter(|other| reaches(module, other) && reaches(other, module));
+        let circle = others.filter(|other| leads_to(module, other) && leads_to(other, module));
         found.insert(circle.cloned().collect());
     }
     found.into_iter().collect()
