@@ -7,7 +7,7 @@ use super::names::Names;
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// The circles among `files`, each a module with its source: groups of files of which every one
-/// leads_to every other. Unit tests may name what they test.
+/// reaches every other. Unit tests may name what they test.
 pub(crate) fn circles(files: &[(String, String)]) -> Vec<Vec<String>> {
     let modules: BTreeSet<&str> = files.iter().map(|(module, _)| module.as_str()).collect();
     let graph: Graph = files
