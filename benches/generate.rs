@@ -24,8 +24,8 @@ use clap::Parser;
 use contact_service::{
     clock::Clock,
     domain::{
-        contact::parse_display_name, contact_types::ContactTypes, customer::CustomerNumber,
-        email_address::EmailAddress, phone_number::PhoneNumber,
+        contact::parse_display_name, contact_types::ContactTypes, email_address::EmailAddress,
+        ids::CustomerNumber, phone_number::PhoneNumber,
     },
 };
 use serde::Serialize;

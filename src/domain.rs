@@ -17,6 +17,7 @@ pub mod email_confirmation;
 pub mod enhanced_status;
 pub mod etag;
 pub mod export;
+pub mod ids;
 pub mod mail;
 pub mod mail_limits;
 pub mod phone_number;

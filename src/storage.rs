@@ -79,7 +79,7 @@ pub use crate::storage::{
     pools::url::DatabaseUrl,
 };
 use crate::{
-    domain::{audit::AuditEvent, customer::CustomerNumber},
+    domain::{audit::AuditEvent, ids::CustomerNumber},
     error::{Error, Result},
     observability::metrics,
 };
@@ -140,6 +140,19 @@ pub enum Outcome<T> {
     Commit(T),
     /// They are undone; the answer is given all the same (`validate_only`).
     Rollback(T),
+    /// There are none: the request was answered before, and its response is returned again.
+    Replayed(T),
+}
+
+impl<T> Outcome<T> {
+    /// Returns `Rollback` for a request that only validates, and `Commit` for any other.
+    pub fn commit_unless(validate_only: bool, value: T) -> Self {
+        if validate_only {
+            Self::Rollback(value)
+        } else {
+            Self::Commit(value)
+        }
+    }
 }
 
 impl Database {
@@ -381,7 +394,7 @@ impl Database {
                 }
                 Ok(answer)
             }
-            Ok(Outcome::Rollback(answer)) => {
+            Ok(Outcome::Rollback(answer) | Outcome::Replayed(answer)) => {
                 transaction.inner.rollback().await.map_err(Failure::from)?;
                 Ok(answer)
             }

@@ -10,8 +10,7 @@ use crate::{
     crypto::keyring::VersionedKeys,
     domain::{
         audit::{AuditEvent, EventRank},
-        contact::ContactId,
-        customer::CustomerNumber,
+        ids::{ContactId, CustomerNumber},
     },
     error::Result,
 };

@@ -70,7 +70,7 @@ pub(super) async fn check(
 ) -> Result<proto::CheckPhonePasswordResponse> {
     let mut fields = Fields::default();
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let said = fields.check(
+    let candidate = fields.check(
         "phone_password",
         FoldedPassword::of_spoken(&request.phone_password),
     );
@@ -78,7 +78,7 @@ pub(super) async fn check(
     let check = (|| {
         Some(PhonePasswordCheck {
             contact: contact?,
-            said: said?,
+            candidate: candidate?,
             call_id: call_id?,
         })
     })();

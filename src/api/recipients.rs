@@ -5,7 +5,7 @@ use crate::{
     app::App,
     domain::{
         attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
-        contact::ContactId,
+        ids::ContactId,
         recipients::{
             Delivery, Exclusion, ExclusionReason, Purpose, Recipient, RecipientReason, Resolution,
         },

@@ -14,7 +14,7 @@ use crate::{
     },
     app::App,
     domain::{
-        customer::CustomerNumber,
+        ids::CustomerNumber,
         recipients::{Purpose, Resolution},
     },
     error::{Error, FieldViolation, Invalid, Result},

@@ -1,92 +1,97 @@
-//! Reading the trail (rule 25).
+//! Reads and maintains the audit log (rule 25).
 
 use chrono::TimeDelta;
 
+use super::{context::App, page::paginate};
 use crate::{
-    app::{App, cut_page},
     crypto::pseudonym,
     domain::{
         audit::{Actor, AuditEvent, EventKind, EventRank},
-        customer::CustomerNumber,
+        ids::CustomerNumber,
     },
     error::Result,
 };
 
-/// Some of a customer's events.
+/// A page of a customer's audit events.
 #[derive(Clone, Debug)]
 pub struct AuditPage {
     /// The events, newest first.
     pub events: Vec<AuditEvent>,
-    /// Where the next page begins: before this; `None`: there is none.
+    /// The exclusive upper bound of the next page; `None` on the last page.
     pub next_before: Option<EventRank>,
 }
 
 impl App {
-    /// Deletes the events that are older than `kept_for`, and gives their count.
+    /// Deletes the events that are older than `retention`, and returns their number.
     ///
     /// # Errors
-    /// The failures of the database.
-    pub async fn forget_old_events(&self, kept_for: TimeDelta) -> Result<u64> {
-        let cutoff = self.now() - kept_for;
+    /// Database errors.
+    pub async fn forget_old_events(&self, retention: TimeDelta) -> Result<u64> {
+        let cutoff = self.now() - retention;
         self.database.delete_old_audit_events(cutoff).await
     }
 
-    /// Records that a request of `actor` that names this customer was denied; nothing, if there is
-    /// no such customer.
+    /// Records that a request of `actor` that names this customer was denied. Records nothing if
+    /// the customer does not exist.
     ///
     /// # Errors
-    /// The failures of the database.
-    pub async fn record_denial(&self, actor: &Actor, number: &CustomerNumber) -> Result<()> {
+    /// Database errors.
+    pub async fn record_denial(
+        &self,
+        actor: &Actor,
+        customer_number: &CustomerNumber,
+    ) -> Result<()> {
         let now = self.now();
         let id = self.random.uuid_v7(now)?;
         let event = AuditEvent {
-            customer_number: Some(number.clone()),
+            customer_number: Some(customer_number.clone()),
             ..AuditEvent::new(id, now, actor, EventKind::AccessDenied)
         };
         self.database.insert_disclosure(event).await.map(|_| ())
     }
 
-    /// Up to `page_size` events before a rank ([`EventRank::LAST`]: from the newest on).
+    /// Returns up to `page_size` events before a rank, newest first; [`EventRank::LAST`] starts at
+    /// the newest event.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`](crate::error::Error::CustomerNotFound) for a
-    /// customer that is neither on file nor in the trail, and the failures of the
-    /// database.
+    /// [`Error::CustomerNotFound`](crate::error::Error::CustomerNotFound) if the customer neither
+    /// is on file nor has events.
     pub async fn list_audit_events(
         &self,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         before: EventRank,
         page_size: usize,
     ) -> Result<AuditPage> {
-        let one_more = u64::try_from(page_size)
+        let limit = u64::try_from(page_size)
             .unwrap_or(u64::MAX)
             .saturating_add(1);
         let mut events = self
             .database
-            .list_audit_events(number, before, one_more)
+            .list_audit_events(customer_number, before, limit)
             .await?;
-        // What was recorded of a customer of this number that was erased goes on under a
-        // pseudonym, and is older.
-        for pseudonym in self.pseudonyms(number) {
-            let missing = one_more.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
+        // The events of an erased customer with the same number are stored under a pseudonym, and
+        // are older.
+        for pseudonym in self.pseudonyms(customer_number) {
+            let missing = limit.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
             if missing == 0 {
                 break;
             }
-            let earlier = self.database.list_audit_events(&pseudonym, before, missing);
-            events.extend(earlier.await?);
+            let older = self.database.list_audit_events(&pseudonym, before, missing);
+            events.extend(older.await?);
         }
         if events.is_empty() && before == EventRank::LAST {
-            self.get_customer(number).await?;
+            self.get_customer(customer_number).await?;
         }
-        let next_before = cut_page(&mut events, page_size, AuditEvent::rank);
+        let next_before = paginate(&mut events, page_size, AuditEvent::rank);
         Ok(AuditPage {
             events,
             next_before,
         })
     }
 
-    /// Under what the trail of an erased customer of this number goes on.
-    pub(super) fn pseudonyms(&self, number: &CustomerNumber) -> Vec<CustomerNumber> {
-        pseudonym::pseudonyms(&self.service_keys, number)
+    /// Returns the pseudonyms under which the events of an erased customer of this number are
+    /// stored, one for each service key, newest key first.
+    pub(super) fn pseudonyms(&self, customer_number: &CustomerNumber) -> Vec<CustomerNumber> {
+        pseudonym::pseudonyms(&self.service_keys, customer_number)
     }
 }

@@ -1,15 +1,14 @@
-//! Caller verification (rule 21): is a channel on file, and whose is it? Whatever is told of
-//! it is recorded first (rule 25).
+//! Caller verification (rule 21): tells an agent which contacts own a phone number or e-mail
+//! address. Each disclosure is recorded before it is returned (rule 25).
 
 use futures::future::try_join_all;
 
+use super::context::App;
 use crate::{
-    app::{App, names},
     domain::{
         audit::{Actor, AuditEvent, EventKind},
         caller::{Channel, ChannelMatch, ChannelOwner},
-        contact::ContactId,
-        customer::CustomerNumber,
+        ids::{ContactId, CustomerNumber},
     },
     error::{Error, FindLimit, Result},
     observability::metrics::{self, Limit},
@@ -17,54 +16,55 @@ use crate::{
 };
 
 impl App {
-    /// The owners of the channel, exact matches first; empty: it is withheld or not on file for
-    /// this customer. Pending addresses are not on file.
+    /// Returns the owners of the channel, exact matches first. Empty if the channel is withheld or
+    /// not on file for this customer; pending addresses are not on file.
     ///
     /// # Errors
-    /// [`Error::FindLimit`], [`Error::CustomerNotFound`], and the failures of the database.
+    /// [`Error::FindLimit`], [`Error::CustomerNotFound`].
     pub async fn verify_contact_channel(
         &self,
         actor: &Actor,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         channel: &Channel,
     ) -> Result<Vec<ChannelMatch>> {
-        self.count_check(actor, number).await?;
+        self.count_check(actor, customer_number).await?;
         let matches = match channel {
-            // Nothing is looked up. That the customer exists is found when the check is recorded.
+            // No lookup is needed. Recording the check finds out whether the customer exists.
             Channel::Withheld => Vec::new(),
             Channel::PhoneNumbers(_) | Channel::Email(_) => {
-                let matches = self.database.find_channel(number, channel).await?;
+                let matches = self.database.find_channel(customer_number, channel).await?;
                 matches.ok_or(Error::CustomerNotFound)?
             }
         };
-        let disclosures = disclosed(&matches).into_iter().map(|(kind, contact_id)| {
+        let disclosures = disclosures(&matches).into_iter().map(|(kind, contact_id)| {
             let now = self.now();
-            // Its rank is that of the customer's last change, which only the database knows.
+            // The database assigns the sequence number of the customer's last change.
             let event = AuditEvent {
-                customer_number: Some(number.clone()),
+                customer_number: Some(customer_number.clone()),
                 contact_id,
-                changed_fields: names(&[channel.field()]),
                 ..AuditEvent::new(self.random.uuid_v7(now)?, now, actor, kind)
             };
+            let event = event.with_changed_fields(&[channel.field()]);
             Ok(self.database.insert_disclosure(event))
         });
-        let disclosures: Vec<_> = disclosures.collect::<Result<_>>()?;
-        let written = try_join_all(disclosures).await?;
-        if written.contains(&false) {
-            // Erased meanwhile.
+        let inserts: Vec<_> = disclosures.collect::<Result<_>>()?;
+        let inserted = try_join_all(inserts).await?;
+        if inserted.contains(&false) {
+            // The customer was erased since the lookup.
             return Err(Error::CustomerNotFound);
         }
         Ok(matches)
     }
 
-    /// Counts a check against the limits of its agent and its customer, before anything is looked up.
-    async fn count_check(&self, agent: &Actor, number: &CustomerNumber) -> Result<()> {
+    /// Counts a check against the limits of its agent and its customer. Runs before the lookup, so
+    /// that a rejected check discloses nothing.
+    async fn count_check(&self, agent: &Actor, customer_number: &CustomerNumber) -> Result<()> {
         let Some(per_minute) = self.channel_checks_per_minute else {
             return Ok(());
         };
         let check = ChannelCheck {
             agent: agent.clone(),
-            customer_number: number.clone(),
+            customer_number: customer_number.clone(),
             per_minute: per_minute.get(),
             now: self.now(),
         };
@@ -78,18 +78,18 @@ impl App {
         counted
     }
 
-    /// Deletes the windows of channel checks that have ended, and returns their number.
+    /// Deletes the rate limit windows of channel checks that have ended, and returns their number.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Database errors.
     pub async fn forget_old_channel_checks(&self) -> Result<u64> {
         let now = self.now();
         self.database.delete_channel_checks_before(now).await
     }
 }
 
-/// What is told: of each contact whose channel it is, and of the customer.
-fn disclosed(matches: &[ChannelMatch]) -> Vec<(EventKind, Option<ContactId>)> {
+/// Returns the events to record: one for each owner, or one that says that there is none.
+fn disclosures(matches: &[ChannelMatch]) -> Vec<(EventKind, Option<ContactId>)> {
     if matches.is_empty() {
         return vec![(EventKind::ChannelNotOnFile, None)];
     }

@@ -1,164 +1,127 @@
-//! Contacts: on file, changed, deleted (rules 1 to 5, 20, 22).
-
-use std::sync::Arc;
+//! Creates, reads, updates and deletes contacts (rules 1 to 5, 20, 22).
 
 use chrono::{DateTime, Utc};
 
+use super::{
+    contact_update::ContactUpdate,
+    context::App,
+    idempotency::{self, RequestKey},
+    mail_limits,
+    page::paginate,
+    phone_password::check_password,
+};
 use crate::{
-    app::{
-        App, ContactRef, RequestKey, confirmation_mails, cut_page, idempotency,
-        phone_password::check_password,
-    },
     domain::{
         audit::{Actor, EventKind},
-        contact::{
-            Contact, ContactChange, ContactId, check_addition, check_contact_rules, check_deletion,
-        },
+        contact::{Contact, ContactChange, check_addition, check_deletion, find_contact},
         contact_types::ContactTypes,
-        customer::CustomerNumber,
         email_address::EmailAddress,
-        email_confirmation::ConfirmationId,
         etag::check_etag,
+        ids::{ConfirmationId, ContactId, ContactRef, CustomerNumber},
         phone_password::FoldedPassword,
     },
     error::{Error, Result},
-    failpoint::failpoint,
     storage::{Answer, Outcome, PhonePasswordChange, Transaction},
 };
 
-/// A contact to be put on file.
+/// A request to create a contact.
 #[derive(Clone, Debug)]
 pub struct NewContact {
-    /// Whose contact it is.
+    /// The customer that gets the contact.
     pub customer_number: CustomerNumber,
-    /// Its types, not empty.
+    /// The types, not empty.
     pub types: ContactTypes,
-    /// Its name.
+    /// The name of the person or department.
     pub display_name: String,
-    /// Everything else; its types and name are not looked at.
+    /// All other fields; `types` and `display_name` in it are ignored.
     pub fields: ContactChange,
-    /// An address, which becomes pending.
+    /// An e-mail address, which becomes pending.
     pub email: Option<EmailAddress>,
-    /// A phone password.
+    /// The phone password to set.
     pub phone_password: Option<FoldedPassword>,
-    /// The caller's id of this request.
+    /// The request id, for idempotency.
     pub request: Option<RequestKey>,
-    /// Whether to check only.
+    /// If true, the request is validated only.
     pub validate_only: bool,
 }
 
-/// A change of a contact.
+/// A request to update a contact.
 #[derive(Clone, Debug)]
 pub struct UpdateContact {
-    /// Which contact.
+    /// The contact to update.
     pub contact: ContactRef,
-    /// What to set.
+    /// The fields to set.
     pub change: ContactChange,
-    /// The state the caller has seen; empty: any.
+    /// The expected etag; empty: any.
     pub etag: String,
-    /// The caller's id of this request.
+    /// The request id, for idempotency.
     pub request: Option<RequestKey>,
-    /// Whether to check only.
+    /// If true, the request is validated only.
     pub validate_only: bool,
 }
 
-/// A deletion of a contact.
+/// A request to delete a contact.
 #[derive(Clone, Debug)]
 pub struct DeleteContact {
-    /// Which contact.
+    /// The contact to delete.
     pub contact: ContactRef,
-    /// The state the caller has seen; empty: any.
+    /// The expected etag; empty: any.
     pub etag: String,
-    /// The caller's id of this request.
+    /// The request id, for idempotency.
     pub request: Option<RequestKey>,
-    /// Whether to check only.
+    /// If true, the request is validated only.
     pub validate_only: bool,
 }
 
-/// Some of a customer's contacts.
+/// A page of a customer's contacts.
 #[derive(Clone, Debug)]
 pub struct ContactPage {
     /// The contacts, in the order of their creation.
     pub contacts: Vec<Contact>,
-    /// Position behind which the next page begins; `None`: there is none.
+    /// The position after which the next page starts; `None` on the last page.
     pub next_after: Option<i64>,
 }
 
-/// What a change does to a contact; answers the names of the changed fields.
-type Mutation = dyn Fn(&mut Contact, DateTime<Utc>) -> Result<Vec<&'static str>> + Send + Sync;
-
-/// A change of one contact, whatever the RPC.
-#[derive(Clone)]
-pub(super) struct Change {
-    pub(super) contact: ContactRef,
-    pub(super) kind: EventKind,
-    pub(super) etag: String,
-    pub(super) request: Option<RequestKey>,
-    pub(super) validate_only: bool,
-    /// What becomes of the phone password, where the mutation names it as changed.
-    pub(super) phone_password: Option<PhonePasswordChange>,
-    pub(super) mutation: Arc<Mutation>,
-}
-
-impl Change {
-    /// A change of whatever state the contact is in, done at once and without a
-    /// request id.
-    pub(super) fn new(
-        contact: ContactRef,
-        kind: EventKind,
-        mutation: impl Fn(&mut Contact, DateTime<Utc>) -> Result<Vec<&'static str>>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Self {
-        Self {
-            contact,
-            kind,
-            etag: String::new(),
-            request: None,
-            validate_only: false,
-            phone_password: None,
-            mutation: Arc::new(mutation),
-        }
-    }
-}
-
 impl App {
-    /// The contact.
+    /// Returns a contact as of now.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], and the failures of
-    /// the database.
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`].
     pub async fn get_contact(&self, contact: &ContactRef) -> Result<Contact> {
-        let number = &contact.customer_number;
-        let found = self.database.find_contact(number, contact.contact_id);
+        let customer_number = &contact.customer_number;
+        let found = self
+            .database
+            .find_contact(customer_number, contact.contact_id);
         if let Some(contact) = found.await? {
             return Ok(contact.as_of(self.now()));
         }
-        self.get_customer(number).await?;
+        self.get_customer(customer_number).await?;
         Err(Error::ContactNotFound)
     }
 
-    /// Up to `page_size` contacts behind a position that have at least one of
-    /// `types` (none given: all).
+    /// Returns up to `page_size` contacts after a position that have at least one of `types`, or
+    /// any contacts if `types` is empty.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], and the failures of the database.
+    /// [`Error::CustomerNotFound`].
     pub async fn list_contacts(
         &self,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         types: ContactTypes,
         after_position: i64,
         page_size: usize,
     ) -> Result<ContactPage> {
-        let mut contacts = self.database.list_contacts(number, after_position).await?;
+        let mut contacts = self
+            .database
+            .list_contacts(customer_number, after_position)
+            .await?;
         if contacts.is_empty() {
-            self.get_customer(number).await?;
+            self.get_customer(customer_number).await?;
         }
         contacts.retain(|contact| {
-            types.is_empty() || contact.types.iter().any(|held| types.contains(held))
+            types.is_empty() || contact.types.iter().any(|own| types.contains(own))
         });
-        let next_after = cut_page(&mut contacts, page_size, |contact| contact.position);
+        let next_after = paginate(&mut contacts, page_size, |contact| contact.position);
         let now = self.now();
         Ok(ContactPage {
             contacts: contacts
@@ -169,12 +132,12 @@ impl App {
         })
     }
 
-    /// Puts a contact on file; an address becomes pending (rule 5).
+    /// Creates a contact. An e-mail address becomes pending (rule 5).
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactLimit`],
-    /// [`Error::FirstContactNotStandard`], [`Error::InvoiceEmailNotAllowed`],
-    /// [`Error::RequestIdReused`], and the failures of the database.
+    /// [`Error::CustomerNotFound`], [`Error::ContactLimit`], [`Error::FirstContactNotStandard`],
+    /// [`Error::InvoiceEmailNotAllowed`], [`Error::ResendLimit`], [`Error::RequestIdReused`], and
+    /// those of [`set_phone_password`](Self::set_phone_password).
     pub async fn create_contact(&self, actor: &Actor, new: NewContact) -> Result<Contact> {
         let now = self.now();
         let id = ContactId(self.random.uuid_v7(now)?);
@@ -184,45 +147,53 @@ impl App {
         let phone_password = self.new_phone_password(&new, id).await?;
         fields.extend(new.phone_password.as_ref().map(|_| "phone_password"));
         let (app, actor) = (self.clone(), actor.clone());
-        let of = new.customer_number.clone();
+        let customer_number = new.customer_number.clone();
         let created = self
             .database
-            .transaction_of(&of, move |transaction| {
+            .transaction_of(&customer_number, move |transaction| {
                 let (app, actor, new) = (app.clone(), actor.clone(), new.clone());
                 let (mut contact, fields) = (contact.clone(), fields.clone());
                 let phone_password = phone_password.clone();
                 Box::pin(async move {
-                    let number = &new.customer_number;
+                    let customer_number = &new.customer_number;
                     let request = new.request.as_ref();
-                    let locked = transaction.lock_customer(number).await?;
-                    if let Some(answer) =
-                        idempotency::find_answer(transaction, number, &actor, request, now).await?
+                    let locked = transaction.lock_customer(customer_number).await?;
+                    if let Some(response) =
+                        idempotency::replay(transaction, customer_number, &actor, request, now).await?
                     {
-                        return Ok(Outcome::Rollback(to_contact(answer)?));
+                        let contact = idempotency::replayed_contact(response)?;
+                        return Ok(Outcome::Replayed(contact));
                     }
-                    let others = transaction.list_contacts(number).await?;
+                    let others = transaction.list_contacts(customer_number).await?;
                     check_addition(&contact, &others, now)?;
                     contact.position = locked.rank;
                     transaction.insert_contact(&contact).await?;
-                    app.follow_addresses(transaction, None, &contact, None)
+                    app.apply_email_transition(transaction, None, &contact, None)
                         .await?;
                     contact.phone_password.set_time = new.phone_password.as_ref().map(|_| now);
                     if let Some(change) = &phone_password {
                         transaction
-                            .change_phone_password(number, id, change, now)
+                            .change_phone_password(customer_number, id, change, now)
                             .await?;
                     }
                     let kind = EventKind::ContactCreated;
                     let event = app.event(&locked, &actor, kind, Some(id), &fields)?;
                     transaction.insert_audit_event(&event).await?;
-                    let answer = Answer::Contact(Box::new(contact.clone()));
-                    idempotency::remember(transaction, &actor, request, number, answer, now)
-                        .await?;
-                    Ok(outcome(contact, new.validate_only))
+                    let response = Answer::Contact(Box::new(contact.clone()));
+                    idempotency::store(
+                        transaction,
+                        &actor,
+                        request,
+                        customer_number,
+                        response,
+                        now,
+                    )
+                    .await?;
+                    Ok(Outcome::commit_unless(new.validate_only, contact))
                 })
             })
             .await;
-        let created = confirmation_mails::count_rejection(created)?;
+        let created = mail_limits::count_rejection(created)?;
         self.mail_signal.raise_if(created.pending_email.is_some());
         Ok(created)
     }
@@ -230,147 +201,82 @@ impl App {
     /// Sets fields of a contact.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`],
-    /// [`Error::EtagMismatch`], [`Error::LastStandardContact`],
-    /// [`Error::InvoiceEmailNotAllowed`], [`Error::RequestIdReused`], and the
-    /// failures of the database.
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], [`Error::EtagMismatch`],
+    /// [`Error::LastStandardContact`], [`Error::InvoiceEmailNotAllowed`],
+    /// [`Error::RequestIdReused`].
     pub async fn update_contact(&self, actor: &Actor, update: UpdateContact) -> Result<Contact> {
         let fields = update.change;
-        let mutation = move |contact: &mut Contact, _| Ok(fields.clone().apply_to(contact));
-        let change = Change {
+        let mutator = move |contact: &mut Contact, _| Ok(fields.clone().apply_to(contact));
+        let update = ContactUpdate {
             etag: update.etag,
             request: update.request,
             validate_only: update.validate_only,
-            ..Change::new(update.contact, EventKind::ContactUpdated, mutation)
+            ..ContactUpdate::new(update.contact, EventKind::ContactUpdated, mutator)
         };
-        self.change_contact(actor, change).await
+        self.apply_contact_update(actor, update).await
     }
 
     /// Deletes a contact.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`],
-    /// [`Error::EtagMismatch`], [`Error::LastStandardContact`],
-    /// [`Error::RequestIdReused`], and the failures of the database.
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], [`Error::EtagMismatch`],
+    /// [`Error::LastStandardContact`], [`Error::RequestIdReused`].
     pub async fn delete_contact(&self, actor: &Actor, deletion: DeleteContact) -> Result<()> {
         let (app, actor) = (self.clone(), actor.clone());
-        let now = self.now();
-        let of = deletion.contact.customer_number.clone();
+        let customer_number = deletion.contact.customer_number.clone();
         self.database
-            .transaction_of(&of, move |transaction| {
+            .transaction_of(&customer_number, move |transaction| {
                 let (app, actor, deletion) = (app.clone(), actor.clone(), deletion.clone());
                 Box::pin(async move {
-                    let ContactRef {
-                        customer_number: number,
-                        contact_id: id,
-                    } = &deletion.contact;
-                    let request = deletion.request.as_ref();
-                    let locked = transaction.lock_customer(number).await?;
-                    let known =
-                        idempotency::find_answer(transaction, number, &actor, request, now).await?;
-                    if known.is_some() {
-                        return Ok(Outcome::Rollback(()));
-                    }
-                    let contacts = transaction.list_contacts(number).await?;
-                    let contact = find(&contacts, *id)?;
-                    check_etag(&deletion.etag, &contact.clone().as_of(now).etag())?;
-                    check_deletion(contact, &contacts)?;
-                    transaction.delete_contact(contact).await?;
-                    transaction.delete_phone_password(number, *id).await?;
-                    transaction.forget_answers(number, *id).await?;
-                    let kind = EventKind::ContactDeleted;
-                    let event = app.event(&locked, &actor, kind, Some(*id), &[])?;
-                    transaction.insert_audit_event(&event).await?;
-                    let answer = Answer::Nothing;
-                    idempotency::remember(transaction, &actor, request, number, answer, now)
-                        .await?;
-                    Ok(outcome((), deletion.validate_only))
+                    app.delete_contact_within(transaction, &actor, &deletion)
+                        .await
                 })
             })
             .await
     }
 
-    /// The one way in which a contact on file changes: locked, judged, saved and
-    /// recorded in one transaction, with the mails that follow from it. A change after which
-    /// nothing differs records nothing (rule 25).
-    pub(super) async fn change_contact(&self, actor: &Actor, change: Change) -> Result<Contact> {
-        let (app, actor) = (self.clone(), actor.clone());
-        let of = change.contact.customer_number.clone();
-        let changed = self
-            .database
-            .transaction_of(&of, move |transaction| {
-                let (app, actor, change) = (app.clone(), actor.clone(), change.clone());
-                Box::pin(async move { app.apply_change(transaction, &actor, &change).await })
-            })
-            .await;
-        let (contact, has_mail) = confirmation_mails::count_rejection(changed)?;
-        self.mail_signal.raise_if(has_mail);
-        Ok(contact)
-    }
-
-    /// Gives the contact, and whether mails were queued.
-    async fn apply_change(
+    async fn delete_contact_within(
         &self,
         transaction: &Transaction,
         actor: &Actor,
-        change: &Change,
-    ) -> Result<Outcome<(Contact, bool)>> {
+        deletion: &DeleteContact,
+    ) -> Result<Outcome<()>> {
         let now = self.now();
         let ContactRef {
-            customer_number: number,
-            contact_id: id,
-        } = &change.contact;
-        let request = change.request.as_ref();
-        let mut locked = transaction.lock_customer(number).await?;
-        if let Some(answer) =
-            idempotency::find_answer(transaction, number, actor, request, now).await?
-        {
-            return Ok(Outcome::Rollback((to_contact(answer)?, false)));
+            customer_number,
+            contact_id,
+        } = &deletion.contact;
+        let request = deletion.request.as_ref();
+        let locked = transaction.lock_customer(customer_number).await?;
+        let response = idempotency::replay(transaction, customer_number, actor, request, now).await?;
+        if response.is_some() {
+            return Ok(Outcome::Replayed(()));
         }
-        let contacts = transaction.list_contacts(number).await?;
-        let mut before = find(&contacts, *id)?.clone();
-        if self
-            .expire_pending_email(transaction, &locked, &mut before, now)
-            .await?
-        {
-            // Each event has a rank of its own.
-            locked = transaction.lock_customer(number).await?;
-        }
-        check_etag(&change.etag, &before.etag())?;
-        let mut after = before.clone();
-        let changed = (change.mutation)(&mut after, now)?;
-        check_contact_rules(&before, &after, &contacts, now)?;
-        let mut has_mail = false;
-        if !changed.is_empty() {
-            transaction.update_contact(&before, &mut after, now).await?;
-            has_mail = self
-                .follow_addresses(transaction, Some(&before), &after, None)
-                .await?;
-            if let Some(change) = &change.phone_password {
-                after.phone_password = transaction
-                    .change_phone_password(number, *id, change, now)
-                    .await?;
-            }
-            let mut event = self.event(&locked, actor, change.kind, Some(*id), &changed)?;
-            if matches!(change.phone_password, Some(PhonePasswordChange::Unlock(_))) {
-                event = event.with_reason_given();
-            }
-            transaction.insert_audit_event(&event).await?;
-        }
-        // Before it is remembered: the answer stays the one of this moment.
-        let after = after.as_of(now);
-        let answer = Answer::Contact(Box::new(after.clone()));
-        idempotency::remember(transaction, actor, request, number, answer, now).await?;
-        failpoint("change-written").await;
-        Ok(outcome((after, has_mail), change.validate_only))
+        let contacts = transaction.list_contacts(customer_number).await?;
+        let contact = find_contact(&contacts, *contact_id)?;
+        check_etag(&deletion.etag, &contact.clone().as_of(now).etag())?;
+        check_deletion(contact, &contacts)?;
+        transaction.delete_contact(contact).await?;
+        transaction
+            .delete_phone_password(customer_number, *contact_id)
+            .await?;
+        transaction
+            .forget_answers(customer_number, *contact_id)
+            .await?;
+        let kind = EventKind::ContactDeleted;
+        let event = self.event(&locked, actor, kind, Some(*contact_id), &[])?;
+        transaction.insert_audit_event(&event).await?;
+        let response = Answer::Nothing;
+        idempotency::store(transaction, actor, request, customer_number, response, now).await?;
+        Ok(Outcome::commit_unless(deletion.validate_only, ()))
     }
 
-    /// The hash of a new contact's phone password. A check alone needs none, and neither
-    /// does a customer that is not on file.
+    /// Returns the change that sets the phone password of a new contact. Skips the hash if the
+    /// request is validated only or the customer does not exist.
     async fn new_phone_password(
         &self,
         new: &NewContact,
-        id: ContactId,
+        contact_id: ContactId,
     ) -> Result<Option<PhonePasswordChange>> {
         let Some(password) = &new.phone_password else {
             return Ok(None);
@@ -382,49 +288,27 @@ impl App {
         }
         let contact = ContactRef {
             customer_number: new.customer_number.clone(),
-            contact_id: id,
+            contact_id,
         };
         let hash = self.hash_phone_password(&contact, password).await?;
         Ok(Some(PhonePasswordChange::Set(hash)))
     }
 }
 
-/// The contact that `new` asks for, and the names of its fields besides types and name.
+/// Builds the requested contact. Also returns the names of the fields that are set, except for the
+/// types and the name.
 pub(super) fn new_contact(
     new: &NewContact,
     id: ContactId,
     confirmation_id: ConfirmationId,
     now: DateTime<Utc>,
 ) -> (Contact, Vec<&'static str>) {
-    let number = new.customer_number.clone();
-    let mut contact = Contact::new(number, id, new.types, new.display_name.clone(), now);
+    let customer_number = new.customer_number.clone();
+    let display_name = new.display_name.clone();
+    let mut contact = Contact::new(customer_number, id, new.types, display_name, now);
     let mut fields = new.fields.clone().apply_to(&mut contact);
     if let Some(email) = &new.email {
         fields.extend(contact.change_email(confirmation_id, email.clone(), now));
     }
     (contact, fields)
-}
-
-pub(super) fn find(contacts: &[Contact], id: ContactId) -> Result<&Contact> {
-    contacts
-        .iter()
-        .find(|contact| contact.id == id)
-        .ok_or(Error::ContactNotFound)
-}
-
-fn outcome<T>(answer: T, validate_only: bool) -> Outcome<T> {
-    if validate_only {
-        Outcome::Rollback(answer)
-    } else {
-        Outcome::Commit(answer)
-    }
-}
-
-/// The fingerprint names the RPC, so a remembered answer is of the right kind.
-fn to_contact(answer: Answer) -> Result<Contact> {
-    match answer {
-        Answer::Contact(contact) => Ok(*contact),
-        Answer::Deleted => Err(Error::ContactNotFound),
-        Answer::Nothing => Err(Error::data_loss("request_ids.answer")),
-    }
 }

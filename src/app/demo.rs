@@ -1,15 +1,16 @@
-//! Sample customers for trying the service out. Their addresses count as
-//! confirmed, which no RPC could do.
+//! Sample customers for `serve --demo`. They are written past the use cases, as no RPC creates
+//! confirmed addresses.
 
+use super::context::App;
 use crate::{
-    app::{App, ContactRef},
     domain::{
         audit::{Actor, EventKind},
-        contact::{Contact, ContactId, Locale, MAX_CONTACTS},
+        contact::{Contact, Locale, MAX_CONTACTS},
         contact_types::{ContactType, ContactTypes},
-        customer::{ContactData, Customer, CustomerNumber, NotificationSettings},
+        customer::{ContactData, Customer, NotificationSettings},
         email_address::EmailAddress,
         email_confirmation::PendingEmail,
+        ids::{ContactId, ContactRef, CustomerNumber},
         phone_number::PhoneNumber,
         phone_order::OrderType,
         phone_password::FoldedPassword,
@@ -40,7 +41,7 @@ struct SampleContact {
     phone_password: &'static str,
 }
 
-const NOBODY: SampleContact = SampleContact {
+const EMPTY_CONTACT: SampleContact = SampleContact {
     name: "",
     types: &[ContactType::Standard],
     locale: Locale::German,
@@ -53,7 +54,7 @@ const NOBODY: SampleContact = SampleContact {
     phone_password: "",
 };
 
-/// Code, name, system management, offered by phone.
+/// Code, display name, system management, offered by phone.
 const ORDER_TYPES: &[(&str, &str, bool, bool)] = &[
     ("server_reboot", "Neustart eines Servers", true, true),
     ("system_administration", "Systemverwaltung", true, true),
@@ -69,8 +70,8 @@ const ORDER_TYPES: &[(&str, &str, bool, bool)] = &[
     ("contract_takeover", "Vertragsübernahme", false, false),
 ];
 
-/// A customer with a contact for everything, one whose invoices go by post, and
-/// one with nothing but its contact data.
+/// A customer with contacts of all types, one whose invoices are sent by post, and one with
+/// contact data only.
 const SAMPLES: &[SampleCustomer] = &[
     SampleCustomer {
         number: "K-1001",
@@ -85,7 +86,7 @@ const SAMPLES: &[SampleCustomer] = &[
                 invoice_email: true,
                 note: "Nur bis 500 Euro im Monat",
                 phone_password: "gelber Kranich 12",
-                ..NOBODY
+                ..EMPTY_CONTACT
             },
             SampleContact {
                 name: "Bernd Maier",
@@ -93,14 +94,14 @@ const SAMPLES: &[SampleCustomer] = &[
                 email: "buchhaltung@muster.example",
                 phone_number: "+49 721 1234562",
                 invoice_email: true,
-                ..NOBODY
+                ..EMPTY_CONTACT
             },
             SampleContact {
                 name: "Buchhaltung Filiale Süd",
                 types: &[ContactType::Accounting],
                 email: "Buchhaltung@muster.example",
                 invoice_email: true,
-                ..NOBODY
+                ..EMPTY_CONTACT
             },
             SampleContact {
                 name: "Carla Weber",
@@ -110,7 +111,7 @@ const SAMPLES: &[SampleCustomer] = &[
                 phone_number: "+49 171 1234563",
                 denied_order_type: "cancellation",
                 phone_password: "Roter Dachs 7",
-                ..NOBODY
+                ..EMPTY_CONTACT
             },
         ],
     },
@@ -124,14 +125,14 @@ const SAMPLES: &[SampleCustomer] = &[
                 name: "Dora Klein",
                 email: "dora.klein@beispiel.example",
                 pending_email: "dora.neu@beispiel.example",
-                ..NOBODY
+                ..EMPTY_CONTACT
             },
             SampleContact {
                 name: "Emil Groß",
                 types: &[ContactType::Accounting],
                 pending_email: "emil.gross@beispiel.example",
                 invoice_email: true,
-                ..NOBODY
+                ..EMPTY_CONTACT
             },
         ],
     },
@@ -144,18 +145,18 @@ const SAMPLES: &[SampleCustomer] = &[
     },
 ];
 
-/// The customer numbers of the samples.
+/// Iterates over the customer numbers of the samples.
 pub fn sample_numbers() -> impl Iterator<Item = &'static str> {
     SAMPLES.iter().map(|sample| sample.number)
 }
 
 impl App {
-    /// Puts the sample customers on file that are not there yet.
+    /// Creates the sample order types and customers that do not exist yet.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Database errors.
     pub async fn load_samples(&self) -> Result<()> {
-        let known = self.list_order_types(true).await?;
+        let existing = self.list_order_types(true).await?;
         for (code, name, system_management, offered_by_phone) in ORDER_TYPES {
             let order_type = OrderType {
                 code: OrderTypeCode::parse(code).map_err(defect)?,
@@ -164,7 +165,10 @@ impl App {
                 offered_by_phone: *offered_by_phone,
                 retired: false,
             };
-            if !known.iter().any(|known| known.code == order_type.code) {
+            if !existing
+                .iter()
+                .any(|existing| existing.code == order_type.code)
+            {
                 self.update_order_type(&Actor::demo(), order_type, true)
                     .await?;
             }
@@ -179,15 +183,15 @@ impl App {
     }
 
     async fn set_sample_passwords(&self, sample: &SampleCustomer) -> Result<()> {
-        let number = CustomerNumber::parse(sample.number).map_err(defect)?;
+        let customer_number = CustomerNumber::parse(sample.number).map_err(defect)?;
         let all = ContactTypes::default();
         let page = self
-            .list_contacts(&number, all, i64::MIN, MAX_CONTACTS)
+            .list_contacts(&customer_number, all, i64::MIN, MAX_CONTACTS)
             .await?;
         for (contact, sample) in page.contacts.iter().zip(sample.contacts) {
             let password = optional(sample.phone_password, FoldedPassword::parse)?;
             let contact = ContactRef {
-                customer_number: number.clone(),
+                customer_number: customer_number.clone(),
                 contact_id: contact.id,
             };
             if let Some(password) = password {
@@ -198,32 +202,32 @@ impl App {
         Ok(())
     }
 
-    /// Gives whether the sample was not there yet.
+    /// Creates a sample customer with its contacts. Returns false if it exists.
     async fn load_sample(&self, sample: &'static SampleCustomer) -> Result<bool> {
         let app = self.clone();
         self.database
             .transaction(move |transaction| {
                 let app = app.clone();
                 Box::pin(async move {
-                    let number = CustomerNumber::parse(sample.number).map_err(defect)?;
-                    let known = transaction.find_and_lock_customer(&number).await?;
-                    if known.is_some() {
+                    let customer_number = CustomerNumber::parse(sample.number).map_err(defect)?;
+                    let existing = transaction.find_and_lock_customer(&customer_number).await?;
+                    if existing.is_some() {
                         return Ok(Outcome::Rollback(false));
                     }
                     let customer = sample.to_customer(&app)?;
                     let actor = Actor::demo();
                     let locked = transaction
-                        .insert_customer(customer, &app.pseudonyms(&number))
+                        .insert_customer(customer, &app.pseudonyms(&customer_number))
                         .await?;
                     let kind = EventKind::CustomerCreated;
                     let event = app.event(&locked, &actor, kind, None, &["contact_data"])?;
                     transaction.insert_audit_event(&event).await?;
                     for contact in sample.contacts {
-                        // Each contact and its event have a rank of their own.
-                        let locked = transaction.lock_customer(&number).await?;
-                        let contact = contact.to_contact(&app, &number, locked.rank)?;
+                        // Each contact and its event take a sequence number of their own.
+                        let locked = transaction.lock_customer(&customer_number).await?;
+                        let contact = contact.to_contact(&app, &customer_number, locked.rank)?;
                         transaction.insert_contact(&contact).await?;
-                        app.follow_addresses(transaction, None, &contact, None)
+                        app.apply_email_transition(transaction, None, &contact, None)
                             .await?;
                         let kind = EventKind::ContactCreated;
                         let fields = ["types", "display_name"];
@@ -239,8 +243,8 @@ impl App {
 
 impl SampleCustomer {
     fn to_customer(&self, app: &App) -> Result<Customer> {
-        let number = CustomerNumber::parse(self.number).map_err(defect)?;
-        let mut customer = Customer::new(number, app.now());
+        let customer_number = CustomerNumber::parse(self.number).map_err(defect)?;
+        let mut customer = Customer::new(customer_number, app.now());
         customer.contact_data = ContactData {
             email: optional(self.email, EmailAddress::parse)?,
             phone_number: optional(self.phone_number, PhoneNumber::parse)?,
@@ -255,7 +259,12 @@ impl SampleCustomer {
 }
 
 impl SampleContact {
-    fn to_contact(&self, app: &App, number: &CustomerNumber, position: i64) -> Result<Contact> {
+    fn to_contact(
+        &self,
+        app: &App,
+        customer_number: &CustomerNumber,
+        position: i64,
+    ) -> Result<Contact> {
         let now = app.now();
         let id = ContactId(app.random.uuid_v7(now)?);
         let types = self.types.iter().copied().collect();
@@ -277,20 +286,26 @@ impl SampleContact {
                     .collect(),
                 ..Restrictions::default()
             },
-            ..Contact::new(number.clone(), id, types, self.name.to_owned(), now)
+            ..Contact::new(
+                customer_number.clone(),
+                id,
+                types,
+                self.name.to_owned(),
+                now,
+            )
         })
     }
 }
 
-/// An empty text is none.
+/// Parses a text unless it is empty.
 fn optional<T>(
     text: &str,
     parse: fn(&str) -> std::result::Result<T, Invalid>,
 ) -> Result<Option<T>> {
-    let given = Some(text).filter(|text| !text.is_empty());
-    given.map(|text| parse(text).map_err(defect)).transpose()
+    let text = Some(text).filter(|text| !text.is_empty());
+    text.map(|text| parse(text).map_err(defect)).transpose()
 }
 
-fn defect(Invalid(why): Invalid) -> Error {
-    Error::internal(format!("a sample {why}"))
+fn defect(Invalid(reason): Invalid) -> Error {
+    Error::internal(format!("a sample value {reason}"))
 }

@@ -1,41 +1,37 @@
-//! Addresses entered, dropped, removed and confirmed (rules 5 to 12), and the mails
-//! that follow from it.
+//! Enters, drops, removes and confirms e-mail addresses (rules 5 to 12).
 
 use chrono::{DateTime, Utc};
 
+use super::{contact_update::ContactUpdate, context::App, idempotency::RequestKey};
 use crate::{
-    app::{App, ContactRef, RequestKey, contacts::Change},
     domain::{
         audit::{Actor, EventKind},
         contact::Contact,
         email_address::EmailAddress,
-        email_confirmation::{
-            ConfirmationId, ConfirmationState, ConfirmationToken, EmailConfirmation, REMINDER_LEAD,
-        },
-        mail::{MailKind, QueuedMail},
+        email_confirmation::{ConfirmationState, ConfirmationToken, EmailConfirmation},
+        ids::ContactRef,
     },
     error::{Error, Result},
     observability::metrics::{self, ConfirmationOutcome},
-    storage::Transaction,
 };
 
-/// What became of a link.
+/// The state of a confirmation link, for its bearer.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// What became of it until now.
+    /// The state as of now.
     pub state: ConfirmationState,
-    /// Its address, mostly hidden.
+    /// The address, mostly masked.
     pub masked_email: String,
-    /// When it expires or expired.
+    /// The expiry of the link, past or future.
     pub expire_time: DateTime<Utc>,
 }
 
-/// An address that is confirmed.
+/// The result of a confirmation.
 #[derive(Clone, Debug)]
 pub struct Confirmed {
-    /// Whose address it is.
+    /// The contact whose address was confirmed.
     pub contact: ContactRef,
-    /// Whether it had been confirmed before, so that nothing was changed.
+    /// True if the address had been confirmed before, so that nothing was changed.
     pub already: bool,
 }
 
@@ -43,8 +39,8 @@ impl App {
     /// Enters an address, which becomes pending; the current one stays in use.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`],
-    /// [`Error::RequestIdReused`], and the failures of the database.
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], [`Error::ResendLimit`],
+    /// [`Error::RequestIdReused`].
     pub async fn change_email(
         &self,
         actor: &Actor,
@@ -53,64 +49,64 @@ impl App {
         request: Option<RequestKey>,
     ) -> Result<Contact> {
         let id = self.confirmation_id(self.now())?;
-        let mutation =
+        let mutator =
             move |contact: &mut Contact, now| Ok(contact.change_email(id, email.clone(), now));
-        let change = Change {
+        let update = ContactUpdate {
             request,
-            ..Change::new(contact, EventKind::EmailChanged, mutation)
+            ..ContactUpdate::new(contact, EventKind::EmailChanged, mutator)
         };
-        self.change_contact(actor, change).await
+        self.apply_contact_update(actor, update).await
     }
 
-    /// Leaves the contact without an address, confirmed or pending.
+    /// Removes the confirmed and the pending address of a contact.
     ///
     /// # Errors
-    /// [`Error::InvoiceEmailNotAllowed`] while invoice e-mail is on, and those of
-    /// [`change_email`](Self::change_email).
+    /// [`Error::InvoiceEmailNotAllowed`] while invoice e-mail is enabled,
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], [`Error::RequestIdReused`].
     pub async fn remove_email(
         &self,
         actor: &Actor,
         contact: ContactRef,
         request: Option<RequestKey>,
     ) -> Result<Contact> {
-        let mutation = |contact: &mut Contact, now| Ok(contact.remove_email(now));
-        let change = Change {
+        let mutator = |contact: &mut Contact, now| Ok(contact.remove_email(now));
+        let update = ContactUpdate {
             request,
-            ..Change::new(contact, EventKind::EmailRemoved, mutation)
+            ..ContactUpdate::new(contact, EventKind::EmailRemoved, mutator)
         };
-        self.change_contact(actor, change).await
+        self.apply_contact_update(actor, update).await
     }
 
     /// Drops the pending address.
     ///
     /// # Errors
-    /// [`Error::NoPendingEmail`], [`Error::InvoiceEmailNotAllowed`] when it is the only
-    /// one while invoice e-mail is on, and those of [`change_email`](Self::change_email).
+    /// [`Error::NoPendingEmail`], [`Error::InvoiceEmailNotAllowed`] if it is the only address
+    /// while invoice e-mail is enabled, [`Error::CustomerNotFound`], [`Error::ContactNotFound`].
     pub async fn cancel_email_change(&self, actor: &Actor, contact: ContactRef) -> Result<Contact> {
         let kind = EventKind::EmailChangeCancelled;
-        let change = Change::new(contact, kind, Contact::cancel_email_change);
-        self.change_contact(actor, change).await
+        let update = ContactUpdate::new(contact, kind, Contact::cancel_email_change);
+        self.apply_contact_update(actor, update).await
     }
 
-    /// Rule 11: mails the link to the pending address again.
+    /// Sends the link to the pending address again (rule 11).
     ///
     /// # Errors
-    /// [`Error::NoPendingEmail`], [`Error::ResendLimit`], and those of
-    /// [`change_email`](Self::change_email).
+    /// [`Error::NoPendingEmail`], [`Error::ResendLimit`], [`Error::CustomerNotFound`],
+    /// [`Error::ContactNotFound`].
     pub async fn resend_email_confirmation(
         &self,
         actor: &Actor,
         contact: ContactRef,
     ) -> Result<Contact> {
         let kind = EventKind::EmailConfirmationResent;
-        let change = Change::new(contact, kind, Contact::resend_confirmation);
-        self.change_contact(actor, change).await
+        let update = ContactUpdate::new(contact, kind, Contact::resend_confirmation);
+        self.apply_contact_update(actor, update).await
     }
 
-    /// Says what became of a link.
+    /// Returns the state of a link.
     ///
     /// # Errors
-    /// [`Error::ConfirmationNotFound`], and the failures of the database.
+    /// [`Error::ConfirmationNotFound`].
     pub async fn inspect_email_confirmation(
         &self,
         token: &ConfirmationToken,
@@ -123,26 +119,26 @@ impl App {
         })
     }
 
-    /// Rules 7 to 9: makes the pending address the current one. A used link is told so
-    /// and changes nothing.
+    /// Makes the pending address the current one (rules 7 to 9). A link that was used before
+    /// succeeds again without a change.
     ///
     /// # Errors
     /// [`Error::ConfirmationNotFound`], [`Error::ConfirmationExpired`],
-    /// [`Error::ConfirmationSuperseded`], and the failures of the database.
+    /// [`Error::ConfirmationSuperseded`].
     pub async fn confirm_email(
         &self,
         actor: &Actor,
         token: &ConfirmationToken,
     ) -> Result<Confirmed> {
         let confirmed = self.confirm(actor, token).await;
-        if let Some(outcome) = outcome_of(&confirmed) {
+        if let Some(outcome) = metric_outcome(&confirmed) {
             metrics::email_confirmation(outcome);
         }
         confirmed
     }
 
     async fn confirm(&self, actor: &Actor, token: &ConfirmationToken) -> Result<Confirmed> {
-        // Without a lock: whoever tries dead links must not hold up the customer.
+        // Without a lock, so that requests with dead links cannot block the customer.
         let confirmation = self.find_confirmation(token).await?;
         match confirmation.state_at(self.now()) {
             ConfirmationState::Pending => {}
@@ -151,20 +147,21 @@ impl App {
             ConfirmationState::Superseded => return Err(Error::ConfirmationSuperseded),
         }
         let id = confirmation.id;
-        let mutation = move |contact: &mut Contact, now| contact.confirm_email(id, now);
+        let mutator = move |contact: &mut Contact, now| contact.confirm_email(id, now);
         let contact = confirmed(&confirmation, false).contact;
-        let change = Change::new(contact, EventKind::EmailConfirmed, mutation);
-        match self.change_contact(actor, change).await {
+        let update = ContactUpdate::new(contact, EventKind::EmailConfirmed, mutator);
+        match self.apply_contact_update(actor, update).await {
             Ok(_) => Ok(confirmed(&confirmation, false)),
             Err(
                 Error::ConfirmationSuperseded | Error::ContactNotFound | Error::CustomerNotFound,
-            ) => self.after_a_lost_race(token).await,
+            ) => self.resolve_lost_race(token).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Whatever was faster has been committed by now, so the link is no longer pending.
-    async fn after_a_lost_race(&self, token: &ConfirmationToken) -> Result<Confirmed> {
+    /// Determines the outcome after a concurrent change has resolved the link first. That change
+    /// is committed, so the link is pending no longer.
+    async fn resolve_lost_race(&self, token: &ConfirmationToken) -> Result<Confirmed> {
         let confirmation = self.find_confirmation(token).await?;
         match confirmation.state_at(self.now()) {
             ConfirmationState::Confirmed => Ok(confirmed(&confirmation, true)),
@@ -181,102 +178,14 @@ impl App {
             .await?
             .ok_or(Error::ConfirmationNotFound)
     }
-
-    pub(super) fn confirmation_id(&self, now: DateTime<Utc>) -> Result<ConfirmationId> {
-        Ok(ConfirmationId(self.random.uuid_v7(now)?))
-    }
-
-    /// Writes down what follows from a change of a contact's addresses: what became of
-    /// the links, and the mails. `before` is free of lapsed addresses. Gives whether
-    /// mails were queued. A confirmation mail leaves at `mail_time`, for which it was counted;
-    /// without one it leaves, and is counted, now.
-    ///
-    /// # Errors
-    /// [`Error::ResendLimit`] without a `mail_time`.
-    pub(super) async fn follow_addresses(
-        &self,
-        transaction: &Transaction,
-        before: Option<&Contact>,
-        after: &Contact,
-        mail_time: Option<DateTime<Utc>>,
-    ) -> Result<bool> {
-        let number = &after.customer_number;
-        let held = before.and_then(|before| before.pending_email.as_ref());
-        let pending = after.pending_email.as_ref();
-        let mut has_mail = false;
-        if let Some(held) = held
-            && pending.is_none_or(|pending| pending.id != held.id)
-        {
-            let is_current = |email: &EmailAddress| email.is_same_as(&held.email);
-            // One that bounces may be pending and current at once, until it is confirmed anew.
-            let is_confirmed =
-                after.email_bounce_time.is_none() && after.email.as_ref().is_some_and(is_current);
-            let state = if is_confirmed {
-                ConfirmationState::Confirmed
-            } else {
-                ConfirmationState::Superseded
-            };
-            // An older version, running beside this one, may have entered it without a link.
-            let _had_link = transaction
-                .settle_confirmation(number, held.id, state)
-                .await?;
-            let replaced = before.and_then(|before| before.email.clone());
-            let is_another = |email: &EmailAddress| is_confirmed && !is_current(email);
-            if let Some(replaced) = replaced.filter(is_another) {
-                // Rule 10.
-                let kind = MailKind::EmailReplaced;
-                self.queue_mail(transaction, kind, after, replaced, None, self.now())
-                    .await?;
-                has_mail = true;
-            }
-        }
-        if let Some(pending) = pending {
-            let is_new = held.is_none_or(|held| held.id != pending.id);
-            let is_resent = held.is_some_and(|held| held.resends != pending.resends);
-            if is_new {
-                let remind_time = pending.expire_time - REMINDER_LEAD;
-                transaction
-                    .insert_confirmation(after, pending, remind_time)
-                    .await?;
-            }
-            if is_new || is_resent {
-                let kind = MailKind::EmailConfirmation;
-                let (recipient, id) = (pending.email.clone(), Some(pending.id));
-                let time = mail_time.unwrap_or_else(|| self.now());
-                if mail_time.is_none() {
-                    self.count_confirmation_mail(transaction, number, &recipient, time)
-                        .await?;
-                }
-                self.queue_mail(transaction, kind, after, recipient, id, time)
-                    .await?;
-                has_mail = true;
-            }
-        }
-        Ok(has_mail)
-    }
-
-    pub(super) async fn queue_mail(
-        &self,
-        transaction: &Transaction,
-        kind: MailKind,
-        contact: &Contact,
-        recipient: EmailAddress,
-        confirmation_id: Option<ConfirmationId>,
-        due_time: DateTime<Utc>,
-    ) -> Result<()> {
-        let now = self.now();
-        let id = self.random.uuid_v7(now)?;
-        let mail = QueuedMail::new(id, kind, contact, recipient, confirmation_id, now);
-        transaction.insert_mail(&mail, due_time).await
-    }
 }
 
-/// `None` for failures that say nothing of the link.
+/// Returns `None` for errors that are unrelated to the state of the link.
 #[allow(
     clippy::wildcard_enum_match_arm,
-    reason = "the others are not about links"
+    reason = "the others are unrelated to the link"
 )]
-fn outcome_of(confirmed: &Result<Confirmed>) -> Option<ConfirmationOutcome> {
+fn metric_outcome(confirmed: &Result<Confirmed>) -> Option<ConfirmationOutcome> {
     match confirmed {
         Ok(confirmed) if confirmed.already => Some(ConfirmationOutcome::AlreadyConfirmed),
         Ok(_) => Some(ConfirmationOutcome::Confirmed),

@@ -1,8 +1,8 @@
-//! The cursor of the feed of changes: where a watcher is, encrypted and authenticated under a
+//! The cursor of the change feed: the position of a reader, encrypted and authenticated under a
 //! service key, so that clients can neither read nor forge it.
 //!
-//! AES-256-GCM-SIV stays safe with a constant nonce; it then shows only whether two cursors are
-//! equal.
+//! AES-256-GCM-SIV remains secure with a constant nonce, which reveals only whether two cursors
+//! are equal (RFC 8452).
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -19,10 +19,10 @@ const PURPOSE: &str = "feed-cursor";
 const VERSION_BYTES: usize = 4;
 const UUID_BYTES: usize = 16;
 
-/// Where a watcher is in the feed.
+/// The position of a reader in the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FeedCursor {
-    /// The epoch of the feed that it was issued in.
+    /// The epoch of the feed that issued it.
     pub(super) epoch: Uuid,
     /// The position of the last event received.
     pub(super) position: i64,
@@ -31,50 +31,50 @@ pub(super) struct FeedCursor {
 }
 
 impl FeedCursor {
-    /// The cursor before the first event that is kept.
-    pub(super) const fn start(reach: FeedReach) -> Self {
+    /// Returns the cursor before the oldest retained event.
+    pub(super) const fn start(bounds: FeedReach) -> Self {
         Self {
-            epoch: reach.epoch,
-            position: reach.forgotten,
+            epoch: bounds.epoch,
+            position: bounds.forgotten,
             event_id: Uuid::nil(),
         }
     }
 
-    /// Returns true if the cursor was issued for the feed with this reach, and no event after it is
-    /// missing. `stored` is the id of the event that now has the cursor's position.
+    /// Returns true if the cursor was issued for the feed with these bounds, and no event after it
+    /// is missing. `stored` is the id of the event that now has the cursor's position.
     ///
-    /// A restored database whose epoch was not renewed is recognized by its event: the position
-    /// of the one that was lost is given to another.
-    pub(super) fn is_honored(&self, reach: FeedReach, stored: Option<Uuid>) -> bool {
+    /// A restored database whose epoch was not renewed is detected by the event id: the position
+    /// of a lost event is assigned to another one.
+    pub(super) fn is_honored(&self, bounds: FeedReach, stored: Option<Uuid>) -> bool {
         let is_same_event = match stored {
             Some(id) => id == self.event_id,
-            // Deleted by age, as the last one until now.
-            None => self.position == reach.forgotten,
+            // The retention deleted the event, and none after it yet.
+            None => self.position == bounds.forgotten,
         };
-        self.epoch == reach.epoch && self.position >= reach.forgotten && is_same_event
+        self.epoch == bounds.epoch && self.position >= bounds.forgotten && is_same_event
     }
 
     /// Encrypts the cursor under the newest key, as URL-safe Base64.
     ///
     /// # Errors
-    /// [`Error::Internal`] when there is no key.
+    /// [`Error::Internal`] if no service key is configured.
     pub(super) fn seal(&self, keys: &VersionedKeys) -> Result<String> {
-        let failed = || Error::internal("a cursor cannot be encrypted");
+        let failed = || Error::internal("a feed cursor cannot be encrypted");
         let version = keys.newest()?;
         let key = key(keys, version).ok_or_else(failed)?;
         let version = version.to_be_bytes();
-        let mut text = [
+        let mut plaintext = [
             &self.epoch.as_bytes()[..],
             &self.position.to_be_bytes(),
             self.event_id.as_bytes(),
         ]
         .concat();
-        key.seal_in_place_append_tag(nonce(), Aad::from(version), &mut text)
+        key.seal_in_place_append_tag(nonce(), Aad::from(version), &mut plaintext)
             .map_err(|_| failed())?;
-        Ok(URL_SAFE_NO_PAD.encode([&version[..], &text].concat()))
+        Ok(URL_SAFE_NO_PAD.encode([&version[..], &plaintext].concat()))
     }
 
-    /// Decrypts a cursor; `None` for a text that is none, or whose key is gone.
+    /// Decrypts a cursor. `None` if the text is no cursor, or its key is not configured.
     pub(super) fn open(keys: &VersionedKeys, text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (version, sealed) = bytes.split_first_chunk::<VERSION_BYTES>()?;
@@ -115,7 +115,7 @@ mod tests {
         position: 10,
         event_id: EVENT,
     };
-    const REACH: FeedReach = FeedReach {
+    const BOUNDS: FeedReach = FeedReach {
         last: 20,
         forgotten: 5,
         epoch: EPOCH,
@@ -137,45 +137,45 @@ mod tests {
     }
 
     #[test]
-    fn altered_or_cut_cursor_is_not_opened() {
+    fn altered_or_truncated_cursor_is_rejected() {
         let keys = keys(&[1]);
         let sealed = URL_SAFE_NO_PAD.decode(CURSOR.seal(&keys).unwrap()).unwrap();
         for nth in 0..sealed.len() {
             let mut altered = sealed.clone();
             altered[nth] ^= 1;
-            for bad in [&altered[..], &sealed[..nth]] {
-                let bad = URL_SAFE_NO_PAD.encode(bad);
-                assert_eq!(FeedCursor::open(&keys, &bad), None, "byte {nth}");
+            for invalid in [&altered[..], &sealed[..nth]] {
+                let invalid = URL_SAFE_NO_PAD.encode(invalid);
+                assert_eq!(FeedCursor::open(&keys, &invalid), None, "byte {nth}");
             }
         }
-        for bad in ["x", "0", "äöü", "AAAA", " "] {
-            assert_eq!(FeedCursor::open(&keys, bad), None, "{bad:?}");
+        for invalid in ["x", "0", "äöü", "AAAA", " "] {
+            assert_eq!(FeedCursor::open(&keys, invalid), None, "{invalid:?}");
         }
     }
 
     #[test]
-    fn cursor_does_not_show_its_position() {
+    fn cursor_hides_its_position() {
         let keys = keys(&[1]);
         let next = FeedCursor {
             position: 11,
             ..CURSOR
         };
-        let [one, other] =
+        let [first, second] =
             [CURSOR, next].map(|c| URL_SAFE_NO_PAD.decode(c.seal(&keys).unwrap()).unwrap());
-        assert_eq!(one.len(), other.len());
-        let bytes = one.iter().zip(&other).skip(VERSION_BYTES);
-        // Chance leaves a few bytes alike.
-        let alike = bytes.filter(|(one, other)| one == other).count();
-        assert!(alike < 8, "{alike}");
+        assert_eq!(first.len(), second.len());
+        let bytes = first.iter().zip(&second).skip(VERSION_BYTES);
+        // A few bytes are equal by chance.
+        let equal = bytes.filter(|(first, second)| first == second).count();
+        assert!(equal < 8, "{equal}");
     }
 
     #[test]
-    fn cursor_is_honored_by_the_feed_it_was_issued_for() {
+    fn cursor_is_honored_by_the_feed_that_issued_it() {
         let at = |position| FeedCursor { position, ..CURSOR };
-        assert!(CURSOR.is_honored(REACH, Some(EVENT)));
-        // Its event is not kept any more, and every later one is.
-        assert!(at(5).is_honored(REACH, None));
-        assert!(FeedCursor::start(REACH).is_honored(REACH, None));
+        assert!(CURSOR.is_honored(BOUNDS, Some(EVENT)));
+        // Its event was deleted, but no later one.
+        assert!(at(5).is_honored(BOUNDS, None));
+        assert!(FeedCursor::start(BOUNDS).is_honored(BOUNDS, None));
 
         let other_epoch = FeedCursor {
             epoch: Uuid::from_u128(2),
@@ -185,11 +185,11 @@ mod tests {
             ("other epoch", other_epoch, Some(EVENT)),
             ("other event", CURSOR, Some(Uuid::from_u128(43))),
             ("no event", CURSOR, None),
-            ("before what is kept", at(4), None),
+            ("before the oldest retained event", at(4), None),
             ("after the last event", at(21), None),
         ];
         for (name, cursor, stored) in cases {
-            assert!(!cursor.is_honored(REACH, stored), "{name}");
+            assert!(!cursor.is_honored(BOUNDS, stored), "{name}");
         }
     }
 }

@@ -1,42 +1,46 @@
-//! Request ids: the same request twice does nothing twice (AIP-155).
+//! Request ids: a repeated request is answered from the stored response (AIP-155).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use super::context::App;
 use crate::{
-    app::App,
-    domain::{audit::Actor, customer::CustomerNumber},
+    domain::{audit::Actor, contact::Contact, ids::CustomerNumber},
     error::{Error, Result},
     storage::{Answer, Fingerprint, RequestRecord, Transaction},
 };
 
-const REMEMBERED: TimeDelta = TimeDelta::hours(24);
+/// How long a response is stored.
+const RETENTION: TimeDelta = TimeDelta::hours(24);
 
-/// The id a caller gave to a request, and what tells the request from others.
+/// The request id that a caller chose, and digests that identify the request's content.
 #[derive(Clone, Debug)]
 pub struct RequestKey {
-    /// The id.
+    /// The request id.
     pub request_id: Uuid,
-    /// An HMAC over the RPC and the request under each service key, newest first: the
-    /// first is kept, and any of them may have been.
+    /// An HMAC over the RPC name and the request under each service key, newest first. The first
+    /// one is stored; after a key rotation an older one may match.
     pub fingerprints: Vec<Fingerprint>,
 }
 
 impl App {
-    /// Deletes the requests that are no longer remembered, and gives their count.
+    /// Deletes the expired responses, and returns their number.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Database errors.
     pub async fn forget_expired_requests(&self) -> Result<u64> {
         let now = self.now();
         self.database.delete_expired_requests(now).await
     }
 }
 
-/// The answer that the request got before, if it came before.
+/// Returns the stored response if the request was answered before.
 ///
-/// To be asked under the customer's lock: a twin of the same request waits there.
-pub(super) async fn find_answer(
+/// The caller must hold the customer's lock, on which a concurrent repeat of the request waits.
+///
+/// # Errors
+/// [`Error::RequestIdReused`] if the id belongs to a different request.
+pub(super) async fn replay(
     transaction: &Transaction,
     customer_number: &CustomerNumber,
     actor: &Actor,
@@ -49,36 +53,44 @@ pub(super) async fn find_answer(
     let found = transaction.find_request(customer_number, actor, key.request_id, now);
     match found.await? {
         None => Ok(None),
-        Some((fingerprint, answer))
-            if key.fingerprints.iter().any(|known| fingerprint == known) =>
-        {
-            Ok(Some(answer))
+        Some((stored, response)) if key.fingerprints.iter().any(|digest| stored == digest) => {
+            Ok(Some(response))
         }
         Some(_) => Err(Error::RequestIdReused),
     }
 }
 
-/// Remembers the answer with the change it tells of.
-pub(super) async fn remember(
+/// Stores the response in the transaction of the change.
+pub(super) async fn store(
     transaction: &Transaction,
     actor: &Actor,
     key: Option<&RequestKey>,
     customer_number: &CustomerNumber,
-    answer: Answer,
+    response: Answer,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let Some(key) = key else {
         return Ok(());
     };
-    let fingerprint = key.fingerprints.first();
-    let fingerprint = fingerprint.ok_or_else(|| Error::internal("there is no service key"))?;
+    let digest = key.fingerprints.first();
+    let digest = digest.ok_or_else(|| Error::internal("no service key is configured"))?;
     let record = RequestRecord {
         actor: actor.clone(),
         request_id: key.request_id,
         customer_number: customer_number.clone(),
-        fingerprint: *fingerprint,
-        answer,
-        expire_time: now + REMEMBERED,
+        fingerprint: *digest,
+        answer: response,
+        expire_time: now + RETENTION,
     };
     transaction.insert_request(&record, now).await
+}
+
+/// Returns the contact of a stored response. The digest covers the RPC name, so that a response of
+/// another kind is corrupt.
+pub(super) fn replayed_contact(response: Answer) -> Result<Contact> {
+    match response {
+        Answer::Contact(contact) => Ok(*contact),
+        Answer::Deleted => Err(Error::ContactNotFound),
+        Answer::Nothing => Err(Error::data_loss("request_ids.answer")),
+    }
 }

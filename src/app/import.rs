@@ -1,42 +1,44 @@
-//! Contacts from another system: judged like new ones, and each taken once.
+//! Imports contacts from another system. Rows are validated like new contacts, and each is
+//! imported once.
 
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
+use super::{
+    contacts::{NewContact, new_contact},
+    context::App,
+    customers::new_customer,
+    mail_limits::{RecipientLimits, check},
+};
 use crate::{
-    app::{
-        App, NewContact,
-        confirmation_mails::{Recipients, check},
-        contacts::new_contact,
-        customers::new_customer,
-    },
     domain::{
         audit::{Actor, EventKind},
-        contact::{Contact, ContactChange, ContactId, check_addition},
+        contact::{Contact, ContactChange, check_addition},
         contact_import::{ImportKey, ImportValues},
-        customer::{Customer, CustomerChange, CustomerNumber},
+        customer::{Customer, CustomerChange},
         email_address::EmailAddress,
         email_confirmation::REMINDER_LEAD,
+        ids::{ContactId, CustomerNumber},
     },
     error::{Error, FieldViolation, MailLimit, Result},
     failpoint::failpoint,
     storage::{LockedCustomer, Outcome, Transaction},
 };
 
-/// A row of a file.
+/// A row of the imported file.
 #[derive(Clone)]
 pub struct ContactRow {
-    /// By what it is known again.
+    /// Identifies the row in later imports.
     pub key: ImportKey,
-    /// The contact, of the customer whose rows are taken.
+    /// The contact to create for the customer.
     pub contact: NewContact,
-    /// Contact data and notification settings of the customer, should it be created.
+    /// Contact data and notification settings, used if the customer is created.
     pub customer: CustomerChange,
 }
 
 impl ContactRow {
-    /// Returns a hash of the values, by which it is compared with others of its key.
+    /// Returns a hash of the row's values, for comparison with other rows of the same key.
     pub fn values(&self) -> ImportValues {
         let contact = &self.contact;
         let (name, email) = (&contact.display_name, contact.email.as_ref());
@@ -44,110 +46,111 @@ impl ContactRow {
     }
 }
 
-/// How rows are taken.
+/// Options of an import.
 #[derive(Clone, Copy, Debug)]
 pub struct ImportMode {
-    /// Whether rows are only judged.
+    /// If true, rows are validated only.
     pub dry_run: bool,
-    /// Whether addresses count as confirmed; else they become pending, and are written to.
+    /// If true, addresses count as confirmed. Otherwise they become pending, and confirmation
+    /// e-mails are sent.
     pub emails_confirmed: bool,
-    /// Whether a customer that is not on file is put there.
+    /// If true, missing customers are created.
     pub create_customers: bool,
 }
 
-/// What became of a row.
+/// The outcome of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowOutcome {
-    /// It is a contact now.
-    Taken {
-        /// Whether its address is to be confirmed by a mailed link.
-        has_mail: bool,
+    /// A contact was created.
+    Imported {
+        /// True if a confirmation e-mail was queued.
+        mails_queued: bool,
     },
-    /// It was taken before, whatever became of the contact since.
-    AlreadyThere,
-    /// A row with its key and other values was taken before.
-    Differing,
-    /// A rule stands against it.
-    Refused(Error),
+    /// The row was imported before. The contact may have been changed or deleted since.
+    Duplicate,
+    /// A row with the same key and different values was imported before.
+    Conflict,
+    /// The row violates a rule.
+    Rejected(Error),
 }
 
 /// The outcome for the customer whose rows were imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustomerOutcome {
-    /// It was created, with contact data and settings as the rows say.
+    /// The customer was created, with contact data and settings from the rows.
     Created,
-    /// It was on file, and is as it was: the master-data service owns these fields.
+    /// The customer was on file and was not changed: the master-data service owns these fields.
     OnFile {
-        /// Fields for which the rows say something else.
+        /// The fields whose values differ from those in the rows.
         differing: Vec<&'static str>,
     },
-    /// It is not on file, and none of the rows was taken.
+    /// The customer is not on file, and no row was imported.
     Missing,
 }
 
-/// The outcomes for the rows of a customer.
+/// The outcomes for the rows of one customer.
 #[derive(Clone, Debug)]
-pub struct Imported {
-    /// Of each row, in their order.
+pub struct ImportResult {
+    /// The outcome of each row, in the order of the rows.
     pub rows: Vec<RowOutcome>,
-    /// Of the customer.
+    /// The outcome for the customer.
     pub customer: CustomerOutcome,
 }
 
-/// A row that was judged and may be written.
-struct Judged {
+/// A valid row that is to be written.
+struct ValidRow {
     key: ImportKey,
     values: ImportValues,
     contact: Contact,
     fields: Vec<&'static str>,
-    /// When the mail to its pending address leaves.
+    /// The due time of the confirmation e-mail.
     mail_time: DateTime<Utc>,
 }
 
 impl App {
-    /// Takes rows of a customer in one transaction, each judged beside those before it: those of
-    /// STANDARD contacts are to come first. Gives what became of each. So many rows at once that
-    /// a slow database takes them in time are the caller's to choose.
+    /// Imports rows of a customer in one transaction. Each row is validated against the contacts
+    /// on file and the rows before it, so rows of STANDARD contacts have to come first. The caller
+    /// has to choose batches small enough for the transaction timeout.
     ///
     /// # Errors
-    /// The failures of the database; nothing was taken then, or it is not known.
+    /// Database errors. Nothing was imported then, unless the commit's response was lost.
     pub async fn import_contacts(
         &self,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         customer: &CustomerChange,
         rows: Vec<ContactRow>,
         mode: ImportMode,
-    ) -> Result<Imported> {
-        let (app, of, rows) = (self.clone(), number.clone(), Arc::new(rows));
+    ) -> Result<ImportResult> {
+        let (app, number, rows) = (self.clone(), customer_number.clone(), Arc::new(rows));
         let customer = customer.clone();
         let imported = self
             .database
-            .transaction_of(number, move |transaction| {
-                let (app, number, rows) = (app.clone(), of.clone(), Arc::clone(&rows));
-                let change = customer.clone();
+            .transaction_of(customer_number, move |transaction| {
+                let (app, customer_number) = (app.clone(), number.clone());
+                let (customer, rows) = (customer.clone(), Arc::clone(&rows));
                 Box::pin(async move {
-                    app.take_rows(transaction, &number, &change, &rows, mode)
+                    app.import_rows(transaction, &customer_number, &customer, &rows, mode)
                         .await
                 })
             })
             .await?;
-        let has_mail = imported
+        let mails_queued = imported
             .rows
-            .contains(&RowOutcome::Taken { has_mail: true });
-        self.mail_signal.raise_if(has_mail && !mode.dry_run);
+            .contains(&RowOutcome::Imported { mails_queued: true });
+        self.mail_signal.raise_if(mails_queued && !mode.dry_run);
         Ok(imported)
     }
 
-    async fn take_rows(
+    async fn import_rows(
         &self,
         transaction: &Transaction,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         change: &CustomerChange,
         rows: &[ContactRow],
         mode: ImportMode,
-    ) -> Result<Outcome<Imported>> {
+    ) -> Result<Outcome<ImportResult>> {
         let now = self.now();
-        let locked = transaction.find_and_lock_customer(number).await?;
+        let locked = transaction.find_and_lock_customer(customer_number).await?;
         let customer = match &locked {
             Some(locked) => CustomerOutcome::OnFile {
                 differing: change.apply_to(&mut locked.customer.clone()),
@@ -155,19 +158,19 @@ impl App {
             None => CustomerOutcome::Created,
         };
         if locked.is_none()
-            && let Err(refusal) = missing_customer(number, mode, now)
+            && let Err(error) = missing_customer(customer_number, mode, now)
         {
-            let refused = RowOutcome::Refused(refusal);
-            return Ok(Outcome::Rollback(Imported {
-                rows: vec![refused; rows.len()],
+            let rejected = RowOutcome::Rejected(error);
+            return Ok(Outcome::Rollback(ImportResult {
+                rows: vec![rejected; rows.len()],
                 customer: CustomerOutcome::Missing,
             }));
         }
-        let (outcomes, judged) = self
-            .judge_rows(transaction, number, rows, mode, now)
+        let (outcomes, valid) = self
+            .validate_rows(transaction, customer_number, rows, mode, now)
             .await?;
-        let is_missing = locked.is_none() && judged.is_empty();
-        let imported = Imported {
+        let is_missing = locked.is_none() && valid.is_empty();
+        let imported = ImportResult {
             rows: outcomes,
             customer: if is_missing {
                 CustomerOutcome::Missing
@@ -175,14 +178,14 @@ impl App {
                 customer
             },
         };
-        if judged.is_empty() || mode.dry_run {
+        if valid.is_empty() || mode.dry_run {
             return Ok(Outcome::Rollback(imported));
         }
         if locked.is_none() {
-            self.create_customer(transaction, number, change, now)
+            self.create_customer(transaction, customer_number, change, now)
                 .await?;
         }
-        self.write_rows(transaction, locked, number, judged, now)
+        self.write_rows(transaction, locked, customer_number, valid, now)
             .await?;
         failpoint("import-written").await;
         Ok(Outcome::Commit(imported))
@@ -191,79 +194,74 @@ impl App {
     async fn create_customer(
         &self,
         transaction: &Transaction,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         change: &CustomerChange,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let mut customer = new_customer(number, now)?;
+        let mut customer = new_customer(customer_number, now)?;
         let fields = change.apply_to(&mut customer);
         let locked = transaction
-            .insert_customer(customer, &self.pseudonyms(number))
+            .insert_customer(customer, &self.pseudonyms(customer_number))
             .await?;
-        let event = self.event(
-            &locked,
-            &Actor::import(),
-            EventKind::CustomerCreated,
-            None,
-            &fields,
-        )?;
+        let (actor, kind) = (Actor::import(), EventKind::CustomerCreated);
+        let event = self.event(&locked, &actor, kind, None, &fields)?;
         transaction.insert_audit_event(&event).await
     }
 
-    /// Judges each row beside the contacts on file and the rows that were judged before it.
-    async fn judge_rows(
+    /// Validates each row against the contacts on file and the valid rows before it.
+    async fn validate_rows(
         &self,
         transaction: &Transaction,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         rows: &[ContactRow],
         mode: ImportMode,
         now: DateTime<Utc>,
-    ) -> Result<(Vec<RowOutcome>, Vec<Judged>)> {
-        let mut known = transaction.list_imported_values(number).await?;
-        let mut contacts = transaction.list_contacts(number).await?;
-        let (mut outcomes, mut judged) = (Vec::with_capacity(rows.len()), Vec::new());
+    ) -> Result<(Vec<RowOutcome>, Vec<ValidRow>)> {
+        let mut seen = transaction.list_imported_values(customer_number).await?;
+        let mut contacts = transaction.list_contacts(customer_number).await?;
+        let (mut outcomes, mut valid) = (Vec::with_capacity(rows.len()), Vec::new());
         let mut recipients = self
-            .lock_recipients(transaction, written_to(rows, &known, mode), now)
+            .lock_recipients(transaction, mail_recipients(rows, &seen, mode), now)
             .await?;
         for row in rows {
-            if let Some(values) = known.get(&row.key) {
-                // Of rows of earlier versions the values are not known.
-                let is_same = values.is_none_or(|values| values == row.values());
-                outcomes.push(if is_same {
-                    RowOutcome::AlreadyThere
+            if let Some(values) = seen.get(&row.key) {
+                // Earlier versions stored no values.
+                let has_same_values = values.is_none_or(|values| values == row.values());
+                outcomes.push(if has_same_values {
+                    RowOutcome::Duplicate
                 } else {
-                    RowOutcome::Differing
+                    RowOutcome::Conflict
                 });
                 continue;
             }
-            let answer = self.judge_row(transaction, row, &contacts, mode, now);
-            let answer = answer.await?;
-            outcomes.push(
-                match answer.and_then(|new| plan_mail(new, &mut recipients, now)) {
-                    Ok(new) => {
-                        let has_mail = new.contact.pending_email.is_some();
-                        known.insert(new.key, Some(new.values));
-                        contacts.push(new.contact.clone());
-                        judged.push(new);
-                        RowOutcome::Taken { has_mail }
-                    }
-                    Err(refusal) => RowOutcome::Refused(refusal),
-                },
-            );
+            let validated = self.validate_row(transaction, row, &contacts, mode, now);
+            let planned = validated
+                .await?
+                .and_then(|row| plan_mail(row, &mut recipients, now));
+            outcomes.push(match planned {
+                Ok(row) => {
+                    let mails_queued = row.contact.pending_email.is_some();
+                    seen.insert(row.key, Some(row.values));
+                    contacts.push(row.contact.clone());
+                    valid.push(row);
+                    RowOutcome::Imported { mails_queued }
+                }
+                Err(error) => RowOutcome::Rejected(error),
+            });
         }
         recipients.save(transaction).await?;
-        Ok((outcomes, judged))
+        Ok((outcomes, valid))
     }
 
-    /// The contact of a row, or the rule against it.
-    async fn judge_row(
+    /// Returns the contact of a row, or the error of the rule that it violates.
+    async fn validate_row(
         &self,
         transaction: &Transaction,
         row: &ContactRow,
         others: &[Contact],
         mode: ImportMode,
         now: DateTime<Utc>,
-    ) -> Result<std::result::Result<Judged, Error>> {
+    ) -> Result<std::result::Result<ValidRow, Error>> {
         let id = ContactId(self.random.uuid_v7(now)?);
         let confirmation_id = self.confirmation_id(now)?;
         let (mut contact, mut fields) = new_contact(&row.contact, id, confirmation_id, now);
@@ -275,14 +273,14 @@ impl App {
             fields.push("email");
         }
         fields.extend(["types", "display_name"]);
-        if let Err(refusal) = check_addition(&contact, others, now) {
-            return Ok(Err(refusal));
+        if let Err(error) = check_addition(&contact, others, now) {
+            return Ok(Err(error));
         }
         match check_order_types(transaction, &row.contact.fields).await {
-            Err(refusal @ Error::InvalidFields(_)) => return Ok(Err(refusal)),
-            answer => answer?,
+            Err(error @ Error::InvalidFields(_)) => return Ok(Err(error)),
+            checked => checked?,
         }
-        Ok(Ok(Judged {
+        Ok(Ok(ValidRow {
             key: row.key,
             values: row.values(),
             contact,
@@ -295,78 +293,83 @@ impl App {
         &self,
         transaction: &Transaction,
         locked: Option<LockedCustomer>,
-        number: &CustomerNumber,
-        judged: Vec<Judged>,
+        customer_number: &CustomerNumber,
+        rows: Vec<ValidRow>,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let mut unused = locked;
-        let mut taken = Vec::with_capacity(judged.len());
-        for Judged {
+        let mut unused_lock = locked;
+        let mut imports = Vec::with_capacity(rows.len());
+        for ValidRow {
             key,
             values,
             mut contact,
             fields,
             mail_time,
-        } in judged
+        } in rows
         {
-            // Each contact and its event have a rank of their own.
-            let locked = match unused.take() {
+            // Each contact and its event take a sequence number of their own.
+            let locked = match unused_lock.take() {
                 Some(locked) => locked,
-                None => transaction.lock_customer(number).await?,
+                None => transaction.lock_customer(customer_number).await?,
             };
             contact.position = locked.rank;
             transaction.insert_contact(&contact).await?;
-            self.follow_addresses(transaction, None, &contact, Some(mail_time))
+            self.apply_email_transition(transaction, None, &contact, Some(mail_time))
                 .await?;
             let (kind, id) = (EventKind::ContactCreated, Some(contact.id));
             let event = self.event(&locked, &Actor::import(), kind, id, &fields)?;
             transaction.insert_audit_event(&event).await?;
-            taken.push((key, values, contact.id));
+            imports.push((key, values, contact.id));
         }
-        transaction.insert_imports(number, &taken, now).await
+        transaction
+            .insert_imports(customer_number, &imports, now)
+            .await
     }
 }
 
-/// The addresses that new rows ask to be confirmed.
-fn written_to<'r>(
+/// Returns the addresses that new rows require to be confirmed by e-mail.
+fn mail_recipients<'r>(
     rows: &'r [ContactRow],
-    known: &HashMap<ImportKey, Option<ImportValues>>,
+    seen: &HashMap<ImportKey, Option<ImportValues>>,
     mode: ImportMode,
 ) -> Vec<&'r EmailAddress> {
-    let new = rows.iter().filter(|row| !known.contains_key(&row.key));
+    let new = rows.iter().filter(|row| !seen.contains_key(&row.key));
     let emails = new.filter_map(|row| row.contact.email.as_ref());
     emails.filter(|_| !mode.emails_confirmed).collect()
 }
 
-/// Counts the mail of a row against the limit of its address, which delays it. A row whose mail
-/// would leave too late for a reminder is rejected: nothing of it is lost, as it can be imported
-/// again later.
-fn plan_mail(mut new: Judged, recipients: &mut Recipients, now: DateTime<Utc>) -> Result<Judged> {
-    if let Some(pending) = &new.contact.pending_email {
+/// Counts the e-mail of a row against the limit of its address, which delays it. Rejects a row
+/// whose e-mail would be due too late for a reminder; it can be imported again later.
+fn plan_mail(
+    mut row: ValidRow,
+    recipients: &mut RecipientLimits,
+    now: DateTime<Utc>,
+) -> Result<ValidRow> {
+    if let Some(pending) = &row.contact.pending_email {
         let time = recipients.next_time(&pending.email);
         if time > pending.expire_time - REMINDER_LEAD {
             check(MailLimit::Address, time, now)?;
         }
         recipients.add(&pending.email, time);
-        new.mail_time = time;
+        row.mail_time = time;
     }
-    Ok(new)
+    Ok(row)
 }
 
-/// The customer that the rows would put on file, or why they may not.
+/// Returns the record of a customer that is not on file, if the import may create it.
 fn missing_customer(
-    number: &CustomerNumber,
+    customer_number: &CustomerNumber,
     mode: ImportMode,
     now: DateTime<Utc>,
 ) -> Result<Customer> {
     if mode.create_customers {
-        new_customer(number, now)
+        new_customer(customer_number, now)
     } else {
         Err(Error::CustomerNotFound)
     }
 }
 
-/// Rule 20: restrictions name order types that there are.
+/// Checks that the restrictions name existing order types (rule 20).
 async fn check_order_types(transaction: &Transaction, fields: &ContactChange) -> Result<()> {
     let lists = [
         ("allowed_order_types", &fields.allowed_order_types),

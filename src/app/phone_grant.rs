@@ -1,5 +1,5 @@
-//! Grants (rule 18): the signed proof that a contact gave the right phone password, to
-//! this agent, in this call.
+//! Grants (rule 18): signed proofs that a contact gave the correct phone password to one agent in
+//! one phone call. A grant is a JWT with HMAC-SHA256 under a service key.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::Mac;
@@ -7,64 +7,63 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::ContactRef,
     crypto::keyring::VersionedKeys,
-    domain::audit::Actor,
+    domain::{audit::Actor, ids::ContactRef},
     error::{Error, Result},
 };
 
 const LIFETIME: TimeDelta = TimeDelta::minutes(15);
-/// Its own type and key: no other token of ours or of anybody else is a grant.
+/// A token type and a derived key of their own, so that no other token is accepted as a grant.
 const TOKEN_TYPE: &str = "phone-grant+jwt";
 const KEY_PURPOSE: &str = "phone-grant";
 const ISSUER: &str = "contact-service";
 
-/// What a grant is bound to.
+/// The binding of a grant.
 #[derive(Clone, Debug)]
 pub(super) struct GrantScope<'g> {
-    /// Who proved it.
+    /// The contact that gave its phone password.
     pub(super) contact: &'g ContactRef,
-    /// To whom.
+    /// The agent that checked it.
     pub(super) agent: &'g Actor,
-    /// In which call.
+    /// The phone call in which it was checked.
     pub(super) call_id: &'g str,
 }
 
-/// A grant and its end.
+/// A signed grant.
 #[derive(Clone)]
 pub struct Grant {
-    /// The signed text.
+    /// The JWT in compact serialization. It is a secret.
     pub token: String,
-    /// From this instant on it proves nothing.
+    /// The instant from which the grant is rejected.
     pub expire_time: DateTime<Utc>,
 }
 
-/// Whoever has it may order: it must not get into a log by way of `{:?}`.
+/// Hides the token, which authorizes orders, from log lines that print `{:?}`.
 impl std::fmt::Debug for Grant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Grant(…)")
     }
 }
 
-/// Which phone password was said.
+/// The version of a phone password: the microsecond at which it was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ProvedPassword(i64);
+pub(super) struct PasswordVersion(i64);
 
-impl ProvedPassword {
-    /// Whether it is the one that was set then.
-    pub(super) fn is_of(self, set_time: Option<DateTime<Utc>>) -> bool {
+impl PasswordVersion {
+    /// Returns true if the password of this version was set at `set_time`.
+    pub(super) fn matches(self, set_time: Option<DateTime<Utc>>) -> bool {
         set_time.is_some_and(|time| time.timestamp_micros() == self.0)
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct GrantClaims {
     iss: String,
     sub: String,
     customer_number: String,
     contact_id: String,
     call_id: String,
-    /// When the password was set that was said, in microseconds.
+    /// The version of the password, in microseconds since the Unix epoch.
     set_time: i64,
     iat: i64,
     exp: i64,
@@ -73,7 +72,7 @@ struct Claims {
 /// Signs a grant.
 ///
 /// # Errors
-/// [`Error::Internal`] when it cannot be signed.
+/// [`Error::Internal`] if no service key is configured.
 pub(super) fn sign(
     keys: &VersionedKeys,
     scope: &GrantScope<'_>,
@@ -81,9 +80,9 @@ pub(super) fn sign(
     now: DateTime<Utc>,
 ) -> Result<Grant> {
     let version = keys.newest()?;
-    // A token has whole seconds; what is shown must be what is signed.
+    // JWT times have whole seconds; the returned time has to equal the signed one.
     let expire_time = DateTime::from_timestamp((now + LIFETIME).timestamp(), 0).unwrap_or(now);
-    let claims = Claims {
+    let claims = GrantClaims {
         iss: ISSUER.to_owned(),
         sub: scope.agent.0.clone(),
         customer_number: scope.contact.customer_number.as_str().to_owned(),
@@ -105,30 +104,30 @@ pub(super) fn sign(
     Ok(Grant { token, expire_time })
 }
 
-/// Whether a text is a grant of this scope that has not expired.
+/// Verifies that a token is an unexpired grant of this scope.
 ///
 /// # Errors
-/// [`Error::GrantInvalid`] for any other text.
+/// [`Error::GrantInvalid`].
 pub(super) fn verify(
     keys: &VersionedKeys,
     token: &str,
     scope: &GrantScope<'_>,
     now: DateTime<Utc>,
-) -> Result<ProvedPassword> {
+) -> Result<PasswordVersion> {
     let claims = decode(keys, token).ok_or(Error::GrantInvalid)?;
-    let is_of_scope = claims.iss == ISSUER
+    let is_in_scope = claims.iss == ISSUER
         && claims.sub == scope.agent.0
         && claims.customer_number == scope.contact.customer_number.as_str()
         && claims.contact_id == scope.contact.contact_id.0.to_string()
         && claims.call_id == scope.call_id;
-    if is_of_scope && now.timestamp() < claims.exp {
-        Ok(ProvedPassword(claims.set_time))
+    if is_in_scope && now.timestamp() < claims.exp {
+        Ok(PasswordVersion(claims.set_time))
     } else {
         Err(Error::GrantInvalid)
     }
 }
 
-fn decode(keys: &VersionedKeys, token: &str) -> Option<Claims> {
+fn decode(keys: &VersionedKeys, token: &str) -> Option<GrantClaims> {
     let header = jsonwebtoken::decode_header(token).ok()?;
     if header.typ.as_deref() != Some(TOKEN_TYPE) {
         return None;
@@ -136,12 +135,12 @@ fn decode(keys: &VersionedKeys, token: &str) -> Option<Claims> {
     let version = header.kid?.parse().ok()?;
     let key = DecodingKey::from_secret(&key(keys, version)?);
     let mut validation = Validation::new(Algorithm::HS256);
-    // The times are judged by our own clock.
+    // The expiry is checked against the clock of the application.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
-    let decoded = jsonwebtoken::decode::<Claims>(token, &key, &validation).ok()?;
+    let decoded = jsonwebtoken::decode::<GrantClaims>(token, &key, &validation).ok()?;
     Some(decoded.claims)
 }
 
@@ -159,12 +158,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{contact::ContactId, customer::CustomerNumber};
+    use crate::domain::ids::{ContactId, CustomerNumber};
 
     fn keys(versions: &[u8]) -> VersionedKeys {
-        let one = |version: &u8| format!("{version}:{}", STANDARD.encode([*version; 32]));
-        let all: Vec<_> = versions.iter().map(one).collect();
-        VersionedKeys::parse(&all.join(",")).unwrap()
+        let key = |version: &u8| format!("{version}:{}", STANDARD.encode([*version; 32]));
+        let keys: Vec<_> = versions.iter().map(key).collect();
+        VersionedKeys::parse(&keys.join(",")).unwrap()
     }
 
     fn now() -> DateTime<Utc> {
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_18_a_grant_is_of_one_customer_contact_agent_and_call_for_15_minutes() {
+    fn rule_18_grant_is_bound_to_its_scope_for_15_minutes() {
         let Grant { token, expire_time } = grant(&[1]);
         assert_eq!(expire_time, now() - TimeDelta::milliseconds(500) + LIFETIME);
         let anna = contact("K-1", 1);
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_outlives_a_rotation_as_long_as_its_key_is_there() {
+    fn grant_is_valid_while_its_key_is_configured() {
         let (anna, agent) = (contact("K-1", 1), Actor("agent".into()));
         let scope = GrantScope {
             contact: &anna,
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn altered_and_foreign_tokens_are_no_grants() {
+    fn altered_and_foreign_tokens_are_rejected() {
         let Grant { token, .. } = grant(&[1]);
         let parts: Vec<_> = token.split('.').collect();
         let [header, claims, signature] = parts.as_slice() else {
@@ -247,7 +246,7 @@ mod tests {
                 ..Header::new(Algorithm::HS256)
             };
             let bytes = URL_SAFE_NO_PAD.decode(claims).unwrap();
-            let claims: Claims = serde_json::from_slice(&bytes).unwrap();
+            let claims: GrantClaims = serde_json::from_slice(&bytes).unwrap();
             jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret)).unwrap()
         };
         let own_key = key(&keys(&[1]), 1).unwrap();
@@ -259,7 +258,7 @@ mod tests {
             "call",
             0
         ));
-        for bad in [
+        for invalid in [
             String::new(),
             "x".into(),
             format!("{header}.{claims}."),
@@ -269,17 +268,17 @@ mod tests {
             with_header(r#"{"alg":"none","typ":"phone-grant+jwt","kid":"1"}"#),
             with_header(r#"{"alg":"HS256","typ":"phone-grant+jwt","kid":"9"}"#),
             with_header(r#"{"alg":"HS256","typ":"phone-grant+jwt"}"#),
-            // Of another type, and with the service's key itself.
+            // Another token type, and the service key without derivation.
             signed_under("JWT", &own_key),
             signed_under(TOKEN_TYPE, &[1; 32]),
             signed_under(TOKEN_TYPE, &key(&keys(&[2]), 2).unwrap()),
         ] {
-            assert!(!check(&bad, &anna, "agent", "call", 0), "{bad}");
+            assert!(!check(&invalid, &anna, "agent", "call", 0), "{invalid}");
         }
     }
 
     #[test]
-    fn debug_does_not_show_a_grant() {
+    fn debug_output_hides_the_token() {
         assert_eq!(format!("{:?}", grant(&[1])), "Grant(…)");
     }
 }

@@ -1,17 +1,17 @@
-//! Phone passwords set, made, removed and unlocked (rules 13 to 16). Checking them is in
-//! `phone_password_check`.
+//! Sets, generates, removes and unlocks phone passwords (rules 13 to 16). `phone_password_check`
+//! checks them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
+use super::{contact_update::ContactUpdate, context::App};
 use crate::{
-    app::{App, ContactRef, contacts::Change},
-    crypto::password_hasher::{HashPlace, HashedFor},
+    crypto::password_hasher::HashPlace,
     domain::{
         audit::{Actor, EventKind},
         contact::Contact,
-        customer::CustomerNumber,
+        ids::{ContactRef, CustomerNumber},
         phone_password::{
             FoldedPassword, GENERATED_WORDS,
             attempts::{CALL_MEMORY, NOTHING_MEMORY},
@@ -23,42 +23,41 @@ use crate::{
     storage::{PhonePasswordChange, StoredHash},
 };
 
-/// Within this time before now guesses at many contacts are noticed.
-const FAILURES_WATCHED: TimeDelta = TimeDelta::hours(1);
-pub(super) const PLACE_RETRY: Duration = Duration::from_secs(1);
+/// The window of the metric that reveals guesses at many contacts.
+const FAILURE_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 impl App {
     /// Sets a contact's phone password.
     ///
     /// # Errors
     /// [`Error::InvalidFields`] for the customer number and the contact's own name,
-    /// [`Error::Overloaded`] when too many are set at once, [`Error::CustomerNotFound`],
-    /// [`Error::ContactNotFound`], and the failures of the database.
+    /// [`Error::Overloaded`] if too many passwords are set concurrently,
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`].
     pub async fn set_phone_password(
         &self,
         actor: &Actor,
         contact: ContactRef,
         password: FoldedPassword,
     ) -> Result<Contact> {
-        // Before the costly hash: most that is refused is refused here.
-        let known = self.get_contact(&contact).await?;
+        // Rejects most invalid requests before the costly hash.
+        let stored = self.get_contact(&contact).await?;
         let check = move |password: &FoldedPassword, contact: &Contact| {
             check_password(password, &contact.customer_number, &contact.display_name)
         };
-        check(&password, &known)?;
+        check(&password, &stored)?;
         let hash = self.hash_phone_password(&contact, &password).await?;
-        let mutation = move |contact: &mut Contact, _| {
+        let mutator = move |contact: &mut Contact, _| {
             check(&password, contact)?;
             Ok(vec!["phone_password"])
         };
-        let change = Change {
+        let update = ContactUpdate {
             phone_password: Some(PhonePasswordChange::Set(hash)),
-            ..Change::new(contact, EventKind::PhonePasswordSet, mutation)
+            ..ContactUpdate::new(contact, EventKind::PhonePasswordSet, mutator)
         };
-        self.change_contact(actor, change).await
+        self.apply_contact_update(actor, update).await
     }
 
-    /// Sets a phone password that the service makes, and gives it: it is shown only here.
+    /// Generates and sets a phone password. Returns it in clear text, which is not stored.
     ///
     /// # Errors
     /// Those of [`set_phone_password`](Self::set_phone_password).
@@ -76,7 +75,7 @@ impl App {
         }
         let text = generate(random);
         let password = FoldedPassword::parse(&text)
-            .map_err(|_| Error::internal("a generated phone password cannot be set"))?;
+            .map_err(|_| Error::internal("a generated phone password is invalid"))?;
         let contact = self.set_phone_password(actor, contact, password).await?;
         Ok((contact, text))
     }
@@ -84,62 +83,61 @@ impl App {
     /// Removes a contact's phone password.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], and the failures of the
-    /// database.
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`].
     pub async fn clear_phone_password(
         &self,
         actor: &Actor,
         contact: ContactRef,
     ) -> Result<Contact> {
-        let mutation = |contact: &mut Contact, _| {
+        let mutator = |contact: &mut Contact, _| {
             let was_set = contact.phone_password.set_time.is_some();
             Ok(was_set.then_some("phone_password").into_iter().collect())
         };
-        let change = Change {
+        let update = ContactUpdate {
             phone_password: Some(PhonePasswordChange::Clear),
-            ..Change::new(contact, EventKind::PhonePasswordCleared, mutation)
+            ..ContactUpdate::new(contact, EventKind::PhonePasswordCleared, mutator)
         };
-        self.change_contact(actor, change).await
+        self.apply_contact_update(actor, update).await
     }
 
-    /// Lifts the lock of a contact's phone password; a void one stays void.
+    /// Lifts the lock of a contact's phone password. A revoked password remains revoked.
     ///
     /// # Errors
-    /// Those of [`clear_phone_password`](Self::clear_phone_password).
+    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`].
     pub async fn unlock_phone_password(
         &self,
         actor: &Actor,
         contact: ContactRef,
         reason: String,
     ) -> Result<Contact> {
-        let mutation = |_: &mut Contact, _| Ok(vec!["phone_password"]);
-        let change = Change {
+        let mutator = |_: &mut Contact, _| Ok(vec!["phone_password"]);
+        let update = ContactUpdate {
             phone_password: Some(PhonePasswordChange::Unlock(reason)),
-            ..Change::new(contact, EventKind::PhonePasswordUnlocked, mutation)
+            ..ContactUpdate::new(contact, EventKind::PhonePasswordUnlocked, mutator)
         };
-        self.change_contact(actor, change).await
+        self.apply_contact_update(actor, update).await
     }
 
-    /// Forgets tries that limit nobody any more, and gives the count of their rows.
+    /// Deletes the attempts that no limit depends on any longer, and returns the number of rows.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Database errors.
     pub async fn forget_old_tries(&self) -> Result<u64> {
         let now = self.now();
-        let limits = self.database.delete_old_tries(now, now - CALL_MEMORY);
-        let limits = limits.await?;
-        let nothing = now - NOTHING_MEMORY;
-        Ok(limits + self.database.delete_tries_on_nothing(nothing).await?)
+        let expired = self.database.delete_old_tries(now, now - CALL_MEMORY);
+        let expired = expired.await?;
+        let cutoff = now - NOTHING_MEMORY;
+        Ok(expired + self.database.delete_tries_on_nothing(cutoff).await?)
     }
 
-    /// Counts the contacts whose phone passwords were guessed at within the last hour.
+    /// Counts the contacts with failed phone password checks in the last hour.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Database errors.
     pub async fn count_failed_contacts(&self) -> Result<FailedContacts> {
         let counts = self
             .database
-            .count_failed_contacts(self.now() - FAILURES_WATCHED)
+            .count_failed_contacts(self.now() - FAILURE_WINDOW)
             .await?;
         Ok(FailedContacts {
             of_an_agent: counts.iter().copied().max().unwrap_or_default(),
@@ -147,10 +145,11 @@ impl App {
         })
     }
 
-    /// Rule 15: the pepper versions of stored hashes that are not configured, lowest first.
+    /// Returns the pepper versions of stored hashes that are not configured, in ascending order
+    /// (rule 15).
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Database errors.
     pub async fn missing_pepper_versions(&self) -> Result<Vec<i64>> {
         let mut versions = self.database.list_pepper_versions().await?;
         versions.retain(|stored| !self.has_pepper(*stored));
@@ -160,13 +159,13 @@ impl App {
     /// Counts the stored hashes by pepper version.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Database errors.
     pub async fn count_hashes_by_pepper(&self) -> Result<BTreeMap<i64, i64>> {
         let counts = self.database.count_hashes_by_pepper().await?;
         Ok(counts.into_iter().collect())
     }
 
-    /// The configured pepper versions, newest first.
+    /// Iterates over the configured pepper versions, newest first.
     pub fn pepper_versions(&self) -> impl Iterator<Item = u32> {
         self.hasher.pepper_versions()
     }
@@ -176,48 +175,46 @@ impl App {
             .any(|version| i64::from(version) == stored)
     }
 
+    /// Hashes a password that is to be set.
     pub(super) async fn hash_phone_password(
         &self,
         contact: &ContactRef,
         password: &FoldedPassword,
     ) -> Result<StoredHash> {
-        let (hasher, number) = (&self.hasher, &contact.customer_number);
-        let shared = self.hash_shares.place_to_set(hasher, number).await?;
-        let hash = self.hash_in(shared.place, contact, password).await;
-        drop(shared.turn);
+        let (hasher, customer_number) = (&self.hasher, &contact.customer_number);
+        let queued = self
+            .hash_queues
+            .acquire_set(hasher, customer_number)
+            .await?;
+        let hash = self.hash_with(queued.permit, contact, password).await;
+        drop(queued.queue_permit);
         hash
     }
 
-    pub(super) async fn hash_in(
+    /// Hashes a password with the newest pepper, under a permit that is held already.
+    pub(super) async fn hash_with(
         &self,
-        place: HashPlace,
+        permit: HashPlace,
         contact: &ContactRef,
         password: &FoldedPassword,
     ) -> Result<StoredHash> {
-        let (of, salt) = (hashed_for(contact), self.random.bytes()?);
+        let salt = self.random.bytes()?;
         Ok(StoredHash {
             pepper_version: self.hasher.pepper_version()?,
             phc: self
                 .hasher
-                .hash(place, password.expose(), &of, salt)
+                .hash(permit, password.expose(), contact, salt)
                 .await?,
         })
     }
 }
 
-/// Rule 14: the customer number and the contact's own name are no passwords.
+/// Rejects the customer number and the contact's own name as passwords (rule 14).
 pub(super) fn check_password(
     password: &FoldedPassword,
-    number: &CustomerNumber,
-    name: &str,
+    customer_number: &CustomerNumber,
+    display_name: &str,
 ) -> Result<()> {
-    let judged = password.judge_for(number, name);
-    judged.map_err(|Invalid(why)| Error::invalid_field("phone_password", why))
-}
-
-pub(super) fn hashed_for(contact: &ContactRef) -> HashedFor {
-    HashedFor {
-        customer_number: contact.customer_number.as_str().to_owned(),
-        contact_id: contact.contact_id.0,
-    }
+    let checked = password.judge_for(customer_number, display_name);
+    checked.map_err(|Invalid(reason)| Error::invalid_field("phone_password", reason))
 }

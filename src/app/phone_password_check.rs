@@ -1,27 +1,25 @@
-//! Checking phone passwords (rules 16 to 18).
+//! Checks phone passwords (rules 16 to 18).
 //!
-//! A try is written down as failed, and committed, before its password is hashed: so
-//! tries made at the same moment, on whichever replica, see one another, and one that
-//! is given up half way has cost its place. A match takes that back.
-
-use std::time::Duration;
+//! An attempt is stored as failed, and committed, before its password is hashed. So concurrent
+//! attempts see one another on all instances, and an attempt whose client disconnects still
+//! counts. A match removes the failure again.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
+use super::{
+    context::App,
+    hash_queues::QueuedPermit,
+    phone_grant::{self, Grant, GrantScope},
+    phone_lock_notice::LockKind,
+};
 use crate::{
-    app::{
-        App, ContactRef, contacts,
-        hash_shares::SharedPlace,
-        phone_grant::{self, Grant, GrantScope},
-        phone_password::{PLACE_RETRY, hashed_for},
-    },
     crypto::password_hasher::HashPlace,
     domain::{
         audit::{Actor, EventKind},
-        contact::Contact,
-        mail::MailKind,
+        contact::{Contact, find_contact},
+        ids::ContactRef,
         phone_password::{
             FoldedPassword,
             attempts::{Gate, check_call},
@@ -32,44 +30,38 @@ use crate::{
     storage::{Outcome, StoredHash, Transaction, TryKey},
 };
 
-/// How long a check waits to look at the limits.
-const GLANCE_PATIENCE: Duration = Duration::from_secs(1);
-/// How many checks may look at the limits at once. A locked password costs its agent
-/// nothing, so that nobody may fill the connections with checks of one.
-pub(super) const GLANCES: usize = 4;
-
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub enum PhonePasswordVerdict {
-    /// It is right.
+    /// The password is correct.
     Match {
-        /// The proof of it.
+        /// The proof for orders in the same phone call.
         grant: Grant,
         /// The contact, with its restrictions.
         contact: Box<Contact>,
     },
-    /// It is wrong, none is set, or there is no such contact.
+    /// The password is wrong, none is set, or the contact does not exist.
     NoMatch,
-    /// It was not checked.
+    /// The password was not checked because it is locked.
     Locked {
-        /// From when on a try is checked again; `None`: not before it is set anew.
+        /// The end of the lock; `None`: a new password has to be set.
         retry_time: Option<DateTime<Utc>>,
     },
 }
 
-/// A check of a phone password.
+/// A request to check a phone password.
 #[derive(Clone, Debug)]
 pub struct PhonePasswordCheck {
-    /// Whose.
+    /// The contact whose password is checked.
     pub contact: ContactRef,
-    /// What was said.
-    pub said: FoldedPassword,
-    /// In which call.
+    /// The password that the caller said.
+    pub candidate: FoldedPassword,
+    /// The id of the phone call.
     pub call_id: String,
 }
 
 impl PhonePasswordCheck {
-    fn try_key<'a>(&'a self, agent: &'a Actor) -> TryKey<'a> {
+    fn attempt_key<'a>(&'a self, agent: &'a Actor) -> TryKey<'a> {
         TryKey {
             agent: &agent.0,
             call: STANDARD_NO_PAD.encode(Sha256::digest(&self.call_id)),
@@ -79,37 +71,31 @@ impl PhonePasswordCheck {
     }
 }
 
-/// A try that was written down.
+/// An attempt that was stored as failed.
+#[derive(Clone)]
 struct Reservation {
     hash: Option<StoredHash>,
     set_time: Option<DateTime<Utc>>,
-    /// What it brings about, should it fail.
-    lock: Option<Lock>,
-}
-
-/// What a failed try brought about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lock {
-    /// A lock that ends.
-    ForATime,
-    /// The password is void.
-    ForGood,
+    reserve_time: DateTime<Utc>,
+    /// The lock that the attempt caused, should it fail.
+    lock: Option<LockKind>,
 }
 
 enum Reserved {
-    Open(Reservation),
+    Attempt(Reservation),
     Locked(Option<DateTime<Utc>>),
 }
 
-/// Why nothing was checked: locked until then (`None`: void), or a limit.
-type Refused = Result<Option<DateTime<Utc>>>;
+/// The reason why an attempt was not checked: `Ok` with the end of the lock (`None`: revoked), or
+/// the error of an exceeded limit.
+type Rejection = Result<Option<DateTime<Utc>>>;
 
-/// `None` for failures that say nothing of the try.
+/// Returns `None` for errors that are unrelated to the attempt.
 #[allow(
     clippy::wildcard_enum_match_arm,
-    reason = "the others are not about tries"
+    reason = "the others are unrelated to the attempt"
 )]
-fn verdict_of(verdict: &Result<PhonePasswordVerdict>) -> Option<Verdict> {
+fn metric_verdict(verdict: &Result<PhonePasswordVerdict>) -> Option<Verdict> {
     match verdict {
         Ok(PhonePasswordVerdict::Match { .. }) => Some(Verdict::Match),
         Ok(PhonePasswordVerdict::NoMatch) => Some(Verdict::NoMatch),
@@ -123,19 +109,19 @@ fn verdict_of(verdict: &Result<PhonePasswordVerdict>) -> Option<Verdict> {
 }
 
 impl App {
-    /// Rules 16 to 18: checks what was said. That none is set, that there is no such
-    /// contact, and that it is wrong answer alike, after the same work.
+    /// Checks the password that a caller said (rules 16 to 18). A wrong password, a contact
+    /// without one and a missing contact give the same result after the same work.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] and [`Error::PepperMissing`] before anything was counted,
-    /// [`Error::AgentBlocked`], [`Error::PhoneCallAttemptLimit`], and the failures of the database.
+    /// [`Error::Overloaded`] and [`Error::PepperMissing`], which count no attempt, and
+    /// [`Error::AgentBlocked`] and [`Error::PhoneCallAttemptLimit`].
     pub async fn check_phone_password(
         &self,
         agent: &Actor,
         check: PhonePasswordCheck,
     ) -> Result<PhonePasswordVerdict> {
         let verdict = self.check_within_limits(agent, check).await;
-        if let Some(verdict) = verdict_of(&verdict) {
+        if let Some(verdict) = metric_verdict(&verdict) {
             metrics::phone_password_check(verdict);
         }
         verdict
@@ -146,46 +132,46 @@ impl App {
         agent: &Actor,
         check: PhonePasswordCheck,
     ) -> Result<PhonePasswordVerdict> {
-        let overloaded = Error::Overloaded {
-            retry_after: PLACE_RETRY,
-        };
-        // At a glance first: whoever is limited anyway takes no place from others.
-        let glance = tokio::time::timeout(GLANCE_PATIENCE, self.glances.acquire()).await;
-        let Ok(Ok(glance)) = glance else {
-            return Err(overloaded);
-        };
-        if let Some(refused) = self.glance_at_limits(agent, &check).await? {
-            return self.refuse(agent, &check, refused).await;
+        // Before a hash permit is acquired: attempts that a limit rejects must not occupy one.
+        let precheck_permit = self.hash_queues.acquire_precheck().await?;
+        if let Some(rejection) = self.precheck_limits(agent, &check).await? {
+            return self.reject(agent, &check, rejection).await;
         }
-        drop(glance);
-        let share = self.hash_shares.begin_check(agent).await?;
-        let (hasher, number) = (&self.hasher, &check.contact.customer_number);
-        let SharedPlace { place, turn } = self.hash_shares.place_to_check(hasher, number).await?;
+        drop(precheck_permit);
+        let agent_permit = self.hash_queues.acquire_agent(agent).await?;
+        let (hasher, customer_number) = (&self.hasher, &check.contact.customer_number);
+        let QueuedPermit {
+            permit,
+            queue_permit,
+        } = self
+            .hash_queues
+            .acquire_check(hasher, customer_number)
+            .await?;
         let (app, agent) = (self.clone(), agent.clone());
-        // Who hangs up must not leave a match that counts as a failure.
+        // In a task of its own: if the client disconnects, a match must not remain a failure.
         let task = tokio::spawn(async move {
-            let checked = app.check(&agent, &check, place).await;
-            drop((turn, share));
+            let checked = app.check(&agent, &check, permit).await;
+            drop((queue_permit, agent_permit));
             checked
         });
         task.await
-            .map_err(|_| Error::internal("the task of a check panicked"))?
+            .map_err(|_| Error::internal("the task of a phone password check panicked"))?
     }
 
-    /// `None`: nothing stands against the check. What is not limited here is judged again when
-    /// the try is written down.
-    async fn glance_at_limits(
+    /// Returns the reason for which the attempt would be rejected, without locking anything.
+    /// `None`: it may be reserved, which checks the limits again.
+    async fn precheck_limits(
         &self,
         agent: &Actor,
         check: &PhonePasswordCheck,
-    ) -> Result<Option<Refused>> {
-        let tries = self.database.find_tries(&check.try_key(agent)).await?;
+    ) -> Result<Option<Rejection>> {
+        let attempts = self.database.find_tries(&check.attempt_key(agent)).await?;
         let now = self.now();
-        let limits = tries.by_agent.check_at(now);
-        if let Err(limited) = limits.and_then(|()| check_call(tries.in_call)) {
+        let limits = attempts.by_agent.check_at(now);
+        if let Err(limited) = limits.and_then(|()| check_call(attempts.in_call)) {
             return Ok(Some(Err(limited)));
         }
-        Ok(match tries.on_contact.tries.gate_at(now) {
+        Ok(match attempts.on_contact.tries.gate_at(now) {
             Gate::Open => None,
             Gate::LockedUntil(time) => Some(Ok(Some(time))),
             Gate::Void => Some(Ok(None)),
@@ -196,28 +182,28 @@ impl App {
         &self,
         agent: &Actor,
         check: &PhonePasswordCheck,
-        place: HashPlace,
+        permit: HashPlace,
     ) -> Result<PhonePasswordVerdict> {
-        let now = self.now();
-        let reserved = self.reserve_try(agent, check, now).await;
-        let reservation = match reserved {
-            Ok(Reserved::Open(reservation)) => reservation,
+        let reservation = match self.reserve_attempt(agent, check).await {
+            Ok(Reserved::Attempt(reservation)) => reservation,
             Ok(Reserved::Locked(retry_time)) => {
-                drop(place);
-                return self.refuse(agent, check, Ok(retry_time)).await;
+                drop(permit);
+                return self.reject(agent, check, Ok(retry_time)).await;
             }
             Err(error @ (Error::PhoneCallAttemptLimit { .. } | Error::AgentBlocked { .. })) => {
-                drop(place);
-                return self.refuse(agent, check, Err(error)).await;
+                drop(permit);
+                return self.reject(agent, check, Err(error)).await;
             }
             Err(error) => return Err(error),
         };
-        let of = hashed_for(&check.contact);
-        let said = check.said.expose();
+        let candidate = check.candidate.expose();
         let stored = reservation.hash.clone();
         let stored = stored.map(|hash| (hash.phc, hash.pepper_version));
-        let matched = match self.hasher.verify(place, said, &of, stored).await {
-            Ok(true) => self.accept_match(agent, check, &reservation, now).await,
+        let verified = self
+            .hasher
+            .verify(permit, candidate, &check.contact, stored);
+        let matched = match verified.await {
+            Ok(true) => self.accept_match(agent, check, &reservation).await,
             Ok(false) => Ok(None),
             Err(error) => Err(error),
         };
@@ -227,83 +213,79 @@ impl App {
         if reservation.lock.is_some() {
             metrics::phone_password_lock();
         }
-        // Also when something broke: the try is spent.
+        // Also after an error: the attempt remains counted as failed.
         let kind = EventKind::PhonePasswordFailed;
-        self.record_check(agent, check, kind, reservation.lock)
+        self.record_check(agent, &check.contact, kind, reservation.lock)
             .await?;
         matched.map(|_| PhonePasswordVerdict::NoMatch)
     }
 
-    /// Records that nothing was checked, and says why not.
-    async fn refuse(
+    /// Records a rejected attempt, and returns the reason as its verdict.
+    async fn reject(
         &self,
         agent: &Actor,
         check: &PhonePasswordCheck,
-        refused: Refused,
+        rejection: Rejection,
     ) -> Result<PhonePasswordVerdict> {
         let kind = EventKind::PhonePasswordRefused;
-        self.record_check(agent, check, kind, None).await?;
-        refused.map(|retry_time| PhonePasswordVerdict::Locked { retry_time })
+        self.record_check(agent, &check.contact, kind, None).await?;
+        rejection.map(|retry_time| PhonePasswordVerdict::Locked { retry_time })
     }
 
-    /// Writes the try down as failed with the agent, the call and the contact.
-    async fn reserve_try(
-        &self,
-        agent: &Actor,
-        check: &PhonePasswordCheck,
-        now: DateTime<Utc>,
-    ) -> Result<Reserved> {
-        let (agent, check) = (agent.clone(), check.clone());
-        let (hasher, of) = (self.hasher.clone(), check.contact.customer_number.clone());
+    /// Stores the attempt as failed for the agent, the phone call and the contact.
+    async fn reserve_attempt(&self, agent: &Actor, check: &PhonePasswordCheck) -> Result<Reserved> {
+        let (app, agent, check) = (self.clone(), agent.clone(), check.clone());
+        let customer_number = check.contact.customer_number.clone();
+        let now = self.now();
         self.database
-            .transaction_of(&of, move |transaction| {
-                let (hasher, agent, check) = (hasher.clone(), agent.clone(), check.clone());
-                Box::pin(async move {
-                    let key = check.try_key(&agent);
-                    let mut tries = transaction.lock_tries(&key, now).await?;
-                    tries.by_agent.check_at(now)?;
-                    check_call(tries.in_call)?;
-                    match tries.on_contact.tries.gate_at(now) {
-                        Gate::Open => {}
-                        Gate::LockedUntil(time) => {
-                            return Ok(Outcome::Commit(Reserved::Locked(Some(time))));
-                        }
-                        Gate::Void => return Ok(Outcome::Commit(Reserved::Locked(None))),
-                    }
-                    // Rule 15: a hash that cannot be verified counts no attempt.
-                    if let Some(hash) = &tries.on_contact.hash {
-                        hasher.require_pepper(hash.pepper_version)?;
-                    }
-                    tries.by_agent.reserve(now);
-                    tries.in_call += 1;
-                    tries.on_contact.tries.reserve(now);
-                    transaction.save_tries(&key, &tries).await?;
-                    let record = tries.on_contact;
-                    let lock = match record.tries.gate_at(now) {
-                        Gate::Open => None,
-                        Gate::LockedUntil(_) => Some(Lock::ForATime),
-                        Gate::Void => Some(Lock::ForGood),
-                    };
-                    Ok(Outcome::Commit(Reserved::Open(Reservation {
-                        hash: record.hash,
-                        set_time: record.set_time,
-                        lock,
-                    })))
-                })
+            .transaction_of(&customer_number, move |transaction| {
+                let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
+                Box::pin(async move { app.reserve_within(transaction, &agent, &check, now).await })
             })
             .await
     }
 
-    /// Takes the reservation back, and gives the grant. `None`: the password was changed
-    /// meanwhile, so what was said is not the one that counts now.
+    async fn reserve_within(
+        &self,
+        transaction: &Transaction,
+        agent: &Actor,
+        check: &PhonePasswordCheck,
+        now: DateTime<Utc>,
+    ) -> Result<Outcome<Reserved>> {
+        let key = check.attempt_key(agent);
+        let mut attempts = transaction.lock_tries(&key, now).await?;
+        attempts.by_agent.check_at(now)?;
+        check_call(attempts.in_call)?;
+        match attempts.on_contact.tries.gate_at(now) {
+            Gate::Open => {}
+            Gate::LockedUntil(time) => return Ok(Outcome::Commit(Reserved::Locked(Some(time)))),
+            Gate::Void => return Ok(Outcome::Commit(Reserved::Locked(None))),
+        }
+        // Rule 15: a hash that cannot be verified counts no attempt.
+        if let Some(hash) = &attempts.on_contact.hash {
+            self.hasher.require_pepper(hash.pepper_version)?;
+        }
+        attempts.by_agent.reserve(now);
+        attempts.in_call += 1;
+        attempts.on_contact.tries.reserve(now);
+        transaction.save_tries(&key, &attempts).await?;
+        let record = attempts.on_contact;
+        Ok(Outcome::Commit(Reserved::Attempt(Reservation {
+            lock: LockKind::of(record.tries.gate_at(now)),
+            hash: record.hash,
+            set_time: record.set_time,
+            reserve_time: now,
+        })))
+    }
+
+    /// Removes the reserved failure, and returns the match with its grant. `None`: the password
+    /// was changed since the reservation, so the candidate matched an outdated one.
     async fn accept_match(
         &self,
         agent: &Actor,
         check: &PhonePasswordCheck,
         reservation: &Reservation,
-        reserved_at: DateTime<Utc>,
     ) -> Result<Option<PhonePasswordVerdict>> {
-        let now = self.now();
         let scope = GrantScope {
             contact: &check.contact,
             agent,
@@ -312,58 +294,74 @@ impl App {
         let Some(set_time) = reservation.set_time else {
             return Ok(None);
         };
-        let grant = phone_grant::sign(&self.service_keys, &scope, set_time, now)?;
-        let renewed = self.renewed_hash(check, reservation).await?;
+        let grant = phone_grant::sign(&self.service_keys, &scope, set_time, self.now())?;
+        let new_hash = self.renewed_hash(check, reservation).await?;
         let (app, agent, check) = (self.clone(), agent.clone(), check.clone());
-        let checked_hash = reservation.hash.clone();
-        let of = check.contact.customer_number.clone();
-        self.database
-            .transaction_of(&of, move |transaction| {
+        let reservation = reservation.clone();
+        let customer_number = check.contact.customer_number.clone();
+        let contact = self
+            .database
+            .transaction_of(&customer_number, move |transaction| {
                 let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
-                let (checked_hash, renewed) = (checked_hash.clone(), renewed.clone());
-                let grant = grant.clone();
+                let (reservation, new_hash) = (reservation.clone(), new_hash.clone());
                 Box::pin(async move {
-                    let ContactRef {
-                        customer_number: number,
-                        contact_id: id,
-                    } = &check.contact;
-                    let mut by_agent = transaction.lock_agent_tries(&agent.0, now).await?;
-                    let Some(locked) = transaction.find_and_lock_customer(number).await? else {
-                        return Ok(Outcome::Rollback(None));
-                    };
-                    let mut record = transaction.lock_phone_password(number, *id, now).await?;
-                    if record.set_time != Some(set_time) {
-                        return Ok(Outcome::Rollback(None));
-                    }
-                    by_agent.succeed(reserved_at);
-                    record.tries.succeed(reserved_at);
-                    transaction.save_agent_tries(&agent.0, &by_agent).await?;
-                    transaction
-                        .save_contact_tries(number, *id, &record.tries)
-                        .await?;
-                    // Another match may have been faster.
-                    let renewed = renewed.filter(|_| record.hash == checked_hash);
-                    if let Some(renewed) = &renewed {
-                        transaction
-                            .renew_phone_password(number, *id, renewed)
-                            .await?;
-                    }
-                    let all = transaction.list_contacts(number).await?;
-                    let contact = contacts::find(&all, *id)?.clone().as_of(now);
-                    let kind = EventKind::PhonePasswordMatched;
-                    let event = app.event(&locked, &agent, kind, Some(*id), &[])?;
-                    transaction.insert_audit_event(&event).await?;
-                    Ok(Outcome::Commit(Some(PhonePasswordVerdict::Match {
-                        grant,
-                        contact: Box::new(contact),
-                    })))
+                    app.accept_within(transaction, &agent, &check, &reservation, new_hash)
+                        .await
                 })
             })
-            .await
+            .await?;
+        Ok(contact.map(|contact| PhonePasswordVerdict::Match {
+            grant,
+            contact: Box::new(contact),
+        }))
     }
 
-    /// The hash that takes the place of one with an older pepper or cost. That can
-    /// wait: without a free place it is left for the next match.
+    async fn accept_within(
+        &self,
+        transaction: &Transaction,
+        agent: &Actor,
+        check: &PhonePasswordCheck,
+        reservation: &Reservation,
+        new_hash: Option<StoredHash>,
+    ) -> Result<Outcome<Option<Contact>>> {
+        let now = self.now();
+        let ContactRef {
+            customer_number,
+            contact_id,
+        } = &check.contact;
+        let mut by_agent = transaction.lock_agent_tries(&agent.0, now).await?;
+        let Some(locked) = transaction.find_and_lock_customer(customer_number).await? else {
+            return Ok(Outcome::Rollback(None));
+        };
+        let mut record = transaction
+            .lock_phone_password(customer_number, *contact_id, now)
+            .await?;
+        if record.set_time != reservation.set_time {
+            return Ok(Outcome::Rollback(None));
+        }
+        by_agent.succeed(reservation.reserve_time);
+        record.tries.succeed(reservation.reserve_time);
+        transaction.save_agent_tries(&agent.0, &by_agent).await?;
+        transaction
+            .save_contact_tries(customer_number, *contact_id, &record.tries)
+            .await?;
+        // A concurrent match may have renewed the hash already.
+        let new_hash = new_hash.filter(|_| record.hash == reservation.hash);
+        if let Some(new_hash) = &new_hash {
+            transaction
+                .renew_phone_password(customer_number, *contact_id, new_hash)
+                .await?;
+        }
+        let contacts = transaction.list_contacts(customer_number).await?;
+        let contact = find_contact(&contacts, *contact_id)?.clone().as_of(now);
+        let kind = EventKind::PhonePasswordMatched;
+        let event = self.event(&locked, agent, kind, Some(*contact_id), &[])?;
+        transaction.insert_audit_event(&event).await?;
+        Ok(Outcome::Commit(Some(contact)))
+    }
+
+    /// Returns the hash that replaces one with an older pepper or cost. Returns `None` if the
+    /// hash is current, or no permit is free: the next match renews it then.
     async fn renewed_hash(
         &self,
         check: &PhonePasswordCheck,
@@ -375,78 +373,12 @@ impl App {
         if !self.hasher.is_outdated(&old.phc, old.pepper_version)? {
             return Ok(None);
         }
-        let Some(place) = self.hasher.try_place() else {
+        let Some(permit) = self.hasher.try_place() else {
             return Ok(None);
         };
-        let hash = self.hash_in(place, &check.contact, &check.said).await?;
+        let hash = self
+            .hash_with(permit, &check.contact, &check.candidate)
+            .await?;
         Ok(Some(hash))
-    }
-
-    /// Records a check that did not match; a customer that is not on file has no trail.
-    async fn record_check(
-        &self,
-        agent: &Actor,
-        check: &PhonePasswordCheck,
-        kind: EventKind,
-        lock: Option<Lock>,
-    ) -> Result<()> {
-        let (app, agent, check) = (self.clone(), agent.clone(), check.clone());
-        let of = check.contact.customer_number.clone();
-        let has_mail = self
-            .database
-            .transaction_of(&of, move |transaction| {
-                let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
-                Box::pin(async move {
-                    let ContactRef {
-                        customer_number: number,
-                        contact_id: id,
-                    } = &check.contact;
-                    let Some(locked) = transaction.find_and_lock_customer(number).await? else {
-                        return Ok(Outcome::Rollback(false));
-                    };
-                    let event = app.event(&locked, &agent, kind, Some(*id), &[])?;
-                    transaction.insert_audit_event(&event).await?;
-                    let tells = match lock {
-                        Some(lock) => app.tell_of_lock(transaction, &check, lock).await?,
-                        None => false,
-                    };
-                    Ok(Outcome::Commit(tells))
-                })
-            })
-            .await?;
-        self.mail_signal.raise_if(has_mail);
-        Ok(())
-    }
-
-    /// Rule 16: the contact is told by e-mail of a lock, once a day. Gives whether it is: who
-    /// has no address is not, and learns of the next one as soon as it has.
-    async fn tell_of_lock(
-        &self,
-        transaction: &Transaction,
-        check: &PhonePasswordCheck,
-        lock: Lock,
-    ) -> Result<bool> {
-        let ContactRef {
-            customer_number: number,
-            contact_id: id,
-        } = &check.contact;
-        let all = transaction.list_contacts(number).await?;
-        let contact = contacts::find(&all, *id).ok();
-        let contact = contact.filter(|contact| contact.phone_password.set_time.is_some());
-        let Some((contact, email)) = contact.and_then(|c| Some((c, c.email.clone()?))) else {
-            return Ok(false);
-        };
-        let now = self.now();
-        let mut record = transaction.lock_phone_password(number, *id, now).await?;
-        if !record.tries.take_notice(lock == Lock::ForGood, now) {
-            return Ok(false);
-        }
-        transaction
-            .save_contact_tries(number, *id, &record.tries)
-            .await?;
-        let kind = MailKind::PhonePasswordLocked;
-        self.queue_mail(transaction, kind, contact, email, None, now)
-            .await?;
-        Ok(true)
     }
 }

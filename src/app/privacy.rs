@@ -1,40 +1,44 @@
-//! What is on file about a customer, given out whole and erased whole (rule 26).
+//! Exports and erases everything that is on file about a customer (rule 26).
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use super::context::App;
 use crate::{
-    app::App,
     crypto::pseudonym,
     domain::{
         audit::{Actor, AuditEvent, EventKind, EventRank},
-        customer::CustomerNumber,
         export::Export,
+        ids::CustomerNumber,
     },
     error::{Error, Result},
     storage::{Outcome, Transaction},
 };
 
-/// How many events are read at once.
-const EXPORTED_AT_ONCE: u64 = 5_000;
-/// Whoever erases a customer waits no longer for the files; they are seen to all the same.
-const CLEANING_PATIENCE: Duration = Duration::from_secs(2);
-const CLEANING_ATTEMPTS: u32 = 20;
-const CLEANING_PAUSE: Duration = Duration::from_millis(100);
+/// The number of events that are read at once.
+const EXPORT_PAGE_SIZE: u64 = 5_000;
+/// How long an erasure waits for its files to be cleaned; cleaning continues in the background.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(2);
+const CLEANUP_ATTEMPTS: u32 = 20;
+const CLEANUP_PAUSE: Duration = Duration::from_millis(100);
 
 impl App {
-    /// Everything on file about a customer, and the event that it was given out.
+    /// Exports everything on file about a customer, and records that it was exported.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], and the failures of the database.
-    pub async fn export_customer(&self, actor: &Actor, number: CustomerNumber) -> Result<Export> {
+    /// [`Error::CustomerNotFound`].
+    pub async fn export_customer(
+        &self,
+        actor: &Actor,
+        customer_number: CustomerNumber,
+    ) -> Result<Export> {
         let (app, actor) = (self.clone(), actor.clone());
-        let of = number.clone();
+        let number = customer_number.clone();
         let (mut export, last) = self
             .database
-            .transaction_of(&number, move |transaction| {
-                let (app, actor, number) = (app.clone(), actor.clone(), of.clone());
+            .transaction_of(&customer_number, move |transaction| {
+                let (app, actor, customer_number) = (app.clone(), actor.clone(), number.clone());
                 Box::pin(async move {
-                    let locked = transaction.lock_customer(&number).await?;
+                    let locked = transaction.lock_customer(&customer_number).await?;
                     let kind = EventKind::CustomerExported;
                     let event = app.event(&locked, &actor, kind, None, &[])?;
                     transaction.insert_audit_event(&event).await?;
@@ -46,22 +50,25 @@ impl App {
                 })
             })
             .await?;
-        export.events = self.list_events_until(&number, last).await?;
+        export.events = self.list_events_until(&customer_number, last).await?;
         Ok(export)
     }
 
-    /// The trail up to an event, which is in it unless the customer is erased meanwhile. What
-    /// was recorded does not change, so it needs no transaction.
+    /// Lists the events up to and including `last`. Stored events do not change, so that no
+    /// transaction is needed.
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`] if the customer is erased during the export.
     async fn list_events_until(
         &self,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         last: EventRank,
     ) -> Result<Vec<AuditEvent>> {
         let (mut events, mut after) = (Vec::new(), EventRank::FIRST);
         while after < last {
             let page = self
                 .database
-                .list_oldest_audit_events(number, after, EXPORTED_AT_ONCE)
+                .list_oldest_audit_events(customer_number, after, EXPORT_PAGE_SIZE)
                 .await?;
             after = page
                 .last()
@@ -72,22 +79,27 @@ impl App {
         Ok(events)
     }
 
-    /// Erases a customer with everything on file about it. Its trail goes on under a pseudonym,
-    /// and keeps that it happened.
+    /// Erases a customer with everything on file about it. Its audit log is kept under a
+    /// pseudonym, and records the erasure.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], and the failures of the database.
-    pub async fn erase_customer(&self, actor: &Actor, number: CustomerNumber) -> Result<()> {
+    /// [`Error::CustomerNotFound`].
+    pub async fn erase_customer(
+        &self,
+        actor: &Actor,
+        customer_number: CustomerNumber,
+    ) -> Result<()> {
         let (app, actor) = (self.clone(), actor.clone());
-        // Who hangs up must not leave files behind.
+        // In a task of its own: the files have to be cleaned even if the client disconnects.
         let erasing = tokio::spawn(async move {
-            app.erase_rows(&actor, &number).await?;
-            let cleaning = tokio::spawn(async move { app.clean_up_after(&number).await });
-            if tokio::time::timeout(CLEANING_PATIENCE, cleaning)
+            app.erase_rows(&actor, &customer_number).await?;
+            let cleaning =
+                tokio::spawn(async move { app.clean_up_after_erasure(&customer_number).await });
+            if tokio::time::timeout(CLEANUP_TIMEOUT, cleaning)
                 .await
                 .is_err()
             {
-                tracing::info!("the files of the database are still being overwritten");
+                tracing::info!("cleanup after an erasure continues in the background");
             }
             Ok(())
         });
@@ -96,24 +108,25 @@ impl App {
             .map_err(|_| Error::internal("the task of an erasure panicked"))?
     }
 
-    async fn erase_rows(&self, actor: &Actor, number: &CustomerNumber) -> Result<()> {
-        let pseudonyms = self.pseudonyms(number);
+    async fn erase_rows(&self, actor: &Actor, customer_number: &CustomerNumber) -> Result<()> {
+        let pseudonyms = self.pseudonyms(customer_number);
         let Some(newest) = pseudonyms.first() else {
-            return Err(Error::internal("there is no service key"));
+            return Err(Error::internal("no service key is configured"));
         };
-        // A long trail goes over piece by piece: whoever is interrupted goes on where it was.
-        while self.database.has_long_trail(number).await? {
-            if self.rename_some_events(number, newest).await? == 0 {
+        // A long audit log is renamed in batches. An interrupted erasure continues where it ended.
+        while self.database.has_long_trail(customer_number).await? {
+            if self.rename_some_events(customer_number, newest).await? == 0 {
                 break;
             }
         }
         let (app, actor) = (self.clone(), actor.clone());
-        let of = number.clone();
+        let number = customer_number.clone();
         self.database
-            .transaction_of(number, move |transaction| {
-                let (app, actor, number) = (app.clone(), actor.clone(), of.clone());
+            .transaction_of(customer_number, move |transaction| {
+                let (app, actor, customer_number) = (app.clone(), actor.clone(), number.clone());
                 Box::pin(async move {
-                    app.erase_within(transaction, &actor, &number).await?;
+                    app.erase_within(transaction, &actor, &customer_number)
+                        .await?;
                     Ok(Outcome::Commit(()))
                 })
             })
@@ -122,16 +135,18 @@ impl App {
 
     async fn rename_some_events(
         &self,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         pseudonym: &CustomerNumber,
     ) -> Result<u64> {
-        let (of, pseudonym) = (number.clone(), pseudonym.clone());
+        let (number, pseudonym) = (customer_number.clone(), pseudonym.clone());
         self.database
-            .transaction_of(number, move |transaction| {
-                let (number, pseudonym) = (of.clone(), pseudonym.clone());
+            .transaction_of(customer_number, move |transaction| {
+                let (customer_number, pseudonym) = (number.clone(), pseudonym.clone());
                 Box::pin(async move {
-                    transaction.lock_customer(&number).await?;
-                    let renamed = transaction.rename_some_events(&number, &pseudonym).await?;
+                    transaction.lock_customer(&customer_number).await?;
+                    let renamed = transaction
+                        .rename_some_events(&customer_number, &pseudonym)
+                        .await?;
                     Ok(Outcome::Commit(renamed))
                 })
             })
@@ -142,58 +157,64 @@ impl App {
         &self,
         transaction: &Transaction,
         actor: &Actor,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
     ) -> Result<()> {
-        let mut locked = transaction.lock_customer(number).await?;
-        transaction.erase_customer(number).await?;
-        let pseudonyms = self.pseudonyms(number);
+        let mut locked = transaction.lock_customer(customer_number).await?;
+        transaction.erase_customer(customer_number).await?;
+        let pseudonyms = self.pseudonyms(customer_number);
         let Some((newest, older)) = pseudonyms.split_first() else {
-            return Err(Error::internal("there is no service key"));
+            return Err(Error::internal("no service key is configured"));
         };
-        let position = transaction.place_trail(number).await?;
-        transaction.rename_trail(number, newest, older).await?;
+        let position = transaction.place_trail(customer_number).await?;
+        transaction
+            .rename_trail(customer_number, newest, older)
+            .await?;
         locked.customer.number = newest.clone();
         let event = self.event(&locked, actor, EventKind::CustomerErased, None, &[])?;
-        let sealed = pseudonym::seal(&self.service_keys, number, self.random.bytes()?)?;
+        let nonce = self.random.bytes()?;
+        let sealed = pseudonym::seal(&self.service_keys, customer_number, nonce)?;
         transaction
             .insert_sealed_event(&event, sealed, position)
             .await
     }
 
-    /// Whether a customer was erased. One that is not on file may be of another database.
-    async fn is_erased(&self, number: &CustomerNumber) -> Result<bool> {
-        if self.database.find_customer(number).await?.is_some() {
+    /// Returns true if the customer was erased. A number that is not on file without an erasure
+    /// may belong to another database that shares the mail folder.
+    async fn is_erased(&self, customer_number: &CustomerNumber) -> Result<bool> {
+        let found = self.database.find_customer(customer_number).await?;
+        if found.is_some() {
             return Ok(false);
         }
-        for pseudonym in self.pseudonyms(number) {
-            let trail = self
+        for pseudonym in self.pseudonyms(customer_number) {
+            let events = self
                 .database
                 .list_audit_events(&pseudonym, EventRank::LAST, 1);
-            if !trail.await?.is_empty() {
+            if !events.await?.is_empty() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The mails and the database's own files; what fails is tried again by `clean_files`.
-    async fn clean_up_after(&self, number: &CustomerNumber) {
+    /// Deletes the customer's mails from the mail folder, and overwrites deleted data in the
+    /// database's files. [`clean_files`](Self::clean_files) retries what fails.
+    async fn clean_up_after_erasure(&self, customer_number: &CustomerNumber) {
         if let Some(folder) = &self.mail_folder
-            && folder.delete_mails_of(number).await.is_err()
+            && folder.delete_mails_of(customer_number).await.is_err()
         {
-            tracing::warn!("the mails of an erased customer could not be deleted yet");
+            tracing::warn!("mails of an erased customer not deleted yet");
         }
         self.has_deleted.store(true, Ordering::Relaxed);
-        for _ in 0..CLEANING_ATTEMPTS {
+        for _ in 0..CLEANUP_ATTEMPTS {
             match self.overwrite_deleted().await {
                 Ok(()) => return,
                 Err(Error::Conflict | Error::DatabaseUnavailable) => {
-                    tokio::time::sleep(CLEANING_PAUSE).await;
+                    tokio::time::sleep(CLEANUP_PAUSE).await;
                 }
                 Err(_) => break,
             }
         }
-        tracing::warn!("the files of the database could not be overwritten yet");
+        tracing::warn!("deleted data not overwritten in the database files yet");
     }
 
     async fn overwrite_deleted(&self) -> Result<()> {
@@ -202,11 +223,11 @@ impl App {
         Ok(())
     }
 
-    /// Deletes the files that hold something of customers that were erased, whichever process
-    /// erased them, and gives how many customers there were.
+    /// Deletes files that contain data of customers that any instance has erased, and returns the
+    /// number of these customers.
     ///
     /// # Errors
-    /// The failures of the database and of the file system.
+    /// [`Error::Internal`] if the mail folder cannot be cleaned.
     pub async fn clean_files(&self) -> Result<u64> {
         if self.has_deleted.load(Ordering::Relaxed) {
             self.overwrite_deleted().await?;
@@ -214,11 +235,12 @@ impl App {
         let Some(folder) = &self.mail_folder else {
             return Ok(0);
         };
-        let failed = |_| Error::internal("the folder of mails cannot be cleaned");
+        let failed = |_| Error::internal("the mail folder cannot be cleaned");
         let mut count = 0;
-        for number in folder.customers().await.map_err(failed)? {
-            if self.is_erased(&number).await? {
-                folder.delete_mails_of(&number).await.map_err(failed)?;
+        for customer_number in folder.customers().await.map_err(failed)? {
+            if self.is_erased(&customer_number).await? {
+                let deleted = folder.delete_mails_of(&customer_number).await;
+                deleted.map_err(failed)?;
                 count += 1;
             }
         }

@@ -1,11 +1,11 @@
-//! Who is written to.
+//! Resolves the recipients of a message.
 
 use chrono::{DateTime, Utc};
 
+use super::context::App;
 use crate::{
-    app::App,
     domain::{
-        customer::CustomerNumber,
+        ids::CustomerNumber,
         recipients::{Purpose, Resolution, resolve},
     },
     error::{Error, Result},
@@ -13,18 +13,18 @@ use crate::{
 };
 
 impl App {
-    /// Decides who is written to; `attention_line_chars` is the room of an
-    /// invoice's attention line in characters.
+    /// Resolves the recipients of one customer for a purpose. `attention_line_chars` is the
+    /// maximum length of an invoice's attention line in characters.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], and the failures of the database.
+    /// [`Error::CustomerNotFound`].
     pub async fn resolve_recipients(
         &self,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         purpose: Purpose,
         attention_line_chars: usize,
     ) -> Result<Resolution> {
-        let addressees = self.database.find_addressees(number).await?;
+        let addressees = self.database.find_addressees(customer_number).await?;
         let addressees = addressees.ok_or(Error::CustomerNotFound)?;
         Ok(resolve(
             &addressees,
@@ -34,35 +34,42 @@ impl App {
         ))
     }
 
-    /// The same for many customers, in the order asked. A customer that is not on file, or
-    /// cannot be read, has its error in its place.
+    /// Resolves the recipients of many customers. The results have the order of the numbers; a
+    /// customer that is missing or cannot be read has an error as its result.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Database errors that concern all customers.
     pub async fn resolve_many(
         &self,
-        numbers: &[CustomerNumber],
+        customer_numbers: &[CustomerNumber],
         purpose: Purpose,
         attention_line_chars: usize,
     ) -> Result<Vec<Result<Resolution>>> {
         let (database, now) = (&self.database, self.now());
-        resolve_many(database, numbers, purpose, attention_line_chars, now).await
+        resolve_many(
+            database,
+            customer_numbers,
+            purpose,
+            attention_line_chars,
+            now,
+        )
+        .await
     }
 }
 
-/// Who is written to `now`, as [`App::resolve_many`] says, for whoever has no more than
-/// the database.
+/// Resolves the recipients of many customers as [`App::resolve_many`] does, for callers without
+/// keys and hasher.
 ///
 /// # Errors
-/// The failures of the database.
+/// Database errors that concern all customers.
 pub async fn resolve_many(
     database: &Database,
-    numbers: &[CustomerNumber],
+    customer_numbers: &[CustomerNumber],
     purpose: Purpose,
     attention_line_chars: usize,
     now: DateTime<Utc>,
 ) -> Result<Vec<Result<Resolution>>> {
-    let found = database.list_addressees(numbers).await?;
+    let found = database.list_addressees(customer_numbers).await?;
     let resolutions = found.into_iter().map(|addressees| {
         let addressees = addressees?.ok_or(Error::CustomerNotFound)?;
         Ok(resolve(&addressees, purpose, attention_line_chars, now))

@@ -2,7 +2,7 @@
 
 use contact_service::{
     app::{App, demo},
-    domain::{contact_types::ContactTypes, customer::CustomerNumber},
+    domain::{contact_types::ContactTypes, ids::CustomerNumber},
     server::SERVICE_NAME,
 };
 

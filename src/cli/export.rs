@@ -9,7 +9,7 @@ use clap::Args;
 use contact_service::{
     api,
     app::App,
-    domain::{audit::Actor, customer::CustomerNumber},
+    domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, Invalid},
 };
 

@@ -8,7 +8,8 @@ use contact_service::{
     domain::{
         contact_import::{ImportKey, merge_customer},
         contact_types::ContactType,
-        customer::{CustomerChange, CustomerNumber},
+        customer::CustomerChange,
+        ids::CustomerNumber,
     },
     error::Error,
 };

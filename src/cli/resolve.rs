@@ -12,7 +12,7 @@ use contact_service::{
     clock::Clock,
     domain::{
         attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
-        customer::CustomerNumber,
+        ids::CustomerNumber,
         recipients::{self, Delivery, ExclusionReason, Resolution},
     },
     error::{Error, Invalid, Result},

@@ -7,7 +7,7 @@ use contact_service::{
     clock::Clock,
     config::{Config, parse_duration},
     crypto::development_keys::DevelopmentKeys,
-    domain::{audit::Actor, customer::CustomerNumber},
+    domain::{audit::Actor, ids::CustomerNumber},
     error::Invalid,
 };
 

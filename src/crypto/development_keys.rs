@@ -26,7 +26,7 @@ use serde_json::json;
 
 use crate::{
     crypto::random::Random,
-    domain::customer::CustomerNumber,
+    domain::ids::CustomerNumber,
     error::{Error, Result, file_cause},
 };
 

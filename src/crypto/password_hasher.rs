@@ -1,11 +1,12 @@
-//! Hashing phone passwords: argon2id over an HMAC with a pepper (rule 15).
+//! Hashes phone passwords: argon2id over an HMAC with a pepper (rule 15).
 //!
-//! At most four hashes are under way at once, on threads of their own that take what all
-//! others leave: whoever floods the service with passwords to check slows down nobody
-//! else. Where they leave too little, another thread does the hash over, with a share of
-//! its own, and at last one like all others: a busy service still checks passwords. A place is taken before the hash, so
-//! that nothing is begun that would wait.
+//! At most four hashes run concurrently, on threads of idle priority, so that a flood of checks
+//! does not slow down other requests. If such a thread makes no progress on a busy machine, the
+//! hash is computed again on a thread of low priority, and finally on one of normal priority, so
+//! that a busy service still checks passwords. A permit is acquired before the hash, so that a
+//! hash that was started never waits for capacity.
 
+mod capacity;
 mod cost;
 pub mod memory_limit;
 mod worker;
@@ -21,47 +22,41 @@ use std::{
 
 use hmac::Mac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use uuid::Uuid;
 
 pub use self::cost::HashCost;
-use self::worker::{Job, Memory, Pace, Threads};
+use self::{
+    capacity::MAX_HASHES,
+    worker::{Job, Memory, Priority, Threads},
+};
 use crate::{
     crypto::keyring::VersionedKeys,
+    domain::ids::ContactRef,
     error::{Error, Result},
 };
 
-const PLACES: usize = 4;
-/// How long a hash may take before it is done over with a share of its own, and then with the
-/// same as all others have: whoever waits does so for five seconds at most.
-const LEISURE: Duration = Duration::from_secs(1);
+/// How long a hash may take at one priority before it is started again at the next higher one. A
+/// request waits for five seconds at most.
+const ESCALATION_DELAY: Duration = Duration::from_secs(1);
 const PURPOSE: &str = "phone-password";
 
-/// A place among the hashes that are under way.
+/// Allows one hash to be computed.
 #[derive(Debug)]
 pub struct HashPlace {
     _permit: OwnedSemaphorePermit,
-    _turn: Option<OwnedSemaphorePermit>,
+    _setter_permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Whose password is hashed: a hash that is moved to another contact proves nothing.
-#[derive(Clone, Debug)]
-pub struct HashedFor {
-    /// The customer's number.
-    pub customer_number: String,
-    /// The contact.
-    pub contact_id: Uuid,
-}
-
-/// Makes and checks hashes. Clones share the places.
+/// Computes and verifies hashes. The contact is part of the hashed input: a hash that is copied to
+/// another contact matches nothing. Clones share the threads and permits.
 #[derive(Clone)]
 pub struct PhoneHasher {
     peppers: Arc<VersionedKeys>,
     cost: HashCost,
-    places: Arc<Semaphore>,
-    /// Those that set a password stand in a line of their own, and take one place.
+    permits: Arc<Semaphore>,
+    /// Limits requests that set a password to one permit.
     setters: Arc<Semaphore>,
     threads: Threads,
-    leisure: Duration,
+    escalation_delay: Duration,
     computed: Arc<AtomicU64>,
 }
 
@@ -74,99 +69,100 @@ impl fmt::Debug for PhoneHasher {
 }
 
 impl PhoneHasher {
-    /// With these peppers, newest first, and this cost; starts its threads.
+    /// Creates a hasher and starts its threads.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the system gives no threads.
+    /// [`Error::Internal`] if a thread cannot be started.
     pub fn new(peppers: VersionedKeys, cost: HashCost) -> Result<Self> {
-        let largest_kib = cost::largest_memory_kib(memory_limit::available());
-        let threads = Threads::start(largest_kib)?;
+        let max_kib = cost::max_memory_kib(memory_limit::available());
+        let threads = Threads::start(max_kib)?;
         Ok(Self {
             peppers: Arc::new(peppers),
             cost,
-            places: Arc::new(Semaphore::new(PLACES)),
+            permits: Arc::new(Semaphore::new(MAX_HASHES)),
             setters: Arc::new(Semaphore::new(1)),
             threads,
-            leisure: LEISURE,
+            escalation_delay: ESCALATION_DELAY,
             computed: Arc::default(),
         })
     }
 
-    /// Takes a place, when there is one within `patience`.
-    pub async fn place_within(&self, patience: Duration) -> Option<HashPlace> {
-        let permit = Arc::clone(&self.places).acquire_owned();
-        let permit = tokio::time::timeout(patience, permit).await.ok()?.ok()?;
+    /// Waits for a permit for up to `timeout`.
+    pub async fn place_within(&self, timeout: Duration) -> Option<HashPlace> {
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = tokio::time::timeout(timeout, permit).await.ok()?.ok()?;
         Some(HashPlace {
             _permit: permit,
-            _turn: None,
+            _setter_permit: None,
         })
     }
 
-    /// Takes a place, if there is one.
+    /// Acquires a permit if one is free.
     pub fn try_place(&self) -> Option<HashPlace> {
-        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(HashPlace {
             _permit: permit,
-            _turn: None,
+            _setter_permit: None,
         })
     }
 
-    /// Takes the one place for passwords that are set, when there is one within
-    /// `patience`: however many are set at once, checks find the other places.
-    pub async fn place_to_set(&self, patience: Duration) -> Option<HashPlace> {
+    /// Waits for the single permit for passwords that are set, for up to `timeout`. The other
+    /// permits remain available to checks.
+    pub async fn place_to_set(&self, timeout: Duration) -> Option<HashPlace> {
         let both = async {
-            let turn = Arc::clone(&self.setters).acquire_owned().await.ok()?;
-            let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
+            let setter_permit = Arc::clone(&self.setters).acquire_owned().await.ok()?;
+            let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
             Some(HashPlace {
                 _permit: permit,
-                _turn: Some(turn),
+                _setter_permit: Some(setter_permit),
             })
         };
-        tokio::time::timeout(patience, both).await.ok().flatten()
+        tokio::time::timeout(timeout, both).await.ok().flatten()
     }
 
-    /// How many hashes were computed, for whoever has to know that none was too many.
+    /// Returns the number of hashes computed so far. Tests use it to prove that rejected attempts
+    /// compute none.
     pub fn computed(&self) -> u64 {
         self.computed.load(Ordering::Relaxed)
     }
 
-    /// The pepper of new hashes.
+    /// Returns the pepper version of new hashes.
     ///
     /// # Errors
-    /// [`Error::Internal`] when there is none.
+    /// [`Error::Internal`] if no pepper is configured.
     pub fn pepper_version(&self) -> Result<u32> {
         self.peppers.newest()
     }
 
-    /// Hashes a folded password with the newest pepper, and gives the hash in the PHC
-    /// string format.
+    /// Hashes a normalized password with the newest pepper. Returns the hash in the PHC string
+    /// format.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it cannot be done.
+    /// [`Error::Internal`] if no pepper is configured or argon2 fails.
     pub async fn hash(
         &self,
-        place: HashPlace,
+        permit: HashPlace,
         password: &str,
-        of: &HashedFor,
+        contact: &ContactRef,
         salt: [u8; 16],
     ) -> Result<String> {
         let input = self
-            .input(self.peppers.newest()?, password, of)
+            .input(self.peppers.newest()?, password, contact)
             .ok_or_else(no_pepper)?;
         let params = self.cost.params()?;
-        self.run(place, move |memory| memory.hash(&params, &input, &salt))
+        self.run(permit, move |memory| memory.hash(&params, &input, &salt))
             .await?
     }
 
-    /// The configured pepper versions, newest first.
+    /// Iterates over the configured pepper versions, newest first.
     pub fn pepper_versions(&self) -> impl Iterator<Item = u32> {
         self.peppers.versions()
     }
 
-    /// Checks that a stored hash can be verified.
+    /// Checks that hashes with this pepper version can be verified.
     ///
     /// # Errors
-    /// [`Error::PepperMissing`] when its pepper version is not configured.
+    /// [`Error::PepperMissing`].
     pub fn require_pepper(&self, version: u32) -> Result<()> {
         if self.peppers.versions().any(|known| known == version) {
             Ok(())
@@ -175,92 +171,94 @@ impl PhoneHasher {
         }
     }
 
-    /// Whether a folded password is the one of a hash, which may be of an older pepper
-    /// or cost. Without a hash, and with one that cannot be read, the answer is no after the
-    /// work of a hash of today.
+    /// Returns true if a normalized password matches the stored hash, which may have an older
+    /// pepper or cost. Without a hash, or with one that cannot be parsed, returns false after the
+    /// work of a hash at the current cost.
     ///
     /// # Errors
-    /// [`Error::PepperMissing`] before any work, and [`Error::Internal`] when it cannot be done.
+    /// [`Error::PepperMissing`] before any work, and [`Error::Internal`] if argon2 fails.
     pub async fn verify(
         &self,
-        place: HashPlace,
+        permit: HashPlace,
         password: &str,
-        of: &HashedFor,
+        contact: &ContactRef,
         stored: Option<(String, u32)>,
     ) -> Result<bool> {
-        let stand_in = self.cost.stand_in();
+        let dummy = self.cost.dummy_hash();
         let is_set = stored.is_some();
         let (phc, version) = match stored {
             Some(stored) => stored,
-            None => (stand_in.clone(), self.peppers.newest()?),
+            None => (dummy.clone(), self.peppers.newest()?),
         };
         let input = self
-            .input(version, password, of)
+            .input(version, password, contact)
             .ok_or(Error::PepperMissing)?;
-        self.run(place, move |memory| {
-            let Ok(is_right) = memory.verify(&phc, &input) else {
-                tracing::error!("a phone password's hash cannot be read");
-                return memory.verify(&stand_in, &input).map(|_| false);
+        self.run(permit, move |memory| {
+            let Ok(matches) = memory.verify(&phc, &input) else {
+                tracing::error!("stored phone password hash invalid");
+                return memory.verify(&dummy, &input).map(|_| false);
             };
-            Ok(is_right && is_set)
+            Ok(matches && is_set)
         })
         .await?
     }
 
-    /// Whether a hash that matched should be made anew.
+    /// Returns true if a hash has an older pepper or another cost than new ones.
     ///
     /// # Errors
-    /// [`Error::Internal`] when there is no pepper.
+    /// [`Error::Internal`] if no pepper is configured.
     pub fn is_outdated(&self, phc: &str, pepper_version: u32) -> Result<bool> {
         let is_current = pepper_version == self.peppers.newest()?
             && phc.starts_with("$argon2id$v=19$")
-            && phc.contains(&self.cost.in_hash());
+            && phc.contains(&self.cost.phc_params());
         Ok(!is_current)
     }
 
-    fn input(&self, pepper_version: u32, password: &str, of: &HashedFor) -> Option<Vec<u8>> {
+    fn input(&self, pepper_version: u32, password: &str, contact: &ContactRef) -> Option<Vec<u8>> {
         let mut mac = self.peppers.mac(pepper_version, PURPOSE)?;
-        mac.update(of.customer_number.as_bytes());
+        mac.update(contact.customer_number.as_str().as_bytes());
         mac.update(&[0]);
-        mac.update(of.contact_id.as_bytes());
+        mac.update(contact.contact_id.0.as_bytes());
         mac.update(password.as_bytes());
         Some(mac.finalize().into_bytes().to_vec())
     }
 
+    /// Runs `work` at idle priority, and again at the next higher priority whenever the escalation
+    /// delay has passed. Returns the first result.
     async fn run<T: Send + 'static>(
         &self,
-        place: HashPlace,
+        permit: HashPlace,
         work: impl Fn(&mut Memory) -> T + Send + Sync + 'static,
     ) -> Result<T> {
         self.computed.fetch_add(1, Ordering::Relaxed);
-        let (answer, mut answered) = oneshot::channel();
-        let unanswered = Mutex::new(Some((answer, place)));
+        let (sender, mut receiver) = oneshot::channel();
+        let pending = Mutex::new(Some((sender, permit)));
         let job: Job = Arc::new(move |memory| {
-            let unanswered = || unanswered.lock().unwrap_or_else(PoisonError::into_inner);
-            if unanswered().is_none() {
+            let pending = || pending.lock().unwrap_or_else(PoisonError::into_inner);
+            if pending().is_none() {
                 return;
             }
             let result = work(memory);
-            if let Some((answer, place)) = unanswered().take() {
-                // Whoever waits may take the place at once.
-                drop(place);
-                let _ = answer.send(result);
+            if let Some((sender, permit)) = pending().take() {
+                // Before the result is sent, so that its receiver can acquire the permit again.
+                drop(permit);
+                let _ = sender.send(result);
             }
         });
         let panicked = |_| Error::internal("a hash panicked");
-        for pace in [Pace::Leisurely, Pace::Pressing] {
-            self.threads.begin(pace, Arc::clone(&job))?;
-            if let Ok(answered) = tokio::time::timeout(self.leisure, &mut answered).await {
-                return answered.map_err(panicked);
+        for priority in [Priority::Idle, Priority::Low] {
+            self.threads.submit(priority, Arc::clone(&job))?;
+            if let Ok(result) = tokio::time::timeout(self.escalation_delay, &mut receiver).await {
+                return result.map_err(panicked);
             }
         }
-        self.threads.begin(Pace::Urgent, job)?;
-        answered.await.map_err(panicked)
+        self.threads.submit(Priority::Normal, job)?;
+        receiver.await.map_err(panicked)
     }
 }
 
 fn no_pepper() -> Error {
-    Error::internal("there is no pepper")
+    Error::internal("no pepper is configured")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use hmac::Mac;
 
 use crate::{
     crypto::keyring::VersionedKeys,
-    domain::customer::CustomerNumber,
+    domain::ids::CustomerNumber,
     error::{Error, Result},
 };
 

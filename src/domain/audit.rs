@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
-    contact::ContactId,
-    customer::CustomerNumber,
+    ids::{ContactId, CustomerNumber},
     phone_order::{OrderDecision, PhoneOrder},
 };
 
@@ -282,6 +281,13 @@ impl AuditEvent {
     pub fn with_reason_given(mut self) -> Self {
         let name = "reason_given".to_owned();
         self.details.insert(name, "true".to_owned());
+        self
+    }
+
+    /// Sets the names of the changed fields.
+    #[must_use]
+    pub fn with_changed_fields(mut self, fields: &[&str]) -> Self {
+        self.changed_fields = fields.iter().map(|&field| field.to_owned()).collect();
         self
     }
 

@@ -1,8 +1,8 @@
 //! The channel that a caller or writer used, and the contacts that it belongs to (rule 21).
 
 use crate::domain::{
-    caller_id::CallerId, contact::ContactId, contact_types::ContactTypes,
-    email_address::EmailAddress, phone_number::PhoneNumber,
+    caller_id::CallerId, contact_types::ContactTypes, email_address::EmailAddress, ids::ContactId,
+    phone_number::PhoneNumber,
 };
 
 /// The phone number or e-mail address used, in the form in which it is stored.

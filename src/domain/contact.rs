@@ -1,15 +1,14 @@
 //! Contacts and the rules on changing them (rules 1 to 8, 20, 22).
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use crate::{
     domain::{
         contact_types::{ContactType, ContactTypes},
-        customer::CustomerNumber,
         email_address::EmailAddress,
-        email_confirmation::{ConfirmationId, PendingEmail},
+        email_confirmation::PendingEmail,
         etag::etag,
+        ids::{ConfirmationId, ContactId, CustomerNumber},
         phone_number::PhoneNumber,
         phone_password::PhonePasswordState,
         restrictions::{OrderTypeCode, Restrictions},
@@ -23,33 +22,6 @@ pub const MAX_CONTACTS: usize = 100;
 /// Rule 4: the most phone numbers of a contact.
 pub const MAX_PHONE_NUMBERS: usize = 10;
 const MAX_DISPLAY_NAME_CHARS: usize = 200;
-
-/// Which contact of a customer: a `UUIDv7` made by the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContactId(pub Uuid);
-
-impl ContactId {
-    /// Reads the hyphenated form of a UUID.
-    ///
-    /// # Errors
-    /// [`Invalid`] for any other text.
-    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
-        parse_uuid(text).map(Self)
-    }
-}
-
-/// Reads a UUID in its hyphenated form of 36 characters.
-///
-/// # Errors
-/// [`Invalid`] for any other text, and for the nil UUID.
-pub fn parse_uuid(text: &str) -> std::result::Result<Uuid, Invalid> {
-    match Uuid::try_parse(text) {
-        Ok(uuid) if text.len() == 36 && !uuid.is_nil() => Ok(uuid),
-        Ok(_) | Err(_) => Err(Invalid::new(
-            "must be a UUID, such as 0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55",
-        )),
-    }
-}
 
 /// The language a contact is written to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -408,6 +380,17 @@ fn set<T: PartialEq>(
         *kept = new;
         changed.push(name);
     }
+}
+
+/// Finds a contact among those of its customer.
+///
+/// # Errors
+/// [`Error::ContactNotFound`].
+pub fn find_contact(contacts: &[Contact], id: ContactId) -> Result<&Contact> {
+    contacts
+        .iter()
+        .find(|contact| contact.id == id)
+        .ok_or(Error::ContactNotFound)
 }
 
 /// Rules 2, 4 and 22 for a contact that is to be added to `others`.

@@ -4,13 +4,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{
-        contact::ContactChange,
-        contact_types::ContactTypes,
-        customer::{CustomerChange, CustomerNumber},
-        email_address::EmailAddress,
-        phone_number::PhoneNumber,
-        restrictions::OrderTypeCode,
-        text,
+        contact::ContactChange, contact_types::ContactTypes, customer::CustomerChange,
+        email_address::EmailAddress, ids::CustomerNumber, phone_number::PhoneNumber,
+        restrictions::OrderTypeCode, text,
     },
     error::Invalid,
 };

@@ -3,63 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    domain::{contact::Locale, email_address::EmailAddress, etag::etag, phone_number::PhoneNumber},
-    error::{Error, Invalid},
+    domain::{
+        contact::Locale, email_address::EmailAddress, etag::etag, ids::CustomerNumber,
+        phone_number::PhoneNumber,
+    },
+    error::{Error, Result},
 };
-
-const MAX_NUMBER_LENGTH: usize = 32;
-/// How the pseudonym of an erased customer begins.
-const ERASED: &str = "erased-";
-
-/// A customer number: 1 to 32 of A-Z, a-z, 0-9, '-'.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CustomerNumber(String);
-
-impl CustomerNumber {
-    /// Reads a customer number; capitals count.
-    ///
-    /// # Errors
-    /// [`Invalid`] for any other text.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let fits = (1..=MAX_NUMBER_LENGTH).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Invalid::new(format!(
-                "must have 1 to {MAX_NUMBER_LENGTH} of A-Z, a-z, 0-9 and '-'"
-            )))
-        }
-    }
-
-    /// A value that storage once took from `as_str`.
-    pub(crate) fn from_stored(text: String) -> Self {
-        Self(text)
-    }
-
-    /// What takes the place of an erased customer's number, made of a tag of it.
-    pub(crate) fn pseudonym(tag: &[u8]) -> Option<Self> {
-        let digits = tag.iter().map(|byte| format!("{byte:02x}"));
-        let text = format!("{ERASED}{}", digits.collect::<String>());
-        let text = text.get(..MAX_NUMBER_LENGTH)?;
-        Some(Self(text.to_owned()))
-    }
-
-    /// Whether it has the form of a pseudonym. No customer may have such a number: its trail
-    /// would be one with that of an erased customer.
-    pub fn is_pseudonym(&self) -> bool {
-        let digits = self.0.strip_prefix(ERASED).unwrap_or_default();
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        self.0.len() == MAX_NUMBER_LENGTH && !digits.is_empty() && digits.bytes().all(is_digit)
-    }
-
-    /// The number as it is kept.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// The customer's own address, number and language, mirrored from the master data.
 #[derive(Clone, Debug, Default)]
@@ -154,7 +103,7 @@ impl Customer {
         suppressed: bool,
         ordered_by: Option<EmailAddress>,
         now: DateTime<Utc>,
-    ) -> crate::error::Result<Vec<&'static str>> {
+    ) -> Result<Vec<&'static str>> {
         let own = self.contact_data.email.as_ref();
         let is_own = |address: &EmailAddress| own.is_some_and(|own| own.is_same_as(address));
         if !ordered_by.as_ref().is_none_or(is_own) {
@@ -253,30 +202,6 @@ impl CustomerChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rule_24_a_customer_number_has_1_to_32_of_its_characters() {
-        for good in [
-            "1",
-            "K-1001",
-            "abcXYZ-019",
-            "12345678901234567890123456789012",
-        ] {
-            assert_eq!(CustomerNumber::parse(good).unwrap().as_str(), good);
-        }
-        for bad in [
-            "",
-            "123456789012345678901234567890123",
-            "K 1",
-            "K_1",
-            "Ä",
-            "1\0",
-            "1\n",
-            "１",
-        ] {
-            assert!(CustomerNumber::parse(bad).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn a_change_names_only_what_differs() {

@@ -2,17 +2,18 @@
 //! and how often it may be sent again.
 
 mod recovery;
-
-use std::fmt;
+mod token;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 pub(crate) use self::recovery::decoded;
+pub use self::token::{ConfirmationToken, TokenHash};
 use crate::{
-    domain::{contact::ContactId, customer::CustomerNumber, email_address::EmailAddress},
-    error::{Error, Invalid, MailLimit, Result},
+    domain::{
+        email_address::EmailAddress,
+        ids::{ConfirmationId, ContactId, CustomerNumber},
+    },
+    error::{Error, MailLimit, Result},
 };
 
 /// Rule 7: how long a pending address may be confirmed.
@@ -25,15 +26,6 @@ pub const RESENDS_AT_ONCE: i16 = 3;
 pub const RESEND_PAUSE: TimeDelta = TimeDelta::hours(1);
 /// How long after its expiry a link is still told what became of it.
 pub const CONFIRMATION_HISTORY: TimeDelta = TimeDelta::days(365);
-
-const SECRET_BYTES: usize = 32;
-
-/// SHA-256 of the random bits of a token.
-pub type TokenHash = [u8; 32];
-
-/// Which entering of an address it is: the same address entered again is another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfirmationId(pub Uuid);
 
 /// An address that waits for its confirmation (rules 5 to 8).
 #[derive(Clone, Debug)]
@@ -67,66 +59,6 @@ impl PendingEmail {
             resends_left: RESENDS_AT_ONCE,
             bounce_time: None,
         }
-    }
-}
-
-/// What is behind the `#` of a mailed link: the customer number, so that the lookup
-/// stays within one customer, a dot, and 256 random bits in hexadecimal digits.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ConfirmationToken {
-    /// Whose contact's address it confirms.
-    pub customer_number: CustomerNumber,
-    secret: [u8; SECRET_BYTES],
-}
-
-impl ConfirmationToken {
-    /// A token of fresh random bits.
-    pub fn new(customer_number: CustomerNumber, secret: [u8; SECRET_BYTES]) -> Self {
-        Self {
-            customer_number,
-            secret,
-        }
-    }
-
-    /// Finds the token in a text: the token alone, or a link or sentence with it, as mail
-    /// programs, trackers and people damage it.
-    ///
-    /// # Errors
-    /// [`Invalid`] for a text without a whole token.
-    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
-        recovery::find_in(text)
-            .ok_or_else(|| Invalid::new("must be the token of a confirmation link, whole"))
-    }
-
-    /// The customer number of the token that [`parse`](Self::parse) finds. Of a text without one
-    /// it is the number in front of the dot, and empty where there is none.
-    pub fn customer_number_in(text: &str) -> String {
-        match recovery::find_in(text) {
-            Some(token) => token.customer_number.as_str().to_owned(),
-            None => recovery::number_in(text).to_owned(),
-        }
-    }
-
-    /// The text that goes into the link.
-    pub fn reveal(&self) -> String {
-        use std::fmt::Write as _;
-        let mut text = format!("{}.", self.customer_number.as_str());
-        for byte in self.secret {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
-    }
-
-    /// What is kept of it: the SHA-256 of its random bits.
-    pub fn hash(&self) -> TokenHash {
-        Sha256::digest(self.secret).into()
-    }
-}
-
-/// Whoever has the token can confirm: it must not get into a log by way of `{:?}`.
-impl fmt::Debug for ConfirmationToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ConfirmationToken(…)")
     }
 }
 
@@ -223,37 +155,19 @@ pub fn mask(email: &EmailAddress) -> String {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn now() -> DateTime<Utc> {
         "2026-03-01T09:00:00Z".parse().unwrap()
     }
 
-    fn token() -> ConfirmationToken {
-        let mut secret = [0xa7; SECRET_BYTES];
-        secret[0] = 0x0f;
-        ConfirmationToken::new(CustomerNumber::parse("K-1001").unwrap(), secret)
-    }
-
-    #[test]
-    fn a_token_is_read_back_from_its_text() {
-        let text = token().reveal();
-        assert_eq!(text, format!("K-1001.0f{}", "a7".repeat(31)));
-        assert_eq!(ConfirmationToken::parse(&text).unwrap(), token());
-        assert_eq!(ConfirmationToken::customer_number_in(&text), "K-1001");
-        assert_eq!(ConfirmationToken::customer_number_in("nothing"), "");
-    }
-
-    #[test]
-    fn debug_does_not_show_the_token() {
-        assert_eq!(format!("{:?}", token()), "ConfirmationToken(…)");
-    }
-
     #[test]
     fn rule_7_a_pending_one_expires_at_its_instant_and_no_other_state_does() {
         let mut confirmation = EmailConfirmation {
             id: ConfirmationId(Uuid::nil()),
-            customer_number: token().customer_number,
+            customer_number: CustomerNumber::parse("K-1001").unwrap(),
             contact_id: ContactId(Uuid::nil()),
             masked_email: String::new(),
             expire_time: now(),

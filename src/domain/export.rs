@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use crate::domain::{
     audit::{Actor, AuditEvent},
-    contact::{Contact, ContactId, Locale},
+    contact::{Contact, Locale},
     customer::Customer,
     email_address::EmailAddress,
     email_confirmation::ConfirmationState,
+    ids::ContactId,
     phone_order::OrderDecision,
     phone_password::attempts::ContactTries,
     restrictions::OrderTypeCode,

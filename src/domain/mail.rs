@@ -5,10 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
-    contact::{Contact, ContactId, Locale},
-    customer::CustomerNumber,
+    contact::{Contact, Locale},
     email_address::EmailAddress,
-    email_confirmation::ConfirmationId,
+    ids::{ConfirmationId, ContactId, CustomerNumber},
 };
 
 /// How often a mail is tried before it is a dead letter.

@@ -10,14 +10,13 @@ mod tests;
 use std::fmt;
 
 pub use self::notation::Notation;
+use self::numbering::MAX_EXTENSION_DIGITS;
 use crate::error::Invalid;
 
 /// The shortest line that a caller's extension is looked up under, in digits with the country code.
 const MIN_LINE_DIGITS: usize = 7;
 /// The most digits of a number with its country code (E.164).
 const MAX_DIGITS: usize = 15;
-/// How many digits an extension adds to a number on file (rule 21).
-const MAX_EXTENSION_DIGITS: usize = 4;
 
 /// A phone number in E.164, such as `+4972191374`.
 #[derive(Clone, PartialEq, Eq)]

@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
-    contact::ContactId,
-    customer::CustomerNumber,
+    ids::{ContactId, CustomerNumber},
     restrictions::{OrderTypeCode, Restrictions},
 };
 

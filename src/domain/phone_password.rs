@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
-    domain::{customer::CustomerNumber, text},
+    domain::{ids::CustomerNumber, text},
     error::Invalid,
 };
 

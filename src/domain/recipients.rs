@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::{
     attention_line::{self, AttentionLine},
-    contact::{ContactId, Locale},
+    contact::Locale,
     contact_types::{ContactType, ContactTypes},
-    customer::{CustomerNumber, NotificationSettings},
+    customer::NotificationSettings,
     email_address::EmailAddress,
+    ids::{ContactId, CustomerNumber},
 };
 
 /// What a message is about.

@@ -11,7 +11,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::domain::customer::CustomerNumber;
+use crate::domain::ids::CustomerNumber;
 
 /// Of mails, and of those that are being written.
 const ENDINGS: [&str; 2] = [".eml", ".part"];

@@ -16,8 +16,8 @@ impl MailSignal {
     }
 
     /// Raises it, if there is a reason.
-    pub fn raise_if(&self, has_mail: bool) {
-        if has_mail {
+    pub fn raise_if(&self, mails_queued: bool) {
+        if mails_queued {
             self.0.notify_one();
         }
     }

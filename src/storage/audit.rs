@@ -14,8 +14,7 @@ use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventRank},
-        contact::ContactId,
-        customer::CustomerNumber,
+        ids::{ContactId, CustomerNumber},
     },
     error::{Error, Result},
 };

@@ -14,8 +14,7 @@ use crate::storage::{
 use crate::{
     domain::{
         caller::{Candidates, Channel, ChannelMatch, ChannelOwner, MatchKind},
-        contact::ContactId,
-        customer::CustomerNumber,
+        ids::{ContactId, CustomerNumber},
     },
     error::{Error, Result},
 };

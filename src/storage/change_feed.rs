@@ -20,7 +20,7 @@ use super::{
 };
 use crate::storage::error::Failure;
 use crate::{
-    domain::{audit::Change, customer::CustomerNumber},
+    domain::{audit::Change, ids::CustomerNumber},
     error::{Error, Result},
 };
 

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::{Database, bounded};
 use crate::storage::{error::Failure, pools::reader_pool::as_json};
 use crate::{
-    domain::{audit::Actor, customer::CustomerNumber},
+    domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, FindLimit, Result},
 };
 

@@ -12,9 +12,8 @@ use super::{
 use crate::storage::error::Failure;
 use crate::{
     domain::{
-        contact::ContactId,
         contact_import::{ImportKey, ImportValues},
-        customer::CustomerNumber,
+        ids::{ContactId, CustomerNumber},
     },
     error::{Error, Result},
 };

@@ -24,11 +24,11 @@ use super::{
 use crate::storage::error::Failure;
 use crate::{
     domain::{
-        contact::{Contact, ContactId, Locale},
+        contact::{Contact, Locale},
         contact_types::ContactTypes,
-        customer::CustomerNumber,
         email_address::EmailAddress,
-        email_confirmation::{ConfirmationId, PendingEmail, RESENDS_AT_ONCE, Resends},
+        email_confirmation::{PendingEmail, RESENDS_AT_ONCE, Resends},
+        ids::{ConfirmationId, ContactId, CustomerNumber},
         phone_number::PhoneNumber,
         phone_password::PhonePasswordState,
         restrictions::{OrderTypeCode, Restrictions},

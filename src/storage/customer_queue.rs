@@ -105,7 +105,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::domain::customer::CustomerNumber;
+    use crate::domain::ids::CustomerNumber;
 
     fn number(text: &str) -> CustomerNumber {
         CustomerNumber::parse(text).unwrap()

@@ -18,10 +18,9 @@ use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact::Locale,
-        customer::{
-            AttentionLineOrder, ContactData, Customer, CustomerNumber, NotificationSettings,
-        },
+        customer::{AttentionLineOrder, ContactData, Customer, NotificationSettings},
         email_address::EmailAddress,
+        ids::CustomerNumber,
         phone_number::PhoneNumber,
     },
     error::{Error, Result},

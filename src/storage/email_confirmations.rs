@@ -17,12 +17,11 @@ use super::{
 use crate::storage::error::Failure;
 use crate::{
     domain::{
-        contact::{Contact, ContactId},
-        customer::CustomerNumber,
+        contact::Contact,
         email_confirmation::{
-            ConfirmationId, ConfirmationState, ConfirmationToken, EmailConfirmation, PendingEmail,
-            TokenHash, mask,
+            ConfirmationState, ConfirmationToken, EmailConfirmation, PendingEmail, TokenHash, mask,
         },
+        ids::{ConfirmationId, ContactId, CustomerNumber},
     },
     error::{Error, Result},
 };

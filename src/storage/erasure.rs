@@ -14,7 +14,7 @@ use super::{
 };
 use crate::storage::error::Failure;
 use crate::{
-    domain::customer::CustomerNumber,
+    domain::ids::CustomerNumber,
     error::{Error, Result},
 };
 

@@ -20,12 +20,12 @@ use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::Actor,
-        contact::ContactId,
         email_address::EmailAddress,
         export::{
             ConfirmationOnFile, DecisionOnFile, Export, ImportOnFile, MailOnFile, RequestOnFile,
             TriesOnFile,
         },
+        ids::ContactId,
         phone_order::OrderDecision,
         restrictions::OrderTypeCode,
     },

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::storage::error::Failure;
 use crate::{
-    domain::{customer::CustomerNumber, mail_limits::MailTimes},
+    domain::{ids::CustomerNumber, mail_limits::MailTimes},
     error::{Error, Result},
 };
 

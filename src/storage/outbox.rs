@@ -18,10 +18,8 @@ use super::{
 use crate::storage::error::Failure;
 use crate::{
     domain::{
-        contact::ContactId,
-        customer::CustomerNumber,
         email_address::EmailAddress,
-        email_confirmation::ConfirmationId,
+        ids::{ConfirmationId, ContactId, CustomerNumber},
         mail::{MAX_ATTEMPTS, MailKind, QueuedMail},
     },
     error::{Error, Result},

@@ -22,8 +22,7 @@ use super::{
 use crate::storage::error::Failure;
 use crate::{
     domain::{
-        contact::ContactId,
-        customer::CustomerNumber,
+        ids::{ContactId, CustomerNumber},
         phone_password::attempts::{AgentTries, CALL_MEMORY},
     },
     error::{Error, Result},

@@ -11,8 +11,7 @@ use super::{
 use crate::storage::error::Failure;
 use crate::{
     domain::{
-        contact::ContactId,
-        customer::CustomerNumber,
+        ids::{ContactId, CustomerNumber},
         phone_password::{PhonePasswordState, attempts::ContactTries},
     },
     error::{Error, Result},

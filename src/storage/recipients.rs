@@ -20,9 +20,9 @@ use crate::storage::{
 };
 use crate::{
     domain::{
-        contact::ContactId,
-        customer::{CustomerNumber, NotificationSettings},
+        customer::NotificationSettings,
         email_address::EmailAddress,
+        ids::{ContactId, CustomerNumber},
         recipients::{Addressees, Candidate},
     },
     error::{Error, Result},

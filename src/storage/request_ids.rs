@@ -13,8 +13,8 @@ use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::Actor,
-        contact::{Contact, ContactId},
-        customer::CustomerNumber,
+        contact::Contact,
+        ids::{ContactId, CustomerNumber},
     },
     error::{Error, Result},
 };

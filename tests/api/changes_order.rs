@@ -11,7 +11,7 @@ use contact_service::{
     crypto::random::Random,
     domain::{
         audit::{Actor, AuditEvent},
-        customer::CustomerNumber,
+        ids::CustomerNumber,
     },
     storage::{Database, Outcome},
 };

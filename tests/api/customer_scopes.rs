@@ -2,7 +2,7 @@
 
 use contact_service::{
     api::proto::{self, ContactData, NotificationSettings},
-    domain::{audit::Actor, customer::CustomerNumber},
+    domain::{audit::Actor, ids::CustomerNumber},
 };
 use rstest::rstest;
 use tonic::{Code, Status};

@@ -17,7 +17,7 @@ use contact_service::{
         password_hasher::{HashCost, PhoneHasher},
         random::Random,
     },
-    domain::customer::CustomerNumber,
+    domain::ids::CustomerNumber,
     mail::{MailFolder, Outbox, OutboxParts, PublicUrl, Sender, Templates, Transport},
     server::{self, Parts},
     storage::{Database, DatabaseUrl},

@@ -1,6 +1,6 @@
 //! Audit logs that are longer than one transaction handles.
 
-use contact_service::{api::proto, domain::customer::CustomerNumber, storage::Outcome};
+use contact_service::{api::proto, domain::ids::CustomerNumber, storage::Outcome};
 use rstest::rstest;
 
 use crate::harness::{Backend, TestServer, execute, query_number};

@@ -10,12 +10,9 @@ use contact_service::{
     app::{App, AppParts, ContactRow, ImportMode, NewContact, RowOutcome},
     crypto::{keyring::VersionedKeys, random::Random},
     domain::{
-        audit::Actor,
-        contact::ContactChange,
-        contact_import::ImportKey,
-        contact_types::ContactTypes,
-        customer::{CustomerChange, CustomerNumber},
-        email_address::EmailAddress,
+        audit::Actor, contact::ContactChange, contact_import::ImportKey,
+        contact_types::ContactTypes, customer::CustomerChange, email_address::EmailAddress,
+        ids::CustomerNumber,
     },
 };
 use futures::future::join_all;
@@ -330,7 +327,7 @@ async fn mail_limit_delays_emails_of_imported_rows(
     assert!(
         outcomes
             .iter()
-            .all(|o| *o == RowOutcome::Taken { has_mail: true })
+            .all(|o| *o == RowOutcome::Imported { mails_queued: true })
     );
     assert_eq!(instances.mails_to_victim().await, 5);
     instances.advance(HOUR - TimeDelta::seconds(1));
@@ -357,11 +354,11 @@ async fn imported_rows_are_rejected_if_their_email_would_be_late(
     let server = instances.nth(0);
     let first = import(server, "K-1", 100, VICTIM).await;
     let second = import(server, "K-2", 100, VICTIM).await;
-    let is_taken = |outcome: &&RowOutcome| **outcome == RowOutcome::Taken { has_mail: true };
+    let is_taken = |outcome: &&RowOutcome| **outcome == RowOutcome::Imported { mails_queued: true };
     let taken = [&first, &second].map(|outcomes| outcomes.iter().filter(is_taken).count());
     // Six days of twenty, and the hour in which the seventh begins.
     assert_eq!(taken, [100, 25]);
-    let RowOutcome::Refused(rejected) = &second[99] else {
+    let RowOutcome::Rejected(rejected) = &second[99] else {
         panic!("{:?}", second[99]);
     };
     assert!(rejected.to_string().contains("later"), "{rejected}");
@@ -377,5 +374,5 @@ async fn imported_rows_are_rejected_if_their_email_would_be_late(
     assert_eq!(mails.iter().sum::<usize>(), 125);
     // The same rows again, later.
     let again = import(server, "K-2", 100, VICTIM).await;
-    assert!(matches!(again[99], RowOutcome::Taken { .. }));
+    assert!(matches!(again[99], RowOutcome::Imported { .. }));
 }

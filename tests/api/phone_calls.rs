@@ -4,8 +4,7 @@ use contact_service::{
     api::proto::{
         self, set_phone_password_request::Source, verify_contact_channel_request::Channel,
     },
-    app::ContactRef,
-    domain::{contact::ContactId, customer::CustomerNumber},
+    domain::ids::{ContactId, ContactRef, CustomerNumber},
 };
 use prost_reflect::DynamicMessage;
 use tonic::Status;

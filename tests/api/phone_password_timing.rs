@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use contact_service::{
     api::proto::ContactType,
-    app::{ContactRef, PhonePasswordCheck, PhonePasswordVerdict},
+    app::{PhonePasswordCheck, PhonePasswordVerdict},
     domain::{
-        audit::Actor, contact::ContactId, customer::CustomerNumber, phone_password::FoldedPassword,
+        audit::Actor,
+        ids::{ContactId, ContactRef, CustomerNumber},
+        phone_password::FoldedPassword,
     },
 };
 use rstest::rstest;
@@ -93,7 +95,7 @@ async fn proof_rule_17_wrong_unset_and_unknown_take_equal_time(
             let class = (nth + step * (1 + nth / 3 % 2)) % 3;
             let check = PhonePasswordCheck {
                 contact: classes[class][nth / ATTEMPTS_PER_CONTACT].clone(),
-                said: candidate.clone(),
+                candidate: candidate.clone(),
                 call_id: format!("call-{class}-{nth}"),
             };
             let agent = Actor(format!("agent-{class}-{}", nth / 10));

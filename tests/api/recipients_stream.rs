@@ -7,7 +7,7 @@ use contact_service::{
         admission::Limits,
         proto::{self, ContactType, Purpose, recipients_result::Outcome},
     },
-    domain::customer::CustomerNumber,
+    domain::ids::CustomerNumber,
 };
 use rstest::rstest;
 use tokio_stream::wrappers::ReceiverStream;

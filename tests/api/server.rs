@@ -467,7 +467,7 @@ async fn shutdown_withdraws_readiness_and_drains_requests(
     stopped.unwrap();
 
     let database = crate::harness::connect(&database_url).await;
-    let number = contact_service::domain::customer::CustomerNumber::parse("K-1").unwrap();
+    let number = contact_service::domain::ids::CustomerNumber::parse("K-1").unwrap();
     let stored = database.find_customer(&number).await.unwrap().unwrap();
     let email = stored.contact_data.email.unwrap();
     assert_eq!(

@@ -13,7 +13,7 @@ use std::{
 use contact_service::{
     api::proto::ContactType,
     crypto::random::Random,
-    domain::customer::{Customer, CustomerNumber},
+    domain::{customer::Customer, ids::CustomerNumber},
     error::{Error, Result},
     storage::{Database, Outcome},
 };

@@ -17,7 +17,7 @@ use crate::{
     },
     app::App,
     clock::Clock,
-    domain::{audit::Actor, customer::CustomerNumber},
+    domain::{audit::Actor, ids::CustomerNumber},
     error::Error,
 };
 

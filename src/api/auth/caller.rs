@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::admission::security_log::RequestLog,
-    domain::{audit::Actor, customer::CustomerNumber},
+    domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, Result, TokenFault},
 };
 

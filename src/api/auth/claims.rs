@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::admission::log_limit::printable,
-    domain::{audit::Actor, customer::CustomerNumber},
+    domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, Result, TokenFault},
 };
 

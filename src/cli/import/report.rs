@@ -104,20 +104,20 @@ fn cut(text: &str, most: usize) -> String {
 impl<'s> Report<'s> {
     pub(super) fn note(&mut self, row: &'s Row, outcome: Result<RowOutcome, String>) {
         let is_refused = match outcome {
-            Ok(RowOutcome::Taken { has_mail }) => {
+            Ok(RowOutcome::Imported { mails_queued }) => {
                 self.taken += 1;
-                self.mails += u64::from(has_mail);
+                self.mails += u64::from(mails_queued);
                 false
             }
-            Ok(RowOutcome::AlreadyThere) => {
+            Ok(RowOutcome::Duplicate) => {
                 self.already_there += 1;
                 false
             }
-            Ok(RowOutcome::Differing) => {
+            Ok(RowOutcome::Conflict) => {
                 self.refuse(row, DIFFERING.to_owned());
                 true
             }
-            Ok(RowOutcome::Refused(error)) => {
+            Ok(RowOutcome::Rejected(error)) => {
                 self.refuse(row, reason(&error));
                 true
             }

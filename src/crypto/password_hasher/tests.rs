@@ -1,23 +1,27 @@
-//! Hashes: of whom, with which pepper and cost, and how many at once.
+//! Tests of the hasher: binding to a contact, peppers, costs, and concurrency.
 
 use rstest::rstest;
+use uuid::Uuid;
 
 use super::*;
-use crate::error::Invalid;
+use crate::{
+    domain::ids::{ContactId, CustomerNumber},
+    error::Invalid,
+};
 
-/// Below the bounds of the setting: what a hash costs is not what is tested.
+/// Below the bounds of the setting, to keep the tests fast.
 const CHEAP: [u32; 3] = [64, 1, 1];
 const KIB: u64 = 1024;
-const LARGEST_KIB: u32 = 1024 * 1024;
+const MAX_KIB: u32 = 1024 * 1024;
 
 fn peppers(versions: &[u32]) -> VersionedKeys {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    let one = |version: &u32| {
+    let key = |version: &u32| {
         let byte = u8::try_from(*version).unwrap();
         format!("{version}:{}", STANDARD.encode([byte; 32]))
     };
-    let all: Vec<_> = versions.iter().map(one).collect();
-    VersionedKeys::parse(&all.join(",")).unwrap()
+    let keys: Vec<_> = versions.iter().map(key).collect();
+    VersionedKeys::parse(&keys.join(",")).unwrap()
 }
 
 fn cost([memory_kib, passes, lanes]: [u32; 3]) -> HashCost {
@@ -28,29 +32,42 @@ fn hasher(versions: &[u32], numbers: [u32; 3]) -> PhoneHasher {
     PhoneHasher::new(peppers(versions), cost(numbers)).unwrap()
 }
 
-fn anna() -> HashedFor {
-    HashedFor {
-        customer_number: "K-1".into(),
-        contact_id: Uuid::from_u128(1),
+fn contact(customer_number: &str, contact_id: u128) -> ContactRef {
+    ContactRef {
+        customer_number: CustomerNumber::parse(customer_number).unwrap(),
+        contact_id: ContactId(Uuid::from_u128(contact_id)),
     }
 }
 
+fn anna() -> ContactRef {
+    contact("K-1", 1)
+}
+
 async fn hash(hasher: &PhoneHasher) -> String {
-    let place = hasher.try_place().unwrap();
+    let permit = hasher.try_place().unwrap();
     hasher
-        .hash(place, "dachs7", &anna(), [7; 16])
+        .hash(permit, "dachs7", &anna(), [7; 16])
         .await
         .unwrap()
 }
 
-async fn verify(hasher: &PhoneHasher, said: &str, of: &HashedFor, hash: &str, pepper: u32) -> bool {
-    let place = hasher.try_place().unwrap();
+async fn verify(
+    hasher: &PhoneHasher,
+    candidate: &str,
+    contact: &ContactRef,
+    hash: &str,
+    pepper: u32,
+) -> bool {
+    let permit = hasher.try_place().unwrap();
     let stored = Some((hash.to_owned(), pepper));
-    hasher.verify(place, said, of, stored).await.unwrap()
+    hasher
+        .verify(permit, candidate, contact, stored)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
-async fn a_hash_proves_its_password_for_its_contact_only() {
+async fn hash_matches_its_password_and_contact_only() {
     let hasher = hasher(&[1], CHEAP);
     let stored = hash(&hasher).await;
     assert!(
@@ -59,15 +76,7 @@ async fn a_hash_proves_its_password_for_its_contact_only() {
     );
     assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
     assert!(!verify(&hasher, "dachs8", &anna(), &stored, 1).await);
-    let other_contact = HashedFor {
-        contact_id: Uuid::from_u128(2),
-        ..anna()
-    };
-    let other_customer = HashedFor {
-        customer_number: "K-2".into(),
-        ..anna()
-    };
-    for other in [other_contact, other_customer] {
+    for other in [contact("K-1", 2), contact("K-2", 1)] {
         assert!(!verify(&hasher, "dachs7", &other, &stored, 1).await);
     }
     assert!(!verify(&hasher_with_other_pepper(), "dachs7", &anna(), &stored, 2).await);
@@ -78,7 +87,7 @@ fn hasher_with_other_pepper() -> PhoneHasher {
 }
 
 #[tokio::test]
-async fn hashes_of_older_peppers_and_costs_are_accepted_and_called_outdated() {
+async fn hash_with_older_pepper_or_cost_matches_and_is_outdated() {
     let old = hasher(&[1], CHEAP);
     let stored = hash(&old).await;
     assert_eq!(old.is_outdated(&stored, 1), Ok(false));
@@ -91,39 +100,39 @@ async fn hashes_of_older_peppers_and_costs_are_accepted_and_called_outdated() {
         assert_eq!(hasher.is_outdated(&stored, 1), Ok(outdated));
     }
     let gone = hasher(&[2], CHEAP);
-    let place = gone.try_place().unwrap();
-    let refused = gone
-        .verify(place, "dachs7", &anna(), Some((stored, 1)))
+    let permit = gone.try_place().unwrap();
+    let rejected = gone
+        .verify(permit, "dachs7", &anna(), Some((stored, 1)))
         .await;
-    assert_eq!((refused, gone.computed()), (Err(Error::PepperMissing), 0));
+    assert_eq!((rejected, gone.computed()), (Err(Error::PepperMissing), 0));
     assert_eq!(gone.require_pepper(1), Err(Error::PepperMissing));
     assert_eq!(gone.require_pepper(2), Ok(()));
 }
 
 #[tokio::test]
-async fn without_a_hash_the_same_work_is_done_and_the_answer_is_no() {
+async fn missing_hash_costs_the_same_work_and_does_not_match() {
     let hasher = hasher(&[1], CHEAP);
-    let place = hasher.try_place().unwrap();
+    let permit = hasher.try_place().unwrap();
     assert_eq!(
-        hasher.verify(place, "dachs7", &anna(), None).await,
+        hasher.verify(permit, "dachs7", &anna(), None).await,
         Ok(false)
     );
     assert_eq!(hasher.computed(), 1);
 }
 
 #[tokio::test]
-async fn no_more_than_four_are_under_way_at_once() {
+async fn at_most_four_permits_are_available() {
     let hasher = hasher(&[1], CHEAP);
-    let places: Vec<_> = (0..4).map(|_| hasher.try_place().unwrap()).collect();
+    let permits: Vec<_> = (0..4).map(|_| hasher.try_place().unwrap()).collect();
     assert!(hasher.try_place().is_none());
-    drop(places);
+    drop(permits);
     hash(&hasher).await;
-    // Each place is given back at once.
+    // Dropped permits are released.
     assert_eq!((0..9).filter_map(|_| hasher.try_place()).count(), 9);
 }
 
 #[tokio::test]
-async fn those_who_set_passwords_leave_places_to_those_who_check() {
+async fn setting_passwords_leaves_permits_for_checks() {
     let hasher = hasher(&[1], CHEAP);
     let first = hasher.place_to_set(Duration::ZERO).await;
     assert!(first.is_some());
@@ -139,12 +148,12 @@ async fn those_who_set_passwords_leave_places_to_those_who_check() {
 #[case(" m=19456, t=2, p=1 ")]
 #[case("m=8192,t=1,p=1")]
 #[case("m=1048576,t=16,p=16")]
-fn cost_within_its_bounds_is_read(#[case] text: &str) {
+fn cost_within_bounds_is_parsed(#[case] text: &str) {
     HashCost::parse(text).unwrap();
 }
 
 #[test]
-fn default_cost_is_read_as_what_it_is() {
+fn default_cost_is_64_mib_with_three_passes() {
     assert_eq!(HashCost::parse("m=65536,t=3,p=1"), Ok(HashCost::default()));
 }
 
@@ -159,8 +168,8 @@ fn default_cost_is_read_as_what_it_is() {
 #[case("m=8192,t=4294967296,p=1", "t must be 1 to 16")]
 #[case("m=8192,t=1,p=0", "p must be 1 to 16")]
 #[case("m=8192,t=1,p=17", "p must be 1 to 16")]
-fn cost_out_of_bounds_names_part_and_bound(#[case] text: &str, #[case] why: &str) {
-    assert_eq!(HashCost::parse(text), Err(Invalid::new(why)));
+fn cost_out_of_bounds_names_parameter_and_bounds(#[case] text: &str, #[case] reason: &str) {
+    assert_eq!(HashCost::parse(text), Err(Invalid::new(reason)));
 }
 
 #[rstest]
@@ -175,31 +184,31 @@ fn cost_out_of_bounds_names_part_and_bound(#[case] text: &str, #[case] why: &str
 #[case("m=-65536,t=3,p=1")]
 #[case("m=+65536,t=3,p=1")]
 #[case("m=,t=3,p=1")]
-fn cost_of_another_form_is_rejected(#[case] text: &str) {
-    let Invalid(why) = HashCost::parse(text).unwrap_err();
-    assert!(why.starts_with("must be m=KiB"), "{why}");
+fn malformed_cost_is_rejected(#[case] text: &str) {
+    let Invalid(reason) = HashCost::parse(text).unwrap_err();
+    assert!(reason.starts_with("must be m=KiB"), "{reason}");
 }
 
 #[test]
-fn cost_has_to_fit_into_the_memory_of_the_process() {
+fn cost_has_to_fit_into_the_memory_limit() {
     let cost = HashCost::parse("m=65536,t=3,p=1").unwrap();
-    let just_enough = 32 * KIB * KIB + Threads::buffers() * 65536 * KIB;
+    let just_enough = 32 * KIB * KIB + capacity::buffers() * 65536 * KIB;
     assert_eq!(cost.check_memory(None), Ok(()));
     assert_eq!(cost.check_memory(Some(just_enough)), Ok(()));
-    let Invalid(why) = cost.check_memory(Some(just_enough - 1)).unwrap_err();
-    assert!(why.contains("m=65536 is too large"), "{why}");
-    assert!(why.contains("set m to at most 65535"), "{why}");
-    let Invalid(why) = cost.check_memory(Some(16 * KIB * KIB)).unwrap_err();
+    let Invalid(reason) = cost.check_memory(Some(just_enough - 1)).unwrap_err();
+    assert!(reason.contains("m=65536 is too large"), "{reason}");
+    assert!(reason.contains("set m to at most 65535"), "{reason}");
+    let Invalid(reason) = cost.check_memory(Some(16 * KIB * KIB)).unwrap_err();
     assert!(
-        why.ends_with("may use 16 MiB; allow it more memory"),
-        "{why}"
+        reason.ends_with("may use 16 MiB; allow it more memory"),
+        "{reason}"
     );
 }
 
 #[test]
-fn memory_that_was_used_before_gives_the_hashes_of_the_library() {
+fn reused_memory_computes_the_same_hashes_as_the_library() {
     use argon2::{Algorithm, Argon2, PasswordHasher, Version};
-    let mut memory = Memory::new(LARGEST_KIB);
+    let mut memory = Memory::new(MAX_KIB);
     for numbers in [[64, 1, 1], [256, 2, 2], [64, 3, 1], [32, 1, 4]] {
         let params = cost(numbers).params().unwrap();
         let library = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
@@ -213,7 +222,7 @@ fn memory_that_was_used_before_gives_the_hashes_of_the_library() {
     }
 }
 
-/// A stored hash names its own cost.
+/// A stored hash specifies its own cost, which an attacker with write access could raise.
 #[rstest]
 #[case::no_hash("")]
 #[case::cut_off("$argon2id$v=19$m=64,t=1,p=1")]
@@ -234,15 +243,15 @@ fn memory_that_was_used_before_gives_the_hashes_of_the_library() {
 )]
 #[tokio::test]
 async fn unusable_stored_hash_matches_nothing(#[case] stored: &str) {
-    assert!(Memory::new(LARGEST_KIB).verify(stored, b"dachs7").is_err());
+    assert!(Memory::new(MAX_KIB).verify(stored, b"dachs7").is_err());
     let hasher = hasher(&[1], CHEAP);
     assert!(!verify(&hasher, "dachs7", &anna(), stored, 1).await);
 }
 
 #[test]
-fn stored_hash_beyond_the_memory_of_the_process_is_not_computed() {
+fn stored_hash_beyond_the_memory_limit_is_rejected() {
     let params = cost([128, 1, 1]).params().unwrap();
-    let hash = Memory::new(LARGEST_KIB)
+    let hash = Memory::new(MAX_KIB)
         .hash(&params, b"dachs7", &[7; 16])
         .unwrap();
     assert_eq!(Memory::new(128).verify(&hash, b"dachs7"), Ok(true));
@@ -250,27 +259,27 @@ fn stored_hash_beyond_the_memory_of_the_process_is_not_computed() {
 }
 
 #[tokio::test]
-async fn a_hash_that_gets_no_processor_is_done_over_by_other_threads() {
+async fn hash_without_progress_is_computed_at_higher_priority() {
     let hasher = PhoneHasher {
-        leisure: Duration::ZERO,
+        escalation_delay: Duration::ZERO,
         ..hasher(&[1], CHEAP)
     };
-    // As others would keep them from getting on.
-    let (release, held) = flume::unbounded::<()>();
-    for pace in [Pace::Leisurely; PLACES]
+    // Blocks the threads of idle and low priority.
+    let (release, blocked) = flume::unbounded::<()>();
+    for priority in [Priority::Idle; MAX_HASHES]
         .into_iter()
-        .chain([Pace::Pressing])
+        .chain([Priority::Low])
     {
-        let held = held.clone();
+        let blocked = blocked.clone();
         let job: Job = Arc::new(move |_| {
-            let _ = held.recv();
+            let _ = blocked.recv();
         });
-        hasher.threads.begin(pace, job).unwrap();
+        hasher.threads.submit(priority, job).unwrap();
     }
     let stored = hash(&hasher).await;
     assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
     assert!(!verify(&hasher, "dachs8", &anna(), &stored, 1).await);
-    // The first threads find nothing left to do.
+    // The released threads skip the finished jobs.
     drop(release);
     assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
     assert_eq!(hasher.computed(), 4);

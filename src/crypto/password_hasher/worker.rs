@@ -1,4 +1,4 @@
-//! The threads that hash, and the memory they do it in.
+//! The threads that compute hashes, and their memory.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -8,102 +8,92 @@ use argon2::{
 };
 use thread_priority::{ThreadPriority, ThreadPriorityValue};
 
-use super::{PLACES, cost};
+use super::{capacity, cost};
 use crate::error::{Error, Result};
 
-/// Of 0 to 99, where 49 is what others have: niceness 10 on Linux.
+/// On a scale from 0 to 99 with 49 as the default; niceness 10 on Linux.
 const LOW_PRIORITY: u8 = 25;
-/// How long a thread without work keeps its memory.
-const KEPT_IDLE: Duration = Duration::from_secs(10);
+/// How long an idle thread keeps its memory.
+const MEMORY_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Does nothing the second time, once the first has ended.
+/// The computation of a hash. It may be started on several threads; once one of them has finished,
+/// the others do nothing.
 pub(super) type Job = Arc<dyn Fn(&mut Memory) + Send + Sync>;
 
-/// Where jobs wait for their threads.
+/// The job queues of the threads, one for each priority.
 #[derive(Clone)]
 pub(super) struct Threads {
-    leisurely: flume::Sender<Job>,
-    pressing: flume::Sender<Job>,
-    urgent: flume::Sender<Job>,
+    idle: flume::Sender<Job>,
+    low: flume::Sender<Job>,
+    normal: flume::Sender<Job>,
 }
 
-/// How much of the processors a job gets.
+/// The CPU priority of a job.
 #[derive(Clone, Copy)]
-pub(super) enum Pace {
-    /// Takes what all others leave, which may be nothing.
-    Leisurely,
-    /// Gives way to others, but gets on where those leave nothing.
-    Pressing,
-    /// As much as any other thread.
-    Urgent,
+pub(super) enum Priority {
+    /// Runs on cores that are otherwise idle; may make no progress on a busy machine.
+    Idle,
+    /// Yields to other threads, but makes progress on a busy machine.
+    Low,
+    /// Runs like any other thread.
+    Normal,
 }
 
 impl Threads {
-    /// Starts as many threads as the machine has cores, [`PLACES`] at most (more would only take
-    /// each other's caches), and one each for what is pressing and urgent. A hash that asks for
-    /// more than `largest_kib` is not computed.
+    /// Starts the threads of all priorities. They do not compute hashes that need more memory than
+    /// `max_kib`.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the system gives no threads.
-    pub(super) fn start(largest_kib: u32) -> Result<Self> {
+    /// [`Error::Internal`] if a thread cannot be started.
+    pub(super) fn start(max_kib: u32) -> Result<Self> {
         Ok(Self {
-            leisurely: start(Pace::Leisurely, leisurely_threads(), largest_kib)?,
-            pressing: start(Pace::Pressing, 1, largest_kib)?,
-            urgent: start(Pace::Urgent, 1, largest_kib)?,
+            idle: start(Priority::Idle, capacity::idle_threads(), max_kib)?,
+            low: start(Priority::Low, 1, max_kib)?,
+            normal: start(Priority::Normal, 1, max_kib)?,
         })
     }
 
-    /// How many threads hold memory for a hash while four hashes are under way.
-    pub(super) fn buffers() -> u64 {
-        (leisurely_threads() + 2).max(PLACES) as u64
-    }
-
-    /// Does a job at this pace.
+    /// Queues a job for a thread of this priority.
     ///
     /// # Errors
-    /// [`Error::Internal`] when there are no threads any more.
-    pub(super) fn begin(&self, pace: Pace, job: Job) -> Result<()> {
-        let threads = match pace {
-            Pace::Leisurely => &self.leisurely,
-            Pace::Pressing => &self.pressing,
-            Pace::Urgent => &self.urgent,
+    /// [`Error::Internal`] if the threads have ended.
+    pub(super) fn submit(&self, priority: Priority, job: Job) -> Result<()> {
+        let queue = match priority {
+            Priority::Idle => &self.idle,
+            Priority::Low => &self.low,
+            Priority::Normal => &self.normal,
         };
-        let begun = threads.send(job);
-        begun.map_err(|_| Error::internal("the hasher has ended"))
+        let submitted = queue.send(job);
+        submitted.map_err(|_| Error::internal("the threads of the password hasher have ended"))
     }
 }
 
-fn leisurely_threads() -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    cores.min(PLACES)
-}
-
-fn start(pace: Pace, count: usize, largest_kib: u32) -> Result<flume::Sender<Job>> {
-    let (jobs, waiting) = flume::unbounded::<Job>();
-    let name = match pace {
-        Pace::Leisurely => "phone-hash",
-        Pace::Pressing => "phone-hash-soon",
-        Pace::Urgent => "phone-hash-now",
+fn start(priority: Priority, count: usize, max_kib: u32) -> Result<flume::Sender<Job>> {
+    let (sender, jobs) = flume::unbounded::<Job>();
+    let name = match priority {
+        Priority::Idle => "phone-hash",
+        Priority::Low => "phone-hash-soon",
+        Priority::Normal => "phone-hash-now",
     };
     for index in 0..count {
-        let waiting = waiting.clone();
+        let jobs = jobs.clone();
         thread::Builder::new()
             .name(format!("{name}-{index}"))
-            .spawn(move || work(pace, &waiting, largest_kib))
-            .map_err(|_| Error::internal("no thread for hashes"))?;
+            .spawn(move || run(priority, &jobs, max_kib))
+            .map_err(|_| Error::internal("a thread of the password hasher cannot be started"))?;
     }
-    Ok(jobs)
+    Ok(sender)
 }
 
-fn work(pace: Pace, waiting: &flume::Receiver<Job>, largest_kib: u32) {
-    lower_priority(pace);
-    let mut memory = Memory::new(largest_kib);
+fn run(priority: Priority, jobs: &flume::Receiver<Job>, max_kib: u32) {
+    lower_priority(priority);
+    let mut memory = Memory::new(max_kib);
     loop {
-        match waiting.recv_timeout(KEPT_IDLE) {
+        match jobs.recv_timeout(MEMORY_IDLE_TIMEOUT) {
             Ok(job) => job(&mut memory),
             Err(flume::RecvTimeoutError::Timeout) => {
-                memory = Memory::new(largest_kib);
-                match waiting.recv() {
+                memory = Memory::new(max_kib);
+                match jobs.recv() {
                     Ok(job) => job(&mut memory),
                     Err(flume::RecvError::Disconnected) => return,
                 }
@@ -113,18 +103,19 @@ fn work(pace: Pace, waiting: &flume::Receiver<Job>, largest_kib: u32) {
     }
 }
 
-/// A system that allows none of this hashes all the same.
-fn lower_priority(pace: Pace) {
-    if matches!(pace, Pace::Urgent) {
+/// Lowers the priority of the current thread. Errors are ignored: a system that does not allow it
+/// computes hashes at normal priority.
+fn lower_priority(priority: Priority) {
+    if matches!(priority, Priority::Normal) {
         return;
     }
-    if let Ok(priority) = ThreadPriorityValue::try_from(LOW_PRIORITY) {
-        let _ = ThreadPriority::Crossplatform(priority).set_for_current();
+    if let Ok(value) = ThreadPriorityValue::try_from(LOW_PRIORITY) {
+        let _ = ThreadPriority::Crossplatform(value).set_for_current();
     }
-    // However nice a thread is, Linux lets it keep a processor for some milliseconds while
-    // others wait, and does not see that processor as free. Not so one of this class.
+    // Whatever its niceness, Linux lets a thread run for some milliseconds while others wait, and
+    // does not treat its core as idle. The scheduling class SCHED_IDLE avoids both.
     #[cfg(target_os = "linux")]
-    if matches!(pace, Pace::Leisurely) {
+    if matches!(priority, Priority::Idle) {
         use thread_priority::unix::{
             NormalThreadSchedulePolicy::Idle, ThreadSchedulePolicy, set_thread_priority_and_policy,
             thread_native_id,
@@ -133,29 +124,29 @@ fn lower_priority(pace: Pace) {
         let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = pace;
+    let _ = priority;
 }
 
-/// What argon2 fills. It is kept from one hash to the next: 64 MiB that are given back and
-/// asked for anew each time hold up every other thread of the process.
+/// The working memory of argon2, reused between hashes: releasing and allocating 64 MiB for each
+/// hash would stall all threads of the process.
 pub(super) struct Memory {
     blocks: Vec<Block>,
-    largest_kib: u32,
+    max_kib: u32,
 }
 
 impl Memory {
-    /// Holds nothing yet, and never more than `largest_kib`.
-    pub(super) const fn new(largest_kib: u32) -> Self {
+    /// Creates an empty memory that grows to at most `max_kib`.
+    pub(super) const fn new(max_kib: u32) -> Self {
         Self {
             blocks: Vec::new(),
-            largest_kib,
+            max_kib,
         }
     }
 
-    /// Hashes with argon2id, and gives the hash in the PHC string format.
+    /// Hashes with argon2id. Returns the hash in the PHC string format.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it cannot be done.
+    /// [`Error::Internal`] if argon2 or the allocation of memory fails.
     pub(super) fn hash(&mut self, params: &Params, input: &[u8], salt: &[u8]) -> Result<String> {
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
         self.fill(params, input, salt, &mut output)?;
@@ -169,28 +160,29 @@ impl Memory {
         Ok(hash.to_string())
     }
 
-    /// Checks an input against a hash in the PHC string format, of any cost within the bounds of
-    /// the setting.
+    /// Returns true if the input matches a hash in the PHC string format.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a text that is no hash of argon2id, and for one that costs more.
+    /// [`Error::Internal`] for a text that is no argon2id hash, or whose cost is out of bounds.
     pub(super) fn verify(&mut self, phc: &str, input: &[u8]) -> Result<bool> {
         let hash = PasswordHash::new(phc).map_err(defect)?;
-        let is_known = hash.algorithm == Algorithm::Argon2id.ident()
+        let is_argon2id = hash.algorithm == Algorithm::Argon2id.ident()
             && hash.version == Some(Version::V0x13.into());
-        let (true, Some(salt), Some(stored)) = (is_known, &hash.salt, &hash.hash) else {
-            return Err(Error::internal("is no hash of argon2id"));
+        let (true, Some(salt), Some(stored)) = (is_argon2id, &hash.salt, &hash.hash) else {
+            return Err(Error::internal("a stored hash is not argon2id"));
         };
         let params = Params::try_from(&hash).map_err(defect)?;
-        if !cost::is_affordable(&params, self.largest_kib) {
-            return Err(Error::internal("a hash costs more than may be spent"));
+        if !cost::is_affordable(&params, self.max_kib) {
+            return Err(Error::internal(
+                "the cost of a stored hash is out of bounds",
+            ));
         }
         let mut output = [0; Output::MAX_LENGTH];
         let output = output
             .get_mut(..stored.len())
-            .ok_or_else(|| Error::internal("a hash is too long"))?;
+            .ok_or_else(|| Error::internal("a stored hash is too long"))?;
         self.fill(&params, input, salt, output)?;
-        // This comparison takes the same time wherever they differ.
+        // This comparison takes constant time.
         Ok(Output::new(output).map_err(defect)? == *stored)
     }
 
@@ -203,9 +195,9 @@ impl Memory {
     ) -> Result<()> {
         let count = params.block_count();
         if self.blocks.len() < count {
-            // Never both the old and the new memory.
+            // Releases the old memory before allocating the new one.
             self.blocks = Vec::new();
-            // An allocation that fails must not end the process.
+            // A failed allocation must not abort the process.
             self.blocks.try_reserve_exact(count).map_err(defect)?;
             self.blocks.resize(count, Block::new());
         }
@@ -216,5 +208,5 @@ impl Memory {
 }
 
 fn defect<E>(_: E) -> Error {
-    Error::internal("argon2 does not take this")
+    Error::internal("argon2 failed")
 }

@@ -1,45 +1,46 @@
-//! Finds a token in what is left of its link: encodings, line breaks, parameters, quotations.
+//! Recovers a token from a damaged link: encodings, line breaks, parameters, quotation marks.
 
-use super::{ConfirmationToken, SECRET_BYTES};
-use crate::domain::customer::CustomerNumber;
+use crate::domain::ids::CustomerNumber;
 
-/// As many percent-encodings as a mail program and a tracker may have added.
-const DECODINGS: usize = 3;
-/// The link up to its `#`, where quoted-printable has written that as `=23`.
+pub(super) const SECRET_BYTES: usize = 32;
+/// The maximum number of nested percent-encodings, such as those of a mail client and a tracker.
+const MAX_DECODINGS: usize = 3;
+/// The link up to its `#`, which quoted-printable encodes as `=23`.
 const BEFORE_HASH: &str = "confirm=";
 const HASH_DIGITS: &str = "23";
 
-/// The text without its percent-encodings.
+/// Decodes nested percent-encodings.
 pub(crate) fn decoded(text: &str) -> String {
-    (0..DECODINGS).fold(text.to_owned(), |text, _| {
+    (0..MAX_DECODINGS).fold(text.to_owned(), |text, _| {
         percent_encoding::percent_decode_str(&text)
             .decode_utf8_lossy()
             .into_owned()
     })
 }
 
-/// The first token in a text.
-pub(super) fn find_in(text: &str) -> Option<ConfirmationToken> {
-    // Line breaks of quoted-printable.
+/// Returns the customer number and the random bits of the first token in a text.
+pub(super) fn find_token(text: &str) -> Option<(CustomerNumber, [u8; SECRET_BYTES])> {
+    // Soft line breaks of quoted-printable.
     let text = decoded(text).replace("=\r\n", "").replace("=\n", "");
     text.match_indices('.').find_map(|(dot, _)| {
         let (before, after) = text.split_at(dot);
         // The digits first: they are rarer than customer numbers.
         let secret = secret_at_start(after.get(1..)?)?;
         let customer_number = number_at_end(before)?;
-        Some(ConfirmationToken::new(customer_number, secret))
+        Some((customer_number, secret))
     })
 }
 
-/// The text in front of the first dot, without blanks and punctuation before it.
-pub(super) fn number_in(text: &str) -> &str {
-    text.trim_start_matches(|c| !is_of_number(c))
+/// Returns the text before the first dot, without leading whitespace and punctuation.
+pub(super) fn number_before_dot(text: &str) -> &str {
+    text.trim_start_matches(|c| !is_number_char(c))
         .trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
         .split_once('.')
         .map_or("", |(number, _)| number)
 }
 
-/// Lower-case digits only, and not more of them: a token has one text.
+/// Accepts lower-case digits in the exact number only, so that a token has a single
+/// representation.
 fn secret_at_start(text: &str) -> Option<[u8; SECRET_BYTES]> {
     let value = |c: char| match c {
         '0'..='9' | 'a'..='f' => c.to_digit(16).and_then(|value| u8::try_from(value).ok()),
@@ -56,10 +57,10 @@ fn secret_at_start(text: &str) -> Option<[u8; SECRET_BYTES]> {
     (!has_more).then_some(secret)
 }
 
-/// Blanks separate the number from the words before it; after the `#` of a link there are none.
+/// Whitespace separates the number from preceding words; after the `#` of a link there is none.
 fn number_at_end(text: &str) -> Option<CustomerNumber> {
     let text = text.trim_end_matches(is_gap);
-    let end = text.rsplit(|c| !is_of_number(c) && !is_gap(c)).next()?;
+    let end = text.rsplit(|c| !is_number_char(c) && !is_gap(c)).next()?;
     let before = text.get(..text.len() - end.len())?;
     let start = before.len().saturating_sub(BEFORE_HASH.len());
     let has_encoded_hash = before
@@ -71,15 +72,15 @@ fn number_at_end(text: &str) -> Option<CustomerNumber> {
         before.ends_with('#').then_some(end)
     };
     let number = after_hash.or_else(|| end.rsplit(char::is_whitespace).next())?;
-    let number: String = number.chars().filter(|c| is_of_number(*c)).collect();
+    let number: String = number.chars().filter(|c| is_number_char(*c)).collect();
     CustomerNumber::parse(&number).ok()
 }
 
-const fn is_of_number(c: char) -> bool {
+const fn is_number_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-'
 }
 
-/// Blanks, line breaks and characters without a mark of their own.
+/// Whitespace, line breaks and invisible characters.
 fn is_gap(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
@@ -97,6 +98,7 @@ fn is_gap(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::email_confirmation::ConfirmationToken;
 
     fn token() -> ConfirmationToken {
         let mut secret = [0xa7; SECRET_BYTES];
@@ -105,9 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn every_other_text_is_no_token() {
+    fn incomplete_or_altered_token_is_rejected() {
         let text = token().reveal();
-        for bad in [
+        for invalid in [
             "",
             ".",
             "K-1001",
@@ -123,12 +125,12 @@ mod tests {
             &text.replacen("a7", "\u{e4}", 1),
             &text.replacen("a7", "a_7", 1),
         ] {
-            assert!(ConfirmationToken::parse(bad).is_err(), "{bad:?}");
+            assert!(ConfirmationToken::parse(invalid).is_err(), "{invalid:?}");
         }
     }
 
     #[test]
-    fn a_token_is_found_within_a_longer_text() {
+    fn token_is_found_within_a_longer_text() {
         let text = token().reveal();
         for form in [
             "TOKEN",
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_and_encodings_within_a_token_do_not_count() {
+    fn whitespace_and_encodings_within_a_token_are_ignored() {
         let text = token().reveal();
         let dot = text.find('.').unwrap();
         for gap in [
@@ -195,7 +197,7 @@ mod tests {
                 let linked = format!("https://x/confirm#{damaged}");
                 let found = ConfirmationToken::parse(&linked);
                 assert_eq!(found, Ok(token()), "{linked:?}");
-                // Without a #, a blank can be one between words.
+                // Without a #, whitespace can separate words.
                 if at >= dot {
                     let found = ConfirmationToken::parse(&damaged);
                     assert_eq!(found, Ok(token()), "{damaged:?}");
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_a_text_without_a_token_is_before_its_dot() {
+    fn text_without_token_yields_the_number_before_its_dot() {
         for (text, number) in [("K-1.0f", "K-1"), (" #K-1.0f", "K-1"), ("nothing", "")] {
             assert_eq!(ConfirmationToken::customer_number_in(text), number);
         }

@@ -4,10 +4,7 @@ use percent_encoding::percent_decode_str;
 use rlibphonenumber::PHONE_NUMBER_UTIL;
 use unicode_normalization::UnicodeNormalization;
 
-use super::{
-    MAX_EXTENSION_DIGITS,
-    numbering::{self, Written},
-};
+use super::numbering::{self, MAX_EXTENSION_DIGITS, Written};
 use crate::error::Invalid;
 
 /// Of a text; URIs with their parameters are longer than numbers.

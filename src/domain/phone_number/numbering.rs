@@ -8,6 +8,8 @@ use crate::error::Invalid;
 
 /// Digits without + and 0 that are fewer can be national numbers that lost their 0.
 const MIN_BARE_DIGITS: usize = 11;
+/// The maximum number of digits that an extension adds to a number on file (rule 21).
+pub(super) const MAX_EXTENSION_DIGITS: usize = 4;
 const GERMANY: &str = "49";
 /// Where the digits of an extension are dialled after the number's: Germany and Austria.
 const WITH_DIRECT_DIALLING: [&str; 2] = ["+49", "+43"];

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     domain::{
-        contact::{ContactId, Locale},
-        customer::CustomerNumber,
+        contact::Locale,
         email_address::EmailAddress,
+        ids::{ContactId, CustomerNumber},
         mail::MailKind,
     },
     mail::{

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{Record, Row, gather, selection};
 use crate::{
     domain::{
-        contact::{Contact, ContactId},
-        customer::CustomerNumber,
+        contact::Contact,
+        ids::{ContactId, CustomerNumber},
     },
     error::Result,
     storage::{

@@ -12,7 +12,7 @@ use std::{
 use quick_cache::sync::Cache;
 use sea_orm::DatabaseConnection;
 
-use crate::domain::customer::CustomerNumber;
+use crate::domain::ids::CustomerNumber;
 use crate::storage::pools::reader_pool::HeldReaders;
 
 /// A replica that lags by more than this tells its callers of the past.

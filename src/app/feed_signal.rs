@@ -1,0 +1,34 @@
+//! Wakes the readers of the change feed.
+
+use tokio::sync::watch;
+
+use crate::storage::FeedReach;
+
+/// The bounds of the feed as this instance last read them. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct FeedSignal(watch::Sender<FeedReach>);
+
+impl Default for FeedSignal {
+    fn default() -> Self {
+        Self(watch::Sender::new(FeedReach::default()))
+    }
+}
+
+impl FeedSignal {
+    /// Stores `bounds` and wakes all readers if `is_news` returns true for the previous and the
+    /// new bounds.
+    pub(super) fn set_if(&self, bounds: FeedReach, is_news: fn(FeedReach, FeedReach) -> bool) {
+        self.0.send_if_modified(|known| {
+            let is_news = is_news(*known, bounds);
+            if is_news {
+                *known = bounds;
+            }
+            is_news
+        });
+    }
+
+    /// Subscribes to changes of the bounds.
+    pub(super) fn subscribe(&self) -> watch::Receiver<FeedReach> {
+        self.0.subscribe()
+    }
+}
