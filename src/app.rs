@@ -37,7 +37,7 @@ pub use self::{
     contacts::{ContactPage, DeleteContact, NewContact, UpdateContact},
     context::{App, AppParts},
     customers::UpdateCustomer,
-    email_confirmation::{Confirmed, Inspection},
+    email_confirmation::{ConfirmedEmail, Inspection},
     idempotency::RequestKey,
     import::{ContactRow, CustomerOutcome, ImportMode, ImportResult, RowOutcome},
     phone_grant::Grant,

@@ -1,8 +1,7 @@
-//! The rules of the business as types and functions.
+//! The business rules, as types and functions.
 //!
-//! Pure: no input or output, no clock, no randomness of its own, and no word of
-//! the layers above. Whatever a rule needs to know (the time, the stored
-//! contacts) is handed in.
+//! Pure: no I/O, no clock, no randomness, and no dependency on the layers above. Callers pass what
+//! a rule depends on, such as the time and the stored contacts.
 
 pub mod attention_line;
 pub mod audit;

@@ -17,7 +17,7 @@ use crate::{
         email_address::EmailAddress,
         ids::{ContactId, ContactRef},
         phone_number::PhoneNumber,
-        phone_password::FoldedPassword,
+        phone_password::NormalizedPassword,
         restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
     error::Result,
@@ -67,12 +67,12 @@ pub(super) async fn create(
     let phone_password = fields.optional(
         "phone_password",
         &request.phone_password,
-        FoldedPassword::parse,
+        NormalizedPassword::parse,
     );
     if let (Some(password), Some(number), Some(name)) =
         (&phone_password, &number, &change.display_name)
     {
-        fields.check("phone_password", password.judge_for(number, name));
+        fields.check("phone_password", password.check_for(number, name));
     }
     let new = (|| {
         Some(NewContact {

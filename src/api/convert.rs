@@ -302,7 +302,7 @@ pub(super) fn contact(contact: &Contact) -> proto::Contact {
             configured: contact.phone_password.set_time.is_some(),
             set_time: contact.phone_password.set_time.map(timestamp),
             locked_until_time: contact.phone_password.locked_until.map(timestamp),
-            revoked: contact.phone_password.is_void,
+            revoked: contact.phone_password.is_revoked,
         }),
         etag: contact.etag(),
         create_time: Some(timestamp(contact.create_time)),

@@ -109,7 +109,7 @@ pub(super) async fn confirm(
     Ok(proto::ConfirmEmailResponse {
         customer_number: confirmed.contact.customer_number.as_str().to_owned(),
         contact_id: confirmed.contact.contact_id.0.to_string(),
-        already_confirmed: confirmed.already,
+        already_confirmed: confirmed.already_confirmed,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::{
         proto::{self, set_phone_password_request::Source},
     },
     app::{App, PhonePasswordCheck, PhonePasswordVerdict},
-    domain::{phone_password::FoldedPassword, text},
+    domain::{phone_password::NormalizedPassword, text},
     error::Result,
 };
 
@@ -22,7 +22,7 @@ pub(super) async fn set(
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let given = match &request.source {
         Some(Source::PhonePassword(text)) => fields
-            .check("phone_password", FoldedPassword::parse(text))
+            .check("phone_password", NormalizedPassword::parse(text))
             .map(Some),
         Some(Source::Generate(true)) => Some(None),
         Some(Source::Generate(false)) => {
@@ -72,7 +72,7 @@ pub(super) async fn check(
     let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
     let candidate = fields.check(
         "phone_password",
-        FoldedPassword::of_spoken(&request.phone_password),
+        NormalizedPassword::from_spoken(&request.phone_password),
     );
     let call_id = fields.call_id(&request.call_id);
     let check = (|| {

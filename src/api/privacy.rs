@@ -16,8 +16,8 @@ use crate::{
     domain::{
         email_confirmation::ConfirmationState,
         export::{
-            ConfirmationOnFile, DecisionOnFile, Export, ImportOnFile, MailOnFile, RequestOnFile,
-            TriesOnFile,
+            Export, ExportedAttempts, ExportedConfirmation, ExportedDecision, ExportedImport,
+            ExportedMail, ExportedRequest,
         },
     },
     error::{Error, Result},
@@ -93,7 +93,7 @@ fn all<T, M>(entries: Vec<T>, encode: fn(T) -> M) -> Vec<M> {
     entries.into_iter().map(encode).collect()
 }
 
-fn phone_order(order: DecisionOnFile) -> proto::PhoneOrderRecord {
+fn phone_order(order: ExportedDecision) -> proto::PhoneOrderRecord {
     let (decision, denial) = phone_orders::encode_decision(order.decision);
     proto::PhoneOrderRecord {
         authorization_id: order.id.to_string(),
@@ -110,7 +110,7 @@ fn phone_order(order: DecisionOnFile) -> proto::PhoneOrderRecord {
     }
 }
 
-fn confirmation(confirmation: ConfirmationOnFile) -> proto::EmailConfirmationRecord {
+fn confirmation(confirmation: ExportedConfirmation) -> proto::EmailConfirmationRecord {
     let state = email_confirmation::encode_state(confirmation.state);
     let is_pending = confirmation.state == ConfirmationState::Pending;
     proto::EmailConfirmationRecord {
@@ -125,7 +125,7 @@ fn confirmation(confirmation: ConfirmationOnFile) -> proto::EmailConfirmationRec
     }
 }
 
-fn mail(mail: MailOnFile) -> proto::MailRecord {
+fn mail(mail: ExportedMail) -> proto::MailRecord {
     proto::MailRecord {
         mail_id: mail.id.to_string(),
         kind: mail.kind,
@@ -141,21 +141,21 @@ fn mail(mail: MailOnFile) -> proto::MailRecord {
     }
 }
 
-fn tries(of: TriesOnFile) -> proto::PhonePasswordRecord {
+fn tries(of: ExportedAttempts) -> proto::PhonePasswordRecord {
     proto::PhonePasswordRecord {
         contact_id: of.contact_id.0.to_string(),
         set_time: of.set_time.map(timestamp),
         consecutive_failures: of.tries.consecutive.into(),
         failure_times: all(of.tries.recent, timestamp),
         locked_until_time: of.tries.locked_until.map(timestamp),
-        revoked: of.tries.is_void,
+        revoked: of.tries.is_revoked,
         notice_time: of.tries.notice_time.map(timestamp),
         unlock_reason: of.unlock_reason.unwrap_or_default(),
         update_time: Some(timestamp(of.update_time)),
     }
 }
 
-fn request(request: RequestOnFile) -> proto::RequestRecord {
+fn request(request: ExportedRequest) -> proto::RequestRecord {
     proto::RequestRecord {
         request_id: request.id.to_string(),
         actor: request.actor.0,
@@ -164,7 +164,7 @@ fn request(request: RequestOnFile) -> proto::RequestRecord {
     }
 }
 
-fn import(import: ImportOnFile) -> proto::ImportRecord {
+fn import(import: ExportedImport) -> proto::ImportRecord {
     proto::ImportRecord {
         contact_id: import.contact_id.0.to_string(),
         import_time: Some(timestamp(import.import_time)),

@@ -7,7 +7,8 @@ use crate::{
         attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
         ids::ContactId,
         recipients::{
-            Delivery, Exclusion, ExclusionReason, Purpose, Recipient, RecipientReason, Resolution,
+            DeliveryMethod, Exclusion, ExclusionReason, Purpose, Recipient, RecipientReason,
+            Resolution,
         },
     },
     error::Result,
@@ -75,9 +76,9 @@ fn decode_room(chars: i32, fields: &mut Fields) -> usize {
 
 pub(super) fn encode(resolution: Resolution) -> proto::Resolution {
     let delivery = match resolution.delivery {
-        Delivery::Email => proto::Delivery::Email,
-        Delivery::Postal => proto::Delivery::Postal,
-        Delivery::None => proto::Delivery::None,
+        DeliveryMethod::Email => proto::Delivery::Email,
+        DeliveryMethod::Postal => proto::Delivery::Postal,
+        DeliveryMethod::None => proto::Delivery::None,
     };
     proto::Resolution {
         customer_number: resolution.customer_number.as_str().to_owned(),
@@ -93,7 +94,7 @@ pub(super) fn encode(resolution: Resolution) -> proto::Resolution {
             .collect(),
         delivery: delivery.into(),
         attention_line: resolution.attention_line.text,
-        attention_line_omitted_names: resolution.attention_line.names_left_out,
+        attention_line_omitted_names: resolution.attention_line.omitted_names,
     }
 }
 

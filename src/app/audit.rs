@@ -26,7 +26,7 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn forget_old_events(&self, retention: TimeDelta) -> Result<u64> {
+    pub async fn purge_events(&self, retention: TimeDelta) -> Result<u64> {
         let cutoff = self.now() - retention;
         self.database.delete_old_audit_events(cutoff).await
     }

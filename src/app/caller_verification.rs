@@ -82,7 +82,7 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn forget_old_channel_checks(&self) -> Result<u64> {
+    pub async fn purge_channel_checks(&self) -> Result<u64> {
         let now = self.now();
         self.database.delete_channel_checks_before(now).await
     }

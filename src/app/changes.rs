@@ -45,7 +45,7 @@ impl App {
         let mut is_failing = false;
         loop {
             let _ = tokio::time::timeout(POLL_INTERVAL, self.database.event_committed()).await;
-            match self.place_all_events().await {
+            match self.sequence_all_events().await {
                 Ok(()) => is_failing = false,
                 // Logged once: the readiness probe shows how long it lasts.
                 Err(error) if !is_failing => {
@@ -62,7 +62,7 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn place_all_events(&self) -> Result<()> {
+    pub async fn sequence_all_events(&self) -> Result<()> {
         let mut next = Some(String::new());
         while let Some(customer_number) = next {
             let started = Instant::now();
@@ -108,7 +108,7 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn forget_sealed_numbers(&self) -> Result<u64> {
+    pub async fn purge_sealed_numbers(&self) -> Result<u64> {
         let cutoff = self.now() - SEALED_NUMBER_RETENTION;
         self.database.clear_sealed_numbers(cutoff).await
     }

@@ -18,7 +18,7 @@ use crate::{
         email_address::EmailAddress,
         etag::check_etag,
         ids::{ConfirmationId, ContactId, ContactRef, CustomerNumber},
-        phone_password::FoldedPassword,
+        phone_password::NormalizedPassword,
     },
     error::{Error, Result},
     storage::{Answer, Outcome, PhonePasswordChange, Transaction},
@@ -38,7 +38,7 @@ pub struct NewContact {
     /// An e-mail address, which becomes pending.
     pub email: Option<EmailAddress>,
     /// The phone password to set.
-    pub phone_password: Option<FoldedPassword>,
+    pub phone_password: Option<NormalizedPassword>,
     /// The request id, for idempotency.
     pub request: Option<RequestKey>,
     /// If true, the request is validated only.

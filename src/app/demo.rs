@@ -13,7 +13,7 @@ use crate::{
         ids::{ContactId, ContactRef, CustomerNumber},
         phone_number::PhoneNumber,
         phone_order::OrderType,
-        phone_password::FoldedPassword,
+        phone_password::NormalizedPassword,
         restrictions::{OrderTypeCode, Restrictions},
     },
     error::{Error, Invalid, Result},
@@ -189,7 +189,7 @@ impl App {
             .list_contacts(&customer_number, all, i64::MIN, MAX_CONTACTS)
             .await?;
         for (contact, sample) in page.contacts.iter().zip(sample.contacts) {
-            let password = optional(sample.phone_password, FoldedPassword::parse)?;
+            let password = optional(sample.phone_password, NormalizedPassword::parse)?;
             let contact = ContactRef {
                 customer_number: customer_number.clone(),
                 contact_id: contact.id,

@@ -28,11 +28,11 @@ pub struct Inspection {
 
 /// The result of a confirmation.
 #[derive(Clone, Debug)]
-pub struct Confirmed {
+pub struct ConfirmedEmail {
     /// The contact whose address was confirmed.
     pub contact: ContactRef,
     /// True if the address had been confirmed before, so that nothing was changed.
-    pub already: bool,
+    pub already_confirmed: bool,
 }
 
 impl App {
@@ -129,7 +129,7 @@ impl App {
         &self,
         actor: &Actor,
         token: &ConfirmationToken,
-    ) -> Result<Confirmed> {
+    ) -> Result<ConfirmedEmail> {
         let confirmed = self.confirm(actor, token).await;
         if let Some(outcome) = metric_outcome(&confirmed) {
             metrics::email_confirmation(outcome);
@@ -137,7 +137,7 @@ impl App {
         confirmed
     }
 
-    async fn confirm(&self, actor: &Actor, token: &ConfirmationToken) -> Result<Confirmed> {
+    async fn confirm(&self, actor: &Actor, token: &ConfirmationToken) -> Result<ConfirmedEmail> {
         // Without a lock, so that requests with dead links cannot block the customer.
         let confirmation = self.find_confirmation(token).await?;
         match confirmation.state_at(self.now()) {
@@ -161,7 +161,7 @@ impl App {
 
     /// Determines the outcome after a concurrent change has resolved the link first. That change
     /// is committed, so the link is pending no longer.
-    async fn resolve_lost_race(&self, token: &ConfirmationToken) -> Result<Confirmed> {
+    async fn resolve_lost_race(&self, token: &ConfirmationToken) -> Result<ConfirmedEmail> {
         let confirmation = self.find_confirmation(token).await?;
         match confirmation.state_at(self.now()) {
             ConfirmationState::Confirmed => Ok(confirmed(&confirmation, true)),
@@ -185,9 +185,9 @@ impl App {
     clippy::wildcard_enum_match_arm,
     reason = "the others are unrelated to the link"
 )]
-fn metric_outcome(confirmed: &Result<Confirmed>) -> Option<ConfirmationOutcome> {
+fn metric_outcome(confirmed: &Result<ConfirmedEmail>) -> Option<ConfirmationOutcome> {
     match confirmed {
-        Ok(confirmed) if confirmed.already => Some(ConfirmationOutcome::AlreadyConfirmed),
+        Ok(confirmed) if confirmed.already_confirmed => Some(ConfirmationOutcome::AlreadyConfirmed),
         Ok(_) => Some(ConfirmationOutcome::Confirmed),
         Err(Error::ConfirmationExpired) => Some(ConfirmationOutcome::Expired),
         Err(Error::ConfirmationSuperseded) => Some(ConfirmationOutcome::Superseded),
@@ -196,12 +196,12 @@ fn metric_outcome(confirmed: &Result<Confirmed>) -> Option<ConfirmationOutcome> 
     }
 }
 
-fn confirmed(confirmation: &EmailConfirmation, already: bool) -> Confirmed {
-    Confirmed {
+fn confirmed(confirmation: &EmailConfirmation, already_confirmed: bool) -> ConfirmedEmail {
+    ConfirmedEmail {
         contact: ContactRef {
             customer_number: confirmation.customer_number.clone(),
             contact_id: confirmation.contact_id,
         },
-        already,
+        already_confirmed,
     }
 }

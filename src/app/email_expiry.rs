@@ -7,7 +7,7 @@ use super::context::App;
 use crate::{
     domain::{
         contact::find_contact,
-        email_confirmation::{CONFIRMATION_HISTORY, EmailConfirmation},
+        email_confirmation::{CONFIRMATION_RETENTION, EmailConfirmation},
         ids::ConfirmationId,
         mail::MailKind,
     },
@@ -88,7 +88,7 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn clear_lapsed_emails(&self) -> Result<u64> {
+    pub async fn clear_expired_emails(&self) -> Result<u64> {
         let mut count = 0;
         let mut after = None;
         loop {
@@ -144,8 +144,8 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn forget_old_confirmations(&self) -> Result<u64> {
-        let time = self.now() - CONFIRMATION_HISTORY;
+    pub async fn purge_confirmations(&self) -> Result<u64> {
+        let time = self.now() - CONFIRMATION_RETENTION;
         self.database.delete_confirmations_before(time).await
     }
 }

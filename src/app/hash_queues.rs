@@ -11,7 +11,7 @@ use std::{hash::Hash, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    crypto::password_hasher::{HashPlace, PhoneHasher},
+    crypto::password_hasher::{HashPermit, PhoneHasher},
     domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, Result},
     observability::metrics::{self, Limit},
@@ -43,7 +43,7 @@ pub(super) struct HashQueues {
 
 /// A permit of the hasher together with the customer's place in the queue.
 pub(super) struct QueuedPermit {
-    pub(super) permit: HashPlace,
+    pub(super) permit: HashPermit,
     /// Held until the check or update ends.
     pub(super) queue_permit: Turn<CustomerNumber>,
 }
@@ -93,7 +93,7 @@ impl HashQueues {
         let permit = async {
             let queue_permit =
                 acquire(&self.checks, customer_number, Limit::HashesPerCustomer).await?;
-            let permit = hasher.place_within(CHECK_TIMEOUT).await;
+            let permit = hasher.acquire_timeout(CHECK_TIMEOUT).await;
             let permit = permit.ok_or(OVERLOADED)?;
             Ok(QueuedPermit {
                 permit,
@@ -116,7 +116,7 @@ impl HashQueues {
         let permit = async {
             let queue_permit =
                 acquire(&self.setters, customer_number, Limit::HashesPerCustomer).await?;
-            let permit = hasher.place_to_set(SET_TIMEOUT).await;
+            let permit = hasher.acquire_setter_timeout(SET_TIMEOUT).await;
             let permit = permit.ok_or(OVERLOADED)?;
             Ok(QueuedPermit {
                 permit,

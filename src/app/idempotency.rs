@@ -28,7 +28,7 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn forget_expired_requests(&self) -> Result<u64> {
+    pub async fn purge_expired_requests(&self) -> Result<u64> {
         let now = self.now();
         self.database.delete_expired_requests(now).await
     }

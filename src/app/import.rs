@@ -42,7 +42,7 @@ impl ContactRow {
     pub fn values(&self) -> ImportValues {
         let contact = &self.contact;
         let (name, email) = (&contact.display_name, contact.email.as_ref());
-        ImportValues::of(contact.types, name, email, &contact.fields)
+        ImportValues::new(contact.types, name, email, &contact.fields)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         email_address::EmailAddress,
         ids::CustomerNumber,
-        mail_limits::{MAIL_TIMES_KEPT, MailTimes, PER_ADDRESS, PER_CUSTOMER},
+        mail_limits::{MAIL_TIMES_RETENTION, MailTimes, PER_ADDRESS, PER_CUSTOMER},
     },
     error::{Error, MailLimit, Result},
     observability::metrics::{self, Limit},
@@ -108,8 +108,8 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn forget_old_mail_counts(&self) -> Result<u64> {
-        let time = self.now() - MAIL_TIMES_KEPT;
+    pub async fn purge_mail_counts(&self) -> Result<u64> {
+        let time = self.now() - MAIL_TIMES_RETENTION;
         self.database.delete_mail_counts_before(time).await
     }
 }

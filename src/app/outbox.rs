@@ -8,7 +8,7 @@ use crate::{
         contact::Contact,
         email_address::EmailAddress,
         ids::ConfirmationId,
-        mail::{DEAD_LETTERS_KEPT, MailKind, QueuedMail},
+        mail::{DEAD_LETTER_RETENTION, MailKind, QueuedMail},
     },
     error::Result,
     observability::metrics::OutboxDepth,
@@ -44,8 +44,8 @@ impl App {
     ///
     /// # Errors
     /// Errors of the database.
-    pub async fn forget_dead_letters(&self) -> Result<u64> {
-        let time = self.now() - DEAD_LETTERS_KEPT;
+    pub async fn purge_dead_letters(&self) -> Result<u64> {
+        let time = self.now() - DEAD_LETTER_RETENTION;
         self.database.delete_dead_mails_before(time).await
     }
 }

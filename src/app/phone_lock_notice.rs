@@ -7,7 +7,7 @@ use crate::{
         contact::find_contact,
         ids::ContactRef,
         mail::MailKind,
-        phone_password::attempts::Gate,
+        phone_password::attempts::LockState,
     },
     error::Result,
     storage::{Outcome, Transaction},
@@ -24,11 +24,11 @@ pub(super) enum LockKind {
 
 impl LockKind {
     /// Returns the kind of the lock that is in effect, if any.
-    pub(super) fn of(state: Gate) -> Option<Self> {
+    pub(super) fn of(state: LockState) -> Option<Self> {
         match state {
-            Gate::Open => None,
-            Gate::LockedUntil(_) => Some(Self::Temporary),
-            Gate::Void => Some(Self::Revoked),
+            LockState::Unlocked => None,
+            LockState::LockedUntil(_) => Some(Self::Temporary),
+            LockState::Revoked => Some(Self::Revoked),
         }
     }
 }
@@ -91,7 +91,10 @@ impl App {
         let mut record = transaction
             .lock_phone_password(customer_number, *contact_id, now)
             .await?;
-        if !record.tries.take_notice(lock == LockKind::Revoked, now) {
+        if !record
+            .tries
+            .claim_lock_notice(lock == LockKind::Revoked, now)
+        {
             return Ok(false);
         }
         transaction

@@ -7,14 +7,14 @@ use chrono::TimeDelta;
 
 use super::{contact_update::ContactUpdate, context::App};
 use crate::{
-    crypto::password_hasher::HashPlace,
+    crypto::password_hasher::HashPermit,
     domain::{
         audit::{Actor, EventKind},
         contact::Contact,
         ids::{ContactRef, CustomerNumber},
         phone_password::{
-            FoldedPassword, GENERATED_WORDS,
-            attempts::{CALL_MEMORY, NOTHING_MEMORY},
+            GENERATED_WORDS, NormalizedPassword,
+            attempts::{CALL_ATTEMPT_RETENTION, ORPHAN_ATTEMPT_RETENTION},
             generate,
         },
     },
@@ -37,11 +37,11 @@ impl App {
         &self,
         actor: &Actor,
         contact: ContactRef,
-        password: FoldedPassword,
+        password: NormalizedPassword,
     ) -> Result<Contact> {
         // Rejects most invalid requests before the costly hash.
         let stored = self.get_contact(&contact).await?;
-        let check = move |password: &FoldedPassword, contact: &Contact| {
+        let check = move |password: &NormalizedPassword, contact: &Contact| {
             check_password(password, &contact.customer_number, &contact.display_name)
         };
         check(&password, &stored)?;
@@ -74,7 +74,7 @@ impl App {
                 .fold(0, |all, byte| all << 8 | u32::from(*byte));
         }
         let text = generate(random);
-        let password = FoldedPassword::parse(&text)
+        let password = NormalizedPassword::parse(&text)
             .map_err(|_| Error::internal("a generated phone password is invalid"))?;
         let contact = self.set_phone_password(actor, contact, password).await?;
         Ok((contact, text))
@@ -122,11 +122,13 @@ impl App {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn forget_old_tries(&self) -> Result<u64> {
+    pub async fn purge_attempts(&self) -> Result<u64> {
         let now = self.now();
-        let expired = self.database.delete_old_tries(now, now - CALL_MEMORY);
+        let expired = self
+            .database
+            .delete_old_tries(now, now - CALL_ATTEMPT_RETENTION);
         let expired = expired.await?;
-        let cutoff = now - NOTHING_MEMORY;
+        let cutoff = now - ORPHAN_ATTEMPT_RETENTION;
         Ok(expired + self.database.delete_tries_on_nothing(cutoff).await?)
     }
 
@@ -179,7 +181,7 @@ impl App {
     pub(super) async fn hash_phone_password(
         &self,
         contact: &ContactRef,
-        password: &FoldedPassword,
+        password: &NormalizedPassword,
     ) -> Result<StoredHash> {
         let (hasher, customer_number) = (&self.hasher, &contact.customer_number);
         let queued = self
@@ -194,9 +196,9 @@ impl App {
     /// Hashes a password with the newest pepper, under a permit that is held already.
     pub(super) async fn hash_with(
         &self,
-        permit: HashPlace,
+        permit: HashPermit,
         contact: &ContactRef,
-        password: &FoldedPassword,
+        password: &NormalizedPassword,
     ) -> Result<StoredHash> {
         let salt = self.random.bytes()?;
         Ok(StoredHash {
@@ -211,10 +213,10 @@ impl App {
 
 /// Rejects the customer number and the contact's own name as passwords (rule 14).
 pub(super) fn check_password(
-    password: &FoldedPassword,
+    password: &NormalizedPassword,
     customer_number: &CustomerNumber,
     display_name: &str,
 ) -> Result<()> {
-    let checked = password.judge_for(customer_number, display_name);
+    let checked = password.check_for(customer_number, display_name);
     checked.map_err(|Invalid(reason)| Error::invalid_field("phone_password", reason))
 }

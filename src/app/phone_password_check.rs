@@ -15,14 +15,14 @@ use super::{
     phone_lock_notice::LockKind,
 };
 use crate::{
-    crypto::password_hasher::HashPlace,
+    crypto::password_hasher::HashPermit,
     domain::{
         audit::{Actor, EventKind},
         contact::{Contact, find_contact},
         ids::ContactRef,
         phone_password::{
-            FoldedPassword,
-            attempts::{Gate, check_call},
+            NormalizedPassword,
+            attempts::{LockState, check_call},
         },
     },
     error::{Error, Result},
@@ -55,7 +55,7 @@ pub struct PhonePasswordCheck {
     /// The contact whose password is checked.
     pub contact: ContactRef,
     /// The password that the caller said.
-    pub candidate: FoldedPassword,
+    pub candidate: NormalizedPassword,
     /// The id of the phone call.
     pub call_id: String,
 }
@@ -171,10 +171,10 @@ impl App {
         if let Err(limited) = limits.and_then(|()| check_call(attempts.in_call)) {
             return Ok(Some(Err(limited)));
         }
-        Ok(match attempts.on_contact.tries.gate_at(now) {
-            Gate::Open => None,
-            Gate::LockedUntil(time) => Some(Ok(Some(time))),
-            Gate::Void => Some(Ok(None)),
+        Ok(match attempts.on_contact.tries.lock_state_at(now) {
+            LockState::Unlocked => None,
+            LockState::LockedUntil(time) => Some(Ok(Some(time))),
+            LockState::Revoked => Some(Ok(None)),
         })
     }
 
@@ -182,7 +182,7 @@ impl App {
         &self,
         agent: &Actor,
         check: &PhonePasswordCheck,
-        permit: HashPlace,
+        permit: HashPermit,
     ) -> Result<PhonePasswordVerdict> {
         let reservation = match self.reserve_attempt(agent, check).await {
             Ok(Reserved::Attempt(reservation)) => reservation,
@@ -256,10 +256,12 @@ impl App {
         let mut attempts = transaction.lock_tries(&key, now).await?;
         attempts.by_agent.check_at(now)?;
         check_call(attempts.in_call)?;
-        match attempts.on_contact.tries.gate_at(now) {
-            Gate::Open => {}
-            Gate::LockedUntil(time) => return Ok(Outcome::Commit(Reserved::Locked(Some(time)))),
-            Gate::Void => return Ok(Outcome::Commit(Reserved::Locked(None))),
+        match attempts.on_contact.tries.lock_state_at(now) {
+            LockState::Unlocked => {}
+            LockState::LockedUntil(time) => {
+                return Ok(Outcome::Commit(Reserved::Locked(Some(time))));
+            }
+            LockState::Revoked => return Ok(Outcome::Commit(Reserved::Locked(None))),
         }
         // Rule 15: a hash that cannot be verified counts no attempt.
         if let Some(hash) = &attempts.on_contact.hash {
@@ -271,7 +273,7 @@ impl App {
         transaction.save_tries(&key, &attempts).await?;
         let record = attempts.on_contact;
         Ok(Outcome::Commit(Reserved::Attempt(Reservation {
-            lock: LockKind::of(record.tries.gate_at(now)),
+            lock: LockKind::of(record.tries.lock_state_at(now)),
             hash: record.hash,
             set_time: record.set_time,
             reserve_time: now,
@@ -373,7 +375,7 @@ impl App {
         if !self.hasher.is_outdated(&old.phc, old.pepper_version)? {
             return Ok(None);
         }
-        let Some(permit) = self.hasher.try_place() else {
+        let Some(permit) = self.hasher.try_acquire() else {
             return Ok(None);
         };
         let hash = self

@@ -38,7 +38,7 @@ pub(crate) async fn export(config: &Config, customer: &ExportCustomer) -> Result
     let _telemetry = logging::start(config).map_err(|wrong| wrong.to_string())?;
     let database = connect_existing(config).await?;
     // An export signs and hashes nothing: keys of its own spare it those of a server.
-    let keys = VersionedKeys::throwaway(&Random::system()).map_err(|error| error.to_string())?;
+    let keys = VersionedKeys::ephemeral(&Random::system()).map_err(|error| error.to_string())?;
     let hasher = PhoneHasher::new(keys.clone(), config.phone_password_cost);
     let hasher = hasher.map_err(|error| error.to_string())?;
     let app = use_cases(config, &database, keys, hasher);

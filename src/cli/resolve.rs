@@ -13,7 +13,7 @@ use contact_service::{
     domain::{
         attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
         ids::CustomerNumber,
-        recipients::{self, Delivery, ExclusionReason, Resolution},
+        recipients::{self, DeliveryMethod, ExclusionReason, Resolution},
     },
     error::{Error, Invalid, Result},
     storage::Database,
@@ -222,8 +222,8 @@ fn cause(resolution: &Resolution) -> String {
         names.join(", ")
     };
     match resolution.delivery {
-        Delivery::Postal => format!("by post: {names}"),
-        Delivery::Email | Delivery::None => names,
+        DeliveryMethod::Postal => format!("by post: {names}"),
+        DeliveryMethod::Email | DeliveryMethod::None => names,
     }
 }
 

@@ -54,7 +54,7 @@ impl VersionedKeys {
     ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no randomness.
-    pub fn throwaway(random: &Random) -> Result<Self> {
+    pub fn ephemeral(random: &Random) -> Result<Self> {
         let key = random.bytes::<MIN_KEY_BYTES>()?;
         Ok(Self(vec![(1, key.to_vec().into())]))
     }

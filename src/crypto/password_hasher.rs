@@ -41,7 +41,7 @@ const PURPOSE: &str = "phone-password";
 
 /// Allows one hash to be computed.
 #[derive(Debug)]
-pub struct HashPlace {
+pub struct HashPermit {
     _permit: OwnedSemaphorePermit,
     _setter_permit: Option<OwnedSemaphorePermit>,
 }
@@ -88,19 +88,19 @@ impl PhoneHasher {
     }
 
     /// Waits for a permit for up to `timeout`.
-    pub async fn place_within(&self, timeout: Duration) -> Option<HashPlace> {
+    pub async fn acquire_timeout(&self, timeout: Duration) -> Option<HashPermit> {
         let permit = Arc::clone(&self.permits).acquire_owned();
         let permit = tokio::time::timeout(timeout, permit).await.ok()?.ok()?;
-        Some(HashPlace {
+        Some(HashPermit {
             _permit: permit,
             _setter_permit: None,
         })
     }
 
     /// Acquires a permit if one is free.
-    pub fn try_place(&self) -> Option<HashPlace> {
+    pub fn try_acquire(&self) -> Option<HashPermit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        Some(HashPlace {
+        Some(HashPermit {
             _permit: permit,
             _setter_permit: None,
         })
@@ -108,11 +108,11 @@ impl PhoneHasher {
 
     /// Waits for the single permit for passwords that are set, for up to `timeout`. The other
     /// permits remain available to checks.
-    pub async fn place_to_set(&self, timeout: Duration) -> Option<HashPlace> {
+    pub async fn acquire_setter_timeout(&self, timeout: Duration) -> Option<HashPermit> {
         let both = async {
             let setter_permit = Arc::clone(&self.setters).acquire_owned().await.ok()?;
             let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-            Some(HashPlace {
+            Some(HashPermit {
                 _permit: permit,
                 _setter_permit: Some(setter_permit),
             })
@@ -141,7 +141,7 @@ impl PhoneHasher {
     /// [`Error::Internal`] if no pepper is configured or argon2 fails.
     pub async fn hash(
         &self,
-        permit: HashPlace,
+        permit: HashPermit,
         password: &str,
         contact: &ContactRef,
         salt: [u8; 16],
@@ -179,7 +179,7 @@ impl PhoneHasher {
     /// [`Error::PepperMissing`] before any work, and [`Error::Internal`] if argon2 fails.
     pub async fn verify(
         &self,
-        permit: HashPlace,
+        permit: HashPermit,
         password: &str,
         contact: &ContactRef,
         stored: Option<(String, u32)>,
@@ -227,7 +227,7 @@ impl PhoneHasher {
     /// delay has passed. Returns the first result.
     async fn run<T: Send + 'static>(
         &self,
-        permit: HashPlace,
+        permit: HashPermit,
         work: impl Fn(&mut Memory) -> T + Send + Sync + 'static,
     ) -> Result<T> {
         self.computed.fetch_add(1, Ordering::Relaxed);

@@ -5,52 +5,51 @@ use std::borrow::Cow;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The room when the caller names none, in characters.
+/// The default maximum length, in characters.
 pub const DEFAULT_ROOM_CHARS: usize = 70;
-/// The least room: the prefix, one character and the ellipsis.
+/// The smallest maximum length: the prefix, one character and the ellipsis.
 pub const MIN_ROOM_CHARS: usize = 8;
 const PREFIX: &str = "z.Hd. ";
 const SEPARATOR: &str = ", ";
-/// Between names of which one contains a comma; as long as [`SEPARATOR`].
+/// The separator if a name contains a comma; as long as [`SEPARATOR`].
 const SEPARATOR_OF_NAMES_WITH_COMMAS: &str = "; ";
 const ELLIPSIS: char = '…';
 
-/// A composed line.
+/// A composed attention line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttentionLine {
-    /// The line with its prefix, at most as long as the room; empty without names.
+    /// The line with its prefix, up to the maximum length; empty without names.
     pub text: String,
-    /// The names that did not fit, in the order given.
-    pub names_left_out: Vec<String>,
+    /// The names that did not fit, in input order.
+    pub omitted_names: Vec<String>,
 }
 
-/// Puts the names into a line of at most `room_chars` characters (Unicode scalar
-/// values, prefix included).
+/// Composes a line of at most `max_chars` characters (Unicode scalar values, prefix included).
 ///
-/// A name that begins with `z.Hd.` itself is used without it. Names are equal if they are so
-/// after trimming, in NFC; the first of them is used. A name that does not fit is left out whole,
-/// and a later, shorter one may still follow. Only a first name that does not fit alone is cut,
-/// never inside what a reader sees as one character, and ends in an ellipsis.
-pub fn compose<'a>(names: impl IntoIterator<Item = &'a str>, room_chars: usize) -> AttentionLine {
+/// A leading `z.Hd.` of a name is dropped. Names that are equal after trimming, in NFC, appear
+/// once. A name that does not fit is omitted as a whole, and a later, shorter one may still
+/// follow. Only a first name that does not fit alone is truncated, at a grapheme cluster boundary,
+/// and ends in an ellipsis.
+pub fn compose<'a>(names: impl IntoIterator<Item = &'a str>, max_chars: usize) -> AttentionLine {
     let mut fitting: Vec<Cow<'_, str>> = Vec::new();
-    let mut names_left_out = Vec::new();
+    let mut omitted_names = Vec::new();
     let mut used_chars = PREFIX.len();
     for name in distinct(names) {
         let name_chars = name.chars().count();
         if fitting.is_empty() {
-            let room_for_name = room_chars.saturating_sub(PREFIX.len());
-            let name = if name_chars <= room_for_name {
+            let max_name_chars = max_chars.saturating_sub(PREFIX.len());
+            let name = if name_chars <= max_name_chars {
                 Cow::Borrowed(name)
             } else {
-                Cow::Owned(cut(name, room_for_name))
+                Cow::Owned(truncate(name, max_name_chars))
             };
             used_chars += name.chars().count();
             fitting.push(name);
-        } else if used_chars + SEPARATOR.len() + name_chars <= room_chars {
+        } else if used_chars + SEPARATOR.len() + name_chars <= max_chars {
             used_chars += SEPARATOR.len() + name_chars;
             fitting.push(Cow::Borrowed(name));
         } else {
-            names_left_out.push(name.to_owned());
+            omitted_names.push(name.to_owned());
         }
     }
     if fitting.is_empty() {
@@ -63,13 +62,13 @@ pub fn compose<'a>(names: impl IntoIterator<Item = &'a str>, room_chars: usize) 
     };
     AttentionLine {
         text: format!("{PREFIX}{}", fitting.join(separator)),
-        names_left_out,
+        omitted_names,
     }
 }
 
-/// The names without a prefix of their own, each once, in the order given.
+/// Returns the distinct names without their prefixes, in input order.
 fn distinct<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let (mut distinct, mut known) = (Vec::new(), Vec::new());
+    let (mut distinct, mut seen) = (Vec::new(), Vec::new());
     for name in names {
         let name = without_prefix(name);
         let normal = if is_nfc(name) {
@@ -77,28 +76,27 @@ fn distinct<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
         } else {
             Cow::Owned(name.nfc().collect())
         };
-        if !name.is_empty() && !known.contains(&normal) {
+        if !name.is_empty() && !seen.contains(&normal) {
             distinct.push(name);
-            known.push(normal);
+            seen.push(normal);
         }
     }
     distinct
 }
 
-/// A name without what stands for "to the attention of" at its beginning, in the spellings of
-/// [`prefix_of`], however often.
+/// Strips all leading prefixes from a name, in the spellings of [`prefix_len`].
 fn without_prefix(name: &str) -> &str {
     let mut name = name.trim();
-    while let Some(prefix) = prefix_of(name) {
+    while let Some(prefix) = prefix_len(name) {
         let rest = name.get(prefix..).unwrap_or_default();
         name = rest.trim_start_matches(|c: char| c == ':' || c.is_whitespace());
     }
     name
 }
 
-/// The length in bytes of a leading `z.Hd.`: in any case, with or without blanks and either dot,
-/// also as `z.Hdn.`, and `z.H.` with both dots. `Z. H.` in capitals is a person's initials.
-fn prefix_of(name: &str) -> Option<usize> {
+/// Returns the length in bytes of a leading `z.Hd.`: in any case, with or without spaces and dots,
+/// also as `z.Hdn.`, and as `z.H.` with both dots. `Z. H.` in upper case are a person's initials.
+fn prefix_len(name: &str) -> Option<usize> {
     let rest = name.strip_prefix(['z', 'Z'])?;
     let (rest, has_dot) = match rest.trim_start().strip_prefix('.') {
         Some(rest) => (rest, true),
@@ -120,9 +118,9 @@ fn prefix_of(name: &str) -> Option<usize> {
     }
 }
 
-/// The longest beginning of `name` that has room together with the ellipsis.
-fn cut(name: &str, room_chars: usize) -> String {
-    let mut left = room_chars.saturating_sub(1);
+/// Truncates `name` so that it fits together with the ellipsis.
+fn truncate(name: &str, max_chars: usize) -> String {
+    let mut left = max_chars.saturating_sub(1);
     let mut text = String::new();
     for cluster in name.graphemes(true) {
         let Some(rest) = left.checked_sub(cluster.chars().count()) else {
@@ -143,13 +141,13 @@ mod tests {
 
     use super::*;
 
-    fn line(names: &[&str], room: usize) -> (String, Vec<String>) {
-        let line = compose(names.iter().copied(), room);
-        (line.text, line.names_left_out)
+    fn line(names: &[&str], max: usize) -> (String, Vec<String>) {
+        let line = compose(names.iter().copied(), max);
+        (line.text, line.omitted_names)
     }
 
     #[test]
-    fn rule_23_names_follow_one_another_as_long_as_there_is_room() {
+    fn rule_23_names_are_added_while_they_fit() {
         let names = ["Anna Schmidt", "Bernd Maier"];
         let whole = "z.Hd. Anna Schmidt, Bernd Maier";
         assert_eq!(line(&names, 70), (whole.into(), vec![]));
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_23_a_name_that_does_not_fit_is_left_out_whole_and_a_shorter_one_may_follow() {
+    fn rule_23_shorter_name_may_follow_an_omitted_one() {
         let names = ["Anna", "Buchhaltung der Muster GmbH", "Bernd"];
         assert_eq!(
             line(&names, 20),
@@ -173,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_23_a_first_name_that_alone_does_not_fit_is_cut_with_an_ellipsis() {
+    fn rule_23_too_long_first_name_is_truncated() {
         assert_eq!(
             line(&["Anna Schmidt"], 18),
             ("z.Hd. Anna Schmidt".into(), vec![])
@@ -193,18 +191,18 @@ mod tests {
     #[case::equal_after_trimming(&["Anna", " Anna "], "z.Hd. Anna")]
     #[case::equal_in_nfc(&["Müller", "Mu\u{308}ller"], "z.Hd. Müller")]
     #[case::equal_without_prefix(&["z.Hd. Anna", "Anna"], "z.Hd. Anna")]
-    #[case::not_next_to_one_another(&["Anna", "Bernd", "Anna"], "z.Hd. Anna, Bernd")]
+    #[case::not_adjacent(&["Anna", "Bernd", "Anna"], "z.Hd. Anna, Bernd")]
     #[case::case_counts(&["Anna", "ANNA"], "z.Hd. Anna, ANNA")]
     #[case::comma(&["Maier, Bernd", "Anna"], "z.Hd. Maier, Bernd; Anna")]
     #[case::comma_later(&["Anna", "Bernd", "Muster GmbH, Einkauf"], "z.Hd. Anna; Bernd; Muster GmbH, Einkauf")]
     #[case::comma_alone(&["Maier, Bernd"], "z.Hd. Maier, Bernd")]
-    #[case::only_a_prefix(&["z.Hd.", "Anna"], "z.Hd. Anna")]
+    #[case::prefix_only(&["z.Hd.", "Anna"], "z.Hd. Anna")]
     fn rule_23_names_appear_once(#[case] names: &[&str], #[case] expected: &str) {
         assert_eq!(line(names, 70), (expected.into(), vec![]));
     }
 
     #[test]
-    fn rule_23_an_omitted_name_with_a_comma_changes_nothing() {
+    fn rule_23_omitted_name_keeps_the_separator() {
         assert_eq!(
             line(&["Anna", "Muster GmbH, Einkauf", "Bernd"], 20),
             (
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[rstest]
-    fn rule_23_a_leading_prefix_is_dropped(
+    fn rule_23_leading_prefix_is_dropped(
         #[values(
             "z.Hd. ",
             "z.Hd.",
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[rstest]
-    fn rule_23_a_name_that_only_resembles_a_prefix_is_kept(
+    fn rule_23_name_that_resembles_a_prefix_is_kept(
         #[values(
             "Zhang Wei",
             "Z. Hdez",
@@ -259,26 +257,26 @@ mod tests {
     }
 
     #[test]
-    fn no_names_no_line() {
+    fn line_without_names_is_empty() {
         assert_eq!(line(&[], 70), (String::new(), vec![]));
     }
 
     #[test]
-    fn a_cut_does_not_split_what_is_read_as_one_character() {
+    fn truncation_keeps_grapheme_clusters() {
         // "e" with a combining acute accent, twice.
         assert_eq!(line(&["e\u{301}e\u{301}x"], 10).0, "z.Hd. e\u{301}…");
     }
 
     proptest! {
         #[test]
-        fn the_line_never_exceeds_the_room_and_no_name_is_lost(
+        fn line_fits_and_every_name_is_in_it_or_omitted(
             names in proptest::collection::vec("\\PC{1,20}", 0..6),
-            room in MIN_ROOM_CHARS..100,
+            max in MIN_ROOM_CHARS..100,
         ) {
-            let composed = compose(names.iter().map(String::as_str), room);
-            prop_assert!(composed.text.chars().count() <= room);
+            let composed = compose(names.iter().map(String::as_str), max);
+            prop_assert!(composed.text.chars().count() <= max);
             for name in distinct(names.iter().map(String::as_str)).into_iter().skip(1) {
-                prop_assert!(composed.names_left_out.iter().any(|left| left == name) || composed.text.contains(name));
+                prop_assert!(composed.omitted_names.iter().any(|omitted| omitted == name) || composed.text.contains(name));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The trail (rule 25): what happened to whom, by whom; names of fields, never values.
+//! Audit events (rule 25): actor, kind, customer, contact and the names of changed fields, never
+//! their values.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use crate::domain::{
     phone_order::{OrderDecision, PhoneOrder},
 };
 
-/// Who acts: the `sub` of the caller's token.
+/// The subject (`sub`) of the token that made a change, or one of the service's own actors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor(pub String);
 
@@ -21,35 +22,35 @@ const IMPORT: &str = "import";
 const DEMO: &str = "demo";
 
 impl Actor {
-    /// The actors that no token may name as its subject.
+    /// The actors that no token may have as its subject.
     const RESERVED: [&str; 5] = [SERVICE, CONFIRMATION_PAGE, COMMAND_LINE, IMPORT, DEMO];
 
-    /// The service itself, for what time brings about.
+    /// Returns the actor of changes that the passing of time causes, such as expiries.
     pub fn service() -> Self {
         Self(SERVICE.to_owned())
     }
 
-    /// The holder of a confirmation link who pressed the button of the page.
+    /// Returns the actor of confirmations on the web page.
     pub fn confirmation_page() -> Self {
         Self(CONFIRMATION_PAGE.to_owned())
     }
 
-    /// The operator who runs a command on the database.
+    /// Returns the actor of commands that an operator runs on the database.
     pub fn command_line() -> Self {
         Self(COMMAND_LINE.to_owned())
     }
 
-    /// An import; not the file's name, which may hold a person's.
+    /// Returns the actor of imports. It omits the file name, which may contain personal data.
     pub fn import() -> Self {
         Self(IMPORT.to_owned())
     }
 
-    /// The sample data of `serve --demo`.
+    /// Returns the actor that creates the sample data of `serve --demo`.
     pub fn demo() -> Self {
         Self(DEMO.to_owned())
     }
 
-    /// Returns true for a subject that reads like one of the service's own actors.
+    /// Returns true if a subject equals one of the service's own actors, ignoring case.
     pub fn is_reserved(subject: &str) -> bool {
         let subject = subject.trim();
         Self::RESERVED
@@ -58,28 +59,28 @@ impl Actor {
     }
 }
 
-/// What happened.
+/// The kind of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// A customer was put on file.
+    /// A customer was created.
     CustomerCreated,
     /// Contact data or notification settings were set.
     CustomerUpdated,
-    /// The attention line was suppressed or allowed again.
+    /// The attention line was suppressed or restored.
     AttentionLineSet,
-    /// All that is on file about a customer was given out.
+    /// Everything on file about a customer was exported.
     CustomerExported,
-    /// A customer was erased, with all that was on file about it.
+    /// A customer was erased with everything on file about it.
     CustomerErased,
-    /// A contact was put on file.
+    /// A contact was created.
     ContactCreated,
-    /// A contact was changed.
+    /// Fields of a contact were set.
     ContactUpdated,
     /// A contact was deleted.
     ContactDeleted,
-    /// An address was entered for confirmation.
+    /// An e-mail address was entered for confirmation.
     EmailChanged,
-    /// The addresses of a contact were removed.
+    /// The e-mail addresses of a contact were removed.
     EmailRemoved,
     /// A pending address was dropped.
     EmailChangeCancelled,
@@ -87,11 +88,11 @@ pub enum EventKind {
     EmailConfirmationResent,
     /// A pending address was confirmed and became the current one.
     EmailConfirmed,
-    /// A pending address was not confirmed in time.
+    /// A pending address expired.
     PendingEmailExpired,
     /// Invoice e-mail was disabled because the last address of the contact expired.
     InvoiceEmailLapsed,
-    /// A mail to an address was refused for good.
+    /// An e-mail to an address bounced.
     EmailBounced,
     /// A phone password was set.
     PhonePasswordSet,
@@ -99,25 +100,25 @@ pub enum EventKind {
     PhonePasswordCleared,
     /// A supervisor lifted the lock of a phone password.
     PhonePasswordUnlocked,
-    /// A phone password was checked and was right.
+    /// A phone password was checked and matched.
     PhonePasswordMatched,
-    /// A phone password was checked and was wrong, or none is set.
+    /// A phone password was checked and did not match, or none is set.
     PhonePasswordFailed,
-    /// A phone password was not checked, because it is locked, or because of the limits of the
-    /// call or the agent.
+    /// A phone password was not checked because of a lock, or of the limit of the phone call or the
+    /// agent.
     PhonePasswordRefused,
-    /// It was decided whether an order may be placed by phone.
+    /// A phone order was allowed, denied or left to the agent.
     PhoneOrderDecided,
-    /// Somebody was told that a channel is a contact's.
+    /// The owner of a channel was disclosed: a contact.
     ChannelVerified,
-    /// Somebody was told that a channel is in the customer's contact data.
+    /// The owner of a channel was disclosed: the customer's contact data.
     ContactDataVerified,
-    /// Somebody was told that a channel is not on file.
+    /// It was disclosed that a channel is not on file.
     ChannelNotOnFile,
-    /// A request that names the customer was denied: by the token's customer or scopes, or by a
-    /// grant that is not valid.
+    /// A request that names the customer was denied because of the token's customer or scopes, or an
+    /// invalid grant.
     AccessDenied,
-    /// An order type, which belongs to no customer, was set.
+    /// An order type was set. It belongs to no customer.
     OrderTypeUpdated,
 }
 
@@ -154,7 +155,7 @@ impl EventKind {
         Self::OrderTypeUpdated,
     ];
 
-    /// The name that is kept and shown.
+    /// Returns the stored name, which responses show as well.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CustomerCreated => "customer.created",
@@ -189,7 +190,7 @@ impl EventKind {
     }
 }
 
-/// Where an entry stands among its customer's: by its change, and then by its id, which begins
+/// The rank of an event among those of its customer: by sequence number, then by id, which starts
 /// with the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventRank {
@@ -200,45 +201,45 @@ pub struct EventRank {
 }
 
 impl EventRank {
-    /// Before all entries.
+    /// Before all events.
     pub const FIRST: Self = Self {
         sequence: 0,
         id: Uuid::nil(),
     };
 
-    /// Behind all entries.
+    /// After all events.
     pub const LAST: Self = Self {
         sequence: i64::MAX,
         id: Uuid::max(),
     };
 }
 
-/// One entry of the trail.
+/// An entry of the audit log.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
-    /// Which entry it is.
+    /// The id, a `UUIDv7`.
     pub id: Uuid,
-    /// The rank of its change among the customer's; grows, with gaps. A disclosure has the one
-    /// of the change before it.
+    /// The sequence number of the change among those of the customer, with gaps. A disclosure has
+    /// the number of the change before it.
     pub sequence: i64,
-    /// When it happened.
+    /// The time of the event.
     pub event_time: DateTime<Utc>,
-    /// Who did it.
+    /// The actor that caused the event.
     pub actor: Actor,
-    /// What happened; kept as text, so that older and newer versions can share a trail.
+    /// The name of the [`EventKind`], as text: newer versions may have stored other kinds.
     pub kind: String,
-    /// The customer it happened to; `None`: it belongs to no customer.
+    /// The customer; `None` for events of no customer.
     pub customer_number: Option<CustomerNumber>,
-    /// The contact it happened to; `None` is the customer itself.
+    /// The contact; `None` for events of the customer itself.
     pub contact_id: Option<ContactId>,
-    /// Names of the fields that changed.
+    /// The names of the changed fields.
     pub changed_fields: Vec<String>,
     /// Codes that belong to the event by name, such as the order type of a decision; never personal data.
     pub details: BTreeMap<String, String>,
 }
 
 impl AuditEvent {
-    /// What happened at a time, of nobody yet: no customer, no rank, no fields.
+    /// Creates an event without a customer, sequence number and changed fields.
     pub fn new(id: Uuid, event_time: DateTime<Utc>, actor: &Actor, kind: EventKind) -> Self {
         Self {
             id,
@@ -291,7 +292,7 @@ impl AuditEvent {
         self
     }
 
-    /// Where it stands among its customer's.
+    /// Returns the rank among the events of the customer.
     pub fn rank(&self) -> EventRank {
         EventRank {
             sequence: self.sequence,
@@ -300,14 +301,14 @@ impl AuditEvent {
     }
 }
 
-/// An entry as the feed of changes gives it.
+/// An audit event in the change feed.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// Its place in the feed, from 1 on.
+    /// The position in the feed, starting at 1.
     pub position: i64,
-    /// The entry.
+    /// The event.
     pub event: AuditEvent,
-    /// The number of the customer, sealed, where the entry bears its pseudonym: of an erasure that
-    /// is not long ago.
+    /// The encrypted customer number of an event that is stored under a pseudonym. It is deleted
+    /// some time after the erasure.
     pub sealed_number: Option<Vec<u8>>,
 }

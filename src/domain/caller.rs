@@ -1,23 +1,23 @@
-//! The channel that a caller or writer used, and the contacts that it belongs to (rule 21).
+//! Caller verification: the channel that a caller or writer used, and its owners (rule 21).
 
 use crate::domain::{
     caller_id::CallerId, contact_types::ContactTypes, email_address::EmailAddress, ids::ContactId,
     phone_number::PhoneNumber,
 };
 
-/// The phone number or e-mail address used, in the form in which it is stored.
+/// The phone number or e-mail address used, in the stored form.
 #[derive(Clone, Debug)]
 pub enum Channel {
-    /// The numbers that the caller ID can mean, at least one.
+    /// The possible readings of the caller ID, at least one.
     PhoneNumbers(Vec<PhoneNumber>),
-    /// A phone number that the caller withholds.
+    /// A withheld phone number.
     Withheld,
     /// An e-mail address.
     Email(EmailAddress),
 }
 
 impl Channel {
-    /// Its name in requests and in the audit log.
+    /// Returns the name of the field in requests and in the audit log.
     pub const fn field(&self) -> &'static str {
         match self {
             Self::PhoneNumbers(_) | Self::Withheld => "phone_number",
@@ -35,12 +35,12 @@ impl From<CallerId> for Channel {
     }
 }
 
-/// How a channel matches the one on file.
+/// The way in which a channel matches one on file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatchKind {
-    /// It is the one on file.
+    /// The channels are equal.
     Exact,
-    /// It is an extension of a phone number on file.
+    /// The channel is an extension of a phone number on file.
     SameLine,
 }
 
@@ -49,13 +49,13 @@ pub enum MatchKind {
 pub struct Candidates {
     /// The channel itself.
     pub exact: Vec<String>,
-    /// The phone numbers that it may be an extension of.
+    /// The phone numbers that the channel may be an extension of.
     pub same_line: Vec<String>,
 }
 
 impl Candidates {
-    /// The forms in which a channel may be on file; none of a withheld number.
-    pub fn of(channel: &Channel) -> Self {
+    /// Returns the forms in which a channel may be on file. A withheld number has none.
+    pub fn new(channel: &Channel) -> Self {
         let (exact, same_line) = match channel {
             Channel::Withheld => (Vec::new(), Vec::new()),
             Channel::Email(email) => (vec![email.comparison_key()], Vec::new()),
@@ -68,15 +68,15 @@ impl Candidates {
         Self { exact, same_line }
     }
 
-    /// All of them.
+    /// Iterates over all forms.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let all = self.exact.iter().chain(&self.same_line);
         all.map(String::as_str)
     }
 
-    /// How a value on file matches; `None`: it does not.
-    pub fn kind_of(&self, on_file: &str) -> Option<MatchKind> {
-        let is_in = |candidates: &[String]| candidates.iter().any(|value| value == on_file);
+    /// Returns how a stored value matches, or `None` if it does not.
+    pub fn match_kind(&self, stored: &str) -> Option<MatchKind> {
+        let is_in = |candidates: &[String]| candidates.iter().any(|value| value == stored);
         if is_in(&self.exact) {
             return Some(MatchKind::Exact);
         }
@@ -84,27 +84,27 @@ impl Candidates {
     }
 }
 
-/// An owner of a channel. It identifies, it does not authenticate.
+/// A match of a channel with its owner. It identifies the caller, but does not authenticate it.
 #[derive(Clone, Debug)]
 pub struct ChannelMatch {
-    /// The contact or the customer itself.
+    /// The owner of the channel on file.
     pub owner: ChannelOwner,
-    /// How the channel matches.
+    /// The kind of the match.
     pub kind: MatchKind,
 }
 
-/// The contact or the contact data that has a channel.
+/// The owner of a channel: a contact or the contact data.
 #[derive(Clone, Debug)]
 pub enum ChannelOwner {
-    /// The customer's own contact data.
+    /// The customer's contact data.
     ContactData,
     /// A contact.
     Contact {
-        /// The contact's id.
+        /// The contact's id within the customer.
         id: ContactId,
-        /// The contact's name.
+        /// The name of the person or department.
         display_name: String,
-        /// The contact's types.
+        /// The contact's types; never empty.
         types: ContactTypes,
     },
 }

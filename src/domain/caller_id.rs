@@ -1,4 +1,4 @@
-//! A caller ID as a telephone system reports it: a number, or that it is withheld (rule 21).
+//! Caller IDs as telephone systems report them: a number, or a withheld number (rule 21).
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -7,8 +7,8 @@ use crate::{
     error::Invalid,
 };
 
-/// Parts of the words for a withheld number, in lower case, without anything between their
-/// letters: `Rufnummer unterdrückt`, `PrivateCaller`.
+/// Parts of expressions for a withheld number, such as `Rufnummer unterdrückt` and
+/// `PrivateCaller`, in lower case and reduced to letters.
 const WITHHELD_STEMS: &[&str] = &[
     "anonym",
     "blocked",
@@ -37,7 +37,7 @@ const WITHHELD_STEMS: &[&str] = &[
     "unterdrück",
     "withheld",
 ];
-/// Words for a withheld number that are parts of other words as well.
+/// Expressions for a withheld number that also occur within other words.
 const WITHHELD_WORDS: &[&str] = &[
     "clir",
     "hidden",
@@ -54,11 +54,11 @@ const WITHHELD_WORDS: &[&str] = &[
     "payphone",
     "prive",
 ];
-/// The technologies of Asterisk that name a channel after the caller's number.
+/// The Asterisk channel technologies whose channel names contain the caller's number.
 const CHANNEL_TECHNOLOGIES: &[&str] = &["PJSIP", "SIP"];
-/// Hexadecimal digits of the sequence number in the name of an Asterisk channel.
+/// The number of hexadecimal digits of the sequence number in an Asterisk channel name.
 const CHANNEL_SUFFIX_DIGITS: usize = 8;
-/// Words that gateways spell on the keypad where only digits are possible: 266696687.
+/// Words that gateways spell on the keypad where only digits are possible, such as 266696687.
 const ON_THE_KEYPAD: &[&str] = &[
     "anonymous",
     "blocked",
@@ -77,26 +77,26 @@ const KEYPAD: &[(&str, char)] = &[
     ("tuv", '8'),
     ("wxyz", '9'),
 ];
-/// Some exchanges send only zeros where there is no number.
+/// Some exchanges send zeros in place of a missing number.
 const MIN_ZEROS: usize = 4;
 
-/// A caller's number, or the fact that it is withheld.
+/// A parsed caller ID.
 #[derive(Clone, Debug)]
 pub enum CallerId {
-    /// The numbers that the text can mean, at least one; most mean exactly one.
+    /// The possible readings of the text, at least one; mostly exactly one.
     Numbers(Vec<PhoneNumber>),
-    /// The caller or a network withholds the number. A blank text says so, too.
+    /// The caller or a network withholds the number. A blank text means the same.
     Withheld,
 }
 
 impl CallerId {
-    /// Reads a caller ID: all notations of [`PhoneNumber::parse`], names of Asterisk channels, and
-    /// the words, numbers and SIP hosts that mean a withheld number.
+    /// Parses a caller ID: all notations of [`PhoneNumber::parse`], Asterisk channel names, and the
+    /// words, numbers and SIP hosts that mean a withheld number.
     ///
     /// # Errors
-    /// [`Invalid`] for anything else.
+    /// [`Invalid`] for any other text.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let notation = Notation::read(in_channel_name(text).unwrap_or(text))?;
+        let notation = Notation::read(channel_user(text).unwrap_or(text))?;
         if is_withheld(notation.user()) {
             return Ok(Self::Withheld);
         }
@@ -111,8 +111,8 @@ impl CallerId {
     }
 }
 
-/// The user in the name of an Asterisk channel: `PJSIP/0211123456-00000001`.
-fn in_channel_name(text: &str) -> Option<&str> {
+/// Extracts the user from an Asterisk channel name such as `PJSIP/0211123456-00000001`.
+fn channel_user(text: &str) -> Option<&str> {
     let (technology, rest) = text.trim().split_once('/')?;
     let (user, suffix) = rest.rsplit_once('-')?;
     let is_channel = CHANNEL_TECHNOLOGIES
@@ -135,11 +135,13 @@ fn is_withheld(user: &str) -> bool {
         || WITHHELD_WORDS.contains(&word.as_str())
         || (!has_digits && WITHHELD_STEMS.iter().any(|stem| word.contains(stem)))
         || (word.len() >= MIN_ZEROS && word.chars().all(|c| c == '0'))
-        || ON_THE_KEYPAD.iter().any(|word| spelled(word) == digits)
+        || ON_THE_KEYPAD
+            .iter()
+            .any(|word| keypad_digits(word) == digits)
 }
 
-/// The digits under which the keypad of a telephone has the letters.
-fn spelled(word: &str) -> String {
+/// Returns the keypad digits of a word.
+fn keypad_digits(word: &str) -> String {
     let key = |letter: char| {
         let mut keys = KEYPAD.iter();
         keys.find(|(letters, _)| letters.contains(letter))
@@ -153,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_for_a_withheld_number_are_known() {
+    fn expressions_for_a_withheld_number_are_recognized() {
         for text in [
             "Blocked Call",
             "Caller ID blocked",
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_not_withheld() {
+    fn other_texts_are_rejected() {
         for text in [
             "++",
             "+",
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn channel_names_are_read_as_their_number() {
+    fn channel_names_are_parsed_as_their_number() {
         for text in [
             "PJSIP/0211123456-00000001",
             "SIP/0211123456-0000abcd",

@@ -1,4 +1,4 @@
-//! Contacts and the rules on changing them (rules 1 to 8, 20, 22).
+//! Contacts and the rules of their changes (rules 1 to 8, 20, 22).
 
 use chrono::{DateTime, Utc};
 
@@ -17,13 +17,13 @@ use crate::{
     error::{Error, Invalid, Result},
 };
 
-/// Rule 4: the most contacts of a customer.
+/// The maximum number of contacts of a customer (rule 4).
 pub const MAX_CONTACTS: usize = 100;
-/// Rule 4: the most phone numbers of a contact.
+/// The maximum number of phone numbers of a contact (rule 4).
 pub const MAX_PHONE_NUMBERS: usize = 10;
 const MAX_DISPLAY_NAME_CHARS: usize = 200;
 
-/// The language a contact is written to in.
+/// The language of messages to a contact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Locale {
     /// German.
@@ -34,7 +34,7 @@ pub enum Locale {
 }
 
 impl Locale {
-    /// Reads `de`, `en`, or nothing, which is `de`.
+    /// Parses `de` or `en`. An empty text means `de`.
     ///
     /// # Errors
     /// [`Invalid`] for any other text.
@@ -46,7 +46,7 @@ impl Locale {
         }
     }
 
-    /// `de` or `en`.
+    /// Returns `de` or `en`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::German => "de",
@@ -55,10 +55,10 @@ impl Locale {
     }
 }
 
-/// Reads the name of a person or department: 1 to 200 characters of one line.
+/// Parses the name of a person or department: 1 to 200 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] when empty, too long or with control characters.
+/// [`Invalid`] if the name is empty, too long or contains control characters.
 pub fn parse_display_name(name: &str) -> std::result::Result<String, Invalid> {
     text::single_line(name, MAX_DISPLAY_NAME_CHARS)
 }
@@ -66,43 +66,45 @@ pub fn parse_display_name(name: &str) -> std::result::Result<String, Invalid> {
 /// A contact person or department of a customer.
 #[derive(Clone, Debug)]
 pub struct Contact {
-    /// Whose contact it is.
+    /// The customer that the contact belongs to.
     pub customer_number: CustomerNumber,
-    /// Which contact it is.
+    /// The id within the customer.
     pub id: ContactId,
-    /// Rank of its creation among the customer's contacts; grows, with gaps.
+    /// The sequence number of the contact's creation, which orders the customer's contacts. It has
+    /// gaps.
     pub position: i64,
-    /// What it is for; never empty.
+    /// The types; never empty.
     pub types: ContactTypes,
-    /// Its name.
+    /// The name of the person or department.
     pub display_name: String,
-    /// The language it is written to in.
+    /// The language of messages to the contact.
     pub locale: Locale,
-    /// The confirmed address.
+    /// The confirmed e-mail address.
     pub email: Option<EmailAddress>,
-    /// When a mail to the confirmed address was refused for good.
+    /// The time at which an e-mail to the confirmed address bounced.
     pub email_bounce_time: Option<DateTime<Utc>>,
-    /// The address last entered and not yet confirmed; read it through [`pending_email_at`](Self::pending_email_at).
+    /// The address that was entered last and is not confirmed. It may have expired: read it through
+    /// [`pending_email_at`](Self::pending_email_at).
     pub pending_email: Option<PendingEmail>,
-    /// Its phone numbers, in the order given.
+    /// The phone numbers, in the order of the request.
     pub phone_numbers: Vec<PhoneNumber>,
-    /// Whether invoices go to it by e-mail.
+    /// True if invoices are sent to the contact by e-mail.
     pub invoice_email_enabled: bool,
-    /// What it may not order by phone.
+    /// The restrictions of phone orders.
     pub restrictions: Restrictions,
-    /// The state of its phone password.
+    /// The state of the phone password.
     pub phone_password: PhonePasswordState,
-    /// Counts the changes of this contact; the etag is made of it.
+    /// The number of changes of the contact, from which its etag is derived.
     pub version: i64,
-    /// When it was put on file.
+    /// The time of the contact's creation.
     pub create_time: DateTime<Utc>,
-    /// When it was last changed.
+    /// The time of the last change.
     pub update_time: DateTime<Utc>,
 }
 
 impl Contact {
-    /// A contact as it is before more is known of it than its types and name. Its
-    /// position is given when it is put on file.
+    /// Creates a contact with default values for all other fields. Its position is assigned when it
+    /// is inserted.
     pub fn new(
         customer_number: CustomerNumber,
         id: ContactId,
@@ -130,32 +132,32 @@ impl Contact {
         }
     }
 
-    /// Rule 7: the pending address as of `now`; an expired one is none.
+    /// Returns the pending address unless it expired by `now` (rule 7).
     pub fn pending_email_at(&self, now: DateTime<Utc>) -> Option<&PendingEmail> {
         self.pending_email
             .as_ref()
             .filter(|pending| now < pending.expire_time)
     }
 
-    /// Rules 7, 11, 16 and 22: the contact as it is shown at `now`, without a pending address
-    /// that expired or a lock that is over, and with the resends that are possible then.
+    /// Returns the contact as of `now`: without an expired pending address or an ended lock, and
+    /// with the number of resends that are possible (rules 7, 11, 16 and 22).
     #[must_use]
     pub fn as_of(mut self, now: DateTime<Utc>) -> Self {
-        let _lapsed = self.expire_pending_email(now);
+        let _expired = self.expire_pending_email(now);
         if let Some(pending) = &mut self.pending_email {
-            pending.resends_left = pending.resends.left_at(now);
+            pending.resends_left = pending.resends.remaining_at(now);
         }
         let locked_until = &mut self.phone_password.locked_until;
         *locked_until = locked_until.filter(|time| *time > now);
         self
     }
 
-    /// Rules 7 and 22: drops a pending address that expired by `now`, and disables invoice e-mail
-    /// with it where no current address remains. `None`: nothing expired.
+    /// Drops a pending address that expired by `now`, and disables invoice e-mail if no current
+    /// address remains (rules 7 and 22). Returns `None` if nothing expired.
     ///
-    /// The result depends on the contact alone: a read before the expiry is stored shows the
-    /// version and update time that are stored later.
-    pub fn expire_pending_email(&mut self, now: DateTime<Utc>) -> Option<Lapse> {
+    /// The resulting version and update time depend on the contact only, so that a read before the
+    /// expiry is stored shows the same values as one after it.
+    pub fn expire_pending_email(&mut self, now: DateTime<Utc>) -> Option<EmailExpiry> {
         let pending = self
             .pending_email
             .take_if(|pending| now >= pending.expire_time)?;
@@ -165,13 +167,13 @@ impl Contact {
         }
         self.version += 1;
         self.update_time = self.update_time.max(pending.expire_time);
-        Some(Lapse {
+        Some(EmailExpiry {
             id: pending.id,
             disables_invoice_email,
         })
     }
 
-    /// Tells this state of the contact from others.
+    /// Returns the etag of this version of the contact.
     pub fn etag(&self) -> String {
         etag(self.create_time, self.version)
     }
@@ -180,11 +182,12 @@ impl Contact {
         self.email.is_some() || self.pending_email_at(now).is_some()
     }
 
-    /// Rules 5 and 8: `email` becomes pending and replaces an older pending one.
-    /// The address that is current already needs no confirmation, unless mails to it
-    /// bounce: choosing it again only drops the pending one. Entering the pending address once more changes
-    /// nothing, or it would prolong the 7 days (rule 7) and renew the resends (rule 11).
-    /// `id` tells this entering from others.
+    /// Makes `email` pending, in place of a previous pending address (rules 5 and 8). `id`
+    /// identifies this entry.
+    ///
+    /// Entering the current address only drops the pending one, unless e-mails to it bounce.
+    /// Entering the pending address again changes nothing: it must extend neither the seven days
+    /// (rule 7) nor the resends (rule 11).
     pub fn change_email(
         &mut self,
         id: ConfirmationId,
@@ -208,17 +211,18 @@ impl Contact {
         vec!["pending_email"]
     }
 
-    /// Rules 7 and 8: the pending address becomes the current one, if it is still the
-    /// one that was entered as `id`.
+    /// Makes the pending address current if it is the entry `id` (rules 7 and 8).
     ///
     /// # Errors
-    /// [`Error::ConfirmationSuperseded`] when it is another one, or none.
+    /// [`Error::ConfirmationSuperseded`] if it is not, or none is pending.
     pub fn confirm_email(
         &mut self,
         id: ConfirmationId,
         now: DateTime<Utc>,
     ) -> Result<Vec<&'static str>> {
-        let pending = self.pending_email_at(now).filter(|held| held.id == id);
+        let pending = self
+            .pending_email_at(now)
+            .filter(|pending| pending.id == id);
         let pending = pending.ok_or(Error::ConfirmationSuperseded)?;
         self.email = Some(pending.email.clone());
         self.email_bounce_time = None;
@@ -226,29 +230,33 @@ impl Contact {
         Ok(vec!["email", "pending_email"])
     }
 
-    /// Rule 11: the link to the pending address is to be sent again; the 7 days go on.
+    /// Counts a resend of the link to the pending address, whose expiry is unchanged (rule 11).
     ///
     /// # Errors
     /// [`Error::NoPendingEmail`] or [`Error::ResendLimit`].
     pub fn resend_confirmation(&mut self, now: DateTime<Utc>) -> Result<Vec<&'static str>> {
         let pending = self.pending_email.as_mut();
         let pending = pending.filter(|pending| now < pending.expire_time);
-        pending.ok_or(Error::NoPendingEmail)?.resends.take(now)?;
+        pending.ok_or(Error::NoPendingEmail)?.resends.record(now)?;
         Ok(vec!["pending_email"])
     }
 
-    /// Notes that a mail to `address` was refused for good. What is noted already stays as
-    /// it is, and so does an address that took its place.
-    pub fn note_bounce(&mut self, address: &EmailAddress, now: DateTime<Utc>) -> Vec<&'static str> {
+    /// Records that an e-mail to `address` bounced. The time of an earlier bounce remains, and an
+    /// address that has replaced `address` is not affected.
+    pub fn record_bounce(
+        &mut self,
+        address: &EmailAddress,
+        now: DateTime<Utc>,
+    ) -> Vec<&'static str> {
         let mut changed = Vec::new();
-        let is_it = |held: &EmailAddress| held.is_same_as(address);
-        if self.email.as_ref().is_some_and(is_it) && self.email_bounce_time.is_none() {
+        let is_bounced = |email: &EmailAddress| email.is_same_as(address);
+        if self.email.as_ref().is_some_and(is_bounced) && self.email_bounce_time.is_none() {
             self.email_bounce_time = Some(now);
             changed.push("email");
         }
         if let Some(pending) = &mut self.pending_email
             && now < pending.expire_time
-            && is_it(&pending.email)
+            && is_bounced(&pending.email)
             && pending.bounce_time.is_none()
         {
             pending.bounce_time = Some(now);
@@ -257,7 +265,7 @@ impl Contact {
         changed
     }
 
-    /// Leaves the contact without an address, confirmed or pending.
+    /// Removes the confirmed and the pending address.
     pub fn remove_email(&mut self, now: DateTime<Utc>) -> Vec<&'static str> {
         let mut changed = Vec::new();
         if self.email.take().is_some() {
@@ -268,10 +276,10 @@ impl Contact {
         changed
     }
 
-    /// Rule 6: drops the pending address.
+    /// Drops the pending address (rule 6).
     ///
     /// # Errors
-    /// [`Error::NoPendingEmail`] when there is none.
+    /// [`Error::NoPendingEmail`].
     pub fn cancel_email_change(&mut self, now: DateTime<Utc>) -> Result<Vec<&'static str>> {
         if self.pending_email_at(now).is_none() {
             return Err(Error::NoPendingEmail);
@@ -292,14 +300,14 @@ impl Contact {
 
 /// The expiry of a pending address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lapse {
-    /// Which entering of the address expired.
+pub struct EmailExpiry {
+    /// The entry of the address that expired.
     pub id: ConfirmationId,
-    /// Disables invoice e-mail as well: no address remains (rule 22).
+    /// True if invoice e-mail was disabled because no address remains (rule 22).
     pub disables_invoice_email: bool,
 }
 
-/// What an update sets; `None` leaves a field as it is.
+/// The fields that an update sets. `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContactChange {
     /// The new types, not empty.
@@ -308,11 +316,11 @@ pub struct ContactChange {
     pub display_name: Option<String>,
     /// The new language.
     pub locale: Option<Locale>,
-    /// The new phone numbers, all of them.
+    /// The new phone numbers, which replace all previous ones.
     pub phone_numbers: Option<Vec<PhoneNumber>>,
-    /// Whether invoices go to it by e-mail.
+    /// Enables or disables invoice e-mail.
     pub invoice_email_enabled: Option<bool>,
-    /// The new free text of the restrictions.
+    /// The new restrictions note.
     pub restrictions_note: Option<String>,
     /// The new list of allowed order types.
     pub allowed_order_types: Option<Vec<OrderTypeCode>>,
@@ -321,8 +329,8 @@ pub struct ContactChange {
 }
 
 impl ContactChange {
-    /// Applies the change and names the fields that differ afterwards. No rule is
-    /// checked here; see [`check_contact_rules`].
+    /// Applies the change and returns the names of the fields that differ. Does not check the
+    /// rules; see [`check_contact_rules`].
     pub fn apply_to(self, contact: &mut Contact) -> Vec<&'static str> {
         let mut changed = Vec::new();
         let restrictions = &mut contact.restrictions;
@@ -369,15 +377,15 @@ impl ContactChange {
 }
 
 fn set<T: PartialEq>(
-    kept: &mut T,
+    field: &mut T,
     new: Option<T>,
     name: &'static str,
     changed: &mut Vec<&'static str>,
 ) {
     if let Some(new) = new
-        && new != *kept
+        && new != *field
     {
-        *kept = new;
+        *field = new;
         changed.push(name);
     }
 }
@@ -393,7 +401,7 @@ pub fn find_contact(contacts: &[Contact], id: ContactId) -> Result<&Contact> {
         .ok_or(Error::ContactNotFound)
 }
 
-/// Rules 2, 4 and 22 for a contact that is to be added to `others`.
+/// Checks that a contact can be added to `others` (rules 2, 4 and 22).
 ///
 /// # Errors
 /// [`Error::ContactLimit`], [`Error::FirstContactNotStandard`] or
@@ -410,8 +418,8 @@ pub fn check_addition(new: &Contact, others: &[Contact], now: DateTime<Utc>) -> 
     check_invoice_email(new, now)
 }
 
-/// Rules 2 and 22 for a contact that is to change from `before` to `after`;
-/// `contacts` are all contacts of the customer before the change.
+/// Checks that a contact can change from `before` to `after` (rules 2 and 22). `contacts` are all
+/// contacts of the customer before the change.
 ///
 /// # Errors
 /// [`Error::LastStandardContact`] or [`Error::InvoiceEmailNotAllowed`].
@@ -429,7 +437,8 @@ pub fn check_contact_rules(
     check_invoice_email(after, now)
 }
 
-/// Rule 22: invoice e-mail needs a type that receives invoices, and an address.
+/// Checks that invoice e-mail is enabled only with a type that receives invoices and an address
+/// (rule 22).
 fn check_invoice_email(contact: &Contact, now: DateTime<Utc>) -> Result<()> {
     let is_allowed = contact.types.may_have_invoice_email() && contact.has_any_address_at(now);
     if contact.invoice_email_enabled && !is_allowed {
@@ -438,7 +447,7 @@ fn check_invoice_email(contact: &Contact, now: DateTime<Utc>) -> Result<()> {
     Ok(())
 }
 
-/// Rule 2 for a contact that is to be deleted.
+/// Checks that a contact can be deleted (rule 2).
 ///
 /// # Errors
 /// [`Error::LastStandardContact`].

@@ -1,4 +1,4 @@
-//! By what a row of another system is known again.
+//! Keys and hashes that identify imported rows in later imports.
 
 use sha2::{Digest, Sha256};
 
@@ -13,18 +13,20 @@ use crate::{
 
 const MAX_EXTERNAL_ID_CHARS: usize = 200;
 
-/// Tells a row from the others of its customer: a SHA-256. It goes when the customer is erased.
+/// The key of an imported row among those of its customer: a SHA-256. It is deleted when the
+/// customer is erased.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ImportKey(pub [u8; 32]);
 
 impl ImportKey {
-    /// Of a row that has an id in the other system, whatever else it says.
-    pub fn of_external_id(number: &CustomerNumber, external_id: &str) -> Self {
+    /// Returns the key of a row with an id of the other system. Other values are ignored.
+    pub fn from_external_id(number: &CustomerNumber, external_id: &str) -> Self {
         Self::of(number, "external_id", [external_id])
     }
 
-    /// Of a row without such an id: by its name and address, or, without one, its phone numbers.
-    pub fn of_person(
+    /// Returns the key of a row without such an id: from its name and e-mail address or, without an
+    /// address, from its name and phone numbers.
+    pub fn from_person(
         number: &CustomerNumber,
         display_name: &str,
         email: Option<&EmailAddress>,
@@ -34,7 +36,7 @@ impl ImportKey {
             let email = email.comparison_key();
             return Self::of(number, "email", [display_name, &email]);
         }
-        // The other system need not list them in the same order every time.
+        // The other system may list them in any order.
         let mut sorted: Vec<_> = phone_numbers.iter().map(PhoneNumber::as_str).collect();
         sorted.sort_unstable();
         let parts = [display_name].into_iter().chain(sorted);
@@ -50,13 +52,13 @@ impl ImportKey {
     }
 }
 
-/// The values of a row, whatever its key: a SHA-256. It goes when the customer is erased.
+/// A hash of the values of a row: a SHA-256. It is deleted when the customer is erased.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ImportValues(pub [u8; 32]);
 
 impl ImportValues {
-    /// The values of a contact. The order of lists does not matter.
-    pub fn of(
+    /// Hashes the values of a contact. The order of lists is ignored.
+    pub fn new(
         types: ContactTypes,
         display_name: &str,
         email: Option<&EmailAddress>,
@@ -83,14 +85,14 @@ impl ImportValues {
     }
 }
 
-/// Values that hold no line break, as one text.
+/// Joins values, which contain no line breaks, in sorted order.
 fn sorted_lines<'v>(values: impl Iterator<Item = &'v str>) -> String {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable();
     values.join("\n")
 }
 
-/// A hash of parts, each with its length before it, so that no two rows run together into the same.
+/// Hashes parts with their lengths, so that different parts never have the same concatenation.
 fn digest<'p>(parts: impl IntoIterator<Item = &'p str>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
@@ -100,15 +102,15 @@ fn digest<'p>(parts: impl IntoIterator<Item = &'p str>) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Adds to a change of a customer what another row says of it. Returns the names of the columns that
-/// the row fills, each with whether it agrees with the rows before it.
+/// Merges the customer values of another row into a change. Returns the names of the columns that
+/// the row fills, each with true if its value equals that of the rows before.
 pub fn merge_customer(
     change: &mut CustomerChange,
     row: &CustomerChange,
 ) -> Vec<(&'static str, bool)> {
-    let is_same = |one: &Option<EmailAddress>, other: &Option<EmailAddress>| {
-        one.as_ref().map(EmailAddress::comparison_key)
-            == other.as_ref().map(EmailAddress::comparison_key)
+    let is_same = |first: &Option<EmailAddress>, second: &Option<EmailAddress>| {
+        first.as_ref().map(EmailAddress::comparison_key)
+            == second.as_ref().map(EmailAddress::comparison_key)
     };
     let merged = [
         (
@@ -141,29 +143,29 @@ pub fn merge_customer(
     ];
     let merged = merged.into_iter();
     merged
-        .filter_map(|(column, agrees)| Some((column, agrees?)))
+        .filter_map(|(column, has_same_value)| Some((column, has_same_value?)))
         .collect()
 }
 
-fn merge_equal<T: Clone + PartialEq>(kept: &mut Option<T>, new: Option<&T>) -> Option<bool> {
-    merge(kept, new, PartialEq::eq)
+fn merge_equal<T: Clone + PartialEq>(value: &mut Option<T>, new: Option<&T>) -> Option<bool> {
+    merge(value, new, PartialEq::eq)
 }
 
-/// Keeps the first value. `None`: there is no new one.
+/// Keeps the first value, and returns true if the new one equals it. `None`: there is no new one.
 fn merge<T: Clone>(
-    kept: &mut Option<T>,
+    value: &mut Option<T>,
     new: Option<&T>,
     is_same: impl Fn(&T, &T) -> bool,
 ) -> Option<bool> {
     let new = new?;
-    let kept = kept.get_or_insert_with(|| new.clone());
-    Some(is_same(kept, new))
+    let value = value.get_or_insert_with(|| new.clone());
+    Some(is_same(value, new))
 }
 
-/// Reads the id that a contact has in another system: 1 to 200 characters of one line.
+/// Parses the id of a contact in another system: 1 to 200 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] when empty, too long or with control characters.
+/// [`Invalid`] if the id is empty, too long or contains control characters.
 pub fn parse_external_id(id: &str) -> std::result::Result<String, Invalid> {
     text::single_line(id, MAX_EXTERNAL_ID_CHARS)
 }
@@ -182,25 +184,25 @@ mod tests {
             .iter()
             .map(|number| PhoneNumber::parse(number).unwrap())
             .collect();
-        ImportKey::of_person(&number("K-1"), name, email.as_ref(), &phone_numbers)
+        ImportKey::from_person(&number("K-1"), name, email.as_ref(), &phone_numbers)
     }
 
     #[test]
-    fn a_person_is_known_by_name_and_address_or_else_by_the_numbers() {
+    fn person_is_identified_by_name_and_address_or_numbers() {
         let anna = person("Anna", "anna@müller.example", &["0721 1234567"]);
         assert!(anna == person("Anna", "ANNA@xn--mller-kva.example", &[]));
         assert!(anna != person("Anna", "anna@muster.example", &["0721 1234567"]));
         assert!(anna != person("Anne", "anna@müller.example", &["0721 1234567"]));
-        let called = person("Anna", "", &["0721 1234567"]);
-        assert!(called == person("Anna", "", &["+49 721 1234567"]));
-        assert!(called != person("Anna", "", &[]));
+        let one_number = person("Anna", "", &["0721 1234567"]);
+        assert!(one_number == person("Anna", "", &["+49 721 1234567"]));
+        assert!(one_number != person("Anna", "", &[]));
         let both = person("Anna", "", &["0721 1234567", "0721 1234568"]);
         assert!(both == person("Anna", "", &["0721 1234568", "0721 1234567"]));
-        assert!(both != called);
+        assert!(both != one_number);
     }
 
     #[test]
-    fn rows_of_one_customer_agree_or_name_the_column() {
+    fn merging_rows_names_the_columns_that_differ() {
         let row = |email: &str, outages| CustomerChange {
             email: EmailAddress::parse(email).ok().map(Some),
             outages,
@@ -217,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn an_external_id_is_of_one_customer_and_no_name() {
-        let key = ImportKey::of_external_id(&number("K-1"), "17");
-        assert!(key == ImportKey::of_external_id(&number("K-1"), "17"));
-        assert!(key != ImportKey::of_external_id(&number("K-11"), "7"));
-        assert!(key != ImportKey::of_external_id(&number("K-2"), "17"));
+    fn external_id_belongs_to_one_customer() {
+        let key = ImportKey::from_external_id(&number("K-1"), "17");
+        assert!(key == ImportKey::from_external_id(&number("K-1"), "17"));
+        assert!(key != ImportKey::from_external_id(&number("K-11"), "7"));
+        assert!(key != ImportKey::from_external_id(&number("K-2"), "17"));
         assert!(key != person("17", "", &[]));
     }
 }

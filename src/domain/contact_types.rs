@@ -1,11 +1,11 @@
 //! The types of a contact, and sets of them.
 
-/// What a contact is for. The first three decide who is written to; the others
-/// only name a function.
+/// The type of a contact. The first three select the recipients of messages; the others are
+/// informational.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ContactType {
-    /// The contact for everything that has no special contact.
+    /// The contact for every purpose without a special contact.
     Standard = 0,
     /// Invoices and payment reminders.
     Accounting = 1,
@@ -22,7 +22,7 @@ pub enum ContactType {
 }
 
 impl ContactType {
-    /// Every type, in the order of the contract.
+    /// All types, in the order of the API.
     pub const ALL: [Self; 7] = [
         Self::Standard,
         Self::Accounting,
@@ -38,17 +38,17 @@ impl ContactType {
     }
 }
 
-/// A set of contact types, in the order of the contract.
+/// A set of contact types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContactTypes(i16);
 
 impl ContactTypes {
-    /// The set as the number it is stored as: bit 0 is STANDARD, bit 6 is OTHER.
+    /// Returns the set as the number that is stored: bit 0 is STANDARD, bit 6 is OTHER.
     pub const fn bits(self) -> i16 {
         self.0
     }
 
-    /// The set that [`bits`](Self::bits) gave; `None` for a number with foreign bits.
+    /// Converts a number from [`bits`](Self::bits). `None` if it has unknown bits.
     pub fn from_bits(bits: i16) -> Option<Self> {
         let known = ContactType::ALL
             .into_iter()
@@ -56,22 +56,22 @@ impl ContactTypes {
         (bits & !known == 0).then_some(Self(bits))
     }
 
-    /// Whether the set holds `contact_type`.
+    /// Returns true if the set contains `contact_type`.
     pub const fn contains(self, contact_type: ContactType) -> bool {
         self.0 & contact_type.bit() != 0
     }
 
-    /// Whether the set holds nothing.
+    /// Returns true if the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Rule 22: whether contacts of these types may have invoice e-mail.
+    /// Returns true if contacts of these types may have invoice e-mail (rule 22).
     pub const fn may_have_invoice_email(self) -> bool {
         self.contains(ContactType::Standard) || self.contains(ContactType::Accounting)
     }
 
-    /// The types in the order of the contract.
+    /// Iterates over the types in the order of the API.
     pub fn iter(self) -> impl Iterator<Item = ContactType> {
         ContactType::ALL
             .into_iter()
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_survives_storage() {
+    fn set_is_restored_from_its_bits() {
         for bits in 0..128 {
             let set = ContactTypes::from_bits(bits).unwrap();
             assert_eq!(set.iter().collect::<ContactTypes>(), set);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn standard_is_bit_0_as_the_trigger_of_the_database_assumes() {
+    fn standard_is_bit_0_as_the_database_trigger_assumes() {
         assert_eq!(ContactTypes::from_iter([ContactType::Standard]).bits(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The customer record (rule 24).
+//! The customer record (rules 23 and 24).
 
 use chrono::{DateTime, Utc};
 
@@ -10,28 +10,28 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The customer's own address, number and language, mirrored from the master data.
+/// The customer's own e-mail address, phone number and language, mirrored from the master data.
 #[derive(Clone, Debug, Default)]
 pub struct ContactData {
-    /// The address; needs no confirmation.
+    /// The e-mail address, which needs no confirmation.
     pub email: Option<EmailAddress>,
-    /// The number.
+    /// The phone number.
     pub phone_number: Option<PhoneNumber>,
-    /// The language to write to the address in.
+    /// The language of messages to the address.
     pub locale: Locale,
 }
 
 /// The suppression of the attention line of invoices, and the order that set it (rule 23).
 #[derive(Clone, Debug, Default)]
 pub struct AttentionLineOrder {
-    /// The line stays empty.
+    /// True if the attention line stays empty.
     pub suppressed: bool,
-    /// The address from which the last order came, and when. `None`: there was none yet, or the
+    /// The address that the last order came from, and its time. `None`: there was no order, or the
     /// suppression was lifted without naming an address.
     pub ordered: Option<(EmailAddress, DateTime<Utc>)>,
 }
 
-/// Which notices also go to the customer's contact-data address.
+/// The notices that are also sent to the address of the customer's contact data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotificationSettings {
     /// Security notices.
@@ -42,7 +42,7 @@ pub struct NotificationSettings {
     pub outages: bool,
 }
 
-/// Rule 24: each is on at first.
+/// Enables all notices (rule 24).
 impl Default for NotificationSettings {
     fn default() -> Self {
         Self {
@@ -56,24 +56,24 @@ impl Default for NotificationSettings {
 /// A customer of the provider.
 #[derive(Clone, Debug)]
 pub struct Customer {
-    /// Its number.
+    /// The customer number.
     pub number: CustomerNumber,
-    /// Its own address and phone number.
+    /// The customer's own address, phone number and language.
     pub contact_data: ContactData,
-    /// Its notification settings.
+    /// The notices that are sent to the contact data's address.
     pub notification_settings: NotificationSettings,
-    /// The last order about the attention line of its invoices.
+    /// The last order about the attention line of invoices.
     pub attention_line: AttentionLineOrder,
-    /// Counts the changes of this record; the etag is made of it.
+    /// The number of changes of the record, from which its etag is derived.
     pub version: i64,
-    /// When it was put on file.
+    /// The time of the record's creation.
     pub create_time: DateTime<Utc>,
-    /// When it was last changed.
+    /// The time of the last change.
     pub update_time: DateTime<Utc>,
 }
 
 impl Customer {
-    /// A record as it is before anything is known but its number.
+    /// Creates a record with default values for all fields but the number.
     pub fn new(number: CustomerNumber, now: DateTime<Utc>) -> Self {
         Self {
             number,
@@ -85,19 +85,17 @@ impl Customer {
             update_time: now,
         }
     }
-}
 
-impl Customer {
-    /// Tells this state of the record from others.
+    /// Returns the etag of this version of the record.
     pub fn etag(&self) -> String {
         etag(self.create_time, self.version)
     }
 
-    /// Rule 23: suppresses the attention line, or lifts that, on the order that came from
-    /// `ordered_by`, and names the fields that differ afterwards.
+    /// Suppresses the attention line or restores it, on an order from `ordered_by` (rule 23).
+    /// Returns the names of the fields that differ.
     ///
     /// # Errors
-    /// [`Error::OrderingAddressNotOnFile`] when that is not the contact-data address.
+    /// [`Error::OrderingAddressNotOnFile`] unless `ordered_by` is the contact data's address.
     pub fn order_attention_line(
         &mut self,
         suppressed: bool,
@@ -116,8 +114,8 @@ impl Customer {
             changed.push("attention_line.suppressed");
         }
         let is_same_address = match (&order.ordered, &ordered_by) {
-            (Some((kept, _)), Some(address)) => kept.is_same_as(address),
-            (kept, address) => kept.is_none() && address.is_none(),
+            (Some((stored, _)), Some(address)) => stored.is_same_as(address),
+            (stored, address) => stored.is_none() && address.is_none(),
         };
         if !is_same_address {
             changed.push("attention_line.ordered_by_email");
@@ -129,31 +127,31 @@ impl Customer {
     }
 }
 
-/// What an update sets; `None` leaves a field as it is.
+/// The fields that an update sets. `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct CustomerChange {
-    /// The new address, or none.
+    /// The new e-mail address; `Some(None)` removes it.
     pub email: Option<Option<EmailAddress>>,
-    /// The new number, or none.
+    /// The new phone number; `Some(None)` removes it.
     pub phone_number: Option<Option<PhoneNumber>>,
     /// The new language.
     pub locale: Option<Locale>,
-    /// Security notices.
+    /// Enables or disables security notices.
     pub security_notices: Option<bool>,
-    /// Planned maintenance.
+    /// Enables or disables notices of planned maintenance.
     pub planned_maintenance: Option<bool>,
-    /// Outages.
+    /// Enables or disables notices of outages.
     pub outages: Option<bool>,
 }
 
 impl CustomerChange {
-    /// Applies the change and names the fields that differ afterwards.
+    /// Applies the change and returns the names of the fields that differ.
     pub fn apply_to(&self, customer: &mut Customer) -> Vec<&'static str> {
         let mut changed = Vec::new();
         let data = &mut customer.contact_data;
         if let Some(email) = &self.email {
-            let kept = data.email.as_ref().map(EmailAddress::as_str);
-            if kept != email.as_ref().map(EmailAddress::as_str) {
+            let stored = data.email.as_ref().map(EmailAddress::as_str);
+            if stored != email.as_ref().map(EmailAddress::as_str) {
                 data.email.clone_from(email);
                 changed.push("contact_data.email");
             }
@@ -171,7 +169,7 @@ impl CustomerChange {
             changed.push("contact_data.locale");
         }
         let settings = &mut customer.notification_settings;
-        for (new, kept, name) in [
+        for (new, setting, name) in [
             (
                 self.security_notices,
                 &mut settings.security_notices,
@@ -189,9 +187,9 @@ impl CustomerChange {
             ),
         ] {
             if let Some(new) = new
-                && new != *kept
+                && new != *setting
             {
-                *kept = new;
+                *setting = new;
                 changed.push(name);
             }
         }
@@ -204,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_names_only_what_differs() {
+    fn change_returns_the_names_of_differing_fields() {
         let now = DateTime::UNIX_EPOCH;
         let mut customer = Customer::new(CustomerNumber::parse("1").unwrap(), now);
         let change = CustomerChange {
@@ -226,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_23_an_order_is_recorded_once_with_its_address_and_time() {
+    fn rule_23_order_is_recorded_once_with_address_and_time() {
         let (now, address) = (DateTime::UNIX_EPOCH, "a@example.com");
         let parse = |text| Some(EmailAddress::parse(text).unwrap());
         let mut customer = Customer::new(CustomerNumber::parse("1").unwrap(), now);
@@ -246,10 +244,10 @@ mod tests {
         };
         let first = order(true, parse(address), now);
         assert_eq!(first, (vec![state, from], true, Some(now)));
-        // The same again changes nothing, whatever the capitals.
+        // Repeating the order changes nothing; the case of the address is ignored.
         let again = order(true, parse("A@example.com"), later);
         assert_eq!(again, (vec![], true, Some(now)));
-        // The same address orders something else: that is another order.
+        // Another order from the same address.
         let lifted = order(false, parse(address), later);
         assert_eq!(lifted, (vec![state], false, Some(later)));
         let suppressed = order(true, parse(address), now);

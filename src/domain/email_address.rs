@@ -1,4 +1,4 @@
-//! E-mail addresses, in the form in which they are kept and compared (rule 12).
+//! E-mail addresses, normalized for storage and comparison (rule 12).
 
 use std::fmt;
 
@@ -6,32 +6,31 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use crate::error::Invalid;
 
-/// The longest address that SMTP carries (RFC 5321, 4.5.3.1.3 less the brackets).
+/// The maximum length of an address in SMTP (RFC 5321, 4.5.3.1.3, without the angle brackets).
 const MAX_LENGTH: usize = 254;
 const MAX_LOCAL_LENGTH: usize = 64;
 
-/// An address that mail can be sent to: the local part as written, the domain
-/// in lower-case ASCII.
+/// An e-mail address: the local part as entered, the domain in lower-case ASCII.
 ///
-/// Two addresses are the same when their [`comparison_key`](Self::comparison_key)s
-/// are; `==` is deliberately absent.
+/// Addresses are compared by [`is_same_as`](Self::is_same_as), which ignores case; `==` is
+/// deliberately not implemented.
 #[derive(Clone)]
 pub struct EmailAddress(String);
 
 impl EmailAddress {
-    /// Reads an address such as `Anna.Schmidt@müller.example`.
+    /// Parses an address such as `Anna.Schmidt@müller.example`.
     ///
-    /// Taken are dot-atoms of ASCII before the `@` and a domain name with at least
-    /// one dot behind it; quoted local parts, address literals and comments are not.
+    /// Accepts an ASCII dot-atom as the local part and a domain name with at least one dot. Rejects
+    /// quoted local parts, address literals and comments.
     ///
     /// # Errors
-    /// [`Invalid`] with what is wrong.
+    /// [`Invalid`] with the reason.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.is_empty() {
             return Err(Invalid::new("must not be empty"));
         }
-        // A domain may be longer before its conversion to ASCII, but not without bounds.
+        // A domain may be longer before its conversion to ASCII.
         if text.len() > 4 * MAX_LENGTH {
             return Err(Invalid::new(format!(
                 "must have at most {MAX_LENGTH} characters"
@@ -51,28 +50,28 @@ impl EmailAddress {
         Ok(Self(address))
     }
 
-    /// A value that storage once took from `as_str`.
+    /// Wraps a value that was stored from [`as_str`](Self::as_str), without validation.
     pub(crate) fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The address as it is kept, shown and mailed to.
+    /// Returns the normalized address.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What two addresses are compared by: the kept form without case.
+    /// Returns the address in lower case, which is equal for equal mailboxes.
     pub fn comparison_key(&self) -> String {
         self.0.to_ascii_lowercase()
     }
 
-    /// Whether both mean the same mailbox.
+    /// Returns true if both addresses mean the same mailbox.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.0.eq_ignore_ascii_case(&other.0)
     }
 }
 
-/// An address is personal data: it must not get into a log by way of `{:?}`.
+/// Hides the address, which is personal data, from log lines that print `{:?}`.
 impl fmt::Debug for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EmailAddress(…)")
@@ -100,7 +99,7 @@ fn is_atext(byte: u8) -> bool {
 }
 
 fn normalize_domain(domain: &str) -> Result<String, Invalid> {
-    let not_a_domain = || Invalid::new("must have a domain name behind the @, such as example.com");
+    let not_a_domain = || Invalid::new("must have a domain name after the @, such as example.com");
     let ascii = Uts46::new()
         .to_ascii(
             domain.as_bytes(),
@@ -121,31 +120,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_local_part_and_folds_the_domain() {
-        for (given, kept) in [
+    fn local_part_is_kept_and_domain_is_normalized() {
+        for (text, normalized) in [
             ("Anna.Schmidt@Example.COM", "Anna.Schmidt@example.com"),
             ("anna@MÜLLER.example", "anna@xn--mller-kva.example"),
             ("  o'neil+tag@a-b.example ", "o'neil+tag@a-b.example"),
             ("a@xn--mller-kva.example", "a@xn--mller-kva.example"),
         ] {
-            assert_eq!(EmailAddress::parse(given).unwrap().as_str(), kept);
+            assert_eq!(EmailAddress::parse(text).unwrap().as_str(), normalized);
         }
     }
 
     #[test]
-    fn rule_12_compares_without_case() {
-        let one = EmailAddress::parse("Anna@müller.example").unwrap();
-        let two = EmailAddress::parse("aNNA@XN--MLLER-KVA.EXAMPLE").unwrap();
-        assert!(one.is_same_as(&two));
-        assert_eq!(one.comparison_key(), two.comparison_key());
-        assert!(!one.is_same_as(&EmailAddress::parse("ann@müller.example").unwrap()));
+    fn rule_12_comparison_ignores_case() {
+        let first = EmailAddress::parse("Anna@müller.example").unwrap();
+        let second = EmailAddress::parse("aNNA@XN--MLLER-KVA.EXAMPLE").unwrap();
+        assert!(first.is_same_as(&second));
+        assert_eq!(first.comparison_key(), second.comparison_key());
+        assert!(!first.is_same_as(&EmailAddress::parse("ann@müller.example").unwrap()));
     }
 
     #[test]
-    fn refuses_what_mail_cannot_be_sent_to() {
+    fn invalid_addresses_are_rejected() {
         let long_local = format!("{}@example.com", "a".repeat(65));
         let long = format!("a@{}.example", "abcdefghi.".repeat(26));
-        for bad in [
+        for invalid in [
             "",
             "anna",
             "@example.com",
@@ -170,12 +169,12 @@ mod tests {
             long_local.as_str(),
             long.as_str(),
         ] {
-            assert!(EmailAddress::parse(bad).is_err(), "{bad:?}");
+            assert!(EmailAddress::parse(invalid).is_err(), "{invalid:?}");
         }
     }
 
     #[test]
-    fn debug_does_not_show_the_address() {
+    fn debug_output_hides_the_address() {
         let address = EmailAddress::parse("canary@example.com").unwrap();
         assert!(!format!("{address:?}").contains("canary"));
     }

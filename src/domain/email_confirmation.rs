@@ -1,5 +1,5 @@
-//! Confirming an address (rules 5 to 11): the link's token, what becomes of a link,
-//! and how often it may be sent again.
+//! E-mail confirmation (rules 5 to 11): pending addresses, the tokens and states of their links,
+//! and the limit of resends.
 
 mod recovery;
 mod token;
@@ -16,39 +16,38 @@ use crate::{
     error::{Error, MailLimit, Result},
 };
 
-/// Rule 7: how long a pending address may be confirmed.
+/// How long a pending address can be confirmed (rule 7).
 pub const PENDING_EMAIL_LIFETIME: TimeDelta = TimeDelta::days(7);
-/// Rule 10: how long before its expiry a pending address is reminded.
+/// How long before the expiry of a pending address its reminder is sent (rule 10).
 pub const REMINDER_LEAD: TimeDelta = TimeDelta::days(1);
-/// Rule 11: resends of a confirmation link before it is one an hour.
+/// The number of resends of a link that are not delayed (rule 11).
 pub const RESENDS_AT_ONCE: i16 = 3;
-/// Rule 11: how long it takes after those until one more is possible.
+/// The minimum time between further resends (rule 11).
 pub const RESEND_PAUSE: TimeDelta = TimeDelta::hours(1);
-/// How long after its expiry a link is still told what became of it.
-pub const CONFIRMATION_HISTORY: TimeDelta = TimeDelta::days(365);
+/// How long the state of a link is stored after its expiry.
+pub const CONFIRMATION_RETENTION: TimeDelta = TimeDelta::days(365);
 
-/// An address that waits for its confirmation (rules 5 to 8).
+/// An address that is not confirmed yet (rules 5 to 8).
 #[derive(Clone, Debug)]
 pub struct PendingEmail {
-    /// Which entering of it.
+    /// The id of the entry.
     pub id: ConfirmationId,
-    /// The address.
+    /// The entered address.
     pub email: EmailAddress,
-    /// When it was entered.
+    /// The time of the entry.
     pub request_time: DateTime<Utc>,
-    /// From this instant on it is gone.
+    /// The instant from which it can no longer be confirmed.
     pub expire_time: DateTime<Utc>,
-    /// How often its link was sent again.
+    /// The resends of its link.
     pub resends: Resends,
-    /// How often the link may be sent again, as of the moment for which the contact
-    /// is shown.
+    /// The number of resends that are possible at the time for which the contact is shown.
     pub resends_left: i16,
-    /// When a mail to it was refused for good.
+    /// The time at which an e-mail to it bounced.
     pub bounce_time: Option<DateTime<Utc>>,
 }
 
 impl PendingEmail {
-    /// Rule 7: an address entered now, for seven days.
+    /// Creates a pending address that expires after seven days (rule 7).
     pub fn new(id: ConfirmationId, email: EmailAddress, now: DateTime<Utc>) -> Self {
         Self {
             id,
@@ -62,39 +61,40 @@ impl PendingEmail {
     }
 }
 
-/// What became of a link.
+/// The state of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfirmationState {
-    /// Its address waits to be confirmed.
+    /// The address can be confirmed.
     Pending,
-    /// Its address was confirmed with it, or with another link to the same.
+    /// The address was confirmed, with this link or with a resent one.
     Confirmed,
-    /// The seven days passed.
+    /// The address was not confirmed within seven days.
     Expired,
-    /// A newer address took the place of this one, or it was dropped.
+    /// The address was replaced by a newer one, or dropped.
     Superseded,
 }
 
-/// An address that was entered, as its links know it. The address itself stands with
-/// the contact, and only while it is pending.
+/// The record of an entered address. The address itself is stored with the contact, and only while
+/// it is pending.
 #[derive(Clone, Debug)]
 pub struct EmailConfirmation {
-    /// Which one.
+    /// The id of the entry.
     pub id: ConfirmationId,
-    /// Whose contact's address it is.
+    /// The customer of the contact.
     pub customer_number: CustomerNumber,
-    /// Whose address it is.
+    /// The contact that the address was entered for.
     pub contact_id: ContactId,
-    /// The address, mostly hidden.
+    /// The masked address; see [`mask`].
     pub masked_email: String,
-    /// From this instant on it is gone.
+    /// The instant from which it can no longer be confirmed.
     pub expire_time: DateTime<Utc>,
-    /// What was last written of it; read it through [`state_at`](Self::state_at).
+    /// The stored state. It does not reflect the expiry: read it through
+    /// [`state_at`](Self::state_at).
     pub recorded_state: ConfirmationState,
 }
 
 impl EmailConfirmation {
-    /// What became of it as of `now`: an address expires by itself (rule 7).
+    /// Returns the state as of `now`, including the expiry (rule 7).
     pub fn state_at(&self, now: DateTime<Utc>) -> ConfirmationState {
         let is_pending = self.recorded_state == ConfirmationState::Pending;
         if is_pending && now >= self.expire_time {
@@ -105,30 +105,30 @@ impl EmailConfirmation {
     }
 }
 
-/// Rule 11: how often a link was sent again.
+/// The resends of a link (rule 11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resends {
-    /// How often, until now.
+    /// The number of resends so far.
     pub count: i16,
-    /// When the last time; `None`: never.
+    /// The time of the last resend.
     pub last_time: Option<DateTime<Utc>>,
 }
 
 impl Resends {
-    /// How often the link may be sent again at this moment.
-    pub fn left_at(&self, now: DateTime<Utc>) -> i16 {
+    /// Returns the number of resends that are possible at `now`.
+    pub fn remaining_at(&self, now: DateTime<Utc>) -> i16 {
         if self.count < RESENDS_AT_ONCE {
             return RESENDS_AT_ONCE - self.count;
         }
         i16::from(self.next_time().is_none_or(|next| next <= now))
     }
 
-    /// Counts one more.
+    /// Counts a resend.
     ///
     /// # Errors
-    /// [`Error::ResendLimit`] with the time until the next is possible.
-    pub fn take(&mut self, now: DateTime<Utc>) -> Result<()> {
-        if self.left_at(now) == 0 {
+    /// [`Error::ResendLimit`] with the time until the next resend is possible.
+    pub fn record(&mut self, now: DateTime<Utc>) -> Result<()> {
+        if self.remaining_at(now) == 0 {
             let wait = self.next_time().map_or(RESEND_PAUSE, |next| next - now);
             return Err(Error::ResendLimit {
                 limit: MailLimit::Resends,
@@ -145,7 +145,7 @@ impl Resends {
     }
 }
 
-/// Enough of an address for its owner to know it again: `a***@m***.example`.
+/// Masks an address so that its owner recognizes it: `a***@m***.example`.
 pub fn mask(email: &EmailAddress) -> String {
     let (local, domain) = email.as_str().rsplit_once('@').unwrap_or_default();
     let (name, top_level) = domain.rsplit_once('.').unwrap_or_default();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_7_a_pending_one_expires_at_its_instant_and_no_other_state_does() {
+    fn rule_7_only_the_pending_state_expires() {
         let mut confirmation = EmailConfirmation {
             id: ConfirmationId(Uuid::nil()),
             customer_number: CustomerNumber::parse("K-1001").unwrap(),
@@ -183,31 +183,31 @@ mod tests {
     }
 
     #[test]
-    fn rule_11_three_at_once_then_one_an_hour() {
+    fn rule_11_allows_three_resends_then_one_an_hour() {
         let mut resends = Resends::default();
-        for left in [3, 2, 1] {
-            assert_eq!(resends.left_at(now()), left);
-            resends.take(now()).unwrap();
+        for remaining in [3, 2, 1] {
+            assert_eq!(resends.remaining_at(now()), remaining);
+            resends.record(now()).unwrap();
         }
         let hour = TimeDelta::hours(1);
         let almost = now() + hour - TimeDelta::seconds(1);
         for (time, wait) in [(now(), 3600), (almost, 1)] {
-            assert_eq!(resends.left_at(time), 0);
+            assert_eq!(resends.remaining_at(time), 0);
             let retry_after = std::time::Duration::from_secs(wait);
             let limit = MailLimit::Resends;
-            let refused = Err(Error::ResendLimit { limit, retry_after });
-            assert_eq!(resends.take(time), refused);
+            let rejected = Err(Error::ResendLimit { limit, retry_after });
+            assert_eq!(resends.record(time), rejected);
         }
-        // However long one waits, it is one an hour.
+        // Unused hours do not accumulate.
         let later = now() + hour * 5;
-        assert_eq!(resends.left_at(later), 1);
-        resends.take(later).unwrap();
-        assert_eq!(resends.left_at(later), 0);
-        assert_eq!(resends.left_at(later + hour), 1);
+        assert_eq!(resends.remaining_at(later), 1);
+        resends.record(later).unwrap();
+        assert_eq!(resends.remaining_at(later), 0);
+        assert_eq!(resends.remaining_at(later + hour), 1);
     }
 
     #[test]
-    fn a_mask_shows_the_beginnings_alone() {
+    fn mask_keeps_first_letters_and_top_level_domain() {
         for (address, masked) in [
             ("anna.schmidt@muster.example", "a***@m***.example"),
             ("a@b.co.example", "a***@b***.example"),

@@ -1,5 +1,4 @@
-//! Enhanced status codes of mail servers (RFC 3463), and which of them speak about a mailbox
-//! (rule 32).
+//! Enhanced status codes of mail servers (RFC 3463), and those that concern a mailbox (rule 32).
 
 use std::fmt;
 
@@ -15,8 +14,7 @@ pub struct EnhancedStatus {
 }
 
 impl EnhancedStatus {
-    /// Reads three numbers of at most three digits, joined by dots, and nothing else; `None` for
-    /// any other text.
+    /// Parses three numbers of at most three digits, joined by dots. `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split('.').map(|digits| {
             let is_number =
@@ -51,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rule_32_names_the_codes_about_the_mailbox() {
+    fn rule_32_lists_the_codes_about_the_mailbox() {
         let about_mailbox = ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"];
         for code in about_mailbox {
             assert!(EnhancedStatus::parse(code).unwrap().is_about_mailbox());
@@ -70,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_three_numbers() {
+    fn code_consists_of_three_numbers() {
         for code in ["5.1.1", "4.7.1", "2.0.0", "5.7.606"] {
             assert_eq!(EnhancedStatus::parse(code).unwrap().to_string(), code);
         }

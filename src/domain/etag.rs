@@ -1,21 +1,21 @@
-//! Etags: which state of a record a caller has seen (AIP-154).
+//! Etags, which identify the version of a record that a caller has read (AIP-154).
 
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Result};
 
-/// The etag of a record in its `version`. The time of its creation keeps a
-/// record that was erased and made anew apart from its predecessor.
+/// Returns the etag of a `version` of a record. The creation time distinguishes a record from an
+/// erased predecessor with the same key.
 pub fn etag(create_time: DateTime<Utc>, version: i64) -> String {
     format!("{:x}-{version:x}", create_time.timestamp_micros())
 }
 
-/// Compares the etag that a caller gave, if any, with the current one.
+/// Compares the expected etag of a request with the current one. An empty one matches any version.
 ///
 /// # Errors
-/// [`Error::EtagMismatch`] when they differ.
-pub fn check_etag(given: &str, current: &str) -> Result<()> {
-    if given.is_empty() || given == current {
+/// [`Error::EtagMismatch`] if they differ.
+pub fn check_etag(expected: &str, current: &str) -> Result<()> {
+    if expected.is_empty() || expected == current {
         Ok(())
     } else {
         Err(Error::EtagMismatch)
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_etag_is_optional_and_a_stale_one_is_refused() {
+    fn etag_is_optional_and_a_stale_one_is_rejected() {
         let create_time = DateTime::UNIX_EPOCH;
         let current = etag(create_time, 2);
         assert_eq!(check_etag("", &current), Ok(()));

@@ -1,6 +1,6 @@
-//! Everything that is on file about a customer, to be given out (rule 26).
+//! The export of everything that is on file about a customer (rule 26).
 //!
-//! No phone passwords, tokens and fingerprints of requests, nor hashes of them.
+//! Contains no phone passwords, tokens or request digests, nor hashes of them.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -13,133 +13,133 @@ use crate::domain::{
     email_confirmation::ConfirmationState,
     ids::ContactId,
     phone_order::OrderDecision,
-    phone_password::attempts::ContactTries,
+    phone_password::attempts::ContactAttempts,
     restrictions::OrderTypeCode,
 };
 
-/// Everything, as of one moment.
+/// All data of a customer as of one moment.
 #[derive(Clone, Debug)]
 pub struct Export {
     /// The customer's record.
     pub customer: Customer,
-    /// Its contacts, in the order of their creation.
+    /// The contacts, in the order of their creation.
     pub contacts: Vec<Contact>,
-    /// Its trail, the oldest first.
+    /// The audit log, oldest event first.
     pub events: Vec<AuditEvent>,
-    /// Decisions about its orders by phone, the oldest first.
-    pub phone_orders: Vec<DecisionOnFile>,
-    /// Addresses that were entered, by their expiry.
-    pub confirmations: Vec<ConfirmationOnFile>,
-    /// Mails that wait or were given up, the oldest first.
-    pub mails: Vec<MailOnFile>,
-    /// What is kept of tries on phone passwords.
-    pub tries: Vec<TriesOnFile>,
-    /// Requests that are remembered, by their expiry.
-    pub requests: Vec<RequestOnFile>,
-    /// Contacts that were taken over from a file, by the time of that.
-    pub imports: Vec<ImportOnFile>,
+    /// The decisions about phone orders, oldest first.
+    pub phone_orders: Vec<ExportedDecision>,
+    /// The entered e-mail addresses, sorted by expiry.
+    pub confirmations: Vec<ExportedConfirmation>,
+    /// The queued e-mails and dead letters, oldest first.
+    pub mails: Vec<ExportedMail>,
+    /// The stored attempts on phone passwords.
+    pub tries: Vec<ExportedAttempts>,
+    /// The stored responses, sorted by expiry.
+    pub requests: Vec<ExportedRequest>,
+    /// The imported contacts, sorted by time of import.
+    pub imports: Vec<ExportedImport>,
 }
 
-/// A decision about an order by phone.
+/// A decision about a phone order.
 #[derive(Clone, Debug)]
-pub struct DecisionOnFile {
-    /// Which one.
+pub struct ExportedDecision {
+    /// The id of the decision.
     pub id: Uuid,
-    /// Who ordered.
+    /// The contact that ordered.
     pub contact_id: ContactId,
-    /// The agent that asked.
+    /// The agent that requested the decision.
     pub agent: String,
-    /// In which call.
+    /// The id of the phone call.
     pub call_id: String,
-    /// What was ordered.
+    /// The code of the ordered type.
     pub order_type: OrderTypeCode,
-    /// Whether that was system management.
+    /// True if the order type was system management.
     pub system_management: bool,
-    /// Whether it was offered by phone.
+    /// True if the order type was offered by phone.
     pub offered_by_phone: bool,
-    /// Whether the customer administered the product.
+    /// True if the customer administered the product.
     pub customer_administers_product: bool,
-    /// What was decided.
+    /// The decision.
     pub decision: OrderDecision,
-    /// When.
+    /// The time of the decision.
     pub decision_time: DateTime<Utc>,
 }
 
-/// An address that was entered.
+/// An entered e-mail address.
 #[derive(Clone, Debug)]
-pub struct ConfirmationOnFile {
-    /// Whose.
+pub struct ExportedConfirmation {
+    /// The contact that the address was entered for.
     pub contact_id: ContactId,
-    /// The address, mostly hidden.
+    /// The masked address.
     pub masked_email: String,
-    /// What became of it.
+    /// The state of the link.
     pub state: ConfirmationState,
-    /// When it expires or expired.
+    /// The expiry of the address, past or future.
     pub expire_time: DateTime<Utc>,
-    /// When the reminder is due.
+    /// The due time of the reminder.
     pub remind_time: Option<DateTime<Utc>>,
 }
 
-/// A mail in the outbox.
+/// An e-mail in the outbox.
 #[derive(Clone, Debug)]
-pub struct MailOnFile {
-    /// Which one.
+pub struct ExportedMail {
+    /// The id of the e-mail.
     pub id: Uuid,
-    /// What it is about; kept as text, as a newer version may have queued it.
+    /// The kind of the e-mail, as text: a newer version may have queued another kind.
     pub kind: String,
-    /// Whom it is about.
+    /// The contact that the e-mail is about.
     pub contact_id: ContactId,
-    /// Where it goes.
+    /// The address that it is sent to.
     pub recipient: EmailAddress,
-    /// The name it speaks to.
+    /// The name in the salutation.
     pub display_name: String,
-    /// Its language.
+    /// The language of the e-mail.
     pub locale: Locale,
-    /// Whether it was given up.
+    /// True if the e-mail is a dead letter.
     pub is_dead: bool,
-    /// How often it was tried.
+    /// The number of delivery attempts.
     pub attempts: i16,
-    /// When it was written down.
+    /// The time at which it was queued.
     pub create_time: DateTime<Utc>,
-    /// When it is tried next, or was given up.
+    /// The time of the next attempt, or the time at which it became a dead letter.
     pub due_time: DateTime<Utc>,
-    /// Why the last attempt failed.
+    /// The cause of the last failure.
     pub failure: Option<String>,
 }
 
-/// The tries on a phone password.
+/// The attempts on a phone password.
 #[derive(Clone, Debug)]
-pub struct TriesOnFile {
-    /// Whose.
+pub struct ExportedAttempts {
+    /// The contact.
     pub contact_id: ContactId,
-    /// When the password was set, if one is.
+    /// The time at which the password was set; `None`: none is set.
     pub set_time: Option<DateTime<Utc>>,
-    /// The tries.
-    pub tries: ContactTries,
-    /// Why a lock was lifted.
+    /// The attempts and the lock.
+    pub tries: ContactAttempts,
+    /// The reason for which the last lock was lifted.
     pub unlock_reason: Option<String>,
-    /// When something of it was last written down.
+    /// The time of the last change.
     pub update_time: DateTime<Utc>,
 }
 
-/// A request that is remembered.
+/// A stored response to a request.
 #[derive(Clone, Debug)]
-pub struct RequestOnFile {
-    /// Its id.
+pub struct ExportedRequest {
+    /// The request id.
     pub id: Uuid,
-    /// Whose it was.
+    /// The actor that made the request.
     pub actor: Actor,
-    /// The contact that was answered.
+    /// The contact in the response.
     pub contact: Option<Contact>,
-    /// Until when it is remembered.
+    /// The time at which the response is deleted.
     pub expire_time: DateTime<Utc>,
 }
 
-/// A contact that was taken over from a file.
+/// An imported contact.
 #[derive(Clone, Copy, Debug)]
-pub struct ImportOnFile {
-    /// Which one.
+pub struct ExportedImport {
+    /// The contact.
     pub contact_id: ContactId,
-    /// When.
+    /// The time of the import.
     pub import_time: DateTime<Utc>,
 }

@@ -1,5 +1,4 @@
-//! Mails that wait to be sent: which there are, what they need to know, and when a
-//! failed one is tried again.
+//! Queued e-mails: their kinds and contents, and the delays between delivery attempts.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -10,31 +9,31 @@ use crate::domain::{
     ids::{ConfirmationId, ContactId, CustomerNumber},
 };
 
-/// How often a mail is tried before it is a dead letter.
+/// The number of delivery attempts after which an e-mail becomes a dead letter.
 pub const MAX_ATTEMPTS: i16 = 20;
 
-/// How long a dead letter is kept for whoever looks into it.
-pub const DEAD_LETTERS_KEPT: TimeDelta = TimeDelta::days(30);
+/// How long a dead letter is stored.
+pub const DEAD_LETTER_RETENTION: TimeDelta = TimeDelta::days(30);
 
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(10);
-const LAST_RETRY: TimeDelta = TimeDelta::hours(1);
+const MAX_RETRY: TimeDelta = TimeDelta::hours(1);
 const JITTER_PERCENT: i32 = 20;
 
-/// What a mail is about.
+/// The kind of an e-mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailKind {
-    /// Asks the new address to be confirmed.
+    /// Requests the confirmation of a new address.
     EmailConfirmation,
-    /// Reminds of that, a day before it is too late.
+    /// Reminds of the confirmation one day before the address expires.
     EmailConfirmationReminder,
-    /// Tells the old address that another one took its place.
+    /// Notifies the previous address that it was replaced.
     EmailReplaced,
-    /// Tells the contact that its phone password is locked.
+    /// Notifies the contact that its phone password is locked.
     PhonePasswordLocked,
 }
 
 impl MailKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 4] = [
         Self::EmailConfirmation,
         Self::EmailConfirmationReminder,
@@ -42,7 +41,7 @@ impl MailKind {
         Self::PhonePasswordLocked,
     ];
 
-    /// The name that is kept, and that templates have.
+    /// Returns the stored name, which is also the name of the template.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EmailConfirmation => "email_confirmation",
@@ -52,7 +51,7 @@ impl MailKind {
         }
     }
 
-    /// Whether it asks for a confirmation, and so holds a link.
+    /// Returns true if the e-mail contains a confirmation link.
     pub const fn has_link(self) -> bool {
         match self {
             Self::EmailConfirmation | Self::EmailConfirmationReminder => true,
@@ -61,34 +60,34 @@ impl MailKind {
     }
 }
 
-/// A mail that waits to be sent.
+/// An e-mail in the outbox.
 #[derive(Clone, Debug)]
 pub struct QueuedMail {
-    /// Whose contact it is about.
+    /// The customer of the contact.
     pub customer_number: CustomerNumber,
-    /// Which mail it is; its Message-ID is made of it.
+    /// The id, from which the Message-ID is derived.
     pub id: Uuid,
-    /// What it is about.
+    /// The kind of the e-mail.
     pub kind: MailKind,
-    /// Whom it is about.
+    /// The contact that the e-mail is about.
     pub contact_id: ContactId,
-    /// The pending address that it asks to be confirmed.
+    /// The entry of the pending address that it requests to confirm.
     pub confirmation_id: Option<ConfirmationId>,
-    /// Where it goes.
+    /// The address that it is sent to.
     pub recipient: EmailAddress,
-    /// The name it speaks to.
+    /// The name in the salutation.
     pub display_name: String,
-    /// Its language.
+    /// The language of the e-mail.
     pub locale: Locale,
-    /// When it was written down.
+    /// The time at which it was queued.
     pub create_time: DateTime<Utc>,
-    /// How often it was tried, this time included. Only who claimed it for this
-    /// attempt may say what became of it.
+    /// The number of the current delivery attempt. Only the worker that claimed the e-mail for this
+    /// attempt may record its outcome.
     pub attempt: i16,
 }
 
 impl QueuedMail {
-    /// A mail to `recipient` about `contact`.
+    /// Creates an e-mail to `recipient` about `contact`.
     pub fn new(
         id: Uuid,
         kind: MailKind,
@@ -112,15 +111,15 @@ impl QueuedMail {
     }
 }
 
-/// How long after a failed attempt the next one comes: 10 s, doubling up to an hour,
-/// and up to a fifth more by `random`, so that mails that failed together do not
-/// come back together.
+/// Returns the delay between a failed attempt and the next one: 10 s, doubled up to an hour, plus up
+/// to a fifth of jitter from `random`, so that e-mails that failed together are not retried
+/// together.
 pub fn retry_delay(attempt: i16, random: u8) -> TimeDelta {
     let doublings = u32::try_from(attempt.max(1) - 1).unwrap_or_default();
     let factor = 2i32.checked_pow(doublings).unwrap_or(i32::MAX);
     let delay = FIRST_RETRY
         .checked_mul(factor)
-        .map_or(LAST_RETRY, |delay| delay.min(LAST_RETRY));
+        .map_or(MAX_RETRY, |delay| delay.min(MAX_RETRY));
     delay + delay * (i32::from(random) * JITTER_PERCENT) / (100 * i32::from(u8::MAX))
 }
 
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_double_from_ten_seconds_to_an_hour() {
+    fn retry_delay_doubles_from_ten_seconds_to_an_hour() {
         for (attempt, seconds) in [(1, 10), (2, 20), (3, 40), (9, 2560), (10, 3600), (20, 3600)] {
             let delay = TimeDelta::seconds(seconds);
             assert_eq!(retry_delay(attempt, 0), delay, "attempt {attempt}");

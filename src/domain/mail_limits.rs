@@ -1,24 +1,24 @@
-//! How many confirmation mails may leave: to one address, whoever enters it, and on behalf of one
-//! customer. The counts are sliding windows over the times of the mails.
+//! Rate limits of confirmation e-mails, per address and per customer, as sliding windows over the
+//! times of the e-mails.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// At most `count` mails in any `window`.
+/// At most `count` e-mails in any `window`.
 #[derive(Clone, Copy, Debug)]
 pub struct MailRate {
     count: usize,
     window: TimeDelta,
 }
 
-/// Confirmation mails to one address, over all contacts and customers: 5 an hour and 20 a day.
+/// The limits of confirmation e-mails to one address, across all customers: 5 per hour, 20 per day.
 pub const PER_ADDRESS: &[MailRate] = &[
     MailRate::new(5, TimeDelta::hours(1)),
     MailRate::new(20, TimeDelta::days(1)),
 ];
-/// Confirmation mails of one customer, imports aside: 100 an hour.
+/// The limit of confirmation e-mails of one customer, except those of imports: 100 per hour.
 pub const PER_CUSTOMER: &[MailRate] = &[MailRate::new(100, TimeDelta::hours(1))];
-/// How long the times of mails are kept: the longest window.
-pub const MAIL_TIMES_KEPT: TimeDelta = TimeDelta::days(1);
+/// How long the times of e-mails are stored: the longest window.
+pub const MAIL_TIMES_RETENTION: TimeDelta = TimeDelta::days(1);
 
 impl MailRate {
     const fn new(count: usize, window: TimeDelta) -> Self {
@@ -26,25 +26,25 @@ impl MailRate {
     }
 }
 
-/// The times of mails, past and planned, in ascending order.
+/// The times of sent and planned e-mails, in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailTimes(pub Vec<DateTime<Utc>>);
 
 impl MailTimes {
-    /// Returns the earliest time, `now` or later, at which one more mail keeps within `rates`.
+    /// Returns the earliest time from `now` on at which one more e-mail is within `rates`.
     pub fn next_time(&self, rates: &[MailRate], now: DateTime<Utc>) -> DateTime<Utc> {
-        let free = rates.iter().filter_map(|rate| {
+        let next = rates.iter().filter_map(|rate| {
             let nth = self.0.len().checked_sub(rate.count)?;
             Some(*self.0.get(nth)? + rate.window)
         });
-        free.fold(now, DateTime::max)
+        next.fold(now, DateTime::max)
     }
 
-    /// Adds a mail, and drops those that no window reaches back to.
+    /// Adds an e-mail, and drops those that are outside all windows.
     pub fn add(&mut self, time: DateTime<Utc>, now: DateTime<Utc>) {
-        self.0.retain(|known| *known + MAIL_TIMES_KEPT > now);
-        let place = self.0.partition_point(|known| *known <= time);
-        self.0.insert(place, time);
+        self.0.retain(|known| *known + MAIL_TIMES_RETENTION > now);
+        let index = self.0.partition_point(|known| *known <= time);
+        self.0.insert(index, time);
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn five_fit_into_an_hour_and_twenty_into_a_day() {
+    fn five_mails_fit_into_an_hour_and_twenty_into_a_day() {
         let mut times = MailTimes::default();
         for nth in 0..42 {
             let (day, hour) = (nth / 20, nth % 20 / 5);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_slides_and_old_mails_are_dropped() {
+    fn window_slides_and_old_mails_are_dropped() {
         let mut times = MailTimes::default();
         for minute in [0, 10, 20, 30, 40] {
             assert_eq!(times.next_time(PER_ADDRESS, at(minute)), at(minute));

@@ -1,4 +1,4 @@
-//! Orders by phone: which there are, and who may place them (rules 19 and 20).
+//! Phone orders: order types, and the decision whether a contact may place an order (rules 19, 20).
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -8,20 +8,20 @@ use crate::domain::{
     restrictions::{OrderTypeCode, Restrictions},
 };
 
-/// The longest name of an order type, in characters.
+/// The maximum length of an order type's name, in characters.
 pub const MAX_ORDER_TYPE_NAME_CHARS: usize = 200;
 
-/// A kind of order.
+/// A type of order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderType {
-    /// Which one.
+    /// The code that requests refer to.
     pub code: OrderTypeCode,
-    /// The name shown to people.
+    /// The name for display.
     pub display_name: String,
-    /// Whether it is system management, which the customer may do itself for a product
-    /// that it administers.
+    /// True for system management, which customers do themselves, in the portal, for products that
+    /// they administer.
     pub system_management: bool,
-    /// Whether the provider offers it by phone.
+    /// True if the provider offers it by phone.
     pub offered_by_phone: bool,
     /// True if it is no longer offered at all. Records that name it keep it.
     pub retired: bool,
@@ -33,7 +33,7 @@ impl OrderType {
         self.offered_by_phone && !self.retired
     }
 
-    /// Names of the fields in which it differs from `other`; `None`: all of them.
+    /// Returns the names of the fields that differ from `other`; all of them if it is `None`.
     pub fn differences(&self, other: Option<&Self>) -> Vec<&'static str> {
         let is_new = other.is_none();
         let differs = |is_same: fn(&Self, &Self) -> bool| !other.is_some_and(|o| is_same(self, o));
@@ -59,30 +59,30 @@ impl OrderType {
     }
 }
 
-/// Whether a contact may place an order by phone.
+/// The decision about a phone order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderDecision {
-    /// It may.
+    /// The contact may place the order.
     Allowed,
-    /// It may not.
+    /// The contact may not place the order by phone.
     Denied(OrderDenial),
-    /// The agent decides, with the free text in view.
+    /// The agent decides from the restrictions note.
     AgentDecision,
 }
 
-/// Why an order may not be placed by phone.
+/// The reason of a denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderDenial {
-    /// The provider does not offer it by phone.
+    /// The provider does not offer the order type by phone.
     ExcludedByProvider,
-    /// It has to be placed in the portal.
+    /// The order has to be placed in the portal.
     PortalRequired,
-    /// The contact's lists deny it.
+    /// The contact's restrictions deny the order type.
     Restricted,
 }
 
 impl OrderDecision {
-    /// Every decision.
+    /// All decisions.
     pub const ALL: [Self; 5] = [
         Self::Allowed,
         Self::Denied(OrderDenial::ExcludedByProvider),
@@ -91,7 +91,7 @@ impl OrderDecision {
         Self::AgentDecision,
     ];
 
-    /// The name that is kept.
+    /// Returns the stored name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -103,8 +103,8 @@ impl OrderDecision {
     }
 }
 
-/// Rule 19, for a contact that has proved who it is. The structured lists are judged
-/// before the free text: what they deny stays denied.
+/// Decides whether an authenticated contact may place an order (rule 19). The lists of order types
+/// take precedence over the note: an order type that they deny is denied.
 pub fn decide(
     order_type: &OrderType,
     restrictions: &Restrictions,
@@ -112,12 +112,12 @@ pub fn decide(
 ) -> OrderDecision {
     let code = &order_type.code;
     let allowed = &restrictions.allowed_order_types;
-    let is_left_out = !allowed.is_empty() && !allowed.contains(code);
+    let is_not_allowed = !allowed.is_empty() && !allowed.contains(code);
     if !order_type.can_be_ordered_by_phone() {
         OrderDecision::Denied(OrderDenial::ExcludedByProvider)
     } else if order_type.system_management && customer_administers_product {
         OrderDecision::Denied(OrderDenial::PortalRequired)
-    } else if is_left_out || restrictions.denied_order_types.contains(code) {
+    } else if is_not_allowed || restrictions.denied_order_types.contains(code) {
         OrderDecision::Denied(OrderDenial::Restricted)
     } else if restrictions.note.is_empty() {
         OrderDecision::Allowed
@@ -126,28 +126,28 @@ pub fn decide(
     }
 }
 
-/// A decision, as it is kept for evidence.
+/// A recorded decision, kept as evidence.
 #[derive(Clone, Debug)]
 pub struct PhoneOrder {
-    /// Which decision.
+    /// The id of the decision.
     pub id: Uuid,
-    /// For which customer.
+    /// The customer of the contact.
     pub customer_number: CustomerNumber,
-    /// Who ordered.
+    /// The contact that ordered.
     pub contact_id: ContactId,
-    /// The agent that asked.
+    /// The agent that requested the decision.
     pub agent: String,
-    /// In which call.
+    /// The id of the phone call.
     pub call_id: String,
-    /// What was ordered, as it was offered then.
+    /// The ordered type, as of the decision.
     pub order_type: OrderType,
-    /// The version of the contact whose restrictions were judged.
+    /// The version of the contact whose restrictions were applied.
     pub contact_version: i64,
-    /// Whether the customer administers the product.
+    /// True if the customer administers the product.
     pub customer_administers_product: bool,
-    /// What was decided.
+    /// The decision.
     pub decision: OrderDecision,
-    /// When.
+    /// The time of the decision.
     pub decision_time: DateTime<Utc>,
 }
 
@@ -159,10 +159,9 @@ mod tests {
         OrderTypeCode::parse(text).unwrap()
     }
 
-    /// Rule 19 once more, in the words of the rule: of whether it is offered, has to be
-    /// placed in the portal, is denied by the lists, and there is a note.
-    fn expected(judged: (bool, bool, bool, bool)) -> OrderDecision {
-        match judged {
+    /// Rule 19 as a table of: offered by phone, portal required, denied by the lists, has a note.
+    fn expected(conditions: (bool, bool, bool, bool)) -> OrderDecision {
+        match conditions {
             (false, _, _, _) => OrderDecision::Denied(OrderDenial::ExcludedByProvider),
             (true, true, _, _) => OrderDecision::Denied(OrderDenial::PortalRequired),
             (true, false, true, _) => OrderDecision::Denied(OrderDenial::Restricted),
@@ -172,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn rule_19_in_every_combination() {
+    fn rule_19_holds_for_every_combination() {
         let (this, other) = (code("reboot"), code("transfer"));
-        // What the two lists can say of an order type, and whether they deny it.
+        // Contents of the two lists, and whether they deny the order type.
         let allowed = [
             (vec![], false),
             (vec![this.clone()], false),
@@ -192,7 +191,7 @@ mod tests {
             let bit = |index: u8| bits >> index & 1 == 1;
             let (offered, system_management) = (bit(0), bit(1));
             let (administers, has_note, retired) = (bit(2), bit(3), bit(4));
-            for (allowed_list, leaves_out) in &allowed {
+            for (allowed_list, excludes) in &allowed {
                 for (denied_list, denies) in &denied {
                     let order_type = OrderType {
                         code: this.clone(),
@@ -211,7 +210,7 @@ mod tests {
                         expected((
                             offered && !retired,
                             system_management && administers,
-                            *leaves_out || *denies,
+                            *excludes || *denies,
                             has_note
                         )),
                         "{order_type:?} {restrictions:?} {administers}"
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_compared_as_they_are_written() {
+    fn order_type_codes_are_case_sensitive() {
         let order_type = OrderType {
             code: code("reboot"),
             display_name: String::new(),

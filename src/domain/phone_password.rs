@@ -1,5 +1,5 @@
-//! Phone passwords (rules 13 to 17): what counts as the same when it is spoken, what
-//! is refused, and what the service makes itself. How tries are limited is in [`attempts`].
+//! Phone passwords (rules 13 to 17): normalization of spoken passwords, rejected passwords, and
+//! generated ones. [`attempts`] limits the attempts.
 
 pub mod attempts;
 
@@ -15,37 +15,37 @@ use crate::{
 
 const MIN_CHARS: usize = 6;
 const MAX_CHARS: usize = 64;
-/// Before folding, which makes most texts shorter and some longer.
+/// Before the normalization, which shortens most texts and lengthens some.
 const MAX_SPOKEN_CHARS: usize = 256;
-/// How many words a generated one has.
+/// The number of words of a generated password.
 pub const GENERATED_WORDS: usize = 3;
 
-/// One word a line; see the licence beside it.
+/// One word per line; see `phone_password/LICENSES.md`.
 static WORDS: LazyLock<Vec<&str>> =
     LazyLock::new(|| include_str!("phone_password/words.txt").lines().collect());
 
-/// Folded, one a line; see the licence beside it.
+/// Common passwords, normalized, one per line; see `phone_password/LICENSES.md`.
 static COMMON: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("phone_password/common.txt").lines().collect());
 
-/// What was said or entered as a phone password, folded: the text itself is not kept.
+/// A spoken or entered phone password in normalized form. The original text is not stored.
 #[derive(Clone, PartialEq, Eq)]
-pub struct FoldedPassword(String);
+pub struct NormalizedPassword(String);
 
-/// It must not get into a log by way of `{:?}`.
-impl fmt::Debug for FoldedPassword {
+/// Hides the password from log lines that print `{:?}`.
+impl fmt::Debug for NormalizedPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FoldedPassword(…)")
+        f.write_str("NormalizedPassword(…)")
     }
 }
 
-impl FoldedPassword {
-    /// Folds what a caller said. Whatever it is, it can be checked: that it cannot be
-    /// right must not be told faster.
+impl NormalizedPassword {
+    /// Normalizes a password that a caller said. Accepts passwords that cannot have been set, so that
+    /// checking them takes the same time.
     ///
     /// # Errors
-    /// [`Invalid`] when it is empty or beyond all bounds.
-    pub fn of_spoken(text: &str) -> std::result::Result<Self, Invalid> {
+    /// [`Invalid`] if it is empty or longer than 256 characters.
+    pub fn from_spoken(text: &str) -> std::result::Result<Self, Invalid> {
         if text.is_empty() {
             return Err(Invalid::new("must not be empty"));
         }
@@ -54,61 +54,61 @@ impl FoldedPassword {
                 "must have at most {MAX_SPOKEN_CHARS} characters"
             )));
         }
-        Ok(Self(fold(text)))
+        Ok(Self(normalize(text)))
     }
 
-    /// Folds a password that is to be set, unless it is too short, too long or too common.
+    /// Normalizes a password that is to be set.
     ///
     /// # Errors
-    /// [`Invalid`] with what is wrong; the text does not repeat the value.
+    /// [`Invalid`] if it is too short, too long or too common. Its text does not repeat the value.
     pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
         text::free_text(text, MAX_SPOKEN_CHARS)?;
-        let folded = fold(text);
-        if !(MIN_CHARS..=MAX_CHARS).contains(&folded.chars().count()) {
+        let normalized = normalize(text);
+        if !(MIN_CHARS..=MAX_CHARS).contains(&normalized.chars().count()) {
             return Err(Invalid::new(format!(
                 "must have {MIN_CHARS} to {MAX_CHARS} characters, blanks and hyphens not counted"
             )));
         }
-        if COMMON.contains(folded.as_str()) || is_repetition(&folded) {
+        if COMMON.contains(normalized.as_str()) || is_repetition(&normalized) {
             return Err(Invalid::new("is too common: others would guess it"));
         }
-        Ok(Self(folded))
+        Ok(Self(normalized))
     }
 
-    /// Rule 14: the customer number and the contact's own name are no passwords.
+    /// Rejects the customer number and the contact's own name (rule 14).
     ///
     /// # Errors
-    /// [`Invalid`] with which of them it is.
-    pub fn judge_for(
+    /// [`Invalid`] that names which of them it is.
+    pub fn check_for(
         &self,
-        number: &CustomerNumber,
+        customer_number: &CustomerNumber,
         display_name: &str,
     ) -> std::result::Result<(), Invalid> {
-        let refuse = |why: &str| Err(Invalid::new(why));
-        let said = bare(&self.0);
-        if said == bare(&fold(number.as_str())) {
-            return refuse("must not be the customer number");
+        let reject = |reason: &str| Err(Invalid::new(reason));
+        let password = alphanumeric(&self.0);
+        if password == alphanumeric(&normalize(customer_number.as_str())) {
+            return reject("must not be the customer number");
         }
         let words: Vec<_> = display_name
             .split(|c: char| !c.is_alphanumeric())
-            .map(fold)
+            .map(normalize)
             .filter(|word| !word.is_empty())
             .collect();
-        // A digit before or behind it makes it no secret.
-        let said = said.trim_matches(|c: char| c.is_ascii_digit());
-        if !said.is_empty() && is_made_of(said, &words) {
-            return refuse("must not be the contact's own name");
+        // Leading or trailing digits do not make a name secret.
+        let password = password.trim_matches(|c: char| c.is_ascii_digit());
+        if !password.is_empty() && consists_of(password, &words) {
+            return reject("must not be the contact's own name");
         }
         Ok(())
     }
 
-    /// The folded text, to be hashed.
+    /// Returns the normalized text, for hashing. It is a secret.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Rule 14: three words, made of `random`; about 39 bits.
+/// Generates a password of three words from `random`, with about 39 bits of entropy (rule 14).
 pub fn generate(random: [u32; GENERATED_WORDS]) -> String {
     let count = WORDS.len().max(1);
     let words = random.map(|number| {
@@ -118,21 +118,20 @@ pub fn generate(random: [u32; GENERATED_WORDS]) -> String {
     words.join(" ")
 }
 
-/// Rule 14: what sounds the same becomes the same text. Folding what is folded changes
-/// nothing.
-pub fn fold(text: &str) -> String {
-    let mut folded = fold_once(text);
-    // What one step takes away can bring together what the next one folds.
+/// Normalizes a text so that texts that sound the same become equal (rule 14). Idempotent.
+pub fn normalize(text: &str) -> String {
+    let mut normalized = normalize_once(text);
+    // Removing characters can create sequences that normalize further.
     loop {
-        let again = fold_once(&folded);
-        if again == folded {
-            return folded;
+        let again = normalize_once(&normalized);
+        if again == normalized {
+            return normalized;
         }
-        folded = again;
+        normalized = again;
     }
 }
 
-fn fold_once(text: &str) -> String {
+fn normalize_once(text: &str) -> String {
     let composed: String = text.nfkc().collect();
     let folded = caseless::default_case_fold_str(&composed);
     let mut result = String::with_capacity(folded.len());
@@ -142,7 +141,7 @@ fn fold_once(text: &str) -> String {
             'ö' => result.push_str("oe"),
             'ü' => result.push_str("ue"),
             'ß' => result.push_str("ss"),
-            // Of the four letters i of Turkish, capitals leave two that nobody hears.
+            // Case folding maps the Turkish letters i to two that sound alike.
             'ı' => result.push('i'),
             _ => result.push(c),
         }
@@ -150,18 +149,18 @@ fn fold_once(text: &str) -> String {
     result.nfkc().collect()
 }
 
-/// Whether it is nothing but some of these words, in whatever order.
-fn is_made_of(said: &str, words: &[String]) -> bool {
-    // Where a row of words can end. A search that goes back would take for ever for a
-    // name of many alike.
-    let mut ends = vec![said];
+/// Returns true if the password is a concatenation of some of these words, in any order.
+fn consists_of(password: &str, words: &[String]) -> bool {
+    // Remainders after a sequence of words. Visiting each once avoids exponential backtracking for
+    // names of many similar words.
+    let mut remainders = vec![password];
     let mut seen = HashSet::new();
-    while let Some(rest) = ends.pop() {
+    while let Some(rest) = remainders.pop() {
         if rest.is_empty() {
             return true;
         }
         if seen.insert(rest.len()) {
-            ends.extend(
+            remainders.extend(
                 words
                     .iter()
                     .filter_map(|word| rest.strip_prefix(word.as_str())),
@@ -171,12 +170,12 @@ fn is_made_of(said: &str, words: &[String]) -> bool {
     false
 }
 
-/// What is heard of it: nobody says a comma.
-fn bare(folded: &str) -> String {
-    folded.chars().filter(|c| c.is_alphanumeric()).collect()
+/// Removes punctuation, which is not spoken.
+fn alphanumeric(normalized: &str) -> String {
+    normalized.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
-/// Blanks, hyphens, what is not printed, and the dot that a Turkish capital leaves.
+/// Whitespace, hyphens, unprintable characters, and the combining dot of the Turkish capital I.
 fn is_silent(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
@@ -197,31 +196,31 @@ fn is_silent(c: char) -> bool {
         )
 }
 
-/// One or two characters over and over, or a run such as 234567.
-fn is_repetition(folded: &str) -> bool {
-    let chars: Vec<char> = folded.chars().collect();
+/// Returns true for one or two repeated characters, and for a sequence such as 234567.
+fn is_repetition(normalized: &str) -> bool {
+    let chars: Vec<char> = normalized.chars().collect();
     let is_pair = chars
         .iter()
         .zip(chars.iter().skip(2))
-        .all(|(one, other)| one == other);
+        .all(|(first, second)| first == second);
     let steps = || {
         chars
             .iter()
             .zip(chars.iter().skip(1))
-            .map(|(one, next)| i64::from(u32::from(*next)) - i64::from(u32::from(*one)))
+            .map(|(c, next)| i64::from(u32::from(*next)) - i64::from(u32::from(*c)))
     };
     is_pair || steps().all(|step| step == 1) || steps().all(|step| step == -1)
 }
 
-/// The phone password of a contact, as it is shown (never itself).
+/// The visible state of a contact's phone password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PhonePasswordState {
-    /// When it was set; `None`: none is set.
+    /// The time at which the password was set; `None`: none is set.
     pub set_time: Option<DateTime<Utc>>,
-    /// Until when no try is checked; `None`: not locked.
+    /// The end of the lock; `None`: not locked.
     pub locked_until: Option<DateTime<Utc>>,
-    /// Whether it has to be set anew.
-    pub is_void: bool,
+    /// True if a new password has to be set.
+    pub is_revoked: bool,
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Who is written to for a purpose, who is left out, and why (rules 3, 22, 23
-//! and the table of purposes).
+//! Resolves the recipients for a purpose and the reasons of exclusions (rules 3, 22, 23 and the
+//! table of purposes).
 
 use chrono::{DateTime, Utc};
 
@@ -12,84 +12,84 @@ use crate::domain::{
     ids::{ContactId, CustomerNumber},
 };
 
-/// What a message is about.
+/// The purpose of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// An invoice.
     Invoice,
     /// A reminder of an unpaid invoice.
     PaymentReminder,
-    /// A security problem.
+    /// A notice of a security problem.
     SecurityNotice,
-    /// Maintenance to come.
+    /// A notice of planned maintenance.
     PlannedMaintenance,
-    /// An outage.
+    /// A notice of an outage.
     Outage,
-    /// Everything else.
+    /// Any other message.
     General,
 }
 
-/// How a message is delivered.
+/// The delivery method of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum DeliveryMethod {
     /// To the recipients, by e-mail.
     Email,
-    /// By post: an invoice that has no recipient.
+    /// By post: an invoice without recipients.
     Postal,
-    /// Not at all: another purpose that has no recipient.
+    /// Not at all: any other purpose without recipients.
     None,
 }
 
-/// Why a recipient was chosen.
+/// The reason for which a recipient was selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecipientReason {
-    /// The contact has a type that the purpose asks for.
+    /// The contact has a type that the purpose addresses.
     TypeMatch,
-    /// No recipient that the purpose asks for first is reachable; STANDARD serves.
+    /// A STANDARD contact, as no recipient of higher precedence is reachable.
     StandardFallback,
     /// The notification settings enable this purpose for the contact data.
     ContactDataSetting,
-    /// No contact that the purpose asks for first is reachable; the contact data serves.
+    /// The contact data, as no contact of higher precedence is reachable.
     ContactDataFallback,
-    /// The purpose is meant for the contact data.
+    /// The purpose addresses the contact data.
     ContactData,
 }
 
-/// Why a contact or the contact data was considered and left out.
+/// The reason for which a considered contact, or the contact data, was excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExclusionReason {
-    /// There is no address.
+    /// No address is on file.
     NoEmail,
-    /// The only address still waits for its confirmation.
+    /// The only address is not confirmed.
     EmailUnconfirmed,
     /// Invoice e-mail is disabled for the contact.
     InvoiceEmailOff,
-    /// The address was chosen already.
+    /// The address was selected already.
     DuplicateAddress,
     /// The notification settings disable this purpose for the contact data.
     NotificationsOff,
-    /// Mails to the address are permanently rejected.
+    /// E-mails to the address bounce.
     EmailBounced,
 }
 
-/// What the resolution needs to know of a contact.
+/// The data of a contact that the resolution depends on.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Which contact it is.
+    /// The id within the customer.
     pub id: ContactId,
-    /// Its types.
+    /// The types; never empty.
     pub types: ContactTypes,
-    /// Its name.
+    /// The name of the person or department.
     pub display_name: String,
-    /// The language it is written to in.
+    /// The language of messages to the contact.
     pub locale: Locale,
-    /// Its confirmed address.
+    /// The confirmed address.
     pub email: Option<EmailAddress>,
-    /// Until when an address waits for its confirmation, if there is one.
+    /// The expiry of the pending address, if there is one.
     pub pending_email_expire_time: Option<DateTime<Utc>>,
-    /// Whether invoices go to it by e-mail.
+    /// True if invoices are sent to the contact by e-mail.
     pub invoice_email_enabled: bool,
-    /// Whether a mail to its confirmed address was refused for good.
+    /// True if an e-mail to the confirmed address bounced.
     pub email_bounced: bool,
 }
 
@@ -99,73 +99,74 @@ impl Candidate {
             .is_some_and(|expire_time| now < expire_time)
     }
 
-    /// Rule 22: invoice e-mail lapses with the last address, before that is recorded.
+    /// Returns true if invoice e-mail is enabled at `now`. It ends with the last address, even before
+    /// the expiry is stored (rule 22).
     fn has_invoice_email_at(&self, now: DateTime<Utc>) -> bool {
         self.invoice_email_enabled && (self.email.is_some() || self.is_pending_at(now))
     }
 }
 
-/// What the resolution needs to know of a customer.
+/// The data of a customer that the resolution depends on.
 #[derive(Clone, Debug)]
 pub struct Addressees {
     /// The customer.
     pub customer_number: CustomerNumber,
-    /// The address of its contact data.
+    /// The address of the contact data.
     pub contact_data_email: Option<EmailAddress>,
-    /// The language of its contact data.
+    /// The language of the contact data.
     pub contact_data_locale: Locale,
-    /// Its notification settings.
+    /// The notices that are sent to the contact data.
     pub notification_settings: NotificationSettings,
-    /// Whether the attention line stays empty.
+    /// True if the attention line is suppressed.
     pub attention_line_suppressed: bool,
-    /// Its contacts in the order of their creation.
+    /// The contacts in the order of their creation.
     pub contacts: Vec<Candidate>,
 }
 
-/// An address to write to.
+/// A selected recipient.
 #[derive(Clone, Debug)]
 pub struct Recipient {
-    /// The contact; `None` is the customer's contact data.
+    /// The contact; `None` means the contact data.
     pub contact_id: Option<ContactId>,
-    /// The contact's name; empty for the contact data.
+    /// The name of the contact; empty for the contact data.
     pub display_name: String,
     /// The confirmed address.
     pub email: EmailAddress,
-    /// The language to write in.
+    /// The language of the message.
     pub locale: Locale,
-    /// Why it was chosen.
+    /// The reason of the selection.
     pub reason: RecipientReason,
 }
 
-/// A contact, or the contact data, that was left out.
+/// An excluded contact, or the excluded contact data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exclusion {
-    /// The contact; `None` is the customer's contact data.
+    /// The contact; `None` means the contact data.
     pub contact_id: Option<ContactId>,
-    /// Why it was left out.
+    /// The reason of the exclusion.
     pub reason: ExclusionReason,
 }
 
-/// The answer for one customer and purpose.
+/// The resolution for one customer and purpose.
 #[derive(Clone, Debug)]
 pub struct Resolution {
     /// The customer.
     pub customer_number: CustomerNumber,
-    /// The recipients; no address twice.
+    /// The recipients, with distinct addresses.
     pub recipients: Vec<Recipient>,
-    /// All that the purpose or one of its fallbacks considered and left out.
+    /// The contacts that the purpose or one of its fallbacks considered and excluded.
     pub exclusions: Vec<Exclusion>,
-    /// How it is delivered; by e-mail only with recipients.
-    pub delivery: Delivery,
+    /// The delivery method; by e-mail only with recipients.
+    pub delivery: DeliveryMethod,
     /// The attention line of an invoice; empty for other purposes.
     pub attention_line: AttentionLine,
 }
 
-/// Applies the table of purposes as of `now`. `attention_line_chars` is the room of the
-/// attention line in characters.
+/// Resolves the recipients by the table of purposes, as of `now`. `attention_line_chars` is the
+/// maximum length of the attention line in characters.
 ///
-/// A recipient is reachable if it has a confirmed address that does not bounce; a fallback is
-/// considered only if none before it is reachable.
+/// A recipient is reachable if it has a confirmed address that does not bounce. A fallback is
+/// considered only if no recipient of higher precedence is reachable.
 pub fn resolve(
     addressees: &Addressees,
     purpose: Purpose,
@@ -185,7 +186,7 @@ pub fn resolve(
         Purpose::PlannedMaintenance => selection.add_notice(settings.planned_maintenance),
         Purpose::Outage if settings.outages => selection.add_notice(true),
         Purpose::Outage => {
-            // The customer opted out: there is no fallback.
+            // There is no fallback, as the customer opted out.
             selection.add_type(ContactType::Technical, RecipientReason::TypeMatch);
             selection.exclude(None, ExclusionReason::NotificationsOff);
         }
@@ -199,9 +200,9 @@ pub fn resolve(
     Resolution {
         customer_number: addressees.customer_number.clone(),
         delivery: match (recipients.is_empty(), is_invoice) {
-            (false, _) => Delivery::Email,
-            (true, true) => Delivery::Postal,
-            (true, false) => Delivery::None,
+            (false, _) => DeliveryMethod::Email,
+            (true, true) => DeliveryMethod::Postal,
+            (true, false) => DeliveryMethod::None,
         },
         attention_line: if is_invoice {
             attention_line(addressees, attention_line_chars)
@@ -213,22 +214,23 @@ pub fn resolve(
     }
 }
 
-/// Rule 23: all ACCOUNTING contacts; if there are none, all STANDARD contacts.
-fn attention_line(addressees: &Addressees, room_chars: usize) -> AttentionLine {
+/// Composes the attention line from all ACCOUNTING contacts or, without any, from all STANDARD
+/// contacts (rule 23).
+fn attention_line(addressees: &Addressees, max_chars: usize) -> AttentionLine {
     if addressees.attention_line_suppressed {
         return AttentionLine::default();
     }
-    let named = |contact_type| {
+    let names = |contact_type| {
         addressees
             .contacts
             .iter()
             .filter(move |contact| contact.types.contains(contact_type))
             .map(|contact| contact.display_name.as_str())
     };
-    if named(ContactType::Accounting).next().is_some() {
-        attention_line::compose(named(ContactType::Accounting), room_chars)
+    if names(ContactType::Accounting).next().is_some() {
+        attention_line::compose(names(ContactType::Accounting), max_chars)
     } else {
-        attention_line::compose(named(ContactType::Standard), room_chars)
+        attention_line::compose(names(ContactType::Standard), max_chars)
     }
 }
 
@@ -299,7 +301,7 @@ impl<'a> Selection<'a> {
             Some(email) if contact.email_bounced && self.bounces(email) => {
                 self.exclude(Some(contact.id), ExclusionReason::EmailBounced);
             }
-            Some(email) => self.choose(Recipient {
+            Some(email) => self.select(Recipient {
                 contact_id: Some(contact.id),
                 display_name: contact.display_name.clone(),
                 email: email.clone(),
@@ -318,7 +320,7 @@ impl<'a> Selection<'a> {
             Some(email) if self.bounces(email) => {
                 self.exclude(None, ExclusionReason::EmailBounced);
             }
-            Some(email) => self.choose(Recipient {
+            Some(email) => self.select(Recipient {
                 contact_id: None,
                 display_name: String::new(),
                 email: email.clone(),
@@ -329,39 +331,38 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Returns true if contacts of the customer have this address, and all of them are marked: one
-    /// that confirmed it after it bounced shows that it works.
+    /// Returns true if contacts of the customer have this address and all of them are marked as
+    /// bounced. A contact that confirmed the address after the bounce proves that it works.
     fn bounces(&self, email: &EmailAddress) -> bool {
         let marked_as = |bounced: bool| {
             self.addressees.contacts.iter().any(|contact| {
-                let held = contact.email.as_ref();
-                contact.email_bounced == bounced && held.is_some_and(|held| held.is_same_as(email))
+                let own = contact.email.as_ref();
+                contact.email_bounced == bounced && own.is_some_and(|own| own.is_same_as(email))
             })
         };
         marked_as(true) && !marked_as(false)
     }
 
-    fn choose(&mut self, recipient: Recipient) {
-        // There are 100 contacts at most, and mostly two or three.
-        let is_known = |known: &Recipient| known.email.is_same_as(&recipient.email);
-        if self.recipients.iter().any(is_known) {
+    fn select(&mut self, recipient: Recipient) {
+        // A linear search, as there are at most 100 contacts, and mostly two or three.
+        let is_same = |selected: &Recipient| selected.email.is_same_as(&recipient.email);
+        if self.recipients.iter().any(is_same) {
             self.exclude(recipient.contact_id, ExclusionReason::DuplicateAddress);
         } else {
             self.recipients.push(recipient);
         }
     }
 
-    /// Lists each party once: a contact that failed as ACCOUNTING is not named again when it
-    /// fails as STANDARD.
+    /// Excludes each contact once: one that was excluded as ACCOUNTING is not listed again as
+    /// STANDARD.
     fn exclude(&mut self, contact_id: Option<ContactId>, reason: ExclusionReason) {
-        let is_listed = |known: &Exclusion| known.contact_id == contact_id;
+        let is_listed = |listed: &Exclusion| listed.contact_id == contact_id;
         if !self.exclusions.iter().any(is_listed) {
             self.exclusions.push(Exclusion { contact_id, reason });
         }
     }
 
-    /// The exclusions are put in the order of the contacts' creation, the contact data last,
-    /// whichever stage left them out.
+    /// Sorts the exclusions in the order of the contacts' creation, the contact data last.
     fn finish(mut self) -> (Vec<Recipient>, Vec<Exclusion>) {
         let contacts = &self.addressees.contacts;
         let rank = |exclusion: &Exclusion| {

@@ -1,10 +1,10 @@
-//! Restrictions of a contact on phone orders, as data (rule 20).
+//! Restrictions of a contact's phone orders (rule 20).
 
 use crate::{domain::text, error::Invalid};
 
-/// The longest free text, in characters.
+/// The maximum length of a note, in characters.
 pub const MAX_NOTE_CHARS: usize = 1_000;
-/// The most order types in one of the two lists.
+/// The maximum number of order types in each of the two lists.
 pub const MAX_ORDER_TYPES: usize = 100;
 const MAX_CODE_LENGTH: usize = 64;
 
@@ -13,16 +13,16 @@ const MAX_CODE_LENGTH: usize = 64;
 pub struct OrderTypeCode(String);
 
 impl OrderTypeCode {
-    /// Reads 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-'.
+    /// Parses a code: 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-'. Codes are case-sensitive.
     ///
     /// # Errors
     /// [`Invalid`] for any other text.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let fits = (1..=MAX_CODE_LENGTH).contains(&text.len())
+        let is_valid = (1..=MAX_CODE_LENGTH).contains(&text.len())
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        if fits {
+        if is_valid {
             Ok(Self(text.to_owned()))
         } else {
             Err(Invalid::new(format!(
@@ -31,33 +31,33 @@ impl OrderTypeCode {
         }
     }
 
-    /// A value that storage once took from `as_str`.
+    /// Wraps a value that was stored from [`as_str`](Self::as_str), without validation.
     pub(crate) fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The code as it is kept.
+    /// Returns the code as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What a contact may not order by phone.
+/// The restrictions of the orders that a contact may place by phone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restrictions {
-    /// A free text that no program can judge; empty: none.
+    /// A note that an agent has to interpret; empty: none.
     pub note: String,
-    /// The only order types allowed; empty: all.
+    /// The allowed order types; empty: all.
     pub allowed_order_types: Vec<OrderTypeCode>,
-    /// The order types denied.
+    /// The denied order types.
     pub denied_order_types: Vec<OrderTypeCode>,
 }
 
-/// Reads the free text of restrictions; blanks around it go, so that blanks alone
-/// are no note that an agent would have to judge.
+/// Parses a note. Surrounding whitespace is removed, so that a blank note requires no decision of an
+/// agent.
 ///
 /// # Errors
-/// [`Invalid`] beyond 1,000 characters or with control characters.
+/// [`Invalid`] if the note has more than 1,000 characters or contains control characters.
 pub fn parse_note(note: &str) -> Result<String, Invalid> {
     text::free_text(note.trim(), MAX_NOTE_CHARS)
 }
@@ -67,24 +67,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_short_ascii_words() {
-        for good in [
+    fn order_type_code_is_a_short_ascii_word() {
+        for valid in [
             "server_reboot",
             "SERVER-REBOOT",
             "domain.transfer",
             "a",
             "9",
         ] {
-            assert_eq!(OrderTypeCode::parse(good).unwrap().as_str(), good);
+            assert_eq!(OrderTypeCode::parse(valid).unwrap().as_str(), valid);
         }
         let long = "a".repeat(65);
-        for bad in ["", " ", "a b", "ä", "a\0", "a\n", long.as_str()] {
-            assert!(OrderTypeCode::parse(bad).is_err(), "{bad:?}");
+        for invalid in ["", " ", "a b", "ä", "a\0", "a\n", long.as_str()] {
+            assert!(OrderTypeCode::parse(invalid).is_err(), "{invalid:?}");
         }
     }
 
     #[test]
-    fn rule_20_a_note_has_at_most_1000_characters() {
+    fn rule_20_note_has_at_most_1000_characters() {
         assert_eq!(parse_note(" \n ").unwrap(), "");
         assert!(parse_note(&"ä".repeat(1_000)).is_ok());
         assert!(parse_note(&"ä".repeat(1_001)).is_err());

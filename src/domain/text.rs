@@ -1,12 +1,12 @@
-//! Checks that every stored text passes: length and forbidden characters.
+//! Validation of stored texts: length and forbidden characters.
 
 use crate::error::Invalid;
 
-/// Takes a text of one line: trimmed, 1 to `max_chars` characters, no control
-/// characters, line separators or bidirectional overrides.
+/// Validates a text of one line and trims it: 1 to `max_chars` characters, without control
+/// characters, line separators, invisible characters or bidirectional overrides.
 ///
 /// # Errors
-/// [`Invalid`] when the text is empty, too long or holds such a character.
+/// [`Invalid`] if the text is empty, too long or contains such a character.
 pub fn single_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
     let text = text.trim();
     if text.is_empty() {
@@ -21,11 +21,10 @@ pub fn single_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-/// Takes a text that may be empty and may have line breaks and tabs.
+/// Validates a text that may be empty and may contain line breaks and tabs.
 ///
 /// # Errors
-/// [`Invalid`] when the text has more than `max_chars` characters or other
-/// control characters.
+/// [`Invalid`] if the text has more than `max_chars` characters, or other control characters.
 pub fn free_text(text: &str, max_chars: usize) -> Result<String, Invalid> {
     check_length(text, max_chars)?;
     let allowed = |c: char| matches!(c, '\n' | '\r' | '\t');
@@ -46,16 +45,15 @@ fn check_length(text: &str, max_chars: usize) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Control characters (PostgreSQL refuses NUL), line and paragraph separators,
-/// and the characters that turn the direction of text around, which can make a
-/// name read as another one.
+/// Returns true for control characters (PostgreSQL rejects NUL), line and paragraph separators, and
+/// characters that change the direction of text, which can make a name read as another one.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Characters that leave a name looking empty, or like another one. Those that join
-/// letters (U+200C, U+200D) are part of some scripts.
+/// Returns true for characters that make a name look empty or like another one. Joiners (U+200C,
+/// U+200D) are allowed, as some scripts need them.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -77,8 +75,8 @@ mod tests {
     }
 
     #[test]
-    fn single_line_refuses_what_breaks_a_line() {
-        for bad in [
+    fn single_line_rejects_breaks_and_invisible_characters() {
+        for invalid in [
             "",
             "   ",
             "a\0b",
@@ -90,12 +88,12 @@ mod tests {
             "\u{3164}",
             "a\u{200B}b",
         ] {
-            assert!(single_line(bad, 100).is_err(), "{bad:?}");
+            assert!(single_line(invalid, 100).is_err(), "{invalid:?}");
         }
     }
 
     #[test]
-    fn free_text_keeps_line_breaks_and_refuses_nul() {
+    fn free_text_keeps_line_breaks_and_rejects_nul() {
         assert_eq!(free_text("a\r\n\tb", 10).unwrap(), "a\r\n\tb");
         assert_eq!(free_text("", 10).unwrap(), "");
         assert!(free_text("a\0", 10).is_err());

@@ -26,7 +26,7 @@ pub(super) async fn note(
     let number = &locked.customer.number;
     let mut first_rank = Some(locked.rank);
     for mut contact in transaction.list_contacts(number).await? {
-        let changed = contact.note_bounce(&mail.recipient, now);
+        let changed = contact.record_bounce(&mail.recipient, now);
         if changed.is_empty() {
             continue;
         }

@@ -101,14 +101,14 @@ pub(super) async fn delete_expired_hourly(app: App) {
         let app = app.clone();
         async move {
             let job = "delete old confirmations";
-            log_result(job, app.forget_old_confirmations().await);
-            log_result("delete dead letters", app.forget_dead_letters().await);
-            log_result("delete old attempts", app.forget_old_tries().await);
-            log_result("delete old mail counts", app.forget_old_mail_counts().await);
+            log_result(job, app.purge_confirmations().await);
+            log_result("delete dead letters", app.purge_dead_letters().await);
+            log_result("delete old attempts", app.purge_attempts().await);
+            log_result("delete old mail counts", app.purge_mail_counts().await);
             let job = "delete old channel checks";
-            log_result(job, app.forget_old_channel_checks().await);
+            log_result(job, app.purge_channel_checks().await);
             let job = "delete numbers of erased customers";
-            log_result(job, app.forget_sealed_numbers().await);
+            log_result(job, app.purge_sealed_numbers().await);
         }
     })
     .await;
@@ -118,7 +118,7 @@ pub(super) async fn delete_expired_hourly(app: App) {
 pub(super) async fn delete_old_events(app: App, retention: TimeDelta) {
     every(DELETION_INTERVAL, move || {
         let app = app.clone();
-        async move { log_result("delete old events", app.forget_old_events(retention).await) }
+        async move { log_result("delete old events", app.purge_events(retention).await) }
     })
     .await;
 }
@@ -129,7 +129,7 @@ pub(super) async fn delete_personal_data(app: App) {
         let app = app.clone();
         async move {
             let job = "delete expired request ids";
-            log_result(job, app.forget_expired_requests().await);
+            log_result(job, app.purge_expired_requests().await);
             let job = "delete files of erased customers";
             log_result(job, app.clean_files().await);
         }
@@ -145,7 +145,7 @@ pub(super) async fn run_email_expiry(app: App) {
             let job = "queue e-mail reminders";
             log_result(job, app.remind_of_pending_emails().await);
             let job = "clear expired e-mail addresses";
-            log_result(job, app.clear_lapsed_emails().await);
+            log_result(job, app.clear_expired_emails().await);
         }
     })
     .await;

@@ -68,7 +68,9 @@ impl Database {
             Channel::Email(_) => &self.channels.emails,
             Channel::PhoneNumbers(_) | Channel::Withheld => &self.channels.phone_numbers,
         };
-        query.ask((number.clone(), Candidates::of(channel))).await?
+        query
+            .ask((number.clone(), Candidates::new(channel)))
+            .await?
     }
 }
 
@@ -218,12 +220,12 @@ fn joined(candidates: &Candidates) -> String {
 fn to_matches(owners: Vec<Owner>, candidates: &Candidates) -> Result<Vec<ChannelMatch>> {
     let mut found: Vec<(MatchKind, i64, ChannelMatch)> = Vec::new();
     let of_customer = owners.iter().find_map(|owner| owner.of_customer.as_deref());
-    if let Some(kind) = of_customer.and_then(|channel| candidates.kind_of(channel)) {
+    if let Some(kind) = of_customer.and_then(|channel| candidates.match_kind(channel)) {
         let owner = ChannelOwner::ContactData;
         found.push((kind, i64::MIN, ChannelMatch { owner, kind }));
     }
     for contact in owners.into_iter().filter_map(|owner| owner.contact) {
-        let Some(kind) = candidates.kind_of(&contact.channel) else {
+        let Some(kind) = candidates.match_kind(&contact.channel) else {
             continue;
         };
         let owner = ChannelOwner::Contact {

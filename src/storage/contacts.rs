@@ -304,7 +304,7 @@ impl From<PhonePasswordState> for ShownPhonePassword {
         Self {
             set_time: state.set_time,
             locked_until: state.locked_until,
-            is_void: state.is_void,
+            is_void: state.is_revoked,
         }
     }
 }
@@ -314,7 +314,7 @@ impl From<ShownPhonePassword> for PhonePasswordState {
         Self {
             set_time: shown.set_time,
             locked_until: shown.locked_until,
-            is_void: shown.is_void,
+            is_revoked: shown.is_void,
         }
     }
 }

@@ -22,8 +22,8 @@ use crate::{
         audit::Actor,
         email_address::EmailAddress,
         export::{
-            ConfirmationOnFile, DecisionOnFile, Export, ImportOnFile, MailOnFile, RequestOnFile,
-            TriesOnFile,
+            Export, ExportedAttempts, ExportedConfirmation, ExportedDecision, ExportedImport,
+            ExportedMail, ExportedRequest,
         },
         ids::ContactId,
         phone_order::OrderDecision,
@@ -110,7 +110,7 @@ impl Transaction {
         rows.into_iter().map(read).collect()
     }
 
-    async fn list_imports(&self, number: &str) -> Result<Vec<ImportOnFile>> {
+    async fn list_imports(&self, number: &str) -> Result<Vec<ExportedImport>> {
         let query = Query::select()
             .columns(["contact_id", "import_time"])
             .from("contact_imports")
@@ -121,7 +121,7 @@ impl Transaction {
         let rows = self.inner.query_all(&query).await.map_err(Failure::from)?;
         let import = |row| {
             let row = ImportRow::from_query_result(row, "").map_err(Failure::from)?;
-            Ok(ImportOnFile {
+            Ok(ExportedImport {
                 contact_id: ContactId(row.contact_id),
                 import_time: row.import_time,
             })
@@ -130,11 +130,11 @@ impl Transaction {
     }
 }
 
-fn to_decision(row: phone_orders::Model) -> Result<DecisionOnFile> {
+fn to_decision(row: phone_orders::Model) -> Result<ExportedDecision> {
     let decision = OrderDecision::ALL
         .into_iter()
         .find(|decision| decision.as_str() == row.decision);
-    Ok(DecisionOnFile {
+    Ok(ExportedDecision {
         id: row.authorization_id,
         contact_id: ContactId(row.contact_id),
         agent: row.agent,
@@ -148,10 +148,10 @@ fn to_decision(row: phone_orders::Model) -> Result<DecisionOnFile> {
     })
 }
 
-fn to_confirmation_on_file(row: email_confirmations::Model) -> Result<ConfirmationOnFile> {
+fn to_confirmation_on_file(row: email_confirmations::Model) -> Result<ExportedConfirmation> {
     let remind_time = row.remind_time;
     let confirmation = to_confirmation(row)?;
-    Ok(ConfirmationOnFile {
+    Ok(ExportedConfirmation {
         contact_id: confirmation.contact_id,
         masked_email: confirmation.masked_email,
         state: confirmation.recorded_state,
@@ -160,8 +160,8 @@ fn to_confirmation_on_file(row: email_confirmations::Model) -> Result<Confirmati
     })
 }
 
-fn to_mail(row: outbox_mails::Model) -> Result<MailOnFile> {
-    Ok(MailOnFile {
+fn to_mail(row: outbox_mails::Model) -> Result<ExportedMail> {
+    Ok(ExportedMail {
         id: row.mail_id,
         kind: row.kind,
         contact_id: ContactId(row.contact_id),
@@ -176,8 +176,8 @@ fn to_mail(row: outbox_mails::Model) -> Result<MailOnFile> {
     })
 }
 
-fn to_tries_on_file(row: phone_passwords::Model) -> Result<TriesOnFile> {
-    Ok(TriesOnFile {
+fn to_tries_on_file(row: phone_passwords::Model) -> Result<ExportedAttempts> {
+    Ok(ExportedAttempts {
         contact_id: ContactId(row.contact_id),
         set_time: row.set_time,
         tries: to_tries(&row)?,
@@ -186,12 +186,12 @@ fn to_tries_on_file(row: phone_passwords::Model) -> Result<TriesOnFile> {
     })
 }
 
-fn to_request(row: request_ids::Model) -> Result<RequestOnFile> {
+fn to_request(row: request_ids::Model) -> Result<ExportedRequest> {
     let contact = match to_answer(&row.answer)? {
         Answer::Contact(contact) => Some(*contact),
         Answer::Nothing | Answer::Deleted => None,
     };
-    Ok(RequestOnFile {
+    Ok(ExportedRequest {
         id: row.request_id,
         actor: Actor(row.actor),
         contact,

@@ -23,7 +23,7 @@ use crate::storage::error::Failure;
 use crate::{
     domain::{
         ids::{ContactId, CustomerNumber},
-        phone_password::attempts::{AgentTries, CALL_MEMORY},
+        phone_password::attempts::{AgentAttempts, CALL_ATTEMPT_RETENTION},
     },
     error::{Error, Result},
 };
@@ -45,7 +45,7 @@ pub struct TryKey<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct TriesUntilNow {
     /// The agent's.
-    pub by_agent: AgentTries,
+    pub by_agent: AgentAttempts,
     /// Those in the call.
     pub in_call: i16,
     /// The contact's phone password, with those on it.
@@ -116,7 +116,7 @@ impl Transaction {
             key.number.as_str().into(),
             key.id.0.into(),
             now.into(),
-            (now + CALL_MEMORY).into(),
+            (now + CALL_ATTEMPT_RETENTION).into(),
         ];
         let statement =
             Statement::from_sql_and_values(DbBackend::Postgres, LOCK_ON_POSTGRES, values);
@@ -149,7 +149,7 @@ impl Transaction {
             on_contact.consecutive.into(),
             on_contact.locked_until.into(),
             from_times(&on_contact.recent)?.into(),
-            on_contact.is_void.into(),
+            on_contact.is_revoked.into(),
             on_contact.notice_time.into(),
         ];
         let statement =
@@ -162,7 +162,7 @@ impl Transaction {
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn lock_agent_tries(&self, agent: &str, now: DateTime<Utc>) -> Result<AgentTries> {
+    pub async fn lock_agent_tries(&self, agent: &str, now: DateTime<Utc>) -> Result<AgentAttempts> {
         let row = agents::ActiveModel {
             agent: Set(agent.to_owned()),
             failures: Set("[]".to_owned()),
@@ -177,14 +177,14 @@ impl Transaction {
             .exec_with_returning(&self.inner)
             .await
             .map_err(Failure::from)?;
-        to_times(&row.failures).map(AgentTries)
+        to_times(&row.failures).map(AgentAttempts)
     }
 
     /// Saves the failed tries of an agent.
     ///
     /// # Errors
     /// The failures of the database.
-    pub async fn save_agent_tries(&self, agent: &str, tries: &AgentTries) -> Result<()> {
+    pub async fn save_agent_tries(&self, agent: &str, tries: &AgentAttempts) -> Result<()> {
         let row = agents::ActiveModel {
             failures: Set(from_times(&tries.0)?),
             ..<agents::ActiveModel as sea_orm::ActiveModelTrait>::default()
@@ -203,7 +203,7 @@ impl Transaction {
             customer_number: Set(key.number.as_str().to_owned()),
             call_id: Set(key.call.clone()),
             tries: Set(0),
-            expire_time: Set(now + CALL_MEMORY),
+            expire_time: Set(now + CALL_ATTEMPT_RETENTION),
         };
         let row = calls::Entity::insert(row)
             .on_conflict(
@@ -283,7 +283,7 @@ fn to_tries_until_now(row: Option<&QueryResult>) -> Result<TriesUntilNow> {
     let row = Row::from_query_result(row.ok_or_else(missing)?, "").map_err(Failure::from)?;
     let failures = row.agent_failures.as_deref();
     Ok(TriesUntilNow {
-        by_agent: AgentTries(failures.map_or(Ok(Vec::new()), to_times)?),
+        by_agent: AgentAttempts(failures.map_or(Ok(Vec::new()), to_times)?),
         in_call: row.call_tries.unwrap_or_default(),
         on_contact: row
             .phone_password

@@ -12,7 +12,7 @@ use crate::storage::error::Failure;
 use crate::{
     domain::{
         ids::{ContactId, CustomerNumber},
-        phone_password::{PhonePasswordState, attempts::ContactTries},
+        phone_password::{PhonePasswordState, attempts::ContactAttempts},
     },
     error::{Error, Result},
 };
@@ -34,7 +34,7 @@ pub struct PhonePasswordRecord {
     /// When it was set: another time is another password, another hash may be the same.
     pub set_time: Option<DateTime<Utc>>,
     /// The tries until now.
-    pub tries: ContactTries,
+    pub tries: ContactAttempts,
 }
 
 /// A change of a contact's phone password.
@@ -95,7 +95,7 @@ impl Transaction {
         &self,
         number: &CustomerNumber,
         id: ContactId,
-        tries: &ContactTries,
+        tries: &ContactAttempts,
     ) -> Result<()> {
         self.update_phone_password(number, id, tries_columns(tries)?)
             .await
@@ -136,13 +136,13 @@ impl Transaction {
                 hash: Set(Some(hash.phc.clone())),
                 pepper_version: Set(Some(hash.pepper_version.into())),
                 set_time: Set(Some(now)),
-                ..tries_columns(&ContactTries::default())?
+                ..tries_columns(&ContactAttempts::default())?
             },
             PhonePasswordChange::Clear => ActiveModel {
                 hash: Set(None),
                 pepper_version: Set(None),
                 set_time: Set(None),
-                ..tries_columns(&ContactTries::default())?
+                ..tries_columns(&ContactAttempts::default())?
             },
             PhonePasswordChange::Unlock(reason) => {
                 record.tries.unlock();
@@ -196,12 +196,12 @@ impl Transaction {
     }
 }
 
-pub(super) fn tries_columns(tries: &ContactTries) -> Result<ActiveModel> {
+pub(super) fn tries_columns(tries: &ContactAttempts) -> Result<ActiveModel> {
     Ok(ActiveModel {
         consecutive_failures: Set(tries.consecutive),
         locked_until: Set(tries.locked_until),
         recent_failures: Set(from_times(&tries.recent)?),
-        is_void: Set(tries.is_void),
+        is_void: Set(tries.is_revoked),
         notice_time: Set(tries.notice_time),
         ..<ActiveModel as sea_orm::ActiveModelTrait>::default()
     })
@@ -226,12 +226,12 @@ pub(super) fn to_record(row: Model) -> Result<PhonePasswordRecord> {
     })
 }
 
-pub(super) fn to_tries(row: &Model) -> Result<ContactTries> {
-    Ok(ContactTries {
+pub(super) fn to_tries(row: &Model) -> Result<ContactAttempts> {
+    Ok(ContactAttempts {
         consecutive: row.consecutive_failures,
         locked_until: row.locked_until,
         recent: to_times(&row.recent_failures)?,
-        is_void: row.is_void,
+        is_revoked: row.is_void,
         notice_time: row.notice_time,
     })
 }
@@ -245,7 +245,7 @@ pub(super) fn to_state(row: &Model) -> Result<PhonePasswordState> {
     Ok(PhonePasswordState {
         set_time: row.set_time,
         locked_until: tries.latest_lock(),
-        is_void: tries.is_void,
+        is_revoked: tries.is_revoked,
     })
 }
 

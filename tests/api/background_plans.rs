@@ -223,18 +223,18 @@ async fn run_background_jobs(database: &Database, app: &App) {
     app.count_mails().await.unwrap();
     claim_mails(database).await;
     app.remind_of_pending_emails().await.unwrap();
-    app.clear_lapsed_emails().await.unwrap();
-    assert!(app.forget_expired_requests().await.unwrap() > 0);
-    assert!(app.forget_old_confirmations().await.unwrap() > 0);
-    assert!(app.forget_dead_letters().await.unwrap() > 0);
-    assert!(app.forget_old_tries().await.unwrap() > 0);
-    assert!(app.forget_old_mail_counts().await.unwrap() > 0);
-    assert!(app.forget_old_channel_checks().await.unwrap() > 0);
+    app.clear_expired_emails().await.unwrap();
+    assert!(app.purge_expired_requests().await.unwrap() > 0);
+    assert!(app.purge_confirmations().await.unwrap() > 0);
+    assert!(app.purge_dead_letters().await.unwrap() > 0);
+    assert!(app.purge_attempts().await.unwrap() > 0);
+    assert!(app.purge_mail_counts().await.unwrap() > 0);
+    assert!(app.purge_channel_checks().await.unwrap() > 0);
     app.count_failed_contacts().await.unwrap();
-    app.place_all_events().await.unwrap();
-    assert!(app.forget_sealed_numbers().await.unwrap() > 0);
+    app.sequence_all_events().await.unwrap();
+    assert!(app.purge_sealed_numbers().await.unwrap() > 0);
     let year = TimeDelta::days(365);
-    assert!(app.forget_old_events(year).await.unwrap() > 0);
+    assert!(app.purge_events(year).await.unwrap() > 0);
 }
 
 /// Runs the worker's queries about the e-mails that it sends.

@@ -237,9 +237,9 @@ async fn feed_names_erased_customers_for_a_limited_time(
     assert_eq!(seen[1].customer_number, "K-1");
 
     server.clock.advance(TimeDelta::days(30));
-    assert_eq!(server.app.forget_sealed_numbers().await.unwrap(), 0);
+    assert_eq!(server.app.purge_sealed_numbers().await.unwrap(), 0);
     server.clock.advance(TimeDelta::seconds(1));
-    assert_eq!(server.app.forget_sealed_numbers().await.unwrap(), 1);
+    assert_eq!(server.app.purge_sealed_numbers().await.unwrap(), 1);
     let mut late = watch(server.client(), "").await.unwrap();
     let (seen, _) = read(&mut late, 2).await;
     assert_eq!(&seen[1].customer_number, pseudonym);

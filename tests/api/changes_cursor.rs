@@ -110,11 +110,11 @@ async fn cursor_expires_once_an_event_after_it_is_deleted(
     let cursors = create(&server, &mut first, &["K-1", "K-2"]).await;
     server.clock.advance(TimeDelta::days(365));
     server.create_customer("K-3").await;
-    server.app.place_all_events().await.unwrap();
+    server.app.sequence_all_events().await.unwrap();
     let year = TimeDelta::days(365);
-    assert_eq!(server.app.forget_old_events(year).await.unwrap(), 0);
+    assert_eq!(server.app.purge_events(year).await.unwrap(), 0);
     server.clock.advance(TimeDelta::seconds(1));
-    assert_eq!(server.app.forget_old_events(year).await.unwrap(), 2);
+    assert_eq!(server.app.purge_events(year).await.unwrap(), 2);
 
     assert_expired(watch(server.client(), &cursors[0]).await, "retention");
     // The cursor's own event is deleted, all later ones are still there.
@@ -170,7 +170,7 @@ async fn cursor_of_a_lost_event_expires_without_renewal(
     for number in written {
         server.create_customer(number).await;
     }
-    server.app.place_all_events().await.unwrap();
+    server.app.sequence_all_events().await.unwrap();
     for cursor in &cursors[2..] {
         assert_expired(watch(server.client(), cursor).await, "of a lost event");
     }

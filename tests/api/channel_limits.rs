@@ -96,7 +96,7 @@ async fn agent_limit_of_60_per_minute_spans_instances(
             server.clock.advance(TimeDelta::minutes(1));
         }
     }
-    servers[0].app.forget_old_channel_checks().await.unwrap();
+    servers[0].app.purge_channel_checks().await.unwrap();
     for table in ["channel_check_agents", "channel_check_customers"] {
         let rows = format!("SELECT count(*) FROM {table}");
         assert_eq!(query_number(&servers[0].database_url, &rows).await, 0);

@@ -105,24 +105,24 @@ async fn service_role_runs_every_rpc_and_every_background_job() {
         assert!(response.is_ok(), "{}: {response:?}", rpc.name);
     }
     let app = &server.app;
-    app.place_all_events().await.unwrap();
+    app.sequence_all_events().await.unwrap();
     server.clock.advance(TimeDelta::days(6));
     assert!(app.remind_of_pending_emails().await.unwrap() > 0);
     assert!(app.count_mails().await.unwrap().waiting > 0);
     assert!(!server.mails().await.is_empty());
     server.clock.advance(TimeDelta::days(2));
-    assert!(app.clear_lapsed_emails().await.unwrap() > 0);
+    assert!(app.clear_expired_emails().await.unwrap() > 0);
     server.clock.advance(TimeDelta::days(400));
-    assert!(app.forget_old_confirmations().await.unwrap() > 0);
-    assert!(app.forget_old_tries().await.unwrap() > 0);
-    app.forget_dead_letters().await.unwrap();
-    assert!(app.forget_old_mail_counts().await.unwrap() > 0);
-    assert!(app.forget_old_channel_checks().await.unwrap() > 0);
+    assert!(app.purge_confirmations().await.unwrap() > 0);
+    assert!(app.purge_attempts().await.unwrap() > 0);
+    app.purge_dead_letters().await.unwrap();
+    assert!(app.purge_mail_counts().await.unwrap() > 0);
+    assert!(app.purge_channel_checks().await.unwrap() > 0);
     app.count_failed_contacts().await.unwrap();
-    app.place_all_events().await.unwrap();
-    assert!(app.forget_old_events(TimeDelta::days(365)).await.unwrap() > 0);
-    app.forget_sealed_numbers().await.unwrap();
-    app.forget_expired_requests().await.unwrap();
+    app.sequence_all_events().await.unwrap();
+    assert!(app.purge_events(TimeDelta::days(365)).await.unwrap() > 0);
+    app.purge_sealed_numbers().await.unwrap();
+    app.purge_expired_requests().await.unwrap();
     app.clean_files().await.unwrap();
 }
 

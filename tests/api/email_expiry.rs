@@ -61,8 +61,8 @@ async fn rule_7_link_expires_after_seven_days_without_worker(
     let (before, token) = with_link(&server).await;
     server.clock.advance(WEEK);
     if worker_came_by {
-        assert_eq!(server.app.clear_lapsed_emails().await, Ok(1));
-        assert_eq!(server.app.clear_lapsed_emails().await, Ok(0));
+        assert_eq!(server.app.clear_expired_emails().await, Ok(1));
+        assert_eq!(server.app.clear_expired_emails().await, Ok(0));
     }
     let expired = (Code::FailedPrecondition, "CONFIRMATION_EXPIRED".to_owned());
     assert_eq!(rejection(server.confirm(&token).await), expired);
@@ -97,13 +97,13 @@ async fn expiry_is_recorded_once_by_the_first_observer(
     let known = server.events("K-1").await.len();
     server.clock.advance(WEEK);
     if by_the_worker {
-        server.app.clear_lapsed_emails().await.unwrap();
+        server.app.clear_expired_emails().await.unwrap();
     }
     server
         .change_email(&contact, "neuer@muster.example")
         .await
         .unwrap();
-    server.app.clear_lapsed_emails().await.unwrap();
+    server.app.clear_expired_emails().await.unwrap();
     let events = server.events("K-1").await;
     assert_eq!(events.len(), known + 2);
     assert_eq!(
@@ -144,8 +144,8 @@ async fn worker_clears_expired_addresses_only(
     server.change_email(&later, NEW).await.unwrap();
     server.clock.advance(WEEK - DAY);
     let two = tokio::join!(
-        server.app.clear_lapsed_emails(),
-        server.app.clear_lapsed_emails()
+        server.app.clear_expired_emails(),
+        server.app.clear_expired_emails()
     );
     assert_eq!(two.0.unwrap() + two.1.unwrap(), COUNT as u64);
     let pending = "SELECT count(*) FROM contacts WHERE pending_email IS NOT NULL";
@@ -170,7 +170,7 @@ async fn failing_customer_does_not_delay_others(
     server.clock.advance(WEEK - DAY);
     assert_eq!(server.app.remind_of_pending_emails().await, Ok(1));
     server.clock.advance(DAY);
-    assert_eq!(server.app.clear_lapsed_emails().await, Ok(1));
+    assert_eq!(server.app.clear_expired_emails().await, Ok(1));
     assert_eq!(
         server.events("K-1").await[0].kind().as_str_name(),
         "EVENT_KIND_CONTACT_PENDING_EMAIL_EXPIRED"
@@ -339,10 +339,10 @@ async fn link_is_deleted_a_year_after_its_expiry(
     let (_, token) = with_link(&server).await;
     server.confirm(&token).await.unwrap();
     server.clock.advance(WEEK + TimeDelta::days(365) - INSTANT);
-    server.app.forget_old_confirmations().await.unwrap();
+    server.app.purge_confirmations().await.unwrap();
     assert!(server.confirm(&token).await.unwrap().already_confirmed);
     server.clock.advance(INSTANT);
-    assert_eq!(server.app.forget_old_confirmations().await, Ok(2));
+    assert_eq!(server.app.purge_confirmations().await, Ok(2));
     let rejected = rejection(server.confirm(&token).await);
     assert_eq!(rejected.1, "CONFIRMATION_NOT_FOUND");
 }

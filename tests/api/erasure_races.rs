@@ -59,7 +59,7 @@ async fn concurrent_writes_restore_no_erased_data(
         server.clock.advance(TimeDelta::days(6));
         server.app.remind_of_pending_emails().await.unwrap();
         server.clock.advance(TimeDelta::days(2));
-        server.app.clear_lapsed_emails().await.unwrap();
+        server.app.clear_expired_emails().await.unwrap();
         assert_nothing_left(&server, &number).await;
         assert_eq!(
             server.events(&number).await[0].kind().as_str_name(),
@@ -223,7 +223,7 @@ async fn background_jobs_restore_no_erased_data(
     for days in [6, 2, 400] {
         server.clock.advance(TimeDelta::days(days));
         assert_eq!(server.app.remind_of_pending_emails().await, Ok(0));
-        assert_eq!(server.app.clear_lapsed_emails().await, Ok(0));
+        assert_eq!(server.app.clear_expired_emails().await, Ok(0));
         assert_eq!(server.outbox.deliver_due().await, Ok(0));
     }
     assert_nothing_left(&server, "K-1").await;

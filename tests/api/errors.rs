@@ -320,12 +320,8 @@ async fn expired_events(server: &TestServer) -> Status {
     let watch = client.watch_changes(from_the_first).await.unwrap();
     let first = watch.into_inner().message().await.unwrap().unwrap();
     server.create_customer("K-4").await;
-    server.app.place_all_events().await.unwrap();
-    server
-        .app
-        .forget_old_events(TimeDelta::days(-1))
-        .await
-        .unwrap();
+    server.app.sequence_all_events().await.unwrap();
+    server.app.purge_events(TimeDelta::days(-1)).await.unwrap();
     let cursor = first.cursor;
     let watch = client.watch_changes(proto::WatchChangesRequest { cursor });
     watch.await.unwrap_err()

@@ -114,8 +114,8 @@ async fn rule_22_every_read_shows_the_lapse_immediately(
 
     // The worker stores and records the state that reads show already.
     server.clock.advance(TimeDelta::hours(1));
-    assert_eq!(server.app.clear_lapsed_emails().await, Ok(1));
-    assert_eq!(server.app.clear_lapsed_emails().await, Ok(0));
+    assert_eq!(server.app.clear_expired_emails().await, Ok(1));
+    assert_eq!(server.app.clear_expired_emails().await, Ok(0));
     assert_eq!(read_everywhere(&server, &before).await, expected);
     assert_eq!(exported(&server).await, expected);
     let events = server.events("K-1").await;
@@ -145,7 +145,7 @@ async fn rule_22_etag_from_before_the_lapse_is_stale(
     let before = prepare(&server).await;
     server.clock.advance(WEEK);
     if worker_ran {
-        server.app.clear_lapsed_emails().await.unwrap();
+        server.app.clear_expired_emails().await.unwrap();
     }
     let renamed = |etag: &str| Contact {
         display_name: "Rechnungen".into(),
@@ -222,7 +222,7 @@ async fn rule_22_reentered_address_enables_nothing(
     server.mails().await;
     server.clock.advance(WEEK);
     if worker_ran {
-        server.app.clear_lapsed_emails().await.unwrap();
+        server.app.clear_expired_emails().await.unwrap();
     }
     let enable = || Contact {
         invoice_email_enabled: Some(true),
@@ -271,7 +271,7 @@ async fn rule_22_no_lapse_while_a_current_address_remains(
     assert_eq!(after, expected);
     assert_ne!(after.etag, before.etag);
     assert_eq!(after.invoice_email_enabled, Some(true));
-    server.app.clear_lapsed_emails().await.unwrap();
+    server.app.clear_expired_emails().await.unwrap();
     assert_eq!(server.contact(&contact).await, expected);
     let resolution = server.resolve("K-1", Purpose::Invoice).await;
     assert_eq!(resolution.recipients[0].email, ADDRESS);

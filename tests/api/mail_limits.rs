@@ -185,7 +185,7 @@ async fn request_rejected_by_a_mail_limit_stores_nothing(
     let rows = "SELECT count(*) FROM mail_recipients";
     assert_eq!(query_number(&server.database_url, rows).await, 1);
     server.clock.advance(TimeDelta::days(2));
-    server.app.forget_old_mail_counts().await.unwrap();
+    server.app.purge_mail_counts().await.unwrap();
     assert_eq!(query_number(&server.database_url, rows).await, 0);
 }
 
@@ -288,7 +288,7 @@ async fn mail_counts_survive_a_service_key_rotation(
 
 fn row(number: &CustomerNumber, nth: usize, email: &str) -> ContactRow {
     ContactRow {
-        key: ImportKey::of_external_id(number, &nth.to_string()),
+        key: ImportKey::from_external_id(number, &nth.to_string()),
         contact: NewContact {
             customer_number: number.clone(),
             types: ContactTypes::from_bits(1).unwrap(),

@@ -271,7 +271,7 @@ async fn failing_delivery_is_retried_20_times_with_backoff(
     server.clock.advance(TimeDelta::days(1));
     assert_eq!(outbox.deliver_due().await, Ok(0));
     server.clock.advance(TimeDelta::days(30));
-    assert_eq!(server.app.forget_dead_letters().await, Ok(1));
+    assert_eq!(server.app.purge_dead_letters().await, Ok(1));
 }
 
 #[rstest]

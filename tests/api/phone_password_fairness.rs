@@ -83,7 +83,7 @@ async fn checks_of_one_customer_queue_after_those_of_others(
     let server = TestServer::start(backend).await;
     let anna = contact_with_password(&server, "K-1").await;
     let other = contact_with_password(&server, "K-2").await;
-    let mut places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
+    let mut places: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
     let mut many: FuturesUnordered<_> = (0..MANY)
         .map(|nth| start_check(&server, &anna, &format!("agent-{nth}")))
         .collect();

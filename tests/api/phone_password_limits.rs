@@ -386,7 +386,7 @@ async fn failures_are_counted_with_and_without_a_password(
         }
         if nth == 3 {
             server.clock.advance(TimeDelta::hours(25));
-            server.app.forget_old_tries().await.unwrap();
+            server.app.purge_attempts().await.unwrap();
         }
     }
     assert_eq!(responses[0], responses[1]);
@@ -445,7 +445,7 @@ async fn limits_survive_a_restart(#[values(Backend::Sqlite, Backend::Postgres)] 
     // Expired counters are deleted, the password is not. Run on the first server, because the
     // second runs its background jobs when it starts.
     first.clock.advance(TimeDelta::days(2));
-    assert!(first.app.forget_old_tries().await.unwrap() > 0);
+    assert!(first.app.purge_attempts().await.unwrap() > 0);
     assert!(
         first
             .contact(&anna)
@@ -463,7 +463,7 @@ async fn shed_check_uses_no_attempt(
 ) {
     let server = TestServer::start(backend).await;
     let anna = anna_with_password(&server, "K-1").await;
-    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
+    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
     assert_eq!(places.len(), 4);
     for _ in 0..10 {
         let status = server

@@ -34,18 +34,18 @@ pub(crate) async fn run_all(server: &TestServer, prefix: &str, days: &[i64]) {
     for days in days {
         server.clock.advance(TimeDelta::days(*days));
         server.app.remind_of_pending_emails().await.unwrap();
-        server.app.clear_lapsed_emails().await.unwrap();
-        server.app.forget_expired_requests().await.unwrap();
-        server.app.forget_old_confirmations().await.unwrap();
-        server.app.forget_dead_letters().await.unwrap();
-        server.app.forget_old_tries().await.unwrap();
-        server.app.forget_old_mail_counts().await.unwrap();
-        server.app.forget_old_channel_checks().await.unwrap();
+        server.app.clear_expired_emails().await.unwrap();
+        server.app.purge_expired_requests().await.unwrap();
+        server.app.purge_confirmations().await.unwrap();
+        server.app.purge_dead_letters().await.unwrap();
+        server.app.purge_attempts().await.unwrap();
+        server.app.purge_mail_counts().await.unwrap();
+        server.app.purge_channel_checks().await.unwrap();
         server.app.count_failed_contacts().await.unwrap();
-        server.app.place_all_events().await.unwrap();
-        server.app.forget_sealed_numbers().await.unwrap();
+        server.app.sequence_all_events().await.unwrap();
+        server.app.purge_sealed_numbers().await.unwrap();
         let year = TimeDelta::days(365);
-        server.app.forget_old_events(year).await.unwrap();
+        server.app.purge_events(year).await.unwrap();
     }
 }
 

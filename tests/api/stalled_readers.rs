@@ -98,7 +98,7 @@ async fn serve(backend: Backend, limits: Limits) -> TestServer {
         let standard = [proto::ContactType::Standard];
         server.create_contact(NUMBER, &name, &standard, "").await;
     }
-    server.app.place_all_events().await.unwrap();
+    server.app.sequence_all_events().await.unwrap();
     server
 }
 

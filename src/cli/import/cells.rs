@@ -72,8 +72,8 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
         return Err(told(&violations));
     };
     let key = match external_id {
-        Some(id) => ImportKey::of_external_id(&customer_number, &id),
-        None => ImportKey::of_person(
+        Some(id) => ImportKey::from_external_id(&customer_number, &id),
+        None => ImportKey::from_person(
             &customer_number,
             &display_name,
             email.as_ref(),

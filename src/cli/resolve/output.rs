@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use contact_service::domain::recipients::Delivery;
+use contact_service::domain::recipients::DeliveryMethod;
 use serde::Serialize;
 
 use super::Outcome;
@@ -38,9 +38,9 @@ impl<'a, Emails> Row<'a, Emails> {
         Self {
             customer_number,
             delivery: match resolution.map(|resolution| resolution.delivery) {
-                Some(Delivery::Email) => "EMAIL",
-                Some(Delivery::Postal) => "POSTAL",
-                Some(Delivery::None) => "NONE",
+                Some(DeliveryMethod::Email) => "EMAIL",
+                Some(DeliveryMethod::Postal) => "POSTAL",
+                Some(DeliveryMethod::None) => "NONE",
                 None => "",
             },
             emails,

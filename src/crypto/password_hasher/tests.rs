@@ -44,7 +44,7 @@ fn anna() -> ContactRef {
 }
 
 async fn hash(hasher: &PhoneHasher) -> String {
-    let permit = hasher.try_place().unwrap();
+    let permit = hasher.try_acquire().unwrap();
     hasher
         .hash(permit, "dachs7", &anna(), [7; 16])
         .await
@@ -58,7 +58,7 @@ async fn verify(
     hash: &str,
     pepper: u32,
 ) -> bool {
-    let permit = hasher.try_place().unwrap();
+    let permit = hasher.try_acquire().unwrap();
     let stored = Some((hash.to_owned(), pepper));
     hasher
         .verify(permit, candidate, contact, stored)
@@ -100,7 +100,7 @@ async fn hash_with_older_pepper_or_cost_matches_and_is_outdated() {
         assert_eq!(hasher.is_outdated(&stored, 1), Ok(outdated));
     }
     let gone = hasher(&[2], CHEAP);
-    let permit = gone.try_place().unwrap();
+    let permit = gone.try_acquire().unwrap();
     let rejected = gone
         .verify(permit, "dachs7", &anna(), Some((stored, 1)))
         .await;
@@ -112,7 +112,7 @@ async fn hash_with_older_pepper_or_cost_matches_and_is_outdated() {
 #[tokio::test]
 async fn missing_hash_costs_the_same_work_and_does_not_match() {
     let hasher = hasher(&[1], CHEAP);
-    let permit = hasher.try_place().unwrap();
+    let permit = hasher.try_acquire().unwrap();
     assert_eq!(
         hasher.verify(permit, "dachs7", &anna(), None).await,
         Ok(false)
@@ -123,24 +123,34 @@ async fn missing_hash_costs_the_same_work_and_does_not_match() {
 #[tokio::test]
 async fn at_most_four_permits_are_available() {
     let hasher = hasher(&[1], CHEAP);
-    let permits: Vec<_> = (0..4).map(|_| hasher.try_place().unwrap()).collect();
-    assert!(hasher.try_place().is_none());
+    let permits: Vec<_> = (0..4).map(|_| hasher.try_acquire().unwrap()).collect();
+    assert!(hasher.try_acquire().is_none());
     drop(permits);
     hash(&hasher).await;
     // Dropped permits are released.
-    assert_eq!((0..9).filter_map(|_| hasher.try_place()).count(), 9);
+    assert_eq!((0..9).filter_map(|_| hasher.try_acquire()).count(), 9);
 }
 
 #[tokio::test]
 async fn setting_passwords_leaves_permits_for_checks() {
     let hasher = hasher(&[1], CHEAP);
-    let first = hasher.place_to_set(Duration::ZERO).await;
+    let first = hasher.acquire_setter_timeout(Duration::ZERO).await;
     assert!(first.is_some());
-    assert!(hasher.place_to_set(Duration::ZERO).await.is_none());
-    let checks: Vec<_> = std::iter::from_fn(|| hasher.try_place()).collect();
+    assert!(
+        hasher
+            .acquire_setter_timeout(Duration::ZERO)
+            .await
+            .is_none()
+    );
+    let checks: Vec<_> = std::iter::from_fn(|| hasher.try_acquire()).collect();
     assert_eq!(checks.len(), 3);
     drop(first);
-    assert!(hasher.place_to_set(Duration::ZERO).await.is_some());
+    assert!(
+        hasher
+            .acquire_setter_timeout(Duration::ZERO)
+            .await
+            .is_some()
+    );
 }
 
 #[rstest]
@@ -283,5 +293,5 @@ async fn hash_without_progress_is_computed_at_higher_priority() {
     drop(release);
     assert!(verify(&hasher, "dachs7", &anna(), &stored, 1).await);
     assert_eq!(hasher.computed(), 4);
-    assert_eq!((0..9).filter_map(|_| hasher.try_place()).count(), 9);
+    assert_eq!((0..9).filter_map(|_| hasher.try_acquire()).count(), 9);
 }

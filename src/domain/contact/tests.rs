@@ -153,7 +153,7 @@ fn rule_22_invoice_email_ends_with_the_last_address() {
         assert_eq!(after.version, entered.version + 1);
         assert_eq!(after.update_time, expiry);
     }
-    let expiry_of_email = Lapse {
+    let expiry_of_email = EmailExpiry {
         id: ID,
         disables_invoice_email: true,
     };

@@ -1,7 +1,7 @@
-//! How tries of phone passwords are limited (rule 16).
+//! The limits of phone password attempts (rule 16).
 //!
-//! A try is written down as failed before it is checked, so that tries made at the
-//! same moment see one another; a match takes that back.
+//! An attempt is stored as failed before it is checked, so that concurrent attempts see one
+//! another; a match removes the failure again.
 
 use std::time::Duration;
 
@@ -9,74 +9,74 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{Error, Result};
 
-/// Tries a call.
-const TRIES_A_CALL: i16 = 3;
-/// Consecutive failures that cost nothing.
+/// The maximum number of attempts in one phone call.
+const MAX_CALL_ATTEMPTS: i16 = 3;
+/// The number of consecutive failures that cause no lock.
 const FREE_FAILURES: i16 = 4;
 const FIRST_LOCK: TimeDelta = TimeDelta::seconds(60);
-const LONGEST_LOCK: TimeDelta = TimeDelta::hours(1);
-/// Failed tries that are checked within [`WINDOW`].
-const FAILURES_A_WINDOW: usize = 10;
+const MAX_LOCK: TimeDelta = TimeDelta::hours(1);
+/// The number of failures within [`WINDOW`] that lock a password.
+const MAX_WINDOW_FAILURES: usize = 10;
 const WINDOW: TimeDelta = TimeDelta::hours(24);
-/// Consecutive failures that make the password void.
-const VOIDING_FAILURES: i16 = 50;
-/// Failures within [`AGENT_WINDOW`] that block an agent.
+/// The number of consecutive failures that revoke a password.
+const REVOKING_FAILURES: i16 = 50;
+/// The number of failures within [`AGENT_WINDOW`] that block an agent.
 const AGENT_FAILURES: usize = 20;
 const AGENT_WINDOW: TimeDelta = TimeDelta::hours(1);
-/// The contact is told of a lock no more often than this.
-const NOTICE_PAUSE: TimeDelta = TimeDelta::hours(24);
+/// The minimum time between two notices of locks to a contact.
+const NOTICE_INTERVAL: TimeDelta = TimeDelta::hours(24);
 
-/// How long the tries of a call and of an agent are remembered.
-pub const CALL_MEMORY: TimeDelta = TimeDelta::hours(24);
-/// How long failures are remembered where no password is set: as those on one are kept
-/// until a match, forgetting them soon would tell the two apart.
-pub const NOTHING_MEMORY: TimeDelta = TimeDelta::days(365);
+/// How long the attempts of a phone call and of an agent are stored.
+pub const CALL_ATTEMPT_RETENTION: TimeDelta = TimeDelta::hours(24);
+/// How long failures are stored for contacts without a password. Failures on a password are stored
+/// until a match, so that deleting these early would make the two distinguishable.
+pub const ORPHAN_ATTEMPT_RETENTION: TimeDelta = TimeDelta::days(365);
 
-/// The tries on one contact's phone password.
+/// The failed attempts on one contact's phone password.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ContactTries {
-    /// Failures since the last match.
+pub struct ContactAttempts {
+    /// The number of failures since the last match.
     pub consecutive: i16,
-    /// Until when no try is checked.
+    /// The end of the lock that consecutive failures caused, past or future.
     pub locked_until: Option<DateTime<Utc>>,
-    /// When the failed tries of the last 24 hours were, the oldest first.
+    /// The times of the failures in the last 24 hours, oldest first.
     pub recent: Vec<DateTime<Utc>>,
-    /// Whether the password is void.
-    pub is_void: bool,
-    /// When the contact was last told of a lock.
+    /// True if the password is revoked: a new one has to be set.
+    pub is_revoked: bool,
+    /// The time of the last notice of a lock to the contact.
     pub notice_time: Option<DateTime<Utc>>,
 }
 
-/// Whether a try may be checked.
+/// Tells whether an attempt may be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// It may.
-    Open,
-    /// Not before this instant.
+pub enum LockState {
+    /// Attempts are checked.
+    Unlocked,
+    /// Attempts are rejected until this instant.
     LockedUntil(DateTime<Utc>),
-    /// Not before the password is set anew.
-    Void,
+    /// Attempts are rejected until a new password is set.
+    Revoked,
 }
 
-impl ContactTries {
-    /// Until when no try is checked, be it past or to come.
+impl ContactAttempts {
+    /// Returns the end of the latest lock, past or future.
     pub fn latest_lock(&self) -> Option<DateTime<Utc>> {
-        let oldest = self.recent.iter().rev().nth(FAILURES_A_WINDOW - 1);
+        let oldest = self.recent.iter().rev().nth(MAX_WINDOW_FAILURES - 1);
         self.locked_until.max(oldest.map(|oldest| *oldest + WINDOW))
     }
 
-    /// Whether a try may be checked at `now`.
-    pub fn gate_at(&self, now: DateTime<Utc>) -> Gate {
-        if self.is_void {
-            return Gate::Void;
+    /// Returns the lock state at `now`.
+    pub fn lock_state_at(&self, now: DateTime<Utc>) -> LockState {
+        if self.is_revoked {
+            return LockState::Revoked;
         }
         match self.latest_lock() {
-            Some(time) if time > now => Gate::LockedUntil(time),
-            Some(_) | None => Gate::Open,
+            Some(time) if time > now => LockState::LockedUntil(time),
+            Some(_) | None => LockState::Unlocked,
         }
     }
 
-    /// Writes a try down as failed, before it is checked.
+    /// Records an attempt as failed before it is checked.
     pub fn reserve(&mut self, now: DateTime<Utc>) {
         self.consecutive = self.consecutive.saturating_add(1);
         self.recent.retain(|time| *time > now - WINDOW);
@@ -84,58 +84,59 @@ impl ContactTries {
         if self.consecutive > FREE_FAILURES {
             self.locked_until = Some(now + lock_after(self.consecutive));
         }
-        self.is_void = self.consecutive >= VOIDING_FAILURES;
+        self.is_revoked = self.consecutive >= REVOKING_FAILURES;
     }
 
-    /// Whether the contact is to be told of the lock that a failed try began, or that it
-    /// `voids` the password. Whoever asks tells it then.
-    pub fn take_notice(&mut self, voids: bool, now: DateTime<Utc>) -> bool {
-        let was_told = self
+    /// Returns true if the contact is to be notified of a lock, and records that it is. The last
+    /// notice suppresses others for a day, except that of a revocation (`revokes`).
+    pub fn claim_lock_notice(&mut self, revokes: bool, now: DateTime<Utc>) -> bool {
+        let is_suppressed = self
             .notice_time
-            .is_some_and(|told| told > now - NOTICE_PAUSE);
-        let tells = voids || !was_told;
-        if tells {
+            .is_some_and(|time| time > now - NOTICE_INTERVAL);
+        let is_claimed = revokes || !is_suppressed;
+        if is_claimed {
             self.notice_time = Some(now);
         }
-        tells
+        is_claimed
     }
 
-    /// The try of `reserved_at` was right: the count begins anew. Failed tries within
-    /// 24 hours stay counted.
-    pub fn succeed(&mut self, reserved_at: DateTime<Utc>) {
-        self.recent = without_one(&self.recent, reserved_at);
+    /// Records that the attempt of `reserve_time` matched, which resets the consecutive failures.
+    /// Other failures of the last 24 hours remain counted.
+    pub fn succeed(&mut self, reserve_time: DateTime<Utc>) {
+        self.recent = without_one(&self.recent, reserve_time);
         self.consecutive = 0;
         self.locked_until = None;
-        self.is_void = false;
+        self.is_revoked = false;
     }
 
-    /// A supervisor lifts the lock. A void password stays void.
+    /// Lifts the lock. A revoked password remains revoked.
     pub fn unlock(&mut self) {
         *self = Self {
-            is_void: self.is_void,
+            is_revoked: self.is_revoked,
             ..Self::default()
         };
     }
 }
 
-/// Rule 16: 60 s after the fifth failure, twice as long after each further one.
+/// Returns the duration of the lock: 60 s after the fifth failure, doubled by each further one up to
+/// an hour (rule 16).
 fn lock_after(consecutive: i16) -> TimeDelta {
     let doublings = u32::try_from(consecutive - FREE_FAILURES - 1).unwrap_or_default();
     let factor = 2i32.checked_pow(doublings).unwrap_or(i32::MAX);
     FIRST_LOCK
         .checked_mul(factor)
-        .map_or(LONGEST_LOCK, |lock| lock.min(LONGEST_LOCK))
+        .map_or(MAX_LOCK, |lock| lock.min(MAX_LOCK))
 }
 
-/// The failed tries of an agent within the last hour, the oldest first.
+/// The times of an agent's failed attempts in the last hour, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AgentTries(pub Vec<DateTime<Utc>>);
+pub struct AgentAttempts(pub Vec<DateTime<Utc>>);
 
-impl AgentTries {
-    /// Whether the agent may try at `now`.
+impl AgentAttempts {
+    /// Checks that the agent may make an attempt at `now`.
     ///
     /// # Errors
-    /// [`Error::AgentBlocked`] with the time until the next one is possible.
+    /// [`Error::AgentBlocked`] with the time until the next attempt is possible.
     pub fn check_at(&self, now: DateTime<Utc>) -> Result<()> {
         let oldest = self.0.iter().rev().nth(AGENT_FAILURES - 1);
         let blocked_until = oldest.map(|oldest| *oldest + AGENT_WINDOW);
@@ -147,36 +148,37 @@ impl AgentTries {
         }
     }
 
-    /// Writes a try down as failed, before it is checked.
+    /// Records an attempt as failed before it is checked.
     pub fn reserve(&mut self, now: DateTime<Utc>) {
         self.0.retain(|time| *time > now - AGENT_WINDOW);
         self.0.push(now);
     }
 
-    /// The try of `reserved_at` was right.
-    pub fn succeed(&mut self, reserved_at: DateTime<Utc>) {
-        self.0 = without_one(&self.0, reserved_at);
+    /// Removes the attempt of `reserve_time`, which matched.
+    pub fn succeed(&mut self, reserve_time: DateTime<Utc>) {
+        self.0 = without_one(&self.0, reserve_time);
     }
 }
 
-/// Whether a call that had `tries` may have another one.
+/// Checks that one more attempt is possible after `attempts` in the same phone call.
 ///
 /// # Errors
 /// [`Error::PhoneCallAttemptLimit`].
-pub fn check_call(tries: i16) -> Result<()> {
-    if tries < TRIES_A_CALL {
+pub fn check_call(attempts: i16) -> Result<()> {
+    if attempts < MAX_CALL_ATTEMPTS {
         Ok(())
     } else {
         Err(Error::PhoneCallAttemptLimit {
-            limit: TRIES_A_CALL,
+            limit: MAX_CALL_ATTEMPTS,
         })
     }
 }
 
-fn without_one(times: &[DateTime<Utc>], this: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-    let position = times.iter().position(|time| *time == this);
-    let kept = times.iter().enumerate();
-    kept.filter(|(index, _)| Some(*index) != position)
+fn without_one(times: &[DateTime<Utc>], removed: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let position = times.iter().position(|time| *time == removed);
+    let remaining = times.iter().enumerate();
+    remaining
+        .filter(|(index, _)| Some(*index) != position)
         .map(|(_, time)| *time)
         .collect()
 }
@@ -189,26 +191,26 @@ mod tests {
         "2026-03-01T09:00:00Z".parse().unwrap()
     }
 
-    fn locked_for(tries: &ContactTries, now: DateTime<Utc>) -> TimeDelta {
-        match tries.gate_at(now) {
-            Gate::LockedUntil(time) => time - now,
-            other @ (Gate::Open | Gate::Void) => panic!("{other:?}"),
+    fn locked_for(attempts: &ContactAttempts, now: DateTime<Utc>) -> TimeDelta {
+        match attempts.lock_state_at(now) {
+            LockState::LockedUntil(time) => time - now,
+            other @ (LockState::Unlocked | LockState::Revoked) => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn four_failures_cost_nothing_and_each_later_one_twice_as_long() {
-        let mut tries = ContactTries::default();
+    fn lock_doubles_with_each_failure_after_the_fourth() {
+        let mut attempts = ContactAttempts::default();
         let mut now = start();
         for _ in 0..4 {
-            tries.reserve(now);
-            assert_eq!(tries.gate_at(now), Gate::Open);
+            attempts.reserve(now);
+            assert_eq!(attempts.lock_state_at(now), LockState::Unlocked);
         }
         for seconds in [60, 120, 240, 480, 960] {
-            tries.reserve(now);
-            assert_eq!(locked_for(&tries, now), TimeDelta::seconds(seconds));
+            attempts.reserve(now);
+            assert_eq!(locked_for(&attempts, now), TimeDelta::seconds(seconds));
             now += TimeDelta::seconds(seconds);
-            assert_eq!(tries.gate_at(now), Gate::Open);
+            assert_eq!(attempts.lock_state_at(now), LockState::Unlocked);
         }
         assert_eq!(lock_after(10), TimeDelta::seconds(1920));
         assert_eq!(lock_after(11), TimeDelta::hours(1));
@@ -216,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_ten_failed_tries_within_24_hours() {
-        let mut tries = ContactTries::default();
+    fn at_most_ten_failed_attempts_within_24_hours() {
+        let mut attempts = ContactAttempts::default();
         let mut now = start();
         let mut checked = Vec::new();
-        // A try every 30 s for three days.
+        // An attempt every 30 s for three days.
         while now < start() + TimeDelta::hours(72) {
-            if tries.gate_at(now) == Gate::Open {
-                tries.reserve(now);
+            if attempts.lock_state_at(now) == LockState::Unlocked {
+                attempts.reserve(now);
                 checked.push(now);
             }
             now += TimeDelta::seconds(30);
@@ -238,81 +240,81 @@ mod tests {
     }
 
     #[test]
-    fn a_match_begins_anew_but_the_day_is_not_forgotten() {
-        let mut tries = ContactTries::default();
+    fn match_keeps_the_failures_of_the_last_day() {
+        let mut attempts = ContactAttempts::default();
         for minute in 0..4 {
-            tries.reserve(start() + TimeDelta::minutes(minute));
+            attempts.reserve(start() + TimeDelta::minutes(minute));
         }
         let right = start() + TimeDelta::minutes(5);
-        tries.reserve(right);
-        tries.succeed(right);
-        assert_eq!(tries.consecutive, 0);
-        assert_eq!(tries.gate_at(right), Gate::Open);
-        assert_eq!(tries.recent.len(), 4);
+        attempts.reserve(right);
+        attempts.succeed(right);
+        assert_eq!(attempts.consecutive, 0);
+        assert_eq!(attempts.lock_state_at(right), LockState::Unlocked);
+        assert_eq!(attempts.recent.len(), 4);
     }
 
     #[test]
-    fn fifty_consecutive_failures_void_it_and_no_wait_and_no_supervisor_helps() {
-        let mut tries = ContactTries::default();
+    fn fifty_consecutive_failures_revoke_the_password() {
+        let mut attempts = ContactAttempts::default();
         let mut now = start();
         for _ in 0..49 {
-            tries.reserve(now);
+            attempts.reserve(now);
             now += TimeDelta::hours(24);
-            assert_eq!(tries.gate_at(now), Gate::Open);
+            assert_eq!(attempts.lock_state_at(now), LockState::Unlocked);
         }
-        tries.reserve(now);
+        attempts.reserve(now);
         now += TimeDelta::days(30);
-        assert_eq!(tries.gate_at(now), Gate::Void);
-        tries.unlock();
-        assert_eq!(tries.gate_at(now), Gate::Void);
+        assert_eq!(attempts.lock_state_at(now), LockState::Revoked);
+        attempts.unlock();
+        assert_eq!(attempts.lock_state_at(now), LockState::Revoked);
     }
 
     #[test]
-    fn a_supervisor_lifts_a_lock_and_a_full_day() {
-        let mut tries = ContactTries::default();
+    fn unlocking_lifts_all_locks() {
+        let mut attempts = ContactAttempts::default();
         for _ in 0..12 {
-            tries.reserve(start());
+            attempts.reserve(start());
         }
-        assert_eq!(locked_for(&tries, start()), WINDOW);
-        tries.unlock();
-        assert_eq!(tries.gate_at(start()), Gate::Open);
+        assert_eq!(locked_for(&attempts, start()), WINDOW);
+        attempts.unlock();
+        assert_eq!(attempts.lock_state_at(start()), LockState::Unlocked);
     }
 
     #[test]
-    fn the_contact_is_told_of_a_lock_once_a_day_and_when_it_is_void() {
-        let mut tries = ContactTries::default();
-        let almost = start() + NOTICE_PAUSE - TimeDelta::microseconds(1);
-        assert!(tries.take_notice(false, start()));
-        assert!(!tries.take_notice(false, almost));
-        assert!(tries.take_notice(true, almost));
-        assert!(!tries.take_notice(false, start() + NOTICE_PAUSE));
-        assert!(tries.take_notice(false, almost + NOTICE_PAUSE));
+    fn lock_notice_is_sent_once_a_day_and_on_revocation() {
+        let mut attempts = ContactAttempts::default();
+        let almost = start() + NOTICE_INTERVAL - TimeDelta::microseconds(1);
+        assert!(attempts.claim_lock_notice(false, start()));
+        assert!(!attempts.claim_lock_notice(false, almost));
+        assert!(attempts.claim_lock_notice(true, almost));
+        assert!(!attempts.claim_lock_notice(false, start() + NOTICE_INTERVAL));
+        assert!(attempts.claim_lock_notice(false, almost + NOTICE_INTERVAL));
     }
 
     #[test]
     fn twenty_failures_an_hour_block_an_agent() {
-        let mut tries = AgentTries::default();
+        let mut attempts = AgentAttempts::default();
         for second in 0..20 {
             let now = start() + TimeDelta::seconds(second);
-            assert_eq!(tries.check_at(now), Ok(()));
-            tries.reserve(now);
+            assert_eq!(attempts.check_at(now), Ok(()));
+            attempts.reserve(now);
         }
         let now = start() + TimeDelta::seconds(30);
         let retry_after = Duration::from_secs(3570);
         assert_eq!(
-            tries.check_at(now),
+            attempts.check_at(now),
             Err(Error::AgentBlocked { retry_after })
         );
         let later = start() + AGENT_WINDOW;
-        assert_eq!(tries.check_at(later), Ok(()));
-        tries.succeed(start() + TimeDelta::seconds(3));
-        assert_eq!(tries.check_at(now), Ok(()));
+        assert_eq!(attempts.check_at(later), Ok(()));
+        attempts.succeed(start() + TimeDelta::seconds(3));
+        assert_eq!(attempts.check_at(now), Ok(()));
     }
 
     #[test]
-    fn a_call_has_three_tries() {
-        for tries in 0..3 {
-            assert_eq!(check_call(tries), Ok(()));
+    fn phone_call_has_three_attempts() {
+        for attempts in 0..3 {
+            assert_eq!(check_call(attempts), Ok(()));
         }
         assert_eq!(
             check_call(3),

@@ -1,15 +1,15 @@
-//! What counts as the same phone password, and what is refused as one.
+//! Tests of the normalization and of rejected passwords.
 
 use proptest::prelude::*;
 
 use super::*;
 
-fn parse(text: &str) -> std::result::Result<FoldedPassword, Invalid> {
-    FoldedPassword::parse(text)
+fn parse(text: &str) -> std::result::Result<NormalizedPassword, Invalid> {
+    NormalizedPassword::parse(text)
 }
 
 #[test]
-fn rule_14_what_sounds_the_same_is_the_same() {
+fn rule_14_passwords_that_sound_the_same_are_equal() {
     for same in [
         &[
             "Müller 77",
@@ -35,32 +35,37 @@ fn rule_14_what_sounds_the_same_is_the_same() {
         &["ΣΟΦΟΣ", "σοφος", "σοφοσ"],
     ] {
         for text in same {
-            assert_eq!(fold(text), fold(same[0]), "{text:?} and {:?}", same[0]);
+            assert_eq!(
+                normalize(text),
+                normalize(same[0]),
+                "{text:?} and {:?}",
+                same[0]
+            );
         }
     }
 }
 
 #[test]
-fn rule_14_what_sounds_different_stays_different() {
-    for (one, other) in [
+fn rule_14_passwords_that_sound_different_differ() {
+    for (first, second) in [
         ("muller", "müller"),
         ("maße", "mase"),
         ("roter dachs 7", "roter dachs 8"),
         ("café", "cafe"),
         ("a.b", "ab"),
     ] {
-        assert_ne!(fold(one), fold(other));
+        assert_ne!(normalize(first), normalize(second));
     }
 }
 
 #[test]
-fn rule_14_six_to_sixty_four_characters_after_folding() {
+fn rule_14_password_has_6_to_64_normalized_characters() {
     let long = "xq7".repeat(21) + "z";
-    for good in ["dachs7", "da-ch s7", "dächs7", long.as_str()] {
-        assert!(parse(good).is_ok(), "{good:?}");
+    for valid in ["dachs7", "da-ch s7", "dächs7", long.as_str()] {
+        assert!(parse(valid).is_ok(), "{valid:?}");
     }
     let too_long = format!("{long}y");
-    for bad in [
+    for invalid in [
         "",
         "dachs",
         "d a c h s",
@@ -70,15 +75,15 @@ fn rule_14_six_to_sixty_four_characters_after_folding() {
         too_long.as_str(),
     ] {
         let expected = "must have 6 to 64 characters, blanks and hyphens not counted";
-        // "däch" has five letters when it is folded.
-        assert_eq!(parse(bad), Err(Invalid::new(expected)), "{bad:?}");
+        // "däch" normalizes to five letters.
+        assert_eq!(parse(invalid), Err(Invalid::new(expected)), "{invalid:?}");
     }
     assert!(parse("dachs\0sieben").is_err());
 }
 
 #[test]
-fn rule_14_what_others_would_guess_is_refused() {
-    for bad in [
+fn rule_14_common_passwords_are_rejected() {
+    for invalid in [
         "Passwort",
         "pass-wort",
         "PASS WORT",
@@ -90,18 +95,18 @@ fn rule_14_what_others_would_guess_is_refused() {
         "121212",
         "qwertz",
     ] {
-        assert!(parse(bad).is_err(), "{bad:?}");
+        assert!(parse(invalid).is_err(), "{invalid:?}");
     }
 }
 
 #[test]
-fn rule_14_neither_the_customer_number_nor_the_name() {
+fn rule_14_customer_number_and_own_name_are_rejected() {
     let number = CustomerNumber::parse("K-100177").unwrap();
     let check = |text: &str| {
         let name = "Dr. Wolfdiether Großmann-Maier";
-        parse(text).unwrap().judge_for(&number, name)
+        parse(text).unwrap().check_for(&number, name)
     };
-    for bad in [
+    for invalid in [
         "K-100177",
         "k100177",
         "Dr. Wolfdiether Großmann-Maier",
@@ -113,39 +118,39 @@ fn rule_14_neither_the_customer_number_nor_the_name() {
         "Wolfdiether1",
         "7 Grossmann 77",
     ] {
-        assert!(check(bad).is_err(), "{bad:?}");
+        assert!(check(invalid).is_err(), "{invalid:?}");
     }
-    for good in ["100178", "roter dachs", "wolfdiether dachs"] {
-        assert_eq!(check(good), Ok(()), "{good:?}");
+    for valid in ["100178", "roter dachs", "wolfdiether dachs"] {
+        assert_eq!(check(valid), Ok(()), "{valid:?}");
     }
 }
 
 #[test]
-fn a_name_of_many_words_alike_is_compared_in_no_time() {
+fn name_of_many_similar_words_is_checked_quickly() {
     let number = CustomerNumber::parse("K-1").unwrap();
     let name = "a aa ".repeat(40);
-    let password = FoldedPassword::of_spoken(&format!("{}b", "a".repeat(60))).unwrap();
-    assert_eq!(password.judge_for(&number, &name), Ok(()));
+    let password = NormalizedPassword::from_spoken(&format!("{}b", "a".repeat(60))).unwrap();
+    assert_eq!(password.check_for(&number, &name), Ok(()));
 }
 
 #[test]
-fn whatever_a_caller_says_can_be_checked() {
-    for said in ["x", "\0", "Passwort", "123456", &"ä".repeat(256)] {
-        assert!(FoldedPassword::of_spoken(said).is_ok());
+fn any_spoken_text_can_be_checked() {
+    for spoken in ["x", "\0", "Passwort", "123456", &"ä".repeat(256)] {
+        assert!(NormalizedPassword::from_spoken(spoken).is_ok());
     }
-    for not_said in ["", &"ä".repeat(257)] {
-        assert!(FoldedPassword::of_spoken(not_said).is_err());
+    for invalid in ["", &"ä".repeat(257)] {
+        assert!(NormalizedPassword::from_spoken(invalid).is_err());
     }
 }
 
 #[test]
-fn a_generated_one_can_be_set_and_is_not_guessed_soon() {
+fn generated_password_is_valid_and_has_38_bits() {
     let bits = f64::from(u32::try_from(WORDS.len()).unwrap()).log2() * 3.0;
     assert!(bits > 38.5, "{bits} bits");
-    let mut folded: Vec<_> = WORDS.iter().map(|word| fold(word)).collect();
-    folded.sort_unstable();
-    folded.dedup();
-    assert_eq!(folded.len(), WORDS.len());
+    let mut normalized: Vec<_> = WORDS.iter().map(|word| normalize(word)).collect();
+    normalized.sort_unstable();
+    normalized.dedup();
+    assert_eq!(normalized.len(), WORDS.len());
     for seed in 0..2_000u32 {
         let random = [seed, seed.wrapping_mul(7919), seed.wrapping_mul(104_729)];
         let password = generate(random);
@@ -155,10 +160,10 @@ fn a_generated_one_can_be_set_and_is_not_guessed_soon() {
 }
 
 #[test]
-fn the_list_of_common_ones_is_folded() {
+fn common_passwords_are_normalized() {
     assert!(COMMON.len() > 500);
     for common in COMMON.iter() {
-        assert_eq!(fold(common), *common);
+        assert_eq!(normalize(common), *common);
         assert!(
             (MIN_CHARS..=MAX_CHARS).contains(&common.chars().count()),
             "{common}"
@@ -167,22 +172,22 @@ fn the_list_of_common_ones_is_folded() {
 }
 
 #[test]
-fn debug_does_not_show_it() {
+fn debug_output_hides_the_password() {
     assert_eq!(
         format!("{:?}", parse("roter dachs").unwrap()),
-        "FoldedPassword(…)"
+        "NormalizedPassword(…)"
     );
 }
 
 proptest! {
     #[test]
-    fn rule_14_folding_what_is_folded_changes_nothing(text in any::<String>()) {
-        let folded = fold(&text);
-        prop_assert_eq!(fold(&folded), folded);
+    fn rule_14_normalization_is_idempotent(text in any::<String>()) {
+        let normalized = normalize(&text);
+        prop_assert_eq!(normalize(&normalized), normalized);
     }
 
     #[test]
-    fn rule_14_capitals_blanks_hyphens_and_umlauts_do_not_count(
+    fn rule_14_case_spaces_hyphens_and_umlauts_are_ignored(
         words in prop::collection::vec("[a-zäöüß0-9]{1,8}", 1..4),
         separator in "[ \\-\u{A0}\u{2010}]{0,2}",
     ) {
@@ -194,7 +199,7 @@ proptest! {
             spoken.replace('ü', "u\u{308}"),
             spoken,
         ] {
-            prop_assert_eq!(fold(&same), fold(&plain));
+            prop_assert_eq!(normalize(&same), normalize(&plain));
         }
     }
 }

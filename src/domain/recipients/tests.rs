@@ -1,5 +1,5 @@
-//! One case for every cell of the table of purposes, in a small notation:
-//! contacts are written as words, the answer as lines.
+//! One case for every cell of the table of purposes, in a compact notation of contacts and
+//! resolutions.
 
 use chrono::TimeDelta;
 use rstest::rstest;
@@ -11,8 +11,8 @@ fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH
 }
 
-/// Reads contacts such as `S+A:a@x:inv`: types (S, A, T, O), then the address:
-/// `a@x` confirmed, `!a@x` bounced, `?` pending, `-` none; `inv` switches invoice e-mail on.
+/// Parses contacts such as `S+A:a@x:inv`: types (S, A, T, O), then the address:
+/// `a@x` confirmed, `!a@x` bounced, `?` pending, `-` none; `inv` enables invoice e-mail.
 fn contacts(text: &str) -> Vec<Candidate> {
     text.split_whitespace()
         .zip(1u128..)
@@ -61,8 +61,8 @@ fn addressees(contact_data: &str, settings: bool, text: &str) -> Addressees {
     }
 }
 
-/// Writes an answer as `1 a@x TypeMatch; -2 NoEmail; -data NotificationsOff`.
-fn written(resolution: &Resolution) -> String {
+/// Formats a resolution as `1 a@x TypeMatch; -2 NoEmail; -data NotificationsOff`.
+fn summary(resolution: &Resolution) -> String {
     let party = |id: Option<ContactId>| {
         id.map_or_else(|| "data".to_owned(), |id| id.0.as_u128().to_string())
     };
@@ -85,39 +85,43 @@ fn written(resolution: &Resolution) -> String {
 #[case::standard_and_accounting_serve(
     "S:a@x:inv A:b@x:inv",
     "1 a@x TypeMatch; 2 b@x TypeMatch",
-    Delivery::Email
+    DeliveryMethod::Email
 )]
-#[case::others_are_not_expected("S:a@x:inv T:t@x O:o@x", "1 a@x TypeMatch", Delivery::Email)]
+#[case::others_are_not_expected("S:a@x:inv T:t@x O:o@x", "1 a@x TypeMatch", DeliveryMethod::Email)]
 #[case::switched_off(
     "S:a@x A:b@x:inv",
     "2 b@x TypeMatch; -1 InvoiceEmailOff",
-    Delivery::Email
+    DeliveryMethod::Email
 )]
-#[case::switched_off_tells_more_than_no_address("S:-", "-1 InvoiceEmailOff", Delivery::Postal)]
-#[case::unconfirmed("S:?:inv", "-1 EmailUnconfirmed", Delivery::Postal)]
-#[case::lapsed("S:-:inv", "-1 InvoiceEmailOff", Delivery::Postal)]
+#[case::switched_off_tells_more_than_no_address(
+    "S:-",
+    "-1 InvoiceEmailOff",
+    DeliveryMethod::Postal
+)]
+#[case::unconfirmed("S:?:inv", "-1 EmailUnconfirmed", DeliveryMethod::Postal)]
+#[case::lapsed("S:-:inv", "-1 InvoiceEmailOff", DeliveryMethod::Postal)]
 #[case::same_address_once(
     "S:a@x:inv A:A@X:inv",
     "1 a@x TypeMatch; -2 DuplicateAddress",
-    Delivery::Email
+    DeliveryMethod::Email
 )]
-#[case::both_types_once("S+A:a@x:inv", "1 a@x TypeMatch", Delivery::Email)]
+#[case::both_types_once("S+A:a@x:inv", "1 a@x TypeMatch", DeliveryMethod::Email)]
 #[case::nobody_switched_on(
     "S:a@x A:b@x",
     "-1 InvoiceEmailOff; -2 InvoiceEmailOff",
-    Delivery::Postal
+    DeliveryMethod::Postal
 )]
-#[case::no_contacts("", "", Delivery::Postal)]
-fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Delivery) {
+#[case::no_contacts("", "", DeliveryMethod::Postal)]
+fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: DeliveryMethod) {
     for (data, settings) in [("d@x", true), ("d@x", false), ("-", true)] {
-        let answer = resolve(
+        let resolution = resolve(
             &addressees(data, settings, contacts),
             Purpose::Invoice,
             70,
             now(),
         );
-        assert_eq!(written(&answer), expected);
-        assert_eq!(answer.delivery, delivery);
+        assert_eq!(summary(&resolution), expected);
+        assert_eq!(resolution.delivery, delivery);
     }
 }
 
@@ -147,36 +151,36 @@ fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Del
 #[case::invoice_setting_does_not_matter("d@x", "S:a@x:inv A:b@x", "2 b@x TypeMatch")]
 fn payment_reminder(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     for settings in [true, false] {
-        let asked = addressees(data, settings, contacts);
-        let answer = resolve(&asked, Purpose::PaymentReminder, 70, now());
-        assert_eq!(written(&answer), expected);
-        check_delivery(&answer);
+        let customer = addressees(data, settings, contacts);
+        let resolution = resolve(&customer, Purpose::PaymentReminder, 70, now());
+        assert_eq!(summary(&resolution), expected);
+        check_delivery(&resolution);
     }
 }
 
 /// Rules of every purpose but INVOICE.
-fn check_delivery(answer: &Resolution) {
-    let expected = if answer.recipients.is_empty() {
-        Delivery::None
+fn check_delivery(resolution: &Resolution) {
+    let expected = if resolution.recipients.is_empty() {
+        DeliveryMethod::None
     } else {
-        Delivery::Email
+        DeliveryMethod::Email
     };
-    assert_eq!(answer.delivery, expected);
-    assert_eq!(answer.attention_line, AttentionLine::default());
+    assert_eq!(resolution.delivery, expected);
+    assert_eq!(resolution.attention_line, AttentionLine::default());
 }
 
 /// Resolves one of the purposes that have a notification setting. Only the purpose's own setting
 /// counts: the other two say the opposite.
 fn notice(purpose: Purpose, data: &str, setting: bool, contacts: &str) -> String {
-    let mut asked = addressees(data, setting, contacts);
-    asked.notification_settings = NotificationSettings {
+    let mut customer = addressees(data, setting, contacts);
+    customer.notification_settings = NotificationSettings {
         security_notices: (purpose == Purpose::SecurityNotice) == setting,
         planned_maintenance: (purpose == Purpose::PlannedMaintenance) == setting,
         outages: (purpose == Purpose::Outage) == setting,
     };
-    let answer = resolve(&asked, purpose, 70, now());
-    check_delivery(&answer);
-    written(&answer)
+    let resolution = resolve(&customer, purpose, 70, now());
+    check_delivery(&resolution);
+    summary(&resolution)
 }
 
 #[rstest]
@@ -298,10 +302,10 @@ fn outages_that_are_disabled(#[case] data: &str, #[case] contacts: &str, #[case]
 #[case::all_bounced("a@x", "S:!a@x", "-1 EmailBounced; -data EmailBounced")]
 fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     for settings in [true, false] {
-        let asked = addressees(data, settings, contacts);
-        let answer = resolve(&asked, Purpose::General, 70, now());
-        assert_eq!(written(&answer), expected);
-        check_delivery(&answer);
+        let customer = addressees(data, settings, contacts);
+        let resolution = resolve(&customer, Purpose::General, 70, now());
+        assert_eq!(summary(&resolution), expected);
+        check_delivery(&resolution);
     }
 }
 
@@ -358,19 +362,19 @@ fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     "-1 EmailBounced; -2 EmailBounced; -data EmailBounced"
 )]
 fn bounced(#[case] purpose: Purpose, #[case] contacts: &str, #[case] expected: &str) {
-    let answer = resolve(&addressees("d@x", true, contacts), purpose, 70, now());
-    assert_eq!(written(&answer), expected);
+    let resolution = resolve(&addressees("d@x", true, contacts), purpose, 70, now());
+    assert_eq!(summary(&resolution), expected);
     if purpose != Purpose::Invoice {
-        check_delivery(&answer);
-    } else if answer.recipients.is_empty() {
-        assert_eq!(answer.delivery, Delivery::Postal);
+        check_delivery(&resolution);
+    } else if resolution.recipients.is_empty() {
+        assert_eq!(resolution.delivery, DeliveryMethod::Postal);
     }
 }
 
 #[test]
 fn the_attention_line_names_also_those_whose_address_bounced() {
-    let asked = addressees("d@x", true, "A:!a@x:inv A:b@x:inv");
-    let line = resolve(&asked, Purpose::Invoice, 70, now()).attention_line;
+    let customer = addressees("d@x", true, "A:!a@x:inv A:b@x:inv");
+    let line = resolve(&customer, Purpose::Invoice, 70, now()).attention_line;
     assert_eq!(line.text, "z.Hd. Name 1, Name 2");
 }
 
@@ -379,34 +383,35 @@ fn the_attention_line_names_also_those_whose_address_bounced() {
 #[case::standard_when_no_accounting("S:- T:t@x S:a@x", "z.Hd. Name 1, Name 3")]
 #[case::no_contacts("", "")]
 fn rule_23_attention_line(#[case] contacts: &str, #[case] expected: &str) {
-    let mut asked = addressees("d@x", true, contacts);
-    let line = |asked: &Addressees, purpose| resolve(asked, purpose, 70, now()).attention_line.text;
-    assert_eq!(line(&asked, Purpose::Invoice), expected);
-    assert_eq!(line(&asked, Purpose::PaymentReminder), "");
-    asked.attention_line_suppressed = true;
-    assert_eq!(line(&asked, Purpose::Invoice), "");
+    let mut customer = addressees("d@x", true, contacts);
+    let line =
+        |customer: &Addressees, purpose| resolve(customer, purpose, 70, now()).attention_line.text;
+    assert_eq!(line(&customer, Purpose::Invoice), expected);
+    assert_eq!(line(&customer, Purpose::PaymentReminder), "");
+    customer.attention_line_suppressed = true;
+    assert_eq!(line(&customer, Purpose::Invoice), "");
 }
 
 #[test]
 fn rule_23_what_does_not_fit_is_listed_and_suppression_lists_nothing() {
-    let mut asked = addressees("d@x", true, "A:- A:- A:-");
-    let answer = resolve(&asked, Purpose::Invoice, 20, now());
-    assert_eq!(answer.attention_line.text, "z.Hd. Name 1, Name 2");
-    assert_eq!(answer.attention_line.names_left_out, ["Name 3"]);
-    asked.attention_line_suppressed = true;
-    let answer = resolve(&asked, Purpose::Invoice, 20, now());
-    assert!(answer.attention_line.names_left_out.is_empty());
+    let mut customer = addressees("d@x", true, "A:- A:- A:-");
+    let resolution = resolve(&customer, Purpose::Invoice, 20, now());
+    assert_eq!(resolution.attention_line.text, "z.Hd. Name 1, Name 2");
+    assert_eq!(resolution.attention_line.omitted_names, ["Name 3"]);
+    customer.attention_line_suppressed = true;
+    let resolution = resolve(&customer, Purpose::Invoice, 20, now());
+    assert!(resolution.attention_line.omitted_names.is_empty());
 }
 
 #[test]
 fn recipients_carry_name_and_locale() {
-    let mut asked = addressees("d@x", true, "S:a@x T:t@x");
-    asked.contact_data_locale = Locale::German;
-    let answer = resolve(&asked, Purpose::Outage, 70, now());
-    let technical = answer.recipients.first().unwrap();
+    let mut customer = addressees("d@x", true, "S:a@x T:t@x");
+    customer.contact_data_locale = Locale::German;
+    let resolution = resolve(&customer, Purpose::Outage, 70, now());
+    let technical = resolution.recipients.first().unwrap();
     assert_eq!(technical.display_name, "Name 2");
     assert_eq!(technical.locale, Locale::English);
-    let data = answer.recipients.last().unwrap();
+    let data = resolution.recipients.last().unwrap();
     assert_eq!(
         (data.display_name.as_str(), data.locale),
         ("", Locale::German)

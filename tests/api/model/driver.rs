@@ -245,9 +245,9 @@ impl<'s> Driver<'s> {
     async fn work(&mut self) -> Result<(), Difference> {
         let app = &self.server().app;
         app.remind_of_pending_emails().await.unwrap();
-        app.clear_lapsed_emails().await.unwrap();
-        app.forget_expired_requests().await.unwrap();
-        app.forget_old_tries().await.unwrap();
+        app.clear_expired_emails().await.unwrap();
+        app.purge_expired_requests().await.unwrap();
+        app.purge_attempts().await.unwrap();
         self.model.expire_emails();
         let now = self.model.now;
         self.model.attempts.sweep(now);

@@ -187,7 +187,7 @@ impl ReferenceModel {
         channel: &str,
     ) -> Outcome<proto::VerifyContactChannelResponse> {
         let customer = self.customer(number)?;
-        let kind_of = |kept: &mut dyn Iterator<Item = &String>| {
+        let match_kind = |kept: &mut dyn Iterator<Item = &String>| {
             kept.filter_map(|kept| match_kind(kept, channel)).min()
         };
         let mut matches = Vec::new();
@@ -197,10 +197,10 @@ impl ReferenceModel {
                 ..owner
             }));
         };
-        let of_customer = kind_of(&mut [&customer.email, &customer.phone].into_iter());
+        let of_customer = match_kind(&mut [&customer.email, &customer.phone].into_iter());
         add(of_customer, proto::ChannelMatch::default());
         for contact in &customer.contacts {
-            let kind = kind_of(&mut contact.phones.iter().chain([&contact.email]));
+            let kind = match_kind(&mut contact.phones.iter().chain([&contact.email]));
             let owner = proto::ChannelMatch {
                 contact_id: contact.id.clone(),
                 display_name: contact.name.clone(),
