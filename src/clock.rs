@@ -1,30 +1,30 @@
-//! The time, handed in: nothing else in this crate asks the system for it.
+//! The clock, which is passed to all code that needs the current time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
-/// Where the time comes from.
+/// A source of the current time.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The system's clock.
+    /// The system clock.
     System,
-    /// A clock that stands still until a test moves it.
+    /// A stopped clock that tests advance.
     Manual(Arc<Mutex<DateTime<Utc>>>),
 }
 
 impl Clock {
-    /// A clock that stands at `now`.
+    /// Creates a stopped clock at `now`.
     pub fn manual(now: DateTime<Utc>) -> Self {
         Self::Manual(Arc::new(Mutex::new(now)))
     }
 
-    /// The time in whole microseconds, the finest that both databases keep.
+    /// Returns the current time in whole microseconds, the precision that both databases store.
     pub fn now(&self) -> DateTime<Utc> {
         let now = match self {
             #[allow(
                 clippy::disallowed_methods,
-                reason = "the one place that asks the system"
+                reason = "the only place that reads the system clock"
             )]
             Self::System => Utc::now(),
             Self::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
@@ -33,7 +33,7 @@ impl Clock {
             .unwrap_or(now)
     }
 
-    /// Moves a manual clock on; the system's clock cannot be moved.
+    /// Advances a manual clock; has no effect on the system clock.
     pub fn advance(&self, by: TimeDelta) {
         match self {
             Self::System => {}

@@ -1,4 +1,4 @@
-//! Keys, randomness, and the hashes of phone passwords.
+//! Keys, randomness, pseudonyms, and the hashes of phone passwords.
 
 pub mod development_keys;
 pub mod keyring;

@@ -1,7 +1,7 @@
-//! Places where a test kills the process, to see that nothing is lost or done twice.
+//! Failpoints, at which tests kill the process to verify that nothing is lost or done twice.
 
-/// Stops here for ever when a test armed this point with `FAILPOINTS=name=return`. In
-/// what users run it does nothing: the points are compiled in with the tests only.
+/// Blocks forever if a test has armed the failpoint with `FAILPOINTS=name=return`. Has no effect
+/// outside of tests, which alone compile the failpoints in.
 pub async fn failpoint(name: &'static str) {
     if is_armed(name) {
         tracing::info!("halted at {name}");
@@ -12,7 +12,7 @@ pub async fn failpoint(name: &'static str) {
 #[allow(
     unused_variables,
     clippy::missing_const_for_fn,
-    reason = "without the points nothing of it is left"
+    reason = "the function is empty without the feature"
 )]
 fn is_armed(name: &'static str) -> bool {
     fail::fail_point!(name, |_| true);

@@ -122,7 +122,7 @@ impl Fields {
         };
         Some(RequestKey {
             request_id,
-            fingerprints: keys.versions().filter_map(fingerprint).collect(),
+            digests: keys.versions().filter_map(fingerprint).collect(),
         })
     }
 

@@ -49,7 +49,7 @@ impl App {
                 Ok(()) => is_failing = false,
                 // Logged once: the readiness probe shows how long it lasts.
                 Err(error) if !is_failing => {
-                    tracing::warn!(%error, "the feed of changes does not go on");
+                    tracing::warn!(%error, "change feed sequencing failed");
                     is_failing = true;
                 }
                 Err(_) => {}
@@ -72,7 +72,8 @@ impl App {
             }
         }
         let bounds = self.database.feed_reach().await?;
-        self.feed_signal.set_if(bounds, |known, new| known != new);
+        self.feed_signal
+            .set_if(bounds, |current, new| current != new);
         Ok(())
     }
 
@@ -84,7 +85,7 @@ impl App {
         let bounds = self.database.feed_reach().await?;
         // Readers wait for an epoch other than their cursor's, which this instance may not have
         // loaded yet.
-        let is_other_epoch = |known: FeedReach, new: FeedReach| known.epoch != new.epoch;
+        let is_other_epoch = |current: FeedReach, new: FeedReach| current.epoch != new.epoch;
         self.feed_signal.set_if(bounds, is_other_epoch);
         let cursor = if cursor.is_empty() {
             FeedCursor::start(bounds)

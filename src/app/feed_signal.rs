@@ -18,10 +18,10 @@ impl FeedSignal {
     /// Stores `bounds` and wakes all readers if `is_news` returns true for the previous and the
     /// new bounds.
     pub(super) fn set_if(&self, bounds: FeedReach, is_news: fn(FeedReach, FeedReach) -> bool) {
-        self.0.send_if_modified(|known| {
-            let is_news = is_news(*known, bounds);
+        self.0.send_if_modified(|current| {
+            let is_news = is_news(*current, bounds);
             if is_news {
-                *known = bounds;
+                *current = bounds;
             }
             is_news
         });

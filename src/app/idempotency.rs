@@ -20,7 +20,7 @@ pub struct RequestKey {
     pub request_id: Uuid,
     /// An HMAC over the RPC name and the request under each service key, newest first. The first
     /// one is stored; after a key rotation an older one may match.
-    pub fingerprints: Vec<Fingerprint>,
+    pub digests: Vec<Fingerprint>,
 }
 
 impl App {
@@ -53,7 +53,7 @@ pub(super) async fn replay(
     let found = transaction.find_request(customer_number, actor, key.request_id, now);
     match found.await? {
         None => Ok(None),
-        Some((stored, response)) if key.fingerprints.iter().any(|digest| stored == digest) => {
+        Some((stored, response)) if key.digests.iter().any(|digest| stored == digest) => {
             Ok(Some(response))
         }
         Some(_) => Err(Error::RequestIdReused),
@@ -72,7 +72,7 @@ pub(super) async fn store(
     let Some(key) = key else {
         return Ok(());
     };
-    let digest = key.fingerprints.first();
+    let digest = key.digests.first();
     let digest = digest.ok_or_else(|| Error::internal("no service key is configured"))?;
     let record = RequestRecord {
         actor: actor.clone(),

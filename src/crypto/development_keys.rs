@@ -1,8 +1,7 @@
-//! Keys for trying the service out, made at the first start and kept in a folder.
+//! Keys for development, generated at the first start and stored in a folder.
 //!
-//! Owns the files, the public key set that belongs to them and the tokens that
-//! they sign. Whether development keys may be used at all (on loopback only, and never
-//! beside real ones) is decided by whoever loads them.
+//! Owns the files, the public key set and the tokens signed with them. The caller decides whether
+//! development keys may be used: on loopback only, and never together with production keys.
 
 use std::{
     fmt, fs,
@@ -37,11 +36,10 @@ const SERVICE_KEY_VERSION: &str = "1:";
 const SERVICE_KEY_BYTES: usize = 32;
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
-/// More than any of the files ever holds.
+/// The maximum size of a file, far above the size of a key.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// An Ed25519 key pair for tokens, a key for page tokens and grants, and a pepper for phone
-/// passwords, for development only.
+/// An Ed25519 key pair for tokens, a service key, and a pepper for phone passwords.
 pub struct DevelopmentKeys {
     jwt_key: Ed25519KeyPair,
     kid: String,
@@ -52,35 +50,35 @@ pub struct DevelopmentKeys {
 }
 
 impl DevelopmentKeys {
-    /// Reads the keys in `dir`, and makes the folder and whichever key is missing.
+    /// Loads the keys in `dir`, and creates the folder and missing keys.
     ///
-    /// Processes that start at once end with the same keys: a file appears whole under its
-    /// name, and only if there was none.
+    /// Processes that start at the same time load the same keys: files are created atomically, and
+    /// never replaced.
     ///
     /// # Errors
-    /// One line that names the file which cannot be made or read, is broken, or can be read by
-    /// others than its owner.
+    /// One line that names the file that cannot be created or read, is invalid, or is readable by
+    /// users other than its owner.
     pub fn load_or_create(dir: &Path, random: &Random) -> std::result::Result<Self, String> {
         create_folder(dir).map_err(|error| {
-            let why = if error.kind() == io::ErrorKind::AlreadyExists {
-                "it is no folder".to_owned()
+            let reason = if error.kind() == io::ErrorKind::AlreadyExists {
+                "it is not a folder".to_owned()
             } else {
                 error.kind().to_string()
             };
-            format!("{} cannot be made: {why}", dir.display())
+            format!("{} cannot be created: {reason}", dir.display())
         })?;
-        make_if_missing(dir, JWT_KEY_FILE, || new_jwt_key(random), random)?;
+        create_if_missing(dir, JWT_KEY_FILE, || new_jwt_key(random), random)?;
         for name in [SERVICE_KEY_FILE, PEPPER_FILE] {
-            make_if_missing(dir, name, || new_service_key(random), random)?;
+            create_if_missing(dir, name, || new_service_key(random), random)?;
         }
-        // Another process may have made them first; the keys are read back either way.
+        // Another process may have created them first, so the files are read in either case.
         Self::read(dir)
     }
 
-    /// Reads the keys in `dir` and makes none. `None`: no server has made its keys there.
+    /// Loads the keys in `dir`. `None` if no server has created keys there.
     ///
     /// # Errors
-    /// As [`Self::load_or_create`].
+    /// Those of [`Self::load_or_create`].
     pub fn load(dir: &Path) -> std::result::Result<Option<Self>, String> {
         let path = dir.join(JWT_KEY_FILE);
         match path.try_exists() {
@@ -102,8 +100,9 @@ impl DevelopmentKeys {
         })
     }
 
-    /// Mints with other names of these claims, those that the server reads: otherwise a token that
-    /// is meant for one customer would open all of them.
+    /// Sets the names of the scope and customer claims of minted tokens. They have to be those that
+    /// the server reads: with another customer claim, a tenant-scoped token would access all
+    /// customers.
     #[must_use]
     pub fn with_claims(mut self, scope_claim: &str, customer_claim: &str) -> Self {
         scope_claim.clone_into(&mut self.scope_claim);
@@ -111,13 +110,13 @@ impl DevelopmentKeys {
         self
     }
 
-    /// The name of the token key: its thumbprint (RFC 7638).
+    /// Returns the key id of the token key: its thumbprint (RFC 7638).
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The public half of the token key as a JWK Set (RFC 7517), for `KeySource::Development`
-    /// or for another service that should accept the same tokens.
+    /// Returns the public key of the tokens as a JWK Set (RFC 7517), for `KeySource::Development` or
+    /// for other services that accept the same tokens.
     pub fn jwks(&self) -> String {
         json!({ "keys": [{
             "kty": "OKP",
@@ -130,25 +129,22 @@ impl DevelopmentKeys {
         .to_string()
     }
 
-    /// The service keys in the form of the setting `SERVICE_KEYS`: `1:<base64 of 32 bytes>`.
+    /// Returns the service key in the form of the setting `SERVICE_KEYS`: `1:<base64 of 32 bytes>`.
     pub fn service_keys(&self) -> &SecretString {
         &self.service_keys
     }
 
-    /// The pepper in the form of the setting `PHONE_PEPPER`: `1:<base64 of 32 bytes>`.
+    /// Returns the pepper in the form of the setting `PHONE_PEPPER`: `1:<base64 of 32 bytes>`.
     pub fn phone_pepper(&self) -> &SecretString {
         &self.phone_pepper
     }
 
-    /// A token that is valid from `now` on for `ttl`, in whole seconds; `scope` has blanks
-    /// between scopes, and `customer` confines the token to that one.
+    /// Mints a token that is valid from `now` on for `ttl`, in whole seconds. Scopes are separated by
+    /// spaces. With `customer` the token is tenant-scoped.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the time does not fit or signing fails.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "they are the claims of a token, and each is given at every call"
-    )]
+    /// [`Error::Internal`] if the expiry is out of range or signing fails.
+    #[allow(clippy::too_many_arguments, reason = "one for each claim of the token")]
     pub fn mint(
         &self,
         issuer: &str,
@@ -161,7 +157,7 @@ impl DevelopmentKeys {
     ) -> Result<String> {
         let expiry = now
             .checked_add_signed(ttl)
-            .ok_or_else(|| Error::internal("the token would expire beyond the calendar"))?;
+            .ok_or_else(|| Error::internal("the expiry of the token is out of range"))?;
         let header = json!({ "alg": "EdDSA", "typ": "JWT", "kid": self.kid });
         let mut claims = json!({
             "iss": issuer,
@@ -178,11 +174,11 @@ impl DevelopmentKeys {
         self.sign(header.to_string().as_bytes(), claims.to_string().as_bytes())
     }
 
-    /// Signs any header and payload as they are (JWS compact serialisation), for tools that try
-    /// out what the service refuses. The signature is always `EdDSA`, whatever the header says.
+    /// Signs any header and payload (JWS compact serialization), for tools that test which tokens the
+    /// service rejects. The signature is always `EdDSA`, whatever the header contains.
     ///
     /// # Errors
-    /// [`Error::Internal`] when signing fails.
+    /// [`Error::Internal`] if signing fails.
     pub fn sign(&self, header: &[u8], payload: &[u8]) -> Result<String> {
         let message = format!(
             "{}.{}",
@@ -192,7 +188,7 @@ impl DevelopmentKeys {
         let signature = self
             .jwt_key
             .try_sign(message.as_bytes())
-            .map_err(|_| Error::internal("the development key does not sign"))?;
+            .map_err(|_| Error::internal("signing with the development key failed"))?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 }
@@ -211,7 +207,7 @@ fn public_key(key: &Ed25519KeyPair) -> String {
 }
 
 fn thumbprint(key: &Ed25519KeyPair) -> String {
-    // RFC 7638 fixes members, order and blanks.
+    // RFC 7638 requires exactly these members, in this order, without whitespace.
     let jwk = format!(
         r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
         public_key(key)
@@ -224,7 +220,7 @@ fn new_jwt_key(random: &Random) -> std::result::Result<String, String> {
     let pkcs8 = Ed25519KeyPair::from_seed_unchecked(&seed)
         .ok()
         .and_then(|key| key.to_pkcs8v1().ok())
-        .ok_or("no key can be made of the random bytes")?;
+        .ok_or("no key can be derived from the random bytes")?;
     Ok(format!(
         "{PEM_BEGIN}\n{}\n{PEM_END}\n",
         STANDARD.encode(pkcs8)
@@ -253,48 +249,49 @@ fn read_service_key(text: &str) -> Option<SecretString> {
     (key.len() == SERVICE_KEY_BYTES).then(|| SecretString::from(text))
 }
 
-/// Makes `name` in `dir`, unless it is there.
-fn make_if_missing(
+/// Creates the file `name` in `dir` unless it exists.
+fn create_if_missing(
     dir: &Path,
     name: &str,
-    make: impl FnOnce() -> std::result::Result<String, String>,
+    generate: impl FnOnce() -> std::result::Result<String, String>,
     random: &Random,
 ) -> std::result::Result<(), String> {
     let path = dir.join(name);
-    let failed = |why: &dyn fmt::Display| format!("{} cannot be made: {why}", path.display());
+    let failed =
+        |reason: &dyn fmt::Display| format!("{} cannot be created: {reason}", path.display());
     if !path.try_exists().map_err(|error| failed(&error.kind()))? {
-        let content = make().map_err(|error| failed(&error))?;
+        let content = generate().map_err(|error| failed(&error))?;
         create(dir, &path, &content, random).map_err(|error| failed(&error.kind()))?;
     }
     Ok(())
 }
 
-/// Reads `name` in `dir`.
+/// Reads and parses the file `name` in `dir`.
 fn load<T>(
     dir: &Path,
     name: &str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> std::result::Result<T, String> {
     let path = dir.join(name);
-    let in_file = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
+    let in_file = |reason: &dyn fmt::Display| format!("{}: {reason}", path.display());
     let file = File::open(&path).map_err(|error| in_file(&unreadable(&error)))?;
-    if is_open_to_others(&file).map_err(|error| in_file(&error))? {
+    if is_accessible_to_others(&file).map_err(|error| in_file(&error))? {
         return Err(in_file(
-            &"can be read by others than its owner; set its mode to 0600, or delete it to have a new one made",
+            &"is readable by users other than its owner; set its mode to 0600, or delete it to generate a new one",
         ));
     }
     let mut text = String::new();
     file.take(MAX_FILE_BYTES)
         .read_to_string(&mut text)
         .map_err(|error| in_file(&unreadable(&error)))?;
-    parse(&text).ok_or_else(|| in_file(&"is broken; delete it to have a new one made"))
+    parse(&text).ok_or_else(|| in_file(&"is invalid; delete it to generate a new one"))
 }
 
 fn unreadable(error: &io::Error) -> String {
     format!("cannot be read: {}", file_cause(error))
 }
 
-/// Puts `content` at `path` whole, unless something is there by then.
+/// Creates the file `path` with `content` atomically, unless it exists.
 fn create(dir: &Path, path: &Path, content: &str, random: &Random) -> io::Result<()> {
     let suffix = random.bytes().map_err(io::Error::other)?;
     let temporary = dir.join(format!(".development-{:032x}", u128::from_be_bytes(suffix)));
@@ -323,13 +320,13 @@ fn create_folder(dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn is_open_to_others(file: &File) -> io::Result<bool> {
+fn is_accessible_to_others(file: &File) -> io::Result<bool> {
     let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions());
     Ok(mode & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &File) -> io::Result<bool> {
+fn is_accessible_to_others(_: &File) -> io::Result<bool> {
     Ok(false)
 }
 

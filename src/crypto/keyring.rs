@@ -1,5 +1,5 @@
-//! Secret keys that can be rotated: each has a version, the newest is used, and all
-//! that are still there are accepted.
+//! Secret keys with versions, for rotation: the newest key is used, and all configured keys are
+//! accepted.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::{
 
 const MIN_KEY_BYTES: usize = 32;
 
-/// Keys with their versions, newest first.
+/// A set of keys with their versions, newest first. `{:?}` does not print them.
 #[derive(Clone)]
 pub struct VersionedKeys(Vec<(u32, SecretSlice<u8>)>);
 
@@ -26,10 +26,10 @@ impl fmt::Debug for VersionedKeys {
 }
 
 impl VersionedKeys {
-    /// Reads `version:base64`, several with commas between; keys of 32 bytes or more.
+    /// Parses a comma-separated list of `version:base64`, with keys of at least 32 bytes.
     ///
     /// # Errors
-    /// [`Invalid`] with what is wrong; the text does not repeat the value.
+    /// [`Invalid`] with the reason. Its text does not repeat the value.
     pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
         let form = || Invalid::new("must be version:base64, several with commas between");
         let mut keys: Vec<(u32, SecretSlice<u8>)> = Vec::new();
@@ -50,31 +50,31 @@ impl VersionedKeys {
         Ok(Self(keys))
     }
 
-    /// One random key that nothing outlives.
+    /// Generates one random key for the lifetime of the process.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the system gives no randomness.
+    /// [`Error::Internal`] if the system provides no randomness.
     pub fn ephemeral(random: &Random) -> Result<Self> {
         let key = random.bytes::<MIN_KEY_BYTES>()?;
         Ok(Self(vec![(1, key.to_vec().into())]))
     }
 
-    /// The version that is used for whatever is new.
+    /// Returns the version of the newest key, which is used to sign, encrypt and hash.
     ///
     /// # Errors
-    /// [`Error::Internal`] when there is no key.
+    /// [`Error::Internal`] if there is no key.
     pub fn newest(&self) -> Result<u32> {
         let newest = self.0.first().map(|(version, _)| *version);
         newest.ok_or_else(|| Error::internal("there is no key"))
     }
 
-    /// All versions, newest first.
+    /// Iterates over all versions, newest first.
     pub fn versions(&self) -> impl Iterator<Item = u32> {
         self.0.iter().map(|(version, _)| *version)
     }
 
-    /// An HMAC-SHA256 under the key of `version`, for one purpose only: no two purposes
-    /// share a tag. `None`: there is no such key.
+    /// Creates an HMAC-SHA256 under the key of `version`. The purpose separates domains: equal
+    /// messages have different tags for different purposes. `None` if there is no such key.
     pub fn mac(&self, version: u32, purpose: &str) -> Option<Hmac<Sha256>> {
         let (_, key) = self.0.iter().find(|(known, _)| *known == version)?;
         let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret()).ok()?;
@@ -89,13 +89,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_versioned_and_long_enough() {
+    fn keys_have_versions_and_at_least_32_bytes() {
         let key = STANDARD.encode([7; 32]);
         let short = STANDARD.encode([7; 31]);
         let keys = VersionedKeys::parse(&format!(" 2:{key}, 1:{key}\n")).unwrap();
         assert_eq!(keys.newest(), Ok(2));
         assert!(keys.mac(1, "x").is_some() && keys.mac(3, "x").is_none());
-        for bad in [
+        for invalid in [
             String::new(),
             key.clone(),
             format!("1:{short}"),
@@ -103,12 +103,12 @@ mod tests {
             format!("1:{key},1:{key}"),
             "1:***".into(),
         ] {
-            assert!(VersionedKeys::parse(&bad).is_err(), "{bad}");
+            assert!(VersionedKeys::parse(&invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn purposes_share_no_tag() {
+    fn tags_of_different_purposes_differ() {
         let key = STANDARD.encode([7; 32]);
         let keys = VersionedKeys::parse(&format!("1:{key}")).unwrap();
         let tag = |purpose| keys.mac(1, purpose).unwrap().finalize().into_bytes();

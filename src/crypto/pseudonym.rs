@@ -1,6 +1,6 @@
-//! What is left of the number of an erased customer: a pseudonym, under which its trail goes on,
-//! and for as long as the feed of changes needs it the number itself, sealed. Both need a service
-//! key, so that the database alone leads nobody back to the number.
+//! The pseudonym under which the audit log of an erased customer is kept, and the encrypted number
+//! for as long as the change feed needs it. Both require a service key, so that the database alone
+//! does not reveal the number.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hmac::Mac;
@@ -11,50 +11,53 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The random part of a sealed number, made anew for each.
+/// The nonce of a sealed number; random for each.
 pub(crate) type SealNonce = [u8; NONCE_LEN];
 
 const PSEUDONYM_PURPOSE: &str = "erased-customer-pseudonym";
 const SEAL_PURPOSE: &str = "erased-customer-seal";
-/// A hundred bits.
+/// 104 bits of the tag.
 const PSEUDONYM_BYTES: usize = 13;
 const VERSION_BYTES: usize = 4;
 
-/// The pseudonyms of a customer under all keys, that of the newest first.
-pub(crate) fn pseudonyms(keys: &VersionedKeys, number: &CustomerNumber) -> Vec<CustomerNumber> {
+/// Returns the pseudonyms of a customer under all keys, newest key first.
+pub(crate) fn pseudonyms(
+    keys: &VersionedKeys,
+    customer_number: &CustomerNumber,
+) -> Vec<CustomerNumber> {
     let pseudonym = |version| {
         let mut mac = keys.mac(version, PSEUDONYM_PURPOSE)?;
-        mac.update(number.as_str().as_bytes());
+        mac.update(customer_number.as_str().as_bytes());
         let tag = mac.finalize().into_bytes();
         CustomerNumber::pseudonym(tag.get(..PSEUDONYM_BYTES)?)
     };
     keys.versions().filter_map(pseudonym).collect()
 }
 
-/// The number as only this service can read it.
+/// Encrypts a number with AES-256-GCM under the newest key.
 ///
 /// # Errors
-/// [`Error::Internal`] when there is no key.
+/// [`Error::Internal`] if no service key is configured.
 pub(crate) fn seal(
     keys: &VersionedKeys,
-    number: &CustomerNumber,
+    customer_number: &CustomerNumber,
     nonce: SealNonce,
 ) -> Result<Vec<u8>> {
-    let failed = || Error::internal("a customer number cannot be sealed");
+    let failed = || Error::internal("a customer number cannot be encrypted");
     let version = keys.newest()?;
     let key = seal_key(keys, version).ok_or_else(failed)?;
     let version = version.to_be_bytes();
-    let mut text = number.as_str().as_bytes().to_vec();
+    let mut plaintext = customer_number.as_str().as_bytes().to_vec();
     key.seal_in_place_append_tag(
         Nonce::assume_unique_for_key(nonce),
         Aad::from(version),
-        &mut text,
+        &mut plaintext,
     )
     .map_err(|_| failed())?;
-    Ok([&version[..], &nonce, &text].concat())
+    Ok([&version[..], &nonce, &plaintext].concat())
 }
 
-/// The number that was sealed; `None` when its key is not there any more, or the bytes are others.
+/// Decrypts a sealed number. `None` if its key is not configured, or the bytes were altered.
 pub(crate) fn open(keys: &VersionedKeys, sealed: &[u8]) -> Option<CustomerNumber> {
     let (version, rest) = sealed.split_first_chunk::<VERSION_BYTES>()?;
     let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>()?;
@@ -92,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pseudonym_is_a_number_that_tells_customers_and_keys_apart() {
+    fn pseudonyms_differ_by_customer_and_key() {
         let both = pseudonyms(&keys(&[2, 1]), &number("K-1001"));
         assert_eq!(both, pseudonyms(&keys(&[2, 1]), &number("K-1001")));
         assert_eq!(both[1..], pseudonyms(&keys(&[1]), &number("K-1001")));
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_number_is_opened_with_its_key_only_and_as_it_was() {
+    fn sealed_number_opens_with_its_own_key_only() {
         let sealed = seal(&keys(&[2, 1]), &number("K-1001"), [7; NONCE_LEN]).unwrap();
         let again = seal(&keys(&[2, 1]), &number("K-1001"), [8; NONCE_LEN]).unwrap();
         assert_ne!(sealed[16..], again[16..]);
@@ -120,9 +123,9 @@ mod tests {
         }
         assert_eq!(open(&keys(&[1]), &sealed), None);
         for nth in 0..sealed.len() {
-            let mut spoiled = sealed.clone();
-            spoiled[nth] ^= 1;
-            assert_eq!(open(&keys(&[2, 1]), &spoiled), None, "byte {nth}");
+            let mut altered = sealed.clone();
+            altered[nth] ^= 1;
+            assert_eq!(open(&keys(&[2, 1]), &altered), None, "byte {nth}");
             assert_eq!(open(&keys(&[2, 1]), &sealed[..nth]), None, "byte {nth}");
         }
     }

@@ -1,4 +1,4 @@
-//! Randomness, handed in: nothing else in this crate makes any.
+//! The source of randomness, which is passed to all code that needs it.
 
 use std::sync::{
     Arc,
@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// How far ids may run ahead of a clock that stands still or was set back, in ticks: 10 s.
-const MOST_AHEAD: u64 = 10_000 << FRACTION_BITS;
-/// A millisecond has so many ticks, as a power of two: what a `UUIDv7` has room for.
+/// How far the time of ids may be ahead of a clock that was stopped or set back, in ticks: 10 s.
+const MAX_TICKS_AHEAD: u64 = 10_000 << FRACTION_BITS;
+/// The number of ticks of a millisecond, as a power of two, limited by the bits of a `UUIDv7`.
 const FRACTION_BITS: u32 = 12;
 
-/// Where random bytes come from: the system's secure generator. Clones share the ticks.
+/// The system's secure random number generator. Clones share the last tick.
 #[derive(Clone, Debug)]
 pub struct Random {
     generator: SystemRandom,
@@ -25,10 +25,10 @@ pub struct Random {
 }
 
 impl Random {
-    /// The system's secure generator.
+    /// Creates the generator.
     #[allow(
         clippy::disallowed_methods,
-        reason = "the one place that makes a generator"
+        reason = "the only place that creates a generator"
     )]
     pub fn system() -> Self {
         Self {
@@ -37,23 +37,23 @@ impl Random {
         }
     }
 
-    /// Fresh random bytes.
+    /// Returns random bytes.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the system has none.
+    /// [`Error::Internal`] if the system provides none.
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
         self.generator
             .fill(&mut bytes)
-            .map_err(|_| Error::internal("the system gives no random bytes"))?;
+            .map_err(|_| Error::internal("the system provides no random bytes"))?;
         Ok(bytes)
     }
 
-    /// A fresh `UUIDv7` of the time `now`, behind all that were made before: parts of the
-    /// millisecond stand in its first twelve random bits (RFC 9562, 6.2, method 3).
+    /// Returns a `UUIDv7` for the time `now` that sorts after all previous ones. Fractions of the
+    /// millisecond are in its first twelve random bits (RFC 9562, 6.2, method 3).
     ///
     /// # Errors
-    /// [`Error::Internal`] when the system has no random bytes.
+    /// [`Error::Internal`] if the system provides no random bytes.
     pub fn uuid_v7(&self, now: DateTime<Utc>) -> Result<Uuid> {
         let tick = self.next_tick(now);
         let [.., high, low] = tick.to_be_bytes();
@@ -69,7 +69,7 @@ impl Random {
         let nanos = u64::from(now.timestamp_subsec_nanos() % 1_000_000);
         let tick = (millis << FRACTION_BITS) + (nanos << FRACTION_BITS) / 1_000_000;
         let next = |last: u64| {
-            if last.saturating_sub(tick) > MOST_AHEAD {
+            if last.saturating_sub(tick) > MAX_TICKS_AHEAD {
                 tick
             } else {
                 tick.max(last + 1)
@@ -77,14 +77,14 @@ impl Random {
         };
         let mut last = self.last_tick.load(Ordering::Relaxed);
         loop {
-            let made = next(last);
+            let next_tick = next(last);
             let order = Ordering::Relaxed;
             match self
                 .last_tick
-                .compare_exchange_weak(last, made, order, order)
+                .compare_exchange_weak(last, next_tick, order, order)
             {
-                Ok(_) => return made,
-                Err(other) => last = other,
+                Ok(_) => return next_tick,
+                Err(current) => last = current,
             }
         }
     }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_follow_one_another_also_while_the_clock_stands_still() {
+    fn ids_are_monotonic_while_the_clock_is_stopped() {
         let random = Random::system();
         let now: DateTime<Utc> = "2026-03-01T09:00:00.5Z".parse().unwrap();
         let ids: Vec<_> = (0..10_000).map(|_| random.uuid_v7(now).unwrap()).collect();
@@ -106,7 +106,7 @@ mod tests {
         let (seconds, nanos) = ids[0].get_timestamp().unwrap().to_unix();
         assert_eq!(i64::try_from(seconds).unwrap(), now.timestamp());
         assert_eq!(nanos, 500_000_000);
-        // Parts of a millisecond count.
+        // Fractions of a millisecond are included.
         let later = random.uuid_v7(now + TimeDelta::milliseconds(4)).unwrap();
         let same_millisecond = now + TimeDelta::microseconds(4_001);
         assert!(random.uuid_v7(same_millisecond).unwrap() > later);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_far_is_followed() {
+    fn ids_follow_a_clock_that_was_set_back_far() {
         let random = Random::system();
         let now: DateTime<Utc> = "2026-03-01T09:00:00Z".parse().unwrap();
         let before = random.uuid_v7(now).unwrap();

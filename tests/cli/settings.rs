@@ -242,7 +242,7 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
     "sqlite://x.db?immutable=true",
     "must not be read-only"
 )]
-#[case("DATA_DIR", "rubbish", "rubbish cannot be made: it is no folder")]
+#[case("DATA_DIR", "rubbish", "rubbish cannot be created: it is not a folder")]
 fn a_wrong_setting_is_told_in_one_line_without_secrets(
     #[case] setting: &'static str,
     #[case] value: &str,

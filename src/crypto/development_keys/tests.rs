@@ -1,4 +1,4 @@
-//! Keys that are made once, kept safe, and shared by processes that start at once.
+//! Tests of generated files, their permissions, concurrent starts, and minted tokens.
 
 use std::sync::Barrier;
 
@@ -13,9 +13,9 @@ fn key_files(dir: &Path) -> [String; 3] {
 }
 
 #[test]
-fn keys_are_made_once_and_kept() {
+fn keys_are_generated_once() {
     let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("made/when/missing");
+    let dir = folder.path().join("created/if/missing");
     let first = DevelopmentKeys::load_or_create(&dir, &Random::system()).unwrap();
     let files = key_files(&dir);
     let second = DevelopmentKeys::load_or_create(&dir, &Random::system()).unwrap();
@@ -28,12 +28,12 @@ fn keys_are_made_once_and_kept() {
     assert_eq!(
         fs::read_dir(&dir).unwrap().count(),
         FILES.len(),
-        "nothing else is left behind"
+        "no other files"
     );
 }
 
 #[test]
-fn those_who_start_at_once_end_with_the_same_keys() {
+fn concurrent_starts_load_the_same_keys() {
     for _ in 0..50 {
         let folder = tempfile::tempdir().unwrap();
         let barrier = Barrier::new(4);
@@ -57,7 +57,7 @@ fn those_who_start_at_once_end_with_the_same_keys() {
 
 #[cfg(unix)]
 #[test]
-fn the_files_are_their_owners_only() {
+fn files_are_accessible_to_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ fn the_files_are_their_owners_only() {
             let error = DevelopmentKeys::load_or_create(folder.path(), &Random::system());
             let error = error.unwrap_err();
             assert!(
-                error.contains(name) && error.contains("by others"),
+                error.contains(name) && error.contains("other than its owner"),
                 "{error}"
             );
         }
@@ -82,7 +82,7 @@ fn the_files_are_their_owners_only() {
 }
 
 #[test]
-fn a_broken_file_is_named_and_left_as_it_is() {
+fn invalid_file_is_named_and_not_replaced() {
     for (name, contents) in [
         (
             JWT_KEY_FILE,
@@ -109,7 +109,7 @@ fn a_broken_file_is_named_and_left_as_it_is() {
             let error = DevelopmentKeys::load_or_create(folder.path(), &Random::system());
             let error = error.unwrap_err();
             assert!(
-                error.contains(name) && error.contains("is broken"),
+                error.contains(name) && error.contains("is invalid"),
                 "{error}"
             );
             assert!(!error.contains('\n'));
@@ -122,14 +122,14 @@ fn a_broken_file_is_named_and_left_as_it_is() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn folder_that_cannot_be_created_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = DevelopmentKeys::load_or_create(file.path(), &Random::system()).unwrap_err();
     assert!(error.starts_with(file.path().to_str().unwrap()), "{error}");
 }
 
 #[test]
-fn what_debug_prints_holds_no_key() {
+fn debug_output_contains_no_key() {
     let folder = tempfile::tempdir().unwrap();
     let keys = DevelopmentKeys::load_or_create(folder.path(), &Random::system()).unwrap();
     let printed = format!("{keys:?}");
@@ -140,7 +140,7 @@ fn what_debug_prints_holds_no_key() {
 }
 
 #[test]
-fn a_minted_token_has_the_claims_it_was_asked_for() {
+fn minted_token_has_the_requested_claims() {
     let folder = tempfile::tempdir().unwrap();
     let keys = DevelopmentKeys::load_or_create(folder.path(), &Random::system()).unwrap();
     let now = DateTime::from_timestamp(1_700_000_000, 5).unwrap();

@@ -1,6 +1,5 @@
-//! How much memory this process may use, as Linux tells it in files.
-//!
-//! Owns reading them. A file that cannot be read sets no limit.
+//! The memory limit of the process, read from the files of Linux. A file that cannot be read sets no
+//! limit.
 
 use std::{
     fs,
@@ -8,7 +7,7 @@ use std::{
 };
 
 /// Returns the bytes that this process may use: the smallest of the machine's memory, the limits
-/// of its control groups (v1 and v2), and `RLIMIT_AS`. `None`: unknown.
+/// of its control groups (v1 and v2), and `RLIMIT_AS`. `None` if none of them is known.
 pub fn available() -> Option<u64> {
     available_below(Path::new("/"))
 }
@@ -18,25 +17,25 @@ fn available_below(root: &Path) -> Option<u64> {
     let machine = machine_bytes(&read("proc/meminfo"));
     let address_space = address_space_bytes(&read("proc/self/limits"));
     let groups = read("proc/self/cgroup");
-    let of_groups = groups
+    let group_limits = groups
         .lines()
-        .filter_map(group_of)
-        .flat_map(|group| limits_along(&group));
-    let of_groups = of_groups.filter_map(|file| {
+        .filter_map(parse_group)
+        .flat_map(|group| limit_files(&group));
+    let group_limits = group_limits.filter_map(|file| {
         let text = fs::read_to_string(root.join(file)).ok()?;
         text.trim().parse().ok()
     });
-    of_groups.chain(machine).chain(address_space).min()
+    group_limits.chain(machine).chain(address_space).min()
 }
 
-/// `MemTotal:       24683084 kB`
+/// Parses the line `MemTotal:       24683084 kB`.
 fn machine_bytes(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
 
-/// `Max address space         unlimited            unlimited            bytes`: the soft limit.
+/// Parses the soft limit of `Max address space         unlimited            unlimited            bytes`.
 fn address_space_bytes(limits: &str) -> Option<u64> {
     let mut lines = limits.lines();
     let line = lines.find_map(|line| line.strip_prefix("Max address space"))?;
@@ -45,16 +44,16 @@ fn address_space_bytes(limits: &str) -> Option<u64> {
 
 /// A control group that limits memory.
 struct Group {
-    mounted_at: &'static str,
+    mount_point: &'static str,
     path: PathBuf,
     limit_file: &'static str,
 }
 
-/// `0::/path` is one of version 2, `4:memory:/path` one of version 1.
-fn group_of(line: &str) -> Option<Group> {
+/// Parses a line such as `0::/path` (version 2) or `4:memory:/path` (version 1).
+fn parse_group(line: &str) -> Option<Group> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, path) = (parts.next()?, parts.next()?);
-    let (mounted_at, limit_file) = if controllers.is_empty() {
+    let (mount_point, limit_file) = if controllers.is_empty() {
         ("sys/fs/cgroup", "memory.max")
     } else if controllers.split(',').any(|name| name == "memory") {
         ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
@@ -62,17 +61,17 @@ fn group_of(line: &str) -> Option<Group> {
         return None;
     };
     Some(Group {
-        mounted_at,
+        mount_point,
         path: path.trim_start_matches('/').into(),
         limit_file,
     })
 }
 
-/// The files of the group and of those above it. A container may see its own group as the
-/// topmost one, whatever its path says.
-fn limits_along(group: &Group) -> Vec<PathBuf> {
+/// Returns the limit files of the group and its ancestors. A container may see its own group as the
+/// root, whatever its path.
+fn limit_files(group: &Group) -> Vec<PathBuf> {
     let file_of = |path: &Path| {
-        let folder = Path::new(group.mounted_at).join(path);
+        let folder = Path::new(group.mount_point).join(path);
         folder.join(group.limit_file)
     };
     group.path.ancestors().map(file_of).collect()
@@ -158,7 +157,7 @@ mod tests {
         ],
         Some(8 * GIB)
     )]
-    fn smallest_limit_counts(#[case] files: &[(&str, &str)], #[case] bytes: Option<u64>) {
+    fn smallest_limit_applies(#[case] files: &[(&str, &str)], #[case] bytes: Option<u64>) {
         assert_eq!(available_with(files), bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads how a number is written: invisible characters, labels, URIs, extensions.
+//! Parses the notation of a number: invisible characters, labels, URIs, extensions.
 
 use percent_encoding::percent_decode_str;
 use rlibphonenumber::PHONE_NUMBER_UTIL;
@@ -7,11 +7,12 @@ use unicode_normalization::UnicodeNormalization;
 use super::numbering::{self, MAX_EXTENSION_DIGITS, Written};
 use crate::error::Invalid;
 
-/// Of a text; URIs with their parameters are longer than numbers.
+/// The maximum length of a text. URIs with parameters are longer than numbers.
 const MAX_CHARS: usize = 256;
+/// The maximum number of digits of an extension that a word introduces.
 const MAX_WRITTEN_EXTENSION: usize = 6;
 
-/// Words that may precede a number, without the marks between and after them.
+/// Words that may precede a number, without punctuation.
 const LABELS: &[&str] = &[
     "call",
     "cell",
@@ -40,7 +41,7 @@ const LABELS: &[&str] = &[
     "telnr",
     "telnummer",
 ];
-/// Words between a number and its extension.
+/// Words that may separate a number from its extension.
 const EXTENSION_WORDS: &[&str] = &[
     "app",
     "apparat",
@@ -54,15 +55,15 @@ const EXTENSION_WORDS: &[&str] = &[
     "nst",
     "x",
 ];
-/// Schemes of URIs; Microsoft Teams writes a phone number as `4:+49…`.
+/// URI schemes. Microsoft Teams writes a phone number as `4:+49…`.
 const SCHEMES: &[&str] = &["4", "callto", "h323", "sip", "sips", "sms", "tel"];
-/// Codes before a number that is dialled without showing the caller's own.
+/// Dialling codes that suppress the caller's own number.
 const CLIR_PREFIXES: [&str; 2] = ["#31#", "*31#"];
 
-/// A number as it was written, taken out of the URI or header around it.
+/// A number as written, extracted from the URI or header around it.
 #[derive(Debug)]
 pub struct Notation {
-    /// The number's own text; of a SIP URI, its user part.
+    /// The text of the number; the user part of a SIP URI.
     number: String,
     host: Option<String>,
     is_uri: bool,
@@ -70,11 +71,11 @@ pub struct Notation {
 }
 
 impl Notation {
-    /// Takes the number out of a URI (`sip:`, `tel:`, `callto:` …), out of a name-addr
-    /// (`"Anna" <sip:…>;tag=…`, RFC 3261) or out of quotation marks, or takes the text as it is.
+    /// Extracts the number from a URI (`sip:`, `tel:`, `callto:` …), a name-addr
+    /// (`"Anna" <sip:…>;tag=…`, RFC 3261) or quotation marks, or takes the whole text.
     ///
     /// # Errors
-    /// [`Invalid`] where the text is too long or has control characters.
+    /// [`Invalid`] if the text is too long or contains control characters.
     pub fn read(text: &str) -> Result<Self, Invalid> {
         if text.chars().nth(MAX_CHARS).is_some() {
             let text = format!("must have at most {MAX_CHARS} characters");
@@ -93,13 +94,13 @@ impl Notation {
         };
         let (user, host) = match address.split_once('@') {
             Some((user, host)) => (user, Some(host)),
-            // A SIP URI without a user names a host only.
+            // A SIP URI without a user consists of a host only.
             None if scheme.starts_with("sip") && !is_number(address) => ("", Some(address)),
             None => (address, None),
         };
         let mut parts = user.split(';');
         let number = parts.next().unwrap_or_default();
-        // A SIP user may have a password after its name.
+        // A password may follow the user name.
         let number = host.and(number.split_once(':')).map_or(number, |(n, _)| n);
         let number = number.trim();
         let mut prefixes = CLIR_PREFIXES.iter();
@@ -112,23 +113,23 @@ impl Notation {
         })
     }
 
-    /// The text that stands for the caller: the number, or the word in its place.
+    /// Returns the number, or the word that replaces a withheld one.
     pub fn user(&self) -> &str {
         &self.number
     }
 
-    /// The host of a SIP URI, in lower case.
+    /// Returns the host of a SIP URI, in lower case.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
 
-    /// The number without its label, apart from its extension.
+    /// Returns the number without its label, and its extension.
     ///
     /// # Errors
-    /// [`Invalid`] where there is anything else besides one number.
+    /// [`Invalid`] if the text contains anything else.
     pub(super) fn written(&self) -> Result<Written<'_>, Invalid> {
-        let known = |name: &str| self.is_uri || matches!(name, "ext" | "phone-context");
-        if !self.parameters.iter().all(|(name, _)| known(name)) {
+        let is_allowed = |name: &str| self.is_uri || matches!(name, "ext" | "phone-context");
+        if !self.parameters.iter().all(|(name, _)| is_allowed(name)) {
             return Err(several());
         }
         let (number, mut extension) = split_extension(without_label(&self.number)?)?;
@@ -149,13 +150,13 @@ impl Notation {
 
     fn parameter(&self, name: &str) -> Option<&str> {
         let mut parameters = self.parameters.iter();
-        let found = parameters.find(|(given, _)| given == name);
+        let found = parameters.find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }
 }
 
-/// Brings characters that look or work alike to one: blanks, dashes, brackets and digits of
-/// every script. Direction marks and other invisible characters are dropped.
+/// Replaces variants of spaces, dashes, brackets and digits of any script by ASCII characters, and
+/// drops direction marks and other invisible characters.
 fn clean(text: &str) -> Result<String, Invalid> {
     let mut cleaned = String::with_capacity(text.len());
     for c in text.trim().chars() {
@@ -166,7 +167,7 @@ fn clean(text: &str) -> Result<String, Invalid> {
             return Err(numbering::not_a_number());
         }
         if c.is_numeric() && !c.is_ascii_digit() {
-            // Not a digit, but a footnote or a list item: ¹ or ①.
+            // Numeric, but no digit: a footnote or list item such as ¹ or ①.
             let digit = PHONE_NUMBER_UTIL.normalize_digits_only(c.to_string());
             if digit.is_empty() {
                 return Err(numbering::not_a_number());
@@ -181,7 +182,7 @@ fn clean(text: &str) -> Result<String, Invalid> {
 
 fn plain(c: char) -> char {
     match c {
-        // Middle dot, bullet and their like, as on letterheads; signs of telephones.
+        // Middle dots and bullets, as on letterheads, and telephone symbols.
         '\u{B7}' | '\u{2022}' | '\u{2027}' | '\u{2219}' | '\u{22C5}' | '\u{30FB}' | '\u{260E}'
         | '\u{260F}' | '\u{2706}' | '\u{1F4DE}' | '\u{1F4F1}' | '\u{1F4F2}' | '\u{1F57F}' => ' ',
         _ if c.is_whitespace() => ' ',
@@ -203,7 +204,7 @@ fn plain(c: char) -> char {
     }
 }
 
-/// Characters that leave no mark: joiners, direction marks, soft hyphens, variation selectors.
+/// Returns true for joiners, direction marks, soft hyphens and variation selectors.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -219,8 +220,8 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Cuts the quotation marks around a text, and one mark at its end. A text of nothing but marks
-/// stays.
+/// Strips surrounding quotation marks and one trailing punctuation mark. A text that consists of
+/// marks only is returned unchanged.
 fn without_quotes(address: &str) -> &str {
     let is_quote = |c: char| {
         matches!(
@@ -264,11 +265,11 @@ fn is_number_start(c: char) -> bool {
     c.is_ascii_digit() || matches!(c, '+' | '(')
 }
 
-/// Cuts a leading `Tel.:` or its like.
+/// Strips a leading label such as `Tel.:`.
 fn without_label(text: &str) -> Result<&str, Invalid> {
     let start = text.find(is_number_start).unwrap_or(text.len());
     let (label, number) = text.split_at(start);
-    let word = words_of(label, &['.', ':', '-', ' ']).ok_or_else(numbering::not_a_number)?;
+    let word = letters(label, &['.', ':', '-', ' ']).ok_or_else(numbering::not_a_number)?;
     if word.is_empty() || is_one_of(LABELS, &word) {
         Ok(number)
     } else {
@@ -276,14 +277,13 @@ fn without_label(text: &str) -> Result<&str, Invalid> {
     }
 }
 
-/// The letters of a text that has, besides them, only these marks.
-fn words_of(text: &str, marks: &[char]) -> Option<String> {
-    let kept = text.chars().filter(|c| !marks.contains(c));
-    let word: String = kept.collect();
+/// Returns the letters of a text. `None` if it contains characters other than letters and `marks`.
+fn letters(text: &str, marks: &[char]) -> Option<String> {
+    let word: String = text.chars().filter(|c| !marks.contains(c)).collect();
     word.chars().all(char::is_alphabetic).then_some(word)
 }
 
-/// Cuts an extension that a word introduces: `0721 91374 Durchwahl 12`.
+/// Splits off an extension that a word introduces: `0721 91374 Durchwahl 12`.
 fn split_extension(text: &str) -> Result<(&str, Option<String>), Invalid> {
     let Some(start) = text.find(|c: char| c.is_alphabetic() || c == '#') else {
         return Ok((text, None));
@@ -293,7 +293,7 @@ fn split_extension(text: &str) -> Result<(&str, Option<String>), Invalid> {
         .find(|c: char| c.is_ascii_digit())
         .unwrap_or(rest.len());
     let (word, extension) = rest.split_at(digits);
-    let word = words_of(word, &['.', ':', '-', ' ', '#']).unwrap_or_default();
+    let word = letters(word, &['.', ':', '-', ' ', '#']).unwrap_or_default();
     let is_extension = (word.is_empty() || is_one_of(EXTENSION_WORDS, &word))
         && (1..=MAX_WRITTEN_EXTENSION).contains(&extension.len())
         && extension.chars().all(|c| c.is_ascii_digit());
@@ -304,14 +304,14 @@ fn split_extension(text: &str) -> Result<(&str, Option<String>), Invalid> {
     Ok((number, Some(extension.to_owned())))
 }
 
-/// Only what people put between digits, and not between two numbers.
+/// Checks that the text contains only separators within a number, and not between two numbers.
 fn check_separators(number: &str) -> Result<(), Invalid> {
     let allowed = |c: char| c.is_ascii_digit() || "+ -./()".contains(c);
     if !number.chars().all(allowed) || number.contains("..") {
         return Err(numbering::not_a_number());
     }
     let tight = number.replace([' ', '(', ')'], "");
-    let is_second = |(at, _): (usize, &str)| {
+    let is_second_number = |(at, _): (usize, &str)| {
         let (before, after) = tight.split_at(at);
         let after = after.trim_start_matches('/');
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).count();
@@ -322,7 +322,7 @@ fn check_separators(number: &str) -> Result<(), Invalid> {
                 && (after.starts_with(['0', '+']) && digits(before) > 4
                     || numbering::is_assigned(before))
     };
-    if tight.match_indices('/').any(is_second) {
+    if tight.match_indices('/').any(is_second_number) {
         return Err(several());
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Brings a number to E.164: prefixes, trunk zeros, extensions.
+//! Converts numbers to E.164: prefixes, trunk zeros, extensions.
 
 use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber as Parsed, PhoneNumberFormat, Region,
@@ -6,21 +6,21 @@ use rlibphonenumber::{
 
 use crate::error::Invalid;
 
-/// Digits without + and 0 that are fewer can be national numbers that lost their 0.
+/// With fewer digits, a number without + and 0 can be a national number without its 0.
 const MIN_BARE_DIGITS: usize = 11;
 /// The maximum number of digits that an extension adds to a number on file (rule 21).
 pub(super) const MAX_EXTENSION_DIGITS: usize = 4;
 const GERMANY: &str = "49";
-/// Where the digits of an extension are dialled after the number's: Germany and Austria.
+/// The countries in which an extension is dialled after the number: Germany and Austria.
 const WITH_DIRECT_DIALLING: [&str; 2] = ["+49", "+43"];
 /// The international prefix of North America.
 const NORTH_AMERICAN_PREFIX: &str = "011";
 
-/// A number and what was written with it; digits, `+` and separators only.
+/// A number with its extension; digits, `+` and separators only.
 pub(super) struct Written<'t> {
     pub(super) number: &'t str,
     pub(super) extension: Option<String>,
-    /// The `phone-context` of RFC 3966, where it is a global one: `+49`.
+    /// A global `phone-context` (RFC 3966), such as `+49`.
     pub(super) context: Option<&'t str>,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn incomplete() -> Invalid {
     )
 }
 
-/// The numbers that a text can mean; the first is the likelier one.
+/// Returns the possible readings, the most likely first.
 pub(super) fn resolve(written: &Written<'_>) -> Result<Vec<String>, Invalid> {
     let number = written.number;
     let tight = number.replace(' ', "");
@@ -63,10 +63,10 @@ pub(super) fn resolve(written: &Written<'_>) -> Result<Vec<String>, Invalid> {
     dialled.collect()
 }
 
-/// Returns true if a text without its label is a number in an assigned range.
+/// Returns true if a text without a label is a number in an assigned range.
 pub(super) fn is_assigned(number: &str) -> bool {
     let digits = digits_of(&number.replace("(0)", ""));
-    // `0049 211` is the beginning of a number, and none after an outside-line 0.
+    // `0049 211` is the start of an international number, not a number after an outside-line 0.
     if let Some(rest) = digits.strip_prefix("00") {
         return international(rest).is_some_and(|reading| reading.is_valid());
     }
@@ -75,7 +75,7 @@ pub(super) fn is_assigned(number: &str) -> bool {
     found.any(|reading| reading.is_valid())
 }
 
-/// Digits, and the plus signs among them.
+/// Keeps the digits and plus signs.
 fn digits_of(text: &str) -> String {
     text.chars()
         .filter(|c| c.is_ascii_digit() || *c == '+')
@@ -83,7 +83,7 @@ fn digits_of(text: &str) -> String {
 }
 
 fn readings(digits: &str, context: Option<&str>) -> Vec<String> {
-    // Some systems put a plus before whatever they have, or an outside-line 0 before the plus.
+    // Some systems prepend a plus to any number, or an outside-line 0 to the plus.
     let zeros = digits.trim_start_matches('0');
     let after_plus = zeros.trim_start_matches('+');
     let has_plus = zeros.starts_with('+');
@@ -109,8 +109,8 @@ fn readings(digits: &str, context: Option<&str>) -> Vec<String> {
     }
 }
 
-/// A local number after the country code that it is written for. A context that is longer is
-/// the beginning of the number itself.
+/// Prepends the country code of the context to a local number. A longer context is the start of
+/// the number itself.
 fn in_context(digits: &str, context: &str) -> Option<String> {
     let context = digits_of(context);
     let context = context.trim_start_matches('+');
@@ -120,8 +120,8 @@ fn in_context(digits: &str, context: &str) -> Option<String> {
     international(&format!("{context}{digits}")).map(Reading::into_e164)
 }
 
-/// `00` is the international prefix. Only where that yields no number, the first 0 is the one
-/// that private exchanges dial for an outside line.
+/// Reads `00` as the international prefix. If that yields no number, reads the first 0 as the digit
+/// with which private exchanges dial an outside line.
 fn with_zero(digits: &str) -> Option<String> {
     let Some(rest) = digits.strip_prefix("00") else {
         return national(digits).map(Reading::into_e164);
@@ -137,8 +137,8 @@ fn with_zero(digits: &str) -> Option<String> {
     number.filter(Reading::is_valid).map(Reading::into_e164)
 }
 
-/// A German number with its 0; as no German one begins with 011, that is a North American's
-/// international prefix.
+/// Reads a German number with its 0. No German number starts with 011, so that is the international
+/// prefix of North America.
 fn national(digits: &str) -> Option<Reading> {
     let number = germany(digits);
     if let Some(rest) = digits.strip_prefix(NORTH_AMERICAN_PREFIX)
@@ -150,8 +150,8 @@ fn national(digits: &str) -> Option<Reading> {
     number
 }
 
-/// Digits with neither + nor 0, as SIP trunks hand them over. Those of other countries may be
-/// German ones that lost their 0.
+/// Reads digits without + and 0, as SIP trunks deliver them. Readings as numbers of other countries
+/// may be German numbers without their 0.
 fn bare(digits: &str) -> Vec<String> {
     if digits.len() < MIN_BARE_DIGITS {
         return Vec::new();
@@ -173,14 +173,14 @@ fn bare(digits: &str) -> Vec<String> {
         .collect()
 }
 
-/// A number of the library that has a possible length.
+/// A parsed number of a possible length.
 struct Reading {
     parsed: Parsed,
     e164: String,
 }
 
 impl Reading {
-    /// Returns true if it is in an assigned range.
+    /// Returns true if the number is in an assigned range.
     fn is_valid(&self) -> bool {
         PHONE_NUMBER_UTIL.is_valid_number(&self.parsed)
     }
@@ -203,7 +203,7 @@ fn germany(digits: &str) -> Option<Reading> {
 
 fn read(text: &str) -> Option<Reading> {
     let parsed = PHONE_NUMBER_UTIL.parse(text, Some(Region::DE)).ok()?;
-    // Not one that can be dialled only within its own town.
+    // Rejects numbers that can be dialled only within their own town.
     let possible = PHONE_NUMBER_UTIL.is_possible_number_with_reason(&parsed);
     if possible != Ok(NumberLengthType::IsPossible) {
         return None;
@@ -211,31 +211,31 @@ fn read(text: &str) -> Option<Reading> {
     let e164 = PHONE_NUMBER_UTIL
         .format(&parsed, PhoneNumberFormat::E164)
         .into_owned();
-    // The library keeps the leading 0 where the rest would be too short: 0110.
+    // The library keeps the leading 0 if the rest would be too short: 0110.
     let is_whole = !e164.starts_with("+490");
     is_whole.then_some(Reading { parsed, e164 })
 }
 
-/// The number of an extension: its digits after those of the number, or in place of the 0 of
-/// the central office. Elsewhere an extension cannot be dialled from outside.
+/// Returns the number of an extension: its digits appended to the number, or in place of the 0 of
+/// the central office. In other countries extensions cannot be dialled directly.
 fn dial_directly(
     number: &str,
     is_central_office: bool,
     extension: &str,
 ) -> Result<String, Invalid> {
-    let not_dialled = || {
+    let not_dialable = || {
         Invalid::new("must be a number that can be dialled directly; give it without its extension")
     };
     let has_direct_dialling = WITH_DIRECT_DIALLING
         .iter()
         .any(|country| number.starts_with(country));
     if !has_direct_dialling || !extension.chars().all(|c| c.is_ascii_digit()) {
-        return Err(not_dialled());
+        return Err(not_dialable());
     }
     let line = match number.strip_suffix('0') {
         Some(line) if is_central_office => line,
         Some(_) | None => number,
     };
     let dialled = read(&format!("{line}{extension}"));
-    dialled.map(Reading::into_e164).ok_or_else(not_dialled)
+    dialled.map(Reading::into_e164).ok_or_else(not_dialable)
 }

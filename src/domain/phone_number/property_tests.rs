@@ -1,4 +1,4 @@
-//! Tests of numbers in all notations and of arbitrary texts.
+//! Property tests of numbers in all notations, and of arbitrary texts.
 
 use proptest::{
     prelude::{Just, Strategy, any, prop_oneof},
@@ -7,7 +7,7 @@ use proptest::{
 
 use super::{PhoneNumber, tests::parsed};
 
-/// Numbers that can be dialled, of many lengths and countries.
+/// Generates numbers of many lengths and countries.
 fn any_number() -> impl Strategy<Value = String> {
     let german = (
         sample::select(vec!["211", "30", "4921", "721", "33203"]),
@@ -36,7 +36,7 @@ fn any_separator() -> impl Strategy<Value = &'static str> {
 
 proptest! {
     #[test]
-    fn every_notation_of_a_number_is_read_as_it(
+    fn every_notation_is_parsed_as_the_same_number(
         number in any_number(),
         separators in proptest::collection::vec(any_separator(), 20),
         form in 0..7_usize,
@@ -66,14 +66,14 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_rejected(text in ".{0,60}") {
+    fn any_text_is_parsed_or_rejected(text in ".{0,60}") {
         if let Ok(number) = PhoneNumber::parse(&text) {
             proptest::prop_assert_eq!(parsed(number.as_str()), Some(number.0));
         }
     }
 
     #[test]
-    fn a_number_on_file_is_read_as_itself(text in "[-+0-9 ()/.;:@<>=xepsithl]{0,30}") {
+    fn stored_number_is_parsed_as_itself(text in "[-+0-9 ()/.;:@<>=xepsithl]{0,30}") {
         if let Ok(number) = PhoneNumber::parse(&text) {
             proptest::prop_assert_eq!(parsed(number.as_str()), Some(number.0));
         }

@@ -1,4 +1,4 @@
-//! Tests of how numbers are written and read.
+//! Tests of the notations of numbers.
 
 use super::*;
 
@@ -12,12 +12,12 @@ fn assert_all(cases: &[&str], expected: &str) {
         .map(|text| (*text, parsed(text)))
         .filter(|(_, found)| found.as_deref() != Some(expected))
         .collect();
-    assert!(wrong.is_empty(), "wanted {expected}: {wrong:#?}");
+    assert!(wrong.is_empty(), "expected {expected}: {wrong:#?}");
 }
 
 #[test]
-fn a_leading_0_is_read_as_german() {
-    for (given, kept) in [
+fn leading_0_means_a_german_number() {
+    for (text, number) in [
         ("0721 91374-0", "+49721913740"),
         ("+49 (0)721 / 91374-0", "+49721913740"),
         ("0049 721 913740", "+49721913740"),
@@ -28,12 +28,12 @@ fn a_leading_0_is_read_as_german() {
         ("+49721913740", "+49721913740"),
         ("0721\u{A0}9137\u{2013}40", "+49721913740"),
     ] {
-        assert_eq!(parsed(given).as_deref(), Some(kept), "{given}");
+        assert_eq!(parsed(text).as_deref(), Some(number), "{text}");
     }
 }
 
 #[test]
-fn blanks_dashes_and_marks_do_not_matter() {
+fn spaces_dashes_and_marks_are_ignored() {
     let blanks = "\u{9}\u{20}\u{A0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\u{2007}\u{2008}\u{2009}\u{200A}\u{202F}\u{205F}\u{3000}";
     let dashes =
         "-\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2015}\u{2212}\u{FE58}\u{FE63}\u{FF0D}\u{2043}";
@@ -60,7 +60,7 @@ fn blanks_dashes_and_marks_do_not_matter() {
 }
 
 #[test]
-fn digits_of_any_script_are_digits() {
+fn digits_of_any_script_are_accepted() {
     assert_all(
         &[
             "\u{FF0B}\u{FF14}\u{FF19}\u{3000}\u{FF12}\u{FF11}\u{FF11}\u{3000}\u{FF11}\u{FF12}\u{FF13}\u{FF14}\u{FF15}\u{FF16}",
@@ -130,7 +130,7 @@ fn prefixes_and_trunk_zeros_lead_to_the_same_number() {
 }
 
 #[test]
-fn digits_that_may_have_lost_their_0_are_rejected() {
+fn ambiguous_digits_without_0_are_rejected() {
     for bad in [
         "913740",
         "211123456",
@@ -153,7 +153,7 @@ fn digits_that_may_have_lost_their_0_are_rejected() {
 }
 
 #[test]
-fn labels_are_cut() {
+fn labels_are_stripped() {
     for label in [
         "Tel: ",
         "Tel.: ",
@@ -198,7 +198,7 @@ fn labels_are_cut() {
 }
 
 #[test]
-fn an_extension_is_dialled_after_the_number() {
+fn extension_is_appended_to_the_number() {
     assert_all(
         &[
             "0211 123456-12",
@@ -234,7 +234,7 @@ fn an_extension_is_dialled_after_the_number() {
 }
 
 #[test]
-fn uris_are_read_as_their_number() {
+fn uris_are_parsed_as_their_number() {
     assert_all(
         &[
             "sip:+49211123456@pbx.example",
@@ -298,7 +298,7 @@ fn uris_are_read_as_their_number() {
 }
 
 #[test]
-fn marks_and_codes_around_a_number_are_cut() {
+fn marks_and_codes_around_a_number_are_stripped() {
     assert_all(
         &[
             "#31#0211123456",
@@ -343,7 +343,7 @@ fn marks_and_codes_around_a_number_are_cut() {
 }
 
 #[test]
-fn anything_but_one_number_is_rejected() {
+fn text_other_than_one_number_is_rejected() {
     let long = "0".repeat(300);
     for bad in [
         "",
@@ -386,7 +386,7 @@ fn anything_but_one_number_is_rejected() {
 }
 
 #[test]
-fn two_numbers_do_not_become_one() {
+fn two_numbers_are_not_joined() {
     for (bad, reason) in [
         ("0211 123456/123457", "one phone number"),
         ("0211/123456/123457", "one phone number"),
@@ -401,7 +401,7 @@ fn two_numbers_do_not_become_one() {
         let invalid = PhoneNumber::parse(bad).expect_err(bad);
         assert!(invalid.0.contains(reason), "{bad}: {invalid:?}");
     }
-    for (given, kept) in [
+    for (text, number) in [
         ("0211 123456/12", "+4921112345612"),
         ("0211/123456/12", "+4921112345612"),
         ("033203/12345", "+493320312345"),
@@ -415,12 +415,12 @@ fn two_numbers_do_not_become_one() {
         ("+33 1 23/45 67 89", "+33123456789"),
         ("0211 123456-1234", "+492111234561234"),
     ] {
-        assert_eq!(parsed(given).as_deref(), Some(kept), "{given}");
+        assert_eq!(parsed(text).as_deref(), Some(number), "{text}");
     }
 }
 
 #[test]
-fn an_extension_has_at_most_four_digits_of_its_line() {
+fn extension_has_at_most_four_digits() {
     let number = PhoneNumber::parse("+4921112345612").unwrap();
     let lines: Vec<_> = number.lines().collect();
     assert_eq!(

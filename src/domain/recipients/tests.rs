@@ -87,26 +87,26 @@ fn summary(resolution: &Resolution) -> String {
     "1 a@x TypeMatch; 2 b@x TypeMatch",
     DeliveryMethod::Email
 )]
-#[case::others_are_not_expected("S:a@x:inv T:t@x O:o@x", "1 a@x TypeMatch", DeliveryMethod::Email)]
-#[case::switched_off(
+#[case::other_types_are_ignored("S:a@x:inv T:t@x O:o@x", "1 a@x TypeMatch", DeliveryMethod::Email)]
+#[case::disabled(
     "S:a@x A:b@x:inv",
     "2 b@x TypeMatch; -1 InvoiceEmailOff",
     DeliveryMethod::Email
 )]
-#[case::switched_off_tells_more_than_no_address(
+#[case::disabled_takes_precedence_over_no_address(
     "S:-",
     "-1 InvoiceEmailOff",
     DeliveryMethod::Postal
 )]
 #[case::unconfirmed("S:?:inv", "-1 EmailUnconfirmed", DeliveryMethod::Postal)]
-#[case::lapsed("S:-:inv", "-1 InvoiceEmailOff", DeliveryMethod::Postal)]
-#[case::same_address_once(
+#[case::ended_with_the_last_address("S:-:inv", "-1 InvoiceEmailOff", DeliveryMethod::Postal)]
+#[case::duplicate_address(
     "S:a@x:inv A:A@X:inv",
     "1 a@x TypeMatch; -2 DuplicateAddress",
     DeliveryMethod::Email
 )]
-#[case::both_types_once("S+A:a@x:inv", "1 a@x TypeMatch", DeliveryMethod::Email)]
-#[case::nobody_switched_on(
+#[case::both_types("S+A:a@x:inv", "1 a@x TypeMatch", DeliveryMethod::Email)]
+#[case::disabled_for_all(
     "S:a@x A:b@x",
     "-1 InvoiceEmailOff; -2 InvoiceEmailOff",
     DeliveryMethod::Postal
@@ -144,11 +144,11 @@ fn invoice(#[case] contacts: &str, #[case] expected: &str, #[case] delivery: Del
     "S:? A:-",
     "data d@x ContactDataFallback; -1 EmailUnconfirmed; -2 NoEmail"
 )]
-#[case::both_types_are_left_out_once("d@x", "S+A:-", "data d@x ContactDataFallback; -1 NoEmail")]
+#[case::both_types_are_excluded_once("d@x", "S+A:-", "data d@x ContactDataFallback; -1 NoEmail")]
 #[case::no_contacts("d@x", "", "data d@x ContactDataFallback")]
-#[case::nobody_at_all("-", "S:-", "-1 NoEmail; -data NoEmail")]
-#[case::same_address_once("d@x", "S:a@x A:b@x A:B@x", "2 b@x TypeMatch; -3 DuplicateAddress")]
-#[case::invoice_setting_does_not_matter("d@x", "S:a@x:inv A:b@x", "2 b@x TypeMatch")]
+#[case::no_recipient("-", "S:-", "-1 NoEmail; -data NoEmail")]
+#[case::duplicate_address("d@x", "S:a@x A:b@x A:B@x", "2 b@x TypeMatch; -3 DuplicateAddress")]
+#[case::invoice_setting_is_ignored("d@x", "S:a@x:inv A:b@x", "2 b@x TypeMatch")]
 fn payment_reminder(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     for settings in [true, false] {
         let customer = addressees(data, settings, contacts);
@@ -158,7 +158,7 @@ fn payment_reminder(#[case] data: &str, #[case] contacts: &str, #[case] expected
     }
 }
 
-/// Rules of every purpose but INVOICE.
+/// Checks the rules of all purposes except INVOICE.
 fn check_delivery(resolution: &Resolution) {
     let expected = if resolution.recipients.is_empty() {
         DeliveryMethod::None
@@ -170,7 +170,7 @@ fn check_delivery(resolution: &Resolution) {
 }
 
 /// Resolves one of the purposes that have a notification setting. Only the purpose's own setting
-/// counts: the other two say the opposite.
+/// applies; the other two are set to the opposite.
 fn notice(purpose: Purpose, data: &str, setting: bool, contacts: &str) -> String {
     let mut customer = addressees(data, setting, contacts);
     customer.notification_settings = NotificationSettings {
@@ -191,7 +191,7 @@ fn notice(purpose: Purpose, data: &str, setting: bool, contacts: &str) -> String
 #[case::technical_unconfirmed("d@x", "T:?", "data d@x ContactDataSetting; -1 EmailUnconfirmed")]
 #[case::technical_without_address("d@x", "T:-", "data d@x ContactDataSetting; -1 NoEmail")]
 #[case::technical_bounced("d@x", "T:!t@x", "data d@x ContactDataSetting; -1 EmailBounced")]
-#[case::same_address_once("t@x", "T:t@x", "1 t@x TypeMatch; -data DuplicateAddress")]
+#[case::duplicate_address("t@x", "T:t@x", "1 t@x TypeMatch; -data DuplicateAddress")]
 #[case::two_technical_same_address(
     "d@x",
     "T:t@x T:T@x",
@@ -202,7 +202,7 @@ fn notice(purpose: Purpose, data: &str, setting: bool, contacts: &str) -> String
     "S:a@x S:b@x",
     "1 a@x StandardFallback; 2 b@x StandardFallback; -data NoEmail"
 )]
-#[case::standard_beside_unreachable_technical(
+#[case::standard_with_unreachable_technical(
     "-",
     "S:a@x T:? T:- T:!t@x",
     "1 a@x StandardFallback; -2 EmailUnconfirmed; -3 NoEmail; -4 EmailBounced; -data NoEmail"
@@ -213,14 +213,14 @@ fn notice(purpose: Purpose, data: &str, setting: bool, contacts: &str) -> String
     "1 a@x StandardFallback; -2 EmailBounced; -data EmailBounced"
 )]
 #[case::one_of_both_types("-", "S+T:a@x", "1 a@x TypeMatch; -data NoEmail")]
-#[case::one_of_both_types_once("-", "S+T:-", "-1 NoEmail; -data NoEmail")]
+#[case::one_of_both_types("-", "S+T:-", "-1 NoEmail; -data NoEmail")]
 #[case::standard_unreachable_too(
     "-",
     "S:? S:- S:!a@x A:b@x",
     "-1 EmailUnconfirmed; -2 NoEmail; -3 EmailBounced; -data NoEmail"
 )]
 #[case::no_contacts_at_all("-", "", "-data NoEmail")]
-fn notices_that_are_enabled(
+fn enabled_notices(
     #[values(Purpose::SecurityNotice, Purpose::PlannedMaintenance, Purpose::Outage)]
     purpose: Purpose,
     #[case] data: &str,
@@ -240,7 +240,7 @@ fn notices_that_are_enabled(
 )]
 #[case::data_serves("d@x", "S:a@x", "data d@x ContactDataFallback")]
 #[case::no_contacts("d@x", "", "data d@x ContactDataFallback")]
-#[case::data_beside_unreachable_technical(
+#[case::data_with_unreachable_technical(
     "d@x",
     "S:a@x T:? T:- T:!t@x",
     "data d@x ContactDataFallback; -2 EmailUnconfirmed; -3 NoEmail; -4 EmailBounced"
@@ -257,7 +257,7 @@ fn notices_that_are_enabled(
 )]
 #[case::standard_unreachable_too("-", "S:? O:o@x", "-1 EmailUnconfirmed; -data NoEmail")]
 #[case::no_contacts_at_all("-", "", "-data NoEmail")]
-fn notices_that_are_disabled(
+fn disabled_notices(
     #[values(Purpose::SecurityNotice, Purpose::PlannedMaintenance)] purpose: Purpose,
     #[case] data: &str,
     #[case] contacts: &str,
@@ -276,7 +276,7 @@ fn notices_that_are_disabled(
     "-2 EmailUnconfirmed; -3 NoEmail; -4 EmailBounced; -data NotificationsOff"
 )]
 #[case::no_contacts("d@x", "", "-data NotificationsOff")]
-fn outages_that_are_disabled(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
+fn disabled_outages(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     assert_eq!(notice(Purpose::Outage, data, false, contacts), expected);
 }
 
@@ -287,8 +287,8 @@ fn outages_that_are_disabled(#[case] data: &str, #[case] contacts: &str, #[case]
     "S:a@x T:t@x S:b@x",
     "1 a@x StandardFallback; 3 b@x StandardFallback; -data NoEmail"
 )]
-#[case::nobody_at_all("-", "S:? T:t@x", "-1 EmailUnconfirmed; -data NoEmail")]
-#[case::same_address_once(
+#[case::no_recipient("-", "S:? T:t@x", "-1 EmailUnconfirmed; -data NoEmail")]
+#[case::duplicate_address(
     "-",
     "S:a@x S:a@x",
     "1 a@x StandardFallback; -2 DuplicateAddress; -data NoEmail"
@@ -320,7 +320,7 @@ fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     "S:!a@x:inv A:!b@x:inv S:c@x",
     "-1 EmailBounced; -2 EmailBounced; -3 InvoiceEmailOff"
 )]
-#[case::the_next_ones_serve(
+#[case::first_fallback_serves(
     Purpose::PaymentReminder,
     "S:a@x A:!b@x",
     "1 a@x StandardFallback; -2 EmailBounced"
@@ -330,12 +330,12 @@ fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     "S+A:!a@x S:b@x",
     "2 b@x StandardFallback; -1 EmailBounced"
 )]
-#[case::the_last_ones_serve(
+#[case::last_fallback_serves(
     Purpose::PaymentReminder,
     "S+A:!a@x S:!b@x",
     "data d@x ContactDataFallback; -1 EmailBounced; -2 EmailBounced"
 )]
-#[case::the_last_ones_bounce_too(
+#[case::last_fallback_bounces(
     Purpose::PaymentReminder,
     "S+A:!d@x S:!b@x",
     "-1 EmailBounced; -2 EmailBounced; -data EmailBounced"
@@ -345,18 +345,18 @@ fn general(#[case] data: &str, #[case] contacts: &str, #[case] expected: &str) {
     "S:!a@x:inv A:!A@x:inv A:b@x:inv",
     "3 b@x TypeMatch; -1 EmailBounced; -2 EmailBounced"
 )]
-#[case::one_confirmed_it_since(
+#[case::confirmed_after_the_bounce(
     Purpose::Invoice,
     "S:!a@x:inv A:a@x:inv A:b@x:inv",
     "1 a@x TypeMatch; 3 b@x TypeMatch; -2 DuplicateAddress"
 )]
-#[case::a_bystander_confirmed_it_since(Purpose::Invoice, "S:!a@x:inv O:a@x", "1 a@x TypeMatch")]
+#[case::confirmed_by_an_unrelated_contact(Purpose::Invoice, "S:!a@x:inv O:a@x", "1 a@x TypeMatch")]
 #[case::data_is_the_same_address(
     Purpose::Outage,
     "T:!d@x T:t@x",
     "2 t@x TypeMatch; -1 EmailBounced; -data EmailBounced"
 )]
-#[case::everything_bounced(
+#[case::all_addresses_bounced(
     Purpose::SecurityNotice,
     "T:!d@x S:!a@x",
     "-1 EmailBounced; -2 EmailBounced; -data EmailBounced"
@@ -372,7 +372,7 @@ fn bounced(#[case] purpose: Purpose, #[case] contacts: &str, #[case] expected: &
 }
 
 #[test]
-fn the_attention_line_names_also_those_whose_address_bounced() {
+fn attention_line_includes_contacts_with_bounced_address() {
     let customer = addressees("d@x", true, "A:!a@x:inv A:b@x:inv");
     let line = resolve(&customer, Purpose::Invoice, 70, now()).attention_line;
     assert_eq!(line.text, "z.Hd. Name 1, Name 2");
@@ -393,7 +393,7 @@ fn rule_23_attention_line(#[case] contacts: &str, #[case] expected: &str) {
 }
 
 #[test]
-fn rule_23_what_does_not_fit_is_listed_and_suppression_lists_nothing() {
+fn rule_23_omitted_names_are_listed_unless_suppressed() {
     let mut customer = addressees("d@x", true, "A:- A:- A:-");
     let resolution = resolve(&customer, Purpose::Invoice, 20, now());
     assert_eq!(resolution.attention_line.text, "z.Hd. Name 1, Name 2");
@@ -404,7 +404,7 @@ fn rule_23_what_does_not_fit_is_listed_and_suppression_lists_nothing() {
 }
 
 #[test]
-fn recipients_carry_name_and_locale() {
+fn recipients_have_name_and_locale() {
     let mut customer = addressees("d@x", true, "S:a@x T:t@x");
     customer.contact_data_locale = Locale::German;
     let resolution = resolve(&customer, Purpose::Outage, 70, now());
