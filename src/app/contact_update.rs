@@ -103,7 +103,9 @@ impl App {
         } = &update.contact;
         let request = update.request.as_ref();
         let mut locked = transaction.lock_customer(customer_number).await?;
-        if let Some(response) = idempotency::replay(transaction, customer_number, actor, request, now).await? {
+        if let Some(response) =
+            idempotency::replay(transaction, customer_number, actor, request, now).await?
+        {
             let contact = idempotency::replayed_contact(response)?;
             return Ok(Outcome::Replayed((contact, false)));
         }

@@ -159,7 +159,8 @@ impl App {
                     let request = new.request.as_ref();
                     let locked = transaction.lock_customer(customer_number).await?;
                     if let Some(response) =
-                        idempotency::replay(transaction, customer_number, &actor, request, now).await?
+                        idempotency::replay(transaction, customer_number, &actor, request, now)
+                            .await?
                     {
                         let contact = idempotency::replayed_contact(response)?;
                         return Ok(Outcome::Replayed(contact));
@@ -248,7 +249,8 @@ impl App {
         } = &deletion.contact;
         let request = deletion.request.as_ref();
         let locked = transaction.lock_customer(customer_number).await?;
-        let response = idempotency::replay(transaction, customer_number, actor, request, now).await?;
+        let response =
+            idempotency::replay(transaction, customer_number, actor, request, now).await?;
         if response.is_some() {
             return Ok(Outcome::Replayed(()));
         }

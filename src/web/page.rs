@@ -171,7 +171,7 @@ impl Page {
     async fn confirm(&self, token: &ConfirmationToken) -> Result<LinkState> {
         let actor = Actor::confirmation_page();
         let already_confirmed = match self.app.confirm_email(&actor, token).await {
-            Ok(confirmed) => confirmed.already,
+            Ok(confirmed) => confirmed.already_confirmed,
             Err(
                 Error::ConfirmationNotFound
                 | Error::ConfirmationExpired

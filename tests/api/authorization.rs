@@ -59,7 +59,7 @@ fn contract_marks_reads_and_tenant_scoped_rpcs() {
         // A watch names no customer, and yields the changes of the token's customer.
         let of_a_customer = rpc.name == "WatchChanges"
             || matches!(
-                rpc.whom,
+                rpc.tenant,
                 Tenant::Customer(_) | Tenant::Customers(_) | Tenant::Token(_)
             );
         let tenant_scoped =

@@ -298,8 +298,10 @@ async fn rule_15_outdated_peppers_and_costs_are_upgraded(
     for candidate in [PASSWORD, PASSWORD] {
         let check = contact_service::app::PhonePasswordCheck {
             contact: crate::phone_calls::contact_ref(&anna),
-            candidate: contact_service::domain::phone_password::NormalizedPassword::of_spoken(candidate)
-                .unwrap(),
+            candidate: contact_service::domain::phone_password::NormalizedPassword::from_spoken(
+                candidate,
+            )
+            .unwrap(),
             call_id: "call".into(),
         };
         let agent = contact_service::domain::audit::Actor("agent".into());

@@ -46,7 +46,7 @@ async fn flood_of_one_agent_does_not_starve_others(
         contacts.push(contact_with_password(&server, &format!("K-{nth}")).await);
     }
     // No hash is computed until the whole flood is queued.
-    let mut places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
+    let mut places: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
     let mut flood: FuturesUnordered<_> = contacts
         .iter()
         .map(|contact| start_check(&server, contact, "busy"))

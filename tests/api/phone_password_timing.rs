@@ -86,7 +86,7 @@ async fn proof_rule_17_wrong_unset_and_unknown_take_equal_time(
 ) {
     let server = TestServer::start(backend).await;
     let classes = contacts_of_three_classes(&server).await;
-    let candidate = NormalizedPassword::of_spoken("falsch").unwrap();
+    let candidate = NormalizedPassword::from_spoken("falsch").unwrap();
     let mut samples = [Sample::default(); 3];
     let mut of_tries = [[Sample::default(); 3]; ATTEMPTS_PER_CONTACT];
     for nth in 0..REQUESTS_PER_CLASS {

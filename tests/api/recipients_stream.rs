@@ -205,7 +205,10 @@ async fn invalid_message_ends_the_stream_after_prior_responses(
     let messages = vec![good.clone(), wrong, good];
     let (answered, end) = responses(server.client(), messages).await;
     assert_eq!(rejected_fields(end), fields);
-    assert_eq!(answered.last().map(|response| response.answered_count), Some(1));
+    assert_eq!(
+        answered.last().map(|response| response.answered_count),
+        Some(1)
+    );
 }
 
 #[rstest]
