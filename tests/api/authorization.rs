@@ -19,7 +19,7 @@ use crate::{
     raw::{
         self, Leaf, call, call_with_headers, empty_request, methods, request_type, wrong_request,
     },
-    rpcs::{Effect, RPCS, Rpc, Tenant, prepare, rpcs_with, valid_request},
+    rpcs::{Effect, RPCS, Rpc, TenantScope, prepare, rpcs_with, valid_request},
 };
 
 const NO_MESSAGE: &[u8] = &[0xff];
@@ -85,16 +85,18 @@ fn tenant_of_a_request_is_read_from_its_fields() {
             "contact.customer_number",
         ];
         let named = match (find(&one), find(&["customer_numbers"])) {
-            (Some(field), None) => Some(Tenant::Customer(field)),
-            (None, Some(field)) => Some(Tenant::Customers(field)),
-            (None, None) => find(&["token"]).map(Tenant::Token),
+            (Some(field), None) => Some(TenantScope::Customer(field)),
+            (None, Some(field)) => Some(TenantScope::Customers(field)),
+            (None, None) => find(&["token"]).map(TenantScope::Token),
             (Some(_), Some(_)) => panic!("{} names two customers", rpc.name),
         };
         match rpc.tenant {
-            Tenant::Customer(_) | Tenant::Customers(_) | Tenant::Token(_) => {
+            TenantScope::Customer(_) | TenantScope::Customers(_) | TenantScope::Token(_) => {
                 assert_eq!(named, Some(rpc.tenant), "{}", rpc.name);
             }
-            Tenant::NoTenant | Tenant::AllTenants => assert_eq!(named, None, "{}", rpc.name),
+            TenantScope::NoTenant | TenantScope::AllTenants => {
+                assert_eq!(named, None, "{}", rpc.name);
+            }
         }
     }
 }
@@ -205,11 +207,12 @@ async fn every_rpc_requires_exactly_its_own_scope(
 /// invalid.
 fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
     let leaves = Leaf::all_of(&request_type(rpc.name));
-    let (Tenant::Customer(field) | Tenant::Customers(field) | Tenant::Token(field)) = rpc.tenant
+    let (TenantScope::Customer(field) | TenantScope::Customers(field) | TenantScope::Token(field)) =
+        rpc.tenant
     else {
         return Vec::new();
     };
-    let is_token = matches!(rpc.tenant, Tenant::Token(_));
+    let is_token = matches!(rpc.tenant, TenantScope::Token(_));
     let naming = leaves.iter().find(|leaf| leaf.name() == field).unwrap();
     let wrong = wrong_request(rpc.name, "\0 not one of ours", 1);
     let text = |number: &&str| {
@@ -256,7 +259,7 @@ async fn every_rpc_rejects_tokens_of_another_customer(
         for number in [OTHER, not_on_file].into_iter().chain(alike) {
             // Whitespace and punctuation around a link token are ignored: these requests name the
             // caller's own customer, or none.
-            if matches!(rpc.tenant, Tenant::Token(_)) && [" K-1", "*"].contains(&number) {
+            if matches!(rpc.tenant, TenantScope::Token(_)) && [" K-1", "*"].contains(&number) {
                 continue;
             }
             for request in naming(rpc, &[number]) {
@@ -268,7 +271,7 @@ async fn every_rpc_rejects_tokens_of_another_customer(
             let response = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
             assert!(is_admitted(&response), "{} {response:?}", rpc.name);
         }
-        if let Tenant::Customers(_) = rpc.tenant {
+        if let TenantScope::Customers(_) = rpc.tenant {
             for numbers in [[OWN, OTHER], [OTHER, OWN]] {
                 for request in naming(rpc, &numbers) {
                     let response =
@@ -295,7 +298,7 @@ async fn tenant_check_applies_to_recovered_link_tokens(
     let not_found = (Code::NotFound, "CONFIRMATION_NOT_FOUND".to_owned());
     for rpc in RPCS
         .iter()
-        .filter(|rpc| matches!(rpc.tenant, Tenant::Token(_)))
+        .filter(|rpc| matches!(rpc.tenant, TenantScope::Token(_)))
     {
         let field = Leaf::all_of(&request_type(rpc.name))
             .into_iter()
@@ -338,11 +341,11 @@ async fn tenant_scoped_token_is_rejected_where_no_customer_is_named(
         for request in nothing.into_iter().chain(naming(rpc, &[""])) {
             let response = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
             match rpc.tenant {
-                Tenant::AllTenants => {
+                TenantScope::AllTenants => {
                     let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
                     assert_eq!(rejection(response), mismatch, "{}", rpc.name);
                 }
-                Tenant::Customer(field) | Tenant::Token(field) => {
+                TenantScope::Customer(field) | TenantScope::Token(field) => {
                     let fields = rejected_fields(response);
                     assert!(
                         fields.iter().any(|name| name == field),
@@ -350,7 +353,7 @@ async fn tenant_scoped_token_is_rejected_where_no_customer_is_named(
                         rpc.name
                     );
                 }
-                Tenant::Customers(_) | Tenant::NoTenant => {
+                TenantScope::Customers(_) | TenantScope::NoTenant => {
                     assert!(is_admitted(&response), "{} {response:?}", rpc.name);
                 }
             }

@@ -1,6 +1,6 @@
 //! HTTP/2 connections: handshake deadline and limits of control frames.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use contact_service::api::{admission::Limits, proto};
 use prost::Message;
@@ -10,6 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::deadline::in_time;
 use crate::harness::{ALL_SCOPES, Backend, Client, Options, TestServer};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,14 +23,6 @@ const PRIORITY: u8 = 2;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
-/// Far above the time that any step takes; a test that reaches it has failed.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, work)
-        .await
-        .expect("should have finished in time")
-}
 
 /// A frame of the connection or of its first stream.
 fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {

@@ -26,7 +26,7 @@ use crate::{
     harness::{ALL_SCOPES, Backend, TestServer, rejection},
     phone_calls::CALL_ID,
     raw::{Leaf, call, call_with_headers, empty_request, request_type},
-    rpcs::{RPCS, Rpc, Tenant},
+    rpcs::{RPCS, Rpc, TenantScope},
 };
 
 const OWN: &str = "K-1";
@@ -110,14 +110,15 @@ fn token(server: &TestServer, scope: &str, customer: Option<&str>) -> String {
 
 /// A request of `rpc` that names this customer, or `None` if the RPC names no customer.
 fn naming(rpc: &Rpc, number: &str) -> Option<Vec<u8>> {
-    let (Tenant::Customer(name) | Tenant::Customers(name) | Tenant::Token(name)) = rpc.tenant
+    let (TenantScope::Customer(name) | TenantScope::Customers(name) | TenantScope::Token(name)) =
+        rpc.tenant
     else {
         return None;
     };
     let leaves = Leaf::all_of(&request_type(rpc.name));
     let leaf = leaves.iter().find(|leaf| leaf.name() == name).unwrap();
     let number = match rpc.tenant {
-        Tenant::Token(_) => Value::String(format!("{number}.0123")),
+        TenantScope::Token(_) => Value::String(format!("{number}.0123")),
         _ => Value::String(number.to_owned()),
     };
     let mut request = empty_request(rpc.name);
@@ -173,7 +174,7 @@ async fn denied_request_of_every_rpc_is_logged_and_recorded(
             (&foreign, naming(rpc, OTHER), "CUSTOMER_MISMATCH"),
             (
                 &foreign,
-                (rpc.tenant == Tenant::AllTenants).then(empty),
+                (rpc.tenant == TenantScope::AllTenants).then(empty),
                 "CUSTOMER_MISMATCH",
             ),
         ];

@@ -34,6 +34,7 @@ use crate::{
         ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, postgres_url,
         query_number, rejection,
     },
+    own_database::{assert_no_open_transaction, own_postgres_database},
     requests::only_id,
 };
 
@@ -86,7 +87,7 @@ async fn disconnect(backend: Backend, wanted: usize) {
         while writers.is_running() && Instant::now() < until {
             join_all((0..CLIENTS).map(|_| writers.disconnect())).await;
             // Before another write, which could end an abandoned transaction.
-            assert_no_open_transaction(&url, backend).await;
+            assert_no_open_transaction(&url, backend, OCCUPIED_CONNECTIONS).await;
             join_all((0..CLIENTS).map(|_| writers.write_and_wait())).await;
         }
         if let Some(held) = held {
@@ -339,33 +340,4 @@ async fn assert_one_is_left(database: &Database) {
     let waiting = tokio::time::timeout(Duration::from_millis(300), nothing).await;
     assert!(waiting.is_err(), "the pool has more connections");
     all.release().await;
-}
-
-/// Abandoned statements may still run, but must end soon.
-async fn assert_no_open_transaction(url: &str, backend: Backend) {
-    if backend == Backend::Sqlite {
-        // Waits up to five seconds for the file's only lock.
-        execute(url, "BEGIN IMMEDIATE; ROLLBACK").await;
-        return;
-    }
-    let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
-        AND application_name = 'contact-service' AND xact_start IS NOT NULL";
-    // All except the occupied ones.
-    let held = i64::try_from(OCCUPIED_CONNECTIONS).unwrap();
-    let ended = tokio::time::timeout(Duration::from_secs(2), async {
-        while query_number(url, open).await > held {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    ended.await.expect("a transaction stayed open");
-}
-
-/// A database whose connections can be distinguished from those of other tests.
-async fn own_postgres_database() -> String {
-    let server = postgres_url();
-    let random = u128::from_be_bytes(Random::system().bytes().unwrap());
-    let name = format!("test_{random:032x}");
-    execute(&server, &format!("CREATE DATABASE {name}")).await;
-    let (place, _) = server.rsplit_once('/').unwrap();
-    format!("{place}/{name}")
 }

@@ -27,7 +27,7 @@ async fn with_link(server: &TestServer) -> (Contact, String) {
     (contact, server.mailed_token(NEW).await)
 }
 
-/// The link of the next version.
+/// The etag of the next version.
 fn next_etag(etag: &str) -> String {
     let (created, version) = etag.split_once('-').unwrap();
     let version = u64::from_str_radix(version, 16).unwrap();

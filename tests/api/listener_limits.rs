@@ -1,6 +1,6 @@
 //! The confirmation page's listener while clients hold all of its connections.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use contact_service::{
     observability::metrics::Limit,
@@ -15,13 +15,12 @@ use tokio::{
 };
 
 use crate::{
+    deadline::in_time,
     harness::{Backend, TestServer},
     held_lock::HeldLock,
 };
 
 const CONNECTIONS: usize = 4;
-/// Far above the time that any step takes; a test that reaches it has failed.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// A timeout for requests that the listener must not cut off in a test.
 const NEVER: Duration = Duration::from_hours(1);
 const SLOW_HEAD: &str = "GET /confirm HTTP/1.1\r\nhost: x\r\n";
@@ -48,12 +47,6 @@ async fn serve(server: &TestServer, limits: ListenerLimits) -> String {
     let router = web::router(server.app.clone(), format!("http://{address}")).unwrap();
     tokio::spawn(web::serve(listener, router, limits, std::future::pending()));
     address
-}
-
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, work)
-        .await
-        .expect("should have finished in time")
 }
 
 async fn send(address: &str, bytes: &str) -> TcpStream {

@@ -19,12 +19,14 @@
     reason = "nothing of a test is visible outside the crate, and `pub` is shorter"
 )]
 
+mod deadline;
 mod explain;
 mod forged_tokens;
 mod harness;
 mod held_lock;
 mod long_audit_logs;
 mod mailbox;
+mod own_database;
 mod phone_calls;
 mod proxy;
 mod raw;

@@ -1,11 +1,8 @@
 //! The outbox: claims, leases, retries, dead letters.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,11 +21,10 @@ use tokio::{
     time::timeout,
 };
 
+use crate::deadline::TIMEOUT;
 use crate::harness::{Backend, TestServer, execute, query_number, query_texts};
 
 const LEASE: TimeDelta = TimeDelta::seconds(60);
-/// Far above the time that any step takes.
-const TIMEOUT: Duration = Duration::from_secs(30);
 const OTHER: &[ContactType] = &[ContactType::Other];
 
 /// An outbox that delivers to `url`.

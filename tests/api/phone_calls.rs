@@ -87,6 +87,12 @@ impl TestServer {
     }
 }
 
+/// Creates a customer with a STANDARD contact whose phone password is [`PASSWORD`].
+pub async fn create_contact_with_password(server: &TestServer, number: &str) -> proto::Contact {
+    let contact = server.create_customer_with_contact(number).await;
+    server.set_phone_password(&contact, PASSWORD).await.unwrap()
+}
+
 /// True if a phone number is on file for the contact's customer.
 pub async fn verify_channel(server: &TestServer, contact: &proto::Contact) -> Result<(), Status> {
     let request = proto::VerifyContactChannelRequest {

@@ -21,14 +21,9 @@ use tonic::Code;
 
 use crate::{
     harness::{Backend, TestServer, new_contact, query_number, rejected_fields, rejection},
-    phone_calls::{CALL_ID, PASSWORD},
+    phone_calls::{CALL_ID, PASSWORD, create_contact_with_password},
     requests::timestamp,
 };
-
-async fn anna_with_password(server: &TestServer) -> Contact {
-    let anna = server.create_customer_with_contact("K-1").await;
-    server.set_phone_password(&anna, PASSWORD).await.unwrap()
-}
 
 async fn verdict(server: &TestServer, contact: &Contact, candidate: &str) -> PhonePasswordVerdict {
     // Each attempt in its own phone call.
@@ -68,7 +63,7 @@ async fn rule_13_set_replaces_and_clear_removes_the_password(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server).await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     let shown = anna.phone_password.unwrap();
     assert!(shown.configured && !shown.revoked);
     assert_eq!(shown.set_time, timestamp(server.now()));
@@ -231,7 +226,7 @@ async fn rule_17_wrong_unset_and_unknown_look_identical(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server).await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     let unset = server
         .create_contact("K-1", "Bernd", &[ContactType::Other], "")
         .await;
@@ -277,7 +272,7 @@ async fn rule_15_outdated_peppers_and_costs_are_upgraded(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server).await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     let old = server.keys.phone_pepper().expose_secret();
     let key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
     let renewed_rows = "SELECT count(*) FROM phone_passwords
@@ -320,7 +315,7 @@ async fn hash_moved_to_another_contact_never_matches(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server).await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     let bernd = server
         .create_contact("K-1", "Bernd", &[ContactType::Other], "")
         .await;
@@ -351,7 +346,7 @@ async fn missing_fields_of_a_check_are_named(
     let rejected = server.check_password(&unknown, "", " \n").await;
     let fields = ["customer_number", "contact_id", "phone_password", "call_id"];
     assert_eq!(rejected_fields(rejected), fields);
-    let anna = anna_with_password(&server).await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     let rejected = server
         .check_password(&anna, &"x".repeat(257), CALL_ID)
         .await;

@@ -15,7 +15,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database, rejection},
-    phone_calls::{PASSWORD, check_by},
+    phone_calls::{PASSWORD, check_by, create_contact_with_password},
     requests::timestamp,
 };
 
@@ -23,11 +23,6 @@ const GUESSES: usize = 60;
 const QUICK_ROUNDS: usize = 3;
 const PROOF_ROUNDS: usize = 50;
 const DAY: TimeDelta = TimeDelta::days(1);
-
-async fn anna_with_password(server: &TestServer, number: &str) -> Contact {
-    let anna = server.create_customer_with_contact(number).await;
-    server.set_phone_password(&anna, PASSWORD).await.unwrap()
-}
 
 /// An attempt by an agent in a phone call of its own.
 async fn attempt(server: &TestServer, contact: &Contact, candidate: &str, nth: usize) -> Verdict {
@@ -79,7 +74,7 @@ async fn guess_concurrently(backend: Backend, rounds: usize) {
     for round in 0..rounds {
         let number = format!("R-{round}");
         // The hash uses the first server's pepper; none of the guesses is right anyway.
-        let anna = anna_with_password(&servers[0], &number).await;
+        let anna = create_contact_with_password(&servers[0], &number).await;
         let before: u64 = servers.iter().map(|server| server.hasher.computed()).sum();
         let guesses = (0..GUESSES).map(|index| {
             let server = &servers[index % count];
@@ -119,7 +114,7 @@ async fn rule_16_right_password_matches_after_a_day_of_attack(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server, "K-1").await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     let other = server
         .create_contact("K-1", "Bernd", &[ContactType::Technical], "")
         .await;
@@ -190,7 +185,7 @@ async fn rule_16_fifty_failures_revoke_it_until_it_is_set_again(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server, "K-1").await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     server
         .set_confirmed_email(&anna, "anna@muster.example")
         .await;
@@ -231,7 +226,7 @@ async fn rule_16_lock_is_notified_and_lifted_by_a_supervisor(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server, "K-1").await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     server
         .set_confirmed_email(&anna, "anna@muster.example")
         .await;
@@ -282,8 +277,8 @@ async fn rule_16_call_has_three_attempts_per_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server, "K-1").await;
-    let bernd = anna_with_password(&server, "K-2").await;
+    let anna = create_contact_with_password(&server, "K-1").await;
+    let bernd = create_contact_with_password(&server, "K-2").await;
     for _ in 0..3 {
         let checked = server.check_password(&anna, "falsch", "call").await;
         assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
@@ -309,7 +304,7 @@ async fn attempts_of_a_call_are_counted_across_tokens(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server, "K-1").await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     let of_customer = server.client_with(server.token(ALL_SCOPES, Some("K-1")));
     let mut checked = 0;
     for nth in 0..6 {
@@ -331,8 +326,8 @@ async fn tenant_scoped_token_uses_no_attempts_of_others(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server, "K-1").await;
-    let bernd = anna_with_password(&server, "K-2").await;
+    let anna = create_contact_with_password(&server, "K-1").await;
+    let bernd = create_contact_with_password(&server, "K-2").await;
     let confined = server.client_with(server.token(ALL_SCOPES, Some("K-2")));
     for _ in 0..3 {
         let checked = check_by(confined.clone(), &bernd, "falsch", "call-4711").await;
@@ -356,7 +351,7 @@ async fn concurrent_matches_succeed_during_a_hash_upgrade(
     };
     let second = first.start_peer(costlier).await;
     for round in 0..5 {
-        let anna = anna_with_password(&first, &format!("K-{round}")).await;
+        let anna = create_contact_with_password(&first, &format!("K-{round}")).await;
         let checks = (0..3).map(|index| {
             let (client, anna) = (second.client(), anna.clone());
             let call_id = format!("call-{round}-{index}");
@@ -375,7 +370,7 @@ async fn failures_are_counted_with_and_without_a_password(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server, "K-1").await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     let unset = server
         .create_contact("K-1", "Bernd", &[ContactType::Technical], "")
         .await;
@@ -401,7 +396,7 @@ async fn rule_16_twenty_failures_an_hour_block_only_that_agent(
     let server = TestServer::start(backend).await;
     let mut contacts = Vec::new();
     for index in 0..6 {
-        contacts.push(anna_with_password(&server, &format!("K-{index}")).await);
+        contacts.push(create_contact_with_password(&server, &format!("K-{index}")).await);
     }
     let (bad, good) = (server.client_of("bad"), server.client_of("good"));
     let check = |client: &crate::harness::Client, nth: usize, candidate: &'static str| {
@@ -433,7 +428,7 @@ async fn limits_survive_a_restart(#[values(Backend::Sqlite, Backend::Postgres)] 
     let folder = tempdir().unwrap();
     let url = fresh_database(backend, folder.path().join("contacts.db")).await;
     let first = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
-    let anna = anna_with_password(&first, "K-1").await;
+    let anna = create_contact_with_password(&first, "K-1").await;
     for nth in 0..5 {
         attempt(&first, &anna, "falsch", nth).await;
     }
@@ -462,8 +457,8 @@ async fn shed_check_uses_no_attempt(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server, "K-1").await;
-    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
+    let anna = create_contact_with_password(&server, "K-1").await;
+    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
     assert_eq!(places.len(), 4);
     for _ in 0..10 {
         let status = server

@@ -1,21 +1,13 @@
 //! The contact is notified of a lock of its phone password (rule 16), independent of earlier
 //! locks.
 
-use contact_service::api::proto::{Contact, ContactType, PhonePasswordVerdict};
+use contact_service::api::proto::{Contact, PhonePasswordVerdict};
 use rstest::rstest;
 
 use crate::{
     harness::{Backend, TestServer},
-    phone_calls::PASSWORD,
+    phone_calls::{PASSWORD, create_contact_with_password},
 };
-
-async fn anna_with_password(server: &TestServer) -> Contact {
-    server.create_customer("K-1").await;
-    let anna = server
-        .create_contact("K-1", "Anna", &[ContactType::Standard], "")
-        .await;
-    server.set_phone_password(&anna, PASSWORD).await.unwrap()
-}
 
 /// Fails this many checks, each in its own phone call.
 async fn fail(server: &TestServer, contact: &Contact, calls: std::ops::Range<usize>) {
@@ -39,7 +31,7 @@ async fn rule_16_match_does_not_suppress_the_next_lock_notice(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server).await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     server
         .set_confirmed_email(&anna, "anna@muster.example")
         .await;
@@ -58,7 +50,7 @@ async fn lock_without_email_does_not_suppress_next_notice(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let anna = anna_with_password(&server).await;
+    let anna = create_contact_with_password(&server, "K-1").await;
     fail(&server, &anna, 0..5).await;
     assert!(!is_notified(&server).await);
     server

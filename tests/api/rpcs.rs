@@ -28,7 +28,7 @@ pub(crate) enum Effect {
 
 /// The customers that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tenant {
+pub(crate) enum TenantScope {
     /// The customer in this field.
     Customer(&'static str),
     /// The customers in this repeated field.
@@ -47,10 +47,10 @@ pub(crate) struct Rpc {
     pub(crate) name: &'static str,
     pub(crate) scope: &'static str,
     pub(crate) effect: Effect,
-    pub(crate) tenant: Tenant,
+    pub(crate) tenant: TenantScope,
 }
 
-const fn rpc(name: &'static str, scope: &'static str, effect: Effect, tenant: Tenant) -> Rpc {
+const fn rpc(name: &'static str, scope: &'static str, effect: Effect, tenant: TenantScope) -> Rpc {
     Rpc {
         name,
         scope,
@@ -60,11 +60,11 @@ const fn rpc(name: &'static str, scope: &'static str, effect: Effect, tenant: Te
 }
 
 use Effect::{Changes, Discloses, Erases, Reads, Settles};
-use Tenant::{AllTenants, Customers, NoTenant};
+use TenantScope::{AllTenants, Customers, NoTenant};
 
-const BY_NUMBER: Tenant = Tenant::Customer("customer_number");
-const BY_CUSTOMER: Tenant = Tenant::Customer("customer.customer_number");
-const BY_CONTACT: Tenant = Tenant::Customer("contact.customer_number");
+const BY_NUMBER: TenantScope = TenantScope::Customer("customer_number");
+const BY_CUSTOMER: TenantScope = TenantScope::Customer("customer.customer_number");
+const BY_CONTACT: TenantScope = TenantScope::Customer("contact.customer_number");
 
 pub(crate) const RPCS: [Rpc; 28] = [
     rpc("GetCustomer", "customers.read", Reads, BY_NUMBER),
@@ -88,13 +88,13 @@ pub(crate) const RPCS: [Rpc; 28] = [
         "InspectEmailConfirmation",
         "email.confirm",
         Reads,
-        Tenant::Token("token"),
+        TenantScope::Token("token"),
     ),
     rpc(
         "ConfirmEmail",
         "email.confirm",
         Changes,
-        Tenant::Token("token"),
+        TenantScope::Token("token"),
     ),
     rpc(
         "VerifyContactChannel",

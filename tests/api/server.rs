@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io::{Read, Write},
     time::Duration,
 };
@@ -28,20 +28,13 @@ use tonic_types::StatusExt;
 use tower::Service;
 
 use crate::{
+    deadline::{TIMEOUT, in_time},
     harness::{ALL_SCOPES, Backend, Options, TestServer, rejected_fields, rejection},
     held_lock::HeldLock,
 };
 
 const STREAM_RECIPIENTS: &str = "/contact.v1.ContactService/StreamRecipients";
 const GET_CUSTOMER: &str = "/contact.v1.ContactService/GetCustomer";
-/// Far above the time that any step takes; a test that reaches it has failed.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, work)
-        .await
-        .expect("should have finished in time")
-}
 
 fn message_for(service: &str) -> HealthCheckRequest {
     HealthCheckRequest {

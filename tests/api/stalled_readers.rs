@@ -1,7 +1,7 @@
 //! Clients with a valid token that read responses slowly or not at all, disconnect, or send
 //! nothing hold no database connection, no permit that others need, and little memory.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use contact_service::{
@@ -17,22 +17,15 @@ use tokio::{net::TcpStream, task::JoinHandle};
 use tonic::Code;
 
 use crate::{
+    deadline::{TIMEOUT, in_time},
     harness::{ALL_SCOPES, Backend, Options, TestServer, rejection},
     raw,
 };
 
-/// Far above the time that any step takes; a test that reaches it has failed.
-const TIMEOUT: Duration = Duration::from_secs(30);
 const READERS: usize = 20;
 const NUMBER: &str = "K-1";
 /// Their list exceeds 16 KiB, and is rejected when there is no budget left.
 const CONTACTS: usize = 60;
-
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, work)
-        .await
-        .expect("should have finished in time")
-}
 
 /// A connection with this window size for responses.
 struct Reader {

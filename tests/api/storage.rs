@@ -7,13 +7,11 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use contact_service::{
     api::proto::ContactType,
-    crypto::random::Random,
-    domain::{customer::Customer, ids::CustomerNumber},
+    domain::customer::{Customer, CustomerNumber},
     error::{Error, Result},
     storage::{Database, Outcome},
 };
@@ -26,6 +24,7 @@ use crate::harness::{
     Backend, Options, TestServer, connect, execute, fresh_database, postgres_url, query_number,
     start_time, try_execute,
 };
+use crate::own_database::{assert_no_open_transaction, own_postgres_database};
 
 const BACKSTOP: &str = "contacts_keep_a_standard";
 const COPIED_COLUMNS: &str = "locale, invoice_email_enabled, restrictions_note, \
@@ -343,7 +342,7 @@ async fn abandoned_calls_leave_no_transaction_and_lose_no_write(
     const ROUNDS: usize = 200;
     let (folder, mut database_url) = empty_database(backend).await;
     if backend == Backend::Postgres {
-        database_url = fresh_postgres_database().await;
+        database_url = own_postgres_database().await;
     }
     let server = TestServer::start_on(&database_url, folder, Options::default()).await;
     server.create_customer("K-1").await;
@@ -355,7 +354,7 @@ async fn abandoned_calls_leave_no_transaction_and_lose_no_write(
             abandon(write(server.database.clone()), chances),
             abandon(server.database.find_customer(&number), chances),
         );
-        assert_no_open_transaction(&database_url, backend).await;
+        assert_no_open_transaction(&database_url, backend, 0).await;
         let acknowledged = write(server.database.clone()).await.unwrap();
         let durable = query_number(&database_url, stored).await;
         assert!(
@@ -372,30 +371,4 @@ async fn abandoned_calls_leave_no_transaction_and_lose_no_write(
         )
         .await;
     }
-}
-
-/// A database whose connections can be distinguished from those of other tests.
-async fn fresh_postgres_database() -> String {
-    let server = postgres_url();
-    let random = u128::from_be_bytes(Random::system().bytes().unwrap());
-    let name = format!("test_{random:032x}");
-    execute(&server, &format!("CREATE DATABASE {name}")).await;
-    let (place, _) = server.rsplit_once('/').unwrap();
-    format!("{place}/{name}")
-}
-
-/// Abandoned transactions may still run but must end soon: the server ends a transaction that is
-/// idle for ten seconds.
-async fn assert_no_open_transaction(database_url: &str, backend: Backend) {
-    if backend == Backend::Sqlite {
-        // Waits up to five seconds for the file's only lock.
-        execute(database_url, "BEGIN IMMEDIATE; ROLLBACK").await;
-        return;
-    }
-    let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
-        AND application_name = 'contact-service' AND xact_start IS NOT NULL";
-    let ended = tokio::time::timeout(Duration::from_secs(5), async {
-        while query_number(database_url, open).await != 0 {}
-    });
-    ended.await.expect("a transaction stayed open");
 }

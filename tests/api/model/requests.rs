@@ -164,7 +164,7 @@ impl Request {
     }
 
     /// The content by which two requests with one id are compared: all fields except the id and
-    /// validate_only.
+    /// `validate_only`.
     pub fn content(&self) -> Self {
         let mut content = self.clone();
         content.set_request_id(String::new());
