@@ -2,8 +2,8 @@
 # Finds the tools of the scripts, and installs missing ones: system packages with apt if possible
 # without a password, everything else into the cache folder. Sourced.
 
-# shellcheck source-path=SCRIPTDIR source=common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 buf_version=1.75.0
 cargo_deny_version=0.20.2
