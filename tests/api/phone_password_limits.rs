@@ -458,7 +458,7 @@ async fn shed_check_uses_no_attempt(
 ) {
     let server = TestServer::start(backend).await;
     let anna = create_contact_with_password(&server, "K-1").await;
-    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_place()).collect();
+    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
     assert_eq!(places.len(), 4);
     for _ in 0..10 {
         let status = server

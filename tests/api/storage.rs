@@ -11,7 +11,7 @@ use std::{
 
 use contact_service::{
     api::proto::ContactType,
-    domain::customer::{Customer, CustomerNumber},
+    domain::{customer::Customer, ids::CustomerNumber},
     error::{Error, Result},
     storage::{Database, Outcome},
 };
