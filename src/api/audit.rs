@@ -2,8 +2,8 @@
 
 use crate::{
     api::{
-        convert::{self, Fields},
-        page_token::Listing,
+        convert::{self, Violations},
+        page_token::PageContext,
         proto,
     },
     app::App,
@@ -20,20 +20,20 @@ pub(super) async fn list(
     keys: &VersionedKeys,
     request: proto::ListAuditEventsRequest,
 ) -> Result<proto::ListAuditEventsResponse> {
-    let mut fields = Fields::default();
-    let number = fields.customer_number("customer_number", &request.customer_number);
-    let page_size = fields.page_size(request.page_size);
-    let number = fields.finish(number)?;
-    let listing = Listing {
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
+    let page_size = violations.page_size(request.page_size);
+    let number = violations.finish(number)?;
+    let context = PageContext {
         rpc: "ListAuditEvents",
         customer_number: number.as_str(),
         filter: 0,
     };
-    let before = convert::page_start(keys, listing, &request.page_token, EventRank::LAST)?;
+    let before = convert::page_start(keys, context, &request.page_token, EventRank::LAST)?;
     let page = app.list_audit_events(&number, before, page_size).await?;
     Ok(proto::ListAuditEventsResponse {
         events: page.events.into_iter().map(encode).collect(),
-        next_page_token: convert::next_page_token(keys, listing, page.next_before)?,
+        next_page_token: convert::next_page_token(keys, context, page.next_before)?,
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Fields},
+        convert::{self, Violations},
         proto::{self, verify_contact_channel_request as request},
     },
     app::App,
@@ -20,21 +20,21 @@ pub(super) async fn verify(
     caller: &Caller,
     request: proto::VerifyContactChannelRequest,
 ) -> Result<proto::VerifyContactChannelResponse> {
-    let mut fields = Fields::default();
-    let number = fields.customer_number("customer_number", &request.customer_number);
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
     let channel = match &request.channel {
-        Some(request::Channel::PhoneNumber(text)) => fields
+        Some(request::Channel::PhoneNumber(text)) => violations
             .check("phone_number", CallerId::parse(text))
             .map(Channel::from),
-        Some(request::Channel::Email(text)) => fields
+        Some(request::Channel::Email(text)) => violations
             .check("email", EmailAddress::parse(text))
             .map(Channel::Email),
         None => {
-            fields.refuse("channel", "must be phone_number or email");
+            violations.add("channel", "must be phone_number or email");
             None
         }
     };
-    let (number, channel) = fields.finish(number.zip(channel))?;
+    let (number, channel) = violations.finish(number.zip(channel))?;
     let verified = app.verify_contact_channel(caller.actor(), &number, &channel);
     let matches = verified.await?;
     let outcome = match (&channel, matches.as_slice()) {

@@ -5,9 +5,9 @@ use std::mem;
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Fields},
+        convert::{self, Violations},
         mask::Mask,
-        page_token::Listing,
+        page_token::PageContext,
         proto,
     },
     app::{App, DeleteContact, NewContact, UpdateContact},
@@ -50,21 +50,21 @@ pub(super) async fn create(
 ) -> Result<proto::CreateContactResponse> {
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
-    let mut fields = Fields::default();
-    let request_key = fields.request_key(keys, "CreateContact", &request_id, &request);
-    let number = fields.customer_number("customer_number", &request.customer_number);
+    let mut violations = Violations::default();
+    let request_key = violations.request_key(keys, "CreateContact", &request_id, &request);
+    let number = violations.customer_number("customer_number", &request.customer_number);
     let contact = request.contact.unwrap_or_default();
     if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
-        fields.refuse(
+        violations.add(
             "contact.customer_number",
             "must be empty or equal to customer_number",
         );
     }
     // As under the mask `*`: what is left out has its default.
-    let mut change = decode_change(&contact, &Mask::All, &mut fields);
-    refuse_unknown_order_types(app, &contact, &change, &mut fields).await?;
-    let email = fields.optional("email", &request.email, EmailAddress::parse);
-    let phone_password = fields.optional(
+    let mut change = decode_change(&contact, &Mask::All, &mut violations);
+    refuse_unknown_order_types(app, &contact, &change, &mut violations).await?;
+    let email = violations.optional("email", &request.email, EmailAddress::parse);
+    let phone_password = violations.optional(
         "phone_password",
         &request.phone_password,
         NormalizedPassword::parse,
@@ -72,7 +72,7 @@ pub(super) async fn create(
     if let (Some(password), Some(number), Some(name)) =
         (&phone_password, &number, &change.display_name)
     {
-        fields.check("phone_password", password.check_for(number, name));
+        violations.check("phone_password", password.check_for(number, name));
     }
     let new = (|| {
         Some(NewContact {
@@ -87,7 +87,7 @@ pub(super) async fn create(
         })
     })();
     let contact = app
-        .create_contact(caller.actor(), fields.finish(new)?)
+        .create_contact(caller.actor(), violations.finish(new)?)
         .await?;
     Ok(proto::CreateContactResponse {
         contact: Some(convert::contact(&contact)),
@@ -98,9 +98,9 @@ pub(super) async fn get(
     app: &App,
     request: proto::GetContactRequest,
 ) -> Result<proto::GetContactResponse> {
-    let mut fields = Fields::default();
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let contact = app.get_contact(&fields.finish(contact)?).await?;
+    let mut violations = Violations::default();
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
+    let contact = app.get_contact(&violations.finish(contact)?).await?;
     Ok(proto::GetContactResponse {
         contact: Some(convert::contact(&contact)),
     })
@@ -111,21 +111,21 @@ pub(super) async fn list(
     keys: &VersionedKeys,
     request: proto::ListContactsRequest,
 ) -> Result<proto::ListContactsResponse> {
-    let mut fields = Fields::default();
-    let number = fields.customer_number("customer_number", &request.customer_number);
-    let page_size = fields.page_size(request.page_size);
-    let types = fields.contact_types(TYPES, &request.types);
-    let number = fields.finish(number)?;
-    let listing = Listing {
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
+    let page_size = violations.page_size(request.page_size);
+    let types = violations.contact_types(TYPES, &request.types);
+    let number = violations.finish(number)?;
+    let context = PageContext {
         rpc: "ListContacts",
         customer_number: number.as_str(),
         filter: types.bits(),
     };
-    let after = convert::page_start(keys, listing, &request.page_token, i64::MIN)?;
+    let after = convert::page_start(keys, context, &request.page_token, i64::MIN)?;
     let page = app.list_contacts(&number, types, after, page_size).await?;
     Ok(proto::ListContactsResponse {
         contacts: page.contacts.iter().map(convert::contact).collect(),
-        next_page_token: convert::next_page_token(keys, listing, page.next_after)?,
+        next_page_token: convert::next_page_token(keys, context, page.next_after)?,
     })
 }
 
@@ -137,14 +137,14 @@ pub(super) async fn update(
 ) -> Result<proto::UpdateContactResponse> {
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
-    let mut fields = Fields::default();
-    let request_key = fields.request_key(keys, "UpdateContact", &request_id, &request);
-    let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
+    let mut violations = Violations::default();
+    let request_key = violations.request_key(keys, "UpdateContact", &request_id, &request);
+    let mask = Mask::decode(request.update_mask, UPDATABLE, &mut violations);
     let contact = request.contact.unwrap_or_default();
-    let number = fields.customer_number("contact.customer_number", &contact.customer_number);
-    let id = fields.check("contact.contact_id", ContactId::parse(&contact.contact_id));
-    let change = decode_change(&contact, &mask, &mut fields);
-    refuse_unknown_order_types(app, &contact, &change, &mut fields).await?;
+    let number = violations.customer_number("contact.customer_number", &contact.customer_number);
+    let id = violations.check("contact.contact_id", ContactId::parse(&contact.contact_id));
+    let change = decode_change(&contact, &mask, &mut violations);
+    refuse_unknown_order_types(app, &contact, &change, &mut violations).await?;
     let contact_ref = number
         .zip(id)
         .map(|(customer_number, contact_id)| ContactRef {
@@ -152,7 +152,7 @@ pub(super) async fn update(
             contact_id,
         });
     let update = UpdateContact {
-        contact: fields.finish(contact_ref)?,
+        contact: violations.finish(contact_ref)?,
         change,
         etag: contact.etag,
         request: request_key,
@@ -172,11 +172,11 @@ pub(super) async fn delete(
 ) -> Result<proto::DeleteContactResponse> {
     let request_id = mem::take(&mut request.request_id);
     let validate_only = mem::take(&mut request.validate_only);
-    let mut fields = Fields::default();
-    let request_key = fields.request_key(keys, "DeleteContact", &request_id, &request);
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let mut violations = Violations::default();
+    let request_key = violations.request_key(keys, "DeleteContact", &request_id, &request);
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let deletion = DeleteContact {
-        contact: fields.finish(contact)?,
+        contact: violations.finish(contact)?,
         etag: request.etag,
         request: request_key,
         validate_only,
@@ -186,24 +186,28 @@ pub(super) async fn delete(
 }
 
 /// Reads the fields that `mask` sets. A refused field is noted and left out.
-fn decode_change(contact: &proto::Contact, mask: &Mask, fields: &mut Fields) -> ContactChange {
+fn decode_change(
+    contact: &proto::Contact,
+    mask: &Mask,
+    violations: &mut Violations,
+) -> ContactChange {
     let mut change = ContactChange::default();
     if mask.sets(TYPES, !contact.types.is_empty()) {
-        let types = fields.contact_types("contact.types", &contact.types);
+        let types = violations.contact_types("contact.types", &contact.types);
         if contact.types.is_empty() {
-            fields.refuse("contact.types", "must hold at least one type");
+            violations.add("contact.types", "must hold at least one type");
         }
         change.types = Some(types).filter(|types| !types.is_empty());
     }
     if mask.sets(DISPLAY_NAME, !contact.display_name.is_empty()) {
         let name = parse_display_name(&contact.display_name);
-        change.display_name = fields.check("contact.display_name", name);
+        change.display_name = violations.check("contact.display_name", name);
     }
     if mask.sets(LOCALE, !contact.locale.is_empty()) {
-        change.locale = fields.check("contact.locale", Locale::parse(&contact.locale));
+        change.locale = violations.check("contact.locale", Locale::parse(&contact.locale));
     }
     if mask.sets(PHONE_NUMBERS, !contact.phone_numbers.is_empty()) {
-        change.phone_numbers = Some(decode_phone_numbers(&contact.phone_numbers, fields));
+        change.phone_numbers = Some(decode_phone_numbers(&contact.phone_numbers, violations));
     }
     if mask.sets(
         INVOICE_EMAIL_ENABLED,
@@ -214,16 +218,16 @@ fn decode_change(contact: &proto::Contact, mask: &Mask, fields: &mut Fields) -> 
     let restrictions = contact.restrictions.clone().unwrap_or_default();
     if mask.sets(NOTE, !restrictions.note.is_empty()) {
         let note = parse_note(&restrictions.note);
-        change.restrictions_note = fields.check("contact.restrictions.note", note);
+        change.restrictions_note = violations.check("contact.restrictions.note", note);
     }
     if mask.sets(ALLOWED, !restrictions.allowed_order_types.is_empty()) {
         let field = "contact.restrictions.allowed_order_types";
-        let codes = decode_codes(field, &restrictions.allowed_order_types, fields);
+        let codes = decode_codes(field, &restrictions.allowed_order_types, violations);
         change.allowed_order_types = Some(codes);
     }
     if mask.sets(DENIED, !restrictions.denied_order_types.is_empty()) {
         let field = "contact.restrictions.denied_order_types";
-        let codes = decode_codes(field, &restrictions.denied_order_types, fields);
+        let codes = decode_codes(field, &restrictions.denied_order_types, violations);
         change.denied_order_types = Some(codes);
     }
     change
@@ -234,7 +238,7 @@ async fn refuse_unknown_order_types(
     app: &App,
     contact: &proto::Contact,
     change: &ContactChange,
-    fields: &mut Fields,
+    violations: &mut Violations,
 ) -> Result<()> {
     let Some(given) = &contact.restrictions else {
         return Ok(());
@@ -258,7 +262,7 @@ async fn refuse_unknown_order_types(
         for (index, text) in texts.iter().enumerate() {
             if unknown.iter().any(|code| code.as_str() == text) {
                 let field = format!("contact.{list}[{index}]");
-                fields.refuse(field, "must be a known order type");
+                violations.add(field, "must be a known order type");
             }
         }
     }
@@ -266,35 +270,35 @@ async fn refuse_unknown_order_types(
 }
 
 /// Each number once, in the order given.
-fn decode_phone_numbers(texts: &[String], fields: &mut Fields) -> Vec<PhoneNumber> {
+fn decode_phone_numbers(texts: &[String], violations: &mut Violations) -> Vec<PhoneNumber> {
     const FIELD: &str = "contact.phone_numbers";
     let mut numbers = Vec::new();
     if texts.len() > MAX_PHONE_NUMBERS {
-        fields.refuse(
+        violations.add(
             FIELD,
             &format!("must hold at most {MAX_PHONE_NUMBERS} numbers"),
         );
         return numbers;
     }
     for (index, text) in texts.iter().enumerate() {
-        let number = fields.check(format!("{FIELD}[{index}]"), PhoneNumber::parse(text));
+        let number = violations.check(format!("{FIELD}[{index}]"), PhoneNumber::parse(text));
         numbers.extend(number.filter(|number| !numbers.contains(number)));
     }
     numbers
 }
 
 /// Each code once, in the order given.
-fn decode_codes(field: &str, texts: &[String], fields: &mut Fields) -> Vec<OrderTypeCode> {
+fn decode_codes(field: &str, texts: &[String], violations: &mut Violations) -> Vec<OrderTypeCode> {
     let mut codes = Vec::new();
     if texts.len() > MAX_ORDER_TYPES {
-        fields.refuse(
+        violations.add(
             field,
             &format!("must hold at most {MAX_ORDER_TYPES} order types"),
         );
         return codes;
     }
     for (index, text) in texts.iter().enumerate() {
-        let code = fields.check(format!("{field}[{index}]"), OrderTypeCode::parse(text));
+        let code = violations.check(format!("{field}[{index}]"), OrderTypeCode::parse(text));
         codes.extend(code.filter(|code| !codes.contains(code)));
     }
     codes

@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 
 use crate::{
     api::{
-        page_token::{Listing, Position},
+        page_token::{Cursor, PageContext},
         proto,
     },
     app::RequestKey,
@@ -32,11 +32,11 @@ const MAX_PAGE_SIZE: usize = 1_000;
 
 /// Collects what is wrong with a request, so that it is told all at once.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Vec<FieldViolation>);
+pub(super) struct Violations(Vec<FieldViolation>);
 
-impl Fields {
+impl Violations {
     /// Notes why `field` is refused.
-    pub(super) fn refuse(&mut self, field: impl Into<String>, description: &str) {
+    pub(super) fn add(&mut self, field: impl Into<String>, description: &str) {
         self.0.push(FieldViolation::new(field, description));
     }
 
@@ -49,7 +49,7 @@ impl Fields {
         match parsed {
             Ok(value) => Some(value),
             Err(Invalid(description)) => {
-                self.refuse(field, &description);
+                self.add(field, &description);
                 None
             }
         }
@@ -132,7 +132,7 @@ impl Fields {
             Ok(0) => DEFAULT_PAGE_SIZE,
             Ok(size) => size.min(MAX_PAGE_SIZE),
             Err(_) => {
-                self.refuse("page_size", "must not be negative");
+                self.add("page_size", "must not be negative");
                 DEFAULT_PAGE_SIZE
             }
         }
@@ -141,7 +141,7 @@ impl Fields {
     /// A set of contact types.
     pub(super) fn contact_types(&mut self, field: &str, types: &[i32]) -> ContactTypes {
         if types.len() > ContactType::ALL.len() {
-            self.refuse(field, "must not hold more types than there are");
+            self.add(field, "must not hold more types than there are");
             return ContactTypes::default();
         }
         types
@@ -150,7 +150,7 @@ impl Fields {
             .filter_map(|(index, number)| {
                 let known = to_contact_type(*number);
                 if known.is_none() {
-                    self.refuse(format!("{field}[{index}]"), "must be a known contact type");
+                    self.add(format!("{field}[{index}]"), "must be a known contact type");
                 }
                 known
             })
@@ -172,27 +172,27 @@ impl Fields {
 }
 
 /// Where a page begins: `first`, or what its token says.
-pub(super) fn page_start<P: Position>(
+pub(super) fn page_start<C: Cursor>(
     keys: &VersionedKeys,
-    listing: Listing<'_>,
+    context: PageContext<'_>,
     token: &str,
-    first: P,
-) -> Result<P> {
+    first: C,
+) -> Result<C> {
     if token.is_empty() {
         Ok(first)
     } else {
-        keys.position(listing, token)
+        keys.cursor(context, token)
     }
 }
 
 /// The token of the next page; empty: there is none.
 pub(super) fn next_page_token(
     keys: &VersionedKeys,
-    listing: Listing<'_>,
-    next: Option<impl Position>,
+    context: PageContext<'_>,
+    next: Option<impl Cursor>,
 ) -> Result<String> {
-    next.map_or(Ok(String::new()), |position| {
-        keys.page_token(listing, &position)
+    next.map_or(Ok(String::new()), |cursor| {
+        keys.page_token(context, &cursor)
     })
 }
 

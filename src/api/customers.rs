@@ -3,7 +3,7 @@
 use crate::{
     api::{
         auth::{Caller, Scope},
-        convert::{self, Fields},
+        convert::{self, Violations},
         mask::Mask,
         proto,
     },
@@ -34,9 +34,9 @@ pub(super) async fn get(
     app: &App,
     request: proto::GetCustomerRequest,
 ) -> Result<proto::GetCustomerResponse> {
-    let mut fields = Fields::default();
-    let number = fields.customer_number("customer_number", &request.customer_number);
-    let customer = app.get_customer(&fields.finish(number)?).await?;
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
+    let customer = app.get_customer(&violations.finish(number)?).await?;
     Ok(proto::GetCustomerResponse {
         customer: Some(convert::customer(customer)),
     })
@@ -47,14 +47,14 @@ pub(super) async fn update(
     caller: &Caller,
     request: proto::UpdateCustomerRequest,
 ) -> Result<proto::UpdateCustomerResponse> {
-    let mut fields = Fields::default();
-    let mask = Mask::decode(request.update_mask, UPDATABLE, &mut fields);
+    let mut violations = Violations::default();
+    let mask = Mask::decode(request.update_mask, UPDATABLE, &mut violations);
     let customer = request.customer.unwrap_or_default();
     check_scopes(caller, &customer, &mask, request.allow_missing)?;
-    let number = fields.customer_number("customer.customer_number", &customer.customer_number);
-    let change = decode_change(&customer, &mask, &mut fields);
+    let number = violations.customer_number("customer.customer_number", &customer.customer_number);
+    let change = decode_change(&customer, &mask, &mut violations);
     let update = UpdateCustomer {
-        customer_number: fields.finish(number)?,
+        customer_number: violations.finish(number)?,
         change,
         etag: customer.etag,
         allow_missing: request.allow_missing,
@@ -92,20 +92,24 @@ fn check_scopes(
     Ok(())
 }
 
-fn decode_change(customer: &proto::Customer, mask: &Mask, fields: &mut Fields) -> CustomerChange {
+fn decode_change(
+    customer: &proto::Customer,
+    mask: &Mask,
+    violations: &mut Violations,
+) -> CustomerChange {
     let data = customer.contact_data.clone().unwrap_or_default();
     let email = mask.sets(EMAIL, !data.email.is_empty()).then(|| {
         let field = "customer.contact_data.email";
-        fields.optional(field, &data.email, EmailAddress::parse)
+        violations.optional(field, &data.email, EmailAddress::parse)
     });
     let number_given = !data.phone_number.is_empty();
     let phone_number = mask.sets(PHONE_NUMBER, number_given).then(|| {
         let field = "customer.contact_data.phone_number";
-        fields.optional(field, &data.phone_number, PhoneNumber::parse)
+        violations.optional(field, &data.phone_number, PhoneNumber::parse)
     });
     let locale = mask.sets(LOCALE, !data.locale.is_empty()).then(|| {
         let locale = Locale::parse(&data.locale);
-        fields.check("customer.contact_data.locale", locale)
+        violations.check("customer.contact_data.locale", locale)
     });
     // A setting that a mask names and the message leaves out is as at first: on
     // (rule 24).
@@ -131,16 +135,17 @@ pub(super) async fn set_attention_line(
     request: proto::SetAttentionLineRequest,
 ) -> Result<proto::SetAttentionLineResponse> {
     const ORDERED_BY: &str = "ordered_by_email";
-    let mut fields = Fields::default();
-    let number = fields.customer_number("customer_number", &request.customer_number);
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
     if request.suppressed && request.ordered_by_email.is_empty() {
-        fields.refuse(
+        violations.add(
             ORDERED_BY,
             "must be the address from which the customer's order came",
         );
     }
-    let ordered_by = fields.optional(ORDERED_BY, &request.ordered_by_email, EmailAddress::parse);
-    let number = fields.finish(number)?;
+    let ordered_by =
+        violations.optional(ORDERED_BY, &request.ordered_by_email, EmailAddress::parse);
+    let number = violations.finish(number)?;
     let customer = app
         .set_attention_line(caller.actor(), number, request.suppressed, ordered_by)
         .await?;

@@ -5,7 +5,7 @@ use std::mem;
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Fields, timestamp},
+        convert::{self, Violations, timestamp},
         proto,
     },
     app::App,
@@ -24,11 +24,11 @@ pub(super) async fn change(
     mut request: proto::ChangeEmailRequest,
 ) -> Result<proto::ChangeEmailResponse> {
     let request_id = mem::take(&mut request.request_id);
-    let mut fields = Fields::default();
-    let request_key = fields.request_key(keys, "ChangeEmail", &request_id, &request);
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let email = fields.check("email", EmailAddress::parse(&request.email));
-    let (contact, email) = fields.finish(contact.zip(email))?;
+    let mut violations = Violations::default();
+    let request_key = violations.request_key(keys, "ChangeEmail", &request_id, &request);
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
+    let email = violations.check("email", EmailAddress::parse(&request.email));
+    let (contact, email) = violations.finish(contact.zip(email))?;
     let contact = app
         .change_email(caller.actor(), contact, email, request_key)
         .await?;
@@ -44,10 +44,10 @@ pub(super) async fn remove(
     mut request: proto::RemoveEmailRequest,
 ) -> Result<proto::RemoveEmailResponse> {
     let request_id = mem::take(&mut request.request_id);
-    let mut fields = Fields::default();
-    let request_key = fields.request_key(keys, "RemoveEmail", &request_id, &request);
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let contact = fields.finish(contact)?;
+    let mut violations = Violations::default();
+    let request_key = violations.request_key(keys, "RemoveEmail", &request_id, &request);
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
+    let contact = violations.finish(contact)?;
     let contact = app
         .remove_email(caller.actor(), contact, request_key)
         .await?;
@@ -61,9 +61,9 @@ pub(super) async fn cancel(
     caller: &Caller,
     request: proto::CancelEmailChangeRequest,
 ) -> Result<proto::CancelEmailChangeResponse> {
-    let mut fields = Fields::default();
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let contact = fields.finish(contact)?;
+    let mut violations = Violations::default();
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
+    let contact = violations.finish(contact)?;
     let contact = app.cancel_email_change(caller.actor(), contact).await?;
     Ok(proto::CancelEmailChangeResponse {
         contact: Some(convert::contact(&contact)),
@@ -75,9 +75,9 @@ pub(super) async fn resend(
     caller: &Caller,
     request: proto::ResendEmailConfirmationRequest,
 ) -> Result<proto::ResendEmailConfirmationResponse> {
-    let mut fields = Fields::default();
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let contact = fields.finish(contact)?;
+    let mut violations = Violations::default();
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
+    let contact = violations.finish(contact)?;
     let contact = app
         .resend_email_confirmation(caller.actor(), contact)
         .await?;

@@ -2,14 +2,14 @@
 
 use prost_types::FieldMask;
 
-use crate::api::convert::Fields;
+use crate::api::convert::Violations;
 
 /// Which fields of a resource an update sets.
 #[derive(Debug)]
 pub(super) enum Mask {
     /// No mask: every populated field.
     Populated,
-    /// `*`: all fields.
+    /// `*`: all violations.
     All,
     /// The named ones, and what is inside them.
     Paths(Vec<String>),
@@ -21,7 +21,7 @@ impl Mask {
     pub(super) fn decode(
         mask: Option<FieldMask>,
         leaves: &[&'static str],
-        fields: &mut Fields,
+        violations: &mut Violations,
     ) -> Self {
         let paths = mask.map(|mask| mask.paths).unwrap_or_default();
         match paths.as_slice() {
@@ -30,7 +30,7 @@ impl Mask {
             named => {
                 let is_known = |path: &String| leaves.iter().any(|leaf| is_within(leaf, path));
                 if !named.iter().all(is_known) {
-                    fields.refuse(
+                    violations.add(
                         "update_mask",
                         "must name only fields that can be updated, or be a single \"*\"",
                     );
@@ -67,12 +67,12 @@ mod tests {
     ];
 
     fn decode(paths: &[&str]) -> (Mask, bool) {
-        let mut fields = Fields::default();
+        let mut violations = Violations::default();
         let mask = FieldMask {
             paths: paths.iter().map(|&path| path.to_owned()).collect(),
         };
-        let mask = Mask::decode(Some(mask), LEAVES, &mut fields);
-        (mask, fields.is_clean())
+        let mask = Mask::decode(Some(mask), LEAVES, &mut violations);
+        (mask, violations.is_clean())
     }
 
     #[test]

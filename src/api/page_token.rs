@@ -16,7 +16,7 @@ const TAG_BYTES: usize = 16;
 
 /// Which listing a token belongs to: the RPC, the customer, and the filter.
 #[derive(Clone, Copy, Debug)]
-pub struct Listing<'a> {
+pub struct PageContext<'a> {
     /// Name of the RPC.
     pub rpc: &'static str,
     /// The customer listed.
@@ -26,7 +26,7 @@ pub struct Listing<'a> {
 }
 
 /// Where a listing goes on, as the bytes of a token.
-pub trait Position: Sized {
+pub trait Cursor: Sized {
     /// Always as many for one kind of position.
     fn to_bytes(&self) -> Vec<u8>;
 
@@ -34,7 +34,7 @@ pub trait Position: Sized {
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
-impl Position for i64 {
+impl Cursor for i64 {
     fn to_bytes(&self) -> Vec<u8> {
         self.to_be_bytes().to_vec()
     }
@@ -44,7 +44,7 @@ impl Position for i64 {
     }
 }
 
-impl Position for EventRank {
+impl Cursor for EventRank {
     fn to_bytes(&self) -> Vec<u8> {
         [&self.sequence.to_be_bytes()[..], self.id.as_bytes()].concat()
     }
@@ -63,10 +63,10 @@ impl VersionedKeys {
     ///
     /// # Errors
     /// [`Error::Internal`] when there is no key.
-    pub fn page_token(&self, listing: Listing<'_>, position: &impl Position) -> Result<String> {
+    pub fn page_token(&self, context: PageContext<'_>, position: &impl Cursor) -> Result<String> {
         let version = self.newest()?;
         let position = position.to_bytes();
-        let tag = mac(self, version, listing, &position)
+        let tag = mac(self, version, context, &position)
             .ok_or_else(|| Error::internal("there is no service key"))?
             .finalize()
             .into_bytes();
@@ -80,19 +80,19 @@ impl VersionedKeys {
     ///
     /// # Errors
     /// [`Error::InvalidPageToken`] for a token of another listing or of nobody.
-    pub fn position<P: Position>(&self, listing: Listing<'_>, token: &str) -> Result<P> {
-        self.verified(listing, token).ok_or(Error::InvalidPageToken)
+    pub fn cursor<C: Cursor>(&self, context: PageContext<'_>, token: &str) -> Result<C> {
+        self.verified(context, token).ok_or(Error::InvalidPageToken)
     }
 
-    fn verified<P: Position>(&self, listing: Listing<'_>, token: &str) -> Option<P> {
+    fn verified<C: Cursor>(&self, context: PageContext<'_>, token: &str) -> Option<C> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (version, rest) = bytes.split_first_chunk()?;
         let (position, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
         let version = u32::from_be_bytes(*version);
-        mac(self, version, listing, position)?
+        mac(self, version, context, position)?
             .verify_truncated_left(tag)
             .ok()?;
-        P::from_bytes(position)
+        C::from_bytes(position)
     }
 }
 
@@ -100,15 +100,15 @@ impl VersionedKeys {
 fn mac(
     keys: &VersionedKeys,
     version: u32,
-    listing: Listing<'_>,
+    context: PageContext<'_>,
     position: &[u8],
 ) -> Option<Hmac<Sha256>> {
     let mut mac = keys.mac(version, "page-token")?;
-    for part in [listing.rpc, listing.customer_number] {
+    for part in [context.rpc, context.customer_number] {
         mac.update(part.as_bytes());
         mac.update(&[0]);
     }
-    mac.update(&listing.filter.to_be_bytes());
+    mac.update(&context.filter.to_be_bytes());
     mac.update(position);
     Some(mac)
 }
@@ -127,7 +127,7 @@ mod tests {
         VersionedKeys::parse(&parts.join(",")).unwrap()
     }
 
-    const LISTING: Listing<'_> = Listing {
+    const CONTEXT: PageContext<'_> = PageContext {
         rpc: "ListContacts",
         customer_number: "K-1",
         filter: 3,
@@ -135,14 +135,11 @@ mod tests {
 
     #[test]
     fn a_token_leads_back_to_its_position_also_after_a_rotation() {
-        let token = keys(&[(1, 1)]).page_token(LISTING, &42_i64).unwrap();
-        assert_eq!(keys(&[(1, 1)]).position(LISTING, &token), Ok(42_i64));
+        let token = keys(&[(1, 1)]).page_token(CONTEXT, &42_i64).unwrap();
+        assert_eq!(keys(&[(1, 1)]).cursor(CONTEXT, &token), Ok(42_i64));
+        assert_eq!(keys(&[(2, 2), (1, 1)]).cursor(CONTEXT, &token), Ok(42_i64));
         assert_eq!(
-            keys(&[(2, 2), (1, 1)]).position(LISTING, &token),
-            Ok(42_i64)
-        );
-        assert_eq!(
-            keys(&[(2, 2)]).position::<i64>(LISTING, &token),
+            keys(&[(2, 2)]).cursor::<i64>(CONTEXT, &token),
             Err(Error::InvalidPageToken)
         );
     }
@@ -150,23 +147,23 @@ mod tests {
     #[test]
     fn a_token_of_another_listing_or_of_nobody_is_refused() {
         let keys = keys(&[(1, 1)]);
-        let token = keys.page_token(LISTING, &42_i64).unwrap();
+        let token = keys.page_token(CONTEXT, &42_i64).unwrap();
         for other in [
-            Listing {
+            PageContext {
                 rpc: "ListAuditEvents",
-                ..LISTING
+                ..CONTEXT
             },
-            Listing {
+            PageContext {
                 customer_number: "K-2",
-                ..LISTING
+                ..CONTEXT
             },
-            Listing {
+            PageContext {
                 filter: 2,
-                ..LISTING
+                ..CONTEXT
             },
         ] {
             assert_eq!(
-                keys.position::<i64>(other, &token),
+                keys.cursor::<i64>(other, &token),
                 Err(Error::InvalidPageToken)
             );
         }
@@ -183,7 +180,7 @@ mod tests {
             &format!("{token}AAAA"),
         ] {
             assert_eq!(
-                keys.position::<i64>(LISTING, bad),
+                keys.cursor::<i64>(CONTEXT, bad),
                 Err(Error::InvalidPageToken),
                 "{bad}"
             );
@@ -197,10 +194,10 @@ mod tests {
             sequence: 42,
             id: Uuid::from_u128(7),
         };
-        let token = keys.page_token(LISTING, &rank).unwrap();
-        assert_eq!(keys.position(LISTING, &token), Ok(rank));
+        let token = keys.page_token(CONTEXT, &rank).unwrap();
+        assert_eq!(keys.cursor(CONTEXT, &token), Ok(rank));
         assert_eq!(
-            keys.position::<i64>(LISTING, &token),
+            keys.cursor::<i64>(CONTEXT, &token),
             Err(Error::InvalidPageToken)
         );
     }

@@ -1,7 +1,7 @@
 //! `ListOrderTypes`, `UpdateOrderType`, `AuthorizePhoneOrder`.
 
 use crate::{
-    api::{auth::Caller, convert::Fields, proto},
+    api::{auth::Caller, convert::Violations, proto},
     app::{App, PhoneOrderRequest},
     domain::{
         phone_order::{MAX_ORDER_TYPE_NAME_CHARS, OrderDecision, OrderDenial, OrderType},
@@ -29,14 +29,14 @@ pub(super) async fn update_type(
     caller: &Caller,
     request: proto::UpdateOrderTypeRequest,
 ) -> Result<proto::UpdateOrderTypeResponse> {
-    let mut fields = Fields::default();
+    let mut violations = Violations::default();
     let given = request.order_type.unwrap_or_default();
-    let code = fields.check("order_type.code", OrderTypeCode::parse(&given.code));
-    let display_name = fields.check(
+    let code = violations.check("order_type.code", OrderTypeCode::parse(&given.code));
+    let display_name = violations.check(
         "order_type.display_name",
         text::single_line(&given.display_name, MAX_ORDER_TYPE_NAME_CHARS),
     );
-    let (code, display_name) = fields.finish(code.zip(display_name))?;
+    let (code, display_name) = violations.finish(code.zip(display_name))?;
     let order_type = OrderType {
         code,
         display_name,
@@ -58,13 +58,13 @@ pub(super) async fn authorize(
     caller: &Caller,
     request: proto::AuthorizePhoneOrderRequest,
 ) -> Result<proto::AuthorizePhoneOrderResponse> {
-    let mut fields = Fields::default();
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let mut violations = Violations::default();
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     if request.grant.is_empty() {
-        fields.refuse("grant", "must not be empty");
+        violations.add("grant", "must not be empty");
     }
-    let call_id = fields.call_id(&request.call_id);
-    let order_type = fields.check("order_type", OrderTypeCode::parse(&request.order_type));
+    let call_id = violations.call_id(&request.call_id);
+    let order_type = violations.check("order_type", OrderTypeCode::parse(&request.order_type));
     let order = (|| {
         Some(PhoneOrderRequest {
             contact: contact?,
@@ -74,7 +74,7 @@ pub(super) async fn authorize(
             customer_administers_product: request.customer_administers_product,
         })
     })();
-    let order = fields.finish(order)?;
+    let order = violations.finish(order)?;
     let decided = if order.grant.len() > MAX_GRANT_BYTES {
         Err(Error::GrantInvalid)
     } else {

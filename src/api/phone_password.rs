@@ -3,7 +3,7 @@
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Fields, timestamp},
+        convert::{self, Violations, timestamp},
         proto::{self, set_phone_password_request::Source},
     },
     app::{App, PhonePasswordCheck, PhonePasswordVerdict},
@@ -18,23 +18,23 @@ pub(super) async fn set(
     caller: &Caller,
     request: proto::SetPhonePasswordRequest,
 ) -> Result<proto::SetPhonePasswordResponse> {
-    let mut fields = Fields::default();
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
+    let mut violations = Violations::default();
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let given = match &request.source {
-        Some(Source::PhonePassword(text)) => fields
+        Some(Source::PhonePassword(text)) => violations
             .check("phone_password", NormalizedPassword::parse(text))
             .map(Some),
         Some(Source::Generate(true)) => Some(None),
         Some(Source::Generate(false)) => {
-            fields.refuse("generate", "must be true, or phone_password be given");
+            violations.add("generate", "must be true, or phone_password be given");
             None
         }
         None => {
-            fields.refuse("source", "must be phone_password or generate");
+            violations.add("source", "must be phone_password or generate");
             None
         }
     };
-    let (contact, given) = fields.finish(contact.zip(given))?;
+    let (contact, given) = violations.finish(contact.zip(given))?;
     let actor = caller.actor();
     let (contact, generated_phone_password) = match given {
         Some(password) => {
@@ -54,9 +54,9 @@ pub(super) async fn clear(
     caller: &Caller,
     request: proto::ClearPhonePasswordRequest,
 ) -> Result<proto::ClearPhonePasswordResponse> {
-    let mut fields = Fields::default();
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let contact = fields.finish(contact)?;
+    let mut violations = Violations::default();
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
+    let contact = violations.finish(contact)?;
     let contact = app.clear_phone_password(caller.actor(), contact).await?;
     Ok(proto::ClearPhonePasswordResponse {
         contact: Some(convert::contact(&contact)),
@@ -68,13 +68,13 @@ pub(super) async fn check(
     caller: &Caller,
     request: proto::CheckPhonePasswordRequest,
 ) -> Result<proto::CheckPhonePasswordResponse> {
-    let mut fields = Fields::default();
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let candidate = fields.check(
+    let mut violations = Violations::default();
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
+    let candidate = violations.check(
         "phone_password",
         NormalizedPassword::from_spoken(&request.phone_password),
     );
-    let call_id = fields.call_id(&request.call_id);
+    let call_id = violations.call_id(&request.call_id);
     let check = (|| {
         Some(PhonePasswordCheck {
             contact: contact?,
@@ -82,7 +82,7 @@ pub(super) async fn check(
             call_id: call_id?,
         })
     })();
-    let check = fields.finish(check)?;
+    let check = violations.finish(check)?;
     let verdict = app.check_phone_password(caller.actor(), check).await?;
     Ok(match verdict {
         PhonePasswordVerdict::Match { grant, contact } => proto::CheckPhonePasswordResponse {
@@ -109,13 +109,13 @@ pub(super) async fn unlock(
     caller: &Caller,
     request: proto::UnlockPhonePasswordRequest,
 ) -> Result<proto::UnlockPhonePasswordResponse> {
-    let mut fields = Fields::default();
-    let contact = fields.contact_ref(&request.customer_number, &request.contact_id);
-    let reason = fields.check(
+    let mut violations = Violations::default();
+    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
+    let reason = violations.check(
         "reason",
         text::single_line(&request.reason, MAX_REASON_CHARS),
     );
-    let (contact, reason) = fields.finish(contact.zip(reason))?;
+    let (contact, reason) = violations.finish(contact.zip(reason))?;
     let contact = app
         .unlock_phone_password(caller.actor(), contact, reason)
         .await?;

@@ -9,7 +9,7 @@ use crate::{
         audit,
         auth::Caller,
         contract::DESCRIPTORS,
-        convert::{self, Fields, timestamp},
+        convert::{self, Violations, timestamp},
         email_confirmation, phone_orders, proto,
     },
     app::App,
@@ -30,9 +30,9 @@ pub(super) async fn export(
     caller: &Caller,
     request: proto::ExportCustomerRequest,
 ) -> Result<proto::ExportCustomerResponse> {
-    let mut fields = Fields::default();
-    let number = fields.customer_number("customer_number", &request.customer_number);
-    let number = fields.finish(number)?;
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
+    let number = violations.finish(number)?;
     let export = app.export_customer(caller.actor(), number).await?;
     Ok(encode(export))
 }
@@ -42,15 +42,15 @@ pub(super) async fn erase(
     caller: &Caller,
     request: proto::EraseCustomerRequest,
 ) -> Result<proto::EraseCustomerResponse> {
-    let mut fields = Fields::default();
-    let number = fields.customer_number("customer_number", &request.customer_number);
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
     if request.confirm_customer_number != request.customer_number {
-        fields.refuse(
+        violations.add(
             "confirm_customer_number",
             "must be equal to customer_number",
         );
     }
-    let number = fields.finish(number)?;
+    let number = violations.finish(number)?;
     app.erase_customer(caller.actor(), number).await?;
     Ok(proto::EraseCustomerResponse {})
 }

@@ -1,7 +1,7 @@
 //! `ResolveRecipients`, and what `StreamRecipients` shares with it.
 
 use crate::{
-    api::{convert::Fields, proto},
+    api::{convert::Violations, proto},
     app::App,
     domain::{
         attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
@@ -18,10 +18,14 @@ pub(super) async fn resolve(
     app: &App,
     request: proto::ResolveRecipientsRequest,
 ) -> Result<proto::ResolveRecipientsResponse> {
-    let mut fields = Fields::default();
-    let number = fields.customer_number("customer_number", &request.customer_number);
-    let asked = decode_purpose_and_room(request.purpose, request.attention_line_chars, &mut fields);
-    let (number, (purpose, room)) = fields.finish(number.zip(asked))?;
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
+    let asked = decode_purpose_and_room(
+        request.purpose,
+        request.attention_line_chars,
+        &mut violations,
+    );
+    let (number, (purpose, room)) = violations.finish(number.zip(asked))?;
     let resolution = app.resolve_recipients(&number, purpose, room).await?;
     Ok(proto::ResolveRecipientsResponse {
         resolution: Some(encode(resolution)),
@@ -33,19 +37,19 @@ pub(super) async fn resolve(
 pub(super) fn decode_purpose_and_room(
     purpose: i32,
     attention_line_chars: i32,
-    fields: &mut Fields,
+    violations: &mut Violations,
 ) -> Option<(Purpose, usize)> {
-    let purpose = decode_purpose(purpose, fields);
+    let purpose = decode_purpose(purpose, violations);
     let is_other = purpose.is_some_and(|purpose| purpose != Purpose::Invoice);
     let room = if is_other {
         DEFAULT_ROOM_CHARS
     } else {
-        decode_room(attention_line_chars, fields)
+        decode_room(attention_line_chars, violations)
     };
     purpose.map(|purpose| (purpose, room))
 }
 
-fn decode_purpose(number: i32, fields: &mut Fields) -> Option<Purpose> {
+fn decode_purpose(number: i32, violations: &mut Violations) -> Option<Purpose> {
     let purpose = match proto::Purpose::try_from(number) {
         Ok(proto::Purpose::Invoice) => Some(Purpose::Invoice),
         Ok(proto::Purpose::PaymentReminder) => Some(Purpose::PaymentReminder),
@@ -56,19 +60,19 @@ fn decode_purpose(number: i32, fields: &mut Fields) -> Option<Purpose> {
         Ok(proto::Purpose::Unspecified) | Err(_) => None,
     };
     if purpose.is_none() {
-        fields.refuse("purpose", "must be a known purpose");
+        violations.add("purpose", "must be a known purpose");
     }
     purpose
 }
 
-fn decode_room(chars: i32, fields: &mut Fields) -> usize {
+fn decode_room(chars: i32, violations: &mut Violations) -> usize {
     match usize::try_from(chars) {
         Ok(0) => DEFAULT_ROOM_CHARS,
         Ok(room) if room >= MIN_ROOM_CHARS => room,
         Ok(_) | Err(_) => {
             let description =
                 format!("must be 0 (for {DEFAULT_ROOM_CHARS}) or at least {MIN_ROOM_CHARS}");
-            fields.refuse("attention_line_chars", &description);
+            violations.add("attention_line_chars", &description);
             DEFAULT_ROOM_CHARS
         }
     }

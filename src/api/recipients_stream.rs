@@ -8,7 +8,7 @@ use crate::{
     api::{
         admission::error_details::with_reason,
         auth::Caller,
-        convert::Fields,
+        convert::Violations,
         proto::{self, recipients_result::Outcome},
         recipients::{decode_purpose_and_room, encode},
     },
@@ -87,13 +87,17 @@ fn decode(caller: &Caller, message: proto::StreamRecipientsRequest) -> Result<Ve
     for number in &message.customer_numbers {
         caller.check_tenant(number)?;
     }
-    let mut fields = Fields::default();
+    let mut violations = Violations::default();
     if message.customer_numbers.is_empty() || message.customer_numbers.len() > MOST_NUMBERS {
         let description = format!("must have 1 to {MOST_NUMBERS} entries");
-        fields.refuse("customer_numbers", &description);
+        violations.add("customer_numbers", &description);
     }
-    let asked = decode_purpose_and_room(message.purpose, message.attention_line_chars, &mut fields);
-    let (purpose, room) = fields.finish(asked)?;
+    let asked = decode_purpose_and_room(
+        message.purpose,
+        message.attention_line_chars,
+        &mut violations,
+    );
+    let (purpose, room) = violations.finish(asked)?;
     let mut customers = message.customer_numbers.into_iter().enumerate();
     let mut chunks = Vec::new();
     loop {

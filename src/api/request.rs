@@ -11,49 +11,49 @@ use crate::{
 };
 
 /// Whom a request concerns.
-pub(super) enum Concern<'m> {
+pub(super) enum TenantScope<'m> {
     /// The customer it names.
     Customer(Cow<'m, str>),
     /// No customer that it names.
-    Nobody,
+    NoTenant,
     /// All customers.
-    Everybody,
+    AllTenants,
 }
 
 /// A request of the contract.
-pub(super) trait Concerns {
+pub(super) trait HasTenant {
     /// Whom it concerns.
-    fn concern(&self) -> Concern<'_>;
+    fn tenant_scope(&self) -> TenantScope<'_>;
 }
 
 /// Gives the caller and the message, once a token confined to one customer was
 /// compared with the customer the message names. There is no other way to get a
 /// caller, so no RPC can forget it.
-pub(super) fn admit<M: Concerns>(request: Request<M>) -> Result<(Caller, M), Status> {
+pub(super) fn authorize<M: HasTenant>(request: Request<M>) -> Result<(Caller, M), Status> {
     let (_, extensions, message) = request.into_parts();
     let caller = extensions
         .get::<Caller>()
         .cloned()
         .ok_or(Error::TokenMissing)?;
-    match message.concern() {
-        Concern::Customer(number) => caller.check_tenant(&number)?,
-        Concern::Nobody => {}
-        Concern::Everybody => caller.require_all_tenants()?,
+    match message.tenant_scope() {
+        TenantScope::Customer(number) => caller.check_tenant(&number)?,
+        TenantScope::NoTenant => {}
+        TenantScope::AllTenants => caller.require_all_tenants()?,
     }
     Ok((caller, message))
 }
 
-macro_rules! concerns_its_customer {
+macro_rules! has_customer_number {
     ($($message:ident),+ $(,)?) => {
-        $(impl Concerns for proto::$message {
-            fn concern(&self) -> Concern<'_> {
-                Concern::Customer(Cow::Borrowed(&self.customer_number))
+        $(impl HasTenant for proto::$message {
+            fn tenant_scope(&self) -> TenantScope<'_> {
+                TenantScope::Customer(Cow::Borrowed(&self.customer_number))
             }
         })+
     };
 }
 
-concerns_its_customer!(
+has_customer_number!(
     AuthorizePhoneOrderRequest,
     CancelEmailChangeRequest,
     ChangeEmailRequest,
@@ -76,10 +76,10 @@ concerns_its_customer!(
     VerifyContactChannelRequest,
 );
 
-impl Concerns for proto::UpdateCustomerRequest {
-    fn concern(&self) -> Concern<'_> {
+impl HasTenant for proto::UpdateCustomerRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
         let named = self.customer.as_ref();
-        Concern::Customer(
+        TenantScope::Customer(
             named
                 .map_or("", |customer| &customer.customer_number)
                 .into(),
@@ -87,41 +87,41 @@ impl Concerns for proto::UpdateCustomerRequest {
     }
 }
 
-impl Concerns for proto::UpdateContactRequest {
-    fn concern(&self) -> Concern<'_> {
+impl HasTenant for proto::UpdateContactRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
         let named = self.contact.as_ref();
-        Concern::Customer(named.map_or("", |contact| &contact.customer_number).into())
+        TenantScope::Customer(named.map_or("", |contact| &contact.customer_number).into())
     }
 }
 
-impl Concerns for proto::UpdateOrderTypeRequest {
-    fn concern(&self) -> Concern<'_> {
-        Concern::Everybody
+impl HasTenant for proto::UpdateOrderTypeRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
+        TenantScope::AllTenants
     }
 }
 
-impl Concerns for proto::ListOrderTypesRequest {
-    fn concern(&self) -> Concern<'_> {
-        Concern::Nobody
+impl HasTenant for proto::ListOrderTypesRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
+        TenantScope::NoTenant
     }
 }
 
-impl Concerns for proto::WatchChangesRequest {
-    fn concern(&self) -> Concern<'_> {
-        Concern::Nobody
-    }
-}
-
-/// The token that is found in the text begins with the customer's number.
-impl Concerns for proto::InspectEmailConfirmationRequest {
-    fn concern(&self) -> Concern<'_> {
-        Concern::Customer(ConfirmationToken::customer_number_in(&self.token).into())
+impl HasTenant for proto::WatchChangesRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
+        TenantScope::NoTenant
     }
 }
 
 /// The token that is found in the text begins with the customer's number.
-impl Concerns for proto::ConfirmEmailRequest {
-    fn concern(&self) -> Concern<'_> {
-        Concern::Customer(ConfirmationToken::customer_number_in(&self.token).into())
+impl HasTenant for proto::InspectEmailConfirmationRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
+        TenantScope::Customer(ConfirmationToken::customer_number_in(&self.token).into())
+    }
+}
+
+/// The token that is found in the text begins with the customer's number.
+impl HasTenant for proto::ConfirmEmailRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
+        TenantScope::Customer(ConfirmationToken::customer_number_in(&self.token).into())
     }
 }

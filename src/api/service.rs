@@ -13,7 +13,7 @@ use crate::{
         phone_password, privacy,
         proto::{self, contact_service_server::ContactService},
         recipients, recipients_stream,
-        request::admit,
+        request::authorize,
     },
     app::App,
     crypto::keyring::VersionedKeys,
@@ -50,7 +50,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::GetCustomerRequest>,
     ) -> Result<Response<proto::GetCustomerResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = authorize(request)?;
         Ok(respond(customers::get(&self.app, request).await?))
     }
 
@@ -58,7 +58,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::UpdateCustomerRequest>,
     ) -> Result<Response<proto::UpdateCustomerResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             customers::update(&self.app, &caller, request).await?,
         ))
@@ -68,7 +68,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::SetAttentionLineRequest>,
     ) -> Result<Response<proto::SetAttentionLineResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             customers::set_attention_line(&self.app, &caller, request).await?,
         ))
@@ -78,7 +78,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::CreateContactRequest>,
     ) -> Result<Response<proto::CreateContactResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             contacts::create(&self.app, &self.service_keys, &caller, request).await?,
         ))
@@ -88,7 +88,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::GetContactRequest>,
     ) -> Result<Response<proto::GetContactResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = authorize(request)?;
         Ok(respond(contacts::get(&self.app, request).await?))
     }
 
@@ -96,7 +96,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ListContactsRequest>,
     ) -> Result<Response<proto::ListContactsResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = authorize(request)?;
         Ok(respond(
             contacts::list(&self.app, &self.service_keys, request).await?,
         ))
@@ -106,7 +106,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::UpdateContactRequest>,
     ) -> Result<Response<proto::UpdateContactResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             contacts::update(&self.app, &self.service_keys, &caller, request).await?,
         ))
@@ -116,7 +116,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::DeleteContactRequest>,
     ) -> Result<Response<proto::DeleteContactResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             contacts::delete(&self.app, &self.service_keys, &caller, request).await?,
         ))
@@ -126,7 +126,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ChangeEmailRequest>,
     ) -> Result<Response<proto::ChangeEmailResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             email_confirmation::change(&self.app, &self.service_keys, &caller, request).await?,
         ))
@@ -136,7 +136,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::RemoveEmailRequest>,
     ) -> Result<Response<proto::RemoveEmailResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             email_confirmation::remove(&self.app, &self.service_keys, &caller, request).await?,
         ))
@@ -146,7 +146,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::CancelEmailChangeRequest>,
     ) -> Result<Response<proto::CancelEmailChangeResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             email_confirmation::cancel(&self.app, &caller, request).await?,
         ))
@@ -156,7 +156,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ResendEmailConfirmationRequest>,
     ) -> Result<Response<proto::ResendEmailConfirmationResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             email_confirmation::resend(&self.app, &caller, request).await?,
         ))
@@ -166,7 +166,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::InspectEmailConfirmationRequest>,
     ) -> Result<Response<proto::InspectEmailConfirmationResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = authorize(request)?;
         Ok(respond(
             email_confirmation::inspect(&self.app, request).await?,
         ))
@@ -176,7 +176,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ConfirmEmailRequest>,
     ) -> Result<Response<proto::ConfirmEmailResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             email_confirmation::confirm(&self.app, &caller, request).await?,
         ))
@@ -186,7 +186,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ResolveRecipientsRequest>,
     ) -> Result<Response<proto::ResolveRecipientsResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = authorize(request)?;
         Ok(respond(recipients::resolve(&self.app, request).await?))
     }
 
@@ -194,7 +194,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ListAuditEventsRequest>,
     ) -> Result<Response<proto::ListAuditEventsResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = authorize(request)?;
         Ok(respond(
             audit::list(&self.app, &self.service_keys, request).await?,
         ))
@@ -204,7 +204,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::VerifyContactChannelRequest>,
     ) -> Result<Response<proto::VerifyContactChannelResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             caller_verification::verify(&self.app, &caller, request).await?,
         ))
@@ -214,7 +214,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::SetPhonePasswordRequest>,
     ) -> Result<Response<proto::SetPhonePasswordResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             phone_password::set(&self.app, &caller, request).await?,
         ))
@@ -224,7 +224,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ClearPhonePasswordRequest>,
     ) -> Result<Response<proto::ClearPhonePasswordResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             phone_password::clear(&self.app, &caller, request).await?,
         ))
@@ -234,7 +234,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::CheckPhonePasswordRequest>,
     ) -> Result<Response<proto::CheckPhonePasswordResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             phone_password::check(&self.app, &caller, request).await?,
         ))
@@ -244,7 +244,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::UnlockPhonePasswordRequest>,
     ) -> Result<Response<proto::UnlockPhonePasswordResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             phone_password::unlock(&self.app, &caller, request).await?,
         ))
@@ -254,7 +254,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::AuthorizePhoneOrderRequest>,
     ) -> Result<Response<proto::AuthorizePhoneOrderResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             phone_orders::authorize(&self.app, &caller, request).await?,
         ))
@@ -264,7 +264,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ListOrderTypesRequest>,
     ) -> Result<Response<proto::ListOrderTypesResponse>, Status> {
-        let (_, request) = admit(request)?;
+        let (_, request) = authorize(request)?;
         Ok(respond(phone_orders::list_types(&self.app, request).await?))
     }
 
@@ -272,7 +272,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::UpdateOrderTypeRequest>,
     ) -> Result<Response<proto::UpdateOrderTypeResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(
             phone_orders::update_type(&self.app, &caller, request).await?,
         ))
@@ -282,7 +282,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::ExportCustomerRequest>,
     ) -> Result<Response<proto::ExportCustomerResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(privacy::export(&self.app, &caller, request).await?))
     }
 
@@ -290,7 +290,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::EraseCustomerRequest>,
     ) -> Result<Response<proto::EraseCustomerResponse>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         Ok(respond(privacy::erase(&self.app, &caller, request).await?))
     }
 
@@ -308,7 +308,7 @@ impl ContactService for ContactApi {
         &self,
         request: Request<proto::WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        let (caller, request) = admit(request)?;
+        let (caller, request) = authorize(request)?;
         let changes = changes::watch(&self.app, caller, request).await?;
         Ok(Response::new(Box::pin(changes)))
     }
