@@ -1,26 +1,25 @@
-//! What can go wrong, in words of the domain.
+//! The errors of all layers, in terms of the domain.
 //!
-//! Owns the closed list of failures that any layer may report. It knows neither
-//! gRPC codes (`api::status` maps them) nor database errors (`storage` turns
-//! them into these words). No variant carries a value that a client sent.
+//! The list is closed. It has neither gRPC codes, which `api::status` assigns, nor database errors, which
+//! `storage` converts. No variant contains a value of a request.
 
 use std::{io, time::Duration};
 
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a value cannot be taken. The text is for people and never repeats the value.
+/// The reason for which a value is invalid. The text is for people and never repeats the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid(pub String);
 
 impl Invalid {
-    /// An explanation such as "must not be empty".
+    /// Creates a reason such as "must not be empty".
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
 
-/// Why a connection to another machine failed, for lines that name host and port.
+/// Returns the cause of a failed connection, for lines that name host and port.
 pub fn connection_cause(error: &io::Error) -> String {
     const NO_SUCH_NAME: &str = "failed to lookup address information: ";
     let text = error.to_string();
@@ -30,7 +29,7 @@ pub fn connection_cause(error: &io::Error) -> String {
     )
 }
 
-/// Why a file of settings cannot be read, for lines that name it.
+/// Returns the reason for which a file of settings cannot be read, for lines that name it.
 pub fn file_cause(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
@@ -42,17 +41,17 @@ pub fn file_cause(error: &io::Error) -> String {
     }
 }
 
-/// One refused field of a request.
+/// An invalid field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldViolation {
     /// Path of the field in the request, such as `contact.phone_numbers[2]`.
     pub field: String,
-    /// What is wrong with it, for people.
+    /// The problem, for people.
     pub description: String,
 }
 
 impl FieldViolation {
-    /// Names `field` and says what is wrong with it.
+    /// Creates a violation of `field`.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -171,9 +170,9 @@ impl TokenFault {
 pub enum MailLimit {
     /// Rule 11: resends to a pending address.
     Resends,
-    /// Mails to an address, over all contacts and customers.
+    /// E-mails to an address, over all contacts and customers.
     Address,
-    /// Mails of a customer.
+    /// E-mails of a customer.
     Customer,
 }
 
@@ -202,12 +201,12 @@ impl MailLimit {
     }
 }
 
-/// Whose checks of channels are limited; the metadata `limit` of `FIND_LIMIT`.
+/// A limit on lookups of phone numbers and e-mail addresses; the metadata `limit` of `FIND_LIMIT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindLimit {
-    /// An agent's.
+    /// Lookups of an agent.
     Agent,
-    /// A customer's.
+    /// Lookups for a customer.
     Customer,
 }
 
@@ -232,26 +231,26 @@ impl FindLimit {
     }
 }
 
-/// Every failure a caller can be told.
+/// The errors that a request can return.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Fields that cannot be taken, all of them at once.
+    /// Invalid fields, all of them at once.
     #[error("the request has {} field(s) that cannot be taken", .0.len())]
     InvalidFields(Vec<FieldViolation>),
-    /// The same request id came before with another request.
+    /// The request id was used for another request.
     #[error("this request_id was used within the last 24 hours for another request")]
     RequestIdReused,
-    /// A page token that this service did not give out for this listing.
+    /// A page token that this service did not issue for this list.
     #[error("the page_token does not belong to this listing")]
     InvalidPageToken,
-    /// A cursor that cannot be honored: events after it are not kept any more, its service key is
-    /// gone, the database was restored, or it is none of ours.
+    /// A cursor that cannot be honored: events after it were deleted, its service key is retired, the
+    /// database was restored, or this service did not issue it.
     #[error("cursor: cannot be honored any more; read everything again and watch without a cursor")]
     CursorExpired,
-    /// No such customer.
+    /// An unknown customer.
     #[error("there is no customer with this customer_number")]
     CustomerNotFound,
-    /// No such contact of this customer.
+    /// An unknown contact of the customer.
     #[error("this customer has no contact with this contact_id")]
     ContactNotFound,
     /// Rule 2: the last STANDARD contact stays.
@@ -267,53 +266,52 @@ pub enum Error {
         "invoice e-mail needs a contact of type STANDARD or ACCOUNTING that has an e-mail address"
     )]
     InvoiceEmailNotAllowed,
-    /// There is no pending address to act on.
+    /// The contact has no pending address.
     #[error("the contact has no pending e-mail address")]
     NoPendingEmail,
-    /// A link that this service did not send, or no longer remembers.
+    /// A link that this service did not send, or whose record was deleted.
     #[error("there is no confirmation with this token")]
     ConfirmationNotFound,
-    /// Rule 7: the seven days of a link passed.
+    /// Rule 7: the seven days of the link have passed.
     #[error("the confirmation link has expired; the address has to be entered again")]
     ConfirmationExpired,
-    /// Rules 6 and 8: another address took the place of the link's, or it was dropped.
+    /// Rules 6 and 8: the address of the link was replaced or dropped.
     #[error("the confirmation link is dead: its address was replaced or dropped")]
     ConfirmationSuperseded,
-    /// The confirmation mails are used up for the moment.
+    /// A limit of confirmation e-mails is reached.
     #[error("{}", limit.text())]
     ResendLimit {
         /// The limit that was reached.
         limit: MailLimit,
-        /// When the next mail is possible.
+        /// The time until the next e-mail is possible.
         retry_after: Duration,
     },
-    /// Too many channels were verified within a minute.
+    /// Too many lookups within a minute.
     #[error("{}", limit.text())]
     FindLimit {
         /// The limit that was reached.
         limit: FindLimit,
-        /// When the next one may be verified.
+        /// The time until the next lookup is possible.
         retry_after: Duration,
     },
-    /// Rule 18: the grant is not one for this customer, contact, agent and call, or it
-    /// has expired.
+    /// Rule 18: the grant is not for this customer, contact, agent and phone call, or it has expired.
     #[error(
         "the grant does not prove that this contact is on this call; check the phone password again"
     )]
     GrantInvalid,
-    /// No such order type.
+    /// An unknown order type.
     #[error("there is no order type with this code")]
     OrderTypeNotFound,
-    /// Rule 16: the tries of a call are used up.
-    #[error("a call has at most {limit} tries of a phone password")]
+    /// Rule 16: the attempts of a phone call are used up.
+    #[error("call_id: a phone call has at most {limit} attempts; ask the caller to call again")]
     PhoneCallAttemptLimit {
         /// The limit that was reached.
         limit: i16,
     },
-    /// Rule 16: the agent had too many failures within an hour.
+    /// Rule 16: the agent has too many failed attempts within an hour.
     #[error("too many wrong phone passwords came from this agent; try again later")]
     AgentBlocked {
-        /// When the next try is possible.
+        /// The time until the next attempt is possible.
         retry_after: Duration,
     },
     /// Rule 23: the order came from an address that is not on file.
@@ -321,19 +319,19 @@ pub enum Error {
         "ordered_by_email is neither the customer's contact-data address nor a contact's confirmed one"
     )]
     OrderingAddressNotOnFile,
-    /// The resource changed since the caller read it.
+    /// The resource was changed since its etag was read.
     #[error("the resource was changed since this etag was read")]
     EtagMismatch,
-    /// Concurrent changes got in the way, also after retries.
+    /// Concurrent changes prevented this one, also after retries.
     #[error("concurrent changes of the same customer got in the way; try again")]
     Conflict,
-    /// Rule 4: at most this many contacts a customer.
+    /// Rule 4: the customer has as many contacts as allowed.
     #[error("a customer has at most {limit} contacts")]
     ContactLimit {
         /// The limit that was reached.
         limit: usize,
     },
-    /// No bearer token came with the call.
+    /// The request has no bearer token.
     #[error("the call needs a token: authorization: Bearer <JWT>")]
     TokenMissing,
     /// The token was rejected.
@@ -344,42 +342,42 @@ pub enum Error {
         /// Name of the claim that failed it, as the settings or RFC 7519 name it.
         claim: Option<String>,
     },
-    /// The token was valid once.
+    /// The token has expired.
     #[error("the token has expired")]
     TokenExpired,
-    /// The issuer's key set could not be read for too long, so no token of it can be checked.
+    /// The issuer's key set could not be read for too long, so that its tokens cannot be verified.
     #[error("the keys of the token's issuer cannot be read at the moment; retry later")]
     TokenKeysUnavailable {
-        /// When the next attempt to read them may have been made.
+        /// The time until the next attempt to read them.
         retry_after: Duration,
     },
     /// The token lacks the scope of this RPC.
     #[error("the token lacks the scope {scope}")]
     ScopeMissing {
-        /// The scope that the RPC asks for.
+        /// The scope that the request requires.
         scope: &'static str,
     },
-    /// The token is confined to another customer.
-    #[error("the token is confined to another customer")]
+    /// The token is scoped to another customer.
+    #[error("the token is scoped to another customer")]
     CustomerMismatch,
     /// The database does not answer.
     #[error("the database does not answer at the moment")]
     DatabaseUnavailable,
-    /// Rule 15: the stored hash was made with a pepper version that this process lacks.
+    /// Rule 15: this instance lacks the pepper version of the stored hash.
     #[error(
         "phone passwords cannot be checked by this instance at the moment; no attempt was counted, retry later"
     )]
     PepperMissing,
-    /// Too many calls at once.
+    /// Too many concurrent requests.
     #[error("too many calls are in flight")]
     Overloaded {
-        /// When to come again.
+        /// The time until a retry makes sense.
         retry_after: Duration,
     },
-    /// The call's time ran out.
+    /// The deadline of the request has passed.
     #[error("the call took longer than its deadline")]
     Deadline,
-    /// A stream whose client sent no request for too long.
+    /// The client of a stream sent no request for too long.
     #[error("stream: no request came for a minute; open a new one when there are more")]
     StreamIdle,
     /// An RPC or a message encoding that this version does not offer.
@@ -388,29 +386,29 @@ pub enum Error {
     /// A defect of this service. The text goes to the log, never to a client.
     #[error("internal error: {what}")]
     Internal {
-        /// What failed, free of values.
+        /// The failure, without values.
         what: String,
     },
     /// Stored data that cannot be read. The text goes to the log, never to a client.
     #[error("stored data cannot be read: {what}")]
     DataLoss {
-        /// What could not be read, free of values.
+        /// The data that cannot be read, without values.
         what: String,
     },
 }
 
 impl Error {
-    /// One refused field.
+    /// Creates an error of one invalid field.
     pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::InvalidFields(vec![FieldViolation::new(field, description)])
     }
 
-    /// A rejected token, by a check that concerns no single claim.
+    /// Creates the error of a token that failed a check of no single claim.
     pub const fn token_invalid(cause: TokenFault) -> Self {
         Self::TokenInvalid { cause, claim: None }
     }
 
-    /// A rejected token, by a check of `claim`.
+    /// Creates the error of a token that failed a check of `claim`.
     pub fn token_claim(cause: TokenFault, claim: impl Into<String>) -> Self {
         Self::TokenInvalid {
             cause,
@@ -418,12 +416,12 @@ impl Error {
         }
     }
 
-    /// A defect, told to the log.
+    /// Creates the error of a defect, which is logged.
     pub fn internal(what: impl Into<String>) -> Self {
         Self::Internal { what: what.into() }
     }
 
-    /// Unreadable stored data, told to the log.
+    /// Creates the error of unreadable stored data, which is logged.
     pub fn data_loss(what: impl Into<String>) -> Self {
         Self::DataLoss { what: what.into() }
     }

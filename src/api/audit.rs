@@ -1,4 +1,4 @@
-//! `ListAuditEvents`.
+//! The audit log: `ListAuditEvents`, and the encoding of events.
 
 use crate::{
     api::{
@@ -57,12 +57,12 @@ pub(super) fn encode_kind(name: &str) -> proto::EventKind {
     proto::EventKind::from_str_name(&format!("EVENT_KIND_{name}")).unwrap_or_default()
 }
 
-/// Empty: it belongs to no customer.
+/// Returns the customer number; empty for an event that belongs to no customer.
 pub(super) fn number_or_none(number: Option<CustomerNumber>) -> String {
     number.map_or_else(String::new, |number| number.as_str().to_owned())
 }
 
-/// Empty: it concerns the customer itself.
+/// Returns the contact id; empty for an event that concerns the customer itself.
 pub(super) fn id_or_none(id: Option<ContactId>) -> String {
     id.map_or_else(String::new, |id| id.0.to_string())
 }

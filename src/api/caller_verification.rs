@@ -1,4 +1,4 @@
-//! `VerifyContactChannel`.
+//! Caller verification: `VerifyContactChannel`.
 
 use crate::{
     api::{

@@ -1,4 +1,4 @@
-//! `WatchChanges`: an endless stream. What ends it is told in `response_body`.
+//! The feed of changes: `WatchChanges`, an endless stream. `response_body` ends it.
 
 use futures::{Stream, stream};
 use tonic::Status;
@@ -14,17 +14,19 @@ use crate::{
     error::Result,
 };
 
-/// A reader of one customer is told of its place after so many events of others: else it would
-/// go on from far back.
+/// Number of changes of other customers after which a tenant-scoped reader gets a new cursor, so that it
+/// does not resume far back.
 const BOOKMARK_AFTER: i64 = 10_000;
+
+/// An open watch.
 struct Watch {
     caller: Caller,
     reader: ChangeReader,
-    /// The last place that the reader was told.
-    told: i64,
+    /// The position of the last cursor that was sent.
+    sent_position: i64,
 }
 
-/// The changes after the request's cursor, as they happen.
+/// Streams the changes after the cursor of the request as they happen.
 pub(super) async fn watch(
     app: &App,
     caller: Caller,
@@ -33,7 +35,7 @@ pub(super) async fn watch(
     let reader = app.read_changes(&request.cursor).await?;
     let watch = Watch {
         caller,
-        told: reader.position(),
+        sent_position: reader.position(),
         reader,
     };
     Ok(stream::try_unfold(watch, |mut watch| async move {
@@ -49,15 +51,15 @@ impl Watch {
             let Some(last) = page.last().map(|change| change.position) else {
                 continue;
             };
-            let confined = self.caller.customer();
+            let tenant = self.caller.customer();
             let is_shown = |change: &Change| {
-                confined.is_none() || change.event.customer_number.as_ref() == confined
+                tenant.is_none() || change.event.customer_number.as_ref() == tenant
             };
             let events: Vec<_> = page.into_iter().filter(is_shown).map(encode).collect();
-            if events.is_empty() && last - self.told < BOOKMARK_AFTER {
+            if events.is_empty() && last - self.sent_position < BOOKMARK_AFTER {
                 continue;
             }
-            self.told = last;
+            self.sent_position = last;
             let cursor = self.reader.cursor()?;
             return Ok(proto::WatchChangesResponse { cursor, events });
         }

@@ -1,4 +1,4 @@
-//! `CreateContact`, `GetContact`, `ListContacts`, `UpdateContact`, `DeleteContact`.
+//! Contacts: `CreateContact`, `GetContact`, `ListContacts`, `UpdateContact`, `DeleteContact`.
 
 use std::mem;
 
@@ -60,9 +60,9 @@ pub(super) async fn create(
             "must be empty or equal to customer_number",
         );
     }
-    // As under the mask `*`: what is left out has its default.
+    // Like the mask `*`: absent fields have their default.
     let mut change = decode_change(&contact, &Mask::All, &mut violations);
-    refuse_unknown_order_types(app, &contact, &change, &mut violations).await?;
+    check_order_types(app, &contact, &change, &mut violations).await?;
     let email = violations.optional("email", &request.email, EmailAddress::parse);
     let phone_password = violations.optional(
         "phone_password",
@@ -144,7 +144,7 @@ pub(super) async fn update(
     let number = violations.customer_number("contact.customer_number", &contact.customer_number);
     let id = violations.check("contact.contact_id", ContactId::parse(&contact.contact_id));
     let change = decode_change(&contact, &mask, &mut violations);
-    refuse_unknown_order_types(app, &contact, &change, &mut violations).await?;
+    check_order_types(app, &contact, &change, &mut violations).await?;
     let contact_ref = number
         .zip(id)
         .map(|(customer_number, contact_id)| ContactRef {
@@ -185,7 +185,7 @@ pub(super) async fn delete(
     Ok(proto::DeleteContactResponse {})
 }
 
-/// Reads the fields that `mask` sets. A refused field is noted and left out.
+/// Decodes the fields that `mask` sets. An invalid field is added to `violations` and omitted.
 fn decode_change(
     contact: &proto::Contact,
     mask: &Mask,
@@ -233,25 +233,25 @@ fn decode_change(
     change
 }
 
-/// Rule 20: restrictions name order types that there are.
-async fn refuse_unknown_order_types(
+/// Rule 20: adds a violation for each order type of the restrictions that does not exist.
+async fn check_order_types(
     app: &App,
     contact: &proto::Contact,
     change: &ContactChange,
     violations: &mut Violations,
 ) -> Result<()> {
-    let Some(given) = &contact.restrictions else {
+    let Some(restrictions) = &contact.restrictions else {
         return Ok(());
     };
     let lists = [
         (
             ALLOWED,
-            &given.allowed_order_types,
+            &restrictions.allowed_order_types,
             &change.allowed_order_types,
         ),
         (
             DENIED,
-            &given.denied_order_types,
+            &restrictions.denied_order_types,
             &change.denied_order_types,
         ),
     ];
@@ -269,7 +269,7 @@ async fn refuse_unknown_order_types(
     Ok(())
 }
 
-/// Each number once, in the order given.
+/// Decodes phone numbers without duplicates, in their order.
 fn decode_phone_numbers(texts: &[String], violations: &mut Violations) -> Vec<PhoneNumber> {
     const FIELD: &str = "contact.phone_numbers";
     let mut numbers = Vec::new();
@@ -287,7 +287,7 @@ fn decode_phone_numbers(texts: &[String], violations: &mut Violations) -> Vec<Ph
     numbers
 }
 
-/// Each code once, in the order given.
+/// Decodes codes of order types without duplicates, in their order.
 fn decode_codes(field: &str, texts: &[String], violations: &mut Violations) -> Vec<OrderTypeCode> {
     let mut codes = Vec::new();
     if texts.len() > MAX_ORDER_TYPES {

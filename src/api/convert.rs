@@ -1,5 +1,5 @@
-//! Messages <-> domain: fallible on the way in, with all violations at once;
-//! infallible on the way out.
+//! Converts between messages and domain types. Decoding collects all violations of a request; encoding is
+//! infallible.
 
 use chrono::{DateTime, Utc};
 use hmac::Mac;
@@ -30,17 +30,17 @@ const MAX_CALL_ID_CHARS: usize = 128;
 const DEFAULT_PAGE_SIZE: usize = 50;
 const MAX_PAGE_SIZE: usize = 1_000;
 
-/// Collects what is wrong with a request, so that it is told all at once.
+/// The field violations of a request, which are reported all at once.
 #[derive(Debug, Default)]
 pub(super) struct Violations(Vec<FieldViolation>);
 
 impl Violations {
-    /// Notes why `field` is refused.
+    /// Adds a violation of `field`.
     pub(super) fn add(&mut self, field: impl Into<String>, description: &str) {
         self.0.push(FieldViolation::new(field, description));
     }
 
-    /// Gives what was parsed, or notes why `field` is refused.
+    /// Returns the parsed value, or adds a violation of `field`.
     pub(super) fn check<T>(
         &mut self,
         field: impl Into<String>,
@@ -55,17 +55,17 @@ impl Violations {
         }
     }
 
-    /// Whether nothing was refused.
+    /// Returns true if there is no violation.
     pub(super) fn is_clean(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What was refused.
+    /// Returns the violations as an error.
     pub(super) fn into_error(self) -> Error {
         Error::InvalidFields(self.0)
     }
 
-    /// Gives `value`, if it is there and nothing was refused.
+    /// Returns `value` if it is present and there is no violation.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T> {
         match value {
             Some(value) if self.is_clean() => Ok(value),
@@ -73,17 +73,17 @@ impl Violations {
         }
     }
 
-    /// The customer a request names.
+    /// Decodes the customer number in `field`.
     pub(super) fn customer_number(&mut self, field: &str, text: &str) -> Option<CustomerNumber> {
         self.check(field, CustomerNumber::parse(text))
     }
 
-    /// The call a request names.
+    /// Decodes `call_id`: one line of 1 to 128 characters.
     pub(super) fn call_id(&mut self, text: &str) -> Option<String> {
         self.check("call_id", text::single_line(text, MAX_CALL_ID_CHARS))
     }
 
-    /// The contact a request names.
+    /// Decodes `customer_number` and `contact_id`.
     pub(super) fn contact_ref(
         &mut self,
         customer_number: &str,
@@ -97,10 +97,10 @@ impl Violations {
         })
     }
 
-    /// The caller's id of a request, and what tells the request from others: an HMAC,
-    /// as a request may hold a phone password, whose plain hash could be guessed from. `message` is to
-    /// be without its `request_id` and without `validate_only`, so that a check is judged
-    /// as the request that it checks.
+    /// Decodes `request_id`, and computes the digests of the request under each service key. They are
+    /// HMACs, because a plain hash of a request with a phone password could be brute-forced. `message` must
+    /// have neither its `request_id` nor `validate_only`, so that a validation has the digest of the
+    /// request that it validates.
     pub(super) fn request_key<M: Message>(
         &mut self,
         keys: &VersionedKeys,
@@ -126,7 +126,7 @@ impl Violations {
         })
     }
 
-    /// How many entries a page may have: 50 unless asked otherwise, 1,000 at most.
+    /// Decodes `page_size`: 50 by default, at most 1,000.
     pub(super) fn page_size(&mut self, size: i32) -> usize {
         match usize::try_from(size) {
             Ok(0) => DEFAULT_PAGE_SIZE,
@@ -138,7 +138,7 @@ impl Violations {
         }
     }
 
-    /// A set of contact types.
+    /// Decodes a set of contact types.
     pub(super) fn contact_types(&mut self, field: &str, types: &[i32]) -> ContactTypes {
         if types.len() > ContactType::ALL.len() {
             self.add(field, "must not hold more types than there are");
@@ -157,7 +157,7 @@ impl Violations {
             .collect()
     }
 
-    /// A value that may be absent.
+    /// Parses `text`; `None` if it is empty.
     pub(super) fn optional<T>(
         &mut self,
         field: &str,
@@ -171,7 +171,7 @@ impl Violations {
     }
 }
 
-/// Where a page begins: `first`, or what its token says.
+/// Returns the cursor of a page token, or `first` without a token.
 pub(super) fn page_start<C: Cursor>(
     keys: &VersionedKeys,
     context: PageContext<'_>,
@@ -185,7 +185,7 @@ pub(super) fn page_start<C: Cursor>(
     }
 }
 
-/// The token of the next page; empty: there is none.
+/// Returns the token of the next page; empty after the last one.
 pub(super) fn next_page_token(
     keys: &VersionedKeys,
     context: PageContext<'_>,
@@ -209,11 +209,11 @@ fn to_contact_type(number: i32) -> Option<ContactType> {
     }
 }
 
-/// Contact types as clients see them.
+/// Encodes contact types.
 pub(super) fn contact_types(types: ContactTypes) -> Vec<i32> {
     types
         .iter()
-        .map(|held| from_contact_type(held).into())
+        .map(|contact_type| from_contact_type(contact_type).into())
         .collect()
 }
 
@@ -229,7 +229,7 @@ fn from_contact_type(contact_type: ContactType) -> proto::ContactType {
     }
 }
 
-/// A point in time; all of ours have whole microseconds.
+/// Encodes a time.
 pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp {
         seconds: time.timestamp(),
@@ -237,7 +237,7 @@ pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
-/// A customer as clients see it.
+/// Encodes a customer.
 pub(super) fn customer(customer: Customer) -> proto::Customer {
     let etag = customer.etag();
     let data = customer.contact_data;
@@ -275,7 +275,7 @@ fn attention_line(order: AttentionLineOrder) -> proto::AttentionLine {
     }
 }
 
-/// A contact as clients see it.
+/// Encodes a contact.
 pub(super) fn contact(contact: &Contact) -> proto::Contact {
     let email = |address: &EmailAddress| address.as_str().to_owned();
     let codes = |codes: &[OrderTypeCode]| codes.iter().map(|c| c.as_str().to_owned()).collect();

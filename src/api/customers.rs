@@ -1,4 +1,4 @@
-//! `GetCustomer`, `UpdateCustomer`, `SetAttentionLine`.
+//! Customers: `GetCustomer`, `UpdateCustomer`, `SetAttentionLine`.
 
 use crate::{
     api::{
@@ -65,8 +65,8 @@ pub(super) async fn update(
     })
 }
 
-/// Rule 24: the contact data is the master-data service's. A request that may create a customer
-/// is judged as one that does, so that the answer does not tell whether the customer exists.
+/// Rule 24: contact data has a scope of its own. A request that may create a customer is treated as one
+/// that does, so that the response does not disclose if the customer exists.
 fn check_scopes(
     caller: &Caller,
     customer: &proto::Customer,
@@ -111,8 +111,7 @@ fn decode_change(
         let locale = Locale::parse(&data.locale);
         violations.check("customer.contact_data.locale", locale)
     });
-    // A setting that a mask names and the message leaves out is as at first: on
-    // (rule 24).
+    // Rule 24: a setting that the mask names and the message omits has its default: on.
     let settings = customer.notification_settings;
     let setting = |leaf, value: fn(&proto::NotificationSettings) -> Option<bool>| {
         let given = settings.as_ref().and_then(value);

@@ -1,4 +1,5 @@
-//! `ChangeEmail`, `RemoveEmail`, `CancelEmailChange`, and the confirmation of what was entered.
+//! E-mail addresses: `ChangeEmail`, `RemoveEmail`, `CancelEmailChange`, `ResendEmailConfirmation`,
+//! `InspectEmailConfirmation`, `ConfirmEmail`.
 
 use std::mem;
 
@@ -113,7 +114,7 @@ pub(super) async fn confirm(
     })
 }
 
-/// To callers a token is a text without a form of its own: whatever is no token leads nowhere.
+/// Decodes the token of a link. Tokens are opaque to clients, so a malformed one is not found.
 fn token(text: &str) -> Result<ConfirmationToken> {
     if text.is_empty() {
         return Err(Error::invalid_field("token", "must not be empty"));
@@ -121,7 +122,7 @@ fn token(text: &str) -> Result<ConfirmationToken> {
     ConfirmationToken::parse(text).map_err(|_| Error::ConfirmationNotFound)
 }
 
-/// What became of a link, as clients see it.
+/// Encodes the state of a link.
 pub(super) fn encode_state(state: ConfirmationState) -> proto::ConfirmationState {
     match state {
         ConfirmationState::Pending => proto::ConfirmationState::Pending,

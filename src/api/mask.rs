@@ -1,23 +1,23 @@
-//! Update masks (AIP-134).
+//! Decodes update masks (AIP-134).
 
 use prost_types::FieldMask;
 
 use crate::api::convert::Violations;
 
-/// Which fields of a resource an update sets.
+/// The fields of a resource that an update sets.
 #[derive(Debug)]
 pub(super) enum Mask {
     /// No mask: every populated field.
     Populated,
-    /// `*`: all violations.
+    /// `*`: all fields.
     All,
-    /// The named ones, and what is inside them.
+    /// The fields at these paths, with the fields inside them.
     Paths(Vec<String>),
 }
 
 impl Mask {
-    /// Reads a mask over the updatable `leaves`, such as `restrictions.note`; a path
-    /// may also name what holds them. Any other path is refused.
+    /// Decodes a mask over the updatable `leaves`, such as `restrictions.note`. A path may also name a
+    /// parent of leaves; any other path is a violation.
     pub(super) fn decode(
         mask: Option<FieldMask>,
         leaves: &[&'static str],
@@ -40,7 +40,7 @@ impl Mask {
         }
     }
 
-    /// Whether the update sets `leaf`, which the request has `populated` or not.
+    /// Returns true if the update sets `leaf`; `populated` says if the request has a value for it.
     pub(super) fn sets(&self, leaf: &str, populated: bool) -> bool {
         match self {
             Self::Populated => populated,
@@ -50,7 +50,7 @@ impl Mask {
     }
 }
 
-/// Whether `leaf` is the field at `path` or inside it.
+/// Returns true if `leaf` is the field at `path` or inside it.
 fn is_within(leaf: &str, path: &str) -> bool {
     leaf.strip_prefix(path)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

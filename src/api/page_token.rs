@@ -1,5 +1,4 @@
-//! Page tokens (AIP-158): where a listing goes on, signed, so that a token of
-//! another listing or of nobody is told from one of ours.
+//! Page tokens (AIP-158): signed cursors, which are valid for the list and filters that issued them only.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
@@ -14,23 +13,23 @@ use crate::{
 
 const TAG_BYTES: usize = 16;
 
-/// Which listing a token belongs to: the RPC, the customer, and the filter.
+/// The list that a token belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct PageContext<'a> {
-    /// Name of the RPC.
+    /// The name of the RPC.
     pub rpc: &'static str,
-    /// The customer listed.
+    /// The number of the customer.
     pub customer_number: &'a str,
     /// The filter, as a number.
     pub filter: i16,
 }
 
-/// Where a listing goes on, as the bytes of a token.
+/// A position in a list, encoded into page tokens.
 pub trait Cursor: Sized {
-    /// Always as many for one kind of position.
+    /// Encodes the cursor in a fixed number of bytes.
     fn to_bytes(&self) -> Vec<u8>;
 
-    /// `None` for what are no such bytes.
+    /// Decodes a cursor; `None` for other bytes.
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
@@ -59,7 +58,7 @@ impl Cursor for EventRank {
 }
 
 impl VersionedKeys {
-    /// A token with which `listing` goes on at `position`.
+    /// Creates a token for the page at `position`.
     ///
     /// # Errors
     /// [`Error::Internal`] when there is no key.
@@ -76,10 +75,10 @@ impl VersionedKeys {
         Ok(URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// The position at which `listing` goes on.
+    /// Verifies a token and returns its cursor.
     ///
     /// # Errors
-    /// [`Error::InvalidPageToken`] for a token of another listing or of nobody.
+    /// [`Error::InvalidPageToken`] for a token of another list, or one that this service did not issue.
     pub fn cursor<C: Cursor>(&self, context: PageContext<'_>, token: &str) -> Result<C> {
         self.verified(context, token).ok_or(Error::InvalidPageToken)
     }
@@ -96,7 +95,7 @@ impl VersionedKeys {
     }
 }
 
-/// No part holds a zero byte, so that it can stand between them.
+/// The parts are separated by zero bytes, which none of them contains.
 fn mac(
     keys: &VersionedKeys,
     version: u32,
@@ -134,7 +133,7 @@ mod tests {
     };
 
     #[test]
-    fn a_token_leads_back_to_its_position_also_after_a_rotation() {
+    fn token_yields_its_cursor_after_a_key_rotation() {
         let token = keys(&[(1, 1)]).page_token(CONTEXT, &42_i64).unwrap();
         assert_eq!(keys(&[(1, 1)]).cursor(CONTEXT, &token), Ok(42_i64));
         assert_eq!(keys(&[(2, 2), (1, 1)]).cursor(CONTEXT, &token), Ok(42_i64));
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_another_listing_or_of_nobody_is_refused() {
+    fn foreign_or_altered_token_is_rejected() {
         let keys = keys(&[(1, 1)]);
         let token = keys.page_token(CONTEXT, &42_i64).unwrap();
         for other in [
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_the_trail_is_a_rank_and_an_id() {
+    fn cursor_of_the_audit_log_is_a_rank_and_an_id() {
         let keys = keys(&[(1, 1)]);
         let rank = EventRank {
             sequence: 42,

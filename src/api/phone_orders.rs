@@ -1,4 +1,4 @@
-//! `ListOrderTypes`, `UpdateOrderType`, `AuthorizePhoneOrder`.
+//! Phone orders and order types: `ListOrderTypes`, `UpdateOrderType`, `AuthorizePhoneOrder`.
 
 use crate::{
     api::{auth::Caller, convert::Violations, proto},
@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Longer than any grant of ours.
+/// No grant of this service is longer.
 const MAX_GRANT_BYTES: usize = 4096;
 
 pub(super) async fn list_types(
@@ -30,19 +30,19 @@ pub(super) async fn update_type(
     request: proto::UpdateOrderTypeRequest,
 ) -> Result<proto::UpdateOrderTypeResponse> {
     let mut violations = Violations::default();
-    let given = request.order_type.unwrap_or_default();
-    let code = violations.check("order_type.code", OrderTypeCode::parse(&given.code));
+    let order_type = request.order_type.unwrap_or_default();
+    let code = violations.check("order_type.code", OrderTypeCode::parse(&order_type.code));
     let display_name = violations.check(
         "order_type.display_name",
-        text::single_line(&given.display_name, MAX_ORDER_TYPE_NAME_CHARS),
+        text::single_line(&order_type.display_name, MAX_ORDER_TYPE_NAME_CHARS),
     );
     let (code, display_name) = violations.finish(code.zip(display_name))?;
     let order_type = OrderType {
         code,
         display_name,
-        system_management: given.system_management,
-        offered_by_phone: given.offered_by_phone,
-        retired: given.retired,
+        system_management: order_type.system_management,
+        offered_by_phone: order_type.offered_by_phone,
+        retired: order_type.retired,
     };
     let allow_missing = request.allow_missing;
     let updated = app
@@ -93,7 +93,7 @@ pub(super) async fn authorize(
     })
 }
 
-/// A decision as clients see it.
+/// Encodes a decision.
 pub(super) fn encode_decision(
     decision: OrderDecision,
 ) -> (proto::OrderDecision, proto::OrderDenial) {

@@ -1,4 +1,4 @@
-//! `SetPhonePassword`, `ClearPhonePassword`, `CheckPhonePassword`, `UnlockPhonePassword`.
+//! Phone passwords: `SetPhonePassword`, `ClearPhonePassword`, `CheckPhonePassword`, `UnlockPhonePassword`.
 
 use crate::{
     api::{
@@ -20,7 +20,7 @@ pub(super) async fn set(
 ) -> Result<proto::SetPhonePasswordResponse> {
     let mut violations = Violations::default();
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
-    let given = match &request.source {
+    let password = match &request.source {
         Some(Source::PhonePassword(text)) => violations
             .check("phone_password", NormalizedPassword::parse(text))
             .map(Some),
@@ -34,9 +34,9 @@ pub(super) async fn set(
             None
         }
     };
-    let (contact, given) = violations.finish(contact.zip(given))?;
+    let (contact, password) = violations.finish(contact.zip(password))?;
     let actor = caller.actor();
-    let (contact, generated_phone_password) = match given {
+    let (contact, generated_phone_password) = match password {
         Some(password) => {
             let contact = app.set_phone_password(actor, contact, password).await?;
             (contact, String::new())

@@ -1,4 +1,4 @@
-//! `ExportCustomer`, `EraseCustomer`, and an export as JSON.
+//! Privacy: `ExportCustomer`, `EraseCustomer`, and exports as JSON.
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
@@ -55,10 +55,10 @@ pub(super) async fn erase(
     Ok(proto::EraseCustomerResponse {})
 }
 
-/// An export in the JSON form of the protocol buffers' `ExportCustomerResponse`, indented.
+/// Encodes an export as indented ProtoJSON of `ExportCustomerResponse`.
 ///
 /// # Errors
-/// [`Error::Internal`] where it cannot be written so.
+/// [`Error::Internal`] if it cannot be encoded.
 pub fn export_as_json(export: Export) -> Result<String> {
     let failed = |_| Error::internal("an export cannot be written as JSON");
     let descriptor = DESCRIPTORS.get_message_by_name(EXPORT);

@@ -1,4 +1,4 @@
-//! `ResolveRecipients`, and what `StreamRecipients` shares with it.
+//! Recipients: `ResolveRecipients`, and the conversions that `StreamRecipients` shares with it.
 
 use crate::{
     api::{convert::Violations, proto},
@@ -20,20 +20,20 @@ pub(super) async fn resolve(
 ) -> Result<proto::ResolveRecipientsResponse> {
     let mut violations = Violations::default();
     let number = violations.customer_number("customer_number", &request.customer_number);
-    let asked = decode_purpose_and_room(
+    let purpose = decode_purpose_and_room(
         request.purpose,
         request.attention_line_chars,
         &mut violations,
     );
-    let (number, (purpose, room)) = violations.finish(number.zip(asked))?;
+    let (number, (purpose, room)) = violations.finish(number.zip(purpose))?;
     let resolution = app.resolve_recipients(&number, purpose, room).await?;
     Ok(proto::ResolveRecipientsResponse {
         resolution: Some(encode(resolution)),
     })
 }
 
-/// What is asked, and the room of the attention line, which is not looked at for other
-/// purposes than invoices.
+/// Decodes the purpose and the maximum length of the attention line, which other purposes than invoices
+/// ignore.
 pub(super) fn decode_purpose_and_room(
     purpose: i32,
     attention_line_chars: i32,
@@ -134,7 +134,7 @@ fn encode_exclusion(exclusion: Exclusion) -> proto::Exclusion {
     }
 }
 
-/// Empty for the customer's contact data.
+/// Encodes the id of a contact; empty for the contact data.
 fn encode_id(id: Option<ContactId>) -> String {
     id.map_or_else(String::new, |id| id.0.to_string())
 }

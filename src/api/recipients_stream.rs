@@ -1,5 +1,5 @@
-//! `StreamRecipients`: reading, resolving and sending overlap, no further ahead than the
-//! reader of the answers allows.
+//! Recipients of many customers: `StreamRecipients`. Reading, resolving and sending overlap; the client's
+//! flow control bounds how far they run ahead.
 
 use futures::{Stream, StreamExt, stream};
 use tonic::{Status, Streaming};
@@ -20,31 +20,31 @@ use crate::{
     error::{Error, FieldViolation, Invalid, Result},
 };
 
-const MOST_NUMBERS: usize = 1_000;
-/// How many customers share a query, and mostly a message.
-const CHUNK: usize = 250;
-/// How many chunks are resolved ahead of the one that is sent.
-const AHEAD: usize = 4;
-/// A message ends after so many recipients and exclusions: some 100 KiB, and far below the
-/// 4 MiB that clients take, whatever they hold.
-const MOST_PARTIES: usize = 1_000;
+const MAX_CUSTOMER_NUMBERS: usize = 1_000;
+/// Number of customers that share a query, and usually a response message.
+const CHUNK_SIZE: usize = 250;
+/// Number of chunks that are resolved ahead of the one that is sent.
+const LOOKAHEAD_CHUNKS: usize = 4;
+/// Number of recipients and exclusions after which a response message ends: about 100 KiB, and always far
+/// below the 4 MiB that clients accept by default.
+const MAX_PARTIES: usize = 1_000;
 
-/// Customers of one message that are resolved together.
+/// Customers of one request message that are resolved together.
 struct Chunk {
-    customers: Vec<Asked>,
+    customers: Vec<RequestedCustomer>,
     purpose: Purpose,
     room: usize,
 }
 
-/// A customer number as it was asked, and what it means.
-struct Asked {
+/// A customer number of a request: its text, and the parsed number.
+struct RequestedCustomer {
     text: String,
     number: Result<CustomerNumber>,
 }
 
-/// Answers the messages of a stream. What is wrong with a message ends the stream; what is
-/// wrong with one number stands in its place.
-pub(super) fn answer(
+/// Resolves the recipients of the customers in a stream. An invalid message ends the stream; an invalid
+/// number has an error as its result.
+pub(super) fn resolve_stream(
     app: App,
     caller: Caller,
     requests: Streaming<proto::StreamRecipientsRequest>,
@@ -61,22 +61,22 @@ pub(super) fn answer(
         .map(move |chunk| {
             let app = app.clone();
             async move {
-                // A task of its own, so that chunks are resolved while others are sent.
+                // A separate task, so that chunks are resolved while others are sent.
                 let resolved = tokio::spawn(resolve(app, chunk?)).await;
                 Ok(resolved.map_err(|_| Error::internal("a chunk's task panicked"))??)
             }
         })
-        .buffered(AHEAD)
+        .buffered(LOOKAHEAD_CHUNKS)
         .flat_map(|results: std::result::Result<_, Status>| match results {
             Ok(results) => stream::iter(into_messages(results)).map(Ok).left_stream(),
             Err(status) => stream::iter([Err(status)]).right_stream(),
         })
-        .scan(0, |answered, message| {
+        .scan(0, |answered_count, message| {
             let message = message.map(|results: Vec<proto::RecipientsResult>| {
-                *answered += i64::try_from(results.len()).unwrap_or(i64::MAX);
+                *answered_count += i64::try_from(results.len()).unwrap_or(i64::MAX);
                 proto::StreamRecipientsResponse {
                     results,
-                    answered_count: *answered,
+                    answered_count: *answered_count,
                 }
             });
             std::future::ready(Some(message))
@@ -88,20 +88,21 @@ fn decode(caller: &Caller, message: proto::StreamRecipientsRequest) -> Result<Ve
         caller.check_tenant(number)?;
     }
     let mut violations = Violations::default();
-    if message.customer_numbers.is_empty() || message.customer_numbers.len() > MOST_NUMBERS {
-        let description = format!("must have 1 to {MOST_NUMBERS} entries");
+    if message.customer_numbers.is_empty() || message.customer_numbers.len() > MAX_CUSTOMER_NUMBERS
+    {
+        let description = format!("must have 1 to {MAX_CUSTOMER_NUMBERS} entries");
         violations.add("customer_numbers", &description);
     }
-    let asked = decode_purpose_and_room(
+    let purpose = decode_purpose_and_room(
         message.purpose,
         message.attention_line_chars,
         &mut violations,
     );
-    let (purpose, room) = violations.finish(asked)?;
+    let (purpose, room) = violations.finish(purpose)?;
     let mut customers = message.customer_numbers.into_iter().enumerate();
     let mut chunks = Vec::new();
     loop {
-        let chunk = customers.by_ref().take(CHUNK);
+        let chunk = customers.by_ref().take(CHUNK_SIZE);
         let customers: Vec<_> = chunk
             .map(|(index, text)| decode_number(index, text))
             .collect();
@@ -116,16 +117,16 @@ fn decode(caller: &Caller, message: proto::StreamRecipientsRequest) -> Result<Ve
     }
 }
 
-fn decode_number(index: usize, text: String) -> Asked {
+fn decode_number(index: usize, text: String) -> RequestedCustomer {
     let number = CustomerNumber::parse(&text).map_err(|Invalid(description)| {
         let field = format!("customer_numbers[{index}]");
         Error::InvalidFields(vec![FieldViolation::new(field, description)])
     });
-    Asked { text, number }
+    RequestedCustomer { text, number }
 }
 
 async fn resolve(app: App, chunk: Chunk) -> Result<Vec<proto::RecipientsResult>> {
-    let known = |asked: &Asked| asked.number.clone().ok();
+    let known = |customer: &RequestedCustomer| customer.number.clone().ok();
     let numbers: Vec<_> = chunk.customers.iter().filter_map(known).collect();
     let resolved = app.resolve_many(&numbers, chunk.purpose, chunk.room);
     let mut resolved = resolved.await?.into_iter();
@@ -133,9 +134,9 @@ async fn resolve(app: App, chunk: Chunk) -> Result<Vec<proto::RecipientsResult>>
         let missing = || Err(Error::internal("a customer was left out"));
         resolved.next().unwrap_or_else(missing)
     };
-    let results = chunk.customers.into_iter().map(|asked| {
-        let resolution = asked.number.and_then(|_| next());
-        to_result(asked.text, resolution)
+    let results = chunk.customers.into_iter().map(|customer| {
+        let resolution = customer.number.and_then(|_| next());
+        to_result(customer.text, resolution)
     });
     Ok(results.collect())
 }
@@ -151,7 +152,7 @@ fn to_result(customer_number: String, resolution: Result<Resolution>) -> proto::
     }
 }
 
-/// Some customers have a hundred contacts, and a message has its limit.
+/// Splits results into messages of a bounded size; some customers have a hundred contacts.
 fn into_messages(results: Vec<proto::RecipientsResult>) -> Vec<Vec<proto::RecipientsResult>> {
     let mut messages = Vec::new();
     let mut message = Vec::with_capacity(results.len());
@@ -164,7 +165,7 @@ fn into_messages(results: Vec<proto::RecipientsResult>) -> Vec<Vec<proto::Recipi
             Some(Outcome::Error(_)) | None => 0,
         };
         message.push(result);
-        if parties >= MOST_PARTIES {
+        if parties >= MAX_PARTIES {
             messages.push(std::mem::take(&mut message));
             parties = 0;
         }

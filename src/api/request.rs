@@ -1,4 +1,4 @@
-//! What a request must pass before its feature sees it.
+//! The tenant check of requests: the customers that a message concerns, against the token.
 
 use std::borrow::Cow;
 
@@ -10,25 +10,24 @@ use crate::{
     error::Error,
 };
 
-/// Whom a request concerns.
+/// The customers that a request concerns.
 pub(super) enum TenantScope<'m> {
-    /// The customer it names.
+    /// The customer with this number; empty if the request has none.
     Customer(Cow<'m, str>),
-    /// No customer that it names.
+    /// No customer of the request.
     NoTenant,
     /// All customers.
     AllTenants,
 }
 
-/// A request of the contract.
+/// A request message with a known tenant scope.
 pub(super) trait HasTenant {
-    /// Whom it concerns.
+    /// Returns the customers that it concerns.
     fn tenant_scope(&self) -> TenantScope<'_>;
 }
 
-/// Gives the caller and the message, once a token confined to one customer was
-/// compared with the customer the message names. There is no other way to get a
-/// caller, so no RPC can forget it.
+/// Returns the caller and the message after the check of a tenant-scoped token against the customer of the
+/// message. Unary RPCs get their caller here only, so that none can omit the check.
 pub(super) fn authorize<M: HasTenant>(request: Request<M>) -> Result<(Caller, M), Status> {
     let (_, extensions, message) = request.into_parts();
     let caller = extensions
@@ -112,14 +111,14 @@ impl HasTenant for proto::WatchChangesRequest {
     }
 }
 
-/// The token that is found in the text begins with the customer's number.
+/// The token in the text begins with the customer number.
 impl HasTenant for proto::InspectEmailConfirmationRequest {
     fn tenant_scope(&self) -> TenantScope<'_> {
         TenantScope::Customer(ConfirmationToken::customer_number_in(&self.token).into())
     }
 }
 
-/// The token that is found in the text begins with the customer's number.
+/// The token in the text begins with the customer number.
 impl HasTenant for proto::ConfirmEmailRequest {
     fn tenant_scope(&self) -> TenantScope<'_> {
         TenantScope::Customer(ConfirmationToken::customer_number_in(&self.token).into())

@@ -300,8 +300,9 @@ impl ContactService for ContactApi {
     ) -> Result<Response<Self::StreamRecipientsStream>, Status> {
         let caller = request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or(Error::TokenMissing)?;
-        let answers = recipients_stream::answer(self.app.clone(), caller, request.into_inner());
-        Ok(Response::new(Box::pin(answers)))
+        let results =
+            recipients_stream::resolve_stream(self.app.clone(), caller, request.into_inner());
+        Ok(Response::new(Box::pin(results)))
     }
 
     async fn watch_changes(

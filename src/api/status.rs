@@ -1,4 +1,4 @@
-//! Error -> Status: the only place that names a gRPC code (AIP-193).
+//! Converts errors to gRPC statuses (AIP-193). No other file assigns codes to errors.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,15 +9,15 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::proto::ErrorReason;
 use crate::error::{self, Error};
 
-/// The domain of every reason.
+/// The domain in every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "contact.v1";
 const REASON_PREFIX: &str = "ERROR_REASON_";
-/// The text names the first violations; the details hold all that fit.
+/// Number of violations in the message of a status; its details have all that fit.
 const MAX_DESCRIBED: usize = 3;
-/// Of violations, in bytes: in Base64, and with the rest of an answer's trailers, less than the 8 KiB
-/// that clients take by default.
+/// Size of all violations: in Base64, and with the other trailers, they stay below the 8 KiB of metadata
+/// that clients accept by default.
 const MAX_VIOLATION_BYTES: usize = 4_000;
-/// What Protobuf adds to a violation.
+/// Overhead of Protobuf per violation.
 const FRAMING_BYTES: usize = 8;
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
@@ -28,7 +28,7 @@ impl From<Error> for Status {
 }
 
 impl Error {
-    /// The same as a message, for where a failure stands among answers.
+    /// Converts the error to a message, for results that contain an error.
     pub(super) fn into_rpc_status(self) -> tonic_types::Status {
         let status = Status::from(self);
         tonic_types::Status {
@@ -54,12 +54,12 @@ fn to_status(error: &Error) -> Status {
     Status::with_error_details(code, message(error), details)
 }
 
-/// The reason of an error, such as `CUSTOMER_MISMATCH`.
+/// Returns the reason of an error, such as `CUSTOMER_MISMATCH`.
 pub(super) fn reason(error: &Error) -> &'static str {
     name(code_and_reason(error).1)
 }
 
-/// The name of a reason as `ErrorInfo` has it: without the prefix of the enum.
+/// Returns the name of a reason without the prefix of the enum, as in `ErrorInfo`.
 fn name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix(REASON_PREFIX).unwrap_or(name)
@@ -122,7 +122,7 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
     }
 }
 
-/// Returns the reason of a status; empty where it has none.
+/// Returns the reason of a status; empty if it has none.
 pub(super) fn reason_of(status: &Status) -> String {
     let info = status.get_details_error_info();
     info.map(|info| info.reason).unwrap_or_default()
@@ -151,8 +151,8 @@ pub(super) fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// The text for people. What went wrong inside goes to the log alone, here and
-/// nowhere else.
+/// Returns the text for people. The details of internal failures are logged here, and never sent to a
+/// client.
 fn message(error: &Error) -> String {
     if let Error::Internal { what } = error {
         tracing::error!(what, "internal error");
@@ -176,8 +176,8 @@ fn message(error: &Error) -> String {
     error.to_string()
 }
 
-/// The values of an error that a program can act on, by name. Names are lower snake case; values
-/// are codes, limits and counts, never text that a client sent.
+/// Returns the metadata of an error for programs. Names are in lower snake case; values are codes, limits and
+/// counts, never text of a request.
 fn metadata(error: &Error) -> HashMap<String, String> {
     let mut values = Vec::new();
     if let Error::ScopeMissing { scope } = error {
@@ -206,7 +206,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     values.into_iter().map(named).collect()
 }
 
-/// Rounded up: a client that waits this long does not come too early.
+/// Rounds up, so that a client that waits this long does not retry too early.
 fn whole_seconds(delay: Duration) -> String {
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
     seconds.to_string()
@@ -226,8 +226,7 @@ fn violations(error: &Error) -> Option<Vec<FieldViolation>> {
     (*error == Error::InvalidPageToken).then(|| one("page_token"))
 }
 
-/// All of them, unless they outgrow what clients take: then every field, and of lists the first
-/// elements.
+/// Returns the violations that fit: if not all do, the last elements of lists are omitted first.
 fn fitting(violations: &[error::FieldViolation]) -> Vec<&error::FieldViolation> {
     let size = |violation: &error::FieldViolation| {
         violation.field.len() + violation.description.len() + FRAMING_BYTES
@@ -245,7 +244,7 @@ fn fitting(violations: &[error::FieldViolation]) -> Vec<&error::FieldViolation> 
     shown
 }
 
-/// Which element of its list a field names; 0 where it is none.
+/// Returns the index of the list element that a field names; 0 for other fields.
 fn element(field: &str) -> usize {
     let index = field
         .strip_suffix(']')
@@ -270,7 +269,7 @@ mod tests {
     use super::*;
     use crate::error::{FindLimit, MailLimit, TokenFault};
 
-    /// An error for each reason.
+    /// Returns an error for each reason.
     fn samples() -> Vec<Error> {
         let retry_after = UNAVAILABLE_RETRY;
         vec![
@@ -319,7 +318,7 @@ mod tests {
         ]
     }
 
-    /// The other direction is the compiler's: [`code_and_reason`] names values of the enum only.
+    /// The compiler checks the other direction: [`code_and_reason`] has values of the enum only.
     #[test]
     fn every_reason_of_the_contract_belongs_to_an_error() {
         let answered: Vec<_> = samples()
@@ -339,7 +338,6 @@ mod tests {
         assert_eq!(reason_of(&status), "LAST_STANDARD_CONTACT");
     }
 
-    /// The comment of a reason begins with its code, so the two are compared here.
     #[test]
     fn comments_of_reasons_name_their_codes() {
         let contract = include_str!("../../proto/contact/v1/errors.proto");
@@ -354,7 +352,7 @@ mod tests {
         }
     }
 
-    fn refused(fields: &[String]) -> Vec<String> {
+    fn reported(fields: &[String]) -> Vec<String> {
         let violation = |field: &String| error::FieldViolation::new(field, "x".repeat(100));
         let error = Error::InvalidFields(fields.iter().map(violation).collect());
         let status = to_status(&error);
@@ -365,26 +363,29 @@ mod tests {
     }
 
     #[test]
-    fn violations_are_told_in_their_order_all_at_once() {
+    fn all_violations_are_reported_in_order() {
         let fields = ["codes[2]", "codes[1]", "name"].map(str::to_owned);
-        assert_eq!(refused(&fields), fields);
+        assert_eq!(reported(&fields), fields);
     }
 
     #[test]
-    fn too_many_leave_out_the_last_elements_of_lists_but_no_field() {
+    fn too_many_violations_omit_last_list_elements_only() {
         let lists = ["contact.one", "contact.other"];
         let elements = lists.map(|list| (0..100).map(move |index| format!("{list}[{index}]")));
         let mut fields: Vec<_> = elements.into_iter().flatten().collect();
         fields.push("email".to_owned());
-        let told = refused(&fields);
-        assert!((20..60).contains(&told.len()), "{}", told.len());
+        let shown = reported(&fields);
+        assert!((20..60).contains(&shown.len()), "{}", shown.len());
         for field in [
             "email",
             "contact.one[0]",
             "contact.other[0]",
             "contact.other[9]",
         ] {
-            assert!(told.iter().any(|found| found == field), "{field}: {told:?}");
+            assert!(
+                shown.iter().any(|found| found == field),
+                "{field}: {shown:?}"
+            );
         }
     }
 }
