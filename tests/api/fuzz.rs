@@ -367,9 +367,8 @@ async fn fully_invalid_request_is_rejected(
     let judges_fields = |rpc: &Rpc| {
         let request = request_type(rpc.name);
         let mut fields = request.fields();
-        fields.any(|field| {
-            !["token", "cursor"].contains(&field.name()) && field.kind() != Kind::Bool
-        })
+        fields
+            .any(|field| !["token", "cursor"].contains(&field.name()) && field.kind() != Kind::Bool)
     };
     for rpc in RPCS.into_iter().filter(judges_fields) {
         for count in [1, 10, 100, 1_000] {
