@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ServiceDescriptor, Value};
 
 use super::proto::FILE_DESCRIPTOR_SET;
 
@@ -16,7 +16,7 @@ pub(super) static DESCRIPTORS: LazyLock<DescriptorPool> =
 /// Returns the RPCs of the contract.
 pub(super) fn rpcs() -> Vec<MethodDescriptor> {
     let service = DESCRIPTORS.get_service_by_name(SERVICE);
-    let methods = service.iter().flat_map(|service| service.methods());
+    let methods = service.iter().flat_map(ServiceDescriptor::methods);
     methods.collect()
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn erase(
     Ok(proto::EraseCustomerResponse {})
 }
 
-/// Encodes an export as indented ProtoJSON of `ExportCustomerResponse`.
+/// Encodes an export as indented `ProtoJSON` of `ExportCustomerResponse`.
 ///
 /// # Errors
 /// [`Error::Internal`] if it cannot be encoded.
