@@ -60,7 +60,7 @@ fn contract_marks_reads_and_tenant_scoped_rpcs() {
         let of_a_customer = rpc.name == "WatchChanges"
             || matches!(
                 rpc.tenant,
-                Tenant::Customer(_) | Tenant::Customers(_) | Tenant::Token(_)
+                TenantScope::Customer(_) | TenantScope::Customers(_) | TenantScope::Token(_)
             );
         let tenant_scoped =
             raw::option(rpc.name, "tenant_scoped").and_then(|value| value.as_bool());
