@@ -126,7 +126,7 @@ async fn dropped_log_lines_are_counted_and_the_log_goes_on_with_its_reader() {
     let ended = unread.server.wait_for(PATIENCE);
     assert_eq!(ended.status.code(), Some(0));
     let log = reading.join().unwrap();
-    for seen in ["serving", "request rejected", "stopped"] {
+    for seen in ["serving", "request failed", "stopped"] {
         assert!(log.contains(seen), "no {seen} in {} bytes", log.len());
     }
 }

@@ -34,9 +34,9 @@ pub(super) fn record(method: &str, code: Code, reason: &str, elapsed_ms: u64) {
             reason,
             elapsed_ms,
             suppressed,
-            "request rejected"
+            "request failed"
         );
     } else {
-        tracing::debug!(method, ?code, reason, elapsed_ms, "request rejected");
+        tracing::debug!(method, ?code, reason, elapsed_ms, "request failed");
     }
 }
