@@ -1,16 +1,16 @@
-//! Mail that leaves: templates in both languages, the worker that empties the outbox,
-//! and the transport.
+//! Outgoing e-mail: templates in both languages, the outbox worker, and the transport.
 //!
-//! Which mail is due is decided in `app`, in the transaction of what the mail tells
-//! of. Here it is sent, outside any transaction, and struck off.
+//! `app` queues an e-mail in the transaction of the change that it reports (transactional outbox).
+//! The worker sends it outside of any transaction, and deletes it from the outbox.
 
 mod bounce;
 mod delivery;
+mod domain_name;
 mod folder;
 mod handover;
 mod message;
 mod outbox;
-mod refusal;
+mod send_error;
 mod sender;
 mod settings;
 mod signal;
@@ -20,8 +20,9 @@ mod transport;
 mod workers;
 
 pub use self::{
+    delivery::OutboxParts,
     folder::MailFolder,
-    outbox::{Outbox, OutboxParts},
+    outbox::Outbox,
     sender::Sender,
     settings::{HeloName, PublicUrl, SmtpUrl},
     signal::MailSignal,

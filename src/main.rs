@@ -20,7 +20,7 @@ use contact_service::{
     },
     app::App,
     clock::Clock,
-    config::{Config, Settings, WrongSetting},
+    config::{Config, ConfigError, Settings},
     crypto::{
         development_keys::DevelopmentKeys,
         keyring::VersionedKeys,
@@ -136,7 +136,7 @@ fn command() -> clap::Command {
 async fn run(command_line: CommandLine) -> Result<ExitCode, String> {
     let config = command_line
         .settings
-        .judge()
+        .validate()
         .map_err(|wrong| wrong.to_string())?;
     match command_line
         .command
@@ -187,7 +187,7 @@ async fn serve_until_stopped(config: Config, demo: bool) -> Result<(), String> {
     let service_keys = service_keys(&config, &random)?;
     let authenticator = authenticator(&config, &clock, &random).await?;
     let templates = Templates::load(config.mail_templates.as_deref())
-        .map_err(|why| WrongSetting::new("MAIL_TEMPLATES", why).to_string())?;
+        .map_err(|why| ConfigError::new("MAIL_TEMPLATES", why).to_string())?;
     let transport = transport(&config)?;
     let database = connect(&config).await?;
     prepare_schema(&database, demo).await?;
@@ -256,7 +256,7 @@ async fn monitoring(config: &Config) -> Result<Option<(TcpListener, Metrics)>, S
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| {
         let why = format!("cannot listen on {address}: {}", error.kind());
-        WrongSetting::new(setting, why).to_string()
+        ConfigError::new(setting, why).to_string()
     })
 }
 
@@ -282,7 +282,7 @@ fn transport(config: &Config) -> Result<Transport, String> {
     match &config.smtp_url {
         Some(url) => {
             let transport = Transport::smtp(url, config.smtp_helo_name.clone());
-            transport.map_err(|why| WrongSetting::new("SMTP_URL", why).to_string())
+            transport.map_err(|why| ConfigError::new("SMTP_URL", why).to_string())
         }
         None => Ok(Transport::Folder(MailFolder::new(config.mail_dir()))),
     }
@@ -333,7 +333,7 @@ async fn print_calls(config: &Config, app: &App, address: &str) -> Result<(), St
 
 fn development_keys(config: &Config, random: &Random) -> Result<DevelopmentKeys, String> {
     DevelopmentKeys::load_or_create(&config.data_dir, random)
-        .map_err(|why| WrongSetting::new("DATA_DIR", why).to_string())
+        .map_err(|why| ConfigError::new("DATA_DIR", why).to_string())
 }
 
 fn service_keys(config: &Config, random: &Random) -> Result<VersionedKeys, String> {
@@ -352,7 +352,7 @@ fn phone_hasher(config: &Config, random: &Random) -> Result<PhoneHasher, String>
     config
         .phone_password_cost
         .check_memory(memory_limit::available())
-        .map_err(|Invalid(why)| WrongSetting::new("PHONE_PASSWORD_COST", why).to_string())?;
+        .map_err(|Invalid(why)| ConfigError::new("PHONE_PASSWORD_COST", why).to_string())?;
     let peppers = match &config.phone_pepper {
         Some(peppers) => peppers.clone(),
         None => VersionedKeys::parse(
@@ -383,7 +383,7 @@ async fn authenticator(
     };
     Authenticator::new(config.auth.clone(), source, clock.clone())
         .await
-        .map_err(|why| WrongSetting::new(setting, why).to_string())
+        .map_err(|why| ConfigError::new(setting, why).to_string())
 }
 
 /// Resolves on SIGTERM, SIGINT (Ctrl-C), or SIGHUP (the terminal was closed), which would end the

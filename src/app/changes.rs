@@ -13,7 +13,7 @@ use crate::{
     crypto::{keyring::VersionedKeys, pseudonym},
     domain::audit::Change,
     error::{Error, Result},
-    storage::{Database, FeedReach},
+    storage::{Database, FeedBounds},
 };
 
 /// The number of events that are read at once.
@@ -36,12 +36,12 @@ pub struct ChangeReader {
     database: Database,
     service_keys: Arc<VersionedKeys>,
     cursor: FeedCursor,
-    bounds: watch::Receiver<FeedReach>,
+    bounds: watch::Receiver<FeedBounds>,
 }
 
 impl App {
     /// Assigns feed positions to committed events and wakes readers, until the task is aborted.
-    pub async fn place_events(self) {
+    pub async fn sequence_events(self) {
         let mut is_failing = false;
         loop {
             let _ = tokio::time::timeout(POLL_INTERVAL, self.database.event_committed()).await;
@@ -66,12 +66,12 @@ impl App {
         let mut next = Some(String::new());
         while let Some(customer_number) = next {
             let started = Instant::now();
-            next = self.database.place_events(&customer_number).await?.next;
+            next = self.database.sequence_events(&customer_number).await?.next;
             if next.is_some() {
                 tokio::time::sleep(started.elapsed() * BACKLOG_PAUSE_FACTOR).await;
             }
         }
-        let bounds = self.database.feed_reach().await?;
+        let bounds = self.database.feed_bounds().await?;
         self.feed_signal
             .set_if(bounds, |current, new| current != new);
         Ok(())
@@ -82,10 +82,10 @@ impl App {
     /// # Errors
     /// [`Error::CursorExpired`] for a cursor that is invalid or whose next events were deleted.
     pub async fn read_changes(&self, cursor: &str) -> Result<ChangeReader> {
-        let bounds = self.database.feed_reach().await?;
+        let bounds = self.database.feed_bounds().await?;
         // Readers wait for an epoch other than their cursor's, which this instance may not have
         // loaded yet.
-        let is_other_epoch = |current: FeedReach, new: FeedReach| current.epoch != new.epoch;
+        let is_other_epoch = |current: FeedBounds, new: FeedBounds| current.epoch != new.epoch;
         self.feed_signal.set_if(bounds, is_other_epoch);
         let cursor = if cursor.is_empty() {
             FeedCursor::start(bounds)
@@ -163,7 +163,7 @@ impl ChangeReader {
             .list_changes(position.max(1), limit + 1)
             .await?;
         // Read after the events, as a deletion during the read would leave a gap.
-        let bounds = self.database.feed_reach().await?;
+        let bounds = self.database.feed_bounds().await?;
         let first = changes.first();
         let stored = first.filter(|change| change.position == position);
         let stored = stored.map(|change| change.event.id);

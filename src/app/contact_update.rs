@@ -22,7 +22,7 @@ use crate::{
     },
     error::Result,
     failpoint::failpoint,
-    storage::{Answer, Outcome, PhonePasswordChange, Transaction},
+    storage::{CachedResponse, Outcome, PhonePasswordChange, Transaction},
 };
 
 /// Modifies a contact and returns the names of the changed fields. It may run several times, as
@@ -76,7 +76,7 @@ impl App {
         let customer_number = update.contact.customer_number.clone();
         let updated = self
             .database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, actor, update) = (app.clone(), actor.clone(), update.clone());
                 Box::pin(async move {
                     app.update_contact_within(transaction, &actor, &update)
@@ -141,7 +141,7 @@ impl App {
         }
         // Before the response is stored: a replay shows the contact as of this moment.
         let after = after.as_of(now);
-        let response = Answer::Contact(Box::new(after.clone()));
+        let response = CachedResponse::Contact(Box::new(after.clone()));
         idempotency::store(transaction, actor, request, customer_number, response, now).await?;
         failpoint("change-written").await;
         Ok(Outcome::commit_unless(

@@ -21,7 +21,7 @@ use crate::{
         phone_password::NormalizedPassword,
     },
     error::{Error, Result},
-    storage::{Answer, Outcome, PhonePasswordChange, Transaction},
+    storage::{CachedResponse, Outcome, PhonePasswordChange, Transaction},
 };
 
 /// A request to create a contact.
@@ -150,7 +150,7 @@ impl App {
         let customer_number = new.customer_number.clone();
         let created = self
             .database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, actor, new) = (app.clone(), actor.clone(), new.clone());
                 let (mut contact, fields) = (contact.clone(), fields.clone());
                 let phone_password = phone_password.clone();
@@ -167,7 +167,7 @@ impl App {
                     }
                     let others = transaction.list_contacts(customer_number).await?;
                     check_addition(&contact, &others, now)?;
-                    contact.position = locked.rank;
+                    contact.position = locked.sequence_number;
                     transaction.insert_contact(&contact).await?;
                     app.apply_email_transition(transaction, None, &contact, None)
                         .await?;
@@ -180,7 +180,7 @@ impl App {
                     let kind = EventKind::ContactCreated;
                     let event = app.event(&locked, &actor, kind, Some(id), &fields)?;
                     transaction.insert_audit_event(&event).await?;
-                    let response = Answer::Contact(Box::new(contact.clone()));
+                    let response = CachedResponse::Contact(Box::new(contact.clone()));
                     idempotency::store(
                         transaction,
                         &actor,
@@ -226,7 +226,7 @@ impl App {
         let (app, actor) = (self.clone(), actor.clone());
         let customer_number = deletion.contact.customer_number.clone();
         self.database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, actor, deletion) = (app.clone(), actor.clone(), deletion.clone());
                 Box::pin(async move {
                     app.delete_contact_within(transaction, &actor, &deletion)
@@ -263,12 +263,12 @@ impl App {
             .delete_phone_password(customer_number, *contact_id)
             .await?;
         transaction
-            .forget_answers(customer_number, *contact_id)
+            .delete_responses(customer_number, *contact_id)
             .await?;
         let kind = EventKind::ContactDeleted;
         let event = self.event(&locked, actor, kind, Some(*contact_id), &[])?;
         transaction.insert_audit_event(&event).await?;
-        let response = Answer::Nothing;
+        let response = CachedResponse::Nothing;
         idempotency::store(transaction, actor, request, customer_number, response, now).await?;
         Ok(Outcome::commit_unless(deletion.validate_only, ()))
     }

@@ -102,7 +102,7 @@ impl App {
     ) -> Result<AuditEvent> {
         let now = self.now();
         let event = AuditEvent {
-            sequence: locked.rank,
+            sequence: locked.sequence_number,
             customer_number: Some(locked.customer.number.clone()),
             contact_id,
             ..AuditEvent::new(self.random.uuid_v7(now)?, now, actor, kind)

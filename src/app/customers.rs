@@ -66,7 +66,7 @@ impl App {
         let (app, actor) = (self.clone(), actor.clone());
         let customer_number = update.customer_number.clone();
         self.database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, actor, update) = (app.clone(), actor.clone(), update.clone());
                 Box::pin(async move {
                     app.update_customer_within(transaction, &actor, &update)
@@ -130,7 +130,7 @@ impl App {
         let (app, actor) = (self.clone(), actor.clone());
         let now = self.now();
         self.database
-            .transaction_of(&customer_number.clone(), move |transaction| {
+            .customer_transaction(&customer_number.clone(), move |transaction| {
                 let (app, actor) = (app.clone(), actor.clone());
                 let (customer_number, ordered_by) = (customer_number.clone(), ordered_by.clone());
                 Box::pin(async move {

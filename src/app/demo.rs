@@ -225,7 +225,8 @@ impl App {
                     for contact in sample.contacts {
                         // Each contact and its event take a sequence number of their own.
                         let locked = transaction.lock_customer(&customer_number).await?;
-                        let contact = contact.to_contact(&app, &customer_number, locked.rank)?;
+                        let contact =
+                            contact.to_contact(&app, &customer_number, locked.sequence_number)?;
                         transaction.insert_contact(&contact).await?;
                         app.apply_email_transition(transaction, None, &contact, None)
                             .await?;

@@ -42,7 +42,7 @@ impl App {
         let app = self.clone();
         let customer_number = confirmation.customer_number.clone();
         self.database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, confirmation) = (app.clone(), confirmation.clone());
                 Box::pin(async move { app.remind_within(transaction, &confirmation).await })
             })
@@ -56,7 +56,7 @@ impl App {
     ) -> Result<Outcome<bool>> {
         let customer_number = &confirmation.customer_number;
         if !transaction
-            .take_reminder(customer_number, confirmation.id)
+            .claim_reminder(customer_number, confirmation.id)
             .await?
         {
             return Ok(Outcome::Rollback(false));
@@ -92,7 +92,7 @@ impl App {
         let mut count = 0;
         let mut after = None;
         loop {
-            let expired = self.database.list_lapsed_confirmations(self.now(), after);
+            let expired = self.database.list_expired_confirmations(self.now(), after);
             let (expired, last) = expired.await?;
             if last.is_none() {
                 return Ok(count);
@@ -109,7 +109,7 @@ impl App {
         let app = self.clone();
         let customer_number = confirmation.customer_number.clone();
         self.database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, confirmation) = (app.clone(), confirmation.clone());
                 Box::pin(async move { app.clear_expired_within(transaction, &confirmation).await })
             })

@@ -95,7 +95,7 @@ impl App {
         };
         // During a rolling upgrade an older instance may have stored the address without a link.
         let _had_link = transaction
-            .settle_confirmation(&after.customer_number, previous.id, state)
+            .resolve_confirmation(&after.customer_number, previous.id, state)
             .await?;
         let replaced = before.and_then(|before| before.email.clone());
         let Some(replaced) = replaced.filter(|email| is_confirmed && !is_previous(email)) else {
@@ -121,11 +121,11 @@ impl App {
         let Some(expiry) = contact.expire_pending_email(now) else {
             return Ok(false);
         };
-        transaction.save_expiry(&before, contact).await?;
+        transaction.update_expiry(&before, contact).await?;
         let customer_number = &contact.customer_number;
         // During a rolling upgrade an older instance may have stored the address without a link.
         let _had_link = transaction
-            .settle_confirmation(customer_number, expiry.id, ConfirmationState::Expired)
+            .resolve_confirmation(customer_number, expiry.id, ConfirmationState::Expired)
             .await?;
         let (actor, contact_id) = (Actor::service(), Some(contact.id));
         let (kind, fields) = (EventKind::PendingEmailExpired, ["pending_email"]);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     crypto::keyring::VersionedKeys,
     error::{Error, Result},
-    storage::FeedReach,
+    storage::FeedBounds,
 };
 
 const PURPOSE: &str = "feed-cursor";
@@ -32,10 +32,10 @@ pub(super) struct FeedCursor {
 
 impl FeedCursor {
     /// Returns the cursor before the oldest retained event.
-    pub(super) const fn start(bounds: FeedReach) -> Self {
+    pub(super) const fn start(bounds: FeedBounds) -> Self {
         Self {
             epoch: bounds.epoch,
-            position: bounds.forgotten,
+            position: bounds.low_watermark,
             event_id: Uuid::nil(),
         }
     }
@@ -45,13 +45,13 @@ impl FeedCursor {
     ///
     /// A restored database whose epoch was not renewed is detected by the event id: the position
     /// of a lost event is assigned to another one.
-    pub(super) fn is_honored(&self, bounds: FeedReach, stored: Option<Uuid>) -> bool {
+    pub(super) fn is_honored(&self, bounds: FeedBounds, stored: Option<Uuid>) -> bool {
         let is_same_event = match stored {
             Some(id) => id == self.event_id,
             // The retention deleted the event, and none after it yet.
-            None => self.position == bounds.forgotten,
+            None => self.position == bounds.low_watermark,
         };
-        self.epoch == bounds.epoch && self.position >= bounds.forgotten && is_same_event
+        self.epoch == bounds.epoch && self.position >= bounds.low_watermark && is_same_event
     }
 
     /// Encrypts the cursor under the newest key, as URL-safe Base64.
@@ -115,9 +115,9 @@ mod tests {
         position: 10,
         event_id: EVENT,
     };
-    const BOUNDS: FeedReach = FeedReach {
+    const BOUNDS: FeedBounds = FeedBounds {
         last: 20,
-        forgotten: 5,
+        low_watermark: 5,
         epoch: EPOCH,
     };
 

@@ -15,7 +15,7 @@ use crate::{
     domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, Result},
     observability::metrics::{self, Limit},
-    storage::{Turn, Turns},
+    storage::{CustomerQueue, QueuePermit},
 };
 
 /// How long a check waits for a permit. In a burst of guesses at one contact, the first ones are
@@ -36,25 +36,25 @@ const OVERLOADED: Error = Error::Overloaded {
 #[derive(Clone, Debug)]
 pub(super) struct HashQueues {
     prechecks: Arc<Semaphore>,
-    agents: Turns<String>,
-    checks: Turns<CustomerNumber>,
-    setters: Turns<CustomerNumber>,
+    agents: CustomerQueue<String>,
+    checks: CustomerQueue<CustomerNumber>,
+    setters: CustomerQueue<CustomerNumber>,
 }
 
 /// A permit of the hasher together with the customer's place in the queue.
 pub(super) struct QueuedPermit {
     pub(super) permit: HashPermit,
     /// Held until the check or update ends.
-    pub(super) queue_permit: Turn<CustomerNumber>,
+    pub(super) queue_permit: QueuePermit<CustomerNumber>,
 }
 
 impl Default for HashQueues {
     fn default() -> Self {
         Self {
             prechecks: Arc::new(Semaphore::new(PRECHECK_CONCURRENCY)),
-            agents: Turns::new(CHECK_TIMEOUT),
-            checks: Turns::new(CHECK_TIMEOUT),
-            setters: Turns::new(SET_TIMEOUT),
+            agents: CustomerQueue::new(CHECK_TIMEOUT),
+            checks: CustomerQueue::new(CHECK_TIMEOUT),
+            setters: CustomerQueue::new(SET_TIMEOUT),
         }
     }
 }
@@ -77,7 +77,7 @@ impl HashQueues {
     ///
     /// # Errors
     /// [`Error::Overloaded`] at the timeout.
-    pub(super) async fn acquire_agent(&self, agent: &Actor) -> Result<Turn<String>> {
+    pub(super) async fn acquire_agent(&self, agent: &Actor) -> Result<QueuePermit<String>> {
         acquire(&self.agents, &agent.0, Limit::HashesPerAgent).await
     }
 
@@ -128,8 +128,12 @@ impl HashQueues {
     }
 }
 
-async fn acquire<K: Clone + Eq + Hash>(queue: &Turns<K>, key: &K, limit: Limit) -> Result<Turn<K>> {
-    let permit = queue.take(key).await;
+async fn acquire<K: Clone + Eq + Hash>(
+    queue: &CustomerQueue<K>,
+    key: &K,
+    limit: Limit,
+) -> Result<QueuePermit<K>> {
+    let permit = queue.acquire(key).await;
     if permit.is_err() {
         metrics::limit_hit(limit);
     }

@@ -7,7 +7,7 @@ use super::context::App;
 use crate::{
     domain::{audit::Actor, contact::Contact, ids::CustomerNumber},
     error::{Error, Result},
-    storage::{Answer, Fingerprint, RequestRecord, Transaction},
+    storage::{CachedResponse, RequestDigest, RequestRecord, Transaction},
 };
 
 /// How long a response is stored.
@@ -20,7 +20,7 @@ pub struct RequestKey {
     pub request_id: Uuid,
     /// An HMAC over the RPC name and the request under each service key, newest first. The first
     /// one is stored; after a key rotation an older one may match.
-    pub digests: Vec<Fingerprint>,
+    pub digests: Vec<RequestDigest>,
 }
 
 impl App {
@@ -46,7 +46,7 @@ pub(super) async fn replay(
     actor: &Actor,
     key: Option<&RequestKey>,
     now: DateTime<Utc>,
-) -> Result<Option<Answer>> {
+) -> Result<Option<CachedResponse>> {
     let Some(key) = key else {
         return Ok(None);
     };
@@ -66,7 +66,7 @@ pub(super) async fn store(
     actor: &Actor,
     key: Option<&RequestKey>,
     customer_number: &CustomerNumber,
-    response: Answer,
+    response: CachedResponse,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let Some(key) = key else {
@@ -78,8 +78,8 @@ pub(super) async fn store(
         actor: actor.clone(),
         request_id: key.request_id,
         customer_number: customer_number.clone(),
-        fingerprint: *digest,
-        answer: response,
+        digest: *digest,
+        response,
         expire_time: now + RETENTION,
     };
     transaction.insert_request(&record, now).await
@@ -87,10 +87,10 @@ pub(super) async fn store(
 
 /// Returns the contact of a stored response. The digest covers the RPC name, so that a response of
 /// another kind is corrupt.
-pub(super) fn replayed_contact(response: Answer) -> Result<Contact> {
+pub(super) fn replayed_contact(response: CachedResponse) -> Result<Contact> {
     match response {
-        Answer::Contact(contact) => Ok(*contact),
-        Answer::Deleted => Err(Error::ContactNotFound),
-        Answer::Nothing => Err(Error::data_loss("request_ids.answer")),
+        CachedResponse::Contact(contact) => Ok(*contact),
+        CachedResponse::Deleted => Err(Error::ContactNotFound),
+        CachedResponse::Nothing => Err(Error::data_loss("request_ids.answer")),
     }
 }

@@ -125,7 +125,7 @@ impl App {
         let customer = customer.clone();
         let imported = self
             .database
-            .transaction_of(customer_number, move |transaction| {
+            .customer_transaction(customer_number, move |transaction| {
                 let (app, customer_number) = (app.clone(), number.clone());
                 let (customer, rows) = (customer.clone(), Arc::clone(&rows));
                 Box::pin(async move {
@@ -312,7 +312,7 @@ impl App {
                 Some(locked) => locked,
                 None => transaction.lock_customer(customer_number).await?,
             };
-            contact.position = locked.rank;
+            contact.position = locked.sequence_number;
             transaction.insert_contact(&contact).await?;
             self.apply_email_transition(transaction, None, &contact, Some(mail_time))
                 .await?;

@@ -49,7 +49,7 @@ impl RecipientLimits {
     /// Stores the counts.
     pub(super) async fn save(&self, transaction: &Transaction) -> Result<()> {
         transaction
-            .save_mail_recipients(&self.times, self.now)
+            .update_mail_recipients(&self.times, self.now)
             .await
     }
 }
@@ -100,7 +100,7 @@ impl App {
         recipients.save(transaction).await?;
         customer_mails.add(now, now);
         transaction
-            .save_customer_mails(customer_number, &customer_mails, now)
+            .update_customer_mails(customer_number, &customer_mails, now)
             .await
     }
 

@@ -47,7 +47,7 @@ impl App {
         let customer_number = contact.customer_number.clone();
         let mail_queued = self
             .database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, agent, contact) = (app.clone(), agent.clone(), contact.clone());
                 Box::pin(async move {
                     let customer_number = &contact.customer_number;
@@ -92,13 +92,13 @@ impl App {
             .lock_phone_password(customer_number, *contact_id, now)
             .await?;
         if !record
-            .tries
+            .attempts
             .claim_lock_notice(lock == LockKind::Revoked, now)
         {
             return Ok(false);
         }
         transaction
-            .save_contact_tries(customer_number, *contact_id, &record.tries)
+            .update_contact_attempts(customer_number, *contact_id, &record.attempts)
             .await?;
         let kind = MailKind::PhonePasswordLocked;
         self.queue_mail(transaction, kind, contact, email, None, now)

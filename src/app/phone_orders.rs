@@ -90,7 +90,7 @@ impl App {
                         return Ok(Outcome::Commit(order_type));
                     }
                     transaction
-                        .save_order_type(&order_type, &event.actor, now)
+                        .upsert_order_type(&order_type, &event.actor, now)
                         .await?;
                     let event = event.with_changed_fields(&changed);
                     transaction.insert_audit_event(&event).await?;
@@ -120,7 +120,7 @@ impl App {
         let customer_number = request.contact.customer_number.clone();
         let decided = self
             .database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, agent, request) = (app.clone(), agent.clone(), request.clone());
                 Box::pin(async move {
                     app.decide_within(transaction, &agent, request, version)

@@ -126,10 +126,10 @@ impl App {
         let now = self.now();
         let expired = self
             .database
-            .delete_old_tries(now, now - CALL_ATTEMPT_RETENTION);
+            .delete_expired_attempts(now, now - CALL_ATTEMPT_RETENTION);
         let expired = expired.await?;
         let cutoff = now - ORPHAN_ATTEMPT_RETENTION;
-        Ok(expired + self.database.delete_tries_on_nothing(cutoff).await?)
+        Ok(expired + self.database.purge_orphan_attempts(cutoff).await?)
     }
 
     /// Counts the contacts with failed phone password checks in the last hour.
@@ -142,7 +142,7 @@ impl App {
             .count_failed_contacts(self.now() - FAILURE_WINDOW)
             .await?;
         Ok(FailedContacts {
-            of_an_agent: counts.iter().copied().max().unwrap_or_default(),
+            max_by_agent: counts.iter().copied().max().unwrap_or_default(),
             total: counts.iter().sum(),
         })
     }

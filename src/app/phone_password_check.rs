@@ -27,7 +27,7 @@ use crate::{
     },
     error::{Error, Result},
     observability::metrics::{self, Verdict},
-    storage::{Outcome, StoredHash, Transaction, TryKey},
+    storage::{AttemptKey, Outcome, StoredHash, Transaction},
 };
 
 /// The result of a check.
@@ -61,8 +61,8 @@ pub struct PhonePasswordCheck {
 }
 
 impl PhonePasswordCheck {
-    fn attempt_key<'a>(&'a self, agent: &'a Actor) -> TryKey<'a> {
-        TryKey {
+    fn attempt_key<'a>(&'a self, agent: &'a Actor) -> AttemptKey<'a> {
+        AttemptKey {
             agent: &agent.0,
             call: STANDARD_NO_PAD.encode(Sha256::digest(&self.call_id)),
             number: &self.contact.customer_number,
@@ -165,17 +165,22 @@ impl App {
         agent: &Actor,
         check: &PhonePasswordCheck,
     ) -> Result<Option<Rejection>> {
-        let attempts = self.database.find_tries(&check.attempt_key(agent)).await?;
+        let attempts = self
+            .database
+            .find_attempts(&check.attempt_key(agent))
+            .await?;
         let now = self.now();
-        let limits = attempts.by_agent.check_at(now);
-        if let Err(limited) = limits.and_then(|()| check_call(attempts.in_call)) {
+        let limits = attempts.agent_attempts.check_at(now);
+        if let Err(limited) = limits.and_then(|()| check_call(attempts.phone_call_attempts)) {
             return Ok(Some(Err(limited)));
         }
-        Ok(match attempts.on_contact.tries.lock_state_at(now) {
-            LockState::Unlocked => None,
-            LockState::LockedUntil(time) => Some(Ok(Some(time))),
-            LockState::Revoked => Some(Ok(None)),
-        })
+        Ok(
+            match attempts.contact_attempts.attempts.lock_state_at(now) {
+                LockState::Unlocked => None,
+                LockState::LockedUntil(time) => Some(Ok(Some(time))),
+                LockState::Revoked => Some(Ok(None)),
+            },
+        )
     }
 
     async fn check(
@@ -238,7 +243,7 @@ impl App {
         let customer_number = check.contact.customer_number.clone();
         let now = self.now();
         self.database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
                 Box::pin(async move { app.reserve_within(transaction, &agent, &check, now).await })
             })
@@ -253,10 +258,10 @@ impl App {
         now: DateTime<Utc>,
     ) -> Result<Outcome<Reserved>> {
         let key = check.attempt_key(agent);
-        let mut attempts = transaction.lock_tries(&key, now).await?;
-        attempts.by_agent.check_at(now)?;
-        check_call(attempts.in_call)?;
-        match attempts.on_contact.tries.lock_state_at(now) {
+        let mut attempts = transaction.lock_attempts(&key, now).await?;
+        attempts.agent_attempts.check_at(now)?;
+        check_call(attempts.phone_call_attempts)?;
+        match attempts.contact_attempts.attempts.lock_state_at(now) {
             LockState::Unlocked => {}
             LockState::LockedUntil(time) => {
                 return Ok(Outcome::Commit(Reserved::Locked(Some(time))));
@@ -264,16 +269,16 @@ impl App {
             LockState::Revoked => return Ok(Outcome::Commit(Reserved::Locked(None))),
         }
         // Rule 15: a hash that cannot be verified counts no attempt.
-        if let Some(hash) = &attempts.on_contact.hash {
+        if let Some(hash) = &attempts.contact_attempts.hash {
             self.hasher.require_pepper(hash.pepper_version)?;
         }
-        attempts.by_agent.reserve(now);
-        attempts.in_call += 1;
-        attempts.on_contact.tries.reserve(now);
-        transaction.save_tries(&key, &attempts).await?;
-        let record = attempts.on_contact;
+        attempts.agent_attempts.reserve(now);
+        attempts.phone_call_attempts += 1;
+        attempts.contact_attempts.attempts.reserve(now);
+        transaction.update_attempts(&key, &attempts).await?;
+        let record = attempts.contact_attempts;
         Ok(Outcome::Commit(Reserved::Attempt(Reservation {
-            lock: LockKind::of(record.tries.lock_state_at(now)),
+            lock: LockKind::of(record.attempts.lock_state_at(now)),
             hash: record.hash,
             set_time: record.set_time,
             reserve_time: now,
@@ -303,7 +308,7 @@ impl App {
         let customer_number = check.contact.customer_number.clone();
         let contact = self
             .database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, agent, check) = (app.clone(), agent.clone(), check.clone());
                 let (reservation, new_hash) = (reservation.clone(), new_hash.clone());
                 Box::pin(async move {
@@ -331,7 +336,7 @@ impl App {
             customer_number,
             contact_id,
         } = &check.contact;
-        let mut by_agent = transaction.lock_agent_tries(&agent.0, now).await?;
+        let mut by_agent = transaction.lock_agent_attempts(&agent.0, now).await?;
         let Some(locked) = transaction.find_and_lock_customer(customer_number).await? else {
             return Ok(Outcome::Rollback(None));
         };
@@ -342,16 +347,18 @@ impl App {
             return Ok(Outcome::Rollback(None));
         }
         by_agent.succeed(reservation.reserve_time);
-        record.tries.succeed(reservation.reserve_time);
-        transaction.save_agent_tries(&agent.0, &by_agent).await?;
+        record.attempts.succeed(reservation.reserve_time);
         transaction
-            .save_contact_tries(customer_number, *contact_id, &record.tries)
+            .update_agent_attempts(&agent.0, &by_agent)
+            .await?;
+        transaction
+            .update_contact_attempts(customer_number, *contact_id, &record.attempts)
             .await?;
         // A concurrent match may have renewed the hash already.
         let new_hash = new_hash.filter(|_| record.hash == reservation.hash);
         if let Some(new_hash) = &new_hash {
             transaction
-                .renew_phone_password(customer_number, *contact_id, new_hash)
+                .update_phone_password_hash(customer_number, *contact_id, new_hash)
                 .await?;
         }
         let contacts = transaction.list_contacts(customer_number).await?;

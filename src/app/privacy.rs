@@ -35,7 +35,7 @@ impl App {
         let number = customer_number.clone();
         let (mut export, last) = self
             .database
-            .transaction_of(&customer_number, move |transaction| {
+            .customer_transaction(&customer_number, move |transaction| {
                 let (app, actor, customer_number) = (app.clone(), actor.clone(), number.clone());
                 Box::pin(async move {
                     let locked = transaction.lock_customer(&customer_number).await?;
@@ -114,15 +114,19 @@ impl App {
             return Err(Error::internal("no service key is configured"));
         };
         // A long audit log is renamed in batches. An interrupted erasure continues where it ended.
-        while self.database.has_long_trail(customer_number).await? {
-            if self.rename_some_events(customer_number, newest).await? == 0 {
+        while self.database.has_many_events(customer_number).await? {
+            if self
+                .pseudonymize_some_events(customer_number, newest)
+                .await?
+                == 0
+            {
                 break;
             }
         }
         let (app, actor) = (self.clone(), actor.clone());
         let number = customer_number.clone();
         self.database
-            .transaction_of(customer_number, move |transaction| {
+            .customer_transaction(customer_number, move |transaction| {
                 let (app, actor, customer_number) = (app.clone(), actor.clone(), number.clone());
                 Box::pin(async move {
                     app.erase_within(transaction, &actor, &customer_number)
@@ -133,19 +137,19 @@ impl App {
             .await
     }
 
-    async fn rename_some_events(
+    async fn pseudonymize_some_events(
         &self,
         customer_number: &CustomerNumber,
         pseudonym: &CustomerNumber,
     ) -> Result<u64> {
         let (number, pseudonym) = (customer_number.clone(), pseudonym.clone());
         self.database
-            .transaction_of(customer_number, move |transaction| {
+            .customer_transaction(customer_number, move |transaction| {
                 let (customer_number, pseudonym) = (number.clone(), pseudonym.clone());
                 Box::pin(async move {
                     transaction.lock_customer(&customer_number).await?;
                     let renamed = transaction
-                        .rename_some_events(&customer_number, &pseudonym)
+                        .pseudonymize_some_events(&customer_number, &pseudonym)
                         .await?;
                     Ok(Outcome::Commit(renamed))
                 })
@@ -160,14 +164,16 @@ impl App {
         customer_number: &CustomerNumber,
     ) -> Result<()> {
         let mut locked = transaction.lock_customer(customer_number).await?;
-        transaction.erase_customer(customer_number).await?;
+        transaction.delete_customer(customer_number).await?;
         let pseudonyms = self.pseudonyms(customer_number);
         let Some((newest, older)) = pseudonyms.split_first() else {
             return Err(Error::internal("no service key is configured"));
         };
-        let position = transaction.place_trail(customer_number).await?;
+        let position = transaction
+            .sequence_customer_events(customer_number)
+            .await?;
         transaction
-            .rename_trail(customer_number, newest, older)
+            .pseudonymize_events(customer_number, newest, older)
             .await?;
         locked.customer.number = newest.clone();
         let event = self.event(&locked, actor, EventKind::CustomerErased, None, &[])?;
@@ -206,7 +212,7 @@ impl App {
         }
         self.has_deleted.store(true, Ordering::Relaxed);
         for _ in 0..CLEANUP_ATTEMPTS {
-            match self.overwrite_deleted().await {
+            match self.overwrite_deleted_rows().await {
                 Ok(()) => return,
                 Err(Error::Conflict | Error::DatabaseUnavailable) => {
                     tokio::time::sleep(CLEANUP_PAUSE).await;
@@ -217,8 +223,8 @@ impl App {
         tracing::warn!("deleted data not overwritten in the database files yet");
     }
 
-    async fn overwrite_deleted(&self) -> Result<()> {
-        self.database.overwrite_deleted().await?;
+    async fn overwrite_deleted_rows(&self) -> Result<()> {
+        self.database.overwrite_deleted_rows().await?;
         self.has_deleted.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -230,7 +236,7 @@ impl App {
     /// [`Error::Internal`] if the mail folder cannot be cleaned.
     pub async fn clean_files(&self) -> Result<u64> {
         if self.has_deleted.load(Ordering::Relaxed) {
-            self.overwrite_deleted().await?;
+            self.overwrite_deleted_rows().await?;
         }
         let Some(folder) = &self.mail_folder else {
             return Ok(0);

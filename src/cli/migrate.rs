@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use contact_service::{
-    config::{Config, WrongSetting},
+    config::{Config, ConfigError},
     crypto::random::Random,
     error::Error,
     observability::logging,
@@ -22,7 +22,7 @@ pub(crate) enum MigrateAction {
 }
 
 fn wrong(why: impl Into<String>) -> String {
-    WrongSetting::new("DATABASE_URL", why).to_string()
+    ConfigError::new("DATABASE_URL", why).to_string()
 }
 
 /// Connects; an embedded database is made where it is missing.
@@ -33,7 +33,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Database, String> {
         Some(url) => database
             .with_replica(url)
             .await
-            .map_err(|why| WrongSetting::new("DATABASE_REPLICA_URL", why).to_string()),
+            .map_err(|why| ConfigError::new("DATABASE_REPLICA_URL", why).to_string()),
         None => Ok(database),
     }
 }
@@ -62,7 +62,7 @@ pub(crate) async fn prepare_schema(database: &Database, demo: bool) -> Result<()
 }
 
 async fn expect_schema(database: &Database) -> Result<(), String> {
-    database.check_rights_to_serve().await.map_err(wrong)?;
+    database.check_serve_privileges().await.map_err(wrong)?;
     let status = match database.migration_status().await {
         Ok(status) => status,
         // During a rollout the schema is ahead of instances that are not replaced yet. They work
@@ -83,7 +83,7 @@ async fn expect_schema(database: &Database) -> Result<(), String> {
 }
 
 async fn migrate_up(database: &Database) -> Result<(), String> {
-    database.check_rights_to_migrate().await.map_err(wrong)?;
+    database.check_migrate_privileges().await.map_err(wrong)?;
     database
         .migrate()
         .await
@@ -105,12 +105,12 @@ pub(crate) async fn migrate(config: &Config, action: MigrateAction) -> Result<()
         MigrateAction::Status => {
             let url = config.database_url().map_err(|wrong| wrong.to_string())?;
             if url.missing_file().is_some() {
-                print(&Database::migrations_of_none());
+                print(&Database::pending_migrations());
                 return Ok(());
             }
             let database = connect(config).await?;
             // Tables that may not be read would be listed as missing.
-            database.check_rights_to_serve().await.map_err(wrong)?;
+            database.check_serve_privileges().await.map_err(wrong)?;
             print_status(database).await
         }
         MigrateAction::RenewFeed => renew_feed(connect_existing(config).await?).await,

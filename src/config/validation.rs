@@ -1,4 +1,4 @@
-//! Judging single settings, and what two of them mean together.
+//! Validates single settings, and combinations of them.
 
 use std::{
     ffi::OsString,
@@ -11,7 +11,7 @@ use std::{
 use chrono::TimeDelta;
 use tracing_subscriber::filter::{Directive, LevelFilter};
 
-use super::{DATABASE_FILE, DEFAULT_ISSUER, DEFAULT_MAIL_FROM, LogFormat, WrongSetting};
+use super::error::ConfigError;
 use crate::{
     api::auth::KeySource,
     crypto::keyring::VersionedKeys,
@@ -21,24 +21,37 @@ use crate::{
     storage::DatabaseUrl,
 };
 
+/// Name of the embedded database in `DATA_DIR`.
+const DATABASE_FILE: &str = "contacts.db";
+pub(super) const DEFAULT_ISSUER: &str = "contact-service-dev";
+const DEFAULT_MAIL_FROM: &str = "Contact service <contact-service@localhost>";
 const MAX_LEEWAY_SECONDS: i64 = 120;
-/// An issuer or audience more is a mistake.
+/// Issuers or audiences in a list; more are probably a mistake.
 const MAX_LISTED: usize = 20;
 const MAX_CLAIM_CHARS: usize = 255;
 /// A hundred years.
-const LONGEST_RETENTION_DAYS: u16 = 36_500;
+const MAX_RETENTION_DAYS: u16 = 36_500;
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Returns `default` for an empty variable.
-pub(super) fn folder_or(given_folder: OsString, default: &str) -> PathBuf {
-    if given_folder.is_empty() {
+pub(super) fn directory_or(folder: OsString, default: &str) -> PathBuf {
+    if folder.is_empty() {
         default.into()
     } else {
-        given_folder.into()
+        folder.into()
     }
 }
 
-/// Returns true where an identity provider issues the tokens.
-pub(super) fn has_real_keys(jwks: Option<&str>, issuer: &str) -> bool {
+/// Returns true if an identity provider issues the tokens.
+pub(super) fn uses_identity_provider(jwks: Option<&str>, issuer: &str) -> bool {
     let issuer = issuer.trim();
     jwks.is_some_and(|jwks| !jwks.trim().is_empty())
         || (!issuer.is_empty() && issuer != DEFAULT_ISSUER)
@@ -47,62 +60,63 @@ pub(super) fn has_real_keys(jwks: Option<&str>, issuer: &str) -> bool {
 pub(super) fn smtp_url(
     url: Option<String>,
     file: Option<OsString>,
-) -> Result<Option<SmtpUrl>, WrongSetting> {
-    let text = secret("SMTP_URL", url, ("SMTP_URL_FILE", file))?;
-    text.map(|text| judge("SMTP_URL", SmtpUrl::parse(&text)))
+) -> Result<Option<SmtpUrl>, ConfigError> {
+    let text = value_or_file("SMTP_URL", url, ("SMTP_URL_FILE", file))?;
+    text.map(|text| validate("SMTP_URL", SmtpUrl::parse(&text)))
         .transpose()
 }
 
-/// The database as given, else the embedded one: in production an omission must not start on it.
+/// Returns the database of the setting, or the embedded one. With an identity provider the setting is
+/// required, so that production never starts on the embedded database by mistake.
 pub(super) fn database_url(
-    given_url: Option<String>,
-    has_real_keys: bool,
+    url: Option<String>,
+    uses_identity_provider: bool,
     data_dir: &Path,
-) -> Result<Result<DatabaseUrl, WrongSetting>, WrongSetting> {
-    if let Some(text) = given_url {
-        return judge("DATABASE_URL", DatabaseUrl::parse(&text)).map(Ok);
+) -> Result<Result<DatabaseUrl, ConfigError>, ConfigError> {
+    if let Some(text) = url {
+        return validate("DATABASE_URL", DatabaseUrl::parse(&text)).map(Ok);
     }
-    if has_real_keys {
+    if uses_identity_provider {
         let why = "must be set where JWT_JWKS or JWT_ISSUER is, such as \
                    postgres://user:password@host/name; for an embedded database say so: \
                    sqlite://path?mode=rwc";
-        return Ok(Err(WrongSetting::new("DATABASE_URL", why)));
+        return Ok(Err(ConfigError::new("DATABASE_URL", why)));
     }
-    judge(
+    validate(
         "DATA_DIR",
-        DatabaseUrl::of_file(&data_dir.join(DATABASE_FILE)),
+        DatabaseUrl::from_path(&data_dir.join(DATABASE_FILE)),
     )
     .map(Ok)
 }
 
-pub(super) fn replica_of(
-    primary: Result<&DatabaseUrl, &WrongSetting>,
+pub(super) fn replica_url(
+    primary: Result<&DatabaseUrl, &ConfigError>,
     replica: Option<&str>,
-) -> Result<Option<DatabaseUrl>, WrongSetting> {
+) -> Result<Option<DatabaseUrl>, ConfigError> {
     let Some(text) = replica else {
         return Ok(None);
     };
     let setting = "DATABASE_REPLICA_URL";
-    let replica = judge(setting, DatabaseUrl::parse(text))?;
+    let replica = validate(setting, DatabaseUrl::parse(text))?;
     if primary.is_ok_and(DatabaseUrl::is_sqlite) || replica.is_sqlite() {
         let why = "only PostgreSQL has replicas: it and DATABASE_URL must be postgres://…";
-        return Err(WrongSetting::new(setting, why));
+        return Err(ConfigError::new(setting, why));
     }
     Ok(Some(replica))
 }
 
 pub(super) fn public_url(
-    given_url: Option<String>,
+    url: Option<String>,
     http_addr: Option<SocketAddr>,
-) -> Result<Option<PublicUrl>, WrongSetting> {
-    let url = given(given_url);
+) -> Result<Option<PublicUrl>, ConfigError> {
+    let url = non_empty(url);
     let is_reachable = |address: SocketAddr| !address.ip().is_unspecified();
     if url.is_none() && !http_addr.is_some_and(is_reachable) {
         let why =
             "must be set where HTTP_ADDR names no single address: the links of mails lead there";
-        return Err(WrongSetting::new("PUBLIC_URL", why));
+        return Err(ConfigError::new("PUBLIC_URL", why));
     }
-    url.map(|url| judge("PUBLIC_URL", PublicUrl::parse(&url)))
+    url.map(|url| validate("PUBLIC_URL", PublicUrl::parse(&url)))
         .transpose()
 }
 
@@ -110,7 +124,7 @@ pub(super) fn tls_files(
     cert: Option<OsString>,
     key: Option<OsString>,
     client_ca: Option<OsString>,
-) -> Result<Option<TlsFiles>, WrongSetting> {
+) -> Result<Option<TlsFiles>, ConfigError> {
     let file = |path: Option<OsString>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
     match (file(cert), file(key), file(client_ca)) {
         (Some(cert), Some(key), client_ca) => Ok(Some(TlsFiles {
@@ -121,21 +135,21 @@ pub(super) fn tls_files(
         (None, None, None) => Ok(None),
         (Some(_), None, _) => {
             let why = "must be set where TLS_CERT is: the private key of the certificate";
-            Err(WrongSetting::new("TLS_KEY", why))
+            Err(ConfigError::new("TLS_KEY", why))
         }
         (None, ..) => {
             let why =
                 "must be set where TLS_KEY or TLS_CLIENT_CA is: the certificate to serve with";
-            Err(WrongSetting::new("TLS_CERT", why))
+            Err(ConfigError::new("TLS_CERT", why))
         }
     }
 }
 
 pub(super) fn parse_days(text: &str) -> Result<TimeDelta, Invalid> {
     let days: Option<u16> = text.trim().parse().ok();
-    days.filter(|days| (1..=LONGEST_RETENTION_DAYS).contains(days))
+    days.filter(|days| (1..=MAX_RETENTION_DAYS).contains(days))
         .map(|days| TimeDelta::days(days.into()))
-        .ok_or_else(|| Invalid(format!("must be 1 to {LONGEST_RETENTION_DAYS}")))
+        .ok_or_else(|| Invalid(format!("must be 1 to {MAX_RETENTION_DAYS}")))
 }
 
 pub(super) fn parse_leeway(text: &str) -> Result<TimeDelta, Invalid> {
@@ -147,7 +161,7 @@ pub(super) fn parse_leeway(text: &str) -> Result<TimeDelta, Invalid> {
         .ok_or_else(|| Invalid(format!("must be 0 to {MAX_LEEWAY_SECONDS}")))
 }
 
-/// Reads a whole number with `s`, `m`, `h` or `d`, such as `15m`.
+/// Parses a whole number with `s`, `m`, `h` or `d`, such as `15m`.
 ///
 /// # Errors
 /// [`Invalid`] for anything else.
@@ -170,7 +184,7 @@ pub(super) fn parse_lifetime(text: &str) -> Result<TimeDelta, Invalid> {
     within(text, "1m to 366d", TimeDelta::minutes(1))
 }
 
-/// Keys that are younger than the shortest are not read again.
+/// The minimum is the interval at which keys are read.
 pub(super) fn parse_max_stale(text: &str) -> Result<TimeDelta, Invalid> {
     within(text, "10m to 366d", TimeDelta::minutes(10))
 }
@@ -183,43 +197,43 @@ fn within(text: &str, range: &str, shortest: TimeDelta) -> Result<TimeDelta, Inv
         .ok_or_else(|| Invalid(format!("must be {range}, a number with s, m, h or d")))
 }
 
-/// The values of a list with commas between.
-pub(super) fn list(setting: &'static str, text: &str) -> Result<Vec<String>, WrongSetting> {
+/// Splits a comma-separated list.
+pub(super) fn list(setting: &'static str, text: &str) -> Result<Vec<String>, ConfigError> {
     let values: Vec<_> = text.split(',').map(str::trim).map(str::to_owned).collect();
     if values.iter().any(String::is_empty) {
         let why = "must not be empty, and no element of a list may be";
-        return Err(WrongSetting::new(setting, why));
+        return Err(ConfigError::new(setting, why));
     }
     if values.len() > MAX_LISTED {
         let why = format!("must list at most {MAX_LISTED}");
-        return Err(WrongSetting::new(setting, why));
+        return Err(ConfigError::new(setting, why));
     }
     Ok(values)
 }
 
-/// The name or path of a claim; `None` for an empty one.
+/// Validates the name or path of a claim; `None` if it is empty.
 pub(super) fn claim(
     setting: &'static str,
     name: Option<&str>,
-) -> Result<Option<String>, WrongSetting> {
+) -> Result<Option<String>, ConfigError> {
     let name = name.map(str::trim).filter(|name| !name.is_empty());
-    let is_unfit =
+    let is_invalid =
         |name: &str| name.contains(char::is_control) || name.chars().count() > MAX_CLAIM_CHARS;
-    if name.is_some_and(is_unfit) {
+    if name.is_some_and(is_invalid) {
         let why = format!("must be a name of at most {MAX_CLAIM_CHARS} characters");
-        return Err(WrongSetting::new(setting, why));
+        return Err(ConfigError::new(setting, why));
     }
     Ok(name.map(str::to_owned))
 }
 
-/// Where the keys of tokens come from; `None`: the development key.
+/// Returns the source of the keys of tokens; `None` for the development key.
 pub(super) fn key_source(
     jwks: Option<String>,
     issuers: &[String],
-) -> Result<Option<KeySource>, WrongSetting> {
-    match given(jwks) {
-        Some(text) => judge("JWT_JWKS", KeySource::jwks(&text)).map(Some),
-        None => judge("JWT_ISSUER", KeySource::for_issuers(issuers)),
+) -> Result<Option<KeySource>, ConfigError> {
+    match non_empty(jwks) {
+        Some(text) => validate("JWT_JWKS", KeySource::jwks(&text)).map(Some),
+        None => validate("JWT_ISSUER", KeySource::for_issuers(issuers)),
     }
 }
 
@@ -232,69 +246,72 @@ pub(super) fn parse_trace_endpoint(text: &str) -> Result<String, Invalid> {
     Ok(url.into())
 }
 
-pub(super) fn sender(given_sender: Option<String>, has_smtp: bool) -> Result<Sender, WrongSetting> {
-    let sender = match given(given_sender) {
+pub(super) fn sender(sender: Option<String>, has_smtp: bool) -> Result<Sender, ConfigError> {
+    let sender = match non_empty(sender) {
         Some(sender) => sender,
         None if has_smtp => {
-            let why = "must be set where SMTP_URL is: whom do mails come from?";
-            return Err(WrongSetting::new("MAIL_FROM", why));
+            let why = "required when SMTP_URL is set";
+            return Err(ConfigError::new("MAIL_FROM", why));
         }
         None => DEFAULT_MAIL_FROM.to_owned(),
     };
-    judge("MAIL_FROM", Sender::parse(&sender))
+    validate("MAIL_FROM", Sender::parse(&sender))
 }
 
-pub(super) fn helo_name(given_name: Option<String>) -> Result<HeloName, WrongSetting> {
-    let name = given(given_name).map(|text| judge("SMTP_HELO_NAME", HeloName::parse(&text)));
+pub(super) fn helo_name(name: Option<String>) -> Result<HeloName, ConfigError> {
+    let name = non_empty(name).map(|text| validate("SMTP_HELO_NAME", HeloName::parse(&text)));
     Ok(name.transpose()?.unwrap_or_default())
 }
 
-pub(super) fn judge<T>(
+pub(super) fn validate<T>(
     setting: &'static str,
     parsed: Result<T, Invalid>,
-) -> Result<T, WrongSetting> {
-    parsed.map_err(|Invalid(why)| WrongSetting::new(setting, why))
+) -> Result<T, ConfigError> {
+    parsed.map_err(|Invalid(why)| ConfigError::new(setting, why))
 }
 
-/// The text without what editors and shells leave around it: blanks, line ends, and the byte
-/// order mark. An empty variable counts as unset.
-pub(super) fn given(text: Option<String>) -> Option<String> {
+/// Trims spaces, line ends and a byte order mark, which editors and shells leave. An empty value
+/// counts as unset.
+pub(super) fn non_empty(text: Option<String>) -> Option<String> {
     let text = text?;
     let text = text.trim().trim_start_matches('\u{feff}').trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Keys by their versions, from the value itself or from a file.
+/// Returns versioned keys from the value or the file.
 pub(super) fn versioned_keys(
     setting: &'static str,
     value: Option<String>,
     file: (&'static str, Option<OsString>),
-) -> Result<Option<VersionedKeys>, WrongSetting> {
-    secret(setting, value, file)?
-        .map(|text| judge(setting, VersionedKeys::parse(&text)))
+) -> Result<Option<VersionedKeys>, ConfigError> {
+    value_or_file(setting, value, file)?
+        .map(|text| validate(setting, VersionedKeys::parse(&text)))
         .transpose()
 }
 
-/// The value itself, or the content of the file that holds it; both are one too many.
-pub(super) fn secret(
+/// Returns the value, or the content of the file.
+///
+/// # Errors
+/// [`ConfigError`] if both are set, or the file cannot be read.
+pub(super) fn value_or_file(
     setting: &'static str,
     value: Option<String>,
     (file_setting, file): (&'static str, Option<OsString>),
-) -> Result<Option<String>, WrongSetting> {
+) -> Result<Option<String>, ConfigError> {
     let Some(file) = file.filter(|file| !file.is_empty()).map(PathBuf::from) else {
-        return Ok(given(value));
+        return Ok(non_empty(value));
     };
-    if given(value).is_some() {
-        let why = format!("is set beside {setting}: which of the two counts?");
-        return Err(WrongSetting::new(file_setting, why));
+    if non_empty(value).is_some() {
+        let why = format!("must not be set together with {setting}");
+        return Err(ConfigError::new(file_setting, why));
     }
     let text = fs::read_to_string(&file).map_err(|error| {
         let why = format!("{} cannot be read: {}", file.display(), file_cause(&error));
-        WrongSetting::new(file_setting, why)
+        ConfigError::new(file_setting, why)
     })?;
-    let text = given(Some(text));
+    let text = non_empty(Some(text));
     let why = || {
-        WrongSetting::new(
+        ConfigError::new(
             file_setting,
             format!("{} holds no {setting}", file.display()),
         )
@@ -321,7 +338,7 @@ pub(super) fn parse_address_or_none(text: &str) -> Result<Option<SocketAddr>, In
     parse_address(text).map(Some)
 }
 
-/// A positive number, or `none`.
+/// Parses a positive number, or `none`.
 pub(super) fn parse_rate_or_none(text: &str) -> Result<Option<NonZeroU32>, Invalid> {
     let text = text.trim();
     if text == "none" {
@@ -331,14 +348,15 @@ pub(super) fn parse_rate_or_none(text: &str) -> Result<Option<NonZeroU32>, Inval
     text.parse().map(Some).map_err(|_| why())
 }
 
-/// A filter of logs: levels, and targets with levels, between commas; `None` for an empty one.
+/// Parses a filter of log lines: levels, and targets with levels, separated by commas; `None` if it
+/// is empty.
 pub(super) fn parse_log_filter(text: &str) -> Result<Option<String>, Invalid> {
     let form = "must be a level (off, error, warn, info, debug, trace), or a list such as \
                 warn,contact_service=debug,hyper=info";
-    let Some(text) = given(Some(text.to_owned())) else {
+    let Some(text) = non_empty(Some(text.to_owned())) else {
         return Ok(None);
     };
-    // The parser takes a blank for a part of the name after it.
+    // The parser takes a space for a part of the following name.
     let directives: Vec<_> = text.split(',').map(str::trim).collect();
     let mut named = directives.iter().filter(|directive| !directive.is_empty());
     if directives.concat().is_empty() || !named.all(|directive| is_directive(directive)) {
@@ -347,14 +365,14 @@ pub(super) fn parse_log_filter(text: &str) -> Result<Option<String>, Invalid> {
     Ok(Some(directives.join(",")))
 }
 
-/// Returns true for a level, or a target (and span) with a level. The parser takes any text for a
-/// target, which then matches nothing: the log would stay empty.
+/// Returns true for a level, or a target (and span) with a level. The parser accepts any text as a
+/// target, which would match nothing and leave the log empty.
 fn is_directive(text: &str) -> bool {
     let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
     let (target, rest) = text.split_at(text.find(['[', '=']).unwrap_or(text.len()));
     let level = rest.rsplit_once(']').map_or(rest, |(_, level)| level);
     let is_in_target = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
-    // A word alone is rather a level that is misspelt than the name of a crate.
+    // A single word is more likely a misspelt level than the name of a crate.
     let is_clear = !rest.is_empty() || target.contains(['_', ':']) || is_level(target);
     is_clear
         && target.chars().all(is_in_target)

@@ -1,7 +1,6 @@
-//! An address that is refused for good is marked as failing.
+//! Marks the address of a permanently rejected e-mail as failing.
 //!
-//! Owns neither the rule which addresses that are (`domain::contact`) nor which refusals are for
-//! good (`transport`).
+//! The rule for contacts is in `domain::contact`, the classification of failures in `smtp`.
 
 use chrono::{DateTime, Utc};
 
@@ -15,8 +14,8 @@ use crate::{
     storage::{LockedCustomer, Transaction},
 };
 
-/// Marks the address of a refused mail at every contact of its customer that still has it.
-pub(super) async fn note(
+/// Marks the address of a rejected e-mail on every contact of its customer that still has it.
+pub(super) async fn record(
     transaction: &Transaction,
     locked: &LockedCustomer,
     mail: &QueuedMail,
@@ -24,17 +23,17 @@ pub(super) async fn note(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let number = &locked.customer.number;
-    let mut first_rank = Some(locked.rank);
+    let mut first_sequence = Some(locked.sequence_number);
     for mut contact in transaction.list_contacts(number).await? {
         let changed = contact.record_bounce(&mail.recipient, now);
         if changed.is_empty() {
             continue;
         }
-        transaction.save_bounces(&contact).await?;
-        // Each event has a rank of its own.
-        let sequence = match first_rank.take() {
-            Some(rank) => rank,
-            None => transaction.lock_customer(number).await?.rank,
+        transaction.update_bounces(&contact).await?;
+        // Each event has a sequence number of its own.
+        let sequence = match first_sequence.take() {
+            Some(sequence) => sequence,
+            None => transaction.lock_customer(number).await?.sequence_number,
         };
         let (id, kind) = (random.uuid_v7(now)?, EventKind::EmailBounced);
         let event = AuditEvent {

@@ -1,4 +1,4 @@
-//! One attempt to send one mail: looked at once more, sent, struck off.
+//! One attempt to send an e-mail: revalidation, transport, and the update of the outbox.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,13 @@ use super::{
     bounce,
     handover::{Handover, LEASE, Lease},
     message::{self, Encoding},
-    outbox::OutboxParts,
-    refusal::Refusal,
+    send_error::SendError,
     sender::Sender,
     settings::PublicUrl,
     templates::{Templates, Values},
     transport::Transport,
+    workers::OverflowPermits,
 };
-use crate::mail::workers::Crowd;
 use crate::{
     clock::Clock,
     crypto::random::Random,
@@ -29,12 +28,31 @@ use crate::{
     storage::{Database, Outcome},
 };
 
-/// A mail that was sent should not be sent again because the database was away for a
-/// moment: striking it off is tried for most of what is left of its lease.
-const MARK_PATIENCE: Duration = Duration::from_secs(25);
-const MARK_PAUSE: Duration = Duration::from_secs(1);
+/// The deletion of a sent e-mail is retried for most of its lease, so that a short outage of the
+/// database does not cause a second copy.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(25);
+const COMPLETION_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What an attempt needs; shared by all of them.
+/// The dependencies of the outbox worker.
+#[derive(Debug)]
+pub struct OutboxParts {
+    /// The database that holds the outbox.
+    pub database: Database,
+    /// The clock.
+    pub clock: Clock,
+    /// The source of tokens.
+    pub random: Random,
+    /// The templates of the mails.
+    pub templates: Templates,
+    /// The way out: SMTP or files.
+    pub transport: Transport,
+    /// The sender's address.
+    pub sender: Sender,
+    /// The base of mailed links.
+    pub public_url: PublicUrl,
+}
+
+/// The dependencies of an attempt; all attempts share them.
 #[derive(Debug)]
 pub(super) struct Delivery {
     database: Database,
@@ -44,10 +62,10 @@ pub(super) struct Delivery {
     transport: Transport,
     sender: Sender,
     public_url: PublicUrl,
-    crowd: Crowd,
+    overflow: OverflowPermits,
 }
 
-/// A mail that was claimed for an attempt.
+/// An e-mail that was claimed for an attempt.
 #[derive(Debug)]
 pub(super) struct Claim {
     mail: QueuedMail,
@@ -55,9 +73,9 @@ pub(super) struct Claim {
 }
 
 impl Delivery {
-    pub(super) fn new(parts: OutboxParts, crowd: Crowd) -> Self {
+    pub(super) fn new(parts: OutboxParts, overflow: OverflowPermits) -> Self {
         Self {
-            crowd,
+            overflow,
             database: parts.database,
             clock: parts.clock,
             random: parts.random,
@@ -68,7 +86,7 @@ impl Delivery {
         }
     }
 
-    /// Claims up to `limit` mails that are due.
+    /// Claims up to `limit` e-mails that are due.
     pub(super) async fn claim(&self, limit: usize) -> Result<Vec<Claim>> {
         failpoint("mail-claiming").await;
         let now = self.clock.now();
@@ -90,8 +108,8 @@ impl Delivery {
         Ok(claimed.into_iter().map(claim).collect())
     }
 
-    /// Sends a claimed mail, or says when it is tried again. A failure of the database
-    /// leaves it to the end of the lease.
+    /// Sends a claimed e-mail, or schedules its next attempt. If the database fails, the end of the
+    /// lease makes it due again.
     pub(super) async fn deliver(&self, claim: &Claim) {
         failpoint("mail-claimed").await;
         let mail = &claim.mail;
@@ -100,46 +118,47 @@ impl Delivery {
             Ok(Some(values)) => {
                 failpoint("mail-prepared").await;
                 match self.send_while_claimed(claim, &values).await {
-                    // Another process has it by now.
+                    // Another instance has claimed it.
                     None => Ok(false),
                     Some(Ok(())) => {
                         failpoint("mail-accepted").await;
-                        let marked = self.mark_sent(mail).await;
-                        if marked == Ok(false) {
+                        let completed = self.complete(mail).await;
+                        if completed == Ok(false) {
                             self.delete_if_erased(mail).await;
                         }
-                        marked
+                        completed
                     }
-                    Some(Err(refusal)) => self.put_back(mail, &refusal).await,
+                    Some(Err(error)) => self.reschedule_or_dead_letter(mail, &error).await,
                 }
             }
             Ok(None) => {
-                tracing::info!(%id, "a mail that no longer makes sense is not sent");
+                tracing::info!(%id, "obsolete mail deleted");
                 Ok(true)
             }
-            // What cannot be read now cannot be read the next time either.
+            // The row stays unreadable, so a retry is useless.
             Err(Error::DataLoss { what }) => {
-                tracing::error!(%id, what, "a queued mail cannot be read");
-                let refusal = Refusal::new("unreadable", RejectionClass::System);
-                self.put_back(mail, &refusal).await
+                tracing::error!(%id, what, "queued mail unreadable");
+                let error = SendError::new("unreadable", RejectionClass::System);
+                self.reschedule_or_dead_letter(mail, &error).await
             }
             Err(error) => Err(error),
         };
         match result {
             Ok(true) => {}
-            Ok(false) => tracing::warn!(%id, "a mail was taken over before its attempt ended"),
-            Err(error) => tracing::warn!(%id, %error, "a mail waits for the end of its lease"),
+            Ok(false) => {
+                tracing::warn!(%id, "mail claimed by another instance before the attempt ended");
+            }
+            Err(error) => tracing::warn!(%id, %error, "mail left until the end of its lease"),
         }
     }
 
-    /// Looks once more whether the mail is still claimed and makes sense, and makes the
-    /// token of its link: only its hash is ever stored, so each attempt has one of its
-    /// own. `None`: it is not to be sent.
+    /// Revalidates the e-mail, and creates the token of its link: only the hash is stored, so each
+    /// attempt has a token of its own. Returns `None` if it is obsolete or no longer claimed.
     async fn prepare(&self, mail: &QueuedMail) -> Result<Option<Values>> {
         let secret = self.random.bytes()?;
         let token = ConfirmationToken::new(mail.customer_number.clone(), secret);
         let link = self.public_url.confirmation_link(&token.reveal());
-        let Some(expire_time) = self.look_again(mail, &token).await? else {
+        let Some(expire_time) = self.revalidate(mail, &token).await? else {
             return Ok(None);
         };
         Ok(Some(Values {
@@ -151,8 +170,9 @@ impl Delivery {
         }))
     }
 
-    /// Gives until when the address can be confirmed, for a mail with a link.
-    async fn look_again(
+    /// Checks that the e-mail is claimed and not obsolete. Returns the expiry of its link, if it has
+    /// one.
+    async fn revalidate(
         &self,
         mail: &QueuedMail,
         token: &ConfirmationToken,
@@ -173,7 +193,7 @@ impl Delivery {
                     let id = mail
                         .confirmation_id
                         .ok_or_else(|| Error::data_loss("outbox_mails.confirmation_id"))?;
-                    let found = transaction.find_and_keep_confirmation(number, id).await?;
+                    let found = transaction.find_and_lock_confirmation(number, id).await?;
                     let pending =
                         found.filter(|found| found.state_at(now) == ConfirmationState::Pending);
                     let Some(confirmation) = pending else {
@@ -189,13 +209,13 @@ impl Delivery {
             .await
     }
 
-    /// Sends a mail, and keeps it claimed however long the server takes; `None` when another
-    /// process claimed it.
+    /// Sends an e-mail, with a lease that is renewed until the server replies. Returns `None` if
+    /// another instance claimed it.
     async fn send_while_claimed(
         &self,
         claim: &Claim,
         values: &Values,
-    ) -> Option<std::result::Result<(), Refusal>> {
+    ) -> Option<std::result::Result<(), SendError>> {
         let renew = |end| self.renew(&claim.mail, end);
         claim.lease.hold(renew, self.send(claim, values)).await
     }
@@ -212,7 +232,7 @@ impl Delivery {
             .await
     }
 
-    async fn send(&self, claim: &Claim, values: &Values) -> std::result::Result<(), Refusal> {
+    async fn send(&self, claim: &Claim, values: &Values) -> std::result::Result<(), SendError> {
         let mail = &claim.mail;
         let message = self
             .templates
@@ -222,43 +242,43 @@ impl Delivery {
                 message::compose(&self.sender, mail, rendered, encoding, self.clock.now())
             })
             .map_err(|error| {
-                tracing::error!(id = %mail.id, %error, "a mail cannot be written");
-                Refusal::new("not written", RejectionClass::System)
+                tracing::error!(id = %mail.id, %error, "failed to compose mail");
+                SendError::new("not composed", RejectionClass::System)
             })?;
         let handover = Handover {
             lease: &claim.lease,
-            crowd: &self.crowd,
+            overflow: &self.overflow,
         };
         self.transport.send(mail, &message, &handover).await
     }
 
-    async fn mark_sent(&self, mail: &QueuedMail) -> Result<bool> {
-        let begun = Instant::now();
+    async fn complete(&self, mail: &QueuedMail) -> Result<bool> {
+        let started = Instant::now();
         loop {
             match self.delete(mail).await {
                 Err(Error::DatabaseUnavailable | Error::Conflict)
-                    if begun.elapsed() < MARK_PATIENCE =>
+                    if started.elapsed() < COMPLETION_TIMEOUT =>
                 {
-                    tokio::time::sleep(MARK_PAUSE).await;
+                    tokio::time::sleep(COMPLETION_RETRY_INTERVAL).await;
                 }
                 outcome => return outcome,
             }
         }
     }
 
-    /// Whoever erased the customer found no file of a mail that was about to be written.
+    /// Deletes the file of an e-mail whose customer was erased before the file was written.
     async fn delete_if_erased(&self, mail: &QueuedMail) {
         let Transport::Folder(folder) = &self.transport else {
             return;
         };
         let number = &mail.customer_number;
         let is_erased = match self.database.find_customer(number).await {
-            // Another one may have this number by now.
+            // A new customer may have this number.
             Ok(found) => found.is_none_or(|found| found.create_time > mail.create_time),
             Err(_) => false,
         };
         if is_erased && folder.delete(number, mail.id).await.is_err() {
-            tracing::warn!(id = %mail.id, "the file of an erased customer's mail is left");
+            tracing::warn!(id = %mail.id, "failed to delete the mail file of an erased customer");
         }
     }
 
@@ -277,53 +297,57 @@ impl Delivery {
         Ok(deleted)
     }
 
-    /// Schedules the next attempt, or makes the mail a dead letter.
-    async fn put_back(&self, mail: &QueuedMail, refusal: &Refusal) -> Result<bool> {
+    /// Schedules the next attempt, or makes the e-mail a dead letter.
+    async fn reschedule_or_dead_letter(
+        &self,
+        mail: &QueuedMail,
+        error: &SendError,
+    ) -> Result<bool> {
         let now = self.clock.now();
         let [random] = self.random.bytes()?;
-        let is_dead = refusal.is_about_mailbox() || mail.attempt >= MAX_ATTEMPTS;
+        let is_dead = error.is_permanent() || mail.attempt >= MAX_ATTEMPTS;
         let due_time = now + retry_delay(mail.attempt, random);
-        let (id, attempt, failure) = (mail.id, mail.attempt, refusal.failure.as_str());
+        let (id, attempt, failure) = (mail.id, mail.attempt, error.failure.as_str());
         let server = self.transport.server();
-        metrics::mail_rejection(refusal.class);
+        metrics::mail_rejection(error.class);
         if is_dead {
-            tracing::error!(%id, attempt, failure, server, "mail given up");
-            metrics::mail(MailOutcome::GivenUp);
+            tracing::error!(%id, attempt, failure, server, "mail dead-lettered");
+            metrics::mail(MailOutcome::DeadLettered);
         } else {
-            tracing::warn!(%id, attempt, failure, server, "mail not sent, to be tried again");
+            tracing::warn!(%id, attempt, failure, server, "mail not sent, retry scheduled");
             metrics::mail(MailOutcome::Deferred);
         }
-        if refusal.is_about_mailbox() {
-            return self.bury_bounced(mail, failure, now).await;
+        if error.is_permanent() {
+            return self.dead_letter_bounced(mail, failure, now).await;
         }
-        let (mail, failure) = (mail.clone(), refusal.failure.clone());
+        let (mail, failure) = (mail.clone(), error.failure.clone());
         self.database
             .transaction(move |transaction| {
                 let (mail, failure) = (mail.clone(), failure.clone());
                 Box::pin(async move {
-                    let is_ours = if is_dead {
-                        transaction.bury_mail(&mail, now, &failure).await?
+                    let is_claimed = if is_dead {
+                        transaction.dead_letter(&mail, now, &failure).await?
                     } else {
-                        transaction.put_mail_back(&mail, due_time, &failure).await?
+                        transaction.reschedule(&mail, due_time, &failure).await?
                     };
-                    Ok(Outcome::Commit(is_ours))
+                    Ok(Outcome::Commit(is_claimed))
                 })
             })
             .await
     }
 
-    /// Lays the mail aside for good, and marks its address as failing.
-    async fn bury_bounced(
+    /// Makes the e-mail a dead letter, and marks its address as failing.
+    async fn dead_letter_bounced(
         &self,
         mail: &QueuedMail,
         failure: &str,
         now: DateTime<Utc>,
     ) -> Result<bool> {
-        let of = mail.customer_number.clone();
+        let number = mail.customer_number.clone();
         let (mail, failure) = (mail.clone(), failure.to_owned());
         let random = self.random.clone();
         self.database
-            .transaction_of(&of, move |transaction| {
+            .customer_transaction(&number, move |transaction| {
                 let (mail, failure) = (mail.clone(), failure.clone());
                 let random = random.clone();
                 Box::pin(async move {
@@ -331,10 +355,10 @@ impl Delivery {
                     let Some(locked) = transaction.find_and_lock_customer(number).await? else {
                         return Ok(Outcome::Rollback(false));
                     };
-                    if !transaction.bury_mail(&mail, now, &failure).await? {
+                    if !transaction.dead_letter(&mail, now, &failure).await? {
                         return Ok(Outcome::Rollback(false));
                     }
-                    bounce::note(transaction, &locked, &mail, &random, now).await?;
+                    bounce::record(transaction, &locked, &mail, &random, now).await?;
                     Ok(Outcome::Commit(true))
                 })
             })

@@ -1,5 +1,5 @@
-//! Mails as files, for trying the service out. A file's name begins with the number of its
-//! customer, so that whoever erases the customer finds them.
+//! E-mails as files, for development. The name of a file begins with the customer number, so that
+//! an erasure finds it.
 
 use std::{
     collections::BTreeSet,
@@ -13,20 +13,20 @@ use uuid::Uuid;
 
 use crate::domain::ids::CustomerNumber;
 
-/// Of mails, and of those that are being written.
+/// The endings of e-mails, and of those that are being written.
 const ENDINGS: [&str; 2] = [".eml", ".part"];
 
-/// A folder of `<customer number>_<mail id>.eml`. Clones name the same one.
+/// A directory of files named `<customer number>_<mail id>.eml`.
 #[derive(Clone, Debug)]
 pub struct MailFolder(Arc<Path>);
 
 impl MailFolder {
-    /// The folder of this path, which is made when the first mail is written.
+    /// Creates a handle on the directory, which is created with the first e-mail.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into().into())
     }
 
-    /// Writes a mail, in place of an older one of the same id.
+    /// Writes an e-mail, and replaces an older one with the same id.
     pub(super) async fn write(
         &self,
         number: &CustomerNumber,
@@ -37,21 +37,21 @@ impl MailFolder {
         blocking(move || write(&folder, &name, &bytes)).await
     }
 
-    /// Deletes a mail that was written.
+    /// Deletes an e-mail.
     pub(super) async fn delete(&self, number: &CustomerNumber, id: Uuid) -> io::Result<()> {
         let file = self.0.join(format!("{}.eml", file_name(number, id)));
         blocking(move || delete(&file)).await
     }
 
-    /// Deletes all mails of a customer.
+    /// Deletes all e-mails of a customer.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub async fn delete_mails_of(&self, number: &CustomerNumber) -> io::Result<()> {
         let (folder, number) = (Arc::clone(&self.0), number.clone());
         blocking(move || {
-            for (path, of) in files(&folder)? {
-                if of == number {
+            for (path, owner) in files(&folder)? {
+                if owner == number {
                     delete(&path)?;
                 }
             }
@@ -60,13 +60,19 @@ impl MailFolder {
         .await
     }
 
-    /// The customers that mails are about.
+    /// Returns the customers of all e-mails.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub async fn customers(&self) -> io::Result<BTreeSet<CustomerNumber>> {
         let folder = Arc::clone(&self.0);
-        blocking(move || Ok(files(&folder)?.into_iter().map(|(_, of)| of).collect())).await
+        blocking(move || {
+            Ok(files(&folder)?
+                .into_iter()
+                .map(|(_, owner)| owner)
+                .collect())
+        })
+        .await
     }
 }
 
@@ -78,12 +84,12 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
 }
 
-/// No number holds a low line.
+/// A customer number has no underscore.
 fn file_name(number: &CustomerNumber, id: Uuid) -> String {
     format!("{}_{id}", number.as_str())
 }
 
-/// All files of customers, also those that are being written.
+/// Lists the files of all customers, including those that are being written.
 fn files(folder: &Path) -> io::Result<Vec<(PathBuf, CustomerNumber)>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -100,7 +106,7 @@ fn files(folder: &Path) -> io::Result<Vec<(PathBuf, CustomerNumber)>> {
     Ok(files)
 }
 
-/// Whose mail a file of this name is, if it is one.
+/// Returns the customer of a file name, if it is the name of an e-mail.
 fn customer_in(name: &str) -> Option<CustomerNumber> {
     let (number, rest) = name.split_once('_')?;
     let id = ENDINGS
@@ -112,13 +118,13 @@ fn customer_in(name: &str) -> Option<CustomerNumber> {
 
 fn delete(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        // Whoever was writing it has given it its name meanwhile, or another one was faster.
+        // The file was renamed after it was written, or deleted by another task.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         deleted => deleted,
     }
 }
 
-/// Under another name first, so that nobody reads half a mail.
+/// Writes to a temporary name first, so that no reader sees an incomplete e-mail.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -145,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_written_whole_and_for_its_owner_only() {
+    async fn file_is_complete_and_readable_by_its_owner_only() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("data/mail");
         let (folder, id) = (MailFolder::new(&path), Uuid::from_u128(1));
@@ -164,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_mails_of_one_customer_are_deleted_and_those_of_no_other() {
+    async fn only_the_mails_of_one_customer_are_deleted() {
         let root = tempfile::tempdir().unwrap();
         let folder = MailFolder::new(root.path().join("mail"));
         assert!(folder.customers().await.unwrap().is_empty());
@@ -177,7 +183,7 @@ mod tests {
         }
         let unfinished = root.path().join(format!("mail/K-1_{}.part", Uuid::nil()));
         fs::write(&unfinished, "").unwrap();
-        // What others put there is no mail.
+        // Other files are not e-mails.
         let others = ["notes.txt", "K-1_notes.txt", "K-1_3.eml"];
         for name in others {
             fs::write(root.path().join("mail").join(name), "").unwrap();

@@ -1,5 +1,5 @@
-//! The conditions of an attempt to hand a mail over, apart from the mail: its claim must still be
-//! held, and slow servers must not hold up other mails.
+//! The conditions of an attempt: the lease on the e-mail must be held, and slow servers must not
+//! delay other e-mails.
 
 use std::{
     future::Future,
@@ -9,52 +9,51 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::refusal::Refusal;
-use crate::mail::workers::Crowd;
+use super::{send_error::SendError, workers::OverflowPermits};
 use crate::{clock::Clock, error::Result, observability::metrics::RejectionClass};
 
-/// How long a claim is good for. Short, so that the mails of a killed process are claimed by
-/// another one soon; an attempt that takes longer renews its claim.
+/// Duration of a lease. Short, so that another instance soon claims the e-mails of a killed process;
+/// longer attempts renew their lease.
 pub(super) const LEASE: TimeDelta = TimeDelta::seconds(60);
-/// A claim with less left than this is renewed.
-const RENEWED_BELOW: TimeDelta = TimeDelta::seconds(40);
-/// With less left than this no text is sent: another process could claim the mail.
-const NEEDED_FOR_TEXT: TimeDelta = TimeDelta::seconds(5);
-/// The interval in which the clock is read.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Remaining time at which a lease is renewed.
+const RENEWAL_THRESHOLD: TimeDelta = TimeDelta::seconds(40);
+/// Remaining time below which no text is sent: another instance could claim the e-mail.
+const MIN_REMAINING: TimeDelta = TimeDelta::seconds(5);
+/// Interval at which the clock is read.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The claim on one mail, as of its last renewal.
+/// The lease on an e-mail, as of its last renewal.
 #[derive(Debug)]
 pub(super) struct Lease {
     clock: Clock,
     end: Mutex<DateTime<Utc>>,
 }
 
-/// The claim and the room for slow mails that an attempt depends on.
+/// The lease of an attempt, and the permits for slow ones.
 #[derive(Debug)]
 pub(super) struct Handover<'a> {
     pub(super) lease: &'a Lease,
-    pub(super) crowd: &'a Crowd,
+    pub(super) overflow: &'a OverflowPermits,
 }
 
 impl Handover<'_> {
-    /// Checks that the text of the mail may be sent.
+    /// Checks that the text of the e-mail may be sent.
     ///
     /// # Errors
-    /// A [`Refusal`] when the claim has ended or is about to, as after a pause of the process.
-    pub(super) fn check(&self) -> std::result::Result<(), Refusal> {
-        if self.lease.left() >= NEEDED_FOR_TEXT {
+    /// A [`SendError`] if the lease has ended or is about to, as after a pause of the process.
+    pub(super) fn check(&self) -> std::result::Result<(), SendError> {
+        if self.lease.remaining() >= MIN_REMAINING {
             return Ok(());
         }
-        Err(Refusal::new(
-            "claim not renewed in time",
+        Err(SendError::new(
+            "lease not renewed in time",
             RejectionClass::Connection,
         ))
     }
 }
 
 impl Lease {
-    /// A claim that is good until `end`.
+    /// Creates a lease until `end`.
     pub(super) fn new(clock: Clock, end: DateTime<Utc>) -> Self {
         Self {
             clock,
@@ -62,12 +61,12 @@ impl Lease {
         }
     }
 
-    fn left(&self) -> TimeDelta {
+    fn remaining(&self) -> TimeDelta {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) - self.clock.now()
     }
 
-    /// Does `work`, and renews the claim while it takes time: `renew` gets the new end, and
-    /// returns true if the claim is still held. Returns `None`, and drops `work`, when it is not.
+    /// Runs `work` and renews the lease until it is done: `renew` takes the new end, and returns true
+    /// if the lease is still held. If not, drops `work` and returns `None`.
     pub(super) async fn hold<T, R: Future<Output = Result<bool>>>(
         &self,
         renew: impl Fn(DateTime<Utc>) -> R,
@@ -83,8 +82,8 @@ impl Lease {
             match renewed {
                 Ok(true) => {}
                 Ok(false) => return None,
-                // The claim may still be held, so the renewal is retried.
-                Err(error) => tracing::debug!(%error, "the claim of a mail was not renewed"),
+                // The lease may still be held, so the renewal is retried.
+                Err(error) => tracing::debug!(%error, "lease of a mail not renewed"),
             }
         }
     }
@@ -93,9 +92,9 @@ impl Lease {
         &self,
         renew: &impl Fn(DateTime<Utc>) -> R,
     ) -> Result<bool> {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-        while self.left() >= RENEWED_BELOW {
-            tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
+        while self.remaining() >= RENEWAL_THRESHOLD {
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
         let end = self.clock.now() + LEASE;
         let is_held = renew(end).await?;

@@ -1,7 +1,7 @@
-//! A mail in the form in which it travels (RFC 5322).
+//! Composes messages (RFC 5322).
 //!
-//! No text of a user gets into a header: the addressee stands there by address alone,
-//! and the subjects hold no names.
+//! Headers hold no text of users: the recipient is an address without a name, and subjects hold no
+//! names.
 
 use std::time::SystemTime;
 
@@ -21,18 +21,18 @@ use crate::{
     error::{Error, Result},
 };
 
-/// RFC 3834: no out-of-office note shall answer.
+/// RFC 3834: suppresses automatic replies.
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
-/// Exchange and Outlook: no receipts, out-of-office notes or other answers of programs.
+/// Suppresses receipts, out-of-office notes and other automatic replies of Exchange and Outlook.
 const AUTO_RESPONSE_SUPPRESS: HeaderName =
     HeaderName::new_from_ascii_str("X-Auto-Response-Suppress");
 
-/// How the bodies of a mail are written.
+/// The transfer encoding of the bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// So that every server passes it on.
+    /// Accepted by every server.
     ForServers,
-    /// So that whoever opens the file can read it, and copy its link.
+    /// Readable in a file, with a link that can be copied.
     ForReaders,
 }
 
@@ -45,7 +45,7 @@ impl Encoding {
     }
 
     fn body(self, text: String) -> Body {
-        // The library would encode lines that are longer than a terminal is wide.
+        // The library would encode long lines.
         if self == Self::ForReaders && text.split('\n').all(fits_a_line) {
             let bytes = text.replace('\n', "\r\n").into_bytes();
             return Body::dangerous_pre_encoded(bytes, ContentTransferEncoding::EightBit);
@@ -54,16 +54,16 @@ impl Encoding {
     }
 }
 
-/// RFC 5322, 2.1.1: 998 bytes, and no line ends of other kinds within.
+/// Returns true for a line of at most 998 bytes (RFC 5322, 2.1.1) without other line ends.
 fn fits_a_line(line: &str) -> bool {
     line.len() < 998 && !line.contains(['\r', '\0'])
 }
 
-/// Puts a mail together. Its Message-ID is that of the row in the outbox, so that
-/// whoever gets a mail twice can tell.
+/// Composes a message. Its Message-ID is the id of the row in the outbox, so that mail programs can
+/// detect a second copy.
 ///
 /// # Errors
-/// [`Error::Internal`] when the recipient is no address for mail.
+/// [`Error::Internal`] if the recipient is not a valid address.
 pub(super) fn compose(
     sender: &Sender,
     mail: &QueuedMail,
@@ -71,8 +71,8 @@ pub(super) fn compose(
     encoding: Encoding,
     now: DateTime<Utc>,
 ) -> Result<Message> {
-    let failed = || Error::internal("a mail cannot be put together");
-    // The library takes more for an address than the service does.
+    let failed = || Error::internal("a message cannot be composed");
+    // The library accepts more addresses than the service does.
     let recipient = EmailAddress::parse(mail.recipient.as_str()).map_err(|_| failed())?;
     let (local, domain) = recipient.as_str().rsplit_once('@').ok_or_else(failed)?;
     let recipient = Address::new(local, domain).map_err(|_| failed())?;
@@ -108,7 +108,7 @@ fn part(content_type: ContentType, body: Body) -> SinglePart {
     SinglePart::builder().header(content_type).body(body)
 }
 
-/// A template of the operator may put a name into a subject.
+/// Replaces line ends, as a custom template may put a name into a subject.
 fn single_line(text: &str) -> String {
     let is_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     text.replace(is_break, " ")

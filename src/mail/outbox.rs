@@ -1,4 +1,4 @@
-//! The worker that empties the outbox. Several may run at once, in as many processes.
+//! The outbox worker. Several instances may run it at once.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -8,82 +8,58 @@ use tokio::{
 };
 
 use super::{
-    MailSignal,
-    delivery::{Claim, Delivery},
-    sender::Sender,
-    settings::PublicUrl,
-    templates::Templates,
-    transport::Transport,
+    delivery::{Claim, Delivery, OutboxParts},
+    signal::MailSignal,
+    workers::OverflowPermits,
 };
-use crate::mail::workers::Crowd;
-use crate::{clock::Clock, crypto::random::Random, error::Result, storage::Database};
+use crate::error::Result;
 
-/// How many mails are claimed at once, and how many are usually under way.
-const LANES: usize = 20;
-/// A mail that takes longer than this gives its lane to another one, so that servers
-/// that hang do not hold up the rest.
+/// E-mails that are claimed at once, and usually in flight.
+const WORKERS: usize = 20;
+/// An attempt that takes longer releases its worker permit, so that hanging servers do not delay
+/// other e-mails.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
-/// How many slow ones may be under way at the same time. When all are, those whose server takes
-/// long to answer before the end of the data are abandoned early.
-const SLOW_LANES: usize = 80;
-/// How often mails of other processes and those that are to be tried again are looked for.
+/// Slow attempts in flight. At the limit, attempts are abandoned early whose server is slow to reply
+/// before the end of the data.
+const OVERFLOW_CONCURRENCY: usize = 80;
+/// Interval at which e-mails of other instances and retries are polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the worker is made of.
-#[derive(Debug)]
-pub struct OutboxParts {
-    /// Where the outbox is.
-    pub database: Database,
-    /// The time.
-    pub clock: Clock,
-    /// What tokens are made of.
-    pub random: Random,
-    /// What mails say.
-    pub templates: Templates,
-    /// How they leave.
-    pub transport: Transport,
-    /// Whom they come from.
-    pub sender: Sender,
-    /// Where their links lead.
-    pub public_url: PublicUrl,
-}
-
-/// The worker. Clones share the lanes.
+/// The worker. Clones share the permits.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     delivery: Arc<Delivery>,
-    lanes: Arc<Semaphore>,
-    slow_lanes: Crowd,
+    workers: Arc<Semaphore>,
+    overflow: OverflowPermits,
 }
 
 impl Outbox {
-    /// Puts the parts together.
+    /// Creates the worker.
     pub fn new(parts: OutboxParts) -> Self {
-        let slow_lanes = Crowd::new(SLOW_LANES);
+        let overflow = OverflowPermits::new(OVERFLOW_CONCURRENCY);
         Self {
-            delivery: Arc::new(Delivery::new(parts, slow_lanes.clone())),
-            lanes: Arc::new(Semaphore::new(LANES)),
-            slow_lanes,
+            delivery: Arc::new(Delivery::new(parts, overflow.clone())),
+            workers: Arc::new(Semaphore::new(WORKERS)),
+            overflow,
         }
     }
 
-    /// Sends what is due, and what becomes due, until `stop` ends; then waits for the
-    /// mails that are under way.
+    /// Sends e-mails as they become due until `stop` ends, then waits for those in flight.
     pub async fn run(self, signal: MailSignal, stop: impl Future<Output = ()>) {
-        let mut under_way = JoinSet::new();
+        let mut in_flight = JoinSet::new();
         tokio::pin!(stop);
         loop {
-            let lanes = tokio::select! {
+            let permits = tokio::select! {
                 () = &mut stop => break,
-                lanes = self.free_lanes() => lanes,
+                permits = self.free_workers() => permits,
             };
-            // Not given up half way: what was claimed would wait for the end of its lease.
-            let started = self.start_due(lanes, &mut under_way).await;
-            while under_way.try_join_next().is_some() {}
+            // Not cancelled by `stop`: claimed e-mails would wait for the end of their lease.
+            let started = self.start_due(permits, &mut in_flight).await;
+            while in_flight.try_join_next().is_some() {}
             match started {
                 Ok(0) => {}
                 Ok(_) => continue,
-                Err(error) => tracing::warn!(%error, "the outbox cannot be read"),
+                Err(error) => tracing::warn!(%error, "failed to read the outbox"),
             }
             tokio::select! {
                 () = &mut stop => break,
@@ -91,53 +67,52 @@ impl Outbox {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
-        while under_way.join_next().await.is_some() {}
+        while in_flight.join_next().await.is_some() {}
     }
 
-    /// Sends whatever is due at this moment, and gives how many mails were tried.
+    /// Sends all e-mails that are due, and returns the number of attempts.
     ///
     /// # Errors
-    /// The failures of the database.
+    /// Those of [`storage`](crate::storage).
     pub async fn deliver_due(&self) -> Result<usize> {
-        let mut under_way = JoinSet::new();
+        let mut in_flight = JoinSet::new();
         let mut count = 0;
         loop {
-            let lanes = self.free_lanes().await;
-            match self.start_due(lanes, &mut under_way).await? {
+            let permits = self.free_workers().await;
+            match self.start_due(permits, &mut in_flight).await? {
                 0 => break,
                 started => count += started,
             }
         }
-        while under_way.join_next().await.is_some() {}
+        while in_flight.join_next().await.is_some() {}
         Ok(count)
     }
 
-    /// The lanes that are free, at least one.
-    async fn free_lanes(&self) -> Vec<OwnedSemaphorePermit> {
-        let first = Arc::clone(&self.lanes).acquire_owned().await;
-        let mut lanes: Vec<_> = first.into_iter().collect();
-        while let Ok(lane) = Arc::clone(&self.lanes).try_acquire_owned() {
-            lanes.push(lane);
+    /// Acquires the free permits, at least one.
+    async fn free_workers(&self) -> Vec<OwnedSemaphorePermit> {
+        let first = Arc::clone(&self.workers).acquire_owned().await;
+        let mut permits: Vec<_> = first.into_iter().collect();
+        while let Ok(permit) = Arc::clone(&self.workers).try_acquire_owned() {
+            permits.push(permit);
         }
-        lanes
+        permits
     }
 
-    /// Claims as many mails as there are lanes, and starts sending them: what is claimed
-    /// does not wait.
+    /// Claims as many e-mails as there are permits, and starts all of them at once.
     async fn start_due(
         &self,
-        lanes: Vec<OwnedSemaphorePermit>,
-        under_way: &mut JoinSet<()>,
+        permits: Vec<OwnedSemaphorePermit>,
+        in_flight: &mut JoinSet<()>,
     ) -> Result<usize> {
-        let claims = self.delivery.claim(lanes.len()).await?;
+        let claims = self.delivery.claim(permits.len()).await?;
         let count = claims.len();
-        for (claim, lane) in claims.into_iter().zip(lanes) {
-            under_way.spawn(self.clone().send(claim, lane));
+        for (claim, permit) in claims.into_iter().zip(permits) {
+            in_flight.spawn(self.clone().send(claim, permit));
         }
         Ok(count)
     }
 
-    async fn send(self, claim: Claim, lane: OwnedSemaphorePermit) {
+    async fn send(self, claim: Claim, permit: OwnedSemaphorePermit) {
         let delivering = self.delivery.deliver(&claim);
         tokio::pin!(delivering);
         if tokio::time::timeout(SLOW_AFTER, &mut delivering)
@@ -148,10 +123,10 @@ impl Outbox {
         }
         tokio::select! {
             () = &mut delivering => {}
-            slow_lane = self.slow_lanes.enter() => {
-                drop(lane);
+            overflow_permit = self.overflow.acquire() => {
+                drop(permit);
                 delivering.await;
-                drop(slow_lane);
+                drop(overflow_permit);
             }
         }
     }

@@ -1,28 +1,27 @@
-//! The address that mails come from (`MAIL_FROM`), in every form of RFC 5322, 3.4: with quoted
+//! The sender's address (`MAIL_FROM`), in every form of RFC 5322, 3.4: with quoted
 //! names, encoded words, comments, quoted local parts, domains in Unicode and address literals.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use lettre::{Address, message::Mailbox};
 
-use super::settings::is_address_literal;
+use super::domain_name::{is_address_literal, to_ascii_domain};
 use crate::error::Invalid;
 
 /// RFC 5321, 4.5.3.1.1.
 const MAX_LOCAL_BYTES: usize = 64;
 
-/// The address that mails come from.
+/// The address of the sender.
 #[derive(Clone, Debug)]
 pub struct Sender(pub(super) Mailbox);
 
 impl Sender {
-    /// Reads `contact@example.com` or `Name <contact@example.com>`.
+    /// Parses `contact@example.com` or `Name <contact@example.com>`.
     ///
     /// # Errors
     /// [`Invalid`] for any other text.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let form = "must be an address such as contact@example.com, or Name <contact@example.com>; \
-                    put a name with commas, colons, @ or the like into double quotes";
+                    quote a name that has commas, colons, @ or the like";
         parse_mailbox(text.trim())
             .map(Self)
             .ok_or_else(|| Invalid::new(form))
@@ -42,7 +41,7 @@ enum Token {
 }
 
 fn parse_mailbox(text: &str) -> Option<Mailbox> {
-    // A line end could begin another header.
+    // A line end could start another header.
     if text.chars().any(|c| c.is_control() && c != '\t') {
         return None;
     }
@@ -96,7 +95,7 @@ fn is_atext(c: char) -> bool {
         || (!c.is_ascii() && !c.is_whitespace())
 }
 
-/// Comments nest.
+/// Skips a comment; comments nest.
 fn skip_comment(chars: &mut impl Iterator<Item = char>) -> Option<()> {
     let mut depth = 1;
     while depth > 0 {
@@ -110,7 +109,7 @@ fn skip_comment(chars: &mut impl Iterator<Item = char>) -> Option<()> {
     Some(())
 }
 
-/// The content up to `end`, with quoted pairs resolved.
+/// Returns the content up to `end`, with quoted pairs resolved.
 fn until(chars: &mut impl Iterator<Item = char>, end: char) -> Option<String> {
     let mut content = String::new();
     loop {
@@ -136,11 +135,11 @@ fn address_of(tokens: &[&Token]) -> Option<Address> {
     let (local, domain) = tokens.split_at(at);
     let local = local_part(local)?;
     let domain = domain_of(domain.get(1..)?)?;
-    // Checked by now: the library would refuse some of the forms.
+    // Validated above: the library would reject some of the forms.
     Some(Address::new_dangerous(local, domain))
 }
 
-/// Words joined by single dots; quoted where they need it.
+/// Joins words by single dots, and quotes the result if necessary.
 fn local_part(tokens: &[&Token]) -> Option<String> {
     let mut content = String::new();
     let mut needs_quotes = false;
@@ -168,7 +167,7 @@ fn is_atom(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_atext)
 }
 
-/// An address literal, or a domain in ASCII. A single label is enough for a local server.
+/// Returns an address literal, or a domain in ASCII. A single label is allowed, for local servers.
 fn domain_of(tokens: &[&Token]) -> Option<String> {
     if let [Token::Literal(literal)] = tokens {
         return is_address_literal(literal).then(|| literal.clone());
@@ -184,16 +183,8 @@ fn domain_of(tokens: &[&Token]) -> Option<String> {
     to_ascii_domain(&domain)
 }
 
-/// A domain name in lower-case ASCII (IDNA), without the dot of the root; `None` where it is none.
-pub(super) fn to_ascii_domain(domain: &str) -> Option<String> {
-    let domain = domain.strip_suffix('.').unwrap_or(domain);
-    let (deny, hyphens) = (AsciiDenyList::STD3, Hyphens::CheckFirstLast);
-    let ascii = Uts46::new().to_ascii(domain.as_bytes(), deny, hyphens, DnsLength::Verify);
-    ascii.ok().map(std::borrow::Cow::into_owned)
-}
-
-/// Words with single blanks between them. Encoded words are decoded, and encoded again when a
-/// mail is composed; blanks between two of them do not count (RFC 2047, 6.2).
+/// Joins words by single spaces. Encoded words are decoded here and encoded when a message is
+/// composed; spaces between two of them are ignored (RFC 2047, 6.2).
 fn display_name(tokens: &[Token]) -> Option<String> {
     let mut name = String::new();
     let (mut has_gap, mut was_encoded) = (false, false);
@@ -221,7 +212,7 @@ fn display_name(tokens: &[Token]) -> Option<String> {
     (!name.chars().any(char::is_control)).then(|| name.trim().to_owned())
 }
 
-/// `=?UTF-8?Q?M=C3=BCller?=`, also of Latin-1 (RFC 2047).
+/// Decodes a word such as `=?UTF-8?Q?M=C3=BCller?=`, also of Latin-1 (RFC 2047).
 fn decoded_word(word: &str) -> Option<String> {
     let inner = word.strip_prefix("=?")?.strip_suffix("?=")?;
     let mut parts = inner.splitn(3, '?');
@@ -247,8 +238,8 @@ fn decoded_word(word: &str) -> Option<String> {
 pub(super) mod tests {
     use super::*;
 
-    /// Name and address in every legal form, and how they are read.
-    pub(in crate::mail) const LEGAL_FORMS: &[(&str, Option<&str>, &str)] = &[
+    /// Every legal form, with its name and address.
+    pub(crate) const LEGAL_FORMS: &[(&str, Option<&str>, &str)] = &[
         ("a@b.example", None, "a@b.example"),
         ("<a@b.example>", None, "a@b.example"),
         (" < a@b.example > ", None, "a@b.example"),
@@ -324,7 +315,7 @@ pub(super) mod tests {
     ];
 
     #[test]
-    fn name_and_address_may_have_every_legal_form() {
+    fn every_legal_form_of_name_and_address_is_accepted() {
         for (text, name, address) in LEGAL_FORMS {
             let Sender(mailbox) = Sender::parse(text).unwrap_or_else(|_| panic!("{text:?}"));
             assert_eq!(mailbox.name.as_deref(), *name, "{text:?}");
@@ -333,7 +324,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_sender() {
+    fn other_texts_are_rejected() {
         let long = format!("{}@c.example", "a".repeat(65));
         for bad in [
             "",

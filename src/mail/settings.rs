@@ -1,22 +1,22 @@
-//! The settings of mail, read and judged.
+//! Parses the settings of e-mail.
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::sender::to_ascii_domain;
+use super::domain_name::{is_address_literal, to_ascii_domain};
 use crate::error::Invalid;
 
-/// The base of mailed links, without a slash at its end.
+/// The base URL of mailed links, without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
 impl PublicUrl {
-    /// Reads an http or https URL without query and fragment.
+    /// Parses an http or https URL without user, query and fragment.
     ///
     /// # Errors
     /// [`Invalid`] for any other text.
@@ -37,31 +37,31 @@ impl PublicUrl {
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
 
-    /// What a browser names as the origin of the page.
+    /// Returns the origin of the page, as browsers send it.
     pub fn origin(&self) -> String {
         Url::parse(&self.0).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
     }
 
-    /// Whether only this machine can follow its links.
+    /// Returns true if the links work only on this machine.
     pub fn is_for_this_machine(&self) -> bool {
         let host = Url::parse(&self.0).ok();
         let host = host.as_ref().and_then(Url::host_str);
         host.is_none_or(|host| is_loopback(host) || host == "0.0.0.0" || host == "[::]")
     }
 
-    /// Where a link leads that carries `token`. Behind the `#` it reaches neither the
-    /// server's log nor a referrer.
+    /// Creates the link with `token`. As a fragment, the token reaches neither the log of a server
+    /// nor a referrer.
     pub fn confirmation_link(&self, token: &str) -> String {
         format!("{}/confirm#{token}", self.0)
     }
 }
 
-/// The name by which the service greets the mail server, in EHLO or HELO (RFC 5321, 4.1.1.1).
+/// The name of the service in EHLO or HELO (RFC 5321, 4.1.1.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeloName(Option<String>);
 
 impl HeloName {
-    /// Reads a domain name such as `contact.example.com`, or an address literal such as
+    /// Parses a domain name such as `contact.example.com`, or an address literal such as
     /// `[192.0.2.1]` or `[IPv6:2001:db8::1]`. The default is the name of the host.
     ///
     /// # Errors
@@ -79,14 +79,14 @@ impl HeloName {
             .ok_or_else(|| Invalid::new(form))
     }
 
-    /// The name in a connection that comes from `address`: where none is set and the host has no
-    /// name that a server would take, an address literal (RFC 5321, 4.1.3).
+    /// Returns the name for a connection from `address`: the setting, or the name of the host, or an
+    /// address literal (RFC 5321, 4.1.3).
     pub(super) fn for_connection(&self, address: Option<SocketAddr>) -> String {
-        let of_host = || {
+        let host_name = || {
             let name = hostname::get().ok()?.into_string().ok()?;
             to_ascii_domain(&name)
         };
-        self.0.clone().or_else(of_host).unwrap_or_else(|| {
+        self.0.clone().or_else(host_name).unwrap_or_else(|| {
             match address.map(|address| address.ip().to_canonical()) {
                 Some(IpAddr::V6(address)) => format!("[IPv6:{address}]"),
                 Some(IpAddr::V4(address)) => format!("[{address}]"),
@@ -96,40 +96,20 @@ impl HeloName {
     }
 }
 
-/// RFC 5321, 4.1.3.
-pub(super) fn is_address_literal(text: &str) -> bool {
-    let inner = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'));
-    let Some(inner) = inner else {
-        return false;
-    };
-    let of_version_6 = inner
-        .get(..5)
-        .is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:"));
-    if of_version_6 {
-        inner
-            .get(5..)
-            .is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
-    } else {
-        inner.parse::<Ipv4Addr>().is_ok()
-    }
-}
-
-/// When the connection is encrypted.
+/// The encryption of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
     /// Never.
     None,
-    /// By STARTTLS where the server offers it.
+    /// By STARTTLS if the server offers it.
     Offered,
-    /// By STARTTLS, or nothing is sent.
+    /// By STARTTLS; nothing is sent without it.
     Required,
-    /// From the first byte on.
+    /// By TLS from the first byte.
     Wrapped,
 }
 
-/// Where mail is handed over. May hold a password, so it is never shown.
+/// The address of the mail server. It may hold a password, so it is never logged.
 #[derive(Clone)]
 pub struct SmtpUrl {
     pub(super) host: String,
@@ -145,7 +125,7 @@ impl fmt::Debug for SmtpUrl {
 }
 
 impl SmtpUrl {
-    /// Host and port: what of the URL may be shown.
+    /// Returns host and port, which may be logged.
     pub fn place(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') {
@@ -155,16 +135,16 @@ impl SmtpUrl {
         }
     }
 
-    /// Reads `smtp[s]://user:password@host:port`. With `smtp`, STARTTLS is used where
-    /// it is offered; `?tls=required` demands it, `?tls=none` forgoes it. A password is
-    /// sent to another machine only under TLS.
+    /// Parses `smtp[s]://user:password@host:port`. With `smtp`, STARTTLS is used if the server offers
+    /// it; `?tls=required` requires it, `?tls=none` disables it. A password is sent to another
+    /// machine only under TLS.
     ///
     /// # Errors
     /// [`Invalid`] for any other text; it does not repeat the value.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let form = || {
             Invalid::new(
-                "must be smtp[s]://user:password@host:port, with ?tls=required or ?tls=none at will",
+                "must be smtp[s]://user:password@host:port, optionally with ?tls=required or ?tls=none",
             )
         };
         let url = Url::parse(text.trim()).map_err(|_| form())?;
@@ -213,7 +193,7 @@ fn credentials(url: &Url) -> Result<Option<(String, SecretString)>, ()> {
     }
 }
 
-/// `url` keeps both percent-encoded.
+/// Decodes a user or password, which `url` keeps encoded.
 fn percent_decoded(text: &str) -> Option<String> {
     percent_encoding::percent_decode_str(text)
         .decode_utf8()
@@ -237,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_the_base_the_page_and_the_token_behind_the_hash() {
+    fn link_has_the_token_as_its_fragment() {
         for (base, link) in [
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/confirm#t"),
             ("https://a.example/", "https://a.example/confirm#t"),
@@ -263,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_and_the_parameter_decide_on_encryption_and_port() {
+    fn scheme_and_parameter_select_encryption_and_port() {
         use Encryption::{None, Offered, Required, Wrapped};
         for (url, encryption, port) in [
             ("smtp://mail.example", Offered, 25),
@@ -285,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_are_decoded_and_not_shown() {
+    fn user_and_password_are_decoded_and_never_logged() {
         let url = SmtpUrl::parse("smtps://a%40b.example:p%3Aw%C3%A4@[::1]").unwrap();
         let (user, password) = url.credentials.as_ref().unwrap();
         assert_eq!(user, "a@b.example");
@@ -295,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused_without_repeating_them() {
+    fn invalid_urls_are_rejected_without_repeating_them() {
         for bad in [
             "",
             "mail.example",
@@ -316,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helo_name_is_a_domain_or_an_address_literal() {
+    fn helo_name_is_a_domain_or_an_address_literal() {
         for (text, name) in [
             ("contact.example.com", "contact.example.com"),
             (" Contact.Example.COM ", "contact.example.com"),

@@ -1,21 +1,21 @@
-//! The word that a mail was queued, for whoever sends it in this process. A hint
-//! only: mails of other processes are found by asking the database now and then.
+//! The signal that wakes the outbox worker of this process when an e-mail is queued. It is only a
+//! hint: e-mails of other instances are found by polling.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// Clones share it.
+/// The signal. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct MailSignal(Arc<Notify>);
 
 impl MailSignal {
-    /// Waits until it is raised; one raised before counts.
+    /// Waits until the signal is raised; a signal since the last call counts.
     pub async fn raised(&self) {
         self.0.notified().await;
     }
 
-    /// Raises it, if there is a reason.
+    /// Raises the signal if `mails_queued`.
     pub fn raise_if(&self, mails_queued: bool) {
         if mails_queued {
             self.0.notify_one();

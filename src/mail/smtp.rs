@@ -1,10 +1,11 @@
-//! The SMTP client (RFC 5321) that hands one mail over to the operator's mail server.
+//! The SMTP client (RFC 5321), which sends one e-mail to the operator's mail server.
 //!
-//! Written here because the clients of the usual libraries fail on replies that are not UTF-8 or
-//! longer than a few kilobytes, do not fall back to HELO, and have one timeout for all phases.
+//! It is written by hand because the clients of the usual libraries fail on replies that are not
+//! UTF-8 or longer than a few kilobytes, do not fall back to HELO, and have one timeout for all
+//! phases.
 
+mod failure;
 mod phase;
-mod refusal;
 mod reply;
 mod session;
 mod tls;
@@ -26,30 +27,30 @@ use self::{
 };
 use super::{
     handover::Handover,
-    refusal::Refusal,
+    send_error::SendError,
     settings::{Encryption, HeloName, SmtpUrl},
 };
 use crate::observability::metrics::RejectionClass;
 
-/// How long the server may take to answer the farewell, which nothing depends on.
+/// Limit for the reply to QUIT, which nothing depends on.
 const QUIT_TIMEOUT: time::Duration = time::Duration::from_secs(1);
 
-/// The server that takes mails over. Every mail has a connection of its own: a shared one could
-/// have been closed by the server, or hold the remains of an abandoned mail.
+/// The mail server. Every e-mail has a connection of its own: a shared one could have been closed by
+/// the server, or be in the middle of an abandoned dialogue.
 pub struct Relay {
     url: SmtpUrl,
     helo_name: HeloName,
     encryptor: Option<Encryptor>,
 }
 
-/// It may hold a password, so it is not shown.
+/// The URL may hold a password.
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Relay(…)")
     }
 }
 
-/// Where a mail comes from and goes to, and its text with CRLF line ends.
+/// The envelope of an e-mail, and its text with CRLF line ends.
 pub(super) struct Letter<'a> {
     pub(super) from: &'a str,
     pub(super) to: &'a str,
@@ -64,7 +65,7 @@ struct Extensions {
     login: Option<Mechanism>,
 }
 
-/// A way to log in; PLAIN is preferred, as it takes one step.
+/// A mechanism of authentication; PLAIN is preferred, as it takes one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Mechanism {
     Login,
@@ -72,10 +73,10 @@ enum Mechanism {
 }
 
 impl Relay {
-    /// A client of the server of `url`, which greets it as `helo_name`.
+    /// Creates a client for the server of `url`, with `helo_name` in EHLO.
     ///
     /// # Errors
-    /// A line that says why TLS cannot be set up.
+    /// The cause why TLS cannot be set up, in one line.
     pub(super) fn new(url: SmtpUrl, helo_name: HeloName) -> Result<Self, String> {
         let encryptor = match url.encryption {
             Encryption::None => None,
@@ -90,17 +91,17 @@ impl Relay {
         })
     }
 
-    /// Host and port, as the log names the server.
+    /// Returns host and port for log lines.
     pub(super) fn server(&self) -> String {
         format!("{}:{}", self.url.host, self.url.port)
     }
 
-    /// Hands a mail over. The reply to the end of its text is the verdict.
+    /// Sends an e-mail. The reply to the end of its text is the verdict.
     pub(super) async fn send(
         &self,
         letter: &Letter<'_>,
         handover: &Handover<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), SendError> {
         let stream = self.connect(handover).await?;
         let helo_name = self.helo_name.for_connection(stream.local_addr().ok());
         let stream: Box<dyn Stream> = match &self.encryptor {
@@ -112,24 +113,24 @@ impl Relay {
         self.converse(stream, &helo_name, letter, handover).await
     }
 
-    async fn connect(&self, handover: &Handover<'_>) -> Result<TcpStream, Refusal> {
+    async fn connect(&self, handover: &Handover<'_>) -> Result<TcpStream, SendError> {
         let host = (self.url.host.as_str(), self.url.port);
-        let addresses = within(Phase::Lookup, handover.crowd, lookup_host(host)).await?;
-        let not_found = || Refusal::new("DNS: host not found", RejectionClass::Connection);
-        let mut refusal = not_found();
+        let addresses = within(Phase::Lookup, handover.overflow, lookup_host(host)).await?;
+        let not_found = || SendError::new("DNS: host not found", RejectionClass::Connection);
+        let mut send_error = not_found();
         for address in addresses.map_err(|_| not_found())? {
             let connecting = TcpStream::connect(address);
-            match within(Phase::Connect, handover.crowd, connecting).await {
+            match within(Phase::Connect, handover.overflow, connecting).await {
                 Ok(Ok(stream)) => {
                     // Commands are short, and each waits for its reply.
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Ok(Err(error)) => refusal = refusal::broken(Phase::Connect, error.kind()),
-                Err(slow) => refusal = slow,
+                Ok(Err(error)) => send_error = failure::broken(Phase::Connect, error.kind()),
+                Err(slow) => send_error = slow,
             }
         }
-        Err(refusal)
+        Err(send_error)
     }
 
     /// The dialogue from the greeting on.
@@ -139,16 +140,16 @@ impl Relay {
         helo_name: &str,
         letter: &Letter<'_>,
         handover: &Handover<'_>,
-    ) -> Result<(), Refusal> {
-        let mut session = Session::new(stream, handover.crowd.clone());
+    ) -> Result<(), SendError> {
+        let mut session = Session::new(stream, handover.overflow.clone());
         positive(Phase::Greeting, &session.reply(Phase::Greeting).await?)?;
         let mut extensions = hello(&mut session, helo_name).await?;
         if self.starts_tls(&mut session, &extensions).await?
             && let Some(encryptor) = &self.encryptor
         {
             let stream = encrypt(encryptor, session.into_stream()?, handover).await?;
-            session = Session::new(stream, handover.crowd.clone());
-            // The first offers were not protected, and count no longer.
+            session = Session::new(stream, handover.overflow.clone());
+            // The first offers were not encrypted, so they are discarded.
             extensions = hello(&mut session, helo_name).await?;
         }
         self.log_in(&mut session, &extensions).await?;
@@ -159,18 +160,18 @@ impl Relay {
         verdict
     }
 
-    /// Asks for TLS where that is wanted. A server that offers it and then refuses is one without
-    /// TLS: no better than one that does not offer it, and no worse.
+    /// Negotiates TLS according to the settings. A server that offers STARTTLS and then rejects it is
+    /// treated as one without TLS.
     async fn starts_tls(
         &self,
         session: &mut Session,
         extensions: &Extensions,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, SendError> {
         match self.url.encryption {
             Encryption::None | Encryption::Wrapped => return Ok(false),
             Encryption::Offered if !extensions.starttls => return Ok(false),
             Encryption::Required if !extensions.starttls => {
-                return Err(refusal::tls("STARTTLS is not offered"));
+                return Err(failure::tls("STARTTLS is not offered"));
             }
             Encryption::Offered | Encryption::Required => {}
         }
@@ -182,14 +183,18 @@ impl Relay {
         if self.url.encryption == Encryption::Offered && !closes {
             tracing::warn!(
                 code = reply.code,
-                "mail server offered STARTTLS and refused it"
+                "mail server rejected STARTTLS after offering it"
             );
             return Ok(false);
         }
-        Err(refusal::tls(&format!("SMTP {} at STARTTLS", reply.code)))
+        Err(failure::tls(&format!("SMTP {} at STARTTLS", reply.code)))
     }
 
-    async fn log_in(&self, session: &mut Session, extensions: &Extensions) -> Result<(), Refusal> {
+    async fn log_in(
+        &self,
+        session: &mut Session,
+        extensions: &Extensions,
+    ) -> Result<(), SendError> {
         let Some((user, password)) = &self.url.credentials else {
             return Ok(());
         };
@@ -201,7 +206,7 @@ impl Relay {
                 let response = encode(&format!("\0{user}\0{password}"));
                 let command = format!("AUTH PLAIN {response}");
                 let reply = session.command(phase, &command).await?;
-                // Some servers do not take the response with the command.
+                // Some servers accept the response only after a challenge.
                 if reply.code == 334 {
                     session.command(phase, &response).await?
                 } else {
@@ -219,7 +224,7 @@ impl Relay {
             }
             None => {
                 let failure = "the server offers neither AUTH PLAIN nor AUTH LOGIN";
-                return Err(Refusal::new(failure, RejectionClass::Authentication));
+                return Err(SendError::new(failure, RejectionClass::Authentication));
             }
         };
         positive(phase, &reply)
@@ -230,20 +235,20 @@ async fn encrypt(
     encryptor: &Encryptor,
     stream: impl Stream + 'static,
     handover: &Handover<'_>,
-) -> Result<Box<dyn Stream>, Refusal> {
+) -> Result<Box<dyn Stream>, SendError> {
     let encrypting = encryptor.encrypt(stream);
-    let stream = within(Phase::Handshake, handover.crowd, encrypting).await??;
+    let stream = within(Phase::Handshake, handover.overflow, encrypting).await??;
     Ok(Box::new(stream))
 }
 
 /// Introduces the service, by HELO to servers that do not know EHLO (RFC 5321, 3.2).
-async fn hello(session: &mut Session, name: &str) -> Result<Extensions, Refusal> {
+async fn hello(session: &mut Session, name: &str) -> Result<Extensions, SendError> {
     let phase = Phase::Hello;
     let reply = session.command(phase, &format!("EHLO {name}")).await?;
     if reply.is_positive() && !reply.is_cut {
-        return Ok(Extensions::of(&reply));
+        return Ok(Extensions::parse(&reply));
     }
-    // 521 and 554 are about the client, whatever it says.
+    // 521 and 554 reject the client, so HELO would fail as well.
     if !reply.is_permanent_failure() || matches!(reply.code, 521 | 554) {
         positive(phase, &reply)?;
     } else {
@@ -255,21 +260,21 @@ async fn hello(session: &mut Session, name: &str) -> Result<Extensions, Refusal>
     Ok(Extensions::default())
 }
 
-/// Sends the mail in a dialogue that is open.
+/// Sends the e-mail in an open dialogue.
 async fn hand_over(
     session: &mut Session,
     extensions: &Extensions,
     letter: &Letter<'_>,
     handover: &Handover<'_>,
-) -> Result<(), Refusal> {
-    // Everything but an address of the operator is ASCII.
+) -> Result<(), SendError> {
+    // Only the address of the sender can have other characters than ASCII.
     let parameters = if letter.text.is_ascii() && letter.from.is_ascii() {
         ""
     } else if extensions.smtputf8 {
         " BODY=8BITMIME SMTPUTF8"
     } else {
         let failure = "the server does not offer SMTPUTF8, which MAIL_FROM needs";
-        return Err(Refusal::new(failure, RejectionClass::Sender));
+        return Err(SendError::new(failure, RejectionClass::Sender));
     };
     let sender = format!("MAIL FROM:<{}>{parameters}", letter.from);
     positive(
@@ -282,34 +287,34 @@ async fn hand_over(
     handover.check()?;
     let reply = session.command(Phase::Data, "DATA").await?;
     if !reply.is_intermediate() || reply.is_cut {
-        return Err(refusal::of_reply(Phase::Data, &reply));
+        return Err(failure::negative_reply(Phase::Data, &reply));
     }
-    // The last moment at which nothing is sent yet.
+    // The last check before the text is sent.
     handover.check()?;
-    session.send_text(&transparent(letter.text)).await?;
+    session.send_text(&dot_stuffed(letter.text)).await?;
     let verdict = session.reply(Phase::EndOfData).await?;
     if verdict.is_positive() {
         return Ok(());
     }
-    Err(refusal::of_reply(Phase::EndOfData, &verdict))
+    Err(failure::negative_reply(Phase::EndOfData, &verdict))
 }
 
-fn positive(phase: Phase, reply: &Reply) -> Result<(), Refusal> {
+fn positive(phase: Phase, reply: &Reply) -> Result<(), SendError> {
     if !reply.is_positive() {
-        return Err(refusal::of_reply(phase, reply));
+        return Err(failure::negative_reply(phase, reply));
     }
     if reply.is_cut {
-        return Err(refusal::broken(phase, io::ErrorKind::InvalidData));
+        return Err(failure::broken(phase, io::ErrorKind::InvalidData));
     }
     Ok(())
 }
 
-/// The text as it travels (RFC 5321, 4.5.2): every line ends with CRLF, a dot at the beginning of
-/// a line is doubled, and a dot alone ends the whole.
-fn transparent(text: &[u8]) -> Vec<u8> {
+/// Encodes the text for transmission (RFC 5321, 4.5.2): lines end with CRLF, a leading dot is
+/// doubled, and a lone dot ends the text.
+fn dot_stuffed(text: &[u8]) -> Vec<u8> {
     let mut sent = Vec::with_capacity(text.len() + text.len() / 32 + 5);
     let text = text.strip_suffix(b"\r\n").unwrap_or(text);
-    // Lone CR and LF become line ends: servers that took them for such would see other lines.
+    // Lone CR and LF become CRLF, as some servers take them for line ends.
     for line in lines_of(text) {
         if line.starts_with(b".") {
             sent.push(b'.');
@@ -329,8 +334,8 @@ fn lines_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 impl Extensions {
-    /// Reads the keywords, in any case and also in the old form `AUTH=LOGIN`.
-    fn of(reply: &Reply) -> Self {
+    /// Parses the keywords, in any case and also in the old form `AUTH=LOGIN`.
+    fn parse(reply: &Reply) -> Self {
         let mut found = Self::default();
         // The first line is the server's name.
         for line in reply.texts.iter().skip(1) {

@@ -1,8 +1,7 @@
-//! What mails say, in German and English.
+//! The templates of e-mails, in German and English.
 //!
-//! A template is found by `<language>/<kind>.<part>`; an operator's folder may replace
-//! any of them. All are rendered once at the start, so that a broken one is told then
-//! and not when a mail is due.
+//! A template has the path `<language>/<kind>.<part>`. The operator's directory may replace any of
+//! them. All are rendered once at the start, so that a broken template aborts the start.
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
@@ -52,64 +51,64 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "en/phone_password_locked.html",
 ];
 
-/// The templates, read and tried.
+/// The validated templates.
 #[derive(Debug)]
 pub struct Templates(Environment<'static>);
 
-/// What a mail tells.
+/// The values of an e-mail.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
-    /// The contact's name.
+    /// The contact's display name.
     pub(super) name: String,
     /// The customer's number.
     pub(super) customer_number: String,
-    /// Where the address is confirmed; empty where there is nothing to confirm.
+    /// The link that confirms the address; empty if there is nothing to confirm.
     pub(super) link: String,
-    /// Until when.
+    /// The expiry of the link.
     pub(super) expire_time: Option<DateTime<Utc>>,
-    /// When it happened.
+    /// The time of the change.
     pub(super) event_time: DateTime<Utc>,
 }
 
-/// A mail as it is read.
+/// A rendered e-mail.
 #[derive(Clone, Debug)]
 pub(super) struct Rendered {
-    /// One line.
+    /// The subject, a single line.
     pub(super) subject: String,
-    /// The plain text.
+    /// The body in plain text.
     pub(super) text: String,
-    /// The same as HTML.
+    /// The body in HTML.
     pub(super) html: String,
 }
 
 impl Templates {
-    /// Reads the templates, those of the operator's `folder` in place of the built-in
-    /// ones, and renders each once.
+    /// Loads the templates, with those of the operator's `folder` instead of the built-in ones, and
+    /// renders each once.
     ///
     /// # Errors
-    /// A line that names the template and says what is wrong with it.
+    /// The template and its error in one line.
     pub fn load(folder: Option<&Path>) -> std::result::Result<Self, String> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         if let Some(folder) = folder {
-            refuse_unknown_files(folder)?;
+            reject_unknown_files(folder)?;
         }
         for (name, built_in) in BUILT_IN {
-            let own = folder.map(|folder| read_own(folder, name)).transpose()?;
-            let source = own.flatten().unwrap_or_else(|| (*built_in).to_owned());
+            let custom = folder.map(|folder| read_custom(folder, name)).transpose()?;
+            let source = custom.flatten().unwrap_or_else(|| (*built_in).to_owned());
             environment
                 .add_template_owned(*name, source)
                 .map_err(|error| describe(name, &error))?;
         }
         let templates = Self(environment);
-        templates.try_all()?;
+        templates.validate()?;
         Ok(templates)
     }
 
-    /// Renders a mail.
+    /// Renders an e-mail.
     ///
     /// # Errors
-    /// [`Error::Internal`] when a template cannot be rendered with these values.
+    /// [`Error::Internal`] if a template cannot be rendered with these values.
     pub(super) fn render(
         &self,
         kind: MailKind,
@@ -120,7 +119,7 @@ impl Templates {
             .map_err(|why| Error::internal(format!("mail template {why}")))
     }
 
-    fn try_all(&self) -> std::result::Result<(), String> {
+    fn validate(&self) -> std::result::Result<(), String> {
         let time = DateTime::UNIX_EPOCH;
         let sample = Values {
             name: "Anna Schmidt".to_owned(),
@@ -160,8 +159,7 @@ impl Templates {
             locale => locale.as_str(),
             name => greeted_name(&values.name),
             customer_number => &values.customer_number,
-            // A URL of ours, in which the parser left no quotes and brackets. Escaping
-            // would spell its slashes out.
+            // The URL parser left no quotes and brackets; escaping would encode the slashes.
             link => Value::from_safe_string(values.link.clone()),
             expire_time => expire_time.unwrap_or_default(),
             event_time => spell_time(values.event_time, locale),
@@ -176,7 +174,7 @@ impl Templates {
         let [subject, text, html] = PARTS.map(render);
         Ok(Rendered {
             subject: subject?.trim().to_owned(),
-            // minijinja takes the last line end away.
+            // minijinja removes the last line end.
             text: text? + "\n",
             html: html?,
         })
@@ -187,7 +185,7 @@ fn template_name(kind: MailKind, locale: Locale, part: &str) -> String {
     format!("{}/{}.{part}", locale.as_str(), kind.as_str())
 }
 
-/// Kind and place of the fault, without the values of a mail.
+/// Describes kind and position of an error, without the values of an e-mail.
 fn describe(name: &str, error: &minijinja::Error) -> String {
     let mut cause = error;
     // An error inside a block is wrapped by the templates around it.
@@ -203,8 +201,8 @@ fn describe(name: &str, error: &minijinja::Error) -> String {
     }
 }
 
-/// A mail program makes a link of whatever looks like one. Who enters a stranger's
-/// address with such a name would have us mail that link.
+/// Returns the name, or an empty text for one that looks like a URL: mail programs would turn it into
+/// a link, which anyone could have sent to a stranger's address.
 fn greeted_name(name: &str) -> &str {
     let chars: Vec<char> = name.chars().collect();
     let is_dot_inside = |window: &[char]| matches!(window, [before, '.', after] if before.is_alphanumeric() && after.is_alphanumeric());
@@ -215,7 +213,7 @@ fn greeted_name(name: &str) -> &str {
     }
 }
 
-/// As people write it, on the clocks of Germany.
+/// Formats a time in German local time.
 fn spell_time(time: DateTime<Utc>, locale: Locale) -> String {
     const MONTHS: [(&str, &str); 12] = [
         ("Januar", "January"),
@@ -243,8 +241,8 @@ fn spell_time(time: DateTime<Utc>, locale: Locale) -> String {
     }
 }
 
-/// A misspelt name would leave the built-in text in use without a word.
-fn refuse_unknown_files(folder: &Path) -> std::result::Result<(), String> {
+/// Rejects files that replace no template: a misspelt name would be ignored silently.
+fn reject_unknown_files(folder: &Path) -> std::result::Result<(), String> {
     let known: BTreeSet<_> = BUILT_IN.iter().map(|(name, _)| folder.join(name)).collect();
     let failed = |folder: &Path, error: &io::Error| {
         format!("{} cannot be read: {}", folder.display(), error.kind())
@@ -254,7 +252,7 @@ fn refuse_unknown_files(folder: &Path) -> std::result::Result<(), String> {
         let entries = fs::read_dir(&current).map_err(|error| failed(&current, &error))?;
         for entry in entries {
             let path = entry.map_err(|error| failed(&current, &error))?.path();
-            // What orchestrators and editors put beside the files.
+            // Files of orchestrators and editors.
             let is_hidden = path
                 .file_name()
                 .is_some_and(|name| name.to_string_lossy().starts_with('.'));
@@ -275,7 +273,7 @@ fn refuse_unknown_files(folder: &Path) -> std::result::Result<(), String> {
     Ok(())
 }
 
-fn read_own(folder: &Path, name: &str) -> std::result::Result<Option<String>, String> {
+fn read_custom(folder: &Path, name: &str) -> std::result::Result<Option<String>, String> {
     let path = folder.join(name);
     match fs::read_to_string(&path) {
         Ok(source) => Ok(Some(source)),

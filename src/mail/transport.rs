@@ -1,4 +1,4 @@
-//! How a mail leaves: over SMTP, or as a file for trying the service out.
+//! The transport of e-mails: SMTP, or files for development.
 
 use std::sync::Arc;
 
@@ -7,31 +7,31 @@ use lettre::Message;
 use super::{
     folder::MailFolder,
     handover::Handover,
-    refusal::Refusal,
+    send_error::SendError,
     settings::{HeloName, SmtpUrl},
     smtp::{Letter, Relay},
 };
 use crate::{domain::mail::QueuedMail, observability::metrics::RejectionClass};
 
-/// How a mail leaves.
+/// The transport of e-mails.
 #[derive(Clone, Debug)]
 pub enum Transport {
-    /// Over SMTP.
+    /// A mail server.
     Smtp(Arc<Relay>),
-    /// As a file in a folder.
+    /// Files in a directory.
     Folder(MailFolder),
 }
 
 impl Transport {
-    /// Over SMTP, to the server of `url`, which is greeted as `helo_name`.
+    /// Creates the transport to the server of `url`, with `helo_name` in EHLO.
     ///
     /// # Errors
-    /// A line that says why TLS cannot be set up.
+    /// The cause why TLS cannot be set up, in one line.
     pub fn smtp(url: &SmtpUrl, helo_name: HeloName) -> Result<Self, String> {
         Ok(Self::Smtp(Arc::new(Relay::new(url.clone(), helo_name)?)))
     }
 
-    /// The mail server as the log names it, or `files`.
+    /// Returns the mail server for log lines, or `files`.
     pub(super) fn server(&self) -> String {
         match self {
             Self::Smtp(relay) => relay.server(),
@@ -39,13 +39,13 @@ impl Transport {
         }
     }
 
-    /// Hands a mail over.
+    /// Sends an e-mail.
     pub(super) async fn send(
         &self,
         mail: &QueuedMail,
         message: &Message,
         handover: &Handover<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), SendError> {
         let text = message.formatted();
         match self {
             Self::Smtp(relay) => {
@@ -61,7 +61,7 @@ impl Transport {
                 let written = folder.write(&mail.customer_number, mail.id, text).await;
                 written.map_err(|error| {
                     let failure = format!("file: {}", error.kind());
-                    Refusal::new(failure, RejectionClass::System)
+                    SendError::new(failure, RejectionClass::System)
                 })
             }
         }

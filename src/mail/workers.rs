@@ -1,25 +1,25 @@
-//! Room for mails whose servers are slow, next to the workers that send the others.
+//! Permits for slow attempts, in addition to those of the workers.
 
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Room for a number of slow mails. Clones share it.
+/// The permits for slow attempts. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Crowd(Arc<Semaphore>);
+pub(super) struct OverflowPermits(Arc<Semaphore>);
 
-impl Crowd {
-    pub(super) fn new(room: usize) -> Self {
-        Self(Arc::new(Semaphore::new(room)))
+impl OverflowPermits {
+    pub(super) fn new(permits: usize) -> Self {
+        Self(Arc::new(Semaphore::new(permits)))
     }
 
-    /// Waits for room.
-    pub(super) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits for a permit.
+    pub(super) async fn acquire(&self) -> Option<SemaphorePermit<'_>> {
         self.0.acquire().await.ok()
     }
 
-    /// Returns true if no room is left.
-    pub(super) fn is_full(&self) -> bool {
+    /// Returns true if no permit is left.
+    pub(super) fn is_exhausted(&self) -> bool {
         self.0.available_permits() == 0
     }
 }

@@ -1,8 +1,7 @@
-//! Logs and traces: lines for people or for programs, spans for a collector, never with
-//! personal data.
+//! Logs and traces: lines in text or JSON, and spans for a collector, without personal data.
 //!
-//! Logging never waits for its reader: lines go to a bounded queue, which a thread of its own
-//! writes to standard error, and are dropped and counted while it is full.
+//! Logging never blocks: lines go to a bounded queue, which a thread writes to standard error, and
+//! are dropped and counted while it is full.
 
 mod export;
 
@@ -26,26 +25,26 @@ use tracing_subscriber::{
 
 use self::export::WatchedExporter;
 use crate::{
-    config::{Config, LogFormat, WrongSetting},
+    config::{Config, ConfigError, LogFormat},
     observability::{metrics, rpc_span},
 };
 
 const SERVICE: &str = "contact-service";
-/// The target of lines that name who was denied, which is for no collector of traces.
+/// The target of lines with the subject of a denied request, which are not exported as traces.
 const SECURITY: &str = "contact_service::security";
-/// A collector that is away must not hold up the end.
+/// Limit of the last export at shutdown.
 const LAST_EXPORT: Duration = Duration::from_secs(3);
-/// Nor must a reader that takes no lines.
+/// Limit of the last log lines at shutdown.
 const LAST_LINES: Duration = Duration::from_secs(2);
-/// How many lines wait for the reader; one has some 200 bytes, and few have more than 1,000.
+/// Lines in the queue; most have about 200 bytes, few more than 1,000.
 const MAX_WAITING_LINES: usize = 4096;
 
-/// What was started, and has to be ended so that nothing of it is lost.
+/// The running logger and exporter. End it at shutdown, so that nothing is lost.
 #[derive(Debug)]
-#[must_use = "lines and spans that wait when the process ends are lost"]
+#[must_use = "queued lines and spans are lost unless it is ended"]
 pub struct Telemetry {
     spans: Option<SdkTracerProvider>,
-    /// Flushed when it is dropped, after the spans.
+    /// Flushed on drop, after the spans.
     _lines: LogLines,
 }
 
@@ -55,7 +54,7 @@ struct LogLines(Option<WorkerGuard>);
 
 impl Drop for LogLines {
     fn drop(&mut self) {
-        // The guard waits for its thread, and prints when that takes too long: which waits as well.
+        // The guard waits for its thread, and prints if that takes too long, which blocks as well.
         let guard = self.0.take();
         let (flushed, is_flushed) = mpsc::channel::<()>();
         thread::spawn(move || {
@@ -67,26 +66,26 @@ impl Drop for LogLines {
 }
 
 impl Telemetry {
-    /// Exports the spans that still wait, and writes the lines.
+    /// Exports the queued spans, and writes the queued lines.
     pub async fn end(self) {
         let Some(provider) = self.spans else { return };
         let ended =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_EXPORT));
         if !matches!(ended.await, Ok(Ok(()))) {
-            tracing::warn!("the last spans could not be exported");
+            tracing::warn!("failed to export the last spans");
         }
     }
 }
 
-/// Starts logging to standard error, and exporting spans where a collector is named. Asks for
-/// a tokio runtime.
+/// Starts logging to standard error, and the export of spans if a collector is configured. Requires a
+/// tokio runtime.
 ///
 /// # Errors
-/// [`WrongSetting`] for a filter that cannot be read, or a collector that cannot be used.
-pub fn start(config: &Config) -> Result<Telemetry, WrongSetting> {
+/// [`ConfigError`] for an invalid filter or collector.
+pub fn start(config: &Config) -> Result<Telemetry, ConfigError> {
     let filter = EnvFilter::try_new(&config.log_filter).map_err(|_| {
         let why = "must be a level, such as info, or a list such as warn,contact_service=debug";
-        WrongSetting::new("RUST_LOG", why)
+        ConfigError::new("RUST_LOG", why)
     })?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
@@ -94,19 +93,19 @@ pub fn start(config: &Config) -> Result<Telemetry, WrongSetting> {
         .finish(io::stderr());
     let dropped = writer.error_counter();
     let provider = config.trace_endpoint.as_deref().map(provider).transpose()?;
-    // The filters stand beside the lines, not in them: filters of one layer forget a
-    // line of ours whenever a library (sqlx does) only asks whether it may log.
+    // Global filters, not filters of a layer: those lose a line of ours if a library (sqlx) checks
+    // whether a level is enabled.
     let all = tracing_subscriber::registry()
         .with(lines(config.log_format, writer))
         .with(provider.as_ref().map(spans))
         .with(filter)
         .with(filter_fn(may_be_logged));
-    // A second start in one process, as tests make it, keeps the first.
+    // A second start in one process, as in tests, keeps the first.
     if all.try_init().is_ok() {
         metrics::count_dropped_log_lines(move || dropped.dropped_lines());
         log_panics();
         if provider.is_some() {
-            rpc_span::are_exported();
+            rpc_span::enable_export();
         }
     }
     Ok(Telemetry {
@@ -132,7 +131,7 @@ where
     }
 }
 
-/// The default hook writes to standard error itself, and so waits for its reader.
+/// Logs panics: the default hook writes to standard error itself, which can block.
 fn log_panics() {
     panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
@@ -141,18 +140,18 @@ fn log_panics() {
     }));
 }
 
-fn provider(endpoint: &str) -> Result<SdkTracerProvider, WrongSetting> {
+fn provider(endpoint: &str) -> Result<SdkTracerProvider, ConfigError> {
     let exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
         .build()
         .map_err(|_| {
-            WrongSetting::new(
+            ConfigError::new(
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
-                "no exporter can be made for it",
+                "must be the URL of a collector",
             )
         })?;
-    // It was judged as a setting: it has a host.
+    // The setting was validated: it has a host.
     let url = url::Url::parse(endpoint).ok();
     let host = url
         .as_ref()
@@ -191,9 +190,8 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("contact_service")
 }
 
-/// Libraries log frames, statements, and even phone numbers at their finer levels,
-/// and PostgreSQL's notices quote rows: of those only the coarser levels pass,
-/// whatever the filter says.
+/// Rejects lines that may hold personal data, regardless of the filter: libraries log frames,
+/// statements and even phone numbers at debug and trace, and notices of PostgreSQL quote rows.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let is_notice = metadata.target().starts_with("sqlx::postgres::notice");
     is_ours(metadata) || (*metadata.level() <= Level::INFO && !is_notice)

@@ -1,5 +1,5 @@
-//! The span of a call: part of its caller's trace (W3C Trace Context), and what log lines
-//! tell the trace by.
+//! The span of an RPC: part of the client's trace (W3C Trace Context), with the trace id of its log
+//! lines.
 
 use std::sync::OnceLock;
 
@@ -16,18 +16,18 @@ use opentelemetry_sdk::{
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Set once spans go anywhere but into log lines.
+/// Set if spans are exported.
 static EXPORTED: OnceLock<()> = OnceLock::new();
 
-/// Spans are exported from now on.
-pub(crate) fn are_exported() {
+/// Enables the export of spans.
+pub(crate) fn enable_export() {
     let _ = EXPORTED.set(());
 }
 
-/// The span of a call of `method`, such as `contact.v1.ContactService/GetContact`.
+/// Begins the span of an RPC of `method`, such as `contact.v1.ContactService/GetContact`.
 pub fn begin(method: &str, headers: &HeaderMap) -> Span {
-    let caller = caller_of(headers);
-    // Of the highest level: what is logged does not decide what is traced.
+    let caller = client_span(headers);
+    // At the highest level, so that the filter of log lines does not affect traces.
     if EXPORTED.get().is_none() {
         let trace_id = caller.map_or_else(
             || RandomIdGenerator::default().new_trace_id(),
@@ -51,7 +51,7 @@ pub fn begin(method: &str, headers: &HeaderMap) -> Span {
     span
 }
 
-/// The call was answered with the status `code`, which `is_fault` says is this service's doing.
+/// Ends the span with the status `code`; `is_fault` is true for an error of this service.
 pub fn end(span: &Span, code: &'static str, is_fault: bool) {
     if EXPORTED.get().is_none() {
         return;
@@ -63,9 +63,8 @@ pub fn end(span: &Span, code: &'static str, is_fault: bool) {
     }
 }
 
-/// The span that called, of which nothing is taken over but its ids: what else callers
-/// send could be anything.
-fn caller_of(headers: &HeaderMap) -> Option<SpanContext> {
+/// Returns the client's span with its ids only, as other values could hold anything.
+fn client_span(headers: &HeaderMap) -> Option<SpanContext> {
     let context =
         TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers));
     let caller = context.span().span_context().clone();
@@ -100,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn the_ids_of_the_caller_are_taken_over_and_nothing_else() {
+    fn only_ids_of_the_client_span_are_used() {
         let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let caller = caller_of(&headers(text)).unwrap();
+        let caller = client_span(&headers(text)).unwrap();
         let trace_id = "0af7651916cd43dd8448eb211c80319c";
         assert_eq!(caller.trace_id().to_string(), trace_id);
         assert_eq!(caller.span_id().to_string(), "b7ad6b7169203331");
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_context_is_none() {
+    fn invalid_trace_context_is_ignored() {
         for text in [
             "",
             "max@example.com",
@@ -119,8 +118,8 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
         ] {
-            assert!(caller_of(&headers(text)).is_none(), "{text}");
+            assert!(client_span(&headers(text)).is_none(), "{text}");
         }
-        assert!(caller_of(&HeaderMap::new()).is_none());
+        assert!(client_span(&HeaderMap::new()).is_none());
     }
 }

@@ -16,7 +16,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     app::App,
     observability::metrics::{self, NotReady},
-    storage::{Database, Probed},
+    storage::{Database, ProbeOutcome},
 };
 
 /// The health service name that reports readiness; the empty name reports liveness.
@@ -121,9 +121,9 @@ impl WriteProbe {
             return Some(cause);
         }
         let write = tokio::time::timeout(PROBE_TIMEOUT, database.probe_write(self.seed)).await;
-        match write.unwrap_or(Ok(Probed::Busy)) {
-            Ok(Probed::Written) => self.busy = 0,
-            Ok(Probed::Busy) => self.busy = self.busy.saturating_add(1),
+        match write.unwrap_or(Ok(ProbeOutcome::Busy)) {
+            Ok(ProbeOutcome::Written) => self.busy = 0,
+            Ok(ProbeOutcome::Busy) => self.busy = self.busy.saturating_add(1),
             Err(cause) => return Some(cause),
         }
         (self.busy >= MAX_BUSY_PROBES).then_some(NotReady::WriteFailed)

@@ -202,7 +202,7 @@ fn start_periodic_jobs(parts: &Parts, readiness: &Readiness) -> JoinSet<()> {
     ));
     jobs.spawn(background::delete_expired_hourly(app()));
     jobs.spawn(background::delete_old_events(app(), parts.events_kept_for));
-    jobs.spawn(app().place_events());
+    jobs.spawn(app().sequence_events());
     jobs.spawn(background::delete_personal_data(app()));
     jobs.spawn(background::run_email_expiry(app()));
     jobs

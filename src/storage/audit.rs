@@ -1,4 +1,4 @@
-//! Rows of the trail.
+//! Rows of the audit log.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
@@ -7,10 +7,13 @@ use sea_orm::{
 };
 
 use super::{
-    Database, Transaction, bounded,
+    columns::from_field_names,
+    database::Database,
     entity::audit_events::{ActiveModel, Column, Entity, Model},
+    error::StorageError,
+    timeout::with_timeout,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventRank},
@@ -20,27 +23,24 @@ use crate::{
 };
 
 impl Database {
-    /// Up to `limit` events of the customer before a rank, newest first.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Lists up to `limit` events of the customer before a position, newest first.
     pub async fn list_audit_events(
         &self,
         number: &CustomerNumber,
         before: EventRank,
         limit: u64,
     ) -> Result<Vec<AuditEvent>> {
-        let earlier_of_the_same = Condition::all()
+        let earlier_of_same_change = Condition::all()
             .add(Column::Sequence.eq(before.sequence))
             .add(Column::EventId.lt(before.id));
         let query = Entity::find()
             .filter(Column::CustomerNumber.eq(number.as_str()))
-            // Alone, so that the key can be searched by it.
+            // A condition of its own, so that the primary key is searched by it.
             .filter(Column::Sequence.lte(before.sequence))
             .filter(
                 Condition::any()
                     .add(Column::Sequence.lt(before.sequence))
-                    .add(earlier_of_the_same),
+                    .add(earlier_of_same_change),
             )
             .order_by_desc(Column::Sequence)
             .order_by_desc(Column::EventId)
@@ -48,17 +48,14 @@ impl Database {
         self.read_events(query).await
     }
 
-    /// Up to `limit` events of the customer behind a rank, oldest first.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Lists up to `limit` events of the customer after a position, oldest first.
     pub async fn list_oldest_audit_events(
         &self,
         number: &CustomerNumber,
         after: EventRank,
         limit: u64,
     ) -> Result<Vec<AuditEvent>> {
-        let later_of_the_same = Condition::all()
+        let later_of_same_change = Condition::all()
             .add(Column::Sequence.eq(after.sequence))
             .add(Column::EventId.gt(after.id));
         let query = Entity::find()
@@ -67,7 +64,7 @@ impl Database {
             .filter(
                 Condition::any()
                     .add(Column::Sequence.gt(after.sequence))
-                    .add(later_of_the_same),
+                    .add(later_of_same_change),
             )
             .order_by_asc(Column::Sequence)
             .order_by_asc(Column::EventId)
@@ -75,26 +72,26 @@ impl Database {
         self.read_events(query).await
     }
 
+    /// Inserts a disclosure under the sequence number of its customer's last change, and returns
+    /// true if the customer is still on file. Concurrent requests share a statement.
+    pub async fn insert_disclosure(&self, event: AuditEvent) -> Result<bool> {
+        self.disclosures.load(event).await
+    }
+
     async fn read_events(&self, query: Select<Entity>) -> Result<Vec<AuditEvent>> {
         let rows = query.all(&self.readers);
-        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
+        let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
         rows.into_iter().map(to_event).collect()
     }
 }
 
 impl Transaction {
-    /// Writes an event of this transaction.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Inserts an event of this transaction.
     pub async fn insert_audit_event(&self, event: &AuditEvent) -> Result<()> {
         self.insert_audit_row(to_row(event)?).await
     }
 
-    /// Writes the event of an erasure, with the sealed number and its place in the feed.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Inserts the event of an erasure, with the encrypted customer number and its feed position.
     pub async fn insert_sealed_event(
         &self,
         event: &AuditEvent,
@@ -113,13 +110,13 @@ impl Transaction {
         Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         self.has_events.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// An event waits for its place in the feed.
+/// Creates the row of an event, which has no feed position yet.
 fn to_row(event: &AuditEvent) -> Result<ActiveModel> {
     let number = event.customer_number.as_ref();
     Ok(ActiveModel {
@@ -130,16 +127,11 @@ fn to_row(event: &AuditEvent) -> Result<ActiveModel> {
         actor: Set(event.actor.0.clone()),
         kind: Set(event.kind.clone()),
         contact_id: Set(event.contact_id.map(|id| id.0)),
-        changed_fields: Set(names_as_json(&event.changed_fields)?),
+        changed_fields: Set(from_field_names(&event.changed_fields)?),
         details: Set(details_as_json(&event.details)?),
         feed_position: Set(None),
         sealed_customer_number: Set(None),
     })
-}
-
-/// Names of fields, as they are stored.
-pub(super) fn names_as_json(names: &[String]) -> Result<String> {
-    serde_json::to_string(names).map_err(|_| Error::internal("names of fields cannot be written"))
 }
 
 /// Details of an event as they are stored; `None` where there are none.
@@ -149,7 +141,7 @@ fn details_as_json(details: &BTreeMap<String, String>) -> Result<Option<String>>
     }
     serde_json::to_string(details)
         .map(Some)
-        .map_err(|_| Error::internal("details of an event cannot be written"))
+        .map_err(|_| Error::internal("details of an audit event cannot be serialized"))
 }
 
 pub(super) fn to_event(row: Model) -> Result<AuditEvent> {

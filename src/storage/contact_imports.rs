@@ -1,4 +1,4 @@
-//! Which rows of files were taken.
+//! Rows of files that were imported.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set};
 
 use super::{
-    Transaction,
     entity::contact_imports::{ActiveModel, Column, Entity},
+    error::StorageError,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact_import::{ImportKey, ImportValues},
@@ -19,11 +19,8 @@ use crate::{
 };
 
 impl Transaction {
-    /// The rows that were taken for the customer until now, with their values; those of earlier versions
-    /// have none.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Lists the rows that were imported for the customer, with their values; rows imported by
+    /// earlier versions have none.
     pub async fn list_imported_values(
         &self,
         number: &CustomerNumber,
@@ -35,7 +32,7 @@ impl Transaction {
             .into_tuple()
             .all(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         let rows = rows.into_iter().map(|(key, values)| {
             let key = to_hash(key, "contact_imports.import_key")?;
             let values = values.map(|values| to_hash(values, "contact_imports.import_values"));
@@ -44,17 +41,14 @@ impl Transaction {
         rows.collect()
     }
 
-    /// Keeps which rows were taken, and as which contacts.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Inserts the imported rows, with the contacts that they became.
     pub async fn insert_imports(
         &self,
         number: &CustomerNumber,
-        taken: &[(ImportKey, ImportValues, ContactId)],
+        imported: &[(ImportKey, ImportValues, ContactId)],
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let rows = taken.iter().map(|(key, values, id)| ActiveModel {
+        let rows = imported.iter().map(|(key, values, id)| ActiveModel {
             customer_number: Set(number.as_str().to_owned()),
             import_key: Set(key.0.to_vec()),
             import_values: Set(Some(values.0.to_vec())),
@@ -64,7 +58,7 @@ impl Transaction {
         Entity::insert_many(rows)
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 }

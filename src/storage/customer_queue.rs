@@ -1,7 +1,7 @@
-//! Whose turn it is to use what a customer's requests share with those of others.
+//! The queue of each customer's requests for a shared resource.
 //!
-//! Transactions of one customer queue behind its row, each with a connection in its hands:
-//! a flood of them would leave none to others. So most of them wait here, without one.
+//! Transactions of one customer wait for the lock on its row, each with a connection: a flood of
+//! them would leave none to other customers. So most of them wait here, without a connection.
 
 use std::{
     collections::HashMap,
@@ -14,88 +14,92 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
 
-/// One at work, and one that begins as soon as it ends.
-const AT_ONCE: usize = 2;
-/// As long as one waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(2);
-const RETRY: Duration = Duration::from_secs(1);
+/// One transaction that runs, and one that can start when it ends.
+const PERMITS_PER_KEY: usize = 2;
+/// The same as the timeout of a connection pool.
+const TIMEOUT: Duration = Duration::from_secs(2);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Turns of customers, or of others whose key is `K`. Clones share them.
+/// Permits of customers, or of agents, by their key `K`. Clones share them.
 #[derive(Clone)]
-pub struct Turns<K: Eq + Hash> {
-    places: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
-    patience: Duration,
+pub struct CustomerQueue<K: Eq + Hash> {
+    semaphores: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
+    timeout: Duration,
 }
 
-/// Numbers of customers are not for logs.
-impl<K: Eq + Hash> std::fmt::Debug for Turns<K> {
+/// The keys are personal data.
+impl<K: Eq + Hash> std::fmt::Debug for CustomerQueue<K> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Turns(…)")
+        formatter.write_str("CustomerQueue(…)")
     }
 }
 
-impl<K: Eq + Hash> Default for Turns<K> {
+impl<K: Eq + Hash> Default for CustomerQueue<K> {
     fn default() -> Self {
-        Self::new(PATIENCE)
+        Self::new(TIMEOUT)
     }
 }
 
-/// A turn, until it is dropped; also one that is still waited for.
+/// A permit, or a request for one. Dropping it releases the permit.
 #[derive(Debug)]
-pub struct Turn<K: Eq + Hash> {
+pub struct QueuePermit<K: Eq + Hash> {
     key: K,
-    turns: Turns<K>,
+    queue: CustomerQueue<K>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl<K: Eq + Hash> Turns<K> {
-    /// Creates turns that are waited for as long as `patience`.
-    pub fn new(patience: Duration) -> Self {
+impl<K: Eq + Hash> CustomerQueue<K> {
+    /// Creates a queue in which requests wait for at most `timeout`.
+    pub fn new(timeout: Duration) -> Self {
         Self {
-            places: Arc::default(),
-            patience,
+            semaphores: Arc::default(),
+            timeout,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Semaphore>>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.semaphores
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Clone + Eq + Hash> Turns<K> {
-    /// Waits for a turn.
+impl<K: Clone + Eq + Hash> CustomerQueue<K> {
+    /// Waits for a permit.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when it does not come in time.
-    pub async fn take(&self, key: &K) -> Result<Turn<K>> {
-        let places = Arc::clone(
+    /// [`Error::Overloaded`] after the timeout.
+    pub async fn acquire(&self, key: &K) -> Result<QueuePermit<K>> {
+        let semaphore = Arc::clone(
             self.lock()
                 .entry(key.clone())
-                .or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))),
+                .or_insert_with(|| Arc::new(Semaphore::new(PERMITS_PER_KEY))),
         );
-        let mut turn = Turn {
+        let mut waiting = QueuePermit {
             key: key.clone(),
-            turns: self.clone(),
+            queue: self.clone(),
             permit: None,
         };
-        let permit = tokio::time::timeout(self.patience, places.acquire_owned()).await;
+        let permit = tokio::time::timeout(self.timeout, semaphore.acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
-            return Err(Error::Overloaded { retry_after: RETRY });
+            return Err(Error::Overloaded {
+                retry_after: RETRY_AFTER,
+            });
         };
-        turn.permit = Some(permit);
-        Ok(turn)
+        waiting.permit = Some(permit);
+        Ok(waiting)
     }
 }
 
-impl<K: Eq + Hash> Drop for Turn<K> {
+impl<K: Eq + Hash> Drop for QueuePermit<K> {
     fn drop(&mut self) {
-        let mut turns = self.turns.lock();
-        // Within the lock: nobody can begin to wait meanwhile.
+        let mut semaphores = self.queue.lock();
+        // Inside the lock, so that no request can begin to wait.
         drop(self.permit.take());
-        let places = turns.get(&self.key);
-        // Those who wait or work hold it as well.
-        if places.is_some_and(|places| Arc::strong_count(places) == 1) {
-            turns.remove(&self.key);
+        let semaphore = semaphores.get(&self.key);
+        // Waiting requests and permits hold it as well.
+        if semaphore.is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
+            semaphores.remove(&self.key);
         }
     }
 }
@@ -112,22 +116,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_at_once_the_others_in_the_order_of_their_arrival_and_other_customers_at_once() {
-        let turns = Turns::default();
-        let first = turns.take(&number("K-1")).await.unwrap();
-        let second = turns.take(&number("K-1")).await.unwrap();
+    async fn two_permits_per_customer_are_granted_in_order() {
+        let queue = CustomerQueue::default();
+        let first = queue.acquire(&number("K-1")).await.unwrap();
+        let second = queue.acquire(&number("K-1")).await.unwrap();
         let customer = number("K-1");
-        let mut third = Box::pin(turns.take(&customer));
-        let mut fourth = Box::pin(turns.take(&customer));
+        let mut third = Box::pin(queue.acquire(&customer));
+        let mut fourth = Box::pin(queue.acquire(&customer));
         assert!((&mut third).now_or_never().is_none());
         assert!((&mut fourth).now_or_never().is_none());
-        let other = turns.take(&number("K-2")).await.unwrap();
+        let other = queue.acquire(&number("K-2")).await.unwrap();
         drop(first);
         assert!((&mut fourth).now_or_never().is_none());
         let third = third.await.unwrap();
-        // One that gave up leaves nothing behind.
+        // A cancelled request leaves no entry.
         drop(fourth);
         drop((second, third, other));
-        assert!(turns.lock().is_empty());
+        assert!(queue.lock().is_empty());
     }
 }

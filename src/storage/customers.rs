@@ -7,17 +7,18 @@ use sea_orm::{
 };
 
 use super::{
-    Database, Transaction, bounded,
+    columns::to_locale,
+    database::Database,
     entity::{
         audit_events,
         customers::{ActiveModel, Column, Entity, Model},
     },
-    expect_one_row,
+    error::{StorageError, ensure_version_matched},
+    timeout::with_timeout,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
-        contact::Locale,
         customer::{AttentionLineOrder, ContactData, Customer, NotificationSettings},
         email_address::EmailAddress,
         ids::CustomerNumber,
@@ -26,34 +27,31 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A customer whose other writers wait until the transaction ends.
+/// A customer that is locked until the transaction ends.
 #[derive(Clone, Debug)]
 pub struct LockedCustomer {
     /// The customer.
     pub customer: Customer,
-    /// Rank of this transaction among all on the customer: grows, never repeats.
-    pub rank: i64,
+    /// The sequence number of this transaction among those of the customer: it grows and never
+    /// repeats.
+    pub sequence_number: i64,
 }
 
 impl Database {
-    /// The customer, if it is on file.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Reads a customer.
     pub async fn find_customer(&self, number: &CustomerNumber) -> Result<Option<Customer>> {
         let row = Entity::find_by_id(number.as_str()).one(&self.readers);
-        let row = bounded(async { Ok(row.await.map_err(Failure::from)?) }).await?;
+        let row = with_timeout(async { Ok(row.await.map_err(StorageError::from)?) }).await?;
         row.map(to_customer).transpose()
     }
 }
 
 impl Transaction {
-    /// Makes every other transaction on the customer wait, and loads it. To be the
-    /// first statement of whatever changes something of a customer: locking it by
-    /// a write holds at every isolation level, where `FOR UPDATE` does not.
+    /// Locks the customer and reads it. It must be the first statement of every change to a
+    /// customer: a lock by a write is effective at every isolation level, unlike `FOR UPDATE`.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], and the failures of the database.
+    /// [`Error::CustomerNotFound`].
     pub async fn lock_customer(&self, number: &CustomerNumber) -> Result<LockedCustomer> {
         self.find_and_lock_customer(number)
             .await?
@@ -61,76 +59,72 @@ impl Transaction {
     }
 
     /// Like [`lock_customer`](Self::lock_customer), but a missing customer is `None`.
-    ///
-    /// # Errors
-    /// The failures of the database.
     pub async fn find_and_lock_customer(
         &self,
         number: &CustomerNumber,
     ) -> Result<Option<LockedCustomer>> {
-        self.note_write(number);
+        self.record_write(number);
         let rows = Entity::update_many()
             .col_expr(Column::WriteCount, Expr::col(Column::WriteCount).add(1))
             .filter(Column::CustomerNumber.eq(number.as_str()))
             .exec_with_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         let Some(row) = rows.into_iter().next() else {
             return Ok(None);
         };
         Ok(Some(LockedCustomer {
-            rank: row.write_count,
+            sequence_number: row.write_count,
             customer: to_customer(row)?,
         }))
     }
 
-    /// Puts a customer on file and locks it. Its trail goes on behind what was recorded of this
-    /// number and of `pseudonyms` before. A concurrent insertion of the same number makes the
-    /// transaction start again.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Inserts a customer and locks it. Its sequence numbers follow those of the events under this
+    /// number and `pseudonyms`. If another transaction inserts the same number, this one is
+    /// retried.
     pub async fn insert_customer(
         &self,
         customer: Customer,
         pseudonyms: &[CustomerNumber],
     ) -> Result<LockedCustomer> {
-        self.note_write(&customer.number);
+        self.record_write(&customer.number);
         let mut row = to_row(&customer);
         row.write_count = Set(1);
-        // First: this waits for an erasure that is under way.
+        // First: this waits for a concurrent erasure.
         Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         let numbers = pseudonyms.iter().chain([&customer.number]);
         let numbers = numbers.map(CustomerNumber::as_str);
-        let last_rank: Option<i64> = audit_events::Entity::find()
+        let last_sequence: Option<i64> = audit_events::Entity::find()
             .select_only()
-            .column_as(audit_events::Column::Sequence.max(), "last_rank")
+            .column_as(audit_events::Column::Sequence.max(), "last_sequence")
             .filter(audit_events::Column::CustomerNumber.is_in(numbers))
             .into_tuple::<Option<i64>>()
             .one(&self.inner)
             .await
-            .map_err(Failure::from)?
+            .map_err(StorageError::from)?
             .flatten();
-        let rank = last_rank.unwrap_or_default() + 1;
-        if rank > 1 {
+        let sequence_number = last_sequence.unwrap_or_default() + 1;
+        if sequence_number > 1 {
             Entity::update_many()
-                .col_expr(Column::WriteCount, Expr::value(rank))
+                .col_expr(Column::WriteCount, Expr::value(sequence_number))
                 .filter(Column::CustomerNumber.eq(customer.number.as_str()))
                 .exec(&self.inner)
                 .await
-                .map_err(Failure::from)?;
+                .map_err(StorageError::from)?;
         }
-        Ok(LockedCustomer { customer, rank })
+        Ok(LockedCustomer {
+            customer,
+            sequence_number,
+        })
     }
 
-    /// Saves a changed customer, raises its version and sets its update time.
+    /// Updates a customer, increments its version and sets its update time.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when it is not the version that was loaded, and the
-    /// failures of the database.
+    /// [`Error::Conflict`] if it has another version than the loaded one.
     pub async fn update_customer(&self, customer: &mut Customer, now: DateTime<Utc>) -> Result<()> {
         let loaded_version = customer.version;
         customer.version += 1;
@@ -141,13 +135,9 @@ impl Transaction {
             .filter(Column::Version.eq(loaded_version))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
-        expect_one_row(updated.rows_affected)
+            .map_err(StorageError::from)?;
+        ensure_version_matched(updated.rows_affected)
     }
-}
-
-pub(super) fn to_contact_data_locale(text: &str) -> Result<Locale> {
-    Locale::parse(text).map_err(|_| Error::data_loss("customers.locale"))
 }
 
 fn to_customer(row: Model) -> Result<Customer> {
@@ -157,7 +147,7 @@ fn to_customer(row: Model) -> Result<Customer> {
         contact_data: ContactData {
             email: row.email.map(EmailAddress::from_stored),
             phone_number: row.phone_number.map(PhoneNumber::from_stored),
-            locale: to_contact_data_locale(&row.locale)?,
+            locale: to_locale(&row.locale, "customers.locale")?,
         },
         notification_settings: NotificationSettings {
             security_notices: row.security_notices,
@@ -174,7 +164,7 @@ fn to_customer(row: Model) -> Result<Customer> {
     })
 }
 
-/// All columns but the write count, which only the lock raises.
+/// All columns except the write count, which only the lock increments.
 fn to_row(customer: &Customer) -> ActiveModel {
     let data = &customer.contact_data;
     let settings = customer.notification_settings;

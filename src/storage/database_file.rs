@@ -1,5 +1,5 @@
-//! The file of an embedded database, which may be replaced or removed while it is open: what is
-//! written then goes to a file that nobody finds again.
+//! The file of an embedded database. It may be replaced or removed while it is open: later writes
+//! would go to a file without a name.
 
 use std::{
     fs, io,
@@ -11,18 +11,20 @@ use std::{
     },
 };
 
-/// A database file and its identity when it was opened. Clones share what became of it.
+use crate::error::{Error, Result};
+
+/// A database file and its identity when it was opened. Clones share its state.
 #[derive(Clone, Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
-    /// Until the process ends: connections may have been opened to either file meanwhile.
+    /// Never reset: connections may have been opened to either file.
     is_lost: Arc<AtomicBool>,
 }
 
 impl DatabaseFile {
-    /// The file at `path`, which was opened just now.
+    /// Records the identity of the file at `path`, which has just been opened.
     pub(super) fn opened(path: PathBuf) -> io::Result<Self> {
         let identity = fs::metadata(&path).map(|file| (file.dev(), file.ino()))?;
         Ok(Self {
@@ -32,23 +34,34 @@ impl DatabaseFile {
         })
     }
 
-    /// Returns true if the file is not at its path any more, or was not at any time before.
+    /// Returns true if the file is not, or once was not, at its path.
     pub(super) fn is_lost(&self) -> bool {
         if self.is_lost.load(Ordering::Relaxed) {
             return true;
         }
         match fs::metadata(&self.path) {
             Ok(file) if (file.dev(), file.ino()) == self.identity => return false,
-            // Nothing is known.
+            // The identity is unknown.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return true,
             Ok(_) | Err(_) => {}
         }
         if !self.is_lost.swap(true, Ordering::Relaxed) {
             tracing::error!(
-                "the database file was replaced or removed while it was open: nothing more is \
-                 written; put the right file in place and restart"
+                "database file replaced or removed while it was open, writes rejected: restore \
+                 the file and restart"
             );
         }
         true
     }
+}
+
+/// Checks that a write may be acknowledged: the file of an embedded database is still there.
+///
+/// # Errors
+/// [`Error::DatabaseUnavailable`] if it is lost.
+pub(super) fn ensure_present(file: Option<&DatabaseFile>) -> Result<()> {
+    if file.is_some_and(DatabaseFile::is_lost) {
+        return Err(Error::DatabaseUnavailable);
+    }
+    Ok(())
 }

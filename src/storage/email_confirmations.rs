@@ -1,4 +1,4 @@
-//! Rows of addresses that were entered, and the hashes of their tokens.
+//! Rows of confirmations of e-mail addresses, and the hashes of their tokens.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -8,13 +8,15 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Database, Transaction, bounded,
+    database::Database,
     entity::{
         confirmation_tokens as tokens,
-        email_confirmations::{ActiveModel, Column, Entity, Model, Relation},
+        email_confirmations::{ActiveModel, Column, Entity, Model},
     },
+    error::StorageError,
+    timeout::with_timeout,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
         contact::Contact,
@@ -26,69 +28,60 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Where a list goes on: behind this time, and this one of the same time.
-pub(super) type Place = (DateTime<Utc>, ConfirmationId);
+/// The position after which a list continues: a time, and the confirmation within it.
+pub(super) type ListPosition = (DateTime<Utc>, ConfirmationId);
 
 impl Database {
-    /// The entering of an address to which a token belongs.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Finds the confirmation that a token belongs to.
     pub async fn find_confirmation(
         &self,
         token: &ConfirmationToken,
     ) -> Result<Option<EmailConfirmation>> {
         let number = token.customer_number.as_str();
         let row = Entity::find()
-            .join(JoinType::InnerJoin, Relation::Tokens.def())
+            .join_rev(JoinType::InnerJoin, tokens::Relation::Confirmation.def())
             .filter(tokens::Column::CustomerNumber.eq(number))
             .filter(tokens::Column::TokenHash.eq(token.hash().to_vec()))
             .one(&self.readers);
-        let row = bounded(async { Ok(row.await.map_err(Failure::from)?) }).await?;
+        let row = with_timeout(async { Ok(row.await.map_err(StorageError::from)?) }).await?;
         row.map(to_confirmation).transpose()
     }
 
-    /// Some of those, of any customer, whose address was not confirmed until `now`, by their
-    /// expiry, from `behind` on, and where to go on.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn list_lapsed_confirmations(
+    /// Lists a page of the confirmations that expired by `now`, of any customer, by their expiry,
+    /// and the position after which the next page begins.
+    pub async fn list_expired_confirmations(
         &self,
         now: DateTime<Utc>,
-        behind: Option<Place>,
-    ) -> Result<(Vec<EmailConfirmation>, Option<Place>)> {
-        self.list_pending(LAPSED, now, behind).await
+        after: Option<ListPosition>,
+    ) -> Result<(Vec<EmailConfirmation>, Option<ListPosition>)> {
+        self.list_pending(EXPIRED_PENDING, now, after).await
     }
 
-    /// Some of those, of any customer, whose address is to be reminded at `now`, by the time of
-    /// it, from `behind` on, and where to go on.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Lists a page of the confirmations whose reminder is due at `now`, of any customer, by its
+    /// time, and the position after which the next page begins.
     pub async fn list_due_reminders(
         &self,
         now: DateTime<Utc>,
-        behind: Option<Place>,
-    ) -> Result<(Vec<EmailConfirmation>, Option<Place>)> {
-        self.list_pending(DUE_REMINDERS, now, behind).await
+        after: Option<ListPosition>,
+    ) -> Result<(Vec<EmailConfirmation>, Option<ListPosition>)> {
+        self.list_pending(DUE_REMINDERS, now, after).await
     }
 
     async fn list_pending(
         &self,
         sql: &str,
         now: DateTime<Utc>,
-        behind: Option<Place>,
-    ) -> Result<(Vec<EmailConfirmation>, Option<Place>)> {
-        let (time, id) = behind.unwrap_or((DateTime::UNIX_EPOCH, ConfirmationId(Uuid::nil())));
+        after: Option<ListPosition>,
+    ) -> Result<(Vec<EmailConfirmation>, Option<ListPosition>)> {
+        let (time, id) = after.unwrap_or((DateTime::UNIX_EPOCH, ConfirmationId(Uuid::nil())));
         let values = [now.into(), time.into(), id.0.into()];
         let rows = self.rows_by_index(sql, values).await?;
         let mut confirmations = Vec::with_capacity(rows.len());
         let mut last = None;
         for row in &rows {
-            let confirmation = Model::from_query_result(row, "").map_err(Failure::from)?;
+            let confirmation = Model::from_query_result(row, "").map_err(StorageError::from)?;
             let confirmation = to_confirmation(confirmation)?;
-            let time = row.try_get("", "place").map_err(Failure::from)?;
+            let time = row.try_get("", "position").map_err(StorageError::from)?;
             last = Some((time, confirmation.id));
             confirmations.push(confirmation);
         }
@@ -96,23 +89,20 @@ impl Database {
     }
 }
 
-const LAPSED: &str = "\
-    SELECT *, expire_time AS place FROM email_confirmations \
+const EXPIRED_PENDING: &str = "\
+    SELECT *, expire_time AS position FROM email_confirmations \
     WHERE state = 'pending' AND expire_time <= $1 AND expire_time >= $2 \
       AND (expire_time, confirmation_id) > ($2, $3) \
     ORDER BY state, expire_time, confirmation_id LIMIT 100";
 const DUE_REMINDERS: &str = "\
-    SELECT *, remind_time AS place FROM email_confirmations \
+    SELECT *, remind_time AS position FROM email_confirmations \
     WHERE state = 'pending' AND remind_time <= $1 AND remind_time >= $2 \
       AND (remind_time, confirmation_id) > ($2, $3) \
     ORDER BY state, remind_time, confirmation_id LIMIT 100";
 
 impl Transaction {
-    /// The entering of an address, which stays until the transaction ends.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn find_and_keep_confirmation(
+    /// Finds a confirmation and locks it until the transaction ends.
+    pub async fn find_and_lock_confirmation(
         &self,
         number: &CustomerNumber,
         id: ConfirmationId,
@@ -121,14 +111,12 @@ impl Transaction {
             .lock_shared()
             .one(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         row.map(to_confirmation).transpose()
     }
 
-    /// Writes down that an address was entered for `contact`, and when it is to be reminded.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Inserts the confirmation of an address that was entered for `contact`, with the time of its
+    /// reminder.
     pub async fn insert_confirmation(
         &self,
         contact: &Contact,
@@ -147,38 +135,36 @@ impl Transaction {
         Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 
-    /// Says what became of an address that was pending; `false` when it was not. To be
-    /// called under the customer's lock.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn settle_confirmation(
+    /// Sets the state of a pending confirmation. Returns false if it is not pending. Requires the
+    /// lock on the customer.
+    pub async fn resolve_confirmation(
         &self,
         number: &CustomerNumber,
         id: ConfirmationId,
         state: ConfirmationState,
     ) -> Result<bool> {
         let pending = |row: &Model| row.state == PENDING;
-        let settled = (Column::State, Expr::value(to_text(state)));
-        self.update_if(number, id, pending, settled).await
+        let new_state = (Column::State, Expr::value(to_text(state)));
+        self.update_if(number, id, pending, new_state).await
     }
 
-    /// Notes that the reminder is no longer due; `false` when somebody else was faster.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn take_reminder(&self, number: &CustomerNumber, id: ConfirmationId) -> Result<bool> {
+    /// Claims the reminder, which is then no longer due. Returns false if it was claimed before.
+    pub async fn claim_reminder(
+        &self,
+        number: &CustomerNumber,
+        id: ConfirmationId,
+    ) -> Result<bool> {
         let due = |row: &Model| row.remind_time.is_some();
-        let taken = (Column::RemindTime, Expr::value(None::<DateTime<Utc>>));
-        self.update_if(number, id, due, taken).await
+        let claimed = (Column::RemindTime, Expr::value(None::<DateTime<Utc>>));
+        self.update_if(number, id, due, claimed).await
     }
 
-    /// Asked of the row, not of the database: there are indexes of all that are pending or due,
-    /// which seem to be as good as the key while few are.
+    /// Checks the condition on the locked row instead of in the statement: the planner could prefer
+    /// the partial index of pending or due rows to the primary key while it is small.
     async fn update_if(
         &self,
         number: &CustomerNumber,
@@ -191,7 +177,7 @@ impl Transaction {
             .lock_exclusive()
             .one(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         if !row.as_ref().is_some_and(condition) {
             return Ok(false);
         }
@@ -201,14 +187,11 @@ impl Transaction {
             .filter(Column::ConfirmationId.eq(id.0))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(true)
     }
 
-    /// Keeps the hash of a token that is about to be mailed.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Inserts the hash of a token that is about to be mailed.
     pub async fn insert_confirmation_token(
         &self,
         number: &CustomerNumber,
@@ -223,7 +206,7 @@ impl Transaction {
         tokens::Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 }

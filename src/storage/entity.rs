@@ -1,4 +1,4 @@
-//! The rows as `sea_orm` sees them. Private to storage.
+//! The entities of `sea_orm`, private to storage.
 
 pub(super) mod audit_events;
 pub(super) mod channel_check_customers;

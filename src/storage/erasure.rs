@@ -1,86 +1,77 @@
-//! What is deleted with a customer, and what becomes of its trail.
+//! Deletes a customer, and pseudonymizes its audit log.
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Statement, sea_query::Expr,
 };
 
 use super::{
-    Database, Transaction, bounded,
+    database::Database,
     entity::{
         audit_events, channel_check_customers, customers, phone_password_calls, phone_passwords,
         request_ids,
     },
-    expect_one_row,
+    error::{StorageError, ensure_version_matched},
+    timeout::with_timeout,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::ids::CustomerNumber,
     error::{Error, Result},
 };
 
 impl Transaction {
-    /// Deletes everything on file about a locked customer but its trail.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn erase_customer(&self, number: &CustomerNumber) -> Result<()> {
+    /// Deletes all data of a locked customer except its audit log.
+    pub async fn delete_customer(&self, number: &CustomerNumber) -> Result<()> {
         let number = number.as_str();
-        // First, with whatever hangs on it by a foreign key: this waits for the tries on phone
-        // passwords that are under way, and those that begin now wait for it.
+        // First, with the rows that reference it: this waits for attempts on phone passwords that
+        // are in flight, and later ones wait for it.
         let deleted = customers::Entity::delete_by_id(number)
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
-        expect_one_row(deleted.rows_affected)?;
+            .map_err(StorageError::from)?;
+        ensure_version_matched(deleted.rows_affected)?;
         phone_passwords::Entity::delete_many()
             .filter(phone_passwords::Column::CustomerNumber.eq(number))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         phone_password_calls::Entity::delete_many()
             .filter(phone_password_calls::Column::CustomerNumber.eq(number))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         channel_check_customers::Entity::delete_many()
             .filter(channel_check_customers::Column::CustomerNumber.eq(number))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         request_ids::Entity::delete_many()
             .filter(request_ids::Column::CustomerNumber.eq(number))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 
-    /// Has the oldest events of a locked customer go on under a pseudonym, and gives how many.
-    /// Those that wait for their places in the feed are left.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn rename_some_events(
+    /// Pseudonymizes a batch of the oldest events of a locked customer, and returns their number.
+    /// Events without a feed position are skipped.
+    pub async fn pseudonymize_some_events(
         &self,
         number: &CustomerNumber,
         pseudonym: &CustomerNumber,
     ) -> Result<u64> {
-        let limit = i64::try_from(RENAMED_AT_ONCE).unwrap_or(i64::MAX);
+        let limit = i64::try_from(BATCH_SIZE).unwrap_or(i64::MAX);
         let (number, pseudonym) = (number.as_str(), pseudonym.as_str());
         let values = [pseudonym.into(), number.into(), limit.into()];
         let backend = self.inner.get_database_backend();
-        let renaming = Statement::from_sql_and_values(backend, RENAME_SOME, values);
-        let renamed = self.inner.execute_raw(renaming).await;
-        Ok(renamed.map_err(Failure::from)?.rows_affected())
+        let update = Statement::from_sql_and_values(backend, PSEUDONYMIZE_SOME, values);
+        let updated = self.inner.execute_raw(update).await;
+        Ok(updated.map_err(StorageError::from)?.rows_affected())
     }
 
-    /// Has the trail of a customer, whose events all have their places in the feed, go on under
-    /// a pseudonym, and that of an earlier erased customer of this number, which may have
-    /// others.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn rename_trail(
+    /// Pseudonymizes all events of a customer, which must have feed positions, and those of earlier
+    /// erased customers with this number, which may have other pseudonyms.
+    pub async fn pseudonymize_events(
         &self,
         number: &CustomerNumber,
         pseudonym: &CustomerNumber,
@@ -93,14 +84,14 @@ impl Transaction {
             .filter(Column::CustomerNumber.is_in(names))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 }
 
-/// How many events are renamed in one transaction.
-const RENAMED_AT_ONCE: u64 = 5_000;
-const RENAME_SOME: &str = "\
+/// Events that are pseudonymized in one transaction.
+const BATCH_SIZE: u64 = 5_000;
+const PSEUDONYMIZE_SOME: &str = "\
     UPDATE audit_events SET customer_number = $1 \
     WHERE (customer_number, sequence, event_id) IN ( \
       SELECT customer_number, sequence, event_id FROM audit_events \
@@ -108,43 +99,38 @@ const RENAME_SOME: &str = "\
       ORDER BY sequence, event_id LIMIT $3)";
 
 impl Database {
-    /// Whether the trail of a customer is too long to be renamed in one transaction.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn has_long_trail(&self, number: &CustomerNumber) -> Result<bool> {
-        let behind = audit_events::Entity::find()
+    /// Returns true if a customer has too many events to pseudonymize them in one transaction.
+    pub async fn has_many_events(&self, number: &CustomerNumber) -> Result<bool> {
+        let beyond = audit_events::Entity::find()
             .filter(audit_events::Column::CustomerNumber.eq(number.as_str()))
-            .offset(RENAMED_AT_ONCE)
+            .offset(BATCH_SIZE)
             .one(&self.readers);
-        let behind = bounded(async { Ok(behind.await.map_err(Failure::from)?) }).await?;
-        Ok(behind.is_some())
+        let beyond = with_timeout(async { Ok(beyond.await.map_err(StorageError::from)?) }).await?;
+        Ok(beyond.is_some())
     }
 }
 
 impl Database {
-    /// Overwrites what an embedded database's files still hold of deleted rows. A server does
-    /// that by itself, in its own time.
+    /// Overwrites the remains of deleted rows in the files of an embedded database. A server does
+    /// this on its own.
     ///
     /// # Errors
-    /// [`Error::Conflict`] while somebody reads what was there before, and the failures of the
-    /// database.
-    pub async fn overwrite_deleted(&self) -> Result<()> {
+    /// [`Error::Conflict`] while a reader has an older snapshot.
+    pub async fn overwrite_deleted_rows(&self) -> Result<()> {
         if !self.is_embedded() {
             return Ok(());
         }
-        // The connection overwrites what it deletes, but rows that moved within a page leave
-        // copies behind.
+        // The connection overwrites deleted rows, but not copies of rows that moved within a page.
         let vacuumed = self.writers.execute_unprepared("VACUUM").await;
-        vacuumed.map_err(Failure::from)?;
+        vacuumed.map_err(StorageError::from)?;
         let truncate = Statement::from_string(
             sea_orm::DbBackend::Sqlite,
             "PRAGMA wal_checkpoint(TRUNCATE)",
         );
         let row = self.writers.query_one_raw(truncate).await;
-        let row = row.map_err(Failure::from)?;
-        let row = row.ok_or_else(|| Error::internal("a checkpoint says nothing"))?;
-        match row.try_get_by_index::<i32>(0).map_err(Failure::from)? {
+        let row = row.map_err(StorageError::from)?;
+        let row = row.ok_or_else(|| Error::internal("a checkpoint returned no row"))?;
+        match row.try_get_by_index::<i32>(0).map_err(StorageError::from)? {
             0 => Ok(()),
             _ => Err(Error::Conflict),
         }

@@ -1,40 +1,40 @@
-//! Database errors, turned into words of the domain.
+//! Errors of the database, and their translation into those of the domain.
 //!
-//! The only place that looks inside a `DbErr`. Its texts may hold values of rows,
-//! so nothing of it is logged but error codes and names of constraints.
+//! The only file that looks inside a `DbErr`. Its texts may hold values of rows, so only error
+//! codes and names of constraints are logged.
 
 use std::{fmt, io};
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
 use crate::{
-    error::{Error, connection_cause},
+    error::{Error, Result, connection_cause},
     observability::metrics::NotReady,
 };
 
-/// The constraint trigger that guards rule 2.
+/// The constraint trigger that enforces rule 2.
 pub(super) const KEEP_A_STANDARD: &str = "contacts_keep_a_standard";
 
 /// A failed statement.
-pub(super) struct Failure(DbErr);
+pub(super) struct StorageError(DbErr);
 
-impl From<DbErr> for Failure {
+impl From<DbErr> for StorageError {
     fn from(error: DbErr) -> Self {
         Self(error)
     }
 }
 
-impl From<SqlxError> for Failure {
+impl From<SqlxError> for StorageError {
     fn from(error: SqlxError) -> Self {
         Self(DbErr::Query(RuntimeErr::SqlxError(error.into())))
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<StorageError> for Error {
+    fn from(failure: StorageError) -> Self {
         let error = failure.to_error();
         if error == Error::DatabaseUnavailable {
-            tracing::warn!(%failure, "the database is not available");
+            tracing::warn!(%failure, "database unavailable");
         }
         error
     }
@@ -42,16 +42,16 @@ impl From<Failure> for Error {
 
 #[allow(
     clippy::wildcard_enum_match_arm,
-    reason = "the libraries' enums are open: what is not known here is a defect"
+    reason = "the libraries' enums are open: an unknown error is a defect"
 )]
-/// A description free of values: a class, a code, a constraint.
-impl fmt::Display for Failure {
+/// Formats the class, code and constraint of the error, without values of rows.
+impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if matches!(self.0, DbErr::ConnectionAcquire(_)) {
-            return f.write_str("no free connection in time");
+            return f.write_str("connection pool timed out");
         }
         let Some(error) = self.sqlx_error() else {
-            return f.write_str("the database layer could not read or build a row");
+            return f.write_str("the database layer failed to read or build a row");
         };
         match error {
             SqlxError::Database(error) => {
@@ -61,18 +61,18 @@ impl fmt::Display for Failure {
             }
             SqlxError::Io(error) => write!(f, "connection: {}", error.kind()),
             SqlxError::Tls(_) => f.write_str("connection: TLS"),
-            SqlxError::PoolTimedOut => f.write_str("no free connection in time"),
+            SqlxError::PoolTimedOut => f.write_str("connection pool timed out"),
             SqlxError::PoolClosed => f.write_str("the pool is closed"),
-            _ => f.write_str("the driver could not run a statement"),
+            _ => f.write_str("the driver failed to run a statement"),
         }
     }
 }
 
 #[allow(
     clippy::wildcard_enum_match_arm,
-    reason = "the libraries' enums are open: what is not known here is a defect"
+    reason = "the libraries' enums are open: an unknown error is a defect"
 )]
-impl Failure {
+impl StorageError {
     fn sqlx_error(&self) -> Option<&SqlxError> {
         match &self.0 {
             DbErr::Conn(RuntimeErr::SqlxError(error))
@@ -82,54 +82,53 @@ impl Failure {
         }
     }
 
-    /// Why the database at `place` could not be opened, for the one line that ends the start.
-    pub(super) fn why_not_connected(&self, place: &str) -> String {
+    /// Describes why the connection to `address` failed, in the line that aborts the start.
+    pub(super) fn describe_connection(&self, address: &str) -> String {
         let Some(error) = self.sqlx_error() else {
-            return format!("{place} does not answer in time");
+            return format!("{address} did not answer in time");
         };
         let code = match error {
             SqlxError::Database(error) => error.code().unwrap_or_default(),
-            SqlxError::Io(error) => return why_no_connection(place, error),
-            SqlxError::Tls(error) => return format!("{place}: no TLS: {error}"),
-            SqlxError::PoolTimedOut => return format!("{place} does not answer in time"),
+            SqlxError::Io(error) => return describe_io(address, error),
+            SqlxError::Tls(error) => return format!("{address}: no TLS: {error}"),
+            SqlxError::PoolTimedOut => return format!("{address} did not answer in time"),
             SqlxError::Protocol(_) => {
                 return format!(
-                    "what answers on {place} is no PostgreSQL, or wants another authentication \
-                     than by a password (SCRAM, MD5)"
+                    "{address} is not PostgreSQL, or requires an authentication other than a \
+                     password (SCRAM, MD5)"
                 );
             }
             SqlxError::Configuration(_) => {
-                return "sslcert and sslkey must be given together".to_owned();
+                return "sslcert and sslkey must be set together".to_owned();
             }
             _ => return self.to_string(),
         };
         match code.as_ref() {
-            "28P01" => format!("{place} rejects the password of this user"),
+            "28P01" => format!("{address} rejects the password of this user"),
             "28000" => format!(
-                "{place} does not let this user in: is it the right one, may it log in, and does \
-                 pg_hba.conf allow it from here?"
+                "{address} does not let this user in: check its name, its LOGIN attribute and pg_hba.conf"
             ),
-            "3D000" => format!("{place} has no database of this name"),
-            "42501" => format!("{place}: the user lacks the right CONNECT on the database"),
-            "53300" => format!("{place} takes no more connections (max_connections)"),
-            "57P03" => format!("{place} is starting or shutting down"),
-            "5" | "261" | "517" => format!("{place} is locked by another process"),
+            "3D000" => format!("{address} has no database of this name"),
+            "42501" => format!("{address}: the user lacks the right CONNECT on the database"),
+            "53300" => format!("{address} takes no more connections (max_connections)"),
+            "57P03" => format!("{address} is starting or shutting down"),
+            "5" | "261" | "517" => format!("{address} is locked by another process"),
             "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => {
-                format!("{place} or its folder cannot be written")
+                format!("{address} or its folder cannot be written")
             }
-            "14" | "270" | "526" | "782" | "1038" | "1294" => format!("{place} cannot be opened"),
-            "26" => format!("{place} is no SQLite database"),
-            code => format!("{place} rejects the connection with code {code}"),
+            "14" | "270" | "526" | "782" | "1038" | "1294" => format!("{address} cannot be opened"),
+            "26" => format!("{address} is no SQLite database"),
+            code => format!("{address} rejects the connection with code {code}"),
         }
     }
 
-    /// Returns true if a pool had no connection in time.
-    pub(super) fn is_lack_of_time(&self) -> bool {
+    /// Returns true if the pool timed out.
+    pub(super) fn is_pool_timeout(&self) -> bool {
         matches!(self.sqlx_error(), None | Some(SqlxError::PoolTimedOut))
     }
 
-    /// Returns true if the next attempt to connect may succeed without intervention.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Returns true if a retry may connect without intervention.
+    pub(super) fn is_transient(&self) -> bool {
         match self.sqlx_error() {
             Some(SqlxError::Database(error)) => is_unavailable(&error.code().unwrap_or_default()),
             Some(SqlxError::Io(error)) => error.kind() != io::ErrorKind::InvalidData,
@@ -138,25 +137,24 @@ impl Failure {
         }
     }
 
-    /// Why the service is not ready; `None` where others are in the way, who may be done soon.
-    pub(super) fn why_not_ready(&self) -> Option<NotReady> {
+    /// Returns the cause why the service is not ready, or `None` for contention.
+    pub(super) fn readiness_cause(&self) -> Option<NotReady> {
         let cause = match self.sqlx_error() {
             None | Some(SqlxError::PoolTimedOut) => return None,
             Some(SqlxError::Database(error)) => {
                 let code = error.code().unwrap_or_default();
-                // A statement that took too long waited as well.
-                if is_worth_a_retry(&code) || code == "57014" {
+                // A statement timeout is mostly a wait for a lock.
+                if is_retryable(&code) || code == "57014" {
                     return None;
                 }
-                why_no_write(&code)
+                write_failure(&code)
             }
             Some(_) => NotReady::DatabaseUnreachable,
         };
         Some(cause)
     }
 
-    /// The failure in words of the domain, for whoever tells of it otherwise than by
-    /// the log.
+    /// Translates the error without logging it.
     pub(super) fn to_error(&self) -> Error {
         if matches!(self.0, DbErr::ConnectionAcquire(_)) {
             return Error::DatabaseUnavailable;
@@ -171,7 +169,7 @@ impl Failure {
                 {
                     return Error::LastStandardContact;
                 }
-                if is_worth_a_retry(&code) {
+                if is_retryable(&code) {
                     return Error::Conflict;
                 }
                 if is_unavailable(&code) {
@@ -197,34 +195,34 @@ impl Failure {
             DbErr::Type(_) | DbErr::TryIntoErr { .. } | DbErr::Json(_) => {
                 Error::data_loss(self.to_string())
             }
-            // An update that met no row: somebody else was faster.
+            // An update that matched no row: another transaction changed it first.
             DbErr::RecordNotUpdated => Error::Conflict,
             _ => Error::internal(self.to_string()),
         }
     }
 }
 
-/// TLS fails as invalid data.
-fn why_no_connection(place: &str, error: &io::Error) -> String {
+/// Describes a failed connection. The driver reports TLS errors as invalid data.
+fn describe_io(address: &str, error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::InvalidData {
-        format!("{place}: no TLS: {error}")
+        format!("{address}: no TLS: {error}")
     } else if kind == io::ErrorKind::UnexpectedEof {
-        format!("{place} closes the connection")
-    } else if kind == io::ErrorKind::NotFound && place.starts_with('/') {
-        format!("{place} cannot be reached: there is no socket of a server")
+        format!("{address} closes the connection")
+    } else if kind == io::ErrorKind::NotFound && address.starts_with('/') {
+        format!("{address} cannot be reached: there is no socket")
     } else if kind == io::ErrorKind::NotFound {
-        // Nothing but a file is not found on the way to a host.
-        format!("{place}: a file with certificates or their key is missing")
+        // On the way to a host only a file can be missing.
+        format!("{address}: a file with certificates or their key is missing")
     } else {
-        format!("{place} cannot be reached: {}", connection_cause(error))
+        format!("{address} cannot be reached: {}", connection_cause(error))
     }
 }
 
-/// PostgreSQL: serialisation failure, deadlock, lock timeout, and a unique key
-/// that a concurrent transaction took. SQLite (extended codes): busy, locked,
-/// and the same.
-fn is_worth_a_retry(code: &str) -> bool {
+/// Returns true for PostgreSQL's serialization failure, deadlock, lock timeout and unique violation
+/// by a concurrent transaction, and for SQLite's (extended codes) busy, locked and unique
+/// violation.
+fn is_retryable(code: &str) -> bool {
     matches!(
         code,
         "40001"
@@ -242,8 +240,8 @@ fn is_worth_a_retry(code: &str) -> bool {
     )
 }
 
-/// Codes of `PostgreSQL`, and of SQLite by their last byte.
-fn why_no_write(code: &str) -> NotReady {
+/// Maps the codes of `PostgreSQL`, and those of SQLite by their last byte.
+fn write_failure(code: &str) -> NotReady {
     if let Some(code) = sqlite_primary(code) {
         return match code {
             8 => NotReady::DatabaseReadOnly,
@@ -267,9 +265,9 @@ fn sqlite_primary(code: &str) -> Option<u32> {
     Some(code & 0xff)
 }
 
-/// PostgreSQL: connection exceptions, shutdown, too many connections, a server
-/// that is read-only after a fail-over, statement timeout, disk full. SQLite:
-/// cannot open, I/O error, full, read-only.
+/// Returns true for PostgreSQL's connection exceptions, shutdown, too many connections, read-only
+/// server after a failover, statement timeout and full disk, and for SQLite's failure to open, I/O
+/// error, full disk and read-only file.
 fn is_unavailable(code: &str) -> bool {
     matches!(sqlite_primary(code), Some(8 | 10 | 13 | 14))
         || code.starts_with("08")
@@ -278,4 +276,17 @@ fn is_unavailable(code: &str) -> bool {
             code,
             "40003" | "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "25006" | "25P03"
         )
+}
+
+/// Checks that a conditional update or deletion matched its row: another transaction may have
+/// changed the version.
+///
+/// # Errors
+/// [`Error::Conflict`] if it matched none.
+pub(super) fn ensure_version_matched(rows_affected: u64) -> Result<()> {
+    if rows_affected == 1 {
+        Ok(())
+    } else {
+        Err(Error::Conflict)
+    }
 }

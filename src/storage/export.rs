@@ -1,4 +1,4 @@
-//! Everything on file about a customer, read to be given out.
+//! Reads all data of a customer, for disclosure to the data subject.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -8,15 +8,16 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    LockedCustomer, Transaction,
-    contacts::to_locale,
+    columns::to_locale,
+    customers::LockedCustomer,
     email_confirmations::to_confirmation,
     entity::{email_confirmations, outbox_mails, phone_orders, phone_passwords, request_ids},
+    error::StorageError,
     outbox::DEAD,
-    phone_password::to_tries,
-    request_ids::{Answer, to_answer},
+    phone_password::record::to_attempts,
+    request_ids::{CachedResponse, to_response},
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::Actor,
@@ -39,11 +40,8 @@ struct ImportRow {
 }
 
 impl Transaction {
-    /// Everything on file about a locked customer but its trail, which may be long. Other
-    /// writers of it wait meanwhile, so that all of it is of one moment.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Reads all data of a locked customer except its audit log, which may be long. The lock keeps
+    /// the data consistent.
     pub async fn load_export(&self, locked: &LockedCustomer) -> Result<Export> {
         let number = locked.customer.number.as_str();
         Ok(Export {
@@ -51,7 +49,7 @@ impl Transaction {
             contacts: self.list_contacts(&locked.customer.number).await?,
             events: Vec::new(),
             phone_orders: self
-                .all_of(
+                .list_rows(
                     phone_orders::Entity,
                     number,
                     ["decision_time", "authorization_id"],
@@ -59,7 +57,7 @@ impl Transaction {
                 )
                 .await?,
             confirmations: self
-                .all_of(
+                .list_rows(
                     email_confirmations::Entity,
                     number,
                     ["expire_time", "confirmation_id"],
@@ -67,7 +65,7 @@ impl Transaction {
                 )
                 .await?,
             mails: self
-                .all_of(
+                .list_rows(
                     outbox_mails::Entity,
                     number,
                     ["create_time", "mail_id"],
@@ -75,7 +73,7 @@ impl Transaction {
                 )
                 .await?,
             tries: self
-                .all_of(
+                .list_rows(
                     phone_passwords::Entity,
                     number,
                     ["update_time", "contact_id"],
@@ -83,7 +81,7 @@ impl Transaction {
                 )
                 .await?,
             requests: self
-                .all_of(
+                .list_rows(
                     request_ids::Entity,
                     number,
                     ["expire_time", "request_id"],
@@ -94,8 +92,8 @@ impl Transaction {
         })
     }
 
-    /// What the rows of a customer hold, in the order of these columns.
-    async fn all_of<E: EntityTrait, T>(
+    /// Reads the rows of a customer, ordered by these columns.
+    async fn list_rows<E: EntityTrait, T>(
         &self,
         _table: E,
         number: &str,
@@ -106,7 +104,7 @@ impl Transaction {
         for column in order {
             query = query.order_by_asc(Expr::col(column));
         }
-        let rows = query.all(&self.inner).await.map_err(Failure::from)?;
+        let rows = query.all(&self.inner).await.map_err(StorageError::from)?;
         rows.into_iter().map(read).collect()
     }
 
@@ -118,9 +116,13 @@ impl Transaction {
             .order_by("import_time", sea_orm::Order::Asc)
             .order_by("contact_id", sea_orm::Order::Asc)
             .to_owned();
-        let rows = self.inner.query_all(&query).await.map_err(Failure::from)?;
+        let rows = self
+            .inner
+            .query_all(&query)
+            .await
+            .map_err(StorageError::from)?;
         let import = |row| {
-            let row = ImportRow::from_query_result(row, "").map_err(Failure::from)?;
+            let row = ImportRow::from_query_result(row, "").map_err(StorageError::from)?;
             Ok(ExportedImport {
                 contact_id: ContactId(row.contact_id),
                 import_time: row.import_time,
@@ -167,7 +169,7 @@ fn to_mail(row: outbox_mails::Model) -> Result<ExportedMail> {
         contact_id: ContactId(row.contact_id),
         recipient: EmailAddress::from_stored(row.recipient),
         display_name: row.display_name,
-        locale: to_locale(&row.locale)?,
+        locale: to_locale(&row.locale, "outbox_mails.locale")?,
         is_dead: row.state == DEAD,
         attempts: row.attempts,
         create_time: row.create_time,
@@ -180,16 +182,16 @@ fn to_tries_on_file(row: phone_passwords::Model) -> Result<ExportedAttempts> {
     Ok(ExportedAttempts {
         contact_id: ContactId(row.contact_id),
         set_time: row.set_time,
-        tries: to_tries(&row)?,
+        tries: to_attempts(&row)?,
         unlock_reason: row.unlock_reason,
         update_time: row.update_time,
     })
 }
 
 fn to_request(row: request_ids::Model) -> Result<ExportedRequest> {
-    let contact = match to_answer(&row.answer)? {
-        Answer::Contact(contact) => Some(*contact),
-        Answer::Nothing | Answer::Deleted => None,
+    let contact = match to_response(&row.answer)? {
+        CachedResponse::Contact(contact) => Some(*contact),
+        CachedResponse::Nothing | CachedResponse::Deleted => None,
     };
     Ok(ExportedRequest {
         id: row.request_id,

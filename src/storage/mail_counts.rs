@@ -1,4 +1,4 @@
-//! The times of confirmation mails, by recipient and by customer. Their limits are in
+//! The times of confirmation e-mails, by recipient and by customer. The limits are in
 //! `domain::mail_limits`.
 
 use std::collections::BTreeMap;
@@ -10,11 +10,11 @@ use sea_orm::{
 };
 
 use super::{
-    Transaction,
+    columns::{from_times, to_times},
     entity::{mail_customers as customers, mail_recipients as recipients},
-    phone_password::{from_times, to_times},
+    error::StorageError,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{ids::CustomerNumber, mail_limits::MailTimes},
     error::{Error, Result},
@@ -23,24 +23,20 @@ use crate::{
 /// A keyed hash of a normalized address.
 pub type RecipientHash = Vec<u8>;
 
-/// The times of the mails to some recipients, which are locked in the order of their hashes: no two
-/// transactions wait for each other.
+/// The times of the e-mails to some recipients. Recipients are locked in the order of their hashes,
+/// which prevents deadlocks.
 pub(super) type RecipientTimes = BTreeMap<RecipientHash, MailTimes>;
 
 impl Transaction {
-    /// Returns the times of the mails to these recipients, and locks them until the end of the
-    /// transaction.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Locks these recipients until the transaction ends, and returns the times of their e-mails.
     pub async fn lock_mail_recipients(
         &self,
         hashes: impl IntoIterator<Item = RecipientHash>,
         now: DateTime<Utc>,
     ) -> Result<RecipientTimes> {
-        let none = hashes.into_iter().map(|hash| (hash, MailTimes::default()));
-        let mut times: RecipientTimes = none.collect();
-        // What is there keeps its time, and is locked by the assignment.
+        let empty = hashes.into_iter().map(|hash| (hash, MailTimes::default()));
+        let mut times: RecipientTimes = empty.collect();
+        // An existing row keeps its time; the assignment locks it.
         let keep = OnConflict::column(recipients::Column::RecipientHash)
             .value(
                 recipients::Column::LastTime,
@@ -54,21 +50,18 @@ impl Transaction {
             .on_conflict(keep)
             .exec_with_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         for row in rows {
             let known = times.get_mut(row.recipient_hash.as_slice());
-            let known = known
-                .ok_or_else(|| Error::internal("a lock returned a row that is not its own"))?;
+            let known =
+                known.ok_or_else(|| Error::internal("a lock returned another recipient"))?;
             known.0 = to_times(&row.mail_times)?;
         }
         Ok(times)
     }
 
-    /// Saves the times of the mails to recipients that are locked.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn save_mail_recipients(
+    /// Updates the times of locked recipients.
+    pub async fn update_mail_recipients(
         &self,
         times: &RecipientTimes,
         now: DateTime<Utc>,
@@ -85,28 +78,22 @@ impl Transaction {
             )
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 
-    /// Returns the times of the mails of a customer that is locked.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Returns the times of the e-mails of a locked customer, none if it has no row.
     pub async fn find_customer_mails(&self, number: &CustomerNumber) -> Result<MailTimes> {
         let row = customers::Entity::find_by_id(number.as_str())
             .one(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         let times = row.map_or(Ok(Vec::new()), |row| to_times(&row.mail_times));
         times.map(MailTimes)
     }
 
-    /// Saves the times of the mails of a customer that is locked.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn save_customer_mails(
+    /// Updates the times of a locked customer.
+    pub async fn update_customer_mails(
         &self,
         number: &CustomerNumber,
         times: &MailTimes,
@@ -126,7 +113,7 @@ impl Transaction {
             )
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 }

@@ -14,12 +14,15 @@ use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
-use super::{Database, Outcome, Transaction};
+use super::{
+    database::Database,
+    error::StorageError,
+    transaction::{Outcome, Transaction},
+};
 use crate::error::{Error, Result};
-use crate::storage::error::Failure;
 
 const LOCK_TABLE_ATTEMPTS: u32 = 10;
-/// Each waits a second for an embedded database that another process holds.
+/// Each attempt waits a second for an embedded database that another process has locked.
 const MIGRATION_ATTEMPTS: u32 = 60;
 
 struct Migrator;
@@ -41,28 +44,27 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// One migration and whether it was applied.
+/// A migration and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationState {
-    /// Its name.
+    /// The name, such as `m20261123_000001_core`.
     pub name: String,
-    /// Whether the database has it.
+    /// True if it was applied.
     pub applied: bool,
 }
 
 impl Database {
-    /// Applies what is missing. Safe when several processes do so at once: all
-    /// migrations run in one transaction that holds the lock on the schema.
+    /// Applies the pending migrations, in one transaction that locks the schema: several processes
+    /// may migrate at once.
     ///
     /// # Errors
-    /// The failures of the database, and [`Error::DataLoss`] when it was migrated by
-    /// a newer version.
+    /// [`Error::DataLoss`] if the database was migrated by a newer version.
     pub async fn migrate(&self) -> Result<()> {
         if !self.is_embedded() {
-            self.make_lock_table().await?;
+            self.create_lock_table().await?;
         }
-        // Without the time limit of other transactions: a migration may take long, and
-        // so may waiting for another process that migrates.
+        // Without the time limit of other transactions: a migration may take long, and so may the
+        // wait for another process that migrates.
         for _ in 1..MIGRATION_ATTEMPTS {
             match self.attempt(&migrate_all).await {
                 Err(Error::Conflict) => {}
@@ -75,8 +77,7 @@ impl Database {
     /// Lists all migrations in order, without changing anything.
     ///
     /// # Errors
-    /// The failures of the database, and [`Error::DataLoss`] when the database was
-    /// migrated by a newer version.
+    /// [`Error::DataLoss`] if the database was migrated by a newer version.
     pub async fn migration_status(&self) -> Result<Vec<MigrationState>> {
         let status = Migrator::get_migration_with_status_read_only(&self.readers)
             .await
@@ -90,50 +91,50 @@ impl Database {
             .collect())
     }
 
-    /// Lists all migrations as those of a database that does not exist yet.
-    pub fn migrations_of_none() -> Vec<MigrationState> {
+    /// Lists all migrations as pending, for a database that does not exist yet.
+    pub fn pending_migrations() -> Vec<MigrationState> {
         let migrations = Migrator::migrations();
         let names = migrations.iter().map(|migration| migration.name());
-        let missing = |name: &str| MigrationState {
+        let pending = |name: &str| MigrationState {
             name: name.to_owned(),
             applied: false,
         };
-        names.map(missing).collect()
+        names.map(pending).collect()
     }
 
-    /// PostgreSQL's CREATE TABLE IF NOT EXISTS is not safe against itself: the
-    /// slower of two gets a unique violation, and tries again.
-    async fn make_lock_table(&self) -> Result<()> {
+    /// Creates the table that is locked. Concurrent `CREATE TABLE IF NOT EXISTS` statements of
+    /// `PostgreSQL` can fail with a unique violation, so they are retried.
+    async fn create_lock_table(&self) -> Result<()> {
         for attempt in 1.. {
-            let made = self
+            let created = self
                 .writers
                 .execute_unprepared(
                     "CREATE TABLE IF NOT EXISTS schema_lock (id INT PRIMARY KEY);
                      INSERT INTO schema_lock (id) VALUES (1) ON CONFLICT DO NOTHING",
                 )
                 .await;
-            match made {
+            match created {
                 Ok(_) => break,
                 Err(_) if attempt < LOCK_TABLE_ATTEMPTS => {}
-                Err(error) => return Err(Failure::from(error).into()),
+                Err(error) => return Err(StorageError::from(error).into()),
             }
         }
         Ok(())
     }
 }
 
-/// The migrator's own complaint, of a migration that it does not know, is `Custom`.
+/// Translates an error of the migrator, which reports an unknown migration as `Custom`.
 fn to_error(error: DbErr) -> Error {
     if matches!(error, DbErr::Custom(_)) {
         Error::data_loss("the schema has migrations that this version does not know")
     } else {
-        Failure::from(error).into()
+        StorageError::from(error).into()
     }
 }
 
 fn migrate_all(transaction: &Transaction) -> BoxFuture<'_, Result<Outcome<()>>> {
     Box::pin(async move {
-        lock_schema(transaction).await.map_err(Failure::from)?;
+        lock_schema(transaction).await.map_err(StorageError::from)?;
         Migrator::up(&transaction.inner, None)
             .await
             .map_err(to_error)?;
@@ -141,8 +142,8 @@ fn migrate_all(transaction: &Transaction) -> BoxFuture<'_, Result<Outcome<()>>> 
     })
 }
 
-/// A row lock rather than an advisory one, which `PgBouncer` and Citus would not
-/// carry. An embedded database is locked by its immediate transaction already.
+/// Locks a row, as `PgBouncer` and Citus do not support session advisory locks. An embedded database
+/// is locked by its immediate transaction already.
 async fn lock_schema(transaction: &Transaction) -> std::result::Result<(), DbErr> {
     if transaction.inner.get_database_backend() == DbBackend::Postgres {
         transaction

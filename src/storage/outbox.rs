@@ -1,8 +1,7 @@
-//! Rows of mails that wait to be sent.
+//! Rows of the outbox: queued e-mails and dead letters.
 //!
-//! A worker claims some: `due_time` then says when the attempt counts as lost, and
-//! `attempts` which attempt it is. Who was too slow finds another number there, and
-//! changes nothing (fencing).
+//! A worker claims rows: `due_time` is then the end of the lease, and `attempts` the number of the
+//! attempt. A worker that loses its lease finds another number and changes nothing (fencing).
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -11,11 +10,12 @@ use sea_orm::{
 };
 
 use super::{
-    Database, Transaction,
-    contacts::to_locale,
+    columns::to_locale,
+    database::Database,
     entity::outbox_mails::{ActiveModel, Column, Entity, Model},
+    error::StorageError,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
         email_address::EmailAddress,
@@ -30,13 +30,11 @@ const QUEUED: &str = "queued";
 pub(super) const DEAD: &str = "dead";
 
 impl Database {
-    /// How many mails wait at `now`, and since when, and how many were given up; up to 100,000 each.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Counts the e-mails that are due at `now` and the dead letters, up to 100,000 each, and returns
+    /// the age of the oldest one that is due.
     pub async fn count_mails(&self, now: DateTime<Utc>) -> Result<OutboxDepth> {
-        let (waiting, oldest) = self.count_of(QUEUED, now).await?;
-        let (dead, _) = self.count_of(DEAD, now).await?;
+        let (waiting, oldest) = self.count_in_state(QUEUED, now).await?;
+        let (dead, _) = self.count_in_state(DEAD, now).await?;
         let age = oldest.and_then(|oldest| (now - oldest).to_std().ok());
         Ok(OutboxDepth {
             waiting,
@@ -45,22 +43,22 @@ impl Database {
         })
     }
 
-    async fn count_of(
+    async fn count_in_state(
         &self,
         state: &str,
         now: DateTime<Utc>,
     ) -> Result<(u32, Option<DateTime<Utc>>)> {
         let row = self.rows_by_index(COUNT, [state.into(), now.into()]);
         let row = row.await?.pop();
-        let row = row.ok_or_else(|| Error::internal("mails are not counted"))?;
-        let count: i64 = row.try_get_by_index(0).map_err(Failure::from)?;
-        let oldest = row.try_get_by_index(1).map_err(Failure::from)?;
+        let row = row.ok_or_else(|| Error::internal("a count returned no row"))?;
+        let count: i64 = row.try_get_by_index(0).map_err(StorageError::from)?;
+        let oldest = row.try_get_by_index(1).map_err(StorageError::from)?;
         Ok((u32::try_from(count).unwrap_or(u32::MAX), oldest))
     }
 }
 
-/// Of more only those that are due first. A limit may delay the first attempt: such a mail does not
-/// wait yet.
+/// Counts the first 100,000 by due time. An e-mail whose first attempt was delayed by a limit is not
+/// waiting yet.
 const COUNT: &str = "\
     SELECT count(*) FILTER (WHERE due_time <= $2 OR attempts > 0), \
       min(create_time) FILTER (WHERE due_time <= $2 OR attempts > 0) \
@@ -68,10 +66,7 @@ const COUNT: &str = "\
         WHERE state = $1 ORDER BY state, due_time LIMIT 100000) AS mails";
 
 impl Transaction {
-    /// Queues a mail that is first tried at `due_time`.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Queues an e-mail whose first attempt is at `due_time`.
     pub async fn insert_mail(&self, mail: &QueuedMail, due_time: DateTime<Utc>) -> Result<()> {
         let row = ActiveModel {
             customer_number: Set(mail.customer_number.as_str().to_owned()),
@@ -91,95 +86,87 @@ impl Transaction {
         Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 
-    /// Claims up to `limit` mails of any customer that are due at `now`, the oldest first;
-    /// each is due again at `lost_time`, unless its attempt ends before. On PostgreSQL
-    /// several workers claim at once without waiting for one another.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Claims up to `limit` e-mails of any customer that are due at `now`, the oldest first, with a
+    /// lease until `lease_end`. On PostgreSQL concurrent workers do not wait for one another.
     pub async fn claim_mails(
         &self,
         now: DateTime<Utc>,
-        lost_time: DateTime<Utc>,
+        lease_end: DateTime<Utc>,
         limit: u64,
     ) -> Result<Vec<QueuedMail>> {
-        self.go_by_indexes().await?;
+        self.force_indexes().await?;
         let due = Entity::find()
             .filter(Column::State.eq(QUEUED))
             .filter(Column::DueTime.lte(now))
-            // A newer version may have queued others; they wait for it.
+            // Kinds that a newer version queued are left to it.
             .filter(Column::Kind.is_in(MailKind::ALL.map(MailKind::as_str)))
             .order_by_asc(Column::DueTime)
             .limit(limit)
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .all(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         let mut claimed = Vec::with_capacity(due.len());
         for row in due {
             match to_claimed_mail(&row) {
-                // Its last attempt took its process along, so that none could bury it.
+                // The process died in the last attempt, before it could dead-letter the e-mail.
                 Ok(_) if row.attempts >= MAX_ATTEMPTS => {
-                    tracing::error!(id = %row.mail_id, "a mail was given up");
-                    self.bury(&row, row.failure.clone()).await?;
+                    tracing::error!(id = %row.mail_id, "mail dead-lettered: attempts exhausted");
+                    self.dead_letter_unclaimed(&row, row.failure.clone())
+                        .await?;
                 }
                 Ok(mail) => claimed.push(mail),
                 Err(error) => {
-                    // Or the rest would never get past it.
-                    tracing::error!(id = %row.mail_id, %error, "a queued mail was given up");
-                    self.bury(&row, Some("unreadable".to_owned())).await?;
+                    // Otherwise it would be claimed again forever.
+                    tracing::error!(id = %row.mail_id, %error, "mail dead-lettered: unreadable row");
+                    self.dead_letter_unclaimed(&row, Some("unreadable".to_owned()))
+                        .await?;
                 }
             }
         }
         if claimed.is_empty() {
             return Ok(claimed);
         }
-        let these = claimed.iter().fold(Condition::any(), |these, mail| {
-            these.add(this(mail.customer_number.as_str(), mail.id))
+        let claimed_rows = claimed.iter().fold(Condition::any(), |rows, mail| {
+            rows.add(by_key(mail.customer_number.as_str(), mail.id))
         });
         Entity::update_many()
             .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
-            .col_expr(Column::DueTime, Expr::value(lost_time))
-            .filter(these)
+            .col_expr(Column::DueTime, Expr::value(lease_end))
+            .filter(claimed_rows)
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(claimed)
     }
 
-    /// Whether a mail is still claimed for this attempt.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Returns true if the e-mail is still claimed for this attempt.
     pub async fn is_claimed(&self, mail: &QueuedMail) -> Result<bool> {
         let row = Entity::find()
             .filter(claimed(mail))
             .one(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(row.is_some())
     }
 
-    /// Keeps a claimed mail claimed until `lost_time`; `false` when the claim was lost.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn renew_claim(&self, mail: &QueuedMail, lost_time: DateTime<Utc>) -> Result<bool> {
+    /// Extends the lease until `lease_end`. Returns false if the claim was lost.
+    pub async fn renew_claim(&self, mail: &QueuedMail, lease_end: DateTime<Utc>) -> Result<bool> {
         let renewed = Entity::update_many()
-            .col_expr(Column::DueTime, Expr::value(lost_time))
+            .col_expr(Column::DueTime, Expr::value(lease_end))
             .filter(claimed(mail))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(renewed.rows_affected == 1)
     }
 
-    /// Whoever still tries it knows another number of attempts.
-    async fn bury(&self, row: &Model, failure: Option<String>) -> Result<()> {
+    /// Dead-letters a row that is not claimed, and fences a worker that still has an old claim.
+    async fn dead_letter_unclaimed(&self, row: &Model, failure: Option<String>) -> Result<()> {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(DEAD))
             .col_expr(Column::Failure, Expr::value(failure))
@@ -187,33 +174,27 @@ impl Transaction {
                 Column::Attempts,
                 Expr::value(row.attempts.saturating_add(1)),
             )
-            .filter(this(&row.customer_number, row.mail_id))
+            .filter(by_key(&row.customer_number, row.mail_id))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 
-    /// Deletes a claimed mail that was sent, or that need not be sent any more; `false`
-    /// when the claim was lost.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Deletes a claimed e-mail that was sent or became obsolete. Returns false if the claim was
+    /// lost.
     pub async fn delete_mail(&self, mail: &QueuedMail) -> Result<bool> {
         let deleted = Entity::delete_many()
             .filter(claimed(mail))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(deleted.rows_affected == 1)
     }
 
-    /// Puts a claimed mail back, to be tried again at `due_time`; `false` when the claim
-    /// was lost. `failure` is a code, free of personal data.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn put_mail_back(
+    /// Schedules the next attempt of a claimed e-mail at `due_time`. Returns false if the claim was
+    /// lost. `failure` is a code, free of personal data.
+    pub async fn reschedule(
         &self,
         mail: &QueuedMail,
         due_time: DateTime<Utc>,
@@ -222,11 +203,8 @@ impl Transaction {
         self.update_claimed(mail, QUEUED, due_time, failure).await
     }
 
-    /// Lays a claimed mail aside for good; `false` when the claim was lost.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn bury_mail(
+    /// Makes a claimed e-mail a dead letter. Returns false if the claim was lost.
+    pub async fn dead_letter(
         &self,
         mail: &QueuedMail,
         now: DateTime<Utc>,
@@ -249,25 +227,25 @@ impl Transaction {
             .filter(claimed(mail))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(updated.rows_affected == 1)
     }
 }
 
-fn this(customer_number: &str, mail_id: uuid::Uuid) -> Condition {
+fn by_key(customer_number: &str, mail_id: uuid::Uuid) -> Condition {
     Condition::all()
         .add(Column::CustomerNumber.eq(customer_number))
         .add(Column::MailId.eq(mail_id))
 }
 
-/// A dead letter has another number of attempts than anybody who still tries it knows. Its state is
-/// not asked for: there is an index of all that wait, which seems to be as good as the key while few
-/// do.
+/// Selects an e-mail by its key and attempt, which fences lost claims and dead letters. The state is
+/// not part of the condition: the planner could prefer its index to the key while few rows are
+/// queued.
 fn claimed(mail: &QueuedMail) -> Condition {
-    this(mail.customer_number.as_str(), mail.id).add(Column::Attempts.eq(mail.attempt))
+    by_key(mail.customer_number.as_str(), mail.id).add(Column::Attempts.eq(mail.attempt))
 }
 
-/// The row as it was before the claim, and what the claim made of it.
+/// Creates the claimed e-mail from its row before the claim.
 fn to_claimed_mail(row: &Model) -> Result<QueuedMail> {
     let kind = MailKind::ALL
         .into_iter()
@@ -281,7 +259,7 @@ fn to_claimed_mail(row: &Model) -> Result<QueuedMail> {
         confirmation_id: row.confirmation_id.map(ConfirmationId),
         recipient: EmailAddress::from_stored(row.recipient.clone()),
         display_name: row.display_name.clone(),
-        locale: to_locale(&row.locale)?,
+        locale: to_locale(&row.locale, "outbox_mails.locale")?,
         create_time: row.create_time,
         attempt: row.attempts.saturating_add(1),
     })

@@ -1,8 +1,8 @@
-//! The tries that limit a try of a phone password: of the agent, in the call, on the contact.
+//! The attempts that limit checks of phone passwords: by agent, by phone call and by contact.
 //!
-//! Whoever tries a password locks their rows in this order; whoever changes one holds the
-//! customer before the contact's row. So nobody waits for somebody who waits for them.
-//! Checks come in floods: where statements travel to a server, all three rows go by one.
+//! A check locks these rows in this order, and a change of a password locks the customer before the
+//! contact's row, which prevents deadlocks. Checks come in bursts, so on PostgreSQL one statement
+//! handles all three rows.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -11,15 +11,17 @@ use sea_orm::{
 };
 
 use super::{
-    Database, Transaction, bounded,
+    columns::{from_times, to_times},
+    database::Database,
     entity::{
         phone_password_agents as agents, phone_password_calls as calls,
         phone_passwords::{ActiveModel, Model},
     },
-    expect_one_row,
-    phone_password::{PhonePasswordRecord, from_times, to_record, to_times, tries_columns},
+    error::{StorageError, ensure_version_matched},
+    phone_password::record::{PhonePasswordRecord, attempt_columns, to_record},
+    timeout::with_timeout,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
         ids::{ContactId, CustomerNumber},
@@ -28,12 +30,12 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Who tries whose phone password in which call.
+/// The key of an attempt: the agent, the phone call and the contact.
 #[derive(Clone, Debug)]
-pub struct TryKey<'a> {
+pub struct AttemptKey<'a> {
     /// The agent.
     pub agent: &'a str,
-    /// A hash of the call's id: the attempts in a call are counted for each customer.
+    /// A hash of the phone call's id: its attempts are counted for each customer.
     pub call: String,
     /// The customer.
     pub number: &'a CustomerNumber,
@@ -41,20 +43,20 @@ pub struct TryKey<'a> {
     pub id: ContactId,
 }
 
-/// What limits a try.
+/// The attempts that limit the next one.
 #[derive(Clone, Debug, Default)]
-pub struct TriesUntilNow {
-    /// The agent's.
-    pub by_agent: AgentAttempts,
-    /// Those in the call.
-    pub in_call: i16,
-    /// The contact's phone password, with those on it.
-    pub on_contact: PhonePasswordRecord,
+pub struct AttemptCounts {
+    /// The failed attempts of the agent.
+    pub agent_attempts: AgentAttempts,
+    /// The number of attempts in the phone call.
+    pub phone_call_attempts: i16,
+    /// The contact's phone password with its attempts.
+    pub contact_attempts: PhonePasswordRecord,
 }
 
-/// What is on file of the three; nothing where no row is.
+/// The columns of the three rows, each `None` if there is no row.
 #[derive(FromQueryResult)]
-struct Row {
+struct AttemptRow {
     agent_failures: Option<String>,
     call_tries: Option<i16>,
     #[sea_orm(nested)]
@@ -66,23 +68,17 @@ const FAILED_CONTACTS: &str = "\
     WHERE consecutive_failures > 0 AND update_time > $1 GROUP BY failed_by";
 
 impl Database {
-    /// The numbers of contacts whose last attempt failed and was made after `time`, by its agent. A
-    /// match since then ends a contact's failures.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Counts the contacts whose last attempt failed and was made after `time`, by its agent. A match
+    /// clears a contact's failures.
     pub async fn count_failed_contacts(&self, time: DateTime<Utc>) -> Result<Vec<i64>> {
         let rows = self.rows_by_index(FAILED_CONTACTS, [time.into()]).await?;
         let counts = rows.iter().map(|row| row.try_get_by_index(0));
         let counts: std::result::Result<_, _> = counts.collect();
-        Ok(counts.map_err(Failure::from)?)
+        Ok(counts.map_err(StorageError::from)?)
     }
 
-    /// The tries until now, as a glance that holds nobody up.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn find_tries(&self, key: &TryKey<'_>) -> Result<TriesUntilNow> {
+    /// Reads the attempts without a lock.
+    pub async fn find_attempts(&self, key: &AttemptKey<'_>) -> Result<AttemptCounts> {
         let values = [
             key.agent.into(),
             key.call.as_str().into(),
@@ -92,22 +88,23 @@ impl Database {
         let backend = self.readers.get_database_backend();
         let statement = Statement::from_sql_and_values(backend, FIND, values);
         let row = self.readers.query_one_raw(statement);
-        bounded(async { to_tries_until_now(row.await.map_err(Failure::from)?.as_ref()) }).await
+        with_timeout(async { to_counts(row.await.map_err(StorageError::from)?.as_ref()) }).await
     }
 }
 
 impl Transaction {
-    /// The tries until now, whose rows are made when missing. Other tries of the agent, in the
-    /// call or on the contact wait until the transaction ends.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn lock_tries(&self, key: &TryKey<'_>, now: DateTime<Utc>) -> Result<TriesUntilNow> {
+    /// Locks and reads the attempts; missing rows are inserted. Other attempts of the agent, in the
+    /// phone call or on the contact wait until the transaction ends.
+    pub async fn lock_attempts(
+        &self,
+        key: &AttemptKey<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<AttemptCounts> {
         if self.inner.get_database_backend() == DbBackend::Sqlite {
-            return Ok(TriesUntilNow {
-                by_agent: self.lock_agent_tries(key.agent, now).await?,
-                in_call: self.lock_call_tries(key, now).await?,
-                on_contact: self.lock_phone_password(key.number, key.id, now).await?,
+            return Ok(AttemptCounts {
+                agent_attempts: self.lock_agent_attempts(key.agent, now).await?,
+                phone_call_attempts: self.lock_phone_call_attempts(key, now).await?,
+                contact_attempts: self.lock_phone_password(key.number, key.id, now).await?,
             });
         }
         let values = [
@@ -121,21 +118,24 @@ impl Transaction {
         let statement =
             Statement::from_sql_and_values(DbBackend::Postgres, LOCK_ON_POSTGRES, values);
         let row = self.inner.query_one_raw(statement).await;
-        to_tries_until_now(row.map_err(Failure::from)?.as_ref())
+        to_counts(row.map_err(StorageError::from)?.as_ref())
     }
 
-    /// Saves tries whose rows are locked.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn save_tries(&self, key: &TryKey<'_>, tries: &TriesUntilNow) -> Result<()> {
-        let on_contact = &tries.on_contact.tries;
+    /// Updates attempts whose rows are locked.
+    pub async fn update_attempts(
+        &self,
+        key: &AttemptKey<'_>,
+        counts: &AttemptCounts,
+    ) -> Result<()> {
+        let contact_attempts = &counts.contact_attempts.attempts;
         if self.inner.get_database_backend() == DbBackend::Sqlite {
-            self.save_agent_tries(key.agent, &tries.by_agent).await?;
-            self.save_call_tries(key, tries.in_call).await?;
+            self.update_agent_attempts(key.agent, &counts.agent_attempts)
+                .await?;
+            self.update_phone_call_attempts(key, counts.phone_call_attempts)
+                .await?;
             let row = ActiveModel {
                 failed_by: Set(Some(key.agent.to_owned())),
-                ..tries_columns(on_contact)?
+                ..attempt_columns(contact_attempts)?
             };
             return self.update_phone_password(key.number, key.id, row).await;
         }
@@ -144,25 +144,26 @@ impl Transaction {
             key.call.as_str().into(),
             key.number.as_str().into(),
             key.id.0.into(),
-            from_times(&tries.by_agent.0)?.into(),
-            tries.in_call.into(),
-            on_contact.consecutive.into(),
-            on_contact.locked_until.into(),
-            from_times(&on_contact.recent)?.into(),
-            on_contact.is_revoked.into(),
-            on_contact.notice_time.into(),
+            from_times(&counts.agent_attempts.0)?.into(),
+            counts.phone_call_attempts.into(),
+            contact_attempts.consecutive.into(),
+            contact_attempts.locked_until.into(),
+            from_times(&contact_attempts.recent)?.into(),
+            contact_attempts.is_revoked.into(),
+            contact_attempts.notice_time.into(),
         ];
         let statement =
             Statement::from_sql_and_values(DbBackend::Postgres, SAVE_ON_POSTGRES, values);
         let saved = self.inner.execute_raw(statement).await;
-        expect_one_row(saved.map_err(Failure::from)?.rows_affected())
+        ensure_version_matched(saved.map_err(StorageError::from)?.rows_affected())
     }
 
-    /// The failed tries of an agent, whose other tries wait until the transaction ends.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn lock_agent_tries(&self, agent: &str, now: DateTime<Utc>) -> Result<AgentAttempts> {
+    /// Locks and reads the failed attempts of an agent.
+    pub async fn lock_agent_attempts(
+        &self,
+        agent: &str,
+        now: DateTime<Utc>,
+    ) -> Result<AgentAttempts> {
         let row = agents::ActiveModel {
             agent: Set(agent.to_owned()),
             failures: Set("[]".to_owned()),
@@ -176,17 +177,14 @@ impl Transaction {
             )
             .exec_with_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         to_times(&row.failures).map(AgentAttempts)
     }
 
-    /// Saves the failed tries of an agent.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn save_agent_tries(&self, agent: &str, tries: &AgentAttempts) -> Result<()> {
+    /// Updates the failed attempts of an agent.
+    pub async fn update_agent_attempts(&self, agent: &str, attempts: &AgentAttempts) -> Result<()> {
         let row = agents::ActiveModel {
-            failures: Set(from_times(&tries.0)?),
+            failures: Set(from_times(&attempts.0)?),
             ..<agents::ActiveModel as sea_orm::ActiveModelTrait>::default()
         };
         agents::Entity::update_many()
@@ -194,11 +192,15 @@ impl Transaction {
             .filter(agents::Column::Agent.eq(agent))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 
-    async fn lock_call_tries(&self, key: &TryKey<'_>, now: DateTime<Utc>) -> Result<i16> {
+    async fn lock_phone_call_attempts(
+        &self,
+        key: &AttemptKey<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<i16> {
         let row = calls::ActiveModel {
             customer_number: Set(key.number.as_str().to_owned()),
             call_id: Set(key.call.clone()),
@@ -213,11 +215,11 @@ impl Transaction {
             )
             .exec_with_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(row.tries)
     }
 
-    async fn save_call_tries(&self, key: &TryKey<'_>, tries: i16) -> Result<()> {
+    async fn update_phone_call_attempts(&self, key: &AttemptKey<'_>, tries: i16) -> Result<()> {
         let row = calls::ActiveModel {
             tries: Set(tries),
             ..<calls::ActiveModel as sea_orm::ActiveModelTrait>::default()
@@ -228,7 +230,7 @@ impl Transaction {
             .filter(calls::Column::CallId.eq(&key.call))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 }
@@ -241,8 +243,8 @@ const FIND: &str = "\
     FROM (SELECT 1) AS one LEFT JOIN phone_passwords \
          ON phone_passwords.customer_number = $3 AND phone_passwords.contact_id = $4";
 
-/// Each insertion takes its row from the one before, so that they lock in that order. The customer
-/// is kept, or whoever erases it would leave the row that is made here.
+/// Each insertion reads from the one before, so that the rows are locked in this order. The lock on
+/// the customer delays an erasure, which would miss the rows that are inserted here.
 const LOCK_ON_POSTGRES: &str = "\
     WITH customer AS ( \
         SELECT 1 FROM customers WHERE customer_number = $3 FOR KEY SHARE \
@@ -278,14 +280,15 @@ const SAVE_ON_POSTGRES: &str = "\
         notice_time = $11, failed_by = $1 \
     WHERE customer_number = $3 AND contact_id = $4";
 
-fn to_tries_until_now(row: Option<&QueryResult>) -> Result<TriesUntilNow> {
-    let missing = || Error::internal("a statement that always answers did not");
-    let row = Row::from_query_result(row.ok_or_else(missing)?, "").map_err(Failure::from)?;
+fn to_counts(row: Option<&QueryResult>) -> Result<AttemptCounts> {
+    let missing = || Error::internal("a statement that always returns a row returned none");
+    let row =
+        AttemptRow::from_query_result(row.ok_or_else(missing)?, "").map_err(StorageError::from)?;
     let failures = row.agent_failures.as_deref();
-    Ok(TriesUntilNow {
-        by_agent: AgentAttempts(failures.map_or(Ok(Vec::new()), to_times)?),
-        in_call: row.call_tries.unwrap_or_default(),
-        on_contact: row
+    Ok(AttemptCounts {
+        agent_attempts: AgentAttempts(failures.map_or(Ok(Vec::new()), to_times)?),
+        phone_call_attempts: row.call_tries.unwrap_or_default(),
+        contact_attempts: row
             .phone_password
             .map_or(Ok(PhonePasswordRecord::default()), to_record)?,
     })

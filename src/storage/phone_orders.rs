@@ -6,13 +6,15 @@ use sea_orm::{
 };
 
 use super::{
-    Database, Transaction, bounded,
+    database::Database,
     entity::{
         order_types::{ActiveModel, Column, Entity, Model},
         phone_orders,
     },
+    error::StorageError,
+    timeout::with_timeout,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::Actor,
@@ -23,50 +25,38 @@ use crate::{
 };
 
 impl Database {
-    /// Lists the order types by their codes, the retired ones only if `show_retired`.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Lists the order types, ordered by their codes; retired ones only if `show_retired`.
     pub async fn list_order_types(&self, show_retired: bool) -> Result<Vec<OrderType>> {
         let mut query = Entity::find().order_by_asc(Column::Code);
         if !show_retired {
             query = query.filter(Column::Retired.eq(false));
         }
         let rows = query.all(&self.readers);
-        let rows = bounded(async { Ok(rows.await.map_err(Failure::from)?) }).await?;
+        let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
         Ok(rows.into_iter().map(to_order_type).collect())
     }
 
-    /// Which of these codes no order type has.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Returns those of `codes` that no order type has.
     pub async fn find_unknown_order_types<'c>(
         &self,
         codes: &[&'c OrderTypeCode],
     ) -> Result<Vec<&'c OrderTypeCode>> {
-        bounded(find_unknown(&self.readers, codes)).await
+        with_timeout(find_unknown(&self.readers, codes)).await
     }
 }
 
 impl Transaction {
-    /// The order type, if there is one of this code.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Finds an order type by its code.
     pub async fn find_order_type(&self, code: &OrderTypeCode) -> Result<Option<OrderType>> {
         let row = Entity::find_by_id(code.as_str())
             .one(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(row.map(to_order_type))
     }
 
-    /// Saves an order type, new or not.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn save_order_type(
+    /// Inserts or updates an order type.
+    pub async fn upsert_order_type(
         &self,
         order_type: &OrderType,
         actor: &Actor,
@@ -96,14 +86,11 @@ impl Transaction {
             )
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 
-    /// Which of these codes no order type has.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Returns those of `codes` that no order type has.
     pub async fn find_unknown_order_types<'c>(
         &self,
         codes: &[&'c OrderTypeCode],
@@ -111,10 +98,7 @@ impl Transaction {
         find_unknown(&self.inner, codes).await
     }
 
-    /// Keeps a decision.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Inserts the decision about a phone order.
     pub async fn insert_phone_order(&self, order: &PhoneOrder) -> Result<()> {
         let row = phone_orders::ActiveModel {
             customer_number: Set(order.customer_number.as_str().to_owned()),
@@ -133,7 +117,7 @@ impl Transaction {
         phone_orders::Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 }
@@ -159,7 +143,7 @@ async fn find_unknown<'c>(
         .filter(Column::Code.is_in(codes.iter().map(|code| code.as_str())))
         .all(connection)
         .await
-        .map_err(Failure::from)?;
+        .map_err(StorageError::from)?;
     let is_unknown = |code: &&&OrderTypeCode| !known.iter().any(|row| row.code == code.as_str());
     Ok(codes.iter().filter(is_unknown).copied().collect())
 }

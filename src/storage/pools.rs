@@ -1,4 +1,4 @@
-//! Connections to the database: how they are opened, and who holds them.
+//! Connections to the database: URLs, pools, pinned connections and the read replica.
 
 pub(super) mod connect;
 pub(super) mod probe;

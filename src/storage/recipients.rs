@@ -1,249 +1,29 @@
-//! What the resolution of recipients reads: one statement for many customers, few columns.
-
-use std::{collections::HashMap, sync::LazyLock, time::Duration};
-
-use chrono::{DateTime, Utc};
-use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
-use uuid::Uuid;
+//! Customers as the resolution of recipients sees them.
 
 use super::{
-    Database, bounded,
-    contacts::{to_locale, to_types},
-    customers::to_contact_data_locale,
-};
-use crate::storage::{
-    error::Failure,
-    pools::{
-        read_replica::Replica,
-        reader_pool::{HeldReaders, as_json},
-    },
+    batch::recipients::{self, FoundAddressees},
+    database::Database,
 };
 use crate::{
-    domain::{
-        customer::NotificationSettings,
-        email_address::EmailAddress,
-        ids::{ContactId, CustomerNumber},
-        recipients::{Addressees, Candidate},
-    },
+    domain::ids::CustomerNumber,
     error::{Error, Result},
 };
 
-/// A customer as the resolution sees it; `None`: there is none of this number. One whose
-/// row cannot be read fails alone.
-pub type FoundAddressees = Result<Option<Addressees>>;
-
-/// A customer beside one of its contacts, or beside none.
-const COLUMNS: &str = "customers.customer_number, customers.email, customers.security_notices, \
-    customers.planned_maintenance, customers.outages, customers.attention_line_suppressed, \
-    customers.locale, \
-    contacts.contact_id, contacts.position, contacts.types, contacts.display_name, \
-    contacts.locale, contacts.email, contacts.pending_email_expire_time, \
-    contacts.invoice_email_enabled, contacts.email_bounce_time IS NOT NULL";
-
-const TABLES: &str =
-    "customers LEFT JOIN contacts ON contacts.customer_number = customers.customer_number";
-
-/// There is time for the primary to answer after it.
-const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
-
-#[allow(clippy::struct_excessive_bools, reason = "the columns are independent")]
-struct CustomerColumns {
-    email: Option<String>,
-    security_notices: bool,
-    planned_maintenance: bool,
-    outages: bool,
-    attention_line_suppressed: bool,
-    locale: String,
-}
-
-struct ContactColumns {
-    id: Uuid,
-    position: i64,
-    types: i16,
-    display_name: String,
-    locale: String,
-    email: Option<String>,
-    pending_email_expire_time: Option<DateTime<Utc>>,
-    invoice_email_enabled: bool,
-    email_bounced: bool,
-}
-
-/// A row of either database. Columns go by their places: looking up names would take as
-/// long as reading the values.
-trait ResolutionRow {
-    fn number(&self) -> sqlx::Result<&str>;
-    fn customer(&self) -> sqlx::Result<CustomerColumns>;
-    fn contact(&self) -> sqlx::Result<Option<ContactColumns>>;
-}
-
-macro_rules! resolution_row {
-    ($row:ty) => {
-        impl ResolutionRow for $row {
-            fn number(&self) -> sqlx::Result<&str> {
-                self.try_get(0)
-            }
-
-            fn customer(&self) -> sqlx::Result<CustomerColumns> {
-                Ok(CustomerColumns {
-                    email: self.try_get(1)?,
-                    security_notices: self.try_get(2)?,
-                    planned_maintenance: self.try_get(3)?,
-                    outages: self.try_get(4)?,
-                    attention_line_suppressed: self.try_get(5)?,
-                    locale: self.try_get(6)?,
-                })
-            }
-
-            fn contact(&self) -> sqlx::Result<Option<ContactColumns>> {
-                let Some(id) = self.try_get(7)? else {
-                    return Ok(None);
-                };
-                Ok(Some(ContactColumns {
-                    id,
-                    position: self.try_get(8)?,
-                    types: self.try_get(9)?,
-                    display_name: self.try_get(10)?,
-                    locale: self.try_get(11)?,
-                    email: self.try_get(12)?,
-                    pending_email_expire_time: self.try_get(13)?,
-                    invoice_email_enabled: self.try_get(14)?,
-                    email_bounced: self.try_get(15)?,
-                }))
-            }
-        }
-    };
-}
-
-resolution_row!(PgRow);
-resolution_row!(SqliteRow);
-
 impl Database {
-    /// The customer and its contacts, in the order of their creation, as of one moment
-    /// that is not before the call. Calls at the same moment share a query.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Reads the customer and its contacts, in the order of their creation, from one snapshot that
+    /// is not older than the request. Concurrent requests share a query.
     pub async fn find_addressees(&self, number: &CustomerNumber) -> FoundAddressees {
-        self.addressees.ask(number.clone()).await?
+        self.addressees.load(number.clone()).await?
     }
 
-    /// The same for many customers, in the order asked. However many ask in bulk, they
-    /// leave connections to those who ask for one.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Reads many customers, in the order of `numbers`. The number of concurrent bulk reads is
+    /// limited, so that connections remain for single ones.
     pub async fn list_addressees(
         &self,
         numbers: &[CustomerNumber],
     ) -> Result<Vec<FoundAddressees>> {
-        let closed = |_| Error::internal("the places of bulk reads are closed");
-        let _place = self.bulk_reads.acquire().await.map_err(closed)?;
-        load(&self.held, self.replica.as_ref(), numbers).await
+        let closed = |_| Error::internal("the semaphore of bulk reads is closed");
+        let _permit = self.bulk_reads.acquire().await.map_err(closed)?;
+        recipients::list(&self.pinned, self.replica.as_ref(), numbers).await
     }
-}
-
-/// All of them by one statement, each in its place; from the replica, where it may and can
-/// answer.
-pub(super) async fn load(
-    primary: &HeldReaders,
-    replica: Option<&Replica>,
-    numbers: &[CustomerNumber],
-) -> Result<Vec<FoundAddressees>> {
-    let to_replica = replica.and_then(|replica| Some((replica, replica.readers_for(numbers)?)));
-    if let Some((replica, readers)) = to_replica {
-        let answer = load_from(readers, numbers);
-        match tokio::time::timeout(REPLICA_TIMEOUT, answer).await {
-            // What it replays can also break off its reads.
-            Err(_) | Ok(Err(Error::DatabaseUnavailable | Error::Conflict)) => {
-                replica.leave_alone();
-            }
-            Ok(answer) => return answer,
-        }
-    }
-    load_from(primary, numbers).await
-}
-
-async fn load_from(
-    readers: &HeldReaders,
-    numbers: &[CustomerNumber],
-) -> Result<Vec<FoundAddressees>> {
-    let texts: Vec<&str> = numbers.iter().map(CustomerNumber::as_str).collect();
-    bounded(async {
-        match readers {
-            HeldReaders::Postgres(readers) => {
-                let query = || sqlx::query(POSTGRES_SELECT.as_str()).bind(&texts);
-                gather(&readers.fetch_all(query).await?, numbers)
-            }
-            HeldReaders::Sqlite(readers) => {
-                let texts = as_json(&texts)?;
-                let query = || sqlx::query(SQLITE_SELECT.as_str()).bind(&texts);
-                gather(&readers.fetch_all(query).await?, numbers)
-            }
-        }
-    })
-    .await
-}
-
-static POSTGRES_SELECT: LazyLock<String> = LazyLock::new(|| select("= ANY($1)"));
-static SQLITE_SELECT: LazyLock<String> =
-    LazyLock::new(|| select("IN (SELECT value FROM json_each($1))"));
-
-fn select(among: &str) -> String {
-    format!("SELECT {COLUMNS} FROM {TABLES} WHERE customers.customer_number {among}")
-}
-
-/// The customers that were asked for, from rows in whatever order.
-fn gather<R: ResolutionRow>(
-    rows: &[R],
-    numbers: &[CustomerNumber],
-) -> Result<Vec<FoundAddressees>> {
-    let mut of_customers: HashMap<&str, Vec<&R>> = HashMap::with_capacity(numbers.len());
-    for row in rows {
-        let number = row.number().map_err(Failure::from)?;
-        of_customers.entry(number).or_default().push(row);
-    }
-    let answer = |number: &CustomerNumber| {
-        let rows = of_customers.get(number.as_str());
-        rows.map(|rows| to_addressees(number, rows)).transpose()
-    };
-    Ok(numbers.iter().map(answer).collect())
-}
-
-fn to_addressees<R: ResolutionRow>(number: &CustomerNumber, rows: &[&R]) -> Result<Addressees> {
-    let missing = || Error::internal("a customer without a row");
-    let customer = rows.first().ok_or_else(missing)?.customer();
-    let customer = customer.map_err(Failure::from)?;
-    let mut contacts = Vec::with_capacity(rows.len());
-    for row in rows {
-        contacts.extend(row.contact().map_err(Failure::from)?);
-    }
-    contacts.sort_unstable_by_key(|contact| contact.position);
-    Ok(Addressees {
-        customer_number: number.clone(),
-        contact_data_email: customer.email.map(EmailAddress::from_stored),
-        contact_data_locale: to_contact_data_locale(&customer.locale)?,
-        notification_settings: NotificationSettings {
-            security_notices: customer.security_notices,
-            planned_maintenance: customer.planned_maintenance,
-            outages: customer.outages,
-        },
-        attention_line_suppressed: customer.attention_line_suppressed,
-        contacts: contacts
-            .into_iter()
-            .map(to_candidate)
-            .collect::<Result<_>>()?,
-    })
-}
-
-fn to_candidate(contact: ContactColumns) -> Result<Candidate> {
-    Ok(Candidate {
-        id: ContactId(contact.id),
-        types: to_types(contact.types)?,
-        display_name: contact.display_name,
-        locale: to_locale(&contact.locale)?,
-        email: contact.email.map(EmailAddress::from_stored),
-        pending_email_expire_time: contact.pending_email_expire_time,
-        invoice_email_enabled: contact.invoice_email_enabled,
-        email_bounced: contact.email_bounced,
-    })
 }

@@ -1,15 +1,15 @@
-//! Requests that were answered, so that repeating one does nothing twice.
+//! Request ids and their cached responses, which make retries idempotent.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, sea_query::Expr};
 use uuid::Uuid;
 
 use super::{
-    Transaction,
-    contacts::Record,
+    contacts::record::ContactRecord,
     entity::request_ids::{ActiveModel, Column, Entity},
+    error::StorageError,
+    transaction::Transaction,
 };
-use crate::storage::error::Failure;
 use crate::{
     domain::{
         audit::Actor,
@@ -20,68 +20,62 @@ use crate::{
 };
 
 /// HMAC-SHA256 over the RPC and the request.
-pub type Fingerprint = [u8; 32];
+pub type RequestDigest = [u8; 32];
 
-/// What a request was answered with.
+/// The response of a request.
 #[derive(Clone, Debug)]
-pub enum Answer {
-    /// Nothing (a deletion).
+pub enum CachedResponse {
+    /// The empty response of a deletion.
     Nothing,
-    /// The contact as it was then.
+    /// The contact at the time of the response.
     Contact(Box<Contact>),
-    /// A contact that was deleted since: nothing of it is kept.
+    /// The contact was deleted later, and the response with it.
     Deleted,
 }
 
-/// In place of an answer that held a contact which was deleted.
+/// The stored text of a deleted response.
 const DELETED: &str = "";
 
-/// A request and its answer.
+/// A request id and its response.
 #[derive(Clone, Debug)]
 pub struct RequestRecord {
-    /// Whose request it was.
+    /// The actor of the request.
     pub actor: Actor,
-    /// The id the caller gave.
+    /// The request id.
     pub request_id: Uuid,
-    /// The customer it was about.
+    /// The customer of the request.
     pub customer_number: CustomerNumber,
-    /// Tells the request from others.
-    pub fingerprint: Fingerprint,
-    /// What was answered.
-    pub answer: Answer,
-    /// Until when the id is remembered.
+    /// The digest that detects another request with the same id.
+    pub digest: RequestDigest,
+    /// The response.
+    pub response: CachedResponse,
+    /// The end of the idempotency window.
     pub expire_time: DateTime<Utc>,
 }
 
 impl Transaction {
-    /// The fingerprint and answer of a request that is still remembered at `now`.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Finds the digest and the response of a request id that is valid at `now`.
     pub async fn find_request(
         &self,
         customer_number: &CustomerNumber,
         actor: &Actor,
         request_id: Uuid,
         now: DateTime<Utc>,
-    ) -> Result<Option<(Vec<u8>, Answer)>> {
+    ) -> Result<Option<(Vec<u8>, CachedResponse)>> {
         let number = customer_number.as_str().to_owned();
         let row = Entity::find_by_id((number, actor.0.clone(), request_id))
             .one(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         let Some(row) = row.filter(|row| now < row.expire_time) else {
             return Ok(None);
         };
-        let answer = to_answer(&row.answer)?;
-        Ok(Some((row.fingerprint, answer)))
+        let response = to_response(&row.answer)?;
+        Ok(Some((row.fingerprint, response)))
     }
 
-    /// Remembers an answered request, in place of an expired one of the same id.
-    ///
-    /// # Errors
-    /// The failures of the database; two requests of the same id at once make the
-    /// later transaction start again.
+    /// Inserts a request id, and replaces an expired one. Of two concurrent requests with the same
+    /// id, the later transaction is retried.
     pub async fn insert_request(&self, record: &RequestRecord, now: DateTime<Utc>) -> Result<()> {
         Entity::delete_many()
             .filter(Column::CustomerNumber.eq(record.customer_number.as_str()))
@@ -90,53 +84,50 @@ impl Transaction {
             .filter(Column::ExpireTime.lte(now))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
-        let contact = match &record.answer {
-            Answer::Nothing | Answer::Deleted => None,
-            Answer::Contact(contact) => Some(contact),
+            .map_err(StorageError::from)?;
+        let contact = match &record.response {
+            CachedResponse::Nothing | CachedResponse::Deleted => None,
+            CachedResponse::Contact(contact) => Some(contact),
         };
-        let stored = contact.map(|contact| Record::from_contact(contact));
+        let stored = contact.map(|contact| ContactRecord::from_contact(contact));
         let row = ActiveModel {
             actor: Set(record.actor.0.clone()),
             request_id: Set(record.request_id),
             customer_number: Set(record.customer_number.as_str().to_owned()),
-            fingerprint: Set(record.fingerprint.to_vec()),
+            fingerprint: Set(record.digest.to_vec()),
             answer: Set(serde_json::to_string(&stored.transpose()?)
-                .map_err(|_| Error::internal("an answer cannot be written"))?),
+                .map_err(|_| Error::internal("a response is not serializable"))?),
             expire_time: Set(record.expire_time),
             contact_id: Set(contact.map(|contact| contact.id.0)),
         };
         Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 
-    /// Forgets what was answered about a contact that is deleted; the ids stay used.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn forget_answers(&self, number: &CustomerNumber, id: ContactId) -> Result<()> {
+    /// Deletes the cached responses about a deleted contact; the request ids remain used.
+    pub async fn delete_responses(&self, number: &CustomerNumber, id: ContactId) -> Result<()> {
         Entity::update_many()
             .col_expr(Column::Answer, Expr::value(DELETED))
             .filter(Column::CustomerNumber.eq(number.as_str()))
             .filter(Column::ContactId.eq(id.0))
             .exec(&self.inner)
             .await
-            .map_err(Failure::from)?;
+            .map_err(StorageError::from)?;
         Ok(())
     }
 }
 
-pub(super) fn to_answer(text: &str) -> Result<Answer> {
+pub(super) fn to_response(text: &str) -> Result<CachedResponse> {
     if text == DELETED {
-        return Ok(Answer::Deleted);
+        return Ok(CachedResponse::Deleted);
     }
-    let record: Option<Record> =
+    let record: Option<ContactRecord> =
         serde_json::from_str(text).map_err(|_| Error::data_loss("request_ids.answer"))?;
     Ok(match record {
-        None => Answer::Nothing,
-        Some(record) => Answer::Contact(Box::new(record.into_contact()?)),
+        None => CachedResponse::Nothing,
+        Some(record) => CachedResponse::Contact(Box::new(record.into_contact()?)),
     })
 }

@@ -1,268 +1,246 @@
-//! Rows that are kept for a time only: deleted by parts, the oldest first.
+//! Retention: deletes expired rows in batches, the oldest first.
 //!
-//! A part is a short transaction, so that a run that has millions of rows to delete holds nobody
-//! up; it pauses between the parts for longer than they take. A part that fails is tried again
-//! with fewer rows: on a slow disk the usual number may take longer than a statement may.
+//! A batch is a short transaction, followed by a pause that is longer than the batch took, so that
+//! a run over millions of rows delays no request. A batch that fails is retried with fewer rows: on
+//! a slow disk the usual number may exceed the statement timeout.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Database, Outcome, Transaction};
+use super::{
+    database::Database,
+    error::StorageError,
+    transaction::{Outcome, Transaction},
+};
 use crate::error::Result;
-use crate::storage::error::Failure;
 
-/// How many rows a part has at most, and at least.
-const MOST: u64 = 1_000;
-const FEWEST: u64 = 10;
-/// Of the time that a part took.
+const MAX_BATCH: u64 = 1_000;
+const MIN_BATCH: u64 = 10;
+/// Pause after a batch, as a multiple of its duration.
 const PAUSE_FACTOR: u32 = 3;
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// Of a long run.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// Interval of log lines in a long run.
 const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Rows of a table that are too old one day.
+/// The rule by which rows of a table expire.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct Rule {
     table: &'static str,
-    /// Which rows: what their index is limited to, or begins with.
-    which: &'static str,
-    /// The time by which they are too old, which comes next in the index.
+    /// The condition of the partial index, or its first column.
+    condition: &'static str,
+    /// The time of a row, the next column of the index.
     time: &'static str,
-    /// `<`, or `<=`.
-    until: &'static str,
-    /// Their order in the index.
+    /// The comparison of the time with the limit: `<` or `<=`.
+    comparison: &'static str,
+    /// The columns of the index.
     order: &'static str,
-    /// What becomes of them.
-    end: End,
+    /// The action on expired rows.
+    action: Action,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum Action {
     Delete,
-    /// Deleted, as the feed has to know.
+    /// Deletes them and raises the low watermark of the feed.
     DeleteFromFeed,
-    /// This column is emptied.
-    Empty(&'static str),
+    /// Sets this column to NULL.
+    Clear(&'static str),
 }
 
-const EVENTS: Kept = Kept {
+const EVENTS: Rule = Rule {
     table: "audit_events",
-    which: "feed_position IS NOT NULL",
+    condition: "feed_position IS NOT NULL",
     time: "event_time",
-    until: "<",
+    comparison: "<",
     order: "event_time",
-    end: End::DeleteFromFeed,
+    action: Action::DeleteFromFeed,
 };
-const SEALED_NUMBERS: Kept = Kept {
-    which: "sealed_customer_number IS NOT NULL",
-    end: End::Empty("sealed_customer_number"),
+const SEALED_NUMBERS: Rule = Rule {
+    condition: "sealed_customer_number IS NOT NULL",
+    action: Action::Clear("sealed_customer_number"),
     ..EVENTS
 };
-const REQUEST_IDS: Kept = Kept {
+const REQUEST_IDS: Rule = Rule {
     table: "request_ids",
-    which: "0 = 0",
+    condition: "0 = 0",
     time: "expire_time",
-    until: "<=",
+    comparison: "<=",
     order: "expire_time",
-    end: End::Delete,
+    action: Action::Delete,
 };
-const CONFIRMED: Kept = Kept {
+const CONFIRMED: Rule = Rule {
     table: "email_confirmations",
-    which: "state = 'confirmed'",
+    condition: "state = 'confirmed'",
     order: "state, expire_time",
     ..REQUEST_IDS
 };
-const EXPIRED: Kept = Kept {
-    which: "state = 'expired'",
+const EXPIRED: Rule = Rule {
+    condition: "state = 'expired'",
     ..CONFIRMED
 };
-const SUPERSEDED: Kept = Kept {
-    which: "state = 'superseded'",
+const SUPERSEDED: Rule = Rule {
+    condition: "state = 'superseded'",
     ..CONFIRMED
 };
-const DEAD_MAILS: Kept = Kept {
+const DEAD_MAILS: Rule = Rule {
     table: "outbox_mails",
-    which: "state = 'dead'",
+    condition: "state = 'dead'",
     time: "due_time",
-    until: "<=",
     order: "state, due_time",
-    end: End::Delete,
+    ..REQUEST_IDS
 };
-const AGENTS: Kept = Kept {
+const AGENTS: Rule = Rule {
     table: "phone_password_agents",
     time: "update_time",
     order: "update_time",
     ..REQUEST_IDS
 };
-const CALLS: Kept = Kept {
+const CALLS: Rule = Rule {
     table: "phone_password_calls",
     ..REQUEST_IDS
 };
-/// Tries on what is no password.
-const TRIES_ON_NOTHING: Kept = Kept {
+/// Attempts on contacts without a password.
+const ORPHAN_ATTEMPTS: Rule = Rule {
     table: "phone_passwords",
-    which: "set_time IS NULL",
+    condition: "set_time IS NULL",
     time: "update_time",
-    until: "<=",
     order: "set_time, update_time",
-    end: End::Delete,
+    ..REQUEST_IDS
 };
-
-const MAIL_RECIPIENTS: Kept = Kept {
+const MAIL_RECIPIENTS: Rule = Rule {
     table: "mail_recipients",
     time: "last_time",
     order: "last_time",
     ..REQUEST_IDS
 };
-const MAIL_CUSTOMERS: Kept = Kept {
+const MAIL_CUSTOMERS: Rule = Rule {
     table: "mail_customers",
     ..MAIL_RECIPIENTS
 };
-const CHECKS_OF_AGENTS: Kept = Kept {
+const CHECKS_OF_AGENTS: Rule = Rule {
     table: "channel_check_agents",
     time: "window_end",
     order: "window_end",
     ..REQUEST_IDS
 };
-const CHECKS_OF_CUSTOMERS: Kept = Kept {
+const CHECKS_OF_CUSTOMERS: Rule = Rule {
     table: "channel_check_customers",
     ..CHECKS_OF_AGENTS
 };
 
-/// What came of a part.
+/// The result of a batch.
 #[derive(Clone, Copy, Debug)]
-struct Part {
+struct ExpiredBatch {
     count: u64,
-    /// The time of the newest row: the next part begins there, past what this one deleted.
+    /// The time of the newest row, at which the next batch begins.
     last: DateTime<Utc>,
 }
 
 impl Database {
-    /// Deletes events of before `time` that had their place in the feed, and gives their count.
-    /// The feed then knows from where on it is whole.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Deletes sequenced events from before `time`, raises the low watermark of the feed, and
+    /// returns their number.
     pub async fn delete_old_audit_events(&self, time: DateTime<Utc>) -> Result<u64> {
-        self.end_all(&EVENTS, time).await
+        self.expire_all(&EVENTS, time).await
     }
 
-    /// Deletes the sealed numbers in events of before `time`, and gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Clears the encrypted customer numbers in events from before `time`, and returns the number of
+    /// events.
     pub async fn clear_sealed_numbers(&self, time: DateTime<Utc>) -> Result<u64> {
-        self.end_all(&SEALED_NUMBERS, time).await
+        self.expire_all(&SEALED_NUMBERS, time).await
     }
 
-    /// Deletes what has expired at `now`, of any actor, and gives the count.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Deletes the request ids of all actors that expired by `now`, and returns their number.
     pub async fn delete_expired_requests(&self, now: DateTime<Utc>) -> Result<u64> {
-        self.end_all(&REQUEST_IDS, now).await
+        self.expire_all(&REQUEST_IDS, now).await
     }
 
-    /// Forgets the links, of any customer, that expired before `time`, and gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Deletes the confirmations of all customers that expired before `time`, and returns their
+    /// number.
     pub async fn delete_confirmations_before(&self, time: DateTime<Utc>) -> Result<u64> {
         let mut count = 0;
-        for kept in [&CONFIRMED, &EXPIRED, &SUPERSEDED] {
-            count += self.end_all(kept, time).await?;
+        for rule in [&CONFIRMED, &EXPIRED, &SUPERSEDED] {
+            count += self.expire_all(rule, time).await?;
         }
         Ok(count)
     }
 
-    /// Deletes the dead letters, of any customer, that died before `time`, and gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
+    /// Deletes the dead letters of all customers from before `time`, and returns their number.
     pub async fn delete_dead_mails_before(&self, time: DateTime<Utc>) -> Result<u64> {
-        self.end_all(&DEAD_MAILS, time).await
+        self.expire_all(&DEAD_MAILS, time).await
     }
 
-    /// Forgets the tries of agents of which none is younger than `time`, and the calls that are
-    /// over at `now`. Gives their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_old_tries(&self, now: DateTime<Utc>, time: DateTime<Utc>) -> Result<u64> {
-        let agents = self.end_all(&AGENTS, time).await?;
-        Ok(agents + self.end_all(&CALLS, now).await?)
+    /// Deletes the attempts of agents without one since `time`, and those of phone calls that expired
+    /// by `now`. Returns the number of rows.
+    pub async fn delete_expired_attempts(
+        &self,
+        now: DateTime<Utc>,
+        time: DateTime<Utc>,
+    ) -> Result<u64> {
+        let agents = self.expire_all(&AGENTS, time).await?;
+        Ok(agents + self.expire_all(&CALLS, now).await?)
     }
 
-    /// Forgets the tries on what is no password, of which none is younger than `time`, and gives
-    /// their count.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub async fn delete_tries_on_nothing(&self, time: DateTime<Utc>) -> Result<u64> {
-        self.end_all(&TRIES_ON_NOTHING, time).await
+    /// Deletes the attempts on contacts without a password and without an attempt since `time`, and
+    /// returns the number of rows.
+    pub async fn purge_orphan_attempts(&self, time: DateTime<Utc>) -> Result<u64> {
+        self.expire_all(&ORPHAN_ATTEMPTS, time).await
     }
 
     /// Deletes the counts of recipients and customers whose last mail was before `time`, and
     /// returns their number.
-    ///
-    /// # Errors
-    /// The failures of the database.
     pub async fn delete_mail_counts_before(&self, time: DateTime<Utc>) -> Result<u64> {
-        let of_recipients = self.end_all(&MAIL_RECIPIENTS, time).await?;
-        Ok(of_recipients + self.end_all(&MAIL_CUSTOMERS, time).await?)
+        let recipients = self.expire_all(&MAIL_RECIPIENTS, time).await?;
+        Ok(recipients + self.expire_all(&MAIL_CUSTOMERS, time).await?)
     }
 
     /// Deletes the windows of channel checks that ended before `time`, and returns their number.
-    ///
-    /// # Errors
-    /// The failures of the database.
     pub async fn delete_channel_checks_before(&self, time: DateTime<Utc>) -> Result<u64> {
-        let of_agents = self.end_all(&CHECKS_OF_AGENTS, time).await?;
-        Ok(of_agents + self.end_all(&CHECKS_OF_CUSTOMERS, time).await?)
+        let agents = self.expire_all(&CHECKS_OF_AGENTS, time).await?;
+        Ok(agents + self.expire_all(&CHECKS_OF_CUSTOMERS, time).await?)
     }
 
-    async fn end_all(&self, kept: &'static Kept, until: DateTime<Utc>) -> Result<u64> {
-        let (mut count, mut limit, mut from) = (0, MOST, DateTime::UNIX_EPOCH);
+    async fn expire_all(&self, rule: &'static Rule, until: DateTime<Utc>) -> Result<u64> {
+        let (mut count, mut limit, mut from) = (0, MAX_BATCH, DateTime::UNIX_EPOCH);
         let mut reported = Instant::now();
         loop {
-            let begun = Instant::now();
-            match self.end_some(kept, from, until, limit).await {
-                Ok(part) => {
-                    count += part.count;
-                    if part.count < limit {
+            let started = Instant::now();
+            match self.expire_batch(rule, from, until, limit).await {
+                Ok(batch) => {
+                    count += batch.count;
+                    if batch.count < limit {
                         return Ok(count);
                     }
-                    from = part.last;
-                    limit = MOST.min(limit * 2);
+                    from = batch.last;
+                    limit = MAX_BATCH.min(limit * 2);
                 }
-                Err(error) if limit == FEWEST => return Err(error),
+                Err(error) if limit == MIN_BATCH => return Err(error),
                 Err(error) => {
-                    tracing::warn!(table = kept.table, rows = limit, %error, "tried with fewer rows");
-                    limit = FEWEST.max(limit / 2);
+                    tracing::warn!(table = rule.table, rows = limit, %error, "retention batch failed, retried with fewer rows");
+                    limit = MIN_BATCH.max(limit / 2);
                 }
             }
             if reported.elapsed() > REPORT_INTERVAL {
                 reported = Instant::now();
-                tracing::info!(table = kept.table, count, until = %from, "old rows seen to so far");
+                tracing::info!(table = rule.table, count, until = %from, "retention in progress");
             }
-            let pause = begun.elapsed() * PAUSE_FACTOR;
-            tokio::time::sleep(pause.max(SHORTEST_PAUSE)).await;
+            let pause = started.elapsed() * PAUSE_FACTOR;
+            tokio::time::sleep(pause.max(MIN_PAUSE)).await;
         }
     }
 
-    async fn end_some(
+    async fn expire_batch(
         &self,
-        kept: &'static Kept,
+        rule: &'static Rule,
         from: DateTime<Utc>,
         until: DateTime<Utc>,
         limit: u64,
-    ) -> Result<Part> {
+    ) -> Result<ExpiredBatch> {
         self.transaction(move |transaction| {
             Box::pin(async move {
-                let part = transaction.end_some(kept, from, until, limit).await?;
-                Ok(Outcome::Commit(part))
+                let batch = transaction.expire_batch(rule, from, until, limit).await?;
+                Ok(Outcome::Commit(batch))
             })
         })
         .await
@@ -270,84 +248,87 @@ impl Database {
 }
 
 impl Transaction {
-    async fn end_some(
+    async fn expire_batch(
         &self,
-        kept: &Kept,
+        rule: &Rule,
         from: DateTime<Utc>,
         until: DateTime<Utc>,
         limit: u64,
-    ) -> Result<Part> {
-        self.go_by_indexes().await?;
-        let is_feed = kept.end == End::DeleteFromFeed;
+    ) -> Result<ExpiredBatch> {
+        self.force_indexes().await?;
+        let is_feed = rule.action == Action::DeleteFromFeed;
         if is_feed {
-            // First, as an erasure does.
-            self.hold_feed().await?;
+            // First, in the same order as an erasure.
+            self.lock_feed().await?;
         }
         let backend = self.inner.get_database_backend();
         let values = [from.into(), until.into()];
-        let statement = Statement::from_sql_and_values(backend, kept.sql(backend, limit), values);
+        let statement = Statement::from_sql_and_values(backend, rule.sql(backend, limit), values);
         let rows = self.inner.query_all_raw(statement).await;
-        let rows = rows.map_err(Failure::from)?;
+        let rows = rows.map_err(StorageError::from)?;
         if backend == DbBackend::Sqlite {
             for row in &rows {
-                let id: i64 = row.try_get("", "rowid").map_err(Failure::from)?;
-                let end = format!("{} WHERE rowid = $1", kept.end());
-                let end = Statement::from_sql_and_values(backend, end, [id.into()]);
-                self.inner.execute_raw(end).await.map_err(Failure::from)?;
+                let id: i64 = row.try_get("", "rowid").map_err(StorageError::from)?;
+                let sql = format!("{} WHERE rowid = $1", rule.action_sql());
+                let statement = Statement::from_sql_and_values(backend, sql, [id.into()]);
+                self.inner
+                    .execute_raw(statement)
+                    .await
+                    .map_err(StorageError::from)?;
             }
         }
         let (mut last, mut position) = (from, 0);
         for row in &rows {
-            last = last.max(row.try_get_by_index(0).map_err(Failure::from)?);
+            last = last.max(row.try_get_by_index(0).map_err(StorageError::from)?);
             if is_feed {
-                position = position.max(row.try_get_by_index(1).map_err(Failure::from)?);
+                position = position.max(row.try_get_by_index(1).map_err(StorageError::from)?);
             }
         }
         if position > 0 {
-            self.forget_feed_until(position).await?;
+            self.raise_low_watermark(position).await?;
         }
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        Ok(Part { count, last })
+        Ok(ExpiredBatch { count, last })
     }
 }
 
-impl Kept {
-    /// Deletes some rows on `PostgreSQL`; finds them on SQLite, where those of a list are sought in
-    /// the whole table if it is believed to be small. They are found by their place in the table:
-    /// by their key they could be joined from either side. Those that somebody else has locked are
-    /// left to the next run.
+impl Rule {
+    /// Builds the statement of a batch: on `PostgreSQL` it applies the action, on SQLite it selects
+    /// the rows, as SQLite may scan a table that it estimates to be small for a list of rows. Rows
+    /// are addressed by physical location, as a join by key could begin with either side. Rows that
+    /// are locked are left to the next run.
     fn sql(&self, backend: DbBackend, limit: u64) -> String {
         let Self {
             table,
-            which,
+            condition,
             time,
-            until,
+            comparison,
             order,
             ..
         } = self;
-        let given = match self.end {
-            End::DeleteFromFeed => format!("{time}, feed_position"),
-            End::Delete | End::Empty(_) => (*time).to_owned(),
+        let columns = match self.action {
+            Action::DeleteFromFeed => format!("{time}, feed_position"),
+            Action::Delete | Action::Clear(_) => (*time).to_owned(),
         };
-        let old = format!(
-            "FROM {table} WHERE {which} AND {time} >= $1 AND {time} {until} $2 \
+        let expired = format!(
+            "FROM {table} WHERE {condition} AND {time} >= $1 AND {time} {comparison} $2 \
              ORDER BY {order} LIMIT {limit}"
         );
         if backend == DbBackend::Sqlite {
-            return format!("SELECT {given}, rowid {old}");
+            return format!("SELECT {columns}, rowid {expired}");
         }
-        let end = self.end();
+        let action = self.action_sql();
         format!(
-            "{end} WHERE ctid = ANY (ARRAY(SELECT ctid {old} FOR UPDATE SKIP LOCKED)) \
-             RETURNING {given}"
+            "{action} WHERE ctid = ANY (ARRAY(SELECT ctid {expired} FOR UPDATE SKIP LOCKED)) \
+             RETURNING {columns}"
         )
     }
 
-    fn end(&self) -> String {
+    fn action_sql(&self) -> String {
         let table = self.table;
-        match self.end {
-            End::Delete | End::DeleteFromFeed => format!("DELETE FROM {table}"),
-            End::Empty(column) => format!("UPDATE {table} SET {column} = NULL"),
+        match self.action {
+            Action::Delete | Action::DeleteFromFeed => format!("DELETE FROM {table}"),
+            Action::Clear(column) => format!("UPDATE {table} SET {column} = NULL"),
         }
     }
 }
@@ -357,9 +338,9 @@ mod tests {
     use sea_orm::ConnectionTrait;
 
     use super::*;
-    use crate::storage::{DatabaseUrl, change_feed::PLACE_SQLITE};
+    use crate::storage::{DatabaseUrl, change_feed::SEQUENCE_SQLITE};
 
-    const ALL: [&Kept; 14] = [
+    const ALL: [&Rule; 14] = [
         &EVENTS,
         &SEALED_NUMBERS,
         &REQUEST_IDS,
@@ -369,18 +350,18 @@ mod tests {
         &DEAD_MAILS,
         &AGENTS,
         &CALLS,
-        &TRIES_ON_NOTHING,
+        &ORPHAN_ATTEMPTS,
         &MAIL_RECIPIENTS,
         &MAIL_CUSTOMERS,
         &CHECKS_OF_AGENTS,
         &CHECKS_OF_CUSTOMERS,
     ];
-    /// Statistics of all rows alike.
-    const ONE_OF_ALL: &str = "\
+    /// Statistics by which all rows are alike.
+    const SINGLE_EVENT: &str = "\
         INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
           changed_fields) VALUES ('K-1', 1, x'00', '2026-01-01', '', '', '[]'); ANALYZE";
 
-    async fn assert_goes_by_indexes(database: &Database, statement: &str) {
+    async fn assert_uses_indexes(database: &Database, statement: &str) {
         let explain = format!("EXPLAIN QUERY PLAN {statement}");
         let time = DateTime::<Utc>::UNIX_EPOCH;
         let values = [time.into(), time.into()];
@@ -388,31 +369,33 @@ mod tests {
         let rows = database.writers.query_all_raw(explain).await.unwrap();
         let steps = rows.iter().map(|row| row.try_get("", "detail").unwrap());
         let steps: Vec<String> = steps.collect();
-        let is_whole = |step: &String| {
+        let is_full_scan = |step: &String| {
             let scanned = step.strip_prefix("SCAN ");
-            scanned.is_some_and(|name| ALL.iter().any(|kept| kept.table == name))
+            scanned.is_some_and(|name| ALL.iter().any(|rule| rule.table == name))
         };
         let is_sorted = |step: &String| step.contains("TEMP B-TREE");
         assert!(!steps.is_empty(), "{statement}");
-        let found = steps.iter().find(|step| is_whole(step) || is_sorted(step));
+        let found = steps
+            .iter()
+            .find(|step| is_full_scan(step) || is_sorted(step));
         assert_eq!(found, None, "{statement}: {steps:#?}");
     }
 
     #[tokio::test]
-    async fn every_background_statement_of_sqlite_goes_by_an_index() {
+    async fn every_background_statement_of_sqlite_uses_an_index() {
         let folder = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::of_file(&folder.path().join("contacts.db")).unwrap();
+        let url = DatabaseUrl::from_path(&folder.path().join("contacts.db")).unwrap();
         let database = Database::connect(&url).await.unwrap();
         database.migrate().await.unwrap();
-        for statistics in ["", "ANALYZE", ONE_OF_ALL] {
-            let made = database.writers.execute_unprepared(statistics).await;
-            made.unwrap();
-            for kept in ALL {
-                assert_goes_by_indexes(&database, &kept.sql(DbBackend::Sqlite, 1_000)).await;
-                let end = format!("{} WHERE rowid = $1", kept.end());
-                assert_goes_by_indexes(&database, &end).await;
+        for statistics in ["", "ANALYZE", SINGLE_EVENT] {
+            let analyzed = database.writers.execute_unprepared(statistics).await;
+            analyzed.unwrap();
+            for rule in ALL {
+                assert_uses_indexes(&database, &rule.sql(DbBackend::Sqlite, 1_000)).await;
+                let sql = format!("{} WHERE rowid = $1", rule.action_sql());
+                assert_uses_indexes(&database, &sql).await;
             }
-            assert_goes_by_indexes(&database, PLACE_SQLITE).await;
+            assert_uses_indexes(&database, SEQUENCE_SQLITE).await;
         }
     }
 }

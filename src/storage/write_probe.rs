@@ -1,20 +1,19 @@
-//! Whether the database answers, and takes writes.
+//! Probes of the database for readiness: a read, and a write.
 
 use sea_orm::{ConnectionTrait, Statement};
 
-use super::Database;
+use super::{database::Database, database_file::DatabaseFile, error::StorageError};
 use crate::observability::metrics::NotReady;
-use crate::storage::error::Failure;
 
-/// How many rows the processes share.
+/// Rows that all instances share.
 const SLOTS: u8 = 16;
 
-/// What came of a probe that did not fail.
+/// The outcome of a write probe that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probed {
+pub enum ProbeOutcome {
     /// A row was written.
     Written,
-    /// Nothing was: others held the row, or all connections.
+    /// No row was written: it was locked, or all connections were in use.
     Busy,
 }
 
@@ -22,33 +21,35 @@ impl Database {
     /// Reads a row.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// The cause why it cannot be read.
     pub async fn probe_read(&self) -> Result<(), NotReady> {
         let backend = self.readers.get_database_backend();
         let read = Statement::from_string(backend, READ);
         let read = self.readers.query_one_raw(read).await;
-        // The pool of the readers has none in time where the server does not answer.
+        // A pool timeout means that the server does not answer.
         read.map(|_| ()).map_err(|error| {
-            let cause = Failure::from(error).why_not_ready();
+            let cause = StorageError::from(error).readiness_cause();
             cause.unwrap_or(NotReady::DatabaseUnreachable)
         })
     }
 
-    /// Writes a row, the way that changes are written. `seed` says which of a few.
+    /// Writes a row through the pool of the writers. `seed` selects the row.
     ///
     /// # Errors
-    /// Why it cannot be written.
-    pub async fn probe_write(&self, seed: u8) -> Result<Probed, NotReady> {
-        if self.is_file_lost() {
+    /// The cause why it cannot be written.
+    pub async fn probe_write(&self, seed: u8) -> Result<ProbeOutcome, NotReady> {
+        if self.file.as_ref().is_some_and(DatabaseFile::is_lost) {
             return Err(NotReady::DatabaseReplaced);
         }
         match self.write_row(i16::from(seed % SLOTS)).await {
-            Ok(()) => Ok(Probed::Written),
-            Err(failure) => failure.why_not_ready().map_or(Ok(Probed::Busy), Err),
+            Ok(()) => Ok(ProbeOutcome::Written),
+            Err(failure) => failure
+                .readiness_cause()
+                .map_or(Ok(ProbeOutcome::Busy), Err),
         }
     }
 
-    async fn write_row(&self, slot: i16) -> Result<(), Failure> {
+    async fn write_row(&self, slot: i16) -> Result<(), StorageError> {
         let transaction = self.begin().await?;
         let backend = transaction.get_database_backend();
         let write = Statement::from_sql_and_values(backend, WRITE, [slot.into()]);

@@ -252,8 +252,8 @@ async fn claim_mails(database: &Database) {
                 panic!("{} claimed", claimed.len())
             };
             assert!(transaction.delete_mail(sent).await?);
-            assert!(transaction.put_mail_back(deferred, end, "451").await?);
-            assert!(transaction.bury_mail(dead, now, "550").await?);
+            assert!(transaction.reschedule(deferred, end, "451").await?);
+            assert!(transaction.dead_letter(dead, now, "550").await?);
             Ok(Outcome::Commit(claimed.len()))
         })
     });

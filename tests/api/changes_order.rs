@@ -62,12 +62,12 @@ async fn write(database: Database, count: usize) {
             _ => Duration::ZERO,
         };
         let of = number.clone();
-        let done = database.transaction_of(&of, move |transaction| {
+        let done = database.customer_transaction(&of, move |transaction| {
             let number = number.clone();
             Box::pin(async move {
                 for _ in 0..several {
                     let locked = transaction.lock_customer(&number).await?;
-                    let event = event(&number, locked.rank, "customer.updated");
+                    let event = event(&number, locked.sequence_number, "customer.updated");
                     transaction.insert_audit_event(&event).await?;
                 }
                 tokio::time::sleep(held).await;

@@ -76,7 +76,7 @@ impl Roles {
         execute(&self.url(None), &owned).await;
         self.run(1, &self.owner_url()).await;
         let database = connect(&self.owner_url()).await;
-        database.check_rights_to_migrate().await.unwrap();
+        database.check_migrate_privileges().await.unwrap();
         database.migrate().await.unwrap();
         database.close().await;
         self.run(2, &self.owner_url()).await;
@@ -92,7 +92,7 @@ async fn service_role_runs_every_rpc_and_every_background_job() {
         ..Options::default()
     };
     let server = TestServer::start_on(&roles.service_url(), tempdir().unwrap(), options).await;
-    server.database.check_rights_to_serve().await.unwrap();
+    server.database.check_serve_privileges().await.unwrap();
     let token = server.token(ALL_SCOPES, None);
     let read = prepare(&server, "R-1").await;
     for rpc in RPCS {
@@ -152,7 +152,7 @@ async fn service_role_changes_no_schema() {
         );
     }
     let database = connect(&url).await;
-    let why = database.check_rights_to_migrate().await.unwrap_err();
+    let why = database.check_migrate_privileges().await.unwrap_err();
     assert!(why.contains("lacks CREATE on the schema public"), "{why}");
     database.close().await;
 }
@@ -205,7 +205,7 @@ async fn missing_privilege_of_the_service_role_is_named() {
         ),
     ] {
         execute(&owner, &revoke).await;
-        let named = database.check_rights_to_serve().await.unwrap_err();
+        let named = database.check_serve_privileges().await.unwrap_err();
         assert!(named.starts_with(why), "{named}");
     }
 }

@@ -215,7 +215,7 @@ async fn background_jobs_restore_no_erased_data(
         let mail = claimed.clone();
         Box::pin(async move {
             let deleted = transaction.delete_mail(&mail).await?;
-            let buried = transaction.bury_mail(&mail, now, "SMTP 550").await?;
+            let buried = transaction.dead_letter(&mail, now, "SMTP 550").await?;
             Ok(Outcome::Commit((deleted, buried)))
         })
     });

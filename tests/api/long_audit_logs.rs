@@ -77,13 +77,15 @@ async fn interrupted_erasure_is_repeatable_and_loses_no_event(
     let number = CustomerNumber::parse("K-1").unwrap();
     let to = CustomerNumber::parse(&pseudonym).unwrap();
     let of = number.clone();
-    let part = server.database.transaction_of(&of, move |transaction| {
-        let (number, to) = (number.clone(), to.clone());
-        Box::pin(async move {
-            let renamed = transaction.rename_some_events(&number, &to).await?;
-            Ok(Outcome::Commit(renamed))
-        })
-    });
+    let part = server
+        .database
+        .customer_transaction(&of, move |transaction| {
+            let (number, to) = (number.clone(), to.clone());
+            Box::pin(async move {
+                let renamed = transaction.pseudonymize_some_events(&number, &to).await?;
+                Ok(Outcome::Commit(renamed))
+            })
+        });
     assert_eq!(part.await.unwrap(), PART);
     assert!(ids(&server.paged_events("K-1", 1000).await) == ids(&before));
 

@@ -116,7 +116,7 @@ async fn guessed_contacts_are_counted_for_an_hour(
     }
     let counted = async || {
         let counts = server.app.count_failed_contacts().await.unwrap();
-        (counts.of_an_agent, counts.total)
+        (counts.max_by_agent, counts.total)
     };
     let check = async |nth: usize, agent: &str, candidate: &str| {
         let (client, call) = (server.client_of(agent), format!("call-{agent}-{nth}"));

@@ -7,7 +7,9 @@ use std::{
     process::Command,
 };
 
-use contact_service::{crypto::random::Random, observability::metrics::NotReady, storage::Probed};
+use contact_service::{
+    crypto::random::Random, observability::metrics::NotReady, storage::ProbeOutcome,
+};
 use rstest::rstest;
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
@@ -55,7 +57,7 @@ async fn probes_write_the_same_few_rows(
     let server = TestServer::start(backend).await;
     for seed in 0..=255 {
         let probed = server.database.probe_write(seed).await;
-        assert_eq!(probed, Ok(Probed::Written));
+        assert_eq!(probed, Ok(ProbeOutcome::Written));
     }
     let count = "SELECT count(*) FROM write_probes";
     let rows = crate::harness::query_number(&server.database_url, count).await;

@@ -314,7 +314,7 @@ async fn write(database: Database) -> Result<i64> {
         Box::pin(async move {
             let locked = transaction.lock_customer(&number).await?;
             transaction.list_contacts(&number).await?;
-            Ok(Outcome::Commit(locked.rank))
+            Ok(Outcome::Commit(locked.sequence_number))
         })
     });
     writing.await

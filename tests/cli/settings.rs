@@ -110,8 +110,8 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
 #[case("DATABASE_URL", "sqlite::memory:", "must be sqlite://")]
 #[case("DATABASE_URL", "sqlite://:memory:", "must name a file")]
 #[case("DATABASE_URL", "sqlite://hunter2?mode=memory", "must name a file")]
-#[case("DATABASE_URL", "sqlite://rubbish/x.db?mode=rwc", "cannot be made")]
-#[case("DATABASE_URL", "sqlite://missing.db", "there is no such file")]
+#[case("DATABASE_URL", "sqlite://rubbish/x.db?mode=rwc", "failed to create")]
+#[case("DATABASE_URL", "sqlite://missing.db", "no such file")]
 #[case("DATABASE_URL", "sqlite://.?mode=rwc", "is a directory")]
 #[case("DATABASE_URL", "sqlite://.", "is a directory")]
 #[case("DATABASE_URL", "sqlite://rubbish", "rubbish is no SQLite database")]
@@ -404,7 +404,7 @@ fn an_empty_variable_is_as_good_as_none() {
 fn what_a_setting_needs_beside_it_is_told() {
     let place = place();
     let mail = place.with("SMTP_URL", "smtp://mail.example");
-    assert_refused(&mail, &[], "MAIL_FROM", "must be set where SMTP_URL is");
+    assert_refused(&mail, &[], "MAIL_FROM", "required when SMTP_URL is set");
     let no_page = mail
         .with("MAIL_FROM", "contact@provider.example")
         .with("HTTP_ADDR", "none");

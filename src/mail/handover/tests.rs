@@ -1,4 +1,4 @@
-//! Claims of mails in virtual time.
+//! Leases in virtual time.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
@@ -7,7 +7,7 @@ use tokio::time;
 use super::*;
 use crate::error::Error;
 
-/// A clock that goes with the virtual time of the runtime.
+/// A clock that follows the virtual time of the runtime.
 fn clock() -> Clock {
     let clock = Clock::manual("2026-03-01T09:00:00Z".parse().unwrap());
     let (ticking, start) = (clock.clone(), clock.now());
@@ -23,7 +23,7 @@ fn clock() -> Clock {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_is_renewed_before_it_ends_while_work_goes_on() {
+async fn lease_is_renewed_before_it_ends() {
     let clock = clock();
     let lease = Lease::new(clock.clone(), clock.now() + LEASE);
     let latest_end = AtomicI64::new((clock.now() + LEASE).timestamp_millis());
@@ -34,16 +34,16 @@ async fn a_claim_is_renewed_before_it_ends_while_work_goes_on() {
         renewals.fetch_add(1, Ordering::Relaxed);
         async { Ok(true) }
     };
-    // As long as RFC 5321 gives a server after the dot.
+    // The time that RFC 5321 allows a server after the final dot.
     let work = time::sleep(Duration::from_mins(10));
     assert_eq!(lease.hold(renew, work).await, Some(()));
     let count = renewals.load(Ordering::Relaxed);
     assert!((20..=35).contains(&count), "{count} renewals");
-    assert!(lease.left() > TimeDelta::seconds(30));
+    assert!(lease.remaining() > TimeDelta::seconds(30));
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_ends_when_the_claim_is_lost() {
+async fn work_ends_when_the_lease_is_lost() {
     let clock = clock();
     let lease = Lease::new(clock.clone(), clock.now() + LEASE);
     let began = time::Instant::now();
@@ -53,25 +53,25 @@ async fn work_ends_when_the_claim_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_goes_on_while_the_database_is_away() {
+async fn work_continues_while_the_database_is_unavailable() {
     let clock = clock();
     let lease = Lease::new(clock.clone(), clock.now() + LEASE);
     let work = time::sleep(Duration::from_mins(3));
     let renew = async |_| Err(Error::DatabaseUnavailable);
     assert_eq!(lease.hold(renew, work).await, Some(()));
-    // But no text may be sent any more.
-    let (lease, crowd) = (&lease, &Crowd::new(1));
-    let refusal = Handover { lease, crowd }.check().unwrap_err();
-    assert!(!refusal.is_about_mailbox());
+    // But the text must not be sent.
+    let (lease, overflow) = (&lease, &OverflowPermits::new(1));
+    let error = Handover { lease, overflow }.check().unwrap_err();
+    assert!(!error.is_permanent());
 }
 
 #[test]
-fn no_text_is_sent_under_a_claim_that_ends() {
+fn text_is_sent_only_under_a_lease_with_time_left() {
     let clock = Clock::manual("2026-03-01T09:00:00Z".parse().unwrap());
     let lease = &Lease::new(clock.clone(), clock.now() + LEASE);
     let handover = Handover {
         lease,
-        crowd: &Crowd::new(1),
+        overflow: &OverflowPermits::new(1),
     };
     assert!(handover.check().is_ok());
     clock.advance(LEASE - TimeDelta::seconds(4));

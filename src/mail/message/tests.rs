@@ -1,4 +1,4 @@
-//! No text of a user gets into a header, whatever it holds.
+//! Headers hold no text of users.
 
 use mail_parser::{MessageParser, MimeHeaders};
 use proptest::{
@@ -24,7 +24,7 @@ use crate::{
 const QUICK_CASES: u32 = 1_000;
 const PROOF_CASES: u32 = 100_000;
 
-/// The headers of every mail, and no others.
+/// The headers of every message, and no others.
 const HEADERS: [&str; 9] = [
     "From",
     "To",
@@ -78,8 +78,8 @@ fn compose_from(
     compose(sender, mail, rendered, encoding, now())
 }
 
-/// Texts made of what has broken headers before: line ends of every kind, dots alone on
-/// a line, encoded words, headers, addresses, and any characters at all.
+/// Texts that can break headers: line ends of every kind, lone dots, encoded words, headers,
+/// addresses, and arbitrary characters.
 fn hostile_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("\r\n".to_owned()),
@@ -107,7 +107,7 @@ fn hostile_text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-/// Addresses that the service takes, and texts that it must never have taken.
+/// Addresses that the service accepts, and texts that it must reject.
 fn hostile_address() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z!#$%&'*+/=?^_`{|}~-]{1,20}@[a-z]{1,10}\\.example",
@@ -138,7 +138,7 @@ fn check_headers(cases: u32) {
             };
             match compose_one(&templates, &mail, encoding) {
                 Ok(bytes) => check_mail(&bytes, &mail),
-                // What the service takes as an address can always be mailed to.
+                // A message can be composed for every address that the service accepts.
                 Err(_) => prop_assert!(EmailAddress::parse(&address).is_err(), "{address:?}"),
             }
             Ok(())
@@ -180,7 +180,7 @@ fn check_mail(bytes: &[u8], mail: &QueuedMail) {
 }
 
 #[test]
-fn no_name_and_no_address_adds_or_changes_a_header() {
+fn names_and_addresses_change_no_header() {
     check_headers(QUICK_CASES);
 }
 
@@ -191,7 +191,7 @@ fn proof_100000_names_and_addresses_leave_the_headers_as_they_are() {
 }
 
 #[test]
-fn a_file_can_be_read_and_a_server_gets_ascii() {
+fn files_are_readable_and_servers_get_ascii() {
     let templates = Templates::load(None).unwrap();
     let kind = MailKind::EmailConfirmation;
     let mail = mail_to("anna@example.com", "Jürgen", kind, Locale::German);
@@ -204,14 +204,14 @@ fn a_file_can_be_read_and_a_server_gets_ascii() {
 }
 
 #[test]
-fn a_subject_of_an_operator_that_holds_a_name_stays_one_line() {
+fn subject_of_a_custom_template_stays_one_line() {
     for name in ["a\r\nBcc: evil@evil.example", "a\u{2028}b", "a\u{85}b\tc"] {
         assert!(!single_line(name).contains(['\r', '\n', '\t', '\u{2028}', '\u{85}']));
     }
 }
 
 #[test]
-fn a_mail_comes_from_a_sender_of_any_legal_form() {
+fn message_accepts_every_legal_form_of_sender() {
     let templates = Templates::load(None).unwrap();
     let kind = MailKind::EmailConfirmation;
     let mail = mail_to("anna@example.com", "Anna", kind, Locale::German);

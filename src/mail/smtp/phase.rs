@@ -1,4 +1,4 @@
-//! The phases of an SMTP dialogue, and how long the server may take in each.
+//! The phases of an SMTP dialogue, and their timeouts.
 
 use std::{fmt, time::Duration};
 
@@ -20,7 +20,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// The longest wait: from RFC 5321, 4.5.3.2 where it names one.
+    /// Returns the timeout: from RFC 5321, 4.5.3.2 where it names one.
     pub(super) const fn timeout(self) -> Duration {
         match self {
             Self::Lookup | Self::Connect => Duration::from_secs(30),
@@ -38,7 +38,7 @@ impl Phase {
     }
 
     /// Returns true if the attempt can be abandoned without the risk of a second copy: the server
-    /// takes a mail over only when it answers the end of the data.
+    /// accepts an e-mail only with its reply to the end of the data.
     pub(super) const fn is_abandonable(self) -> bool {
         !matches!(self, Self::EndOfData)
     }

@@ -1,7 +1,7 @@
-//! Replies of an SMTP server (RFC 5321, 4.2), read from whatever bytes a server sends.
+//! Parses replies of an SMTP server (RFC 5321, 4.2) from arbitrary bytes.
 //!
-//! The three digits count. The text may hold any bytes and be of any length: what exceeds the
-//! bounds is read over, or left unread once the verdict is known.
+//! Only the code matters. The text may have any bytes and any length: excess bytes are skipped, or
+//! left unread once the code is known.
 
 use std::io;
 
@@ -20,26 +20,26 @@ const CODE_LENGTH: usize = 3;
 /// The reply to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reply {
-    /// The number that the three digits make.
+    /// The reply code, such as 250.
     pub(super) code: u16,
-    /// Texts of the lines after code and separator, as far as they are kept.
+    /// The texts of the lines, without code and separator, up to the limits above.
     pub(super) texts: Vec<String>,
-    /// The end of the reply was not read, so that no further command may follow.
+    /// True if the end of the reply was not read, so that no command may follow.
     pub(super) is_cut: bool,
 }
 
-/// Why there is no reply.
+/// The cause of a missing reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// The connection was closed before the three digits.
+    /// The connection was closed before the code.
     Closed,
-    /// The reading failed.
+    /// Reading failed.
     Failed(io::ErrorKind),
-    /// The server sent something that begins with no code.
+    /// The server sent a line without a code.
     NotSmtp,
 }
 
-/// How a line ended.
+/// The end of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Newline,
@@ -48,14 +48,14 @@ enum End {
 }
 
 impl Reply {
-    /// Reads the next reply. Of several lines the last one's code counts.
+    /// Reads the next reply. The code of the last line is the code of the reply.
     pub(super) async fn read(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Self, Unreadable> {
-        let mut left = MAX_REPLY_BYTES;
+        let mut remaining = MAX_REPLY_BYTES;
         let mut code = None;
         let mut texts = Vec::new();
         loop {
-            let (line, end) = match read_line(reader, &mut left).await {
-                // The code of the lines before is the verdict.
+            let (line, end) = match read_line(reader, &mut remaining).await {
+                // The code of the lines before is the code of the reply.
                 Err(_) if code.is_some() => (Vec::new(), End::Closed),
                 read => read?,
             };
@@ -100,9 +100,9 @@ impl Reply {
         self.code / 100 == 5
     }
 
-    /// The enhanced status code. It begins the text of a line (RFC 2034); a code elsewhere in the
-    /// text counts where no line begins with one. Of several codes one that is not about the
-    /// mailbox counts, so that a doubt marks no address.
+    /// Returns the enhanced status code: the first word of a line (RFC 2034), or else a code within the
+    /// text. Of several codes, one that is not about the mailbox is preferred, so that no address is
+    /// marked in doubt.
     pub(super) fn enhanced_status(&self) -> Option<EnhancedStatus> {
         let leading: Vec<_> = self
             .texts
@@ -121,17 +121,17 @@ impl Reply {
     }
 }
 
-/// Reads up to the next line feed, and keeps the beginning.
+/// Reads up to the next line feed, and keeps the first bytes.
 async fn read_line(
     reader: &mut (impl AsyncBufRead + Unpin),
-    left: &mut usize,
+    remaining: &mut usize,
 ) -> Result<(Vec<u8>, End), Unreadable> {
     let mut line = Vec::new();
     loop {
         let available = match reader.fill_buf().await {
             Ok(available) => available,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // Many servers end TLS without its farewell; a reset after the digits is no other case.
+            // Many servers close TLS without close_notify; a reset after the code is the same case.
             Err(_) if line.len() >= CODE_LENGTH => return Ok((line, End::Closed)),
             Err(error) => return Err(Unreadable::Failed(error.kind())),
         };
@@ -144,11 +144,11 @@ async fn read_line(
         line.extend(content.iter().take(room));
         let used = content.len() + usize::from(newline.is_some());
         reader.consume(used);
-        *left = left.saturating_sub(used);
+        *remaining = remaining.saturating_sub(used);
         if newline.is_some() {
             return Ok((line, End::Newline));
         }
-        if *left == 0 {
+        if *remaining == 0 {
             return Ok((line, End::TooMuch));
         }
     }
@@ -170,7 +170,7 @@ fn split_code(line: &[u8]) -> Option<(u16, Option<u8>, &[u8])> {
     Some((code, separator, text))
 }
 
-/// The code that a text begins with, as in `5.1.1 text`, `#5.1.1: text` or `(5.7.1) text`.
+/// Returns the code at the start of a text, as in `5.1.1 text`, `#5.1.1: text` or `(5.7.1) text`.
 fn leading_status(text: &str) -> Option<EnhancedStatus> {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || "#([<{\"':".contains(c));
     statuses_in(text.split_whitespace().next()?)
@@ -178,7 +178,7 @@ fn leading_status(text: &str) -> Option<EnhancedStatus> {
         .filter(|_| text.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// All codes in a text. Addresses such as 192.0.2.1 hold none, as they have a fourth number.
+/// Returns all codes in a text. An address such as 192.0.2.1 is none, as it has a fourth number.
 fn statuses_in(text: &str) -> impl Iterator<Item = EnhancedStatus> {
     text.split(|c: char| !c.is_ascii_digit() && c != '.')
         .filter_map(|word| EnhancedStatus::parse(word.trim_end_matches('.')))

@@ -1,4 +1,4 @@
-//! One connection to the mail server: commands out, replies in, each within its phase's time.
+//! A connection to the mail server: commands and replies, each within the timeout of its phase.
 
 use std::{future::Future, io, time::Duration};
 
@@ -7,15 +7,15 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::{phase::Phase, refusal, reply::Reply};
-use crate::mail::{refusal::Refusal, workers::Crowd};
+use super::{failure, phase::Phase, reply::Reply};
+use crate::mail::{send_error::SendError, workers::OverflowPermits};
 
-/// A phase that takes longer may be cut short when too many mails wait.
+/// Interval at which a slow phase checks for load.
 const PRESSURE_INTERVAL: Duration = Duration::from_secs(25);
-/// How long a server that refuses further bytes may take to say why.
-const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
+/// Limit for the final reply of a server that closes the connection.
+const FINAL_REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes both ways.
+/// A byte stream, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -23,39 +23,39 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// The connection.
 pub(super) struct Session {
     stream: BufReader<Box<dyn Stream>>,
-    crowd: Crowd,
+    overflow: OverflowPermits,
 }
 
 impl Session {
-    pub(super) fn new(stream: Box<dyn Stream>, crowd: Crowd) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, overflow: OverflowPermits) -> Self {
         Self {
             stream: BufReader::new(stream),
-            crowd,
+            overflow,
         }
     }
 
-    /// Sends a command, without its line end, and reads the reply, whatever it says.
+    /// Sends a command, given without line end, and reads the reply.
     ///
     /// # Errors
-    /// A [`Refusal`] where there is none.
-    pub(super) async fn command(&mut self, phase: Phase, line: &str) -> Result<Reply, Refusal> {
+    /// A [`SendError`] if there is no reply.
+    pub(super) async fn command(&mut self, phase: Phase, line: &str) -> Result<Reply, SendError> {
         let line = format!("{line}\r\n");
         if let Err(kind) = self.write(phase, line.as_bytes()).await? {
-            return self.last_word(phase, kind).await;
+            return self.final_reply(phase, kind).await;
         }
         self.reply(phase).await
     }
 
-    /// Sends the text of a mail and the dot that ends it. The reply is still to be read.
+    /// Sends the text of an e-mail with its final dot. The reply is yet to be read.
     ///
     /// # Errors
-    /// A [`Refusal`] where the server did not take all of it.
-    pub(super) async fn send_text(&mut self, text: &[u8]) -> Result<(), Refusal> {
+    /// A [`SendError`] if the server did not accept all of it.
+    pub(super) async fn send_text(&mut self, text: &[u8]) -> Result<(), SendError> {
         match self.write(Phase::Text, text).await? {
             Ok(()) => Ok(()),
             Err(kind) => {
-                let reply = self.last_word(Phase::Text, kind).await?;
-                Err(refusal::of_reply(Phase::Text, &reply))
+                let reply = self.final_reply(Phase::Text, kind).await?;
+                Err(failure::negative_reply(Phase::Text, &reply))
             }
         }
     }
@@ -63,28 +63,28 @@ impl Session {
     /// Reads a reply.
     ///
     /// # Errors
-    /// A [`Refusal`] where there is none.
-    pub(super) async fn reply(&mut self, phase: Phase) -> Result<Reply, Refusal> {
+    /// A [`SendError`] if there is no reply.
+    pub(super) async fn reply(&mut self, phase: Phase) -> Result<Reply, SendError> {
         let reading = Reply::read(&mut self.stream);
-        within(phase, &self.crowd, reading)
+        within(phase, &self.overflow, reading)
             .await?
-            .map_err(|why| refusal::unreadable(phase, why))
+            .map_err(|why| failure::unreadable(phase, why))
     }
 
-    /// Gives the stream back for TLS.
+    /// Returns the stream, for TLS.
     ///
     /// # Errors
-    /// A [`Refusal`] where the server has sent more than it should: these bytes were not
-    /// encrypted, and must not count as if they were.
-    pub(super) fn into_stream(self) -> Result<Box<dyn Stream>, Refusal> {
+    /// A [`SendError`] if the server has sent more bytes: they were not encrypted, and must not be
+    /// read as encrypted ones.
+    pub(super) fn into_stream(self) -> Result<Box<dyn Stream>, SendError> {
         if self.stream.buffer().is_empty() {
             Ok(self.stream.into_inner())
         } else {
-            Err(refusal::tls("unencrypted bytes after STARTTLS"))
+            Err(failure::tls("unencrypted bytes after STARTTLS"))
         }
     }
 
-    /// Ends the dialogue as RFC 5321 wants it.
+    /// Ends the dialogue with QUIT, as RFC 5321 requires.
     pub(super) async fn quit(mut self) {
         if self.stream.write_all(b"QUIT\r\n").await.is_ok() && self.stream.flush().await.is_ok() {
             let _ = Reply::read(&mut self.stream).await;
@@ -96,44 +96,44 @@ impl Session {
         &mut self,
         phase: Phase,
         bytes: &[u8],
-    ) -> Result<Result<(), io::ErrorKind>, Refusal> {
+    ) -> Result<Result<(), io::ErrorKind>, SendError> {
         let stream = &mut self.stream;
         let writing = async {
             stream.write_all(bytes).await?;
             stream.flush().await
         };
-        let written = within(phase, &self.crowd, writing).await?;
+        let written = within(phase, &self.overflow, writing).await?;
         Ok(written.map_err(|error| error.kind()))
     }
 
-    /// A server that closes the connection often says why, such as 421 or 552.
-    async fn last_word(&mut self, phase: Phase, kind: io::ErrorKind) -> Result<Reply, Refusal> {
+    /// Reads the reply with which many servers close the connection, such as 421 or 552.
+    async fn final_reply(&mut self, phase: Phase, kind: io::ErrorKind) -> Result<Reply, SendError> {
         let reading = Reply::read(&mut self.stream);
-        match time::timeout(LAST_WORD_TIMEOUT, reading).await {
+        match time::timeout(FINAL_REPLY_TIMEOUT, reading).await {
             Ok(Ok(reply)) if reply.code >= 400 => Ok(reply),
-            _ => Err(refusal::broken(phase, kind)),
+            _ => Err(failure::broken(phase, kind)),
         }
     }
 }
 
-/// Waits for `work` as long as the phase may take, or until the crowd is too large.
+/// Waits for `work` until the timeout of the phase, or until no permit for slow attempts is left.
 pub(super) async fn within<T>(
     phase: Phase,
-    crowd: &Crowd,
+    overflow: &OverflowPermits,
     work: impl Future<Output = T>,
-) -> Result<T, Refusal> {
+) -> Result<T, SendError> {
     let deadline = Instant::now() + phase.timeout();
     tokio::pin!(work);
     loop {
-        let next_look = deadline.min(Instant::now() + PRESSURE_INTERVAL);
-        if let Ok(done) = time::timeout_at(next_look, &mut work).await {
+        let next_check = deadline.min(Instant::now() + PRESSURE_INTERVAL);
+        if let Ok(done) = time::timeout_at(next_check, &mut work).await {
             return Ok(done);
         }
         if Instant::now() >= deadline {
-            return Err(refusal::timeout(phase));
+            return Err(failure::timeout(phase));
         }
-        if phase.is_abandonable() && crowd.is_full() {
-            return Err(refusal::crowded(phase));
+        if phase.is_abandonable() && overflow.is_exhausted() {
+            return Err(failure::overloaded(phase));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The dialogue with servers of every kind, in virtual time.
+//! Dialogues with servers of every kind, in virtual time.
 
 mod server;
 
@@ -18,12 +18,12 @@ const COMMANDS: [&str; 4] = [
 ];
 
 fn failure(outcome: &Outcome) -> (&str, Class) {
-    let refusal = outcome.verdict.as_ref().unwrap_err();
-    (refusal.failure.as_str(), refusal.class)
+    let send_error = outcome.verdict.as_ref().unwrap_err();
+    (send_error.failure.as_str(), send_error.class)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mail_is_handed_over_with_its_dots_doubled() {
+async fn mail_is_sent_with_its_leading_dots_doubled() {
     let outcome = converse(Server::default()).await;
     assert_eq!(outcome.verdict, Ok(()));
     assert_eq!(outcome.commands, COMMANDS);
@@ -50,14 +50,14 @@ async fn a_mail_is_handed_over_with_its_dots_doubled() {
 #[case::closes_after_digits("text", b"250")]
 #[case::other_positive("text", b"200 ok\r\n")]
 #[tokio::test(start_paused = true)]
-async fn odd_replies_do_not_keep_a_mail(#[case] at: &'static str, #[case] reply: &'static [u8]) {
+async fn unusual_replies_are_accepted(#[case] at: &'static str, #[case] reply: &'static [u8]) {
     let outcome = converse(Server::default().at(at, Say::Bytes(reply))).await;
     assert_eq!(outcome.verdict, Ok(()), "{at}");
     assert_eq!(outcome.copies, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_verdict_is_a_verdict() {
+async fn endless_verdict_is_accepted() {
     let line = Box::leak(
         [b"250 ".as_slice(), &vec![b'x'; 2 << 20]]
             .concat()
@@ -74,7 +74,7 @@ async fn an_endless_verdict_is_a_verdict() {
 #[case(b"504 what\r\n")]
 #[case(b"550 what\r\n")]
 #[tokio::test(start_paused = true)]
-async fn a_server_without_ehlo_is_greeted_with_helo(#[case] reply: &'static [u8]) {
+async fn helo_follows_a_rejected_ehlo(#[case] reply: &'static [u8]) {
     let outcome = converse(Server::default().at("EHLO", Say::Bytes(reply))).await;
     assert_eq!(outcome.verdict, Ok(()));
     assert_eq!(outcome.commands.get(1).unwrap(), "HELO contact.example");
@@ -121,7 +121,7 @@ async fn a_server_without_ehlo_is_greeted_with_helo(#[case] reply: &'static [u8]
 )]
 #[case("text", b"554 no\r\n", "SMTP 554 at end of data", Class::Mailbox)]
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_named_with_its_phase(
+async fn failure_names_its_phase(
     #[case] at: &'static str,
     #[case] reply: &'static [u8],
     #[case] named: &str,
@@ -139,12 +139,12 @@ async fn a_refusal_is_named_with_its_phase(
 #[case("DATA", "connection closed at DATA")]
 #[case("text", "connection closed at end of data")]
 #[tokio::test(start_paused = true)]
-async fn a_closed_connection_is_a_reason_to_retry(#[case] at: &'static str, #[case] named: &str) {
+async fn closed_connection_is_retried(#[case] at: &'static str, #[case] named: &str) {
     let outcome = converse(Server::default().at(at, Say::Close)).await;
     assert_eq!(failure(&outcome), (named, Class::Connection));
 }
 
-/// RFC 5321, 4.5.3.2. Just below the limit the mail still leaves.
+/// RFC 5321, 4.5.3.2. Just below the limit the mail is sent.
 #[rstest]
 #[case("", 300, "timeout at greeting")]
 #[case("EHLO", 300, "timeout at EHLO")]
@@ -153,7 +153,7 @@ async fn a_closed_connection_is_a_reason_to_retry(#[case] at: &'static str, #[ca
 #[case("DATA", 120, "timeout at DATA")]
 #[case("text", 600, "timeout at end of data")]
 #[tokio::test(start_paused = true)]
-async fn each_phase_has_its_time(
+async fn each_phase_has_its_timeout(
     #[case] at: &'static str,
     #[case] seconds: u64,
     #[case] named: &str,
@@ -174,12 +174,12 @@ async fn each_phase_has_its_time(
 #[case("RCPT", true)]
 #[case("text", false)]
 #[tokio::test(start_paused = true)]
-async fn in_a_crowd_a_slow_mail_waits_only_for_its_verdict(
+async fn under_load_slow_attempts_wait_only_for_the_verdict(
     #[case] at: &'static str,
     #[case] is_abandoned: bool,
 ) {
     let server = Server::default()
-        .in_a_crowd()
+        .under_load()
         .at(at, Say::After(Duration::from_mins(4)));
     let outcome = converse(server).await;
     assert_eq!(outcome.verdict.is_err(), is_abandoned);
@@ -187,7 +187,7 @@ async fn in_a_crowd_a_slow_mail_waits_only_for_its_verdict(
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_text_is_sent_when_the_claim_ran_out() {
+async fn text_is_not_sent_after_the_lease() {
     let outcome = converse(Server::default().without_claim()).await;
     assert_eq!(
         failure(&outcome),
@@ -200,7 +200,7 @@ async fn no_text_is_sent_when_the_claim_ran_out() {
 #[case::refused(b"454 4.7.0 TLS not available\r\n")]
 #[case::not_known(b"502 what\r\n")]
 #[tokio::test(start_paused = true)]
-async fn starttls_that_is_refused_is_done_without_unless_required(#[case] reply: &'static [u8]) {
+async fn rejected_starttls_is_skipped_unless_required(#[case] reply: &'static [u8]) {
     let server = || {
         Server::default()
             .at("EHLO", Say::Bytes(b"250-mx\r\n250 StartTLS\r\n"))
@@ -223,7 +223,7 @@ async fn starttls_that_is_refused_is_done_without_unless_required(#[case] reply:
 #[case::injected(b"220 go\r\n250 injected\r\n", "TLS: unencrypted bytes after STARTTLS")]
 #[case::leaves(b"220 go\r\n", "TLS: connection lost in the handshake")]
 #[tokio::test(start_paused = true)]
-async fn what_follows_starttls_has_to_be_tls(#[case] reply: &'static [u8], #[case] named: &str) {
+async fn bytes_after_starttls_must_be_tls(#[case] reply: &'static [u8], #[case] named: &str) {
     let server = Server::default()
         .at("EHLO", Say::Bytes(b"250-mx\r\n250 STARTTLS\r\n"))
         .at("STARTTLS", Say::Bytes(reply));
@@ -238,10 +238,7 @@ async fn what_follows_starttls_has_to_be_tls(#[case] reply: &'static [u8], #[cas
 #[case::login("AUTH=LOGIN", &["AUTH LOGIN", "dQ==", "cHc="])]
 #[case::both("auth cram-md5 login plain", &["AUTH PLAIN AHUAcHc="])]
 #[tokio::test(start_paused = true)]
-async fn the_login_follows_what_the_server_offers(
-    #[case] offered: &'static str,
-    #[case] said: &[&str],
-) {
+async fn login_uses_an_offered_mechanism(#[case] offered: &'static str, #[case] said: &[&str]) {
     let server = Server::default().offering(offered);
     let outcome = converse_with("smtp://u:pw@127.0.0.1?tls=none", server).await;
     assert_eq!(outcome.verdict, Ok(()));
@@ -250,7 +247,7 @@ async fn the_login_follows_what_the_server_offers(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_a_known_login_gets_no_mail() {
+async fn mail_requires_a_known_login_mechanism() {
     let url = "smtp://u:pw@127.0.0.1?tls=none";
     let outcome = converse_with(url, Server::default().offering("AUTH CRAM-MD5")).await;
     let named = "the server offers neither AUTH PLAIN nor AUTH LOGIN";
@@ -266,7 +263,7 @@ async fn a_server_without_a_known_login_gets_no_mail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_in_unicode_needs_smtputf8() {
+async fn unicode_sender_requires_smtputf8() {
     let outcome = converse(Server::default().from("jörg@example.com")).await;
     assert_eq!(failure(&outcome).1, Class::Sender);
     let server = Server::default()
@@ -279,7 +276,7 @@ async fn a_sender_in_unicode_needs_smtputf8() {
 }
 
 #[test]
-fn every_line_end_travels_as_crlf() {
+fn every_line_end_is_sent_as_crlf() {
     for (text, sent) in [
         ("", "\r\n.\r\n"),
         ("a", "a\r\n.\r\n"),
@@ -295,7 +292,7 @@ fn every_line_end_travels_as_crlf() {
         ("..", "...\r\n.\r\n"),
     ] {
         assert_eq!(
-            super::transparent(text.as_bytes()),
+            super::dot_stuffed(text.as_bytes()),
             sent.as_bytes(),
             "{text:?}"
         );

@@ -1,4 +1,4 @@
-//! TLS to the mail server, and names for what goes wrong with it.
+//! TLS to the mail server, and the names of its failures.
 
 use std::{io, sync::Arc};
 
@@ -7,20 +7,20 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::refusal;
-use crate::mail::refusal::Refusal;
+use super::failure;
+use crate::mail::send_error::SendError;
 
-/// Makes a connection an encrypted one, with the authorities that the system trusts.
+/// Encrypts connections, with the certificate authorities that the system trusts.
 pub(super) struct Encryptor {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
 impl Encryptor {
-    /// For the server that is known as `host`.
+    /// Creates an encryptor for the server `host`.
     ///
     /// # Errors
-    /// A line that says why TLS cannot be set up.
+    /// The cause why TLS cannot be set up, in one line.
     pub(super) fn new(host: &str) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -39,15 +39,15 @@ impl Encryptor {
     pub(super) async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-    ) -> Result<TlsStream<S>, Refusal> {
+    ) -> Result<TlsStream<S>, SendError> {
         let connecting = self.connector.connect(self.name.clone(), stream);
         connecting
             .await
-            .map_err(|error| refusal::tls(describe(&error)))
+            .map_err(|error| failure::tls(describe(&error)))
     }
 }
 
-/// Names a failed handshake without any text of the server.
+/// Names the failure of a handshake, without text of the server.
 fn describe(error: &io::Error) -> &'static str {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
@@ -61,7 +61,7 @@ fn describe(error: &io::Error) -> &'static str {
 
 #[allow(
     clippy::wildcard_enum_match_arm,
-    reason = "other crates add variants, which get the general name"
+    reason = "the enum is open: unknown variants get the general name"
 )]
 fn describe_certificate(error: &CertificateError) -> &'static str {
     match error {
@@ -75,7 +75,7 @@ fn describe_certificate(error: &CertificateError) -> &'static str {
             "certificate is for another name"
         }
         CertificateError::Revoked => "certificate revoked",
-        // `Other` holds what webpki says of a self-signed certificate that is its own authority.
+        // `Other` is the error of webpki for a self-signed certificate that is its own authority.
         CertificateError::UnknownIssuer
         | CertificateError::BadSignature
         | CertificateError::Other(_) => "certificate not trusted",

@@ -1,4 +1,4 @@
-//! What mails say, and what an operator may put in their place.
+//! Built-in and custom templates.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ fn values() -> Values {
     }
 }
 
-/// A folder of an operator with one file in it.
+/// A directory of custom templates with one file.
 fn folder_with(name: &str, content: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(name);
@@ -27,7 +27,7 @@ fn folder_with(name: &str, content: &str) -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn every_mail_names_its_reader_and_the_customer_in_both_languages() {
+fn every_mail_names_the_contact_and_the_customer() {
     let templates = Templates::load(None).unwrap();
     for locale in LOCALES {
         for kind in MailKind::ALL {
@@ -39,7 +39,7 @@ fn every_mail_names_its_reader_and_the_customer_in_both_languages() {
             let holds_link = |body: &str| body.contains(&values().link);
             assert_eq!(holds_link(&mail.text), kind.has_link(), "{kind:?}");
             assert_eq!(holds_link(&mail.html), kind.has_link(), "{kind:?}");
-            // Rule 10: nothing to click on where nothing is to be confirmed.
+            // Rule 10: no link if there is nothing to confirm.
             assert_eq!(mail.html.contains("href"), kind.has_link(), "{kind:?}");
             assert!(!mail.subject.contains("Anna"));
         }
@@ -47,7 +47,7 @@ fn every_mail_names_its_reader_and_the_customer_in_both_languages() {
 }
 
 #[test]
-fn a_link_stands_on_a_line_of_its_own() {
+fn link_is_on_a_line_of_its_own() {
     let templates = Templates::load(None).unwrap();
     for locale in LOCALES {
         let kind = MailKind::EmailConfirmation;
@@ -57,7 +57,7 @@ fn a_link_stands_on_a_line_of_its_own() {
 }
 
 #[test]
-fn times_are_those_of_german_clocks_in_summer_and_winter() {
+fn times_are_german_local_time() {
     let winter = "2026-03-08T09:05:00Z".parse().unwrap();
     let summer = "2026-06-30T22:30:00Z".parse().unwrap();
     for (time, locale, spelt) in [
@@ -71,7 +71,7 @@ fn times_are_those_of_german_clocks_in_summer_and_winter() {
 }
 
 #[test]
-fn a_name_that_would_become_a_link_is_left_out() {
+fn name_that_looks_like_a_link_is_omitted() {
     let templates = Templates::load(None).unwrap();
     for name in [
         "Gewinn http://evil.example",
@@ -100,7 +100,7 @@ fn a_name_that_would_become_a_link_is_left_out() {
 }
 
 #[test]
-fn an_operators_template_takes_the_place_of_the_built_in_one() {
+fn custom_template_replaces_the_built_in_one() {
     let (_folder, path) = folder_with("en/email_replaced.subject", "Gone, {{ name }}\n");
     let templates = Templates::load(Some(&path)).unwrap();
     let render = |locale| {
@@ -112,7 +112,7 @@ fn an_operators_template_takes_the_place_of_the_built_in_one() {
 }
 
 #[test]
-fn whatever_is_wrong_with_a_template_is_told_at_the_start() {
+fn template_errors_are_reported_at_the_start() {
     for (name, content, complaint) in [
         (
             "de/email_replaced.txt",

@@ -1,5 +1,5 @@
-//! The export of spans, with a warning when the collector is away. The SDK drops what fails
-//! without a word.
+//! The export of spans, with a warning if the collector is unavailable: the SDK drops failed spans
+//! silently.
 
 use std::{
     io,
@@ -17,9 +17,9 @@ use opentelemetry_sdk::{
 
 use crate::error::connection_cause;
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Exports by OTLP, and logs when that begins to fail and when it works again.
+/// Exports by OTLP, and logs when the export starts to fail and when it recovers.
 #[derive(Debug)]
 pub(super) struct WatchedExporter {
     inner: OtlpExporter,
@@ -45,25 +45,21 @@ impl WatchedExporter {
         let collector = format!("{}:{}", self.host, self.port);
         if fails {
             let cause = match self.connect() {
-                Ok(()) => "it does not take them".to_owned(),
+                Ok(()) => "rejected by the collector".to_owned(),
                 Err(error) => connection_cause(&error),
             };
-            tracing::warn!(
-                collector,
-                cause,
-                "spans are lost: they could not be exported"
-            );
+            tracing::warn!(collector, cause, "spans are lost: export failed");
         } else {
-            tracing::info!(collector, "spans are exported again");
+            tracing::info!(collector, "export of spans recovered");
         }
     }
 
-    /// Spans are exported from a thread of their own, which may wait.
+    /// Connects to find the cause of a failure. The export has a thread of its own, which may block.
     fn connect(&self) -> io::Result<()> {
         let host = self.host.trim_matches(['[', ']']);
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in (host, self.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
+            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(_) => return Ok(()),
                 Err(error) => last = error,
             }

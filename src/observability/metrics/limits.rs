@@ -1,12 +1,12 @@
-//! The limits on what a client may cost, as the metric `contact_limit_hits_total` names them.
+//! The limits on clients, under their names in the metric `contact_limit_hits_total`.
 //! docs/operations/client-limits.md lists each with its value, its alert, and how to change it.
 
-use metrics::counter;
+use metrics::{counter, describe_counter};
 
-use super::LIMIT_HITS;
+const LIMIT_HITS: &str = "contact_limit_hits_total";
 
 label! {
-    /// A limit on what a client may cost.
+    /// A limit on clients.
     Limit {
         /// RPCs in flight in this process.
         Calls => "calls",
@@ -24,9 +24,9 @@ label! {
         PageConnections => "page_connections",
         /// Connections to probes and metrics.
         ProbeConnections => "probe_connections",
-        /// Requests whose message is on its way.
+        /// Requests whose message is incomplete.
         PendingMessages => "pending_messages",
-        /// Requests of one client whose message is on its way.
+        /// Requests of one client whose message is incomplete.
         ClientPendingMessages => "client_pending_messages",
         /// Open streams of health and reflection, which need no token.
         OpenRpcs => "open_rpcs",
@@ -34,11 +34,11 @@ label! {
         ConnectionOpenRpcs => "connection_open_rpcs",
         /// A stream without a request.
         IdleStream => "idle_stream",
-        /// A connection whose client takes nothing of a response.
+        /// A connection whose client does not read a response.
         StalledReader => "stalled_reader",
-        /// Bytes of responses that clients have not taken.
+        /// Bytes of responses that clients have not read.
         UnsentResponses => "unsent_responses",
-        /// Bytes of responses that one connection has not taken.
+        /// Bytes of responses that one connection has not read.
         ConnectionUnsentResponses => "connection_unsent_responses",
         /// Connections to the gRPC port.
         Connections => "connections",
@@ -46,27 +46,34 @@ label! {
         ConnectionFrames => "connection_frames",
         /// Time for the body of a request to the page, probes or metrics.
         SlowBodies => "slow_bodies",
-        /// Requests of the page that use the database at once.
+        /// Concurrent requests of the page that use the database.
         PageLookups => "page_lookups",
-        /// Confirmation mails to one address.
+        /// Confirmation e-mails to one address.
         MailsPerAddress => "mails_per_address",
-        /// Confirmation mails of one customer.
+        /// Confirmation e-mails of one customer.
         MailsPerCustomer => "mails_per_customer",
         /// Checks of phone passwords in flight of one agent.
         HashesPerAgent => "hashes_per_agent",
-        /// Hashes of phone passwords that wait for those of the same customer.
+        /// Hashes of phone passwords that wait for others of the same customer.
         HashesPerCustomer => "hashes_per_customer",
-        /// Checks of channels within a minute of one agent.
+        /// Channel checks per minute of one agent.
         ChannelChecksPerAgent => "channel_checks_per_agent",
-        /// Checks of channels within a minute of one customer.
+        /// Channel checks per minute of one customer.
         ChannelChecksPerCustomer => "channel_checks_per_customer",
     }
 }
 
-/// Counts that a limit was reached: a request was rejected, a stream was ended, or a connection was
-/// closed because of it.
+/// Counts a request that was rejected, a stream that was ended, or a connection that was closed by a
+/// limit.
 pub fn limit_hit(limit: Limit) {
     counter!(LIMIT_HITS, "limit" => limit.as_str()).increment(1);
+}
+
+pub(super) fn register() {
+    describe_counter!(LIMIT_HITS, "Times that a limit on clients was reached");
+    for limit in Limit::ALL {
+        counter!(LIMIT_HITS, "limit" => limit.as_str()).increment(0);
+    }
 }
 
 #[cfg(test)]
@@ -89,11 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn page_on_client_limits_has_a_line_for_each_limit() {
-        let of_page = labels_of_page();
-        let documented = of_page.iter().copied().collect::<BTreeSet<_>>();
+    fn documentation_has_a_line_for_each_limit() {
+        let documented_labels = labels_of_page();
+        let documented = documented_labels.iter().copied().collect::<BTreeSet<_>>();
         let counted = Limit::ALL.iter().map(|limit| limit.as_str());
         assert_eq!(documented, counted.collect());
-        assert_eq!(documented.len(), of_page.len(), "a limit has two lines");
+        assert_eq!(
+            documented.len(),
+            documented_labels.len(),
+            "a limit has two lines"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines that were dropped, which the logger itself counts.
+//! Dropped log lines, which the logger counts.
 
 use std::sync::OnceLock;
 
@@ -6,10 +6,10 @@ use metrics::{counter, describe_counter};
 
 const LOG_LINES_DROPPED: &str = "contact_log_lines_dropped_total";
 
-/// The logger's count, once anything is logged.
+/// The count of the logger, which is set when logging starts.
 static COUNT: OnceLock<Box<dyn Fn() -> usize + Send + Sync>> = OnceLock::new();
 
-/// Takes over `count`, which gives the number of log lines that were dropped so far.
+/// Registers `count`, which returns the number of dropped log lines.
 pub fn count_dropped_log_lines(count: impl Fn() -> usize + Send + Sync + 'static) {
     let _ = COUNT.set(Box::new(count));
 }

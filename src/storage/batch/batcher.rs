@@ -1,8 +1,8 @@
-//! Calls that ask for the same kind of thing at the same moment share one query.
+//! The batcher: concurrent requests for values of the same kind share one query.
 //!
-//! What arrives while a query is under way waits for the next one; nobody waits for
-//! others to arrive, and a lone caller asks at once. A query takes its keys when it
-//! begins, so no answer is older than the call it is given to.
+//! A request that arrives while a query is in flight waits for the next one. There is no delay to
+//! collect requests: a lone one starts its query at once. A query takes its keys when it begins,
+//! so no value is older than the request that it is returned to.
 
 use std::{
     collections::VecDeque,
@@ -19,20 +19,19 @@ use crate::{
     observability::metrics,
 };
 
-/// How many queries of a kind are under way at once: while one is with the database, the
-/// answers of the other are read.
-const UNDER_WAY: usize = 2;
-/// How many must wait to be worth a second query while one is under way. A query costs the
-/// database as much as ten more customers in it.
-const WORTH_ANOTHER: usize = 16;
-/// How many calls share a query at most.
-const MOST: usize = 256;
+/// Queries in flight at once: while the database runs one, the rows of the other are read.
+const MAX_IN_FLIGHT: usize = 2;
+/// Waiting requests that start a second query while one is in flight. A query costs the database
+/// as much as ten more keys in it.
+const SECOND_BATCH_THRESHOLD: usize = 16;
+/// Requests that share a query at most.
+const MAX_BATCH: usize = 256;
 
-/// Answers the keys of one query, each in its place.
+/// Loads the values of many keys, in the order of the keys.
 type Load<K, V> = Box<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<Vec<V>>> + Send + Sync>;
 
-/// A query that calls share. Clones share it.
-pub(in crate::storage) struct SharedQuery<K, V>(Arc<Shared<K, V>>);
+/// A query that requests share. Clones share the queue.
+pub(crate) struct Batcher<K, V>(Arc<Shared<K, V>>);
 
 struct Shared<K, V> {
     name: &'static str,
@@ -41,35 +40,35 @@ struct Shared<K, V> {
 }
 
 struct Queue<K, V> {
-    waiting: VecDeque<Asked<K, V>>,
-    under_way: usize,
+    waiting: VecDeque<Waiting<K, V>>,
+    in_flight: usize,
 }
 
-struct Asked<K, V> {
+struct Waiting<K, V> {
     key: K,
-    answer: Caller<V>,
+    sender: Sender<V>,
 }
 
-/// Who waits for an answer.
-type Caller<V> = oneshot::Sender<Result<V>>;
+/// The sender of one request's value.
+type Sender<V> = oneshot::Sender<Result<V>>;
 
-impl<K, V> Clone for SharedQuery<K, V> {
+impl<K, V> Clone for Batcher<K, V> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-/// Keys and answers are data of customers.
-impl<K, V> fmt::Debug for SharedQuery<K, V> {
+/// Keys and values are personal data.
+impl<K, V> fmt::Debug for Batcher<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SharedQuery(…)")
+        formatter.write_str("Batcher(…)")
     }
 }
 
-impl<K: Send + 'static, V: Send + 'static> SharedQuery<K, V> {
-    /// `load` answers many keys with one query, as many answers as keys, in their order;
-    /// `name` is the one it is measured under.
-    pub(in crate::storage) fn new<F, Q>(name: &'static str, load: F) -> Self
+impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
+    /// Creates a batcher. `load` returns the values of many keys in the order of the keys; `name`
+    /// is the label of its metric.
+    pub(crate) fn new<F, Q>(name: &'static str, load: F) -> Self
     where
         F: Fn(Vec<K>) -> Q + Send + Sync + 'static,
         Q: Future<Output = Result<Vec<V>>> + Send + 'static,
@@ -79,32 +78,33 @@ impl<K: Send + 'static, V: Send + 'static> SharedQuery<K, V> {
             load: Box::new(move |keys| load(keys).boxed()),
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
-                under_way: 0,
+                in_flight: 0,
             }),
         }))
     }
 
-    /// The answer to one key. A caller that goes away leaves nothing behind.
+    /// Loads the value of one key. A cancelled request is dropped from the queue.
     ///
     /// # Errors
-    /// What the query failed with; it fails the calls that shared it, and no others.
-    pub(in crate::storage) async fn ask(&self, key: K) -> Result<V> {
-        let (answer, answered) = oneshot::channel();
-        let begins = {
+    /// The error of the query, which fails all requests that shared it and no others.
+    pub(crate) async fn load(&self, key: K) -> Result<V> {
+        let (sender, receiver) = oneshot::channel();
+        let starts_query = {
             let mut queue = self.0.lock();
-            queue.waiting.push_back(Asked { key, answer });
-            let begins = queue.under_way == 0
-                || (queue.under_way < UNDER_WAY && queue.waiting.len() >= WORTH_ANOTHER);
-            queue.under_way += usize::from(begins);
-            begins
+            queue.waiting.push_back(Waiting { key, sender });
+            let starts_query = queue.in_flight == 0
+                || (queue.in_flight < MAX_IN_FLIGHT
+                    && queue.waiting.len() >= SECOND_BATCH_THRESHOLD);
+            queue.in_flight += usize::from(starts_query);
+            starts_query
         };
-        if begins {
-            // A task of its own: the call that began it may be given up.
-            tokio::spawn(answer_all(Arc::clone(&self.0)));
+        if starts_query {
+            // A task of its own: the request that started it may be cancelled.
+            tokio::spawn(run_queries(Arc::clone(&self.0)));
         }
-        answered
+        receiver
             .await
-            .unwrap_or_else(|_| Err(Error::internal("a shared query was dropped")))
+            .unwrap_or_else(|_| Err(Error::internal("a batch was dropped")))
     }
 }
 
@@ -113,50 +113,51 @@ impl<K, V> Shared<K, V> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those who wait for the next query; `None` when nobody does, and this one ends.
-    fn next(&self) -> Option<(Vec<K>, Vec<Caller<V>>)> {
+    /// Takes the keys of the next query. Returns `None`, and counts a query less, if the queue is
+    /// empty.
+    fn next_batch(&self) -> Option<(Vec<K>, Vec<Sender<V>>)> {
         let mut queue = self.lock();
-        let most = queue.waiting.len().min(MOST);
-        let (mut keys, mut answers) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        while keys.len() < MOST
-            && let Some(asked) = queue.waiting.pop_front()
+        let size = queue.waiting.len().min(MAX_BATCH);
+        let (mut keys, mut senders) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        while keys.len() < MAX_BATCH
+            && let Some(waiting) = queue.waiting.pop_front()
         {
-            if !asked.answer.is_closed() {
-                keys.push(asked.key);
-                answers.push(asked.answer);
+            if !waiting.sender.is_closed() {
+                keys.push(waiting.key);
+                senders.push(waiting.sender);
             }
         }
         if keys.is_empty() {
-            queue.under_way -= 1;
+            queue.in_flight -= 1;
             return None;
         }
-        Some((keys, answers))
+        Some((keys, senders))
     }
 }
 
-async fn answer_all<K, V>(shared: Arc<Shared<K, V>>) {
-    while let Some((keys, callers)) = shared.next() {
-        let count = callers.len();
+async fn run_queries<K, V>(shared: Arc<Shared<K, V>>) {
+    while let Some((keys, senders)) = shared.next_batch() {
+        let count = senders.len();
         metrics::shared_query(shared.name, count);
-        // A defect in one query must not end the ones after it.
+        // A panic in one query must not end the following ones.
         let loaded = AssertUnwindSafe((shared.load)(keys)).catch_unwind().await;
-        let loaded = loaded.unwrap_or_else(|_| Err(Error::internal("a shared query panicked")));
+        let loaded = loaded.unwrap_or_else(|_| Err(Error::internal("a batch panicked")));
         let loaded = loaded.and_then(|values| {
             if values.len() == count {
                 Ok(values)
             } else {
-                Err(Error::internal("a shared query left keys out"))
+                Err(Error::internal("a batch omitted keys"))
             }
         });
         match loaded {
             Ok(values) => {
-                for (caller, value) in callers.into_iter().zip(values) {
-                    let _ = caller.send(Ok(value));
+                for (sender, value) in senders.into_iter().zip(values) {
+                    let _ = sender.send(Ok(value));
                 }
             }
             Err(error) => {
-                for caller in callers {
-                    let _ = caller.send(Err(error.clone()));
+                for sender in senders {
+                    let _ = sender.send(Err(error.clone()));
                 }
             }
         }

@@ -4,14 +4,14 @@ use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "channel_check_customers")]
-pub(in crate::storage) struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) customer_number: String,
-    pub(in crate::storage) checks: i64,
-    pub(in crate::storage) window_end: DateTimeUtc,
+    pub(crate) customer_number: String,
+    pub(crate) checks: i64,
+    pub(crate) window_end: DateTimeUtc,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub(in crate::storage) enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

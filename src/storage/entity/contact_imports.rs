@@ -1,20 +1,20 @@
-//! A row of a file that was taken, so that it is not taken again.
+//! An imported row of a file, which is not imported again.
 
 use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "contact_imports")]
-pub(in crate::storage) struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) customer_number: String,
+    pub(crate) customer_number: String,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) import_key: Vec<u8>,
-    pub(in crate::storage) import_values: Option<Vec<u8>>,
-    pub(in crate::storage) contact_id: Uuid,
-    pub(in crate::storage) import_time: DateTimeUtc,
+    pub(crate) import_key: Vec<u8>,
+    pub(crate) import_values: Option<Vec<u8>>,
+    pub(crate) contact_id: Uuid,
+    pub(crate) import_time: DateTimeUtc,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub(in crate::storage) enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

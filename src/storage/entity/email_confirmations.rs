@@ -1,26 +1,23 @@
-//! An address that was entered, as its links know it. `remind_time` is empty once the
-//! reminder was queued or is no longer due.
+//! The confirmation of an address. `remind_time` is NULL after the reminder was queued or became
+//! obsolete.
 
 use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "email_confirmations")]
-pub(in crate::storage) struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) customer_number: String,
+    pub(crate) customer_number: String,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) confirmation_id: Uuid,
-    pub(in crate::storage) contact_id: Uuid,
-    pub(in crate::storage) masked_email: String,
-    pub(in crate::storage) state: String,
-    pub(in crate::storage) expire_time: DateTimeUtc,
-    pub(in crate::storage) remind_time: Option<DateTimeUtc>,
+    pub(crate) confirmation_id: Uuid,
+    pub(crate) contact_id: Uuid,
+    pub(crate) masked_email: String,
+    pub(crate) state: String,
+    pub(crate) expire_time: DateTimeUtc,
+    pub(crate) remind_time: Option<DateTimeUtc>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub(in crate::storage) enum Relation {
-    #[sea_orm(has_many = "super::confirmation_tokens::Entity")]
-    Tokens,
-}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

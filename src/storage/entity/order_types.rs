@@ -1,21 +1,21 @@
-//! A kind of order. Who last changed it stands with it: it belongs to no customer's trail.
+//! An order type, with the actor of its last change, which is in no customer's audit log.
 
 use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "order_types")]
-pub(in crate::storage) struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) code: String,
-    pub(in crate::storage) display_name: String,
-    pub(in crate::storage) system_management: bool,
-    pub(in crate::storage) offered_by_phone: bool,
-    pub(in crate::storage) retired: bool,
-    pub(in crate::storage) updated_by: String,
-    pub(in crate::storage) update_time: DateTimeUtc,
+    pub(crate) code: String,
+    pub(crate) display_name: String,
+    pub(crate) system_management: bool,
+    pub(crate) offered_by_phone: bool,
+    pub(crate) retired: bool,
+    pub(crate) updated_by: String,
+    pub(crate) update_time: DateTimeUtc,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub(in crate::storage) enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,29 +1,29 @@
-//! A mail that waits to be sent, written in the transaction of what it tells of. Once
-//! sent it is deleted.
+//! A queued e-mail or dead letter. It is inserted in the transaction of the change that it reports,
+//! and deleted after it was sent.
 
 use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "outbox_mails")]
-pub(in crate::storage) struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) customer_number: String,
+    pub(crate) customer_number: String,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) mail_id: Uuid,
-    pub(in crate::storage) kind: String,
-    pub(in crate::storage) contact_id: Uuid,
-    pub(in crate::storage) confirmation_id: Option<Uuid>,
-    pub(in crate::storage) recipient: String,
-    pub(in crate::storage) display_name: String,
-    pub(in crate::storage) locale: String,
-    pub(in crate::storage) state: String,
-    pub(in crate::storage) attempts: i16,
-    pub(in crate::storage) due_time: DateTimeUtc,
-    pub(in crate::storage) failure: Option<String>,
-    pub(in crate::storage) create_time: DateTimeUtc,
+    pub(crate) mail_id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) contact_id: Uuid,
+    pub(crate) confirmation_id: Option<Uuid>,
+    pub(crate) recipient: String,
+    pub(crate) display_name: String,
+    pub(crate) locale: String,
+    pub(crate) state: String,
+    pub(crate) attempts: i16,
+    pub(crate) due_time: DateTimeUtc,
+    pub(crate) failure: Option<String>,
+    pub(crate) create_time: DateTimeUtc,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub(in crate::storage) enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

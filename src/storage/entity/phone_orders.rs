@@ -1,27 +1,27 @@
-//! A decision about an order by phone, kept for evidence.
+//! The record of a decision about a phone order.
 
 use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "phone_orders")]
-pub(in crate::storage) struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) customer_number: String,
+    pub(crate) customer_number: String,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub(in crate::storage) authorization_id: Uuid,
-    pub(in crate::storage) contact_id: Uuid,
-    pub(in crate::storage) agent: String,
-    pub(in crate::storage) call_id: String,
-    pub(in crate::storage) order_type: String,
-    pub(in crate::storage) customer_administers_product: bool,
-    pub(in crate::storage) system_management: bool,
-    pub(in crate::storage) offered_by_phone: bool,
-    pub(in crate::storage) contact_version: i64,
-    pub(in crate::storage) decision: String,
-    pub(in crate::storage) decision_time: DateTimeUtc,
+    pub(crate) authorization_id: Uuid,
+    pub(crate) contact_id: Uuid,
+    pub(crate) agent: String,
+    pub(crate) call_id: String,
+    pub(crate) order_type: String,
+    pub(crate) customer_administers_product: bool,
+    pub(crate) system_management: bool,
+    pub(crate) offered_by_phone: bool,
+    pub(crate) contact_version: i64,
+    pub(crate) decision: String,
+    pub(crate) decision_time: DateTimeUtc,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub(in crate::storage) enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,4 +1,4 @@
-//! Customers, contacts, the trail, and request ids.
+//! Customers, contacts, the audit log, and request ids.
 
 use sea_orm::{ConnectionTrait, DbBackend, DeriveMigrationName};
 use sea_orm_migration::{
@@ -60,8 +60,8 @@ fn customers() -> TableCreateStatement {
         .col(boolean("attention_line_suppressed"))
         .col(text_null("attention_line_ordered_by"))
         .col(big_integer("version"))
-        // Raised first in every transaction on the customer: it makes them wait
-        // for one another, and ranks contacts and events.
+        // Incremented first in every transaction on the customer: it serializes them, and numbers
+        // contacts and events.
         .col(big_integer("write_count"))
         .col(timestamp_with_time_zone("create_time"))
         .col(timestamp_with_time_zone("update_time"))
@@ -124,7 +124,7 @@ fn contact_phone_numbers() -> TableCreateStatement {
         .to_owned()
 }
 
-/// No foreign key: the trail outlives the customer.
+/// No foreign key: the audit log outlives the customer.
 fn audit_events() -> TableCreateStatement {
     Table::create()
         .table("audit_events")
@@ -188,11 +188,11 @@ fn indexes() -> Vec<IndexCreateStatement> {
     ]
 }
 
-/// Rule 2 in the database itself, for whatever writes past the service.
-/// On PostgreSQL deferred to the commit, so that a transaction may pass through a state
-/// without a STANDARD contact. The write to the customer makes concurrent
-/// transactions see one another at every isolation level, where a mere lock leaves
-/// those at repeatable read blind. Erasing the whole customer is the exception.
+/// Enforces rule 2 in the database itself, also for writes that bypass the service. On PostgreSQL
+/// the check is deferred to the commit, so that a transaction may pass through a state without a
+/// STANDARD contact. The write to the customer makes concurrent transactions conflict at every
+/// isolation level; a mere lock would not at repeatable read. The erasure of the whole customer is
+/// the exception.
 const POSTGRES_TRIGGERS: &[&str] = &[
     "CREATE FUNCTION contacts_keep_a_standard() RETURNS trigger LANGUAGE plpgsql AS $$
      DECLARE

@@ -1,4 +1,4 @@
-//! The confirmation of addresses, and mails that wait to be sent.
+//! The confirmation of addresses, and the outbox.
 
 use sea_orm::{ConnectionTrait, DeriveMigrationName};
 use sea_orm_migration::{
@@ -42,7 +42,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// SQLite adds one column at a time.
+/// Adds one column, as SQLite allows no more in a statement.
 pub(super) async fn add_column(
     manager: &SchemaManager<'_>,
     table: &'static str,
@@ -54,8 +54,8 @@ pub(super) async fn add_column(
         .await
 }
 
-/// Addresses that were pending before there were links can be sent one by
-/// `ResendEmailConfirmation`. The contact's id serves as the id of that entering.
+/// Addresses that became pending before there were links get one by `ResendEmailConfirmation`. The
+/// contact id is the id of their confirmation.
 const ADOPT_PENDING: [&str; 2] = [
     "UPDATE contacts SET pending_email_id = contact_id WHERE pending_email IS NOT NULL",
     "INSERT INTO email_confirmations
@@ -108,8 +108,8 @@ fn confirmation_tokens() -> TableCreateStatement {
         .to_owned()
 }
 
-/// No foreign key to the contact: that an address was replaced is told also when the
-/// contact is deleted right after.
+/// No foreign key to the contact: the notice about a replaced address is sent even if the contact is
+/// deleted.
 fn outbox_mails() -> TableCreateStatement {
     Table::create()
         .table("outbox_mails")
@@ -123,7 +123,7 @@ fn outbox_mails() -> TableCreateStatement {
         .col(string_len("locale", 2))
         .col(string_len("state", 16))
         .col(small_integer("attempts"))
-        // When it is to be tried; while it is tried, when that attempt counts as lost.
+        // The time of the next attempt; during an attempt, the end of its lease.
         .col(timestamp_with_time_zone("due_time"))
         .col(text_null("failure"))
         .col(timestamp_with_time_zone("create_time"))

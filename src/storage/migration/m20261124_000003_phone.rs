@@ -1,4 +1,4 @@
-//! Phone passwords, the tries on them, order types, and decisions about phone orders.
+//! Phone passwords and their attempts, order types, and decisions about phone orders.
 
 use sea_orm::DeriveMigrationName;
 use sea_orm_migration::{
@@ -37,7 +37,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// No foreign key: tries on contacts that are not there are limited alike.
+/// No foreign key: attempts on unknown contacts are limited alike.
 fn phone_passwords() -> TableCreateStatement {
     Table::create()
         .table("phone_passwords")
@@ -91,7 +91,7 @@ fn order_types() -> TableCreateStatement {
         .to_owned()
 }
 
-/// No foreign key to the contact: the evidence outlives it.
+/// No foreign key to the contact: the record of the decision outlives it.
 fn phone_orders() -> TableCreateStatement {
     Table::create()
         .table("phone_orders")
@@ -102,7 +102,7 @@ fn phone_orders() -> TableCreateStatement {
         .col(text("call_id"))
         .col(string_len("order_type", 64))
         .col(boolean("customer_administers_product"))
-        // What it was judged by: order types and contacts change.
+        // The basis of the decision, as order types and contacts change.
         .col(boolean("system_management"))
         .col(boolean("offered_by_phone"))
         .col(big_integer("contact_version"))
@@ -132,7 +132,7 @@ fn indexes() -> Vec<IndexCreateStatement> {
             .to_owned()
     };
     vec![
-        // Finds the tries on what is no password.
+        // Finds attempts on contacts without a password.
         Index::create()
             .name("phone_passwords_by_set_and_update_time")
             .table("phone_passwords")

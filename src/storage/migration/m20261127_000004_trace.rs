@@ -1,4 +1,4 @@
-//! Disclosures in the trail, the feed of changes, addresses that fail, and what was imported.
+//! Disclosures in the audit log, the change feed, failing addresses, and imported rows.
 
 use sea_orm::{ConnectionTrait, DbBackend, DeriveMigrationName};
 use sea_orm_migration::{
@@ -40,9 +40,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// A disclosure takes no turn among the writers of its customer, so it shares the rank of the
-/// last change. Its place in the feed is 0: it has none. An event without any waits for it.
-/// The number of an erased customer is sealed: only this service can read it.
+/// A disclosure does not lock its customer, so it has the sequence number of the last change. Its
+/// feed position is 0, which means none; an event with NULL is yet to be sequenced. The number of an
+/// erased customer is encrypted, so that only this service can read it.
 const POSTGRES_TRAIL: &[&str] = &["ALTER TABLE audit_events
        ADD COLUMN feed_position bigint,
        ADD COLUMN sealed_customer_number bytea,
@@ -50,7 +50,7 @@ const POSTGRES_TRAIL: &[&str] = &["ALTER TABLE audit_events
        DROP CONSTRAINT audit_events_pkey,
        ADD PRIMARY KEY (customer_number, sequence, event_id)"];
 
-/// SQLite cannot change the key of a table.
+/// Recreates the table, as SQLite cannot change a primary key.
 const SQLITE_TRAIL: &[&str] = &[
     "ALTER TABLE audit_events RENAME TO former_audit_events",
     "CREATE TABLE audit_events (
@@ -73,8 +73,7 @@ const SQLITE_TRAIL: &[&str] = &[
     "DROP TABLE former_audit_events",
 ];
 
-/// Each is of those rows only that its query asks for: other indexes have no such rows, or seem to
-/// cost more.
+/// Partial indexes, each of the rows of one query, so that the planner prefers no other index.
 const TRAIL_INDEXES: &[&str] = &[
     "CREATE INDEX audit_events_without_position
        ON audit_events (customer_number, sequence, event_id) WHERE feed_position IS NULL",
@@ -86,14 +85,14 @@ const TRAIL_INDEXES: &[&str] = &[
        WHERE sealed_customer_number IS NOT NULL",
 ];
 
-/// One row: whoever gives events their places locks it.
+/// A single row, which is locked to sequence events.
 fn change_feed() -> TableCreateStatement {
     Table::create()
         .table("change_feed")
         .col(small_integer("id").primary_key().take())
-        // The last one that was given.
+        // The last position.
         .col(big_integer("last_position"))
-        // The last one whose event is not kept any more.
+        // The last position whose event was deleted.
         .col(big_integer("forgotten_position"))
         .to_owned()
 }
@@ -101,8 +100,8 @@ fn change_feed() -> TableCreateStatement {
 const FIRST_POSITION: &str =
     "INSERT INTO change_feed (id, last_position, forgotten_position) VALUES (1, 0, 0)";
 
-/// Which rows of a file were taken. No foreign key to the contact: one that was deleted does
-/// not come back when its file is read again.
+/// The imported rows of files. No foreign key to the contact: a deleted contact does not return with
+/// the next import of its file.
 fn contact_imports() -> TableCreateStatement {
     Table::create()
         .table("contact_imports")

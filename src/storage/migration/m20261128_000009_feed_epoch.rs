@@ -1,4 +1,4 @@
-//! The epoch of the feed of changes, and an index of the pepper versions of phone passwords.
+//! The epoch of the change feed, and an index of the pepper versions of phone passwords.
 
 use sea_orm::{ConnectionTrait, DbBackend, DeriveMigrationName};
 use sea_orm_migration::{

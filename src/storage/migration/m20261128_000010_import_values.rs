@@ -1,4 +1,4 @@
-//! The values of imported rows, by which a later row of the same key is compared.
+//! The values of imported rows, which later rows with the same key are compared with.
 
 use sea_orm::DeriveMigrationName;
 use sea_orm_migration::{

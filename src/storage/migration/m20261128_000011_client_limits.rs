@@ -1,6 +1,6 @@
-//! What limits clients by what they did: the confirmation mails to an address and of a customer, and
-//! the channel checks of an agent and of a customer. The agent of the last failed attempt on a phone
-//! password, by which guesses spread over many contacts are noticed.
+//! Counts for the limits on clients: confirmation e-mails by address and by customer, and channel
+//! checks by agent and by customer. The agent of the last failed attempt on a phone password, which
+//! reveals guesses that are spread over many contacts.
 
 use sea_orm::{ConnectionTrait, DeriveMigrationName};
 use sea_orm_migration::{
@@ -49,7 +49,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Finds the contacts whose last attempt failed a short while ago.
+/// Finds the contacts whose last attempt failed recently.
 const FAILED_CONTACTS: &str = "\
     CREATE INDEX phone_passwords_by_failure ON phone_passwords (update_time) \
     WHERE consecutive_failures > 0";
@@ -64,7 +64,7 @@ fn channel_checks(name: &'static str, key: ColumnDef) -> TableCreateStatement {
         .to_owned()
 }
 
-/// Of all customers: a recipient is a keyed hash of the address.
+/// Recipients of all customers; a recipient is a keyed hash of the address.
 fn mail_recipients() -> TableCreateStatement {
     Table::create()
         .table("mail_recipients")

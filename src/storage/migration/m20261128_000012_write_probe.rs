@@ -1,4 +1,4 @@
-//! What readiness is probed by.
+//! The rows of the write probe.
 
 use sea_orm::DeriveMigrationName;
 use sea_orm_migration::{
@@ -15,7 +15,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let probes = Table::create()
             .table("write_probes")
-            // Each process has one of a few: none waits for many, and none leaves a row behind.
+            // Instances share a few rows: they rarely contend, and a stopped instance leaves none.
             .col(small_integer("slot").primary_key().take())
             .col(big_integer("count"))
             .to_owned();

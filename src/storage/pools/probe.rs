@@ -1,65 +1,65 @@
-//! One connection before the pools: a pool tells most failures as a lack of time.
+//! The probe before the pools open: a single connection, whose error names the cause. A pool
+//! reports most failures as a timeout.
 
 use std::time::{Duration, Instant};
 
 use sqlx::{ConnectOptions as _, Connection, Row, postgres::PgConnectOptions};
 
-use super::url::DatabaseUrl;
-use crate::storage::error::Failure;
+use super::{super::error::StorageError, url::DatabaseUrl};
 
 const PAUSE: Duration = Duration::from_millis(100);
 const ENCODING: &str = "SELECT current_setting('server_encoding')";
 
-/// Connects once, for `patience` at most, and looks at what no setting of a session could mend.
-/// Causes that may pass, such as a server that starts, are waited for.
+/// Connects once and checks the encoding, which no session setting can change. Transient causes,
+/// such as a server that is starting, are retried until `timeout`.
 ///
 /// # Errors
-/// A line that names the place and the cause, free of secrets.
+/// The address and the cause in one line, free of secrets.
 pub(super) async fn probe(
     url: &DatabaseUrl,
     options: &PgConnectOptions,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<(), String> {
     if let Some(why) = url.unreadable_file() {
         return Err(why);
     }
-    let (begun, place) = (Instant::now(), url.place());
+    let (started, address) = (Instant::now(), url.address());
     let mut last = None;
     loop {
-        let left = patience.saturating_sub(begun.elapsed());
-        match tokio::time::timeout(left, encoding(options)).await {
-            Ok(Ok(encoding)) => return expect_utf8(&encoding),
+        let remaining = timeout.saturating_sub(started.elapsed());
+        match tokio::time::timeout(remaining, encoding(options)).await {
+            Ok(Ok(encoding)) => return check_utf8(&encoding),
             Ok(Err(failure)) => {
-                let why = failure.why_not_connected(&place);
-                if !failure.may_pass() || begun.elapsed() + PAUSE >= patience {
+                let why = failure.describe_connection(&address);
+                if !failure.is_transient() || started.elapsed() + PAUSE >= timeout {
                     return Err(why);
                 }
                 last = Some(why);
             }
             Err(_) => {
-                return Err(last.unwrap_or_else(|| format!("{place} does not answer in time")));
+                return Err(last.unwrap_or_else(|| format!("{address} did not answer in time")));
             }
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn encoding(options: &PgConnectOptions) -> Result<String, Failure> {
+async fn encoding(options: &PgConnectOptions) -> Result<String, StorageError> {
     let mut connection = options.connect().await?;
-    // In one step, as PgBouncer's transaction mode wants it.
+    // A simple query, as PgBouncer's transaction mode requires.
     let row = sqlx::raw_sql(ENCODING).fetch_one(&mut connection).await?;
     let encoding = row.try_get(0)?;
-    // A server that does not say goodbye lets it in all the same.
+    // The probe succeeded even if the server does not confirm the end.
     let _ = connection.close().await;
     Ok(encoding)
 }
 
-fn expect_utf8(encoding: &str) -> Result<(), String> {
+fn check_utf8(encoding: &str) -> Result<(), String> {
     if encoding == "UTF8" {
         return Ok(());
     }
     Err(format!(
-        "the database's encoding is {encoding} and must be UTF8: create it again with CREATE \
+        "the database's encoding is {encoding} and must be UTF8: recreate it with CREATE \
          DATABASE … ENCODING 'UTF8' TEMPLATE template0"
     ))
 }

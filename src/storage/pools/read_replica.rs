@@ -1,7 +1,7 @@
-//! A replica of the database, for reads that may be a moment old.
+//! The read replica, for reads that tolerate replication lag.
 //!
-//! What was written through this process lately is read from the primary, so that whoever
-//! wrote sees it. A replica that does not answer is left alone for a while.
+//! Customers that were written through this process recently are read from the primary, so that
+//! clients read their own writes. A circuit breaker skips a replica that does not answer.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -12,75 +12,72 @@ use std::{
 use quick_cache::sync::Cache;
 use sea_orm::DatabaseConnection;
 
+use super::reader_pool::PinnedReaders;
 use crate::domain::ids::CustomerNumber;
-use crate::storage::pools::reader_pool::HeldReaders;
 
-/// A replica that lags by more than this tells its callers of the past.
-const WRITTEN_LATELY: Duration = Duration::from_mins(1);
-/// Customers written within that time; some bytes each.
-const MOST_WRITTEN: usize = 100_000;
-/// How long a replica that failed is not asked.
-const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// Replication lag up to this stays invisible to clients of this process.
+const READ_YOUR_WRITES_WINDOW: Duration = Duration::from_mins(1);
+/// Customers that were written within the window; some bytes each.
+const MAX_WRITTEN: usize = 100_000;
+/// Time without reads after a failure.
+const COOLDOWN: Duration = Duration::from_secs(5);
 
-/// Clones share what they know.
+/// The pool of the replica. Clones share its state.
 #[derive(Clone, Debug)]
-pub(in crate::storage) struct Replica {
+pub(crate) struct ReadReplica {
     readers: DatabaseConnection,
-    held: HeldReaders,
-    /// By the hash of its number: this may outlive a customer that was erased. Whoever shares a
-    /// hash is read from the primary as well.
+    pinned: PinnedReaders,
+    /// The last write by the hash of the customer number: the entry may outlive an erased customer.
+    /// A customer with the same hash is read from the primary as well.
     written: Arc<Cache<u64, Instant>>,
     hashes: Arc<RandomState>,
-    asked_again: Arc<Mutex<Option<Instant>>>,
+    retry_at: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Replica {
-    pub(in crate::storage) fn new(readers: DatabaseConnection) -> Self {
+impl ReadReplica {
+    pub(crate) fn new(readers: DatabaseConnection) -> Self {
         Self {
-            held: HeldReaders::of(&readers),
+            pinned: PinnedReaders::new(&readers),
             readers,
-            written: Arc::new(Cache::new(MOST_WRITTEN)),
+            written: Arc::new(Cache::new(MAX_WRITTEN)),
             hashes: Arc::default(),
-            asked_again: Arc::default(),
+            retry_at: Arc::default(),
         }
     }
 
-    /// Notes, before its transaction is committed, that a customer is written.
-    pub(in crate::storage) fn note_write(&self, number: &CustomerNumber) {
+    /// Records a write of the customer, before its transaction commits.
+    pub(crate) fn record_write(&self, number: &CustomerNumber) {
         self.written
             .insert(self.hashes.hash_one(number), Instant::now());
     }
 
-    /// The connections to it, when it may answer for all of these customers.
-    pub(in crate::storage) fn readers_for(
-        &self,
-        numbers: &[CustomerNumber],
-    ) -> Option<&HeldReaders> {
+    /// Returns the connections if the replica is available and none of these customers was written
+    /// recently.
+    pub(crate) fn readers_for(&self, numbers: &[CustomerNumber]) -> Option<&PinnedReaders> {
         let is_old = |number: &CustomerNumber| {
             let written = self.written.get(&self.hashes.hash_one(number));
-            written.is_none_or(|time| time.elapsed() > WRITTEN_LATELY)
+            written.is_none_or(|time| time.elapsed() > READ_YOUR_WRITES_WINDOW)
         };
-        (self.is_asked() && numbers.iter().all(is_old)).then_some(&self.held)
+        (self.is_available() && numbers.iter().all(is_old)).then_some(&self.pinned)
     }
 
-    /// Leaves it alone for a while.
-    pub(in crate::storage) fn leave_alone(&self) {
-        tracing::warn!("the database replica does not answer: the primary does meanwhile");
-        *self.lock() = Some(Instant::now() + LEFT_ALONE);
+    /// Skips the replica for the cooldown.
+    pub(crate) fn trip_breaker(&self) {
+        tracing::warn!("read replica unavailable, reads fall back to the primary");
+        *self.lock() = Some(Instant::now() + COOLDOWN);
     }
 
-    pub(in crate::storage) fn into_readers(self) -> DatabaseConnection {
-        self.held.release();
+    pub(crate) fn into_readers(self) -> DatabaseConnection {
+        self.pinned.release();
         self.readers
     }
 
-    fn is_asked(&self) -> bool {
-        self.lock().is_none_or(|again| Instant::now() >= again)
+    fn is_available(&self) -> bool {
+        self.lock()
+            .is_none_or(|retry_at| Instant::now() >= retry_at)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.asked_again
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.retry_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
-//! Connections that frequent reads hold on to.
+//! Connections that frequent reads pin.
 //!
-//! A pool asks for a sign of life whenever a connection is given back, which takes the
-//! server as long as a query. These are given back when they are old, idle, or failed.
+//! A pool pings every connection that is returned to it, which costs the server as much as a
+//! query. Pinned connections are returned only when they are old, idle or broken.
 
 use std::{
     fmt,
@@ -11,110 +11,116 @@ use std::{
 
 use sea_orm::{DatabaseConnection, DbBackend};
 use serde::Serialize;
-use sqlx::{Connection as _, Pool, Postgres, Sqlite, pool::PoolConnection, query::Query};
+use sqlx::{Connection as _, PgPool, Pool, Postgres, Sqlite, pool::PoolConnection, query::Query};
 
-use super::connect;
+use super::super::error::StorageError;
 use crate::error::{Error, Result};
-use crate::storage::error::Failure;
 
-/// Of the readers' connections; the others are left to the rest of the reads.
-const MOST_HELD: usize = 4;
-/// A firewall may have dropped it meanwhile.
-const LONGEST_IDLE: Duration = Duration::from_secs(30);
-/// As long as the pool keeps one.
+/// Pinned connections of the readers' pool; the others remain for all other reads.
+const MAX_PINNED: usize = 4;
+/// A firewall may drop a connection that is idle for longer.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+/// The same as in the pool.
 const LIFETIME: Duration = Duration::from_mins(10);
 
-/// The readers' connections of either database. Clones share them.
+/// The pinned connections of either database. Clones share them.
 #[derive(Clone, Debug)]
-pub(in crate::storage) enum HeldReaders {
-    Postgres(Held<Postgres>),
-    Sqlite(Held<Sqlite>),
+pub(crate) enum PinnedReaders {
+    Postgres(PinnedPool<Postgres>),
+    Sqlite(PinnedPool<Sqlite>),
 }
 
-impl HeldReaders {
-    pub(in crate::storage) fn of(readers: &DatabaseConnection) -> Self {
+impl PinnedReaders {
+    pub(crate) fn new(readers: &DatabaseConnection) -> Self {
         if readers.get_database_backend() == DbBackend::Postgres {
             let pool = readers.get_postgres_connection_pool();
-            // A transaction is not to be held open while nobody reads.
-            let most = if connect::lends_transactions(pool) {
+            // An idle pinned connection would keep its transaction open.
+            let max_pinned = if uses_transaction_pooling(pool) {
                 0
             } else {
-                MOST_HELD
+                MAX_PINNED
             };
-            Self::Postgres(Held::new(pool, most))
+            Self::Postgres(PinnedPool::new(pool, max_pinned))
         } else {
-            Self::Sqlite(Held::new(readers.get_sqlite_connection_pool(), MOST_HELD))
+            Self::Sqlite(PinnedPool::new(
+                readers.get_sqlite_connection_pool(),
+                MAX_PINNED,
+            ))
         }
     }
 
-    /// How many are held and not in use.
-    pub(in crate::storage) fn idle(&self) -> usize {
+    /// Returns the number of pinned connections that are not in use.
+    pub(crate) fn idle(&self) -> usize {
         match self {
-            Self::Postgres(held) => held.lock().len(),
-            Self::Sqlite(held) => held.lock().len(),
+            Self::Postgres(pinned) => pinned.lock().len(),
+            Self::Sqlite(pinned) => pinned.lock().len(),
         }
     }
 
-    /// Gives back what nobody uses.
-    pub(in crate::storage) fn release(&self) {
+    /// Returns the idle connections to the pool.
+    pub(crate) fn release(&self) {
         match self {
-            Self::Postgres(held) => held.lock().clear(),
-            Self::Sqlite(held) => held.lock().clear(),
+            Self::Postgres(pinned) => pinned.lock().clear(),
+            Self::Sqlite(pinned) => pinned.lock().clear(),
         }
     }
 }
 
-/// Keys for a statement of a database that knows no arrays.
+/// Returns true if `pool` connects through `PgBouncer` in transaction mode.
+pub(crate) fn uses_transaction_pooling(pool: &PgPool) -> bool {
+    // Only then no session options are set.
+    pool.connect_options().get_options().is_none()
+}
+
+/// Encodes keys for a statement of SQLite, which has no arrays.
 ///
 /// # Errors
-/// [`Error::Internal`] for what is no JSON.
-pub(in crate::storage) fn as_json(keys: &impl Serialize) -> Result<String> {
-    serde_json::to_string(keys).map_err(|_| Error::internal("keys cannot be written"))
+/// [`Error::Internal`] for keys that have no form in JSON.
+pub(crate) fn as_json(keys: &impl Serialize) -> Result<String> {
+    serde_json::to_string(keys).map_err(|_| Error::internal("keys are not serializable"))
 }
 
-/// Clones share the connections.
-pub(in crate::storage) struct Held<DB: sqlx::Database> {
+/// The pinned connections of a pool. Clones share them.
+pub(crate) struct PinnedPool<DB: sqlx::Database> {
     pool: Pool<DB>,
-    most: usize,
+    max_pinned: usize,
     idle: Arc<Mutex<Vec<Connection<DB>>>>,
 }
 
 struct Connection<DB: sqlx::Database> {
     inner: PoolConnection<DB>,
-    held_since: Instant,
+    opened_at: Instant,
     idle_since: Instant,
 }
 
-impl<DB: sqlx::Database> Clone for Held<DB> {
+impl<DB: sqlx::Database> Clone for PinnedPool<DB> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool.clone(),
-            most: self.most,
+            max_pinned: self.max_pinned,
             idle: Arc::clone(&self.idle),
         }
     }
 }
 
-impl<DB: sqlx::Database> fmt::Debug for Held<DB> {
+impl<DB: sqlx::Database> fmt::Debug for PinnedPool<DB> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Held(…)")
+        formatter.write_str("PinnedPool(…)")
     }
 }
 
-impl<DB: sqlx::Database> Held<DB> {
-    fn new(pool: &Pool<DB>, most: usize) -> Self {
+impl<DB: sqlx::Database> PinnedPool<DB> {
+    fn new(pool: &Pool<DB>, max_pinned: usize) -> Self {
         Self {
             pool: pool.clone(),
-            most,
+            max_pinned,
             idle: Arc::default(),
         }
     }
 
-    /// All rows of a query, which is made anew when a connection turns out to be broken.
-    ///
-    /// # Errors
-    /// The failures of the database.
-    pub(in crate::storage) async fn fetch_all<'q, A>(
+    /// Fetches all rows of a query, which is retried on a fresh connection if the pinned one is
+    /// broken.
+    pub(crate) async fn fetch_all<'q, A>(
         &self,
         query: impl Fn() -> Query<'q, DB, A>,
     ) -> Result<Vec<DB::Row>>
@@ -122,43 +128,43 @@ impl<DB: sqlx::Database> Held<DB> {
         A: sqlx::IntoArguments<DB> + Send + 'q,
         for<'c> &'c mut DB::Connection: sqlx::Executor<'c, Database = DB>,
     {
-        let mut connection = self.take().await.map_err(Failure::from)?;
+        let mut connection = self.acquire().await.map_err(StorageError::from)?;
         let mut rows = query().fetch_all(&mut *connection.inner).await;
         if rows.as_ref().is_err_and(is_broken) {
-            // The server went away and may be back: those that are held are of the old one.
+            // The server may have restarted: all pinned connections are to the old one.
             drop(connection);
             self.lock().clear();
-            connection = self.take_tested().await.map_err(Failure::from)?;
+            connection = self.acquire_tested().await.map_err(StorageError::from)?;
             rows = query().fetch_all(&mut *connection.inner).await;
         }
-        // One that failed, or whose caller went away, goes back to the pool, which tests it.
-        let rows = rows.map_err(Failure::from)?;
+        // After an error or a cancellation the connection goes back to the pool, which tests it.
+        let rows = rows.map_err(StorageError::from)?;
         connection.idle_since = Instant::now();
         let mut idle = self.lock();
-        if idle.len() < self.most && !self.pool.is_closed() {
+        if idle.len() < self.max_pinned && !self.pool.is_closed() {
             idle.push(connection);
         }
         Ok(rows)
     }
 
-    async fn take(&self) -> sqlx::Result<Connection<DB>> {
+    async fn acquire(&self) -> sqlx::Result<Connection<DB>> {
         let now = Instant::now();
-        // What is not usable any more is dropped, and so given back, outside of the lock.
-        let (held, _old) = {
+        // Expired connections are dropped, and so returned to the pool, outside of the lock.
+        let (pinned, _expired) = {
             let mut idle = self.lock();
-            let old: Vec<_> = idle
+            let expired: Vec<_> = idle
                 .extract_if(.., |connection| !connection.is_usable(now))
                 .collect();
-            (idle.pop(), old)
+            (idle.pop(), expired)
         };
-        match held {
+        match pinned {
             Some(connection) => Ok(connection),
             None => Ok(Connection::new(self.pool.acquire().await?)),
         }
     }
 
-    /// A connection that gave a sign of life; those in the pool may be broken as well.
-    async fn take_tested(&self) -> sqlx::Result<Connection<DB>> {
+    /// Acquires a connection that answered a ping; those in the pool may be broken as well.
+    async fn acquire_tested(&self) -> sqlx::Result<Connection<DB>> {
         for _ in 0..self.pool.options().get_max_connections() {
             let mut connection = self.pool.acquire().await?;
             if connection.ping().await.is_ok() {
@@ -173,7 +179,7 @@ impl<DB: sqlx::Database> Held<DB> {
     }
 }
 
-/// Whether the connection failed, and not the query.
+/// Returns true if the connection failed, rather than the query.
 fn is_broken(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
 }
@@ -183,13 +189,13 @@ impl<DB: sqlx::Database> Connection<DB> {
         let now = Instant::now();
         Self {
             inner,
-            held_since: now,
+            opened_at: now,
             idle_since: now,
         }
     }
 
     fn is_usable(&self, now: Instant) -> bool {
-        now.duration_since(self.idle_since) < LONGEST_IDLE
-            && now.duration_since(self.held_since) < LIFETIME
+        now.duration_since(self.idle_since) < MAX_IDLE
+            && now.duration_since(self.opened_at) < LIFETIME
     }
 }

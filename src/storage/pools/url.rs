@@ -1,4 +1,4 @@
-//! `DATABASE_URL`: what it may say, and what of it may be shown.
+//! `DATABASE_URL`: its forms, its parameters, and the parts that may be logged.
 
 use std::{
     fs::File,
@@ -17,10 +17,10 @@ use crate::error::{Invalid, file_cause};
 
 const FORM: &str = "must be sqlite://path?mode=rwc or postgres://user:password@host:port/name, with \
                     special characters of user and password percent-encoded";
-/// The parameter that says that a URL leads to `PgBouncer`, in transaction mode.
+/// The parameter of a URL of `PgBouncer` in transaction mode.
 const PGBOUNCER: &str = "pgbouncer";
-/// Parameters that the driver knows, besides `options[…]`.
-const OF_THE_DRIVER: [&str; 18] = [
+/// Parameters of the driver, in addition to `options[…]`.
+const DRIVER_PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
     "host",
@@ -40,8 +40,8 @@ const OF_THE_DRIVER: [&str; 18] = [
     "statement-cache-capacity",
     "user",
 ];
-/// Those that name a file.
-const FILES: [&str; 7] = [
+/// Parameters that name a file.
+const FILE_PARAMETERS: [&str; 7] = [
     "ssl-ca",
     "ssl-cert",
     "ssl-key",
@@ -50,29 +50,30 @@ const FILES: [&str; 7] = [
     "sslkey",
     "sslrootcert",
 ];
-const LONGEST_NAME: usize = 32;
+const MAX_NAME_BYTES: usize = 32;
 const SQLITE: &str = "sqlite://";
-/// In the path of a file: the library takes what is before the first slash for a host.
+/// The characters to encode in a path: the library takes the text before the first slash for a
+/// host.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'.')
     .remove(b'_')
     .remove(b'-');
 
-/// Where the database is. May hold a password, so it is never shown.
+/// The address of the database. It may hold a password, so it is never logged.
 #[derive(Clone, Debug)]
 pub struct DatabaseUrl {
     url: SecretString,
-    through_pgbouncer: bool,
+    uses_pgbouncer: bool,
     ignored: Vec<String>,
 }
 
 impl DatabaseUrl {
-    /// Reads `sqlite://path?mode=rwc` or `postgres://user:password@host/name`, the latter
-    /// optionally with `?pgbouncer=true`. Parameters that other drivers know are left out.
+    /// Parses `sqlite://path?mode=rwc` or `postgres://user:password@host/name`, the latter
+    /// optionally with `?pgbouncer=true`. Parameters of other drivers are ignored.
     ///
     /// # Errors
-    /// [`Invalid`] for anything else; the text does not repeat the value.
+    /// [`Invalid`] for anything else; its text does not repeat the value.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.starts_with(SQLITE) {
@@ -84,11 +85,11 @@ impl DatabaseUrl {
         }
     }
 
-    /// The URL of a database file that is made when it is missing.
+    /// Creates the URL of a database file that is created if missing.
     ///
     /// # Errors
     /// [`Invalid`] for a path that is not UTF-8.
-    pub fn of_file(path: &Path) -> Result<Self, Invalid> {
+    pub fn from_path(path: &Path) -> Result<Self, Invalid> {
         let path = path
             .to_str()
             .ok_or_else(|| Invalid::new("must be a path in UTF-8"))?;
@@ -98,17 +99,17 @@ impl DatabaseUrl {
 
     fn parse_sqlite(text: &str) -> Result<Self, Invalid> {
         if Url::parse(text).is_ok_and(|url| url.query_pairs().any(|(name, _)| name == PGBOUNCER)) {
-            return Err(wrong_pgbouncer());
+            return Err(invalid_pgbouncer());
         }
         SqliteConnectOptions::from_str(text).map_err(|_| Invalid::new(FORM))?;
         if text.contains("mode=ro") || text.contains("immutable=") {
             return Err(Invalid::new(
-                "must not be read-only: everything that is given out leaves an event",
+                "must not be read-only: every disclosure is written to the audit log",
             ));
         }
         if text.contains(":memory:") || text.contains("mode=memory") {
             return Err(Invalid::new(
-                "must name a file: every connection would see a memory of its own",
+                "must name a file: every connection would have a memory of its own",
             ));
         }
         let (path, parameters) = match text.split_once('?') {
@@ -121,7 +122,7 @@ impl DatabaseUrl {
         let path = utf8_percent_encode(&path, ENCODED);
         Ok(Self {
             url: SecretString::from(format!("{SQLITE}{path}{parameters}")),
-            through_pgbouncer: false,
+            uses_pgbouncer: false,
             ignored: Vec::new(),
         })
     }
@@ -129,7 +130,7 @@ impl DatabaseUrl {
     fn parse_postgres(text: &str) -> Result<Self, Invalid> {
         let mut url = Url::parse(text).map_err(|_| Invalid::new(FORM))?;
         let has_path = |mark: char| url.path().trim_start_matches('/').contains(mark);
-        // Most likely a password that is not encoded: a part of it would be taken for the host.
+        // Probably a password that is not encoded: a part of it would be taken for the host.
         if url.fragment().is_some() || has_path('@') || has_path('/') {
             return Err(Invalid::new(FORM));
         }
@@ -137,12 +138,12 @@ impl DatabaseUrl {
         let (pgbouncer, known): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|(name, _)| name == PGBOUNCER);
         if pgbouncer.iter().any(|(_, value)| value != "true") {
-            return Err(wrong_pgbouncer());
+            return Err(invalid_pgbouncer());
         }
         let has_options = known.iter().any(|(name, _)| name.starts_with("options"));
         if !pgbouncer.is_empty() && has_options {
             return Err(Invalid::new(
-                "takes no options beside pgbouncer=true: PgBouncer passes none on",
+                "takes no options with pgbouncer=true: PgBouncer does not forward them",
             ));
         }
         if !pgbouncer.is_empty() || !ignored.is_empty() {
@@ -154,34 +155,34 @@ impl DatabaseUrl {
         PgConnectOptions::from_str(url.as_str()).map_err(|_| Invalid::new(FORM))?;
         Ok(Self {
             url: SecretString::from(String::from(url)),
-            through_pgbouncer: !pgbouncer.is_empty(),
+            uses_pgbouncer: !pgbouncer.is_empty(),
             ignored,
         })
     }
 
-    /// Returns true if it names a file of this machine.
+    /// Returns true for an embedded database.
     pub fn is_sqlite(&self) -> bool {
         self.url.expose_secret().starts_with(SQLITE)
     }
 
-    /// The database file, where there is none yet.
+    /// Returns the path of the database file if it does not exist yet.
     pub fn missing_file(&self) -> Option<PathBuf> {
         let file = self.file()?;
         matches!(file.try_exists(), Ok(false)).then_some(file)
     }
 
-    /// Kind and place of the database: what of the URL may be shown.
+    /// Returns the kind and the address of the database, which may be logged.
     pub fn describe(&self) -> String {
         let kind = if self.is_sqlite() {
             "sqlite"
         } else {
             "postgres"
         };
-        format!("{kind} {}", self.place())
+        format!("{kind} {}", self.address())
     }
 
-    /// The file, the socket, or host and port.
-    pub(super) fn place(&self) -> String {
+    /// Returns the file, the socket, or host and port.
+    pub(super) fn address(&self) -> String {
         if let Some(file) = self.file() {
             return file.display().to_string();
         }
@@ -203,31 +204,31 @@ impl DatabaseUrl {
         Some(options??.get_filename().to_owned())
     }
 
-    /// The options of the driver, with an IPv6 address in the form it accepts: without brackets.
+    /// Returns the options of the driver, with IPv6 addresses as it accepts them: without brackets.
     pub(super) fn postgres(&self) -> Option<PgConnectOptions> {
         let options = PgConnectOptions::from_str(self.as_str()).ok()?;
         Some(without_brackets(options))
     }
 
-    /// Returns true if it asks for the file to be created.
-    pub(super) fn makes_file(&self) -> bool {
+    /// Returns true if the file is to be created if missing.
+    pub(super) fn creates_file(&self) -> bool {
         self.as_str().contains("mode=rwc")
     }
 
-    pub(super) const fn through_pgbouncer(&self) -> bool {
-        self.through_pgbouncer
+    pub(super) const fn uses_pgbouncer(&self) -> bool {
+        self.uses_pgbouncer
     }
 
-    /// Names of parameters that are left out.
+    /// Returns the names of the ignored parameters.
     pub(super) fn ignored(&self) -> &[String] {
         &self.ignored
     }
 
-    /// The first file of certificates or a key that cannot be read, and why.
+    /// Returns the first certificate or key file that cannot be read, with the cause.
     pub(super) fn unreadable_file(&self) -> Option<String> {
         let url = Url::parse(self.as_str()).ok()?;
         let mut files = url.query_pairs().filter_map(|(name, value)| {
-            let is_path = FILES.contains(&name.as_ref()) && !value.contains("-----BEGIN");
+            let is_path = FILE_PARAMETERS.contains(&name.as_ref()) && !value.contains("-----BEGIN");
             is_path.then(|| (name.into_owned(), value.into_owned()))
         });
         files.find_map(|(name, path)| {
@@ -236,7 +237,7 @@ impl DatabaseUrl {
         })
     }
 
-    /// For the driver only.
+    /// Returns the whole URL, for the driver only.
     pub(super) fn as_str(&self) -> &str {
         self.url.expose_secret()
     }
@@ -261,25 +262,25 @@ fn why_unreadable(path: &Path) -> Option<io::Error> {
     }
 }
 
-fn wrong_pgbouncer() -> Invalid {
-    Invalid::new("takes pgbouncer=true only, and that with postgres://")
+fn invalid_pgbouncer() -> Invalid {
+    Invalid::new("accepts only pgbouncer=true, and only with postgres://")
 }
 
-/// The parameters that mean something here, and the names of the others.
+/// The known parameters, and the names of the others.
 type Parameters = (Vec<(String, String)>, Vec<String>);
 
 fn known_parameters(url: &Url) -> Result<Parameters, Invalid> {
     let is_known = |name: &str| {
-        name == PGBOUNCER || name.starts_with("options[") || OF_THE_DRIVER.contains(&name)
+        name == PGBOUNCER || name.starts_with("options[") || DRIVER_PARAMETERS.contains(&name)
     };
     let is_name = |name: &str| {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        name.len() <= LONGEST_NAME && name.bytes().all(is_part)
+        name.len() <= MAX_NAME_BYTES && name.bytes().all(is_part)
     };
     let all = url.query_pairs().into_owned();
     let (known, others): (Vec<_>, Vec<_>) = all.partition(|(name, _)| is_known(name));
     let names: Vec<_> = others.into_iter().map(|(name, _)| name).collect();
-    // As above: what follows a ? in a password.
+    // As above: probably the rest of a password after its ?.
     if names.iter().any(|name| !is_name(name)) {
         return Err(Invalid::new(FORM));
     }

@@ -34,7 +34,7 @@ async fn read(bytes: &[u8]) -> Result<Reply, Unreadable> {
 #[case::other_classes(b"199 a\r\n", 199)]
 #[case::no_class(b"999 a\r\n", 999)]
 #[tokio::test]
-async fn the_three_digits_count(#[case] bytes: &[u8], #[case] code: u16) {
+async fn code_is_read_from_the_last_line(#[case] bytes: &[u8], #[case] code: u16) {
     assert_eq!(read(bytes).await.unwrap().code, code);
 }
 
@@ -48,12 +48,12 @@ async fn the_three_digits_count(#[case] bytes: &[u8], #[case] code: u16) {
 #[case::tls(b"\x15\x03\x01\x00\x02\x02\x0a\n", Unreadable::NotSmtp)]
 #[case::other_digits("\u{662}\u{665}\u{660} Ok\r\n".as_bytes(), Unreadable::NotSmtp)]
 #[tokio::test]
-async fn other_bytes_are_no_reply(#[case] bytes: &[u8], #[case] why: Unreadable) {
+async fn other_bytes_are_rejected(#[case] bytes: &[u8], #[case] why: Unreadable) {
     assert_eq!(read(bytes).await, Err(why));
 }
 
 #[tokio::test]
-async fn a_reply_leaves_the_next_one_unread() {
+async fn next_reply_is_left_unread() {
     let mut reader = BufReader::new(&b"250-a\r\n250 b\r\n354 c\r\n550 d\r\n"[..]);
     for code in [250, 354, 550] {
         assert_eq!(Reply::read(&mut reader).await.unwrap().code, code);
@@ -61,7 +61,7 @@ async fn a_reply_leaves_the_next_one_unread() {
 }
 
 #[tokio::test]
-async fn a_reply_may_arrive_byte_by_byte() {
+async fn reply_may_arrive_byte_by_byte() {
     let (client, mut server) = duplex(1);
     let writing = tokio::spawn(async move {
         server.write_all(b"250-a\r\n250 b\r\n").await.unwrap();
@@ -73,7 +73,7 @@ async fn a_reply_may_arrive_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn long_lines_and_many_lines_are_read_over() {
+async fn excess_bytes_and_lines_are_skipped() {
     let long = [b"250 ".as_slice(), &vec![b'x'; 500_000], b"\r\n354 go\r\n"].concat();
     let many = [
         b"250-x\r\n".repeat(50_000).as_slice(),
@@ -91,7 +91,7 @@ async fn long_lines_and_many_lines_are_read_over() {
 }
 
 #[tokio::test]
-async fn an_endless_reply_is_cut_and_its_code_counts() {
+async fn endless_reply_is_cut_and_keeps_its_code() {
     let line = [b"250 ".as_slice(), &vec![b'x'; 2 * MAX_REPLY_BYTES]].concat();
     let lines = b"250-x\r\n".repeat(MAX_REPLY_BYTES);
     for bytes in [line, lines] {
@@ -132,7 +132,7 @@ async fn an_endless_reply_is_cut_and_its_code_counts() {
 #[case("550 blocked by 5.7", None)]
 #[case("550 mail server 4.7.1 says no", None)]
 #[tokio::test]
-async fn the_enhanced_code_is_found_where_servers_put_it(
+async fn enhanced_code_is_found_anywhere_in_the_text(
     #[case] text: &str,
     #[case] status: Option<&str>,
 ) {

@@ -13,16 +13,16 @@ use crate::{
     mail::{
         HeloName, SmtpUrl,
         handover::{Handover, Lease},
-        refusal::Refusal,
+        send_error::SendError,
         smtp::{Letter, Relay},
-        workers::Crowd,
+        workers::OverflowPermits,
     },
 };
 
 /// The text of every mail.
 pub(super) const TEXT: &str = "Subject: x\r\n\r\n.\r\n..b\r\nc\r\n";
 
-/// The action of a server in place of its usual reply.
+/// The action of a server instead of its usual reply.
 #[derive(Clone, Copy)]
 pub(super) enum Say {
     Bytes(&'static [u8]),
@@ -31,7 +31,7 @@ pub(super) enum Say {
     Close,
 }
 
-/// A server that takes every mail, but for what is scripted.
+/// A server that accepts every mail, except for scripted replies.
 #[derive(Default)]
 pub(super) struct Server {
     script: Vec<(&'static str, Say)>,
@@ -43,7 +43,7 @@ pub(super) struct Server {
 
 /// The outcome of sending a mail.
 pub(super) struct Outcome {
-    pub(super) verdict: Result<(), Refusal>,
+    pub(super) verdict: Result<(), SendError>,
     pub(super) commands: Vec<String>,
     pub(super) text: Vec<u8>,
     pub(super) copies: usize,
@@ -51,7 +51,7 @@ pub(super) struct Outcome {
 }
 
 impl Server {
-    /// Does this at the command that begins so; "": at the connection; "text": after the dot.
+    /// Scripts the reply to a command with this prefix; "" is the connection, "text" the final dot.
     pub(super) fn at(mut self, beginning: &'static str, say: Say) -> Self {
         self.script.push((beginning, say));
         self
@@ -62,8 +62,8 @@ impl Server {
         self
     }
 
-    /// Many other mails are slow too.
-    pub(super) const fn in_a_crowd(mut self) -> Self {
+    /// Exhausts the permits for slow attempts.
+    pub(super) const fn under_load(mut self) -> Self {
         self.is_crowded = true;
         self
     }
@@ -95,7 +95,7 @@ impl Server {
         }
     }
 
-    /// Gives the commands, and the texts of the mails that were taken, without the final dots.
+    /// Returns the commands and the texts of the accepted mails, without the final dots.
     async fn serve(self, stream: DuplexStream) -> (Vec<String>, Vec<Vec<u8>>) {
         let mut stream = BufReader::new(stream);
         let (mut commands, mut texts) = (Vec::new(), Vec::new());
@@ -155,7 +155,7 @@ async fn read_text(stream: &mut BufReader<DuplexStream>) -> Option<Vec<u8>> {
     }
 }
 
-/// Hands a mail to the server, without TLS.
+/// Sends a mail to the server, without TLS.
 pub(super) async fn converse(server: Server) -> Outcome {
     converse_with("smtp://127.0.0.1?tls=none", server).await
 }
@@ -170,7 +170,7 @@ pub(super) async fn converse_with(url: &str, server: Server) -> Outcome {
         TimeDelta::days(1)
     };
     let lease = Lease::new(Clock::manual(now), now + end);
-    let crowd = Crowd::new(usize::from(!server.is_crowded));
+    let overflow = OverflowPermits::new(usize::from(!server.is_crowded));
     let letter = Letter {
         from: server.from.unwrap_or("service@example.com"),
         to: "anna@example.com",
@@ -179,7 +179,7 @@ pub(super) async fn converse_with(url: &str, server: Server) -> Outcome {
     let serving = tokio::spawn(server.serve(peer));
     let handover = Handover {
         lease: &lease,
-        crowd: &crowd,
+        overflow: &overflow,
     };
     let began = time::Instant::now();
     let client = Box::new(client);

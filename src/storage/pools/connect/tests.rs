@@ -1,4 +1,4 @@
-//! What a URL may say of `PgBouncer`, and a server that vanishes.
+//! Parameters of `PgBouncer` in a URL, and a server that vanishes.
 
 use std::sync::{
     Arc,
@@ -11,15 +11,15 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::*;
+use super::{super::reader_pool::uses_transaction_pooling, *};
 
-/// `PostgreSQL`'s answers to a log-in: it is welcome, and the server is ready.
+/// The replies of `PostgreSQL` to a successful login.
 const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
 
-/// The URL that is left for the driver.
-fn taken(text: &str) -> (String, bool) {
+/// Returns the URL for the driver, and whether it leads to `PgBouncer`.
+fn parsed(text: &str) -> (String, bool) {
     let url = DatabaseUrl::parse(text).unwrap();
-    (url.as_str().to_owned(), url.through_pgbouncer())
+    (url.as_str().to_owned(), url.uses_pgbouncer())
 }
 
 #[rstest]
@@ -29,21 +29,21 @@ fn taken(text: &str) -> (String, bool) {
     "postgres://u@h/n?sslmode=require&pgbouncer=true&user=x",
     "postgres://u@h/n?sslmode=require&user=x"
 )]
-fn the_parameter_is_taken_out(#[case] text: &str, #[case] left: &str) {
-    assert_eq!(taken(text), (left.to_owned(), true));
+fn pgbouncer_parameter_is_removed(#[case] text: &str, #[case] left: &str) {
+    assert_eq!(parsed(text), (left.to_owned(), true));
 }
 
 #[rstest]
 #[case("postgres://u:p%40@h:1/n?options[search_path]=s")]
 #[case("postgres://u@h/n?application_name=pgbouncer")]
 #[case("sqlite://data/contacts.db?mode=rwc")]
-fn a_url_without_it_stays_as_it_is(#[case] text: &str) {
-    assert_eq!(taken(text), (text.to_owned(), false));
+fn url_without_the_parameter_is_unchanged(#[case] text: &str) {
+    assert_eq!(parsed(text), (text.to_owned(), false));
 }
 
-/// Parameters of other drivers: what they ask for is no more than wished for here.
+/// Ignoring these parameters of other drivers does not weaken the connection.
 #[test]
-fn parameters_of_other_drivers_are_left_out() {
+fn parameters_of_other_drivers_are_ignored() {
     let text = "postgres://u:p%40@h/n?channel_binding=require&sslmode=require&connect_timeout=3";
     let url = DatabaseUrl::parse(text).unwrap();
     assert_eq!(url.as_str(), "postgres://u:p%40@h/n?sslmode=require");
@@ -61,7 +61,7 @@ fn parameters_of_other_drivers_are_left_out() {
     "sqlite:///var/lib/my data/100%25.db",
     "sqlite /var/lib/my data/100%.db"
 )]
-fn what_is_shown_of_a_url_is_kind_and_place(#[case] text: &str, #[case] shown: &str) {
+fn description_has_only_kind_and_address(#[case] text: &str, #[case] shown: &str) {
     assert_eq!(DatabaseUrl::parse(text).unwrap().describe(), shown);
 }
 
@@ -69,8 +69,8 @@ fn what_is_shown_of_a_url_is_kind_and_place(#[case] text: &str, #[case] shown: &
 #[case("data/contacts.db")]
 #[case("my data/contacts.db")]
 #[case("/var/lib/100%/what?/a#b [c].db")]
-fn any_path_of_a_file_becomes_a_url(#[case] path: &str) {
-    let url = DatabaseUrl::of_file(Path::new(path)).unwrap();
+fn every_path_has_a_url(#[case] path: &str) {
+    let url = DatabaseUrl::from_path(Path::new(path)).unwrap();
     assert_eq!(url.file(), Some(path.into()));
     assert!(::url::Url::parse(url.as_str()).is_ok());
 }
@@ -83,12 +83,12 @@ fn any_path_of_a_file_becomes_a_url(#[case] path: &str) {
 #[case("postgres://u@h/n?options=-c%20search_path%3Ds&pgbouncer=true")]
 #[case("sqlite://data/contacts.db?mode=rwc&pgbouncer=true")]
 #[case("mysql://u@h/n?pgbouncer=true")]
-fn what_cannot_be_meant_is_refused(#[case] text: &str) {
+fn invalid_urls_are_rejected(#[case] text: &str) {
     DatabaseUrl::parse(text).unwrap_err();
 }
 
 #[tokio::test]
-async fn only_transactions_that_are_lent_are_not_held() {
+async fn connections_in_transactions_are_not_pinned() {
     for (text, lends) in [
         ("postgres://u@127.0.0.1:1/n?pgbouncer=true", true),
         ("postgres://u@127.0.0.1:1/n", false),
@@ -98,11 +98,11 @@ async fn only_transactions_that_are_lent_are_not_held() {
         options.connect_lazy(true).min_connections(0);
         let readers = open(options, "").await.unwrap();
         let pool = readers.get_postgres_connection_pool();
-        assert_eq!(lends_transactions(pool), lends, "{text}");
+        assert_eq!(uses_transaction_pooling(pool), lends, "{text}");
     }
 }
 
-/// A server that lets clients in, as long as it is not silent, and then never answers.
+/// Starts a server that accepts logins unless it is silent, and never replies to statements.
 async fn silent_server(is_silent: Arc<AtomicBool>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -114,7 +114,7 @@ async fn silent_server(is_silent: Arc<AtomicBool>) -> String {
                 let _ = client.read(&mut startup).await;
                 let _ = client.write_all(WELCOME).await;
             }
-            // Open for ever, as with a machine that lost its power.
+            // Open forever, as after a power failure of the host.
             clients.push(client);
         }
     });
@@ -126,7 +126,7 @@ async fn silent_server(is_silent: Arc<AtomicBool>) -> String {
 #[case("", false)]
 #[case("&pgbouncer=true", true)]
 #[tokio::test]
-async fn a_server_that_vanished_leaves_room_for_the_next(
+async fn vanished_server_frees_its_slots_of_the_pool(
     #[case] parameter: &str,
     #[case] writes: bool,
 ) {
@@ -143,7 +143,7 @@ async fn a_server_that_vanished_leaves_room_for_the_next(
     is_silent.store(true, Ordering::SeqCst);
     drop(lent);
     tokio::time::sleep(RELEASE_TIMEOUT + Duration::from_millis(500)).await;
-    // Another server has taken over.
+    // After a failover.
     is_silent.store(false, Ordering::SeqCst);
     assert!(pool.acquire().await.is_ok(), "no place is left in the pool");
 }

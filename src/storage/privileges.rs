@@ -1,4 +1,4 @@
-//! The rights that the database's role needs, checked before the lack of one fails a request.
+//! The privileges of the database role, which are checked before a missing one fails a request.
 //!
 //! `docs/operations/databases.md` has the statements that grant them.
 
@@ -6,16 +6,15 @@ use std::collections::BTreeMap;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
-use super::Database;
-use crate::storage::error::Failure;
+use super::{database::Database, error::StorageError};
 
-/// How many tables that lack the same rights are named.
-const MOST_NAMED: usize = 3;
-const OF_SCHEMA: &str = "SELECT current_schema()::text AS schema,
+/// Tables with the same missing privileges that are named.
+const MAX_NAMED: usize = 3;
+const SCHEMA: &str = "SELECT current_schema()::text AS schema,
         coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
         coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_class
             WHERE oid = to_regclass('seaql_migrations')), true) AS is_owner";
-/// The tables of this service are those that were made with the table of the migrations.
+/// The tables of this service have the schema and the owner of the table of migrations.
 const MISSING: &str = "SELECT c.relname::text AS name,
         string_agg(needed, ', ' ORDER BY position) AS missing
     FROM pg_class m
@@ -32,15 +31,15 @@ impl Database {
     /// Checks that the role may read and write all tables; an embedded database has no roles.
     ///
     /// # Errors
-    /// A line that names the missing right, and on what.
-    pub async fn check_rights_to_serve(&self) -> Result<(), String> {
-        let Some(schema) = self.rows_about_rights(OF_SCHEMA).await?.pop() else {
+    /// The missing privilege and its object, in one line.
+    pub async fn check_serve_privileges(&self) -> Result<(), String> {
+        let Some(schema) = self.query_privileges(SCHEMA).await?.pop() else {
             return Ok(());
         };
         let name: Option<String> = column(&schema, "schema")?;
         name.ok_or_else(|| no_schema("USAGE"))?;
         let mut tables = BTreeMap::<String, Vec<String>>::new();
-        for row in self.rows_about_rights(MISSING).await? {
+        for row in self.query_privileges(MISSING).await? {
             let name = column(&row, "name")?;
             tables
                 .entry(column(&row, "missing")?)
@@ -50,25 +49,25 @@ impl Database {
         if tables.is_empty() {
             return Ok(());
         }
-        let of_tables = |(rights, names): (&String, &Vec<String>)| {
-            let named: Vec<_> = names.iter().take(MOST_NAMED).map(String::as_str).collect();
-            let more = match names.len().saturating_sub(MOST_NAMED) {
+        let describe = |(rights, names): (&String, &Vec<String>)| {
+            let named: Vec<_> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
+            let more = match names.len().saturating_sub(MAX_NAMED) {
                 0 => String::new(),
                 others => format!(" and {others} more"),
             };
             format!("{rights} on {}{more}", named.join(", "))
         };
-        let missing: Vec<_> = tables.iter().map(of_tables).collect();
+        let missing: Vec<_> = tables.iter().map(describe).collect();
         Err(lacks(&missing.join("; ")))
     }
 
-    /// Checks that the role may create tables, and owns those that there are; an embedded
-    /// database has no roles.
+    /// Checks that the role may create tables and owns the existing ones; an embedded database has
+    /// no roles.
     ///
     /// # Errors
-    /// A line that names the missing right, and on what.
-    pub async fn check_rights_to_migrate(&self) -> Result<(), String> {
-        let Some(schema) = self.rows_about_rights(OF_SCHEMA).await?.pop() else {
+    /// The missing privilege and its object, in one line.
+    pub async fn check_migrate_privileges(&self) -> Result<(), String> {
+        let Some(schema) = self.query_privileges(SCHEMA).await?.pop() else {
             return Ok(());
         };
         let name: Option<String> = column(&schema, "schema")?;
@@ -77,30 +76,30 @@ impl Database {
             return Err(lacks(&format!("CREATE on the schema {name}")));
         }
         if !column::<bool>(&schema, "is_owner")? {
-            return Err(lacks("the ownership of the tables that are there"));
+            return Err(lacks("the ownership of the existing tables"));
         }
         Ok(())
     }
 
-    async fn rows_about_rights(&self, query: &str) -> Result<Vec<QueryResult>, String> {
+    async fn query_privileges(&self, query: &str) -> Result<Vec<QueryResult>, String> {
         if self.is_embedded() {
             return Ok(Vec::new());
         }
         let query = Statement::from_string(DbBackend::Postgres, query);
         let rows = self.readers.query_all_raw(query).await;
-        rows.map_err(|error| Failure::from(error).to_string())
+        rows.map_err(|error| StorageError::from(error).to_string())
     }
 }
 
 fn column<T: sea_orm::TryGetable>(row: &QueryResult, name: &str) -> Result<T, String> {
     row.try_get("", name)
-        .map_err(|error| Failure::from(error).to_string())
+        .map_err(|error| StorageError::from(error).to_string())
 }
 
-fn lacks(what: &str) -> String {
-    format!("its role lacks {what}: grant it as docs/operations/databases.md shows")
+fn lacks(privileges: &str) -> String {
+    format!("its role lacks {privileges}: grant it as docs/operations/databases.md shows")
 }
 
-fn no_schema(rights: &str) -> String {
-    lacks(&format!("{rights} on any schema of its search_path"))
+fn no_schema(privileges: &str) -> String {
+    lacks(&format!("{privileges} on any schema of its search_path"))
 }

@@ -1,5 +1,5 @@
-//! Classifies failed dialogues: by the class a failure is counted, and the address marked where it
-//! is [`Class::Mailbox`] (rule 32).
+//! Classifies failed dialogues. The class is the label of a metric, and [`Class::Mailbox`] marks the
+//! address (rule 32).
 
 use std::io;
 
@@ -8,57 +8,57 @@ use super::{
     reply::{Reply, Unreadable},
 };
 use crate::{
-    domain::enhanced_status::EnhancedStatus, mail::refusal::Refusal,
+    domain::enhanced_status::EnhancedStatus, mail::send_error::SendError,
     observability::metrics::RejectionClass as Class,
 };
 
-/// The refusal that a reply expresses.
-pub(super) fn of_reply(phase: Phase, reply: &Reply) -> Refusal {
+/// Creates the error of a negative reply.
+pub(super) fn negative_reply(phase: Phase, reply: &Reply) -> SendError {
     let status = reply.enhanced_status();
     let code = reply.code;
     let failure = match status {
         Some(status) => format!("SMTP {code} {status} at {phase}"),
         None => format!("SMTP {code} at {phase}"),
     };
-    Refusal::new(failure, classify(phase, reply, status))
+    SendError::new(failure, classify(phase, reply, status))
 }
 
-/// Nothing came within the phase's time.
-pub(super) fn timeout(phase: Phase) -> Refusal {
-    Refusal::new(format!("timeout at {phase}"), Class::Connection)
+/// Creates the error of a phase that timed out.
+pub(super) fn timeout(phase: Phase) -> SendError {
+    SendError::new(format!("timeout at {phase}"), Class::Connection)
 }
 
-/// The attempt was abandoned because too many others wait.
-pub(super) fn crowded(phase: Phase) -> Refusal {
-    Refusal::new(
+/// Creates the error of an attempt that was abandoned under load.
+pub(super) fn overloaded(phase: Phase) -> SendError {
+    SendError::new(
         format!("slow at {phase} while many mails wait"),
         Class::Connection,
     )
 }
 
-/// The connection ended or failed.
-pub(super) fn unreadable(phase: Phase, why: Unreadable) -> Refusal {
+/// Creates the error of a reply that cannot be read.
+pub(super) fn unreadable(phase: Phase, why: Unreadable) -> SendError {
     match why {
         Unreadable::Closed => {
-            Refusal::new(format!("connection closed at {phase}"), Class::Connection)
+            SendError::new(format!("connection closed at {phase}"), Class::Connection)
         }
         Unreadable::Failed(kind) => broken(phase, kind),
-        Unreadable::NotSmtp => Refusal::new(format!("no SMTP reply at {phase}"), Class::Protocol),
+        Unreadable::NotSmtp => SendError::new(format!("no SMTP reply at {phase}"), Class::Protocol),
     }
 }
 
-/// Reading or writing failed.
-pub(super) fn broken(phase: Phase, kind: io::ErrorKind) -> Refusal {
-    Refusal::new(format!("{kind} at {phase}"), Class::Connection)
+/// Creates the error of a failed read or write.
+pub(super) fn broken(phase: Phase, kind: io::ErrorKind) -> SendError {
+    SendError::new(format!("{kind} at {phase}"), Class::Connection)
 }
 
-/// A failure of TLS; `what` names it.
-pub(super) fn tls(what: &str) -> Refusal {
-    Refusal::new(format!("TLS: {what}"), Class::Tls)
+/// Creates the error of a TLS failure.
+pub(super) fn tls(cause: &str) -> SendError {
+    SendError::new(format!("TLS: {cause}"), Class::Tls)
 }
 
-/// Classifies a reply. [`Class::Mailbox`] is the verdict on the recipient's mailbox alone: replies
-/// before RCPT are about this service, its sender or its login, whatever their codes say.
+/// Classifies a reply. [`Class::Mailbox`] is only about the recipient's mailbox: replies before RCPT
+/// are about this service, its sender or its login, regardless of their codes.
 fn classify(phase: Phase, reply: &Reply, status: Option<EnhancedStatus>) -> Class {
     if !reply.is_permanent_failure() {
         return if reply.code / 100 == 4 {
@@ -71,18 +71,18 @@ fn classify(phase: Phase, reply: &Reply, status: Option<EnhancedStatus>) -> Clas
         Phase::Authentication => return Class::Authentication,
         Phase::StartTls => return Class::Tls,
         Phase::Lookup | Phase::Connect | Phase::Handshake | Phase::Greeting | Phase::Hello => {
-            return unless_mailbox(status.map_or(Class::Policy, of_status), Class::Policy);
+            return unless_mailbox(status.map_or(Class::Policy, classify_status), Class::Policy);
         }
         Phase::Sender => {
-            return unless_mailbox(status.map_or(Class::Sender, of_status), Class::Sender);
+            return unless_mailbox(status.map_or(Class::Sender, classify_status), Class::Sender);
         }
         Phase::Recipient | Phase::Data | Phase::Text | Phase::EndOfData => {}
     }
-    status.map_or_else(|| of_code(reply.code), of_status)
+    status.map_or_else(|| classify_code(reply.code), classify_status)
 }
 
 /// Classifies an enhanced status code (RFC 3463, and the registry of its codes).
-fn of_status(status: EnhancedStatus) -> Class {
+fn classify_status(status: EnhancedStatus) -> Class {
     if status.is_about_mailbox() {
         return Class::Mailbox;
     }
@@ -94,18 +94,18 @@ fn of_status(status: EnhancedStatus) -> Class {
         (5, 4, _) => Class::Routing,
         (5, 5, _) => Class::Protocol,
         (5, 7, _) => Class::Policy,
-        // A class that contradicts the three digits is no verdict on the mailbox.
+        // A class that contradicts the reply code says nothing about the mailbox.
         _ => Class::Other,
     }
 }
 
-/// Classifies a permanent failure without an enhanced code: as one of the mailbox, where the digits
-/// name nothing else.
-fn of_code(code: u16) -> Class {
+/// Classifies a permanent failure without an enhanced code. It is about the mailbox unless the code
+/// has another meaning.
+fn classify_code(code: u16) -> Class {
     match code {
         // RFC 4954.
         530 | 534 | 535 | 538 => Class::Authentication,
-        // RFC 7504: the host takes no mail, which is no verdict on the mailbox's domain (556 is).
+        // RFC 7504: the host accepts no mail, which says nothing about the domain of the mailbox (556 does).
         521 => Class::Routing,
         500..=539 | 555 => Class::Protocol,
         // RFC 5321: "exceeded storage allocation", of the mailbox or for this mail.

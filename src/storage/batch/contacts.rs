@@ -1,4 +1,4 @@
-//! Single contacts, for many callers at once.
+//! Reads single contacts of many requests at once.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -8,34 +8,43 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Record, Row, gather, selection};
+use super::{
+    super::{
+        contacts::record::{ContactRecord, ContactRow, gather, selection},
+        error::StorageError,
+        pools::reader_pool::{PinnedReaders, as_json},
+        timeout::with_timeout,
+    },
+    batcher::Batcher,
+};
 use crate::{
     domain::{
         contact::Contact,
         ids::{ContactId, CustomerNumber},
     },
     error::Result,
-    storage::{
-        bounded,
-        error::Failure,
-        pools::reader_pool::{HeldReaders, as_json},
-    },
 };
 
-/// Which contact of which customer.
-pub(in crate::storage) type ContactKey = (CustomerNumber, ContactId);
-/// A contact, if there is one. One that holds what no contact holds fails alone.
-pub(in crate::storage) type FoundContact = Result<Option<Contact>>;
+/// The key of a contact.
+pub(crate) type ContactKey = (CustomerNumber, ContactId);
+/// A contact, if it exists. A contact whose row cannot be read fails only its own request.
+pub(crate) type FoundContact = Result<Option<Contact>>;
 
-/// Many contacts by one statement, each in its place.
-pub(in crate::storage) async fn find_many(
-    readers: &HeldReaders,
-    keys: &[ContactKey],
-) -> Result<Vec<FoundContact>> {
+/// Creates the batcher of single reads.
+pub(crate) fn batcher(readers: &PinnedReaders) -> Batcher<ContactKey, FoundContact> {
+    let readers = readers.clone();
+    Batcher::new("contacts", move |keys: Vec<ContactKey>| {
+        let readers = readers.clone();
+        async move { find_many(&readers, &keys).await }
+    })
+}
+
+/// Reads contacts by one statement, in the order of `keys`.
+async fn find_many(readers: &PinnedReaders, keys: &[ContactKey]) -> Result<Vec<FoundContact>> {
     let numbers = keys.iter().map(|(number, _)| number.as_str());
-    let rows: Vec<QueryResult> = bounded(async {
+    let rows: Vec<QueryResult> = with_timeout(async {
         match readers {
-            HeldReaders::Postgres(readers) => {
+            PinnedReaders::Postgres(readers) => {
                 let ids: Vec<Uuid> = keys.iter().map(|(_, id)| id.0).collect();
                 let numbers: Vec<_> = numbers.collect();
                 let query = || {
@@ -45,7 +54,7 @@ pub(in crate::storage) async fn find_many(
                 let rows = readers.fetch_all(query).await?;
                 Ok(rows.into_iter().map(QueryResult::from).collect())
             }
-            HeldReaders::Sqlite(readers) => {
+            PinnedReaders::Sqlite(readers) => {
                 let ids = keys.iter().map(|(_, id)| id.0.simple().to_string());
                 let keys: Vec<_> = numbers.zip(ids).collect();
                 let keys = as_json(&keys)?;
@@ -58,34 +67,34 @@ pub(in crate::storage) async fn find_many(
     .await?;
     let rows: std::result::Result<_, _> = rows
         .iter()
-        .map(|row| Row::from_query_result(row, ""))
+        .map(|row| ContactRow::from_query_result(row, ""))
         .collect();
-    let found: HashMap<Uuid, Record> = gather(rows.map_err(Failure::from)?)?
+    let found: HashMap<Uuid, ContactRecord> = gather(rows.map_err(StorageError::from)?)?
         .into_iter()
         .map(|record| (record.contact.contact_id, record))
         .collect();
-    let mut answers = Vec::with_capacity(keys.len());
+    let mut contacts = Vec::with_capacity(keys.len());
     for (number, id) in keys {
         let record = found
             .get(&id.0)
             .filter(|record| record.contact.customer_number == number.as_str());
-        answers.push(record.cloned().map(Record::into_contact).transpose());
+        contacts.push(record.cloned().map(ContactRecord::into_contact).transpose());
     }
-    Ok(answers)
+    Ok(contacts)
 }
 
 static POSTGRES_FIND_MANY: LazyLock<String> = LazyLock::new(|| {
-    let among = "(contacts.customer_number, contacts.contact_id) IN \
+    let condition = "(contacts.customer_number, contacts.contact_id) IN \
                  (SELECT * FROM unnest($1::text[], $2::uuid[]))";
-    selection(Condition::all().add(Expr::cust(among)))
+    selection(Condition::all().add(Expr::cust(condition)))
         .build(DbBackend::Postgres)
         .sql
 });
 
 static SQLITE_FIND_MANY: LazyLock<String> = LazyLock::new(|| {
-    let among = "(contacts.customer_number, contacts.contact_id) IN \
+    let condition = "(contacts.customer_number, contacts.contact_id) IN \
                  (SELECT value ->> 0, unhex(value ->> 1) FROM json_each($1))";
-    selection(Condition::all().add(Expr::cust(among)))
+    selection(Condition::all().add(Expr::cust(condition)))
         .build(DbBackend::Sqlite)
         .sql
 });

@@ -5,10 +5,10 @@ use tokio::io::BufReader;
 
 use super::*;
 
-async fn refuse(phase: Phase, text: &str) -> Refusal {
+async fn refuse(phase: Phase, text: &str) -> SendError {
     let bytes = format!("{text}\r\n");
     let reply = Reply::read(&mut BufReader::new(bytes.as_bytes())).await;
-    of_reply(phase, &reply.unwrap())
+    negative_reply(phase, &reply.unwrap())
 }
 
 /// Rule 32. The texts are those of Postfix, Exim, Sendmail, Exchange Online, Gmail and others.
@@ -75,11 +75,11 @@ async fn refuse(phase: Phase, text: &str) -> Refusal {
 #[case("354 Go ahead", Class::Protocol)]
 #[case("999 What", Class::Protocol)]
 #[tokio::test]
-async fn rule_32_only_codes_about_the_mailbox_mark(#[case] text: &str, #[case] class: Class) {
+async fn rule_32_only_mailbox_failures_mark_the_address(#[case] text: &str, #[case] class: Class) {
     for phase in [Phase::Recipient, Phase::Data, Phase::Text, Phase::EndOfData] {
-        let refusal = refuse(phase, text).await;
-        assert_eq!(refusal.class, class, "{text} at {phase}");
-        assert_eq!(refusal.is_about_mailbox(), class == Class::Mailbox);
+        let failed = refuse(phase, text).await;
+        assert_eq!(failed.class, class, "{text} at {phase}");
+        assert_eq!(failed.is_permanent(), class == Class::Mailbox);
     }
 }
 
@@ -99,7 +99,7 @@ async fn rule_32_only_codes_about_the_mailbox_mark(#[case] text: &str, #[case] c
 #[case(Phase::Sender, "550 no", Class::Sender)]
 #[case(Phase::Sender, "550 5.7.1 no", Class::Policy)]
 #[tokio::test]
-async fn no_reply_before_rcpt_is_about_the_mailbox(
+async fn replies_before_rcpt_are_never_about_the_mailbox(
     #[case] phase: Phase,
     #[case] text: &str,
     #[case] class: Class,
@@ -108,9 +108,9 @@ async fn no_reply_before_rcpt_is_about_the_mailbox(
 }
 
 #[tokio::test]
-async fn the_failure_holds_codes_and_the_phase_alone() {
-    let refusal = refuse(Phase::Recipient, "550 5.1.1 <canary@example.com>").await;
-    assert_eq!(refusal.failure, "SMTP 550 5.1.1 at RCPT");
-    let refusal = refuse(Phase::EndOfData, "554 canary").await;
-    assert_eq!(refusal.failure, "SMTP 554 at end of data");
+async fn failure_text_has_only_codes_and_the_phase() {
+    let failed = refuse(Phase::Recipient, "550 5.1.1 <canary@example.com>").await;
+    assert_eq!(failed.failure, "SMTP 550 5.1.1 at RCPT");
+    let failed = refuse(Phase::EndOfData, "554 canary").await;
+    assert_eq!(failed.failure, "SMTP 554 at end of data");
 }

@@ -1,17 +1,17 @@
-//! Why a mail did not leave.
+//! The error of a failed attempt to send an e-mail.
 
 use crate::observability::metrics::RejectionClass;
 
-/// The outcome of a failed attempt.
+/// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct SendError {
     /// The failure, free of personal data, such as `SMTP 550 5.1.1 at RCPT`.
     pub(super) failure: String,
     /// The class under which it is counted.
     pub(super) class: RejectionClass,
 }
 
-impl Refusal {
+impl SendError {
     pub(super) fn new(failure: impl Into<String>, class: RejectionClass) -> Self {
         Self {
             failure: failure.into(),
@@ -19,9 +19,9 @@ impl Refusal {
         }
     }
 
-    /// Returns true if it is about the mailbox alone: then the address is marked, and a retry is of
-    /// no use (rule 32).
-    pub(super) fn is_about_mailbox(&self) -> bool {
+    /// Returns true if the failure is permanent, as it is about the mailbox: the address is marked,
+    /// and there is no retry (rule 32).
+    pub(super) fn is_permanent(&self) -> bool {
         self.class == RejectionClass::Mailbox
     }
 }

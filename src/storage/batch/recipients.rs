@@ -1,0 +1,236 @@
+//! Reads what the resolution of recipients needs: one statement for many customers, few columns.
+
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        columns::{to_locale, to_types},
+        error::StorageError,
+        pools::{
+            read_replica::ReadReplica,
+            reader_pool::{PinnedReaders, as_json},
+        },
+        timeout::with_timeout,
+    },
+    batcher::Batcher,
+};
+use crate::{
+    domain::{
+        customer::NotificationSettings,
+        email_address::EmailAddress,
+        ids::{ContactId, CustomerNumber},
+        recipients::{Addressees, Candidate},
+    },
+    error::{Error, Result},
+};
+
+/// A customer as the resolution sees it; `None` if there is none of this number. A row that cannot
+/// be read fails only its own request.
+pub type FoundAddressees = Result<Option<Addressees>>;
+
+/// The columns of a customer, and of one of its contacts if it has any.
+const COLUMNS: &str = "customers.customer_number, customers.email, customers.security_notices, \
+    customers.planned_maintenance, customers.outages, customers.attention_line_suppressed, \
+    customers.locale, \
+    contacts.contact_id, contacts.position, contacts.types, contacts.display_name, \
+    contacts.locale, contacts.email, contacts.pending_email_expire_time, \
+    contacts.invoice_email_enabled, contacts.email_bounce_time IS NOT NULL";
+
+const TABLES: &str =
+    "customers LEFT JOIN contacts ON contacts.customer_number = customers.customer_number";
+
+/// Short enough to fall back to the primary within the deadline.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[allow(clippy::struct_excessive_bools, reason = "the columns are independent")]
+struct CustomerColumns {
+    email: Option<String>,
+    security_notices: bool,
+    planned_maintenance: bool,
+    outages: bool,
+    attention_line_suppressed: bool,
+    locale: String,
+}
+
+struct ContactColumns {
+    id: Uuid,
+    position: i64,
+    types: i16,
+    display_name: String,
+    locale: String,
+    email: Option<String>,
+    pending_email_expire_time: Option<DateTime<Utc>>,
+    invoice_email_enabled: bool,
+    email_bounced: bool,
+}
+
+/// A row of either database. Columns are read by position: looking up their names would take as
+/// long as reading the values.
+trait ResolutionRow {
+    fn number(&self) -> sqlx::Result<&str>;
+    fn customer(&self) -> sqlx::Result<CustomerColumns>;
+    fn contact(&self) -> sqlx::Result<Option<ContactColumns>>;
+}
+
+macro_rules! resolution_row {
+    ($row:ty) => {
+        impl ResolutionRow for $row {
+            fn number(&self) -> sqlx::Result<&str> {
+                self.try_get(0)
+            }
+
+            fn customer(&self) -> sqlx::Result<CustomerColumns> {
+                Ok(CustomerColumns {
+                    email: self.try_get(1)?,
+                    security_notices: self.try_get(2)?,
+                    planned_maintenance: self.try_get(3)?,
+                    outages: self.try_get(4)?,
+                    attention_line_suppressed: self.try_get(5)?,
+                    locale: self.try_get(6)?,
+                })
+            }
+
+            fn contact(&self) -> sqlx::Result<Option<ContactColumns>> {
+                let Some(id) = self.try_get(7)? else {
+                    return Ok(None);
+                };
+                Ok(Some(ContactColumns {
+                    id,
+                    position: self.try_get(8)?,
+                    types: self.try_get(9)?,
+                    display_name: self.try_get(10)?,
+                    locale: self.try_get(11)?,
+                    email: self.try_get(12)?,
+                    pending_email_expire_time: self.try_get(13)?,
+                    invoice_email_enabled: self.try_get(14)?,
+                    email_bounced: self.try_get(15)?,
+                }))
+            }
+        }
+    };
+}
+
+resolution_row!(PgRow);
+resolution_row!(SqliteRow);
+
+/// Creates the batcher of single reads.
+pub(crate) fn batcher(
+    primary: &PinnedReaders,
+    replica: Option<&ReadReplica>,
+) -> Batcher<CustomerNumber, FoundAddressees> {
+    let (primary, replica) = (primary.clone(), replica.cloned());
+    Batcher::new("addressees", move |numbers: Vec<CustomerNumber>| {
+        let (primary, replica) = (primary.clone(), replica.clone());
+        async move { list(&primary, replica.as_ref(), &numbers).await }
+    })
+}
+
+/// Reads all of them by one statement, in the order of `numbers`: from the replica if it is
+/// available and up to date, or else from the primary.
+pub(crate) async fn list(
+    primary: &PinnedReaders,
+    replica: Option<&ReadReplica>,
+    numbers: &[CustomerNumber],
+) -> Result<Vec<FoundAddressees>> {
+    let available = replica.and_then(|replica| Some((replica, replica.readers_for(numbers)?)));
+    if let Some((replica, readers)) = available {
+        let rows = list_from(readers, numbers);
+        match tokio::time::timeout(REPLICA_TIMEOUT, rows).await {
+            // Replayed changes can also cancel reads of the replica.
+            Err(_) | Ok(Err(Error::DatabaseUnavailable | Error::Conflict)) => {
+                replica.trip_breaker();
+            }
+            Ok(found) => return found,
+        }
+    }
+    list_from(primary, numbers).await
+}
+
+async fn list_from(
+    readers: &PinnedReaders,
+    numbers: &[CustomerNumber],
+) -> Result<Vec<FoundAddressees>> {
+    let texts: Vec<&str> = numbers.iter().map(CustomerNumber::as_str).collect();
+    with_timeout(async {
+        match readers {
+            PinnedReaders::Postgres(readers) => {
+                let query = || sqlx::query(POSTGRES_SELECT.as_str()).bind(&texts);
+                gather(&readers.fetch_all(query).await?, numbers)
+            }
+            PinnedReaders::Sqlite(readers) => {
+                let texts = as_json(&texts)?;
+                let query = || sqlx::query(SQLITE_SELECT.as_str()).bind(&texts);
+                gather(&readers.fetch_all(query).await?, numbers)
+            }
+        }
+    })
+    .await
+}
+
+static POSTGRES_SELECT: LazyLock<String> = LazyLock::new(|| select("= ANY($1)"));
+static SQLITE_SELECT: LazyLock<String> =
+    LazyLock::new(|| select("IN (SELECT value FROM json_each($1))"));
+
+fn select(condition: &str) -> String {
+    format!("SELECT {COLUMNS} FROM {TABLES} WHERE customers.customer_number {condition}")
+}
+
+/// Collects the customers of `numbers` from rows in any order.
+fn gather<R: ResolutionRow>(
+    rows: &[R],
+    numbers: &[CustomerNumber],
+) -> Result<Vec<FoundAddressees>> {
+    let mut by_customer: HashMap<&str, Vec<&R>> = HashMap::with_capacity(numbers.len());
+    for row in rows {
+        let number = row.number().map_err(StorageError::from)?;
+        by_customer.entry(number).or_default().push(row);
+    }
+    let find = |number: &CustomerNumber| {
+        let rows = by_customer.get(number.as_str());
+        rows.map(|rows| to_addressees(number, rows)).transpose()
+    };
+    Ok(numbers.iter().map(find).collect())
+}
+
+fn to_addressees<R: ResolutionRow>(number: &CustomerNumber, rows: &[&R]) -> Result<Addressees> {
+    let missing = || Error::internal("a customer without a row");
+    let customer = rows.first().ok_or_else(missing)?.customer();
+    let customer = customer.map_err(StorageError::from)?;
+    let mut contacts = Vec::with_capacity(rows.len());
+    for row in rows {
+        contacts.extend(row.contact().map_err(StorageError::from)?);
+    }
+    contacts.sort_unstable_by_key(|contact| contact.position);
+    Ok(Addressees {
+        customer_number: number.clone(),
+        contact_data_email: customer.email.map(EmailAddress::from_stored),
+        contact_data_locale: to_locale(&customer.locale, "customers.locale")?,
+        notification_settings: NotificationSettings {
+            security_notices: customer.security_notices,
+            planned_maintenance: customer.planned_maintenance,
+            outages: customer.outages,
+        },
+        attention_line_suppressed: customer.attention_line_suppressed,
+        contacts: contacts
+            .into_iter()
+            .map(to_candidate)
+            .collect::<Result<_>>()?,
+    })
+}
+
+fn to_candidate(contact: ContactColumns) -> Result<Candidate> {
+    Ok(Candidate {
+        id: ContactId(contact.id),
+        types: to_types(contact.types)?,
+        display_name: contact.display_name,
+        locale: to_locale(&contact.locale, "contacts.locale")?,
+        email: contact.email.map(EmailAddress::from_stored),
+        pending_email_expire_time: contact.pending_email_expire_time,
+        invoice_email_enabled: contact.invoice_email_enabled,
+        email_bounced: contact.email_bounced,
+    })
+}

@@ -1,0 +1,263 @@
+//! Contacts as they are stored, in rows of three tables.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable,
+    JoinType, QueryFilter, QueryOrder, QueryResult, QuerySelect, RelationTrait, Select,
+    sea_query::Condition,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        contact::Contact,
+        email_address::EmailAddress,
+        email_confirmation::{PendingEmail, RESENDS_AT_ONCE, Resends},
+        ids::{ConfirmationId, ContactId, CustomerNumber},
+        phone_number::PhoneNumber,
+        phone_password::PhonePasswordState,
+        restrictions::{OrderTypeCode, Restrictions},
+    },
+    error::{Error, Result},
+    storage::{
+        columns::{to_locale, to_types},
+        entity::{
+            contact_phone_numbers as phones,
+            contacts::{Column, Entity, Model},
+            phone_passwords as passwords,
+        },
+        error::StorageError,
+        phone_password::record::to_state,
+    },
+};
+
+/// A stored contact. Cached responses are records in JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ContactRecord {
+    pub(crate) contact: Model,
+    phone_numbers: Vec<String>,
+    /// The value at the time of the response; only cached responses have it.
+    #[serde(default)]
+    resends_left: Option<i16>,
+    #[serde(default)]
+    phone_password: ShownPhonePassword,
+}
+
+/// A contact with one of its phone numbers, if it has any, and its phone password.
+pub(crate) struct ContactRow {
+    contact: Model,
+    phone_number: Option<String>,
+    phone_password: Option<passwords::Model>,
+}
+
+impl FromQueryResult for ContactRow {
+    fn from_query_result(result: &QueryResult, prefix: &str) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            contact: Model::from_query_result(result, prefix)?,
+            phone_number: result.try_get(prefix, PHONE_NUMBER)?,
+            phone_password: passwords::Model::from_query_result_optional(result, PASSWORD_PREFIX)?,
+        })
+    }
+}
+
+const PHONE_NUMBER: &str = "phone_number";
+const PASSWORD_PREFIX: &str = "phone_password_";
+
+/// Builds one statement for all tables, so that they are read from one snapshot.
+pub(crate) fn selection(condition: Condition) -> Select<Entity> {
+    let mut query = Entity::find()
+        .column_as(phones::Column::PhoneNumber, PHONE_NUMBER)
+        .join_rev(JoinType::LeftJoin, phones::Relation::Contacts.def())
+        .join_rev(JoinType::LeftJoin, passwords::Relation::Contacts.def())
+        .filter(condition)
+        .order_by_asc(Column::CustomerNumber)
+        .order_by_asc(Column::Position)
+        .order_by_asc(phones::Column::Rank);
+    for column in passwords::Column::iter() {
+        let alias = format!("{PASSWORD_PREFIX}{}", column.as_str());
+        query = query.column_as(column, alias);
+    }
+    query
+}
+
+pub(crate) async fn select<C: ConnectionTrait>(
+    connection: &C,
+    number: &CustomerNumber,
+    condition: Condition,
+) -> Result<Vec<Contact>> {
+    let condition = Condition::all()
+        .add(Column::CustomerNumber.eq(number.as_str()))
+        .add(condition);
+    let rows = selection(condition)
+        .into_model::<ContactRow>()
+        .all(connection);
+    gather(rows.await.map_err(StorageError::from)?)?
+        .into_iter()
+        .map(ContactRecord::into_contact)
+        .collect()
+}
+
+/// Collects the rows of each contact, which are adjacent.
+pub(crate) fn gather(rows: Vec<ContactRow>) -> Result<Vec<ContactRecord>> {
+    let mut records: Vec<ContactRecord> = Vec::new();
+    for row in rows {
+        match records.last_mut() {
+            Some(last) if last.contact.contact_id == row.contact.contact_id => {
+                last.phone_numbers.extend(row.phone_number);
+            }
+            Some(_) | None => records.push(row.into_record()?),
+        }
+    }
+    Ok(records)
+}
+
+impl ContactRow {
+    fn into_record(self) -> Result<ContactRecord> {
+        let phone_password = self.phone_password.as_ref().map(to_state).transpose()?;
+        Ok(ContactRecord {
+            contact: self.contact,
+            phone_numbers: self.phone_number.into_iter().collect(),
+            resends_left: None,
+            phone_password: phone_password.unwrap_or_default().into(),
+        })
+    }
+}
+
+/// The public state of a phone password.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct ShownPhonePassword {
+    set_time: Option<DateTime<Utc>>,
+    locked_until: Option<DateTime<Utc>>,
+    is_void: bool,
+}
+
+impl From<PhonePasswordState> for ShownPhonePassword {
+    fn from(state: PhonePasswordState) -> Self {
+        Self {
+            set_time: state.set_time,
+            locked_until: state.locked_until,
+            is_void: state.is_revoked,
+        }
+    }
+}
+
+impl From<ShownPhonePassword> for PhonePasswordState {
+    fn from(shown: ShownPhonePassword) -> Self {
+        Self {
+            set_time: shown.set_time,
+            locked_until: shown.locked_until,
+            is_revoked: shown.is_void,
+        }
+    }
+}
+
+impl ContactRecord {
+    pub(crate) fn from_contact(contact: &Contact) -> Result<Self> {
+        Ok(Self {
+            contact: to_row(contact)?,
+            phone_numbers: contact
+                .phone_numbers
+                .iter()
+                .map(|number| number.as_str().to_owned())
+                .collect(),
+            resends_left: contact.pending_email.as_ref().map(|p| p.resends_left),
+            phone_password: contact.phone_password.into(),
+        })
+    }
+
+    pub(crate) fn into_contact(self) -> Result<Contact> {
+        let row = self.contact;
+        let pending_email = to_pending_email(&row, self.resends_left)?;
+        Ok(Contact {
+            customer_number: CustomerNumber::from_stored(row.customer_number),
+            id: ContactId(row.contact_id),
+            position: row.position,
+            types: to_types(row.types)?,
+            display_name: row.display_name,
+            locale: to_locale(&row.locale, "contacts.locale")?,
+            email: row.email.map(EmailAddress::from_stored),
+            email_bounce_time: row.email_bounce_time,
+            pending_email,
+            phone_numbers: self
+                .phone_numbers
+                .into_iter()
+                .map(PhoneNumber::from_stored)
+                .collect(),
+            invoice_email_enabled: row.invoice_email_enabled,
+            restrictions: Restrictions {
+                note: row.restrictions_note,
+                allowed_order_types: to_codes(&row.allowed_order_types)?,
+                denied_order_types: to_codes(&row.denied_order_types)?,
+            },
+            phone_password: self.phone_password.into(),
+            version: row.version,
+            create_time: row.create_time,
+            update_time: row.update_time,
+        })
+    }
+}
+
+fn to_pending_email(row: &Model, resends_left: Option<i16>) -> Result<Option<PendingEmail>> {
+    match (
+        &row.pending_email,
+        row.pending_email_request_time,
+        row.pending_email_expire_time,
+    ) {
+        (Some(email), Some(request_time), Some(expire_time)) => Ok(Some(PendingEmail {
+            // A response cached by a version without links has none; see the migration.
+            id: ConfirmationId(row.pending_email_id.unwrap_or(row.contact_id)),
+            email: EmailAddress::from_stored(email.clone()),
+            request_time,
+            expire_time,
+            resends: Resends {
+                count: row.pending_email_resends,
+                last_time: row.pending_email_resend_time,
+            },
+            resends_left: resends_left.unwrap_or(RESENDS_AT_ONCE),
+            bounce_time: row.pending_email_bounce_time,
+        })),
+        (None, None, None) => Ok(None),
+        _ => Err(Error::data_loss("contacts.pending_email")),
+    }
+}
+
+fn to_codes(json: &str) -> Result<Vec<OrderTypeCode>> {
+    let codes: Vec<String> =
+        serde_json::from_str(json).map_err(|_| Error::data_loss("contacts.order_types"))?;
+    Ok(codes.into_iter().map(OrderTypeCode::from_stored).collect())
+}
+
+fn from_codes(codes: &[OrderTypeCode]) -> Result<String> {
+    let codes: Vec<&str> = codes.iter().map(OrderTypeCode::as_str).collect();
+    serde_json::to_string(&codes).map_err(|_| Error::internal("order types are not serializable"))
+}
+
+pub(crate) fn to_row(contact: &Contact) -> Result<Model> {
+    let text = |address: &EmailAddress| address.as_str().to_owned();
+    let pending = contact.pending_email.as_ref();
+    Ok(Model {
+        customer_number: contact.customer_number.as_str().to_owned(),
+        contact_id: contact.id.0,
+        position: contact.position,
+        types: contact.types.bits(),
+        display_name: contact.display_name.clone(),
+        locale: contact.locale.as_str().to_owned(),
+        email: contact.email.as_ref().map(text),
+        email_key: contact.email.as_ref().map(EmailAddress::comparison_key),
+        pending_email: pending.map(|pending| text(&pending.email)),
+        pending_email_request_time: pending.map(|pending| pending.request_time),
+        pending_email_expire_time: pending.map(|pending| pending.expire_time),
+        pending_email_id: pending.map(|pending| pending.id.0),
+        pending_email_resends: pending.map_or(0, |pending| pending.resends.count),
+        pending_email_resend_time: pending.and_then(|pending| pending.resends.last_time),
+        email_bounce_time: contact.email_bounce_time,
+        pending_email_bounce_time: pending.and_then(|pending| pending.bounce_time),
+        invoice_email_enabled: contact.invoice_email_enabled,
+        restrictions_note: contact.restrictions.note.clone(),
+        allowed_order_types: from_codes(&contact.restrictions.allowed_order_types)?,
+        denied_order_types: from_codes(&contact.restrictions.denied_order_types)?,
+        version: contact.version,
+        create_time: contact.create_time,
+        update_time: contact.update_time,
+    })
+}

@@ -1,0 +1,150 @@
+//! The database handle: its pools, its batchers, and the queue of writers of each customer.
+
+use std::sync::Arc;
+
+use sea_orm::{DatabaseConnection, DbBackend};
+use tokio::sync::{Notify, Semaphore};
+
+use super::{
+    batch::{
+        audit_events,
+        batcher::Batcher,
+        channel_checks::{self, ChannelCheck},
+        channels::Channels,
+        contacts::{self, ContactKey, FoundContact},
+        recipients::{self, FoundAddressees},
+    },
+    customer_queue::CustomerQueue,
+    database_file::DatabaseFile,
+    error::StorageError,
+    pools::{
+        connect::{self, Pools},
+        read_replica::ReadReplica,
+        reader_pool::PinnedReaders,
+        url::DatabaseUrl,
+    },
+};
+use crate::{
+    domain::{audit::AuditEvent, ids::CustomerNumber},
+    error::Result,
+    observability::metrics,
+};
+
+/// Bulk reads that run at once, so that connections are left to single reads.
+const BULK_READS: usize = 4;
+
+/// A connected database. Clones share the pools.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub(super) readers: DatabaseConnection,
+    /// Connections of the readers' pool that frequent reads keep.
+    pub(super) pinned: PinnedReaders,
+    pub(super) writers: DatabaseConnection,
+    pub(super) replica: Option<ReadReplica>,
+    /// The file of an embedded database.
+    pub(super) file: Option<DatabaseFile>,
+    pub(super) addressees: Batcher<CustomerNumber, FoundAddressees>,
+    pub(super) contacts: Batcher<ContactKey, FoundContact>,
+    pub(super) channels: Channels,
+    pub(super) disclosures: Batcher<AuditEvent, bool>,
+    pub(super) channel_checks: Batcher<ChannelCheck, Result<()>>,
+    pub(super) bulk_reads: Arc<Semaphore>,
+    pub(super) customer_queue: CustomerQueue<CustomerNumber>,
+    /// Notified after a commit with audit events.
+    pub(super) events_committed: Arc<Notify>,
+}
+
+impl Database {
+    /// Connects. The file of an embedded database and its directory are created if missing and
+    /// the URL allows it.
+    ///
+    /// # Errors
+    /// The cause in one line, free of secrets.
+    pub async fn connect(url: &DatabaseUrl) -> std::result::Result<Self, String> {
+        Ok(Self::new(connect::connect(url).await?, None))
+    }
+
+    /// Adds a read replica, which may be unavailable: reads that tolerate replication lag go
+    /// there.
+    ///
+    /// # Errors
+    /// The cause in one line, free of secrets.
+    pub async fn with_replica(self, url: &DatabaseUrl) -> std::result::Result<Self, String> {
+        let replica = connect::connect_replica(url).await?;
+        let pools = Pools {
+            readers: self.readers,
+            writers: self.writers,
+            file: self.file,
+        };
+        Ok(Self::new(pools, Some(replica)))
+    }
+
+    fn new(pools: Pools, replica: Option<ReadReplica>) -> Self {
+        let Pools {
+            readers,
+            writers,
+            file,
+        } = pools;
+        let pinned = PinnedReaders::new(&readers);
+        Self {
+            addressees: recipients::batcher(&pinned, replica.as_ref()),
+            contacts: contacts::batcher(&pinned),
+            channels: Channels::new(&pinned),
+            disclosures: audit_events::batcher(&writers, file.as_ref()),
+            channel_checks: channel_checks::batcher(&writers),
+            bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
+            customer_queue: CustomerQueue::default(),
+            events_committed: Arc::default(),
+            readers,
+            pinned,
+            writers,
+            replica,
+            file,
+        }
+    }
+
+    /// Returns true if the database is embedded in this process.
+    pub fn is_embedded(&self) -> bool {
+        self.writers.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Returns the number of connections of the readers' and the writers' pool.
+    pub fn pools(&self) -> [(&'static str, metrics::Pool); 2] {
+        [
+            (
+                "readers",
+                count_connections(&self.readers, self.pinned.idle()),
+            ),
+            ("writers", count_connections(&self.writers, 0)),
+        ]
+    }
+
+    /// Closes all connections.
+    pub async fn close(self) {
+        self.pinned.release();
+        let replica = self.replica.map(ReadReplica::into_readers);
+        for pool in [self.readers, self.writers].into_iter().chain(replica) {
+            if let Err(error) = pool.close().await {
+                tracing::warn!(failure = %StorageError::from(error), "failed to close the database");
+            }
+        }
+    }
+}
+
+/// `idle_pinned` connections count as used for the pool, and as idle here.
+fn count_connections(connections: &DatabaseConnection, idle_pinned: usize) -> metrics::Pool {
+    let (size, idle) = if connections.get_database_backend() == DbBackend::Postgres {
+        let pool = connections.get_postgres_connection_pool();
+        (pool.size(), pool.num_idle())
+    } else {
+        let pool = connections.get_sqlite_connection_pool();
+        (pool.size(), pool.num_idle())
+    };
+    let idle = u32::try_from(idle + idle_pinned)
+        .unwrap_or(u32::MAX)
+        .min(size);
+    metrics::Pool {
+        idle,
+        used: size - idle,
+    }
+}
