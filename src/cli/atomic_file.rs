@@ -1,72 +1,49 @@
-//! What commands that read and write files share: how they speak of files and of progress, and
-//! their patience with a database that fails over. Owns no format.
+//! Files that replace their target only once they are complete.
+//!
+//! Written by hand because the crates for this do not remove the temporary files of killed processes.
 
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, TryLockError},
-    io::{self, IsTerminal},
+    io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use contact_service::{
-    crypto::random::Random,
-    error::{Error, Result},
-};
-use indicatif::{ProgressBar, ProgressStyle};
+use contact_service::crypto::random::Random;
 
-/// A database that fails over is back within seconds.
-const ATTEMPTS: u32 = 6;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Attempts to create a temporary file; one fails if another process removes the file as a
+/// leftover before it is locked.
+const CREATE_ATTEMPTS: usize = 8;
 
-/// A new name is tried where another process took a part that was just begun for one that was left.
-const PART_ATTEMPTS: usize = 8;
-
-/// The line that says what could not be done with a file.
-pub(crate) fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
-    let path = path.display();
-    if error.kind() == io::ErrorKind::NotFound {
-        let missing = if what == "read" { "file" } else { "folder" };
-        return format!("{path} cannot be {what}: there is no such {missing}");
-    }
-    format!("{path} cannot be {what}: {}", error.kind())
-}
-
-/// The name of a file until it is whole.
-pub(crate) fn part_of(path: &Path) -> PathBuf {
-    let mut name: OsString = path.into();
-    name.push(".part");
-    name.into()
-}
-
-/// A file that gets its name when it is whole. Until then it has one that nobody can foresee, so
-/// that it is neither another process's nor a link that somebody laid; only its owner may read it.
-pub(crate) struct PartFile {
+/// A file under a temporary name until it is complete. The name is random, so that it is neither
+/// another process's file nor a planted link; only the owner may read it.
+pub(crate) struct AtomicFile {
     file: File,
-    first: PathBuf,
-    last: PathBuf,
+    temporary: PathBuf,
+    target: PathBuf,
 }
 
-impl PartFile {
-    /// Begins a file beside the one that it will replace, and removes what processes that were
-    /// killed left there.
-    ///
-    /// # Errors
-    /// Why it cannot be made.
-    pub(crate) fn create(last: &Path) -> io::Result<Self> {
-        remove_left_parts(last);
-        for _ in 0..PART_ATTEMPTS {
-            let first = part_name(last)?;
+impl AtomicFile {
+    /// Creates a temporary file in the folder of `target`, and removes those that killed
+    /// processes left there.
+    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+        remove_leftovers(target);
+        for _ in 0..CREATE_ATTEMPTS {
+            let temporary = temporary_name(target)?;
             let mut options = File::options();
             options.read(true).write(true).create_new(true);
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let file = options.open(&first)?;
-            let is_ours = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-            // Before the lock it looked like one that was left.
-            if is_ours && first.symlink_metadata().is_ok() {
-                let last = last.to_owned();
-                return Ok(Self { file, first, last });
+            let file = options.open(&temporary)?;
+            let is_locked = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            // Until it was locked, another process could remove it as a leftover.
+            if is_locked && temporary.symlink_metadata().is_ok() {
+                let target = target.to_owned();
+                return Ok(Self {
+                    file,
+                    temporary,
+                    target,
+                });
             }
         }
         Err(io::ErrorKind::ResourceBusy.into())
@@ -76,42 +53,39 @@ impl PartFile {
         &self.file
     }
 
-    /// Under which name it is until it is whole.
+    /// The temporary path.
     pub(crate) fn path(&self) -> &Path {
-        &self.first
+        &self.temporary
     }
 
-    /// Gives it its name.
-    ///
-    /// # Errors
-    /// Why it is not safely there.
-    pub(crate) fn finish(self) -> io::Result<()> {
+    /// Syncs the file to disk and renames it to the target.
+    pub(crate) fn commit(self) -> io::Result<()> {
         self.file.sync_all()?;
-        fs::rename(&self.first, &self.last)
+        fs::rename(&self.temporary, &self.target)
     }
 }
 
-/// What did not get its name is of no use.
-impl Drop for PartFile {
+/// Removes a file that was not committed.
+impl Drop for AtomicFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.first);
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 
-fn part_name(last: &Path) -> io::Result<PathBuf> {
+fn temporary_name(target: &Path) -> io::Result<PathBuf> {
     let random = Random::system().bytes().map_err(io::Error::other)?;
-    let mut name: OsString = last.into();
+    let mut name: OsString = target.into();
     name.push(format!(".{:016x}.part", u64::from_be_bytes(random)));
     Ok(name.into())
 }
 
-/// A process holds the lock of its part for as long as it lives: one that is free was left. What cannot be
-/// looked at stays.
-fn remove_left_parts(last: &Path) {
-    let folder = last.parent().filter(|folder| *folder != Path::new(""));
+/// Removes temporary files of `target` that no process has locked: a process holds the lock until
+/// it ends. Files that cannot be opened are kept.
+fn remove_leftovers(target: &Path) {
+    let folder = target.parent().filter(|folder| *folder != Path::new(""));
     let entries = fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter();
     for entry in entries.flatten().flatten() {
-        if is_part_of(&entry.file_name(), last)
+        if is_temporary_of(&entry.file_name(), target)
             && let Ok(file) = File::open(entry.path())
             && file.try_lock().is_ok()
         {
@@ -120,43 +94,13 @@ fn remove_left_parts(last: &Path) {
     }
 }
 
-fn is_part_of(name: &OsStr, last: &Path) -> bool {
-    let whole = last.file_name().unwrap_or_default();
+fn is_temporary_of(name: &OsStr, target: &Path) -> bool {
+    let target = target.file_name().unwrap_or_default();
     let rest = name
         .as_encoded_bytes()
-        .strip_prefix(whole.as_encoded_bytes());
+        .strip_prefix(target.as_encoded_bytes());
     let random = rest.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(b".part"));
     random.is_some_and(|random| random.len() == 16 && random.iter().all(u8::is_ascii_hexdigit))
-}
-
-/// Does what `attempt` begins, and again while the database is away or too busy.
-pub(crate) async fn patiently<T, F: Future<Output = Result<T>>>(
-    attempt: impl Fn() -> F,
-) -> Result<T> {
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..ATTEMPTS {
-        match attempt().await {
-            Err(Error::DatabaseUnavailable | Error::Conflict | Error::Overloaded { .. }) => {
-                tokio::time::sleep(pause).await;
-            }
-            answer => return answer,
-        }
-        pause *= 2;
-    }
-    attempt().await
-}
-
-/// How far a command is; without a length a sign of life. Nothing is shown where nobody looks.
-pub(crate) fn progress_bar(length: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = "{bar:40} {percent:>3} %  {msg}  {eta} left";
-    match ProgressStyle::with_template(template) {
-        Ok(style) if length.is_some() => bar.with_style(style),
-        Ok(_) | Err(_) => bar,
-    }
 }
 
 #[cfg(test)]
@@ -174,32 +118,32 @@ mod tests {
     }
 
     #[test]
-    fn two_that_write_the_same_file_do_not_disturb_each_other() {
+    fn concurrent_writers_of_one_target_both_commit() {
         let folder = tempfile::tempdir().unwrap();
-        let last = folder.path().join("a.csv");
-        let parts = ["one", "two"].map(|text| {
-            let part = PartFile::create(&last).unwrap();
-            write!(part.file(), "{text}").unwrap();
-            part
+        let target = folder.path().join("a.csv");
+        let files = ["one", "two"].map(|text| {
+            let file = AtomicFile::create(&target).unwrap();
+            write!(file.file(), "{text}").unwrap();
+            file
         });
-        for (part, text) in parts.into_iter().zip(["one", "two"]) {
+        for (file, text) in files.into_iter().zip(["one", "two"]) {
             #[cfg(unix)]
             {
                 use std::os::unix::fs::PermissionsExt;
-                let mode = part.file().metadata().unwrap().permissions().mode();
+                let mode = file.file().metadata().unwrap().permissions().mode();
                 assert_eq!(mode & 0o777, 0o600);
             }
-            part.finish().unwrap();
-            assert_eq!(fs::read_to_string(&last).unwrap(), text);
+            file.commit().unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
         }
         assert_eq!(names(folder.path()), ["a.csv"]);
     }
 
     #[test]
-    fn what_a_killed_process_left_goes_and_nothing_else() {
+    fn create_removes_only_leftovers_of_killed_processes() {
         let folder = tempfile::tempdir().unwrap();
-        let last = folder.path().join("a.csv");
-        let living = PartFile::create(&last).unwrap();
+        let target = folder.path().join("a.csv");
+        let in_progress = AtomicFile::create(&target).unwrap();
         let others = [
             "a.csv",
             "a.csv.0123456789abcde.part",
@@ -207,24 +151,24 @@ mod tests {
             "a.csv.part",
             "b.csv.0123456789abcdef.part",
         ];
-        let left = "a.csv.0123456789abcdef.part";
-        for name in others.into_iter().chain([left]) {
+        let leftover = "a.csv.0123456789abcdef.part";
+        for name in others.into_iter().chain([leftover]) {
             fs::write(folder.path().join(name), "x").unwrap();
         }
-        drop(PartFile::create(&last).unwrap());
-        let living_name = living
-            .first
+        drop(AtomicFile::create(&target).unwrap());
+        let name_in_progress = in_progress
+            .temporary
             .file_name()
             .unwrap()
             .to_str()
             .unwrap()
             .to_owned();
-        let living_name = living_name.as_str();
-        let mut expected = [&others[..], &[living_name]].concat();
+        let name_in_progress = name_in_progress.as_str();
+        let mut expected = [&others[..], &[name_in_progress]].concat();
         expected.sort_unstable();
         assert_eq!(names(folder.path()), expected);
-        drop(living);
-        expected.retain(|name| *name != living_name);
+        drop(in_progress);
+        expected.retain(|name| *name != name_in_progress);
         assert_eq!(names(folder.path()), expected);
     }
 }

@@ -1,92 +1,105 @@
-//! Commands that do one thing on the database and end: what each needs, and that it is closed
-//! again. What they do is told in the modules of their names.
+//! The shared part of the commands that open the database: connecting, checking the schema, and
+//! building the use cases.
 
 use contact_service::{
     app::{App, AppParts},
     clock::Clock,
     config::Config,
-    crypto::{keyring::VersionedKeys, password_hasher::PhoneHasher, random::Random},
+    crypto::{
+        keyring::VersionedKeys,
+        password_hasher::{HashCost, PhoneHasher},
+        random::Random,
+    },
+    error::Error,
     mail::MailFolder,
-    observability::logging,
     storage::Database,
 };
 
-use crate::{
-    cli::{
-        export::ExportCustomer,
-        import::ImportFile,
-        migrate::{connect, connect_existing, prepare_schema},
-        resolve::ResolveFile,
-    },
-    phone_hasher, service_keys,
-};
+use crate::cli::startup_error::StartupError;
 
-/// The target of what migrations log.
-const MIGRATIONS: &str = "sea_orm_migration";
-
-pub(crate) async fn resolve(config: &Config, file: &ResolveFile) -> Result<(), String> {
-    let _telemetry = logging::start(config).map_err(|wrong| wrong.to_string())?;
-    let database = connect_existing(config).await?;
-    let done = file.run(&database).await;
-    database.close().await;
-    done
+/// Names `DATABASE_URL` as the setting that is wrong.
+pub(crate) fn wrong_database(reason: impl Into<String>) -> StartupError {
+    StartupError::setting("DATABASE_URL", reason)
 }
 
-pub(crate) async fn export(config: &Config, customer: &ExportCustomer) -> Result<(), String> {
-    config.database_url().map_err(|wrong| wrong.to_string())?;
-    let begun = customer.begin()?;
-    let _telemetry = logging::start(config).map_err(|wrong| wrong.to_string())?;
-    let database = connect_existing(config).await?;
-    // An export signs and hashes nothing: keys of its own spare it those of a server.
-    let keys = VersionedKeys::ephemeral(&Random::system()).map_err(|error| error.to_string())?;
-    let hasher = PhoneHasher::new(keys.clone(), config.phone_password_cost);
-    let hasher = hasher.map_err(|error| error.to_string())?;
-    let app = use_cases(config, &database, keys, hasher);
-    let done = customer.run(&app, begun).await;
-    database.close().await;
-    done
-}
-
-/// Gives whether rows were refused.
-pub(crate) async fn import(config: &Config, file: &ImportFile) -> Result<bool, String> {
-    config.database_url().map_err(|wrong| wrong.to_string())?;
-    let begun = file.begin()?;
-    let quiet = without_migrations(config);
-    let _telemetry = logging::start(&quiet).map_err(|wrong| wrong.to_string())?;
-    let database = connect(config).await?;
-    prepare_schema(&database, false).await?;
-    let random = Random::system();
-    let hasher = phone_hasher(config, &random)?;
-    let service_keys = service_keys(config, &random)?;
-    let app = use_cases(config, &database, service_keys, hasher);
-    let done = file.run(&app, database.is_embedded(), begun).await;
-    database.close().await;
-    done
-}
-
-/// The settings, with a log that leaves room for the report: an embedded database is migrated first.
-fn without_migrations(config: &Config) -> Config {
-    let mut quiet = config.clone();
-    if !quiet.log_filter.contains(MIGRATIONS) {
-        quiet.log_filter = format!("{},{MIGRATIONS}=warn", quiet.log_filter);
+/// Connects to the database; an embedded one is created if it does not exist.
+pub(crate) async fn connect(config: &Config) -> Result<Database, StartupError> {
+    let url = config.database_url()?;
+    let database = Database::connect(url).await.map_err(wrong_database)?;
+    match &config.database_replica_url {
+        Some(url) => {
+            let with_replica = database.with_replica(url).await;
+            with_replica.map_err(|reason| StartupError::setting("DATABASE_REPLICA_URL", reason))
+        }
+        None => Ok(database),
     }
-    quiet
 }
 
-/// The use cases, on the system's clock.
-pub(crate) fn use_cases(
-    config: &Config,
-    database: &Database,
-    service_keys: VersionedKeys,
-    hasher: PhoneHasher,
-) -> App {
-    App::new(AppParts {
+/// Connects to a database that has its schema, for commands that never create one.
+pub(crate) async fn connect_existing(config: &Config) -> Result<Database, StartupError> {
+    let url = config.database_url()?;
+    if let Some(file) = url.missing_file() {
+        return Err(wrong_database(format!(
+            "{} is missing: set DATA_DIR to the folder of the server's data, or DATABASE_URL",
+            file.display()
+        )));
+    }
+    let database = connect(config).await?;
+    check_schema(&database).await?;
+    Ok(database)
+}
+
+/// Migrates an embedded database, which belongs to this process alone, and that of a demo. Checks
+/// the schema of any other, which `migrate up` migrates.
+pub(crate) async fn prepare_schema(database: &Database, demo: bool) -> Result<(), StartupError> {
+    if database.is_embedded() || demo {
+        return migrate_up(database).await;
+    }
+    check_schema(database).await
+}
+
+async fn check_schema(database: &Database) -> Result<(), StartupError> {
+    let rights = database.check_serve_privileges().await;
+    rights.map_err(wrong_database)?;
+    let status = match database.migration_status().await {
+        Ok(status) => status,
+        // During a rollout the schema is ahead of instances that are not replaced yet. They work
+        // with it, so one that restarts must not be unavailable until the rollout ends.
+        Err(Error::DataLoss { what }) => {
+            tracing::warn!("{what}: a newer one migrated it");
+            return Ok(());
+        }
+        Err(error) => return Err(wrong_database(error.to_string())),
+    };
+    let missing = status.iter().filter(|migration| !migration.applied).count();
+    if missing > 0 {
+        return Err(wrong_database(format!(
+            "the schema lacks {missing} migration(s): run contact-service migrate up"
+        )));
+    }
+    Ok(())
+}
+
+/// Applies the missing migrations.
+pub(crate) async fn migrate_up(database: &Database) -> Result<(), StartupError> {
+    let rights = database.check_migrate_privileges().await;
+    rights.map_err(wrong_database)?;
+    let migrated = database.migrate().await;
+    migrated.map_err(|error| wrong_database(format!("the schema cannot be migrated: {error}")))
+}
+
+/// Builds the use cases for a command that neither signs nor hashes: keys that are discarded at
+/// its end spare it those of a server.
+pub(crate) fn app_without_keys(config: &Config, database: &Database) -> Result<App, StartupError> {
+    let random = Random::system();
+    let keys = VersionedKeys::ephemeral(&random)?;
+    Ok(App::new(AppParts {
         database: database.clone(),
         clock: Clock::System,
-        random: Random::system(),
-        service_keys,
-        hasher,
-        channel_checks_per_minute: config.channel_checks_per_minute,
+        random,
+        hasher: PhoneHasher::new(keys.clone(), HashCost::default())?,
+        service_keys: keys,
+        channel_checks_per_minute: None,
         mail_folder: Some(MailFolder::new(config.mail_dir())),
-    })
+    }))
 }

@@ -1,4 +1,4 @@
-//! `export N`: everything on file about a customer, as JSON.
+//! `export`: everything on file about a customer, as JSON.
 
 use std::{
     io::{self, Write},
@@ -9,69 +9,77 @@ use clap::Args;
 use contact_service::{
     api,
     app::App,
+    config::Config,
     domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, Invalid},
+    observability::logging,
 };
 
-use crate::cli::atomic_file::{PartFile, cannot};
+use crate::cli::{
+    atomic_file::AtomicFile,
+    bootstrap::{app_without_keys, connect_existing},
+    startup_error::StartupError,
+};
 
-/// What the command takes.
+/// The arguments of the command.
 #[derive(Debug, Args)]
 pub(crate) struct ExportCustomer {
     /// The customer's number
     customer_number: String,
-    /// Where it goes, instead of the standard output
-    #[arg(long)]
+    /// Write to this file, not to standard output
+    #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// A customer, and the file that is to take its export.
-pub(crate) struct Begun {
-    number: CustomerNumber,
-    file: Option<PartFile>,
-}
-
 impl ExportCustomer {
-    /// Looks at the customer's number and begins the file before anything is opened: where nothing
-    /// can be given out, the trail must not say that it was.
-    ///
-    /// # Errors
-    /// A line that says what is wrong with them.
-    pub(crate) fn begin(&self) -> Result<Begun, String> {
+    /// Writes the export. The arguments are checked and the file is created before the audit log
+    /// records an export, so that it records none that cannot be written.
+    pub(crate) async fn run(&self, config: &Config) -> Result<(), StartupError> {
+        config.database_url()?;
         let number = CustomerNumber::parse(&self.customer_number)
-            .map_err(|Invalid(why)| format!("<CUSTOMER_NUMBER>: {why}"))?;
-        let file = self.output.as_deref().map(begin_file).transpose()?;
-        Ok(Begun { number, file })
+            .map_err(|Invalid(reason)| StartupError::setting("<CUSTOMER_NUMBER>", reason))?;
+        let file = self.output.as_deref().map(create_file).transpose()?;
+        let _telemetry = logging::start(config)?;
+        let database = connect_existing(config).await?;
+        let app = app_without_keys(config, &database)?;
+        let written = self.write(&app, number, file).await;
+        database.close().await;
+        written
     }
 
-    /// # Errors
-    /// A line that says why it cannot be given out.
-    pub(crate) async fn run(&self, app: &App, begun: Begun) -> Result<(), String> {
-        let export = app
-            .export_customer(&Actor::command_line(), begun.number)
-            .await
-            .map_err(|error| {
-                if error == Error::CustomerNotFound {
-                    "<CUSTOMER_NUMBER>: is not on file".to_owned()
-                } else {
-                    error.to_string()
-                }
-            })?;
-        let json = api::export_as_json(export).map_err(|error| error.to_string())?;
-        let Some((path, file)) = self.output.as_ref().zip(begun.file) else {
+    async fn write(
+        &self,
+        app: &App,
+        number: CustomerNumber,
+        file: Option<AtomicFile>,
+    ) -> Result<(), StartupError> {
+        let export = app.export_customer(&Actor::command_line(), number).await;
+        let export = export.map_err(|error| {
+            if error == Error::CustomerNotFound {
+                StartupError::setting("<CUSTOMER_NUMBER>", "is not on file")
+            } else {
+                error.into()
+            }
+        })?;
+        let json = api::export_as_json(export)?;
+        let Some((path, file)) = self.output.as_ref().zip(file) else {
             let written = writeln!(io::stdout(), "{json}");
-            return written.map_err(|error| format!("the export cannot be written: {error}"));
+            return written.map_err(|error| StartupError::Output {
+                output: "export",
+                reason: error.to_string(),
+            });
         };
         writeln!(file.file(), "{json}")
-            .and_then(|()| file.finish())
-            .map_err(|error| cannot("written", path, &error))
+            .and_then(|()| file.commit())
+            .map_err(|error| StartupError::unwritable(path, &error))
     }
 }
 
-fn begin_file(path: &Path) -> Result<PartFile, String> {
-    let failed = |error: io::Error| cannot("written", path, &error);
-    if path.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
-    }
-    PartFile::create(path).map_err(failed)
+fn create_file(path: &Path) -> Result<AtomicFile, StartupError> {
+    let created = if path.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        AtomicFile::create(path)
+    };
+    created.map_err(|error| StartupError::unwritable(path, &error))
 }

@@ -1,77 +1,79 @@
-//! The command `healthcheck`: whether the server on this machine is ready.
+//! `healthcheck`: checks if the server on this machine is ready.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use contact_service::{config::Config, server::SERVICE_NAME};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
+use crate::cli::startup_error::StartupError;
+
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Asks by gRPC, or where that is served with TLS, whose certificate is for other names than
-/// this machine's, at `METRICS_ADDR`.
-///
-/// # Errors
-/// A line that says what is amiss.
-pub(crate) async fn healthcheck(config: &Config) -> Result<(), String> {
-    let (address, ask) = match (&config.tls, config.metrics_addr) {
-        (None, _) => {
-            let address = on_this_machine(config.listen_addr);
-            (address, futures::future::Either::Left(ask_grpc(address)))
-        }
-        (Some(_), Some(address)) => {
-            let address = on_this_machine(address);
-            (address, futures::future::Either::Right(ask_http(address)))
-        }
-        (Some(_), None) => {
-            return Err("METRICS_ADDR: is where to ask when TLS_CERT is set, and is none".into());
-        }
-    };
-    tokio::time::timeout(TIMEOUT, ask)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer from {address} in time")))
+/// Checks gRPC health at `LISTEN_ADDR`. With TLS it checks `/readyz` at `METRICS_ADDR` instead,
+/// because the certificate is not issued for the loopback address.
+pub(crate) async fn healthcheck(config: &Config) -> Result<(), StartupError> {
+    if config.tls.is_none() {
+        let address = on_this_machine(config.listen_addr);
+        return in_time(address, check_grpc(address)).await;
+    }
+    let address = config.metrics_addr.ok_or_else(|| {
+        let reason = "must not be none when TLS_CERT is set: readiness is checked there";
+        StartupError::setting("METRICS_ADDR", reason)
+    })?;
+    let address = on_this_machine(address);
+    in_time(address, check_http(address)).await
 }
 
+async fn in_time(
+    address: SocketAddr,
+    check: impl Future<Output = Result<(), StartupError>>,
+) -> Result<(), StartupError> {
+    tokio::time::timeout(TIMEOUT, check)
+        .await
+        .unwrap_or(Err(StartupError::NoAnswer(address)))
+}
+
+/// Replaces an unspecified address, such as 0.0.0.0, by the loopback address.
 fn on_this_machine(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         });
     }
     address
 }
 
-fn nothing_answers(address: SocketAddr) -> String {
-    format!("nothing answers on {address}")
-}
-
-async fn ask_grpc(address: SocketAddr) -> Result<(), String> {
+async fn check_grpc(address: SocketAddr) -> Result<(), StartupError> {
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| StartupError::Library(error.to_string()))?;
     let channel = endpoint.connect().await;
-    let channel = channel.map_err(|_| nothing_answers(address))?;
+    let channel = channel.map_err(|_| StartupError::NoServer(address))?;
     let service = SERVICE_NAME.to_owned();
     let response = HealthClient::new(channel)
         .check(HealthCheckRequest { service })
         .await
-        .map_err(|status| format!("not ready: {}", status.code()))?;
+        .map_err(|status| StartupError::HealthCheck(status.code().to_string()))?;
     match response.into_inner().status() {
         ServingStatus::Serving => Ok(()),
         ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
-            Err("not ready".to_owned())
+            Err(StartupError::NotReady)
         }
     }
 }
 
-async fn ask_http(address: SocketAddr) -> Result<(), String> {
+async fn check_http(address: SocketAddr) -> Result<(), StartupError> {
     let response = reqwest::get(format!("http://{address}/readyz")).await;
-    let response = response.map_err(|_| nothing_answers(address))?;
+    let response = response.map_err(|_| StartupError::NoServer(address))?;
     if response.status().is_success() {
         Ok(())
     } else {
-        Err("not ready".to_owned())
+        Err(StartupError::NotReady)
     }
 }

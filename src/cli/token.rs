@@ -1,4 +1,4 @@
-//! `token`: a token that is signed with the development key of a server on this machine.
+//! `token`: mints an access token with the development key of a server on this machine.
 
 use chrono::TimeDelta;
 use clap::Args;
@@ -11,105 +11,112 @@ use contact_service::{
     error::Invalid,
 };
 
-/// The options of the command.
+use crate::cli::startup_error::StartupError;
+
+/// The arguments of the command.
 #[derive(Debug, Args)]
 pub(crate) struct MintToken {
-    /// Its subject, the claim `sub`
-    #[arg(long)]
+    /// The subject (`sub`)
+    #[arg(long, value_name = "SUBJECT")]
     pub(crate) sub: String,
-    /// Its scopes, with blanks between
-    #[arg(long)]
+    /// The scopes, separated by blanks
+    #[arg(long, value_name = "SCOPES")]
     pub(crate) scope: String,
-    /// The one customer it is confined to
-    #[arg(long)]
+    /// Restrict the token to one customer
+    #[arg(long, value_name = "NUMBER")]
     pub(crate) customer: Option<String>,
-    /// How long it is valid: a number with s, m, h or d
-    #[arg(long, default_value = "15m")]
+    /// Validity: a number with s, m, h or d
+    #[arg(long, value_name = "DURATION", default_value = "15m")]
     pub(crate) ttl: String,
 }
 
 impl MintToken {
-    /// Mints the token. Keys are only read: a token under new ones no server would accept.
-    ///
-    /// # Errors
-    /// A line that names the flag or the setting that is wrong, and says why.
-    pub(crate) fn run(&self, config: &Config) -> Result<String, String> {
+    /// Mints the token. Never creates keys: no server would accept a token that is signed with
+    /// new ones.
+    pub(crate) fn mint(&self, config: &Config) -> Result<String, StartupError> {
         let ttl = parse_ttl(&self.ttl, config.auth.max_lifetime)?;
-        match &config.jwks {
-            None => {}
-            Some(KeySource::Discovery) => {
-                return Err(
-                    "JWT_ISSUER: is an identity provider, so tokens come from there".into(),
-                );
-            }
-            Some(_) => {
-                return Err(
-                    "JWT_JWKS: is set, so tokens come from the holder of its private keys".into(),
-                );
-            }
-        }
-        let customer = self
-            .customer
-            .as_deref()
-            .map(CustomerNumber::parse)
+        reject_foreign_keys(config)?;
+        let customer = self.customer.as_deref().map(CustomerNumber::parse);
+        let customer = customer
             .transpose()
-            .map_err(|Invalid(why)| format!("--customer: {why}"))?;
+            .map_err(|Invalid(reason)| StartupError::setting("--customer", reason))?;
         if self.sub.trim().is_empty() {
-            return Err("--sub: must not be empty".into());
+            return Err(StartupError::setting("--sub", "must not be empty"));
         }
         if Actor::is_reserved(&self.sub) {
-            return Err("--sub: is reserved for the service itself; use another one".into());
+            let reason = "is reserved for the service itself; use another one";
+            return Err(StartupError::setting("--sub", reason));
         }
-        let keys = DevelopmentKeys::load(&config.data_dir)?.ok_or_else(|| {
-            format!(
-                "DATA_DIR: no server has made its development keys in {}: start contact-service \
-                 serve there first, or set DATA_DIR to the folder of the server that is running",
-                config.data_dir.display()
-            )
-        })?;
+        let keys = existing_keys(config)?;
         warn_of_unknown_scopes(&self.scope);
-        let auth = &config.auth;
         let first = |list: &[String]| list.first().cloned().unwrap_or_default();
-        keys.with_claims(
-            auth.scope_claim.as_deref().unwrap_or("scope"),
-            &auth.customer_claim,
-        )
-        .mint(
-            &first(&auth.issuers),
-            &first(&auth.audiences),
-            &self.sub,
-            &self.scope,
-            customer.as_ref(),
-            ttl,
-            Clock::System.now(),
-        )
-        .map_err(|error| error.to_string())
+        let scope_claim = config.auth.scope_claim.as_deref().unwrap_or("scope");
+        let token = keys
+            .with_claims(scope_claim, &config.auth.customer_claim)
+            .mint(
+                &first(&config.auth.issuers),
+                &first(&config.auth.audiences),
+                &self.sub,
+                &self.scope,
+                customer.as_ref(),
+                ttl,
+                Clock::System.now(),
+            );
+        Ok(token?)
     }
 }
 
-/// Warns of scopes that no RPC requires. Their names are most likely misspelled.
-fn warn_of_unknown_scopes(scope: &str) {
-    let known: Vec<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-    for name in scope
-        .split_whitespace()
-        .filter(|name| !known.contains(name))
-    {
-        let all = known.join(", ");
-        eprintln!("contact-service: --scope: no RPC asks for {name:?}; there are: {all}");
+/// Rejects settings with which servers accept the keys of an identity provider only.
+fn reject_foreign_keys(config: &Config) -> Result<(), StartupError> {
+    match &config.jwks {
+        None => Ok(()),
+        Some(KeySource::Discovery) => Err(StartupError::setting(
+            "JWT_ISSUER",
+            "is an identity provider: request tokens there",
+        )),
+        Some(_) => Err(StartupError::setting(
+            "JWT_JWKS",
+            "is set: request tokens from the holder of its private keys",
+        )),
     }
 }
 
-/// The servers of these settings accept no token that is valid for longer than `most`.
-fn parse_ttl(text: &str, most: TimeDelta) -> Result<TimeDelta, String> {
-    let ttl = parse_duration(text).map_err(|Invalid(why)| format!("--ttl: {why}"))?;
+fn existing_keys(config: &Config) -> Result<DevelopmentKeys, StartupError> {
+    let keys = DevelopmentKeys::load(&config.data_dir).map_err(StartupError::Library)?;
+    keys.ok_or_else(|| {
+        let reason = format!(
+            "no server has made its development keys in {}: start contact-service serve there \
+             first, or set DATA_DIR to the folder of the server that is running",
+            config.data_dir.display()
+        );
+        StartupError::setting("DATA_DIR", reason)
+    })
+}
+
+/// Warns about scopes that no RPC requires: their names are probably misspelled.
+fn warn_of_unknown_scopes(scopes: &str) {
+    let known = Scope::ALL.map(Scope::as_str);
+    for scope in scopes.split_whitespace() {
+        if !known.contains(&scope) {
+            let known = known.join(", ");
+            eprintln!("contact-service: --scope: no RPC requires {scope:?}; scopes are: {known}");
+        }
+    }
+}
+
+/// Parses a validity of at most `JWT_MAX_LIFETIME`, beyond which servers reject a token.
+fn parse_ttl(text: &str, max: TimeDelta) -> Result<TimeDelta, StartupError> {
+    let wrong = |reason: String| StartupError::setting("--ttl", reason);
+    let ttl = parse_duration(text).map_err(|Invalid(reason)| wrong(reason))?;
     if ttl <= TimeDelta::zero() {
-        return Err("--ttl: must be longer than 0s".into());
+        return Err(wrong("must be longer than 0s".to_owned()));
     }
-    if ttl > most {
-        return Err(format!(
-            "--ttl: must be at most {} seconds, as JWT_MAX_LIFETIME says; mint a shorter one, or raise that setting here and at the server",
-            most.num_seconds()
-        ));
+    if ttl > max {
+        return Err(wrong(format!(
+            "must be at most {} seconds, the limit of JWT_MAX_LIFETIME; shorten it, or raise \
+             JWT_MAX_LIFETIME here and on the server",
+            max.num_seconds()
+        )));
     }
     Ok(ttl)
 }

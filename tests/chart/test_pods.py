@@ -177,7 +177,7 @@ def seconds_in(source: str, constant: str) -> int:
 def test_pod_drains_within_its_grace_period(example):
     pod = render(example).server
     sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    drain = seconds_in("src/main.rs", "DRAIN")
+    drain = seconds_in("src/cli/serve.rs", "DRAIN")
     close = seconds_in("src/server/run.rs", "CLOSE_TIMEOUT")
     # Nothing is cut off: it sleeps, drains, closes its connections, and has some seconds left.
     assert drain + close < 30

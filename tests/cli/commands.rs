@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::process::{Backend, Place, query_texts};
+use crate::process::{Backend, Sandbox, query_texts};
 
 const MIGRATION: &str = "m20261123_000001_core";
 
@@ -15,13 +15,13 @@ const MIGRATION: &str = "m20261123_000001_core";
 async fn migrate_up_applies_what_status_lists_as_missing(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend).await;
+    let sandbox = Sandbox::on(backend).await;
     let (missing, applied) = (
         format!("missing {MIGRATION}"),
         format!("applied {MIGRATION}"),
     );
     let lines = |arguments: [&str; 2]| {
-        let printed = place.run(&arguments).printed();
+        let printed = sandbox.run(&arguments).printed();
         printed.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let before = lines(["migrate", "status"]);
@@ -37,11 +37,11 @@ async fn migrate_up_applies_what_status_lists_as_missing(
 
 #[rstest]
 #[tokio::test]
-async fn migrate_up_may_run_twice_at_once(
+async fn migrate_up_may_run_concurrently(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend).await;
-    let both = [(); 2].map(|()| place.start(&["migrate", "up"]));
+    let sandbox = Sandbox::on(backend).await;
+    let both = [(); 2].map(|()| sandbox.start(&["migrate", "up"]));
     for ended in both.map(crate::process::Running::wait) {
         let printed = ended.printed();
         assert!(
@@ -51,13 +51,13 @@ async fn migrate_up_may_run_twice_at_once(
     }
 }
 
-async fn epoch(place: &Place) -> String {
-    let sql = if place.database_url().starts_with("sqlite") {
+async fn epoch(sandbox: &Sandbox) -> String {
+    let sql = if sandbox.database_url().starts_with("sqlite") {
         "SELECT hex(epoch) FROM change_feed"
     } else {
         "SELECT epoch::text FROM change_feed"
     };
-    query_texts(&place.database_url(), sql).await.remove(0)
+    query_texts(&sandbox.database_url(), sql).await.remove(0)
 }
 
 #[rstest]
@@ -65,14 +65,14 @@ async fn epoch(place: &Place) -> String {
 async fn renew_feed_renews_the_epoch_each_time(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend).await;
-    place.run(&["migrate", "up"]).printed();
-    let mut epochs = HashSet::from([epoch(&place).await]);
+    let sandbox = Sandbox::on(backend).await;
+    sandbox.run(&["migrate", "up"]).printed();
+    let mut epochs = HashSet::from([epoch(&sandbox).await]);
     for _ in 0..2 {
-        let printed = place.run(&["migrate", "renew-feed"]).printed();
+        let printed = sandbox.run(&["migrate", "renew-feed"]).printed();
         assert!(printed.contains("CURSOR_EXPIRED"), "{printed}");
         assert_eq!(printed.lines().count(), 1, "{printed}");
-        assert!(epochs.insert(epoch(&place).await));
+        assert!(epochs.insert(epoch(&sandbox).await));
     }
 }
 
@@ -81,15 +81,15 @@ async fn renew_feed_renews_the_epoch_each_time(
 async fn renew_feed_rejects_a_database_without_the_schema(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend).await;
-    let complaint = place.run(&["migrate", "renew-feed"]).complaint();
+    let sandbox = Sandbox::on(backend).await;
+    let error_line = sandbox.run(&["migrate", "renew-feed"]).error_line();
     let why = match backend {
         Backend::Sqlite => "data/contacts.db is missing: set DATA_DIR",
         Backend::Postgres => "the schema lacks",
     };
     assert!(
-        complaint.starts_with(&format!("DATABASE_URL: {why}")),
-        "{complaint}"
+        error_line.starts_with(&format!("DATABASE_URL: {why}")),
+        "{error_line}"
     );
 }
 
@@ -113,18 +113,21 @@ fn token(extra: &[&str]) -> Vec<String> {
 #[case(&["--customer", ""], "--customer")]
 #[case(&["--customer", "K 1"], "--customer")]
 #[case(&["--customer", "K-1001; DROP TABLE customers; -- x"], "--customer")]
-fn a_token_is_not_minted_from_what_makes_no_sense(#[case] wrong: &[&str], #[case] named: &str) {
+fn invalid_token_arguments_are_rejected(#[case] wrong: &[&str], #[case] named: &str) {
     let arguments = token(wrong);
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let complaint = Place::new().run(&arguments).complaint();
-    assert!(complaint.starts_with(&format!("{named}: ")), "{complaint}");
+    let error_line = Sandbox::new().run(&arguments).error_line();
+    assert!(
+        error_line.starts_with(&format!("{named}: ")),
+        "{error_line}"
+    );
 }
 
 #[test]
-fn a_scope_that_nobody_asks_for_is_minted_with_a_warning() {
+fn unknown_scope_is_minted_with_a_warning() {
     let scope = "customers.read customers.reed";
-    let place = Place::new().with_keys();
-    let ended = place.run(&["token", "--sub", "tester", "--scope", scope]);
+    let sandbox = Sandbox::new().with_keys();
+    let ended = sandbox.run(&["token", "--sub", "tester", "--scope", scope]);
     assert!(ended.status.success());
     assert_eq!(ended.stdout.split('.').count(), 3, "{}", ended.stdout);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
@@ -136,38 +139,38 @@ fn a_scope_that_nobody_asks_for_is_minted_with_a_warning() {
 }
 
 #[test]
-fn a_token_names_somebody() {
-    let place = Place::new();
-    let complaint = place
+fn token_with_a_blank_subject_is_rejected() {
+    let sandbox = Sandbox::new();
+    let error_line = sandbox
         .run(&["token", "--sub", " ", "--scope", "customers.read"])
-        .complaint();
-    assert!(complaint.starts_with("--sub: "), "{complaint}");
+        .error_line();
+    assert!(error_line.starts_with("--sub: "), "{error_line}");
 }
 
 #[test]
-fn no_token_is_minted_where_real_keys_are_configured() {
-    let place = Place::new().with("JWT_JWKS", "keys.json");
-    fs::write(place.path().join("keys.json"), r#"{"keys": []}"#).unwrap();
+fn token_is_rejected_if_jwks_is_configured() {
+    let sandbox = Sandbox::new().with("JWT_JWKS", "keys.json");
+    fs::write(sandbox.path().join("keys.json"), r#"{"keys": []}"#).unwrap();
     let arguments = token(&[]);
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let complaint = place.run(&arguments).complaint();
-    assert!(complaint.starts_with("JWT_JWKS: "), "{complaint}");
-    assert!(!place.path().join("data").exists());
+    let error_line = sandbox.run(&arguments).error_line();
+    assert!(error_line.starts_with("JWT_JWKS: "), "{error_line}");
+    assert!(!sandbox.path().join("data").exists());
 }
 
 #[test]
-fn no_token_is_minted_where_an_identity_provider_is_configured() {
-    let place = Place::new().with("JWT_ISSUER", "https://sso.hoster.example/realms/hoster");
+fn token_is_rejected_if_an_issuer_is_configured() {
+    let sandbox = Sandbox::new().with("JWT_ISSUER", "https://sso.hoster.example/realms/hoster");
     let arguments = token(&[]);
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let complaint = place.run(&arguments).complaint();
-    assert!(complaint.starts_with("JWT_ISSUER: "), "{complaint}");
-    assert!(!place.path().join("data").exists());
+    let error_line = sandbox.run(&arguments).error_line();
+    assert!(error_line.starts_with("JWT_ISSUER: "), "{error_line}");
+    assert!(!sandbox.path().join("data").exists());
 }
 
 #[test]
-fn a_token_is_minted_with_the_first_issuer_and_the_claims_that_are_read() {
-    let place = Place::new()
+fn token_has_the_first_issuer_and_configured_claims() {
+    let sandbox = Sandbox::new()
         .with_keys()
         .with("JWT_ISSUER", "one, two")
         .with("JWT_AUDIENCE", "three,four")
@@ -178,7 +181,7 @@ fn a_token_is_minted_with_the_first_issuer_and_the_claims_that_are_read() {
         );
     let arguments = token(&["--customer", "K-1"]);
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let printed = place.run(&arguments).printed();
+    let printed = sandbox.run(&arguments).printed();
     let payload = printed.split('.').nth(1).unwrap();
     let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
     let claims: Value = serde_json::from_slice(&payload).unwrap();
@@ -192,43 +195,43 @@ fn a_token_is_minted_with_the_first_issuer_and_the_claims_that_are_read() {
     }
 }
 
-/// A token under new keys would be one that no server accepts.
+/// No server would accept a token that is signed with new keys.
 #[rstest]
 #[case::empty_folder(None)]
 #[case::missing_data_dir(Some("elsewhere"))]
 #[tokio::test]
-async fn token_without_a_servers_keys_is_refused(#[case] data_dir: Option<&str>) {
-    let place = Place::new();
-    let place = match data_dir {
-        Some(folder) => place.with_keys().with("DATA_DIR", folder),
-        None => place,
+async fn token_without_a_servers_keys_is_rejected(#[case] data_dir: Option<&str>) {
+    let sandbox = Sandbox::new();
+    let sandbox = match data_dir {
+        Some(folder) => sandbox.with_keys().with("DATA_DIR", folder),
+        None => sandbox,
     };
-    let before = fs::read_dir(place.path()).unwrap().count();
+    let before = fs::read_dir(sandbox.path()).unwrap().count();
     let arguments = token(&[]);
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let complaint = place.run(&arguments).complaint();
+    let error_line = sandbox.run(&arguments).error_line();
     let folder = data_dir.unwrap_or("data");
     let why = format!("DATA_DIR: no server has made its development keys in {folder}: start ");
-    assert!(complaint.starts_with(&why), "{complaint}");
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), before);
+    assert!(error_line.starts_with(&why), "{error_line}");
+    assert_eq!(fs::read_dir(sandbox.path()).unwrap().count(), before);
 }
 
 #[test]
-fn keys_database_and_mails_are_kept_in_the_data_dir() {
-    let place = Place::new()
+fn data_dir_holds_keys_database_and_mails() {
+    let sandbox = Sandbox::new()
         .with("DATA_DIR", "kept here/100%?")
         .with("LISTEN_ADDR", "127.0.0.1:0");
-    let (server, _) = place.serve(&["serve", "--demo"]);
-    let minted = place.run(&["token", "--sub", "x", "--scope", "customers.read"]);
+    let (server, _) = sandbox.serve(&["serve", "--demo"]);
+    let minted = sandbox.run(&["token", "--sub", "x", "--scope", "customers.read"]);
     assert_eq!(minted.printed().split('.').count(), 3);
-    let export = place.run(&["export", "K-1001"]).printed();
+    let export = sandbox.run(&["export", "K-1001"]).printed();
     assert!(export.contains("Anna Schmidt"), "{export}");
-    let mails = place.path().join("kept here/100%?/mail");
+    let mails = sandbox.path().join("kept here/100%?/mail");
     let mut server = server;
     server.until(|_| fs::read_dir(&mails).is_ok_and(|files| files.count() > 0));
     server.signal("TERM");
     server.wait();
-    let made = fs::read_dir(place.path()).unwrap();
+    let made = fs::read_dir(sandbox.path()).unwrap();
     let made: Vec<_> = made.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(made, ["kept here"]);
     assert!(mails.with_file_name("contacts.db").exists());
@@ -237,58 +240,58 @@ fn keys_database_and_mails_are_kept_in_the_data_dir() {
 #[rstest]
 #[case(&["export", "K-1"])]
 #[case(&["resolve", "numbers", "--purpose", "general"])]
-fn a_database_that_is_missing_is_named_and_not_made(#[case] arguments: &[&str]) {
-    let place = Place::new();
-    fs::write(place.path().join("numbers"), "K-1\n").unwrap();
-    for place in [
-        place,
-        Place::new().with("DATABASE_URL", "sqlite://data/contacts.db?mode=rwc"),
+fn missing_database_is_reported_and_not_created(#[case] arguments: &[&str]) {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path().join("numbers"), "K-1\n").unwrap();
+    for sandbox in [
+        sandbox,
+        Sandbox::new().with("DATABASE_URL", "sqlite://data/contacts.db?mode=rwc"),
     ] {
-        let complaint = place.run(arguments).complaint();
+        let error_line = sandbox.run(arguments).error_line();
         let why = "DATABASE_URL: data/contacts.db is missing: set DATA_DIR";
-        assert!(complaint.starts_with(why), "{complaint}");
-        assert!(!place.path().join("data").exists());
+        assert!(error_line.starts_with(why), "{error_line}");
+        assert!(!sandbox.path().join("data").exists());
     }
 }
 
 #[test]
-fn migrate_status_of_a_missing_database_makes_none() {
-    let place = Place::new();
-    let printed = place.run(&["migrate", "status"]).printed();
+fn migrate_status_does_not_create_a_database() {
+    let sandbox = Sandbox::new();
+    let printed = sandbox.run(&["migrate", "status"]).printed();
     assert!(
         printed.contains(&format!("missing {MIGRATION}")),
         "{printed}"
     );
-    assert!(!place.path().join("data").exists());
+    assert!(!sandbox.path().join("data").exists());
 }
 
 #[rstest]
 #[case(&["export", "K-1"])]
 #[case(&["resolve", "numbers", "--purpose", "general"])]
-fn a_database_without_its_schema_is_named_as_such(#[case] arguments: &[&str]) {
-    let place = Place::new().with("DATABASE_URL", "sqlite://x.db");
+fn database_without_schema_is_reported(#[case] arguments: &[&str]) {
+    let sandbox = Sandbox::new().with("DATABASE_URL", "sqlite://x.db");
     for name in ["x.db", "numbers"] {
-        fs::write(place.path().join(name), "").unwrap();
+        fs::write(sandbox.path().join(name), "").unwrap();
     }
-    let complaint = place.run(arguments).complaint();
+    let error_line = sandbox.run(arguments).error_line();
     assert!(
-        complaint.contains("run contact-service migrate up"),
-        "{complaint}"
+        error_line.contains("run contact-service migrate up"),
+        "{error_line}"
     );
 }
 
-/// It needs none: an operator may export without the keys of the service.
+/// An operator may export without the keys of the service.
 #[test]
-fn export_makes_no_keys() {
-    let place = Place::new().with("LISTEN_ADDR", "127.0.0.1:0");
-    let (server, _) = place.serve(&["serve", "--demo"]);
+fn export_creates_no_keys() {
+    let sandbox = Sandbox::new().with("LISTEN_ADDR", "127.0.0.1:0");
+    let (server, _) = sandbox.serve(&["serve", "--demo"]);
     server.signal("TERM");
     server.wait();
     let url = format!(
         "sqlite://{}",
-        place.path().join("data/contacts.db").display()
+        sandbox.path().join("data/contacts.db").display()
     );
-    let elsewhere = Place::new().with("DATABASE_URL", url);
+    let elsewhere = Sandbox::new().with("DATABASE_URL", url);
     let export = elsewhere.run(&["export", "K-1001"]).printed();
     assert!(export.contains("Anna Schmidt"), "{export}");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);

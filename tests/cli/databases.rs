@@ -1,5 +1,5 @@
-//! Errors at startup about a database that does not let the service in, or is not as it
-//! has to be: one line with the place and the cause, and never the password.
+//! Errors at startup about a database that rejects the service or does not meet its requirements: one
+//! line with the address and the cause, and never the password.
 
 use std::{
     io::{Read, Write},
@@ -13,23 +13,23 @@ use rstest::rstest;
 use sqlx::{Connection, Executor, PgConnection};
 use url::Url;
 
-use crate::process::{Place, fresh_schema};
+use crate::process::{Sandbox, fresh_schema};
 
 const SECRET: &str = "hunter2";
-/// The shortest wait that proves a retry: one answer takes far less.
+/// A wait this long proves a retry.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-fn complaint(url: &str, arguments: &[&str]) -> String {
-    let place = Place::new()
+fn error_line(url: &str, arguments: &[&str]) -> String {
+    let sandbox = Sandbox::new()
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("DATABASE_URL", url);
-    let complaint = place.run(arguments).complaint();
-    assert!(!complaint.contains(SECRET), "{complaint}");
-    let why = complaint.strip_prefix("DATABASE_URL: ");
-    why.unwrap_or_else(|| panic!("{complaint}")).to_owned()
+    let error_line = sandbox.run(arguments).error_line();
+    assert!(!error_line.contains(SECRET), "{error_line}");
+    let why = error_line.strip_prefix("DATABASE_URL: ");
+    why.unwrap_or_else(|| panic!("{error_line}")).to_owned()
 }
 
-/// A server that answers whatever its clients begin with.
+/// Starts a server that sends the same bytes to every client.
 fn answering(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -61,7 +61,7 @@ fn error_response(code: &str) -> Vec<u8> {
 #[case("57P03", "is starting or shutting down", true)]
 #[case("08P01", "rejects the connection with code 08P01", true)]
 #[case("0A000", "rejects the connection with code 0A000", false)]
-fn rejection_by_the_server_is_named_and_waited_for_if_it_may_pass(
+fn rejection_by_the_server_is_retried_if_temporary(
     #[case] code: &str,
     #[case] why: &str,
     #[case] may_pass: bool,
@@ -69,10 +69,10 @@ fn rejection_by_the_server_is_named_and_waited_for_if_it_may_pass(
     let address = answering(error_response(code));
     let url = format!("postgres://u:{SECRET}@{address}/n?sslmode=disable");
     let begun = Instant::now();
-    let complaint = complaint(&url, &["migrate", "status"]);
+    let error_line = error_line(&url, &["migrate", "status"]);
     let waited = begun.elapsed() > PATIENCE;
-    assert!(complaint.starts_with(&address), "{complaint}");
-    assert!(complaint.contains(why), "{complaint}");
+    assert!(error_line.starts_with(&address), "{error_line}");
+    assert!(error_line.contains(why), "{error_line}");
     assert!(
         waited || !may_pass,
         "it gave up after {:?}",
@@ -84,25 +84,25 @@ fn rejection_by_the_server_is_named_and_waited_for_if_it_may_pass(
 #[case(b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no PostgreSQL")]
 #[case(b"", "is no PostgreSQL")]
 #[case(b"N", "no TLS: server does not support TLS")]
-fn what_is_no_postgresql_is_named_as_such(#[case] answer: &[u8], #[case] why: &str) {
+fn other_protocol_is_reported_as_no_postgresql(#[case] answer: &[u8], #[case] why: &str) {
     let address = answering(answer.to_vec());
     let url = format!("postgres://u:{SECRET}@{address}/n?sslmode=require");
-    let complaint = complaint(&url, &["serve"]);
-    assert!(complaint.contains(&address), "{complaint}");
-    assert!(complaint.contains(why), "{complaint}");
+    let error_line = error_line(&url, &["serve"]);
+    assert!(error_line.contains(&address), "{error_line}");
+    assert!(error_line.contains(why), "{error_line}");
 }
 
 #[test]
-fn replica_that_cannot_be_reached_is_warned_of_with_its_place() {
+fn unreachable_replica_is_logged_with_its_address() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let url = runtime.block_on(fresh_schema());
     let replica = format!("postgres://u:{SECRET}@127.0.0.1:1/n");
-    let place = Place::new()
+    let sandbox = Sandbox::new()
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("DATABASE_URL", url)
         .with("DATABASE_REPLICA_URL", replica);
-    place.run(&["migrate", "up"]).printed();
-    let (mut server, _) = place.serve(&[]);
+    sandbox.run(&["migrate", "up"]).printed();
+    let (mut server, _) = sandbox.serve(&[]);
     server.until(|server| {
         server
             .stderr()
@@ -116,7 +116,7 @@ fn replica_that_cannot_be_reached_is_warned_of_with_its_place() {
     assert!(!log.contains(SECRET), "{log}");
 }
 
-/// An empty database of this encoding, under its own name.
+/// Creates an empty database with this encoding.
 async fn database_in(encoding: &str) -> String {
     let name = unique("encoding");
     admin(&format!(
@@ -132,22 +132,22 @@ async fn database_in(encoding: &str) -> String {
 #[case("SQL_ASCII")]
 #[case("LATIN1")]
 #[tokio::test]
-async fn database_that_is_not_utf_8_is_named(#[case] encoding: &str) {
+async fn database_that_is_not_utf_8_is_reported(#[case] encoding: &str) {
     let url = database_in(encoding).await;
     for arguments in [&["serve"][..], &["migrate", "up"], &["export", "K-1"]] {
-        let complaint = complaint(&url, arguments);
+        let error_line = error_line(&url, arguments);
         let why = format!("the database's encoding is {encoding} and must be UTF8: ");
-        assert!(complaint.starts_with(&why), "{complaint}");
+        assert!(error_line.starts_with(&why), "{error_line}");
     }
 }
 
-/// A role that may log in, and a schema that it may not even see.
+/// Creates a role that may log in, and a schema without rights for it.
 async fn role_without_rights() -> (String, String, String) {
     let (role, url) = (unique("role"), fresh_schema().await);
     let (_, schema) = url.split_once("search_path]=").unwrap();
     let schema = schema.to_owned();
     admin(&format!("CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'")).await;
-    Place::new()
+    Sandbox::new()
         .with("DATABASE_URL", &url)
         .run(&["migrate", "up"])
         .printed();
@@ -158,7 +158,7 @@ async fn role_without_rights() -> (String, String, String) {
 }
 
 #[tokio::test]
-async fn role_without_rights_is_told_which() {
+async fn missing_rights_of_a_role_are_reported() {
     let (url, role, schema) = role_without_rights().await;
     let tables = "lacks SELECT on seaql_migrations; SELECT, INSERT, UPDATE, DELETE on audit_events";
     for (grant, of_serve, of_migrate) in [
@@ -180,21 +180,21 @@ async fn role_without_rights_is_told_which() {
     ] {
         admin(&grant).await;
         for arguments in [&["serve"][..], &["migrate", "status"], &["export", "K-1"]] {
-            let complaint = complaint(&url, arguments);
-            assert!(complaint.contains(of_serve), "{arguments:?}: {complaint}");
+            let error_line = error_line(&url, arguments);
+            assert!(error_line.contains(of_serve), "{arguments:?}: {error_line}");
         }
-        let complaint = complaint(&url, &["migrate", "up"]);
-        assert!(complaint.contains(&of_migrate), "{complaint}");
+        let error_line = error_line(&url, &["migrate", "up"]);
+        assert!(error_line.contains(&of_migrate), "{error_line}");
     }
 }
 
 #[tokio::test]
-async fn role_with_too_few_connections_is_told_so() {
+async fn role_with_too_few_connections_is_reported() {
     let (url, role, _) = role_without_rights().await;
     admin(&format!("ALTER ROLE {role} CONNECTION LIMIT 3")).await;
-    let complaint = complaint(&url, &["migrate", "status"]);
+    let error_line = error_line(&url, &["migrate", "status"]);
     let why = "does not give the 10 connections that are kept open";
-    assert!(complaint.contains(why), "{complaint}");
+    assert!(error_line.contains(why), "{error_line}");
 }
 
 fn server_url() -> String {

@@ -1,5 +1,4 @@
-//! Drills of operators with keys and backups, and their required result: no contact locked, no
-//! change skipped.
+//! Key rotation, kills and restores: no contact may be locked, and no change skipped.
 
 mod keys;
 mod kill;
@@ -11,27 +10,27 @@ use contact_service::api::proto::{self, ContactType};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::process::{Client, Place, client};
+use crate::process::{Client, Sandbox, client};
 
 const SCOPES: &str = "customers.read contact_data.write contacts.read contacts.write \
     phone_password.check phone_orders.authorize order_types.write changes.watch";
-/// Keys of 32 bytes.
+/// Keys of 32 bytes in base64.
 const KEYS: [&str; 2] = [
     "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
     "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",
 ];
-/// Between two attempts to reach a server that is being started.
+/// Pause between attempts to reach a server that is starting.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The value of `SERVICE_KEYS` or `PHONE_PEPPER` with these versions, newest first.
+/// Returns a value of `SERVICE_KEYS` or `PHONE_PEPPER` with these versions, newest first.
 fn keys(versions: &[usize]) -> String {
     let one = |version: &usize| format!("{version}:{}", KEYS[version - 1]);
     versions.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-/// A token of the server that has made its keys in this place.
-fn token(place: &Place) -> String {
-    let minted = place.run(&["token", "--sub", "tester", "--scope", SCOPES, "--ttl", "1h"]);
+/// Mints a token with the keys of the server in the sandbox.
+fn token(sandbox: &Sandbox) -> String {
+    let minted = sandbox.run(&["token", "--sub", "tester", "--scope", SCOPES, "--ttl", "1h"]);
     minted.printed()
 }
 
@@ -83,12 +82,12 @@ async fn read(client: &mut Client, number: &str) -> Result<Option<proto::Custome
     }
 }
 
-/// A copy of all customers that follows the feed as the contract says.
+/// A copy of all customers, maintained with the change feed.
 struct Cache {
     client: Client,
     cursor: String,
     customers: BTreeMap<String, proto::Customer>,
-    /// How often everything had to be read again.
+    /// The number of full reloads.
     expired: usize,
 }
 
@@ -102,7 +101,7 @@ impl Cache {
         }
     }
 
-    /// Goes on with another server.
+    /// Continues with another server.
     fn connect(&mut self, address: &str, token: &str) {
         self.client = client(address, token);
     }
@@ -117,7 +116,7 @@ impl Cache {
                     self.cursor.clear();
                     self.expired += 1;
                 }
-                // The server was killed, and is started again.
+                // The server was killed, and restarts.
                 Code::Unavailable | Code::Unknown | Code::Cancelled => {
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
@@ -139,7 +138,7 @@ impl Cache {
             for change in response.events {
                 let number = change.customer_number;
                 if number.is_empty() {
-                    // Of an order type.
+                    // A change of an order type.
                     continue;
                 }
                 match read(&mut self.client, &number).await? {
@@ -155,7 +154,7 @@ impl Cache {
         }
     }
 
-    /// Compares the copy with what the server has.
+    /// Asserts that the copy has the customers of the server.
     async fn assert_holds(&mut self, numbers: &[String]) {
         let known: Vec<_> = self.customers.keys().cloned().collect();
         assert_eq!(known, numbers);

@@ -1,4 +1,4 @@
-//! Clients that hold more connections than a listener has places, or a process has descriptors.
+//! Clients that hold more connections than a listener accepts, or a process has descriptors.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use reqwest::StatusCode;
 use rstest::rstest;
 use tokio::net::TcpStream;
 
-use crate::process::{Backend, Place, free_address};
+use crate::process::{Backend, Sandbox, free_address};
 
-/// More than a listener has places, and than the soft limit below.
+/// More connections than a listener accepts, and than the soft limit below.
 const HELD: usize = 600;
-/// Asked of the page and of the probes.
+/// Paths of the page and of the probes.
 const PATHS: [&str; 2] = ["/confirm", "/readyz"];
 const DESCRIPTORS: u32 = 256;
-/// Far more than anything here takes: a test that gets there has failed.
+/// A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn hold(address: &str) -> Vec<TcpStream> {
@@ -35,23 +35,23 @@ async fn is_answered(address: &str, path: &str) -> bool {
 #[case::of_the_page(0)]
 #[case::of_the_probes(1)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_connections_shut_out_no_newcomer(
+async fn idle_connections_make_room_for_new_ones(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] flooded: usize,
 ) {
     let addresses = [free_address(), free_address()];
-    let place = Place::on(backend)
+    let sandbox = Sandbox::on(backend)
         .await
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("HTTP_ADDR", &addresses[0])
         .with("METRICS_ADDR", &addresses[1])
         .with_descriptors(DESCRIPTORS);
     if backend == Backend::Postgres {
-        place.run(&["migrate", "up"]).printed();
+        sandbox.run(&["migrate", "up"]).printed();
     }
-    let (_server, grpc_address) = place.serve(&[]);
+    let (_server, grpc_address) = sandbox.serve(&[]);
     let _held = hold(&addresses[flooded]).await;
-    // Those that were too many were closed already, and those that wait are served in their order.
+    // Excess connections were closed, and waiting ones are accepted in order.
     let begin = Instant::now();
     while !is_answered(&addresses[flooded], PATHS[flooded]).await {
         assert!(begin.elapsed() < PATIENCE, "no newcomer is served");
@@ -60,14 +60,14 @@ async fn idle_connections_shut_out_no_newcomer(
         for (address, path) in addresses.iter().zip(PATHS) {
             assert!(is_answered(address, path).await, "{path}");
         }
-        place.healthcheck(&grpc_address).printed();
+        sandbox.healthcheck(&grpc_address).printed();
     }
 }
 
 #[test]
 fn start_logs_the_raised_limit_of_descriptors() {
-    let place = Place::new().with("LISTEN_ADDR", "127.0.0.1:0");
-    let (server, _) = place.with_descriptors(DESCRIPTORS).serve_unready(&[]);
+    let sandbox = Sandbox::new().with("LISTEN_ADDR", "127.0.0.1:0");
+    let (server, _) = sandbox.with_descriptors(DESCRIPTORS).serve_unready(&[]);
     let log = server.stderr();
     let line = log.lines().find(|line| line.contains("file descriptors"));
     let line = line.expect(&log);

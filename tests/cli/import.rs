@@ -1,69 +1,69 @@
-//! `import FILE`: what is taken, what is refused, and that it can be repeated.
+//! `import FILE`: imported and rejected rows, and repeated imports.
 
-mod alike;
-mod breaks;
 mod contact_data;
+mod duplicates;
 mod files;
-mod kept;
 mod killed;
 mod long_rows;
-pub(crate) mod stock;
+mod malformed_rows;
+mod rejects_file;
+pub(crate) mod row_counts;
 
 use std::{fs, path::Path};
 
 use rstest::rstest;
 
 use self::{
-    breaks::{Cells, HEADER, WAYS, WORD},
-    stock::{Stock, execute},
+    malformed_rows::{Cells, HEADER, MALFORMATIONS, WORD},
+    row_counts::{RowCounts, execute},
 };
-use crate::process::{Backend, Ended, Place};
+use crate::process::{Backend, Ended, Sandbox};
 
-const REFUSED: i32 = 3;
+const REJECTED: i32 = 3;
 
-/// With the sample customers: K-1001 has four contacts, K-1002 two, K-1003 none.
-async fn place_with_samples(backend: Backend) -> Place {
-    let place = Place::on(backend)
+/// Returns a sandbox with the sample customers: K-1001 has four contacts, K-1002 two, K-1003 none.
+async fn sandbox_with_samples(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::on(backend)
         .await
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("RUST_LOG", "trace");
-    let (server, _) = place.serve(&["serve", "--demo"]);
+    let (server, _) = sandbox.serve(&["serve", "--demo"]);
     server.signal("TERM");
     assert!(server.wait().status.success());
-    place
+    sandbox
 }
 
-fn write(place: &Place, rows: &[Vec<u8>]) {
+fn write(sandbox: &Sandbox, rows: &[Vec<u8>]) {
     let file = [HEADER.as_bytes(), b"\r\n", &rows.concat()].concat();
-    fs::write(place.path().join("contacts.csv"), file).unwrap();
+    fs::write(sandbox.path().join("contacts.csv"), file).unwrap();
 }
 
-fn import(place: &Place, arguments: &[&str]) -> Ended {
+fn import(sandbox: &Sandbox, arguments: &[&str]) -> Ended {
     let arguments = [&["import", "contacts.csv"], arguments].concat();
-    place.run(&arguments)
+    sandbox.run(&arguments)
 }
 
-/// Line and reason of each refused row, whatever it holds: quotes of a broken one need not be closed.
-fn refused(place: &Place) -> Vec<(u64, String)> {
-    let file = fs::read(place.path().join("contacts.refused.csv")).unwrap();
+/// Returns the line and reason of each rejected row, whose quotes may be malformed.
+fn rejects(sandbox: &Sandbox) -> Vec<(u64, String)> {
+    let file = fs::read(sandbox.path().join("contacts.refused.csv")).unwrap();
     let text = String::from_utf8_lossy(&file);
-    let told = |line: &str| {
+    let reject = |line: &str| {
         let (line, rest) = line.split_once(";\"")?;
         let rest = rest.replace("\"\"", "\u{1}");
         let (reason, _) = rest.split_once("\";")?;
         Some((line.parse().ok()?, reason.replace('\u{1}', "\"")))
     };
-    text.lines().filter_map(told).collect()
+    text.lines().filter_map(reject).collect()
 }
 
-fn assert_says(ended: &Ended, code: i32, said: &str) {
+fn assert_output(ended: &Ended, code: i32, said: &str) {
     assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
     assert!(ended.stdout.contains(said), "{}", ended.stdout);
 }
 
-/// Names of files of refused rows, also of those that are not whole.
-fn refused_files(place: &Place) -> Vec<String> {
-    let entries = fs::read_dir(place.path()).unwrap();
+/// Returns the names of files of rejected rows, including temporary ones.
+fn rejects_files(sandbox: &Sandbox) -> Vec<String> {
+    let entries = fs::read_dir(sandbox.path()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| name.contains("refused")).collect();
     names.sort();
@@ -72,30 +72,33 @@ fn refused_files(place: &Place) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn each_broken_row_is_refused_alone_and_the_rest_is_taken_once(
+async fn malformed_rows_are_rejected_and_others_imported_once(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
-    let before = Stock::of(&place).await;
+    let sandbox = sandbox_with_samples(backend).await;
+    let before = RowCounts::of(&sandbox).await;
     let mut rows = Vec::new();
     let mut expected = Vec::new();
-    // The header, and two lines a good row.
+    // The header, and two lines per valid row.
     let mut line = 2;
-    for (number, way) in WAYS.iter().enumerate() {
-        let row = Cells::good("K-1001", &format!("Kaputt {number}"));
-        // A line break of its own would make two lines of a row that is broken.
-        rows.push(way.broken(row.with(7, "")));
+    for (number, way) in MALFORMATIONS.iter().enumerate() {
+        let row = Cells::valid("K-1001", &format!("Kaputt {number}"));
+        // A line break within a malformed row would split it.
+        rows.push(way.apply(row.with(7, "")));
         expected.push((line, way.reason));
-        let good = Cells::good("K-1001", &format!("Käthe {number}"));
+        let good = Cells::valid("K-1001", &format!("Käthe {number}"));
         rows.push(good.with(4, format!("k{number}@zq7k.example")).line());
         line += 3;
     }
-    write(&place, &rows);
-    let ended = import(&place, &[]);
-    let said = format!("{0} taken, 0 already there, {0} refused", WAYS.len());
-    assert_says(&ended, REFUSED, &said);
+    write(&sandbox, &rows);
+    let ended = import(&sandbox, &[]);
+    let said = format!(
+        "{0} taken, 0 already there, {0} refused",
+        MALFORMATIONS.len()
+    );
+    assert_output(&ended, REJECTED, &said);
     assert!(ended.stdout.contains("read as UTF-8"), "{}", ended.stdout);
-    let refused = refused(&place);
+    let refused = rejects(&sandbox);
     for ((line, reason), (expected_line, expected)) in refused.iter().zip(&expected) {
         assert_eq!(line, expected_line, "{reason}");
         assert!(
@@ -103,106 +106,109 @@ async fn each_broken_row_is_refused_alone_and_the_rest_is_taken_once(
             "{reason:?} is not {expected:?}"
         );
     }
-    assert_eq!(refused.len(), WAYS.len());
-    let after = Stock::of(&place).await;
-    after.assert_gained(before, WAYS.len());
+    assert_eq!(refused.len(), MALFORMATIONS.len());
+    let after = RowCounts::of(&sandbox).await;
+    after.assert_gained(before, MALFORMATIONS.len());
     assert_eq!(
         after.pending,
-        before.pending + i64::try_from(WAYS.len()).unwrap()
+        before.pending + i64::try_from(MALFORMATIONS.len()).unwrap()
     );
-    for told in [&ended.stdout, &ended.stderr] {
-        assert!(!told.contains(WORD), "{told}");
-        assert!(!told.contains("Käthe"), "{told}");
+    for output in [&ended.stdout, &ended.stderr] {
+        assert!(!output.contains(WORD), "{output}");
+        assert!(!output.contains("Käthe"), "{output}");
     }
 
-    // What became of a contact since does not matter.
+    // Later changes of a contact do not matter.
     execute(
-        &place,
+        &sandbox,
         "DELETE FROM contacts WHERE display_name = 'Käthe 1'",
     )
     .await;
-    let after = Stock::of(&place).await;
-    let again = import(&place, &[]);
-    let said = format!("0 taken, {0} already there, {0} refused", WAYS.len());
-    assert_says(&again, REFUSED, &said);
-    assert_eq!(Stock::of(&place).await, after);
+    let after = RowCounts::of(&sandbox).await;
+    let again = import(&sandbox, &[]);
+    let said = format!(
+        "0 taken, {0} already there, {0} refused",
+        MALFORMATIONS.len()
+    );
+    assert_output(&again, REJECTED, &said);
+    assert_eq!(RowCounts::of(&sandbox).await, after);
 }
 
 #[rstest]
 #[tokio::test]
-async fn refused_rows_can_be_corrected_where_they_were_written(
+async fn rejected_rows_can_be_corrected_in_their_file(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
+    let sandbox = sandbox_with_samples(backend).await;
     let rows = [
-        Cells::good("K-1003", "Anna Zander").with(3, "fr").line(),
-        Cells::good("K-1003", "Bernd Zander")
+        Cells::valid("K-1003", "Anna Zander").with(3, "fr").line(),
+        Cells::valid("K-1003", "Bernd Zander")
             .with(1, "Technik")
             .with(6, "")
             .line(),
     ];
-    write(&place, &rows);
-    assert_says(
-        &import(&place, &[]),
-        REFUSED,
+    write(&sandbox, &rows);
+    assert_output(
+        &import(&sandbox, &[]),
+        REJECTED,
         "0 taken, 0 already there, 2 refused",
     );
     assert_eq!(
-        refused(&place)[1],
+        rejects(&sandbox)[1],
         (
             4,
             "types: the first contact of a customer must be of type STANDARD".to_owned()
         )
     );
-    let path = place.path().join("contacts.refused.csv");
+    let path = sandbox.path().join("contacts.refused.csv");
     let corrected = fs::read_to_string(&path).unwrap().replace(";fr;", ";en;");
     fs::write(&path, corrected).unwrap();
-    let ended = place.run(&["import", "contacts.refused.csv"]);
-    assert_says(&ended, 0, "2 taken, 0 already there, 0 refused");
-    assert_eq!(refused_files(&place), ["contacts.refused.csv"]);
-    // Of the first file, too, nothing is left to be refused but what is wrong in it.
-    write(&place, &rows[1..]);
-    assert_says(
-        &import(&place, &[]),
+    let ended = sandbox.run(&["import", "contacts.refused.csv"]);
+    assert_output(&ended, 0, "2 taken, 0 already there, 0 refused");
+    assert_eq!(rejects_files(&sandbox), ["contacts.refused.csv"]);
+    // Repeating the first file rejects only its uncorrected rows.
+    write(&sandbox, &rows[1..]);
+    assert_output(
+        &import(&sandbox, &[]),
         0,
         "0 taken, 1 already there, 0 refused",
     );
-    // Of this run there is no such file, and the corrected one is not lost.
-    assert_eq!(refused_files(&place), ["contacts.refused.1.csv"]);
+    // This run writes no rejects file, and the corrected one is archived.
+    assert_eq!(rejects_files(&sandbox), ["contacts.refused.1.csv"]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn the_rows_of_a_customer_are_judged_together_whatever_their_order(
+async fn order_of_a_customers_rows_does_not_matter(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
-    let before = Stock::of(&place).await;
+    let sandbox = sandbox_with_samples(backend).await;
+    let before = RowCounts::of(&sandbox).await;
     let technical = |number: usize| {
-        let row = Cells::good("K-1003", &format!("Technik {number}"));
+        let row = Cells::valid("K-1003", &format!("Technik {number}"));
         row.with(1, "Technik").with(4, "").with(6, "nein").line()
     };
-    // The one STANDARD contact stands behind the others, and the customer has no room for all.
+    // The STANDARD contact comes last, and the rows exceed the contact limit.
     let mut rows: Vec<_> = (0..102).map(technical).collect();
-    rows.push(Cells::good("K-1003", "Anna Zander").line());
-    rows.push(Cells::good("K-1003", "Anna Zander").line());
-    write(&place, &rows);
-    let dry = import(&place, &["--dry-run"]);
-    assert_says(
+    rows.push(Cells::valid("K-1003", "Anna Zander").line());
+    rows.push(Cells::valid("K-1003", "Anna Zander").line());
+    write(&sandbox, &rows);
+    let dry = import(&sandbox, &["--dry-run"]);
+    assert_output(
         &dry,
-        REFUSED,
+        REJECTED,
         "100 would be taken, 1 already there, 3 refused",
     );
-    assert_says(&dry, REFUSED, "confirmation mails that would be queued: 1");
-    assert_eq!(Stock::of(&place).await, before);
-    let dry = refused(&place);
-    let ended = import(&place, &["--emails-confirmed"]);
-    assert_says(&ended, REFUSED, "100 taken, 1 already there, 3 refused");
-    assert_eq!(refused(&place), dry);
+    assert_output(&dry, REJECTED, "confirmation mails that would be queued: 1");
+    assert_eq!(RowCounts::of(&sandbox).await, before);
+    let dry = rejects(&sandbox);
+    let ended = import(&sandbox, &["--emails-confirmed"]);
+    assert_output(&ended, REJECTED, "100 taken, 1 already there, 3 refused");
+    assert_eq!(rejects(&sandbox), dry);
     let limit = "customer_number: a customer has at most 100 contacts";
     let lines = [200, 202, 204].map(|line| (line, limit.to_owned()));
     assert_eq!(dry, lines);
-    let after = Stock::of(&place).await;
+    let after = RowCounts::of(&sandbox).await;
     after.assert_gained(before, 100);
     assert_eq!(
         (after.confirmed, after.mails),
@@ -212,60 +218,60 @@ async fn the_rows_of_a_customer_are_judged_together_whatever_their_order(
 
 #[rstest]
 #[tokio::test]
-async fn customers_are_put_on_file_where_that_is_asked_for(
+async fn create_customers_creates_missing_customers(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
-    let before = Stock::of(&place).await;
+    let sandbox = sandbox_with_samples(backend).await;
+    let before = RowCounts::of(&sandbox).await;
     let rows = [
-        Cells::good("K-2001", "Anna Zander").line(),
-        Cells::good("K-2002", "Bernd Zander")
+        Cells::valid("K-2001", "Anna Zander").line(),
+        Cells::valid("K-2002", "Bernd Zander")
             .with(1, "Technik")
             .with(6, "")
             .line(),
-        Cells::good("K-2001", "Carla Zander").line(),
+        Cells::valid("K-2001", "Carla Zander").line(),
     ];
-    write(&place, &rows);
-    assert_says(
-        &import(&place, &[]),
-        REFUSED,
+    write(&sandbox, &rows);
+    assert_output(
+        &import(&sandbox, &[]),
+        REJECTED,
         "0 taken, 0 already there, 3 refused",
     );
-    let ended = import(&place, &["--create-customers"]);
-    assert_says(&ended, REFUSED, "2 taken, 0 already there, 1 refused");
-    let after = Stock::of(&place).await;
+    let ended = import(&sandbox, &["--create-customers"]);
+    assert_output(&ended, REJECTED, "2 taken, 0 already there, 1 refused");
+    let after = RowCounts::of(&sandbox).await;
     after.assert_gained(before, 2);
     assert_eq!(after.customers, before.customers + 1);
 }
 
 #[rstest]
 #[tokio::test]
-async fn no_customer_is_put_on_file_under_a_number_of_an_erased_ones_form(
+async fn numbers_in_the_form_of_erased_customers_are_rejected(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
-    let before = Stock::of(&place).await;
+    let sandbox = sandbox_with_samples(backend).await;
+    let before = RowCounts::of(&sandbox).await;
     let pseudonym = format!("erased-{:025x}", 0x1F);
-    write(&place, &[Cells::good(&pseudonym, "Anna Zander").line()]);
+    write(&sandbox, &[Cells::valid(&pseudonym, "Anna Zander").line()]);
     for arguments in [
         &["--create-customers", "--dry-run"][..],
         &["--create-customers"],
     ] {
-        let ended = import(&place, arguments);
-        assert_eq!(ended.status.code(), Some(REFUSED), "{}", ended.stderr);
+        let ended = import(&sandbox, arguments);
+        assert_eq!(ended.status.code(), Some(REJECTED), "{}", ended.stderr);
         let form = "must not have the form of an erased customer's pseudonym";
-        assert_eq!(refused(&place), [(2, format!("customer_number: {form}"))]);
+        assert_eq!(rejects(&sandbox), [(2, format!("customer_number: {form}"))]);
     }
-    assert_eq!(Stock::of(&place).await, before);
+    assert_eq!(RowCounts::of(&sandbox).await, before);
 }
 
 #[rstest]
 #[tokio::test]
-async fn cards_are_taken_and_refused_as_rows(
+async fn cards_are_imported_and_rejected_like_rows(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
-    let before = Stock::of(&place).await;
+    let sandbox = sandbox_with_samples(backend).await;
+    let before = RowCounts::of(&sandbox).await;
     let card = |number: &str, id: u8| {
         format!(
             "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:urn:zq7k:{id}\r\nFN:Zander\\, Anna\r\n\
@@ -274,11 +280,11 @@ async fn cards_are_taken_and_refused_as_rows(
         )
     };
     let cards = [card("K-1001", 1), card("", 2), card("K-1003", 1)].concat();
-    fs::write(place.path().join("contacts.vcf"), cards).unwrap();
-    let ended = place.run(&["import", "contacts.vcf"]);
-    assert_says(&ended, REFUSED, "2 taken, 0 already there, 1 refused");
-    Stock::of(&place).await.assert_gained(before, 2);
-    let path = place.path().join("contacts.refused.vcf");
+    fs::write(sandbox.path().join("contacts.vcf"), cards).unwrap();
+    let ended = sandbox.run(&["import", "contacts.vcf"]);
+    assert_output(&ended, REJECTED, "2 taken, 0 already there, 1 refused");
+    RowCounts::of(&sandbox).await.assert_gained(before, 2);
+    let path = sandbox.path().join("contacts.refused.vcf");
     let refused = fs::read_to_string(&path).unwrap();
     assert!(
         refused.contains("X-IMPORT-LINE:10\r\nX-IMPORT-REASON:customer_number: must have 1 to 32"),
@@ -286,8 +292,8 @@ async fn cards_are_taken_and_refused_as_rows(
     );
     let corrected = refused.replace("X-CUSTOMER-NUMBER:", "X-CUSTOMER-NUMBER:K-1002");
     fs::write(path, corrected).unwrap();
-    let ended = place.run(&["import", "contacts.refused.vcf"]);
-    assert_says(&ended, 0, "1 taken, 0 already there, 0 refused");
+    let ended = sandbox.run(&["import", "contacts.refused.vcf"]);
+    assert_output(&ended, 0, "1 taken, 0 already there, 0 refused");
 }
 
 #[rstest]
@@ -301,44 +307,44 @@ async fn cards_are_taken_and_refused_as_rows(
 #[case::no_header(Some("K-1001;Standard;Anna\n"), "lacks the column(s) customer_number")]
 #[case::an_unknown_column(Some("Kundennummer;Typ;Name;Fax\n"), "unknown column(s): \"Fax\"")]
 #[tokio::test]
-async fn what_cannot_be_read_is_said_before_anything_is_taken(
+async fn unreadable_file_is_reported_before_the_import(
     #[case] file: Option<&str>,
     #[case] said: &str,
 ) {
-    assert_refuses("contacts.csv", file.map(str::as_bytes), said);
+    assert_rejects("contacts.csv", file.map(str::as_bytes), said);
 }
 
-/// That a file is refused as a whole, by one line.
-fn assert_refuses(name: &str, file: Option<&[u8]>, said: &str) {
-    let place = Place::new();
+/// Asserts that a file is rejected as a whole, with one line.
+fn assert_rejects(name: &str, file: Option<&[u8]>, said: &str) {
+    let sandbox = Sandbox::new();
     if let Some(file) = file {
-        fs::write(place.path().join(name), file).unwrap();
+        fs::write(sandbox.path().join(name), file).unwrap();
     }
-    let ended = place.run(&["import", name]);
+    let ended = sandbox.run(&["import", name]);
     assert!(!ended.stderr.contains("Anna"), "{}", ended.stderr);
-    let complaint = ended.complaint();
-    assert!(complaint.contains(said), "{complaint}");
-    // No database either was made for it.
-    assert!(!place.path().join("data").exists());
-    assert_eq!(refused_files(&place), [""; 0]);
+    let error_line = ended.error_line();
+    assert!(error_line.contains(said), "{error_line}");
+    // No database was created.
+    assert!(!sandbox.path().join("data").exists());
+    assert_eq!(rejects_files(&sandbox), [""; 0]);
 }
 
 #[rstest]
 #[case::nothing("", "contacts.vcf is empty")]
 #[case::a_text("FN:Anna\n", "contacts.vcf: holds no vCard")]
 #[tokio::test]
-async fn a_file_without_cards_is_refused(#[case] file: &str, #[case] said: &str) {
-    assert_refuses("contacts.vcf", Some(file.as_bytes()), said);
+async fn file_without_cards_is_rejected(#[case] file: &str, #[case] said: &str) {
+    assert_rejects("contacts.vcf", Some(file.as_bytes()), said);
 }
 
 #[test]
-fn the_example_of_the_documentation_is_taken_whole() {
-    let place = Place::new();
+fn example_of_the_documentation_is_imported() {
+    let sandbox = Sandbox::new();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/contacts.csv");
-    fs::copy(example, place.path().join("contacts.csv")).unwrap();
+    fs::copy(example, sandbox.path().join("contacts.csv")).unwrap();
     let arguments = ["--create-customers", "--emails-confirmed"];
-    assert_says(
-        &import(&place, &arguments),
+    assert_output(
+        &import(&sandbox, &arguments),
         0,
         " 0 already there, 0 refused",
     );

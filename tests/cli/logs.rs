@@ -1,23 +1,22 @@
-//! What the process writes: lines for people or for programs, with the trace of the call. That
-//! none holds anything of a request is the canary's.
+//! Log lines as text and as JSON, with the trace of the request. That none contains values of a request
+//! is tested in `leak_markers`.
 
 use contact_service::api::proto;
 use rstest::rstest;
 use serde_json::Value;
 use tonic::Request;
 
-use crate::process::{Place, client};
+use crate::process::{Sandbox, client};
 
 const WARNING: &str = "spans are lost";
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// Makes a call that succeeds and two that do not, stops the server, and gives all that it
-/// wrote.
-async fn written_under_trace(place: &Place) -> String {
+/// Sends a successful and two failing requests, stops the server, and returns its log.
+async fn written_under_trace(sandbox: &Sandbox) -> String {
     let scopes = "order_types.read customers.read";
     let arguments = ["token", "--sub", "someone", "--scope", scopes];
-    let (server, address) = place.serve(&[]);
-    let token = place.run(&arguments).printed();
+    let (server, address) = sandbox.serve(&[]);
+    let token = sandbox.run(&arguments).printed();
     let mut known = client(&address, &token);
     let listing = known.list_order_types(proto::ListOrderTypesRequest::default());
     listing.await.unwrap();
@@ -31,7 +30,7 @@ async fn written_under_trace(place: &Place) -> String {
         request
     };
     known.get_customer(traced()).await.unwrap_err();
-    let mut unknown = client(&address, "nobody");
+    let mut unknown = client(&address, "no-token");
     unknown.get_customer(traced()).await.unwrap_err();
     server.signal("TERM");
     let ended = server.wait();
@@ -39,15 +38,15 @@ async fn written_under_trace(place: &Place) -> String {
     ended.stdout + &ended.stderr
 }
 
-fn place() -> Place {
-    Place::new()
+fn sandbox() -> Sandbox {
+    Sandbox::new()
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("RUST_LOG", "trace")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn text_logs_have_a_line_a_call_and_no_colours() {
-    let written = written_under_trace(&place()).await;
+async fn text_logs_have_a_line_per_request_and_no_colors() {
+    let written = written_under_trace(&sandbox()).await;
     for seen in [
         "ListOrderTypes",
         "code=\"Ok\"",
@@ -64,8 +63,8 @@ async fn text_logs_have_a_line_a_call_and_no_colours() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn json_logs_are_one_object_a_line() {
-    let written = written_under_trace(&place().with("LOG_FORMAT", "json")).await;
+async fn json_logs_have_an_object_per_line() {
+    let written = written_under_trace(&sandbox().with("LOG_FORMAT", "json")).await;
     let mut traced = 0;
     for line in written.lines() {
         let object: Value = serde_json::from_str(line).expect(line);
@@ -77,7 +76,7 @@ async fn json_logs_are_one_object_a_line() {
     assert!(traced >= 2, "{written}");
 }
 
-/// The library that exports them drops what it cannot export without a word.
+/// The exporter drops spans silently.
 #[rstest]
 #[case(
     "http://127.0.0.1:1",
@@ -88,13 +87,13 @@ async fn json_logs_are_one_object_a_line() {
     "collector=\"no-such-host.invalid:4317\" cause=\"its name cannot be resolved: "
 )]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn collector_that_is_away_is_warned_of_once(#[case] endpoint: &str, #[case] named: &str) {
-    let place = place()
+async fn unavailable_collector_is_logged_once(#[case] endpoint: &str, #[case] named: &str) {
+    let sandbox = sandbox()
         .with("RUST_LOG", "info")
         .with("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .with("OTEL_BSP_SCHEDULE_DELAY", "50");
-    let (mut server, address) = place.serve(&[]);
-    let mut unknown = client(&address, "nobody");
+    let (mut server, address) = sandbox.serve(&[]);
+    let mut unknown = client(&address, "no-token");
     let listing = proto::ListOrderTypesRequest::default;
     unknown.list_order_types(listing()).await.unwrap_err();
     server.until(|server| server.stderr().contains(WARNING));

@@ -12,12 +12,13 @@
 
 mod process;
 
-mod canary;
 mod commands;
 mod databases;
 mod drills;
 mod floods;
+mod help;
 mod import;
+mod leak_markers;
 mod logs;
 mod privacy;
 mod resolve;

@@ -1,4 +1,4 @@
-//! `export`, and what an erasure leaves of a mail that is just being written.
+//! `export`, and the erasure of a customer while a mail is being written.
 
 use std::{
     fs::{self, Permissions},
@@ -9,7 +9,7 @@ use contact_service::api::proto::{self, ContactType};
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::process::{Backend, Client, Place, client};
+use crate::process::{Backend, Client, Sandbox, client};
 
 const SCOPES: &str = "customers.write contact_data.write contacts.write privacy.erase";
 
@@ -40,18 +40,20 @@ async fn put_on_file(client: &mut Client, number: &str) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_is_json_on_standard_output_or_in_a_file(
+async fn export_is_json_on_standard_output_or_in_a_file(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
-    place.run(&["migrate", "up"]).printed();
-    let (server, address) = place.serve(&[]);
-    let token = place
+    let sandbox = Sandbox::on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    sandbox.run(&["migrate", "up"]).printed();
+    let (server, address) = sandbox.serve(&[]);
+    let token = sandbox
         .run(&["token", "--sub", "tester", "--scope", SCOPES])
         .printed();
     put_on_file(&mut client(&address, &token), "K-1").await;
-    // Beside the server as well as without it.
-    let printed = place.run(&["export", "K-1"]).printed();
+    // With and without a running server.
+    let printed = sandbox.run(&["export", "K-1"]).printed();
     server.signal("TERM");
     server.wait();
     let export: Value = serde_json::from_str(&printed).unwrap();
@@ -72,48 +74,50 @@ async fn an_export_is_json_on_standard_output_or_in_a_file(
     );
     assert!(printed.contains("\n  \"contacts\": ["), "{printed}");
 
-    place
+    sandbox
         .run(&["export", "K-1", "--output", "K-1.json"])
         .printed();
-    let file = place.path().join("K-1.json");
+    let file = sandbox.path().join("K-1.json");
     let again: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let again = again["auditEvents"].as_array().unwrap();
     assert_eq!(again.len(), events.len() + 1);
     assert_eq!(again[..events.len()], events[..]);
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let complaint = place.run(&["export", "K-2"]).complaint();
-    assert_eq!(complaint, "<CUSTOMER_NUMBER>: is not on file");
-    let complaint = place.run(&["export", "K_1"]).complaint();
+    let error_line = sandbox.run(&["export", "K-2"]).error_line();
+    assert_eq!(error_line, "<CUSTOMER_NUMBER>: is not on file");
+    let error_line = sandbox.run(&["export", "K_1"]).error_line();
     assert!(
-        complaint.starts_with("<CUSTOMER_NUMBER>: must have"),
-        "{complaint}"
+        error_line.starts_with("<CUSTOMER_NUMBER>: must have"),
+        "{error_line}"
     );
 }
 
-/// The customer K-1 on file, and how many events its trail has.
-async fn place_with_a_customer(backend: Backend) -> (Place, usize) {
-    let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
-    place.run(&["migrate", "up"]).printed();
-    let (server, address) = place.serve(&[]);
-    let token = place.run(&["token", "--sub", "tester", "--scope", SCOPES]);
+/// Creates customer K-1, and returns the number of its audit events.
+async fn sandbox_with_customer(backend: Backend) -> (Sandbox, usize) {
+    let sandbox = Sandbox::on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    sandbox.run(&["migrate", "up"]).printed();
+    let (server, address) = sandbox.serve(&[]);
+    let token = sandbox.run(&["token", "--sub", "tester", "--scope", SCOPES]);
     put_on_file(&mut client(&address, &token.printed()), "K-1").await;
     server.signal("TERM");
     server.wait();
-    let events = count_events(&place);
-    (place, events)
+    let events = count_events(&sandbox);
+    (sandbox, events)
 }
 
-/// With the event of the export by which they are counted.
-fn count_events(place: &Place) -> usize {
-    let export: Value = serde_json::from_str(&place.run(&["export", "K-1"]).printed()).unwrap();
+/// Includes the event of the export that counts them.
+fn count_events(sandbox: &Sandbox) -> usize {
+    let export: Value = serde_json::from_str(&sandbox.run(&["export", "K-1"]).printed()).unwrap();
     export["auditEvents"].as_array().unwrap().len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_is_for_its_owner_only_whatever_lies_in_its_way() {
-    let (place, _) = place_with_a_customer(Backend::Sqlite).await;
-    let path = |name: &str| place.path().join(name);
-    // Somebody who may write to the folder has foreseen where it will be written.
+async fn export_file_is_readable_by_its_owner_only() {
+    let (sandbox, _) = sandbox_with_customer(Backend::Sqlite).await;
+    let path = |name: &str| sandbox.path().join(name);
+    // An attacker with access to the folder has guessed the path.
     fs::write(path("theirs"), "theirs").unwrap();
     symlink(path("theirs"), path("linked.json.part")).unwrap();
     symlink(path("theirs"), path("linked.json")).unwrap();
@@ -122,7 +126,7 @@ async fn an_export_is_for_its_owner_only_whatever_lies_in_its_way() {
         fs::set_permissions(path(name), Permissions::from_mode(0o666)).unwrap();
     }
     for name in ["linked.json", "open.json"] {
-        place.run(&["export", "K-1", "--output", name]).printed();
+        sandbox.run(&["export", "K-1", "--output", name]).printed();
         let metadata = path(name).symlink_metadata().unwrap();
         assert!(metadata.is_file());
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
@@ -134,48 +138,48 @@ async fn an_export_is_for_its_owner_only_whatever_lies_in_its_way() {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_could_not_be_given_out_is_not_in_the_trail(
+async fn failed_export_is_not_in_the_audit_log(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let (place, events) = place_with_a_customer(backend).await;
+    let (sandbox, events) = sandbox_with_customer(backend).await;
     for (output, why) in [
         ("missing/K-1.json", "there is no such folder"),
         ("data", "is a directory"),
     ] {
-        let complaint = place
+        let error_line = sandbox
             .run(&["export", "K-1", "--output", output])
-            .complaint();
-        assert_eq!(complaint, format!("{output} cannot be written: {why}"));
+            .error_line();
+        assert_eq!(error_line, format!("{output} cannot be written: {why}"));
     }
-    assert_eq!(count_events(&place), events + 1);
+    assert_eq!(count_events(&sandbox), events + 1);
 }
 
 #[test]
-fn nothing_is_made_for_an_export_that_cannot_be_written() {
-    let place = Place::new();
+fn unwritable_export_creates_no_database() {
+    let sandbox = Sandbox::new();
     let arguments = ["export", "K-1", "--output", "missing/K-1.json"];
-    place.run(&arguments).complaint();
-    assert!(!place.path().join("data").exists());
+    sandbox.run(&arguments).error_line();
+    assert!(!sandbox.path().join("data").exists());
 }
 
-/// Between the look at its row and its file.
+/// The erasure runs between reading the row of the mail and writing its file.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_that_is_written_after_the_erasure_is_deleted_again(
+async fn mail_written_after_an_erasure_is_deleted(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend)
+    let sandbox = Sandbox::on(backend)
         .await
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("FAILPOINTS", "mail-prepared=sleep(5000)");
-    place.run(&["migrate", "up"]).printed();
-    let (mut server, address) = place.serve(&[]);
-    let token = place
+    sandbox.run(&["migrate", "up"]).printed();
+    let (mut server, address) = sandbox.serve(&[]);
+    let token = sandbox
         .run(&["token", "--sub", "tester", "--scope", SCOPES])
         .printed();
     let mut client = client(&address, &token);
     put_on_file(&mut client, "K-1").await;
-    let url = place.database_url();
+    let url = sandbox.database_url();
     while count(&url, "confirmation_tokens").await == 0 {
         tokio::task::yield_now().await;
     }
@@ -189,7 +193,7 @@ async fn a_mail_that_is_written_after_the_erasure_is_deleted_again(
             .stderr()
             .contains("taken over before its attempt ended")
     });
-    let mails = fs::read_dir(place.path().join("data/mail")).unwrap();
+    let mails = fs::read_dir(sandbox.path().join("data/mail")).unwrap();
     assert_eq!(mails.count(), 0);
     assert!(server.stderr().contains("mail sent"), "no mail was written");
 }

@@ -1,4 +1,4 @@
-//! Starts the binary, and waits for it no longer than it may take.
+//! Starts the binary, and waits for it with a timeout.
 
 use std::{
     fs::{self, File},
@@ -22,43 +22,43 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// Far more than anything here takes: a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// A test that waits this long has failed.
+const TIMEOUT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The databases that commands are tried on.
+/// The databases on which commands are tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     Sqlite,
     Postgres,
 }
 
-/// A folder to start the binary in, and the environment that it sees there.
-pub(crate) struct Place {
+/// A folder in which the binary runs, and its environment.
+pub(crate) struct Sandbox {
     folder: TempDir,
     settings: Vec<(&'static str, String)>,
-    /// The soft limit that a process starts with.
+    /// The soft limit of file descriptors of a process.
     descriptors: Option<u32>,
 }
 
-/// How a process ended.
+/// The exit status and output of a process.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// A process that has not ended; it is killed when it is dropped.
+/// A running process; killed when dropped.
 pub(crate) struct Running {
     child: Child,
     output: TempDir,
 }
 
-impl Place {
+impl Sandbox {
     pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            // Tests run side by side, and each server has a page.
+            // Tests run concurrently, so that each server needs free ports.
             settings: vec![
                 ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
                 ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
@@ -67,7 +67,7 @@ impl Place {
         }
     }
 
-    /// With an empty database; SQLite's is the default one.
+    /// Returns a sandbox with an empty database; that of SQLite is the default one.
     pub(crate) async fn on(backend: Backend) -> Self {
         match backend {
             Backend::Sqlite => Self::new(),
@@ -81,20 +81,20 @@ impl Place {
         self
     }
 
-    /// With a soft limit of file descriptors.
+    /// Sets the soft limit of file descriptors.
     pub(crate) fn with_descriptors(mut self, limit: u32) -> Self {
         self.descriptors = Some(limit);
         self
     }
 
-    /// With the development keys that a server makes.
+    /// Creates the development keys of a server.
     pub(crate) fn with_keys(self) -> Self {
         let folder = self.path().join("data");
         DevelopmentKeys::load_or_create(&folder, &Random::system()).unwrap();
         self
     }
 
-    /// The URL of its database.
+    /// Returns the URL of the database.
     pub(crate) fn database_url(&self) -> String {
         let given = self
             .settings
@@ -119,7 +119,7 @@ impl Place {
         self.start_with_stderr(arguments, None)
     }
 
-    /// Starts the binary with a standard error of its own; `None`: a file that [`Running`] reads.
+    /// Starts the binary with this standard error; `None`: a file that [`Running`] reads.
     pub(crate) fn start_with_stderr(&self, arguments: &[&str], stderr: Option<Stdio>) -> Running {
         let output = tempfile::tempdir().unwrap();
         let file = |name| File::create(output.path().join(name)).unwrap();
@@ -148,14 +148,14 @@ impl Place {
         self.start(arguments).wait()
     }
 
-    /// Starts a server and waits until it is ready; gives its address as well.
+    /// Starts a server and waits until it is ready. Returns its address as well.
     pub(crate) fn serve(&self, arguments: &[&str]) -> (Running, String) {
         let (mut server, address) = self.serve_unready(arguments);
         server.until(|_| self.healthcheck(&address).status.success());
         (server, address)
     }
 
-    /// Starts a server and waits until it listens; gives its address as well.
+    /// Starts a server and waits until it listens. Returns its address as well.
     pub(crate) fn serve_unready(&self, arguments: &[&str]) -> (Running, String) {
         let mut server = self.start(arguments);
         let mut address = None;
@@ -187,7 +187,7 @@ impl Running {
     }
 
     pub(crate) fn wait(self) -> Ended {
-        self.wait_for(PATIENCE)
+        self.wait_for(TIMEOUT)
     }
 
     pub(crate) fn wait_for(mut self, patience: Duration) -> Ended {
@@ -207,7 +207,7 @@ impl Running {
     }
 
     pub(crate) fn until(&mut self, is_done: impl FnMut(&Self) -> bool) {
-        self.until_within(PATIENCE, is_done);
+        self.until_within(TIMEOUT, is_done);
     }
 
     pub(crate) fn until_within(
@@ -227,32 +227,30 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Ended {
-    /// What it printed, once it succeeded.
+    /// Returns standard output of a successful process.
     pub(crate) fn printed(self) -> String {
         assert!(self.status.success(), "{}", self.stderr);
         self.stdout
     }
 
-    /// The one line with which it failed.
-    pub(crate) fn complaint(self) -> String {
+    /// Returns the error line of a failed process.
+    pub(crate) fn error_line(self) -> String {
         assert_eq!(self.status.code(), Some(1), "{}", self.stderr);
         assert_eq!(self.stdout, "");
         assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
         let line = self.stderr.strip_prefix("contact-service: ");
-        line.expect("no name before the complaint")
-            .trim()
-            .to_owned()
+        line.expect("no name before the error").trim().to_owned()
     }
 }
 
-/// The address in the line that says that the server serves.
+/// Returns the address in the start line.
 fn address_in(log: &str) -> Option<String> {
     let line = log.lines().find(|line| line.contains("serving"))?;
     let (_, after) = line.split_once("127.0.0.1:")?;
@@ -260,13 +258,13 @@ fn address_in(log: &str) -> Option<String> {
     Some(format!("127.0.0.1:{port}"))
 }
 
-/// An address on which nothing listens at the moment.
+/// Returns a free address.
 pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
-/// The URL of an empty schema of the test's PostgreSQL.
+/// Creates an empty schema in the test PostgreSQL, and returns its URL.
 pub(crate) async fn fresh_schema() -> String {
     let server = std::env::var("TEST_POSTGRES_URL").expect(
         "TEST_POSTGRES_URL is not set: run ./scripts/test, which starts a PostgreSQL, \
@@ -280,7 +278,7 @@ pub(crate) async fn fresh_schema() -> String {
     format!("{server}?options[search_path]={schema}")
 }
 
-/// Asks the database for texts, past the service.
+/// Queries texts from the database directly.
 pub(crate) async fn query_texts(database_url: &str, sql: &str) -> Vec<String> {
     let query = sqlx::AssertSqlSafe(sql.to_owned());
     let texts = if database_url.starts_with("sqlite") {
@@ -293,7 +291,7 @@ pub(crate) async fn query_texts(database_url: &str, sql: &str) -> Vec<String> {
     texts.unwrap()
 }
 
-/// Adds a token to every call.
+/// Adds a token to every request.
 #[derive(Clone)]
 pub(crate) struct Bearer(String);
 

@@ -1,12 +1,12 @@
-//! `resolve FILE`: the answers, the report, and what is refused.
+//! `resolve FILE`: answers, report and errors.
 
 use std::{fmt::Write as _, fs, time::Duration};
 
 use rstest::rstest;
 
 use crate::{
-    import::stock::execute,
-    process::{Backend, Ended, Place},
+    import::row_counts::execute,
+    process::{Backend, Ended, Sandbox},
 };
 
 /// An import of 100,000 customers takes minutes.
@@ -15,13 +15,15 @@ const PATIENCE: Duration = Duration::from_mins(15);
 /// The sample customers, one that is not on file, and a line that is no number.
 const NUMBERS: &str = "\u{feff}K-1001\r\nK-1002\n\n  K-1003 \nK-0\nno number\n";
 
-async fn place_with_samples(backend: Backend) -> Place {
-    let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
-    let (server, _) = place.serve(&["serve", "--demo"]);
+async fn sandbox_with_samples(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    let (server, _) = sandbox.serve(&["serve", "--demo"]);
     server.signal("TERM");
     assert!(server.wait().status.success());
-    fs::write(place.path().join("numbers"), NUMBERS).unwrap();
-    place
+    fs::write(sandbox.path().join("numbers"), NUMBERS).unwrap();
+    sandbox
 }
 
 fn succeeded(ended: &Ended) {
@@ -30,11 +32,11 @@ fn succeeded(ended: &Ended) {
 
 #[rstest]
 #[tokio::test]
-async fn each_number_has_its_row_and_the_report_names_whom_nobody_reaches(
+async fn answers_have_a_row_each_and_the_report_names_unreached(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
-    let csv = place.run(&["resolve", "numbers", "--purpose", "invoice"]);
+    let sandbox = sandbox_with_samples(backend).await;
+    let csv = sandbox.run(&["resolve", "numbers", "--purpose", "invoice"]);
     succeeded(&csv);
     let rows: Vec<&str> = csv.stdout.lines().collect();
     assert_eq!(
@@ -70,17 +72,17 @@ async fn each_number_has_its_row_and_the_report_names_whom_nobody_reaches(
 
 #[rstest]
 #[tokio::test]
-async fn files_hold_the_answers_as_json_lines_and_the_report(
+async fn answers_and_report_are_written_to_files(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
+    let sandbox = sandbox_with_samples(backend).await;
     let arguments = "resolve numbers --purpose security-notice --format jsonl --output answers \
                      --report report";
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
-    let ended = place.run(&arguments);
+    let ended = sandbox.run(&arguments);
     succeeded(&ended);
     assert_eq!(ended.stdout, "");
-    let answers = fs::read_to_string(place.path().join("answers")).unwrap();
+    let answers = fs::read_to_string(sandbox.path().join("answers")).unwrap();
     let answers: Vec<serde_json::Value> = answers
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -90,9 +92,9 @@ async fn files_hold_the_answers_as_json_lines_and_the_report(
     assert_eq!(answers[0]["delivery"], "EMAIL");
     assert!(answers[0]["emails"][0].is_string());
     assert_eq!(answers[3]["delivery"], "");
-    let report = fs::read_to_string(place.path().join("report")).unwrap();
+    let report = fs::read_to_string(sandbox.path().join("report")).unwrap();
     assert!(report.contains("K-0: there is no customer"), "{report}");
-    assert!(!place.path().join("answers.part").exists());
+    assert!(!sandbox.path().join("answers.part").exists());
 }
 
 #[rstest]
@@ -108,62 +110,62 @@ async fn files_hold_the_answers_as_json_lines_and_the_report(
     "none/answers.part cannot be written"
 )]
 #[tokio::test]
-async fn what_cannot_be_done_is_said(#[case] arguments: &[&str], #[case] said: &str) {
-    let place = Place::new();
-    assert!(place.run(&["migrate", "up"]).status.success());
-    fs::write(place.path().join("numbers"), NUMBERS).unwrap();
-    let ended = place.run(arguments);
+async fn invalid_arguments_and_files_are_reported(#[case] arguments: &[&str], #[case] said: &str) {
+    let sandbox = Sandbox::new();
+    assert!(sandbox.run(&["migrate", "up"]).status.success());
+    fs::write(sandbox.path().join("numbers"), NUMBERS).unwrap();
+    let ended = sandbox.run(arguments);
     assert!(!ended.status.success());
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
-/// Imports the rows of a table with a head, and writes the file of its customer numbers.
-fn import(place: &Place, rows: &[String], arguments: &[&str]) {
+/// Imports rows, and writes the file of their customer numbers.
+fn import(sandbox: &Sandbox, rows: &[String], arguments: &[&str]) {
     let head = "customer_number,types,display_name,email,invoice_email_enabled\n";
     let text = format!("{head}{}", rows.concat());
-    fs::write(place.path().join("contacts.csv"), text).unwrap();
+    fs::write(sandbox.path().join("contacts.csv"), text).unwrap();
     let arguments = [
         &["import", "contacts.csv", "--create-customers"][..],
         arguments,
     ]
     .concat();
-    succeeded(&place.start(&arguments).wait_for(PATIENCE));
+    succeeded(&sandbox.start(&arguments).wait_for(PATIENCE));
 }
 
-/// The report of unreached customers, and the answers.
-fn resolve(place: &Place, purpose: &str) -> (String, String) {
+/// Returns the report of unreached customers, and the answers.
+fn resolve(sandbox: &Sandbox, purpose: &str) -> (String, String) {
     let arguments = ["resolve", "numbers", "--purpose", purpose];
     let output = ["--output", "answers.csv", "--report", "report"];
     let arguments = [&arguments[..], &output].concat();
-    succeeded(&place.start(&arguments).wait_for(PATIENCE));
-    let read = |name| fs::read_to_string(place.path().join(name)).unwrap();
+    succeeded(&sandbox.start(&arguments).wait_for(PATIENCE));
+    let read = |name| fs::read_to_string(sandbox.path().join(name)).unwrap();
     (read("report"), read("answers.csv"))
 }
 
 #[rstest]
 #[tokio::test]
-async fn the_report_names_the_true_cause_of_each_unreached_customer(
+async fn report_names_the_cause_of_each_unreached_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend).await;
-    assert!(place.run(&["migrate", "up"]).status.success());
+    let sandbox = Sandbox::on(backend).await;
+    assert!(sandbox.run(&["migrate", "up"]).status.success());
     let row = |number: &str, email: &str| format!("{number},STANDARD,Anna,{email},no\n");
     let confirmed = [
         row("C-1", "a@muster.example"),
         row("C-2", "b@muster.example"),
     ];
-    import(&place, &confirmed, &["--emails-confirmed"]);
+    import(&sandbox, &confirmed, &["--emails-confirmed"]);
     import(
-        &place,
+        &sandbox,
         &[row("C-3", "c@muster.example"), row("C-4", "")],
         &[],
     );
     let mark = "UPDATE contacts SET email_bounce_time = create_time WHERE customer_number = 'C-2'";
-    execute(&place, mark).await;
-    let numbers = place.path().join("numbers");
+    execute(&sandbox, mark).await;
+    let numbers = sandbox.path().join("numbers");
     fs::write(&numbers, "C-1\nC-2\nC-3\nC-4\n").unwrap();
 
-    let (report, answers) = resolve(&place, "security-notice");
+    let (report, answers) = resolve(&sandbox, "security-notice");
     let causes = [
         "C-2: EMAIL_BOUNCED, NO_EMAIL",
         "C-3: EMAIL_UNCONFIRMED, NO_EMAIL",
@@ -179,32 +181,32 @@ async fn the_report_names_the_true_cause_of_each_unreached_customer(
     ];
     assert_eq!(rows, expected);
 
-    execute(&place, "UPDATE customers SET outages = FALSE").await;
-    let (report, _) = resolve(&place, "outage");
+    execute(&sandbox, "UPDATE customers SET outages = FALSE").await;
+    let (report, _) = resolve(&sandbox, "outage");
     let opted_out = ["C-1", "C-2", "C-3", "C-4"].map(|n| format!("{n}: NOTIFICATIONS_OFF"));
     assert_eq!(report.lines().collect::<Vec<_>>(), opted_out);
 
-    let (report, answers) = resolve(&place, "invoice");
+    let (report, answers) = resolve(&sandbox, "invoice");
     let by_post = ["C-1", "C-2", "C-3", "C-4"].map(|n| format!("{n}: by post: INVOICE_EMAIL_OFF"));
     assert_eq!(report.lines().collect::<Vec<_>>(), by_post);
     assert!(answers.contains("C-1,POSTAL,,z.Hd. Anna,\n"), "{answers}");
 }
 
-/// Customers with one confirmed STANDARD contact each, and nothing else.
+/// Imports customers with one confirmed STANDARD contact each, and resolves them.
 async fn all_are_reached(backend: Backend, customers: usize) {
-    let place = Place::on(backend).await;
-    assert!(place.run(&["migrate", "up"]).status.success());
+    let sandbox = Sandbox::on(backend).await;
+    assert!(sandbox.run(&["migrate", "up"]).status.success());
     let rows: Vec<String> = (0..customers)
         .map(|n| format!("C-{n},STANDARD,Anna {n},anna{n}@muster.example,no\n"))
         .collect();
-    import(&place, &rows, &["--emails-confirmed"]);
+    import(&sandbox, &rows, &["--emails-confirmed"]);
     let mut numbers = String::new();
     for n in 0..customers {
         writeln!(numbers, "C-{n}").unwrap();
     }
-    fs::write(place.path().join("numbers"), numbers).unwrap();
+    fs::write(sandbox.path().join("numbers"), numbers).unwrap();
     for purpose in ["security-notice", "planned-maintenance", "outage"] {
-        let (report, answers) = resolve(&place, purpose);
+        let (report, answers) = resolve(&sandbox, purpose);
         assert_eq!(report, "", "{purpose}");
         for (n, row) in answers.lines().skip(1).enumerate() {
             assert_eq!(row, format!("C-{n},EMAIL,anna{n}@muster.example,,"));
@@ -216,7 +218,7 @@ async fn all_are_reached(backend: Backend, customers: usize) {
 
 #[rstest]
 #[tokio::test]
-async fn a_notice_reaches_all_imported_customers(
+async fn notice_reaches_all_imported_customers(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     all_are_reached(backend, 600).await;

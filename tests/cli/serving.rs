@@ -1,4 +1,4 @@
-//! `serve` and `healthcheck`, from the start to the end of the process.
+//! `serve` and `healthcheck`, from startup to shutdown.
 
 use contact_service::api::proto::{self, Delivery};
 use rstest::rstest;
@@ -6,7 +6,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::process::{Backend, Place, client, free_address, fresh_schema};
+use crate::process::{Backend, Sandbox, client, free_address, fresh_schema};
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
     let status = result.expect_err("the call should be refused");
@@ -24,11 +24,13 @@ fn get(number: &str) -> proto::GetCustomerRequest {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_prints_calls_to_paste_and_answers_them(
+async fn demo_prints_calls_and_answers_them(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
-    let (server, address) = place.serve(&["serve", "--demo"]);
+    let sandbox = Sandbox::on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    let (server, address) = sandbox.serve(&["serve", "--demo"]);
     let printed = server.stdout();
     let calls: Vec<_> = printed
         .lines()
@@ -68,14 +70,14 @@ async fn the_demo_prints_calls_to_paste_and_answers_them(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_minted_token_opens_what_it_names_and_nothing_else() {
-    let place = Place::new().with("LISTEN_ADDR", "127.0.0.1:0");
+async fn minted_token_grants_its_scopes_only() {
+    let sandbox = Sandbox::new().with("LISTEN_ADDR", "127.0.0.1:0");
     let mint = |scope: &str, extra: &[&str]| {
         let arguments = [&["token", "--sub", "tester", "--scope", scope], extra].concat();
-        place.run(&arguments).printed()
+        sandbox.run(&arguments).printed()
     };
     let confined = ["--customer", "K-1001", "--ttl", "1h"];
-    let (_server, address) = place.serve(&["serve", "--demo"]);
+    let (_server, address) = sandbox.serve(&["serve", "--demo"]);
     let for_all = mint("customers.read contacts.read", &[]);
     let for_one = mint("customers.read", &confined);
 
@@ -99,7 +101,7 @@ async fn a_minted_token_opens_what_it_names_and_nothing_else() {
         refusal(unscoped),
         (Code::PermissionDenied, "SCOPE_MISSING".into())
     );
-    let foreign = Place::new().with_keys();
+    let foreign = Sandbox::new().with_keys();
     let foreign = foreign.run(&["token", "--sub", "x", "--scope", "customers.read"]);
     let foreign = client(&address, &foreign.printed())
         .get_customer(get("K-1001"))
@@ -115,19 +117,19 @@ async fn a_minted_token_opens_what_it_names_and_nothing_else() {
 #[case::named_and_interrupted("INT", &["serve"])]
 #[case::whose_terminal_was_closed("HUP", &["serve"])]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn healthcheck_succeeds_from_readiness_to_the_clean_end(
+async fn healthcheck_succeeds_from_readiness_to_shutdown(
     #[case] signal: &str,
     #[case] arguments: &[&str],
 ) {
     let address = free_address();
-    let place = Place::new().with("LISTEN_ADDR", &address);
-    let complaint = place.run(&["healthcheck"]).complaint();
-    assert_eq!(complaint, format!("nothing answers on {address}"));
+    let sandbox = Sandbox::new().with("LISTEN_ADDR", &address);
+    let error_line = sandbox.run(&["healthcheck"]).error_line();
+    assert_eq!(error_line, format!("nothing answers on {address}"));
 
-    let (server, served) = place.serve(arguments);
+    let (server, served) = sandbox.serve(arguments);
     assert_eq!(served, address);
-    assert_eq!(place.run(&["healthcheck"]).printed(), "");
-    let token = place
+    assert_eq!(sandbox.run(&["healthcheck"]).printed(), "");
+    let token = sandbox
         .run(&["token", "--sub", "x", "--scope", "customers.read"])
         .printed();
     let unknown = client(&address, &token).get_customer(get("K-1")).await;
@@ -140,34 +142,34 @@ async fn healthcheck_succeeds_from_readiness_to_the_clean_end(
     let ended = server.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");
-    let complaint = place.run(&["healthcheck"]).complaint();
-    assert_eq!(complaint, format!("nothing answers on {address}"));
+    let error_line = sandbox.run(&["healthcheck"]).error_line();
+    assert_eq!(error_line, format!("nothing answers on {address}"));
 }
 
 #[tokio::test]
-async fn a_migrated_shared_database_is_served() {
-    let place = Place::on(Backend::Postgres)
+async fn migrated_shared_database_is_served() {
+    let sandbox = Sandbox::on(Backend::Postgres)
         .await
         .with("LISTEN_ADDR", "127.0.0.1:0");
-    place.run(&["migrate", "up"]).printed();
-    let (server, _) = place.serve(&[]);
+    sandbox.run(&["migrate", "up"]).printed();
+    let (server, _) = sandbox.serve(&[]);
     server.signal("TERM");
     assert_eq!(server.wait().status.code(), Some(0));
 }
 
-/// As for a pod that starts anew between a migration and the end of its rollout.
+/// A pod may restart between a migration and the end of the rollout.
 #[tokio::test]
-async fn a_schema_of_a_newer_version_is_served_with_a_warning() {
+async fn newer_schema_is_served_with_a_warning() {
     let database_url = fresh_schema().await;
-    let place = Place::new()
+    let sandbox = Sandbox::new()
         .with("DATABASE_URL", &database_url)
         .with("LISTEN_ADDR", "127.0.0.1:0");
-    place.run(&["migrate", "up"]).printed();
+    sandbox.run(&["migrate", "up"]).printed();
     let mut connection = PgConnection::connect(&database_url).await.unwrap();
     let newer =
         "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_x', 0)";
     connection.execute(newer).await.unwrap();
-    let (server, _) = place.serve(&[]);
+    let (server, _) = sandbox.serve(&[]);
     server.signal("TERM");
     let ended = server.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
@@ -176,23 +178,23 @@ async fn a_schema_of_a_newer_version_is_served_with_a_warning() {
         "{}",
         ended.stderr
     );
-    let refused = place.run(&["migrate", "up"]).complaint();
+    let refused = sandbox.run(&["migrate", "up"]).error_line();
     assert!(refused.contains("this version does not know"), "{refused}");
 }
 
-/// The start line: what an operator looks for first.
+/// Operators look for the start line first.
 #[rstest]
 #[tokio::test]
 async fn start_line_names_version_database_keys_and_mails(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend)
+    let sandbox = Sandbox::on(backend)
         .await
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("SMTP_URL", "smtp://user:hunter2@localhost:2525")
         .with("MAIL_FROM", "contact@provider.example");
-    place.run(&["migrate", "up"]).printed();
-    let (server, _) = place.serve(&[]);
+    sandbox.run(&["migrate", "up"]).printed();
+    let (server, _) = sandbox.serve(&[]);
     let log = server.stderr();
     let line = log.lines().find(|line| line.contains("serving")).unwrap();
     let database = match backend {

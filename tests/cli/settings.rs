@@ -1,19 +1,18 @@
-//! A wrong setting stops the start with one line that names it and says why, and
-//! gives away nothing that may be secret.
+//! An invalid setting aborts startup with a one-line error, which contains no secrets.
 
 use std::{fs, net::TcpListener};
 
 use rstest::rstest;
 
-use crate::process::{Backend, Place, fresh_schema};
+use crate::process::{Backend, Sandbox, fresh_schema};
 
-/// Stands in every value that may be secret, as it is or in base64.
+/// Part of every value that may be secret, as text or in base64.
 const SECRETS: [&str; 2] = ["hunter2", "aHVudGVyM"];
 const KEY: &str = "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnRlcjI=";
 
-/// A place with files of which each is wrong, and with a database, as real keys want one.
-fn place() -> Place {
-    let place = Place::new()
+/// Returns a sandbox with invalid files, and with a database, which real keys require.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new()
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("DATABASE_URL", "sqlite://contacts.db?mode=rwc");
     for (name, content) in [
@@ -22,25 +21,25 @@ fn place() -> Place {
         ("no-keys", r#"{"keys": []}"#.to_owned()),
         ("one-key", format!("1:{KEY}")),
     ] {
-        fs::write(place.path().join(name), content).unwrap();
+        fs::write(sandbox.path().join(name), content).unwrap();
     }
-    // As PowerShell writes it.
+    // The encoding of PowerShell.
     let utf_16: Vec<_> = "\u{feff}1:"
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
         .collect();
-    fs::write(place.path().join("utf-16"), utf_16).unwrap();
-    place
+    fs::write(sandbox.path().join("utf-16"), utf_16).unwrap();
+    sandbox
 }
 
-fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
-    let complaint = place.run(arguments).complaint();
-    let named = complaint
+fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &str, why: &str) {
+    let error_line = sandbox.run(arguments).error_line();
+    let named = error_line
         .strip_prefix(setting)
         .and_then(|rest| rest.strip_prefix(": "));
-    assert!(named.is_some_and(|said| said.contains(why)), "{complaint}");
+    assert!(named.is_some_and(|said| said.contains(why)), "{error_line}");
     for secret in SECRETS {
-        assert!(!complaint.contains(secret), "{complaint}");
+        assert!(!error_line.contains(secret), "{error_line}");
     }
 }
 
@@ -144,7 +143,7 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
 )]
 #[case("SMTP_URL", "smtp://u:hunter2@mail.example?tls=none", "without TLS")]
 #[case("SMTP_URL_FILE", "missing", "missing cannot be read")]
-#[case("MAIL_FROM", "nobody", "must be an address")]
+#[case("MAIL_FROM", "somewhere", "must be an address")]
 #[case("MAIL_FROM", "Hoster, Inc. <a@b.example>", "into double quotes")]
 #[case("SMTP_HELO_NAME", "a_b.example", "must be a domain name")]
 #[case("SMTP_HELO_NAME", "192.0.2.1", "an address in brackets")]
@@ -243,56 +242,56 @@ fn assert_refused(place: &Place, arguments: &[&str], setting: &str, why: &str) {
     "must not be read-only"
 )]
 #[case("DATA_DIR", "rubbish", "rubbish cannot be created: it is not a folder")]
-fn a_wrong_setting_is_told_in_one_line_without_secrets(
+fn invalid_setting_is_reported_in_one_line_without_secrets(
     #[case] setting: &'static str,
     #[case] value: &str,
     #[case] why: &str,
 ) {
-    assert_refused(&place().with(setting, value), &[], setting, why);
+    assert_rejected(&sandbox().with(setting, value), &[], setting, why);
 }
 
 #[rstest]
 #[case("DATABASE_URL_FILE", "DATABASE_URL", "must be sqlite://")]
 #[case("SERVICE_KEYS_FILE", "SERVICE_KEYS", "must be version:base64")]
-fn a_wrong_setting_in_a_file_is_told_without_secrets(
+fn invalid_setting_in_a_file_is_reported_without_secrets(
     #[case] file_setting: &'static str,
     #[case] setting: &str,
     #[case] why: &str,
 ) {
-    let place = place()
+    let sandbox = sandbox()
         .with("DATABASE_URL", "")
         .with(file_setting, "rubbish");
-    assert_refused(&place, &[], setting, why);
+    assert_rejected(&sandbox, &[], setting, why);
 }
 
 #[rstest]
 #[case("missing", "missing cannot be read")]
 #[case("empty", "empty holds no DATABASE_URL")]
-fn a_file_without_the_databases_url_is_named(#[case] file: &str, #[case] why: &str) {
-    let place = place()
+fn file_without_a_database_url_is_reported(#[case] file: &str, #[case] why: &str) {
+    let sandbox = sandbox()
         .with("DATABASE_URL", "")
         .with("DATABASE_URL_FILE", file);
-    assert_refused(&place, &[], "DATABASE_URL_FILE", why);
+    assert_rejected(&sandbox, &[], "DATABASE_URL_FILE", why);
 }
 
-/// Editors, shells and secret stores leave them there.
+/// Editors, shells and secret stores add them.
 #[rstest]
 #[case("\u{feff}1:", "")]
 #[case("", "\n")]
 #[case(" ", " \r\n")]
 #[case("\r\n\u{feff}", "\n\n")]
-fn marks_and_blanks_around_a_secret_are_left_out(#[case] before: &str, #[case] after: &str) {
+fn marks_and_blanks_around_a_secret_are_ignored(#[case] before: &str, #[case] after: &str) {
     let before = before.trim_end_matches("1:");
     let keys = format!("{before}1:{KEY}{after}");
-    let place = place()
+    let sandbox = sandbox()
         .with("LOG_FORMAT", "xml")
         .with("SERVICE_KEYS", &keys);
-    assert_refused(&place, &[], "LOG_FORMAT", "\"xml\" is neither");
-    fs::write(place.path().join("keys"), keys).unwrap();
-    let place = place
+    assert_rejected(&sandbox, &[], "LOG_FORMAT", "\"xml\" is neither");
+    fs::write(sandbox.path().join("keys"), keys).unwrap();
+    let sandbox = sandbox
         .with("SERVICE_KEYS", "")
         .with("SERVICE_KEYS_FILE", "keys");
-    assert_refused(&place, &[], "LOG_FORMAT", "\"xml\" is neither");
+    assert_rejected(&sandbox, &[], "LOG_FORMAT", "\"xml\" is neither");
 }
 
 #[rstest]
@@ -307,13 +306,13 @@ fn marks_and_blanks_around_a_secret_are_left_out(#[case] before: &str, #[case] a
 #[case(" ")]
 #[case("[transaction]=debug")]
 #[case("contact_service[transaction]=info")]
-fn a_filter_of_logs_that_means_something_is_taken(#[case] filter: &str) {
-    let place = place().with("RUST_LOG", filter);
-    let ended = place.run(&["migrate", "status"]);
+fn valid_log_filters_are_accepted(#[case] filter: &str) {
+    let sandbox = sandbox().with("RUST_LOG", filter);
+    let ended = sandbox.run(&["migrate", "status"]);
     assert!(ended.status.success(), "{}", ended.stderr);
 }
 
-/// Production must not start on an embedded database because a setting was left out.
+/// Production must not start on an embedded database because of a missing setting.
 #[rstest]
 #[case("JWT_JWKS", "no-keys", &["serve"])]
 #[case("JWT_ISSUER", "https://idp.example", &["serve"])]
@@ -322,62 +321,62 @@ fn a_filter_of_logs_that_means_something_is_taken(#[case] filter: &str) {
 #[case("JWT_ISSUER", "https://idp.example", &["import", "contacts.csv"])]
 #[case("JWT_ISSUER", "https://idp.example", &["export", "K-1"])]
 #[case("JWT_ISSUER", "https://idp.example", &["resolve", "contacts.csv", "--purpose", "general"])]
-fn real_keys_want_a_database_that_is_named(
+fn real_keys_require_database_url(
     #[case] setting: &'static str,
     #[case] value: &str,
     #[case] arguments: &[&str],
 ) {
-    let place = place().with(setting, value).with("DATABASE_URL", "");
-    fs::write(place.path().join("contacts.csv"), "customer_number\n").unwrap();
-    let before = fs::read_dir(place.path()).unwrap().count();
-    assert_refused(
-        &place,
+    let sandbox = sandbox().with(setting, value).with("DATABASE_URL", "");
+    fs::write(sandbox.path().join("contacts.csv"), "customer_number\n").unwrap();
+    let before = fs::read_dir(sandbox.path()).unwrap().count();
+    assert_rejected(
+        &sandbox,
         arguments,
         "DATABASE_URL",
         "must be set where JWT_JWKS or JWT_ISSUER",
     );
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), before);
+    assert_eq!(fs::read_dir(sandbox.path()).unwrap().count(), before);
 }
 
 #[test]
-fn a_cost_beyond_the_memory_of_the_process_is_refused() {
+fn hash_cost_beyond_the_memory_is_rejected() {
     let binary = env!("CARGO_BIN_EXE_contact-service");
-    let place = place();
+    let sandbox = sandbox();
     let ended = std::process::Command::new("sh")
         .args(["-c", "ulimit -v 1000000; exec \"$0\"", binary])
-        .current_dir(place.path())
+        .current_dir(sandbox.path())
         .env_clear()
         .env("PHONE_PASSWORD_COST", "m=1048576,t=1,p=1")
         .output()
         .unwrap();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let complaint = String::from_utf8(ended.stderr).unwrap();
+    let error_line = String::from_utf8(ended.stderr).unwrap();
     let why = "contact-service: PHONE_PASSWORD_COST: m=1048576 is too large: four hashes at once";
-    assert!(complaint.starts_with(why), "{complaint}");
-    assert_eq!(complaint.lines().count(), 1, "{complaint}");
-    assert!(!place.path().join("data").exists());
+    assert!(error_line.starts_with(why), "{error_line}");
+    assert_eq!(error_line.lines().count(), 1, "{error_line}");
+    assert!(!sandbox.path().join("data").exists());
 }
 
 #[test]
-fn a_value_beside_its_file_is_refused_and_a_flag_goes_before_its_variable() {
-    let place = place()
+fn value_and_file_conflict_and_flags_take_precedence() {
+    let sandbox = sandbox()
         .with("SERVICE_KEYS", "hunter2")
         .with("SERVICE_KEYS_FILE", "one-key")
         .with("LOG_FORMAT", "text");
     let flags = ["--log-format", "xml"];
-    assert_refused(&place, &flags, "SERVICE_KEYS_FILE", "beside SERVICE_KEYS");
-    let place = place.with("SERVICE_KEYS", "");
-    assert_refused(&place, &flags, "LOG_FORMAT", "\"xml\" is neither");
+    assert_rejected(&sandbox, &flags, "SERVICE_KEYS_FILE", "beside SERVICE_KEYS");
+    let sandbox = sandbox.with("SERVICE_KEYS", "");
+    assert_rejected(&sandbox, &flags, "LOG_FORMAT", "\"xml\" is neither");
     let url = ["--database-url", "sqlite://x.db?mode=rwc"];
-    let place = place
+    let sandbox = sandbox
         .with("DATABASE_URL", "")
         .with("DATABASE_URL_FILE", "rubbish");
-    assert_refused(&place, &url, "DATABASE_URL_FILE", "beside DATABASE_URL");
+    assert_rejected(&sandbox, &url, "DATABASE_URL_FILE", "beside DATABASE_URL");
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none() {
-    let mut place = place().with("LOG_FORMAT", "xml");
+fn empty_variable_is_treated_as_unset() {
+    let mut sandbox = sandbox().with("LOG_FORMAT", "xml");
     for setting in [
         "DATABASE_URL",
         "DATABASE_URL_FILE",
@@ -395,20 +394,20 @@ fn an_empty_variable_is_as_good_as_none() {
         "RUST_LOG",
         "SMTP_HELO_NAME",
     ] {
-        place = place.with(setting, "");
+        sandbox = sandbox.with(setting, "");
     }
-    assert_refused(&place, &[], "LOG_FORMAT", "\"xml\" is neither");
+    assert_rejected(&sandbox, &[], "LOG_FORMAT", "\"xml\" is neither");
 }
 
 #[test]
-fn what_a_setting_needs_beside_it_is_told() {
-    let place = place();
-    let mail = place.with("SMTP_URL", "smtp://mail.example");
-    assert_refused(&mail, &[], "MAIL_FROM", "required when SMTP_URL is set");
+fn dependent_settings_are_reported() {
+    let sandbox = sandbox();
+    let mail = sandbox.with("SMTP_URL", "smtp://mail.example");
+    assert_rejected(&mail, &[], "MAIL_FROM", "required when SMTP_URL is set");
     let no_page = mail
         .with("MAIL_FROM", "contact@provider.example")
         .with("HTTP_ADDR", "none");
-    assert_refused(
+    assert_rejected(
         &no_page,
         &[],
         "PUBLIC_URL",
@@ -417,9 +416,9 @@ fn what_a_setting_needs_beside_it_is_told() {
 }
 
 #[test]
-fn a_broken_template_stops_the_start_and_is_named() {
-    let place = place().with("MAIL_TEMPLATES", "templates");
-    let folder = place.path().join("templates/de");
+fn invalid_template_aborts_startup() {
+    let sandbox = sandbox().with("MAIL_TEMPLATES", "templates");
+    let folder = sandbox.path().join("templates/de");
     fs::create_dir_all(&folder).unwrap();
     for (content, why) in [
         (
@@ -430,42 +429,42 @@ fn a_broken_template_stops_the_start_and_is_named() {
         (" \n", "de/email_replaced.txt: must not be empty"),
     ] {
         fs::write(folder.join("email_replaced.txt"), content).unwrap();
-        assert_refused(&place, &[], "MAIL_TEMPLATES", why);
+        assert_rejected(&sandbox, &[], "MAIL_TEMPLATES", why);
     }
 }
 
 #[test]
-fn an_unknown_flag_stops_the_start() {
-    let ended = place().run(&["--listen-adr", "127.0.0.1:0"]);
+fn unknown_flag_aborts_startup() {
+    let ended = sandbox().run(&["--listen-adr", "127.0.0.1:0"]);
     assert_eq!(ended.status.code(), Some(2));
     assert!(ended.stderr.contains("--listen-adr"), "{}", ended.stderr);
 }
 
 #[test]
-fn development_keys_are_for_loopback_only_whichever_of_them_is_used() {
-    let public = || place().with("LISTEN_ADDR", "0.0.0.0:0");
-    for place in [
+fn development_keys_require_loopback_addresses() {
+    let public = || sandbox().with("LISTEN_ADDR", "0.0.0.0:0");
+    for sandbox in [
         public().with("SERVICE_KEYS_FILE", "one-key"),
         public().with("JWT_JWKS", "no-keys"),
     ] {
-        assert_refused(&place, &[], "LISTEN_ADDR", "must be a loopback address");
+        assert_rejected(&sandbox, &[], "LISTEN_ADDR", "must be a loopback address");
     }
 }
 
 #[test]
-fn a_port_in_use_is_told_before_anything_is_made() {
+fn port_in_use_is_reported_before_files_are_created() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let place = place().with("LISTEN_ADDR", address);
-    assert_refused(&place, &[], "LISTEN_ADDR", "address in use");
-    assert!(!place.path().join("data/contacts.db").exists());
+    let sandbox = sandbox().with("LISTEN_ADDR", address);
+    assert_rejected(&sandbox, &[], "LISTEN_ADDR", "address in use");
+    assert!(!sandbox.path().join("data/contacts.db").exists());
 }
 
 #[tokio::test]
-async fn a_shared_database_that_was_not_migrated_is_not_served() {
-    let place = place().with("DATABASE_URL", fresh_schema().await);
-    assert_refused(
-        &place,
+async fn shared_database_without_schema_is_not_served() {
+    let sandbox = sandbox().with("DATABASE_URL", fresh_schema().await);
+    assert_rejected(
+        &sandbox,
         &[],
         "DATABASE_URL",
         "run contact-service migrate up",
@@ -473,19 +472,19 @@ async fn a_shared_database_that_was_not_migrated_is_not_served() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist_is_told_without_the_password() {
+async fn missing_database_is_reported_without_the_password() {
     let unknown = std::env::var("TEST_POSTGRES_URL").unwrap() + "hunter2";
-    let place = Place::on(Backend::Postgres)
+    let sandbox = Sandbox::on(Backend::Postgres)
         .await
         .with("DATABASE_URL", unknown);
-    assert_refused(&place, &["migrate", "up"], "DATABASE_URL", "");
+    assert_rejected(&sandbox, &["migrate", "up"], "DATABASE_URL", "");
 }
 
 #[test]
-fn the_demo_prints_no_token_where_real_keys_are_configured() {
-    let place = place().with("JWT_JWKS", "no-keys");
-    assert_refused(
-        &place,
+fn demo_is_rejected_if_real_keys_are_configured() {
+    let sandbox = sandbox().with("JWT_JWKS", "no-keys");
+    assert_rejected(
+        &sandbox,
         &["serve", "--demo"],
         "--demo",
         "JWT_JWKS must not be set",

@@ -13,7 +13,7 @@ use rstest::rstest;
 use rustix::pipe::fcntl_setpipe_size;
 use tonic::Code;
 
-use crate::process::{Place, Running, channel, client, free_address};
+use crate::process::{Running, Sandbox, channel, client, free_address};
 
 /// Far more than an answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,17 +31,17 @@ struct Unread {
 impl Unread {
     fn start(log: &str) -> Self {
         let (address, metrics) = (free_address(), free_address());
-        let place = Place::new()
+        let sandbox = Sandbox::new()
             .with_keys()
             .with("RUST_LOG", log)
             .with("LISTEN_ADDR", address.clone())
             .with("METRICS_ADDR", metrics.clone());
         let arguments = ["token", "--sub", "tester", "--scope", "order_types.read"];
-        let token = place.run(&arguments).printed();
+        let token = sandbox.run(&arguments).printed();
         let (stderr, writer) = pipe().unwrap();
         fcntl_setpipe_size(&writer, 4096).unwrap();
-        let mut server = place.start_with_stderr(&["serve"], Some(writer.into()));
-        server.until(|_| place.healthcheck(&address).status.success());
+        let mut server = sandbox.start_with_stderr(&["serve"], Some(writer.into()));
+        server.until(|_| sandbox.healthcheck(&address).status.success());
         Self {
             server,
             address,
@@ -94,9 +94,7 @@ async fn within<T>(answer: impl Future<Output = T>) -> T {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unread_log_holds_up_neither_requests_nor_probes_nor_the_stop(
-    #[values("info", "debug")] log: &str,
-) {
+async fn unread_log_blocks_no_requests_probes_or_shutdown(#[values("info", "debug")] log: &str) {
     let unread = Unread::start(log);
     unread.send_rejected(1_000).await;
     unread.serves().await;
@@ -108,7 +106,7 @@ async fn unread_log_holds_up_neither_requests_nor_probes_nor_the_stop(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_log_lines_are_counted_and_the_log_goes_on_with_its_reader() {
+async fn dropped_log_lines_are_counted_and_logging_resumes() {
     let unread = Unread::start("debug");
     assert_eq!(unread.dropped().await, 0);
     while unread.dropped().await == 0 {
@@ -133,7 +131,7 @@ async fn dropped_log_lines_are_counted_and_the_log_goes_on_with_its_reader() {
 
 /// A reader that is gone is no error either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn log_whose_reader_is_gone_is_dropped() {
+async fn log_lines_without_a_reader_are_dropped() {
     let unread = Unread::start("debug");
     let Unread { server, stderr, .. } = unread;
     drop(stderr);

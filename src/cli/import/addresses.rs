@@ -1,17 +1,14 @@
-//! E-mail addresses as links and mail programs write them.
+//! E-mail addresses in the forms of links and mail programs.
 
 use contact_service::{domain::email_address::EmailAddress, error::Invalid};
 use percent_encoding::percent_decode_str;
 
-/// Reads an address, also that of a link or with a name before it.
-///
-/// # Errors
-/// The rule that it breaks.
+/// Parses an address, which may be a link or follow a name.
 pub(super) fn parse_address(text: &str) -> Result<EmailAddress, Invalid> {
     EmailAddress::parse(&bare_address(text))
 }
 
-/// The address of `mailto:anna@example.com?subject=x` or `Anna <anna@example.com>`.
+/// Extracts the address from `mailto:anna@example.com?subject=x` or `Anna <anna@example.com>`.
 pub(super) fn bare_address(text: &str) -> String {
     let text = text.trim();
     let in_brackets = text

@@ -1,4 +1,4 @@
-//! A row's cells as values of the domain, with all that is wrong with them at once.
+//! The cells of a row as domain values, with all violations of the row at once.
 
 use std::borrow::Cow;
 
@@ -20,32 +20,32 @@ use csv::StringRecord;
 use super::{
     addresses::parse_address,
     columns::Column,
-    decoding::UNREADABLE,
+    encoding::UNREADABLE,
     header::Header,
     names::display_name,
     type_names::{self, contact_type},
 };
 
-/// Separates several values of a cell. A line break is no part of a value either.
-const BETWEEN: [char; 5] = [',', ';', '|', '\n', '\r'];
+/// Separators of several values in a cell.
+const SEPARATORS: [char; 5] = [',', ';', '|', '\n', '\r'];
 const YES: &[&str] = &["ja", "j", "yes", "y", "true", "wahr", "1", "x", "on", "an"];
 const NO: &[&str] = &["nein", "n", "no", "false", "falsch", "0", "off", "aus", "-"];
 const IN_SCIENTIFIC_NOTATION: &str =
     "is in scientific notation, in which a spreadsheet drops digits: export the column as text";
 
-/// The customer number of a row, if it is one.
+/// Returns the customer number of a row, if it is valid.
 pub(super) fn customer_number(header: &Header, record: &StringRecord) -> Option<CustomerNumber> {
     let cell = header.cell(record, Column::CustomerNumber);
     CustomerNumber::parse(without_apostrophe(&cell)).ok()
 }
 
-/// Reads a row.
+/// Parses a row.
 ///
 /// # Errors
-/// All that is wrong with it, by the names of the columns.
+/// All violations, each after the name of its column.
 pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<ContactRow, String> {
     let mut cells = Cells::new(header, record);
-    cells.refuse_unreadable();
+    cells.reject_unreadable();
     let number = cells.customer_number();
     let types = cells.types();
     let display_name = cells.display_name();
@@ -57,10 +57,10 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
     let fields = ContactChange {
         types: None,
         display_name: None,
-        locale: cells.take(Column::Locale, locale),
+        locale: cells.parse(Column::Locale, locale),
         phone_numbers: Some(phone_numbers.clone()),
-        invoice_email_enabled: cells.take(Column::InvoiceEmailEnabled, yes_or_no),
-        restrictions_note: cells.take(Column::RestrictionsNote, parse_note),
+        invoice_email_enabled: cells.parse(Column::InvoiceEmailEnabled, yes_or_no),
+        restrictions_note: cells.parse(Column::RestrictionsNote, parse_note),
         allowed_order_types: Some(cells.list(allowed, MAX_ORDER_TYPES, OrderTypeCode::parse)),
         denied_order_types: Some(cells.list(denied, MAX_ORDER_TYPES, OrderTypeCode::parse)),
     };
@@ -69,7 +69,7 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
     let (Some(customer_number), Some(display_name), true) =
         (number, display_name, violations.is_empty())
     else {
-        return Err(told(&violations));
+        return Err(summary(&violations));
     };
     let key = match external_id {
         Some(id) => ImportKey::from_external_id(&customer_number, &id),
@@ -97,14 +97,14 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
     })
 }
 
-/// What is wrong with a row that has the key of an earlier one and says something else.
+/// Returns the reason to reject a row that has the key of an earlier one and other values.
 pub(super) fn contradiction(header: &Header, record: &StringRecord, earlier: u64) -> String {
-    let is_given = |column| !header.cell(record, column).is_empty();
-    let key = if is_given(Column::ExternalId) {
+    let has_value = |column| !header.cell(record, column).is_empty();
+    let key = if has_value(Column::ExternalId) {
         "external_id"
-    } else if is_given(Column::Email) {
+    } else if has_value(Column::Email) {
         "display_name and email"
-    } else if is_given(Column::PhoneNumbers) {
+    } else if has_value(Column::PhoneNumbers) {
         "display_name and phone_numbers"
     } else {
         "display_name"
@@ -112,8 +112,8 @@ pub(super) fn contradiction(header: &Header, record: &StringRecord, earlier: u64
     format!("row: the same {key} as line {earlier}, with other values")
 }
 
-/// What is wrong with a row, in one line.
-pub(super) fn told(violations: &[FieldViolation]) -> String {
+/// Returns all violations in one line.
+pub(super) fn summary(violations: &[FieldViolation]) -> String {
     let each = violations.iter();
     let each: Vec<_> = each
         .map(|violation| format!("{}: {}", violation.field, violation.description))
@@ -140,24 +140,24 @@ impl<'r> Cells<'r> {
         self.header.cell(self.record, column)
     }
 
-    fn refuse(&mut self, field: impl Into<String>, why: &str) {
-        self.violations.push(FieldViolation::new(field, why));
+    fn violation(&mut self, field: impl Into<String>, reason: &str) {
+        self.violations.push(FieldViolation::new(field, reason));
     }
 
-    fn refuse_unreadable(&mut self) {
+    fn reject_unreadable(&mut self) {
         for column in Column::ALL {
             if self.cell(column).contains(UNREADABLE) {
-                let why = "cannot be decoded with certainty: use --encoding or correct it";
-                self.refuse(column.name(), why);
+                let reason = "cannot be decoded with certainty: use --encoding or correct it";
+                self.violation(column.name(), reason);
             }
         }
     }
 
-    fn take<T>(&mut self, column: Column, parse: fn(&str) -> Result<T, Invalid>) -> Option<T> {
-        self.read(column, &self.cell(column), parse)
+    fn parse<T>(&mut self, column: Column, parse: fn(&str) -> Result<T, Invalid>) -> Option<T> {
+        self.parse_text(column, &self.cell(column), parse)
     }
 
-    fn read<T>(
+    fn parse_text<T>(
         &mut self,
         column: Column,
         text: &str,
@@ -165,57 +165,57 @@ impl<'r> Cells<'r> {
     ) -> Option<T> {
         match parse(text) {
             Ok(value) => Some(value),
-            Err(Invalid(why)) => {
-                self.refuse(column.name(), &why);
+            Err(Invalid(reason)) => {
+                self.violation(column.name(), &reason);
                 None
             }
         }
     }
 
     fn optional<T>(&mut self, column: Column, parse: fn(&str) -> Result<T, Invalid>) -> Option<T> {
-        let is_given = !self.cell(column).is_empty();
-        is_given.then(|| self.take(column, parse)).flatten()
+        let has_value = !self.cell(column).is_empty();
+        has_value.then(|| self.parse(column, parse)).flatten()
     }
 
     fn customer_number(&mut self) -> Option<CustomerNumber> {
         let cell = self.cell(Column::CustomerNumber);
         if is_scientific(&cell) {
-            self.refuse(Column::CustomerNumber.name(), IN_SCIENTIFIC_NOTATION);
+            self.violation(Column::CustomerNumber.name(), IN_SCIENTIFIC_NOTATION);
             return None;
         }
         let text = without_apostrophe(&cell);
-        self.read(Column::CustomerNumber, text, CustomerNumber::parse)
+        self.parse_text(Column::CustomerNumber, text, CustomerNumber::parse)
     }
 
     fn display_name(&mut self) -> Option<String> {
         let name = display_name(self.header, self.record);
-        self.read(Column::DisplayName, &name, parse_display_name)
+        self.parse_text(Column::DisplayName, &name, parse_display_name)
     }
 
     fn types(&mut self) -> ContactTypes {
         let mut types = Vec::new();
         let names = type_names::split(&self.cell(Column::Types));
         if names.is_empty() {
-            self.refuse("types", "must hold at least one type");
+            self.violation("types", "must hold at least one type");
         }
         for (index, name) in names.iter().enumerate() {
             match contact_type(name) {
                 Some(known) => types.push(known),
-                None => self.refuse(format!("types[{index}]"), "must be a known contact type"),
+                None => self.violation(format!("types[{index}]"), "must be a known contact type"),
             }
         }
         types.into_iter().collect()
     }
 
-    /// Each value once, in the order given.
+    /// Returns the distinct values in their order.
     fn list<T: PartialEq>(
         &mut self,
         column: Column,
-        most: usize,
+        max: usize,
         parse: fn(&str) -> Result<T, Invalid>,
     ) -> Vec<T> {
         let cell = self.cell(column);
-        let (mut values, mut broken) = (Vec::new(), Vec::new());
+        let (mut values, mut violations) = (Vec::new(), Vec::new());
         for (index, text) in split_list(&cell).into_iter().enumerate() {
             let parsed = if is_scientific(text) {
                 Err(Invalid::new(IN_SCIENTIFIC_NOTATION))
@@ -225,22 +225,21 @@ impl<'r> Cells<'r> {
             match parsed {
                 Ok(value) if values.contains(&value) => {}
                 Ok(value) => values.push(value),
-                Err(Invalid(why)) => broken.push((format!("{}[{index}]", column.name()), why)),
+                Err(Invalid(reason)) => {
+                    violations.push((format!("{}[{index}]", column.name()), reason));
+                }
             }
         }
-        if values.len() + broken.len() > most {
-            broken = vec![(
-                column.name().to_owned(),
-                format!("must hold at most {most}"),
-            )];
+        if values.len() + violations.len() > max {
+            violations = vec![(column.name().to_owned(), format!("must hold at most {max}"))];
         }
-        for (field, why) in broken {
-            self.refuse(field, &why);
+        for (field, reason) in violations {
+            self.violation(field, &reason);
         }
         values
     }
 
-    /// The fields of a customer that the import creates; empty cells set nothing.
+    /// Returns the fields of a customer that the import creates; empty cells set nothing.
     fn customer_change(&mut self) -> CustomerChange {
         let phone_number = |text: &str| {
             if is_scientific(text) {
@@ -263,17 +262,17 @@ impl<'r> Cells<'r> {
     }
 }
 
-/// The values of a cell. The parameters of a URI (`tel:+49…;ext=5`) belong to it, and a number in
-/// scientific notation (`4,92112E+11`) is one.
+/// Splits a cell into its values. The parameters of a URI (`tel:+49…;ext=5`) and the comma of a
+/// number in scientific notation (`4,92112E+11`) do not separate values.
 pub(super) fn split_list(cell: &str) -> Vec<&str> {
     let mut values = Vec::new();
     let mut start = 0;
-    for (place, separator) in cell.match_indices(BETWEEN) {
-        let (before, after) = (cell.get(start..place), cell.get(place + separator.len()..));
+    for (index, separator) in cell.match_indices(SEPARATORS) {
+        let (before, after) = (cell.get(start..index), cell.get(index + separator.len()..));
         let (Some(before), Some(after)) = (before, after) else {
             continue;
         };
-        let next = after.split(BETWEEN).next().unwrap_or_default();
+        let next = after.split(SEPARATORS).next().unwrap_or_default();
         let is_inside = match separator {
             ";" => is_parameter(after),
             "," => is_scientific(&format!("{before},{next}")),
@@ -281,7 +280,7 @@ pub(super) fn split_list(cell: &str) -> Vec<&str> {
         };
         if !is_inside {
             values.push(before.trim());
-            start = place + separator.len();
+            start = index + separator.len();
         }
     }
     values.push(cell.get(start..).unwrap_or_default().trim());
@@ -289,14 +288,14 @@ pub(super) fn split_list(cell: &str) -> Vec<&str> {
     values
 }
 
-/// `ext=5`, `phone-context=…`.
+/// Returns true for a URI parameter, such as `ext=5` or `phone-context=…`.
 fn is_parameter(text: &str) -> bool {
     let (name, _) = text.split_once('=').unwrap_or_default();
-    let is_of_name = |c: char| c.is_ascii_alphabetic() || c == '-';
-    !name.is_empty() && name.chars().all(is_of_name)
+    let is_name_char = |c: char| c.is_ascii_alphabetic() || c == '-';
+    !name.is_empty() && name.chars().all(is_name_char)
 }
 
-/// `4,92112E+11`: what is left of a long number.
+/// Returns true for scientific notation, such as `4,92112E+11`.
 fn is_scientific(text: &str) -> bool {
     let Some((digits, exponent)) = text.trim().split_once(['E', 'e']) else {
         return false;
@@ -309,12 +308,12 @@ fn is_scientific(text: &str) -> bool {
         && is_number(fraction)
 }
 
-/// A spreadsheet takes an apostrophe for the sign that a number is text.
+/// Removes the leading apostrophe with which spreadsheets mark a number as text.
 fn without_apostrophe(text: &str) -> &str {
     text.strip_prefix('\'').unwrap_or(text).trim_start()
 }
 
-/// Also `DE`, `de-AT`, `Deutsch`, `English`.
+/// Parses a language, such as `DE`, `de-AT`, `Deutsch` or `English`.
 pub(super) fn locale(text: &str) -> Result<Locale, Invalid> {
     let language = text.split(['-', '_']).next().unwrap_or_default();
     let language = language.trim().to_lowercase();
@@ -360,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_row_is_read() {
+    fn full_row_is_parsed() {
         let row = read(&[
             ("types", "Technik|Buchhaltung, Authorized signatory"),
             ("locale", "en-GB"),
@@ -407,7 +406,10 @@ mod tests {
     #[case(&[("external_id", "a\nb")], "external_id: ")]
     #[case(&[("display_name", "J\u{FFFD}rg")], "display_name: cannot be decoded")]
     #[case(&[("locale", "fr"), ("email", "zq7k")], "; ")]
-    fn a_broken_cell_is_named_and_not_repeated(#[case] cells: &[(&str, &str)], #[case] why: &str) {
+    fn reason_names_the_column_and_not_the_value(
+        #[case] cells: &[(&str, &str)],
+        #[case] why: &str,
+    ) {
         let refused = read(cells).err().unwrap();
         assert!(refused.contains(why), "{refused}");
         assert!(!refused.contains("zq7k"), "{refused}");
@@ -419,14 +421,14 @@ mod tests {
     #[case("0721 1,4,92112E+11;x", &["0721 1", "4,92112E+11", "x"])]
     #[case("tel:+49-721-1;ext=5;isub=1;tel:+49-721-2", &["tel:+49-721-1;ext=5;isub=1", "tel:+49-721-2"])]
     #[case(" ;, ", &[])]
-    fn values_of_a_cell_are_split(#[case] cell: &str, #[case] values: &[&str]) {
+    fn cell_is_split_into_values(#[case] cell: &str, #[case] values: &[&str]) {
         assert_eq!(split_list(cell), values);
     }
 
     #[rstest]
     #[case("4,92112E+11", "phone_numbers[0]: is in scientific notation")]
     #[case("4.92112e+11", "phone_numbers[0]: is in scientific notation")]
-    fn digits_that_a_spreadsheet_dropped_are_not_guessed(#[case] cell: &str, #[case] why: &str) {
+    fn scientific_notation_is_rejected(#[case] cell: &str, #[case] why: &str) {
         let refused = read(&[("phone_numbers", cell)]).err().unwrap();
         assert!(refused.contains(why), "{refused}");
         let refused = read(&[("customer_number", cell)]).err().unwrap();
@@ -437,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_numbers_count_once_and_addresses_may_be_links() {
+    fn equal_numbers_count_once_and_links_are_accepted() {
         let numbers = "0721 1234567|+49 721 1234567|".repeat(6);
         let row = read(&[("phone_numbers", &numbers), ("email", "MAILTO:a@x.example")]);
         let contact = row.ok().unwrap().contact;
@@ -446,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_of_spreadsheets_for_text_are_left_out() {
+    fn text_markers_of_spreadsheets_are_removed() {
         let row = read(&[
             ("customer_number", "'0123"),
             ("phone_numbers", "'0211 1234567"),
@@ -458,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn contact_data_and_settings_of_the_customer_are_read() {
+    fn contact_data_and_settings_are_parsed() {
         let row = read(&[
             ("Kontakt-E-Mail", "info@example.com"),
             ("Stammdaten-Telefon", "0721 1234567"),
@@ -488,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_known_by_its_id_whatever_else_changes() {
+    fn key_of_a_row_depends_on_its_external_id_only() {
         let key = |cells| read(cells).ok().unwrap().key;
         let one = key(&[("external_id", "17")]);
         assert!(one == key(&[("external_id", " 17 "), ("display_name", "Berta")]));

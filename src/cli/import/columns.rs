@@ -1,6 +1,6 @@
 //! The columns of contacts and customers, by their English and German names.
 
-/// What a column holds.
+/// A column of the import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
     CustomerNumber,
@@ -14,26 +14,26 @@ pub(super) enum Column {
     AllowedOrderTypes,
     DeniedOrderTypes,
     ExternalId,
-    /// The parts of a name, for rows without a display name.
+    /// Parts of a name, for rows without a display name: this one to `FamilyName`.
     Salutation,
     Title,
     GivenName,
     FamilyName,
-    /// The contact data and notification settings of a customer that the import creates.
+    /// Contact data and notification settings of a created customer: this one to `Outages`.
     ContactDataEmail,
     ContactDataPhoneNumber,
     ContactDataLocale,
     SecurityNotices,
     PlannedMaintenance,
     Outages,
-    /// Written with rejected rows, and not read.
+    /// The source line of a rejected row; ignored by the import.
     Line,
-    /// Written with rejected rows, and not read.
+    /// The reason of a rejected row; ignored by the import.
     Reason,
 }
 
 impl Column {
-    /// All columns that are read, in the order of the documentation.
+    /// All columns that the import reads, in the order of the documentation.
     pub(super) const ALL: [Self; 21] = [
         Self::CustomerNumber,
         Self::Types,
@@ -58,7 +58,7 @@ impl Column {
         Self::Outages,
     ];
 
-    /// The name that reasons use.
+    /// The name in reasons of rejected rows.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::CustomerNumber => "customer_number",
@@ -87,7 +87,7 @@ impl Column {
         }
     }
 
-    /// Other names, without what [`plain`] leaves out.
+    /// Other names, normalized by [`plain`].
     const fn other_names(self) -> &'static [&'static str] {
         match self {
             Self::CustomerNumber => CUSTOMER_NUMBER,
@@ -139,7 +139,7 @@ impl Column {
         }
     }
 
-    /// Finds the column of a name.
+    /// Returns the column with a name.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let name = plain(name);
         let all = Self::ALL.into_iter();
@@ -148,7 +148,7 @@ impl Column {
         })
     }
 
-    /// Returns true for a list: the values of joined columns are then not joined to one text.
+    /// Returns true for a list: joined columns are then separate values, not one text.
     pub(super) const fn is_list(self) -> bool {
         matches!(
             self,
@@ -239,7 +239,7 @@ const CONTACT_DATA_PHONE_NUMBER: &[&str] = &[
     "stammdatentelefonnummer",
 ];
 
-/// A name without capitals, blanks and punctuation.
+/// Normalizes a name: lower case, without blanks and punctuation.
 pub(super) fn plain(name: &str) -> String {
     let letters = name.chars().filter(|c| c.is_alphanumeric());
     letters.flat_map(char::to_lowercase).collect()
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_means_one_column() {
+    fn each_name_means_one_column() {
         for column in Column::ALL {
             assert_eq!(Column::parse(column.name()), Some(column));
             for name in column.other_names() {
@@ -273,7 +273,7 @@ mod tests {
     #[case("Störungen", Column::Outages)]
     #[case("First Name", Column::GivenName)]
     #[case("lastname", Column::FamilyName)]
-    fn names_are_found_in_any_writing(#[case] name: &str, #[case] column: Column) {
+    fn names_are_found_in_any_spelling(#[case] name: &str, #[case] column: Column) {
         assert_eq!(Column::parse(name), Some(column));
     }
 }

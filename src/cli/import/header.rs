@@ -1,4 +1,4 @@
-//! The first row of a file, which names its columns.
+//! The header row of a file, which names its columns.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,11 @@ use csv::StringRecord;
 
 use super::{
     columns::Column,
-    decoding::UNREADABLE,
+    encoding::UNREADABLE,
     mapping::{Assignment, Mapping},
 };
 
-/// Columns that every contact needs; each is there under one of its names.
+/// Required columns; one of each list must be present.
 const REQUIRED: [&[Column]; 3] = [
     &[Column::CustomerNumber],
     &[Column::Types],
@@ -20,29 +20,29 @@ const REQUIRED: [&[Column]; 3] = [
 const UNCLEAR_NAME: &str = "the columns \"Name\" and family_name: say which name the first one is \
     with --map Name=given_name or --map Name=display_name";
 
-/// Where in a row each column is.
+/// The position of each column in a row.
 #[derive(Debug)]
 pub(super) struct Header {
     fields: Vec<(Column, Vec<usize>)>,
-    /// The display name is a column `Name`, which no mapping names.
+    /// The display name is a column `Name` without a mapping.
     pub(super) has_plain_name: bool,
-    /// How many fields a row has.
+    /// The number of fields of a row.
     width: usize,
-    /// Fields without a name: spreadsheets write separators for columns that were used once.
+    /// Fields without a name: spreadsheets write separators for columns that were used before.
     nameless: Vec<usize>,
     /// The first columns are the line and reason of rejected rows.
     pub(super) has_reasons: bool,
 }
 
 impl Header {
-    /// Reads the names of a header.
+    /// Parses the names of a header.
     ///
     /// # Errors
-    /// A text that says which column is missing, unknown or there twice.
+    /// The columns that are missing, unknown or duplicated.
     pub(super) fn read(names: &StringRecord, mappings: &[Mapping]) -> Result<Self, String> {
         let assignment = Assignment::of(names, mappings);
         let missing: Vec<_> = missing(&assignment).collect();
-        // A first line that is no header holds values, which are not repeated.
+        // A line that is no header may hold personal data, which the message must not repeat.
         if !missing.is_empty() {
             let missing = missing.join(", ");
             return Err(format!("lacks the column(s) {missing}"));
@@ -65,30 +65,30 @@ impl Header {
         if assignment.has_plain_name && has(Column::FamilyName) && !has(Column::GivenName) {
             return Err(UNCLEAR_NAME.to_owned());
         }
-        let is_first = |column, place| {
+        let is_at = |column, index| {
             let mut found = assignment.fields.iter();
-            found.any(|(known, fields)| *known == column && fields.contains(&place))
+            found.any(|(known, fields)| *known == column && fields.contains(&index))
         };
-        let has_reasons = is_first(Column::Line, 0) && is_first(Column::Reason, 1);
-        let is_nameless = |(place, name): (usize, &str)| {
-            let is_read = assignment.fields.iter().any(|(_, f)| f.contains(&place));
-            (name.trim().is_empty() && !is_read).then_some(place)
+        let has_reasons = is_at(Column::Line, 0) && is_at(Column::Reason, 1);
+        let nameless = |(index, name): (usize, &str)| {
+            let is_read = assignment.fields.iter().any(|(_, f)| f.contains(&index));
+            (name.trim().is_empty() && !is_read).then_some(index)
         };
         Ok(Self {
             width: names.len(),
-            nameless: names.iter().enumerate().filter_map(is_nameless).collect(),
+            nameless: names.iter().enumerate().filter_map(nameless).collect(),
             fields: assignment.fields,
             has_plain_name: assignment.has_plain_name,
             has_reasons,
         })
     }
 
-    /// All columns by their own names, for cards.
-    pub(super) fn of_all() -> Self {
+    /// Returns a header with all columns, for vCards.
+    pub(super) fn with_all_columns() -> Self {
         let fields = Column::ALL.into_iter().enumerate();
         Self {
             fields: fields
-                .map(|(place, column)| (column, vec![place]))
+                .map(|(index, column)| (column, vec![index]))
                 .collect(),
             width: Column::ALL.len(),
             nameless: Vec::new(),
@@ -97,8 +97,10 @@ impl Header {
         }
     }
 
-    /// Accepts names that are those of a header, whatever else is wrong with them; the error is the
-    /// number of columns that they name.
+    /// Accepts a header with all required columns, even if it is invalid otherwise.
+    ///
+    /// # Errors
+    /// The number of known columns.
     pub(super) fn recognize(names: &StringRecord, mappings: &[Mapping]) -> Result<(), usize> {
         let assignment = Assignment::of(names, mappings);
         if missing(&assignment).next().is_none() {
@@ -108,7 +110,7 @@ impl Header {
         }
     }
 
-    /// How many columns names have.
+    /// Returns the number of names that are known columns.
     pub(super) fn count_known(names: &StringRecord, mappings: &[Mapping]) -> usize {
         let assignment = Assignment::of(names, mappings);
         assignment
@@ -118,16 +120,16 @@ impl Header {
             .sum()
     }
 
-    /// How many fields a row has; fewer are filled up with empty ones.
+    /// The number of fields of a row; missing ones are empty.
     pub(super) const fn width(&self) -> usize {
         self.width
     }
 
-    /// The place of a value that belongs to no column, counted from 1.
+    /// Returns the number of the first field with a value and without a column name, from 1.
     pub(super) fn nameless_value(&self, record: &StringRecord) -> Option<usize> {
-        let is_given = |place: &usize| record.get(*place).is_some_and(|f| !f.trim().is_empty());
-        let place = self.nameless.iter().copied().find(is_given);
-        place.map(|place| place + 1)
+        let has_value = |index: &usize| record.get(*index).is_some_and(|f| !f.trim().is_empty());
+        let index = self.nameless.iter().copied().find(has_value);
+        index.map(|index| index + 1)
     }
 
     /// Returns true if a column `Name` holds family names, because another one holds given names.
@@ -136,14 +138,14 @@ impl Header {
         self.has_plain_name && has(Column::GivenName) && !has(Column::FamilyName)
     }
 
-    /// Returns true if a value that is read cannot be decoded.
+    /// Returns true if the value of any column cannot be decoded.
     pub(super) fn has_unreadable(&self, record: &StringRecord) -> bool {
         let mut columns = Column::ALL.into_iter();
         columns.any(|column| self.cell(record, column).contains(UNREADABLE))
     }
 
-    /// The value of a row in a column, without surrounding blanks; empty where there is no such
-    /// column. Values of joined columns are separated by a blank, those of lists by a line break.
+    /// Returns the trimmed value of a column; empty if the file lacks it. The values of joined columns
+    /// are separated by a blank, those of lists by a line break.
     pub(super) fn cell<'r>(&self, record: &'r StringRecord, column: Column) -> Cow<'r, str> {
         let found = self.fields.iter().find(|(known, _)| *known == column);
         let fields = found.map_or(&[][..], |(_, fields)| fields);
@@ -157,13 +159,13 @@ impl Header {
         if rest.is_empty() {
             return first.into();
         }
-        let between = if column.is_list() { "\n" } else { " " };
+        let separator = if column.is_list() { "\n" } else { " " };
         let all: Vec<_> = [first].into_iter().chain(rest).collect();
-        all.join(between).into()
+        all.join(separator).into()
     }
 }
 
-/// Names of what is needed and not there.
+/// Returns the names of missing required columns.
 fn missing(assignment: &Assignment) -> impl Iterator<Item = &'static str> {
     let needed = REQUIRED.into_iter();
     needed
@@ -172,7 +174,7 @@ fn missing(assignment: &Assignment) -> impl Iterator<Item = &'static str> {
         .map(|column| column.name())
 }
 
-/// Spreadsheets are given `="0211"` so that they keep the zero.
+/// Removes the formula of `="0211"`, with which exports make spreadsheets keep the zero.
 fn without_formula(value: &str) -> &str {
     let inner = value.strip_prefix("=\"").and_then(|v| v.strip_suffix('"'));
     inner.map_or(value, str::trim)
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_english_or_german_in_any_order_and_writing() {
+    fn names_may_be_english_or_german_in_any_order() {
         let names = "Sprache,E-Mail-Adresse,NAME,Kunden-Nr.,Typ,line,reason";
         let header = header(names, &[]).unwrap();
         let record = vec!["de", " anna@example.com ", "Anna", "=\"0211\"", "Technik"].into();
@@ -229,14 +231,14 @@ mod tests {
         "Typ,Name,Kundennummer,name",
         "the column display_name twice, as \"Name\" and as \"name\" in column 4"
     )]
-    fn a_header_that_does_not_fit_is_rejected(#[case] names: &str, #[case] why: &str) {
+    fn unsuitable_header_is_rejected(#[case] names: &str, #[case] why: &str) {
         let rejected = header(names, &[]).unwrap_err();
         assert!(rejected.contains(why), "{rejected}");
         assert!(!rejected.contains("Anna"), "{rejected}");
     }
 
     #[test]
-    fn parts_of_a_name_are_enough() {
+    fn parts_of_a_name_replace_the_display_name() {
         for names in ["Kundennummer,Typ,Nachname", "Client ID,Role,First Name"] {
             assert!(header(names, &[]).is_ok(), "{names}");
         }

@@ -1,6 +1,5 @@
-//! Reads a file and cuts off the rest of each line that is far too long, so that a single line takes no
-//! more memory than it may have. The line is longer than [`MAX_ROW_BYTES`] even so: its row is
-//! rejected by name.
+//! Reads a file and truncates lines that are far too long, which limits the memory of a single line.
+//! A truncated line is still longer than [`MAX_ROW_BYTES`], so that its row is rejected.
 
 use std::{
     io::{self, Read},
@@ -9,18 +8,18 @@ use std::{
 
 use encoding_rs::{Encoding, ISO_2022_JP, UTF_16BE, UTF_16LE};
 
-/// The longest row, and the longest line of a card.
+/// Limit of a row, and of a line of a vCard.
 pub(super) const MAX_ROW_BYTES: usize = 1024 * 1024;
-/// Why a longer one is rejected.
+/// The reason for rejecting a longer one.
 pub(super) const TOO_LARGE: &str = "row: must be at most 1 MiB; a longer line is cut off here";
 /// Characters of other encodings have up to four times as many bytes as in UTF-8.
-const LONGEST_SHRINKING: usize = 4;
+const MAX_BYTES_PER_UTF_8_BYTE: usize = 4;
 const CHUNK_BYTES: u64 = 64 * 1024;
 
-/// How a line is cut in an encoding.
+/// The limit of a line in an encoding.
 #[derive(Clone, Copy)]
 struct Cut {
-    /// Bytes of which line breaks are whole numbers.
+    /// Bytes of a code unit: line breaks are aligned to it.
     unit: usize,
     line_breaks: [[u8; 2]; 2],
     max: usize,
@@ -40,17 +39,17 @@ impl Cut {
             unit: if is_utf_16 { 2 } else { 1 },
             line_breaks,
             max: if encoding == Some(ISO_2022_JP) {
-                // What is cut off could switch back to the characters of the lines after it.
+                // The truncated part could contain the switch back to ASCII.
                 usize::MAX
             } else if is_converted {
-                LONGEST_SHRINKING * longest
+                MAX_BYTES_PER_UTF_8_BYTE * longest
             } else {
                 longest
             },
         }
     }
 
-    /// Where the first line break of `bytes` is.
+    /// Returns the range of the first line break of `bytes`.
     fn line_break(self, bytes: &[u8]) -> Option<Range<usize>> {
         let start = if self.unit == 1 {
             bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'))
@@ -63,10 +62,8 @@ impl Cut {
     }
 }
 
-/// Reads at most `max_bytes` and one more. Returns what was kept, and how many bytes were read.
-///
-/// # Errors
-/// Those of `file`.
+/// Reads at most `max_bytes` + 1 bytes. Returns the file with truncated lines, and the number of bytes
+/// read.
 pub(super) fn read(
     file: impl Read,
     max_bytes: u64,
@@ -88,9 +85,9 @@ pub(super) fn read(
         while !rest.is_empty() {
             let line_break = cut.line_break(rest);
             let end = line_break.as_ref().map_or(rest.len(), |range| range.start);
-            let room = cut.max.saturating_sub(kept.len() - line_start);
-            is_cut |= end > room;
-            kept.extend(rest.iter().take(end.min(room)));
+            let remaining = cut.max.saturating_sub(kept.len() - line_start);
+            is_cut |= end > remaining;
+            kept.extend(rest.iter().take(end.min(remaining)));
             let Some(line_break) = line_break else { break };
             end_line(&mut kept, cut, is_cut);
             kept.extend(rest.get(line_break.clone()).unwrap_or_default());
@@ -103,7 +100,7 @@ pub(super) fn read(
     Ok((kept, read))
 }
 
-/// Takes the beginning of a UTF-8 character off the end of a line that was cut.
+/// Removes an incomplete UTF-8 character from the end of a truncated line.
 fn end_line(kept: &mut Vec<u8>, cut: Cut, is_cut: bool) {
     if !is_cut || cut.unit > 1 {
         return;
@@ -151,7 +148,7 @@ mod tests {
     #[case::two_bytes("ä", "\r\n")]
     #[case::three_bytes("€x", "\n")]
     #[case::four_bytes("x🦀", "\n")]
-    fn a_long_line_is_cut_between_characters(#[case] repeated: &str, #[case] line_break: &str) {
+    fn long_line_is_truncated_between_characters(#[case] repeated: &str, #[case] line_break: &str) {
         let text = with_long_line(repeated, line_break);
         let kept = String::from_utf8(kept(text.as_bytes(), None)).unwrap();
         let lines: Vec<_> = kept.split(line_break).collect();
@@ -165,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_last_line_is_cut_too() {
+    fn long_last_line_is_truncated() {
         let text = [ROW, "\n", &"ä".repeat(MAX_ROW_BYTES)].concat();
         let kept = String::from_utf8(kept(text.as_bytes(), Some(UTF_8))).unwrap();
         assert!(kept.len() < MAX_ROW_BYTES + 64);
@@ -175,7 +172,7 @@ mod tests {
     #[rstest]
     #[case::little_endian(UTF_16LE, u16::to_le_bytes)]
     #[case::big_endian(UTF_16BE, u16::to_be_bytes)]
-    fn utf_16_is_cut_and_stays_readable(
+    fn truncated_utf_16_stays_decodable(
         #[case] encoding: &'static Encoding,
         #[case] to_bytes: fn(u16) -> [u8; 2],
     ) {
@@ -194,7 +191,7 @@ mod tests {
     #[rstest]
     #[case::one_byte(WINDOWS_1252)]
     #[case::two_bytes(GBK)]
-    fn a_cut_line_is_too_long_in_every_encoding(#[case] encoding: &'static Encoding) {
+    fn truncated_line_is_too_long_in_every_encoding(#[case] encoding: &'static Encoding) {
         let text = with_long_line("é", "\n");
         let (bytes, ..) = encoding.encode(&text);
         let kept = kept(&bytes, Some(encoding));
@@ -206,21 +203,21 @@ mod tests {
     }
 
     #[test]
-    fn escapes_at_the_end_of_a_line_are_kept() {
+    fn escapes_at_the_end_of_a_line_are_preserved() {
         let text = with_long_line("あ", "\n");
         let (bytes, ..) = ISO_2022_JP.encode(&text);
         assert_eq!(kept(&bytes, Some(ISO_2022_JP)), bytes.as_ref());
     }
 
     #[test]
-    fn no_other_line_is_changed() {
+    fn other_lines_are_unchanged() {
         let lines = ["x".repeat(MAX_ROW_BYTES), "ä".into(), String::new()];
         let text = lines.join("\r\n").repeat(3);
         assert_eq!(kept(text.as_bytes(), None), text.as_bytes());
     }
 
     #[test]
-    fn no_more_is_read_than_may_be() {
+    fn reading_stops_after_the_limit() {
         let (kept, count) = read(io::repeat(b'x'), 100_000, |_| None).unwrap();
         assert_eq!((kept.len(), count), (100_001, 100_001));
     }

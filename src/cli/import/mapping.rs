@@ -1,4 +1,4 @@
-//! `--map 'Vorname+Nachname=display_name'`: columns of other systems under the names of this one.
+//! `--map 'Vorname+Nachname=display_name'`: maps columns of a file to columns of the import.
 
 use std::str::FromStr;
 
@@ -6,18 +6,18 @@ use csv::StringRecord;
 
 use super::columns::{Column, plain};
 
-/// Stands for a column that is not read.
+/// The target of ignored columns.
 const IGNORED: &str = "-";
-/// Stands for all columns whose names are not known.
+/// The source name for all unknown columns.
 const ALL_OTHERS: &str = "*";
 const FORM: &str = "must be COLUMN=NAME, COLUMN+COLUMN=NAME, COLUMN=- or *=-, such as Vorname+Nachname=display_name";
 
 /// Maps columns of a file to a column of the import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
-    /// Names of columns, with `+` between.
+    /// Names of columns, separated by `+`.
     names: String,
-    /// `None`: nothing that is read.
+    /// `None`: the columns are ignored.
     target: Option<Column>,
 }
 
@@ -25,7 +25,7 @@ impl FromStr for Mapping {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // A name in the file may hold an equals sign, one of ours does not.
+        // A column name of the file may contain an equals sign, a target does not.
         let (names, target) = text.rsplit_once('=').ok_or(FORM)?;
         let (names, target) = (names.trim().to_owned(), target.trim());
         let target = if target == IGNORED {
@@ -54,7 +54,7 @@ fn target_column(name: &str) -> Result<Column, String> {
 pub(super) struct Assignment {
     /// The fields of each column, in the order in which their values are joined.
     pub(super) fields: Vec<(Column, Vec<usize>)>,
-    /// The display name is a column `Name`, which may be a part of the name.
+    /// The display name is a column `Name`, which may hold a part of the name only.
     pub(super) has_plain_name: bool,
     /// Names that are neither known nor mapped.
     pub(super) unknown: Vec<String>,
@@ -63,7 +63,7 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
-    /// Assigns the columns of a header. A mapping is stronger than a name.
+    /// Assigns the columns of a header. Mappings take precedence over names.
     pub(super) fn of(names: &StringRecord, mappings: &[Mapping]) -> Self {
         let mut assignment = Self::default();
         let mut used = vec![false; names.len()];
@@ -122,7 +122,7 @@ impl Assignment {
         let other = fields.first().and_then(|first| names.get(*first));
         let other = other.unwrap_or_default();
         let is_same_name = plain(other) == plain(name);
-        // A number of a desk and one of a mobile phone.
+        // For example a landline and a mobile number.
         if column == Column::PhoneNumbers && !is_same_name {
             fields.push(field);
         } else if is_read {
@@ -140,10 +140,10 @@ impl Assignment {
 }
 
 impl Mapping {
-    /// The fields that it names.
+    /// Returns the fields of the mapped columns.
     ///
     /// # Errors
-    /// A line that says which name the header does not have once.
+    /// The first name that the header does not contain exactly once.
     fn fields(&self, names: &StringRecord) -> Result<Vec<usize>, String> {
         if let Ok(field) = find(names, &self.names) {
             return Ok(vec![field]);
@@ -158,25 +158,25 @@ impl Mapping {
     }
 }
 
-/// The place of a name; else how many places it has.
+/// Returns the index of a name, or the number of its occurrences if that is not 1.
 fn find(names: &StringRecord, name: &str) -> Result<usize, usize> {
-    let exact: Vec<_> = places(names, |known| known == name);
+    let exact: Vec<_> = indexes(names, |known| known == name);
     let found = if exact.is_empty() && !plain(name).is_empty() {
-        places(names, |known| plain(known) == plain(name))
+        indexes(names, |known| plain(known) == plain(name))
     } else {
         exact
     };
     match found.as_slice() {
-        [place] => Ok(*place),
-        places => Err(places.len()),
+        [index] => Ok(*index),
+        indexes => Err(indexes.len()),
     }
 }
 
-fn places(names: &StringRecord, is_it: impl Fn(&str) -> bool) -> Vec<usize> {
+fn indexes(names: &StringRecord, is_it: impl Fn(&str) -> bool) -> Vec<usize> {
     let names = names.iter().enumerate();
     names
         .filter(|(_, name)| is_it(name.trim()))
-        .map(|(place, _)| place)
+        .map(|(index, _)| index)
         .collect()
 }
 
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_several_columns_are_numbers_of_one_contact() {
+    fn phone_numbers_of_several_columns_are_merged() {
         let found = assignment("Telefon,Name,Mobil", &[]);
         assert_eq!(found.fields[0], (Column::PhoneNumbers, vec![0, 2]));
     }
@@ -233,7 +233,7 @@ mod tests {
         "column display_name twice, as \"Firma\" and as \"Name\""
     )]
     #[case("Mail,Telefon,Telefon", "Mail=-", "column phone_numbers twice")]
-    fn a_conflict_is_named(#[case] names: &str, #[case] mapping: &str, #[case] why: &str) {
+    fn conflict_is_reported(#[case] names: &str, #[case] mapping: &str, #[case] why: &str) {
         let conflict = assignment(names, &[mapping]).conflict.unwrap();
         assert!(conflict.contains(why), "{conflict}");
     }
@@ -244,7 +244,7 @@ mod tests {
     #[case("*=email", "must be COLUMN=NAME")]
     #[case("Vorname=line", "\"line\" must be - or one of customer_number, types")]
     #[case("Vorname=zq7k", "\"zq7k\" must be - or one of customer_number, types")]
-    fn a_mapping_of_another_form_is_rejected(#[case] text: &str, #[case] why: &str) {
+    fn malformed_mapping_is_rejected(#[case] text: &str, #[case] why: &str) {
         let rejected = text.parse::<Mapping>().unwrap_err();
         assert!(rejected.contains(why), "{rejected}");
     }

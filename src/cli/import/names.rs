@@ -1,10 +1,10 @@
-//! Display names, composed of the parts that other systems keep.
+//! Display names, composed of the parts that other systems store.
 
 use csv::StringRecord;
 
 use super::{columns::Column, header::Header};
 
-/// The parts of a person's name; empty ones are not given.
+/// The parts of a person's name; missing ones are empty.
 #[derive(Clone, Copy, Default)]
 pub(super) struct NameParts<'n> {
     pub(super) salutation: &'n str,
@@ -17,7 +17,7 @@ pub(super) struct NameParts<'n> {
     pub(super) suffix: &'n str,
 }
 
-/// Salutations as they precede a family name. Others, such as `Firma`, are about no person.
+/// Salutations of persons; others, such as `Firma`, are ignored.
 const SALUTATIONS: &[(&str, &str)] = &[
     ("herr", "Herr"),
     ("herrn", "Herr"),
@@ -31,8 +31,8 @@ const SALUTATIONS: &[(&str, &str)] = &[
     ("miss", "Miss"),
 ];
 
-/// The display name of a row: one of its own, or composed of its parts. A column `Name` may hold a
-/// name without its title, or the family name.
+/// Returns the display name of a row, from its own column or composed of its parts. A column `Name`
+/// may hold the name without its title, or the family name only.
 pub(super) fn display_name(header: &Header, record: &StringRecord) -> String {
     let cell = |column| header.cell(record, column);
     let name = cell(Column::DisplayName);
@@ -76,7 +76,7 @@ fn holds(name: &str, part: &str) -> bool {
 
 /// Composes a display name: `Dr. Anna Groß`, or `Frau Dr. Groß` without a given name.
 pub(super) fn compose(parts: &NameParts<'_>) -> String {
-    // vCards have no property for the salutation: some programs put it before the title.
+    // vCards have no property for the salutation: some programs write it before the title.
     let (found, title) = split_salutation(parts.title);
     let salutation = split_salutation(parts.salutation).0.or(found);
     let is_needed = parts.given.is_empty() && !parts.family.is_empty();
@@ -99,7 +99,7 @@ pub(super) fn compose(parts: &NameParts<'_>) -> String {
     given.join(" ")
 }
 
-/// A salutation at the beginning of a text, and the rest.
+/// Splits a text into a salutation at its beginning and the rest.
 fn split_salutation(text: &str) -> (Option<&'static str>, &str) {
     let text = text.trim();
     let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -127,7 +127,7 @@ mod tests {
     #[case("Titel,Vorname,Anzeigename", "Dr.,Anna,Schmidt", "Schmidt")]
     #[case("Titel,Vorname,display_name", "Dr.,Anna,Schmidt", "Schmidt")]
     #[case("Titel,Vorname,Full Name", "Dr.,Anna,Schmidt", "Schmidt")]
-    fn a_column_name_is_what_the_others_leave(
+    fn column_name_complements_the_other_columns(
         #[case] names: &str,
         #[case] values: &str,
         #[case] name: &str,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_name_is_whole() {
+    fn mapped_display_name_is_complete() {
         let of = |text: &str| text.split(',').collect::<StringRecord>();
         let mapping = "Name=display_name".parse().unwrap();
         let header = Header::read(&of("Kundennummer,Typ,Name,Vorname"), &[mapping]).unwrap();
@@ -157,7 +157,7 @@ mod tests {
     #[case(["Firma", "", "", "Müller GmbH"], "Müller GmbH")]
     #[case(["Mr.", "", "Hans", ""], "Hans")]
     #[case(["Herr", "Dr.", "", ""], "")]
-    fn a_name_is_composed_of_its_parts(#[case] parts: [&str; 4], #[case] name: &str) {
+    fn display_name_is_composed_of_its_parts(#[case] parts: [&str; 4], #[case] name: &str) {
         let [salutation, title, given, family] = parts;
         let parts = NameParts {
             salutation,

@@ -1,4 +1,4 @@
-//! The outcome of an import on one screen: counts, and reasons grouped by kind with their lines.
+//! The report of an import on one screen: counts, and reasons grouped by kind with their lines.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -8,30 +8,31 @@ use contact_service::{
 };
 
 use super::{
-    Group, cells,
-    refused::{Finished, Refused},
+    cells,
+    groups::Group,
+    rejects::{Reject, Written},
     rows::Row,
 };
 
-/// The report of a file with every kind of row has at most 20 lines.
-const MOST_KINDS: usize = 4;
-const MOST_NOTES: usize = 2;
+/// Limits with which the report has at most 20 lines.
+const MAX_KINDS: usize = 4;
+const MAX_NOTES: usize = 2;
 const WIDTH: usize = 79;
 const DIFFERING: &str = "row: was imported before with other values";
 
 /// The outcomes of the rows.
 #[derive(Default)]
 pub(super) struct Report<'s> {
-    pub(super) taken: u64,
-    already_there: u64,
+    pub(super) imported: u64,
+    duplicates: u64,
     mails: u64,
     customers: u64,
-    pub(super) refused: Vec<Refused<'s>>,
+    pub(super) rejects: Vec<Reject<'s>>,
     skipped: Kinds,
     notes: Kinds,
 }
 
-/// Lines by what is said of them.
+/// Line numbers grouped by message.
 #[derive(Default)]
 struct Kinds(HashMap<String, Kind>);
 
@@ -42,7 +43,7 @@ struct Kind {
 
 impl Kinds {
     fn add(&mut self, text: &str, line: u64) {
-        // Places in a cell and other lines make no kind of their own.
+        // Messages that differ only in numbers are of one kind.
         let key = text.chars().filter(|c| !c.is_ascii_digit()).collect();
         let kind = self.0.entry(key).or_insert_with(|| Kind {
             text: text.to_owned(),
@@ -55,16 +56,16 @@ impl Kinds {
         self.0.values().map(|kind| kind.lines.len()).sum()
     }
 
-    /// Prints the kinds of most lines first.
-    fn print(self, most: usize) {
+    /// Prints at most `max` kinds, those with the most lines first.
+    fn print(self, max: usize) {
         let mut kinds: Vec<_> = self.0.into_values().collect();
         for kind in &mut kinds {
             kind.lines.sort_unstable();
         }
         let order = |kind: &Kind| (Reverse(kind.lines.len()), kind.lines.first().copied());
         kinds.sort_by_key(order);
-        let others = kinds.len().saturating_sub(most);
-        for kind in kinds.into_iter().take(most) {
+        let others = kinds.len().saturating_sub(max);
+        for kind in kinds.into_iter().take(max) {
             println!("  {}", cut(&kind.text, WIDTH - 2));
             println!("    {}", kind.lines());
         }
@@ -79,10 +80,10 @@ impl Kind {
     fn lines(&self) -> String {
         let [line] = self.lines.as_slice() else {
             let mut text = "lines ".to_owned();
-            for (told, line) in self.lines.iter().enumerate() {
-                let more = format!("{}{line}", if told == 0 { "" } else { ", " });
+            for (index, line) in self.lines.iter().enumerate() {
+                let more = format!("{}{line}", if index == 0 { "" } else { ", " });
                 if text.len() + more.len() > WIDTH - 24 {
-                    let rest = self.lines.len() - told;
+                    let rest = self.lines.len() - index;
                     return format!("{text} and {rest} more");
                 }
                 text.push_str(&more);
@@ -93,76 +94,79 @@ impl Kind {
     }
 }
 
-fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+fn cut(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
         return text.to_owned();
     }
-    let start: String = text.chars().take(most - 1).collect();
+    let start: String = text.chars().take(max - 1).collect();
     format!("{start}…")
 }
 
 impl<'s> Report<'s> {
-    pub(super) fn note(&mut self, row: &'s Row, outcome: Result<RowOutcome, String>) {
-        let is_refused = match outcome {
+    /// Adds the outcome of a row, or the reason why it was rejected.
+    pub(super) fn add(&mut self, row: &'s Row, outcome: Result<RowOutcome, String>) {
+        let is_rejected = match outcome {
             Ok(RowOutcome::Imported { mails_queued }) => {
-                self.taken += 1;
+                self.imported += 1;
                 self.mails += u64::from(mails_queued);
                 false
             }
             Ok(RowOutcome::Duplicate) => {
-                self.already_there += 1;
+                self.duplicates += 1;
                 false
             }
             Ok(RowOutcome::Conflict) => {
-                self.refuse(row, DIFFERING.to_owned());
+                self.reject(row, DIFFERING.to_owned());
                 true
             }
             Ok(RowOutcome::Rejected(error)) => {
-                self.refuse(row, reason(&error));
+                self.reject(row, reason(&error));
                 true
             }
             Err(reason) => {
-                self.refuse(row, reason);
+                self.reject(row, reason);
                 true
             }
         };
-        for note in row.notes.iter().filter(|_| !is_refused) {
+        for note in row.notes.iter().filter(|_| !is_rejected) {
             self.notes.add(note, row.line);
         }
     }
 
-    pub(super) fn note_customer(&mut self, group: &Group<'_>, outcome: &CustomerOutcome) {
+    /// Counts a created customer, and notes one whose data on file differs.
+    pub(super) fn add_customer(&mut self, group: &Group<'_>, outcome: &CustomerOutcome) {
         match outcome {
             CustomerOutcome::OnFile { differing } if differing.is_empty() => {}
             CustomerOutcome::OnFile { .. } => {
                 let text =
                     "contact data or settings differ from what is on file, and were not changed";
-                let line = group.rows.first().map_or(0, |(row, _)| row.line);
-                self.notes.add(text, line);
+                self.notes.add(text, group.line());
             }
             CustomerOutcome::Created => self.customers += 1,
             CustomerOutcome::Missing => {}
         }
     }
 
-    pub(super) fn refuse(&mut self, row: &'s Row, reason: String) {
-        self.refused.push(Refused { row, reason });
+    fn reject(&mut self, row: &'s Row, reason: String) {
+        self.rejects.push(Reject { row, reason });
     }
 
-    pub(super) fn skip(&mut self, row: &Row, why: &str) {
-        self.skipped.add(why, row.line);
+    /// Adds a row that is no contact.
+    pub(super) fn skip(&mut self, row: &Row, reason: &str) {
+        self.skipped.add(reason, row.line);
     }
 
-    pub(super) fn judged(&self) -> u64 {
+    /// The number of rows that have an outcome.
+    pub(super) fn processed(&self) -> u64 {
         let skipped = self.skipped.count();
-        self.taken + self.already_there + (self.refused.len() + skipped) as u64
+        self.imported + self.duplicates + (self.rejects.len() + skipped) as u64
     }
 
-    /// Prints everything but what became of the file of rejected rows.
+    /// Prints the report, except for the path of the rejected rows.
     pub(super) fn print(&mut self, dry_run: bool, encoding: &str) {
-        self.refused.sort_by_key(|refused| refused.row.line);
-        let refused = self.refused.len();
-        let [taken, created, queued] = if dry_run {
+        self.rejects.sort_by_key(|reject| reject.row.line);
+        let refused = self.rejects.len();
+        let [imported, created, queued] = if dry_run {
             [
                 "would be taken",
                 "that would be created",
@@ -177,55 +181,55 @@ impl<'s> Report<'s> {
             count => format!(", {count} skipped"),
         };
         println!(
-            "{} {taken}, {} already there, {refused} refused{skipped}",
-            self.taken, self.already_there
+            "{} {imported}, {} already there, {refused} refused{skipped}",
+            self.imported, self.duplicates
         );
-        for (what, count) in [
+        for (noun, count) in [
             ("customers", self.customers),
             ("confirmation mails", self.mails),
         ] {
             if count > 0 {
-                let done = if what == "customers" { created } else { queued };
-                println!("{what} {done}: {count}");
+                let done = if noun == "customers" { created } else { queued };
+                println!("{noun} {done}: {count}");
             }
         }
         let mut reasons = Kinds::default();
-        for refused in &self.refused {
-            reasons.add(&refused.reason, refused.row.line);
+        for reject in &self.rejects {
+            reasons.add(&reject.reason, reject.row.line);
         }
-        for (heading, kinds, most) in [
-            ("skipped:", std::mem::take(&mut self.skipped), MOST_NOTES),
-            ("taken, but:", std::mem::take(&mut self.notes), MOST_NOTES),
-            ("refused:", reasons, MOST_KINDS),
+        for (heading, kinds, max) in [
+            ("skipped:", std::mem::take(&mut self.skipped), MAX_NOTES),
+            ("taken, but:", std::mem::take(&mut self.notes), MAX_NOTES),
+            ("refused:", reasons, MAX_KINDS),
         ] {
             if !kinds.0.is_empty() {
                 println!("{heading}");
-                kinds.print(most);
+                kinds.print(max);
             }
         }
     }
 }
 
-impl Finished {
-    /// Prints where the rejected rows are.
-    pub(super) fn print(&self, has_refused: bool) {
+impl Written {
+    /// Prints the paths of the rejected rows, of this run and an earlier one.
+    pub(super) fn print(&self, has_rejects: bool) {
         let path = self.path.display();
-        if has_refused {
+        if has_rejects {
             println!("the refused rows are in {path}");
         }
-        if let Some(earlier) = &self.earlier {
+        if let Some(archived) = &self.archived {
             println!(
                 "{path} of an earlier run was renamed to {}",
-                earlier.display()
+                archived.display()
             );
         }
     }
 }
 
-/// The rule that a row breaks, by the name of the column.
+/// Returns the rule that a row violates, the name of the column first.
 #[allow(
     clippy::wildcard_enum_match_arm,
-    reason = "the others are not about rows, and speak for themselves"
+    reason = "the other errors name no column"
 )]
 fn reason(error: &Error) -> String {
     let column = match error {
@@ -235,7 +239,7 @@ fn reason(error: &Error) -> String {
                 let field = violation.field.rsplit('.').next().unwrap_or_default();
                 FieldViolation::new(field, &violation.description)
             });
-            return cells::told(&by_columns.collect::<Vec<_>>());
+            return cells::summary(&by_columns.collect::<Vec<_>>());
         }
         Error::ContactLimit { .. } => "customer_number",
         Error::FirstContactNotStandard => "types",

@@ -1,54 +1,55 @@
 //! The records of a CSV file, each with the line where it begins.
 //!
-//! Where a record ends is found here: after a quote that is not closed the library would go on
-//! to the next quote of the file, and the rows between would be lost. What a record holds is
-//! read by the library.
+//! The end of a record is found here and not by the csv crate, which reads an unclosed quote up to
+//! the next quote of the file and so loses the rows between. The crate splits a record into fields.
 
 use std::ops::Range;
 
 use csv::{ReaderBuilder, StringRecord};
 
 use super::{
-    decoding::{Decoder, Source, UNREADABLE, is_doubtful},
+    encoding::{Decoder, Source, UNREADABLE, is_doubtful},
     header::Header,
     long_lines::{MAX_ROW_BYTES, TOO_LARGE},
     mapping::Mapping,
 };
 
-/// Delimiters that spreadsheets and other systems put between fields.
+/// Delimiters of spreadsheets and other systems.
 const DELIMITERS: [u8; 4] = [b';', b',', b'\t', b'|'];
-/// Titles may precede the header; it is one of so many first rows.
+/// Rows that are searched for the header; titles may precede it.
 const HEADER_ROWS: usize = 20;
-/// The longest value has 1,000 characters: no quote is closed after this many bytes.
+/// Limit of a quoted field in bytes; the longest valid value has 1,000 characters.
 const LONGEST_FIELD: usize = 64 * 1024;
-/// A row takes some 500 bytes of memory, however short it is.
+/// Limit of the lines of a file: a row takes some 500 bytes of memory, however short it is.
 pub(super) const MAX_ROWS: usize = 1_000_000;
 const BAD_QUOTES: &str = "row: a quote is not closed, or is within a field";
 
-/// A row of a file, or a card.
+/// A row of a CSV file, or a vCard.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Where it begins.
+    /// The line where it begins, from 1.
     pub(super) line: u64,
-    /// Its bytes in the file, without the line break after them.
+    /// Its bytes in the file, without the final line break.
     pub(super) raw: Range<usize>,
     pub(super) content: Content,
-    /// Values that are left out, by the names of their columns.
+    /// Messages about values that are not imported, the column first.
     pub(super) notes: Vec<&'static str>,
 }
 
 /// The cells of a row, or the reason why it has none.
+///
+/// Reasons are written to the file of rejected rows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// The values of the columns.
     Fields(StringRecord),
-    /// Nothing that can be read, for this reason.
-    Damaged(String),
-    /// No contact, for this reason.
+    /// The parse error.
+    Unreadable(String),
+    /// The reason why the card is no contact.
     NoContact(&'static str),
 }
 
-/// The form of a file, which is also that of its rejected rows.
+/// The format of a file and of its rejected rows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Csv {
@@ -56,33 +57,33 @@ pub(super) enum Format {
         /// The bytes of the header.
         header: Range<usize>,
     },
-    Cards,
+    Vcards,
 }
 
-/// The rows of a file, and how they were read.
-pub(super) struct Sheet {
+/// The rows of a file, with their header, format and decoder.
+pub(super) struct Table {
     pub(super) header: Header,
     pub(super) format: Format,
     pub(super) decoder: Decoder,
     pub(super) rows: Vec<Row>,
 }
 
-impl Sheet {
+impl Table {
     /// Reads a CSV file.
     ///
     /// # Errors
-    /// A line that says why the file has no header that can be used, or that it has too many lines.
+    /// The reason why no header was found, or that the file has too many lines.
     pub(super) fn read(source: &Source, mappings: &[Mapping]) -> Result<Self, String> {
         let bytes = source.bytes.as_slice();
         // Each line of a cell may become a row, if its quote is not closed.
-        if breaks(bytes) > MAX_ROWS as u64 {
+        if line_breaks(bytes) > MAX_ROWS as u64 {
             return Err("has more than 1,000,000 lines: split it".to_owned());
         }
         let decoder = source.decoder(bytes.split(|byte| matches!(byte, b'\n' | b'\r')));
         let mut rest = Rest::new(without_end_of_file(bytes));
-        let told = rest.take_told_delimiter();
-        let (header, names, delimiter) = find_header(&mut rest, decoder, told, mappings)?;
-        // Only the rows of the rejected file keep a doubt.
+        let declared = rest.take_declared_delimiter();
+        let (header, names, delimiter) = find_header(&mut rest, decoder, declared, mappings)?;
+        // Uncertain text in rejected rows keeps the decoder uncertain.
         let decoder = decoder.proven_unless(|decoder| {
             let mut rows = rest
                 .clone()
@@ -91,7 +92,7 @@ impl Sheet {
             rows.any(|row| {
                 let is_rejected = match &row.content {
                     Content::Fields(fields) => header.has_unreadable(fields),
-                    Content::Damaged(_) | Content::NoContact(_) => true,
+                    Content::Unreadable(_) | Content::NoContact(_) => true,
                 };
                 is_rejected && bytes.get(row.raw).is_some_and(is_doubtful)
             })
@@ -110,14 +111,14 @@ impl Sheet {
     }
 }
 
-/// Takes the rows up to the header, and gives it with its bytes and its delimiter.
+/// Consumes the rows up to the header. Returns the header, its bytes and its delimiter.
 fn find_header(
     rest: &mut Rest<'_>,
     decoder: Decoder,
-    told: Option<u8>,
+    declared: Option<u8>,
     mappings: &[Mapping],
 ) -> Result<(Header, Range<usize>, u8), String> {
-    let (mut most, mut problem) = (0, "no line can be read as a header".to_owned());
+    let (mut max_known, mut problem) = (0, "no line can be read as a header".to_owned());
     for _ in 0..HEADER_ROWS {
         while rest.take_empty_line() {}
         if rest.is_empty() {
@@ -127,15 +128,15 @@ fn find_header(
             let names = rest.clone().take(*delimiter, decoder).fields;
             Header::count_known(&names, mappings)
         };
-        // Of equals the last one would be found.
+        // max_by_key returns the last of equal elements.
         let guessed = DELIMITERS.into_iter().rev().max_by_key(by_known);
-        let delimiter = told.or(guessed).unwrap_or(b',');
+        let delimiter = declared.or(guessed).unwrap_or(b',');
         let record = rest.take(delimiter, decoder);
         let (line, raw) = (record.line, record.raw);
-        if let Some(damage) = record.damage {
+        if let Some(parse_error) = record.parse_error {
             // The first problem is reported unless a later line names more columns.
             if problem.starts_with("no line") {
-                problem = format!("line {line} cannot be read as a header: {damage}");
+                problem = format!("line {line} cannot be read as a header: {parse_error}");
             }
             continue;
         }
@@ -149,13 +150,13 @@ fn find_header(
             }
             Ok(()) => {
                 let header = Header::read(&record.fields, mappings);
-                let header = header.map_err(|why| format!("line {line}: {why}"))?;
+                let header = header.map_err(|reason| format!("line {line}: {reason}"))?;
                 return Ok((header, raw, delimiter));
             }
-            Err(known) if known > most || problem.starts_with("no line") => {
-                most = known;
-                let why = Header::read(&record.fields, mappings).err();
-                problem = format!("line {line} {}", why.unwrap_or_default());
+            Err(known) if known > max_known || problem.starts_with("no line") => {
+                max_known = known;
+                let reason = Header::read(&record.fields, mappings).err();
+                problem = format!("line {line} {}", reason.unwrap_or_default());
             }
             Err(_) => {}
         }
@@ -163,7 +164,7 @@ fn find_header(
     Err(problem)
 }
 
-/// The text before the signs with which DOS ends a file.
+/// Removes the end-of-file characters of DOS.
 fn without_end_of_file(mut bytes: &[u8]) -> &[u8] {
     while let Some(rest) = bytes.strip_suffix(b"\x1A") {
         bytes = rest;
@@ -175,26 +176,26 @@ fn is_blank(fields: &StringRecord) -> bool {
     fields.iter().all(|field| field.trim().is_empty())
 }
 
-/// A record as it was read.
+/// A record of the file.
 struct Record {
     line: u64,
     raw: Range<usize>,
     fields: StringRecord,
-    damage: Option<String>,
+    parse_error: Option<String>,
 }
 
 impl Record {
     fn into_row(mut self, header: &Header) -> Row {
         let nameless = header.nameless_value(&self.fields);
-        if let Some(place) = nameless.filter(|_| self.damage.is_none()) {
-            let damage = format!("row: field {place} has a value, and its column no name");
-            self.damage = Some(damage);
+        if let Some(number) = nameless.filter(|_| self.parse_error.is_none()) {
+            let reason = format!("row: field {number} has a value, and its column no name");
+            self.parse_error = Some(reason);
         }
         Row {
             line: self.line,
             raw: self.raw,
-            content: match self.damage {
-                Some(damage) => Content::Damaged(damage),
+            content: match self.parse_error {
+                Some(reason) => Content::Unreadable(reason),
                 None => Content::Fields(self.fields),
             },
             notes: Vec::new(),
@@ -202,7 +203,7 @@ impl Record {
     }
 }
 
-/// What of a file is still to be read.
+/// The unread rest of a file.
 #[derive(Clone)]
 struct Rest<'t> {
     bytes: &'t [u8],
@@ -230,14 +231,14 @@ impl<'t> Rest<'t> {
         rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
     }
 
-    /// Excel's first line `sep=;`.
-    fn take_told_delimiter(&mut self) -> Option<u8> {
+    /// Consumes Excel's first line `sep=;`.
+    fn take_declared_delimiter(&mut self) -> Option<u8> {
         let line = self.first_line();
-        let told = line.strip_prefix(b"\"").unwrap_or(line);
-        let told = told.strip_suffix(b"\"").unwrap_or(told);
-        let (name, told) = told.split_at_checked(4)?;
-        let told = name.eq_ignore_ascii_case(b"sep=").then_some(told)?;
-        let delimiter = DELIMITERS.into_iter().find(|d| told == [*d])?;
+        let text = line.strip_prefix(b"\"").unwrap_or(line);
+        let text = text.strip_suffix(b"\"").unwrap_or(text);
+        let (name, declared) = text.split_at_checked(4)?;
+        let declared = name.eq_ignore_ascii_case(b"sep=").then_some(declared)?;
+        let delimiter = DELIMITERS.into_iter().find(|d| declared == [*d])?;
         self.advance(line.len());
         Some(delimiter)
     }
@@ -251,12 +252,12 @@ impl<'t> Rest<'t> {
         is_empty
     }
 
-    /// Takes all rows but those of nothing, which spreadsheets leave behind.
+    /// Consumes all rows. Blank rows, which spreadsheets append, are skipped.
     fn take_rows(&mut self, header: &Header, delimiter: u8, decoder: Decoder) -> Vec<Row> {
         let mut rows = Vec::new();
         while !self.is_empty() {
-            let record = self.take_of_width(delimiter, decoder, header.width());
-            if record.damage.is_some() || !is_blank(&record.fields) {
+            let record = self.take_with_width(delimiter, decoder, header.width());
+            if record.parse_error.is_some() || !is_blank(&record.fields) {
                 rows.push(record.into_row(header));
             }
         }
@@ -267,15 +268,15 @@ impl<'t> Rest<'t> {
         let line = self.line;
         let first_line = self.first_line().len();
         let end = record_end(self.rest(), delimiter);
-        let (end, damage) = match end {
-            // A line that was cut has not all of its quotes.
+        let (end, parse_error) = match end {
+            // A line that was cut off may lack a closing quote.
             _ if first_line > MAX_ROW_BYTES => (first_line, Some(TOO_LARGE)),
             Some(end) if end > MAX_ROW_BYTES => (end, Some(TOO_LARGE)),
             Some(end) => (end, None),
             None => (first_line, Some(BAD_QUOTES)),
         };
         let raw = self.advance(end);
-        let fields = if damage == Some(TOO_LARGE) {
+        let fields = if parse_error == Some(TOO_LARGE) {
             StringRecord::new()
         } else {
             self.split(&raw, delimiter, decoder)
@@ -284,27 +285,27 @@ impl<'t> Rest<'t> {
             line,
             raw,
             fields,
-            damage: damage.map(str::to_owned),
+            parse_error: parse_error.map(str::to_owned),
         }
     }
 
-    /// Takes a record. Missing fields are empty, and empty ones may be left over. One of several lines
-    /// with another number of fields may be rows whose line break was taken for a part of a field:
-    /// only its first line goes.
-    fn take_of_width(&mut self, delimiter: u8, decoder: Decoder, width: usize) -> Record {
+    /// Consumes a record. Trailing fields may be missing, and surplus ones empty. A record of several
+    /// lines with a wrong number of fields may be several rows within quotes: only its first line is
+    /// consumed.
+    fn take_with_width(&mut self, delimiter: u8, decoder: Decoder, width: usize) -> Record {
         let start = self.clone();
         let mut record = self.take(delimiter, decoder);
-        let has = record.fields.len();
+        let count = record.fields.len();
         let has_surplus = record
             .fields
             .iter()
             .skip(width)
             .any(|f| !f.trim().is_empty());
-        let is_short = has < width && holds_rows(&record.fields, delimiter);
-        if record.damage.is_some() || !(has_surplus || is_short) {
+        let is_short = count < width && holds_rows(&record.fields, delimiter);
+        if record.parse_error.is_some() || !(has_surplus || is_short) {
             return record;
         }
-        record.damage = Some(format!("row: has {has} fields, the header has {width}"));
+        record.parse_error = Some(format!("row: has {count} fields, the header has {width}"));
         if self.line > start.line + 1 {
             *self = start;
             record.raw = self.advance(self.first_line().len());
@@ -318,7 +319,7 @@ impl<'t> Rest<'t> {
         split(&decoder.decode(record), delimiter)
     }
 
-    /// Gives the next bytes, and goes past the line break after them.
+    /// Returns the range of the next bytes, and skips the line break after them.
     fn advance(&mut self, length: usize) -> Range<usize> {
         let (taken, rest) = self.rest().split_at_checked(length).unwrap_or_default();
         let raw = self.at..self.at + taken.len();
@@ -328,7 +329,7 @@ impl<'t> Rest<'t> {
             _ => 0,
         };
         self.at = raw.end + line_break;
-        self.line += breaks(taken) + u64::from(line_break > 0);
+        self.line += line_breaks(taken) + u64::from(line_break > 0);
         raw
     }
 }
@@ -340,7 +341,7 @@ fn holds_rows(fields: &StringRecord, delimiter: u8) -> bool {
     later.any(has_fields)
 }
 
-/// Where a record ends, before its line break. `None`: its quotes cannot be read.
+/// Returns the end of a record, before its line break; `None` if its quotes are invalid.
 fn record_end(bytes: &[u8], delimiter: u8) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -353,7 +354,7 @@ fn record_end(bytes: &[u8], delimiter: u8) -> Option<usize> {
     }
 }
 
-/// Where the field that begins at `start` ends, before what separates it from the next one.
+/// Returns the end of the field that begins at `start`, before its delimiter or line break.
 pub(super) fn field_end(bytes: &[u8], start: usize, delimiter: u8) -> Option<usize> {
     if bytes.get(start) == Some(&b'"') {
         return after_quotes(bytes, start);
@@ -363,7 +364,7 @@ pub(super) fn field_end(bytes: &[u8], start: usize, delimiter: u8) -> Option<usi
     Some(start + field.iter().position(is_end).unwrap_or(field.len()))
 }
 
-/// The place after the quote that closes the one at `start`; a doubled one is a part of the field.
+/// Returns the index after the closing quote; a doubled quote is part of the field.
 fn after_quotes(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
@@ -376,14 +377,14 @@ fn after_quotes(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-fn breaks(bytes: &[u8]) -> u64 {
+fn line_breaks(bytes: &[u8]) -> u64 {
     let is_break = |(index, byte): (usize, &u8)| match byte {
         b'\n' => true,
         b'\r' => bytes.get(index + 1) != Some(&b'\n'),
         _ => false,
     };
-    let places = bytes.iter().enumerate();
-    places.filter(|place| is_break(*place)).count() as u64
+    let bytes = bytes.iter().enumerate();
+    bytes.filter(|byte| is_break(*byte)).count() as u64
 }
 
 fn split(record: &str, delimiter: u8) -> StringRecord {
@@ -394,7 +395,7 @@ fn split(record: &str, delimiter: u8) -> StringRecord {
         .buffer_capacity(record.len().clamp(1, LONGEST_FIELD))
         .from_reader(record.as_bytes());
     let mut fields = StringRecord::new();
-    // Text in memory can be read, and is UTF-8.
+    // Reading UTF-8 from memory does not fail.
     let _ = reader.read_record(&mut fields);
     fields
 }

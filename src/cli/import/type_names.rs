@@ -1,14 +1,14 @@
-//! The names that contact types have here and in other systems.
+//! The names of contact types in this service and other systems.
 
 use contact_service::domain::contact_types::ContactType;
 
 use super::columns::plain;
 
-/// Separates several types. A line break is no part of a name either.
+/// Separators of several types.
 const BETWEEN: [char; 8] = [',', ';', '|', '/', '+', '&', '\n', '\r'];
 const AND: [&str; 3] = ["und", "and", "u."];
 
-/// English and German names of types, as [`plain`] leaves them.
+/// English and German names of types, normalized by [`plain`].
 const NAMES: &[(ContactType, &[&str])] = &[
     (
         ContactType::Standard,
@@ -160,7 +160,7 @@ const AUTHORIZED_SIGNATORY: &[&str] = &[
     "administrativerkontakt",
 ];
 
-/// Finds the type of a name, also as the API writes it: `CONTACT_TYPE_OWNER`.
+/// Returns the type with a name; the API's form `CONTACT_TYPE_OWNER` is accepted.
 pub(super) fn contact_type(name: &str) -> Option<ContactType> {
     let name = plain(name);
     let name = name.strip_prefix("contacttype").unwrap_or(&name);

@@ -1,41 +1,45 @@
-//! The vCards of a file as rows, each with the line where it begins: versions 2.1, 3.0 and 4.0, as
-//! programs export them.
+//! The vCards of a file as rows, each with the line where it begins: versions 2.1, 3.0 and 4.0, with
+//! the deviations of common programs.
 
+mod head;
 mod lines;
 mod property;
+mod property_names;
 mod values;
 
-pub(super) use self::lines::{REJECTED, begins, with_line_breaks};
+pub(super) use self::lines::{ANNOTATIONS, begins, with_line_breaks};
 use self::{
+    head::Head,
     lines::{Part, Spelled, is_filler, parts, properties},
-    property::{Head, Property},
-    values::{Card, is_read},
+    property::Property,
+    property_names::is_read,
+    values::Card,
 };
 use super::{
     columns::Column,
-    decoding::{Decoder, Source, UNREADABLE, is_doubtful},
+    encoding::{Decoder, Source, UNREADABLE, is_doubtful},
     header::Header,
     long_lines::TOO_LARGE,
-    rows::{Content, Format, MAX_ROWS, Row, Sheet},
+    rows::{Content, Format, MAX_ROWS, Row, Table},
 };
 
 const NO_CARD: &str = "row: is no part of a vCard";
 const NOT_WHOLE: &str = "row: is not a whole vCard, from BEGIN:VCARD to END:VCARD";
-const DAMAGED_HEAD: &str = "cannot be read: it has no colon, or a quote is not closed";
+const MALFORMED_HEAD: &str = "cannot be read: it has no colon, or a quote is not closed";
 const AGENT: &str = "cards of agents within other cards";
 const NO_CONTACT: &str = "groups, locations and devices";
 
-/// Returns true if a file holds vCards, whatever its name is.
+/// Returns true if the content of a file is vCards.
 pub(super) fn are_in(bytes: &[u8]) -> bool {
     let first = lines::lines(bytes).find(|line| !is_filler(line.text));
     first.is_some_and(|line| parts(line.text).iter().any(|part| part.is_card))
 }
 
-/// Reads the cards of a file.
+/// Parses the cards of a file.
 ///
 /// # Errors
-/// A line that says that there are none, or too many.
-pub(super) fn read(source: &Source) -> Result<Sheet, String> {
+/// The reason why the file cannot be imported: no card, or too many.
+pub(super) fn read(source: &Source) -> Result<Table, String> {
     let parts = parts(&source.bytes);
     if !parts.iter().any(|part| part.is_card) {
         return Err("holds no vCard: no line is BEGIN:VCARD".to_owned());
@@ -46,7 +50,7 @@ pub(super) fn read(source: &Source) -> Result<Sheet, String> {
     }
     let cards: Vec<_> = parts.iter().map(Properties::read).collect();
     let decoder = source.decoder(cards.iter().flat_map(Properties::evidence));
-    // Only the cards of the rejected file keep a doubt.
+    // Uncertain text in rejected cards keeps the decoder uncertain.
     let decoder = decoder.proven_unless(|decoder| {
         let mut doubtful = cards.iter().filter(|card| card.evidence().any(is_doubtful));
         doubtful.any(|card| {
@@ -70,19 +74,19 @@ pub(super) fn read(source: &Source) -> Result<Sheet, String> {
             notes: Vec::new(),
         }));
     }
-    Ok(Sheet {
-        header: Header::of_all(),
-        format: Format::Cards,
+    Ok(Table {
+        header: Header::with_all_columns(),
+        format: Format::Vcards,
         decoder,
         rows,
     })
 }
 
-/// The properties of a card that are read, or the reason why it cannot be.
+/// The properties of a card that the import reads, or the parse error.
 struct Properties(Result<Vec<Property>, String>);
 
 impl Properties {
-    /// Reads the properties of a card. Those of photos and notes are not read: they may be large.
+    /// Parses the properties of a card. Photos and notes are skipped: they may be large.
     fn read(part: &Part<'_>) -> Self {
         if part.has_long_line {
             return Self(Err(TOO_LARGE.to_owned()));
@@ -94,10 +98,10 @@ impl Properties {
             return Self(Err(NOT_WHOLE.to_owned()));
         }
         let spelled = properties(&part.lines);
-        if let Some(name) = spelled.iter().find_map(Spelled::damaged_name) {
-            return Self(Err(format!("row: {name} {DAMAGED_HEAD}")));
+        if let Some(name) = spelled.iter().find_map(Spelled::malformed_name) {
+            return Self(Err(format!("row: {name} {MALFORMED_HEAD}")));
         }
-        let heads = spelled.iter().map(|spelled| Head::of(&spelled.pieces));
+        let heads = spelled.iter().map(|spelled| Head::parse(&spelled.pieces));
         let heads: Vec<_> = heads.map(|head| head.map(|(head, _)| head)).collect();
         let is_version_2 = spelled.iter().zip(&heads).any(|(spelled, head)| {
             let is_version = head.as_ref().is_some_and(|head| head.name == "VERSION");
@@ -111,17 +115,17 @@ impl Properties {
         Self(Ok(read.collect()))
     }
 
-    /// The bytes that say something about the encoding of the file.
+    /// Returns the bytes that are evidence of the encoding of the file.
     fn evidence(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().flatten().filter_map(Property::evidence)
     }
 
-    /// The cells of the card, and its notes.
+    /// Returns the cells of the card, and messages about values that are not imported.
     fn content(&self, source: &Source, decoder: Decoder) -> (Content, Vec<&'static str>) {
         let mut notes = Vec::new();
         let properties = match &self.0 {
             Ok(properties) => properties,
-            Err(damage) => return (Content::Damaged(damage.clone()), notes),
+            Err(reason) => return (Content::Unreadable(reason.clone()), notes),
         };
         let card = Card::new(properties, |property| {
             property.text(decoder, source.is_converted())

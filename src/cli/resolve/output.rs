@@ -1,6 +1,7 @@
-//! The answers as CSV or JSON lines. A file appears whole, or not at all.
+//! The answers as CSV or JSON lines. A file appears under its name only when it is complete.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
@@ -10,21 +11,20 @@ use clap::ValueEnum;
 use contact_service::domain::recipients::DeliveryMethod;
 use serde::Serialize;
 
-use super::Outcome;
-use crate::cli::atomic_file::{cannot, part_of};
+use super::answer::Outcome;
+use crate::cli::startup_error::StartupError;
 
+// Doc comments of the variants would be printed by --help.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Format {
-    /// A row a customer, under a head
+pub(super) enum Format {
     Csv,
-    /// An object a customer and line
     Jsonl,
 }
 
-/// An answer as it is written. In CSV the addresses stand in one column, with semicolons
-/// between, which no address holds.
+/// An answer as it is written. CSV has all addresses in one column, separated by semicolons, which
+/// no address contains.
 #[derive(Serialize)]
-struct Row<'a, Emails> {
+struct AnswerRow<'a, Emails> {
     customer_number: &'a str,
     delivery: &'a str,
     emails: Emails,
@@ -32,7 +32,7 @@ struct Row<'a, Emails> {
     error: &'a str,
 }
 
-impl<'a, Emails> Row<'a, Emails> {
+impl<'a, Emails> AnswerRow<'a, Emails> {
     fn new(customer_number: &'a str, outcome: &'a Outcome, emails: Emails) -> Self {
         let resolution = outcome.as_ref().ok();
         Self {
@@ -50,11 +50,11 @@ impl<'a, Emails> Row<'a, Emails> {
     }
 }
 
-/// Where the answers go.
-pub(crate) struct Sheet {
+/// The writer of the answers.
+pub(super) struct Output {
     writer: Writer,
-    /// The file under its first name, and the one it gets when all is written.
-    names: Option<(PathBuf, PathBuf)>,
+    /// The temporary and the final path; `None`: standard output.
+    paths: Option<(PathBuf, PathBuf)>,
 }
 
 enum Writer {
@@ -62,14 +62,14 @@ enum Writer {
     Jsonl(BufWriter<Box<dyn Write + Send>>),
 }
 
-impl Sheet {
-    /// # Errors
-    /// A line that says why the file cannot be made.
-    pub(crate) fn create(path: Option<&Path>, format: Format) -> std::result::Result<Self, String> {
-        let names = path.map(|path| (part_of(path), path.to_owned()));
-        let target: Box<dyn Write + Send> = match &names {
-            Some((first, _)) => {
-                Box::new(File::create(first).map_err(|error| cannot("written", first, &error))?)
+impl Output {
+    /// Opens standard output, or a temporary file for `path`.
+    pub(super) fn create(path: Option<&Path>, format: Format) -> Result<Self, StartupError> {
+        let paths = path.map(|path| (temporary_path(path), path.to_owned()));
+        let target: Box<dyn Write + Send> = match &paths {
+            Some((temporary, _)) => {
+                let created = File::create(temporary);
+                Box::new(created.map_err(|error| StartupError::unwritable(temporary, &error))?)
             }
             None => Box::new(io::stdout()),
         };
@@ -77,16 +77,11 @@ impl Sheet {
             Format::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(target))),
             Format::Jsonl => Writer::Jsonl(BufWriter::new(target)),
         };
-        Ok(Self { writer, names })
+        Ok(Self { writer, paths })
     }
 
-    /// # Errors
-    /// A line that says why it cannot be written.
-    pub(crate) fn write(
-        &mut self,
-        number: &str,
-        outcome: &Outcome,
-    ) -> std::result::Result<(), String> {
+    /// Writes one answer.
+    pub(super) fn write(&mut self, number: &str, outcome: &Outcome) -> Result<(), StartupError> {
         let emails: Vec<&str> = outcome
             .iter()
             .flat_map(|resolution| &resolution.recipients)
@@ -94,29 +89,42 @@ impl Sheet {
             .collect();
         match &mut self.writer {
             Writer::Csv(csv) => csv
-                .serialize(Row::new(number, outcome, emails.join(";")))
+                .serialize(AnswerRow::new(number, outcome, emails.join(";")))
                 .map_err(|error| error.to_string()),
             Writer::Jsonl(lines) => {
-                let row = Row::new(number, outcome, emails);
+                let row = AnswerRow::new(number, outcome, emails);
                 let written = serde_json::to_writer(&mut *lines, &row).map_err(io::Error::from);
                 let written = written.and_then(|()| lines.write_all(b"\n"));
                 written.map_err(|error| error.to_string())
             }
         }
-        .map_err(|why| format!("the answers cannot be written: {why}"))
+        .map_err(failed)
     }
 
-    /// # Errors
-    /// A line that says why it cannot be written.
-    pub(crate) fn finish(mut self) -> std::result::Result<(), String> {
+    /// Flushes the answers, and renames the file to its final path.
+    pub(super) fn finish(mut self) -> Result<(), StartupError> {
         let flushed = match &mut self.writer {
             Writer::Csv(csv) => csv.flush(),
             Writer::Jsonl(lines) => lines.flush(),
         };
-        flushed.map_err(|error| format!("the answers cannot be written: {error}"))?;
-        if let Some((first, last)) = &self.names {
-            fs::rename(first, last).map_err(|error| cannot("written", last, &error))?;
+        flushed.map_err(|error| failed(error.to_string()))?;
+        if let Some((temporary, path)) = &self.paths {
+            let renamed = fs::rename(temporary, path);
+            renamed.map_err(|error| StartupError::unwritable(path, &error))?;
         }
         Ok(())
+    }
+}
+
+fn temporary_path(path: &Path) -> PathBuf {
+    let mut name: OsString = path.into();
+    name.push(".part");
+    name.into()
+}
+
+fn failed(reason: String) -> StartupError {
+    StartupError::Output {
+        output: "answers",
+        reason,
     }
 }

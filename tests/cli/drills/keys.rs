@@ -1,11 +1,11 @@
-//! Peppers and service keys are rotated, and removed too early.
+//! Rotation of peppers and service keys, and their removal too early.
 
 use contact_service::api::proto::{self, PhonePasswordVerdict, set_phone_password_request::Source};
 use rstest::rstest;
 use tonic::{Code, Status};
 
 use super::{Cache, create_contact, keys, reason, token, write};
-use crate::process::{Backend, Client, Place, Running, client, query_texts};
+use crate::process::{Backend, Client, Running, Sandbox, client, query_texts};
 
 const PASSWORD: &str = "Roter Dachs 7";
 const CALL_ID: &str = "call-1";
@@ -43,21 +43,21 @@ async fn check(
     Ok(response.into_inner())
 }
 
-/// Everything that is counted against a contact, a phone call or an agent.
-async fn counters(place: &Place) -> Vec<String> {
+/// Returns all counters of attempts.
+async fn counters(sandbox: &Sandbox) -> Vec<String> {
     let sql = "SELECT 'contact ' || consecutive_failures || recent_failures \
             || coalesce(CAST(locked_until AS text), '-') || is_void FROM phone_passwords \
         UNION ALL SELECT 'call ' || call_id || tries FROM phone_password_calls \
         UNION ALL SELECT 'agent ' || agent || failures FROM phone_password_agents ORDER BY 1";
-    query_texts(&place.database_url(), sql).await
+    query_texts(&sandbox.database_url(), sql).await
 }
 
-async fn pepper_versions(place: &Place) -> Vec<String> {
+async fn pepper_versions(sandbox: &Sandbox) -> Vec<String> {
     let sql = "SELECT CAST(pepper_version AS text) FROM phone_passwords WHERE hash IS NOT NULL";
-    query_texts(&place.database_url(), sql).await
+    query_texts(&sandbox.database_url(), sql).await
 }
 
-/// Where the server's probes and metrics are.
+/// Requests a path of the probes and metrics.
 async fn monitoring(server: &Running, path: &str) -> (u16, String) {
     let log = server.stderr();
     let (_, after) = log.split_once("metrics=Some(").unwrap();
@@ -73,15 +73,15 @@ fn errors(server: &Running) -> Vec<String> {
     errors.map(str::to_owned).collect()
 }
 
-async fn migrated(backend: Backend) -> Place {
-    let place = Place::on(backend)
+async fn migrated(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::on(backend)
         .await
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("PHONE_PASSWORD_COST", "m=8192,t=1,p=1")
         .with("PHONE_PEPPER", keys(&[1]))
         .with("SERVICE_KEYS", keys(&[1]));
-    place.run(&["migrate", "up"]).printed();
-    place
+    sandbox.run(&["migrate", "up"]).printed();
+    sandbox
 }
 
 #[rstest]
@@ -89,18 +89,18 @@ async fn migrated(backend: Backend) -> Place {
 async fn removed_pepper_locks_no_contact_and_is_named(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = migrated(backend).await;
-    let (server, address) = place.serve(&[]);
-    let token = token(&place);
+    let sandbox = migrated(backend).await;
+    let (server, address) = sandbox.serve(&[]);
+    let token = token(&sandbox);
     let mut writer = client(&address, &token);
     write(&mut writer, "K-1", "+4972191374001").await.unwrap();
     let anna = create_contact(&mut writer, "K-1", "Anna Schmidt").await;
     set_password(&mut writer, &anna).await;
     drop(server);
-    let before = counters(&place).await;
+    let before = counters(&sandbox).await;
 
-    let place = place.with("PHONE_PEPPER", keys(&[2]));
-    let (mut server, address) = place.serve_unready(&[]);
+    let sandbox = sandbox.with("PHONE_PEPPER", keys(&[2]));
+    let (mut server, address) = sandbox.serve_unready(&[]);
     server.until(|server| !errors(server).is_empty());
     let checks = (0..CHECKS).map(|nth| {
         let said = if nth % 2 == 0 { PASSWORD } else { "falsch" };
@@ -111,8 +111,8 @@ async fn removed_pepper_locks_no_contact_and_is_named(
         let refused = (status.code(), reason(&status));
         assert_eq!(refused, (Code::Unavailable, "PEPPER_MISSING".to_owned()));
     }
-    assert_eq!(counters(&place).await, before);
-    assert!(!place.healthcheck(&address).status.success());
+    assert_eq!(counters(&sandbox).await, before);
+    assert!(!sandbox.healthcheck(&address).status.success());
     assert_eq!(monitoring(&server, "/readyz").await.0, 503);
     for line in [
         "contact_missing_pepper_versions 1",
@@ -130,15 +130,15 @@ async fn removed_pepper_locks_no_contact_and_is_named(
     );
     drop(server);
 
-    // Added again after the new one: the first check matches, and renews the hash.
-    let place = place.with("PHONE_PEPPER", keys(&[2, 1]));
-    let (server, address) = place.serve(&[]);
+    // The pepper is added again after the new one: the first check matches, and renews the hash.
+    let sandbox = sandbox.with("PHONE_PEPPER", keys(&[2, 1]));
+    let (server, address) = sandbox.serve(&[]);
     let checked = check(client(&address, &token), anna, PASSWORD).await;
     assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::Match);
-    assert_eq!(pepper_versions(&place).await, ["2"]);
+    assert_eq!(pepper_versions(&sandbox).await, ["2"]);
     drop(server);
-    let place = place.with("PHONE_PEPPER", keys(&[2]));
-    let (_server, _) = place.serve(&[]);
+    let sandbox = sandbox.with("PHONE_PEPPER", keys(&[2]));
+    let (_server, _) = sandbox.serve(&[]);
 }
 
 #[rstest]
@@ -146,30 +146,30 @@ async fn removed_pepper_locks_no_contact_and_is_named(
 async fn readiness_follows_the_peppers_that_are_needed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = migrated(backend).await;
-    let (mut old, old_address) = place.serve(&[]);
-    let token = token(&place);
+    let sandbox = migrated(backend).await;
+    let (mut old, old_address) = sandbox.serve(&[]);
+    let token = token(&sandbox);
     let mut writer = client(&old_address, &token);
     write(&mut writer, "K-1", "+4972191374001").await.unwrap();
     let anna = create_contact(&mut writer, "K-1", "Anna Schmidt").await;
     let bernd = create_contact(&mut writer, "K-1", "Bernd Maier").await;
     set_password(&mut writer, &anna).await;
 
-    // Another instance gets the new pepper before the first one knows it.
-    let place = place.with("PHONE_PEPPER", keys(&[2, 1]));
-    let (new, new_address) = place.serve(&[]);
+    // Another instance has the new pepper before the first one.
+    let sandbox = sandbox.with("PHONE_PEPPER", keys(&[2, 1]));
+    let (new, new_address) = sandbox.serve(&[]);
     let mut writer = client(&new_address, &token);
     set_password(&mut writer, &bernd).await;
-    old.until(|_| !place.healthcheck(&old_address).status.success());
+    old.until(|_| !sandbox.healthcheck(&old_address).status.success());
     let status = check(client(&old_address, &token), bernd.clone(), PASSWORD).await;
     assert_eq!(reason(&status.unwrap_err()), "PEPPER_MISSING");
     let checked = check(client(&old_address, &token), anna, PASSWORD).await;
     assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::Match);
-    assert!(place.healthcheck(&new_address).status.success());
+    assert!(sandbox.healthcheck(&new_address).status.success());
     drop(new);
-    // All else works there, and it recovers once the hash is gone.
+    // Other requests work there, and it recovers when the hash is deleted.
     clear_password(&mut client(&old_address, &token), &bernd).await;
-    old.until(|_| place.healthcheck(&old_address).status.success());
+    old.until(|_| sandbox.healthcheck(&old_address).status.success());
     assert_eq!(errors(&old).len(), 1);
 }
 
@@ -218,9 +218,9 @@ async fn create_order_type(client: &mut Client) {
 async fn tokens_of_a_service_key_end_with_the_key(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = migrated(backend).await;
-    let (server, address) = place.serve(&[]);
-    let token = token(&place);
+    let sandbox = migrated(backend).await;
+    let (server, address) = sandbox.serve(&[]);
+    let token = token(&sandbox);
     let mut caller = client(&address, &token);
     write(&mut caller, "K-1", "+4972191374001").await.unwrap();
     create_order_type(&mut caller).await;
@@ -236,9 +236,9 @@ async fn tokens_of_a_service_key_end_with_the_key(
     let old_cursor = cache.cursor.clone();
     drop(server);
 
-    // The new key is in front, and the old one still accepted.
-    let place = place.with("SERVICE_KEYS", keys(&[2, 1]));
-    let (server, address) = place.serve(&[]);
+    // The new key signs, and the old one is still accepted.
+    let sandbox = sandbox.with("SERVICE_KEYS", keys(&[2, 1]));
+    let (server, address) = sandbox.serve(&[]);
     let mut caller = client(&address, &token);
     authorize(&mut caller, &anna, &grant).await.unwrap();
     first_page(&mut caller, &page_token).await.unwrap();
@@ -248,8 +248,8 @@ async fn tokens_of_a_service_key_end_with_the_key(
     assert_eq!(cache.expired, 0);
     drop(server);
 
-    let place = place.with("SERVICE_KEYS", keys(&[2]));
-    let (_server, address) = place.serve(&[]);
+    let sandbox = sandbox.with("SERVICE_KEYS", keys(&[2]));
+    let (_server, address) = sandbox.serve(&[]);
     let mut caller = client(&address, &token);
     let refused = authorize(&mut caller, &anna, &grant).await.unwrap_err();
     let refused = (refused.code(), reason(&refused));
@@ -263,7 +263,7 @@ async fn tokens_of_a_service_key_end_with_the_key(
         refused,
         (Code::InvalidArgument, "INVALID_PAGE_TOKEN".to_owned())
     );
-    // Its cursor is of the new key since the last response; the old one costs a new start.
+    // The last response had a cursor of the new key; an old cursor requires a restart.
     cache.connect(&address, &token);
     write(&mut caller, "K-4", "+4972191374001").await.unwrap();
     cache.follow_until("K-4").await;

@@ -1,5 +1,4 @@
-//! The server is killed in the middle of writes: watchers go on with their cursors, and lose
-//! nothing.
+//! The server is killed during writes: watchers continue with their cursors and miss no change.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,16 +6,16 @@ use rstest::rstest;
 use tokio::task::JoinHandle;
 
 use super::{Cache, read, token, write};
-use crate::process::{Backend, Client, Place, client, free_address, query_texts};
+use crate::process::{Backend, Client, Sandbox, client, free_address, query_texts};
 
 const ROUNDS: usize = 3;
 const WRITERS: usize = 4;
-/// Each writer writes to so many customers in turn.
+/// Customers of each writer, written in turn.
 const CUSTOMERS: usize = 7;
 const PAUSE: Duration = Duration::from_millis(1);
 const LAST: &str = "LAST";
 
-/// Writes to customers of its own until the server is gone, and gives what was acknowledged.
+/// Writes to its own customers until the server is killed. Returns the acknowledged writes.
 fn start_writer(mut client: Client, name: String) -> JoinHandle<Vec<(String, String)>> {
     tokio::spawn(async move {
         let mut acknowledged = Vec::new();
@@ -34,9 +33,9 @@ fn start_writer(mut client: Client, name: String) -> JoinHandle<Vec<(String, Str
     })
 }
 
-async fn customers(place: &Place) -> Vec<String> {
+async fn customers(sandbox: &Sandbox) -> Vec<String> {
     let sql = "SELECT customer_number FROM customers";
-    let mut numbers = query_texts(&place.database_url(), sql).await;
+    let mut numbers = query_texts(&sandbox.database_url(), sql).await;
     numbers.sort_unstable();
     numbers
 }
@@ -47,10 +46,10 @@ async fn watcher_loses_nothing_when_the_server_is_killed(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let address = free_address();
-    let place = Place::on(backend).await.with("LISTEN_ADDR", &address);
-    place.run(&["migrate", "up"]).printed();
-    let (mut server, _) = place.serve(&[]);
-    let token = token(&place);
+    let sandbox = Sandbox::on(backend).await.with("LISTEN_ADDR", &address);
+    sandbox.run(&["migrate", "up"]).printed();
+    let (mut server, _) = sandbox.serve(&[]);
+    let token = token(&sandbox);
     let mut cache = Cache::of(&address, &token);
     let watcher = tokio::spawn(async move {
         cache.follow_until(LAST).await;
@@ -63,7 +62,7 @@ async fn watcher_loses_nothing_when_the_server_is_killed(
             start_writer(client(&address, &token), name)
         });
         let writers: Vec<_> = writers.collect();
-        while customers(&place).await.len() < round * WRITERS * CUSTOMERS {
+        while customers(&sandbox).await.len() < round * WRITERS * CUSTOMERS {
             tokio::time::sleep(PAUSE).await;
         }
         server.signal("KILL");
@@ -71,20 +70,20 @@ async fn watcher_loses_nothing_when_the_server_is_killed(
         for writer in writers {
             acknowledged.extend(writer.await.unwrap());
         }
-        (server, _) = place.serve(&[]);
+        (server, _) = sandbox.serve(&[]);
     }
     let mut writer = client(&address, &token);
     write(&mut writer, LAST, "+4972191374001").await.unwrap();
     let mut cache = watcher.await.unwrap();
     assert_eq!(cache.expired, 0);
-    cache.assert_holds(&customers(&place).await).await;
-    // Of each customer the last one.
+    cache.assert_holds(&customers(&sandbox).await).await;
+    // The last acknowledged write of each customer.
     let acknowledged: BTreeMap<_, _> = acknowledged.into_iter().collect();
     assert!(!acknowledged.is_empty());
     for (number, phone_number) in acknowledged {
         let stored = read(&mut writer, &number).await.unwrap().unwrap();
         let stored = stored.contact_data.unwrap().phone_number;
-        // The next one may have been committed without an answer.
+        // The next write may have been committed without a response.
         assert!(stored >= phone_number, "{number}: {stored} {phone_number}");
     }
 }

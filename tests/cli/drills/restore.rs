@@ -1,4 +1,4 @@
-//! A database is restored from a backup: watchers read everything again, and skip nothing.
+//! A database is restored from a backup: watchers reload everything and miss no change.
 
 use std::{
     env,
@@ -13,10 +13,9 @@ use rstest::rstest;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 
 use super::{Cache, token, write};
-use crate::process::{Backend, Place, client};
+use crate::process::{Backend, Sandbox, client};
 
-/// A program of PostgreSQL: of the server that runs the tests, in the path, or as Debian
-/// installs it.
+/// Returns the path of a PostgreSQL program: of the test server, in PATH, or as installed by Debian.
 fn postgres_program(name: &str) -> PathBuf {
     let of_server = env::var_os("TEST_POSTGRES_BIN").map(PathBuf::from);
     let in_path = env::var_os("PATH").unwrap_or_default();
@@ -42,7 +41,7 @@ fn run<A: AsRef<OsStr>>(program: &str, arguments: &[A]) {
     assert!(ended.status.success(), "{program}: {stderr}");
 }
 
-/// The server's URL and the schema in the URL of a test's database.
+/// Splits the URL of a test database into the server's URL and the schema.
 fn parts(database_url: &str) -> (&str, &str) {
     database_url.split_once("?options[search_path]=").unwrap()
 }
@@ -54,8 +53,8 @@ async fn execute_on_server(sql: &str) {
     connection.execute(sqlx::raw_sql(sql)).await.unwrap();
 }
 
-async fn back_up(place: &Place, backend: Backend, file: &str) {
-    let (url, file) = (place.database_url(), place.path().join(file));
+async fn back_up(sandbox: &Sandbox, backend: Backend, file: &str) {
+    let (url, file) = (sandbox.database_url(), sandbox.path().join(file));
     match backend {
         Backend::Sqlite => {
             let mut connection = SqliteConnection::connect(&url).await.unwrap();
@@ -81,21 +80,21 @@ async fn back_up(place: &Place, backend: Backend, file: &str) {
     }
 }
 
-/// Restores a backup: in place of SQLite's file, or into a new database of the server, of which
-/// it gives the name.
-async fn restore(place: Place, backend: Backend, file: &str) -> (Place, Option<String>) {
-    let file = place.path().join(file);
+/// Restores a backup: over the SQLite file, or into a new database of the server, whose name is
+/// returned.
+async fn restore(sandbox: Sandbox, backend: Backend, file: &str) -> (Sandbox, Option<String>) {
+    let file = sandbox.path().join(file);
     if backend == Backend::Sqlite {
         for journal in ["data/contacts.db-wal", "data/contacts.db-shm"] {
-            let _ = fs::remove_file(place.path().join(journal));
+            let _ = fs::remove_file(sandbox.path().join(journal));
         }
-        fs::copy(file, place.path().join("data/contacts.db")).unwrap();
-        return (place, None);
+        fs::copy(file, sandbox.path().join("data/contacts.db")).unwrap();
+        return (sandbox, None);
     }
     let random = u128::from_be_bytes(Random::system().bytes().unwrap());
     let name = format!("restored_{random:032x}");
     execute_on_server(&format!("CREATE DATABASE {name}")).await;
-    let url = place.database_url();
+    let url = sandbox.database_url();
     let (server, schema) = parts(&url);
     let (server, _) = server.rsplit_once('/').unwrap();
     let restored = format!("{server}/{name}");
@@ -104,7 +103,7 @@ async fn restore(place: Place, backend: Backend, file: &str) -> (Place, Option<S
         &["--dbname", &restored, file.to_str().unwrap()],
     );
     let url = format!("{restored}?options[search_path]={schema}");
-    (place.with("DATABASE_URL", url), Some(name))
+    (sandbox.with("DATABASE_URL", url), Some(name))
 }
 
 #[rstest]
@@ -112,17 +111,19 @@ async fn restore(place: Place, backend: Backend, file: &str) -> (Place, Option<S
 async fn watcher_reads_everything_again_after_a_restore(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = Place::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
-    place.run(&["migrate", "up"]).printed();
-    let (server, address) = place.serve(&[]);
-    let token = token(&place);
+    let sandbox = Sandbox::on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    sandbox.run(&["migrate", "up"]).printed();
+    let (server, address) = sandbox.serve(&[]);
+    let token = token(&sandbox);
     let mut writer = client(&address, &token);
     let mut cache = Cache::of(&address, &token);
     for number in ["K-1", "K-2"] {
         write(&mut writer, number, "+4972191374001").await.unwrap();
     }
     cache.follow_until("K-2").await;
-    back_up(&place, backend, "backup").await;
+    back_up(&sandbox, backend, "backup").await;
     // Lost by the restore.
     write(&mut writer, "K-1", "+4972191374002").await.unwrap();
     for number in ["LOST-1", "LOST-2"] {
@@ -132,12 +133,12 @@ async fn watcher_reads_everything_again_after_a_restore(
     server.signal("KILL");
     server.wait();
 
-    let (place, database) = restore(place, backend, "backup").await;
-    let printed = place.run(&["migrate", "renew-feed"]).printed();
+    let (sandbox, database) = restore(sandbox, backend, "backup").await;
+    let printed = sandbox.run(&["migrate", "renew-feed"]).printed();
     assert!(printed.contains("CURSOR_EXPIRED"), "{printed}");
-    let (server, address) = place.serve(&[]);
+    let (server, address) = sandbox.serve(&[]);
     let mut writer = client(&address, &token);
-    // As many as were lost, so that the old cursor's position is taken again, and more.
+    // More writes than were lost, so that the old cursor's position is reused.
     write(&mut writer, "K-2", "+4972191374003").await.unwrap();
     for number in ["K-3", "K-4", "K-5"] {
         write(&mut writer, number, "+4972191374003").await.unwrap();
@@ -147,7 +148,7 @@ async fn watcher_reads_everything_again_after_a_restore(
     assert_eq!(cache.expired, 1);
     let stored = ["K-1", "K-2", "K-3", "K-4", "K-5"].map(str::to_owned);
     cache.assert_holds(&stored).await;
-    // From now on it goes on without a break.
+    // From here on it continues without another reload.
     write(&mut writer, "K-1", "+4972191374004").await.unwrap();
     cache.follow_until("K-1").await;
     cache.assert_holds(&stored).await;

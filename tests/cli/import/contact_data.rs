@@ -4,37 +4,39 @@ use std::fs;
 
 use rstest::rstest;
 
-use super::{REFUSED, assert_says, files::export, place_with_samples, refused, stock::Stock};
-use crate::process::{Backend, Ended, Place};
+use super::{
+    REJECTED, assert_output, files::export, rejects, row_counts::RowCounts, sandbox_with_samples,
+};
+use crate::process::{Backend, Ended, Sandbox};
 
 const HEADER: &str = "Kundennummer;Typ;Name;Kontakt-E-Mail;Stammdaten-Telefon;\
                       Sicherheitshinweise;Wartung;Störungen\n";
 
-fn import(place: &Place, rows: &str, options: &[&str]) -> Ended {
-    let file = place.path().join("contacts.csv");
+fn import(sandbox: &Sandbox, rows: &str, options: &[&str]) -> Ended {
+    let file = sandbox.path().join("contacts.csv");
     fs::write(file, format!("{HEADER}{rows}")).unwrap();
     let arguments = [
         &["import", "contacts.csv", "--create-customers"][..],
         options,
     ]
     .concat();
-    place.run(&arguments)
+    sandbox.run(&arguments)
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_created_customer_gets_what_its_rows_say(
+async fn created_customer_has_the_data_of_its_rows(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
+    let sandbox = sandbox_with_samples(backend).await;
     let rows = "K-1;Technik;Berta;;0721 1234567;;;nein\n\
                 K-1;Standard;Anna;info@x.example;;ja;nein;\n";
-    let before = Stock::of(&place).await;
-    let dry = import(&place, rows, &["--dry-run"]);
-    assert_says(&dry, 0, "customers that would be created: 1\n");
-    assert_eq!(Stock::of(&place).await, before);
-    assert_says(&import(&place, rows, &[]), 0, "2 taken");
-    let first = export(&place);
+    let before = RowCounts::of(&sandbox).await;
+    let dry = import(&sandbox, rows, &["--dry-run"]);
+    assert_output(&dry, 0, "customers that would be created: 1\n");
+    assert_eq!(RowCounts::of(&sandbox).await, before);
+    assert_output(&import(&sandbox, rows, &[]), 0, "2 taken");
+    let first = export(&sandbox);
     let customer = &first["customer"];
     assert_eq!(customer["contactData"]["email"], "info@x.example");
     assert_eq!(customer["contactData"]["phoneNumber"], "+497211234567");
@@ -52,40 +54,40 @@ async fn a_created_customer_gets_what_its_rows_say(
     ];
     assert_eq!(created["changedFields"], serde_json::json!(fields));
 
-    // Repeated, it changes nothing.
-    let before = Stock::of(&place).await;
-    let again = import(&place, rows, &[]);
-    assert_says(&again, 0, "0 taken, 2 already there, 0 refused\n");
+    // Repeating the import changes nothing.
+    let before = RowCounts::of(&sandbox).await;
+    let again = import(&sandbox, rows, &[]);
+    assert_output(&again, 0, "0 taken, 2 already there, 0 refused\n");
     assert!(!again.stdout.contains("differ"), "{}", again.stdout);
-    assert_eq!(Stock::of(&place).await, before);
+    assert_eq!(RowCounts::of(&sandbox).await, before);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_customer_on_file_keeps_what_it_has_and_the_report_says_so(
+async fn customer_on_file_is_unchanged_and_reported(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
+    let sandbox = sandbox_with_samples(backend).await;
     let rows = "K-1;Standard;Anna;info@x.example;;;;\n";
-    assert_says(&import(&place, rows, &[]), 0, "1 taken");
-    let before = export(&place)["customer"].clone();
+    assert_output(&import(&sandbox, rows, &[]), 0, "1 taken");
+    let before = export(&sandbox)["customer"].clone();
     let rows = "K-1;Standard;Berta;other@x.example;;;nein;\n";
-    let ended = import(&place, rows, &[]);
+    let ended = import(&sandbox, rows, &[]);
     let said = "contact data or settings differ from what is on file, and were not changed";
-    assert_says(&ended, 0, said);
-    assert_eq!(export(&place)["customer"], before);
+    assert_output(&ended, 0, said);
+    assert_eq!(export(&sandbox)["customer"], before);
 }
 
 #[tokio::test]
-async fn rows_that_contradict_each_other_are_all_refused() {
-    let place = place_with_samples(Backend::Sqlite).await;
+async fn contradicting_rows_are_all_rejected() {
+    let sandbox = sandbox_with_samples(Backend::Sqlite).await;
     let rows = "K-1;Standard;Anna;info@x.example;;;;\n\
                 K-2;Standard;Anna;info@x.example;;;;nein\n\
                 K-1;Technik;Berta;;;;;\n\
                 K-1;Technik;Carla;other@x.example;;;;\n\
                 K-2;Standard;Berta;INFO@x.example;;;;ja\n";
-    let ended = import(&place, rows, &[]);
-    assert_says(&ended, REFUSED, "0 taken, 0 already there, 5 refused");
+    let ended = import(&sandbox, rows, &[]);
+    assert_output(&ended, REJECTED, "0 taken, 0 already there, 5 refused");
     let reason = |column: &str, lines: &str| {
         format!("{column}: lines {lines} of the same customer contradict each other")
     };
@@ -99,32 +101,36 @@ async fn rows_that_contradict_each_other_are_all_refused() {
         (6, &outages),
     ];
     let expected = of_line.map(|(line, reason)| (line, reason.clone()));
-    assert_eq!(refused(&place), expected);
-    let again = place.run(&["import", "contacts.refused.csv", "--create-customers"]);
-    assert_says(&again, REFUSED, "0 taken, 0 already there, 5 refused");
+    assert_eq!(rejects(&sandbox), expected);
+    let again = sandbox.run(&["import", "contacts.refused.csv", "--create-customers"]);
+    assert_output(&again, REJECTED, "0 taken, 0 already there, 5 refused");
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_kill_leaves_a_customer_with_all_of_it_or_none(
+async fn killed_import_leaves_customer_data_complete_or_absent(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let place = place_with_samples(backend).await;
-    // More rows than one transaction takes, and the data is in the last one.
+    let sandbox = sandbox_with_samples(backend).await;
+    // More rows than one transaction imports, with the data in the last one.
     let others = (0..30).map(|number| format!("K-1;Standard;Anna {number};;;;;\n"));
     let mut rows = others.collect::<Vec<_>>().concat();
     rows.push_str("K-1;Standard;Berta;info@x.example;;;;nein\n");
-    let place = place.with("FAILPOINTS", "import-written=1*off->return");
-    fs::write(place.path().join("contacts.csv"), format!("{HEADER}{rows}")).unwrap();
-    let mut running = place.start(&["import", "contacts.csv", "--create-customers"]);
+    let sandbox = sandbox.with("FAILPOINTS", "import-written=1*off->return");
+    fs::write(
+        sandbox.path().join("contacts.csv"),
+        format!("{HEADER}{rows}"),
+    )
+    .unwrap();
+    let mut running = sandbox.start(&["import", "contacts.csv", "--create-customers"]);
     running.until(|running| running.stderr().contains("halted at import-written"));
     running.signal("KILL");
     running.wait();
-    let place = place.with("FAILPOINTS", "");
-    let ended = import(&place, &rows, &[]);
-    assert_says(&ended, 0, "11 taken, 20 already there, 0 refused\n");
+    let sandbox = sandbox.with("FAILPOINTS", "");
+    let ended = import(&sandbox, &rows, &[]);
+    assert_output(&ended, 0, "11 taken, 20 already there, 0 refused\n");
     assert!(!ended.stdout.contains("differ"), "{}", ended.stdout);
-    let customer = &export(&place)["customer"];
+    let customer = &export(&sandbox)["customer"];
     assert_eq!(customer["contactData"]["email"], "info@x.example");
     assert_ne!(customer["notificationSettings"]["outages"], true);
 }

@@ -1,28 +1,28 @@
-//! Files as phones, spreadsheets and other systems write them, from the import to the export.
+//! Files of phones, spreadsheets and other systems, from import to export.
 
 use std::{collections::BTreeSet, fs};
 
 use rstest::rstest;
 use serde_json::Value;
 
-use super::{REFUSED, assert_says, refused_files};
-use crate::process::{Ended, Place};
+use super::{REJECTED, assert_output, rejects_files};
+use crate::process::{Ended, Sandbox};
 
 const OPTIONS: [&str; 2] = ["--create-customers", "--emails-confirmed"];
 
-fn import(place: &Place, file: &str, options: &[&str]) -> Ended {
+fn import(sandbox: &Sandbox, file: &str, options: &[&str]) -> Ended {
     let arguments = [&["import", file][..], &OPTIONS, options].concat();
-    place.run(&arguments)
+    sandbox.run(&arguments)
 }
 
-/// Exports customer K-1; null where it is not on file.
-pub(super) fn export(place: &Place) -> Value {
-    let ended = place.run(&["export", "K-1"]);
+/// Exports customer K-1; null if it is not on file.
+pub(super) fn export(sandbox: &Sandbox) -> Value {
+    let ended = sandbox.run(&["export", "K-1"]);
     serde_json::from_str(&ended.stdout).unwrap_or_default()
 }
 
-fn names(place: &Place) -> BTreeSet<String> {
-    let export = export(place);
+fn names(sandbox: &Sandbox) -> BTreeSet<String> {
+    let export = export(sandbox);
     let contacts = export["contacts"].as_array().cloned().unwrap_or_default();
     let names = contacts
         .iter()
@@ -30,12 +30,12 @@ fn names(place: &Place) -> BTreeSet<String> {
     names.map(|name| name.unwrap().to_owned()).collect()
 }
 
-/// Imports a file, and gives the names that are on file then.
+/// Imports a file, and returns the names that are on file afterwards.
 fn imported(file: &str, bytes: &[u8], options: &[&str]) -> (Ended, BTreeSet<String>) {
-    let place = Place::new();
-    fs::write(place.path().join(file), bytes).unwrap();
-    let ended = import(&place, file, options);
-    let names = names(&place);
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path().join(file), bytes).unwrap();
+    let ended = import(&sandbox, file, options);
+    let names = names(&sandbox);
     (ended, names)
 }
 
@@ -51,9 +51,9 @@ fn imported(file: &str, bytes: &[u8], options: &[&str]) -> (Ended, BTreeSet<Stri
       END:VCARD\r\n",
     "Dürr Bau GmbH"
 )]
-fn case_cards_are_read_as_they_are_meant(#[case] card: &[u8], #[case] name: &str) {
+fn cards_from_the_field_are_read_as_intended(#[case] card: &[u8], #[case] name: &str) {
     let (ended, names) = imported("a.vcf", card, &[]);
-    assert_says(
+    assert_output(
         &ended,
         0,
         "read as UTF-8\n1 taken, 0 already there, 0 refused",
@@ -62,14 +62,14 @@ fn case_cards_are_read_as_they_are_meant(#[case] card: &[u8], #[case] name: &str
 }
 
 #[test]
-fn case_cards_of_groups_are_skipped_and_told() {
+fn cards_of_groups_are_skipped_and_reported() {
     let cards = "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Kunden\r\nX-ADDRESSBOOKSERVER-KIND:group\r\n\
          X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:1234\r\nUID:grp-1\r\nX-CUSTOMER-NUMBER:K-1\r\n\
          CATEGORIES:Standard\r\nEND:VCARD\r\nBEGIN:VCARD\r\nVERSION:4.0\r\nKIND:group\r\n\
          FN:Gruppe\r\nMEMBER:urn:uuid:1\r\nUID:grp-2\r\nX-CUSTOMER-NUMBER:K-1\r\n\
          CATEGORIES:Standard\r\nEND:VCARD\r\n";
     let (ended, names) = imported("a.vcf", cards.as_bytes(), &[]);
-    assert_says(
+    assert_output(
         &ended,
         0,
         "0 taken, 0 already there, 0 refused, 2 skipped\n",
@@ -83,28 +83,28 @@ fn case_cards_of_groups_are_skipped_and_told() {
 }
 
 #[test]
-fn case_a_refused_row_is_refused_again_until_it_is_changed() {
-    let place = Place::new();
+fn rejected_row_is_rejected_again_until_corrected() {
+    let sandbox = Sandbox::new();
     let row = "\"K-1\";\"Standard\";\"Firma \\\"Blau\\\" GmbH\";\"a@b.example\"\r\n";
     let file = format!("Kundennummer;Typ;Name;E-Mail\r\n{row}");
-    fs::write(place.path().join("a.csv"), file).unwrap();
+    fs::write(sandbox.path().join("a.csv"), file).unwrap();
     let none = "0 taken, 0 already there, 1 refused";
-    assert_says(&import(&place, "a.csv", &[]), REFUSED, none);
-    assert_says(&import(&place, "a.refused.csv", &[]), REFUSED, none);
-    let path = place.path().join("a.refused.csv");
+    assert_output(&import(&sandbox, "a.csv", &[]), REJECTED, none);
+    assert_output(&import(&sandbox, "a.refused.csv", &[]), REJECTED, none);
+    let path = sandbox.path().join("a.refused.csv");
     let refused = fs::read_to_string(&path).unwrap();
     assert!(refused.ends_with(row), "{refused}");
     fs::write(&path, refused.replace("\\\"", "\"\"")).unwrap();
-    assert_says(&import(&place, "a.refused.csv", &[]), 0, "1 taken");
+    assert_output(&import(&sandbox, "a.refused.csv", &[]), 0, "1 taken");
     assert_eq!(
-        names(&place),
+        names(&sandbox),
         BTreeSet::from(["Firma \"Blau\" GmbH".to_owned()])
     );
 }
 
 #[test]
-fn a_refused_card_is_refused_again_until_it_is_changed() {
-    let place = Place::new();
+fn rejected_card_is_rejected_again_until_corrected() {
+    let sandbox = Sandbox::new();
     let card = |lines: &str| format!("BEGIN:VCARD\r\nVERSION:3.0\r\n{lines}\r\nEND:VCARD\r\n");
     let good = card("FN:Anna\r\nX-CUSTOMER-NUMBER:K-1\r\nCATEGORIES:Standard");
     let bad = card("FN;CHARSET=UTF-8:J?rg\r\nX-CUSTOMER-NUMBER:K-1\r\nCATEGORIES:Standard");
@@ -114,32 +114,32 @@ fn a_refused_card_is_refused_again_until_it_is_changed() {
         .into_iter()
         .map(|b| if b == b'?' { 0xF6 } else { b })
         .collect();
-    fs::write(place.path().join("a.vcf"), file).unwrap();
-    let ended = import(&place, "a.vcf", &[]);
-    assert_says(&ended, REFUSED, "1 taken, 0 already there, 3 refused");
-    let ended = import(&place, "a.refused.vcf", &[]);
-    assert_says(&ended, REFUSED, "0 taken, 0 already there, 3 refused");
+    fs::write(sandbox.path().join("a.vcf"), file).unwrap();
+    let ended = import(&sandbox, "a.vcf", &[]);
+    assert_output(&ended, REJECTED, "1 taken, 0 already there, 3 refused");
+    let ended = import(&sandbox, "a.refused.vcf", &[]);
+    assert_output(&ended, REJECTED, "0 taken, 0 already there, 3 refused");
     assert_eq!(
-        refused_files(&place),
+        rejects_files(&sandbox),
         ["a.refused.refused.vcf", "a.refused.vcf"]
     );
-    let path = place.path().join("a.refused.vcf");
+    let path = sandbox.path().join("a.refused.vcf");
     let refused = fs::read(&path).unwrap();
     let text = String::from_utf8_lossy(&refused).replace('\u{FFFD}', "ö");
     fs::write(&path, text).unwrap();
-    let ended = import(&place, "a.refused.vcf", &[]);
-    assert_says(&ended, REFUSED, "1 taken, 0 already there, 2 refused");
+    let ended = import(&sandbox, "a.refused.vcf", &[]);
+    assert_output(&ended, REJECTED, "1 taken, 0 already there, 2 refused");
     let expected = ["Anna", "Jörg"].map(str::to_owned);
-    assert_eq!(names(&place), BTreeSet::from(expected));
+    assert_eq!(names(&sandbox), BTreeSet::from(expected));
 }
 
 #[test]
-fn a_broken_line_of_utf_8_is_refused_and_the_rest_is_taken() {
+fn line_of_broken_utf_8_is_rejected_and_others_imported() {
     let file = b"Kundennummer;Typ;Name\nK-1;Standard;K\xC3\xA4the\nK-1;Technik;J\xF6rg\n";
     let (ended, names) = imported("a.csv", file, &[]);
-    assert_says(
+    assert_output(
         &ended,
-        REFUSED,
+        REJECTED,
         "read as UTF-8\n1 taken, 0 already there, 1 refused",
     );
     let why = "  display_name: cannot be decoded with certainty: use --encoding or correct it\n";
@@ -152,7 +152,7 @@ fn a_broken_line_of_utf_8_is_refused_and_the_rest_is_taken() {
 #[case::excel(b"K-1;Standard;M\xFCller", &[], "windows-1252", Some("Müller"))]
 #[case::mac_undetected(b"K-1;Standard;M\x9Fller", &[], "an unknown encoding", None)]
 #[case::mac(b"K-1;Standard;M\x9Fller", &["--encoding", "macintosh"], "macintosh", Some("Müller"))]
-fn encodings_are_named_where_they_are_not_certain(
+fn uncertain_encodings_must_be_named(
     #[case] row: &[u8],
     #[case] options: &[&str],
     #[case] encoding: &str,
@@ -161,8 +161,8 @@ fn encodings_are_named_where_they_are_not_certain(
     let file = [b"Kundennummer;Typ;Name\r\n", row].concat();
     let (ended, names) = imported("a.csv", &file, options);
     let said = format!("read as {encoding}\n");
-    let code = if name.is_some() { 0 } else { REFUSED };
-    assert_says(&ended, code, &said);
+    let code = if name.is_some() { 0 } else { REJECTED };
+    assert_output(&ended, code, &said);
     assert_eq!(names.iter().next().map(String::as_str), name);
 }
 
@@ -170,22 +170,22 @@ fn encodings_are_named_where_they_are_not_certain(
 #[case(&["--encoding", "cp850"], "iconv -f CP850")]
 #[case(&["--map", "Fax"], "must be COLUMN=NAME")]
 #[case(&["--map", "Fax=zq7k"], "\"zq7k\" must be - or one of customer_number")]
-fn a_wrong_option_is_explained(#[case] options: &[&str], #[case] said: &str) {
-    let ended = import(&Place::new(), "a.csv", options);
+fn invalid_option_is_explained(#[case] options: &[&str], #[case] said: &str) {
+    let ended = import(&Sandbox::new(), "a.csv", options);
     assert_eq!(ended.status.code(), Some(2));
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
 #[test]
-fn unicode_text_of_excel_with_columns_of_other_names_is_taken() {
+fn unicode_text_of_excel_with_mapped_columns_is_imported() {
     let text = "\u{FEFF}Kd-Nr\tRolle\tAnrede\tVorname\tNachname\tTelefon\tMobil\tFax\tOrt\r\n\
          =\"K-1\"\tHauptansprechpartner/Rechnungsempfänger\tFrau\tAnna\tGroß\t'0721 1234567\t\
          0151 23456789\t1\tx\r\n\r\nK-1\tTech-C\tHerr\t\t\"von\r\nBerg\"\t\t\t\t\t\t\r\n";
     let bytes: Vec<_> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let (ended, names) = imported("a.txt", &bytes, &["--map", "Fax=-", "--map", "Ort=-"]);
-    assert_says(
+    assert_output(
         &ended,
-        REFUSED,
+        REJECTED,
         "read as UTF-16LE\n1 taken, 0 already there, 1 refused",
     );
     assert_eq!(names, BTreeSet::from(["Anna Groß".to_owned()]));
@@ -199,32 +199,14 @@ fn unicode_text_of_excel_with_columns_of_other_names_is_taken() {
         "*=-",
     ];
     let (ended, names) = imported("a.csv", text.as_bytes(), &maps);
-    assert_says(&ended, 0, "read as UTF-8\n2 taken");
+    assert_output(&ended, 0, "read as UTF-8\n2 taken");
     let expected = ["Groß Anna", "Berg"].map(str::to_owned);
     assert_eq!(names, BTreeSet::from(expected));
 }
 
 #[test]
-fn help_report_and_log_fit_one_screen() {
-    let place = Place::new();
-    let help = place.run(&["import", "--help"]).printed();
-    assert!(help.lines().count() <= 24, "{help}");
-    assert!(
-        help.lines().all(|line| line.chars().count() <= 80),
-        "{help}"
-    );
-    for flag in ["--dry-run", "--map", "--encoding", "contact-service --help"] {
-        assert!(help.contains(flag), "{help}");
-    }
-    assert!(!help.contains("--smtp-url"), "{help}");
-    assert!(place.run(&["--help"]).printed().contains("--smtp-url"));
-    assert!(
-        place
-            .run(&["export", "--help"])
-            .printed()
-            .contains("--smtp-url")
-    );
-
+fn report_and_log_fit_one_screen() {
+    let sandbox = Sandbox::new();
     let row = |number: usize| match number % 7 {
         0 => format!("K-1;Standard,x{number};Anna {number};de;\n"),
         1 => format!("K-1;Standard;;de;a{number}@x.example\n"),
@@ -236,9 +218,13 @@ fn help_report_and_log_fit_one_screen() {
     };
     let rows: String = (0..700).map(row).collect();
     let file = format!("Kundennummer;Typ;Name;Sprache;E-Mail\n{rows}");
-    fs::write(place.path().join("a.csv"), file).unwrap();
-    let ended = import(&place, "a.csv", &[]);
-    assert_says(&ended, REFUSED, "100 taken, 0 already there, 600 refused\n");
+    fs::write(sandbox.path().join("a.csv"), file).unwrap();
+    let ended = import(&sandbox, "a.csv", &[]);
+    assert_output(
+        &ended,
+        REJECTED,
+        "100 taken, 0 already there, 600 refused\n",
+    );
     assert!(ended.stdout.lines().count() <= 20, "{}", ended.stdout);
     assert!(
         ended.stdout.lines().all(|line| line.chars().count() < 80),

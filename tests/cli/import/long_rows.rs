@@ -1,13 +1,13 @@
-//! Rows and lines that are far larger than those of any contact.
+//! Rows and lines beyond the limit.
 
 use std::fs;
 
 use rstest::rstest;
 
-use super::{REFUSED, assert_says, place_with_samples};
+use super::{REJECTED, assert_output, sandbox_with_samples};
 use crate::process::Backend;
 
-/// Larger than a row may be.
+/// Larger than the limit of a row.
 const BYTES: usize = 3 * 1024 * 1024;
 const REASON: &str = "row: must be at most 1 MiB; a longer line is cut off here";
 const HEADER: &str = "customer_number;types;display_name;email\n";
@@ -26,7 +26,7 @@ fn card(name: &str) -> String {
 #[case::of_a_cell_in_quotes("contacts.csv", HEADER, row, (3, "contacts.refused.csv"), "\"")]
 #[case::of_a_card("contacts.vcf", "", card, (7, "contacts.refused.vcf"), "")]
 #[tokio::test]
-async fn only_the_row_that_is_too_large_is_rejected(
+async fn too_large_row_is_the_only_rejected_one(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] name: &str,
     #[case] header: &str,
@@ -34,19 +34,19 @@ async fn only_the_row_that_is_too_large_is_rejected(
     #[case] (line, refused): (usize, &str),
     #[case] quote: &str,
 ) {
-    let place = place_with_samples(backend).await;
+    let sandbox = sandbox_with_samples(backend).await;
     let long = format!("{quote}{}{quote}", "x".repeat(BYTES));
     let file = [header, &row("Anna Zwei"), &row(&long), &row("Anna Drei")].concat();
-    fs::write(place.path().join(name), file).unwrap();
-    let ended = place.run(&["import", name]);
-    assert_says(&ended, REFUSED, "2 taken, 0 already there, 1 refused");
-    assert_says(&ended, REFUSED, &format!("{REASON}\n    line {line}\n"));
-    let refused = place.path().join(refused);
+    fs::write(sandbox.path().join(name), file).unwrap();
+    let ended = sandbox.run(&["import", name]);
+    assert_output(&ended, REJECTED, "2 taken, 0 already there, 1 refused");
+    assert_output(&ended, REJECTED, &format!("{REASON}\n    line {line}\n"));
+    let refused = sandbox.path().join(refused);
     let text = fs::read_to_string(&refused).unwrap();
     assert!(text.contains(REASON));
     assert!(text.len() < BYTES / 2, "{}", text.len());
 
-    // It is rejected again until it is corrected, and nothing else comes from it.
-    let again = place.run(&["import", refused.to_str().unwrap()]);
-    assert_says(&again, REFUSED, "0 taken, 0 already there, 1 refused");
+    // It is rejected again until it is corrected.
+    let again = sandbox.run(&["import", refused.to_str().unwrap()]);
+    assert_output(&again, REJECTED, "0 taken, 0 already there, 1 refused");
 }

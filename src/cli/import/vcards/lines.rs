@@ -1,22 +1,20 @@
-//! The lines of a file of vCards: where each card begins and ends, and the properties between. All of it
-//! on bytes, because a line may be folded within a character.
+//! Splits a file of vCards into cards and properties. Works on bytes, because a line may be folded within
+//! a character.
 
 use std::ops::Range;
 
-use super::{property::Head, values::is_read};
+use super::{
+    head::{Head, ends_soft, is_folded},
+    property_names::{is_known, is_read},
+};
 use crate::cli::import::long_lines::MAX_ROW_BYTES;
 
 const BEGIN: &[u8] = b"BEGIN:VCARD";
 const END: &[u8] = b"END:VCARD";
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 const AGENT: &[u8] = b"AGENT";
-/// Properties that are not read, and that programs write.
-const USUAL: [&str; 19] = [
-    "VERSION", "NOTE", "URL", "ADR", "LABEL", "BDAY", "REV", "PHOTO", "LOGO", "SOUND", "KEY",
-    "AGENT", "MAILER", "PRODID", "CLASS", "GEO", "TZ", "IMPP", "END",
-];
-/// Precede the reason of a rejected card.
-pub(in crate::cli::import) const REJECTED: [&[u8]; 2] = [b"X-IMPORT-LINE:", b"X-IMPORT-REASON:"];
+/// The properties with the line and the reason of a rejected card.
+pub(crate) const ANNOTATIONS: [&[u8]; 2] = [b"X-IMPORT-LINE:", b"X-IMPORT-REASON:"];
 
 /// A line of the file, without its line break.
 #[derive(Clone, Copy)]
@@ -28,20 +26,20 @@ pub(super) struct Line<'t> {
 
 /// The lines of a card, or lines that are no part of one.
 pub(super) struct Part<'t> {
-    /// Those of the card itself, without its first and last one.
+    /// The lines between `BEGIN` and `END`.
     pub(super) lines: Vec<Line<'t>>,
     pub(super) line: u64,
     pub(super) raw: Range<usize>,
     pub(super) is_card: bool,
-    /// The last line of the card is there.
+    /// The card has its `END`.
     pub(super) is_whole: bool,
-    /// A line is too long, and may be cut.
+    /// A line is too long, and may be truncated.
     pub(super) has_long_line: bool,
-    /// Where cards within the card begin, as versions 2.1 and 3.0 write those of agents.
+    /// The first lines of nested cards, which versions 2.1 and 3.0 use for agents.
     pub(super) agents: Vec<Line<'t>>,
 }
 
-/// A property as the lines of the file spell it.
+/// The lines of a property.
 pub(super) struct Spelled<'t> {
     /// The first line, and those that continue it.
     pub(super) pieces: Vec<&'t [u8]>,
@@ -56,7 +54,7 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
         let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
         let (text, after) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
-        // Files that were put together have the mark of each.
+        // Concatenated files have a byte order mark each.
         let unmarked = text.strip_prefix(MARK).unwrap_or(text);
         let start = at + text.len() - unmarked.len();
         let line_break = if after.starts_with(b"\r\n") { 2 } else { 1 };
@@ -70,19 +68,18 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-/// The lines of a part of a file, each with its line break.
-pub(in crate::cli::import) fn with_line_breaks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Splits a part of a file into lines with their line breaks.
+pub(crate) fn with_line_breaks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let starts = lines(bytes).map(|line| line.start);
     let ends = lines(bytes).skip(1).map(|line| line.start);
     let ranges = starts.zip(ends.chain([bytes.len()]));
     ranges.filter_map(|(start, end)| bytes.get(start..end))
 }
 
-/// Splits a file into cards, and into what is between them. A card that does not end takes no
-/// other one along.
+/// Splits a file into cards and the text between them. A card without an end stops before the next one.
 pub(super) fn parts(bytes: &[u8]) -> Vec<Part<'_>> {
     let mut parts: Vec<Part<'_>> = Vec::new();
-    // Cards that are open: one, and those of agents within it.
+    // Open cards: one, and nested ones of agents.
     let mut depth = 0_usize;
     let mut previous: &[u8] = b"";
     for line in lines(bytes) {
@@ -131,15 +128,15 @@ impl<'t> Part<'t> {
 
     fn extend(&mut self, line: Line<'t>) {
         self.has_long_line |= line.text.len() > MAX_ROW_BYTES;
-        // Empty lines after the last one are no part of it.
+        // Trailing empty lines are not part of it.
         if !is_filler(line.text) {
             self.raw.end = line.start + line.text.len();
         }
     }
 }
 
-/// Groups the lines of a card into properties. Empty lines are passed over; one ends a soft line
-/// break, unless there is one after each line: such line breaks are CR CR LF.
+/// Groups the lines of a card into properties. Empty lines are skipped. An empty line ends a soft line
+/// break, unless every line is followed by one, which is how CR CR LF reads.
 pub(super) fn properties<'t>(lines: &[Line<'t>]) -> Vec<Spelled<'t>> {
     let mut properties: Vec<Spelled<'t>> = Vec::new();
     let empty = lines.iter().filter(|line| is_filler(line.text)).count();
@@ -156,8 +153,8 @@ pub(super) fn properties<'t>(lines: &[Line<'t>]) -> Vec<Spelled<'t>> {
             Some(last) if is_folded(line.text) || (can_continue && last.is_continued()) => {
                 last.pieces.push(line.text);
             }
-            Some(last) if !Head::is_there(line.text) => last.strays.push(line.text),
-            _ if Head::is_there(line.text) => properties.push(Spelled {
+            Some(last) if !Head::starts(line.text) => last.strays.push(line.text),
+            _ if Head::starts(line.text) => properties.push(Spelled {
                 pieces: vec![line.text],
                 strays: Vec::new(),
             }),
@@ -174,14 +171,14 @@ impl Spelled<'_> {
     /// Returns true if the last piece ends with the soft line break of quoted-printable.
     fn is_continued(&self) -> bool {
         let ends_soft = self.pieces.last().is_some_and(|piece| ends_soft(piece));
-        ends_soft && Head::of(&self.pieces).is_some_and(|(head, _)| head.is_quoted_printable())
+        ends_soft && Head::parse(&self.pieces).is_some_and(|(head, _)| head.is_quoted_printable())
     }
 
-    /// The name of a property that is read, and whose head cannot be: it has no colon, or a quote is
-    /// open.
-    pub(super) fn damaged_name(&self) -> Option<String> {
+    /// Returns the name of a property whose head is malformed, with no colon or an open quote, if the
+    /// import reads it.
+    pub(super) fn malformed_name(&self) -> Option<String> {
         let first = self.pieces.first().filter(|_| self.strays.is_empty());
-        let first = first.filter(|_| Head::of(&self.pieces).is_none());
+        let first = first.filter(|_| Head::parse(&self.pieces).is_none());
         let without_separator = self.strays.iter().filter(|line| {
             let (name, rest) = Head::split_name(line);
             is_folded(rest) && name == name.to_ascii_uppercase()
@@ -194,26 +191,15 @@ impl Spelled<'_> {
     }
 }
 
-/// Returns true if a line begins as a usual property does: no text goes on like this after a soft
-/// line break.
+/// Returns true if a line begins with a known property, and so does not continue a soft line break.
 fn is_known_head(line: &[u8]) -> bool {
     let (name, rest) = Head::split_name(line);
-    let is_usual = USUAL.contains(&name) || name.starts_with("X-") || is_read(name);
-    is_usual && matches!(rest.first(), Some(b':' | b';'))
+    is_known(name) && matches!(rest.first(), Some(b':' | b';'))
 }
 
-/// Returns true if a line ends with an equals sign; blanks after it were added in transit.
-pub(super) fn ends_soft(piece: &[u8]) -> bool {
-    piece.trim_ascii_end().ends_with(b"=")
-}
-
-pub(super) fn is_folded(line: &[u8]) -> bool {
-    line.starts_with(b" ") || line.starts_with(b"\t")
-}
-
-/// Returns true if a card begins with the line, also an indented one: only in an open card, that
-/// continues another line.
-pub(in crate::cli::import) fn begins(line: &[u8]) -> bool {
+/// Returns true if a card begins with the line. It may be indented, which continues a line only within
+/// an open card.
+pub(crate) fn begins(line: &[u8]) -> bool {
     is_plainly(line.trim_ascii_start(), BEGIN)
 }
 
@@ -239,7 +225,7 @@ fn is_plainly(line: &[u8], expected: &[u8]) -> bool {
 
 /// Returns true if a line cannot belong to the part before it.
 fn starts_part(line: Line<'_>, previous: &[u8]) -> bool {
-    let [rejected, _] = REJECTED;
+    let [rejected, _] = ANNOTATIONS;
     let is_rejected = line.text.starts_with(rejected);
     is_begin(line.text) || (is_rejected && !begins(previous))
 }
@@ -249,7 +235,7 @@ fn is_agent(line: &[u8]) -> bool {
     name.eq_ignore_ascii_case(AGENT) && line.trim_ascii_end().ends_with(b":")
 }
 
-/// Empty lines, and what DOS and other programs end or fill a file with.
+/// Returns true for empty lines, and for NUL and end-of-file characters that programs append.
 pub(super) fn is_filler(line: &[u8]) -> bool {
     let is_nothing = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x1A);
     line.iter().all(is_nothing)

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prop_assert, prop_assert_eq, proptest, sample::s
 use rstest::rstest;
 
 use super::*;
-use crate::cli::import::{decoding::UNREADABLE, refused::tests::assert_rejected_again};
+use crate::cli::import::{encoding::UNREADABLE, rejects::tests::assert_rejected_again};
 
 const CARDS: &str = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:urn:uuid:17\r\nFN:Anna\r\n  Groß\\, Dr.\r\n\
     X-CUSTOMER-NUMBER:K-1\r\nCATEGORIES:Freunde,Standard,Technik\r\nROLE:Inhaber\r\n\
@@ -99,7 +99,7 @@ fn versions_3_and_4_are_read_and_a_note_is_no_restriction() {
 #[case::base64_without_padding("FN;ENCODING=b;CHARSET=latin1:RPxyciBCYXU")]
 #[case::eight_bit("FN;ENCODING=8BIT;CHARSET=UTF-8:Dürr Bau")]
 #[case::group_and_capitals("Item1.Fn;Charset=utf-8;Encoding=Quoted-Printable:D=C3=BCrr Bau")]
-fn encodings_of_values_are_read(#[case] line: &str) {
+fn encoded_values_are_decoded(#[case] line: &str) {
     for version in ["2.1", "3.0", "4.0"] {
         assert_eq!(name(version, line.as_bytes()), "Dürr Bau", "{version}");
     }
@@ -113,7 +113,7 @@ fn encodings_of_values_are_read(#[case] line: &str) {
 #[case("FN:Anna\r\nURL;QUOTED-PRINTABLE:http://x.example/?a=\r\nEMAIL:anna@x.example")]
 #[case("URL;QUOTED-PRINTABLE:x=\r\nX-A:b=\r\nFN:Anna\r\nEMAIL:anna@x.example")]
 #[case("FN;QUOTED-PRINTABLE:An=\r\r\nna\r\r\nEMAIL:anna@x.example\r\r\n\r\r\n\r\r\n")]
-fn a_soft_line_break_takes_no_property_along(#[case] lines: &str) {
+fn soft_line_break_ends_before_the_next_property(#[case] lines: &str) {
     for version in ["2.1", "3.0"] {
         let card = card(version, lines.as_bytes());
         assert_eq!(cell(&card, Column::DisplayName), "Anna");
@@ -125,14 +125,14 @@ fn a_soft_line_break_takes_no_property_along(#[case] lines: &str) {
 #[case("FN:Anna\r\nEMAIL;TYPE=\"work:anna@x.example", "EMAIL")]
 #[case("FN:Anna\r\nemail;TYPE=INTERNET=a@x.example", "EMAIL")]
 #[case("N:Schmidt;Anna\r\nNOTE:x\r\nFN Anna", "FN")]
-fn a_card_with_a_damaged_head_is_rejected(#[case] lines: &str, #[case] name: &str) {
+fn card_with_a_malformed_head_is_rejected(#[case] lines: &str, #[case] name: &str) {
     let rows = read_bytes(card("3.0", lines.as_bytes()));
-    let damage = format!("row: {name} {DAMAGED_HEAD}");
-    assert_eq!(rows[0].content, Content::Damaged(damage));
+    let reason = format!("row: {name} {MALFORMED_HEAD}");
+    assert_eq!(rows[0].content, Content::Unreadable(reason));
 }
 
 #[test]
-fn a_doubt_is_that_of_rejected_cards() {
+fn uncertain_text_in_rejected_cards_keeps_the_doubt() {
     let good = card("3.0", b"FN:M\xFCller\r\nTITLE:Y\xFDld\xFDz");
     let group = card("3.0", b"KIND:group\r\nFN:Y\xFDld\xFDz");
     let bad = card("3.0", b"FN:Y\xFDld\xFDz");
@@ -160,7 +160,7 @@ fn a_doubt_is_that_of_rejected_cards() {
 #[case::in_the_name(b"F\r\n N:Annegret M\xC3\xBCller", "")]
 #[case::latin_1(b"FN;CHARSET=ISO-8859-1:Annegret M\xFC\r\n ller", "Annegret Müller")]
 #[case::by_letters(b"FN:Annegret M\xFC\r\n ller", "Annegret Müller")]
-fn a_fold_is_removed_before_bytes_are_decoded(#[case] lines: &[u8], #[case] expected: &str) {
+fn lines_are_unfolded_before_bytes_are_decoded(#[case] lines: &[u8], #[case] expected: &str) {
     assert_eq!(name("3.0", lines), expected);
     for line_break in ["\n", "\r", "\n\n", "\r\n\r\n"] {
         let text = String::from_utf8_lossy(lines);
@@ -176,7 +176,7 @@ fn a_fold_is_removed_before_bytes_are_decoded(#[case] lines: &[u8], #[case] expe
 #[case::tab_is_a_blank("2.1", b"FN:Anna\r\n\tMaria", "Anna Maria")]
 #[case::not_in_a_character("2.1", b"FN:Annegret M\xC3\r\n \xBCller", "Annegret Müller")]
 #[case::later_versions("3.0", b"FN:Anna\r\n Maria", "AnnaMaria")]
-fn version_2_1_folds_where_blanks_are(
+fn version_2_1_keeps_the_blank_of_a_fold(
     #[case] version: &str,
     #[case] lines: &[u8],
     #[case] expected: &str,
@@ -195,7 +195,7 @@ fn version_2_1_folds_where_blanks_are(
 #[case::no_sign(b"FN;ENCODING=QUOTED-PRINTABLE:Anna=ZZ Schmidt")]
 #[case::turkish(b"FN;QUOTED-PRINTABLE:G=FCl Y=FDld=FDz")]
 #[case::torn(b"FN:J\xC3\xB6rg\r\nM\xC3\xBCller")]
-fn a_name_that_is_not_certain_is_not_decoded(#[case] lines: &[u8]) {
+fn uncertain_name_is_not_decoded(#[case] lines: &[u8]) {
     let name = name("3.0", lines);
     assert!(name.contains(UNREADABLE), "{name}");
 }
@@ -212,7 +212,7 @@ fn a_name_that_is_not_certain_is_not_decoded(#[case] lines: &[u8]) {
 #[case::encoded_line_break("FN;QUOTED-PRINTABLE:Anna=0D=0AGro=C3=9F", "Anna Groß")]
 #[case::backslash("FN:A\\\\B\\:C\\\"D\\E", "A\\B:C\"D\\E")]
 #[case::nothing("NOTE:Anna", "")]
-fn a_name_is_found(#[case] lines: &str, #[case] expected: &str) {
+fn display_name_falls_back_to_other_properties(#[case] lines: &str, #[case] expected: &str) {
     assert_eq!(name("3.0", lines.as_bytes()), expected);
 }
 
@@ -238,11 +238,7 @@ fn a_name_is_found(#[case] lines: &str, #[case] expected: &str) {
     "a@x.example",
     2
 )]
-fn the_preferred_usable_address_is_taken(
-    #[case] lines: &str,
-    #[case] email: &str,
-    #[case] notes: usize,
-) {
+fn preferred_valid_address_is_used(#[case] lines: &str, #[case] email: &str, #[case] notes: usize) {
     let rows = read_bytes(card("3.0", lines.as_bytes()));
     assert_eq!(cells(&rows[0]), [("email", email)]);
     assert_eq!(rows[0].notes.len(), notes, "{:?}", rows[0].notes);
@@ -275,7 +271,7 @@ fn the_preferred_usable_address_is_taken(
     0
 )]
 #[case("TEL:0721 1234567\\, 0721 1234568", "0721 1234567\n0721 1234568", 0)]
-fn usable_numbers_are_taken(#[case] lines: &str, #[case] numbers: &str, #[case] notes: usize) {
+fn valid_numbers_are_used(#[case] lines: &str, #[case] numbers: &str, #[case] notes: usize) {
     let rows = read_bytes(card("2.1", lines.as_bytes()));
     let cells = cells(&rows[0]);
     let found = cells.first().map_or("", |(_, cell)| *cell);
@@ -296,19 +292,22 @@ fn usable_numbers_are_taken(#[case] lines: &str, #[case] numbers: &str, #[case] 
 #[case("KIND:org", true)]
 #[case("KIND:individual", true)]
 #[case("KIND:x-robot", true)]
-fn a_card_of_no_person_or_department_is_no_contact(#[case] line: &str, #[case] expected: bool) {
+fn only_persons_and_departments_are_contacts(#[case] line: &str, #[case] expected: bool) {
     let row = &read_bytes(card("4.0", format!("FN:Anna\r\n{line}").as_bytes()))[0];
     assert_eq!(matches!(row.content, Content::Fields(_)), expected);
 }
 
 #[test]
-fn a_card_that_is_not_whole_takes_no_other_one_along() {
+fn incomplete_card_rejects_itself_only() {
     let open = "BEGIN:VCARD\nVERSION:4.0\nFN:Carla\n";
     let rows = read_bytes(format!(
         "{open}{CARDS}\nwhat is this\n\n{CARDS}\n\x1A\n{open}"
     ));
-    let damaged = |row: &Row| matches!(row.content, Content::Damaged(_));
-    let found: Vec<_> = rows.iter().map(|row| (row.line, damaged(row))).collect();
+    let is_unreadable = |row: &Row| matches!(row.content, Content::Unreadable(_));
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| (row.line, is_unreadable(row)))
+        .collect();
     let expected = [
         (1, true),
         (4, false),
@@ -322,7 +321,7 @@ fn a_card_that_is_not_whole_takes_no_other_one_along() {
 }
 
 #[test]
-fn a_card_of_an_agent_is_part_of_another_and_told() {
+fn nested_card_of_an_agent_is_skipped_with_a_reason() {
     let rows = read_bytes(card(
         "2.1",
         b"FN:Anna\r\nAGENT:\r\nBEGIN:VCARD\r\nFN:Berta\r\nTEL:0721 1\r\nEND:VCARD\r\nUID:7",
@@ -336,7 +335,7 @@ fn a_card_of_an_agent_is_part_of_another_and_told() {
 }
 
 #[test]
-fn a_photo_without_folds_and_text_that_is_not_read_do_no_harm() {
+fn unfolded_photos_and_unread_properties_are_ignored() {
     let photo = "/9j/4AAQSkZJRgABAQEAYABgAAD=\r\n".repeat(10_000);
     let lines = format!(
         "PHOTO;JPEG;ENCODING=BASE64:\r\n{photo}\r\nNOTE:a\r\nb und\r\n c\r\nN:;Anna\r\nADR:=C3=BC"
@@ -345,7 +344,7 @@ fn a_photo_without_folds_and_text_that_is_not_read_do_no_harm() {
 }
 
 #[test]
-fn an_empty_property_hides_no_other_one() {
+fn empty_property_does_not_hide_another_one() {
     let rows = read_bytes(card(
         "3.0",
         b"FN:\nFN: \nFN:Anna\nUID:\nUID:17\nEMAIL;TYPE=PREF:\nEMAIL:\nEMAIL:anna@example.com\n\
@@ -364,19 +363,19 @@ fn an_empty_property_hides_no_other_one() {
 }
 
 #[test]
-fn lines_may_end_as_those_of_old_macs() {
-    let told = |text: &str| -> Vec<_> {
+fn lines_may_end_with_a_carriage_return_only() {
+    let summary = |text: &str| -> Vec<_> {
         let rows = read_bytes(text);
-        let told = rows
+        let summary = rows
             .iter()
             .map(|row| (row.line, format!("{:?}", row.content)));
-        told.collect()
+        summary.collect()
     };
-    assert_eq!(told(&CARDS.replace("\r\n", "\r")), told(CARDS));
+    assert_eq!(summary(&CARDS.replace("\r\n", "\r")), summary(CARDS));
 }
 
 #[test]
-fn files_that_were_put_together_have_marks_between_the_cards() {
+fn concatenated_files_may_have_marks_between_cards() {
     let rows = read_bytes(format!("\u{FEFF}{CARDS}\u{FEFF}{CARDS}"));
     assert_eq!(
         rows.iter().map(|row| row.line).collect::<Vec<_>>(),
@@ -386,7 +385,7 @@ fn files_that_were_put_together_have_marks_between_the_cards() {
 }
 
 #[test]
-fn utf_16_ignores_the_charset_of_text_and_keeps_that_of_encoded_values() {
+fn utf_16_file_keeps_the_charset_of_encoded_values_only() {
     let text = "FN;CHARSET=ISO-8859-1:Jörg\nORG;CHARSET=ISO-8859-1;QUOTED-PRINTABLE:M=FCller";
     let text = String::from_utf8(card("2.1", text.as_bytes())).unwrap();
     let units = "\u{FEFF}"
@@ -407,7 +406,7 @@ fn utf_16_ignores_the_charset_of_text_and_keeps_that_of_encoded_values() {
 #[case("customer_number;types;display_name\nK-1;STANDARD;Anna\n", false)]
 #[case("\n begin:vcard \n", true)]
 #[case("BEGIN : VCARD\nFN:A\n", true)]
-fn a_file_without_any_card_is_rejected(#[case] text: &str, #[case] expected: bool) {
+fn file_without_a_card_is_rejected(#[case] text: &str, #[case] expected: bool) {
     let source = Source::new(text.into(), None);
     assert_eq!(are_in(&source.bytes), expected);
     assert_eq!(read(&source).is_ok(), expected);
@@ -416,7 +415,7 @@ fn a_file_without_any_card_is_rejected(#[case] text: &str, #[case] expected: boo
 #[rstest]
 #[case::cards("BEGIN:VCARD\nEND:VCARD\n")]
 #[case::cards_within_a_card("BEGIN:VCARD\nAGENT:\nBEGIN:VCARD\nEND:VCARD\n")]
-fn a_file_of_more_cards_than_fit_into_memory_is_rejected(#[case] card: &str) {
+fn file_with_too_many_cards_is_rejected(#[case] card: &str) {
     let source = Source::new(card.repeat(MAX_ROWS + 1).into(), None);
     let problem = read(&source).err();
     assert_eq!(
@@ -470,12 +469,12 @@ proptest! {
         });
         let begins = begins.count();
         let source = Source::new(bytes, None);
-        if let Ok(sheet) = read(&source) {
-            let is_card = |row: &&Row| row.content != Content::Damaged(NO_CARD.to_owned());
+        if let Ok(table) = read(&source) {
+            let is_card = |row: &&Row| row.content != Content::Unreadable(NO_CARD.to_owned());
             // An indented line begins a card where none is open.
-            let cards = sheet.rows.iter().filter(is_card).count();
+            let cards = table.rows.iter().filter(is_card).count();
             prop_assert!(cards >= begins, "{cards} of {begins}");
-            assert_rejected_again(&source, &sheet);
+            assert_rejected_again(&source, &table);
         } else {
             prop_assert_eq!(begins, 0);
         }

@@ -1,10 +1,13 @@
-//! The values of a card for each column.
+//! The value of a card for each column.
 
 use contact_service::domain::{
     contact::Locale, email_address::EmailAddress, phone_number::PhoneNumber,
 };
 
-use super::property::Property;
+use super::{
+    property::Property,
+    property_names::{EVOLUTION_LIST, KINDS, LABEL, MEMBERS, TYPES, UID, extension},
+};
 use crate::cli::import::{
     addresses::{bare_address, without_scheme},
     cells::{locale, split_list},
@@ -13,74 +16,25 @@ use crate::cli::import::{
     type_names::{contact_type, split},
 };
 
-/// Kinds of cards that are no contacts (RFC 6350, section 6.1.4; RFC 6473, RFC 6869). Those of
-/// organizations may be departments, unknown ones are persons.
+/// Kinds of cards that are no contacts (RFC 6350, section 6.1.4; RFC 6473, RFC 6869). Organizations may
+/// be departments, and unknown kinds are treated as persons.
 const NO_CONTACTS: [&str; 5] = ["group", "location", "application", "device", "thing"];
-const KINDS: [&str; 2] = ["KIND", "X-ADDRESSBOOKSERVER-KIND"];
-const MEMBERS: [&str; 2] = ["MEMBER", "X-ADDRESSBOOKSERVER-MEMBER"];
-const EVOLUTION_LIST: &str = "X-EVOLUTION-LIST";
-/// Apple's name of a property that has none of the usual ones, by the group of both.
-const LABEL: &str = "X-ABLABEL";
-const TYPES: [&str; 3] = ["CATEGORIES", "ROLE", "TITLE"];
-const OF_CONTACTS: [&str; 7] = ["FN", "N", "ORG", "NICKNAME", "EMAIL", "TEL", "LANG"];
-const UID: &str = "UID";
-
 const UNUSABLE_EMAIL: &str = "email: an address that cannot be used was left out";
 const FURTHER_EMAIL: &str = "email: further addresses were left out: a contact has one";
 const UNUSABLE_NUMBER: &str = "phone_numbers: a number that cannot be used was left out";
 const UNUSABLE_LOCALE: &str = "locale: a language that cannot be used was left out";
 
-/// Returns true for a property that the import reads.
-pub(super) fn is_read(name: &str) -> bool {
-    let known = [UID, LABEL, EVOLUTION_LIST];
-    let known = known.iter().chain(&KINDS).chain(&MEMBERS);
-    let mut known = known.chain(&TYPES).chain(&OF_CONTACTS);
-    known.any(|known| *known == name) || extension(name).is_some()
-}
-
-/// Properties of our own have the name of the column: `X-CUSTOMER-NUMBER`.
-fn extension(name: &str) -> Option<Column> {
-    let column = Column::parse(name.strip_prefix("X-")?)?;
-    match column {
-        Column::CustomerNumber
-        | Column::InvoiceEmailEnabled
-        | Column::RestrictionsNote
-        | Column::AllowedOrderTypes
-        | Column::DeniedOrderTypes
-        | Column::ContactDataEmail
-        | Column::ContactDataPhoneNumber
-        | Column::ContactDataLocale
-        | Column::SecurityNotices
-        | Column::PlannedMaintenance
-        | Column::Outages => Some(column),
-        // These have properties of vCard.
-        Column::Types
-        | Column::DisplayName
-        | Column::Locale
-        | Column::Email
-        | Column::PhoneNumbers
-        | Column::ExternalId
-        | Column::Salutation
-        | Column::Title
-        | Column::GivenName
-        | Column::FamilyName
-        | Column::Line
-        | Column::Reason => None,
-    }
-}
-
-/// A card as its properties that have a value.
+/// The properties of a card that have a value.
 pub(super) struct Card<'c> {
     values: Vec<(&'c Property, String)>,
 }
 
 impl<'c> Card<'c> {
-    /// Decodes the properties of a card. Some programs write all properties, and leave empty what they
-    /// do not know.
+    /// Decodes the properties of a card. Some programs write all properties, with empty values.
     pub(super) fn new(properties: &'c [Property], text: impl Fn(&Property) -> String) -> Self {
         let values = properties.iter().map(|property| (property, text(property)));
         Self {
-            values: values.filter(|(_, text)| is_given(text)).collect(),
+            values: values.filter(|(_, text)| has_text(text)).collect(),
         }
     }
 
@@ -100,8 +54,8 @@ impl<'c> Card<'c> {
             && !self.all(EVOLUTION_LIST).any(|(_, text)| is_list(text))
     }
 
-    /// The value of a column. Values that are left out, although others of their kind are taken,
-    /// are noted.
+    /// Returns the value of a column. A message is added to `notes` for values that are omitted although
+    /// others of the property are used.
     pub(super) fn cell(&self, column: Column, notes: &mut Vec<&'static str>) -> String {
         match column {
             Column::DisplayName => self.display_name(),
@@ -140,10 +94,10 @@ impl<'c> Card<'c> {
         first.map(|(_, text)| unescaped(text)).unwrap_or_default()
     }
 
-    /// Each value without its escapes, those first that are to be used before the others.
+    /// Returns the unescaped values of a property, preferred ones first.
     fn by_preference(&self, name: &str) -> Vec<String> {
         let mut found: Vec<_> = self.all(name).collect();
-        found.sort_by_key(|(property, _)| rank(property));
+        found.sort_by_key(|(property, _)| preference(property));
         found.into_iter().map(|(_, text)| unescaped(text)).collect()
     }
 
@@ -154,20 +108,20 @@ impl<'c> Card<'c> {
         found.map(|(_, text)| unescaped(text)).unwrap_or_default()
     }
 
-    /// FN, which version 2.1 does not ask for, or what comes closest to it.
+    /// Returns FN, which version 2.1 does not require, or the closest property.
     fn display_name(&self) -> String {
         let organization = || {
             let (_, text) = self.all("ORG").next()?;
-            Some(given(components(text)).join(", "))
+            Some(non_empty(components(text)).join(", "))
         };
         let nickname = || {
             let (_, text) = self.all("NICKNAME").next()?;
-            given(split_unescaped(text, ',')).into_iter().next()
+            non_empty(split_unescaped(text, ',')).into_iter().next()
         };
-        let name = Some(self.first("FN")).filter(|name| is_given(name));
+        let name = Some(self.first("FN")).filter(|name| has_text(name));
         let name = name.or_else(|| self.name_of_parts()).or_else(organization);
-        let name = name.filter(|name| is_given(name)).or_else(nickname);
-        // Line breaks of labels, and blanks that a fold doubled.
+        let name = name.filter(|name| has_text(name)).or_else(nickname);
+        // Collapses line breaks of labels, and blanks that folding doubled.
         name.unwrap_or_default()
             .split([' ', '\n', '\r', '\t'])
             .filter(|word| !word.is_empty())
@@ -175,11 +129,11 @@ impl<'c> Card<'c> {
             .join(" ")
     }
 
-    /// N: family name, given name, additional names, prefixes, suffixes.
+    /// Composes the name from N: family name, given name, additional names, prefixes, suffixes.
     fn name_of_parts(&self) -> Option<String> {
         let (_, text) = self.all("N").next()?;
         let parts = components(text).into_iter().map(|part| {
-            let each = given(split_unescaped(&part, ','));
+            let each = non_empty(split_unescaped(&part, ','));
             each.join(" ")
         });
         let mut parts = parts.chain(std::iter::repeat(String::new()));
@@ -193,22 +147,22 @@ impl<'c> Card<'c> {
             family: &family,
             suffix: &suffix,
         });
-        is_given(&name).then_some(name)
+        has_text(&name).then_some(name)
     }
 
-    /// The first language that can be used, else the first one, which is rejected.
+    /// Returns the first valid language, else the first one, for which the row is rejected.
     fn locale(&self, notes: &mut Vec<&'static str>) -> String {
         let all = self.by_preference("LANG");
         let usable = all
             .iter()
             .position(|text| locale(text).is_ok_and(|_: Locale| true));
-        if usable.is_some_and(|place| place > 0) {
+        if usable.is_some_and(|index| index > 0) {
             notes.push(UNUSABLE_LOCALE);
         }
         all.get(usable.unwrap_or(0)).cloned().unwrap_or_default()
     }
 
-    /// The first address that can be used, else the first one, which is rejected.
+    /// Returns the first valid address, else the first one, for which the row is rejected.
     fn email(&self, notes: &mut Vec<&'static str>) -> String {
         let all = self.by_preference("EMAIL").into_iter();
         let all: Vec<_> = all.map(|text| bare_address(&text)).collect();
@@ -229,16 +183,16 @@ impl<'c> Card<'c> {
         first.as_str().to_owned()
     }
 
-    /// The numbers that can be used; where none can, all of them, which are rejected.
+    /// Returns the valid numbers; if there are none, all of them, for which the row is rejected.
     fn phone_numbers(&self, notes: &mut Vec<&'static str>) -> String {
         let mut all = Vec::new();
         for (property, text) in self.all("TEL") {
-            if !self.is_of_machine(property) {
+            if !self.is_machine(property) {
                 let text = unescaped(text);
                 all.extend(split_list(&text).into_iter().map(callable));
             }
         }
-        all.retain(|(number, _)| is_given(number));
+        all.retain(|(number, _)| has_text(number));
         let has_usable = all.iter().any(|(_, is_usable)| *is_usable);
         let count = all.len();
         all.retain(|(_, is_usable)| *is_usable || !has_usable);
@@ -249,10 +203,10 @@ impl<'c> Card<'c> {
         numbers.join("\n")
     }
 
-    /// No one calls from a fax or a pager.
-    fn is_of_machine(&self, property: &Property) -> bool {
+    /// Returns true for a fax or a pager, from which no phone calls are made.
+    fn is_machine(&self, property: &Property) -> bool {
         let head = &property.head;
-        let is_machine = head.types().any(|name| {
+        let has_machine_type = head.types().any(|name| {
             let is_device = ["MODEM", "BBS", "TELEX", "TTY-TDD"].contains(&name);
             is_device || name.contains("FAX") || name.contains("PAGER")
         });
@@ -263,10 +217,10 @@ impl<'c> Card<'c> {
             let label = label.to_lowercase();
             label.contains("fax") || label.contains("pager")
         });
-        (is_machine && !head.has_type("VOICE")) || is_labeled
+        (has_machine_type && !head.has_type("VOICE")) || is_labeled
     }
 
-    /// Those names of CATEGORIES, ROLE and TITLE that are types: the others are keywords.
+    /// Returns the names of contact types in CATEGORIES, ROLE and TITLE; other names are ignored.
     fn types(&self) -> String {
         let named = TYPES.iter().flat_map(|name| self.all(name));
         let named = named.flat_map(|(_, text)| split(&unescaped(text)));
@@ -275,25 +229,25 @@ impl<'c> Card<'c> {
     }
 }
 
-fn is_given(value: &str) -> bool {
+fn has_text(value: &str) -> bool {
     !value.trim().is_empty()
 }
 
-fn given(values: Vec<String>) -> Vec<String> {
+fn non_empty(values: Vec<String>) -> Vec<String> {
     let values = values.into_iter().map(|value| unescaped(&value));
     let values = values.map(|value| value.trim().to_owned());
     values.filter(|value| !value.is_empty()).collect()
 }
 
-/// From 1 to 100 in version 4; earlier versions have a type.
-fn rank(property: &Property) -> u32 {
+/// Returns the preference: 1 to 100 in version 4, the type PREF in earlier versions.
+fn preference(property: &Property) -> u32 {
     let head = &property.head;
     let ranks = head.values("PREF").filter_map(|rank| rank.parse().ok());
     let typed = head.has_type("PREF").then_some(1);
     ranks.chain(typed).min().unwrap_or(u32::MAX)
 }
 
-/// The components of a structured value, with their escapes.
+/// Splits a structured value into its components, without unescaping them.
 fn components(text: &str) -> Vec<String> {
     split_unescaped(text, ';')
 }
@@ -312,7 +266,7 @@ fn split_unescaped(text: &str, separator: char) -> Vec<String> {
     parts
 }
 
-/// A value without its escapes. A backslash before another character is itself.
+/// Unescapes a value. A backslash before another character is kept.
 fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -331,8 +285,8 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// A number, and whether it can be used. Of a URI that cannot be, the number before the parameters is
-/// tried: an extension is no part of a number that calls.
+/// Returns a number, and true if it is valid. The parameters of an invalid URI are removed: an extension
+/// is not part of the number that a phone call shows.
 fn callable(text: &str) -> (String, bool) {
     let is_usable = |text: &str| PhoneNumber::parse(text).is_ok();
     let bare = without_scheme(text, "tel:").unwrap_or(text);

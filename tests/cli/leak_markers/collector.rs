@@ -1,4 +1,4 @@
-//! A collector of traces that keeps them as they came over the wire.
+//! A trace collector that stores spans as received.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{body::Body, server::NamedService, transport::Server};
 use tower::Service;
 
-/// Takes spans in, as they come over the wire.
+/// Receives spans by OTLP.
 #[derive(Clone, Default)]
 pub(super) struct Collector(Arc<Mutex<Vec<u8>>>);
 
@@ -40,7 +40,7 @@ impl Service<Request<Body>> for Collector {
             spans.lock().unwrap().extend_from_slice(&body);
             let trailers =
                 HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), 0.into())]);
-            // A message without a field.
+            // An empty message.
             let message = Full::new(Bytes::from_static(&[0; 5]));
             let body = message.with_trailers(ready(Some(Ok(trailers))));
             let response = Response::builder().header("content-type", "application/grpc");
@@ -50,7 +50,7 @@ impl Service<Request<Body>> for Collector {
 }
 
 impl Collector {
-    /// Gives its URL as well.
+    /// Starts the collector, and returns its URL as well.
     pub(super) async fn start() -> (Self, String) {
         let collector = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -60,7 +60,7 @@ impl Collector {
         (collector, url)
     }
 
-    /// All that it took.
+    /// Returns everything received.
     pub(super) fn taken(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }

@@ -1,8 +1,8 @@
-//! The bytes of a file, and the characters that they stand for.
+//! The encoding of a file.
 //!
-//! A byte order mark or `--encoding` names the encoding. Without either, text is read as UTF-8, or as
-//! windows-1252 where that is certain. Text of uncertain encoding becomes U+FFFD, so that
-//! its row is rejected; nothing is garbled silently.
+//! A byte order mark or `--encoding` names it. Without either, text is read as UTF-8, or as
+//! windows-1252 if that is certain. Text of uncertain encoding becomes U+FFFD, so that its row is
+//! rejected instead of imported garbled.
 
 use std::{
     borrow::Cow,
@@ -17,21 +17,21 @@ use encoding_rs::{
 };
 
 use super::long_lines;
-use crate::cli::atomic_file::cannot;
+use crate::cli::startup_error::StartupError;
 
-/// The file is held in memory: the rows of a customer need not be neighbors.
+/// Limit of a file, which is held in memory: the rows of a customer need not be adjacent.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
-/// The first bytes of a workbook, whatever its name is.
+/// The first bytes of a workbook.
 const ZIP: &[u8] = b"PK\x03\x04";
 const UTF_8_MARK: &[u8] = b"\xEF\xBB\xBF";
 const UTF_16_MARK: char = '\u{FEFF}';
 /// The replacement character: marks bytes that cannot be decoded with certainty.
 pub(super) const UNREADABLE: char = '\u{FFFD}';
-/// Letters that few languages but German have, and that no other encoding of spreadsheets puts at
-/// the bytes where windows-1252 has them.
+/// Letters that few languages except German use, and that no other encoding of spreadsheets has at
+/// the bytes of windows-1252.
 const GERMAN: &str = "äöüÄÖÜßé";
 
-/// Encodings of files that could be taken for windows-1252.
+/// Encodings that could be mistaken for windows-1252.
 const SIMILAR: [&Encoding; 4] = [WINDOWS_1250, WINDOWS_1254, WINDOWS_1257, ISO_8859_15];
 
 /// A file in memory.
@@ -41,7 +41,7 @@ pub(super) struct Source {
     named: Option<Named>,
 }
 
-/// The encoding that a mark or an option names.
+/// The encoding named by a mark or an option.
 #[derive(Clone, Copy)]
 struct Named {
     encoding: &'static Encoding,
@@ -52,13 +52,13 @@ struct Named {
 /// Decodes the texts of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decoder {
-    /// As named, every byte.
+    /// The named encoding, for every byte.
     Named(&'static Encoding),
-    /// UTF-8 by its own pattern.
+    /// UTF-8, detected by its byte pattern.
     Utf8,
-    /// windows-1252 where that is certain.
+    /// windows-1252, where it is certain.
     Windows1252 {
-        /// Texts without a letter of [`GERMAN`] are certain too.
+        /// Texts without a letter of [`GERMAN`] are certain as well.
         is_proven: bool,
     },
     /// ASCII; nothing else is certain.
@@ -85,35 +85,39 @@ enum Others {
     Doubtful,
 }
 
-/// Reads a file.
-///
-/// # Errors
-/// A line that says why the file cannot be read, or that it is too large, empty or a workbook.
-pub(super) fn read(path: &Path, encoding: Option<&'static Encoding>) -> Result<Source, String> {
-    let failed = |error: io::Error| cannot("read", path, &error);
+/// Reads a file. Rejects one that is too large, empty, a workbook, or not in the named encoding.
+pub(super) fn read(
+    path: &Path,
+    encoding: Option<&'static Encoding>,
+) -> Result<Source, StartupError> {
+    let failed = |error: io::Error| StartupError::unreadable(path, &error);
+    let unusable = |reason: String| StartupError::Unusable {
+        path: path.to_owned(),
+        reason,
+    };
     let file = File::open(path).map_err(failed)?;
     let find = |start: &[u8]| find_encoding(start, encoding);
     let (bytes, length) = long_lines::read(file, MAX_BYTES, find).map_err(failed)?;
-    let path = path.display();
     if length > MAX_BYTES {
-        let most = MAX_BYTES / (1024 * 1024);
-        return Err(format!("{path} is larger than {most} MiB: split it"));
+        let max = MAX_BYTES / (1024 * 1024);
+        return Err(unusable(format!("is larger than {max} MiB: split it")));
     }
     if bytes.starts_with(ZIP) {
-        return Err(format!(
-            "{path} is an Excel workbook or another archive: save it as \"CSV UTF-8\", and import that"
+        return Err(unusable(
+            "is an Excel workbook or another archive: save it as \"CSV UTF-8\", and import that"
+                .to_owned(),
         ));
     }
     if let Some(named) = encoding.filter(|named| is_contradicted(named, &bytes)) {
         let named = named.name();
-        return Err(format!(
-            "{path} holds UTF-8 text and is not {named}: leave out --encoding"
-        ));
+        return Err(unusable(format!(
+            "holds UTF-8 text and is not {named}: leave out --encoding"
+        )));
     }
     let source = Source::new(bytes, encoding);
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
     if source.bytes.iter().all(is_blank) {
-        return Err(format!("{path} is empty"));
+        return Err(unusable("is empty".to_owned()));
     }
     Ok(source)
 }
@@ -121,7 +125,7 @@ pub(super) fn read(path: &Path, encoding: Option<&'static Encoding>) -> Result<S
 /// Finds an encoding by one of its names.
 ///
 /// # Errors
-/// A text that lists what is supported.
+/// The list of supported encodings.
 pub(super) fn parse_encoding(name: &str) -> Result<&'static Encoding, String> {
     Encoding::for_label_no_replacement(name.as_bytes())
         .filter(|encoding| *encoding != encoding_rs::X_USER_DEFINED)
@@ -135,7 +139,7 @@ pub(super) fn parse_encoding(name: &str) -> Result<&'static Encoding, String> {
 }
 
 impl Source {
-    /// Takes the bytes of a file. A byte order mark is more certain than `named`.
+    /// Wraps the bytes of a file. A byte order mark takes precedence over `named`.
     pub(super) fn new(mut bytes: Vec<u8>, named: Option<&'static Encoding>) -> Self {
         let encoding = find_encoding(&bytes, named);
         if let Some((_, mark_length)) = Encoding::for_bom(&bytes) {
@@ -159,7 +163,7 @@ impl Source {
         }
     }
 
-    /// How `texts` of the file are decoded.
+    /// Returns the decoder of `texts` of the file.
     pub(super) fn decoder<'t>(&self, texts: impl IntoIterator<Item = &'t [u8]>) -> Decoder {
         match self.named {
             Some(named) if named.is_converted => Decoder::Named(UTF_8),
@@ -174,12 +178,12 @@ impl Source {
         }
     }
 
-    /// Returns true if the bytes were converted to UTF-8, whatever encoding the text itself names.
+    /// Returns true if the bytes were converted to UTF-8, even if the text names another encoding.
     pub(super) fn is_converted(&self) -> bool {
         self.named.is_some_and(|named| named.is_converted)
     }
 
-    /// The name of the encoding that the file was read in.
+    /// Returns the name of the encoding that the file was read in.
     pub(super) fn encoding_name(&self, decoder: Decoder) -> &'static str {
         match (self.named, decoder) {
             (Some(named), _) => named.encoding.name(),
@@ -189,11 +193,8 @@ impl Source {
         }
     }
 
-    /// Writes what the file of rejected rows begins with: a mark, without which its rows could be
-    /// taken for another encoding than the one they are rejected in.
-    ///
-    /// # Errors
-    /// Those of `out`.
+    /// Writes the mark of the file of rejected rows. Without it, the encoding of the rejected rows
+    /// alone could be detected differently.
     pub(super) fn write_mark(&self, out: &mut impl Write, decoder: Decoder) -> io::Result<()> {
         match (self.utf_16(), decoder) {
             (Some(_), _) => self.write(out, UTF_16_MARK.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -203,15 +204,12 @@ impl Source {
         }
     }
 
-    /// Writes a part of `bytes`, or ASCII text, in the file's own encoding.
-    ///
-    /// # Errors
-    /// Those of `out`.
+    /// Writes a part of `bytes`, or ASCII text, in the encoding of the file.
     pub(super) fn write(&self, out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
         let Some(unit_bytes) = self.utf_16() else {
             return out.write_all(bytes);
         };
-        // It was converted, and so it is UTF-8.
+        // Converted bytes are UTF-8.
         for unit in String::from_utf8_lossy(bytes).encode_utf16() {
             out.write_all(&unit_bytes(unit))?;
         }
@@ -230,20 +228,20 @@ impl Source {
     }
 }
 
-/// Returns true for UTF-8 under the name of a one-byte encoding: hardly any other text passes for it. A
-/// mark is more certain than both.
+/// Returns true for UTF-8 under the name of a single-byte encoding: hardly any other text is valid
+/// UTF-8. A mark takes precedence over both.
 fn is_contradicted(named: &'static Encoding, bytes: &[u8]) -> bool {
     let is_utf_8 = !bytes.is_ascii() && utf_8(bytes).is_some();
     named.is_single_byte() && is_utf_8 && Encoding::for_bom(bytes).is_none()
 }
 
-/// The encoding that a mark, an option, or the form of UTF-16 names.
+/// Returns the encoding named by a mark or an option, or detected as UTF-16.
 fn find_encoding(bytes: &[u8], named: Option<&'static Encoding>) -> Option<&'static Encoding> {
     let marked = Encoding::for_bom(bytes).map(|(encoding, _)| encoding);
     marked.or(named).or_else(|| utf_16_without_mark(bytes))
 }
 
-/// Two ASCII characters at the beginning, each with its zero byte.
+/// Detects UTF-16 by two ASCII characters at the beginning, each with its zero byte.
 fn utf_16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     match bytes.first_chunk::<4>()?.map(|byte| byte == 0) {
         [false, true, false, true] => Some(UTF_16LE),
@@ -268,8 +266,8 @@ impl Evidence {
         }
     }
 
-    /// Hardly any text passes for UTF-8 that is not: with one, the rest is broken UTF-8. windows-1252 is
-    /// proven by German letters, unless there is text that it cannot be.
+    /// Hardly any text in another encoding is valid UTF-8: if one text is, the rest is broken UTF-8.
+    /// German letters prove windows-1252, unless some text cannot be windows-1252.
     fn decoder(self) -> Decoder {
         if self.has_utf_8 {
             Decoder::Utf8
@@ -285,8 +283,8 @@ impl Evidence {
 }
 
 impl Decoder {
-    /// Takes windows-1252 as proven after all, unless rows that are rejected are in doubt: their file
-    /// is read as this one is.
+    /// Treats windows-1252 as proven unless text of rejected rows is doubtful: the file of rejected
+    /// rows must be read with the same result as this one.
     pub(super) fn proven_unless(self, is_in_doubt: impl FnOnce(Self) -> bool) -> Self {
         let is_open = self == Self::Windows1252 { is_proven: false };
         if is_open && !is_in_doubt(self) {
@@ -295,7 +293,7 @@ impl Decoder {
         self
     }
 
-    /// The characters of a text, with U+FFFD where they are not certain.
+    /// Decodes a text, with U+FFFD for characters that are not certain.
     pub(super) fn decode(self, text: &[u8]) -> Cow<'_, str> {
         if text.is_ascii() {
             return String::from_utf8_lossy(text);
@@ -312,7 +310,7 @@ impl Decoder {
     }
 }
 
-/// Decodes text as it is named. Bytes without a character become U+FFFD.
+/// Decodes text in a named encoding. Bytes without a character become U+FFFD.
 pub(super) fn decode_named(encoding: &'static Encoding, text: &[u8]) -> String {
     let (text, _) = encoding.decode_without_bom_handling(text);
     // Bytes that an encoding does not define become control characters.
@@ -321,8 +319,8 @@ pub(super) fn decode_named(encoding: &'static Encoding, text: &[u8]) -> String {
         .collect()
 }
 
-/// Text as UTF-8. Letters of N'Ko are taken for windows-1252: they are an ß before a quotation mark
-/// or a dash.
+/// Returns text as UTF-8. Letters of N'Ko are treated as windows-1252: an ß before a quotation mark
+/// or a dash has the same bytes.
 pub(super) fn utf_8(text: &[u8]) -> Option<&str> {
     std::str::from_utf8(text)
         .ok()
@@ -338,8 +336,8 @@ pub(super) fn is_doubtful(text: &[u8]) -> bool {
     !text.is_ascii() && utf_8(text).is_none() && certain_windows_1252(text).is_none()
 }
 
-/// Text whose bytes are the same characters in windows-1252 and the [`SIMILAR`] encodings, that is no
-/// UTF-8 in part, and that has no word as Cyrillic and Greek encodings have them.
+/// Decodes text as windows-1252 if the [`SIMILAR`] encodings have the same characters, no part is
+/// UTF-8, and no word could be Cyrillic or Greek.
 fn certain_windows_1252(text: &[u8]) -> Option<String> {
     let decode = |encoding: &'static Encoding| encoding.decode_without_bom_handling(text).0;
     let western = decode(WINDOWS_1252);
@@ -351,25 +349,25 @@ fn certain_windows_1252(text: &[u8]) -> Option<String> {
     let is_certain = !western.contains(is_high_control)
         && SIMILAR.into_iter().all(is_same)
         && !has_foreign_word(&western);
-    (is_certain && !holds_utf_8(text)).then(|| western.into_owned())
+    (is_certain && !contains_utf_8(text)).then(|| western.into_owned())
 }
 
-/// Returns true if a word of several letters has none of ASCII. Cyrillic encodings have letters
-/// where windows-1252 has `×` and `÷`.
+/// Returns true if a word of several letters has no ASCII letter. Cyrillic encodings have letters
+/// at the bytes of `×` and `÷` in windows-1252.
 fn has_foreign_word(text: &str) -> bool {
-    let is_of_word = |c: char| c.is_alphabetic() || matches!(c, '×' | '÷');
-    let mut words = text.split(|c| !is_of_word(c));
+    let is_word_char = |c: char| c.is_alphabetic() || matches!(c, '×' | '÷');
+    let mut words = text.split(|c| !is_word_char(c));
     words.any(|word| word.chars().nth(1).is_some() && !word.contains(|c: char| c.is_ascii()))
 }
 
 /// Returns true if the text holds a multi-byte UTF-8 character other than N'Ko.
-fn holds_utf_8(text: &[u8]) -> bool {
-    let is_one = |c: char| !c.is_ascii() && !is_nko(c);
+fn contains_utf_8(text: &[u8]) -> bool {
+    let is_multi_byte = |c: char| !c.is_ascii() && !is_nko(c);
     text.utf8_chunks()
-        .any(|chunk| chunk.valid().contains(is_one))
+        .any(|chunk| chunk.valid().contains(is_multi_byte))
 }
 
-/// Only the ASCII part of a text.
+/// Returns the ASCII characters of a text, and U+FFFD for other bytes.
 fn undecoded(text: &[u8]) -> String {
     let to_char = |byte: &u8| {
         if byte.is_ascii() {

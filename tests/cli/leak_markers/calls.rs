@@ -1,5 +1,5 @@
-//! Calls of any RPC by its name, with messages built from the descriptor and headers of all
-//! kinds, and all that is told of them.
+//! Requests of any RPC by its name, with messages built from the descriptor, and the output about
+//! them.
 
 use std::{fmt::Write as _, future::poll_fn, time::Duration};
 
@@ -22,7 +22,7 @@ use tower::Service;
 const WATCHED: Duration = Duration::from_millis(200);
 pub(super) const SERVICE: &str = "contact.v1.ContactService";
 
-/// All RPCs that the contract has.
+/// Returns all RPCs of the contract.
 pub(super) fn methods() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
     pool.get_service_by_name(SERVICE)
@@ -31,13 +31,13 @@ pub(super) fn methods() -> Vec<MethodDescriptor> {
         .collect()
 }
 
-/// How many requests it takes to use every member of a message's choice.
+/// Returns the number of requests that use every member of the message's oneofs.
 pub(super) fn variants(message: &MessageDescriptor) -> usize {
     let choices = message.oneofs().map(|choice| choice.fields().len());
     choices.max().unwrap_or(1)
 }
 
-/// A message with a value in every field that can hold a text, and in those that need one.
+/// Builds a message with a value in every text field, and in other required fields.
 pub(super) fn filled(
     message: &MessageDescriptor,
     variant: usize,
@@ -74,15 +74,15 @@ pub(super) fn filled(
     filled_message
 }
 
-/// What was answered to a call.
+/// The response to a request.
 pub(super) struct Answer {
     pub(super) status: i32,
     pub(super) messages: Vec<Bytes>,
-    /// All that is said besides the messages, and the errors in them.
-    pub(super) told: String,
+    /// Headers, trailers and the errors in the messages.
+    pub(super) observed: String,
 }
 
-/// Binary headers come with and without padding.
+/// Decodes a binary header, with or without padding.
 fn binary(value: &HeaderValue) -> Vec<u8> {
     let any_padding =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -92,12 +92,12 @@ fn binary(value: &HeaderValue) -> Vec<u8> {
 
 impl Answer {
     fn new(rpc: &str, headers: &HeaderMap, trailers: &HeaderMap, mut body: Bytes) -> Self {
-        let mut told = String::new();
+        let mut observed = String::new();
         let mut status = None;
         for (name, value) in headers.iter().chain(trailers) {
-            writeln!(told, "{name}: {value:?}").unwrap();
+            writeln!(observed, "{name}: {value:?}").unwrap();
             if name.as_str().ends_with("-bin") {
-                told += &String::from_utf8_lossy(&binary(value));
+                observed += &String::from_utf8_lossy(&binary(value));
             }
             if name == "grpc-status" {
                 status = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -111,13 +111,13 @@ impl Answer {
         }
         if rpc == "StreamRecipients" {
             for message in &messages {
-                told += &errors_in(message);
+                observed += &errors_in(message);
             }
         }
         Self {
-            status: status.unwrap_or_else(|| panic!("{rpc} has no status: {told}")),
+            status: status.unwrap_or_else(|| panic!("{rpc} has no status: {observed}")),
             messages,
-            told,
+            observed,
         }
     }
 }
@@ -128,16 +128,16 @@ fn errors_in(message: &Bytes) -> String {
         .results
         .into_iter()
         .filter_map(|result| result.outcome);
-    let mut told = String::new();
+    let mut observed = String::new();
     for outcome in outcomes {
         if let proto::recipients_result::Outcome::Error(error) = outcome {
-            told += &String::from_utf8_lossy(&error.encode_to_vec());
+            observed += &String::from_utf8_lossy(&error.encode_to_vec());
         }
     }
-    told
+    observed
 }
 
-/// A watch has no end: what has come after a moment is its answer, and it is fine so far.
+/// Reads a response. An endless one is cut off after a moment, and successful until then.
 async fn read(mut body: Body, is_endless: bool) -> (Bytes, HeaderMap) {
     let patience = if is_endless { WATCHED } else { Duration::MAX };
     let (mut bytes, mut trailers) = (Vec::new(), HeaderMap::new());
@@ -156,18 +156,18 @@ async fn read(mut body: Body, is_endless: bool) -> (Bytes, HeaderMap) {
     }
 }
 
-/// Calls of a server, and whatever was told of them besides answers.
+/// A client of a server, and the output that it collected.
 pub(super) struct Caller {
     pub(super) channel: Channel,
     pub(super) token: String,
-    /// What comes with every call.
+    /// The headers of every request.
     pub(super) headers: &'static [(&'static str, &'static str)],
-    /// By the path of the call.
-    pub(super) told: Vec<(String, String)>,
+    /// Output by the path of the RPC.
+    pub(super) observed: Vec<(String, String)>,
 }
 
 impl Caller {
-    /// Calls with these bytes as its message; further headers take the place of the usual ones.
+    /// Sends a request with these bytes as its message; `headers` replace the usual ones.
     pub(super) async fn call(
         &mut self,
         path: &str,
@@ -201,7 +201,8 @@ impl Caller {
         let rpc = path.rsplit('/').next().unwrap();
         let (body, trailers) = read(body, rpc == "WatchChanges").await;
         let answer = Answer::new(rpc, &head.headers, &trailers, body);
-        self.told.push((path.to_owned(), answer.told.clone()));
+        self.observed
+            .push((path.to_owned(), answer.observed.clone()));
         answer
     }
 

@@ -1,16 +1,16 @@
-//! What is left of a customer that was erased, with a canary in every field of every request: a dump
-//! of all tables, the database's own files, the mails and the logs hold none of them.
+//! The erasure of a customer whose requests had a marker in every field: a dump of all tables, the
+//! database files, the mails and the logs contain no marker afterwards.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use rstest::rstest;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
-use super::{ALL_SCOPES, Caller, DIGITS, HEX, Known, LAST, STORY, WORD};
-use crate::process::{Backend, Place, Running, channel};
+use super::{CALL_SEQUENCE, Caller, DIGITS, HEX, Known, LAST, WORD, all_scopes};
+use crate::process::{Backend, Running, Sandbox, channel};
 
-/// Order types belong to no customer, so these are nobody's canaries.
-const NOBODY: &[(&str, &str)] = &[("zq7k", "plain"), ("Zq7k", "Plain")];
+/// Order types belong to no customer, so their markers remain.
+const UNMARKED: &[(&str, &str)] = &[("zq7k", "plain"), ("Zq7k", "Plain")];
 const ERASED: &[(&str, &str)] = &[("zq7k-order-type", "plain-order-type")];
 const KEPT: &[(&str, &str)] = &[
     ("zq7k-order-type", "plain-order-type"),
@@ -22,7 +22,7 @@ const KEPT: &[(&str, &str)] = &[
 const HEX_BYTES: [u8; 4] = 0xca9a_71e5_u32.to_be_bytes();
 const KEPT_WORD: &str = "vx3w";
 const KEPT_DIGITS: &str = "7216660";
-/// So that every table holds something at the end.
+/// Fills the remaining tables, so that each has rows at the end.
 const SEQUEL: &[&str] = &[
     "CreateContact",
     "SetPhonePassword",
@@ -30,7 +30,7 @@ const SEQUEL: &[&str] = &[
     "UnlockPhonePassword",
     "AuthorizePhoneOrder",
 ];
-/// Everything on file about a customer, but for mails: those were sent.
+/// Tables with data of a customer, except for mails, which were sent.
 const TABLES: &[&str] = &[
     "audit_events",
     "channel_check_customers",
@@ -46,7 +46,7 @@ const TABLES: &[&str] = &[
     "request_ids",
 ];
 
-/// The rows of each table, as text, and each file by its name.
+/// The rows of each table as text, and the files by name.
 type Dump = BTreeMap<String, Vec<String>>;
 
 async fn tables(url: &str) -> Dump {
@@ -81,7 +81,7 @@ async fn tables(url: &str) -> Dump {
     dump
 }
 
-/// Names and contents of all files.
+/// Adds the names and contents of all files.
 fn files(folder: &Path, dump: &mut Dump) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -92,7 +92,7 @@ fn files(folder: &Path, dump: &mut Dump) {
         let bytes = fs::read(&path).unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let name = path.display().to_string();
-        // Ids are bytes in SQLite's file.
+        // Ids are binary in SQLite files.
         let id = HEX_BYTES.as_slice();
         let ids = bytes.windows(id.len()).find(|bytes| *bytes == id);
         let ids = ids.map_or_else(String::new, |_| HEX.to_owned());
@@ -100,101 +100,111 @@ fn files(folder: &Path, dump: &mut Dump) {
     }
 }
 
-fn holds(row: &str, canaries: &[String]) -> bool {
+fn holds(row: &str, markers: &[String]) -> bool {
     let row = row.to_lowercase();
-    canaries.iter().any(|canary| row.contains(canary))
+    markers.iter().any(|marker| row.contains(marker))
 }
 
-/// Where one of these is found.
-fn found_in<'d>(dump: &'d Dump, canaries: &[String]) -> Vec<&'d str> {
+/// Returns the tables and files that contain a marker.
+fn found_in<'d>(dump: &'d Dump, markers: &[String]) -> Vec<&'d str> {
     let found = dump
         .iter()
-        .filter(|(_, rows)| rows.iter().any(|row| holds(row, canaries)));
+        .filter(|(_, rows)| rows.iter().any(|row| holds(row, markers)));
     found.map(|(name, _)| name.as_str()).collect()
 }
 
-/// The rows and files that hold one of these, in any order.
-fn rows_with(dump: &Dump, canaries: &[String]) -> Vec<String> {
-    let rows = dump.values().flatten().filter(|row| holds(row, canaries));
+/// Returns the rows and files that contain a marker, sorted.
+fn rows_with(dump: &Dump, markers: &[String]) -> Vec<String> {
+    let rows = dump.values().flatten().filter(|row| holds(row, markers));
     let mut rows: Vec<_> = rows.cloned().collect();
     rows.sort();
     rows
 }
 
-async fn tell_of(caller: &mut Caller, tune: &'static [(&str, &str)], place: &Path) -> Known {
+async fn call_all(
+    caller: &mut Caller,
+    overrides: &'static [(&str, &str)],
+    sandbox: &Path,
+) -> Known {
     let mut known = Known {
-        tune,
+        overrides,
         ..Known::default()
     };
     let of_customers = |rpc: &&&str| !["UpdateOrderType", "WatchChanges"].contains(*rpc);
-    let story: Vec<_> = STORY
+    let story: Vec<_> = CALL_SEQUENCE
         .iter()
         .chain(SEQUEL)
         .filter(of_customers)
         .copied()
         .collect();
-    caller.tell(&story, &mut known, place).await;
+    caller.call_sequence(&story, &mut known, sandbox).await;
     known
 }
 
-/// A server that knows two customers.
+/// A server with two customers on file.
 struct Scene {
-    place: Place,
+    sandbox: Sandbox,
     server: Running,
     caller: Caller,
     erased: Known,
 }
 
 async fn set(backend: Backend) -> Scene {
-    let place = Place::on(backend)
+    let sandbox = Sandbox::on(backend)
         .await
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("PHONE_PASSWORD_COST", "m=8192,t=1,p=1")
         .with("RUST_LOG", "trace");
-    place.run(&["migrate", "up"]).printed();
-    let (server, address) = place.serve(&[]);
-    let token = place.run(&["token", "--sub", "tester", "--scope", ALL_SCOPES]);
+    sandbox.run(&["migrate", "up"]).printed();
+    let (server, address) = sandbox.serve(&[]);
+    let token = sandbox.run(&["token", "--sub", "tester", "--scope", &all_scopes()]);
     let mut caller = Caller {
         channel: channel(&address),
         token: token.printed().trim().to_owned(),
         headers: &[],
-        told: Vec::new(),
+        observed: Vec::new(),
     };
-    let mut nobody = Known {
-        tune: NOBODY,
+    let mut unmarked = Known {
+        overrides: UNMARKED,
         ..Known::default()
     };
-    let path = place.path();
-    caller.tell(&["UpdateOrderType"], &mut nobody, path).await;
-    tell_of(&mut caller, KEPT, path).await;
-    let erased = tell_of(&mut caller, ERASED, path).await;
+    let path = sandbox.path();
+    caller
+        .call_sequence(&["UpdateOrderType"], &mut unmarked, path)
+        .await;
+    call_all(&mut caller, KEPT, path).await;
+    let erased = call_all(&mut caller, ERASED, path).await;
     Scene {
-        place,
+        sandbox,
         server,
         caller,
         erased,
     }
 }
 
-/// What may not be found of it. The trail keeps the ids of contacts, which lead nowhere any more.
-fn canaries_of(erased: &Known) -> Vec<String> {
+/// Returns the markers of an erased customer. The audit log keeps the ids of contacts, which no longer
+/// refer to anything.
+fn markers_of(erased: &Known) -> Vec<String> {
     let is_id = |text: &&String| uuid::Uuid::try_parse(text).is_ok();
     let secrets = erased.secrets.iter().filter(|text| !is_id(text));
-    let canaries = [WORD, DIGITS, HEX].into_iter().map(str::to_owned);
-    canaries
+    let markers = [WORD, DIGITS, HEX].into_iter().map(str::to_owned);
+    markers
         .chain(secrets.map(|text| text.to_lowercase()))
         .collect()
 }
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_an_erased_customer_no_canary_is_left_and_of_another_one_all(
+async fn erasure_leaves_no_marker_of_the_erased_customer(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let mut scene = set(backend).await;
-    let gone = canaries_of(&scene.erased);
+    let gone = markers_of(&scene.erased);
     let kept = [KEPT_WORD, KEPT_DIGITS].map(str::to_owned);
-    let (url, folder) = (scene.place.database_url(), scene.place.path().to_owned());
+    let (url, folder) = (
+        scene.sandbox.database_url(),
+        scene.sandbox.path().to_owned(),
+    );
     let mails = || {
         let mut mails = Dump::new();
         files(&folder.join("data/mail"), &mut mails);
@@ -202,19 +212,21 @@ async fn of_an_erased_customer_no_canary_is_left_and_of_another_one_all(
     };
     let before = (tables(&url).await, mails());
     for table in TABLES {
-        for canaries in [&gone[..], &kept] {
-            assert!(found_in(&before.0, canaries).contains(table), "{table}");
+        for markers in [&gone[..], &kept] {
+            assert!(found_in(&before.0, markers).contains(table), "{table}");
         }
     }
     assert!(!found_in(&before.1, &gone).is_empty());
 
     let caller = &mut scene.caller;
-    caller.tell(&[LAST], &mut scene.erased, &folder).await;
+    caller
+        .call_sequence(&[LAST], &mut scene.erased, &folder)
+        .await;
     let after = (tables(&url).await, mails());
     assert_eq!(found_in(&after.0, &gone), [""; 0]);
     assert_eq!(rows_with(&after.0, &kept), rows_with(&before.0, &kept));
     assert_eq!(rows_with(&after.1, &kept), rows_with(&before.1, &kept));
-    // SQLite's file with all that stands beside it, the mails, and the keys.
+    // The SQLite file with its companions, the mails, and the keys.
     let mut all_files = Dump::new();
     files(&folder, &mut all_files);
     assert_eq!(found_in(&all_files, &gone), [""; 0]);

@@ -1,4 +1,4 @@
-//! Files as programs write them, in every encoding that is found or named.
+//! Files in every encoding that is detected or named.
 
 use rstest::rstest;
 
@@ -10,7 +10,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|byte| *byte == b'\n')
 }
 
-/// The text of a file, read line by line, and the name of its encoding.
+/// Returns the text of a file, decoded line by line, and the name of its encoding.
 fn decode(bytes: &[u8], named: Option<&'static Encoding>) -> (String, &'static str) {
     let source = Source::new(bytes.to_vec(), named);
     let decoder = source.decoder(lines(&source.bytes));
@@ -32,7 +32,7 @@ fn utf_16(text: &str, unit_bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
 #[case::utf_16_le_without_mark(utf_16(TEXT, u16::to_le_bytes), "UTF-16LE")]
 #[case::utf_16_be_without_mark(utf_16(TEXT, u16::to_be_bytes), "UTF-16BE")]
 #[case::windows(b"K\xE4the Gro\xDF; 5 \x80\r\nJ\xF6rg".to_vec(), "windows-1252")]
-fn encodings_of_spreadsheets_are_found(#[case] bytes: Vec<u8>, #[case] encoding: &str) {
+fn encodings_of_spreadsheets_are_detected(#[case] bytes: Vec<u8>, #[case] encoding: &str) {
     assert_eq!(decode(&bytes, None), (TEXT.to_owned(), encoding));
 }
 
@@ -62,7 +62,7 @@ fn encodings_of_spreadsheets_are_found(#[case] bytes: Vec<u8>, #[case] encoding:
 #[case::koi8(b"\xD1\xCE \xE4\xD5", "\u{FFFD}\u{FFFD} \u{FFFD}\u{FFFD}")]
 #[case::greek(b"\xC4\xDC\xF6\xED\xE7", "\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}")]
 #[case::euro_of_latin_9(b"M\xFCller 5 \xA4", "M\u{FFFD}ller 5 \u{FFFD}")]
-fn what_is_not_certain_is_not_decoded(#[case] bytes: &[u8], #[case] text: &str) {
+fn uncertain_characters_are_not_decoded(#[case] bytes: &[u8], #[case] text: &str) {
     assert_eq!(decode(bytes, None).0, text);
 }
 
@@ -73,7 +73,7 @@ fn what_is_not_certain_is_not_decoded(#[case] bytes: &[u8], #[case] text: &str) 
     "Ä. Groß, Öde Übä René ü"
 )]
 #[case::sharp_s_before_a_dash(b"M\xFCller\nWei\xDF\x96Blau", "Müller\nWeiß–Blau")]
-fn windows_1252_is_read_where_it_is_proven(#[case] bytes: &[u8], #[case] text: &str) {
+fn windows_1252_is_decoded_if_proven(#[case] bytes: &[u8], #[case] text: &str) {
     assert_eq!(decode(bytes, None).0, text);
 }
 
@@ -86,7 +86,7 @@ fn windows_1252_is_read_where_it_is_proven(#[case] bytes: &[u8], #[case] text: &
 #[case("utf-8", b"J\xF6rg", "J\u{FFFD}rg", "UTF-8")]
 #[case("windows-1252", b"A\x81", "A\u{FFFD}", "windows-1252")]
 #[case::mark_is_more_certain("macintosh", b"\xEF\xBB\xBF\xC3\xA4", "ä", "UTF-8")]
-fn a_named_encoding_is_used(
+fn named_encoding_is_used(
     #[case] name: &str,
     #[case] bytes: &[u8],
     #[case] text: &str,
@@ -103,7 +103,7 @@ fn a_named_encoding_is_used(
 #[case("latin1", b"\xEF\xBB\xBFK\xC3\xA4the", false)]
 #[case("utf-8", b"K\xC3\xA4the", false)]
 #[case("latin1", b"Anna", false)]
-fn a_named_encoding_may_contradict_the_file(
+fn utf_8_contradicts_a_named_single_byte_encoding(
     #[case] name: &str,
     #[case] bytes: &[u8],
     #[case] expected: bool,

@@ -1,4 +1,4 @@
-//! Rejected rows are written as they stood, and rejected again until they are changed.
+//! Rejected rows are written unchanged, and rejected again until they are corrected.
 
 use proptest::{collection::vec, proptest, sample::select};
 use rstest::rstest;
@@ -6,56 +6,56 @@ use rstest::rstest;
 use super::*;
 use crate::cli::import::{cells, rows::Content};
 
-/// Why a row is rejected, whatever is on file.
-fn why(sheet: &Sheet, row: &Row) -> Option<String> {
+/// Returns the reason why a row is rejected without a database.
+fn rejection(table: &Table, row: &Row) -> Option<String> {
     match &row.content {
-        Content::Fields(fields) => cells::contact_row(&sheet.header, fields).err(),
-        Content::Damaged(damage) => Some(damage.clone()),
+        Content::Fields(fields) => cells::contact_row(&table.header, fields).err(),
+        Content::Unreadable(reason) => Some(reason.clone()),
         Content::NoContact(_) => None,
     }
 }
 
-fn read(source: &Source, format: &Format) -> Sheet {
+fn read(source: &Source, format: &Format) -> Table {
     match format {
-        Format::Csv { .. } => Sheet::read(source, &[]),
-        Format::Cards => vcards::read(source),
+        Format::Csv { .. } => Table::read(source, &[]),
+        Format::Vcards => vcards::read(source),
     }
     .unwrap()
 }
 
-/// The rejected rows of a file, as they are written.
-fn written(source: &Source, sheet: &Sheet) -> Option<Vec<u8>> {
-    let rows = sheet.rows.iter();
-    let refused: Vec<_> = rows
+/// Returns the file of rejected rows, if there are any.
+fn written(source: &Source, table: &Table) -> Option<Vec<u8>> {
+    let rows = table.rows.iter();
+    let rejects: Vec<_> = rows
         .filter_map(|row| {
-            Some(Refused {
+            Some(Reject {
                 row,
-                reason: why(sheet, row)?,
+                reason: rejection(table, row)?,
             })
         })
         .collect();
     let mut out = Vec::new();
-    write(&mut out, source, sheet, &refused).unwrap();
-    (!refused.is_empty()).then_some(out)
+    write(&mut out, source, table, &rejects).unwrap();
+    (!rejects.is_empty()).then_some(out)
 }
 
-/// That each rejected row is rejected again, alone and with the others, and nothing else is.
-pub(in crate::cli::import) fn assert_rejected_again(source: &Source, sheet: &Sheet) {
-    let Some(bytes) = written(source, sheet) else {
+/// Asserts that the file of rejected rows contains only rows that are rejected again.
+pub(crate) fn assert_rejected_again(source: &Source, table: &Table) {
+    let Some(bytes) = written(source, table) else {
         return;
     };
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let again = Source::new(bytes.clone(), None);
-    let read = match &sheet.format {
-        Format::Csv { .. } => Sheet::read(&again, &[]).unwrap(),
-        Format::Cards => match vcards::read(&again) {
-            Ok(sheet) => sheet,
-            // Nothing but lines that are no part of a card.
+    let read = match &table.format {
+        Format::Csv { .. } => Table::read(&again, &[]).unwrap(),
+        Format::Vcards => match vcards::read(&again) {
+            Ok(table) => table,
+            // No line is part of a card.
             Err(_) => return,
         },
     };
     for row in &read.rows {
-        let is_rejected = why(&read, row).is_some();
+        let is_rejected = rejection(&read, row).is_some();
         let is_skipped = matches!(row.content, Content::NoContact(_));
         assert!(is_rejected || is_skipped, "{row:?} of {text:?}");
     }
@@ -75,15 +75,15 @@ pub(in crate::cli::import) fn assert_rejected_again(source: &Source, sheet: &She
     b"line;reason;Kundennummer;Typ;Name\n17;\"types: \"\"x;\"\"\";K-1;;\"Anna\"\n",
     b"2;\"types: must hold at least one type\";K-1;;\"Anna\"\r\n"
 )]
-fn a_row_is_written_as_it_stood(#[case] file: &[u8], #[case] row: &[u8]) {
+fn row_is_written_byte_for_byte(#[case] file: &[u8], #[case] row: &[u8]) {
     let source = Source::new(file.to_vec(), None);
-    let sheet = Sheet::read(&source, &[]).unwrap();
-    let out = written(&source, &sheet).unwrap();
+    let table = Table::read(&source, &[]).unwrap();
+    let out = written(&source, &table).unwrap();
     assert!(out.ends_with(row), "{}", String::from_utf8_lossy(&out));
-    assert_rejected_again(&source, &sheet);
+    assert_rejected_again(&source, &table);
     let again = Source::new(out.clone(), None);
-    let sheet = read(&again, &sheet.format);
-    let second = written(&again, &sheet).unwrap();
+    let table = read(&again, &table.format);
+    let second = written(&again, &table).unwrap();
     // Except for the line.
     let after_line = |out: &[u8]| {
         out.iter()
@@ -96,12 +96,12 @@ fn a_row_is_written_as_it_stood(#[case] file: &[u8], #[case] row: &[u8]) {
 }
 
 #[test]
-fn a_file_in_utf_16_gets_one_in_utf_16() {
+fn rejects_of_a_utf_16_file_are_utf_16() {
     let text = "\u{FEFF}Kundennummer\tTyp\tName\r\nK-1\t\tJörg";
     let bytes: Vec<_> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let source = Source::new(bytes, None);
-    let sheet = Sheet::read(&source, &[]).unwrap();
-    let out = written(&source, &sheet).unwrap();
+    let table = Table::read(&source, &[]).unwrap();
+    let out = written(&source, &table).unwrap();
     let units: Vec<_> = out
         .chunks(2)
         .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
@@ -112,7 +112,7 @@ fn a_file_in_utf_16_gets_one_in_utf_16() {
 }
 
 #[test]
-fn a_card_has_its_line_and_reason_in_it() {
+fn rejected_card_holds_its_line_and_reason() {
     let card = "BEGIN:VCARD\nFN;CHARSET=latin1:J\u{F6}rg\n tail\nEND:VCARD";
     let stray = "END:VCARD";
     let file = format!("{stray}\n{card}\nBEGIN:VCARD\nFN:Anna\n");
@@ -121,15 +121,15 @@ fn a_card_has_its_line_and_reason_in_it() {
         .map(|c| u8::try_from(u32::from(c)).unwrap())
         .collect();
     let source = Source::new(bytes, None);
-    let sheet = vcards::read(&source).unwrap();
-    let mut out = written(&source, &sheet).unwrap();
+    let table = vcards::read(&source).unwrap();
+    let mut out = written(&source, &table).unwrap();
     for _ in 0..2 {
         let again = Source::new(out, None);
-        let sheet = vcards::read(&again).unwrap();
-        let lines: Vec<_> = sheet.rows.iter().map(|row| row.line).collect();
+        let table = vcards::read(&again).unwrap();
+        let lines: Vec<_> = table.rows.iter().map(|row| row.line).collect();
         assert_eq!(lines, [1, 4, 10]);
-        assert_rejected_again(&again, &sheet);
-        out = written(&again, &sheet).unwrap();
+        assert_rejected_again(&again, &table);
+        out = written(&again, &table).unwrap();
         let text = String::from_utf8_lossy(&out);
         assert_eq!(
             text.matches("X-IMPORT-REASON:row: is no").count(),
@@ -169,10 +169,10 @@ const TOKENS: &[&[u8]] = &[
 
 proptest! {
     #[test]
-    fn what_is_rejected_is_rejected_again(tokens in vec(select(TOKENS), 1..40)) {
+    fn rejected_rows_are_rejected_again(tokens in vec(select(TOKENS), 1..40)) {
         let bytes = [b"Kundennummer;Typ;Name;Telefon\n".to_vec(), tokens.concat()].concat();
         let source = Source::new(bytes, None);
-        let sheet = Sheet::read(&source, &[]).unwrap();
-        assert_rejected_again(&source, &sheet);
+        let table = Table::read(&source, &[]).unwrap();
+        assert_rejected_again(&source, &table);
     }
 }

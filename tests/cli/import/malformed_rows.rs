@@ -1,21 +1,21 @@
-//! Ways to break a row, and what is said of each.
+//! Malformed rows, and the reason for rejecting each.
 
 use std::sync::LazyLock;
 
-/// Stands in every broken value that can hold it: it must not be repeated.
+/// Part of malformed values, which the output must not repeat.
 pub(super) const WORD: &str = "zq7k";
 
 pub(super) const HEADER: &str = "Kundennummer;Typ;Name;Sprache;E-Mail;Telefon;Rechnung per \
                                  E-Mail;Einschränkungen;Erlaubte Auftragsarten;Gesperrte \
                                  Auftragsarten;Externe ID";
 
-/// A row of a file. Its place in [`HEADER`] is the index of a field.
+/// A row of a file, with the fields of [`HEADER`].
 #[derive(Clone)]
 pub(super) struct Cells([Vec<u8>; 11]);
 
 impl Cells {
-    /// A STANDARD contact that nothing is wrong with.
-    pub(super) fn good(customer: &str, name: &str) -> Self {
+    /// Returns a valid STANDARD contact.
+    pub(super) fn valid(customer: &str, name: &str) -> Self {
         let email = format!("{}@zq7k.example", name.replace(' ', "."));
         let texts = [
             customer,
@@ -45,36 +45,35 @@ impl Cells {
     }
 }
 
-/// What breaks a row: a field gets this value, or the whole line another form.
-enum Break {
+/// A change of a row: of the value of a field, or of the whole line.
+enum Change {
     Field(usize, Vec<u8>),
     Line(fn(Vec<u8>) -> Vec<u8>),
 }
 
-/// A way to break a row of a customer that has a STANDARD contact, and the reason it is refused
-/// for.
-pub(super) struct Way {
-    way: Break,
+/// A change that makes a row invalid for a customer with a STANDARD contact, and the reason.
+pub(super) struct Malformation {
+    change: Change,
     pub(super) reason: &'static str,
 }
 
-impl Way {
-    pub(super) fn broken(&self, row: Cells) -> Vec<u8> {
-        match &self.way {
-            Break::Field(index, value) => row.with(*index, value).line(),
-            Break::Line(change) => change(row.line()),
+impl Malformation {
+    pub(super) fn apply(&self, row: Cells) -> Vec<u8> {
+        match &self.change {
+            Change::Field(index, value) => row.with(*index, value).line(),
+            Change::Line(change) => change(row.line()),
         }
     }
 }
 
-fn field(index: usize, value: impl AsRef<[u8]>, reason: &'static str) -> Way {
-    let way = Break::Field(index, value.as_ref().to_vec());
-    Way { way, reason }
+fn field(index: usize, value: impl AsRef<[u8]>, reason: &'static str) -> Malformation {
+    let change = Change::Field(index, value.as_ref().to_vec());
+    Malformation { change, reason }
 }
 
-pub(super) static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
-    let line = |change, reason| Way {
-        way: Break::Line(change),
+pub(super) static MALFORMATIONS: LazyLock<Vec<Malformation>> = LazyLock::new(|| {
+    let line = |change, reason| Malformation {
+        change: Change::Line(change),
         reason,
     };
     vec![

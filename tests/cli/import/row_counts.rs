@@ -1,12 +1,12 @@
-//! What the database holds, in numbers.
+//! The numbers of rows in the database.
 
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection, query_as};
 
-use crate::process::Place;
+use crate::process::Sandbox;
 
-/// All that an import could change.
+/// Everything that an import could change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stock {
+pub(super) struct RowCounts {
     pub(super) customers: i64,
     pub(super) writes: i64,
     pub(super) contacts: i64,
@@ -16,9 +16,9 @@ pub(super) struct Stock {
     pub(super) mails: i64,
     pub(super) links: i64,
     pub(super) events: i64,
-    /// Of imports; those of the demo left out.
+    /// Creations by imports, without those of the demo.
     pub(super) creations: i64,
-    pub(super) ranks: i64,
+    pub(super) sequence_numbers: i64,
     pub(super) keys: i64,
     pub(super) without_standard: i64,
 }
@@ -58,9 +58,9 @@ const NUMBERS: &str = "SELECT \
     (SELECT count(*) FROM (SELECT customer_number FROM contacts GROUP BY customer_number \
        HAVING max(types % 2) = 0) AS customers)";
 
-impl Stock {
-    pub(super) async fn of(place: &Place) -> Self {
-        let url = place.database_url();
+impl RowCounts {
+    pub(super) async fn of(sandbox: &Sandbox) -> Self {
+        let url = sandbox.database_url();
         let numbers: Numbers = if url.starts_with("sqlite") {
             let mut connection = SqliteConnection::connect(&url).await.unwrap();
             query_as(NUMBERS).fetch_one(&mut connection).await.unwrap()
@@ -79,13 +79,13 @@ impl Stock {
             links: numbers.7,
             events: numbers.8,
             creations: numbers.9,
-            ranks: numbers.10,
+            sequence_numbers: numbers.10,
             keys: numbers.11,
             without_standard: numbers.12,
         }
     }
 
-    /// That each of `taken` rows is there once, with all that belongs to it.
+    /// Asserts that each of `taken` rows was imported once, with everything that belongs to it.
     pub(super) fn assert_gained(self, before: Self, taken: usize) {
         let taken = i64::try_from(taken).unwrap();
         assert_eq!(self.contacts, before.contacts + taken);
@@ -93,7 +93,7 @@ impl Stock {
         assert_eq!(self.creations, before.creations + taken);
         let new_customers = self.customers - before.customers;
         assert_eq!(self.events, before.events + taken + new_customers);
-        assert_eq!(self.ranks, self.events);
+        assert_eq!(self.sequence_numbers, self.events);
         assert_eq!(self.without_standard, 0);
         let entered = self.pending - before.pending;
         assert_eq!(self.mails, before.mails + entered);
@@ -101,9 +101,9 @@ impl Stock {
     }
 }
 
-/// Changes the database past the service.
-pub(crate) async fn execute(place: &Place, sql: &str) {
-    let url = place.database_url();
+/// Runs SQL on the database directly.
+pub(crate) async fn execute(sandbox: &Sandbox, sql: &str) {
+    let url = sandbox.database_url();
     let sql = sqlx::AssertSqlSafe(sql.to_owned());
     if url.starts_with("sqlite") {
         let mut connection = SqliteConnection::connect(&url).await.unwrap();

@@ -1,0 +1,59 @@
+//! The commands and their arguments, as clap parses them.
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use contact_service::config::Settings;
+
+use crate::cli::{
+    export::ExportCustomer, help, import::ImportFile, migrate::MigrateAction, resolve::ResolveFile,
+    token::MintToken,
+};
+
+/// Contact persons of a hosting provider's customers and recipients of its messages, over gRPC
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = false)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve gRPC (the default); an embedded database is migrated first
+    Serve {
+        /// Load sample customers and print calls ready to paste
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Migrate the schema of the database, or list its migrations
+    Migrate {
+        #[command(subcommand)]
+        action: MigrateAction,
+    },
+    /// Mint an access token with the development key of a server on this machine
+    Token(MintToken),
+    /// Resolve the recipients for a purpose, for all customer numbers of a file
+    Resolve(ResolveFile),
+    /// Export everything on file about a customer as JSON
+    Export(ExportCustomer),
+    /// Import contacts from a CSV or vCard file
+    Import(ImportFile),
+    /// Exit with 0 if the server on this machine is ready
+    Healthcheck,
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Serve { demo: false }
+    }
+}
+
+impl CommandLine {
+    /// Parses the arguments of the process. Exits with a message if they are invalid, or after
+    /// printing help.
+    pub(crate) fn read() -> Self {
+        let matches = help::with_sections(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
