@@ -47,13 +47,13 @@ EXPLANATIONS = {
     "PHONE_CALL_ATTEMPT_LIMIT": "Three tries were made in this call; no more are taken in it.",
     "AGENT_BLOCKED": "Too many checks failed under your login. It may not check for now.",
     "OVERLOADED": "The service has too much to do, and checked nothing. Please try again.",
-    "CONFLICT": "Somebody changed the same thing at this moment. Please try again.",
+    "CONFLICT": "Another user changed the same data at this moment. Please try again.",
     "INVALID_FIELD": "This cannot be right: please check what you typed.",
     "CUSTOMER_NOT_FOUND": "There is no customer with this number.",
     "GRANT_INVALID": "The proof of the phone password has expired. Please ask for it again.",
 }
 DENIALS = {
-    phone_pb2.ORDER_DENIAL_EXCLUDED_BY_PROVIDER: "Nobody can order this by phone.",
+    phone_pb2.ORDER_DENIAL_EXCLUDED_BY_PROVIDER: "This cannot be ordered by phone.",
     phone_pb2.ORDER_DENIAL_PORTAL_REQUIRED: "Only in the portal: the customer administers it.",
     phone_pb2.ORDER_DENIAL_RESTRICTED: "The contact's restrictions do not let it order this.",
 }
@@ -134,14 +134,14 @@ class Service:
 
 def take_call(service: Service) -> None:
     contact = identify(service)
-    # A grant that has expired is made anew by asking for the phone password again.
+    # An expired grant is renewed by asking for the phone password again.
     while checked := authenticate(service, contact.contact_id):
         show_restrictions(checked.contact)
         take_orders(service, contact.contact_id, checked.grant)
 
 
 def identify(service: Service) -> phone_pb2.ChannelMatch:
-    """Finds the contact by the caller's number or address. That authenticates nobody."""
+    """Finds the contact by the caller's number or address. That identifies, and does not authenticate."""
     while True:
         service.customer_number = ask("Customer number")
         try:
@@ -177,7 +177,7 @@ def authenticate(service: Service, contact_id: str) -> phone_pb2.CheckPhonePassw
                 why = "Failed tries revoked it. A new one has to be set in the portal."
             verdict("LOCKED", "red", why)
             return None
-        # The service does not tell these apart, so that nobody learns what is on file.
+        # The service does not distinguish these, so that callers do not learn what is on file.
         verdict("NO_MATCH", "red", "The phone password is wrong, or none is set.")
 
 

@@ -77,7 +77,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """How one customer gets the invoice, as it stands in a line of the output."""
+    """The delivery of one invoice: a line of the output."""
 
     customer_number: str
     delivery: str = ""
@@ -100,7 +100,7 @@ class Answer:
 
     @property
     def is_reached(self) -> bool:
-        """Whether an invoice by e-mail arrives. Of a delivery unknown here, nobody can say so."""
+        """True if the invoice goes by e-mail; false for a delivery that is unknown here."""
         return self.delivery == "EMAIL" and bool(self.emails)
 
 
@@ -269,7 +269,7 @@ def read_numbers(file: TextIO) -> list[str]:
 def open_output(
     path: str, resume: bool, lines: Lines, numbers: list[str], report: Report
 ) -> Iterator[TextIO]:
-    """Opens the output behind what it holds already, and notes that in the report."""
+    """Opens the output for appending, and counts its lines in the report."""
     if path == "-":
         lines.begin(sys.stdout)
         yield sys.stdout
@@ -297,7 +297,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("numbers", nargs="?", default="-", help="a file; none: standard input")
     parser.add_argument("--output", default="-", help="a new file; none: standard output")
     parser.add_argument("--format", choices=["csv", "jsonl"], default="csv")
-    parser.add_argument("--resume", action="store_true", help="go on behind what --output holds")
+    parser.add_argument("--resume", action="store_true", help="continue after the last line of --output")
     parser.add_argument("--report", help="a file for the report; none: standard error")
     parser.add_argument(
         "--attempts", type=int, default=10, help="attempts without an answer before giving up"

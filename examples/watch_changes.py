@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Follows the feed of changes, as whoever keeps a cache does: drop what changed, read it anew.
+"""Follows the change feed, as a cache does: drop what changed, and read it again on demand.
 
     pip install -r python/requirements.txt && python/generate.sh
     export CONTACT_SERVICE_TOKEN="$(contact-service token --sub cache --scope changes.watch)"
     ./watch_changes.py --cursor-file cursor.txt
 
 Each change is a line: time, kind, customer number, contact id, names of fields. The cursor is kept
-in a file, so that the next start goes on where this one ended; a change may come twice, none is
-left out. --until ends after so many changes.
+in a file, so that the next start resumes after the last change; a change may arrive twice, none is
+omitted. --until ends after that many changes.
 """
 
 import argparse

@@ -97,7 +97,7 @@ the max of gauges that every pod reads from the database, which are equal in all
     summary: The contact service queues e-mails faster than it sends them.
     description: {{ `{{ $value }} e-mails wait.` | quote }}
 - alert: ContactServiceMailsGivenUp
-  expr: sum(increase(contact_mails_total{ {{- $release }}, outcome="given_up"}[1h])) > {{ $limit.mailsGivenUp }}
+  expr: sum(increase(contact_mails_total{ {{- $release }}, outcome="dead_lettered"}[1h])) > {{ $limit.mailsGivenUp }}
   labels: {severity: warning}
   annotations:
     summary: E-mails of the contact service were dead-lettered.

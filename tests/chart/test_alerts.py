@@ -242,9 +242,9 @@ CASES = [
     Case(
         "ContactServiceMailsGivenUp",
         "80m",
-        fires=[[series("contact_mails_total", "0+1x90", outcome="given_up")]],
+        fires=[[series("contact_mails_total", "0+1x90", outcome="dead_lettered")]],
         quiet=[
-            [series("contact_mails_total", "0x30 10x60", outcome="given_up")],
+            [series("contact_mails_total", "0x30 10x60", outcome="dead_lettered")],
             [series("contact_mails_total", "0+9x90", outcome="sent")],
         ],
         description="60 e-mails were dead-lettered within an hour.",

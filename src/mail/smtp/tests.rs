@@ -191,7 +191,7 @@ async fn text_is_not_sent_after_the_lease() {
     let outcome = converse(Server::default().without_claim()).await;
     assert_eq!(
         failure(&outcome),
-        ("claim not renewed in time", Class::Connection)
+        ("lease not renewed in time", Class::Connection)
     );
     assert!(!outcome.commands.contains(&"DATA".to_owned()));
 }

@@ -17,7 +17,7 @@ label! {
         /// A retry is scheduled.
         Deferred => "deferred",
         /// It became a dead letter.
-        DeadLettered => "given_up",
+        DeadLettered => "dead_lettered",
     }
 }
 
