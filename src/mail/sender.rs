@@ -21,7 +21,7 @@ impl Sender {
     /// [`Invalid`] for any other text.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let form = "must be an address such as contact@example.com, or Name <contact@example.com>; \
-                    quote a name that has commas, colons, @ or the like";
+                    enclose a name that contains commas, colons or @ in double quotes";
         parse_mailbox(text.trim())
             .map(Self)
             .ok_or_else(|| Invalid::new(form))

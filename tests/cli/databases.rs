@@ -81,8 +81,8 @@ fn rejection_by_the_server_is_retried_if_temporary(
 }
 
 #[rstest]
-#[case(b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no PostgreSQL")]
-#[case(b"", "is no PostgreSQL")]
+#[case(b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not PostgreSQL")]
+#[case(b"", "is not PostgreSQL")]
 #[case(b"N", "no TLS: server does not support TLS")]
 fn other_protocol_is_reported_as_no_postgresql(#[case] answer: &[u8], #[case] why: &str) {
     let address = answering(answer.to_vec());
@@ -106,7 +106,7 @@ fn unreachable_replica_is_logged_with_its_address() {
     server.until(|server| {
         server
             .stderr()
-            .contains("DATABASE_REPLICA_URL: no connection")
+            .contains("DATABASE_REPLICA_URL: read replica unavailable")
     });
     let log = server.stderr();
     assert!(
@@ -175,7 +175,7 @@ async fn missing_rights_of_a_role_are_reported() {
         (
             format!("GRANT CREATE ON SCHEMA {schema} TO {role}"),
             tables,
-            "lacks the ownership of the tables".to_owned(),
+            "lacks the ownership of the existing tables".to_owned(),
         ),
     ] {
         admin(&grant).await;

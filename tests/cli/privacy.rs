@@ -191,7 +191,7 @@ async fn mail_written_after_an_erasure_is_deleted(
     server.until(|server| {
         server
             .stderr()
-            .contains("taken over before its attempt ended")
+            .contains("claimed by another instance before the attempt ended")
     });
     let mails = fs::read_dir(sandbox.path().join("data/mail")).unwrap();
     assert_eq!(mails.count(), 0);

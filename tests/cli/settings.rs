@@ -144,7 +144,7 @@ fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &str, why: &s
 #[case("SMTP_URL", "smtp://u:hunter2@mail.example?tls=none", "without TLS")]
 #[case("SMTP_URL_FILE", "missing", "missing cannot be read")]
 #[case("MAIL_FROM", "somewhere", "must be an address")]
-#[case("MAIL_FROM", "Hoster, Inc. <a@b.example>", "into double quotes")]
+#[case("MAIL_FROM", "Hoster, Inc. <a@b.example>", "in double quotes")]
 #[case("SMTP_HELO_NAME", "a_b.example", "must be a domain name")]
 #[case("SMTP_HELO_NAME", "192.0.2.1", "an address in brackets")]
 #[case("MAIL_TEMPLATES", "missing", "missing cannot be read")]
@@ -364,14 +364,24 @@ fn value_and_file_conflict_and_flags_take_precedence() {
         .with("SERVICE_KEYS_FILE", "one-key")
         .with("LOG_FORMAT", "text");
     let flags = ["--log-format", "xml"];
-    assert_rejected(&sandbox, &flags, "SERVICE_KEYS_FILE", "together with SERVICE_KEYS");
+    assert_rejected(
+        &sandbox,
+        &flags,
+        "SERVICE_KEYS_FILE",
+        "together with SERVICE_KEYS",
+    );
     let sandbox = sandbox.with("SERVICE_KEYS", "");
     assert_rejected(&sandbox, &flags, "LOG_FORMAT", "\"xml\" is neither");
     let url = ["--database-url", "sqlite://x.db?mode=rwc"];
     let sandbox = sandbox
         .with("DATABASE_URL", "")
         .with("DATABASE_URL_FILE", "rubbish");
-    assert_rejected(&sandbox, &url, "DATABASE_URL_FILE", "together with DATABASE_URL");
+    assert_rejected(
+        &sandbox,
+        &url,
+        "DATABASE_URL_FILE",
+        "together with DATABASE_URL",
+    );
 }
 
 #[test]

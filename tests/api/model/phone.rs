@@ -296,7 +296,7 @@ impl ReferenceModel {
 
     pub fn record_check(&mut self, by: &str, label: &str, number: &str, id: &str) {
         if self.customers.contains_key(number) {
-            let kind = format!("contact.phone_password_{label}");
+            let kind = format!("EVENT_KIND_CONTACT_PHONE_PASSWORD_{}", label.to_uppercase());
             self.record(by, &kind, number, id, &[]);
         }
     }
