@@ -18,7 +18,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     find src build.rs proto third_party -exec touch {} + \
     && cargo build --release --locked --bin contact-service \
-    && install -D target/release/contact-service /image/usr/local/bin/contact-service
+    && install -D target/release/contact-service /image/usr/local/bin/contact-service \
+    && install -D -m 644 -t /image/usr/share/doc/contact-service \
+        third_party/NOTICES.txt LICENSE-MIT LICENSE-APACHE
 
 # The root file system: linked dynamically, because glibc is not meant for static linking (its
 # licence and its name service modules), with Debian's own libraries, which are updated with
