@@ -28,7 +28,7 @@ pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const READ_QUOTA: usize = 4 * 1024;
 /// The quota before the first authenticated request, so that a flood of requests without a token
 /// delays others by a few requests only.
-const UNAUTHENTICATED_READ_QUOTA: usize = 512;
+const UNAUTHENTICATED_READ_QUOTA: usize = 64;
 
 pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
