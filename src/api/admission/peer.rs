@@ -52,6 +52,8 @@ struct Budget {
     max_bytes: usize,
     max_bytes_per_connection: usize,
     bytes: AtomicUsize,
+    /// Notified when `bytes` falls to `max_bytes`.
+    room: Notify,
     next_connection: AtomicU64,
     connections: Mutex<HashMap<u64, Weak<Connection>>>,
 }
@@ -113,6 +115,7 @@ impl ResponseBudget {
             max_bytes,
             max_bytes_per_connection,
             bytes: AtomicUsize::new(0),
+            room: Notify::new(),
             next_connection: AtomicU64::new(0),
             connections: Mutex::default(),
         }))
@@ -146,7 +149,12 @@ impl ResponseBudget {
                     timeout = STALL_TIMEOUT_AT_STOP;
                 }
             }
-            metrics::unsent_response_bytes(self.0.bytes.load(Ordering::Relaxed));
+            let bytes = self.0.bytes.load(Ordering::Relaxed);
+            metrics::unsent_response_bytes(bytes);
+            if bytes > self.0.max_bytes {
+                limit_hit(Limit::UnsentResponses);
+                self.0.make_room();
+            }
             for (_, connection) in self.0.stalled(timeout) {
                 tracing::info!("connection closed: client stopped reading a response");
                 limit_hit(Limit::StalledReader);
@@ -256,6 +264,20 @@ impl Peer {
         in_process <= budget.max_bytes
     }
 
+    /// Waits until the process holds no more unsent bytes than it may. [`ResponseBudget::close_stalled`]
+    /// closes the connections of clients that keep it from that.
+    pub(super) async fn room(&self) {
+        let budget = &self.0.budget;
+        loop {
+            // Created before the check, so that no notification is missed.
+            let notified = budget.room.notified();
+            if budget.bytes.load(Ordering::Acquire) <= budget.max_bytes {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// Returns true if the client has read most of its earlier responses.
     pub(super) fn is_drained(&self) -> bool {
         lock(&self.0.unsent).bytes < BACKLOG_BYTES
@@ -356,10 +378,11 @@ impl Drop for Piece {
         if is_drained {
             self.connection.drained.notify_waiters();
         }
-        self.connection
-            .budget
-            .bytes
-            .fetch_sub(bytes, Ordering::Relaxed);
+        let budget = &self.connection.budget;
+        let before = budget.bytes.fetch_sub(bytes, Ordering::Release);
+        if before > budget.max_bytes && before - bytes <= budget.max_bytes {
+            budget.room.notify_waiters();
+        }
         if let Some(stream) = &self.stream {
             stream.bytes.fetch_sub(bytes, Ordering::Release);
             // Stored if no task waits at the moment.

@@ -107,6 +107,8 @@ async fn forward(
 ) -> std::result::Result<(), Status> {
     loop {
         unsent.below(MAX_AHEAD_BYTES).await;
+        // Evicted streams may still hold bytes that their clients do not read.
+        peer.room().await;
         // The client has disconnected.
         let Ok(mut slot) = frames.reserve().await else {
             return Ok(());
@@ -117,8 +119,6 @@ async fn forward(
         match frame.into_data() {
             Ok(data) => {
                 recheck(caller.as_ref())?;
-                // Evicted streams may still hold bytes that their clients do not read.
-                peer.make_room_for(data.len());
                 for piece in peer.track(data, Some(unsent)) {
                     slot.send(Ok(Frame::data(piece)));
                     let Ok(next) = frames.reserve().await else {

@@ -164,3 +164,21 @@ async fn backlog_is_drained_when_the_client_reads_it() {
     waiting.await.unwrap();
     assert!(peer.is_drained());
 }
+
+#[tokio::test(start_paused = true)]
+async fn streams_wait_for_room_which_stalled_clients_make() {
+    let budget = ResponseBudget::new(LARGE, 1 << 30);
+    let (stalled, waiting) = (budget.connect(None), budget.connect(None));
+    let pieces = stalled.track(large(), None);
+    assert!(waiting.room().now_or_never().is_none());
+    let (_stop, stopped) = watch::channel(());
+    tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
+    // Long before its stall timeout.
+    tokio::time::timeout(2 * GRACE, aborted(&stalled))
+        .await
+        .unwrap();
+    let room = tokio::spawn(async move { waiting.room().await });
+    tokio::task::yield_now().await;
+    drop(pieces);
+    room.await.unwrap();
+}
