@@ -364,24 +364,14 @@ fn value_and_file_conflict_and_flags_take_precedence() {
         .with("SERVICE_KEYS_FILE", "one-key")
         .with("LOG_FORMAT", "text");
     let flags = ["--log-format", "xml"];
-    assert_rejected(
-        &sandbox,
-        &flags,
-        "SERVICE_KEYS_FILE",
-        "together with SERVICE_KEYS",
-    );
+    assert_rejected(&sandbox, &flags, "SERVICE_KEYS_FILE", "with SERVICE_KEYS");
     let sandbox = sandbox.with("SERVICE_KEYS", "");
     assert_rejected(&sandbox, &flags, "LOG_FORMAT", "\"xml\" is neither");
     let url = ["--database-url", "sqlite://x.db?mode=rwc"];
     let sandbox = sandbox
         .with("DATABASE_URL", "")
         .with("DATABASE_URL_FILE", "rubbish");
-    assert_rejected(
-        &sandbox,
-        &url,
-        "DATABASE_URL_FILE",
-        "together with DATABASE_URL",
-    );
+    assert_rejected(&sandbox, &url, "DATABASE_URL_FILE", "with DATABASE_URL");
 }
 
 #[test]
