@@ -355,7 +355,7 @@ fn every_rule_of_the_domain_is_enforced_and_tested() {
         let cited = cited_rules(&source);
         let unknown = cited.iter().filter(|number| !rules.contains_key(number));
         wrong.extend(unknown.map(|number| format!("{}: rule {number} is unknown", path.display())));
-        // What tests the tests cites no rules of the domain.
+        // The checks of the sources quote numbers of rules that they do not test.
         if path.starts_with("tests") && !path.starts_with("tests/architecture") {
             tested.extend(cited);
         }

@@ -75,12 +75,6 @@ impl App {
         }
     }
 
-    /// Returns a random byte for jitter; 0 if the generator fails.
-    pub fn random_byte(&self) -> u8 {
-        let [byte] = self.random.bytes().unwrap_or_default();
-        byte
-    }
-
     /// Returns the signal that wakes the outbox worker after a mail was queued.
     pub fn mail_signal(&self) -> &MailSignal {
         &self.mail_signal

@@ -90,18 +90,8 @@ impl HashQueues {
         hasher: &PhoneHasher,
         customer_number: &CustomerNumber,
     ) -> Result<QueuedPermit> {
-        let permit = async {
-            let queue_permit =
-                acquire(&self.checks, customer_number, Limit::HashesPerCustomer).await?;
-            let permit = hasher.acquire_timeout(CHECK_TIMEOUT).await;
-            let permit = permit.ok_or(OVERLOADED)?;
-            Ok(QueuedPermit {
-                permit,
-                queue_permit,
-            })
-        };
-        let permit = tokio::time::timeout(CHECK_TIMEOUT, permit).await;
-        permit.unwrap_or(Err(OVERLOADED))
+        let permit = hasher.acquire_timeout(CHECK_TIMEOUT);
+        acquire_queued(&self.checks, customer_number, permit, CHECK_TIMEOUT).await
     }
 
     /// Waits for the permit to set a password, queued by customer.
@@ -113,19 +103,28 @@ impl HashQueues {
         hasher: &PhoneHasher,
         customer_number: &CustomerNumber,
     ) -> Result<QueuedPermit> {
-        let permit = async {
-            let queue_permit =
-                acquire(&self.setters, customer_number, Limit::HashesPerCustomer).await?;
-            let permit = hasher.acquire_setter_timeout(SET_TIMEOUT).await;
-            let permit = permit.ok_or(OVERLOADED)?;
-            Ok(QueuedPermit {
-                permit,
-                queue_permit,
-            })
-        };
-        let permit = tokio::time::timeout(SET_TIMEOUT, permit).await;
-        permit.unwrap_or(Err(OVERLOADED))
+        let permit = hasher.acquire_setter_timeout(SET_TIMEOUT);
+        acquire_queued(&self.setters, customer_number, permit, SET_TIMEOUT).await
     }
+}
+
+/// Waits in the customer's queue first and for the hasher's permit then, at most `timeout` for both.
+async fn acquire_queued(
+    queue: &CustomerQueue<CustomerNumber>,
+    customer_number: &CustomerNumber,
+    permit: impl Future<Output = Option<HashPermit>>,
+    timeout: Duration,
+) -> Result<QueuedPermit> {
+    let queued = async {
+        let queue_permit = acquire(queue, customer_number, Limit::HashesPerCustomer).await?;
+        let permit = permit.await.ok_or(OVERLOADED)?;
+        Ok(QueuedPermit {
+            permit,
+            queue_permit,
+        })
+    };
+    let queued = tokio::time::timeout(timeout, queued).await;
+    queued.unwrap_or(Err(OVERLOADED))
 }
 
 async fn acquire<K: Clone + Eq + Hash>(

@@ -93,8 +93,8 @@ pub fn start(config: &Config) -> Result<Telemetry, ConfigError> {
         .finish(io::stderr());
     let dropped = writer.error_counter();
     let provider = config.trace_endpoint.as_deref().map(provider).transpose()?;
-    // Global filters, not filters of a layer: those lose a line of ours if a library (sqlx) checks
-    // whether a level is enabled.
+    // Global filters, because filters of a layer lose our next line after a library (sqlx) has queried
+    // the enabled levels.
     let all = tracing_subscriber::registry()
         .with(lines(config.log_format, writer))
         .with(provider.as_ref().map(spans))

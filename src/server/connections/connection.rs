@@ -158,7 +158,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
             this.is_write_blocked = written.is_pending();
             this.peer.set_write_blocked(this.is_write_blocked);
             if !this.is_write_blocked {
-                // What arrived and was not read has woken nothing.
+                // Bytes that arrived while reads were paused have not woken the reader.
                 context.waker().wake_by_ref();
             }
         }
