@@ -237,22 +237,14 @@ impl Peer {
         self.0.number
     }
 
-    /// Closes the connection with the most unsent bytes if these bytes would exceed the budget of the
-    /// process. Returns the unsent bytes of the process including these.
-    pub(crate) fn make_room_for(&self, bytes: usize) -> usize {
+    /// Returns true if a unary response of this size fits the budget, after room was made for it.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
         let budget = &self.0.budget;
         let in_process = budget.bytes.load(Ordering::Relaxed) + bytes;
         if in_process > budget.max_bytes {
             limit_hit(Limit::UnsentResponses);
             budget.make_room();
         }
-        in_process
-    }
-
-    /// Returns true if a unary response of this size fits the budget, after room was made for it.
-    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        let budget = &self.0.budget;
-        let in_process = self.make_room_for(bytes);
         if bytes <= SMALL_BYTES {
             return true;
         }
