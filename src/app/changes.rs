@@ -158,12 +158,10 @@ impl ChangeReader {
     async fn read(&self, limit: u64) -> Result<Vec<Change>> {
         let position = self.cursor.position;
         // Includes the cursor's own event. Events outside the feed have position 0.
-        let mut changes = self
+        let (mut changes, bounds) = self
             .database
-            .list_changes(position.max(1), limit + 1)
+            .read_changes(position.max(1), limit + 1)
             .await?;
-        // Read after the events, as a deletion during the read would leave a gap.
-        let bounds = self.database.feed_bounds().await?;
         let first = changes.first();
         let stored = first.filter(|change| change.position == position);
         let stored = stored.map(|change| change.event.id);

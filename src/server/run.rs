@@ -13,7 +13,7 @@ use tonic::codec::CompressionEncoding;
 
 use super::{
     background,
-    connections::{Acceptor, Connection},
+    connections::{Acceptor, Connection, ReadPacer},
     descriptors::{grpc_connections, max_connections},
     readiness::{self, Readiness},
     router::{self, MAX_MESSAGE_BYTES},
@@ -161,6 +161,7 @@ fn incoming(
         tls,
         limit: ConnectionLimit::new(connections, MAX_WAITING, Limit::Connections),
         responses,
+        pacer: ReadPacer::default(),
     };
     let (connections, accept_all) = acceptor.accept_all(listener);
     tasks.spawn(accept_all);

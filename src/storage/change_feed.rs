@@ -101,8 +101,17 @@ impl Database {
         .await
     }
 
-    /// Lists up to `limit` events from a position on, in the order of the feed.
-    pub async fn list_changes(&self, from: i64, limit: u64) -> Result<Vec<Change>> {
+    /// Reads up to `limit` events from a position on, in the order of the feed, and then its bounds:
+    /// a deletion between the two shows as a gap. The number of concurrent reads is limited, as all
+    /// watches read at once when an event arrives.
+    pub async fn read_changes(&self, from: i64, limit: u64) -> Result<(Vec<Change>, FeedBounds)> {
+        let closed = |_| Error::internal("the semaphore of feed reads is closed");
+        let _permit = self.feed_reads.acquire().await.map_err(closed)?;
+        let changes = self.list_changes(from, limit).await?;
+        Ok((changes, self.feed_bounds().await?))
+    }
+
+    async fn list_changes(&self, from: i64, limit: u64) -> Result<Vec<Change>> {
         let rows = Entity::find()
             .filter(Column::FeedPosition.gte(from))
             // The condition of the partial index: positions begin with 1.

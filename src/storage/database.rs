@@ -32,6 +32,8 @@ use crate::{
 
 /// Bulk reads that run at once, so that connections are left to single reads.
 const BULK_READS: usize = 4;
+/// Pages of the feed that are read at once. Each is held as rows until it is encoded.
+const FEED_READS: usize = 4;
 
 /// A connected database. Clones share the pools.
 #[derive(Clone, Debug)]
@@ -49,6 +51,7 @@ pub struct Database {
     pub(super) disclosures: Batcher<AuditEvent, bool>,
     pub(super) channel_checks: Batcher<ChannelCheck, Result<()>>,
     pub(super) bulk_reads: Arc<Semaphore>,
+    pub(super) feed_reads: Arc<Semaphore>,
     pub(super) customer_queue: CustomerQueue<CustomerNumber>,
     /// Notified after a commit with audit events.
     pub(super) events_committed: Arc<Notify>,
@@ -93,6 +96,7 @@ impl Database {
             disclosures: audit_events::batcher(&writers, file.as_ref()),
             channel_checks: channel_checks::batcher(&writers),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
+            feed_reads: Arc::new(Semaphore::new(FEED_READS)),
             customer_queue: CustomerQueue::default(),
             events_committed: Arc::default(),
             readers,

@@ -44,6 +44,8 @@ label! {
         Connections => "connections",
         /// HTTP/2 frames on a connection that belong to no request.
         ConnectionFrames => "connection_frames",
+        /// The common pace of reads from connections without an authenticated request.
+        UnauthenticatedReads => "unauthenticated_reads",
         /// Time for the body of a request to the page, probes or metrics.
         SlowBodies => "slow_bodies",
         /// Concurrent requests of the page that use the database.

@@ -13,7 +13,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::either::Either;
 
-use super::connection::{Connection, PREFACE, Transport};
+use super::{
+    connection::{Connection, PREFACE, Transport},
+    read_pacer::ReadPacer,
+};
 use crate::{api::admission::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls};
 
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +32,7 @@ pub(crate) struct Acceptor {
     pub(crate) tls: Option<Tls>,
     pub(crate) limit: ConnectionLimit,
     pub(crate) responses: ResponseBudget,
+    pub(crate) pacer: ReadPacer,
 }
 
 impl Acceptor {
@@ -73,10 +77,8 @@ impl Acceptor {
             transport = handshake(stream, tls) => transport?,
             () = permit.evicted() => return None,
         };
-        Some(Connection::new(
-            transport,
-            self.responses.connect(Some(permit)),
-        ))
+        let peer = self.responses.connect(Some(permit));
+        Some(Connection::new(transport, peer, self.pacer))
     }
 }
 

@@ -10,12 +10,13 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
     net::TcpStream,
+    time::Sleep,
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::frame_budget::FrameBudget;
+use super::{frame_budget::FrameBudget, read_pacer::ReadPacer};
 use crate::{
     api::admission::Peer,
     observability::metrics::{Limit, limit_hit},
@@ -29,6 +30,9 @@ const READ_QUOTA: usize = 4 * 1024;
 /// The quota before the first authenticated request, so that a flood of requests without a token
 /// delays others by a few requests only.
 const UNAUTHENTICATED_READ_QUOTA: usize = 64;
+/// Requests on a connection without an authenticated one that are read at once. Further ones are read
+/// at a pace that all such connections share.
+const UNPACED_REQUESTS: u32 = 16;
 
 pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
@@ -41,6 +45,9 @@ pub(crate) struct Connection<T = Transport> {
     /// Bytes that were read since the task last yielded.
     read_since_yield: usize,
     frames: FrameBudget,
+    pacer: ReadPacer,
+    /// The time of the next read, if that is paced.
+    next_read: Option<Pin<Box<Sleep>>>,
     peer: Peer,
     evicted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Set while the socket accepts no bytes. Nothing is read then: h2 would queue a response to each
@@ -50,16 +57,32 @@ pub(crate) struct Connection<T = Transport> {
 
 impl<T: AsyncRead> Connection<T> {
     /// Wraps a transport that the preface was read from.
-    pub(super) fn new(transport: T, peer: Peer) -> Self {
+    pub(super) fn new(transport: T, peer: Peer, pacer: ReadPacer) -> Self {
         Self {
             transport: transport.take(0),
             preface: PREFACE,
             read_since_yield: 0,
             frames: FrameBudget::new(),
+            pacer,
+            next_read: None,
             evicted: peer.evicted().map(Box::pin),
             peer,
             is_write_blocked: false,
         }
+    }
+
+    /// Waits for the time of the next read on a connection with many requests and no authenticated one.
+    fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.frames.requests() < UNPACED_REQUESTS || self.peer.is_authenticated() {
+            return Poll::Ready(());
+        }
+        let next_read = self.next_read.get_or_insert_with(|| {
+            limit_hit(Limit::UnauthenticatedReads);
+            Box::pin(self.pacer.next_read())
+        });
+        std::task::ready!(next_read.as_mut().poll(context));
+        self.next_read = None;
+        Poll::Ready(())
     }
 }
 
@@ -106,6 +129,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
+        std::task::ready!(this.poll_pace(context));
         let before = buffer.filled().len();
         let limit = u64::try_from(quota - this.read_since_yield).unwrap_or(u64::MAX);
         this.transport.set_limit(limit);
@@ -179,9 +203,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt;
     use rstest::rstest;
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncWriteExt, duplex},
+        time::Instant,
+    };
 
     use super::*;
     use crate::{
@@ -190,7 +219,8 @@ mod tests {
     };
 
     fn connection<T: AsyncRead>(transport: T) -> Connection<T> {
-        Connection::new(transport, Limits::default().response_budget().connect(None))
+        let peer = Limits::default().response_budget().connect(None);
+        Connection::new(transport, peer, ReadPacer::default())
     }
 
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -224,7 +254,7 @@ mod tests {
             permit.mark_authenticated();
         }
         let peer = ResponseBudget::new(1, 1).connect(Some(permit));
-        let mut connection = Connection::new(server, peer);
+        let mut connection = Connection::new(server, peer, ReadPacer::default());
         let mut buffer = vec![0; 2 * quota];
         let mut reads = vec![0];
         loop {
@@ -235,6 +265,36 @@ mod tests {
             }
         }
         assert_eq!(reads, [PREFACE.len() + quota, quota, quota, 9, 0]);
+    }
+
+    #[rstest]
+    #[case::authenticated(true, 0)]
+    #[case::unauthenticated(false, 137)]
+    #[tokio::test(start_paused = true)]
+    async fn many_requests_without_an_authenticated_one_are_read_at_a_pace(
+        #[case] is_authenticated: bool,
+        #[case] milliseconds: u64,
+    ) {
+        // As short as a block of headers can be: a frame without a payload.
+        let request = [0, 0, 0, 1, 5, 0, 0, 0, 1];
+        let limit = ConnectionLimit::new(2, 0, Limit::Connections);
+        let (pacer, started) = (ReadPacer::default(), Instant::now());
+        let floods = [(); 2].map(|()| {
+            let (mut client, server) = duplex(1024 * 1024);
+            let permit = limit.try_admit([127, 0, 0, 1].into()).unwrap();
+            if is_authenticated {
+                permit.mark_authenticated();
+            }
+            let peer = ResponseBudget::new(1, 1).connect(Some(permit));
+            let mut connection = Connection::new(server, peer, pacer.clone());
+            async move {
+                client.write_all(&request.repeat(500)).await.unwrap();
+                drop(client);
+                while connection.read(&mut [0; 64]).await.unwrap() > 0 {}
+            }
+        });
+        futures::future::join_all(floods).await;
+        assert_eq!(started.elapsed(), Duration::from_millis(milliseconds));
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ pub(super) struct FrameBudget {
     sent: HeadParser,
     tokens: u32,
     refilled: Instant,
+    requests: u32,
 }
 
 /// The client has sent more frames without a request than its budget allows.
@@ -43,13 +44,20 @@ impl FrameBudget {
             sent: HeadParser::default(),
             tokens: BASE_TOKENS,
             refilled: Instant::now(),
+            requests: 0,
         }
+    }
+
+    /// Returns the number of requests that the client has begun.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests
     }
 
     /// Accounts for bytes that the client sent after its preface.
     pub(super) fn record_received(&mut self, mut bytes: &[u8]) -> Result<(), FrameFlood> {
         while let Some(head) = self.received.next(&mut bytes) {
             if head.kind == HEADERS {
+                self.requests = self.requests.saturating_add(1);
                 self.credit();
             } else if !head.carries_data() {
                 self.debit()?;
