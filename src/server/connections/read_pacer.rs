@@ -16,7 +16,7 @@ pub(crate) struct ReadPacer(Arc<Mutex<Option<Instant>>>);
 
 impl ReadPacer {
     /// Returns a future that resolves at the next free time. A time that passes without a read delays
-    /// nobody for longer than the interval.
+    /// other connections by the interval only.
     pub(super) fn next_read(&self) -> Sleep {
         let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
