@@ -11,6 +11,8 @@ use std::{
 
 use contact_service::crypto::random::Random;
 
+use crate::cli::startup_error::StartupError;
+
 /// Attempts to create a temporary file; one fails if another process removes the file as a
 /// leftover before it is locked.
 const CREATE_ATTEMPTS: usize = 8;
@@ -47,6 +49,16 @@ impl AtomicFile {
             }
         }
         Err(io::ErrorKind::ResourceBusy.into())
+    }
+
+    /// Creates the file of an option such as `--output`, before a command begins its work.
+    pub(crate) fn create_output(target: &Path) -> Result<Self, StartupError> {
+        let created = if target.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            Self::create(target)
+        };
+        created.map_err(|error| StartupError::unwritable(target, &error))
     }
 
     pub(crate) const fn file(&self) -> &File {

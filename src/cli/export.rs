@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::Args;
@@ -38,7 +38,8 @@ impl ExportCustomer {
         config.database_url()?;
         let number = CustomerNumber::parse(&self.customer_number)
             .map_err(|Invalid(reason)| StartupError::setting("<CUSTOMER_NUMBER>", reason))?;
-        let file = self.output.as_deref().map(create_file).transpose()?;
+        let output = self.output.as_deref();
+        let file = output.map(AtomicFile::create_output).transpose()?;
         let _telemetry = logging::start(config)?;
         let database = connect_existing(config).await?;
         let app = app_without_keys(config, &database)?;
@@ -73,13 +74,4 @@ impl ExportCustomer {
             .and_then(|()| file.commit())
             .map_err(|error| StartupError::unwritable(path, &error))
     }
-}
-
-fn create_file(path: &Path) -> Result<AtomicFile, StartupError> {
-    let created = if path.is_dir() {
-        Err(io::ErrorKind::IsADirectory.into())
-    } else {
-        AtomicFile::create(path)
-    };
-    created.map_err(|error| StartupError::unwritable(path, &error))
 }

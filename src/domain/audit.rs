@@ -23,7 +23,7 @@ const DEMO: &str = "demo";
 
 impl Actor {
     /// The actors that no token may have as its subject.
-    const RESERVED: [&str; 5] = [SERVICE, CONFIRMATION_PAGE, COMMAND_LINE, IMPORT, DEMO];
+    pub const RESERVED: [&str; 5] = [SERVICE, CONFIRMATION_PAGE, COMMAND_LINE, IMPORT, DEMO];
 
     /// Returns the actor of changes that the passing of time causes, such as expiries.
     pub fn service() -> Self {

@@ -190,8 +190,8 @@ fn init_to_zero() {
     for decision in ["allowed", "denied", "agent_decision"] {
         counter!(PHONE_ORDERS, "decision" => decision).increment(0);
     }
-    for query in ["addressees", "contacts", "phone_numbers", "emails"] {
-        let _registered = histogram!(SHARED_QUERY_SIZE, "query" => query);
+    for query in SharedQuery::ALL {
+        let _registered = histogram!(SHARED_QUERY_SIZE, "query" => query.as_str());
     }
     let _registered = histogram!(CONNECTION_WAIT, POOL => "writers");
     for pool in ["readers", "writers"] {
@@ -236,6 +236,24 @@ label! {
         Overloaded => "overloaded",
         /// Not checked: the pepper version of the hash is not configured.
         PepperMissing => "pepper_missing",
+    }
+}
+
+label! {
+    /// A query that requests share.
+    SharedQuery {
+        /// Reads the customers and contacts that a purpose considers.
+        Addressees => "addressees",
+        /// Reads contacts.
+        Contacts => "contacts",
+        /// Reads the owners of phone numbers.
+        PhoneNumbers => "phone_numbers",
+        /// Reads the owners of e-mail addresses.
+        Emails => "emails",
+        /// Counts the channel checks of an agent and a customer.
+        ChannelChecks => "channel_checks",
+        /// Inserts disclosures into the audit log.
+        Disclosures => "disclosures",
     }
 }
 
@@ -329,9 +347,9 @@ pub fn phone_order(decision: &'static str) {
 }
 
 /// Records the number of requests that shared a query.
-pub fn shared_query(query: &'static str, requests: usize) {
+pub fn shared_query(query: SharedQuery, requests: usize) {
     let requests = u32::try_from(requests).unwrap_or(u32::MAX);
-    histogram!(SHARED_QUERY_SIZE, "query" => query).record(requests);
+    histogram!(SHARED_QUERY_SIZE, "query" => query.as_str()).record(requests);
 }
 
 /// Records the wait of a transaction for a connection and its begin.

@@ -21,6 +21,7 @@ mod import;
 mod leak_markers;
 mod logs;
 mod privacy;
+mod reference;
 mod resolve;
 mod serving;
 mod settings;

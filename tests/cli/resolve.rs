@@ -1,6 +1,6 @@
 //! `resolve FILE`: answers, report and errors.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use rstest::rstest;
 
@@ -94,7 +94,11 @@ async fn answers_and_report_are_written_to_files(
     assert_eq!(answers[3]["delivery"], "");
     let report = fs::read_to_string(sandbox.path().join("report")).unwrap();
     assert!(report.contains("K-0: there is no customer"), "{report}");
-    assert!(!sandbox.path().join("answers.part").exists());
+    let metadata = fs::metadata(sandbox.path().join("answers")).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    let mut entries = fs::read_dir(sandbox.path()).unwrap();
+    let is_incomplete = |path: &Path| path.extension() == Some("part".as_ref());
+    assert!(!entries.any(|entry| is_incomplete(&entry.unwrap().path())));
 }
 
 #[rstest]
@@ -107,7 +111,11 @@ async fn answers_and_report_are_written_to_files(
 )]
 #[case::no_folder(
     &["resolve", "numbers", "--purpose", "invoice", "--output", "none/answers"],
-    "none/answers.part cannot be written"
+    "none/answers cannot be written: there is no such folder"
+)]
+#[case::folder(
+    &["resolve", "numbers", "--purpose", "invoice", "--output", "."],
+    ". cannot be written: is a directory"
 )]
 #[tokio::test]
 async fn invalid_arguments_and_files_are_reported(#[case] arguments: &[&str], #[case] said: &str) {

@@ -1,8 +1,6 @@
 //! The answers as CSV or JSON lines. A file appears under its name only when it is complete.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -12,7 +10,7 @@ use contact_service::domain::recipients::DeliveryMethod;
 use serde::Serialize;
 
 use super::answer::Outcome;
-use crate::cli::startup_error::StartupError;
+use crate::cli::{atomic_file::AtomicFile, startup_error::StartupError};
 
 // Doc comments of the variants would be printed by --help.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -53,8 +51,8 @@ impl<'a, Emails> AnswerRow<'a, Emails> {
 /// The writer of the answers.
 pub(super) struct Output {
     writer: Writer,
-    /// The temporary and the final path; `None`: standard output.
-    paths: Option<(PathBuf, PathBuf)>,
+    /// The file and its path; `None`: standard output.
+    file: Option<(AtomicFile, PathBuf)>,
 }
 
 enum Writer {
@@ -63,13 +61,14 @@ enum Writer {
 }
 
 impl Output {
-    /// Opens standard output, or a temporary file for `path`.
+    /// Opens standard output, or a file that replaces `path` once it is complete.
     pub(super) fn create(path: Option<&Path>, format: Format) -> Result<Self, StartupError> {
-        let paths = path.map(|path| (temporary_path(path), path.to_owned()));
-        let target: Box<dyn Write + Send> = match &paths {
-            Some((temporary, _)) => {
-                let created = File::create(temporary);
-                Box::new(created.map_err(|error| StartupError::unwritable(temporary, &error))?)
+        let file = path.map(AtomicFile::create_output).transpose()?;
+        let file = file.zip(path.map(Path::to_owned));
+        let target: Box<dyn Write + Send> = match &file {
+            Some((file, path)) => {
+                let writer = file.file().try_clone();
+                Box::new(writer.map_err(|error| StartupError::unwritable(path, &error))?)
             }
             None => Box::new(io::stdout()),
         };
@@ -77,7 +76,7 @@ impl Output {
             Format::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(target))),
             Format::Jsonl => Writer::Jsonl(BufWriter::new(target)),
         };
-        Ok(Self { writer, paths })
+        Ok(Self { writer, file })
     }
 
     /// Writes one answer.
@@ -101,25 +100,19 @@ impl Output {
         .map_err(failed)
     }
 
-    /// Flushes the answers, and renames the file to its final path.
+    /// Flushes the answers, and commits the file.
     pub(super) fn finish(mut self) -> Result<(), StartupError> {
         let flushed = match &mut self.writer {
             Writer::Csv(csv) => csv.flush(),
             Writer::Jsonl(lines) => lines.flush(),
         };
         flushed.map_err(|error| failed(error.to_string()))?;
-        if let Some((temporary, path)) = &self.paths {
-            let renamed = fs::rename(temporary, path);
-            renamed.map_err(|error| StartupError::unwritable(path, &error))?;
-        }
-        Ok(())
+        let Some((file, path)) = self.file else {
+            return Ok(());
+        };
+        file.commit()
+            .map_err(|error| StartupError::unwritable(&path, &error))
     }
-}
-
-fn temporary_path(path: &Path) -> PathBuf {
-    let mut name: OsString = path.into();
-    name.push(".part");
-    name.into()
 }
 
 fn failed(reason: String) -> StartupError {

@@ -77,36 +77,3 @@ pub(super) fn register() {
         counter!(LIMIT_HITS, "limit" => limit.as_str()).increment(0);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    const PAGE: &str = include_str!("../../../docs/operations/client-limits.md");
-
-    /// The labels in the first column of the page's table of limits.
-    fn labels_of_page() -> Vec<&'static str> {
-        let (_, table) = PAGE.split_once("\n## Limits\n").unwrap();
-        let (table, _) = table.split_once("\n## ").unwrap();
-        let labels = table.lines().filter_map(|line| {
-            let (label, _) = line.strip_prefix("| `")?.split_once("` |")?;
-            Some(label)
-        });
-        labels.collect()
-    }
-
-    #[test]
-    fn documentation_has_a_line_for_each_limit() {
-        let documented_labels = labels_of_page();
-        let documented = documented_labels.iter().copied().collect::<BTreeSet<_>>();
-        let counted = Limit::ALL.iter().map(|limit| limit.as_str());
-        assert_eq!(documented, counted.collect());
-        assert_eq!(
-            documented.len(),
-            documented_labels.len(),
-            "a limit has two lines"
-        );
-    }
-}

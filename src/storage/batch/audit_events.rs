@@ -13,7 +13,7 @@ use super::{
     },
     batcher::Batcher,
 };
-use crate::{domain::audit::AuditEvent, error::Result};
+use crate::{domain::audit::AuditEvent, error::Result, observability::metrics::SharedQuery};
 
 /// Creates the batcher of disclosures.
 pub(crate) fn batcher(
@@ -21,7 +21,7 @@ pub(crate) fn batcher(
     file: Option<&DatabaseFile>,
 ) -> Batcher<AuditEvent, bool> {
     let (writers, file) = (writers.clone(), file.cloned());
-    Batcher::new("disclosures", move |events: Vec<AuditEvent>| {
+    Batcher::new(SharedQuery::Disclosures, move |events: Vec<AuditEvent>| {
         let (writers, file) = (writers.clone(), file.clone());
         async move {
             let written = insert_many(&writers, &events).await?;

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::{Error, Result},
-    observability::metrics,
+    observability::metrics::{self, SharedQuery},
 };
 
 /// Queries in flight at once: while the database runs one, the rows of the other are read.
@@ -34,7 +34,7 @@ type Load<K, V> = Box<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<Vec<V>>> + Sen
 pub(crate) struct Batcher<K, V>(Arc<Shared<K, V>>);
 
 struct Shared<K, V> {
-    name: &'static str,
+    query: SharedQuery,
     load: Load<K, V>,
     queue: Mutex<Queue<K, V>>,
 }
@@ -66,15 +66,15 @@ impl<K, V> fmt::Debug for Batcher<K, V> {
 }
 
 impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
-    /// Creates a batcher. `load` returns the values of many keys in the order of the keys; `name`
-    /// is the label of its metric.
-    pub(crate) fn new<F, Q>(name: &'static str, load: F) -> Self
+    /// Creates a batcher. `load` returns the values of many keys in the order of the keys;
+    /// `query` is the label of its metric.
+    pub(crate) fn new<F, Q>(query: SharedQuery, load: F) -> Self
     where
         F: Fn(Vec<K>) -> Q + Send + Sync + 'static,
         Q: Future<Output = Result<Vec<V>>> + Send + 'static,
     {
         Self(Arc::new(Shared {
-            name,
+            query,
             load: Box::new(move |keys| load(keys).boxed()),
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -138,7 +138,7 @@ impl<K, V> Shared<K, V> {
 async fn run_queries<K, V>(shared: Arc<Shared<K, V>>) {
     while let Some((keys, senders)) = shared.next_batch() {
         let count = senders.len();
-        metrics::shared_query(shared.name, count);
+        metrics::shared_query(shared.query, count);
         // A panic in one query must not end the following ones.
         let loaded = AssertUnwindSafe((shared.load)(keys)).catch_unwind().await;
         let loaded = loaded.unwrap_or_else(|_| Err(Error::internal("a batch panicked")));

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, FindLimit, Result},
+    observability::metrics::SharedQuery,
 };
 
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
@@ -43,10 +44,13 @@ type Windows = BTreeMap<String, Window>;
 /// Creates the batcher of checks.
 pub(crate) fn batcher(writers: &DatabaseConnection) -> Batcher<ChannelCheck, Result<()>> {
     let writers = writers.clone();
-    Batcher::new("channel_checks", move |checks: Vec<ChannelCheck>| {
-        let writers = writers.clone();
-        async move { count_many(&writers, &checks).await }
-    })
+    Batcher::new(
+        SharedQuery::ChannelChecks,
+        move |checks: Vec<ChannelCheck>| {
+            let writers = writers.clone();
+            async move { count_many(&writers, &checks).await }
+        },
+    )
 }
 
 /// Counts the checks. Checks beyond their agent's limit are not counted for the customer.

@@ -20,6 +20,7 @@ use crate::{
         ids::{ContactId, CustomerNumber},
     },
     error::{Error, Result},
+    observability::metrics::SharedQuery,
 };
 
 /// The customer, and the forms in which the channel may be stored.
@@ -37,21 +38,21 @@ pub(crate) struct Channels {
 
 impl Channels {
     pub(crate) fn new(readers: &PinnedReaders) -> Self {
-        let batcher = |name, owners: &'static str| {
+        let batcher = |query, owners: &'static str| {
             let readers = readers.clone();
             let dialect = match readers {
                 PinnedReaders::Postgres(_) => POSTGRES,
                 PinnedReaders::Sqlite(_) => SQLITE,
             };
             let sql: Arc<str> = select(&dialect, owners).into();
-            Batcher::new(name, move |keys: Vec<ChannelKey>| {
+            Batcher::new(query, move |keys: Vec<ChannelKey>| {
                 let (readers, sql) = (readers.clone(), Arc::clone(&sql));
                 async move { list(&readers, &sql, &keys).await }
             })
         };
         Self {
-            phone_numbers: batcher("phone_numbers", OWNERS_OF_PHONE_NUMBER),
-            emails: batcher("emails", OWNERS_OF_EMAIL),
+            phone_numbers: batcher(SharedQuery::PhoneNumbers, OWNERS_OF_PHONE_NUMBER),
+            emails: batcher(SharedQuery::Emails, OWNERS_OF_EMAIL),
         }
     }
 

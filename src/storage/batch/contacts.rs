@@ -23,6 +23,7 @@ use crate::{
         ids::{ContactId, CustomerNumber},
     },
     error::Result,
+    observability::metrics::SharedQuery,
 };
 
 /// The key of a contact.
@@ -33,7 +34,7 @@ pub(crate) type FoundContact = Result<Option<Contact>>;
 /// Creates the batcher of single reads.
 pub(crate) fn batcher(readers: &PinnedReaders) -> Batcher<ContactKey, FoundContact> {
     let readers = readers.clone();
-    Batcher::new("contacts", move |keys: Vec<ContactKey>| {
+    Batcher::new(SharedQuery::Contacts, move |keys: Vec<ContactKey>| {
         let readers = readers.clone();
         async move { find_many(&readers, &keys).await }
     })

@@ -26,6 +26,7 @@ use crate::{
         recipients::{Addressees, Candidate},
     },
     error::{Error, Result},
+    observability::metrics::SharedQuery,
 };
 
 /// A customer as the resolution sees it; `None` if there is none of this number. A row that cannot
@@ -123,10 +124,13 @@ pub(crate) fn batcher(
     replica: Option<&ReadReplica>,
 ) -> Batcher<CustomerNumber, FoundAddressees> {
     let (primary, replica) = (primary.clone(), replica.cloned());
-    Batcher::new("addressees", move |numbers: Vec<CustomerNumber>| {
-        let (primary, replica) = (primary.clone(), replica.clone());
-        async move { list(&primary, replica.as_ref(), &numbers).await }
-    })
+    Batcher::new(
+        SharedQuery::Addressees,
+        move |numbers: Vec<CustomerNumber>| {
+            let (primary, replica) = (primary.clone(), replica.clone());
+            async move { list(&primary, replica.as_ref(), &numbers).await }
+        },
+    )
 }
 
 /// Reads all of them by one statement, in the order of `numbers`: from the replica if it is

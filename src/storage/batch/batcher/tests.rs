@@ -65,7 +65,9 @@ impl Fake {
 
     fn batcher(self: &Arc<Self>) -> Batcher<u64, (u64, usize)> {
         let fake = Arc::clone(self);
-        Batcher::new("tests", move |keys| Arc::clone(&fake).load(keys))
+        Batcher::new(SharedQuery::Contacts, move |keys| {
+            Arc::clone(&fake).load(keys)
+        })
     }
 }
 
@@ -200,7 +202,7 @@ async fn cancelled_request_is_dropped_from_the_queue() {
 async fn no_value_is_older_than_its_request() {
     let written = Arc::new(AtomicU64::new(0));
     let stored = Arc::clone(&written);
-    let batcher = Batcher::new("tests", move |keys: Vec<u64>| {
+    let batcher = Batcher::new(SharedQuery::Contacts, move |keys: Vec<u64>| {
         let seen = stored.load(Ordering::SeqCst);
         async move {
             tokio::task::yield_now().await;
