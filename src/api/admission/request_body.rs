@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 use tonic::{Status, body::Body};
 
 use super::concurrency_limit::{ConcurrencyLimit, Permit, overloaded};
@@ -72,9 +72,17 @@ pub(crate) async fn read_message(
     Ok(Body::new(Full::new(message.freeze())))
 }
 
-/// The progress of the messages of a request. Clones share it.
+/// The progress of the messages of a request. When it is dropped, the body ends: a handler that spawned
+/// a task would otherwise read until the client disconnects.
+#[derive(Debug)]
+pub(crate) struct RequestProgress {
+    progress: SharedProgress,
+    /// Closes the body when it is dropped. `None` for a request that was received completely.
+    _body: Option<oneshot::Sender<()>>,
+}
+
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RequestProgress(Arc<Mutex<Progress>>);
+struct SharedProgress(Arc<Mutex<Progress>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Progress {
@@ -90,17 +98,22 @@ enum Progress {
 impl RequestProgress {
     /// Returns the progress of a request that was received completely.
     pub(crate) fn ended() -> Self {
-        Self(Arc::new(Mutex::new(Progress::Ended)))
+        Self {
+            progress: SharedProgress(Arc::new(Mutex::new(Progress::Ended))),
+            _body: None,
+        }
     }
 
     /// Returns how long the server has waited for a message; `None` if it waits for none.
     pub(crate) fn idle_time(&self) -> Option<Duration> {
-        match *self.lock() {
+        match *self.progress.lock() {
             Progress::Idle(since) => Some(since.elapsed()),
             Progress::Busy | Progress::Ended => None,
         }
     }
+}
 
+impl SharedProgress {
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,11 +121,17 @@ impl RequestProgress {
 
 /// Returns the body together with its progress.
 pub(crate) fn observed(body: Body) -> (Body, RequestProgress) {
-    let progress = RequestProgress::default();
+    let progress = SharedProgress::default();
+    let (sender, ended) = oneshot::channel();
     let observed = Observed {
         inner: body,
         messages: MessageParser::default(),
         progress: progress.clone(),
+        ended: Some(ended),
+    };
+    let progress = RequestProgress {
+        progress,
+        _body: Some(sender),
     };
     (Body::new(observed), progress)
 }
@@ -120,7 +139,9 @@ pub(crate) fn observed(body: Body) -> (Body, RequestProgress) {
 struct Observed {
     inner: Body,
     messages: MessageParser,
-    progress: RequestProgress,
+    progress: SharedProgress,
+    /// Resolves when the response has ended; `None` once it has.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 /// Finds the ends of the messages of a body. Each message follows a flag and four bytes of length.
@@ -168,6 +189,11 @@ impl http_body::Body for Observed {
         context: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        let ended = this.ended.as_mut();
+        if ended.is_none_or(|ended| ended.poll_unpin(context).is_ready()) {
+            this.ended = None;
+            return Poll::Ready(None);
+        }
         let polled = Pin::new(&mut this.inner).poll_frame(context);
         let mut progress = this.progress.lock();
         if polled.is_pending() && matches!(*progress, Progress::Busy) {
@@ -298,6 +324,17 @@ mod tests {
         assert_eq!(ends, all);
     }
 
+    #[tokio::test]
+    async fn body_ends_with_its_response() {
+        let (_sender, silent) = body();
+        let (mut silent, progress) = observed(silent);
+        let mut waiting = Box::pin(silent.frame());
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(progress);
+        assert!(waiting.await.is_none());
+        assert!(silent.frame().await.is_none());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn bytes_of_an_incomplete_message_are_no_progress() {
         let (sender, parts) = body();
@@ -313,6 +350,6 @@ mod tests {
         parts.frame().await.unwrap().unwrap();
         assert_eq!(progress.idle_time(), None);
         drop(parts);
-        assert!(matches!(*progress.lock(), Progress::Ended));
+        assert!(matches!(*progress.progress.lock(), Progress::Ended));
     }
 }

@@ -30,9 +30,9 @@ const READ_QUOTA: usize = 4 * 1024;
 /// The quota before the first authenticated request, so that a flood of requests without a token
 /// delays others by a few requests only.
 const UNAUTHENTICATED_READ_QUOTA: usize = 64;
-/// Requests on a connection without an authenticated one that are read at once. Further ones are read
-/// at a pace that all such connections share.
-const UNPACED_REQUESTS: u32 = 16;
+/// Rejected requests after which a connection without an authenticated one is read at a pace that all
+/// such connections share.
+const UNPACED_REJECTIONS: i64 = 16;
 
 pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
@@ -71,9 +71,10 @@ impl<T: AsyncRead> Connection<T> {
         }
     }
 
-    /// Waits for the time of the next read on a connection with many requests and no authenticated one.
+    /// Waits for the time of the next read on a connection with many rejected requests and no
+    /// authenticated one.
     fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.frames.requests() < UNPACED_REQUESTS || self.peer.is_authenticated() {
+        if self.frames.rejections() < UNPACED_REJECTIONS || self.peer.is_authenticated() {
             return Poll::Ready(());
         }
         let next_read = self.next_read.get_or_insert_with(|| {
@@ -269,14 +270,14 @@ mod tests {
 
     #[rstest]
     #[case::authenticated(true, 0)]
-    #[case::unauthenticated(false, 137)]
+    #[case::unauthenticated(false, 143)]
     #[tokio::test(start_paused = true)]
-    async fn many_requests_without_an_authenticated_one_are_read_at_a_pace(
+    async fn rejected_connections_share_a_pace_of_reads(
         #[case] is_authenticated: bool,
         #[case] milliseconds: u64,
     ) {
-        // As short as a block of headers can be: a frame without a payload.
-        let request = [0, 0, 0, 1, 5, 0, 0, 0, 1];
+        // Headers that end the stream, as short as can be.
+        let head = [0, 0, 0, 1, 5, 0, 0, 0, 1];
         let limit = ConnectionLimit::new(2, 0, Limit::Connections);
         let (pacer, started) = (ReadPacer::default(), Instant::now());
         let floods = [(); 2].map(|()| {
@@ -288,7 +289,12 @@ mod tests {
             let peer = ResponseBudget::new(1, 1).connect(Some(permit));
             let mut connection = Connection::new(server, peer, pacer.clone());
             async move {
-                client.write_all(&request.repeat(500)).await.unwrap();
+                let rejections = usize::try_from(UNPACED_REJECTIONS).unwrap();
+                connection
+                    .write_all(&head.repeat(rejections))
+                    .await
+                    .unwrap();
+                client.write_all(&head.repeat(500)).await.unwrap();
                 drop(client);
                 while connection.read(&mut [0; 64]).await.unwrap() > 0 {}
             }

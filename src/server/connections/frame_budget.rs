@@ -30,7 +30,7 @@ pub(super) struct FrameBudget {
     sent: HeadParser,
     tokens: u32,
     refilled: Instant,
-    requests: u32,
+    rejections: i64,
 }
 
 /// The client has sent more frames without a request than its budget allows.
@@ -44,20 +44,19 @@ impl FrameBudget {
             sent: HeadParser::default(),
             tokens: BASE_TOKENS,
             refilled: Instant::now(),
-            requests: 0,
+            rejections: 0,
         }
     }
 
-    /// Returns the number of requests that the client has begun.
-    pub(super) fn requests(&self) -> u32 {
-        self.requests
+    /// Returns the number of rejected requests: of responses that consist of a status only.
+    pub(super) fn rejections(&self) -> i64 {
+        self.rejections
     }
 
     /// Accounts for bytes that the client sent after its preface.
     pub(super) fn record_received(&mut self, mut bytes: &[u8]) -> Result<(), FrameFlood> {
         while let Some(head) = self.received.next(&mut bytes) {
             if head.kind == HEADERS {
-                self.requests = self.requests.saturating_add(1);
                 self.credit();
             } else if !head.carries_data() {
                 self.debit()?;
@@ -69,6 +68,10 @@ impl FrameBudget {
     /// Accounts for bytes that were sent to the client.
     pub(super) fn record_sent(&mut self, mut bytes: &[u8]) {
         while let Some(head) = self.sent.next(&mut bytes) {
+            if head.kind == HEADERS {
+                // Other responses have headers that do not end them, and trailers that do.
+                self.rejections += if head.flags & END_STREAM == 0 { -1 } else { 1 };
+            }
             if head.kind == HEADERS || (head.kind == DATA && head.length >= MIN_CREDITED_BYTES) {
                 self.credit();
             }
