@@ -198,7 +198,7 @@ impl ImportFile {
                 report.add(row, outcome);
             }
             progress.set_position(report.processed());
-            progress.set_message(format!("{} refused", report.rejects.len()));
+            progress.set_message(format!("{} rejected", report.rejects.len()));
         }
         progress.finish_and_clear();
         Ok(())

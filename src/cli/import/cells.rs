@@ -410,9 +410,9 @@ mod tests {
         #[case] cells: &[(&str, &str)],
         #[case] why: &str,
     ) {
-        let refused = read(cells).err().unwrap();
-        assert!(refused.contains(why), "{refused}");
-        assert!(!refused.contains("zq7k"), "{refused}");
+        let rejection = read(cells).err().unwrap();
+        assert!(rejection.contains(why), "{rejection}");
+        assert!(!rejection.contains("zq7k"), "{rejection}");
     }
 
     #[rstest]
@@ -429,12 +429,12 @@ mod tests {
     #[case("4,92112E+11", "phone_numbers[0]: is in scientific notation")]
     #[case("4.92112e+11", "phone_numbers[0]: is in scientific notation")]
     fn scientific_notation_is_rejected(#[case] cell: &str, #[case] why: &str) {
-        let refused = read(&[("phone_numbers", cell)]).err().unwrap();
-        assert!(refused.contains(why), "{refused}");
-        let refused = read(&[("customer_number", cell)]).err().unwrap();
+        let rejection = read(&[("phone_numbers", cell)]).err().unwrap();
+        assert!(rejection.contains(why), "{rejection}");
+        let rejection = read(&[("customer_number", cell)]).err().unwrap();
         assert!(
-            refused.contains("customer_number: is in scientific"),
-            "{refused}"
+            rejection.contains("customer_number: is in scientific"),
+            "{rejection}"
         );
     }
 
@@ -480,12 +480,15 @@ mod tests {
         assert_eq!(customer.security_notices, Some(false));
         assert_eq!(customer.planned_maintenance, None);
         assert_eq!(customer.outages, Some(true));
-        let refused = read(&[("Wartung", "zq7k"), ("Kontakt-E-Mail", "zq7k")]).err();
-        let refused = refused.unwrap();
-        assert!(refused.contains("contact_data_email: must be"), "{refused}");
+        let rejection = read(&[("Wartung", "zq7k"), ("Kontakt-E-Mail", "zq7k")]).err();
+        let rejection = rejection.unwrap();
         assert!(
-            refused.contains("planned_maintenance: must be yes or no"),
-            "{refused}"
+            rejection.contains("contact_data_email: must be"),
+            "{rejection}"
+        );
+        assert!(
+            rejection.contains("planned_maintenance: must be yes or no"),
+            "{rejection}"
         );
     }
 

@@ -101,14 +101,14 @@ impl RejectsFile {
     }
 }
 
-/// Returns `contacts.refused.csv` for `contacts.csv`, and `contacts.txt.refused.csv` for
+/// Returns `contacts.rejects.csv` for `contacts.csv`, and `contacts.txt.rejects.csv` for
 /// `contacts.txt`.
 fn rejects_path(path: &Path, format: &Format) -> PathBuf {
     let extension = match format {
         Format::Csv { .. } => "csv",
         Format::Vcards => "vcf",
     };
-    let suffix = format!("refused.{extension}");
+    let suffix = format!("rejects.{extension}");
     let own_extension = path.extension().unwrap_or_default();
     if own_extension.eq_ignore_ascii_case(extension) {
         return path.with_extension(suffix);
@@ -129,7 +129,7 @@ fn has_same_content(new: &Path, old: &Path) -> io::Result<bool> {
     }
 }
 
-/// Renames an existing file to the first free name of `contacts.refused.1.csv` and so on.
+/// Renames an existing file to the first free name of `contacts.rejects.1.csv` and so on.
 fn archive_previous(path: &Path) -> io::Result<Option<PathBuf>> {
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(None);
