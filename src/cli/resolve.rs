@@ -28,9 +28,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
 use self::{
-    answer::Answer,
-    output::{Format, Output},
-    report::Report,
+    answer::ResolvedLine,
+    output::{Output, OutputFormat},
+    report::ResolveReport,
 };
 use crate::cli::{
     bootstrap::connect_existing, progress::progress_bar, retry::with_retry,
@@ -61,7 +61,7 @@ pub(crate) struct ResolveFile {
     output: Option<PathBuf>,
     /// csv or jsonl
     #[arg(long, value_enum, hide_possible_values = true, default_value = "csv")]
-    format: Format,
+    format: OutputFormat,
     /// Write unreached customers to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -113,7 +113,7 @@ impl ResolveFile {
         let progress = progress_bar(length.ok());
         let lines = open(&self.file, &progress)?;
         let mut output = Output::create(self.output.as_deref(), self.format)?;
-        let mut report = Report::default();
+        let mut report = ResolveReport::default();
         let answers = stream::iter(batches(lines))
             .map(|texts| async { self.answer(database, texts?).await })
             .buffered(CONCURRENCY);
@@ -134,7 +134,7 @@ impl ResolveFile {
         &self,
         database: &Database,
         texts: Vec<String>,
-    ) -> Result<Vec<Answer>, StartupError> {
+    ) -> Result<Vec<ResolvedLine>, StartupError> {
         let parsed: Vec<_> = texts
             .iter()
             .map(|text| CustomerNumber::parse(text))
@@ -153,7 +153,7 @@ impl ResolveFile {
                     .map_err(|error| error.to_string()),
                 Err(Invalid(reason)) => Err(format!("a customer number {reason}")),
             };
-            Answer { text, outcome }
+            ResolvedLine { text, outcome }
         });
         Ok(answers.collect())
     }

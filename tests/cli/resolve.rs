@@ -110,13 +110,16 @@ async fn answers_and_report_are_written_to_files(
     "none/answers.part cannot be written"
 )]
 #[tokio::test]
-async fn invalid_arguments_and_files_are_reported(#[case] arguments: &[&str], #[case] said: &str) {
+async fn invalid_arguments_and_files_are_reported(
+    #[case] arguments: &[&str],
+    #[case] message: &str,
+) {
     let sandbox = Sandbox::new();
     assert!(sandbox.run(&["migrate", "up"]).status.success());
     fs::write(sandbox.path().join("numbers"), NUMBERS).unwrap();
     let ended = sandbox.run(arguments);
     assert!(!ended.status.success());
-    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
 /// Imports rows, and writes the file of their customer numbers.

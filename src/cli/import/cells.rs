@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use contact_service::{
-    app::{ContactRow, NewContact},
+    app::{ImportContactRow, NewContact},
     domain::{
         contact::{ContactChange, Locale, MAX_PHONE_NUMBERS, parse_display_name},
         contact_import::{ImportKey, parse_external_id},
@@ -43,7 +43,10 @@ pub(super) fn customer_number(header: &Header, record: &StringRecord) -> Option<
 ///
 /// # Errors
 /// All violations, each after the name of its column.
-pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<ContactRow, String> {
+pub(super) fn contact_row(
+    header: &Header,
+    record: &StringRecord,
+) -> Result<ImportContactRow, String> {
     let mut cells = Cells::new(header, record);
     cells.reject_unreadable();
     let number = cells.customer_number();
@@ -90,7 +93,7 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
         request: None,
         validate_only: false,
     };
-    Ok(ContactRow {
+    Ok(ImportContactRow {
         key,
         contact,
         customer,
@@ -343,7 +346,7 @@ mod tests {
 
     use super::*;
 
-    fn read(cells: &[(&str, &str)]) -> Result<ContactRow, String> {
+    fn read(cells: &[(&str, &str)]) -> Result<ImportContactRow, String> {
         let mut names = vec!["customer_number", "types", "display_name"];
         let mut values = vec!["K-1", "STANDARD", "Anna"];
         for (name, value) in cells {

@@ -22,7 +22,7 @@ const DIFFERING: &str = "row: was imported before with other values";
 
 /// The outcomes of the rows.
 #[derive(Default)]
-pub(super) struct Report<'s> {
+pub(super) struct ImportReport<'s> {
     pub(super) imported: u64,
     duplicates: u64,
     mails: u64,
@@ -102,7 +102,7 @@ fn cut(text: &str, max: usize) -> String {
     format!("{start}…")
 }
 
-impl<'s> Report<'s> {
+impl<'s> ImportReport<'s> {
     /// Adds the outcome of a row, or the reason why it was rejected.
     pub(super) fn add(&mut self, row: &'s Row, outcome: Result<RowOutcome, String>) {
         let is_rejected = match outcome {

@@ -11,12 +11,12 @@ use clap::ValueEnum;
 use contact_service::domain::recipients::DeliveryMethod;
 use serde::Serialize;
 
-use super::answer::Outcome;
+use super::answer::LineOutcome;
 use crate::cli::startup_error::StartupError;
 
 // Doc comments of the variants would be printed by --help.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum OutputFormat {
     Csv,
     Jsonl,
 }
@@ -33,7 +33,7 @@ struct AnswerRow<'a, Emails> {
 }
 
 impl<'a, Emails> AnswerRow<'a, Emails> {
-    fn new(customer_number: &'a str, outcome: &'a Outcome, emails: Emails) -> Self {
+    fn new(customer_number: &'a str, outcome: &'a LineOutcome, emails: Emails) -> Self {
         let resolution = outcome.as_ref().ok();
         Self {
             customer_number,
@@ -64,7 +64,7 @@ enum Writer {
 
 impl Output {
     /// Opens standard output, or a temporary file for `path`.
-    pub(super) fn create(path: Option<&Path>, format: Format) -> Result<Self, StartupError> {
+    pub(super) fn create(path: Option<&Path>, format: OutputFormat) -> Result<Self, StartupError> {
         let paths = path.map(|path| (temporary_path(path), path.to_owned()));
         let target: Box<dyn Write + Send> = match &paths {
             Some((temporary, _)) => {
@@ -74,14 +74,18 @@ impl Output {
             None => Box::new(io::stdout()),
         };
         let writer = match format {
-            Format::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(target))),
-            Format::Jsonl => Writer::Jsonl(BufWriter::new(target)),
+            OutputFormat::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(target))),
+            OutputFormat::Jsonl => Writer::Jsonl(BufWriter::new(target)),
         };
         Ok(Self { writer, paths })
     }
 
     /// Writes one answer.
-    pub(super) fn write(&mut self, number: &str, outcome: &Outcome) -> Result<(), StartupError> {
+    pub(super) fn write(
+        &mut self,
+        number: &str,
+        outcome: &LineOutcome,
+    ) -> Result<(), StartupError> {
         let emails: Vec<&str> = outcome
             .iter()
             .flat_map(|resolution| &resolution.recipients)

@@ -8,7 +8,7 @@ use std::{
 
 use contact_service::domain::recipients::{DeliveryMethod, ExclusionReason, Resolution};
 
-use super::answer::Answer;
+use super::answer::ResolvedLine;
 use crate::cli::startup_error::StartupError;
 
 /// Customers that the report on standard error names.
@@ -16,13 +16,13 @@ const MAX_PRINTED: usize = 20;
 
 /// The number of answers, and the customers without a recipient with the reason of each.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct ResolveReport {
     answered: usize,
     unreached: Vec<(String, String)>,
 }
 
-impl Report {
-    pub(super) fn add(&mut self, answer: Answer) {
+impl ResolveReport {
+    pub(super) fn add(&mut self, answer: ResolvedLine) {
         self.answered += 1;
         let reason = match answer.outcome {
             Err(reason) => reason,

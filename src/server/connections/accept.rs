@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::either::Either;
 
-use super::connection::{Connection, PREFACE, Transport};
+use super::connection::{Connection, MaybeTlsStream, PREFACE};
 use crate::{api::admission::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls};
 
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ impl Acceptor {
     }
 }
 
-async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<Transport> {
+async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<MaybeTlsStream> {
     let _ = stream.set_nodelay(true);
     let mut transport = match tls {
         None => Either::Left(stream),

@@ -30,11 +30,11 @@ const READ_QUOTA: usize = 4 * 1024;
 /// delays others by a few requests only.
 const UNAUTHENTICATED_READ_QUOTA: usize = 64;
 
-pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(super) type MaybeTlsStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection whose client has sent the preface.
 #[derive(Debug)]
-pub(crate) struct Connection<T = Transport> {
+pub(crate) struct Connection<T = MaybeTlsStream> {
     transport: Take<T>,
     /// The part of the preface that hyper has not read yet.
     preface: &'static [u8],

@@ -93,12 +93,12 @@ fn change_feed() -> TableCreateStatement {
         // The last position.
         .col(big_integer("last_position"))
         // The last position whose event was deleted.
-        .col(big_integer("forgotten_position"))
+        .col(big_integer("low_watermark"))
         .to_owned()
 }
 
 const FIRST_POSITION: &str =
-    "INSERT INTO change_feed (id, last_position, forgotten_position) VALUES (1, 0, 0)";
+    "INSERT INTO change_feed (id, last_position, low_watermark) VALUES (1, 0, 0)";
 
 /// The imported rows of files. No foreign key to the contact: a deleted contact does not return with
 /// the next import of its file.

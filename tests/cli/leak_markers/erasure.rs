@@ -131,13 +131,13 @@ async fn call_all(
         ..Known::default()
     };
     let of_customers = |rpc: &&&str| !["UpdateOrderType", "WatchChanges"].contains(*rpc);
-    let story: Vec<_> = CALL_SEQUENCE
+    let sequence: Vec<_> = CALL_SEQUENCE
         .iter()
         .chain(SEQUEL)
         .filter(of_customers)
         .copied()
         .collect();
-    caller.call_sequence(&story, &mut known, sandbox).await;
+    caller.call_sequence(&sequence, &mut known, sandbox).await;
     known
 }
 
