@@ -148,10 +148,7 @@ async fn healthcheck_succeeds_from_readiness_to_shutdown(
 
 #[tokio::test]
 async fn migrated_shared_database_is_served() {
-    let sandbox = Sandbox::on(Backend::Postgres)
-        .await
-        .with("LISTEN_ADDR", "127.0.0.1:0");
-    sandbox.run(&["migrate", "up"]).printed();
+    let sandbox = Sandbox::migrated_on(Backend::Postgres).await;
     let (server, _) = sandbox.serve(&[]);
     server.signal("TERM");
     assert_eq!(server.wait().status.code(), Some(0));
@@ -191,12 +188,10 @@ async fn newer_schema_is_served_with_a_warning() {
 async fn start_line_names_version_database_keys_and_mails(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let sandbox = Sandbox::on(backend)
+    let sandbox = Sandbox::migrated_on(backend)
         .await
-        .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("SMTP_URL", "smtp://user:hunter2@localhost:2525")
         .with("MAIL_FROM", "contact@provider.example");
-    sandbox.run(&["migrate", "up"]).printed();
     let (server, _) = sandbox.serve(&[]);
     let log = server.stderr();
     let line = log.lines().find(|line| line.contains("serving")).unwrap();

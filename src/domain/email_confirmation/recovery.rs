@@ -98,13 +98,7 @@ fn is_gap(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::email_confirmation::ConfirmationToken;
-
-    fn token() -> ConfirmationToken {
-        let mut secret = [0xa7; SECRET_BYTES];
-        secret[0] = 0x0f;
-        ConfirmationToken::new(CustomerNumber::parse("K-1001").unwrap(), secret)
-    }
+    use crate::domain::email_confirmation::{ConfirmationToken, token::tests::token};
 
     #[test]
     fn incomplete_or_altered_token_is_rejected() {

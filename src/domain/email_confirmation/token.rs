@@ -72,10 +72,10 @@ impl fmt::Debug for ConfirmationToken {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn token() -> ConfirmationToken {
+    pub(in super::super) fn token() -> ConfirmationToken {
         let mut secret = [0xa7; SECRET_BYTES];
         secret[0] = 0x0f;
         ConfirmationToken::new(CustomerNumber::parse("K-1001").unwrap(), secret)

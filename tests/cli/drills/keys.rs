@@ -74,14 +74,11 @@ fn errors(server: &Running) -> Vec<String> {
 }
 
 async fn migrated(backend: Backend) -> Sandbox {
-    let sandbox = Sandbox::on(backend)
+    Sandbox::migrated_on(backend)
         .await
-        .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("PHONE_PASSWORD_COST", "m=8192,t=1,p=1")
         .with("PHONE_PEPPER", keys(&[1]))
-        .with("SERVICE_KEYS", keys(&[1]));
-    sandbox.run(&["migrate", "up"]).printed();
-    sandbox
+        .with("SERVICE_KEYS", keys(&[1]))
 }
 
 #[rstest]
