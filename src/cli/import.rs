@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use contact_service::{
-    app::{App, CustomerOutcome, ImportContactRow, ImportMode, RowOutcome},
+    app::{App, CustomerOutcome, FileRow, ImportMode, RowOutcome},
     config::Config,
     domain::contact_types::ContactType,
     error::Error,
@@ -235,8 +235,7 @@ impl ImportFile {
         // The first contact of a customer must be a STANDARD one, in any order of the file.
         contacts.sort_by_key(|(_, row)| !row.contact.types.contains(ContactType::Standard));
         for chunk in contacts.chunks(self.contacts_per_transaction()) {
-            let new: Vec<ImportContactRow> =
-                chunk.iter().map(|(_, contact)| contact.clone()).collect();
+            let new: Vec<FileRow> = chunk.iter().map(|(_, contact)| contact.clone()).collect();
             let import = || app.import_contacts(&group.number, &change, new.clone(), self.mode());
             let imported = with_retry(import).await?;
             let chunk = chunk.iter().map(|(row, _)| *row);

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A row of the contract's error table.
-struct ErrorCase {
+struct Case {
     code: Code,
     reason: &'static str,
     /// The field that the `BadRequest` names.
@@ -34,8 +34,8 @@ struct ErrorCase {
     text: Option<&'static str>,
 }
 
-const fn row(code: Code, reason: &'static str) -> ErrorCase {
-    ErrorCase {
+const fn row(code: Code, reason: &'static str) -> Case {
+    Case {
         code,
         reason,
         field: None,
@@ -44,31 +44,28 @@ const fn row(code: Code, reason: &'static str) -> ErrorCase {
     }
 }
 
-const fn limited(
-    reason: &'static str,
-    metadata: &'static [(&'static str, &'static str)],
-) -> ErrorCase {
-    ErrorCase {
+const fn limited(reason: &'static str, metadata: &'static [(&'static str, &'static str)]) -> Case {
+    Case {
         metadata,
         ..row(Code::ResourceExhausted, reason)
     }
 }
 
-const fn bad_input(reason: &'static str, field: &'static str) -> ErrorCase {
-    ErrorCase {
+const fn bad_input(reason: &'static str, field: &'static str) -> Case {
+    Case {
         field: Some(field),
         ..row(Code::InvalidArgument, reason)
     }
 }
 
-const fn failure(code: Code, reason: &'static str, text: &'static str) -> ErrorCase {
-    ErrorCase {
+const fn failure(code: Code, reason: &'static str, text: &'static str) -> Case {
+    Case {
         text: Some(text),
         ..row(code, reason)
     }
 }
 
-const TABLE: &[ErrorCase] = &[
+const TABLE: &[Case] = &[
     bad_input("INVALID_FIELD", "customer_number"),
     bad_input("REQUEST_ID_REUSED", "request_id"),
     bad_input("INVALID_PAGE_TOKEN", "page_token"),
@@ -97,12 +94,12 @@ const TABLE: &[ErrorCase] = &[
     ),
     limited("CONTACT_LIMIT", &[("limit", "100")]),
     row(Code::Unauthenticated, "TOKEN_MISSING"),
-    ErrorCase {
+    Case {
         metadata: &[("cause", "MALFORMED")],
         ..row(Code::Unauthenticated, "TOKEN_INVALID")
     },
     row(Code::Unauthenticated, "TOKEN_EXPIRED"),
-    ErrorCase {
+    Case {
         metadata: &[("scope", "contacts.read")],
         ..row(Code::PermissionDenied, "SCOPE_MISSING")
     },
@@ -180,7 +177,7 @@ pub fn has_fixed_text(status: &Status) -> bool {
     TABLE.iter().any(|row| row.text == Some(status.message()))
 }
 
-fn check(row: &ErrorCase, status: &Status) {
+fn check(row: &Case, status: &Status) {
     let reason = row.reason;
     assert_eq!(status.code(), row.code, "{reason}");
     let details = status.get_error_details();

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use contact_service::{
     api::proto::{self, Contact, ContactType},
-    app::{App, AppParts, ImportContactRow, ImportMode, NewContact, RowOutcome},
+    app::{App, AppParts, FileRow, ImportMode, NewContact, RowOutcome},
     crypto::{keyring::VersionedKeys, random::Random},
     domain::{
         audit::Actor, contact::ContactChange, contact_import::ImportKey,
@@ -286,8 +286,8 @@ async fn mail_counts_survive_a_service_key_rotation(
     assert_eq!(entered, [true, true, true, true, true, false, false]);
 }
 
-fn row(number: &CustomerNumber, nth: usize, email: &str) -> ImportContactRow {
-    ImportContactRow {
+fn row(number: &CustomerNumber, nth: usize, email: &str) -> FileRow {
+    FileRow {
         key: ImportKey::from_external_id(number, &nth.to_string()),
         contact: NewContact {
             customer_number: number.clone(),

@@ -177,7 +177,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
             &proto::UpdateOrderTypeRequest {
                 order_type: Some(proto::OrderType {
                     code: "marker.allowed".into(),
-                    display_name: "Canary order".into(),
+                    display_name: "Marker order".into(),
                     system_management: false,
                     offered_by_phone: true,
                     retired: false,

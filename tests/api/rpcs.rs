@@ -349,7 +349,7 @@ fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
 fn create_contact(on: &Prepared) -> proto::CreateContactRequest {
     proto::CreateContactRequest {
         customer_number: on.number.clone(),
-        contact: Some(full_contact("Canary Dora")),
+        contact: Some(full_contact("Marker Dora")),
         email: address("marker.dora", &on.number),
         ..proto::CreateContactRequest::default()
     }
@@ -360,7 +360,7 @@ fn update_contact(on: &Prepared) -> proto::UpdateContactRequest {
         contact: Some(proto::Contact {
             customer_number: on.number.clone(),
             contact_id: on.berta.contact_id.clone(),
-            ..full_contact("Canary Berta")
+            ..full_contact("Marker Berta")
         }),
         update_mask: Some(FieldMask {
             paths: vec!["*".into()],
@@ -376,7 +376,7 @@ fn full_contact(name: &str) -> proto::Contact {
         phone_numbers: vec!["+49 721 7654321".into(), "0721 7654322".into()],
         invoice_email_enabled: Some(true),
         restrictions: Some(proto::Restrictions {
-            note: "Canary: asks twice.".into(),
+            note: "Marker: asks twice.".into(),
             allowed_order_types: vec!["marker.allowed".into()],
             denied_order_types: vec!["marker.denied".into()],
         }),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use contact_service::{
-    app::{ImportContactRow, NewContact},
+    app::{FileRow, NewContact},
     domain::{
         contact::{ContactChange, Locale, MAX_PHONE_NUMBERS, parse_display_name},
         contact_import::{ImportKey, parse_external_id},
@@ -43,10 +43,7 @@ pub(super) fn customer_number(header: &Header, record: &StringRecord) -> Option<
 ///
 /// # Errors
 /// All violations, each after the name of its column.
-pub(super) fn contact_row(
-    header: &Header,
-    record: &StringRecord,
-) -> Result<ImportContactRow, String> {
+pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<FileRow, String> {
     let mut cells = Cells::new(header, record);
     cells.reject_unreadable();
     let number = cells.customer_number();
@@ -93,7 +90,7 @@ pub(super) fn contact_row(
         request: None,
         validate_only: false,
     };
-    Ok(ImportContactRow {
+    Ok(FileRow {
         key,
         contact,
         customer,
@@ -346,7 +343,7 @@ mod tests {
 
     use super::*;
 
-    fn read(cells: &[(&str, &str)]) -> Result<ImportContactRow, String> {
+    fn read(cells: &[(&str, &str)]) -> Result<FileRow, String> {
         let mut names = vec!["customer_number", "types", "display_name"];
         let mut values = vec!["K-1", "STANDARD", "Anna"];
         for (name, value) in cells {
@@ -413,9 +410,9 @@ mod tests {
         #[case] cells: &[(&str, &str)],
         #[case] why: &str,
     ) {
-        let rejection = read(cells).err().unwrap();
-        assert!(rejection.contains(why), "{rejection}");
-        assert!(!rejection.contains("zq7k"), "{rejection}");
+        let error = read(cells).err().unwrap();
+        assert!(error.contains(why), "{error}");
+        assert!(!error.contains("zq7k"), "{error}");
     }
 
     #[rstest]
@@ -432,12 +429,12 @@ mod tests {
     #[case("4,92112E+11", "phone_numbers[0]: is in scientific notation")]
     #[case("4.92112e+11", "phone_numbers[0]: is in scientific notation")]
     fn scientific_notation_is_rejected(#[case] cell: &str, #[case] why: &str) {
-        let rejection = read(&[("phone_numbers", cell)]).err().unwrap();
-        assert!(rejection.contains(why), "{rejection}");
-        let rejection = read(&[("customer_number", cell)]).err().unwrap();
+        let error = read(&[("phone_numbers", cell)]).err().unwrap();
+        assert!(error.contains(why), "{error}");
+        let error = read(&[("customer_number", cell)]).err().unwrap();
         assert!(
-            rejection.contains("customer_number: is in scientific"),
-            "{rejection}"
+            error.contains("customer_number: is in scientific"),
+            "{error}"
         );
     }
 
@@ -483,15 +480,12 @@ mod tests {
         assert_eq!(customer.security_notices, Some(false));
         assert_eq!(customer.planned_maintenance, None);
         assert_eq!(customer.outages, Some(true));
-        let rejection = read(&[("Wartung", "zq7k"), ("Kontakt-E-Mail", "zq7k")]).err();
-        let rejection = rejection.unwrap();
+        let error = read(&[("Wartung", "zq7k"), ("Kontakt-E-Mail", "zq7k")]).err();
+        let error = error.unwrap();
+        assert!(error.contains("contact_data_email: must be"), "{error}");
         assert!(
-            rejection.contains("contact_data_email: must be"),
-            "{rejection}"
-        );
-        assert!(
-            rejection.contains("planned_maintenance: must be yes or no"),
-            "{rejection}"
+            error.contains("planned_maintenance: must be yes or no"),
+            "{error}"
         );
     }
 

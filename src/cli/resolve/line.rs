@@ -1,4 +1,4 @@
-//! The answer for one line of the file.
+//! The result for one line of the file.
 
 use contact_service::domain::recipients::Resolution;
 

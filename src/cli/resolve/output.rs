@@ -1,4 +1,4 @@
-//! The answers as CSV or JSON lines. A file appears under its name only when it is complete.
+//! The results as CSV or JSON lines. A file appears under its name only when it is complete.
 
 use std::{
     ffi::OsString,
@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use contact_service::domain::recipients::DeliveryMethod;
 use serde::Serialize;
 
-use super::answer::LineOutcome;
+use super::line::LineOutcome;
 use crate::cli::startup_error::StartupError;
 
 // Doc comments of the variants would be printed by --help.
@@ -21,7 +21,7 @@ pub(super) enum OutputFormat {
     Jsonl,
 }
 
-/// An answer as it is written. CSV has all addresses in one column, separated by semicolons, which
+/// A result as it is written. CSV has all addresses in one column, separated by semicolons, which
 /// no address contains.
 #[derive(Serialize)]
 struct AnswerRow<'a, Emails> {
@@ -50,7 +50,7 @@ impl<'a, Emails> AnswerRow<'a, Emails> {
     }
 }
 
-/// The writer of the answers.
+/// The writer of the results.
 pub(super) struct Output {
     writer: Writer,
     /// The temporary and the final path; `None`: standard output.
@@ -80,7 +80,7 @@ impl Output {
         Ok(Self { writer, paths })
     }
 
-    /// Writes one answer.
+    /// Writes one result.
     pub(super) fn write(
         &mut self,
         number: &str,
@@ -105,7 +105,7 @@ impl Output {
         .map_err(failed)
     }
 
-    /// Flushes the answers, and renames the file to its final path.
+    /// Flushes the results, and renames the file to its final path.
     pub(super) fn finish(mut self) -> Result<(), StartupError> {
         let flushed = match &mut self.writer {
             Writer::Csv(csv) => csv.flush(),
@@ -128,7 +128,7 @@ fn temporary_path(path: &Path) -> PathBuf {
 
 fn failed(reason: String) -> StartupError {
     StartupError::Output {
-        output: "answers",
+        output: "results",
         reason,
     }
 }

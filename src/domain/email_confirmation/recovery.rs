@@ -97,7 +97,6 @@ fn is_gap(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::domain::email_confirmation::{ConfirmationToken, token::tests::token};
 
     #[test]
