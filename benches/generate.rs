@@ -71,7 +71,7 @@ async fn main() {
         database_url,
         bench: _,
     } = CommandLine::parse();
-    let begun = Instant::now();
+    let start = Instant::now();
     let now = Clock::System.now().timestamp();
     let population = Population {
         seed,
@@ -88,7 +88,7 @@ async fn main() {
     let made = Made {
         customers,
         contacts: (0..customers).map(|i| contact_count(seed, i)).sum(),
-        seconds: begun.elapsed().as_secs_f64(),
+        seconds: start.elapsed().as_secs_f64(),
     };
     println!("{}", serde_json::to_string(&made).unwrap());
 }

@@ -16,7 +16,6 @@ mod support {
     //! Modules shared by the benchmarks.
 
     pub(crate) mod client;
-    pub(crate) mod histogram;
     pub(crate) mod http2;
     #[allow(dead_code, reason = "the other benchmark uses the rest")]
     pub(crate) mod population;
@@ -38,11 +37,10 @@ use contact_service::{api::proto, clock::Clock};
 use serde::Serialize;
 use support::{
     client::Server,
-    histogram::Histogram,
     http2::{Connection, request_head},
     requests::{Bodies, Material, Rpc},
     stream, unary,
-    unary::{Failed, Outcome, Pace, Work},
+    unary::{Failed, Pace, RunResult, Work, new_histogram},
 };
 use tonic::Code;
 
@@ -83,14 +81,14 @@ struct CommandLine {
     rate: Option<f64>,
     /// Purpose of resolutions; default: general, or invoice for `stream`
     #[arg(long)]
-    purpose: Option<Purpose>,
+    purpose: Option<PurposeArg>,
     /// Added by Cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Purpose {
+enum PurposeArg {
     Invoice,
     PaymentReminder,
     SecurityNotice,
@@ -99,21 +97,21 @@ enum Purpose {
     General,
 }
 
-impl From<Purpose> for proto::Purpose {
-    fn from(purpose: Purpose) -> Self {
+impl From<PurposeArg> for proto::Purpose {
+    fn from(purpose: PurposeArg) -> Self {
         match purpose {
-            Purpose::Invoice => Self::Invoice,
-            Purpose::PaymentReminder => Self::PaymentReminder,
-            Purpose::SecurityNotice => Self::SecurityNotice,
-            Purpose::PlannedMaintenance => Self::PlannedMaintenance,
-            Purpose::Outage => Self::Outage,
-            Purpose::General => Self::General,
+            PurposeArg::Invoice => Self::Invoice,
+            PurposeArg::PaymentReminder => Self::PaymentReminder,
+            PurposeArg::SecurityNotice => Self::SecurityNotice,
+            PurposeArg::PlannedMaintenance => Self::PlannedMaintenance,
+            PurposeArg::Outage => Self::Outage,
+            PurposeArg::General => Self::General,
         }
     }
 }
 
 #[derive(Serialize)]
-struct Report {
+struct LoadReport {
     call: String,
     requests: u64,
     seconds: f64,
@@ -201,8 +199,8 @@ impl CommandLine {
                 interval: Duration::from_secs_f64(self.connections as f64 / rate),
             };
         }
-        let spare = usize::from(index < self.in_flight % self.connections);
-        Pace::InFlight(self.in_flight / self.connections + spare)
+        let extra = usize::from(index < self.in_flight % self.connections);
+        Pace::InFlight(self.in_flight / self.connections + extra)
     }
 }
 
@@ -257,7 +255,7 @@ fn measure_requests(line: &CommandLine) -> Result<ExitCode, String> {
             explain(&mut first_error);
         }
         explain(&mut first_error);
-        let outcomes: Result<Vec<Outcome>, String> = threads
+        let outcomes: Result<Vec<RunResult>, String> = threads
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .collect();
@@ -269,28 +267,30 @@ fn measure_requests(line: &CommandLine) -> Result<ExitCode, String> {
 
 fn report_requests(
     line: &CommandLine,
-    outcomes: &[Outcome],
+    outcomes: &[RunResult],
     (from, until): (Instant, Instant),
     first_error: Option<String>,
 ) {
-    let mut latencies = Histogram::default();
+    let mut latencies = new_histogram();
     for outcome in outcomes {
-        latencies.add(&outcome.latencies);
+        latencies.add(&outcome.latencies).unwrap();
     }
-    let last_answer = outcomes.iter().filter_map(|outcome| outcome.last_answer);
-    let end = last_answer.max().map_or(until, |last| last.max(until));
+    let micros = |nanos: u64| rounded(nanos as f64 / 1e3);
+    let quantile_us = |quantile| micros(latencies.value_at_quantile(quantile));
+    let last_response = outcomes.iter().filter_map(|outcome| outcome.last_response);
+    let end = last_response.max().map_or(until, |last| last.max(until));
     let seconds = (end - from).as_secs_f64();
-    let requests = latencies.total();
-    let report = Report {
+    let requests = latencies.len();
+    let report = LoadReport {
         call: line.name(),
         requests,
         seconds: rounded(seconds),
         requests_per_second: rounded(requests as f64 / seconds),
-        p50_us: rounded(latencies.percentile_us(500)),
-        p90_us: rounded(latencies.percentile_us(900)),
-        p99_us: rounded(latencies.percentile_us(990)),
-        p999_us: rounded(latencies.percentile_us(999)),
-        max_us: rounded(latencies.max_us()),
+        p50_us: quantile_us(0.5),
+        p90_us: quantile_us(0.9),
+        p99_us: quantile_us(0.99),
+        p999_us: quantile_us(0.999),
+        max_us: micros(latencies.max()),
         failed: outcomes.iter().map(|outcome| outcome.failed).sum(),
         first_error,
     };

@@ -36,15 +36,15 @@ except ImportError:
     sys.exit("there are no stubs yet: run python/generate.sh first")
 
 CHANNEL_OPTIONS = [
-    # Comes with the contract: spreads the calls over all replicas, and repeats a read once whose
-    # replica went away. Checks and orders are not repeated: each of them counts.
+    # Comes with the contract: spreads the requests over all instances, and retries a read once whose
+    # instance went away. Checks and orders are not repeated: each of them counts.
     ("grpc.service_config", (HERE.parent / "proto/contact/v1/service_config.json").read_text()),
-    # A replica that was restarted is found again soon; else the pause grows to two minutes.
+    # An instance that was restarted is found again soon; else the pause grows to two minutes.
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
-# What a refusal means for the agent. Programs act upon the reason, never upon the text.
+# What a rejection means for the agent. Programs act upon the reason, never upon the text.
 EXPLANATIONS = {
-    "PHONE_CALL_ATTEMPT_LIMIT": "Three tries were made in this call; no more are taken in it.",
+    "PHONE_CALL_ATTEMPT_LIMIT": "Three attempts were made in this phone call; it has no more.",
     "AGENT_BLOCKED": "Too many checks failed under your login. It may not check for now.",
     "OVERLOADED": "The service has too much to do, and checked nothing. Please try again.",
     "CONFLICT": "Another user changed the same data at this moment. Please try again.",
@@ -61,8 +61,8 @@ DENIALS = {
 console = Console(highlight=False)
 
 
-class Refused(Exception):
-    """The service refused: the reason, and how many seconds to wait where that helps."""
+class Rejected(Exception):
+    """The service rejected the request: the reason, and how many seconds to wait where that helps."""
 
     def __init__(self, error: Any) -> None:
         self.reason, self.wait_seconds = error.code().name, 0
@@ -82,7 +82,7 @@ class Service:
     def __init__(self, channel: grpc.Channel, token: str | None) -> None:
         self.stub = contact_service_pb2_grpc.ContactServiceStub(channel)
         self.metadata = [("authorization", f"Bearer {token}")] if token else []
-        # Made once a phone call: tries are counted by it, and a grant is good for this call only.
+        # Made once a phone call: attempts are counted by it, and a grant is good for this call only.
         self.call_id = str(uuid.uuid4())
         self.customer_number = ""
 
@@ -96,12 +96,12 @@ class Service:
             request.phone_number = channel
         return self._call(self.stub.VerifyContactChannel, request)
 
-    def check_password(self, contact_id: str, said: str) -> phone_pb2.CheckPhonePasswordResponse:
+    def check_password(self, contact_id: str, candidate: str) -> phone_pb2.CheckPhonePasswordResponse:
         """Whether the phone password is right. A match brings a grant, good for 15 minutes."""
         request = phone_pb2.CheckPhonePasswordRequest(
             customer_number=self.customer_number,
             contact_id=contact_id,
-            phone_password=said,
+            phone_password=candidate,
             call_id=self.call_id,
         )
         return self._call(self.stub.CheckPhonePassword, request)
@@ -129,7 +129,7 @@ class Service:
             # Always give a deadline; without one a call may wait for ever.
             return rpc(request, timeout=5, metadata=self.metadata)
         except grpc.RpcError as error:
-            raise Refused(error) from None
+            raise Rejected(error) from None
 
 
 def take_call(service: Service) -> None:
@@ -146,8 +146,8 @@ def identify(service: Service) -> phone_pb2.ChannelMatch:
         service.customer_number = ask("Customer number")
         try:
             answer = service.verify_channel(ask("Caller's phone number or e-mail address"))
-        except Refused as refused:
-            explain(refused)
+        except Rejected as rejection:
+            explain(rejection)
             continue
         show_matches(answer)
         # The customer's own contact data is no contact, and has no phone password.
@@ -157,14 +157,14 @@ def identify(service: Service) -> phone_pb2.ChannelMatch:
 
 
 def authenticate(service: Service, contact_id: str) -> phone_pb2.CheckPhonePasswordResponse | None:
-    """Asks for the phone password until it matches. None: no more tries are taken."""
+    """Asks for the phone password until it matches. None: no attempts are left."""
     while True:
         try:
             # What the caller says goes into the request, and is kept nowhere.
             checked = service.check_password(contact_id, ask("Phone password", hidden=True))
-        except Refused as refused:
-            explain(refused)
-            if refused.reason in ("PHONE_CALL_ATTEMPT_LIMIT", "AGENT_BLOCKED"):
+        except Rejected as rejection:
+            explain(rejection)
+            if rejection.reason in ("PHONE_CALL_ATTEMPT_LIMIT", "AGENT_BLOCKED"):
                 return None
             continue
         if checked.verdict == phone_pb2.PHONE_PASSWORD_VERDICT_MATCH:
@@ -172,9 +172,9 @@ def authenticate(service: Service, contact_id: str) -> phone_pb2.CheckPhonePassw
             return checked
         if checked.verdict == phone_pb2.PHONE_PASSWORD_VERDICT_LOCKED:
             if checked.HasField("retry_time"):
-                why = f"Failed tries locked it until {local_time(checked.retry_time)}."
+                why = f"Failed attempts locked it until {local_time(checked.retry_time)}."
             else:
-                why = "Failed tries revoked it. A new one has to be set in the portal."
+                why = "Failed attempts revoked it. A new one has to be set in the portal."
             verdict("LOCKED", "red", why)
             return None
         # The service does not distinguish these, so that callers do not learn what is on file.
@@ -191,9 +191,9 @@ def take_orders(service: Service, contact_id: str, grant: str) -> None:
         try:
             answer = service.authorize(contact_id, grant, ordered.code, administers)
             show_decision(ordered.display_name, answer)
-        except Refused as refused:
-            explain(refused)
-            if refused.reason == "GRANT_INVALID":
+        except Rejected as rejection:
+            explain(rejection)
+            if rejection.reason == "GRANT_INVALID":
                 return
 
 
@@ -285,12 +285,12 @@ def show_decision(name: str, answer: phone_pb2.AuthorizePhoneOrderResponse) -> N
     say(f"Keep with the order: authorization {answer.authorization_id}")
 
 
-def explain(refused: Refused) -> None:
-    """Says what a refusal means. One that is none of the agent's business ends the tool."""
-    if refused.reason not in EXPLANATIONS:
-        raise refused
-    wait = f" Wait {refused.wait_seconds} s." if refused.wait_seconds else ""
-    verdict(refused.reason, "red", EXPLANATIONS[refused.reason] + wait)
+def explain(rejection: Rejected) -> None:
+    """Explains a rejection. One that is none of the agent's business ends the tool."""
+    if rejection.reason not in EXPLANATIONS:
+        raise rejection
+    wait = f" Wait {rejection.wait_seconds} s." if rejection.wait_seconds else ""
+    verdict(rejection.reason, "red", EXPLANATIONS[rejection.reason] + wait)
 
 
 def local_time(time: Any) -> str:
@@ -308,8 +308,8 @@ def main() -> None:
             take_call(Service(channel, args.token))
         except (EOFError, KeyboardInterrupt):
             pass
-        except Refused as refused:
-            sys.exit(str(refused))
+        except Rejected as rejection:
+            sys.exit(str(rejection))
     say("The call has ended.")
 
 

@@ -52,7 +52,7 @@ CUSTOMER_NUMBER = re.compile(r"[A-Za-z0-9-]{1,32}")
 COLUMNS = ["customer_number", "delivery", "emails", "attention_line", "error"]
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 CHANNEL_OPTIONS = [
-    # Comes with the contract: a stream that broke off goes on with another replica. What is
+    # Comes with the contract: a stream that broke off continues with another instance. What is
     # repeated by itself is a stream that had no answer yet; everything else is resumed below.
     ("grpc.service_config", (HERE.parent / "proto/contact/v1/service_config.json").read_text()),
     # A stream has no deadline, as it may take hours: pings find out that the service is gone.
@@ -202,8 +202,8 @@ class Run:
         # A service that does not count its answers yet leaves this at 0.
         if response.answered_count and start + response.answered_count != first + count:
             raise Stopped("answers were lost: the service counts others than arrived")
-        asked = self.numbers[first : first + count]
-        if [result.customer_number for result in response.results] != asked:
+        requested = self.numbers[first : first + count]
+        if [result.customer_number for result in response.results] != requested:
             raise Stopped("the service answered other numbers than were asked next")
         for result in response.results:
             answer = Answer.of(result)

@@ -57,7 +57,7 @@ def main():
                     seen += len(response.events)
                     if args.until and seen >= args.until:
                         return
-                # The service stops; another replica goes on.
+                # The service stops; another instance continues.
             except grpc.RpcError as error:
                 # The cursor is too old, or the database was restored.
                 if reason_of(error) == "CURSOR_EXPIRED":

@@ -39,7 +39,7 @@ pub use self::{
     customers::UpdateCustomer,
     email_confirmation::{ConfirmedEmail, Inspection},
     idempotency::RequestKey,
-    import::{ContactRow, CustomerOutcome, ImportMode, ImportResult, RowOutcome},
+    import::{CustomerOutcome, FileRow, ImportMode, ImportResult, RowOutcome},
     phone_grant::Grant,
     phone_orders::{DecidedOrder, PhoneOrderRequest},
     phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},

@@ -64,7 +64,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Connections {
     next_id: u64,
-    by_id: HashMap<u64, Arc<Connection>>,
+    by_id: HashMap<u64, Arc<ConnectionEntry>>,
     hosts: HashMap<Host, HostState>,
     by_count: BTreeSet<(usize, Host)>,
 }
@@ -79,7 +79,7 @@ struct HostState {
 }
 
 #[derive(Debug)]
-struct Connection {
+struct ConnectionEntry {
     host: Host,
     requests: AtomicUsize,
     idle_since: AtomicU64,
@@ -92,14 +92,14 @@ struct Connection {
 pub struct ConnectionPermit {
     limit: Arc<Shared>,
     id: u64,
-    connection: Arc<Connection>,
+    connection: Arc<ConnectionEntry>,
 }
 
 /// Marks a request in progress. The connection is idle once its last mark is dropped.
 #[derive(Debug)]
 pub struct Busy {
     limit: Arc<Shared>,
-    connection: Arc<Connection>,
+    connection: Arc<ConnectionEntry>,
 }
 
 /// A client host: an IPv4 address, or the /64 network of an IPv6 address.
@@ -200,7 +200,7 @@ impl Shared {
                 limit_hit(self.metric);
             }
         }
-        let connection = Arc::new(Connection {
+        let connection = Arc::new(ConnectionEntry {
             host,
             requests: AtomicUsize::new(0),
             idle_since: AtomicU64::new(self.now()),
@@ -222,7 +222,7 @@ impl Connections {
         self.hosts.get(&host).map_or(0, |state| state.connections)
     }
 
-    fn insert(&mut self, connection: &Arc<Connection>) -> u64 {
+    fn insert(&mut self, connection: &Arc<ConnectionEntry>) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.by_id.insert(id, Arc::clone(connection));
@@ -295,7 +295,7 @@ impl Connections {
         (has_most_permits || idle >= GRACE).then_some(id)
     }
 
-    fn remove(&mut self, id: u64) -> Option<Arc<Connection>> {
+    fn remove(&mut self, id: u64) -> Option<Arc<ConnectionEntry>> {
         let connection = self.by_id.remove(&id)?;
         self.update(connection.host, |state| state.connections -= 1);
         Some(connection)

@@ -296,7 +296,7 @@ pub enum Error {
     },
     /// Rule 18: the grant is not for this customer, contact, agent and phone call, or it has expired.
     #[error(
-        "the grant does not prove that this contact is on this call; check the phone password again"
+        "the grant does not prove that this contact is on this phone call; check the phone password again"
     )]
     GrantInvalid,
     /// An unknown order type.
@@ -332,7 +332,7 @@ pub enum Error {
         limit: usize,
     },
     /// The request has no bearer token.
-    #[error("the call needs a token: authorization: Bearer <JWT>")]
+    #[error("the request needs a token: authorization: Bearer <JWT>")]
     TokenMissing,
     /// The token was rejected.
     #[error("authorization: {}", cause.text(claim.as_deref()))]
@@ -369,13 +369,13 @@ pub enum Error {
     )]
     PepperMissing,
     /// Too many concurrent requests.
-    #[error("too many calls are in flight")]
+    #[error("too many requests are in flight")]
     Overloaded {
         /// The time until a retry makes sense.
         retry_after: Duration,
     },
     /// The deadline of the request has passed.
-    #[error("the call took longer than its deadline")]
+    #[error("the request took longer than its deadline")]
     Deadline,
     /// The client of a stream sent no request for too long.
     #[error("stream: no request came for a minute; open a new one when there are more")]

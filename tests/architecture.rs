@@ -1,5 +1,5 @@
 //! The structure of the sources: arrows that ARCHITECTURE.md does not draw fail here, and so do circles
-//! of files, files outside of the rooms, and files and functions that are too long.
+//! of files, files outside of the modules, and files and functions that are too long.
 
 #![allow(
     clippy::indexing_slicing,
@@ -32,10 +32,10 @@ use self::{
     rules::{cited_rules, read_rules},
 };
 
-/// The rooms of the binary, which may name all of the crate.
+/// The modules of the binary, which may name all of the crate.
 const COMMAND_LINE: [&str; 2] = ["main", "cli"];
 
-/// The paths of this crate that a room may name besides itself; a file outside of every room fails.
+/// The paths of this crate that a module may name besides itself; a file outside of every module fails.
 const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
@@ -125,7 +125,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
 ];
 
-/// Libraries that only some rooms may name.
+/// Libraries that only some modules may name.
 const OWNERS: &[(&str, &[&str])] = &[
     ("tonic", &["api", "server", "cli::healthcheck"]),
     ("tonic_health", &["server", "cli::healthcheck"]),
@@ -151,7 +151,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["web"]),
     ("minijinja", &["mail", "web"]),
     ("fail", &["failpoint", "main"]),
-    // Not the library's name: the room's own module has the same.
+    // Not the library's name: its own module has the same.
     ("metrics::counter", &["observability"]),
     ("metrics::gauge", &["observability"]),
     ("metrics::histogram", &["observability"]),
@@ -287,12 +287,12 @@ fn no_files_name_one_another_in_a_circle() {
 #[rstest]
 #[case::of_two("use super::b::B;", "use super::a::A;")]
 #[case::through_the_root("use super::B;", "")]
-#[case::by_a_path("fn f() { crate::room::b::f() }", "fn f(a: &super::a::A) {}")]
+#[case::by_a_path("fn f() { crate::module::b::f() }", "fn f(a: &super::a::A) {}")]
 fn a_circle_is_found(#[case] a: &str, #[case] b: &str) {
     let files = [
-        ("room", "pub use self::{a::A, b::B};"),
-        ("room::a", a),
-        ("room::b", b),
+        ("module", "pub use self::{a::A, b::B};"),
+        ("module::a", a),
+        ("module::b", b),
     ];
     let files = files.map(|(module, source)| (module.to_owned(), source.to_owned()));
     assert_eq!(circles(&files).len(), 1);
@@ -301,14 +301,14 @@ fn a_circle_is_found(#[case] a: &str, #[case] b: &str) {
 #[test]
 fn files_that_name_others_downwards_are_no_circle() {
     let files = [
-        ("room", "pub use self::{a::A, b::B};"),
+        ("module", "pub use self::{a::A, b::B};"),
         (
-            "room::a",
-            "use super::b::B; #[cfg(test)] mod tests { use crate::room::A; }",
+            "module::a",
+            "use super::b::B; #[cfg(test)] mod tests { use crate::module::A; }",
         ),
         (
-            "room::b",
-            "#[cfg(test)] mod tests { use crate::room::a::A; }",
+            "module::b",
+            "#[cfg(test)] mod tests { use crate::module::a::A; }",
         ),
     ];
     let files = files.map(|(module, source)| (module.to_owned(), source.to_owned()));

@@ -59,7 +59,7 @@ class Databases:
         return self._urls[key]
 
     def _fill(self, kind: str, customers: int, url: str) -> None:
-        begun = time.monotonic()
+        start = time.monotonic()
         print(f"filling {kind} with {customers:,} customers", file=sys.stderr, flush=True)
         run_tool([self._tools.service, "migrate", "up"], self._tools.folder, DATABASE_URL=url)
         generate: list[str | Path] = [
@@ -69,7 +69,7 @@ class Databases:
             f"--database-url={url}",
         ]
         output = run_tool(generate, self._tools.folder, DATABASE_URL=url)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - start
         print(f"  {seconds:.1f} s: {output.splitlines()[-1:]}", file=sys.stderr, flush=True)
 
 

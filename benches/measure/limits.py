@@ -136,7 +136,7 @@ def pgbench(
 
 def copy(folder: Path, url: str, customers: int) -> Figure:
     """Measures the customers per second that psql copies out."""
-    begun = time.monotonic()
+    start = time.monotonic()
     with open(os.devnull, "wb") as nowhere:
         ended = subprocess.run(
             ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", SQL / "copy.sql"],
@@ -148,7 +148,7 @@ def copy(folder: Path, url: str, customers: int) -> Figure:
             text=True,
             check=False,
         )
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - start
     if ended.returncode != 0 or ended.stderr:
         raise RowFailed(f"COPY failed: {last_lines(ended.stderr)}")
     return Figure(customers / seconds, {"customers": customers, "seconds": seconds})
@@ -157,11 +157,11 @@ def copy(folder: Path, url: str, customers: int) -> Figure:
 def argon2(folder: Path, seconds: int) -> Figure:
     """Measures the hashes per second of the reference implementation, one process per core."""
     cores = os.cpu_count() or 1
-    begun = time.monotonic()
+    start = time.monotonic()
 
     def hash_repeatedly(_: int) -> int:
         hashes = 0
-        while time.monotonic() < begun + seconds:
+        while time.monotonic() < start + seconds:
             # With -r it only hashes; otherwise it verifies the hash as well.
             subprocess.run(
                 ARGON2,
@@ -179,7 +179,7 @@ def argon2(folder: Path, seconds: int) -> Figure:
             hashes = sum(pool.map(hash_repeatedly, range(cores)))
     except subprocess.CalledProcessError as error:
         raise RowFailed(f"argon2 ended with {error.returncode}") from None
-    taken = time.monotonic() - begun
+    taken = time.monotonic() - start
     return Figure(hashes / taken, {"hashes": hashes, "seconds": taken, "processes": cores})
 
 

@@ -274,13 +274,13 @@ def measure_during_job(bench: Bench, job: Job) -> Result:
         return Figure(figures["p99_us"], figures)
 
     side_by_side(row, calm, disturbed)
-    begun = time.monotonic()
+    start = time.monotonic()
     with Service(bench.tools, url):
         while is_left():
-            if time.monotonic() - begun > LONGEST_SECONDS:
+            if time.monotonic() - start > LONGEST_SECONDS:
                 raise RowFailed(f"{job.name} does not end")
             time.sleep(1)
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - start
     print(f"  {job.name} ended {seconds:.0f} s after the last turn", file=sys.stderr, flush=True)
     row.ours[-1].raw["ended_after_seconds"] = seconds
     return row

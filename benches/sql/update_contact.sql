@@ -16,7 +16,7 @@ SELECT contacts.customer_number, contacts.contact_id, contacts.position, contact
     contact_phone_numbers.phone_number, phone_passwords.customer_number,
     phone_passwords.contact_id, phone_passwords.hash, phone_passwords.pepper_version,
     phone_passwords.set_time, phone_passwords.consecutive_failures, phone_passwords.locked_until,
-    phone_passwords.recent_failures, phone_passwords.is_void, phone_passwords.notice_time,
+    phone_passwords.recent_failures, phone_passwords.is_revoked, phone_passwords.notice_time,
     phone_passwords.unlock_reason, phone_passwords.update_time
 FROM contacts
 LEFT JOIN contact_phone_numbers

@@ -25,7 +25,7 @@ pub(crate) enum Draw {
     PendingAge,
     InvoiceEmail,
     Restrictions,
-    FailedTries,
+    FailedAttempts,
     ContactData,
     ContactDataPhone,
     SecurityNotices,

@@ -135,7 +135,7 @@ pub(crate) const TABLES: [Table; 7] = [
             "contact_id",
             "consecutive_failures",
             "recent_failures",
-            "is_void",
+            "is_revoked",
             "update_time",
         ],
         write: write_failed_attempts,
@@ -316,7 +316,7 @@ fn write_events(population: &Population, i: u64, rows: &mut dyn Rows) {
 /// Failed attempts on contacts without a password.
 fn write_failed_attempts(population: &Population, i: u64, rows: &mut dyn Rows) {
     for j in 0..contact_count(population.seed, i) {
-        if population.percent(i, j, Draw::FailedTries) > 0 {
+        if population.percent(i, j, Draw::FailedAttempts) > 0 {
             continue;
         }
         rows.push(&[

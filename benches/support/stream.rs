@@ -28,14 +28,14 @@ pub(crate) struct Streamed {
 /// Sends all bodies as fast as the server takes them; counts results until the stream ends.
 pub(crate) fn run(mut connection: Connection, bodies: &[u8]) -> Result<Streamed> {
     connection.set_nonblocking()?;
-    let begun = Instant::now();
+    let start = Instant::now();
     let stream = connection.open();
     let mut unsent = bodies;
     // Both count bytes that the server may send on the stream beyond its first window.
     let (mut granted, mut sent) = (0, 0);
     let mut results = Results::default();
     let mut used_window = 0;
-    let mut last_word = begun;
+    let mut last_word = start;
     loop {
         while !unsent.is_empty() && connection.unsent() < UNSENT_BYTES {
             let window = connection.initial_window() + granted - sent;
@@ -72,7 +72,7 @@ pub(crate) fn run(mut connection: Connection, bodies: &[u8]) -> Result<Streamed>
                         results: results.count,
                         messages: results.messages,
                         bytes: results.bytes,
-                        elapsed: begun.elapsed(),
+                        elapsed: start.elapsed(),
                         code: grpc_status(block),
                     });
                 }

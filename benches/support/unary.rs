@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hdrhistogram::Histogram;
 use tonic::Code;
 
 use super::{
-    histogram::Histogram,
     http2::{Connection, Event, Result},
     requests::{Bodies, write_counter},
     status::grpc_status,
@@ -72,15 +72,30 @@ impl Work<'_> {
 }
 
 /// The results of a connection.
-#[derive(Default)]
-pub(crate) struct Outcome {
-    pub(crate) latencies: Histogram,
+pub(crate) struct RunResult {
+    /// In nanoseconds.
+    pub(crate) latencies: Histogram<u64>,
     pub(crate) failed: u64,
-    pub(crate) last_answer: Option<Instant>,
+    pub(crate) last_response: Option<Instant>,
+}
+
+impl Default for RunResult {
+    fn default() -> Self {
+        Self {
+            latencies: new_histogram(),
+            failed: 0,
+            last_response: None,
+        }
+    }
+}
+
+/// Creates a histogram of nanoseconds with a relative error of at most 0.1 percent.
+pub(crate) fn new_histogram() -> Histogram<u64> {
+    Histogram::new(3).unwrap()
 }
 
 struct Pending {
-    begun: Instant,
+    start: Instant,
     nth: usize,
     /// Number of response bytes so far, and how many of the first ones matched.
     came: usize,
@@ -90,10 +105,10 @@ struct Pending {
 impl Pending {
     fn receive(&mut self, bytes: &[u8], response_prefix: &[u8]) {
         let whole = PREFIX_BYTES + response_prefix.len();
-        for (place, byte) in (self.came..whole).zip(bytes) {
-            let expected = place
+        for (index, byte) in (self.came..whole).zip(bytes) {
+            let expected = index
                 .checked_sub(PREFIX_BYTES)
-                .and_then(|place| response_prefix.get(place));
+                .and_then(|index| response_prefix.get(index));
             self.matched += usize::from(expected == Some(byte));
         }
         self.came += bytes.len();
@@ -103,30 +118,30 @@ impl Pending {
 /// The requests in flight, found by stream id in constant time because ids are sequential.
 #[derive(Default)]
 struct InFlight {
-    places: VecDeque<Option<Pending>>,
+    slots: VecDeque<Option<Pending>>,
     first_stream: u32,
     count: usize,
 }
 
 impl InFlight {
     fn push(&mut self, stream: u32, pending: Pending) {
-        if self.places.is_empty() {
+        if self.slots.is_empty() {
             self.first_stream = stream;
         }
-        self.places.push_back(Some(pending));
+        self.slots.push_back(Some(pending));
         self.count += 1;
     }
 
-    fn place(&mut self, stream: u32) -> Option<&mut Option<Pending>> {
+    fn slot(&mut self, stream: u32) -> Option<&mut Option<Pending>> {
         let index = stream.checked_sub(self.first_stream)? / 2;
-        self.places.get_mut(usize::try_from(index).ok()?)
+        self.slots.get_mut(usize::try_from(index).ok()?)
     }
 
     fn take(&mut self, stream: u32) -> Option<Pending> {
-        let pending = self.place(stream)?.take()?;
+        let pending = self.slot(stream)?.take()?;
         self.count -= 1;
-        while let Some(None) = self.places.front() {
-            self.places.pop_front();
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
             self.first_stream += 2;
         }
         Some(pending)
@@ -138,18 +153,18 @@ struct Run<'a> {
     connection: Connection,
     in_flight: InFlight,
     sent: usize,
-    outcome: Outcome,
+    outcome: RunResult,
 }
 
 /// Sends requests until the end, and waits for the last responses.
-pub(crate) fn run(connection: Connection, work: Work<'_>, begin: Instant) -> Result<Outcome> {
+pub(crate) fn run(connection: Connection, work: Work<'_>, begin: Instant) -> Result<RunResult> {
     connection.set_timeout(Some(TIMEOUT))?;
     let mut run = Run {
         work,
         connection,
         in_flight: InFlight::default(),
         sent: 0,
-        outcome: Outcome::default(),
+        outcome: RunResult::default(),
     };
     let mut now = begin;
     loop {
@@ -219,7 +234,7 @@ impl Run<'_> {
     }
 
     /// Returns true if the window had room.
-    fn send(&mut self, begun: Instant) -> bool {
+    fn send(&mut self, start: Instant) -> bool {
         let (body, counter) = self.work.bodies.get(self.sent);
         if self.in_flight.count >= self.connection.max_streams()
             || !self.connection.has_room(body.len())
@@ -232,7 +247,7 @@ impl Run<'_> {
             write_counter(sent, at, self.work.counter_at(self.sent));
         }
         let pending = Pending {
-            begun,
+            start,
             nth: self.sent,
             came: 0,
             matched: 0,
@@ -250,7 +265,7 @@ impl Run<'_> {
                     bytes,
                     ends,
                 } => {
-                    if let Some(Some(pending)) = self.in_flight.place(stream) {
+                    if let Some(Some(pending)) = self.in_flight.slot(stream) {
                         pending.receive(bytes, self.work.response_prefix);
                     }
                     if !ends {
@@ -304,15 +319,16 @@ impl Ending<'_> {
     }
 }
 
-fn count(work: &Work<'_>, outcome: &mut Outcome, pending: &Pending, now: Instant) {
+fn count(work: &Work<'_>, outcome: &mut RunResult, pending: &Pending, now: Instant) {
     // With a schedule, latency counts from the scheduled time: late requests count in full.
     let counted_at = match work.pace {
         Pace::InFlight(_) => now,
-        Pace::Schedule { .. } => pending.begun,
+        Pace::Schedule { .. } => pending.start,
     };
     if (work.from..work.until).contains(&counted_at) {
-        let latency = now.saturating_duration_since(pending.begun);
-        outcome.latencies.record(latency);
-        outcome.last_answer = Some(now);
+        let latency = now.saturating_duration_since(pending.start);
+        let nanos = u64::try_from(latency.as_nanos()).unwrap();
+        outcome.latencies.record(nanos).unwrap();
+        outcome.last_response = Some(now);
     }
 }

@@ -57,17 +57,17 @@ const details = protobuf.Root.fromJSON({
 });
 
 // Comes with the contract: spreads the calls over all addresses of the service, and repeats a read
-// once whose replica went away. A write is repeated by its caller, with the same request_id.
+// once whose instance went away. A write is repeated by its caller, with the same request_id.
 const serviceConfig = readFileSync(new URL("proto/contact/v1/service_config.json", root), "utf8");
 
 // A service on another machine speaks TLS: grpc.credentials.createSsl().
 const service = new ContactService(options.target, grpc.credentials.createInsecure(), {
   "grpc.service_config": serviceConfig,
-  // A replica that was restarted is found again soon; else the pause grows to two minutes.
+  // An instance that was restarted is found again soon; else the pause grows to two minutes.
   "grpc.max_reconnect_backoff_ms": 2000,
 });
 
-// Every call needs a token but health and reflection.
+// Every request needs a token but health and reflection.
 const metadata = new grpc.Metadata();
 if (options.token) {
   metadata.set("authorization", `Bearer ${options.token}`);

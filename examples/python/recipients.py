@@ -23,11 +23,11 @@ except ImportError:
     sys.exit("there are no stubs yet: run ./generate.sh first")
 
 # Comes with the contract: spreads the calls over all addresses of the service, and repeats a read
-# once whose replica went away. A write is repeated by its caller, with the same request_id.
+# once whose instance went away. A write is repeated by its caller, with the same request_id.
 SERVICE_CONFIG = (HERE.parents[1] / "proto/contact/v1/service_config.json").read_text()
 CHANNEL_OPTIONS = [
     ("grpc.service_config", SERVICE_CONFIG),
-    # A replica that was restarted is found again soon; else the pause grows to two minutes.
+    # An instance that was restarted is found again soon; else the pause grows to two minutes.
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 
@@ -38,7 +38,7 @@ def main():
         customer_number=args.customer_number,
         purpose=recipients_pb2.Purpose.Value("PURPOSE_" + args.purpose.upper()),
     )
-    # Every call needs a token but health and reflection.
+    # Every request needs a token but health and reflection.
     metadata = [("authorization", f"Bearer {args.token}")] if args.token else []
 
     # A service on another machine speaks TLS: grpc.secure_channel(target, grpc.ssl_channel_credentials()).
@@ -80,14 +80,14 @@ def show(resolution):
 
 
 def describe(error):
-    """The refusal in one line. Programs act upon the reason; the text is for people."""
-    refusal = f"{error.code().name}: {error.details()}"
+    """The error in one line. Programs act upon the reason; the text is for people."""
+    text = f"{error.code().name}: {error.details()}"
     status = rpc_status.from_call(error)  # decoded from grpc-status-details-bin
     for detail in status.details if status else []:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
-            refusal = f"{error.code().name} {info.reason} ({info.domain}): {error.details()}"
-    return refusal
+            text = f"{error.code().name} {info.reason} ({info.domain}): {error.details()}"
+    return text
 
 
 if __name__ == "__main__":

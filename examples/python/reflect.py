@@ -61,14 +61,14 @@ def call(channel, method, request_json, token):
 
 
 def describe(error):
-    """The refusal in one line. Programs act upon the reason; the text is for people."""
-    refusal = f"{error.code().name}: {error.details()}"
+    """The error in one line. Programs act upon the reason; the text is for people."""
+    text = f"{error.code().name}: {error.details()}"
     status = rpc_status.from_call(error)  # decoded from grpc-status-details-bin
     for detail in status.details if status else []:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
-            refusal = f"{error.code().name} {info.reason} ({info.domain}): {error.details()}"
-    return refusal
+            text = f"{error.code().name} {info.reason} ({info.domain}): {error.details()}"
+    return text
 
 
 if __name__ == "__main__":

@@ -14,16 +14,16 @@ the max of gauges that every pod reads from the database, which are equal in all
   annotations:
     summary: No instance of the contact service is ready.
     description: Clients get UNAVAILABLE. No pod is running or none is ready; contact_not_ready names the cause, such as a database that rejects writes.
-- alert: ContactServiceReplicaNotReady
+- alert: ContactServiceInstanceNotReady
   expr: contact_ready{ {{- $release -}} } == 0
   for: 10m
   labels: {severity: warning}
   annotations:
     summary: An instance of the contact service is not ready.
     description: {{ `Pod {{ $labels.pod }} has not been ready for 10 minutes; contact_not_ready names the cause.` | quote }}
-- alert: ContactServiceCallsFail
+- alert: ContactServiceRequestsFail
   expr: |-
-    sum(rate(contact_call_errors_total{ {{- $release }}, reason=~"DATABASE_UNAVAILABLE|TOKEN_KEYS_UNAVAILABLE|OVERLOADED|DEADLINE|INTERNAL|DATA_LOSS"}[5m]))
+    sum(rate(contact_request_errors_total{ {{- $release }}, reason=~"DATABASE_UNAVAILABLE|TOKEN_KEYS_UNAVAILABLE|OVERLOADED|DEADLINE|INTERNAL|DATA_LOSS"}[5m]))
       / sum(rate(rpc_server_call_duration_seconds_count{ {{- $release -}} }[5m])) > {{ $limit.errorRatio }}
   for: 5m
   labels: {severity: critical}
@@ -31,20 +31,20 @@ the max of gauges that every pod reads from the database, which are equal in all
     summary: Requests to the contact service fail for server-side reasons.
     description: {{ `{{ $value | humanizePercentage }} of the requests failed within 5 minutes.` | quote }}
 - alert: ContactServiceInternalErrors
-  expr: sum by (reason) (increase(contact_call_errors_total{ {{- $release }}, reason=~"INTERNAL|DATA_LOSS"}[15m])) > 0
+  expr: sum by (reason) (increase(contact_request_errors_total{ {{- $release }}, reason=~"INTERNAL|DATA_LOSS"}[15m])) > 0
   labels: {severity: warning}
   annotations:
     summary: The contact service had an internal error.
     description: {{ `Requests failed with {{ $labels.reason }}: a bug, or corrupt data.` | quote }}
 - alert: ContactServiceDatabaseUnavailable
-  expr: sum(rate(contact_call_errors_total{ {{- $release }}, reason="DATABASE_UNAVAILABLE"}[2m])) > 0
+  expr: sum(rate(contact_request_errors_total{ {{- $release }}, reason="DATABASE_UNAVAILABLE"}[2m])) > 0
   for: 5m
   labels: {severity: critical}
   annotations:
     summary: The contact service cannot reach its database.
     description: {{ `{{ $value | humanize }} requests per second have failed for 5 minutes, longer than a failover takes.` | quote }}
 - alert: ContactServiceOverloaded
-  expr: sum(rate(contact_call_errors_total{ {{- $release }}, reason="OVERLOADED"}[5m])) > 0
+  expr: sum(rate(contact_request_errors_total{ {{- $release }}, reason="OVERLOADED"}[5m])) > 0
   for: 10m
   labels: {severity: warning}
   annotations:
@@ -58,8 +58,8 @@ the max of gauges that every pod reads from the database, which are equal in all
   annotations:
     summary: The contact service is slow.
     description: {{ `1 % of the requests take longer than {{ $value | humanizeDuration }}; passwords and streams are excluded.` | quote }}
-- alert: ContactServiceCallsPileUp
-  expr: contact_calls_in_flight{ {{- $release -}} } > {{ $limit.callsInFlight }}
+- alert: ContactServiceRequestsPileUp
+  expr: contact_requests_in_flight{ {{- $release -}} } > {{ $limit.requestsInFlight }}
   for: 5m
   labels: {severity: warning}
   annotations:
@@ -96,8 +96,8 @@ the max of gauges that every pod reads from the database, which are equal in all
   annotations:
     summary: The contact service queues e-mails faster than it sends them.
     description: {{ `{{ $value }} e-mails wait.` | quote }}
-- alert: ContactServiceMailsGivenUp
-  expr: sum(increase(contact_mails_total{ {{- $release }}, outcome="dead_lettered"}[1h])) > {{ $limit.mailsGivenUp }}
+- alert: ContactServiceMailsDeadLettered
+  expr: sum(increase(contact_mails_total{ {{- $release }}, outcome="dead_lettered"}[1h])) > {{ $limit.mailsDeadLettered }}
   labels: {severity: warning}
   annotations:
     summary: E-mails of the contact service were dead-lettered.
@@ -150,10 +150,10 @@ the max of gauges that every pod reads from the database, which are equal in all
   annotations:
     summary: A call center agent is blocked.
     description: One agent entered 20 wrong phone passwords within an hour and keeps trying.
-- alert: ContactServiceTokensRefused
+- alert: ContactServiceTokensRejected
   expr: |-
     sum(rate(rpc_server_call_duration_seconds_count{ {{- $release }}, rpc_response_status_code="UNAUTHENTICATED"}[5m]))
-      / sum(rate(rpc_server_call_duration_seconds_count{ {{- $release -}} }[5m])) > {{ $limit.refusedTokenRatio }}
+      / sum(rate(rpc_server_call_duration_seconds_count{ {{- $release -}} }[5m])) > {{ $limit.rejectedTokenRatio }}
   for: 10m
   labels: {severity: warning}
   annotations:

@@ -20,7 +20,7 @@ pub(crate) mod security_log;
 mod stream_guard;
 
 pub use self::{
-    dispatch::{Admission, Admitted},
+    dispatch::{Admission, AdmissionService},
     limits::Limits,
     peer::{Peer, ResponseBudget},
 };

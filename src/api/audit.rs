@@ -9,7 +9,7 @@ use crate::{
     app::App,
     crypto::keyring::VersionedKeys,
     domain::{
-        audit::{AuditEvent, EventRank},
+        audit::{AuditEvent, EventSortKey},
         ids::{ContactId, CustomerNumber},
     },
     error::Result,
@@ -29,7 +29,7 @@ pub(super) async fn list(
         customer_number: number.as_str(),
         filter: 0,
     };
-    let before = convert::page_start(keys, context, &request.page_token, EventRank::LAST)?;
+    let before = convert::page_start(keys, context, &request.page_token, EventSortKey::LAST)?;
     let page = app.list_audit_events(&number, before, page_size).await?;
     Ok(proto::ListAuditEventsResponse {
         events: page.events.into_iter().map(encode).collect(),

@@ -10,7 +10,7 @@ use crate::{
         convert, proto,
     },
     app::{App, ChangeReader},
-    domain::audit::Change,
+    domain::audit::FeedEvent,
     error::Result,
 };
 
@@ -52,7 +52,7 @@ impl Watch {
                 continue;
             };
             let tenant = self.caller.customer();
-            let is_shown = |change: &Change| {
+            let is_shown = |change: &FeedEvent| {
                 tenant.is_none() || change.event.customer_number.as_ref() == tenant
             };
             let events: Vec<_> = page.into_iter().filter(is_shown).map(encode).collect();
@@ -66,7 +66,7 @@ impl Watch {
     }
 }
 
-fn encode(change: Change) -> proto::Change {
+fn encode(change: FeedEvent) -> proto::Change {
     let event = change.event;
     proto::Change {
         event_id: event.id.to_string(),

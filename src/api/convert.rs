@@ -113,8 +113,8 @@ impl Violations {
         }
         let request_id = self.check("request_id", parse_uuid(request_id))?;
         let message = message.encode_to_vec();
-        let fingerprint = |version| {
-            let mut mac = keys.mac(version, "request-fingerprint")?;
+        let digest = |version| {
+            let mut mac = keys.mac(version, "request-digest")?;
             mac.update(rpc.as_bytes());
             mac.update(&[0]);
             mac.update(&message);
@@ -122,7 +122,7 @@ impl Violations {
         };
         Some(RequestKey {
             request_id,
-            digests: keys.versions().filter_map(fingerprint).collect(),
+            digests: keys.versions().filter_map(digest).collect(),
         })
     }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     crypto::keyring::VersionedKeys,
-    domain::audit::EventRank,
+    domain::audit::EventSortKey,
     error::{Error, Result},
 };
 
@@ -43,7 +43,7 @@ impl Cursor for i64 {
     }
 }
 
-impl Cursor for EventRank {
+impl Cursor for EventSortKey {
     fn to_bytes(&self) -> Vec<u8> {
         [&self.sequence.to_be_bytes()[..], self.id.as_bytes()].concat()
     }
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn cursor_of_the_audit_log_is_a_rank_and_an_id() {
+    fn cursor_of_the_audit_log_is_a_sequence_and_an_id() {
         let keys = keys(&[(1, 1)]);
-        let rank = EventRank {
+        let key = EventSortKey {
             sequence: 42,
             id: Uuid::from_u128(7),
         };
-        let token = keys.page_token(CONTEXT, &rank).unwrap();
-        assert_eq!(keys.cursor(CONTEXT, &token), Ok(rank));
+        let token = keys.page_token(CONTEXT, &key).unwrap();
+        assert_eq!(keys.cursor(CONTEXT, &token), Ok(key));
         assert_eq!(
             keys.cursor::<i64>(CONTEXT, &token),
             Err(Error::InvalidPageToken)

@@ -83,7 +83,7 @@ fn encode(export: Export) -> proto::ExportCustomerResponse {
         phone_orders: all(export.phone_orders, phone_order),
         email_confirmations: all(export.confirmations, confirmation),
         mails: all(export.mails, mail),
-        phone_passwords: all(export.tries, tries),
+        phone_passwords: all(export.attempts, phone_password_record),
         requests: all(export.requests, request),
         imports: all(export.imports, import),
     }
@@ -141,15 +141,15 @@ fn mail(mail: ExportedMail) -> proto::MailRecord {
     }
 }
 
-fn tries(of: ExportedAttempts) -> proto::PhonePasswordRecord {
+fn phone_password_record(of: ExportedAttempts) -> proto::PhonePasswordRecord {
     proto::PhonePasswordRecord {
         contact_id: of.contact_id.0.to_string(),
         set_time: of.set_time.map(timestamp),
-        consecutive_failures: of.tries.consecutive.into(),
-        failure_times: all(of.tries.recent, timestamp),
-        locked_until_time: of.tries.locked_until.map(timestamp),
-        revoked: of.tries.is_revoked,
-        notice_time: of.tries.notice_time.map(timestamp),
+        consecutive_failures: of.attempts.consecutive.into(),
+        failure_times: all(of.attempts.recent, timestamp),
+        locked_until_time: of.attempts.locked_until.map(timestamp),
+        revoked: of.attempts.is_revoked,
+        notice_time: of.attempts.notice_time.map(timestamp),
         unlock_reason: of.unlock_reason.unwrap_or_default(),
         update_time: Some(timestamp(of.update_time)),
     }

@@ -6,7 +6,7 @@ use super::{context::App, page::paginate};
 use crate::{
     crypto::pseudonym,
     domain::{
-        audit::{Actor, AuditEvent, EventKind, EventRank},
+        audit::{Actor, AuditEvent, EventKind, EventSortKey},
         ids::CustomerNumber,
     },
     error::Result,
@@ -18,7 +18,7 @@ pub struct AuditPage {
     /// The events, newest first.
     pub events: Vec<AuditEvent>,
     /// The exclusive upper bound of the next page; `None` on the last page.
-    pub next_before: Option<EventRank>,
+    pub next_before: Option<EventSortKey>,
 }
 
 impl App {
@@ -50,7 +50,7 @@ impl App {
         self.database.insert_disclosure(event).await.map(|_| ())
     }
 
-    /// Returns up to `page_size` events before a rank, newest first; [`EventRank::LAST`] starts at
+    /// Returns up to `page_size` events before a sort key, newest first; [`EventSortKey::LAST`] starts at
     /// the newest event.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl App {
     pub async fn list_audit_events(
         &self,
         customer_number: &CustomerNumber,
-        before: EventRank,
+        before: EventSortKey,
         page_size: usize,
     ) -> Result<AuditPage> {
         let limit = u64::try_from(page_size)
@@ -79,10 +79,10 @@ impl App {
             let older = self.database.list_audit_events(&pseudonym, before, missing);
             events.extend(older.await?);
         }
-        if events.is_empty() && before == EventRank::LAST {
+        if events.is_empty() && before == EventSortKey::LAST {
             self.get_customer(customer_number).await?;
         }
-        let next_before = paginate(&mut events, page_size, AuditEvent::rank);
+        let next_before = paginate(&mut events, page_size, AuditEvent::sort_key);
         Ok(AuditPage {
             events,
             next_before,

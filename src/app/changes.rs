@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{context::App, feed_cursor::FeedCursor};
 use crate::{
     crypto::{keyring::VersionedKeys, pseudonym},
-    domain::audit::Change,
+    domain::audit::FeedEvent,
     error::{Error, Result},
     storage::{Database, FeedBounds},
 };
@@ -121,7 +121,7 @@ impl ChangeReader {
     /// # Errors
     /// [`Error::CursorExpired`] if events after the cursor were deleted, or the database was
     /// restored.
-    pub async fn next_page(&mut self) -> Result<Vec<Change>> {
+    pub async fn next_page(&mut self) -> Result<Vec<FeedEvent>> {
         loop {
             let mut changes = self.read(PAGE_SIZE).await?;
             if let Some(last) = changes.last() {
@@ -155,7 +155,7 @@ impl ChangeReader {
     }
 
     /// Reads up to `limit` events after the cursor, without gaps.
-    async fn read(&self, limit: u64) -> Result<Vec<Change>> {
+    async fn read(&self, limit: u64) -> Result<Vec<FeedEvent>> {
         let position = self.cursor.position;
         // Includes the cursor's own event. Events outside the feed have position 0.
         let (mut changes, bounds) = self
@@ -175,7 +175,7 @@ impl ChangeReader {
     }
 
     /// Replaces the pseudonyms of erased customers by their numbers, which caches use as keys.
-    fn restore_erased_numbers(&self, changes: &mut [Change]) {
+    fn restore_erased_numbers(&self, changes: &mut [FeedEvent]) {
         for change in changes {
             let sealed = change.sealed_number.as_ref();
             let number = sealed.and_then(|sealed| pseudonym::open(&self.service_keys, sealed));

@@ -91,6 +91,6 @@ pub(super) fn replayed_contact(response: CachedResponse) -> Result<Contact> {
     match response {
         CachedResponse::Contact(contact) => Ok(*contact),
         CachedResponse::Deleted => Err(Error::ContactNotFound),
-        CachedResponse::Nothing => Err(Error::data_loss("request_ids.answer")),
+        CachedResponse::Nothing => Err(Error::data_loss("request_ids.response")),
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 
 /// A row of the imported file.
 #[derive(Clone)]
-pub struct ContactRow {
+pub struct FileRow {
     /// Identifies the row in later imports.
     pub key: ImportKey,
     /// The contact to create for the customer.
@@ -37,7 +37,7 @@ pub struct ContactRow {
     pub customer: CustomerChange,
 }
 
-impl ContactRow {
+impl FileRow {
     /// Returns a hash of the row's values, for comparison with other rows of the same key.
     pub fn values(&self) -> ImportValues {
         let contact = &self.contact;
@@ -118,7 +118,7 @@ impl App {
         &self,
         customer_number: &CustomerNumber,
         customer: &CustomerChange,
-        rows: Vec<ContactRow>,
+        rows: Vec<FileRow>,
         mode: ImportMode,
     ) -> Result<ImportResult> {
         let (app, number, rows) = (self.clone(), customer_number.clone(), Arc::new(rows));
@@ -146,7 +146,7 @@ impl App {
         transaction: &Transaction,
         customer_number: &CustomerNumber,
         change: &CustomerChange,
-        rows: &[ContactRow],
+        rows: &[FileRow],
         mode: ImportMode,
     ) -> Result<Outcome<ImportResult>> {
         let now = self.now();
@@ -213,7 +213,7 @@ impl App {
         &self,
         transaction: &Transaction,
         customer_number: &CustomerNumber,
-        rows: &[ContactRow],
+        rows: &[FileRow],
         mode: ImportMode,
         now: DateTime<Utc>,
     ) -> Result<(Vec<RowOutcome>, Vec<ValidRow>)> {
@@ -257,7 +257,7 @@ impl App {
     async fn validate_row(
         &self,
         transaction: &Transaction,
-        row: &ContactRow,
+        row: &FileRow,
         others: &[Contact],
         mode: ImportMode,
         now: DateTime<Utc>,
@@ -329,7 +329,7 @@ impl App {
 
 /// Returns the addresses that new rows require to be confirmed by e-mail.
 fn mail_recipients<'r>(
-    rows: &'r [ContactRow],
+    rows: &'r [FileRow],
     seen: &HashMap<ImportKey, Option<ImportValues>>,
     mode: ImportMode,
 ) -> Vec<&'r EmailAddress> {

@@ -54,7 +54,7 @@ pub enum PhonePasswordVerdict {
 pub struct PhonePasswordCheck {
     /// The contact whose password is checked.
     pub contact: ContactRef,
-    /// The password that the caller said.
+    /// The candidate password of the caller.
     pub candidate: NormalizedPassword,
     /// The id of the phone call.
     pub call_id: String,
@@ -109,7 +109,7 @@ fn metric_verdict(verdict: &Result<PhonePasswordVerdict>) -> Option<Verdict> {
 }
 
 impl App {
-    /// Checks the password that a caller said (rules 16 to 18). A wrong password, a contact
+    /// Checks the candidate password of a caller (rules 16 to 18). A wrong password, a contact
     /// without one and a missing contact give the same result after the same work.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::context::App;
 use crate::{
     crypto::pseudonym,
     domain::{
-        audit::{Actor, AuditEvent, EventKind, EventRank},
+        audit::{Actor, AuditEvent, EventKind, EventSortKey},
         export::Export,
         ids::CustomerNumber,
     },
@@ -46,7 +46,7 @@ impl App {
                     let now = app.now();
                     let contacts = export.contacts.into_iter();
                     export.contacts = contacts.map(|contact| contact.as_of(now)).collect();
-                    Ok(Outcome::Commit((export, event.rank())))
+                    Ok(Outcome::Commit((export, event.sort_key())))
                 })
             })
             .await?;
@@ -62,9 +62,9 @@ impl App {
     async fn list_events_until(
         &self,
         customer_number: &CustomerNumber,
-        last: EventRank,
+        last: EventSortKey,
     ) -> Result<Vec<AuditEvent>> {
-        let (mut events, mut after) = (Vec::new(), EventRank::FIRST);
+        let (mut events, mut after) = (Vec::new(), EventSortKey::FIRST);
         while after < last {
             let page = self
                 .database
@@ -72,9 +72,9 @@ impl App {
                 .await?;
             after = page
                 .last()
-                .map(AuditEvent::rank)
+                .map(AuditEvent::sort_key)
                 .ok_or(Error::CustomerNotFound)?;
-            events.extend(page.into_iter().filter(|event| event.rank() <= last));
+            events.extend(page.into_iter().filter(|event| event.sort_key() <= last));
         }
         Ok(events)
     }
@@ -194,7 +194,7 @@ impl App {
         for pseudonym in self.pseudonyms(customer_number) {
             let events = self
                 .database
-                .list_audit_events(&pseudonym, EventRank::LAST, 1);
+                .list_audit_events(&pseudonym, EventSortKey::LAST, 1);
             if !events.await?.is_empty() {
                 return Ok(true);
             }

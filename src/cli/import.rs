@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use contact_service::{
-    app::{App, ContactRow, CustomerOutcome, ImportMode, RowOutcome},
+    app::{App, CustomerOutcome, FileRow, ImportMode, RowOutcome},
     config::Config,
     domain::contact_types::ContactType,
     error::Error,
@@ -29,11 +29,11 @@ use encoding_rs::Encoding;
 use futures::{StreamExt, stream};
 
 use self::{
-    encoding::Source,
+    encoding::SourceFile,
     groups::{Group, GroupedRows, ParsedRows, customer_change},
     mapping::Mapping,
     rejects::RejectsFile,
-    report::Report,
+    report::ImportReport,
     rows::{Row, Table},
 };
 use crate::cli::{
@@ -82,7 +82,7 @@ pub(crate) struct ImportFile {
 
 /// A file that was read, and the open file for its rejected rows.
 struct ImportJob {
-    source: Source,
+    source: SourceFile,
     table: Table,
     rejects: RejectsFile,
 }
@@ -123,7 +123,7 @@ impl ImportFile {
         })
     }
 
-    fn table(&self, source: &Source) -> Result<Table, StartupError> {
+    fn table(&self, source: &SourceFile) -> Result<Table, StartupError> {
         let extension = self.file.extension().unwrap_or_default();
         let has_vcard_extension = ["vcf", "vcard"]
             .iter()
@@ -148,7 +148,7 @@ impl ImportFile {
         job: ImportJob,
     ) -> Result<bool, StartupError> {
         let (source, table) = (&job.source, &job.table);
-        let mut report = Report::default();
+        let mut report = ImportReport::default();
         let imported = self.import_table(app, table, is_embedded, &mut report);
         if let Err(error) = imported.await {
             let imported = report.imported;
@@ -167,7 +167,7 @@ impl ImportFile {
         app: &App,
         table: &'s Table,
         is_embedded: bool,
-        report: &mut Report<'s>,
+        report: &mut ImportReport<'s>,
     ) -> Result<(), Error> {
         let progress = progress_bar(Some(table.rows.len() as u64));
         let GroupedRows {
@@ -198,7 +198,7 @@ impl ImportFile {
                 report.add(row, outcome);
             }
             progress.set_position(report.processed());
-            progress.set_message(format!("{} refused", report.rejects.len()));
+            progress.set_message(format!("{} rejected", report.rejects.len()));
         }
         progress.finish_and_clear();
         Ok(())
@@ -235,7 +235,7 @@ impl ImportFile {
         // The first contact of a customer must be a STANDARD one, in any order of the file.
         contacts.sort_by_key(|(_, row)| !row.contact.types.contains(ContactType::Standard));
         for chunk in contacts.chunks(self.contacts_per_transaction()) {
-            let new: Vec<ContactRow> = chunk.iter().map(|(_, contact)| contact.clone()).collect();
+            let new: Vec<FileRow> = chunk.iter().map(|(_, contact)| contact.clone()).collect();
             let import = || app.import_contacts(&group.number, &change, new.clone(), self.mode());
             let imported = with_retry(import).await?;
             let chunk = chunk.iter().map(|(row, _)| *row);

@@ -1,6 +1,6 @@
 //! `resolve`: the recipients for a purpose, for all customer numbers of a file.
 
-mod answer;
+mod line;
 mod output;
 mod report;
 
@@ -28,9 +28,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
 use self::{
-    answer::Answer,
-    output::{Format, Output},
-    report::Report,
+    line::ResolvedLine,
+    output::{Output, OutputFormat},
+    report::ResolveReport,
 };
 use crate::cli::{
     bootstrap::connect_existing, progress::progress_bar, retry::with_retry,
@@ -61,7 +61,7 @@ pub(crate) struct ResolveFile {
     output: Option<PathBuf>,
     /// csv or jsonl
     #[arg(long, value_enum, hide_possible_values = true, default_value = "csv")]
-    format: Format,
+    format: OutputFormat,
     /// Write unreached customers to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -94,17 +94,17 @@ impl From<PurposeArg> for recipients::Purpose {
 }
 
 impl ResolveFile {
-    /// Opens the database and writes the answers and the report.
+    /// Opens the database and writes the results and the report.
     pub(crate) async fn run(&self, config: &Config) -> Result<(), StartupError> {
         let _telemetry = logging::start(config)?;
         let database = connect_existing(config).await?;
-        let written = self.write_answers(&database).await;
+        let written = self.write_results(&database).await;
         database.close().await;
         written
     }
 
     /// Reads, resolves and writes concurrently.
-    async fn write_answers(&self, database: &Database) -> Result<(), StartupError> {
+    async fn write_results(&self, database: &Database) -> Result<(), StartupError> {
         if self.attention_line_chars < MIN_ROOM_CHARS {
             let reason = format!("must be at least {MIN_ROOM_CHARS}");
             return Err(StartupError::setting("--attention-line-chars", reason));
@@ -113,28 +113,28 @@ impl ResolveFile {
         let progress = progress_bar(length.ok());
         let lines = open(&self.file, &progress)?;
         let mut output = Output::create(self.output.as_deref(), self.format)?;
-        let mut report = Report::default();
-        let answers = stream::iter(batches(lines))
-            .map(|texts| async { self.answer(database, texts?).await })
+        let mut report = ResolveReport::default();
+        let results = stream::iter(batches(lines))
+            .map(|texts| async { self.resolve_lines(database, texts?).await })
             .buffered(CONCURRENCY);
-        let mut answers = std::pin::pin!(answers);
-        while let Some(batch) = answers.try_next().await? {
-            for answer in batch {
-                output.write(&answer.text, &answer.outcome)?;
-                report.add(answer);
+        let mut results = std::pin::pin!(results);
+        while let Some(batch) = results.try_next().await? {
+            for line in batch {
+                output.write(&line.text, &line.outcome)?;
+                report.add(line);
             }
-            progress.set_message(format!("{} customers", report.answered()));
+            progress.set_message(format!("{} customers", report.resolved()));
         }
         output.finish()?;
         progress.finish_and_clear();
         report.print(self.report.as_deref())
     }
 
-    async fn answer(
+    async fn resolve_lines(
         &self,
         database: &Database,
         texts: Vec<String>,
-    ) -> Result<Vec<Answer>, StartupError> {
+    ) -> Result<Vec<ResolvedLine>, StartupError> {
         let parsed: Vec<_> = texts
             .iter()
             .map(|text| CustomerNumber::parse(text))
@@ -144,7 +144,7 @@ impl ResolveFile {
         let resolve =
             || app::resolve_many(database, &numbers, purpose, max_chars, Clock::System.now());
         let mut resolutions = with_retry(resolve).await?.into_iter();
-        let answers = texts.into_iter().zip(parsed).map(|(text, parsed)| {
+        let results = texts.into_iter().zip(parsed).map(|(text, parsed)| {
             let missing = || Err(Error::internal("a customer has no resolution"));
             let outcome = match parsed {
                 Ok(_) => resolutions
@@ -153,9 +153,9 @@ impl ResolveFile {
                     .map_err(|error| error.to_string()),
                 Err(Invalid(reason)) => Err(format!("a customer number {reason}")),
             };
-            Answer { text, outcome }
+            ResolvedLine { text, outcome }
         });
-        Ok(answers.collect())
+        Ok(results.collect())
     }
 }
 

@@ -190,17 +190,17 @@ impl EventKind {
     }
 }
 
-/// The rank of an event among those of its customer: by sequence number, then by id, which starts
+/// The sort key of an event among those of its customer: by sequence number, then by id, which starts
 /// with the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EventRank {
+pub struct EventSortKey {
     /// [`AuditEvent::sequence`].
     pub sequence: i64,
     /// [`AuditEvent::id`].
     pub id: Uuid,
 }
 
-impl EventRank {
+impl EventSortKey {
     /// Before all events.
     pub const FIRST: Self = Self {
         sequence: 0,
@@ -292,9 +292,9 @@ impl AuditEvent {
         self
     }
 
-    /// Returns the rank among the events of the customer.
-    pub fn rank(&self) -> EventRank {
-        EventRank {
+    /// Returns the sort key among the events of the customer.
+    pub fn sort_key(&self) -> EventSortKey {
+        EventSortKey {
             sequence: self.sequence,
             id: self.id,
         }
@@ -303,7 +303,7 @@ impl AuditEvent {
 
 /// An audit event in the change feed.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct FeedEvent {
     /// The position in the feed, starting at 1.
     pub position: i64,
     /// The event.

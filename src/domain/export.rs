@@ -33,7 +33,7 @@ pub struct Export {
     /// The queued e-mails and dead letters, oldest first.
     pub mails: Vec<ExportedMail>,
     /// The stored attempts on phone passwords.
-    pub tries: Vec<ExportedAttempts>,
+    pub attempts: Vec<ExportedAttempts>,
     /// The stored responses, sorted by expiry.
     pub requests: Vec<ExportedRequest>,
     /// The imported contacts, sorted by time of import.
@@ -115,7 +115,7 @@ pub struct ExportedAttempts {
     /// The time at which the password was set; `None`: none is set.
     pub set_time: Option<DateTime<Utc>>,
     /// The attempts and the lock.
-    pub tries: ContactAttempts,
+    pub attempts: ContactAttempts,
     /// The reason for which the last lock was lifted.
     pub unlock_reason: Option<String>,
     /// The time of the last change.

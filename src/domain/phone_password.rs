@@ -40,7 +40,7 @@ impl fmt::Debug for NormalizedPassword {
 }
 
 impl NormalizedPassword {
-    /// Normalizes a password that a caller said. Accepts passwords that cannot have been set, so that
+    /// Normalizes a candidate password. Accepts passwords that cannot have been set, so that
     /// checking them takes the same time.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ pub struct OutboxParts {
 
 /// The dependencies of an attempt; all attempts share them.
 #[derive(Debug)]
-pub(super) struct Delivery {
+pub(super) struct DeliveryContext {
     database: Database,
     clock: Clock,
     random: Random,
@@ -72,7 +72,7 @@ pub(super) struct Claim {
     lease: Lease,
 }
 
-impl Delivery {
+impl DeliveryContext {
     pub(super) fn new(parts: OutboxParts, overflow: OverflowPermits) -> Self {
         Self {
             overflow,

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    delivery::{Claim, Delivery, OutboxParts},
+    delivery::{Claim, DeliveryContext, OutboxParts},
     signal::MailSignal,
     workers::OverflowPermits,
 };
@@ -28,7 +28,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The worker. Clones share the permits.
 #[derive(Clone, Debug)]
 pub struct Outbox {
-    delivery: Arc<Delivery>,
+    delivery: Arc<DeliveryContext>,
     workers: Arc<Semaphore>,
     overflow: OverflowPermits,
 }
@@ -38,7 +38,7 @@ impl Outbox {
     pub fn new(parts: OutboxParts) -> Self {
         let overflow = OverflowPermits::new(OVERFLOW_CONCURRENCY);
         Self {
-            delivery: Arc::new(Delivery::new(parts, overflow.clone())),
+            delivery: Arc::new(DeliveryContext::new(parts, overflow.clone())),
             workers: Arc::new(Semaphore::new(WORKERS)),
             overflow,
         }

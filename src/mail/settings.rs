@@ -281,17 +281,17 @@ mod tests {
             "mail.example",
             "http://mail.example",
             "smtp://",
-            "smtp://canary@mail.example",
-            "smtp://:canary@mail.example",
-            "smtp://mail.example/canary",
-            "smtp://mail.example?tls=canary",
-            "smtp://mail.example?canary",
+            "smtp://marker@mail.example",
+            "smtp://:marker@mail.example",
+            "smtp://mail.example/marker",
+            "smtp://mail.example?tls=marker",
+            "smtp://mail.example?marker",
             "smtps://mail.example?tls=none",
-            "smtp://canary:canary@mail.example?tls=none",
-            "smtp://mail.example:canary",
+            "smtp://marker:marker@mail.example?tls=none",
+            "smtp://mail.example:marker",
         ] {
             let Invalid(why) = SmtpUrl::parse(bad).unwrap_err();
-            assert!(!why.contains("canary"), "{why}");
+            assert!(!why.contains("marker"), "{why}");
         }
     }
 

@@ -22,9 +22,9 @@ pub use self::{
     readiness::{NotReady, ready},
 };
 
-const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
-const CALLS_IN_FLIGHT: &str = "contact_calls_in_flight";
-const CALL_ERRORS: &str = "contact_call_errors_total";
+const REQUEST_DURATION: &str = "rpc_server_call_duration_seconds";
+const REQUESTS_IN_FLIGHT: &str = "contact_requests_in_flight";
+const REQUEST_ERRORS: &str = "contact_request_errors_total";
 const EMAIL_CONFIRMATIONS: &str = "contact_email_confirmations_total";
 const PHONE_PASSWORD_CHECKS: &str = "contact_phone_password_checks_total";
 const PHONE_PASSWORD_LOCKS: &str = "contact_phone_password_locks_total";
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Installs the recorder, with all metrics at zero. `methods` are the RPCs, as in [`call_ended`].
+    /// Installs the recorder, with all metrics at zero. `methods` are the RPCs, as in [`request_completed`].
     ///
     /// # Errors
     /// The cause in one line, such as a recorder that was installed before.
@@ -76,7 +76,7 @@ impl Metrics {
         let failed =
             |error: &dyn std::fmt::Display| format!("failed to install the metrics: {error}");
         let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(full(CALL_DURATION), &SECONDS)
+            .set_buckets_for_metric(full(REQUEST_DURATION), &SECONDS)
             .and_then(|builder| builder.set_buckets_for_metric(full(CONNECTION_WAIT), &SECONDS))
             .and_then(|builder| builder.set_buckets_for_metric(full(SHARED_QUERY_SIZE), &SIZES))
             .map_err(|error| failed(&error))?
@@ -90,7 +90,7 @@ impl Metrics {
         readiness::register();
         log_lines::register();
         for method in methods {
-            let _registered = call_duration(method, "OK");
+            let _registered = request_duration(method, "OK");
         }
         Ok(metrics)
     }
@@ -109,12 +109,12 @@ impl Metrics {
 
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_histogram!(CALL_DURATION, Unit::Seconds, "Duration of RPCs");
+    describe_histogram!(REQUEST_DURATION, Unit::Seconds, "Duration of RPCs");
     describe_gauge!(
-        CALLS_IN_FLIGHT,
+        REQUESTS_IN_FLIGHT,
         "RPCs in flight; a stream counts until it begins"
     );
-    describe_counter!(CALL_ERRORS, "Failed RPCs, by the reason in ErrorInfo");
+    describe_counter!(REQUEST_ERRORS, "Failed RPCs, by the reason in ErrorInfo");
     describe_counter!(
         EMAIL_CONFIRMATIONS,
         "Confirmations of e-mail addresses, by outcome"
@@ -176,7 +176,7 @@ fn describe_resources() {
 /// Initializes the counters, as a rate needs a first sample.
 fn init_to_zero() {
     for reason in WATCHED_REASONS {
-        counter!(CALL_ERRORS, "reason" => reason).increment(0);
+        counter!(REQUEST_ERRORS, "reason" => reason).increment(0);
     }
     for outcome in ConfirmationOutcome::ALL {
         counter!(EMAIL_CONFIRMATIONS, "outcome" => outcome.as_str()).increment(0);
@@ -197,7 +197,7 @@ fn init_to_zero() {
     for pool in ["readers", "writers"] {
         connections(pool, Pool::default());
     }
-    gauge!(CALLS_IN_FLIGHT).set(0);
+    gauge!(REQUESTS_IN_FLIGHT).set(0);
     unsent_response_bytes(0);
     token_keys_age(Duration::ZERO, Duration::ZERO);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
@@ -259,25 +259,25 @@ label! {
 
 /// Counts an RPC as in flight until it is dropped.
 #[derive(Debug)]
-pub struct CallInFlight(());
+pub struct RequestInFlight(());
 
-impl CallInFlight {
+impl RequestInFlight {
     /// Begins to count.
     pub fn begin() -> Self {
-        gauge!(CALLS_IN_FLIGHT).increment(1);
+        gauge!(REQUESTS_IN_FLIGHT).increment(1);
         Self(())
     }
 }
 
-impl Drop for CallInFlight {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
-        gauge!(CALLS_IN_FLIGHT).decrement(1);
+        gauge!(REQUESTS_IN_FLIGHT).decrement(1);
     }
 }
 
-fn call_duration(method: &str, code: &'static str) -> metrics::Histogram {
+fn request_duration(method: &str, code: &'static str) -> metrics::Histogram {
     histogram!(
-        CALL_DURATION,
+        REQUEST_DURATION,
         "rpc_system_name" => "grpc",
         "rpc_method" => method.to_owned(),
         "rpc_response_status_code" => code,
@@ -286,13 +286,13 @@ fn call_duration(method: &str, code: &'static str) -> metrics::Histogram {
 
 /// Records the duration of an RPC of `method`, such as `contact.v1.ContactService/GetContact`; `code`
 /// is the name of its status, such as `NOT_FOUND`.
-pub fn call_ended(method: &str, code: &'static str, elapsed: Duration) {
-    call_duration(method, code).record(elapsed);
+pub fn request_completed(method: &str, code: &'static str, elapsed: Duration) {
+    request_duration(method, code).record(elapsed);
 }
 
 /// Counts an RPC that failed with `reason`.
-pub fn call_failed(reason: &str) {
-    counter!(CALL_ERRORS, "reason" => reason.to_owned()).increment(1);
+pub fn request_failed(reason: &str) {
+    counter!(REQUEST_ERRORS, "reason" => reason.to_owned()).increment(1);
 }
 
 /// Counts a confirmation.

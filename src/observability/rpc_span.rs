@@ -33,10 +33,10 @@ pub fn begin(method: &str, headers: &HeaderMap) -> Span {
             || RandomIdGenerator::default().new_trace_id(),
             |caller| caller.trace_id(),
         );
-        return tracing::error_span!("call", %trace_id);
+        return tracing::error_span!("rpc", %trace_id);
     }
     let span = tracing::error_span!(
-        "call",
+        "rpc",
         otel.name = method,
         otel.kind = "server",
         trace_id = Empty

@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// connections (keys, mail, traces).
 const RESERVED: u64 = 128;
 /// Descriptors reserved for everything that is not counted.
-const SPARE: u64 = 64;
+const UNCOUNTED: u64 = 64;
 
 /// Raises the soft limit of file descriptors to the hard limit, if the system permits it, and logs the
 /// resulting limit.
@@ -51,7 +51,7 @@ fn grpc_share(connections: u64, max: usize, waiting: usize) -> usize {
 
 /// Never zero: with few descriptors, connections use a part of the reserved ones.
 fn connections_within(descriptors: u64) -> u64 {
-    let left = descriptors.saturating_sub(RESERVED + SPARE);
+    let left = descriptors.saturating_sub(RESERVED + UNCOUNTED);
     left.max(descriptors / 4).max(1)
 }
 

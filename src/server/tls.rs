@@ -32,10 +32,10 @@ pub struct TlsFiles {
 #[derive(Clone)]
 pub struct Tls {
     files: TlsFiles,
-    loaded: Arc<ArcSwap<Loaded>>,
+    loaded: Arc<ArcSwap<LoadedTls>>,
 }
 
-struct Loaded {
+struct LoadedTls {
     contents: Contents,
     config: Arc<ServerConfig>,
 }
@@ -128,7 +128,7 @@ fn content(setting: &str, file: &PathBuf) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(failed)
 }
 
-fn read(files: &TlsFiles) -> Result<Loaded, String> {
+fn read(files: &TlsFiles) -> Result<LoadedTls, String> {
     let contents = contents(files)?;
     let (cert, key, client_ca) = &contents;
     let chain = certificates("TLS_CERT", cert)?;
@@ -158,7 +158,7 @@ fn read(files: &TlsFiles) -> Result<Loaded, String> {
         .with_single_cert(chain, key)
         .map_err(|error| format!("TLS_KEY: does not match TLS_CERT: {error}"))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Loaded {
+    Ok(LoadedTls {
         contents,
         config: Arc::new(config),
     })

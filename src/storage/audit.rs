@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audit::{Actor, AuditEvent, EventRank},
+        audit::{Actor, AuditEvent, EventSortKey},
         ids::{ContactId, CustomerNumber},
     },
     error::{Error, Result},
@@ -27,7 +27,7 @@ impl Database {
     pub async fn list_audit_events(
         &self,
         number: &CustomerNumber,
-        before: EventRank,
+        before: EventSortKey,
         limit: u64,
     ) -> Result<Vec<AuditEvent>> {
         let earlier_of_same_change = Condition::all()
@@ -52,7 +52,7 @@ impl Database {
     pub async fn list_oldest_audit_events(
         &self,
         number: &CustomerNumber,
-        after: EventRank,
+        after: EventSortKey,
         limit: u64,
     ) -> Result<Vec<AuditEvent>> {
         let later_of_same_change = Condition::all()

@@ -20,7 +20,7 @@ use super::{
     transaction::{Outcome, Transaction},
 };
 use crate::{
-    domain::{audit::Change, ids::CustomerNumber},
+    domain::{audit::FeedEvent, ids::CustomerNumber},
     error::{Error, Result},
 };
 
@@ -104,14 +104,18 @@ impl Database {
     /// Reads up to `limit` events from a position on, in the order of the feed, and then its bounds:
     /// a deletion between the two shows as a gap. The number of concurrent reads is limited, as all
     /// watches read at once when an event arrives.
-    pub async fn read_changes(&self, from: i64, limit: u64) -> Result<(Vec<Change>, FeedBounds)> {
+    pub async fn read_changes(
+        &self,
+        from: i64,
+        limit: u64,
+    ) -> Result<(Vec<FeedEvent>, FeedBounds)> {
         let closed = |_| Error::internal("the semaphore of feed reads is closed");
         let _permit = self.feed_reads.acquire().await.map_err(closed)?;
         let changes = self.list_changes(from, limit).await?;
         Ok((changes, self.feed_bounds().await?))
     }
 
-    async fn list_changes(&self, from: i64, limit: u64) -> Result<Vec<Change>> {
+    async fn list_changes(&self, from: i64, limit: u64) -> Result<Vec<FeedEvent>> {
         let rows = Entity::find()
             .filter(Column::FeedPosition.gte(from))
             // The condition of the partial index: positions begin with 1.
@@ -122,7 +126,7 @@ impl Database {
         let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
         let changes = rows.into_iter().map(|mut row| {
             let position = row.feed_position;
-            Ok(Change {
+            Ok(FeedEvent {
                 position: position.ok_or_else(|| Error::internal("an event without a position"))?,
                 sealed_number: row.sealed_customer_number.take(),
                 event: to_event(row)?,
@@ -231,11 +235,10 @@ impl Transaction {
     }
 }
 
-const BOUNDS: &str =
-    "SELECT last_position, forgotten_position, epoch FROM change_feed WHERE id = 1";
-const TRY_LOCK_POSTGRES: &str = "SELECT last_position, forgotten_position, epoch FROM change_feed \
+const BOUNDS: &str = "SELECT last_position, low_watermark, epoch FROM change_feed WHERE id = 1";
+const TRY_LOCK_POSTGRES: &str = "SELECT last_position, low_watermark, epoch FROM change_feed \
     WHERE id = 1 FOR UPDATE SKIP LOCKED";
-const LOCK_POSTGRES: &str = "SELECT last_position, forgotten_position, epoch FROM change_feed \
+const LOCK_POSTGRES: &str = "SELECT last_position, low_watermark, epoch FROM change_feed \
     WHERE id = 1 FOR UPDATE";
 
 /// Sequences the waiting events in the order of their index. The next batch continues with the
@@ -270,8 +273,8 @@ const SEQUENCE_CUSTOMER: &str = "\
       AND audit_events.event_id = waiting.event_id";
 const RAISE: &str = "UPDATE change_feed SET last_position = $1 WHERE id = 1";
 const RENEW: &str = "UPDATE change_feed SET epoch = $1 WHERE id = 1";
-const RAISE_LOW_WATERMARK: &str = "UPDATE change_feed SET forgotten_position = $1 \
-    WHERE id = 1 AND forgotten_position < $1";
+const RAISE_LOW_WATERMARK: &str = "UPDATE change_feed SET low_watermark = $1 \
+    WHERE id = 1 AND low_watermark < $1";
 
 fn to_bounds(row: &QueryResult) -> Result<FeedBounds> {
     Ok(FeedBounds {

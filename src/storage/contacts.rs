@@ -131,9 +131,7 @@ impl Transaction {
     async fn update_columns(&self, contact: &Contact, row: ActiveModel) -> Result<()> {
         let updated = Entity::update_many()
             .set(row)
-            .filter(Column::CustomerNumber.eq(contact.customer_number.as_str()))
-            .filter(Column::ContactId.eq(contact.id.0))
-            .filter(Column::Version.eq(contact.version))
+            .filter(loaded_version(contact))
             .exec(&self.inner)
             .await
             .map_err(StorageError::from)?;
@@ -146,9 +144,7 @@ impl Transaction {
     /// [`Error::Conflict`] if it has another version.
     pub async fn delete_contact(&self, contact: &Contact) -> Result<()> {
         let deleted = Entity::delete_many()
-            .filter(Column::CustomerNumber.eq(contact.customer_number.as_str()))
-            .filter(Column::ContactId.eq(contact.id.0))
-            .filter(Column::Version.eq(contact.version))
+            .filter(loaded_version(contact))
             .exec(&self.inner)
             .await
             .map_err(StorageError::from)?;
@@ -175,4 +171,12 @@ impl Transaction {
             .map_err(StorageError::from)?;
         Ok(())
     }
+}
+
+/// The condition of the contact's row with the version that was loaded.
+fn loaded_version(contact: &Contact) -> Condition {
+    Condition::all()
+        .add(Column::CustomerNumber.eq(contact.customer_number.as_str()))
+        .add(Column::ContactId.eq(contact.id.0))
+        .add(Column::Version.eq(contact.version))
 }

@@ -72,12 +72,12 @@ impl Transaction {
                     to_mail,
                 )
                 .await?,
-            tries: self
+            attempts: self
                 .list_rows(
                     phone_passwords::Entity,
                     number,
                     ["update_time", "contact_id"],
-                    to_tries_on_file,
+                    to_exported_attempts,
                 )
                 .await?,
             requests: self
@@ -178,18 +178,18 @@ fn to_mail(row: outbox_mails::Model) -> Result<ExportedMail> {
     })
 }
 
-fn to_tries_on_file(row: phone_passwords::Model) -> Result<ExportedAttempts> {
+fn to_exported_attempts(row: phone_passwords::Model) -> Result<ExportedAttempts> {
     Ok(ExportedAttempts {
         contact_id: ContactId(row.contact_id),
         set_time: row.set_time,
-        tries: to_attempts(&row)?,
+        attempts: to_attempts(&row)?,
         unlock_reason: row.unlock_reason,
         update_time: row.update_time,
     })
 }
 
 fn to_request(row: request_ids::Model) -> Result<ExportedRequest> {
-    let contact = match to_response(&row.answer)? {
+    let contact = match to_response(&row.response)? {
         CachedResponse::Contact(contact) => Some(*contact),
         CachedResponse::Nothing | CachedResponse::Deleted => None,
     };

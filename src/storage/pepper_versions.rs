@@ -36,8 +36,8 @@ impl Database {
 
 const NEXT_VERSION: &str = "\
     SELECT pepper_version FROM phone_passwords \
-    WHERE pepper_version IS NOT NULL AND NOT is_void AND pepper_version > $1 \
+    WHERE pepper_version IS NOT NULL AND NOT is_revoked AND pepper_version > $1 \
     ORDER BY pepper_version LIMIT 1";
 const COUNT: &str = "\
     SELECT count(*) FROM (SELECT 1 FROM phone_passwords \
-      WHERE pepper_version = $1 AND NOT is_void LIMIT 100000) AS hashes";
+      WHERE pepper_version = $1 AND NOT is_revoked LIMIT 100000) AS hashes";

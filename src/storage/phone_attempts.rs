@@ -58,7 +58,7 @@ pub struct AttemptCounts {
 #[derive(FromQueryResult)]
 struct AttemptRow {
     agent_failures: Option<String>,
-    call_tries: Option<i16>,
+    phone_call_attempts: Option<i16>,
     #[sea_orm(nested)]
     phone_password: Option<Model>,
 }
@@ -204,7 +204,7 @@ impl Transaction {
         let row = calls::ActiveModel {
             customer_number: Set(key.number.as_str().to_owned()),
             call_id: Set(key.call.clone()),
-            tries: Set(0),
+            attempts: Set(0),
             expire_time: Set(now + CALL_ATTEMPT_RETENTION),
         };
         let row = calls::Entity::insert(row)
@@ -216,12 +216,12 @@ impl Transaction {
             .exec_with_returning(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        Ok(row.tries)
+        Ok(row.attempts)
     }
 
-    async fn update_phone_call_attempts(&self, key: &AttemptKey<'_>, tries: i16) -> Result<()> {
+    async fn update_phone_call_attempts(&self, key: &AttemptKey<'_>, attempts: i16) -> Result<()> {
         let row = calls::ActiveModel {
-            tries: Set(tries),
+            attempts: Set(attempts),
             ..<calls::ActiveModel as sea_orm::ActiveModelTrait>::default()
         };
         calls::Entity::update_many()
@@ -237,8 +237,8 @@ impl Transaction {
 
 const FIND: &str = "\
     SELECT (SELECT failures FROM phone_password_agents WHERE agent = $1) AS agent_failures, \
-           (SELECT tries FROM phone_password_calls \
-            WHERE customer_number = $3 AND call_id = $2) AS call_tries, \
+           (SELECT attempts FROM phone_password_calls \
+            WHERE customer_number = $3 AND call_id = $2) AS phone_call_attempts, \
            phone_passwords.* \
     FROM (SELECT 1) AS one LEFT JOIN phone_passwords \
          ON phone_passwords.customer_number = $3 AND phone_passwords.contact_id = $4";
@@ -254,13 +254,13 @@ const LOCK_ON_POSTGRES: &str = "\
         ON CONFLICT (agent) DO UPDATE SET update_time = excluded.update_time \
         RETURNING failures AS agent_failures \
     ), in_call AS ( \
-        INSERT INTO phone_password_calls (customer_number, call_id, tries, expire_time) \
+        INSERT INTO phone_password_calls (customer_number, call_id, attempts, expire_time) \
         SELECT $3, $2, 0, $6 FROM agent \
         ON CONFLICT (customer_number, call_id) DO UPDATE SET expire_time = excluded.expire_time \
-        RETURNING tries AS call_tries \
+        RETURNING attempts AS phone_call_attempts \
     ), phone_password AS ( \
         INSERT INTO phone_passwords (customer_number, contact_id, consecutive_failures, \
-                                     recent_failures, is_void, update_time) \
+                                     recent_failures, is_revoked, update_time) \
         SELECT $3, $4, 0, '[]', false, $5 FROM in_call \
         ON CONFLICT (customer_number, contact_id) \
         DO UPDATE SET update_time = excluded.update_time \
@@ -272,11 +272,11 @@ const SAVE_ON_POSTGRES: &str = "\
     WITH agent AS ( \
         UPDATE phone_password_agents SET failures = $5 WHERE agent = $1 \
     ), in_call AS ( \
-        UPDATE phone_password_calls SET tries = $6 \
+        UPDATE phone_password_calls SET attempts = $6 \
         WHERE customer_number = $3 AND call_id = $2 \
     ) \
     UPDATE phone_passwords \
-    SET consecutive_failures = $7, locked_until = $8, recent_failures = $9, is_void = $10, \
+    SET consecutive_failures = $7, locked_until = $8, recent_failures = $9, is_revoked = $10, \
         notice_time = $11, failed_by = $1 \
     WHERE customer_number = $3 AND contact_id = $4";
 
@@ -287,7 +287,7 @@ fn to_counts(row: Option<&QueryResult>) -> Result<AttemptCounts> {
     let failures = row.agent_failures.as_deref();
     Ok(AttemptCounts {
         agent_attempts: AgentAttempts(failures.map_or(Ok(Vec::new()), to_times)?),
-        phone_call_attempts: row.call_tries.unwrap_or_default(),
+        phone_call_attempts: row.phone_call_attempts.unwrap_or_default(),
         contact_attempts: row
             .phone_password
             .map_or(Ok(PhonePasswordRecord::default()), to_record)?,

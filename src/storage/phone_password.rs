@@ -49,7 +49,7 @@ impl Transaction {
             consecutive_failures: Set(0),
             locked_until: Set(None),
             recent_failures: Set("[]".to_owned()),
-            is_void: Set(false),
+            is_revoked: Set(false),
             notice_time: Set(None),
             unlock_reason: Set(None),
             failed_by: Set(None),

@@ -70,8 +70,8 @@ impl Transaction {
         let Some(row) = row.filter(|row| now < row.expire_time) else {
             return Ok(None);
         };
-        let response = to_response(&row.answer)?;
-        Ok(Some((row.fingerprint, response)))
+        let response = to_response(&row.response)?;
+        Ok(Some((row.digest, response)))
     }
 
     /// Inserts a request id, and replaces an expired one. Of two concurrent requests with the same
@@ -94,8 +94,8 @@ impl Transaction {
             actor: Set(record.actor.0.clone()),
             request_id: Set(record.request_id),
             customer_number: Set(record.customer_number.as_str().to_owned()),
-            fingerprint: Set(record.digest.to_vec()),
-            answer: Set(serde_json::to_string(&stored.transpose()?)
+            digest: Set(record.digest.to_vec()),
+            response: Set(serde_json::to_string(&stored.transpose()?)
                 .map_err(|_| Error::internal("a response is not serializable"))?),
             expire_time: Set(record.expire_time),
             contact_id: Set(contact.map(|contact| contact.id.0)),
@@ -110,7 +110,7 @@ impl Transaction {
     /// Deletes the cached responses about a deleted contact; the request ids remain used.
     pub async fn delete_responses(&self, number: &CustomerNumber, id: ContactId) -> Result<()> {
         Entity::update_many()
-            .col_expr(Column::Answer, Expr::value(DELETED))
+            .col_expr(Column::Response, Expr::value(DELETED))
             .filter(Column::CustomerNumber.eq(number.as_str()))
             .filter(Column::ContactId.eq(id.0))
             .exec(&self.inner)
@@ -125,7 +125,7 @@ pub(super) fn to_response(text: &str) -> Result<CachedResponse> {
         return Ok(CachedResponse::Deleted);
     }
     let record: Option<ContactRecord> =
-        serde_json::from_str(text).map_err(|_| Error::data_loss("request_ids.answer"))?;
+        serde_json::from_str(text).map_err(|_| Error::data_loss("request_ids.response"))?;
     Ok(match record {
         None => CachedResponse::Nothing,
         Some(record) => CachedResponse::Contact(Box::new(record.into_contact()?)),

@@ -127,7 +127,7 @@ pub async fn serve(
             }
         });
     }
-    // New connections are refused at once, so that clients use another instance.
+    // New connections are rejected at once, so that clients use another instance.
     drop(listener);
     drop(stopping);
     while connections.join_next().await.is_some() {}

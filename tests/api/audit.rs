@@ -19,7 +19,7 @@ use crate::{
 const UNKNOWN_ID: &str = "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c56";
 
 /// The contact that an event is expected to name.
-enum Contact {
+enum Subject {
     None,
     Known(String),
     /// The contact in the response.
@@ -27,13 +27,13 @@ enum Contact {
 }
 
 /// A change that succeeds, a rejected one of the same RPC, and the expected event.
-struct Change {
+struct Expected {
     number: String,
     rejected: DynamicMessage,
     reason: &'static str,
     request: DynamicMessage,
     kind: &'static str,
-    contact: Contact,
+    contact: Subject,
     fields: &'static [&'static str],
 }
 
@@ -50,7 +50,7 @@ const ALL_CONTACT_FIELDS: &[&str] = &[
 ];
 
 /// The expected audit events of every mutating RPC.
-fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
+fn changes(rpc: &str, on: &Prepared) -> Vec<Expected> {
     let valid = || valid_request(rpc, on);
     let anna = || with_contact(rpc, on, &on.anna.contact_id);
     let (rejected, reason) = match rpc {
@@ -58,7 +58,7 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
         "RemoveEmail" => return removals(on),
         "SetAttentionLine" => {
             let mut rejected = valid();
-            let foreign = Value::String("canary.foreign@example.com".into());
+            let foreign = Value::String("marker.foreign@example.com".into());
             rejected.set_field_by_name("ordered_by_email", foreign);
             (rejected, "ORDERING_ADDRESS_NOT_ON_FILE")
         }
@@ -96,7 +96,7 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
         _ => panic!("{rpc} is a mutation: add its expected event"),
     };
     let (kind, contact, fields) = expected_event(rpc, on);
-    vec![Change {
+    vec![Expected {
         number: on.number.clone(),
         rejected,
         reason,
@@ -108,8 +108,8 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Change> {
 }
 
 /// Kind, contact and fields of the event that a valid request records.
-fn expected_event(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static [&'static str]) {
-    let berta = Contact::Known(on.berta.contact_id.clone());
+fn expected_event(rpc: &str, on: &Prepared) -> (&'static str, Subject, &'static [&'static str]) {
+    let berta = Subject::Known(on.berta.contact_id.clone());
     match rpc {
         "SetAttentionLine" => {
             let kind = "EVENT_KIND_CUSTOMER_ATTENTION_LINE_SET";
@@ -117,11 +117,11 @@ fn expected_event(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static 
                 "attention_line.suppressed",
                 "attention_line.ordered_by_email",
             ];
-            (kind, Contact::None, fields)
+            (kind, Subject::None, fields)
         }
         "CreateContact" => (
             "EVENT_KIND_CONTACT_CREATED",
-            Contact::New,
+            Subject::New,
             ALL_CONTACT_FIELDS,
         ),
         "UpdateContact" => (
@@ -160,7 +160,7 @@ fn expected_event(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static 
             &["phone_password"],
         ),
         "CheckPhonePassword" => ("EVENT_KIND_CONTACT_PHONE_PASSWORD_MATCHED", berta, &[]),
-        "ExportCustomer" => ("EVENT_KIND_CUSTOMER_EXPORTED", Contact::None, &[]),
+        "ExportCustomer" => ("EVENT_KIND_CUSTOMER_EXPORTED", Subject::None, &[]),
         "AuthorizePhoneOrder" => ("EVENT_KIND_CONTACT_PHONE_ORDER_DECIDED", berta, &[]),
         _ => (
             "EVENT_KIND_CONTACT_EMAIL_CHANGE_CANCELLED",
@@ -170,13 +170,13 @@ fn expected_event(rpc: &str, on: &Prepared) -> (&'static str, Contact, &'static 
     }
 }
 
-fn customer_changes(on: &Prepared) -> Vec<Change> {
+fn customer_changes(on: &Prepared) -> Vec<Expected> {
     const RPC: &str = "UpdateCustomer";
     let create = |etag: &str| proto::UpdateCustomerRequest {
         customer: Some(proto::Customer {
             customer_number: "N-1".into(),
             contact_data: Some(proto::ContactData {
-                email: "canary.new@example.com".into(),
+                email: "marker.new@example.com".into(),
                 ..proto::ContactData::default()
             }),
             etag: etag.into(),
@@ -193,22 +193,22 @@ fn customer_changes(on: &Prepared) -> Vec<Change> {
         ..create("")
     };
     vec![
-        Change {
+        Expected {
             number: "N-1".into(),
             rejected: to_dynamic(RPC, &create("1-1")),
             reason: "ETAG_MISMATCH",
             request: to_dynamic(RPC, &create("")),
             kind: "EVENT_KIND_CUSTOMER_CREATED",
-            contact: Contact::None,
+            contact: Subject::None,
             fields: &["contact_data.email"],
         },
-        Change {
+        Expected {
             number: on.number.clone(),
             rejected: to_dynamic(RPC, &stale),
             reason: "ETAG_MISMATCH",
             request: valid_request(RPC, on),
             kind: "EVENT_KIND_CUSTOMER_UPDATED",
-            contact: Contact::None,
+            contact: Subject::None,
             fields: &[
                 "contact_data.email",
                 "contact_data.phone_number",
@@ -220,15 +220,15 @@ fn customer_changes(on: &Prepared) -> Vec<Change> {
 }
 
 /// Removals of a pending and of a confirmed address.
-fn removals(on: &Prepared) -> Vec<Change> {
+fn removals(on: &Prepared) -> Vec<Expected> {
     const RPC: &str = "RemoveEmail";
-    let removal = |contact: &proto::Contact, fields| Change {
+    let removal = |contact: &proto::Contact, fields| Expected {
         number: on.number.clone(),
         rejected: with_contact(RPC, on, &on.carla.contact_id),
         reason: "INVOICE_EMAIL_NOT_ALLOWED",
         request: with_contact(RPC, on, &contact.contact_id),
         kind: "EVENT_KIND_CONTACT_EMAIL_REMOVED",
-        contact: Contact::Known(contact.contact_id.clone()),
+        contact: Subject::Known(contact.contact_id.clone()),
         fields,
     };
     vec![
@@ -242,7 +242,7 @@ fn strip_standard(on: &Prepared) -> proto::UpdateContactRequest {
         contact: Some(proto::Contact {
             customer_number: on.number.clone(),
             contact_id: on.anna.contact_id.clone(),
-            ..new_contact("Canary Anna", &[ContactType::Other])
+            ..new_contact("Marker Anna", &[ContactType::Other])
         }),
         update_mask: Some(FieldMask {
             paths: vec!["types".into()],
@@ -282,11 +282,11 @@ async fn events(server: &TestServer, number: &str) -> Vec<proto::AuditEvent> {
     }
 }
 
-fn check_event(server: &TestServer, event: &proto::AuditEvent, change: &Change, response: &[u8]) {
+fn check_event(server: &TestServer, event: &proto::AuditEvent, change: &Expected, response: &[u8]) {
     let contact_id = match &change.contact {
-        Contact::None => String::new(),
-        Contact::Known(id) => id.clone(),
-        Contact::New => {
+        Subject::None => String::new(),
+        Subject::Known(id) => id.clone(),
+        Subject::New => {
             let response = proto::CreateContactResponse::decode(response).unwrap();
             response.contact.unwrap().contact_id
         }
@@ -319,7 +319,7 @@ fn check_event(server: &TestServer, event: &proto::AuditEvent, change: &Change, 
     let mut event = event.clone();
     event.details.remove("order_type");
     let whole = format!("{event:?}").to_lowercase();
-    for value in ["canary", "7654321", "example.com"] {
+    for value in ["marker", "7654321", "example.com"] {
         assert!(!whole.contains(value), "{whole}");
     }
 }
@@ -341,7 +341,7 @@ fn altered(request: &DynamicMessage) -> DynamicMessage {
     request
 }
 
-async fn check_change(server: &TestServer, rpc: &str, change: &Change, request_id: String) {
+async fn check_change(server: &TestServer, rpc: &str, change: &Expected, request_id: String) {
     let token = server.token(ALL_SCOPES, None);
     let send = |request: &DynamicMessage| call(server, Some(&token), rpc, request.encode_to_vec());
     let before = events(server, &change.number).await;
@@ -351,7 +351,7 @@ async fn check_change(server: &TestServer, rpc: &str, change: &Change, request_i
     assert_eq!(
         events(server, &change.number).await,
         before,
-        "{rpc} refused"
+        "{rpc} rejected"
     );
 
     if let Some(only) = with_field(&change.request, "validate_only", Value::Bool(true)) {

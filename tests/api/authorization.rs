@@ -255,8 +255,8 @@ async fn every_rpc_rejects_tokens_of_another_customer(
     let mismatch = (Code::PermissionDenied, "CUSTOMER_MISMATCH".to_owned());
     for rpc in &RPCS {
         let not_on_file = "K-9";
-        let alike = ["k-1", "K-11", "K-", "K-1 ", " K-1", "K-1\0", "K 1", "*"];
-        for number in [OTHER, not_on_file].into_iter().chain(alike) {
+        let similar = ["k-1", "K-11", "K-", "K-1 ", " K-1", "K-1\0", "K 1", "*"];
+        for number in [OTHER, not_on_file].into_iter().chain(similar) {
             // Whitespace and punctuation around a link token are ignored: these requests name the
             // caller's own customer, or none.
             if matches!(rpc.tenant, TenantScope::Token(_)) && [" K-1", "*"].contains(&number) {

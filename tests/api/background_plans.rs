@@ -310,7 +310,7 @@ fn assert_bound(plans: &[(String, Value)], statistics: Statistics) {
 }
 
 async fn assert_all_bound(statistics: Statistics, size: Size) {
-    let _turn = explain::begin().await;
+    let _lock = explain::begin().await;
     let url = fresh_database(Backend::Postgres, "".into()).await;
     let database = connect(&url).await;
     database.migrate().await.unwrap();

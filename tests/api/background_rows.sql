@@ -12,7 +12,7 @@ FROM generate_series(0, {customers}) n;
 INSERT INTO contact_phone_numbers (customer_number, contact_id, rank, phone_number)
 SELECT {number}, md5('{run}' || n)::uuid, 1, '+4972112345'
 FROM generate_series(0, {customers}) n;
-INSERT INTO request_ids (actor, request_id, customer_number, fingerprint, answer,
+INSERT INTO request_ids (actor, request_id, customer_number, digest, response,
   expire_time)
 SELECT 'agent', gen_random_uuid(), {customer}, 'x', 'null', {later} + n * interval '1 millisecond'
 FROM generate_series(1, {others}) n;
@@ -42,13 +42,13 @@ SELECT {customer}, gen_random_uuid(), 'email_replaced',
   {time} + n * interval '1 millisecond', now()
 FROM generate_series(1, {others}) n WHERE {is_waiting};
 INSERT INTO phone_passwords (customer_number, contact_id, hash, pepper_version, set_time,
-  consecutive_failures, recent_failures, is_void, update_time)
+  consecutive_failures, recent_failures, is_revoked, update_time)
 SELECT {customer}, gen_random_uuid(), CASE WHEN {is_waiting} THEN NULL ELSE 'hash' END,
   CASE WHEN {is_waiting} THEN NULL ELSE 1 END,
   CASE WHEN {is_waiting} THEN NULL ELSE {time} END, 0, '[]', false,
   {time} + n * interval '1 millisecond'
 FROM generate_series(1, {others}) n;
-INSERT INTO phone_password_calls (customer_number, call_id, tries, expire_time)
+INSERT INTO phone_password_calls (customer_number, call_id, attempts, expire_time)
 SELECT {customer}, '{run}-' || n, 1, {later} + n * interval '1 millisecond'
 FROM generate_series(1, {others}) n;
 INSERT INTO phone_password_agents (agent, failures, update_time)

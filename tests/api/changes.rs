@@ -128,8 +128,8 @@ async fn tenant_scoped_token_watches_its_own_customer(
         server.create_customer_with_contact(number).await;
         server.create_order_type(number, false, true).await;
     }
-    let confined = server.client_with(server.token(ALL_SCOPES, Some("K-2")));
-    let mut watch = watch(confined, "").await.unwrap();
+    let tenant_scoped = server.client_with(server.token(ALL_SCOPES, Some("K-2")));
+    let mut watch = watch(tenant_scoped, "").await.unwrap();
     let (seen, _) = read(&mut watch, 2).await;
     assert_eq!(seen, logged_events(&server, "K-2").await);
     server.create_customer("K-4").await;

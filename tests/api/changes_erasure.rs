@@ -100,15 +100,18 @@ async fn erasures_skip_no_event_and_keep_the_order(
     let stored = query_number(&url, sql).await;
     assert_eq!(stored, i64::try_from(count).unwrap() + 1);
     for number in erased.into_iter().chain(numbers.iter().map(String::as_str)) {
-        let mut trail = server.events(number).await;
-        trail.reverse();
-        let places: Vec<_> = trail.iter().map(|event| seen[&event.event_id]).collect();
+        let mut audit_log = server.events(number).await;
+        audit_log.reverse();
+        let places: Vec<_> = audit_log
+            .iter()
+            .map(|event| seen[&event.event_id])
+            .collect();
         assert!(places.is_sorted(), "{number}: {places:?}");
     }
     for number in erased {
-        let trail = server.events(number).await;
-        assert_eq!(trail.len(), ROUNDS * EVENTS_OF_A_ROUND);
-        for round in trail.chunks(EVENTS_OF_A_ROUND) {
+        let audit_log = server.events(number).await;
+        assert_eq!(audit_log.len(), ROUNDS * EVENTS_OF_A_ROUND);
+        for round in audit_log.chunks(EVENTS_OF_A_ROUND) {
             let kinds: Vec<_> = round
                 .iter()
                 .map(|event| event.kind().as_str_name())

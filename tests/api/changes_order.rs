@@ -163,7 +163,7 @@ async fn race(backend: Backend, count: usize) {
     }
     for (number, ids) in of_customers {
         let parsed = CustomerNumber::parse(&number).unwrap();
-        let last = contact_service::domain::audit::EventRank::LAST;
+        let last = contact_service::domain::audit::EventSortKey::LAST;
         let logged = servers[0]
             .database
             .list_audit_events(&parsed, last, 1 << 40);

@@ -143,7 +143,7 @@ async fn requests_are_accepted_plain_and_as_gzip(
     server.create_customer("K-1").await;
     let bearer = bearer(&server);
     let (plain, packed) = (get_customer(), gzipped(&get_customer()));
-    for (encoding, flag, message, is_taken) in [
+    for (encoding, flag, message, is_accepted) in [
         (Some("gzip"), 1, &packed, true),
         // The flag of each message decides.
         (Some("gzip"), 0, &plain, true),
@@ -158,8 +158,8 @@ async fn requests_are_accepted_plain_and_as_gzip(
         let mut headers = vec![("authorization", bearer.as_str())];
         headers.extend(encoding.map(|encoding| ("grpc-encoding", encoding)));
         let response = post(&server, "GetCustomer", &headers, (flag, message)).await;
-        assert_eq!(response.result.is_ok(), is_taken, "{encoding:?} {flag}");
-        if !is_taken {
+        assert_eq!(response.result.is_ok(), is_accepted, "{encoding:?} {flag}");
+        if !is_accepted {
             assert_eq!(
                 rejected_fields(response.result),
                 ["request"],

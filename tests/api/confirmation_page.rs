@@ -38,7 +38,7 @@ async fn post(server: &TestServer, path: &str, content_type: &str, body: String)
         .unwrap()
 }
 
-async fn ask(server: &TestServer, path: &str, token: &str) -> Value {
+async fn post_token(server: &TestServer, path: &str, token: &str) -> Value {
     let body = json!({ "token": token }).to_string();
     let response = post(server, path, JSON, body).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -63,11 +63,14 @@ async fn page_script_gets_the_state_and_confirms_on_click(
         "already_confirmed": false,
     });
     for _ in 0..2 {
-        assert_eq!(ask(&server, "/confirm/inspect", &token).await, pending);
+        assert_eq!(
+            post_token(&server, "/confirm/inspect", &token).await,
+            pending
+        );
     }
     assert!(is_pending(&server, &contact).await);
     for already_confirmed in [false, true] {
-        let response = ask(&server, "/confirm/press", &token).await;
+        let response = post_token(&server, "/confirm/press", &token).await;
         assert_eq!(response["state"], "confirmed");
         assert_eq!(response["already_confirmed"], already_confirmed);
     }
@@ -98,7 +101,11 @@ async fn dead_links_are_reported_with_their_reason(
         ("", "unknown"),
     ] {
         for path in ["/confirm/inspect", "/confirm/press"] {
-            assert_eq!(ask(&server, path, token).await["state"], state, "{path}");
+            assert_eq!(
+                post_token(&server, path, token).await["state"],
+                state,
+                "{path}"
+            );
         }
     }
 }
@@ -165,7 +172,7 @@ async fn rule_9_only_the_script_request_confirms(
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{origin}");
     }
     assert!(is_pending(&server, &contact).await);
-    ask(&server, "/confirm/press", &token).await;
+    post_token(&server, "/confirm/press", &token).await;
     assert!(!is_pending(&server, &contact).await);
 }
 
@@ -239,7 +246,7 @@ async fn token_is_recovered_from_a_damaged_link(
     ] {
         let inspected = server.inspect(&copied).await.expect(&copied);
         assert_eq!(inspected.state(), ConfirmationState::Pending, "{copied}");
-        let response = ask(&server, "/confirm/inspect", &copied).await;
+        let response = post_token(&server, "/confirm/inspect", &copied).await;
         assert_eq!(response["state"], "pending", "{copied}");
     }
     server

@@ -169,10 +169,10 @@ impl Writers {
     }
 
     async fn write_and_wait(&self) {
-        let begun = Instant::now();
+        let start = Instant::now();
         let response = self.write(&mut self.shared.clone(), false).await;
         self.note(response);
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap();
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap();
         let usual = self.usual_micros.load(Ordering::SeqCst);
         let usual = (usual * 7 + micros) / 8;
         self.usual_micros.store(usual, Ordering::SeqCst);
@@ -241,7 +241,7 @@ impl Writers {
             Err(status) => {
                 let (code, reason) = rejection::<()>(Err(status));
                 let waited = [Code::Aborted, Code::Unavailable, Code::DeadlineExceeded];
-                assert!(waited.contains(&code), "refused with {code:?} {reason}");
+                assert!(waited.contains(&code), "rejected with {code:?} {reason}");
                 counts.rejected += 1;
             }
         }
@@ -274,7 +274,7 @@ impl Writers {
         let disconnected = self.disconnected.load(Ordering::SeqCst);
         assert!(
             counts.rejected <= disconnected / 100,
-            "{} refused",
+            "{} rejected",
             counts.rejected
         );
         format!(
@@ -305,12 +305,13 @@ impl OccupiedConnections {
 
     async fn take_some(database: &Database, count: usize) -> Self {
         let (release, released) = watch::channel(false);
-        let taken = Arc::new(Semaphore::new(0));
+        let acquired = Arc::new(Semaphore::new(0));
         let holders = (0..count).map(|_| {
-            let (database, taken, released) = (database.clone(), taken.clone(), released.clone());
+            let (database, acquired, released) =
+                (database.clone(), acquired.clone(), released.clone());
             tokio::spawn(async move {
                 let holding = database.transaction(move |_| {
-                    taken.add_permits(1);
+                    acquired.add_permits(1);
                     let mut released = released.clone();
                     Box::pin(async move {
                         let _ = released.wait_for(|released| *released).await;
@@ -321,7 +322,7 @@ impl OccupiedConnections {
             })
         });
         let holders = holders.collect();
-        let _ = taken.acquire_many(u32::try_from(count).unwrap()).await;
+        let _ = acquired.acquire_many(u32::try_from(count).unwrap()).await;
         Self { release, holders }
     }
 

@@ -30,18 +30,18 @@ const UNKNOWN: Rejection = Rejection {
 };
 
 /// A mail server that accepts everything else.
-async fn mail_server(refuses: Rejection) -> String {
+async fn mail_server(rejection: Rejection) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(converse(client, refuses));
+            tokio::spawn(converse(client, rejection));
         }
     });
     url
 }
 
-async fn converse(client: TcpStream, refuses: Rejection) {
+async fn converse(client: TcpStream, rejection: Rejection) {
     let mut client = BufReader::new(client);
     let mut response = "220 mail.example";
     let mut in_text = false;
@@ -61,7 +61,7 @@ async fn converse(client: TcpStream, refuses: Rejection) {
         let was_text = std::mem::take(&mut in_text);
         let command = if was_text { "text" } else { &line[..4] };
         response = match command {
-            _ if command == refuses.command => refuses.response,
+            _ if command == rejection.command => rejection.response,
             "DATA" => {
                 in_text = true;
                 "354 go on"
@@ -72,8 +72,8 @@ async fn converse(client: TcpStream, refuses: Rejection) {
 }
 
 /// Delivers the due e-mails to a server that rejects them.
-async fn reject_all(server: &TestServer, refuses: Rejection) {
-    let outbox = outbox_to(server, &mail_server(refuses).await);
+async fn reject_all(server: &TestServer, rejection: Rejection) {
+    let outbox = outbox_to(server, &mail_server(rejection).await);
     assert!(outbox.deliver_due().await.unwrap() > 0, "nothing was due");
 }
 

@@ -215,8 +215,8 @@ async fn background_jobs_restore_no_erased_data(
         let mail = claimed.clone();
         Box::pin(async move {
             let deleted = transaction.delete_mail(&mail).await?;
-            let buried = transaction.dead_letter(&mail, now, "SMTP 550").await?;
-            Ok(Outcome::Commit((deleted, buried)))
+            let dead_lettered = transaction.dead_letter(&mail, now, "SMTP 550").await?;
+            Ok(Outcome::Commit((deleted, dead_lettered)))
         })
     });
     assert_eq!(strike_off.await, Ok((false, false)));

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A row of the contract's error table.
-struct Row {
+struct Case {
     code: Code,
     reason: &'static str,
     /// The field that the `BadRequest` names.
@@ -34,8 +34,8 @@ struct Row {
     text: Option<&'static str>,
 }
 
-const fn row(code: Code, reason: &'static str) -> Row {
-    Row {
+const fn row(code: Code, reason: &'static str) -> Case {
+    Case {
         code,
         reason,
         field: None,
@@ -44,28 +44,28 @@ const fn row(code: Code, reason: &'static str) -> Row {
     }
 }
 
-const fn limited(reason: &'static str, metadata: &'static [(&'static str, &'static str)]) -> Row {
-    Row {
+const fn limited(reason: &'static str, metadata: &'static [(&'static str, &'static str)]) -> Case {
+    Case {
         metadata,
         ..row(Code::ResourceExhausted, reason)
     }
 }
 
-const fn bad_input(reason: &'static str, field: &'static str) -> Row {
-    Row {
+const fn bad_input(reason: &'static str, field: &'static str) -> Case {
+    Case {
         field: Some(field),
         ..row(Code::InvalidArgument, reason)
     }
 }
 
-const fn failure(code: Code, reason: &'static str, text: &'static str) -> Row {
-    Row {
+const fn failure(code: Code, reason: &'static str, text: &'static str) -> Case {
+    Case {
         text: Some(text),
         ..row(code, reason)
     }
 }
 
-const TABLE: &[Row] = &[
+const TABLE: &[Case] = &[
     bad_input("INVALID_FIELD", "customer_number"),
     bad_input("REQUEST_ID_REUSED", "request_id"),
     bad_input("INVALID_PAGE_TOKEN", "page_token"),
@@ -94,12 +94,12 @@ const TABLE: &[Row] = &[
     ),
     limited("CONTACT_LIMIT", &[("limit", "100")]),
     row(Code::Unauthenticated, "TOKEN_MISSING"),
-    Row {
+    Case {
         metadata: &[("cause", "MALFORMED")],
         ..row(Code::Unauthenticated, "TOKEN_INVALID")
     },
     row(Code::Unauthenticated, "TOKEN_EXPIRED"),
-    Row {
+    Case {
         metadata: &[("scope", "contacts.read")],
         ..row(Code::PermissionDenied, "SCOPE_MISSING")
     },
@@ -112,13 +112,13 @@ const TABLE: &[Row] = &[
     failure(
         Code::Unavailable,
         "OVERLOADED",
-        "too many calls are in flight",
+        "too many requests are in flight",
     ),
     row(Code::Unavailable, "PEPPER_MISSING"),
     failure(
         Code::DeadlineExceeded,
         "DEADLINE",
-        "the call took longer than its deadline",
+        "the request took longer than its deadline",
     ),
     row(Code::Unimplemented, "UNIMPLEMENTED"),
     failure(
@@ -177,7 +177,7 @@ pub fn has_fixed_text(status: &Status) -> bool {
     TABLE.iter().any(|row| row.text == Some(status.message()))
 }
 
-fn check(row: &Row, status: &Status) {
+fn check(row: &Case, status: &Status) {
     let reason = row.reason;
     assert_eq!(status.code(), row.code, "{reason}");
     let details = status.get_error_details();

@@ -56,9 +56,9 @@ impl Visit for Plan {
 
 /// Collects plans until the guard is dropped.
 pub async fn begin() -> MutexGuard<'static, ()> {
-    let turn = LOCK.lock().await;
+    let guard = LOCK.lock().await;
     let _was_set_before = tracing_subscriber::registry().with(Notices).try_init();
-    turn
+    guard
 }
 
 /// Discards the collected plans.

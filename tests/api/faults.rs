@@ -294,16 +294,16 @@ async fn unreadable_data_is_data_loss_without_details(
         "locale = 'xx'",
         "types = 0",
         "types = 256",
-        "allowed_order_types = 'canary'",
+        "allowed_order_types = 'marker'",
         "denied_order_types = '[1]'",
         "pending_email_expire_time = NULL",
     ];
     if backend == Backend::Sqlite {
         // SQLite accepts any value in any column.
         corruptions.extend([
-            "version = 'canary'",
-            "create_time = 'canary'",
-            "types = 'canary'",
+            "version = 'marker'",
+            "create_time = 'marker'",
+            "types = 'marker'",
         ]);
     }
     for corruption in corruptions {

@@ -19,7 +19,7 @@ use rstest::rstest;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use self::texts::{CANARY, any_text, bad_texts};
+use self::texts::{MARKER, any_text, bad_texts};
 use crate::{
     harness::{ALL_SCOPES, Backend, Options, TestServer, rejected_fields},
     raw::{Leaf, call, request_type, response_type, set_if_present, wrong_request},
@@ -189,7 +189,7 @@ fn check_status(
         return Ok(());
     };
     let error_text = error_text(&status);
-    if error_text.contains(CANARY) {
+    if error_text.contains(MARKER) {
         return Err(format!("the rejection repeats the value: {error_text}"));
     }
     let info = status.get_details_error_info();
@@ -372,11 +372,11 @@ async fn fully_invalid_request_is_rejected(
     };
     for rpc in RPCS.into_iter().filter(judges_fields) {
         for count in [1, 10, 100, 1_000] {
-            let request = wrong_request(rpc.name, &format!("\0{CANARY}"), count);
+            let request = wrong_request(rpc.name, &format!("\0{MARKER}"), count);
             let response = call(&server, Some(&token), rpc.name, request.encode_to_vec()).await;
             let status = response.unwrap_err();
             assert!(
-                !error_text(&status).contains(CANARY),
+                !error_text(&status).contains(MARKER),
                 "{} {status:?}",
                 rpc.name
             );

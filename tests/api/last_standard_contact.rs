@@ -54,7 +54,7 @@ async fn race(backend: Backend, rounds: usize) {
                     rejected[0] += 1;
                 }
                 (Code::Aborted, reason) if reason == "CONFLICT" => rejected[1] += 1,
-                other => panic!("refused with {other:?}"),
+                other => panic!("rejected with {other:?}"),
             }
         }
         assert_eq!(

@@ -81,7 +81,13 @@ async fn new_clients_are_served_while_connections_are_held(
     let address = serve(&server, limits()).await;
     let mut held = Vec::new();
     for _ in 0..CONNECTIONS {
-        held.push(send(&address, sent).await);
+        let mut stream = send(&address, sent).await;
+        if sent == NEXT_ONE {
+            // It is idle from its response on.
+            let mut status = [0; 12];
+            in_time(stream.read_exact(&mut status)).await.unwrap();
+        }
+        held.push(stream);
     }
     for _ in 0..2 {
         assert_eq!(get_page(&address).await, StatusCode::OK);

@@ -45,10 +45,10 @@ async fn long_audit_log_is_exported_and_erased(
     add_disclosures(&server, "K-1").await;
 
     let export = server.export("K-1").await.unwrap();
-    let mut trail = server.paged_events("K-1", 1000).await;
-    trail.reverse();
-    assert_eq!(trail.len(), EVENTS + 3);
-    assert!(ids(&export.audit_events) == ids(&trail));
+    let mut audit_log = server.paged_events("K-1", 1000).await;
+    audit_log.reverse();
+    assert_eq!(audit_log.len(), EVENTS + 3);
+    assert!(ids(&export.audit_events) == ids(&audit_log));
 
     server.erase("K-1").await.unwrap();
     let sql = "SELECT count(*) FROM audit_events WHERE customer_number = 'K-1'";
@@ -57,7 +57,7 @@ async fn long_audit_log_is_exported_and_erased(
     after.reverse();
     let last = after.pop().unwrap();
     assert_eq!(last.kind().as_str_name(), "EVENT_KIND_CUSTOMER_ERASED");
-    assert!(ids(&after) == ids(&trail));
+    assert!(ids(&after) == ids(&audit_log));
 }
 
 #[rstest]

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use contact_service::{
     api::proto::{self, Contact, ContactType},
-    app::{App, AppParts, ContactRow, ImportMode, NewContact, RowOutcome},
+    app::{App, AppParts, FileRow, ImportMode, NewContact, RowOutcome},
     crypto::{keyring::VersionedKeys, random::Random},
     domain::{
         audit::Actor, contact::ContactChange, contact_import::ImportKey,
@@ -137,10 +137,10 @@ async fn address_gets_five_emails_an_hour_from_all_contacts(
                 server.change_email(contact, VICTIM).await
             });
         let entered = join_all(entered).await;
-        let taken = entered.iter().filter(|entered| entered.is_ok()).count();
+        let accepted = entered.iter().filter(|entered| entered.is_ok()).count();
         let expected = if hour < 4 { 5 } else { 0 };
         assert_eq!(
-            (taken, instances.mails_to_victim().await),
+            (accepted, instances.mails_to_victim().await),
             (expected, expected)
         );
         for contact in &contacts {
@@ -286,8 +286,8 @@ async fn mail_counts_survive_a_service_key_rotation(
     assert_eq!(entered, [true, true, true, true, true, false, false]);
 }
 
-fn row(number: &CustomerNumber, nth: usize, email: &str) -> ContactRow {
-    ContactRow {
+fn row(number: &CustomerNumber, nth: usize, email: &str) -> FileRow {
+    FileRow {
         key: ImportKey::from_external_id(number, &nth.to_string()),
         contact: NewContact {
             customer_number: number.clone(),
@@ -354,10 +354,11 @@ async fn imported_rows_are_rejected_if_their_email_would_be_late(
     let server = instances.nth(0);
     let first = import(server, "K-1", 100, VICTIM).await;
     let second = import(server, "K-2", 100, VICTIM).await;
-    let is_taken = |outcome: &&RowOutcome| **outcome == RowOutcome::Imported { mails_queued: true };
-    let taken = [&first, &second].map(|outcomes| outcomes.iter().filter(is_taken).count());
+    let is_imported =
+        |outcome: &&RowOutcome| **outcome == RowOutcome::Imported { mails_queued: true };
+    let imported = [&first, &second].map(|outcomes| outcomes.iter().filter(is_imported).count());
     // Six days of twenty, and the hour in which the seventh begins.
-    assert_eq!(taken, [100, 25]);
+    assert_eq!(imported, [100, 25]);
     let RowOutcome::Rejected(rejected) = &second[99] else {
         panic!("{:?}", second[99]);
     };

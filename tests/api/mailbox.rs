@@ -39,12 +39,12 @@ impl TestServer {
     /// Sends the due e-mails; returns those not returned before, oldest first.
     pub async fn mails(&self) -> Vec<Mail> {
         self.outbox.deliver_due().await.unwrap();
-        let mut taken = self.read_mails.lock().unwrap();
+        let mut read = self.read_mails.lock().unwrap();
         let mut mails: Vec<_> = fs::read_dir(self.mail_folder())
             .into_iter()
             .flatten()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| taken.insert(path.clone()))
+            .filter(|path| read.insert(path.clone()))
             .map(|path| parse(&fs::read(path).unwrap()))
             .collect();
         mails.sort_by(|one, other| one.id.cmp(&other.id));

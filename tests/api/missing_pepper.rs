@@ -31,9 +31,9 @@ async fn set_pepper_version(server: &TestServer, version: i64) {
 /// All attempt counters of contacts, phone calls and agents.
 async fn counters(server: &TestServer) -> Vec<String> {
     let sql = "SELECT 'contact ' || consecutive_failures || recent_failures \
-            || coalesce(CAST(locked_until AS text), '-') || is_void \
+            || coalesce(CAST(locked_until AS text), '-') || is_revoked \
             || coalesce(CAST(notice_time AS text), '-') FROM phone_passwords \
-        UNION ALL SELECT 'call ' || call_id || tries FROM phone_password_calls \
+        UNION ALL SELECT 'call ' || call_id || attempts FROM phone_password_calls \
         UNION ALL SELECT 'agent ' || agent || failures FROM phone_password_agents ORDER BY 1";
     query_texts(&server.database_url, sql).await
 }
@@ -106,7 +106,7 @@ async fn only_checkable_hashes_need_their_pepper(
     assert_eq!(of(server.app.clone()).await, (Vec::new(), BTreeMap::new()));
 
     let hashes = "INSERT INTO phone_passwords (customer_number, contact_id, hash, pepper_version,
-            consecutive_failures, recent_failures, is_void, update_time)
+            consecutive_failures, recent_failures, is_revoked, update_time)
         VALUES ('K-1', ID, 'x', 1, 0, '[]', false, '2026-03-01 09:00:00+00:00'),
             ('K-2', ID, 'x', 8, 0, '[]', true, '2026-03-01 09:00:00+00:00'),
             ('K-3', ID, NULL, NULL, 0, '[]', false, '2026-03-01 09:00:00+00:00'),

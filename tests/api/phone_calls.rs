@@ -140,7 +140,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
             &proto::SetPhonePasswordRequest {
                 customer_number,
                 contact_id,
-                source: Some(Source::PhonePassword("canary drei Worte".into())),
+                source: Some(Source::PhonePassword("marker drei Worte".into())),
             },
         ),
         "CheckPhonePassword" => to_dynamic(
@@ -157,7 +157,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
             &proto::UnlockPhonePasswordRequest {
                 customer_number,
                 contact_id,
-                reason: "canary: rang back".into(),
+                reason: "marker: rang back".into(),
             },
         ),
         "AuthorizePhoneOrder" => to_dynamic(
@@ -167,7 +167,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                 contact_id,
                 grant: on.grant.clone(),
                 call_id: call_id_of(&on.number),
-                order_type: "canary.allowed".into(),
+                order_type: "marker.allowed".into(),
                 customer_administers_product: true,
             },
         ),
@@ -176,8 +176,8 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
             rpc,
             &proto::UpdateOrderTypeRequest {
                 order_type: Some(proto::OrderType {
-                    code: "canary.allowed".into(),
-                    display_name: "Canary order".into(),
+                    code: "marker.allowed".into(),
+                    display_name: "Marker order".into(),
                     system_management: false,
                     offered_by_phone: true,
                     retired: false,

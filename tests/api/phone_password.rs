@@ -242,11 +242,11 @@ async fn rule_17_wrong_unset_and_unknown_look_identical(
         verdict: PhonePasswordVerdict::NoMatch.into(),
         ..CheckPhonePasswordResponse::default()
     };
-    let everybody = [&anna, &unset, &unknown, &unknown_customer];
+    let all_contacts = [&anna, &unset, &unknown, &unknown_customer];
     // Four attempts without a lock, a fifth that locks, and one while locked.
     for try_number in 0..6 {
         let mut responses = Vec::new();
-        for (index, contact) in everybody.iter().enumerate() {
+        for (index, contact) in all_contacts.iter().enumerate() {
             let client = server.client_of(&format!("agent-{index}"));
             let call_id = format!("{index}-{try_number}");
             let computed = server.hasher.computed();

@@ -46,7 +46,7 @@ async fn flood_of_one_agent_does_not_starve_others(
         contacts.push(contact_with_password(&server, &format!("K-{nth}")).await);
     }
     // No hash is computed until the whole flood is queued.
-    let mut places: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
+    let mut permits: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
     let mut flood: FuturesUnordered<_> = contacts
         .iter()
         .map(|contact| start_check(&server, contact, "busy"))
@@ -55,7 +55,7 @@ async fn flood_of_one_agent_does_not_starve_others(
         .map(|nth| start_check(&server, &contacts[nth], &format!("other-{nth}")))
         .collect();
     // One hash at a time.
-    places.pop();
+    permits.pop();
     for check in others {
         assert!(is_match(&check.await.unwrap()));
     }
@@ -65,7 +65,7 @@ async fn flood_of_one_agent_does_not_starve_others(
         done += 1;
     }
     assert!(done <= FLOOD / 2, "{done} were ahead");
-    drop(places);
+    drop(permits);
     while let Some(check) = flood.next().await {
         let checked = check.unwrap();
         assert!(is_match(&checked) || rejection(checked).1 == "OVERLOADED");
@@ -83,13 +83,13 @@ async fn checks_of_one_customer_queue_after_those_of_others(
     let server = TestServer::start(backend).await;
     let anna = contact_with_password(&server, "K-1").await;
     let other = contact_with_password(&server, "K-2").await;
-    let mut places: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
+    let mut permits: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
     let mut many: FuturesUnordered<_> = (0..MANY)
         .map(|nth| start_check(&server, &anna, &format!("agent-{nth}")))
         .collect();
     let other = start_check(&server, &other, "other");
     // One hash at a time.
-    places.pop();
+    permits.pop();
     assert!(is_match(&other.await.unwrap()));
     let mut done = 0;
     while let Some(Some(check)) = futures::FutureExt::now_or_never(many.next()) {
@@ -97,7 +97,7 @@ async fn checks_of_one_customer_queue_after_those_of_others(
         done += 1;
     }
     assert!(done <= MANY / 2, "{done} were ahead");
-    drop(places);
+    drop(permits);
     while let Some(check) = many.next().await {
         assert!(is_match(&check.unwrap()));
     }

@@ -328,12 +328,12 @@ async fn tenant_scoped_token_uses_no_attempts_of_others(
     let server = TestServer::start(backend).await;
     let anna = create_contact_with_password(&server, "K-1").await;
     let bernd = create_contact_with_password(&server, "K-2").await;
-    let confined = server.client_with(server.token(ALL_SCOPES, Some("K-2")));
+    let tenant_scoped = server.client_with(server.token(ALL_SCOPES, Some("K-2")));
     for _ in 0..3 {
-        let checked = check_by(confined.clone(), &bernd, "falsch", "call-4711").await;
+        let checked = check_by(tenant_scoped.clone(), &bernd, "falsch", "call-4711").await;
         assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::NoMatch);
     }
-    let rejected = check_by(confined, &bernd, PASSWORD, "call-4711").await;
+    let rejected = check_by(tenant_scoped, &bernd, PASSWORD, "call-4711").await;
     assert_eq!(rejection(rejected).1, "PHONE_CALL_ATTEMPT_LIMIT");
     let checked = server.check_password(&anna, PASSWORD, "call-4711").await;
     assert_eq!(checked.unwrap().verdict(), PhonePasswordVerdict::Match);
@@ -458,8 +458,8 @@ async fn shed_check_uses_no_attempt(
 ) {
     let server = TestServer::start(backend).await;
     let anna = create_contact_with_password(&server, "K-1").await;
-    let places: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
-    assert_eq!(places.len(), 4);
+    let permits: Vec<_> = std::iter::from_fn(|| server.hasher.try_acquire()).collect();
+    assert_eq!(permits.len(), 4);
     for _ in 0..10 {
         let status = server
             .check_password(&anna, "falsch", "call")
@@ -474,7 +474,7 @@ async fn shed_check_uses_no_attempt(
         );
         assert_eq!(rejection::<()>(Err(status)).1, "OVERLOADED");
     }
-    drop(places);
+    drop(permits);
     let checked = server
         .check_password(&anna, PASSWORD, "call")
         .await

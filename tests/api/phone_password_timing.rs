@@ -88,7 +88,7 @@ async fn proof_rule_17_wrong_unset_and_unknown_take_equal_time(
     let classes = contacts_of_three_classes(&server).await;
     let candidate = NormalizedPassword::from_spoken("falsch").unwrap();
     let mut samples = [Sample::default(); 3];
-    let mut of_tries = [[Sample::default(); 3]; ATTEMPTS_PER_CONTACT];
+    let mut of_attempts = [[Sample::default(); 3]; ATTEMPTS_PER_CONTACT];
     for nth in 0..REQUESTS_PER_CLASS {
         // A different order in each round, so that no class always follows the same one.
         for step in 0..3 {
@@ -109,7 +109,7 @@ async fn proof_rule_17_wrong_unset_and_unknown_take_equal_time(
             assert!(matches!(verdict, PhonePasswordVerdict::NoMatch));
             // The slowest samples are noise of the machine.
             samples[class].add(micros.min(20_000.0));
-            of_tries[nth % ATTEMPTS_PER_CONTACT][class].add(micros.min(20_000.0));
+            of_attempts[nth % ATTEMPTS_PER_CONTACT][class].add(micros.min(20_000.0));
         }
     }
     let [wrong, unset, unknown] = samples;
@@ -122,8 +122,8 @@ async fn proof_rule_17_wrong_unset_and_unknown_take_equal_time(
         "{backend:?}: {REQUESTS_PER_CLASS} requests per class, means {:.1}, {:.1}, {:.1} us; t {:.2}, {:.2}, {:.2}",
         wrong.mean, unset.mean, unknown.mean, pairs[0], pairs[1], pairs[2]
     );
-    for (nth, of_try) in of_tries.iter().enumerate() {
-        let means = of_try.map(|sample| format!("{:.1}", sample.mean));
+    for (nth, of_attempt) in of_attempts.iter().enumerate() {
+        let means = of_attempt.map(|sample| format!("{:.1}", sample.mean));
         println!("attempt {}: means {} us", nth + 1, means.join(", "));
     }
     assert!(pairs.iter().all(|t| t.abs() < MAX_T), "{pairs:?}");

@@ -71,7 +71,7 @@ pub async fn prepare_full_customer(server: &TestServer, number: &str) -> Prepare
             contact_id: on.berta.contact_id.clone(),
             grant: on.grant.clone(),
             call_id: call_id_of(number),
-            order_type: "canary.denied".into(),
+            order_type: "marker.denied".into(),
             customer_administers_product: false,
         })
         .await
@@ -272,7 +272,7 @@ async fn export_contains_everything_except_secrets(
     assert_eq!(order.contact_id, on.berta.contact_id);
     assert_eq!(
         (order.agent.as_str(), &*order.order_type),
-        ("tester", "canary.denied")
+        ("tester", "marker.denied")
     );
     assert_eq!(
         (order.call_id.as_str(), order.decision()),
@@ -293,11 +293,14 @@ async fn export_contains_everything_except_secrets(
         "{:?}",
         export.mails
     );
-    let [tries] = export.phone_passwords.as_slice() else {
+    let [record] = export.phone_passwords.as_slice() else {
         panic!("{:?}", export.phone_passwords);
     };
-    assert_eq!(tries.unlock_reason, "Rückruf unter der hinterlegten Nummer");
-    assert!(tries.set_time.is_some());
+    assert_eq!(
+        record.unlock_reason,
+        "Rückruf unter der hinterlegten Nummer"
+    );
+    assert!(record.set_time.is_some());
     let [request] = export.requests.as_slice() else {
         panic!("{:?}", export.requests);
     };
@@ -335,7 +338,7 @@ async fn deleted_contact_takes_its_responses_but_not_its_id(
         .await
         .unwrap();
     let emil = created.into_inner().contact.unwrap();
-    let holding = "SELECT count(*) FROM request_ids WHERE answer LIKE '%Emil%'";
+    let holding = "SELECT count(*) FROM request_ids WHERE response LIKE '%Emil%'";
     assert_eq!(query_number(&server.database_url, holding).await, 1);
     server.delete_contact(&emil).await.unwrap();
     assert_eq!(query_number(&server.database_url, holding).await, 0);

@@ -50,7 +50,7 @@ pub(crate) async fn run_all(server: &TestServer, prefix: &str, days: &[i64]) {
 }
 
 async fn explain_all(url: &str, prefix: &str, days: &[i64], small: &[&str]) {
-    let _turn = explain::begin().await;
+    let _lock = explain::begin().await;
     let server = TestServer::start_on(url, tempdir().unwrap(), Options::default()).await;
     // Migrations scan whole tables, which are still empty then.
     explain::discard();

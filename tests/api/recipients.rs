@@ -128,9 +128,9 @@ async fn set_customer(server: &TestServer, email: &str, enabled: bool) {
 
 /// A row of the table of purposes over the wire: the contact data, whether notifications are
 /// enabled, and the expected recipients and exclusions.
-type Row<'a> = (&'a [Purpose], &'a str, bool, &'a [&'a str], Delivery);
+type ResolutionCase<'a> = (&'a [Purpose], &'a str, bool, &'a [&'a str], Delivery);
 
-async fn check_rows(server: &TestServer, rows: &[Row<'_>]) {
+async fn check_rows(server: &TestServer, rows: &[ResolutionCase<'_>]) {
     for &(purposes, email, enabled, expected, delivery) in rows {
         set_customer(server, email, enabled).await;
         for &purpose in purposes {

@@ -90,9 +90,9 @@ async fn responses_equal_single_requests_in_order(
     let known = (0..30).map(|index| format!("S-{index}"));
     let samples = ["K-1001", "K-1002", "K-1003"].map(str::to_owned);
     let odd = ["K-0", "S-3", "no number", "", "S-3", "k-1001"].map(str::to_owned);
-    let asked: Vec<String> = known.chain(samples).chain(odd).collect();
+    let requested: Vec<String> = known.chain(samples).chain(odd).collect();
     for purpose in [Purpose::Invoice, Purpose::General, Purpose::Outage] {
-        let messages = asked
+        let messages = requested
             .chunks(7)
             .map(|numbers| requests_for(numbers, purpose));
         let (answered, end) = responses(server.client(), messages.collect()).await;
@@ -101,8 +101,8 @@ async fn responses_equal_single_requests_in_order(
             .iter()
             .flat_map(|response| &response.results)
             .collect();
-        assert_eq!(results.len(), asked.len());
-        for (number, result) in asked.iter().zip(results) {
+        assert_eq!(results.len(), requested.len());
+        for (number, result) in requested.iter().zip(results) {
             assert_eq!(&result.customer_number, number);
             match (one_by_one(&server, number, purpose).await, outcome(result)) {
                 (Ok(single), Ok(streamed)) => assert_eq!(single, streamed),
@@ -161,10 +161,10 @@ async fn many_contacts_do_not_exceed_the_message_size(
         let standard = &[ContactType::Standard];
         server.create_contact("K-1", &name, standard, "").await;
     }
-    let asked = vec!["K-1".to_owned(); 1_000];
+    let requested = vec!["K-1".to_owned(); 1_000];
     let (answered, end) = responses(
         server.client(),
-        vec![requests_for(&asked, Purpose::Invoice)],
+        vec![requests_for(&requested, Purpose::Invoice)],
     )
     .await;
     end.unwrap();
@@ -258,8 +258,8 @@ async fn stream_holds_its_own_permit_until_it_ends(
         ..Limits::default()
     };
     let server = TestServer::start_with(backend, Options::with_limits(limits)).await;
-    let (asks, asked) = tokio::sync::mpsc::channel(1);
-    let stream = ReceiverStream::new(asked);
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    let stream = ReceiverStream::new(requests);
     let opened = server.client().stream_recipients(stream).await;
     let mut open = opened.unwrap().into_inner();
 
@@ -271,7 +271,7 @@ async fn stream_holds_its_own_permit_until_it_ends(
     let single = server.client().get_customer(request).await;
     assert_eq!(rejection(single).1, "CUSTOMER_NOT_FOUND");
 
-    drop(asks);
+    drop(sender);
     assert!(open.message().await.unwrap().is_none());
     // The server may release the permit shortly after the last message.
     let again = async { while responses(server.client(), Vec::new()).await.1.is_err() {} };

@@ -191,7 +191,7 @@ pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
         .await
         .unwrap()
         .into_inner();
-    for code in ["canary.allowed", "canary.denied"] {
+    for code in ["marker.allowed", "marker.denied"] {
         server.create_order_type(code, false, true).await;
     }
     let berta = server
@@ -257,7 +257,7 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
             &proto::ChangeEmailRequest {
                 customer_number,
                 contact_id,
-                email: address("canary.changed", &on.number),
+                email: address("marker.changed", &on.number),
                 request_id: String::new(),
             },
         ),
@@ -328,7 +328,7 @@ fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
         customer: Some(proto::Customer {
             customer_number: on.number.clone(),
             contact_data: Some(proto::ContactData {
-                email: "canary.office@example.com".into(),
+                email: "marker.office@example.com".into(),
                 phone_number: "+49 721 7654321".into(),
                 locale: "en".into(),
             }),
@@ -349,8 +349,8 @@ fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
 fn create_contact(on: &Prepared) -> proto::CreateContactRequest {
     proto::CreateContactRequest {
         customer_number: on.number.clone(),
-        contact: Some(full_contact("Canary Dora")),
-        email: address("canary.dora", &on.number),
+        contact: Some(full_contact("Marker Dora")),
+        email: address("marker.dora", &on.number),
         ..proto::CreateContactRequest::default()
     }
 }
@@ -360,7 +360,7 @@ fn update_contact(on: &Prepared) -> proto::UpdateContactRequest {
         contact: Some(proto::Contact {
             customer_number: on.number.clone(),
             contact_id: on.berta.contact_id.clone(),
-            ..full_contact("Canary Berta")
+            ..full_contact("Marker Berta")
         }),
         update_mask: Some(FieldMask {
             paths: vec!["*".into()],
@@ -376,9 +376,9 @@ fn full_contact(name: &str) -> proto::Contact {
         phone_numbers: vec!["+49 721 7654321".into(), "0721 7654322".into()],
         invoice_email_enabled: Some(true),
         restrictions: Some(proto::Restrictions {
-            note: "Canary: asks twice.".into(),
-            allowed_order_types: vec!["canary.allowed".into()],
-            denied_order_types: vec!["canary.denied".into()],
+            note: "Marker: asks twice.".into(),
+            allowed_order_types: vec!["marker.allowed".into()],
+            denied_order_types: vec!["marker.denied".into()],
         }),
         ..new_contact(name, &[ContactType::Accounting, ContactType::Owner])
     }

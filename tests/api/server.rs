@@ -279,8 +279,8 @@ async fn headers_over_48_kib_are_rejected_without_side_effects(
     let server = TestServer::start(backend).await;
     server.create_customer("K-1").await;
     let body = || framed(&[10, 3, b'K', b'-', b'1']);
-    let taken = post(&server, GET_CUSTOMER, body(), &"x".repeat(12 * 1024)).await;
-    assert_eq!(taken.status(), http::StatusCode::OK);
+    let accepted = post(&server, GET_CUSTOMER, body(), &"x".repeat(12 * 1024)).await;
+    assert_eq!(accepted.status(), http::StatusCode::OK);
     let rejected = post(&server, GET_CUSTOMER, body(), &"x".repeat(48 * 1024)).await;
     assert_eq!(
         rejected.status(),

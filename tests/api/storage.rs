@@ -278,14 +278,14 @@ async fn failed_transaction_is_neither_stored_nor_retried(
     let database = connect(&database_url).await;
     database.migrate().await.unwrap();
 
-    let refuse = |count| {
+    let reject = |count| {
         if count == 1 {
             Err(Error::EtagMismatch)
         } else {
             Ok(Outcome::Commit(0))
         }
     };
-    let rejected = insert_and_end(&database, "K-1", refuse).await;
+    let rejected = insert_and_end(&database, "K-1", reject).await;
     assert_eq!(rejected, Err(Error::EtagMismatch));
     let rolled_back = insert_and_end(&database, "K-1", |count| Ok(Outcome::Rollback(count))).await;
     assert_eq!(rolled_back, Ok(1));

@@ -15,7 +15,7 @@ from support.chart.manifests import CHART, NAMESPACE, RELEASE, Document, nested,
 from support.chart.metrics import alert_rules
 
 TARGET = {"namespace": NAMESPACE, "service": f"{RELEASE}-metrics"}
-CALLS = "rpc_server_call_duration_seconds"
+REQUESTS = "rpc_server_call_duration_seconds"
 GET = {"rpc_method": "contact.v1.ContactService/GetContact"}
 CHECK = {"rpc_method": "contact.v1.ContactService/CheckPhonePassword"}
 
@@ -52,13 +52,13 @@ FAST = {"0.5": "0+100x40", "1": "0+100x40", "+Inf": "0+100x40"}
 WAITS = {"0.25": "0+90x40", "0.5": "0+100x40", "+Inf": "0+100x40"}
 NO_WAITS = {"0.25": "0+100x40", "0.5": "0+100x40", "+Inf": "0+100x40"}
 POOL = {"db_client_connection_pool_name": "writers"}
-REPLICA = TARGET | {"pod": "a"}
+INSTANCE = TARGET | {"pod": "a"}
 
 
-def rejected(refusals: str, answers: str) -> list[tuple[str, str]]:
+def rejected(rejections: str, answers: str) -> list[tuple[str, str]]:
     return [
-        series(f"{CALLS}_count", refusals, **GET, rpc_response_status_code="UNAUTHENTICATED"),
-        series(f"{CALLS}_count", answers, **GET, rpc_response_status_code="OK"),
+        series(f"{REQUESTS}_count", rejections, **GET, rpc_response_status_code="UNAUTHENTICATED"),
+        series(f"{REQUESTS}_count", answers, **GET, rpc_response_status_code="OK"),
     ]
 
 
@@ -79,20 +79,20 @@ CASES = [
         "contact_not_ready names the cause, such as a database that rejects writes.",
     ),
     Case(
-        "ContactServiceReplicaNotReady",
+        "ContactServiceInstanceNotReady",
         "15m",
         fires=[[series("contact_ready", "0x20"), series("contact_ready", "1x20", "b")]],
         quiet=[[series("contact_ready", "0x8 1x20")]],
-        labels=REPLICA,
+        labels=INSTANCE,
         description="Pod a has not been ready for 10 minutes; contact_not_ready names the cause.",
     ),
     Case(
-        "ContactServiceCallsFail",
+        "ContactServiceRequestsFail",
         "15m",
         fires=[
             [
-                series("contact_call_errors_total", "0+6x20", reason=reason),
-                series(f"{CALLS}_count", "0+60x20", **GET),
+                series("contact_request_errors_total", "0+6x20", reason=reason),
+                series(f"{REQUESTS}_count", "0+60x20", **GET),
             ]
             for reason in (
                 "OVERLOADED",
@@ -105,16 +105,16 @@ CASES = [
         ],
         quiet=[
             [
-                series("contact_call_errors_total", "0+2x20", reason="OVERLOADED"),
-                series(f"{CALLS}_count", "0+60x20", **GET),
+                series("contact_request_errors_total", "0+2x20", reason="OVERLOADED"),
+                series(f"{REQUESTS}_count", "0+60x20", **GET),
             ],
             [
-                series("contact_call_errors_total", "0+60x20", reason="INVALID_FIELD"),
-                series(f"{CALLS}_count", "0+60x20", **GET),
+                series("contact_request_errors_total", "0+60x20", reason="INVALID_FIELD"),
+                series(f"{REQUESTS}_count", "0+60x20", **GET),
             ],
             [
-                series("contact_call_errors_total", "0x20", reason="INTERNAL"),
-                series(f"{CALLS}_count", "0x20"),
+                series("contact_request_errors_total", "0x20", reason="INTERNAL"),
+                series(f"{REQUESTS}_count", "0x20"),
             ],
         ],
         description="10% of the requests failed within 5 minutes.",
@@ -122,10 +122,10 @@ CASES = [
     Case(
         "ContactServiceInternalErrors",
         "8m",
-        fires=[[series("contact_call_errors_total", "0x5 1x20", reason="INTERNAL")]],
+        fires=[[series("contact_request_errors_total", "0x5 1x20", reason="INTERNAL")]],
         quiet=[
-            [series("contact_call_errors_total", "5x20", reason="INTERNAL")],
-            [series("contact_call_errors_total", "0+9x20", reason="OVERLOADED")],
+            [series("contact_request_errors_total", "5x20", reason="INTERNAL")],
+            [series("contact_request_errors_total", "0+9x20", reason="OVERLOADED")],
         ],
         labels={"reason": "INTERNAL"},
         description="Requests failed with INTERNAL: a bug, "
@@ -134,42 +134,42 @@ CASES = [
     Case(
         "ContactServiceDatabaseUnavailable",
         "9m",
-        fires=[[series("contact_call_errors_total", "0+60x20", reason="DATABASE_UNAVAILABLE")]],
+        fires=[[series("contact_request_errors_total", "0+60x20", reason="DATABASE_UNAVAILABLE")]],
         # A failover: errors for some seconds around two scrapes.
         quiet=[
-            [series("contact_call_errors_total", "0x4 50 90x20", reason="DATABASE_UNAVAILABLE")]
+            [series("contact_request_errors_total", "0x4 50 90x20", reason="DATABASE_UNAVAILABLE")]
         ],
         description="1 requests per second have failed for 5 minutes, longer than a failover takes.",
     ),
     Case(
         "ContactServiceOverloaded",
         "20m",
-        fires=[[series("contact_call_errors_total", "0+60x30", reason="OVERLOADED")]],
-        quiet=[[series("contact_call_errors_total", "0x9 50 90x30", reason="OVERLOADED")]],
+        fires=[[series("contact_request_errors_total", "0+60x30", reason="OVERLOADED")]],
+        quiet=[[series("contact_request_errors_total", "0x9 50 90x30", reason="OVERLOADED")]],
         description="1 requests per second are rejected with OVERLOADED.",
     ),
     Case(
         "ContactServiceSlow",
         "20m",
-        fires=[buckets(CALLS, SLOW, **GET)],
+        fires=[buckets(REQUESTS, SLOW, **GET)],
         quiet=[
-            buckets(CALLS, FAST, **GET),
-            buckets(CALLS, FAST, **GET) + buckets(CALLS, SLOW, **CHECK),
+            buckets(REQUESTS, FAST, **GET),
+            buckets(REQUESTS, FAST, **GET) + buckets(REQUESTS, SLOW, **CHECK),
         ],
         description="1 % of the requests take longer than 950ms; "
         "passwords and streams are excluded.",
     ),
     Case(
-        "ContactServiceCallsPileUp",
+        "ContactServiceRequestsPileUp",
         "10m",
-        fires=[[series("contact_calls_in_flight", "900x20")]],
+        fires=[[series("contact_requests_in_flight", "900x20")]],
         quiet=[
             [
-                series("contact_calls_in_flight", "700x20"),
-                series("contact_calls_in_flight", "700x20", "b"),
+                series("contact_requests_in_flight", "700x20"),
+                series("contact_requests_in_flight", "700x20", "b"),
             ]
         ],
-        labels=REPLICA,
+        labels=INSTANCE,
         description="Pod a has 900 requests in flight; the maximum is 1,024.",
     ),
     Case(
@@ -181,8 +181,8 @@ CASES = [
             [series("contact_limit_hits_total", "0x5 900x40", limit="page_connections")],
             # Each limit is counted separately.
             [
-                series("contact_limit_hits_total", "0+50x40", limit="calls"),
-                series("contact_limit_hits_total", "0+50x40", limit="client_calls"),
+                series("contact_limit_hits_total", "0+50x40", limit="requests"),
+                series("contact_limit_hits_total", "0+50x40", limit="client_requests"),
             ],
         ],
         labels={"limit": "page_connections"},
@@ -240,7 +240,7 @@ CASES = [
         description="2000 e-mails wait.",
     ),
     Case(
-        "ContactServiceMailsGivenUp",
+        "ContactServiceMailsDeadLettered",
         "80m",
         fires=[[series("contact_mails_total", "0+1x90", outcome="dead_lettered")]],
         quiet=[
@@ -269,7 +269,7 @@ CASES = [
         fires=[[series("contact_limit_hits_total", "0+1x90", limit="mails_per_address")]],
         quiet=[
             [series("contact_limit_hits_total", "0x30 10x60", limit="mails_per_address")],
-            [series("contact_limit_hits_total", "0+9x90", limit="client_calls")],
+            [series("contact_limit_hits_total", "0+9x90", limit="client_requests")],
         ],
         labels={"limit": "mails_per_address"},
         description="60 requests within an hour were rejected by the limit mails_per_address: "
@@ -325,7 +325,7 @@ CASES = [
         ],
         # A pod that started before the version was added, and is being replaced.
         quiet=[[series("contact_missing_pepper_versions", "0x7 1 1 0x10")]],
-        labels=REPLICA,
+        labels=INSTANCE,
         description="Pod a lacks 1 pepper version(s), so it is not ready.",
     ),
     Case(
@@ -339,7 +339,7 @@ CASES = [
         "and keeps trying.",
     ),
     Case(
-        "ContactServiceTokensRefused",
+        "ContactServiceTokensRejected",
         "25m",
         fires=[rejected("0+60x40", "0+20x40")],
         quiet=[rejected("0+20x40", "0+60x40"), rejected("0x40", "0x40")],
@@ -354,7 +354,7 @@ CASES = [
             [series("contact_token_keys_age_seconds", "4000x40"), *rejected("0+60x40", "0x40")],
             [series("contact_token_keys_age_seconds", "700x40"), *rejected("0x40", "0+60x40")],
         ],
-        labels=REPLICA,
+        labels=INSTANCE,
         description="Pod a fetched them 1h 6m 40s ago; removed keys are still accepted, "
         "and new ones are not.",
     ),
@@ -368,7 +368,7 @@ CASES = [
             # Development keys never change.
             [*key_ages("0x40", "0x40"), *rejected("0x40", "0+60x40")],
         ],
-        labels=REPLICA,
+        labels=INSTANCE,
         description="Pod a has used 54% of the time for which it may use stale keys "
         "(JWT_JWKS_MAX_STALE).",
     ),
@@ -377,7 +377,7 @@ CASES = [
         "20m",
         fires=[[series("contact_log_lines_dropped_total", "0x10 30x20")]],
         quiet=[[series("contact_log_lines_dropped_total", "30x30")]],
-        labels=REPLICA,
+        labels=INSTANCE,
         description="Pod a dropped 30 lines within 15 minutes: "
         "its standard error is not read fast enough.",
     ),
@@ -480,7 +480,7 @@ def test_alerts_and_thresholds_are_configurable():
     rule = render("production", nested("metrics.prometheusRule", values)).one("PrometheusRule")
     alerts = {each["alert"]: each for group in rule["spec"]["groups"] for each in group["rules"]}
     assert len(alerts) == len(CASES) - 1 and "ContactServiceSlow" not in alerts
-    assert alerts["ContactServiceCallsFail"]["expr"].endswith("> 0.123")
+    assert alerts["ContactServiceRequestsFail"]["expr"].endswith("> 0.123")
 
 
 def test_every_threshold_is_used():

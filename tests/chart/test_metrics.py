@@ -57,7 +57,7 @@ def test_dashboard_is_consistent():
     dashboard = json.loads((CHART / "files/dashboard.json").read_text())
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    taken: set[tuple[int, int]] = set()
+    occupied: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24, panel["title"]
@@ -66,8 +66,8 @@ def test_dashboard_is_consistent():
             for x in range(place["x"], place["x"] + place["w"])
             for y in range(place["y"], place["y"] + place["h"])
         }
-        assert not cells & taken, f"{panel['title']} lies over another panel"
-        taken |= cells
+        assert not cells & occupied, f"{panel['title']} lies over another panel"
+        occupied |= cells
         assert panel["type"] == "row" or panel["targets"], panel["title"]
     used = set(re.findall(r"\$\{?(\w+)", json.dumps([panel for panel in panels])))
     known = {variable["name"] for variable in dashboard["templating"]["list"]}

@@ -146,9 +146,9 @@ def test_release_can_use_an_existing_service_account():
 def test_probes_use_grpc_without_tls():
     [container] = render().server["containers"]
     for probe, service in (("startup", ""), ("liveness", ""), ("readiness", SERVICE)):
-        asked = container[f"{probe}Probe"]
-        assert asked["grpc"] == {"port": 50051, "service": service}
-        assert "httpGet" not in asked
+        probed = container[f"{probe}Probe"]
+        assert probed["grpc"] == {"port": 50051, "service": service}
+        assert "httpGet" not in probed
     assert f'"{SERVICE}"' in (REPOSITORY / "src/server/readiness.rs").read_text()
 
 
@@ -157,9 +157,9 @@ def test_probes_use_the_metrics_port_with_tls(example):
     manifests = render(example)
     [container] = manifests.server["containers"]
     for probe, path in (("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz")):
-        asked = container[f"{probe}Probe"]
-        assert asked["httpGet"] == {"path": path, "port": "metrics"}
-        assert "grpc" not in asked
+        probed = container[f"{probe}Probe"]
+        assert probed["httpGet"] == {"path": path, "port": "metrics"}
+        assert "grpc" not in probed
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert manifests.settings["METRICS_ADDR"] == f"0.0.0.0:{ports['metrics']}"
 

@@ -68,15 +68,15 @@ fn rejection_by_the_server_is_retried_if_temporary(
 ) {
     let address = answering(error_response(code));
     let url = format!("postgres://u:{SECRET}@{address}/n?sslmode=disable");
-    let begun = Instant::now();
+    let start = Instant::now();
     let error_line = error_line(&url, &["migrate", "status"]);
-    let waited = begun.elapsed() > PATIENCE;
+    let waited = start.elapsed() > PATIENCE;
     assert!(error_line.starts_with(&address), "{error_line}");
     assert!(error_line.contains(why), "{error_line}");
     assert!(
         waited || !may_pass,
         "it gave up after {:?}",
-        begun.elapsed()
+        start.elapsed()
     );
 }
 

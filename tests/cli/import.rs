@@ -45,7 +45,7 @@ fn import(sandbox: &Sandbox, arguments: &[&str]) -> Ended {
 
 /// Returns the line and reason of each rejected row, whose quotes may be malformed.
 fn rejects(sandbox: &Sandbox) -> Vec<(u64, String)> {
-    let file = fs::read(sandbox.path().join("contacts.refused.csv")).unwrap();
+    let file = fs::read(sandbox.path().join("contacts.rejects.csv")).unwrap();
     let text = String::from_utf8_lossy(&file);
     let reject = |line: &str| {
         let (line, rest) = line.split_once(";\"")?;
@@ -56,16 +56,16 @@ fn rejects(sandbox: &Sandbox) -> Vec<(u64, String)> {
     text.lines().filter_map(reject).collect()
 }
 
-fn assert_output(ended: &Ended, code: i32, said: &str) {
+fn assert_output(ended: &Ended, code: i32, message: &str) {
     assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
-    assert!(ended.stdout.contains(said), "{}", ended.stdout);
+    assert!(ended.stdout.contains(message), "{}", ended.stdout);
 }
 
 /// Returns the names of files of rejected rows, including temporary ones.
 fn rejects_files(sandbox: &Sandbox) -> Vec<String> {
     let entries = fs::read_dir(sandbox.path()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name.contains("refused")).collect();
+    let mut names: Vec<_> = names.filter(|name| name.contains("rejects")).collect();
     names.sort();
     names
 }
@@ -92,21 +92,21 @@ async fn malformed_rows_are_rejected_and_others_imported_once(
     }
     write(&sandbox, &rows);
     let ended = import(&sandbox, &[]);
-    let said = format!(
-        "{0} taken, 0 already there, {0} refused",
+    let message = format!(
+        "{0} imported, 0 already on file, {0} rejected",
         MALFORMATIONS.len()
     );
-    assert_output(&ended, REJECTED, &said);
+    assert_output(&ended, REJECTED, &message);
     assert!(ended.stdout.contains("read as UTF-8"), "{}", ended.stdout);
-    let refused = rejects(&sandbox);
-    for ((line, reason), (expected_line, expected)) in refused.iter().zip(&expected) {
+    let rejects = rejects(&sandbox);
+    for ((line, reason), (expected_line, expected)) in rejects.iter().zip(&expected) {
         assert_eq!(line, expected_line, "{reason}");
         assert!(
             reason.starts_with(expected),
             "{reason:?} is not {expected:?}"
         );
     }
-    assert_eq!(refused.len(), MALFORMATIONS.len());
+    assert_eq!(rejects.len(), MALFORMATIONS.len());
     let after = RowCounts::of(&sandbox).await;
     after.assert_gained(before, MALFORMATIONS.len());
     assert_eq!(
@@ -126,11 +126,11 @@ async fn malformed_rows_are_rejected_and_others_imported_once(
     .await;
     let after = RowCounts::of(&sandbox).await;
     let again = import(&sandbox, &[]);
-    let said = format!(
-        "0 taken, {0} already there, {0} refused",
+    let message = format!(
+        "0 imported, {0} already on file, {0} rejected",
         MALFORMATIONS.len()
     );
-    assert_output(&again, REJECTED, &said);
+    assert_output(&again, REJECTED, &message);
     assert_eq!(RowCounts::of(&sandbox).await, after);
 }
 
@@ -151,7 +151,7 @@ async fn rejected_rows_can_be_corrected_in_their_file(
     assert_output(
         &import(&sandbox, &[]),
         REJECTED,
-        "0 taken, 0 already there, 2 refused",
+        "0 imported, 0 already on file, 2 rejected",
     );
     assert_eq!(
         rejects(&sandbox)[1],
@@ -160,21 +160,21 @@ async fn rejected_rows_can_be_corrected_in_their_file(
             "types: the first contact of a customer must be of type STANDARD".to_owned()
         )
     );
-    let path = sandbox.path().join("contacts.refused.csv");
+    let path = sandbox.path().join("contacts.rejects.csv");
     let corrected = fs::read_to_string(&path).unwrap().replace(";fr;", ";en;");
     fs::write(&path, corrected).unwrap();
-    let ended = sandbox.run(&["import", "contacts.refused.csv"]);
-    assert_output(&ended, 0, "2 taken, 0 already there, 0 refused");
-    assert_eq!(rejects_files(&sandbox), ["contacts.refused.csv"]);
+    let ended = sandbox.run(&["import", "contacts.rejects.csv"]);
+    assert_output(&ended, 0, "2 imported, 0 already on file, 0 rejected");
+    assert_eq!(rejects_files(&sandbox), ["contacts.rejects.csv"]);
     // Repeating the first file rejects only its uncorrected rows.
     write(&sandbox, &rows[1..]);
     assert_output(
         &import(&sandbox, &[]),
         0,
-        "0 taken, 1 already there, 0 refused",
+        "0 imported, 1 already on file, 0 rejected",
     );
     // This run writes no rejects file, and the corrected one is archived.
-    assert_eq!(rejects_files(&sandbox), ["contacts.refused.1.csv"]);
+    assert_eq!(rejects_files(&sandbox), ["contacts.rejects.1.csv"]);
 }
 
 #[rstest]
@@ -197,13 +197,17 @@ async fn order_of_a_customers_rows_does_not_matter(
     assert_output(
         &dry,
         REJECTED,
-        "100 would be taken, 1 already there, 3 refused",
+        "100 would be imported, 1 already on file, 3 rejected",
     );
     assert_output(&dry, REJECTED, "confirmation mails that would be queued: 1");
     assert_eq!(RowCounts::of(&sandbox).await, before);
     let dry = rejects(&sandbox);
     let ended = import(&sandbox, &["--emails-confirmed"]);
-    assert_output(&ended, REJECTED, "100 taken, 1 already there, 3 refused");
+    assert_output(
+        &ended,
+        REJECTED,
+        "100 imported, 1 already on file, 3 rejected",
+    );
     assert_eq!(rejects(&sandbox), dry);
     let limit = "customer_number: a customer has at most 100 contacts";
     let lines = [200, 202, 204].map(|line| (line, limit.to_owned()));
@@ -235,10 +239,14 @@ async fn create_customers_creates_missing_customers(
     assert_output(
         &import(&sandbox, &[]),
         REJECTED,
-        "0 taken, 0 already there, 3 refused",
+        "0 imported, 0 already on file, 3 rejected",
     );
     let ended = import(&sandbox, &["--create-customers"]);
-    assert_output(&ended, REJECTED, "2 taken, 0 already there, 1 refused");
+    assert_output(
+        &ended,
+        REJECTED,
+        "2 imported, 0 already on file, 1 rejected",
+    );
     let after = RowCounts::of(&sandbox).await;
     after.assert_gained(before, 2);
     assert_eq!(after.customers, before.customers + 1);
@@ -282,18 +290,22 @@ async fn cards_are_imported_and_rejected_like_rows(
     let cards = [card("K-1001", 1), card("", 2), card("K-1003", 1)].concat();
     fs::write(sandbox.path().join("contacts.vcf"), cards).unwrap();
     let ended = sandbox.run(&["import", "contacts.vcf"]);
-    assert_output(&ended, REJECTED, "2 taken, 0 already there, 1 refused");
-    RowCounts::of(&sandbox).await.assert_gained(before, 2);
-    let path = sandbox.path().join("contacts.refused.vcf");
-    let refused = fs::read_to_string(&path).unwrap();
-    assert!(
-        refused.contains("X-IMPORT-LINE:10\r\nX-IMPORT-REASON:customer_number: must have 1 to 32"),
-        "{refused}"
+    assert_output(
+        &ended,
+        REJECTED,
+        "2 imported, 0 already on file, 1 rejected",
     );
-    let corrected = refused.replace("X-CUSTOMER-NUMBER:", "X-CUSTOMER-NUMBER:K-1002");
+    RowCounts::of(&sandbox).await.assert_gained(before, 2);
+    let path = sandbox.path().join("contacts.rejects.vcf");
+    let rejects = fs::read_to_string(&path).unwrap();
+    assert!(
+        rejects.contains("X-IMPORT-LINE:10\r\nX-IMPORT-REASON:customer_number: must have 1 to 32"),
+        "{rejects}"
+    );
+    let corrected = rejects.replace("X-CUSTOMER-NUMBER:", "X-CUSTOMER-NUMBER:K-1002");
     fs::write(path, corrected).unwrap();
-    let ended = sandbox.run(&["import", "contacts.refused.vcf"]);
-    assert_output(&ended, 0, "1 taken, 0 already there, 0 refused");
+    let ended = sandbox.run(&["import", "contacts.rejects.vcf"]);
+    assert_output(&ended, 0, "1 imported, 0 already on file, 0 rejected");
 }
 
 #[rstest]
@@ -309,13 +321,13 @@ async fn cards_are_imported_and_rejected_like_rows(
 #[tokio::test]
 async fn unreadable_file_is_reported_before_the_import(
     #[case] file: Option<&str>,
-    #[case] said: &str,
+    #[case] message: &str,
 ) {
-    assert_rejects("contacts.csv", file.map(str::as_bytes), said);
+    assert_rejects("contacts.csv", file.map(str::as_bytes), message);
 }
 
 /// Asserts that a file is rejected as a whole, with one line.
-fn assert_rejects(name: &str, file: Option<&[u8]>, said: &str) {
+fn assert_rejects(name: &str, file: Option<&[u8]>, message: &str) {
     let sandbox = Sandbox::new();
     if let Some(file) = file {
         fs::write(sandbox.path().join(name), file).unwrap();
@@ -323,7 +335,7 @@ fn assert_rejects(name: &str, file: Option<&[u8]>, said: &str) {
     let ended = sandbox.run(&["import", name]);
     assert!(!ended.stderr.contains("Anna"), "{}", ended.stderr);
     let error_line = ended.error_line();
-    assert!(error_line.contains(said), "{error_line}");
+    assert!(error_line.contains(message), "{error_line}");
     // No database was created.
     assert!(!sandbox.path().join("data").exists());
     assert_eq!(rejects_files(&sandbox), [""; 0]);
@@ -333,8 +345,8 @@ fn assert_rejects(name: &str, file: Option<&[u8]>, said: &str) {
 #[case::nothing("", "contacts.vcf is empty")]
 #[case::a_text("FN:Anna\n", "contacts.vcf: holds no vCard")]
 #[tokio::test]
-async fn file_without_cards_is_rejected(#[case] file: &str, #[case] said: &str) {
-    assert_rejects("contacts.vcf", Some(file.as_bytes()), said);
+async fn file_without_cards_is_rejected(#[case] file: &str, #[case] message: &str) {
+    assert_rejects("contacts.vcf", Some(file.as_bytes()), message);
 }
 
 #[test]
@@ -346,6 +358,6 @@ fn example_of_the_documentation_is_imported() {
     assert_output(
         &import(&sandbox, &arguments),
         0,
-        " 0 already there, 0 refused",
+        " 0 already on file, 0 rejected",
     );
 }

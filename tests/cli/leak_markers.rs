@@ -311,7 +311,7 @@ async fn observe_all(sandbox: Sandbox) -> Observed {
     known.secrets.extend(tokens);
     Observed {
         logs: ended.stdout + &ended.stderr,
-        spans: collector.taken(),
+        spans: collector.received(),
         metrics,
         page,
         answers: caller.observed,

@@ -43,10 +43,7 @@ async fn put_on_file(client: &mut Client, number: &str) {
 async fn export_is_json_on_standard_output_or_in_a_file(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let sandbox = Sandbox::on(backend)
-        .await
-        .with("LISTEN_ADDR", "127.0.0.1:0");
-    sandbox.run(&["migrate", "up"]).printed();
+    let sandbox = Sandbox::migrated_on(backend).await;
     let (server, address) = sandbox.serve(&[]);
     let token = sandbox
         .run(&["token", "--sub", "tester", "--scope", SCOPES])
@@ -94,10 +91,7 @@ async fn export_is_json_on_standard_output_or_in_a_file(
 
 /// Creates customer K-1, and returns the number of its audit events.
 async fn sandbox_with_customer(backend: Backend) -> (Sandbox, usize) {
-    let sandbox = Sandbox::on(backend)
-        .await
-        .with("LISTEN_ADDR", "127.0.0.1:0");
-    sandbox.run(&["migrate", "up"]).printed();
+    let sandbox = Sandbox::migrated_on(backend).await;
     let (server, address) = sandbox.serve(&[]);
     let token = sandbox.run(&["token", "--sub", "tester", "--scope", SCOPES]);
     put_on_file(&mut client(&address, &token.printed()), "K-1").await;
@@ -168,11 +162,9 @@ fn unwritable_export_creates_no_database() {
 async fn mail_written_after_an_erasure_is_deleted(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let sandbox = Sandbox::on(backend)
+    let sandbox = Sandbox::migrated_on(backend)
         .await
-        .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("FAILPOINTS", "mail-prepared=sleep(5000)");
-    sandbox.run(&["migrate", "up"]).printed();
     let (mut server, address) = sandbox.serve(&[]);
     let token = sandbox
         .run(&["token", "--sub", "tester", "--scope", SCOPES])

@@ -75,6 +75,13 @@ impl Sandbox {
         }
     }
 
+    /// Creates a sandbox with an empty database of the current schema, whose server listens on a free port.
+    pub(crate) async fn migrated_on(backend: Backend) -> Self {
+        let sandbox = Self::on(backend).await.with("LISTEN_ADDR", "127.0.0.1:0");
+        sandbox.run(&["migrate", "up"]).printed();
+        sandbox
+    }
+
     pub(crate) fn with(mut self, setting: &'static str, value: impl Into<String>) -> Self {
         self.settings.retain(|(name, _)| *name != setting);
         self.settings.push((setting, value.into()));

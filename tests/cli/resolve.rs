@@ -1,4 +1,4 @@
-//! `resolve FILE`: answers, report and errors.
+//! `resolve FILE`: results, report and errors.
 
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -32,7 +32,7 @@ fn succeeded(ended: &Ended) {
 
 #[rstest]
 #[tokio::test]
-async fn answers_have_a_row_each_and_the_report_names_unreached(
+async fn results_have_a_row_each_and_the_report_names_unreached(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let sandbox = sandbox_with_samples(backend).await;
@@ -56,7 +56,7 @@ async fn answers_have_a_row_each_and_the_report_names_unreached(
     assert!(rows[5].starts_with("no number,,,,"), "{}", rows[5]);
     assert_eq!(rows.len(), 6);
     assert!(
-        csv.stderr.contains("5 customers answered"),
+        csv.stderr.contains("5 customers resolved"),
         "{}",
         csv.stderr
     );
@@ -72,29 +72,29 @@ async fn answers_have_a_row_each_and_the_report_names_unreached(
 
 #[rstest]
 #[tokio::test]
-async fn answers_and_report_are_written_to_files(
+async fn results_and_report_are_written_to_files(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let sandbox = sandbox_with_samples(backend).await;
-    let arguments = "resolve numbers --purpose security-notice --format jsonl --output answers \
+    let arguments = "resolve numbers --purpose security-notice --format jsonl --output results \
                      --report report";
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
     let ended = sandbox.run(&arguments);
     succeeded(&ended);
     assert_eq!(ended.stdout, "");
-    let answers = fs::read_to_string(sandbox.path().join("answers")).unwrap();
-    let answers: Vec<serde_json::Value> = answers
+    let results = fs::read_to_string(sandbox.path().join("results")).unwrap();
+    let results: Vec<serde_json::Value> = results
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(answers.len(), 5);
-    assert_eq!(answers[0]["customer_number"], "K-1001");
-    assert_eq!(answers[0]["delivery"], "EMAIL");
-    assert!(answers[0]["emails"][0].is_string());
-    assert_eq!(answers[3]["delivery"], "");
+    assert_eq!(results.len(), 5);
+    assert_eq!(results[0]["customer_number"], "K-1001");
+    assert_eq!(results[0]["delivery"], "EMAIL");
+    assert!(results[0]["emails"][0].is_string());
+    assert_eq!(results[3]["delivery"], "");
     let report = fs::read_to_string(sandbox.path().join("report")).unwrap();
     assert!(report.contains("K-0: there is no customer"), "{report}");
-    let metadata = fs::metadata(sandbox.path().join("answers")).unwrap();
+    let metadata = fs::metadata(sandbox.path().join("results")).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
     let mut entries = fs::read_dir(sandbox.path()).unwrap();
     let is_incomplete = |path: &Path| path.extension() == Some("part".as_ref());
@@ -110,21 +110,24 @@ async fn answers_and_report_are_written_to_files(
     "--attention-line-chars: must be at least 8"
 )]
 #[case::no_folder(
-    &["resolve", "numbers", "--purpose", "invoice", "--output", "none/answers"],
-    "none/answers cannot be written: there is no such folder"
+    &["resolve", "numbers", "--purpose", "invoice", "--output", "none/results"],
+    "none/results cannot be written: there is no such folder"
 )]
 #[case::folder(
     &["resolve", "numbers", "--purpose", "invoice", "--output", "."],
     ". cannot be written: is a directory"
 )]
 #[tokio::test]
-async fn invalid_arguments_and_files_are_reported(#[case] arguments: &[&str], #[case] said: &str) {
+async fn invalid_arguments_and_files_are_reported(
+    #[case] arguments: &[&str],
+    #[case] message: &str,
+) {
     let sandbox = Sandbox::new();
     assert!(sandbox.run(&["migrate", "up"]).status.success());
     fs::write(sandbox.path().join("numbers"), NUMBERS).unwrap();
     let ended = sandbox.run(arguments);
     assert!(!ended.status.success());
-    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
 /// Imports rows, and writes the file of their customer numbers.
@@ -140,14 +143,14 @@ fn import(sandbox: &Sandbox, rows: &[String], arguments: &[&str]) {
     succeeded(&sandbox.start(&arguments).wait_for(PATIENCE));
 }
 
-/// Returns the report of unreached customers, and the answers.
+/// Returns the report of unreached customers, and the results.
 fn resolve(sandbox: &Sandbox, purpose: &str) -> (String, String) {
     let arguments = ["resolve", "numbers", "--purpose", purpose];
-    let output = ["--output", "answers.csv", "--report", "report"];
+    let output = ["--output", "results.csv", "--report", "report"];
     let arguments = [&arguments[..], &output].concat();
     succeeded(&sandbox.start(&arguments).wait_for(PATIENCE));
     let read = |name| fs::read_to_string(sandbox.path().join(name)).unwrap();
-    (read("report"), read("answers.csv"))
+    (read("report"), read("results.csv"))
 }
 
 #[rstest]
@@ -173,14 +176,14 @@ async fn report_names_the_cause_of_each_unreached_customer(
     let numbers = sandbox.path().join("numbers");
     fs::write(&numbers, "C-1\nC-2\nC-3\nC-4\n").unwrap();
 
-    let (report, answers) = resolve(&sandbox, "security-notice");
+    let (report, results) = resolve(&sandbox, "security-notice");
     let causes = [
         "C-2: EMAIL_BOUNCED, NO_EMAIL",
         "C-3: EMAIL_UNCONFIRMED, NO_EMAIL",
         "C-4: NO_EMAIL",
     ];
     assert_eq!(report.lines().collect::<Vec<_>>(), causes);
-    let rows: Vec<&str> = answers.lines().skip(1).collect();
+    let rows: Vec<&str> = results.lines().skip(1).collect();
     let expected = [
         "C-1,EMAIL,a@muster.example,,",
         "C-2,NONE,,,",
@@ -194,10 +197,10 @@ async fn report_names_the_cause_of_each_unreached_customer(
     let opted_out = ["C-1", "C-2", "C-3", "C-4"].map(|n| format!("{n}: NOTIFICATIONS_OFF"));
     assert_eq!(report.lines().collect::<Vec<_>>(), opted_out);
 
-    let (report, answers) = resolve(&sandbox, "invoice");
+    let (report, results) = resolve(&sandbox, "invoice");
     let by_post = ["C-1", "C-2", "C-3", "C-4"].map(|n| format!("{n}: by post: INVOICE_EMAIL_OFF"));
     assert_eq!(report.lines().collect::<Vec<_>>(), by_post);
-    assert!(answers.contains("C-1,POSTAL,,z.Hd. Anna,\n"), "{answers}");
+    assert!(results.contains("C-1,POSTAL,,z.Hd. Anna,\n"), "{results}");
 }
 
 /// Imports customers with one confirmed STANDARD contact each, and resolves them.
@@ -214,12 +217,12 @@ async fn all_are_reached(backend: Backend, customers: usize) {
     }
     fs::write(sandbox.path().join("numbers"), numbers).unwrap();
     for purpose in ["security-notice", "planned-maintenance", "outage"] {
-        let (report, answers) = resolve(&sandbox, purpose);
+        let (report, results) = resolve(&sandbox, purpose);
         assert_eq!(report, "", "{purpose}");
-        for (n, row) in answers.lines().skip(1).enumerate() {
+        for (n, row) in results.lines().skip(1).enumerate() {
             assert_eq!(row, format!("C-{n},EMAIL,anna{n}@muster.example,,"));
         }
-        assert_eq!(answers.lines().count(), customers + 1, "{purpose}");
+        assert_eq!(results.lines().count(), customers + 1, "{purpose}");
     }
     println!("{backend:?}: {customers} customers, all reached");
 }

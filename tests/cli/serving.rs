@@ -8,8 +8,8 @@ use tonic_types::StatusExt;
 
 use crate::process::{Backend, Sandbox, client, free_address, fresh_schema};
 
-fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
-    let status = result.expect_err("the call should be refused");
+fn rejection<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
+    let status = result.expect_err("the call should be rejected");
     (
         status.code(),
         status.get_details_error_info().unwrap().reason,
@@ -76,10 +76,10 @@ async fn minted_token_grants_its_scopes_only() {
         let arguments = [&["token", "--sub", "tester", "--scope", scope], extra].concat();
         sandbox.run(&arguments).printed()
     };
-    let confined = ["--customer", "K-1001", "--ttl", "1h"];
+    let tenant_scoped = ["--customer", "K-1001", "--ttl", "1h"];
     let (_server, address) = sandbox.serve(&["serve", "--demo"]);
     let for_all = mint("customers.read contacts.read", &[]);
-    let for_one = mint("customers.read", &confined);
+    let for_one = mint("customers.read", &tenant_scoped);
 
     client(&address, &for_all)
         .get_customer(get("K-1002"))
@@ -91,14 +91,14 @@ async fn minted_token_grants_its_scopes_only() {
         .unwrap();
     let other = client(&address, &for_one).get_customer(get("K-1002")).await;
     assert_eq!(
-        refusal(other),
+        rejection(other),
         (Code::PermissionDenied, "CUSTOMER_MISMATCH".into())
     );
     let unscoped = client(&address, &mint("contacts.read", &[]))
         .get_customer(get("K-1001"))
         .await;
     assert_eq!(
-        refusal(unscoped),
+        rejection(unscoped),
         (Code::PermissionDenied, "SCOPE_MISSING".into())
     );
     let foreign = Sandbox::new().with_keys();
@@ -107,7 +107,7 @@ async fn minted_token_grants_its_scopes_only() {
         .get_customer(get("K-1001"))
         .await;
     assert_eq!(
-        refusal(foreign),
+        rejection(foreign),
         (Code::Unauthenticated, "TOKEN_INVALID".into())
     );
 }
@@ -134,7 +134,7 @@ async fn healthcheck_succeeds_from_readiness_to_shutdown(
         .printed();
     let unknown = client(&address, &token).get_customer(get("K-1")).await;
     assert_eq!(
-        refusal(unknown),
+        rejection(unknown),
         (Code::NotFound, "CUSTOMER_NOT_FOUND".into())
     );
 
@@ -148,10 +148,7 @@ async fn healthcheck_succeeds_from_readiness_to_shutdown(
 
 #[tokio::test]
 async fn migrated_shared_database_is_served() {
-    let sandbox = Sandbox::on(Backend::Postgres)
-        .await
-        .with("LISTEN_ADDR", "127.0.0.1:0");
-    sandbox.run(&["migrate", "up"]).printed();
+    let sandbox = Sandbox::migrated_on(Backend::Postgres).await;
     let (server, _) = sandbox.serve(&[]);
     server.signal("TERM");
     assert_eq!(server.wait().status.code(), Some(0));
@@ -178,8 +175,11 @@ async fn newer_schema_is_served_with_a_warning() {
         "{}",
         ended.stderr
     );
-    let refused = sandbox.run(&["migrate", "up"]).error_line();
-    assert!(refused.contains("this version does not know"), "{refused}");
+    let rejected = sandbox.run(&["migrate", "up"]).error_line();
+    assert!(
+        rejected.contains("this version does not know"),
+        "{rejected}"
+    );
 }
 
 /// Operators look for the start line first.
@@ -188,12 +188,10 @@ async fn newer_schema_is_served_with_a_warning() {
 async fn start_line_names_version_database_keys_and_mails(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let sandbox = Sandbox::on(backend)
+    let sandbox = Sandbox::migrated_on(backend)
         .await
-        .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("SMTP_URL", "smtp://user:hunter2@localhost:2525")
         .with("MAIL_FROM", "contact@provider.example");
-    sandbox.run(&["migrate", "up"]).printed();
     let (server, _) = sandbox.serve(&[]);
     let log = server.stderr();
     let line = log.lines().find(|line| line.contains("serving")).unwrap();

@@ -37,7 +37,10 @@ fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &str, why: &s
     let named = error_line
         .strip_prefix(setting)
         .and_then(|rest| rest.strip_prefix(": "));
-    assert!(named.is_some_and(|said| said.contains(why)), "{error_line}");
+    assert!(
+        named.is_some_and(|message| message.contains(why)),
+        "{error_line}"
+    );
     for secret in SECRETS {
         assert!(!error_line.contains(secret), "{error_line}");
     }

@@ -122,11 +122,11 @@ def test_emails_are_complete_and_in_the_contact_language(
     # A token in a header would appear in the logs of every server on the way.
     assert not any(mail.token in value for value in mail.message.values())
     with web.context_in(browser, language, java_script_enabled=False) as context:
-        page, asked = context.new_page(), []
-        page.on("request", lambda request: asked.append(request.url))
+        page, requested = context.new_page(), []
+        page.on("request", lambda request: requested.append(request.url))
         page.set_content(mail.html)
         web.screenshot(page, screenshots, f"{language}-mail")
-    assert asked == [], "a mail fetches nothing"
+    assert requested == [], "a mail fetches nothing"
 
 
 def test_emails_are_files_without_an_smtp_server(tmp_path, database, browser):
@@ -352,9 +352,9 @@ def test_link_expires_after_seven_days(
         web.wait_for_state(early, "expired")
     contacts = service.contacts
     assert contacts.inspect(link.rpartition("#")[2]).state == EXPIRED
-    with pytest.raises(grpc.RpcError) as refusal:
+    with pytest.raises(grpc.RpcError) as rejection:
         contacts.resend(contact)
-    assert refusal.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert rejection.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     now = contacts.get(contact)
     assert not now.email and not now.HasField("pending_email")
 

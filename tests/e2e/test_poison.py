@@ -34,7 +34,7 @@ CALLERS = 8
 SECONDS_FOR_START = 60
 SECONDS_PER_MAIL = 0.1
 
-REPLICAS = {"sqlite": 1, "postgres": 2}
+INSTANCES = {"sqlite": 1, "postgres": 2}
 GOOD = "good-"
 
 
@@ -70,14 +70,14 @@ class Campaign:
         self.wanted = beginnings(poisoned)
         self.database = Database(backend, folder)
         stack.callback(self.database.drop)
-        self.sink = stack.enter_context(Sink(folder, REPLICAS[backend]))
-        self.replicas = [
+        self.sink = stack.enter_context(Sink(folder, INSTANCES[backend]))
+        self.instances = [
             stack.enter_context(Service(folder, self.database, SMTP_URL=url))
             for url in self.sink.smtp_urls
         ]
         # With its worker halted, the first one only fills the outbox.
-        enter_addresses(self.replicas[0].start(FAILPOINTS="mail-claiming=return"), self.wanted)
-        self.replicas[0].kill()
+        enter_addresses(self.instances[0].start(FAILPOINTS="mail-claiming=return"), self.wanted)
+        self.instances[0].kill()
         assert self.database.count("outbox_mails WHERE attempts = 0") == MAILS
 
     def finish(self) -> Waits:
@@ -85,7 +85,7 @@ class Campaign:
         counts = Counter(self.wanted)
         accepted = self.sink.wait_for(counts[GOOD], SECONDS_FOR_START + MAILS * SECONDS_PER_MAIL)
         start = self.sink.notes()[0].time
-        check_accepted(accepted, len(self.replicas))
+        check_accepted(accepted, len(self.instances))
         check_outbox(self.database, self.sink, counts)
         return Waits(sorted(note.time - start for note in accepted))
 
@@ -112,19 +112,19 @@ def enter_addresses(contacts: Contacts, wanted: list[str]) -> None:
         list(callers.map(fill_customer, parts))
 
 
-def check_accepted(accepted: list[Note], replica_count: int) -> None:
+def check_accepted(accepted: list[Note], instance_count: int) -> None:
     assert all(note.recipient.startswith(GOOD) for note in accepted)
     most = Counter(note.message_id for note in accepted).most_common(1)
     assert most[0][1] == 1, f"sent more than once: {most}"
-    assert len({note.port_number for note in accepted}) == replica_count, "a replica was idle"
+    assert len({note.port_number for note in accepted}) == instance_count, "a instance was idle"
 
 
 def check_outbox(database: Database, sink: Sink, counts: Counter[str]) -> None:
     """Checks the bad ones: dead-lettered or scheduled for a retry."""
     dead = "outbox_mails WHERE state = 'dead'"
-    until(lambda: len(sink.asked(SOFT)) == counts[SOFT], "all soft ones to be tried")
+    until(lambda: len(sink.attempted(SOFT)) == counts[SOFT], "all soft ones to be attempted")
     until(lambda: database.count(dead) == counts[HARD], "all hard ones to be dead-lettered")
-    assert all(times == 1 for times in sink.asked(HARD).values()), "tried again after a 550"
+    assert all(times == 1 for times in sink.attempted(HARD).values()), "retried after a 550"
     soft = f"outbox_mails WHERE state = 'queued' AND recipient LIKE '{SOFT}%'"
     assert database.count(soft) == counts[SOFT]
     until(
@@ -143,15 +143,15 @@ def test_bad_recipients_do_not_delay_good_ones(tmp_path, backend):
             for poisoned, name in names.items()
         }
         # Concurrently, so that other load on the machine slows down both equally.
-        replicas = [replica for campaign in lots.values() for replica in campaign.replicas]
-        with ThreadPoolExecutor(len(replicas)) as starters:
-            list(starters.map(Service.start, replicas))
+        instances = [instance for campaign in lots.values() for instance in campaign.instances]
+        with ThreadPoolExecutor(len(instances)) as starters:
+            list(starters.map(Service.start, instances))
         found = {poisoned: campaign.finish() for poisoned, campaign in lots.items()}
     for poisoned, waits in found.items():
         report.add(
             f"waiting of good mails among {MAILS}, in seconds",
             database=backend,
-            replicas=REPLICAS[backend],
+            instances=INSTANCES[backend],
             recipients=names[poisoned],
             median=f"{waits.median:.2f}",
             p99=f"{waits.p99:.2f}",

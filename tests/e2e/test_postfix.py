@@ -96,7 +96,7 @@ def test_unknown_mailbox_is_marked(tmp_path: Path, database, postfix):
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 def test_greylisted_email_is_delivered_once(tmp_path: Path, database, postfix):
     before = postfix.delivered(KNOWN)
-    postfix.greylist.asked.clear()
+    postfix.greylist.attempted.clear()
     with Service(tmp_path, database, SMTP_URL=postfix.smtp_url(GREYLISTS)) as service:
         contacts = service.start()
         contact = contacts.create_contact(contacts.create_customer(), email=KNOWN)

@@ -225,14 +225,14 @@ def test_responses_restrict_browsers(tested_link):
         f'{{"token": "{tested_link.token}"}}',
         Content_Type="application/json",
     )
-    for asked, (_, headers, _) in answers.items():
+    for request, (_, headers, _) in answers.items():
         policy = {part.strip() for part in headers["content-security-policy"].split(";")}
-        assert {"default-src 'none'", "frame-ancestors 'none'"} <= policy, asked
-        assert {"base-uri 'none'", "form-action 'none'"} <= policy, asked
-        assert "unsafe" not in headers["content-security-policy"], asked
-        assert headers["referrer-policy"] == "no-referrer", asked
-        assert headers["x-content-type-options"] == "nosniff", asked
-        assert "set-cookie" not in headers, asked
-    for asked in ["GET /confirm", "POST /confirm/inspect"]:
-        assert "no-store" in answers[asked][1]["cache-control"], asked
+        assert {"default-src 'none'", "frame-ancestors 'none'"} <= policy, request
+        assert {"base-uri 'none'", "form-action 'none'"} <= policy, request
+        assert "unsafe" not in headers["content-security-policy"], request
+        assert headers["referrer-policy"] == "no-referrer", request
+        assert headers["x-content-type-options"] == "nosniff", request
+        assert "set-cookie" not in headers, request
+    for request in ["GET /confirm", "POST /confirm/inspect"]:
+        assert "no-store" in answers[request][1]["cache-control"], request
     assert answers["POST /confirm/inspect"][0] == 200

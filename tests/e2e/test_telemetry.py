@@ -81,8 +81,8 @@ def test_probes_and_metrics_reflect_the_state(service: Service, mailbox: Mailbox
         unknown = contact_pb2.Contact(customer_number=mine.customer_number)
         service.contacts.get(unknown)
         raise AssertionError("a contact without an id was found")
-    except grpc.RpcError as refused:
-        assert refused.code() == grpc.StatusCode.INVALID_ARGUMENT
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
     until(lambda: mailbox.mails_to(mine.pending_email.email), "the mail")
     sent = 'outcome="sent"'
     until(
@@ -94,10 +94,10 @@ def test_probes_and_metrics_reflect_the_state(service: Service, mailbox: Mailbox
     calls = "rpc_server_call_duration_seconds_count"
     assert values(after, calls, get, 'rpc_response_status_code="OK"') == 1
     assert values(after, calls, get, 'rpc_response_status_code="INVALID_ARGUMENT"') == 1
-    assert values(after, "contact_call_errors_total", 'reason="INVALID_FIELD"') == 1
+    assert values(after, "contact_request_errors_total", 'reason="INVALID_FIELD"') == 1
     assert values(after, "contact_shared_query_size_count", 'query="contacts"') == 1
     assert values(after, "db_client_connection_wait_time_seconds_count") >= 2
-    assert values(after, "contact_calls_in_flight") == 0
+    assert values(after, "contact_requests_in_flight") == 0
     for secret in (mine.customer_number, mine.contact_id, "@"):
         assert secret not in after
 
@@ -114,15 +114,15 @@ def test_request_is_a_span_of_its_callers_trace(tmp_path: Path, database: Databa
             try:
                 contacts.stub.GetContact(request, timeout=5, metadata=contacts.metadata + traced)
                 raise AssertionError("a contact that is not there was found")
-            except grpc.RpcError as refused:
-                assert refused.code() == grpc.StatusCode.NOT_FOUND
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.NOT_FOUND
             service.stop()
         # Everything was exported before the process ended.
         (created,) = collector.spans("contact.v1.ContactService/CreateContact")
         assert created.kind == trace_pb2.Span.SPAN_KIND_SERVER
         transactions = collector.spans("transaction")
         assert created.span_id in {span.parent_span_id for span in transactions}
-        (refused,) = collector.spans("contact.v1.ContactService/GetContact")
+        (rejected,) = collector.spans("contact.v1.ContactService/GetContact")
         assert refused.trace_id.hex() == TRACE_ID
         assert refused.parent_span_id.hex() == CALLER_SPAN
         attributes = {a.key: a.value.string_value for a in refused.attributes}

@@ -21,7 +21,7 @@ from .rounds import FAULTS, expect_writes, play
 from .service import Service
 
 ROUNDS = 20
-REPLICAS = 2
+INSTANCES = 2
 DIRECT, PGBOUNCER = "directly", "through PgBouncer"
 
 
@@ -68,7 +68,7 @@ def play_mode(cluster: Cluster, way: str, mode: str, rounds: int) -> bool:
             stack.callback(pgbouncer.stop)
             pgbouncer.start()
             url = pgbouncer.url
-        service = Service(binary, folder, url, REPLICAS)
+        service = Service(binary, folder, url, INSTANCES)
         stack.callback(service.end)
         service.start()
         load = Load(service, run)

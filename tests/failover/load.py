@@ -22,7 +22,7 @@ from .service import CHANNEL_OPTIONS, Service
 
 WRITERS, READERS = 6, 2
 # Longer than the service's own deadline, so that the service responds first.
-CALL_SECONDS = 10.0
+REQUEST_SECONDS = 10.0
 # A write is retried until it is acknowledged, up to this limit.
 TIMEOUT_SECONDS = 120.0
 AGAIN_AFTER = 0.05
@@ -104,10 +104,10 @@ class ClientThread:
     def step(self) -> None:
         raise NotImplementedError
 
-    def call(self, rpc: str, request: Any) -> Any:
+    def request(self, rpc: str, request: Any) -> Any:
         """Sends a request once; counts a failure."""
         try:
-            return getattr(self._stub, rpc)(request, timeout=CALL_SECONDS, metadata=self._metadata)
+            return getattr(self._stub, rpc)(request, timeout=REQUEST_SECONDS, metadata=self._metadata)
         except grpc.RpcError as error:
             self._statuses.add(error)
             raise
@@ -172,9 +172,9 @@ class Writer(ClientThread):
         """Repeats a request with the same request id until it succeeds."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
-                answer = self.call(rpc, request)
+                answer = self.request(rpc, request)
             except grpc.RpcError as error:
                 if error.code() in FINAL:
                     raise Rejected from error
@@ -182,7 +182,7 @@ class Writer(ClientThread):
                     raise Failed(f"{rpc} was not acknowledged in {TIMEOUT_SECONDS:g} s: {error}") from None
                 time.sleep(AGAIN_AFTER)
             else:
-                self.acknowledged.append((begun, time.monotonic()))
+                self.acknowledged.append((start, time.monotonic()))
                 return answer
 
 
@@ -205,7 +205,7 @@ class Reader(ClientThread):
             customer_number=written.customer_number, contact_id=written.contact_id
         )
         try:
-            name = self.call("GetContact", request).contact.display_name
+            name = self.request("GetContact", request).contact.display_name
         except grpc.RpcError:
             time.sleep(AGAIN_AFTER)
             return

@@ -24,7 +24,7 @@ server_reset_query_always = 1
 ; After a failed login to the server it would wait for 15 s, during which all writes fail.
 server_login_retry = 1
 server_connect_timeout = 3
-; Shorter than a call of the service may take; 2 min otherwise.
+; Shorter than a request of the service may take; 2 min otherwise.
 query_wait_timeout = 3
 """
 

@@ -101,12 +101,12 @@ def play(cluster: Cluster, load: Load, mode: str, count: int) -> list[Round]:
 def play_one(cluster: Cluster, load: Load, mode: str) -> Round:
     leader = cluster.leader()
     is_kill = mode == "kill -9"
-    begun = time.monotonic()
+    start = time.monotonic()
     probe = None if is_kill else Probe(cluster, leader.port, may_be_the_same=False)
     FAULTS[mode](cluster)
     if probe is None:
         # The old server is gone: any response is from the new one.
-        begun = time.monotonic()
+        start = time.monotonic()
         probe = Probe(cluster, leader.port, may_be_the_same=True)
     taken = probe.wait()
 
@@ -114,7 +114,7 @@ def play_one(cluster: Cluster, load: Load, mode: str) -> Round:
         what = "an acknowledged write after the new primary"
         return until(lambda: load.first_since(taken, of_all), what, TIMEOUT_SECONDS, PROBE_PAUSE) - taken
 
-    return Round(taken - begun, acknowledged(min), acknowledged(max), leader.name)
+    return Round(taken - start, acknowledged(min), acknowledged(max), leader.name)
 
 
 def expect_writes(load: Load) -> None:

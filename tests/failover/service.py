@@ -23,12 +23,12 @@ TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 class Service:
     """Instances on one database, with one token for all of them."""
 
-    def __init__(self, binary: Path, folder: Path, database_url: str, replicas: int) -> None:
+    def __init__(self, binary: Path, folder: Path, database_url: str, instances: int) -> None:
         self._binary = binary
         self._folder = folder
         self._url = database_url
         self._processes: list[Process] = []
-        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(replicas)]
+        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(instances)]
         self.token = ""
 
     def start(self) -> None:

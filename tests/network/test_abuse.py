@@ -25,7 +25,6 @@ from support.memory import MemoryWatch
 
 from support.network.abuses import (
     Abuse,
-    Attack,
     ContinuationFlood,
     Count,
     EmptyData,
@@ -35,16 +34,18 @@ from support.network.abuses import (
     OpenRpcs,
     PingFlood,
     RapidReset,
-    RapidResetOfCalls,
+    RapidResetOfRequests,
     SettingsFlood,
     Silence,
     SlowHeaders,
     Target,
-    UnfinishedCalls,
+    UnfinishedRequests,
     Unread,
     UnreadRejections,
+    attack,
 )
-from support.network.replica import Replica
+from support.network.instance import Instance
+from support.network.spawned import Spawned
 
 SECONDS = float(os.environ.get("NETWORK_SECONDS", "30"))
 SECONDS_ALONE = SECONDS / 3
@@ -60,11 +61,11 @@ MAX_MIB = 64.0
 
 ABUSES: dict[str, Abuse] = {
     "rapid reset": RapidReset(),
-    "rapid reset of good calls": RapidResetOfCalls(),
+    "rapid reset of good requests": RapidResetOfRequests(),
     "CONTINUATION flood": ContinuationFlood(),
     "empty DATA frames": EmptyData(),
     "malformed HEADERS": MalformedHeaders(),
-    "connections that never greet": Silence(connections=2_000),
+    "connections without a preface": Silence(connections=2_000),
     "slow headers": SlowHeaders(connections=500, pause_seconds=0.5),
     "PING flood": PingFlood(),
     "SETTINGS flood": SettingsFlood(),
@@ -77,7 +78,7 @@ ABUSES: dict[str, Abuse] = {
         12, 0.02, reads=False, rpc="ListContacts", window=(1 << 31) - 1
     ),
     "rejections that stay in the socket": UnreadRejections(connections=20, reads=False),
-    "calls that never send their message": UnfinishedCalls(connections=20, pause_seconds=1),
+    "requests that never send their message": UnfinishedRequests(connections=20, pause_seconds=1),
     "watches of health": OpenRpcs(connections=60, pause_seconds=0.02),
     "streams of reflection": OpenRpcs(
         60, 0.02, path="/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
@@ -89,7 +90,7 @@ DESCRIPTORS = 1_024
 
 
 @dataclass(frozen=True)
-class Calls:
+class ClientFigures:
     """The good client's requests."""
 
     p99_ms: float
@@ -98,9 +99,9 @@ class Calls:
 
 
 @pytest.fixture
-def service(tmp_path: Path, database: Database) -> Iterator[Replica]:
+def service(tmp_path: Path, database: Database) -> Iterator[Instance]:
     # As in production; a log line per request would dominate the measurement.
-    with Replica(tmp_path, database, RUST_LOG="warn") as service:
+    with Instance(tmp_path, database, RUST_LOG="warn") as service:
         run("NETWORK_GENERATE", customers=CUSTOMERS, seed=SEED, database_url=database.url)
         fill(service.start(descriptors=DESCRIPTORS))
         yield service
@@ -108,30 +109,30 @@ def service(tmp_path: Path, database: Database) -> Iterator[Replica]:
 
 
 @pytest.mark.parametrize("name", ABUSES)
-def test_good_clients_are_served_under(name: str, service: Replica):
+def test_good_clients_are_served_under(name: str, service: Instance):
     token, *others = (mint(service, subject) for subject in ("good", "attacker", "accomplice"))
     abuse = ABUSES[name]
     abuse.target = Target(service.grpc_address, tuple(others))
-    before = call(service, token, SECONDS_ALONE)
+    before = measure(service, token, SECONDS_ALONE)
     with MemoryWatch(service.pid) as memory:
         time.sleep(LEAD_SECONDS)
         held_before = memory.samples[-1].resident_mib
-        with Attack(abuse) as attack:
+        with Spawned(attack, abuse, Count()) as attacker:
             time.sleep(LEAD_SECONDS)
-            during = call(service, token, SECONDS)
-    after = call(service, token, SECONDS_ALONE)
+            during = measure(service, token, SECONDS)
+    after = measure(service, token, SECONDS_ALONE)
     alone_ms = statistics.mean([before.p99_ms, after.p99_ms])
     more_mib = max(sample.resident_mib for sample in memory.samples) - held_before
-    add_to_report(name, attack.count, during, alone_ms, more_mib)
+    add_to_report(name, attacker.result, during, alone_ms, more_mib)
 
-    assert attack.count.connections, "nothing was done to the server"
+    assert attacker.result.connections, "nothing was done to the server"
     assert before.failed == after.failed == 0
-    assert during.failed == 0, f"{during.failed} calls failed, the first with {during.first_error}"
+    assert during.failed == 0, f"{during.failed} requests failed, the first with {during.first_error}"
     assert more_mib <= MAX_MIB
     assert during.p99_ms <= MAX_P99_RATIO * alone_ms
 
 
-def mint(service: Replica, subject: str) -> str:
+def mint(service: Instance, subject: str) -> str:
     return service.run("token", "--sub", subject, "--scope", SCOPES, "--ttl", "1h")
 
 
@@ -147,7 +148,7 @@ def fill(contacts: Contacts) -> None:
         contacts.create_contact(LARGE_CUSTOMER, name=name)
 
 
-def call(service: Replica, token: str, seconds: float) -> Calls:
+def measure(service: Instance, token: str, seconds: float) -> ClientFigures:
     """Resolves recipients at a steady rate; latency counts from the scheduled time."""
     output = run(
         "NETWORK_LOAD",
@@ -160,7 +161,7 @@ def call(service: Replica, token: str, seconds: float) -> Calls:
         seconds=seconds,
     )
     figures = json.loads(output.splitlines()[-1])
-    return Calls(figures["p99_us"] / 1000, figures["failed"], figures["first_error"] or "")
+    return ClientFigures(figures["p99_us"] / 1000, figures["failed"], figures["first_error"] or "")
 
 
 def run(variable: str, **options: object) -> str:
@@ -175,7 +176,7 @@ def run(variable: str, **options: object) -> str:
     return ended.stdout.strip()
 
 
-def add_to_report(name: str, count: Count, during: Calls, alone_ms: float, more_mib: float) -> None:
+def add_to_report(name: str, count: Count, during: ClientFigures, alone_ms: float, more_mib: float) -> None:
     report.add(
         f"abuses, {SECONDS:g} s each",
         abuse=name,

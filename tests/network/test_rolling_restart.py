@@ -1,4 +1,4 @@
-"""Restarts two instances in turns under load; no request of a client with one retry fails.
+"""Restarts two instances one after the other under load; no request of a client with one retry fails.
 
 Each instance is held up by an open stream that continues for a while, and by connections without
 requests. The shipped service config retries reads, the client retries writes under the same request
@@ -19,14 +19,15 @@ from support import report
 from support.contacts import Contacts
 from support.database import Database
 
-from support.network.clients import Clients, Load, Outcome
+from support.network.clients import Load, RequestCounts, send_requests
 from support.network.holders import IdleConnections, OpenStream
-from support.network.replica import Replica
+from support.network.instance import Instance
+from support.network.spawned import Spawned
 
-# Of both instances, one after the other.
+# Of both instances.
 ROLLING_RESTARTS = int(os.environ.get("NETWORK_RESTARTS", "50"))
 REQUESTS_PER_SECOND = int(os.environ.get("NETWORK_RATE", "500"))
-REPLICAS = 2
+INSTANCES = 2
 CUSTOMERS = 100
 LONGEST_EXIT_SECONDS = 30
 # Clients find the instance again within their longest reconnect backoff; until then the other one
@@ -49,70 +50,70 @@ class Stops:
 def test_rolling_restart(tmp_path: Path, database: Database):
     stops = Stops()
     with ExitStack() as stack:
-        replicas = [
-            stack.enter_context(Replica(tmp_path, database)) for _ in range(REPLICAS)
+        instances = [
+            stack.enter_context(Instance(tmp_path, database)) for _ in range(INSTANCES)
         ]
-        for replica in replicas:
-            replica.start()
-        contacts = [people(replicas[0].contacts) for _ in range(CUSTOMERS)]
-        token = replicas[0].run("token", "--sub", "load", "--scope", SCOPES, "--ttl", "24h")
+        for instance in instances:
+            instance.start()
+        contacts = [people(instances[0].contacts) for _ in range(CUSTOMERS)]
+        token = instances[0].run("token", "--sub", "load", "--scope", SCOPES, "--ttl", "24h")
         before = database.count(RENAMED)
         load = Load(
-            [replica.grpc_address for replica in replicas],
+            [instance.grpc_address for instance in instances],
             token,
             [(contact.customer_number, contact.contact_id) for contact in contacts],
             REQUESTS_PER_SECOND,
         )
-        callers = Clients(load)
+        clients = Spawned(send_requests, load, RequestCounts())
         try:
-            with callers:
+            with clients:
                 for _ in range(ROLLING_RESTARTS):
-                    for replica in replicas:
-                        restart(replica, token, contacts[0].customer_number, stops)
+                    for instance in instances:
+                        restart(instance, token, contacts[0].customer_number, stops)
         finally:
-            failed_starts = sum(replica.failed_starts for replica in replicas)
-            add_to_report(callers.outcome, stops, failed_starts)
-        check(callers.outcome, stops, database.count(RENAMED) - before)
-        for replica in replicas:
-            replica.stop()
+            failed_starts = sum(instance.failed_starts for instance in instances)
+            add_to_report(clients.result, stops, failed_starts)
+        check(clients.result, stops, database.count(RENAMED) - before)
+        for instance in instances:
+            instance.stop()
 
 
 def people(contacts: Contacts):
     return contacts.create_contact(contacts.create_customer())
 
 
-def restart(replica: Replica, token: str, customer: str, stops: Stops) -> None:
-    address = replica.grpc_address
+def restart(instance: Instance, token: str, customer: str, stops: Stops) -> None:
+    address = instance.grpc_address
     with OpenStream(address, token, customer) as stream, IdleConnections(address):
-        begun = time.monotonic()
+        start = time.monotonic()
         with ThreadPoolExecutor(1) as stopper:
-            stopping = stopper.submit(replica.stop)
+            stopping = stopper.submit(instance.stop)
             # Requests in flight continue until they finish or the drain ends.
             for _ in range(DRAINING_SECONDS):
                 time.sleep(1)
-                stream.ask()
+                stream.request()
             stopping.result()
-        stops.exits.append(time.monotonic() - begun)
+        stops.exits.append(time.monotonic() - start)
         stops.streams.append(stream.end())
-    replica.start_with_restarts()
+    instance.start_with_restarts()
     time.sleep(SETTLE_SECONDS)
 
 
-def check(outcome: Outcome, stops: Stops, renamed: int) -> None:
+def check(outcome: RequestCounts, stops: Stops, renamed: int) -> None:
     assert outcome.failed == 0, "\n".join(outcome.first_failures)
     assert max(stops.exits) <= LONGEST_EXIT_SECONDS
     assert set(stops.streams) == {grpc.StatusCode.UNAVAILABLE}, "how streams were cut off"
     # Neither lost nor applied twice, regardless of retries.
     assert renamed == outcome.acknowledged
-    assert outcome.calls >= REQUESTS_PER_SECOND * sum(stops.exits) * 0.95, "the load was lighter"
+    assert outcome.requests >= REQUESTS_PER_SECOND * sum(stops.exits) * 0.95, "the load was lighter"
 
 
-def add_to_report(outcome: Outcome, stops: Stops, failed_starts: int) -> None:
+def add_to_report(outcome: RequestCounts, stops: Stops, failed_starts: int) -> None:
     report.add(
         "rolling restarts",
         restarts=len(stops.exits),
-        calls=outcome.calls,
-        a_second=REQUESTS_PER_SECOND,
+        requests=outcome.requests,
+        per_second=REQUESTS_PER_SECOND,
         failed=outcome.failed,
         writes=outcome.writes,
         written_again=outcome.written_again,

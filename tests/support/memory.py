@@ -26,7 +26,7 @@ class MemoryWatch:
     def __init__(self, pid: int) -> None:
         self.samples: list[MemorySample] = []
         self._status = Path(f"/proc/{pid}/status")
-        self._begun = time.monotonic()
+        self._start = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -50,5 +50,5 @@ class MemoryWatch:
             return
         kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Vm")}
         if {"VmRSS", "VmHWM"} <= kib.keys():
-            seconds = time.monotonic() - self._begun
+            seconds = time.monotonic() - self._start
             self.samples.append(MemorySample(seconds, kib["VmRSS"] / 1024, kib["VmHWM"] / 1024))

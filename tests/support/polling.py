@@ -14,14 +14,14 @@ TIMEOUT_SECONDS = 60.0
 
 
 def until(
-    ask: Callable[[], T], what: str, seconds: float = TIMEOUT_SECONDS, pause: float = 0.02
+    probe: Callable[[], T], what: str, seconds: float = TIMEOUT_SECONDS, pause: float = 0.02
 ) -> T:
     """Polls until the result is true, and returns it."""
     deadline = time.monotonic() + seconds
     while True:
-        answer = ask()
-        if answer:
-            return answer
+        result = probe()
+        if result:
+            return result
         if time.monotonic() > deadline:
             raise Failed(f"timed out after {seconds:g} s waiting for {what}")
         time.sleep(pause)

@@ -85,7 +85,7 @@ class Greylist(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
     def __init__(self) -> None:
-        self.asked: list[bytes] = []
+        self.attempted: list[bytes] = []
         super().__init__(("127.0.0.1", 0), _GreylistHandler)
 
 
@@ -97,8 +97,8 @@ class _GreylistHandler(socketserver.StreamRequestHandler):
             if line != b"\n":
                 continue
             recipient = dict(ATTRIBUTE.findall(request))[b"recipient"]
-            is_known = recipient in self.server.asked
-            self.server.asked.append(recipient)
+            is_known = recipient in self.server.attempted
+            self.server.attempted.append(recipient)
             action = b"DUNNO" if is_known else b"450 4.7.1 Greylisted, try again later"
             self.wfile.write(b"action=" + action + b"\n\n")
             request = b""

@@ -24,7 +24,7 @@ MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>]*>)", re.IGNORECASE | re.MULTILI
 END_OF_DATA = b"\r\n.\r\n"
 
 # The outcomes of a recipient.
-ASKED, ACCEPTED = "asked", "accepted"
+ATTEMPTED, ACCEPTED = "attempted", "accepted"
 
 
 class Dialogue(asyncio.Protocol):
@@ -85,7 +85,7 @@ class Dialogue(asyncio.Protocol):
 
     def _answer_rcpt(self, line: bytes) -> bytes:
         self._recipient = ADDRESS.search(line).group(1)
-        self._note(ASKED, b"-")
+        self._note(ATTEMPTED, b"-")
         if self._recipient.startswith(HANG.encode()):
             return b""
         if self._recipient.startswith(SOFT.encode()):
@@ -169,13 +169,13 @@ class Sink:
     def accepted(self) -> list[Note]:
         return [note for note in self.notes() if note.what == ACCEPTED]
 
-    def asked(self, beginning: str) -> Counter[str]:
+    def attempted(self, beginning: str) -> Counter[str]:
         """Counts the attempts per recipient with this prefix."""
         notes = self.notes()
         return Counter(
             note.recipient
             for note in notes
-            if note.what == ASKED and note.recipient.startswith(beginning)
+            if note.what == ATTEMPTED and note.recipient.startswith(beginning)
         )
 
     def wait_for(self, count: int, seconds: float) -> list[Note]:

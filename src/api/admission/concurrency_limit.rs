@@ -198,8 +198,8 @@ mod tests {
     use super::*;
 
     fn limit(max: usize, max_per_client: usize) -> ConcurrencyLimit {
-        let max_per_client = (max_per_client, Limit::ClientCalls);
-        ConcurrencyLimit::new((max, Limit::Calls), max_per_client)
+        let max_per_client = (max_per_client, Limit::ClientRequests);
+        ConcurrencyLimit::new((max, Limit::Requests), max_per_client)
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::{
     api::auth::{Authenticator, Caller},
     error::{Error, Result},
     observability::{
-        metrics::{CallInFlight, Limit},
+        metrics::{Limit, RequestInFlight},
         rpc_span,
     },
 };
@@ -71,7 +71,7 @@ struct Shared {
 
 /// A service whose requests pass admission control.
 #[derive(Clone, Debug)]
-pub struct Admitted<S> {
+pub struct AdmissionService<S> {
     unary: S,
     streams: S,
     admission: Admission,
@@ -91,8 +91,8 @@ impl Admission {
         Self(Arc::new(Shared {
             authenticator,
             requests: limit(
-                (limits.requests, Limit::Calls),
-                (limits.requests_per_client, Limit::ClientCalls),
+                (limits.requests, Limit::Requests),
+                (limits.requests_per_client, Limit::ClientRequests),
             ),
             streams: limit(
                 (limits.streams, Limit::Streams),
@@ -123,8 +123,8 @@ impl Admission {
 
     /// Returns the contact service, whose requests need a token. `streams` serves `StreamRecipients`, which
     /// has longer messages, and `unary` all other RPCs.
-    pub fn authorized<S>(&self, unary: S, streams: S) -> Admitted<S> {
-        Admitted {
+    pub fn authorized<S>(&self, unary: S, streams: S) -> AdmissionService<S> {
+        AdmissionService {
             unary,
             streams,
             admission: self.clone(),
@@ -133,8 +133,8 @@ impl Admission {
     }
 
     /// Returns a service that needs no token: health or reflection. Its streams are limited per connection.
-    pub fn open<S: Clone>(&self, service: S) -> Admitted<S> {
-        Admitted {
+    pub fn open<S: Clone>(&self, service: S) -> AdmissionService<S> {
+        AdmissionService {
             unary: service.clone(),
             streams: service,
             admission: self.clone(),
@@ -143,7 +143,7 @@ impl Admission {
     }
 }
 
-impl<S: NamedService> NamedService for Admitted<S> {
+impl<S: NamedService> NamedService for AdmissionService<S> {
     const NAME: &'static str = S::NAME;
 }
 
@@ -168,7 +168,7 @@ impl<S> GrpcService for S where
 {
 }
 
-impl<S: GrpcService> Service<Request<Body>> for Admitted<S> {
+impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future =
@@ -197,7 +197,7 @@ impl<S: GrpcService> Service<Request<Body>> for Admitted<S> {
         let dispatched = dispatch(service, admission, request);
         let request_span = span.clone();
         let response = async move {
-            let _in_flight = CallInFlight::begin();
+            let _in_flight = RequestInFlight::begin();
             let response = tokio::select! {
                 biased;
                 () = std::future::ready(()), if timeout < TIMER_RESOLUTION => {

@@ -41,11 +41,11 @@ pub(super) fn record_outcome(
         Some(status) => {
             let reason = status::reason_of(status);
             error_log::record(method, status.code(), &reason, elapsed_ms);
-            metrics::call_failed(&reason);
+            metrics::request_failed(&reason);
             status.code()
         }
     };
-    metrics::call_ended(method, status::code_name(code), elapsed);
+    metrics::request_completed(method, status::code_name(code), elapsed);
     rpc_span::end(span, status::code_name(code), is_fault(code));
 }
 

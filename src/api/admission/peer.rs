@@ -55,15 +55,15 @@ struct Budget {
     /// Notified when `bytes` falls to `max_bytes`.
     room: Notify,
     next_connection: AtomicU64,
-    connections: Mutex<HashMap<u64, Weak<Connection>>>,
+    connections: Mutex<HashMap<u64, Weak<PeerConnection>>>,
 }
 
 /// The connection of a request. Clones refer to the same one.
 #[derive(Clone, Debug)]
-pub struct Peer(Arc<Connection>);
+pub struct Peer(Arc<PeerConnection>);
 
 #[derive(Debug)]
-struct Connection {
+struct PeerConnection {
     number: u64,
     budget: Arc<Budget>,
     is_aborted: AtomicBool,
@@ -104,7 +104,7 @@ struct Piece {
     /// The bytes that it counts as: its data and, for the first piece, the overhead.
     counted: usize,
     response: u64,
-    connection: Arc<Connection>,
+    connection: Arc<PeerConnection>,
     stream: Option<Arc<StreamUnsent>>,
 }
 
@@ -125,7 +125,7 @@ impl ResponseBudget {
     pub fn connect(&self, permit: Option<ConnectionPermit>) -> Peer {
         let budget = &self.0;
         let number = budget.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::new(Connection {
+        let connection = Arc::new(PeerConnection {
             number,
             budget: Arc::clone(budget),
             is_aborted: AtomicBool::new(false),
@@ -166,13 +166,13 @@ impl ResponseBudget {
 
 impl Budget {
     /// Returns the connections with a response without progress for `timeout`, with their unsent bytes.
-    fn stalled(&self, timeout: Duration) -> Vec<(usize, Arc<Connection>)> {
+    fn stalled(&self, timeout: Duration) -> Vec<(usize, Arc<PeerConnection>)> {
         let now = Instant::now();
         let connections: Vec<_> = {
             let known = lock(&self.connections);
             known.values().filter_map(Weak::upgrade).collect()
         };
-        let stalled = |connection: Arc<Connection>| {
+        let stalled = |connection: Arc<PeerConnection>| {
             let unsent = lock(&connection.unsent);
             let responses = unsent.responses.values();
             let mut last_progress = responses.map(|response| response.last_progress);
@@ -383,7 +383,7 @@ impl Drop for Piece {
     }
 }
 
-impl Drop for Connection {
+impl Drop for PeerConnection {
     fn drop(&mut self) {
         lock(&self.budget.connections).remove(&self.number);
     }

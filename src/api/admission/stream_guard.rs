@@ -92,7 +92,7 @@ async fn produce(body: Body, mut guard: StreamGuard, frames: Sender) {
     drop(guard);
     let Some(status) = end else { return };
     if status.code() != Code::Ok {
-        metrics::call_failed(&status::reason_of(&status));
+        metrics::request_failed(&status::reason_of(&status));
     }
     let _ = frames.send(Ok(trailers(&status))).await;
 }

@@ -35,7 +35,7 @@ pub enum Scope {
     OrderTypesWrite,
     /// Ask who is written to.
     RecipientsResolve,
-    /// Read the trail.
+    /// Read the audit log.
     AuditRead,
     /// Follow what changes.
     ChangesWatch,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use contact_service::{
-    app::{ContactRow, NewContact},
+    app::{FileRow, NewContact},
     domain::{
         contact::{ContactChange, Locale, MAX_PHONE_NUMBERS, parse_display_name},
         contact_import::{ImportKey, parse_external_id},
@@ -43,7 +43,7 @@ pub(super) fn customer_number(header: &Header, record: &StringRecord) -> Option<
 ///
 /// # Errors
 /// All violations, each after the name of its column.
-pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<ContactRow, String> {
+pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<FileRow, String> {
     let mut cells = Cells::new(header, record);
     cells.reject_unreadable();
     let number = cells.customer_number();
@@ -90,7 +90,7 @@ pub(super) fn contact_row(header: &Header, record: &StringRecord) -> Result<Cont
         request: None,
         validate_only: false,
     };
-    Ok(ContactRow {
+    Ok(FileRow {
         key,
         contact,
         customer,
@@ -343,7 +343,7 @@ mod tests {
 
     use super::*;
 
-    fn read(cells: &[(&str, &str)]) -> Result<ContactRow, String> {
+    fn read(cells: &[(&str, &str)]) -> Result<FileRow, String> {
         let mut names = vec!["customer_number", "types", "display_name"];
         let mut values = vec!["K-1", "STANDARD", "Anna"];
         for (name, value) in cells {
@@ -410,9 +410,9 @@ mod tests {
         #[case] cells: &[(&str, &str)],
         #[case] why: &str,
     ) {
-        let refused = read(cells).err().unwrap();
-        assert!(refused.contains(why), "{refused}");
-        assert!(!refused.contains("zq7k"), "{refused}");
+        let error = read(cells).err().unwrap();
+        assert!(error.contains(why), "{error}");
+        assert!(!error.contains("zq7k"), "{error}");
     }
 
     #[rstest]
@@ -429,12 +429,12 @@ mod tests {
     #[case("4,92112E+11", "phone_numbers[0]: is in scientific notation")]
     #[case("4.92112e+11", "phone_numbers[0]: is in scientific notation")]
     fn scientific_notation_is_rejected(#[case] cell: &str, #[case] why: &str) {
-        let refused = read(&[("phone_numbers", cell)]).err().unwrap();
-        assert!(refused.contains(why), "{refused}");
-        let refused = read(&[("customer_number", cell)]).err().unwrap();
+        let error = read(&[("phone_numbers", cell)]).err().unwrap();
+        assert!(error.contains(why), "{error}");
+        let error = read(&[("customer_number", cell)]).err().unwrap();
         assert!(
-            refused.contains("customer_number: is in scientific"),
-            "{refused}"
+            error.contains("customer_number: is in scientific"),
+            "{error}"
         );
     }
 
@@ -480,12 +480,12 @@ mod tests {
         assert_eq!(customer.security_notices, Some(false));
         assert_eq!(customer.planned_maintenance, None);
         assert_eq!(customer.outages, Some(true));
-        let refused = read(&[("Wartung", "zq7k"), ("Kontakt-E-Mail", "zq7k")]).err();
-        let refused = refused.unwrap();
-        assert!(refused.contains("contact_data_email: must be"), "{refused}");
+        let error = read(&[("Wartung", "zq7k"), ("Kontakt-E-Mail", "zq7k")]).err();
+        let error = error.unwrap();
+        assert!(error.contains("contact_data_email: must be"), "{error}");
         assert!(
-            refused.contains("planned_maintenance: must be yes or no"),
-            "{refused}"
+            error.contains("planned_maintenance: must be yes or no"),
+            "{error}"
         );
     }
 

@@ -35,7 +35,7 @@ const GERMAN: &str = "äöüÄÖÜßé";
 const SIMILAR: [&Encoding; 4] = [WINDOWS_1250, WINDOWS_1254, WINDOWS_1257, ISO_8859_15];
 
 /// A file in memory.
-pub(super) struct Source {
+pub(super) struct SourceFile {
     /// The text in an encoding in which line breaks, separators and quotes are ASCII bytes.
     pub(super) bytes: Vec<u8>,
     named: Option<Named>,
@@ -89,7 +89,7 @@ enum Others {
 pub(super) fn read(
     path: &Path,
     encoding: Option<&'static Encoding>,
-) -> Result<Source, StartupError> {
+) -> Result<SourceFile, StartupError> {
     let failed = |error: io::Error| StartupError::unreadable(path, &error);
     let unusable = |reason: String| StartupError::Unusable {
         path: path.to_owned(),
@@ -114,7 +114,7 @@ pub(super) fn read(
             "holds UTF-8 text and is not {named}: leave out --encoding"
         )));
     }
-    let source = Source::new(bytes, encoding);
+    let source = SourceFile::new(bytes, encoding);
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
     if source.bytes.iter().all(is_blank) {
         return Err(unusable("is empty".to_owned()));
@@ -138,7 +138,7 @@ pub(super) fn parse_encoding(name: &str) -> Result<&'static Encoding, String> {
         })
 }
 
-impl Source {
+impl SourceFile {
     /// Wraps the bytes of a file. A byte order mark takes precedence over `named`.
     pub(super) fn new(mut bytes: Vec<u8>, named: Option<&'static Encoding>) -> Self {
         let encoding = find_encoding(&bytes, named);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use contact_service::{
-    app::ContactRow,
+    app::FileRow,
     domain::{
         contact_import::{ImportKey, merge_customer},
         customer::CustomerChange,
@@ -75,7 +75,7 @@ impl<'s> GroupedRows<'s> {
 
 /// The rows of one customer as contacts, and those that are rejected without the database.
 pub(super) struct ParsedRows<'s> {
-    pub(super) contacts: Vec<(&'s Row, ContactRow)>,
+    pub(super) contacts: Vec<(&'s Row, FileRow)>,
     pub(super) rejects: Vec<Reject<'s>>,
 }
 
@@ -88,7 +88,7 @@ impl<'s> Group<'s> {
     /// Parses the rows. Of rows with the same key only the first counts, even if an earlier run
     /// imported it: repeating the import rejects the same rows.
     pub(super) fn parse(&self, table: &Table) -> ParsedRows<'s> {
-        let (mut contacts, mut rejects) = (Vec::<(&Row, ContactRow)>::new(), Vec::new());
+        let (mut contacts, mut rejects) = (Vec::<(&Row, FileRow)>::new(), Vec::new());
         let mut index_of_key: HashMap<ImportKey, usize> = HashMap::new();
         for &(row, fields) in &self.rows {
             let contact = match cells::contact_row(&table.header, fields) {
@@ -116,7 +116,7 @@ impl<'s> Group<'s> {
 /// # Errors
 /// The lines of the first two rows that contradict each other: none of the rows is imported then,
 /// so that the customer is not created with the wrong data.
-pub(super) fn customer_change(rows: &[(&Row, ContactRow)]) -> Result<CustomerChange, String> {
+pub(super) fn customer_change(rows: &[(&Row, FileRow)]) -> Result<CustomerChange, String> {
     let mut change = CustomerChange::default();
     let mut earlier: HashMap<&str, u64> = HashMap::new();
     for (row, contact) in rows {

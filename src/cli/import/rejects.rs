@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     columns::Column,
-    encoding::Source,
+    encoding::SourceFile,
     rows::{Format, Row, Table, field_end},
     vcards,
 };
@@ -69,7 +69,7 @@ impl RejectsFile {
     /// without any. The file of an earlier run is archived unless its content is the same.
     pub(super) fn finish(
         self,
-        source: &Source,
+        source: &SourceFile,
         table: &Table,
         rejects: &[Reject<'_>],
     ) -> Result<Written, StartupError> {
@@ -81,7 +81,7 @@ impl RejectsFile {
 
     fn replace(
         self,
-        source: &Source,
+        source: &SourceFile,
         table: &Table,
         rejects: &[Reject<'_>],
     ) -> io::Result<Option<PathBuf>> {
@@ -101,14 +101,14 @@ impl RejectsFile {
     }
 }
 
-/// Returns `contacts.refused.csv` for `contacts.csv`, and `contacts.txt.refused.csv` for
+/// Returns `contacts.rejects.csv` for `contacts.csv`, and `contacts.txt.rejects.csv` for
 /// `contacts.txt`.
 fn rejects_path(path: &Path, format: &Format) -> PathBuf {
     let extension = match format {
         Format::Csv { .. } => "csv",
         Format::Vcards => "vcf",
     };
-    let suffix = format!("refused.{extension}");
+    let suffix = format!("rejects.{extension}");
     let own_extension = path.extension().unwrap_or_default();
     if own_extension.eq_ignore_ascii_case(extension) {
         return path.with_extension(suffix);
@@ -129,7 +129,7 @@ fn has_same_content(new: &Path, old: &Path) -> io::Result<bool> {
     }
 }
 
-/// Renames an existing file to the first free name of `contacts.refused.1.csv` and so on.
+/// Renames an existing file to the first free name of `contacts.rejects.1.csv` and so on.
 fn archive_previous(path: &Path) -> io::Result<Option<PathBuf>> {
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(None);
@@ -161,7 +161,7 @@ fn archive_previous(path: &Path) -> io::Result<Option<PathBuf>> {
 
 fn write(
     mut out: impl Write,
-    source: &Source,
+    source: &SourceFile,
     table: &Table,
     rejects: &[Reject<'_>],
 ) -> io::Result<()> {
@@ -199,7 +199,7 @@ fn cells(line: &str, reason: &str, delimiter: u8) -> String {
 /// cannot close a quote that an earlier row leaves open.
 fn write_line(
     out: &mut impl Write,
-    source: &Source,
+    source: &SourceFile,
     annotation: &str,
     row: Option<&[u8]>,
 ) -> io::Result<()> {
@@ -221,7 +221,12 @@ fn reasons_end(table: &Table, row: &[u8], delimiter: u8) -> usize {
 }
 
 /// Writes a card with its line and reason as its first properties, or before text that is no card.
-fn write_card(out: &mut impl Write, source: &Source, row: &Row, reason: &str) -> io::Result<()> {
+fn write_card(
+    out: &mut impl Write,
+    source: &SourceFile,
+    row: &Row,
+    reason: &str,
+) -> io::Result<()> {
     let bytes = raw(source, &row.raw);
     let mut lines = vcards::with_line_breaks(bytes);
     let [mut line, mut cause] = vcards::ANNOTATIONS.map(<[u8]>::to_vec);
@@ -266,7 +271,7 @@ fn with_line_break(line: &[u8]) -> Vec<u8> {
     text
 }
 
-fn raw<'s>(source: &'s Source, range: &Range<usize>) -> &'s [u8] {
+fn raw<'s>(source: &'s SourceFile, range: &Range<usize>) -> &'s [u8] {
     source.bytes.get(range.clone()).unwrap_or_default()
 }
 

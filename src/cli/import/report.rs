@@ -22,7 +22,7 @@ const DIFFERING: &str = "row: was imported before with other values";
 
 /// The outcomes of the rows.
 #[derive(Default)]
-pub(super) struct Report<'s> {
+pub(super) struct ImportReport<'s> {
     pub(super) imported: u64,
     duplicates: u64,
     mails: u64,
@@ -102,7 +102,7 @@ fn cut(text: &str, max: usize) -> String {
     format!("{start}…")
 }
 
-impl<'s> Report<'s> {
+impl<'s> ImportReport<'s> {
     /// Adds the outcome of a row, or the reason why it was rejected.
     pub(super) fn add(&mut self, row: &'s Row, outcome: Result<RowOutcome, String>) {
         let is_rejected = match outcome {
@@ -165,15 +165,15 @@ impl<'s> Report<'s> {
     /// Prints the report, except for the path of the rejected rows.
     pub(super) fn print(&mut self, dry_run: bool, encoding: &str) {
         self.rejects.sort_by_key(|reject| reject.row.line);
-        let refused = self.rejects.len();
+        let rejected = self.rejects.len();
         let [imported, created, queued] = if dry_run {
             [
-                "would be taken",
+                "would be imported",
                 "that would be created",
                 "that would be queued",
             ]
         } else {
-            ["taken", "created", "queued"]
+            ["imported", "created", "queued"]
         };
         println!("read as {encoding}");
         let skipped = match self.skipped.count() {
@@ -181,7 +181,7 @@ impl<'s> Report<'s> {
             count => format!(", {count} skipped"),
         };
         println!(
-            "{} {imported}, {} already there, {refused} refused{skipped}",
+            "{} {imported}, {} already on file, {rejected} rejected{skipped}",
             self.imported, self.duplicates
         );
         for (noun, count) in [
@@ -199,8 +199,8 @@ impl<'s> Report<'s> {
         }
         for (heading, kinds, max) in [
             ("skipped:", std::mem::take(&mut self.skipped), MAX_NOTES),
-            ("taken, but:", std::mem::take(&mut self.notes), MAX_NOTES),
-            ("refused:", reasons, MAX_KINDS),
+            ("imported, but:", std::mem::take(&mut self.notes), MAX_NOTES),
+            ("rejected:", reasons, MAX_KINDS),
         ] {
             if !kinds.0.is_empty() {
                 println!("{heading}");
@@ -215,7 +215,7 @@ impl Written {
     pub(super) fn print(&self, has_rejects: bool) {
         let path = self.path.display();
         if has_rejects {
-            println!("the refused rows are in {path}");
+            println!("the rejected rows are in {path}");
         }
         if let Some(archived) = &self.archived {
             println!(

@@ -8,7 +8,7 @@ use std::ops::Range;
 use csv::{ReaderBuilder, StringRecord};
 
 use super::{
-    encoding::{Decoder, Source, UNREADABLE, is_doubtful},
+    encoding::{Decoder, SourceFile, UNREADABLE, is_doubtful},
     header::Header,
     long_lines::{MAX_ROW_BYTES, TOO_LARGE},
     mapping::Mapping,
@@ -73,7 +73,7 @@ impl Table {
     ///
     /// # Errors
     /// The reason why no header was found, or that the file has too many lines.
-    pub(super) fn read(source: &Source, mappings: &[Mapping]) -> Result<Self, String> {
+    pub(super) fn read(source: &SourceFile, mappings: &[Mapping]) -> Result<Self, String> {
         let bytes = source.bytes.as_slice();
         // Each line of a cell may become a row, if its quote is not closed.
         if line_breaks(bytes) > MAX_ROWS as u64 {

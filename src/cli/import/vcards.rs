@@ -17,7 +17,7 @@ use self::{
 };
 use super::{
     columns::Column,
-    encoding::{Decoder, Source, UNREADABLE, is_doubtful},
+    encoding::{Decoder, SourceFile, UNREADABLE, is_doubtful},
     header::Header,
     long_lines::TOO_LARGE,
     rows::{Content, Format, MAX_ROWS, Row, Table},
@@ -39,7 +39,7 @@ pub(super) fn are_in(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// The reason why the file cannot be imported: no card, or too many.
-pub(super) fn read(source: &Source) -> Result<Table, String> {
+pub(super) fn read(source: &SourceFile) -> Result<Table, String> {
     let parts = parts(&source.bytes);
     if !parts.iter().any(|part| part.is_card) {
         return Err("holds no vCard: no line is BEGIN:VCARD".to_owned());
@@ -121,7 +121,7 @@ impl Properties {
     }
 
     /// Returns the cells of the card, and messages about values that are not imported.
-    fn content(&self, source: &Source, decoder: Decoder) -> (Content, Vec<&'static str>) {
+    fn content(&self, source: &SourceFile, decoder: Decoder) -> (Content, Vec<&'static str>) {
         let mut notes = Vec::new();
         let properties = match &self.0 {
             Ok(properties) => properties,

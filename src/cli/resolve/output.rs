@@ -1,4 +1,4 @@
-//! The answers as CSV or JSON lines. A file appears under its name only when it is complete.
+//! The results as CSV or JSON lines. A file appears under its name only when it is complete.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -9,17 +9,17 @@ use clap::ValueEnum;
 use contact_service::domain::recipients::DeliveryMethod;
 use serde::Serialize;
 
-use super::answer::Outcome;
+use super::line::LineOutcome;
 use crate::cli::{atomic_file::AtomicFile, startup_error::StartupError};
 
 // Doc comments of the variants would be printed by --help.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum OutputFormat {
     Csv,
     Jsonl,
 }
 
-/// An answer as it is written. CSV has all addresses in one column, separated by semicolons, which
+/// A result as it is written. CSV has all addresses in one column, separated by semicolons, which
 /// no address contains.
 #[derive(Serialize)]
 struct AnswerRow<'a, Emails> {
@@ -31,7 +31,7 @@ struct AnswerRow<'a, Emails> {
 }
 
 impl<'a, Emails> AnswerRow<'a, Emails> {
-    fn new(customer_number: &'a str, outcome: &'a Outcome, emails: Emails) -> Self {
+    fn new(customer_number: &'a str, outcome: &'a LineOutcome, emails: Emails) -> Self {
         let resolution = outcome.as_ref().ok();
         Self {
             customer_number,
@@ -48,7 +48,7 @@ impl<'a, Emails> AnswerRow<'a, Emails> {
     }
 }
 
-/// The writer of the answers.
+/// The writer of the results.
 pub(super) struct Output {
     writer: Writer,
     /// The file and its path; `None`: standard output.
@@ -62,7 +62,7 @@ enum Writer {
 
 impl Output {
     /// Opens standard output, or a file that replaces `path` once it is complete.
-    pub(super) fn create(path: Option<&Path>, format: Format) -> Result<Self, StartupError> {
+    pub(super) fn create(path: Option<&Path>, format: OutputFormat) -> Result<Self, StartupError> {
         let file = path.map(AtomicFile::create_output).transpose()?;
         let file = file.zip(path.map(Path::to_owned));
         let target: Box<dyn Write + Send> = match &file {
@@ -73,14 +73,18 @@ impl Output {
             None => Box::new(io::stdout()),
         };
         let writer = match format {
-            Format::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(target))),
-            Format::Jsonl => Writer::Jsonl(BufWriter::new(target)),
+            OutputFormat::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(target))),
+            OutputFormat::Jsonl => Writer::Jsonl(BufWriter::new(target)),
         };
         Ok(Self { writer, file })
     }
 
-    /// Writes one answer.
-    pub(super) fn write(&mut self, number: &str, outcome: &Outcome) -> Result<(), StartupError> {
+    /// Writes one result.
+    pub(super) fn write(
+        &mut self,
+        number: &str,
+        outcome: &LineOutcome,
+    ) -> Result<(), StartupError> {
         let emails: Vec<&str> = outcome
             .iter()
             .flat_map(|resolution| &resolution.recipients)
@@ -100,7 +104,7 @@ impl Output {
         .map_err(failed)
     }
 
-    /// Flushes the answers, and commits the file.
+    /// Flushes the results, and commits the file.
     pub(super) fn finish(mut self) -> Result<(), StartupError> {
         let flushed = match &mut self.writer {
             Writer::Csv(csv) => csv.flush(),
@@ -117,7 +121,7 @@ impl Output {
 
 fn failed(reason: String) -> StartupError {
     StartupError::Output {
-        output: "answers",
+        output: "results",
         reason,
     }
 }

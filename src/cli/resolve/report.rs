@@ -8,40 +8,40 @@ use std::{
 
 use contact_service::domain::recipients::{DeliveryMethod, ExclusionReason, Resolution};
 
-use super::answer::Answer;
+use super::line::ResolvedLine;
 use crate::cli::startup_error::StartupError;
 
 /// Customers that the report on standard error names.
 const MAX_PRINTED: usize = 20;
 
-/// The number of answers, and the customers without a recipient with the reason of each.
+/// The number of results, and the customers without a recipient with the reason of each.
 #[derive(Default)]
-pub(super) struct Report {
-    answered: usize,
+pub(super) struct ResolveReport {
+    resolved: usize,
     unreached: Vec<(String, String)>,
 }
 
-impl Report {
-    pub(super) fn add(&mut self, answer: Answer) {
-        self.answered += 1;
-        let reason = match answer.outcome {
+impl ResolveReport {
+    pub(super) fn add(&mut self, line: ResolvedLine) {
+        self.resolved += 1;
+        let reason = match line.outcome {
             Err(reason) => reason,
             Ok(resolution) if resolution.recipients.is_empty() => cause(&resolution),
             Ok(_) => return,
         };
-        self.unreached.push((answer.text, reason));
+        self.unreached.push((line.text, reason));
     }
 
-    /// The number of answers so far.
-    pub(super) fn answered(&self) -> usize {
-        self.answered
+    /// The number of results so far.
+    pub(super) fn resolved(&self) -> usize {
+        self.resolved
     }
 
     /// Prints the counts to standard error, and the customers to `path` or standard error.
     pub(super) fn print(&self, path: Option<&Path>) -> Result<(), StartupError> {
         eprintln!(
-            "{} customers answered, {} of them without a recipient",
-            self.answered,
+            "{} customers resolved, {} of them without a recipient",
+            self.resolved,
             self.unreached.len()
         );
         if let Some(path) = path {

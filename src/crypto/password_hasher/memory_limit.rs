@@ -43,14 +43,14 @@ fn address_space_bytes(limits: &str) -> Option<u64> {
 }
 
 /// A control group that limits memory.
-struct Group {
+struct Cgroup {
     mount_point: &'static str,
     path: PathBuf,
     limit_file: &'static str,
 }
 
 /// Parses a line such as `0::/path` (version 2) or `4:memory:/path` (version 1).
-fn parse_group(line: &str) -> Option<Group> {
+fn parse_group(line: &str) -> Option<Cgroup> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, path) = (parts.next()?, parts.next()?);
     let (mount_point, limit_file) = if controllers.is_empty() {
@@ -60,7 +60,7 @@ fn parse_group(line: &str) -> Option<Group> {
     } else {
         return None;
     };
-    Some(Group {
+    Some(Cgroup {
         mount_point,
         path: path.trim_start_matches('/').into(),
         limit_file,
@@ -69,7 +69,7 @@ fn parse_group(line: &str) -> Option<Group> {
 
 /// Returns the limit files of the group and its ancestors. A container may see its own group as the
 /// root, whatever its path.
-fn limit_files(group: &Group) -> Vec<PathBuf> {
+fn limit_files(group: &Cgroup) -> Vec<PathBuf> {
     let file_of = |path: &Path| {
         let folder = Path::new(group.mount_point).join(path);
         folder.join(group.limit_file)

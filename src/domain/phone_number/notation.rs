@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use rlibphonenumber::PHONE_NUMBER_UTIL;
 use unicode_normalization::UnicodeNormalization;
 
-use super::numbering::{self, MAX_EXTENSION_DIGITS, Written};
+use super::numbering::{self, MAX_EXTENSION_DIGITS, WrittenNumber};
 use crate::error::Invalid;
 
 /// The maximum length of a text. URIs with parameters are longer than numbers.
@@ -127,7 +127,7 @@ impl Notation {
     ///
     /// # Errors
     /// [`Invalid`] if the text contains anything else.
-    pub(super) fn written(&self) -> Result<Written<'_>, Invalid> {
+    pub(super) fn written(&self) -> Result<WrittenNumber<'_>, Invalid> {
         let is_allowed = |name: &str| self.is_uri || matches!(name, "ext" | "phone-context");
         if !self.parameters.iter().all(|(name, _)| is_allowed(name)) {
             return Err(several());
@@ -141,7 +141,7 @@ impl Notation {
         }
         check_separators(number)?;
         let context = self.parameter("phone-context");
-        Ok(Written {
+        Ok(WrittenNumber {
             number,
             extension,
             context: context.filter(|context| context.starts_with('+')),

@@ -17,7 +17,7 @@ const WITH_DIRECT_DIALLING: [&str; 2] = ["+49", "+43"];
 const NORTH_AMERICAN_PREFIX: &str = "011";
 
 /// A number with its extension; digits, `+` and separators only.
-pub(super) struct Written<'t> {
+pub(super) struct WrittenNumber<'t> {
     pub(super) number: &'t str,
     pub(super) extension: Option<String>,
     /// A global `phone-context` (RFC 3966), such as `+49`.
@@ -37,7 +37,7 @@ pub(super) fn incomplete() -> Invalid {
 }
 
 /// Returns the possible readings, the most likely first.
-pub(super) fn resolve(written: &Written<'_>) -> Result<Vec<String>, Invalid> {
+pub(super) fn resolve(written: &WrittenNumber<'_>) -> Result<Vec<String>, Invalid> {
     let number = written.number;
     let tight = number.replace(' ', "");
     let without_bracketed_zero = tight.replace("(0)", "");

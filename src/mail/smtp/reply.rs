@@ -44,7 +44,7 @@ pub(super) enum Unreadable {
 enum End {
     Newline,
     Closed,
-    TooMuch,
+    TooLong,
 }
 
 impl Reply {
@@ -149,7 +149,7 @@ async fn read_line(
             return Ok((line, End::Newline));
         }
         if *remaining == 0 {
-            return Ok((line, End::TooMuch));
+            return Ok((line, End::TooLong));
         }
     }
 }

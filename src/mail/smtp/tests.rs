@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use self::server::{Outcome, Say, Server, TEXT, converse, converse_with};
+use self::server::{Dialogue, Say, Server, TEXT, converse, converse_with};
 use crate::observability::metrics::RejectionClass as Class;
 
 /// The commands for a mail to a server that accepts it.
@@ -17,7 +17,7 @@ const COMMANDS: [&str; 4] = [
     "DATA",
 ];
 
-fn failure(outcome: &Outcome) -> (&str, Class) {
+fn failure(outcome: &Dialogue) -> (&str, Class) {
     let send_error = outcome.verdict.as_ref().unwrap_err();
     (send_error.failure.as_str(), send_error.class)
 }
@@ -197,7 +197,7 @@ async fn text_is_not_sent_after_the_lease() {
 }
 
 #[rstest]
-#[case::refused(b"454 4.7.0 TLS not available\r\n")]
+#[case::rejected(b"454 4.7.0 TLS not available\r\n")]
 #[case::not_known(b"502 what\r\n")]
 #[tokio::test(start_paused = true)]
 async fn rejected_starttls_is_skipped_unless_required(#[case] reply: &'static [u8]) {
@@ -238,12 +238,12 @@ async fn bytes_after_starttls_must_be_tls(#[case] reply: &'static [u8], #[case] 
 #[case::login("AUTH=LOGIN", &["AUTH LOGIN", "dQ==", "cHc="])]
 #[case::both("auth cram-md5 login plain", &["AUTH PLAIN AHUAcHc="])]
 #[tokio::test(start_paused = true)]
-async fn login_uses_an_offered_mechanism(#[case] offered: &'static str, #[case] said: &[&str]) {
+async fn login_uses_an_offered_mechanism(#[case] offered: &'static str, #[case] expected: &[&str]) {
     let server = Server::default().offering(offered);
     let outcome = converse_with("smtp://u:pw@127.0.0.1?tls=none", server).await;
     assert_eq!(outcome.verdict, Ok(()));
-    let commands = outcome.commands.get(1..=said.len()).unwrap();
-    assert_eq!(commands, said);
+    let commands = outcome.commands.get(1..=expected.len()).unwrap();
+    assert_eq!(commands, expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,9 +9,9 @@ label! {
     /// A limit on clients.
     Limit {
         /// RPCs in flight in this process.
-        Calls => "calls",
+        Requests => "requests",
         /// RPCs in flight of one client (the `sub` of its tokens).
-        ClientCalls => "client_calls",
+        ClientRequests => "client_requests",
         /// Open `StreamRecipients` streams.
         Streams => "streams",
         /// Open `StreamRecipients` streams of one client.

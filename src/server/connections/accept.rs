@@ -14,7 +14,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::either::Either;
 
 use super::{
-    connection::{Connection, PREFACE, Transport},
+    connection::{Connection, MaybeTlsStream, PREFACE},
     read_pacer::ReadPacer,
 };
 use crate::{api::admission::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls};
@@ -82,7 +82,7 @@ impl Acceptor {
     }
 }
 
-async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<Transport> {
+async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<MaybeTlsStream> {
     let _ = stream.set_nodelay(true);
     let mut transport = match tls {
         None => Either::Left(stream),

@@ -34,11 +34,11 @@ const UNAUTHENTICATED_READ_QUOTA: usize = 64;
 /// such connections share.
 const UNPACED_REJECTIONS: i64 = 16;
 
-pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(super) type MaybeTlsStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection whose client has sent the preface.
 #[derive(Debug)]
-pub(crate) struct Connection<T = Transport> {
+pub(crate) struct Connection<T = MaybeTlsStream> {
     transport: Take<T>,
     /// The part of the preface that hyper has not read yet.
     preface: &'static [u8],

@@ -110,13 +110,13 @@ struct HeadParser {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Head {
+struct FrameHead {
     length: usize,
     kind: u8,
     flags: u8,
 }
 
-impl Head {
+impl FrameHead {
     /// Returns true for a DATA frame that has data or ends the stream. h2 limits frames with little
     /// data, but none that consist of padding.
     fn carries_data(&self) -> bool {
@@ -127,7 +127,7 @@ impl Head {
 
 impl HeadParser {
     /// Returns the next complete head, and advances `bytes` past it.
-    fn next(&mut self, bytes: &mut &[u8]) -> Option<Head> {
+    fn next(&mut self, bytes: &mut &[u8]) -> Option<FrameHead> {
         let skipped = self.payload_left.min(bytes.len());
         self.payload_left -= skipped;
         *bytes = bytes.get(skipped..)?;
@@ -145,7 +145,7 @@ impl HeadParser {
         let [high, middle, low] = [high, middle, low].map(usize::from);
         let length = (high << 16) | (middle << 8) | low;
         self.payload_left = length;
-        Some(Head {
+        Some(FrameHead {
             length,
             kind,
             flags,

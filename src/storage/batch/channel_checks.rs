@@ -34,12 +34,12 @@ pub struct ChannelCheck {
 
 /// The checks of an agent or a customer in the current window.
 #[derive(Clone, Copy)]
-struct Window {
+struct CheckWindow {
     checks: i64,
     end: DateTime<Utc>,
 }
 
-type Windows = BTreeMap<String, Window>;
+type Windows = BTreeMap<String, CheckWindow>;
 
 /// Creates the batcher of checks.
 pub(crate) fn batcher(writers: &DatabaseConnection) -> Batcher<ChannelCheck, Result<()>> {
@@ -155,7 +155,7 @@ impl Counter {
             let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
             let window = |row: &sqlx::postgres::PgRow| {
                 let (checks, end) = (row.try_get(1)?, row.try_get(2)?);
-                Ok((row.try_get(0)?, Window { checks, end }))
+                Ok((row.try_get(0)?, CheckWindow { checks, end }))
             };
             let windows: sqlx::Result<Windows> = rows.iter().map(window).collect();
             return Ok(windows.map_err(StorageError::from)?);
@@ -168,7 +168,7 @@ impl Counter {
         let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
         let window = |row: &QueryResult| {
             let (checks, end) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
-            Ok((row.try_get_by_index(0)?, Window { checks, end }))
+            Ok((row.try_get_by_index(0)?, CheckWindow { checks, end }))
         };
         let windows: std::result::Result<Windows, sea_orm::TryGetError> =
             rows.iter().map(window).collect();

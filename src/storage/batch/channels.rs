@@ -121,10 +121,10 @@ fn select(dialect: &Dialect, owners: &str) -> String {
 struct OwnerRow {
     ordinal: i64,
     customer_channel: Option<String>,
-    contact: Option<ContactColumns>,
+    contact: Option<OwnerColumns>,
 }
 
-struct ContactColumns {
+struct OwnerColumns {
     id: Uuid,
     position: i64,
     types: i16,
@@ -140,7 +140,7 @@ macro_rules! owner_from {
 
             fn try_from(row: &$row) -> sqlx::Result<Self> {
                 let contact = match row.try_get(1)? {
-                    Some(id) => Some(ContactColumns {
+                    Some(id) => Some(OwnerColumns {
                         id,
                         position: row.try_get(2)?,
                         types: row.try_get(3)?,

@@ -128,7 +128,7 @@ impl ContactRow {
 struct ShownPhonePassword {
     set_time: Option<DateTime<Utc>>,
     locked_until: Option<DateTime<Utc>>,
-    is_void: bool,
+    is_revoked: bool,
 }
 
 impl From<PhonePasswordState> for ShownPhonePassword {
@@ -136,7 +136,7 @@ impl From<PhonePasswordState> for ShownPhonePassword {
         Self {
             set_time: state.set_time,
             locked_until: state.locked_until,
-            is_void: state.is_revoked,
+            is_revoked: state.is_revoked,
         }
     }
 }
@@ -146,7 +146,7 @@ impl From<ShownPhonePassword> for PhonePasswordState {
         Self {
             set_time: shown.set_time,
             locked_until: shown.locked_until,
-            is_revoked: shown.is_void,
+            is_revoked: shown.is_revoked,
         }
     }
 }

@@ -9,7 +9,7 @@ pub(crate) struct Model {
     pub(crate) customer_number: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) call_id: String,
-    pub(crate) tries: i16,
+    pub(crate) attempts: i16,
     pub(crate) expire_time: DateTimeUtc,
 }
 

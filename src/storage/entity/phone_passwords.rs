@@ -17,7 +17,7 @@ pub(crate) struct Model {
     pub(crate) consecutive_failures: i16,
     pub(crate) locked_until: Option<DateTimeUtc>,
     pub(crate) recent_failures: String,
-    pub(crate) is_void: bool,
+    pub(crate) is_revoked: bool,
     pub(crate) notice_time: Option<DateTimeUtc>,
     pub(crate) unlock_reason: Option<String>,
     /// The agent of the last failed attempt.

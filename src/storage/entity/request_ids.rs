@@ -11,8 +11,8 @@ pub(crate) struct Model {
     pub(crate) actor: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) request_id: Uuid,
-    pub(crate) fingerprint: Vec<u8>,
-    pub(crate) answer: String,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) response: String,
     pub(crate) expire_time: DateTimeUtc,
     pub(crate) contact_id: Option<Uuid>,
 }

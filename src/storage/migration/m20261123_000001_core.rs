@@ -147,8 +147,8 @@ fn request_ids() -> TableCreateStatement {
         .col(customer_number())
         .col(text("actor"))
         .col(uuid("request_id"))
-        .col(binary_len("fingerprint", 32))
-        .col(text("answer"))
+        .col(binary_len("digest", 32))
+        .col(text("response"))
         .col(timestamp_with_time_zone("expire_time"))
         .primary_key(
             Index::create()

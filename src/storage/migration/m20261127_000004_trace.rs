@@ -21,13 +21,13 @@ pub(super) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
-        let trail = if is_postgres {
-            POSTGRES_TRAIL
+        let audit_log = if is_postgres {
+            POSTGRES_AUDIT_LOG
         } else {
-            SQLITE_TRAIL
+            SQLITE_AUDIT_LOG
         };
         let connection = manager.get_connection();
-        for statement in trail.iter().chain(TRAIL_INDEXES) {
+        for statement in audit_log.iter().chain(AUDIT_LOG_INDEXES) {
             connection.execute_unprepared(statement).await?;
         }
         manager.create_table(change_feed()).await?;
@@ -43,7 +43,7 @@ impl MigrationTrait for Migration {
 /// A disclosure does not lock its customer, so it has the sequence number of the last change. Its
 /// feed position is 0, which means none; an event with NULL is yet to be sequenced. The number of an
 /// erased customer is encrypted, so that only this service can read it.
-const POSTGRES_TRAIL: &[&str] = &["ALTER TABLE audit_events
+const POSTGRES_AUDIT_LOG: &[&str] = &["ALTER TABLE audit_events
        ADD COLUMN feed_position bigint,
        ADD COLUMN sealed_customer_number bytea,
        ADD COLUMN details text,
@@ -51,7 +51,7 @@ const POSTGRES_TRAIL: &[&str] = &["ALTER TABLE audit_events
        ADD PRIMARY KEY (customer_number, sequence, event_id)"];
 
 /// Recreates the table, as SQLite cannot change a primary key.
-const SQLITE_TRAIL: &[&str] = &[
+const SQLITE_AUDIT_LOG: &[&str] = &[
     "ALTER TABLE audit_events RENAME TO former_audit_events",
     "CREATE TABLE audit_events (
        customer_number varchar(32) NOT NULL,
@@ -74,7 +74,7 @@ const SQLITE_TRAIL: &[&str] = &[
 ];
 
 /// Partial indexes, each of the rows of one query, so that the planner prefers no other index.
-const TRAIL_INDEXES: &[&str] = &[
+const AUDIT_LOG_INDEXES: &[&str] = &[
     "CREATE INDEX audit_events_without_position
        ON audit_events (customer_number, sequence, event_id) WHERE feed_position IS NULL",
     "CREATE INDEX audit_events_by_position ON audit_events (feed_position)
@@ -93,12 +93,12 @@ fn change_feed() -> TableCreateStatement {
         // The last position.
         .col(big_integer("last_position"))
         // The last position whose event was deleted.
-        .col(big_integer("forgotten_position"))
+        .col(big_integer("low_watermark"))
         .to_owned()
 }
 
 const FIRST_POSITION: &str =
-    "INSERT INTO change_feed (id, last_position, forgotten_position) VALUES (1, 0, 0)";
+    "INSERT INTO change_feed (id, last_position, low_watermark) VALUES (1, 0, 0)";
 
 /// The imported rows of files. No foreign key to the contact: a deleted contact does not return with
 /// the next import of its file.

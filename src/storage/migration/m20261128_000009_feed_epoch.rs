@@ -31,4 +31,4 @@ impl MigrationTrait for Migration {
 /// A revoked password is never checked again, so its pepper is not needed.
 const PEPPER_VERSIONS: &str = "\
     CREATE INDEX phone_passwords_by_pepper_version ON phone_passwords (pepper_version) \
-    WHERE pepper_version IS NOT NULL AND NOT is_void";
+    WHERE pepper_version IS NOT NULL AND NOT is_revoked";

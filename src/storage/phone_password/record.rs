@@ -37,7 +37,7 @@ pub(crate) fn attempt_columns(attempts: &ContactAttempts) -> Result<ActiveModel>
         consecutive_failures: Set(attempts.consecutive),
         locked_until: Set(attempts.locked_until),
         recent_failures: Set(from_times(&attempts.recent)?),
-        is_void: Set(attempts.is_revoked),
+        is_revoked: Set(attempts.is_revoked),
         notice_time: Set(attempts.notice_time),
         ..<ActiveModel as sea_orm::ActiveModelTrait>::default()
     })
@@ -67,7 +67,7 @@ pub(crate) fn to_attempts(row: &Model) -> Result<ContactAttempts> {
         consecutive: row.consecutive_failures,
         locked_until: row.locked_until,
         recent: to_times(&row.recent_failures)?,
-        is_revoked: row.is_void,
+        is_revoked: row.is_revoked,
         notice_time: row.notice_time,
     })
 }

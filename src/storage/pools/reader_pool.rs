@@ -84,10 +84,10 @@ pub(crate) fn as_json(keys: &impl Serialize) -> Result<String> {
 pub(crate) struct PinnedPool<DB: sqlx::Database> {
     pool: Pool<DB>,
     max_pinned: usize,
-    idle: Arc<Mutex<Vec<Connection<DB>>>>,
+    idle: Arc<Mutex<Vec<IdleConnection<DB>>>>,
 }
 
-struct Connection<DB: sqlx::Database> {
+struct IdleConnection<DB: sqlx::Database> {
     inner: PoolConnection<DB>,
     opened_at: Instant,
     idle_since: Instant,
@@ -147,7 +147,7 @@ impl<DB: sqlx::Database> PinnedPool<DB> {
         Ok(rows)
     }
 
-    async fn acquire(&self) -> sqlx::Result<Connection<DB>> {
+    async fn acquire(&self) -> sqlx::Result<IdleConnection<DB>> {
         let now = Instant::now();
         // Expired connections are dropped, and so returned to the pool, outside of the lock.
         let (pinned, _expired) = {
@@ -159,22 +159,22 @@ impl<DB: sqlx::Database> PinnedPool<DB> {
         };
         match pinned {
             Some(connection) => Ok(connection),
-            None => Ok(Connection::new(self.pool.acquire().await?)),
+            None => Ok(IdleConnection::new(self.pool.acquire().await?)),
         }
     }
 
     /// Acquires a connection that answered a ping; those in the pool may be broken as well.
-    async fn acquire_tested(&self) -> sqlx::Result<Connection<DB>> {
+    async fn acquire_tested(&self) -> sqlx::Result<IdleConnection<DB>> {
         for _ in 0..self.pool.options().get_max_connections() {
             let mut connection = self.pool.acquire().await?;
             if connection.ping().await.is_ok() {
-                return Ok(Connection::new(connection));
+                return Ok(IdleConnection::new(connection));
             }
         }
-        Ok(Connection::new(self.pool.acquire().await?))
+        Ok(IdleConnection::new(self.pool.acquire().await?))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Connection<DB>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<IdleConnection<DB>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,7 +184,7 @@ fn is_broken(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
 }
 
-impl<DB: sqlx::Database> Connection<DB> {
+impl<DB: sqlx::Database> IdleConnection<DB> {
     fn new(inner: PoolConnection<DB>) -> Self {
         let now = Instant::now();
         Self {

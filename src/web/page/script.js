@@ -96,7 +96,7 @@
     root.dataset.state = name;
   }
 
-  async function ask(path, sentToken) {
+  async function post(path, sentToken) {
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(), PATIENCE_MS);
     try {
@@ -139,7 +139,7 @@
       return;
     }
     show("loading");
-    const answer = await ask("confirm/inspect", token);
+    const answer = await post("confirm/inspect", token);
     if (mine === round) {
       show(AFTER_INSPECT.get(answer?.state) || "unavailable", answer);
     }
@@ -148,7 +148,7 @@
   async function press() {
     const mine = round;
     setPressing(true);
-    const answer = await ask("confirm/press", token);
+    const answer = await post("confirm/press", token);
     if (mine !== round) {
       return;
     }

@@ -232,7 +232,7 @@ impl Forger<'_> {
     pub(super) fn duplicates(&self) -> Vec<Forgery> {
         let (header, claims) = (self.header.to_string(), self.claims.to_string());
         let twice = |object: &str, member: &str| object.replacen('{', &format!("{{{member},"), 1);
-        let confined = with(&self.claims, "customer_number", "K-1").to_string();
+        let tenant_scoped = with(&self.claims, "customer_number", "K-1").to_string();
         let exp = self.claims.get("exp").unwrap();
         let in_header = [
             ("alg twice", r#""alg":"none""#),
@@ -258,7 +258,7 @@ impl Forger<'_> {
         let customer = (
             "customer_number twice",
             header.clone(),
-            twice(&confined, r#""customer_number":"K-2""#),
+            twice(&tenant_scoped, r#""customer_number":"K-2""#),
         );
         in_header
             .into_iter()

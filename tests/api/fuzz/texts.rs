@@ -8,7 +8,7 @@ use proptest::{
 };
 
 /// Part of some texts. No error may repeat it.
-pub(crate) const CANARY: &str = "zq7canary";
+pub(crate) const MARKER: &str = "zq7marker";
 
 const LONGEST: usize = 5_000;
 
@@ -141,7 +141,7 @@ pub(crate) fn bad_texts(valid: &str) -> impl Iterator<Item = String> {
     ];
     let suffixed = hidden.map(|end| format!("{valid}{end}"));
     let long = [valid, "a", "👩"].map(|part| part.chars().cycle().take(LONGEST).collect());
-    let rejected = ["", " ", "\0", CANARY].map(str::to_owned);
+    let rejected = ["", " ", "\0", MARKER].map(str::to_owned);
     suffixed.into_iter().chain(long).chain(rejected)
 }
 
@@ -165,18 +165,18 @@ pub(crate) fn any_text(seeds: Vec<String>) -> BoxedStrategy<String> {
         1 => select(seeds.clone()),
         4 => mutated(seeds),
     ];
-    let canary_at = prop_oneof![
+    let marker_at = prop_oneof![
         2 => Just(None),
         1 => any::<proptest::sample::Index>().prop_map(Some),
     ];
-    (text, canary_at)
-        .prop_map(|(text, canary_at)| {
-            let Some(at) = canary_at else {
+    (text, marker_at)
+        .prop_map(|(text, marker_at)| {
+            let Some(at) = marker_at else {
                 return text;
             };
             let mut chars: Vec<char> = text.chars().collect();
             let at = at.index(chars.len() + 1);
-            chars.splice(at..at, CANARY.chars());
+            chars.splice(at..at, MARKER.chars());
             chars.into_iter().collect()
         })
         .boxed()

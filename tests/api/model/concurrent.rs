@@ -127,7 +127,7 @@ impl Driver<'_> {
                 let response = match outcome {
                     Ok(response) => response,
                     Err(status) => {
-                        let reason = expected_refusal(&request, status)?;
+                        let reason = expected_rejection(&request, status)?;
                         *figures.rejected.entry(reason).or_default() += 1;
                         continue;
                     }
@@ -265,7 +265,7 @@ async fn send_all(
 }
 
 /// The reason of a rejection that rules or conflicts may cause.
-fn expected_refusal(request: &Request, status: Status) -> Result<String, Difference> {
+fn expected_rejection(request: &Request, status: Status) -> Result<String, Difference> {
     let text = format!("{status:?}");
     let (code, reason) = rejection::<()>(Err(status));
     let is_expected = match code {

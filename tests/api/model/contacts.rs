@@ -7,7 +7,7 @@ use contact_service::api::proto::{self, ContactType};
 
 use super::{
     emails::Pending,
-    reference_model::{Customer, Outcome, ReferenceModel, reject},
+    reference_model::{Customer, ModelResult, ReferenceModel, reject},
     requests::Response,
     values::{ContactChange, NewContact, is_of, set},
 };
@@ -134,7 +134,7 @@ impl Customer {
 }
 
 impl ReferenceModel {
-    pub fn contact(&self, number: &str, id: &str) -> Outcome<&Contact> {
+    pub fn contact(&self, number: &str, id: &str) -> ModelResult<&Contact> {
         let mut contacts = self.customer(number)?.contacts.iter();
         let found = contacts.find(|contact| contact.id == id);
         found.map_or_else(|| reject("CONTACT_NOT_FOUND"), Ok)
@@ -169,7 +169,7 @@ impl ReferenceModel {
     }
 
     /// The contact before a change. An expired address is cleared and recorded first.
-    pub fn begin(&mut self, number: &str, id: &str, etag: &str) -> Outcome<Contact> {
+    pub fn begin(&mut self, number: &str, id: &str, etag: &str) -> ModelResult<Contact> {
         let contact = self.contact(number, id)?.clone();
         let contact = self.clear_expired(&contact);
         if !etag.is_empty() && etag != contact.etag() {
@@ -222,7 +222,7 @@ impl ReferenceModel {
         before: &Contact,
         mut after: Contact,
         changed: &[&str],
-    ) -> Outcome<proto::Contact> {
+    ) -> ModelResult<proto::Contact> {
         let (number, id, now) = (before.number.clone(), before.id.clone(), self.now);
         let loses = |contact_type| before.is(contact_type) && !after.is(contact_type);
         if loses(ContactType::Standard) && !self.customer(&number)?.has_other_standard(&id) {
@@ -240,7 +240,7 @@ impl ReferenceModel {
         Ok(self.shown(self.contact(&number, &id)?))
     }
 
-    pub fn create_contact(&mut self, by: &str, new: &NewContact) -> Outcome {
+    pub fn create_contact(&mut self, by: &str, new: &NewContact) -> ModelResult {
         let number = new.number.as_str();
         let id = format!("#{}", self.contacts_made);
         self.contacts_made += 1;
@@ -275,7 +275,7 @@ impl ReferenceModel {
         by: &str,
         r: &proto::UpdateContactRequest,
         change: &ContactChange,
-    ) -> Outcome {
+    ) -> ModelResult {
         let input = r.contact.clone().unwrap_or_default();
         let before = self.begin(&input.customer_number, &input.contact_id, &input.etag)?;
         let mut after = before.clone();
@@ -284,7 +284,7 @@ impl ReferenceModel {
         Ok(Response::Contact(shown))
     }
 
-    pub fn delete_contact(&mut self, by: &str, r: &proto::DeleteContactRequest) -> Outcome {
+    pub fn delete_contact(&mut self, by: &str, r: &proto::DeleteContactRequest) -> ModelResult {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let contact = self.contact(number, id)?;
         if !r.etag.is_empty() && r.etag != contact.as_of(self.now).etag() {

@@ -12,7 +12,7 @@ use super::{
     commands::{Command, Step},
     fields::{DOMAIN, PASSWORDS, address_of},
     names::{Names, place_of},
-    reference_model::{Outcome, ReferenceModel, Rejection},
+    reference_model::{ModelResult, ReferenceModel, Rejection},
     requests::{Request, Response},
     resolve::pick_of,
 };
@@ -278,7 +278,7 @@ impl<'s> Driver<'s> {
     pub fn compare(
         &mut self,
         request: &Request,
-        model: Outcome,
+        model: ModelResult,
         service: Result<Response, Status>,
         is_replay: bool,
     ) -> Result<(), Difference> {

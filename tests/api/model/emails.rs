@@ -5,7 +5,7 @@ use contact_service::api::proto::{self, ConfirmationState};
 
 use super::{
     contacts::Contact,
-    reference_model::{Outcome, ReferenceModel, Rejection, reject},
+    reference_model::{ModelResult, ReferenceModel, Rejection, reject},
     requests::Response,
     values::{address, is_same_address},
 };
@@ -121,7 +121,7 @@ impl Link {
     pub fn inspected(
         &self,
         now: DateTime<Utc>,
-    ) -> Outcome<proto::InspectEmailConfirmationResponse> {
+    ) -> ModelResult<proto::InspectEmailConfirmationResponse> {
         let Some(state) = self.state_at(now) else {
             return reject("CONFIRMATION_NOT_FOUND");
         };
@@ -181,7 +181,7 @@ impl ReferenceModel {
     }
 
     /// Counts an e-mail to an address that became pending or whose link was resent.
-    pub fn count_mail(&mut self, number: &str, to: &str) -> Outcome<()> {
+    pub fn count_mail(&mut self, number: &str, to: &str) -> ModelResult<()> {
         let (now, to) = (self.now, to.to_lowercase());
         let of_customer = self.mails_of.get(number);
         let next = next_time(of_customer, &MAILS_PER_CUSTOMER, now).max(next_time(
@@ -298,7 +298,7 @@ impl ReferenceModel {
         vec!["pending_email"]
     }
 
-    pub fn change_email(&mut self, by: &str, r: &proto::ChangeEmailRequest) -> Outcome {
+    pub fn change_email(&mut self, by: &str, r: &proto::ChangeEmailRequest) -> ModelResult {
         let before = self.begin(&r.customer_number, &r.contact_id, "")?;
         let mut after = before.clone();
         let changed = self.enter_email(&mut after, &r.email);
@@ -317,7 +317,7 @@ impl ReferenceModel {
         Ok(Response::Contact(shown))
     }
 
-    pub fn remove_email(&mut self, by: &str, r: &proto::RemoveEmailRequest) -> Outcome {
+    pub fn remove_email(&mut self, by: &str, r: &proto::RemoveEmailRequest) -> ModelResult {
         let before = self.begin(&r.customer_number, &r.contact_id, "")?;
         let mut after = before.clone();
         let mut changed = self.drop_pending(&mut after);
@@ -339,7 +339,7 @@ impl ReferenceModel {
         &mut self,
         by: &str,
         r: &proto::CancelEmailChangeRequest,
-    ) -> Outcome {
+    ) -> ModelResult {
         let before = self.begin(&r.customer_number, &r.contact_id, "")?;
         let mut after = before.clone();
         let changed = self.drop_pending(&mut after);
@@ -352,7 +352,7 @@ impl ReferenceModel {
     }
 
     /// Rule 11.
-    pub fn resend(&mut self, by: &str, r: &proto::ResendEmailConfirmationRequest) -> Outcome {
+    pub fn resend(&mut self, by: &str, r: &proto::ResendEmailConfirmationRequest) -> ModelResult {
         let before = self.begin(&r.customer_number, &r.contact_id, "")?;
         let mut after = before.clone();
         let Some(pending) = &mut after.pending else {
@@ -376,7 +376,7 @@ impl ReferenceModel {
     }
 
     /// Rules 7, 8 and 10.
-    pub fn confirm_email(&mut self, by: &str, token: &str) -> Outcome {
+    pub fn confirm_email(&mut self, by: &str, token: &str) -> ModelResult {
         let place = self.link_of(token);
         let link = self.links[place].clone();
         let already_confirmed = match link.state_at(self.now) {

@@ -10,7 +10,7 @@ use contact_service::api::proto::{
 use super::{
     emails::MailKind,
     fields::PASSWORDS,
-    reference_model::{Outcome, ReferenceModel, Rejection, reject, reject_fields},
+    reference_model::{ModelResult, ReferenceModel, Rejection, reject, reject_fields},
     requests::Response,
     values::{is_valid_password, is_valid_password_for, normalize},
 };
@@ -36,7 +36,7 @@ struct ContactAttempts {
     locked_until: Option<DateTime<Utc>>,
     /// All failed attempts.
     failed_at: Vec<DateTime<Utc>>,
-    is_void: bool,
+    is_revoked: bool,
     notified_at: Option<DateTime<Utc>>,
 }
 
@@ -56,11 +56,11 @@ impl ContactAttempts {
             let lock = TimeDelta::minutes(1 << doublings.min(6));
             self.locked_until = Some(now + lock.min(HOUR));
         }
-        self.is_void = self.failures >= REVOKING_FAILURES;
+        self.is_revoked = self.failures >= REVOKING_FAILURES;
         let was_notified = self
             .notified_at
             .is_some_and(|notified| now < notified + DAY);
-        self.is_void || (self.locked_at(now).is_some() && !was_notified)
+        self.is_revoked || (self.locked_at(now).is_some() && !was_notified)
     }
 }
 
@@ -99,7 +99,7 @@ impl Attempts {
             configured: true,
             set_time: timestamp(set_time),
             locked_until_time: record.locked_at(now).and_then(timestamp),
-            revoked: record.is_void,
+            revoked: record.is_revoked,
         }
     }
 
@@ -145,7 +145,11 @@ pub struct Grant {
 }
 
 impl ReferenceModel {
-    pub fn set_phone_password(&mut self, by: &str, r: &proto::SetPhonePasswordRequest) -> Outcome {
+    pub fn set_phone_password(
+        &mut self,
+        by: &str,
+        r: &proto::SetPhonePasswordRequest,
+    ) -> ModelResult {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let wrong = || reject_fields(vec!["phone_password".into()]);
         let (password, generated) = match &r.source {
@@ -177,7 +181,7 @@ impl ReferenceModel {
         &mut self,
         by: &str,
         r: &proto::ClearPhonePasswordRequest,
-    ) -> Outcome {
+    ) -> ModelResult {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let before = self.begin(number, id, "")?;
         let was_set = self.attempts.record(number, id).password.is_some();
@@ -195,13 +199,13 @@ impl ReferenceModel {
         &mut self,
         by: &str,
         r: &proto::UnlockPhonePasswordRequest,
-    ) -> Outcome {
+    ) -> ModelResult {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let before = self.begin(number, id, "")?;
         let record = self.attempts.record(number, id);
         *record = ContactAttempts {
             password: record.password.clone(),
-            is_void: record.is_void,
+            is_revoked: record.is_revoked,
             ..ContactAttempts::default()
         };
         let (kind, fields) = (
@@ -217,7 +221,7 @@ impl ReferenceModel {
         &mut self,
         by: &str,
         r: &proto::CheckPhonePasswordRequest,
-    ) -> Outcome {
+    ) -> ModelResult {
         let (number, id, now) = (&r.customer_number, &r.contact_id, self.now);
         let blocked_since = self
             .attempts
@@ -239,9 +243,9 @@ impl ReferenceModel {
         let record = self.attempts.record(number, id);
         let mut response = proto::CheckPhonePasswordResponse::default();
         let lock = record.locked_at(now);
-        if record.is_void || lock.is_some() {
+        if record.is_revoked || lock.is_some() {
             response.set_verdict(PhonePasswordVerdict::Locked);
-            response.retry_time = lock.filter(|_| !record.is_void).and_then(timestamp);
+            response.retry_time = lock.filter(|_| !record.is_revoked).and_then(timestamp);
             self.record_check(by, "refused", number, id);
             return Ok(Response::Checked(Box::new(response)));
         }
@@ -315,7 +319,7 @@ impl ReferenceModel {
     }
 
     /// Rule 19.
-    pub fn authorize(&mut self, by: &str, r: &proto::AuthorizePhoneOrderRequest) -> Outcome {
+    pub fn authorize(&mut self, by: &str, r: &proto::AuthorizePhoneOrderRequest) -> ModelResult {
         let (number, id) = (&r.customer_number, &r.contact_id);
         let place = r.grant.strip_prefix("grant ").and_then(|p| p.parse().ok());
         let grant: Option<&Grant> = place.and_then(|place: usize| self.grants.get(place));

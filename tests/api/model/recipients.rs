@@ -9,7 +9,7 @@ use contact_service::api::proto::{
 
 use super::{
     contacts::Contact,
-    reference_model::{Customer, Outcome, ReferenceModel},
+    reference_model::{Customer, ModelResult, ReferenceModel},
     values::is_same_address,
 };
 
@@ -132,7 +132,7 @@ impl ReferenceModel {
         number: &str,
         purpose: Purpose,
         room: i32,
-    ) -> Outcome<proto::Resolution> {
+    ) -> ModelResult<proto::Resolution> {
         let customer = self.customer(number)?;
         let mut choice = Selection {
             model: self,
@@ -185,7 +185,7 @@ impl ReferenceModel {
         &self,
         number: &str,
         channel: &str,
-    ) -> Outcome<proto::VerifyContactChannelResponse> {
+    ) -> ModelResult<proto::VerifyContactChannelResponse> {
         let customer = self.customer(number)?;
         let match_kind = |kept: &mut dyn Iterator<Item = &String>| {
             kept.filter_map(|kept| match_kind(kept, channel)).min()

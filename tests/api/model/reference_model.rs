@@ -32,9 +32,9 @@ pub struct Rejection {
     pub retry: Option<TimeDelta>,
 }
 
-pub type Outcome<T = Response> = Result<T, Rejection>;
+pub type ModelResult<T = Response> = Result<T, Rejection>;
 
-pub fn reject<T>(reason: &'static str) -> Outcome<T> {
+pub fn reject<T>(reason: &'static str) -> ModelResult<T> {
     Err(Rejection {
         reason,
         fields: Vec::new(),
@@ -42,7 +42,7 @@ pub fn reject<T>(reason: &'static str) -> Outcome<T> {
     })
 }
 
-pub fn reject_fields<T>(mut fields: Vec<String>) -> Outcome<T> {
+pub fn reject_fields<T>(mut fields: Vec<String>) -> ModelResult<T> {
     fields.sort();
     Err(Rejection {
         reason: "INVALID_FIELD",
@@ -135,7 +135,7 @@ impl ReferenceModel {
     }
 
     /// The response to the subject `by`. Rejected and validate-only requests change nothing.
-    pub fn response(&mut self, by: &str, request: &Request) -> Outcome {
+    pub fn response(&mut self, by: &str, request: &Request) -> ModelResult {
         let before = self.clone();
         let outcome = self.dispatch(by, request);
         if outcome.is_err() || request.is_validate_only() {
@@ -149,7 +149,7 @@ impl ReferenceModel {
         outcome
     }
 
-    fn dispatch(&mut self, by: &str, request: &Request) -> Outcome {
+    fn dispatch(&mut self, by: &str, request: &Request) -> ModelResult {
         match request {
             Request::UpdateCustomer(r) => self.update_customer(by, r),
             Request::SetAttentionLine(r) => self.set_attention_line(by, r),
@@ -188,8 +188,8 @@ impl ReferenceModel {
         &mut self,
         by: &str,
         request: &Request,
-        act: impl FnOnce(&mut Self) -> Outcome,
-    ) -> Outcome {
+        act: impl FnOnce(&mut Self) -> ModelResult,
+    ) -> ModelResult {
         let number = request.number().to_owned();
         self.customer(&number)?;
         let id = request.request_id().to_owned();
@@ -231,13 +231,13 @@ impl ReferenceModel {
         known.is_some_and(|known| self.now < known.until && known.content == request.content())
     }
 
-    pub fn customer(&self, number: &str) -> Outcome<&Customer> {
+    pub fn customer(&self, number: &str) -> ModelResult<&Customer> {
         self.customers
             .get(number)
             .map_or_else(|| reject("CUSTOMER_NOT_FOUND"), Ok)
     }
 
-    pub fn customer_mut(&mut self, number: &str) -> Outcome<&mut Customer> {
+    pub fn customer_mut(&mut self, number: &str) -> ModelResult<&mut Customer> {
         self.customers
             .get_mut(number)
             .map_or_else(|| reject("CUSTOMER_NOT_FOUND"), Ok)
@@ -260,7 +260,7 @@ impl ReferenceModel {
             .push(event);
     }
 
-    fn update_customer(&mut self, by: &str, r: &proto::UpdateCustomerRequest) -> Outcome {
+    fn update_customer(&mut self, by: &str, r: &proto::UpdateCustomerRequest) -> ModelResult {
         let input = r.customer.clone().unwrap_or_default();
         let change = values::CustomerChange::read(&input, r.update_mask.as_ref())?;
         let number = input.customer_number.as_str();
@@ -299,7 +299,7 @@ impl ReferenceModel {
     }
 
     /// Rule 23: an order about the line requires the contact-data address.
-    fn set_attention_line(&mut self, by: &str, r: &proto::SetAttentionLineRequest) -> Outcome {
+    fn set_attention_line(&mut self, by: &str, r: &proto::SetAttentionLineRequest) -> ModelResult {
         let from = r.ordered_by_email.as_str();
         if r.suppressed && from.is_empty() {
             return reject_fields(vec!["ordered_by_email".into()]);
@@ -332,7 +332,7 @@ impl ReferenceModel {
     }
 
     /// Rule 26.
-    fn erase_customer(&mut self, by: &str, r: &proto::EraseCustomerRequest) -> Outcome {
+    fn erase_customer(&mut self, by: &str, r: &proto::EraseCustomerRequest) -> ModelResult {
         let number = &r.customer_number;
         if r.confirm_customer_number != *number {
             return reject_fields(vec!["confirm_customer_number".into()]);
@@ -351,7 +351,7 @@ impl ReferenceModel {
         Ok(Response::Nothing)
     }
 
-    fn update_order_type(&mut self, r: &proto::UpdateOrderTypeRequest) -> Outcome {
+    fn update_order_type(&mut self, r: &proto::UpdateOrderTypeRequest) -> ModelResult {
         let order_type = r.order_type.clone().unwrap_or_default();
         if !r.allow_missing && !self.order_types.contains_key(&order_type.code) {
             return reject("ORDER_TYPE_NOT_FOUND");

@@ -13,7 +13,7 @@ use super::{
     emails::{Mail, MailKind},
     fields::{DOMAIN, address_of},
     recipients::PURPOSES,
-    reference_model::{Event, Outcome},
+    reference_model::{Event, ModelResult},
 };
 use crate::{harness::rejection, mailbox};
 
@@ -78,7 +78,7 @@ const CHANGES: [&str; 21] = [
 /// Compares the responses of model and service; rejections by reason.
 fn both<T: PartialEq + std::fmt::Debug>(
     label: &str,
-    model: Outcome<T>,
+    model: ModelResult<T>,
     service: Result<T, Status>,
 ) -> Result<(), Difference> {
     let model = model.map_err(|rejection| rejection.reason.to_owned());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contact_service::api::proto::{self, ContactType};
 use prost_types::FieldMask;
 
-use super::reference_model::{Customer, Outcome, is_legal, reject_fields, sets};
+use super::reference_model::{Customer, ModelResult, is_legal, reject_fields, sets};
 
 /// Phone numbers as entered and in E.164; empty: invalid.
 pub const PHONE_NUMBERS: [(&str, &str); 5] = [
@@ -81,7 +81,7 @@ pub struct CustomerChange {
 }
 
 impl CustomerChange {
-    pub fn read(input: &proto::Customer, mask: Option<&FieldMask>) -> Outcome<Self> {
+    pub fn read(input: &proto::Customer, mask: Option<&FieldMask>) -> ModelResult<Self> {
         let mut wrong = Vec::new();
         if !is_legal(mask, &CUSTOMER_LEAVES) {
             wrong.push("update_mask".to_owned());
@@ -187,7 +187,7 @@ pub struct NewContact {
 }
 
 impl NewContact {
-    pub fn read(r: &proto::CreateContactRequest, known: &OrderTypes) -> Outcome<Self> {
+    pub fn read(r: &proto::CreateContactRequest, known: &OrderTypes) -> ModelResult<Self> {
         let mut wrong = Vec::new();
         let input = r.contact.clone().unwrap_or_default();
         // Unset fields get their defaults.
@@ -241,7 +241,7 @@ fn unknown_order_types(
 }
 
 impl ContactChange {
-    pub fn read_update(r: &proto::UpdateContactRequest, known: &OrderTypes) -> Outcome<Self> {
+    pub fn read_update(r: &proto::UpdateContactRequest, known: &OrderTypes) -> ModelResult<Self> {
         let mut wrong = Vec::new();
         let mask = r.update_mask.as_ref();
         if !is_legal(mask, &CONTACT_LEAVES) {

@@ -31,12 +31,12 @@ async fn clear_password(client: &mut Client, contact: &proto::Contact) {
 async fn check(
     mut client: Client,
     contact: proto::Contact,
-    said: &str,
+    password: &str,
 ) -> Result<proto::CheckPhonePasswordResponse, Status> {
     let request = proto::CheckPhonePasswordRequest {
         customer_number: contact.customer_number,
         contact_id: contact.contact_id,
-        phone_password: said.into(),
+        phone_password: password.into(),
         call_id: CALL_ID.into(),
     };
     let response = client.check_phone_password(request).await?;
@@ -46,8 +46,8 @@ async fn check(
 /// Returns all counters of attempts.
 async fn counters(sandbox: &Sandbox) -> Vec<String> {
     let sql = "SELECT 'contact ' || consecutive_failures || recent_failures \
-            || coalesce(CAST(locked_until AS text), '-') || is_void FROM phone_passwords \
-        UNION ALL SELECT 'call ' || call_id || tries FROM phone_password_calls \
+            || coalesce(CAST(locked_until AS text), '-') || is_revoked FROM phone_passwords \
+        UNION ALL SELECT 'call ' || call_id || attempts FROM phone_password_calls \
         UNION ALL SELECT 'agent ' || agent || failures FROM phone_password_agents ORDER BY 1";
     query_texts(&sandbox.database_url(), sql).await
 }
@@ -74,14 +74,11 @@ fn errors(server: &Running) -> Vec<String> {
 }
 
 async fn migrated(backend: Backend) -> Sandbox {
-    let sandbox = Sandbox::on(backend)
+    Sandbox::migrated_on(backend)
         .await
-        .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("PHONE_PASSWORD_COST", "m=8192,t=1,p=1")
         .with("PHONE_PEPPER", keys(&[1]))
-        .with("SERVICE_KEYS", keys(&[1]));
-    sandbox.run(&["migrate", "up"]).printed();
-    sandbox
+        .with("SERVICE_KEYS", keys(&[1]))
 }
 
 #[rstest]
@@ -103,13 +100,13 @@ async fn removed_pepper_locks_no_contact_and_is_named(
     let (mut server, address) = sandbox.serve_unready(&[]);
     server.until(|server| !errors(server).is_empty());
     let checks = (0..CHECKS).map(|nth| {
-        let said = if nth % 2 == 0 { PASSWORD } else { "falsch" };
-        tokio::spawn(check(client(&address, &token), anna.clone(), said))
+        let password = if nth % 2 == 0 { PASSWORD } else { "falsch" };
+        tokio::spawn(check(client(&address, &token), anna.clone(), password))
     });
     for checked in checks.collect::<Vec<_>>() {
         let status = checked.await.unwrap().unwrap_err();
-        let refused = (status.code(), reason(&status));
-        assert_eq!(refused, (Code::Unavailable, "PEPPER_MISSING".to_owned()));
+        let rejected = (status.code(), reason(&status));
+        assert_eq!(rejected, (Code::Unavailable, "PEPPER_MISSING".to_owned()));
     }
     assert_eq!(counters(&sandbox).await, before);
     assert!(!sandbox.healthcheck(&address).status.success());
@@ -251,16 +248,16 @@ async fn tokens_of_a_service_key_end_with_the_key(
     let sandbox = sandbox.with("SERVICE_KEYS", keys(&[2]));
     let (_server, address) = sandbox.serve(&[]);
     let mut caller = client(&address, &token);
-    let refused = authorize(&mut caller, &anna, &grant).await.unwrap_err();
-    let refused = (refused.code(), reason(&refused));
+    let rejected = authorize(&mut caller, &anna, &grant).await.unwrap_err();
+    let rejected = (rejected.code(), reason(&rejected));
     assert_eq!(
-        refused,
+        rejected,
         (Code::FailedPrecondition, "GRANT_INVALID".to_owned())
     );
-    let refused = first_page(&mut caller, &page_token).await.unwrap_err();
-    let refused = (refused.code(), reason(&refused));
+    let rejected = first_page(&mut caller, &page_token).await.unwrap_err();
+    let rejected = (rejected.code(), reason(&rejected));
     assert_eq!(
-        refused,
+        rejected,
         (Code::InvalidArgument, "INVALID_PAGE_TOKEN".to_owned())
     );
     // The last response had a cursor of the new key; an old cursor requires a restart.

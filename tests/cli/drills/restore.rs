@@ -111,10 +111,7 @@ async fn restore(sandbox: Sandbox, backend: Backend, file: &str) -> (Sandbox, Op
 async fn watcher_reads_everything_again_after_a_restore(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let sandbox = Sandbox::on(backend)
-        .await
-        .with("LISTEN_ADDR", "127.0.0.1:0");
-    sandbox.run(&["migrate", "up"]).printed();
+    let sandbox = Sandbox::migrated_on(backend).await;
     let (server, address) = sandbox.serve(&[]);
     let token = token(&sandbox);
     let mut writer = client(&address, &token);

@@ -35,7 +35,7 @@ async fn created_customer_has_the_data_of_its_rows(
     let dry = import(&sandbox, rows, &["--dry-run"]);
     assert_output(&dry, 0, "customers that would be created: 1\n");
     assert_eq!(RowCounts::of(&sandbox).await, before);
-    assert_output(&import(&sandbox, rows, &[]), 0, "2 taken");
+    assert_output(&import(&sandbox, rows, &[]), 0, "2 imported");
     let first = export(&sandbox);
     let customer = &first["customer"];
     assert_eq!(customer["contactData"]["email"], "info@x.example");
@@ -57,7 +57,7 @@ async fn created_customer_has_the_data_of_its_rows(
     // Repeating the import changes nothing.
     let before = RowCounts::of(&sandbox).await;
     let again = import(&sandbox, rows, &[]);
-    assert_output(&again, 0, "0 taken, 2 already there, 0 refused\n");
+    assert_output(&again, 0, "0 imported, 2 already on file, 0 rejected\n");
     assert!(!again.stdout.contains("differ"), "{}", again.stdout);
     assert_eq!(RowCounts::of(&sandbox).await, before);
 }
@@ -69,12 +69,12 @@ async fn customer_on_file_is_unchanged_and_reported(
 ) {
     let sandbox = sandbox_with_samples(backend).await;
     let rows = "K-1;Standard;Anna;info@x.example;;;;\n";
-    assert_output(&import(&sandbox, rows, &[]), 0, "1 taken");
+    assert_output(&import(&sandbox, rows, &[]), 0, "1 imported");
     let before = export(&sandbox)["customer"].clone();
     let rows = "K-1;Standard;Berta;other@x.example;;;nein;\n";
     let ended = import(&sandbox, rows, &[]);
-    let said = "contact data or settings differ from what is on file, and were not changed";
-    assert_output(&ended, 0, said);
+    let message = "contact data or settings differ from what is on file, and were not changed";
+    assert_output(&ended, 0, message);
     assert_eq!(export(&sandbox)["customer"], before);
 }
 
@@ -87,7 +87,11 @@ async fn contradicting_rows_are_all_rejected() {
                 K-1;Technik;Carla;other@x.example;;;;\n\
                 K-2;Standard;Berta;INFO@x.example;;;;ja\n";
     let ended = import(&sandbox, rows, &[]);
-    assert_output(&ended, REJECTED, "0 taken, 0 already there, 5 refused");
+    assert_output(
+        &ended,
+        REJECTED,
+        "0 imported, 0 already on file, 5 rejected",
+    );
     let reason = |column: &str, lines: &str| {
         format!("{column}: lines {lines} of the same customer contradict each other")
     };
@@ -102,8 +106,12 @@ async fn contradicting_rows_are_all_rejected() {
     ];
     let expected = of_line.map(|(line, reason)| (line, reason.clone()));
     assert_eq!(rejects(&sandbox), expected);
-    let again = sandbox.run(&["import", "contacts.refused.csv", "--create-customers"]);
-    assert_output(&again, REJECTED, "0 taken, 0 already there, 5 refused");
+    let again = sandbox.run(&["import", "contacts.rejects.csv", "--create-customers"]);
+    assert_output(
+        &again,
+        REJECTED,
+        "0 imported, 0 already on file, 5 rejected",
+    );
 }
 
 #[rstest]
@@ -128,7 +136,7 @@ async fn killed_import_leaves_customer_data_complete_or_absent(
     running.wait();
     let sandbox = sandbox.with("FAILPOINTS", "");
     let ended = import(&sandbox, &rows, &[]);
-    assert_output(&ended, 0, "11 taken, 20 already there, 0 refused\n");
+    assert_output(&ended, 0, "11 imported, 20 already on file, 0 rejected\n");
     assert!(!ended.stdout.contains("differ"), "{}", ended.stdout);
     let customer = &export(&sandbox)["customer"];
     assert_eq!(customer["contactData"]["email"], "info@x.example");

@@ -59,24 +59,36 @@ async fn same_key_with_other_values_is_rejected(
     assert_output(
         &dry,
         REJECTED,
-        "4 would be taken, 2 already there, 5 refused",
+        "4 would be imported, 2 already on file, 5 rejected",
     );
     assert_eq!(rejects(&sandbox), expected);
     let ended = import(&sandbox, &[]);
-    assert_output(&ended, REJECTED, "4 taken, 2 already there, 5 refused");
+    assert_output(
+        &ended,
+        REJECTED,
+        "4 imported, 2 already on file, 5 rejected",
+    );
     assert_eq!(rejects(&sandbox), expected);
     let after = RowCounts::of(&sandbox).await;
     after.assert_gained(before, 4);
     // The outcome does not depend on earlier runs.
     let again = import(&sandbox, &[]);
-    assert_output(&again, REJECTED, "0 taken, 6 already there, 5 refused");
+    assert_output(
+        &again,
+        REJECTED,
+        "0 imported, 6 already on file, 5 rejected",
+    );
     assert_eq!(rejects(&sandbox), expected);
     assert_eq!(RowCounts::of(&sandbox).await, after);
     let forget = "DELETE FROM contact_imports WHERE contact_id IN \
                   (SELECT contact_id FROM contacts WHERE display_name = 'Support')";
     execute(&sandbox, forget).await;
     let again = import(&sandbox, &[]);
-    assert_output(&again, REJECTED, "1 taken, 5 already there, 5 refused");
+    assert_output(
+        &again,
+        REJECTED,
+        "1 imported, 5 already on file, 5 rejected",
+    );
     assert_eq!(rejects(&sandbox), expected);
 }
 
@@ -92,7 +104,7 @@ async fn duplicates_in_different_transactions_are_found() {
     assert_output(
         &import(&sandbox, &[]),
         REJECTED,
-        "46 taken, 0 already there, 1 refused",
+        "46 imported, 0 already on file, 1 rejected",
     );
     let reason = "row: the same display_name as line 2, with other values";
     assert_eq!(rejects(&sandbox), [(48, reason.to_owned())]);
@@ -109,15 +121,15 @@ async fn changed_duplicate_is_rejected_until_corrected() {
     assert_output(
         &import(&sandbox, &[]),
         REJECTED,
-        "1 taken, 0 already there, 1 refused",
+        "1 imported, 0 already on file, 1 rejected",
     );
     let [file, rejected] =
-        ["contacts.csv", "contacts.refused.csv"].map(|name| sandbox.path().join(name));
+        ["contacts.csv", "contacts.rejects.csv"].map(|name| sandbox.path().join(name));
     fs::rename(rejected, file).unwrap();
     assert_output(
         &import(&sandbox, &[]),
         REJECTED,
-        "0 taken, 0 already there, 1 refused",
+        "0 imported, 0 already on file, 1 rejected",
     );
     let reason = "row: was imported before with other values";
     assert_eq!(rejects(&sandbox), [(2, reason.to_owned())]);

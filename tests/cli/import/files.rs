@@ -56,7 +56,7 @@ fn cards_from_the_field_are_read_as_intended(#[case] card: &[u8], #[case] name: 
     assert_output(
         &ended,
         0,
-        "read as UTF-8\n1 taken, 0 already there, 0 refused",
+        "read as UTF-8\n1 imported, 0 already on file, 0 rejected",
     );
     assert_eq!(names, BTreeSet::from([name.to_owned()]));
 }
@@ -72,7 +72,7 @@ fn cards_of_groups_are_skipped_and_reported() {
     assert_output(
         &ended,
         0,
-        "0 taken, 0 already there, 0 refused, 2 skipped\n",
+        "0 imported, 0 already on file, 0 rejected, 2 skipped\n",
     );
     assert!(
         ended.stdout.contains("    lines 1, 10\n"),
@@ -88,14 +88,14 @@ fn rejected_row_is_rejected_again_until_corrected() {
     let row = "\"K-1\";\"Standard\";\"Firma \\\"Blau\\\" GmbH\";\"a@b.example\"\r\n";
     let file = format!("Kundennummer;Typ;Name;E-Mail\r\n{row}");
     fs::write(sandbox.path().join("a.csv"), file).unwrap();
-    let none = "0 taken, 0 already there, 1 refused";
+    let none = "0 imported, 0 already on file, 1 rejected";
     assert_output(&import(&sandbox, "a.csv", &[]), REJECTED, none);
-    assert_output(&import(&sandbox, "a.refused.csv", &[]), REJECTED, none);
-    let path = sandbox.path().join("a.refused.csv");
-    let refused = fs::read_to_string(&path).unwrap();
-    assert!(refused.ends_with(row), "{refused}");
-    fs::write(&path, refused.replace("\\\"", "\"\"")).unwrap();
-    assert_output(&import(&sandbox, "a.refused.csv", &[]), 0, "1 taken");
+    assert_output(&import(&sandbox, "a.rejects.csv", &[]), REJECTED, none);
+    let path = sandbox.path().join("a.rejects.csv");
+    let rejects = fs::read_to_string(&path).unwrap();
+    assert!(rejects.ends_with(row), "{rejects}");
+    fs::write(&path, rejects.replace("\\\"", "\"\"")).unwrap();
+    assert_output(&import(&sandbox, "a.rejects.csv", &[]), 0, "1 imported");
     assert_eq!(
         names(&sandbox),
         BTreeSet::from(["Firma \"Blau\" GmbH".to_owned()])
@@ -116,19 +116,31 @@ fn rejected_card_is_rejected_again_until_corrected() {
         .collect();
     fs::write(sandbox.path().join("a.vcf"), file).unwrap();
     let ended = import(&sandbox, "a.vcf", &[]);
-    assert_output(&ended, REJECTED, "1 taken, 0 already there, 3 refused");
-    let ended = import(&sandbox, "a.refused.vcf", &[]);
-    assert_output(&ended, REJECTED, "0 taken, 0 already there, 3 refused");
+    assert_output(
+        &ended,
+        REJECTED,
+        "1 imported, 0 already on file, 3 rejected",
+    );
+    let ended = import(&sandbox, "a.rejects.vcf", &[]);
+    assert_output(
+        &ended,
+        REJECTED,
+        "0 imported, 0 already on file, 3 rejected",
+    );
     assert_eq!(
         rejects_files(&sandbox),
-        ["a.refused.refused.vcf", "a.refused.vcf"]
+        ["a.rejects.rejects.vcf", "a.rejects.vcf"]
     );
-    let path = sandbox.path().join("a.refused.vcf");
-    let refused = fs::read(&path).unwrap();
-    let text = String::from_utf8_lossy(&refused).replace('\u{FFFD}', "ö");
+    let path = sandbox.path().join("a.rejects.vcf");
+    let rejects = fs::read(&path).unwrap();
+    let text = String::from_utf8_lossy(&rejects).replace('\u{FFFD}', "ö");
     fs::write(&path, text).unwrap();
-    let ended = import(&sandbox, "a.refused.vcf", &[]);
-    assert_output(&ended, REJECTED, "1 taken, 0 already there, 2 refused");
+    let ended = import(&sandbox, "a.rejects.vcf", &[]);
+    assert_output(
+        &ended,
+        REJECTED,
+        "1 imported, 0 already on file, 2 rejected",
+    );
     let expected = ["Anna", "Jörg"].map(str::to_owned);
     assert_eq!(names(&sandbox), BTreeSet::from(expected));
 }
@@ -140,7 +152,7 @@ fn line_of_broken_utf_8_is_rejected_and_others_imported() {
     assert_output(
         &ended,
         REJECTED,
-        "read as UTF-8\n1 taken, 0 already there, 1 refused",
+        "read as UTF-8\n1 imported, 0 already on file, 1 rejected",
     );
     let why = "  display_name: cannot be decoded with certainty: use --encoding or correct it\n";
     assert!(ended.stdout.contains(why), "{}", ended.stdout);
@@ -160,9 +172,9 @@ fn uncertain_encodings_must_be_named(
 ) {
     let file = [b"Kundennummer;Typ;Name\r\n", row].concat();
     let (ended, names) = imported("a.csv", &file, options);
-    let said = format!("read as {encoding}\n");
+    let message = format!("read as {encoding}\n");
     let code = if name.is_some() { 0 } else { REJECTED };
-    assert_output(&ended, code, &said);
+    assert_output(&ended, code, &message);
     assert_eq!(names.iter().next().map(String::as_str), name);
 }
 
@@ -170,10 +182,10 @@ fn uncertain_encodings_must_be_named(
 #[case(&["--encoding", "cp850"], "iconv -f CP850")]
 #[case(&["--map", "Fax"], "must be COLUMN=NAME")]
 #[case(&["--map", "Fax=zq7k"], "\"zq7k\" must be - or one of customer_number")]
-fn invalid_option_is_explained(#[case] options: &[&str], #[case] said: &str) {
+fn invalid_option_is_explained(#[case] options: &[&str], #[case] message: &str) {
     let ended = import(&Sandbox::new(), "a.csv", options);
     assert_eq!(ended.status.code(), Some(2));
-    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
 #[test]
@@ -186,7 +198,7 @@ fn unicode_text_of_excel_with_mapped_columns_is_imported() {
     assert_output(
         &ended,
         REJECTED,
-        "read as UTF-16LE\n1 taken, 0 already there, 1 refused",
+        "read as UTF-16LE\n1 imported, 0 already on file, 1 rejected",
     );
     assert_eq!(names, BTreeSet::from(["Anna Groß".to_owned()]));
     let text = text.replace("von\r\nBerg", "Berg").replace("Kd-Nr", "Nr");
@@ -199,7 +211,7 @@ fn unicode_text_of_excel_with_mapped_columns_is_imported() {
         "*=-",
     ];
     let (ended, names) = imported("a.csv", text.as_bytes(), &maps);
-    assert_output(&ended, 0, "read as UTF-8\n2 taken");
+    assert_output(&ended, 0, "read as UTF-8\n2 imported");
     let expected = ["Groß Anna", "Berg"].map(str::to_owned);
     assert_eq!(names, BTreeSet::from(expected));
 }
@@ -223,7 +235,7 @@ fn report_and_log_fit_one_screen() {
     assert_output(
         &ended,
         REJECTED,
-        "100 taken, 0 already there, 600 refused\n",
+        "100 imported, 0 already on file, 600 rejected\n",
     );
     assert!(ended.stdout.lines().count() <= 20, "{}", ended.stdout);
     assert!(

@@ -147,34 +147,39 @@ async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
     let before = RowCounts::of(&sandbox).await;
     let sandbox = kill_in_the_middle(sandbox, size.customers / 2);
     let half = RowCounts::of(&sandbox).await;
-    let taken = half.contacts - before.contacts;
+    let imported = half.contacts - before.contacts;
     let least = (size.customers / 2 - AT_ONCE) * ROWS;
-    assert!(taken >= i64::try_from(least).unwrap(), "{taken}");
-    half.assert_gained(before, usize::try_from(taken).unwrap());
+    assert!(imported >= i64::try_from(least).unwrap(), "{imported}");
+    half.assert_gained(before, usize::try_from(imported).unwrap());
     let left = rejects_files(&sandbox);
     assert_eq!(left.len(), 1);
-    assert_ne!(left[0], "contacts.refused.csv");
+    assert_ne!(left[0], "contacts.rejects.csv");
 
     let (good, broken) = (file.valid_rows(), file.rejects.len());
     let mut output = format!("{backend:?}: {} rows, {broken} broken", file.rows.len());
-    let rest = i64::try_from(good).unwrap() - taken;
+    let rest = i64::try_from(good).unwrap() - imported;
     let start = Instant::now();
     let arguments = ["import", "contacts.csv"];
     let ended = sandbox.start(&arguments).wait_for(PATIENCE);
-    let said = format!("{rest} taken, {taken} already there, {broken} refused");
-    assert_output(&ended, REJECTED, &said);
-    write!(output, "; killed, then {said} in {:.1?}", start.elapsed()).unwrap();
+    let message = format!("{rest} imported, {imported} already on file, {broken} rejected");
+    assert_output(&ended, REJECTED, &message);
+    write!(
+        output,
+        "; killed, then {message} in {:.1?}",
+        start.elapsed()
+    )
+    .unwrap();
     let after = RowCounts::of(&sandbox).await;
     after.assert_gained(before, good);
     assert_rejected(&sandbox, &file.rejects);
     // The killed process left no temporary file.
-    assert_eq!(rejects_files(&sandbox), ["contacts.refused.csv"]);
+    assert_eq!(rejects_files(&sandbox), ["contacts.rejects.csv"]);
 
     let start = Instant::now();
     let ended = sandbox.start(&arguments).wait_for(PATIENCE);
-    let said = format!("0 taken, {good} already there, {broken} refused");
-    assert_output(&ended, REJECTED, &said);
-    write!(output, "; once more: {said} in {:.1?}", start.elapsed()).unwrap();
+    let message = format!("0 imported, {good} already on file, {broken} rejected");
+    assert_output(&ended, REJECTED, &message);
+    write!(output, "; once more: {message} in {:.1?}", start.elapsed()).unwrap();
     assert_eq!(RowCounts::of(&sandbox).await, after);
     output
 }
@@ -222,11 +227,11 @@ async fn all_at_once(backend: Backend, size: &Size) -> String {
         .wait_for(PATIENCE);
     let took = start.elapsed();
     let good = file.valid_rows();
-    let said = format!(
-        "{good} taken, 0 already there, {} refused",
+    let message = format!(
+        "{good} imported, 0 already on file, {} rejected",
         file.rejects.len()
     );
-    assert_output(&ended, REJECTED, &said);
+    assert_output(&ended, REJECTED, &message);
     RowCounts::of(&sandbox).await.assert_gained(before, good);
-    format!("{backend:?}: {said} in {took:.1?}")
+    format!("{backend:?}: {message} in {took:.1?}")
 }

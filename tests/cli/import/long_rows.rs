@@ -22,16 +22,16 @@ fn card(name: &str) -> String {
 }
 
 #[rstest]
-#[case::of_a_plain_cell("contacts.csv", HEADER, row, (3, "contacts.refused.csv"), "")]
-#[case::of_a_cell_in_quotes("contacts.csv", HEADER, row, (3, "contacts.refused.csv"), "\"")]
-#[case::of_a_card("contacts.vcf", "", card, (7, "contacts.refused.vcf"), "")]
+#[case::of_a_plain_cell("contacts.csv", HEADER, row, (3, "contacts.rejects.csv"), "")]
+#[case::of_a_cell_in_quotes("contacts.csv", HEADER, row, (3, "contacts.rejects.csv"), "\"")]
+#[case::of_a_card("contacts.vcf", "", card, (7, "contacts.rejects.vcf"), "")]
 #[tokio::test]
 async fn too_large_row_is_the_only_rejected_one(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] name: &str,
     #[case] header: &str,
     #[case] row: fn(&str) -> String,
-    #[case] (line, refused): (usize, &str),
+    #[case] (line, rejects): (usize, &str),
     #[case] quote: &str,
 ) {
     let sandbox = sandbox_with_samples(backend).await;
@@ -39,14 +39,22 @@ async fn too_large_row_is_the_only_rejected_one(
     let file = [header, &row("Anna Zwei"), &row(&long), &row("Anna Drei")].concat();
     fs::write(sandbox.path().join(name), file).unwrap();
     let ended = sandbox.run(&["import", name]);
-    assert_output(&ended, REJECTED, "2 taken, 0 already there, 1 refused");
+    assert_output(
+        &ended,
+        REJECTED,
+        "2 imported, 0 already on file, 1 rejected",
+    );
     assert_output(&ended, REJECTED, &format!("{REASON}\n    line {line}\n"));
-    let refused = sandbox.path().join(refused);
-    let text = fs::read_to_string(&refused).unwrap();
+    let rejects = sandbox.path().join(rejects);
+    let text = fs::read_to_string(&rejects).unwrap();
     assert!(text.contains(REASON));
     assert!(text.len() < BYTES / 2, "{}", text.len());
 
     // It is rejected again until it is corrected.
-    let again = sandbox.run(&["import", refused.to_str().unwrap()]);
-    assert_output(&again, REJECTED, "0 taken, 0 already there, 1 refused");
+    let again = sandbox.run(&["import", rejects.to_str().unwrap()]);
+    assert_output(
+        &again,
+        REJECTED,
+        "0 imported, 0 already on file, 1 rejected",
+    );
 }

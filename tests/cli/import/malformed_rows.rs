@@ -46,34 +46,34 @@ impl Cells {
 }
 
 /// A change of a row: of the value of a field, or of the whole line.
-enum Change {
+enum Defect {
     Field(usize, Vec<u8>),
     Line(fn(Vec<u8>) -> Vec<u8>),
 }
 
 /// A change that makes a row invalid for a customer with a STANDARD contact, and the reason.
 pub(super) struct Malformation {
-    change: Change,
+    change: Defect,
     pub(super) reason: &'static str,
 }
 
 impl Malformation {
     pub(super) fn apply(&self, row: Cells) -> Vec<u8> {
         match &self.change {
-            Change::Field(index, value) => row.with(*index, value).line(),
-            Change::Line(change) => change(row.line()),
+            Defect::Field(index, value) => row.with(*index, value).line(),
+            Defect::Line(change) => change(row.line()),
         }
     }
 }
 
 fn field(index: usize, value: impl AsRef<[u8]>, reason: &'static str) -> Malformation {
-    let change = Change::Field(index, value.as_ref().to_vec());
+    let change = Defect::Field(index, value.as_ref().to_vec());
     Malformation { change, reason }
 }
 
 pub(super) static MALFORMATIONS: LazyLock<Vec<Malformation>> = LazyLock::new(|| {
     let line = |change, reason| Malformation {
-        change: Change::Line(change),
+        change: Defect::Line(change),
         reason,
     };
     vec![

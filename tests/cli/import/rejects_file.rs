@@ -13,14 +13,14 @@ use super::{
 };
 use crate::process::{Backend, Ended, Sandbox};
 
-const FILE: &str = "contacts.refused.csv";
+const FILE: &str = "contacts.rejects.csv";
 
 /// Returns a sandbox with a file with one rejected row, after a dry run.
 async fn sandbox_with_rejected_row() -> Sandbox {
     let sandbox = sandbox_with_samples(Backend::Sqlite).await;
     let wrong = Cells::valid("K-1003", "Anna Zander").with(3, "fr").line();
     write(&sandbox, &[wrong]);
-    assert_output(&import(&sandbox, &["--dry-run"]), REJECTED, "1 refused");
+    assert_output(&import(&sandbox, &["--dry-run"]), REJECTED, "1 rejected");
     sandbox
 }
 
@@ -50,27 +50,31 @@ async fn corrected_file_is_archived_by_the_next_run() {
 
     let first = correct(&sandbox);
     let ended = import(&sandbox, &[]);
-    assert_output(&ended, REJECTED, "0 taken, 0 already there, 1 refused");
+    assert_output(
+        &ended,
+        REJECTED,
+        "0 imported, 0 already on file, 1 rejected",
+    );
     assert!(
-        says_where(&ended, "contacts.refused.1.csv"),
+        says_where(&ended, "contacts.rejects.1.csv"),
         "{}",
         ended.stdout
     );
-    assert_eq!(read(&sandbox, "contacts.refused.1.csv"), first);
+    assert_eq!(read(&sandbox, "contacts.rejects.1.csv"), first);
     assert_eq!(read(&sandbox, FILE), written);
 
     let second = correct(&sandbox).replace("Anna", "Berta");
     fs::write(sandbox.path().join(FILE), &second).unwrap();
     let ended = import(&sandbox, &[]);
     assert!(
-        says_where(&ended, "contacts.refused.2.csv"),
+        says_where(&ended, "contacts.rejects.2.csv"),
         "{}",
         ended.stdout
     );
-    assert_eq!(read(&sandbox, "contacts.refused.1.csv"), first);
-    assert_eq!(read(&sandbox, "contacts.refused.2.csv"), second);
-    let ended = sandbox.run(&["import", "contacts.refused.2.csv"]);
-    assert_output(&ended, 0, "1 taken, 0 already there, 0 refused");
+    assert_eq!(read(&sandbox, "contacts.rejects.1.csv"), first);
+    assert_eq!(read(&sandbox, "contacts.rejects.2.csv"), second);
+    let ended = sandbox.run(&["import", "contacts.rejects.2.csv"]);
+    assert_output(&ended, 0, "1 imported, 0 already on file, 0 rejected");
 }
 
 #[tokio::test]
@@ -79,14 +83,14 @@ async fn run_without_rejects_archives_the_corrected_file() {
     let corrected = correct(&sandbox);
     write(&sandbox, &[Cells::valid("K-1003", "Berta Zander").line()]);
     let ended = import(&sandbox, &[]);
-    assert_output(&ended, 0, "1 taken, 0 already there, 0 refused");
+    assert_output(&ended, 0, "1 imported, 0 already on file, 0 rejected");
     assert!(
-        says_where(&ended, "contacts.refused.1.csv"),
+        says_where(&ended, "contacts.rejects.1.csv"),
         "{}",
         ended.stdout
     );
-    assert_eq!(rejects_files(&sandbox), ["contacts.refused.1.csv"]);
-    assert_eq!(read(&sandbox, "contacts.refused.1.csv"), corrected);
+    assert_eq!(rejects_files(&sandbox), ["contacts.rejects.1.csv"]);
+    assert_eq!(read(&sandbox, "contacts.rejects.1.csv"), corrected);
 }
 
 #[tokio::test]
@@ -96,9 +100,9 @@ async fn csv_and_vcard_files_have_separate_rejects_files() {
     let card = "BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Anna\r\nEND:VCARD\r\n";
     fs::write(sandbox.path().join("contacts.vcf"), card).unwrap();
     let ended = sandbox.run(&["import", "contacts.vcf"]);
-    let expected_line = "the refused rows are in contacts.refused.vcf";
+    let expected_line = "the rejected rows are in contacts.rejects.vcf";
     assert_output(&ended, REJECTED, expected_line);
-    assert_eq!(rejects_files(&sandbox), [FILE, "contacts.refused.vcf"]);
+    assert_eq!(rejects_files(&sandbox), [FILE, "contacts.rejects.vcf"]);
     assert_eq!(read(&sandbox, FILE), corrected);
 }
 
@@ -113,7 +117,7 @@ async fn report_is_printed_although_the_file_cannot_be_written() {
         &[wrong, Cells::valid("K-1003", "Berta Zander").line()],
     );
     let ended = import(&sandbox, &[]);
-    assert_output(&ended, 1, "1 taken, 0 already there, 1 refused");
+    assert_output(&ended, 1, "1 imported, 0 already on file, 1 rejected");
     assert!(
         ended.stdout.contains("  locale: must be"),
         "{}",
@@ -134,7 +138,7 @@ async fn rejects_file_has_the_permissions_of_the_source(#[case] given: u32, #[ca
     let mode = Permissions::from_mode(given);
     fs::set_permissions(sandbox.path().join("contacts.csv"), mode).unwrap();
     fs::remove_file(sandbox.path().join(FILE)).unwrap();
-    assert_output(&import(&sandbox, &[]), REJECTED, "1 refused");
+    assert_output(&import(&sandbox, &[]), REJECTED, "1 rejected");
     let written = fs::metadata(sandbox.path().join(FILE)).unwrap();
     assert_eq!(written.permissions().mode() & 0o777, expected);
 }

@@ -85,14 +85,14 @@ impl RowCounts {
         }
     }
 
-    /// Asserts that each of `taken` rows was imported once, with everything that belongs to it.
-    pub(super) fn assert_gained(self, before: Self, taken: usize) {
-        let taken = i64::try_from(taken).unwrap();
-        assert_eq!(self.contacts, before.contacts + taken);
-        assert_eq!(self.keys, before.keys + taken);
-        assert_eq!(self.creations, before.creations + taken);
+    /// Asserts that each of `imported` rows was imported once, with everything that belongs to it.
+    pub(super) fn assert_gained(self, before: Self, imported: usize) {
+        let imported = i64::try_from(imported).unwrap();
+        assert_eq!(self.contacts, before.contacts + imported);
+        assert_eq!(self.keys, before.keys + imported);
+        assert_eq!(self.creations, before.creations + imported);
         let new_customers = self.customers - before.customers;
-        assert_eq!(self.events, before.events + taken + new_customers);
+        assert_eq!(self.events, before.events + imported + new_customers);
         assert_eq!(self.sequence_numbers, self.events);
         assert_eq!(self.without_standard, 0);
         let entered = self.pending - before.pending;

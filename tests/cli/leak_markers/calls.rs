@@ -75,7 +75,7 @@ pub(super) fn filled(
 }
 
 /// The response to a request.
-pub(super) struct Answer {
+pub(super) struct RpcResponse {
     pub(super) status: i32,
     pub(super) messages: Vec<Bytes>,
     /// Headers, trailers and the errors in the messages.
@@ -90,7 +90,7 @@ fn binary(value: &HeaderValue) -> Vec<u8> {
     base64.decode(value.as_bytes()).unwrap()
 }
 
-impl Answer {
+impl RpcResponse {
     fn new(rpc: &str, headers: &HeaderMap, trailers: &HeaderMap, mut body: Bytes) -> Self {
         let mut observed = String::new();
         let mut status = None;
@@ -173,7 +173,7 @@ impl Caller {
         path: &str,
         headers: &[(&str, &[u8])],
         message: &[u8],
-    ) -> Answer {
+    ) -> RpcResponse {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
         let body = [&[0][..], &length, message].concat();
         let mut request = Request::post(format!("/{path}"));
@@ -200,7 +200,7 @@ impl Caller {
         let (head, body) = self.channel.call(request).await.unwrap().into_parts();
         let rpc = path.rsplit('/').next().unwrap();
         let (body, trailers) = read(body, rpc == "WatchChanges").await;
-        let answer = Answer::new(rpc, &head.headers, &trailers, body);
+        let answer = RpcResponse::new(rpc, &head.headers, &trailers, body);
         self.observed
             .push((path.to_owned(), answer.observed.clone()));
         answer
@@ -210,7 +210,7 @@ impl Caller {
         &mut self,
         method: &MethodDescriptor,
         request: &DynamicMessage,
-    ) -> Answer {
+    ) -> RpcResponse {
         let path = format!("{SERVICE}/{}", method.name());
         self.call(&path, &[], &request.encode_to_vec()).await
     }

@@ -61,7 +61,7 @@ impl Collector {
     }
 
     /// Returns everything received.
-    pub(super) fn taken(&self) -> String {
+    pub(super) fn received(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }

@@ -131,13 +131,13 @@ async fn call_all(
         ..Known::default()
     };
     let of_customers = |rpc: &&&str| !["UpdateOrderType", "WatchChanges"].contains(*rpc);
-    let story: Vec<_> = CALL_SEQUENCE
+    let sequence: Vec<_> = CALL_SEQUENCE
         .iter()
         .chain(SEQUEL)
         .filter(of_customers)
         .copied()
         .collect();
-    caller.call_sequence(&story, &mut known, sandbox).await;
+    caller.call_sequence(&sequence, &mut known, sandbox).await;
     known
 }
 
@@ -150,12 +150,10 @@ struct Scene {
 }
 
 async fn set(backend: Backend) -> Scene {
-    let sandbox = Sandbox::on(backend)
+    let sandbox = Sandbox::migrated_on(backend)
         .await
-        .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("PHONE_PASSWORD_COST", "m=8192,t=1,p=1")
         .with("RUST_LOG", "trace");
-    sandbox.run(&["migrate", "up"]).printed();
     let (server, address) = sandbox.serve(&[]);
     let token = sandbox.run(&["token", "--sub", "tester", "--scope", &all_scopes()]);
     let mut caller = Caller {
@@ -226,7 +224,7 @@ async fn erasure_leaves_no_marker_of_the_erased_customer(
     assert_eq!(found_in(&after.0, &gone), [""; 0]);
     assert_eq!(rows_with(&after.0, &kept), rows_with(&before.0, &kept));
     assert_eq!(rows_with(&after.1, &kept), rows_with(&before.1, &kept));
-    // The SQLite file with its companions, the mails, and the keys.
+    // The SQLite file with its WAL files, the mails, and the keys.
     let mut all_files = Dump::new();
     files(&folder, &mut all_files);
     assert_eq!(found_in(&all_files, &gone), [""; 0]);

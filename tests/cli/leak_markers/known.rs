@@ -12,7 +12,7 @@ use contact_service::api::proto;
 use mail_parser::MessageParser;
 use prost::{Message, bytes::Bytes};
 
-use super::{DIGITS, HEX, NUMBER, calls::Answer};
+use super::{DIGITS, HEX, NUMBER, calls::RpcResponse};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -59,7 +59,7 @@ impl Known {
     }
 
     /// Stores values and secrets of a response.
-    pub(super) fn learn(&mut self, rpc: &str, answer: &Answer, sandbox: &Path) {
+    pub(super) fn learn(&mut self, rpc: &str, answer: &RpcResponse, sandbox: &Path) {
         let message = answer.messages.first();
         match rpc {
             "CreateContact" => {

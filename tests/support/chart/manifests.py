@@ -108,7 +108,7 @@ def render(
 def rejection(example: str = "minimal", values: Values | None = None) -> str:
     """Returns helm's error for invalid values."""
     rendered = template(example, values)
-    assert rendered.returncode != 0, f"taken: {values}"
+    assert rendered.returncode != 0, f"accepted: {values}"
     return rendered.stderr
 
 

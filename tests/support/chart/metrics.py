@@ -76,8 +76,8 @@ def _mistakes_of(selector: Selector, metrics: Exposed) -> Iterator[str]:
         yield f"there is no {selector.name}"
         return
     known = set(labels) | TARGET_LABELS
-    asked = {name for name, _, _ in selector.matchers}
-    for name in sorted((asked | selector.grouped_by) - known):
+    selected = {name for name, _, _ in selector.matchers}
+    for name in sorted((selected | selector.grouped_by) - known):
         yield f"{selector.name} has no label {name}"
     for name, operator, pattern in selector.matchers:
         if name in TARGET_LABELS or name not in labels:

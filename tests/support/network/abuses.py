@@ -8,16 +8,13 @@ count as the server's.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import random
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
-from types import TracebackType
 
 from contact.v1 import audit_pb2, contact_pb2, recipients_pb2
 
@@ -77,7 +74,7 @@ class Abuse:
 
     # Number of concurrent connections.
     connections: int = 8
-    # Minimum duration of a turn of all connections.
+    # Minimum duration of a pass over all connections.
     pause_seconds: float = 0.0
     # True if the attacker reads its socket.
     reads: bool = True
@@ -116,7 +113,7 @@ class RapidReset(Abuse):
         return FRAMES_PER_CHUNK
 
 
-class RapidResetOfCalls(RapidReset):
+class RapidResetOfRequests(RapidReset):
     """Valid requests that are cancelled immediately, few enough to stay below every limit."""
 
     def token(self) -> str:
@@ -277,7 +274,7 @@ class Idle(Abuse):
         yield frames.HANDSHAKE
 
 
-class UnfinishedCalls(Abuse):
+class UnfinishedRequests(Abuse):
     """Requests with a token that never send their message; each is repeated when it ends."""
 
     def chunks(self) -> Iterator[bytes]:
@@ -293,38 +290,7 @@ class UnfinishedCalls(Abuse):
             yield chunk
 
 
-class Attack:
-    """Processes that carry out an abuse until the context ends."""
-
-    def __init__(self, abuse: Abuse) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._stop = context.Event()
-        self._counts: Queue[Count] = context.Queue()
-        self._process = context.Process(
-            target=attack, args=(abuse, self._stop, self._counts), daemon=True
-        )
-        self.count = Count()
-
-    def __enter__(self) -> Attack:
-        self._process.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        with contextlib.suppress(Exception):
-            self.count = self._counts.get(timeout=20)
-        self._process.join(10)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
-
-def attack(abuse: Abuse, stop: Event, counts: Queue[Count]) -> None:
+def attack(abuse: Abuse, stop: Event) -> Count:
     """Keeps all connections of an abuse busy, in at most 16 threads."""
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -343,14 +309,14 @@ def attack(abuse: Abuse, stop: Event, counts: Queue[Count]) -> None:
     whole = Count()
     for share in shares:
         whole += share
-    counts.put(whole)
+    return whole
 
 
 def run_connections(abuse: Abuse, connections: int, stop: Event, count: Count) -> None:
     """Rotates through its connections, and reopens those that were closed."""
     lines: list[Line | None] = [None] * connections
     while not stop.is_set():
-        begun = time.monotonic()
+        start = time.monotonic()
         for index, line in enumerate(lines):
             if stop.is_set():
                 break
@@ -362,9 +328,9 @@ def run_connections(abuse: Abuse, connections: int, stop: Event, count: Count) -
                 line.close()
                 lines[index] = None
                 count.thrown_out += 1
-        # Nothing to send in this turn, or a requested pause.
+        # Nothing to send in this pass, or a requested pause.
         idle = all(line is None or line.is_done for line in lines)
-        pause = max(abuse.pause_seconds - (time.monotonic() - begun), 0.1 if idle else 0)
+        pause = max(abuse.pause_seconds - (time.monotonic() - start), 0.1 if idle else 0)
         if pause:
             stop.wait(pause)
     for line in lines:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import multiprocessing
 import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
-from types import TracebackType
 
 import grpc
 from contact.v1 import contact_pb2, contact_service_pb2_grpc, customer_pb2, recipients_pb2
@@ -21,17 +18,15 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from . import service_config
 
 DEADLINE_SECONDS = 10
-# Longer than any request may take.
-END_SECONDS = 60
 # As the service config does it for reads.
 PAUSE_BEFORE_RETRY_SECONDS = 0.05
 
 
 @dataclass
-class Outcome:
+class RequestCounts:
     """The results of the requests."""
 
-    calls: int = 0
+    requests: int = 0
     writes: int = 0
     written_again: int = 0
     failures: Counter[str] = field(default_factory=Counter)
@@ -61,54 +56,21 @@ class Load:
     token: str
     # Customer number and contact id.
     contacts: list[tuple[str, str]]
-    calls_a_second: int
+    requests_per_second: int
 
 
-class Clients:
-    """A process that sends requests to all instances through one channel; every tenth is a write.
-    """
-
-    def __init__(self, load: Load) -> None:
-        # Spawned and not forked, because gRPC's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self.outcome = Outcome()
-        self._stop = context.Event()
-        self._outcomes: Queue[Outcome] = context.Queue()
-        self._process = context.Process(
-            target=call_until, args=(load, self._stop, self._outcomes), daemon=True
-        )
-
-    def __enter__(self) -> Clients:
-        self._process.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        try:
-            self.outcome = self._outcomes.get(timeout=END_SECONDS)
-        finally:
-            self._process.join(1)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
+def send_requests(load: Load, stop: Event) -> RequestCounts:
+    """Sends requests to all instances through one channel; every tenth is a write."""
+    requests = Requests(load)
+    asyncio.run(requests.run(stop))
+    return requests.outcome
 
 
-def call_until(load: Load, stop: Event, outcomes: Queue[Outcome]) -> None:
-    calls = Calls(load)
-    asyncio.run(calls.run(stop))
-    outcomes.put(calls.outcome)
-
-
-class Calls:
+class Requests:
     """The requests themselves, started on schedule."""
 
     def __init__(self, load: Load) -> None:
-        self.outcome = Outcome()
+        self.outcome = RequestCounts()
         self._load = load
         self._metadata = [("authorization", f"Bearer {load.token}")]
         self._contacts = itertools.cycle(load.contacts)
@@ -121,21 +83,21 @@ class Calls:
         async with grpc.aio.insecure_channel(target, options) as channel:
             stub = contact_service_pb2_grpc.ContactServiceStub(channel)
             await asyncio.wait_for(channel.channel_ready(), DEADLINE_SECONDS)
-            calls: set[asyncio.Task[None]] = set()
-            begun = time.monotonic()
+            tasks: set[asyncio.Task[None]] = set()
+            start = time.monotonic()
             for number in itertools.count():
-                due = begun + number / self._load.calls_a_second
+                due = start + number / self._load.requests_per_second
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 if stop.is_set():
                     break
                 delay = time.monotonic() - due
                 self.outcome.latest_seconds = max(self.outcome.latest_seconds, delay)
-                call = asyncio.create_task(self._call(stub, number))
-                calls.add(call)
-                call.add_done_callback(calls.discard)
-            await asyncio.gather(*calls)
+                task = asyncio.create_task(self._request(stub, number))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            await asyncio.gather(*tasks)
 
-    async def _call(self, stub: contact_service_pb2_grpc.ContactServiceStub, number: int) -> None:
+    async def _request(self, stub: contact_service_pb2_grpc.ContactServiceStub, number: int) -> None:
         customer_number, contact_id = next(self._contacts)
         if number % 10 == 0:
             await self._write(stub, customer_number, contact_id)
@@ -143,11 +105,11 @@ class Calls:
             request = customer_pb2.GetCustomerRequest(customer_number=customer_number)
             await self._counted("GetCustomer", lambda: self._send(stub.GetCustomer, request))
         else:
-            ask = recipients_pb2.ResolveRecipientsRequest(
+            query = recipients_pb2.ResolveRecipientsRequest(
                 customer_number=customer_number, purpose=recipients_pb2.PURPOSE_GENERAL
             )
             await self._counted(
-                "ResolveRecipients", lambda: self._send(stub.ResolveRecipients, ask)
+                "ResolveRecipients", lambda: self._send(stub.ResolveRecipients, query)
             )
 
     async def _write(
@@ -184,15 +146,15 @@ class Calls:
     async def _send(self, method: Callable[..., Awaitable[object]], request: object) -> None:
         await method(request, timeout=DEADLINE_SECONDS, metadata=self._metadata)
 
-    async def _counted(self, rpc: str, call: Callable[[], Awaitable[None]]) -> bool:
-        begun = time.monotonic()
-        self.outcome.calls += 1
+    async def _counted(self, rpc: str, send: Callable[[], Awaitable[None]]) -> bool:
+        start = time.monotonic()
+        self.outcome.requests += 1
         try:
-            await call()
+            await send()
         except grpc.RpcError as error:
-            self.outcome.note_failure(rpc, error, time.monotonic() - begun)
+            self.outcome.note_failure(rpc, error, time.monotonic() - start)
             return False
         finally:
-            took = time.monotonic() - begun
+            took = time.monotonic() - start
             self.outcome.slowest_seconds = max(self.outcome.slowest_seconds, took)
         return True

@@ -28,7 +28,7 @@ class OpenStream:
         self._call = stub.StreamRecipients(iter(self._requests.get, None), metadata=metadata)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        self.ask()
+        self.request()
 
     def __enter__(self) -> OpenStream:
         return self
@@ -44,7 +44,7 @@ class OpenStream:
         self._channel.close()
         self._thread.join(ANSWER_SECONDS)
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Sends one more number and waits for its response."""
         self._requests.put(
             recipients_pb2.StreamRecipientsRequest(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PATH = Path(__file__).parents[3] / "proto" / "contact" / "v1" / "service_config.json"
+PATH = Path(__file__).resolve().parents[3] / "proto" / "contact" / "v1" / "service_config.json"
 TEXT = PATH.read_text()
 SERVICE = "contact.v1.ContactService"
 

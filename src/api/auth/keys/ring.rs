@@ -40,14 +40,14 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The interval after which the next attempt to refresh has been made.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 
-struct Loaded {
+struct LoadedKeys {
     keys: KeySet,
     load_time: DateTime<Utc>,
 }
 
 /// The keys of one source, refreshed on demand.
 pub(crate) struct KeyRing {
-    loaded: ArcSwap<Loaded>,
+    loaded: ArcSwap<LoadedKeys>,
     /// `None` for keys that never change.
     reader: Option<JwksReader>,
     last_refresh: Mutex<Option<Refresh>>,
@@ -112,7 +112,7 @@ impl KeyRing {
         clock: Clock,
     ) -> Self {
         Self {
-            loaded: ArcSwap::from_pointee(Loaded { keys, load_time }),
+            loaded: ArcSwap::from_pointee(LoadedKeys { keys, load_time }),
             reader,
             last_refresh: Mutex::default(),
             max_stale,
@@ -243,7 +243,7 @@ impl KeyRing {
                 "no token keys left: all tokens of the issuer rejected"
             );
         }
-        self.loaded.store(Arc::new(Loaded { keys, load_time }));
+        self.loaded.store(Arc::new(LoadedKeys { keys, load_time }));
         if self.is_expired.swap(false, Ordering::Relaxed) {
             tracing::info!("token keys refreshed");
         }

@@ -369,8 +369,8 @@ async fn requests_share_a_refresh_and_known_keys_do_not_wait() {
     )
     .await;
     assert_eq!(known, Ok(Ok(())));
-    for call in waiting {
-        assert_eq!(call.await.unwrap(), Ok(()));
+    for request in waiting {
+        assert_eq!(request.await.unwrap(), Ok(()));
     }
     assert_eq!(issuer.requests().await, 1);
 }

@@ -12,7 +12,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Returns the text of a file, decoded line by line, and the name of its encoding.
 fn decode(bytes: &[u8], named: Option<&'static Encoding>) -> (String, &'static str) {
-    let source = Source::new(bytes.to_vec(), named);
+    let source = SourceFile::new(bytes.to_vec(), named);
     let decoder = source.decoder(lines(&source.bytes));
     let texts: Vec<_> = lines(&source.bytes)
         .map(|line| decoder.decode(line))
@@ -137,7 +137,7 @@ fn half_a_character_of_utf_16_is_unreadable_and_nothing_else() {
 #[case::utf_8_with_its_mark([0xEF, 0xBB, 0xBF, b'a', 0xC3, 0xA4])]
 #[case::windows([b'a', 0xE4, 0xF6, 0xFC, 0xDF, 0xE9])]
 fn text_is_written_in_its_own_encoding(#[case] bytes: [u8; 6]) {
-    let source = Source::new(bytes.to_vec(), None);
+    let source = SourceFile::new(bytes.to_vec(), None);
     let decoder = source.decoder([source.bytes.as_slice()]);
     let mut written = Vec::new();
     source.write_mark(&mut written, decoder).unwrap();

@@ -15,7 +15,7 @@ fn rejection(table: &Table, row: &Row) -> Option<String> {
     }
 }
 
-fn read(source: &Source, format: &Format) -> Table {
+fn read(source: &SourceFile, format: &Format) -> Table {
     match format {
         Format::Csv { .. } => Table::read(source, &[]),
         Format::Vcards => vcards::read(source),
@@ -24,7 +24,7 @@ fn read(source: &Source, format: &Format) -> Table {
 }
 
 /// Returns the file of rejected rows, if there are any.
-fn written(source: &Source, table: &Table) -> Option<Vec<u8>> {
+fn written(source: &SourceFile, table: &Table) -> Option<Vec<u8>> {
     let rows = table.rows.iter();
     let rejects: Vec<_> = rows
         .filter_map(|row| {
@@ -40,12 +40,12 @@ fn written(source: &Source, table: &Table) -> Option<Vec<u8>> {
 }
 
 /// Asserts that the file of rejected rows contains only rows that are rejected again.
-pub(crate) fn assert_rejected_again(source: &Source, table: &Table) {
+pub(crate) fn assert_rejected_again(source: &SourceFile, table: &Table) {
     let Some(bytes) = written(source, table) else {
         return;
     };
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let again = Source::new(bytes.clone(), None);
+    let again = SourceFile::new(bytes.clone(), None);
     let read = match &table.format {
         Format::Csv { .. } => Table::read(&again, &[]).unwrap(),
         Format::Vcards => match vcards::read(&again) {
@@ -76,12 +76,12 @@ pub(crate) fn assert_rejected_again(source: &Source, table: &Table) {
     b"2;\"types: must hold at least one type\";K-1;;\"Anna\"\r\n"
 )]
 fn row_is_written_byte_for_byte(#[case] file: &[u8], #[case] row: &[u8]) {
-    let source = Source::new(file.to_vec(), None);
+    let source = SourceFile::new(file.to_vec(), None);
     let table = Table::read(&source, &[]).unwrap();
     let out = written(&source, &table).unwrap();
     assert!(out.ends_with(row), "{}", String::from_utf8_lossy(&out));
     assert_rejected_again(&source, &table);
-    let again = Source::new(out.clone(), None);
+    let again = SourceFile::new(out.clone(), None);
     let table = read(&again, &table.format);
     let second = written(&again, &table).unwrap();
     // Except for the line.
@@ -99,7 +99,7 @@ fn row_is_written_byte_for_byte(#[case] file: &[u8], #[case] row: &[u8]) {
 fn rejects_of_a_utf_16_file_are_utf_16() {
     let text = "\u{FEFF}Kundennummer\tTyp\tName\r\nK-1\t\tJörg";
     let bytes: Vec<_> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let source = Source::new(bytes, None);
+    let source = SourceFile::new(bytes, None);
     let table = Table::read(&source, &[]).unwrap();
     let out = written(&source, &table).unwrap();
     let units: Vec<_> = out
@@ -120,11 +120,11 @@ fn rejected_card_holds_its_line_and_reason() {
         .chars()
         .map(|c| u8::try_from(u32::from(c)).unwrap())
         .collect();
-    let source = Source::new(bytes, None);
+    let source = SourceFile::new(bytes, None);
     let table = vcards::read(&source).unwrap();
     let mut out = written(&source, &table).unwrap();
     for _ in 0..2 {
-        let again = Source::new(out, None);
+        let again = SourceFile::new(out, None);
         let table = vcards::read(&again).unwrap();
         let lines: Vec<_> = table.rows.iter().map(|row| row.line).collect();
         assert_eq!(lines, [1, 4, 10]);
@@ -171,7 +171,7 @@ proptest! {
     #[test]
     fn rejected_rows_are_rejected_again(tokens in vec(select(TOKENS), 1..40)) {
         let bytes = [b"Kundennummer;Typ;Name;Telefon\n".to_vec(), tokens.concat()].concat();
-        let source = Source::new(bytes, None);
+        let source = SourceFile::new(bytes, None);
         let table = Table::read(&source, &[]).unwrap();
         assert_rejected_again(&source, &table);
     }

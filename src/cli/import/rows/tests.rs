@@ -7,7 +7,7 @@ use super::*;
 const HEADER: &str = "Kundennummer;Typ;Name\n";
 
 fn read(text: &str) -> Result<Table, String> {
-    Table::read(&Source::new(text.into(), None), &[])
+    Table::read(&SourceFile::new(text.into(), None), &[])
 }
 
 fn rows(text: &str) -> Vec<Row> {
@@ -153,7 +153,7 @@ fn uncertain_text_in_rejected_rows_keeps_the_doubt() {
     let name = |before: &[u8], row: &[u8]| {
         let header = b"Kundennummer;Typ;Name;Ort\nK-1;a;M\xFCller;\n";
         let file = [before, header, row, b"\nK-3;a;G\xF3mez;"].concat();
-        let source = Source::new(file, None);
+        let source = SourceFile::new(file, None);
         let table = Table::read(&source, &["*=-".parse().unwrap()]).unwrap();
         fields(table.rows.last().unwrap())[2].to_owned()
     };
@@ -191,7 +191,7 @@ fn error_names_the_line_that_resembles_a_header_most(#[case] text: &str, #[case]
 #[test]
 fn undecodable_header_is_rejected_despite_ignored_columns() {
     let file = b"Kundennummer;Typ;Name;Einschr\xE4nkungen\nK-1;Standard;K\xC3\xA4the;x\n";
-    let source = Source::new(file.to_vec(), None);
+    let source = SourceFile::new(file.to_vec(), None);
     let problem = Table::read(&source, &["*=-".parse().unwrap()])
         .err()
         .unwrap();
@@ -217,7 +217,7 @@ fn too_large_record_of_many_lines_is_rejected_as_a_whole() {
 #[case::of_rows("K-1;STANDARD;Anna\n", "K-2;STANDARD;Berta\n")]
 fn file_with_too_many_lines_is_rejected(#[case] start: &str, #[case] end: &str) {
     let text = [HEADER, start, &"x\n".repeat(MAX_ROWS), end].concat();
-    let problem = Table::read(&Source::new(text.into(), None), &[]).err();
+    let problem = Table::read(&SourceFile::new(text.into(), None), &[]).err();
     assert_eq!(
         problem.as_deref(),
         Some("has more than 1,000,000 lines: split it")

@@ -18,7 +18,7 @@ const CARDS: &str = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:urn:uuid:17\r\nFN:Anna\r\
     end:vcard\r\n";
 
 fn read_bytes(bytes: impl Into<Vec<u8>>) -> Vec<Row> {
-    read(&Source::new(bytes.into(), None)).unwrap().rows
+    read(&SourceFile::new(bytes.into(), None)).unwrap().rows
 }
 
 /// The columns of a row that hold something.
@@ -407,7 +407,7 @@ fn utf_16_file_keeps_the_charset_of_encoded_values_only() {
 #[case("\n begin:vcard \n", true)]
 #[case("BEGIN : VCARD\nFN:A\n", true)]
 fn file_without_a_card_is_rejected(#[case] text: &str, #[case] expected: bool) {
-    let source = Source::new(text.into(), None);
+    let source = SourceFile::new(text.into(), None);
     assert_eq!(are_in(&source.bytes), expected);
     assert_eq!(read(&source).is_ok(), expected);
 }
@@ -416,7 +416,7 @@ fn file_without_a_card_is_rejected(#[case] text: &str, #[case] expected: bool) {
 #[case::cards("BEGIN:VCARD\nEND:VCARD\n")]
 #[case::cards_within_a_card("BEGIN:VCARD\nAGENT:\nBEGIN:VCARD\nEND:VCARD\n")]
 fn file_with_too_many_cards_is_rejected(#[case] card: &str) {
-    let source = Source::new(card.repeat(MAX_ROWS + 1).into(), None);
+    let source = SourceFile::new(card.repeat(MAX_ROWS + 1).into(), None);
     let problem = read(&source).err();
     assert_eq!(
         problem.as_deref(),
@@ -468,7 +468,7 @@ proptest! {
             line.trim_ascii_end().eq_ignore_ascii_case(b"BEGIN:VCARD")
         });
         let begins = begins.count();
-        let source = Source::new(bytes, None);
+        let source = SourceFile::new(bytes, None);
         if let Ok(table) = read(&source) {
             let is_card = |row: &&Row| row.content != Content::Unreadable(NO_CARD.to_owned());
             // An indented line begins a card where none is open.

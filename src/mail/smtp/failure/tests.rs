@@ -5,7 +5,7 @@ use tokio::io::BufReader;
 
 use super::*;
 
-async fn refuse(phase: Phase, text: &str) -> SendError {
+async fn reject(phase: Phase, text: &str) -> SendError {
     let bytes = format!("{text}\r\n");
     let reply = Reply::read(&mut BufReader::new(bytes.as_bytes())).await;
     negative_reply(phase, &reply.unwrap())
@@ -77,7 +77,7 @@ async fn refuse(phase: Phase, text: &str) -> SendError {
 #[tokio::test]
 async fn rule_32_only_mailbox_failures_mark_the_address(#[case] text: &str, #[case] class: Class) {
     for phase in [Phase::Recipient, Phase::Data, Phase::Text, Phase::EndOfData] {
-        let failed = refuse(phase, text).await;
+        let failed = reject(phase, text).await;
         assert_eq!(failed.class, class, "{text} at {phase}");
         assert_eq!(failed.is_permanent(), class == Class::Mailbox);
     }
@@ -104,13 +104,13 @@ async fn replies_before_rcpt_are_never_about_the_mailbox(
     #[case] text: &str,
     #[case] class: Class,
 ) {
-    assert_eq!(refuse(phase, text).await.class, class);
+    assert_eq!(reject(phase, text).await.class, class);
 }
 
 #[tokio::test]
 async fn failure_text_has_only_codes_and_the_phase() {
-    let failed = refuse(Phase::Recipient, "550 5.1.1 <canary@example.com>").await;
+    let failed = reject(Phase::Recipient, "550 5.1.1 <marker@example.com>").await;
     assert_eq!(failed.failure, "SMTP 550 5.1.1 at RCPT");
-    let failed = refuse(Phase::EndOfData, "554 canary").await;
+    let failed = reject(Phase::EndOfData, "554 marker").await;
     assert_eq!(failed.failure, "SMTP 554 at end of data");
 }

@@ -36,13 +36,13 @@ pub(super) enum Say {
 pub(super) struct Server {
     script: Vec<(&'static str, Say)>,
     offers: &'static str,
-    is_crowded: bool,
+    has_no_overflow: bool,
     has_no_claim: bool,
     from: Option<&'static str>,
 }
 
 /// The outcome of sending a mail.
-pub(super) struct Outcome {
+pub(super) struct Dialogue {
     pub(super) verdict: Result<(), SendError>,
     pub(super) commands: Vec<String>,
     pub(super) text: Vec<u8>,
@@ -64,7 +64,7 @@ impl Server {
 
     /// Exhausts the permits for slow attempts.
     pub(super) const fn under_load(mut self) -> Self {
-        self.is_crowded = true;
+        self.has_no_overflow = true;
         self
     }
 
@@ -156,11 +156,11 @@ async fn read_text(stream: &mut BufReader<DuplexStream>) -> Option<Vec<u8>> {
 }
 
 /// Sends a mail to the server, without TLS.
-pub(super) async fn converse(server: Server) -> Outcome {
+pub(super) async fn converse(server: Server) -> Dialogue {
     converse_with("smtp://127.0.0.1?tls=none", server).await
 }
 
-pub(super) async fn converse_with(url: &str, server: Server) -> Outcome {
+pub(super) async fn converse_with(url: &str, server: Server) -> Dialogue {
     let relay = Relay::new(SmtpUrl::parse(url).unwrap(), HeloName::default()).unwrap();
     let (client, peer) = duplex(64 * 1024);
     let now: DateTime<Utc> = "2026-03-01T09:00:00Z".parse().unwrap();
@@ -170,7 +170,7 @@ pub(super) async fn converse_with(url: &str, server: Server) -> Outcome {
         TimeDelta::days(1)
     };
     let lease = Lease::new(Clock::manual(now), now + end);
-    let overflow = OverflowPermits::new(usize::from(!server.is_crowded));
+    let overflow = OverflowPermits::new(usize::from(!server.has_no_overflow));
     let letter = Letter {
         from: server.from.unwrap_or("service@example.com"),
         to: "anna@example.com",
@@ -188,7 +188,7 @@ pub(super) async fn converse_with(url: &str, server: Server) -> Outcome {
         .await;
     let elapsed = began.elapsed();
     let (commands, texts) = serving.await.unwrap();
-    Outcome {
+    Dialogue {
         verdict,
         commands,
         copies: texts.len(),

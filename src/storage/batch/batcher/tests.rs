@@ -91,24 +91,24 @@ proptest! {
         let fake = Fake::new(fates, 0);
         runtime.block_on(async {
             let batcher = fake.batcher();
-            let mut calls = Vec::new();
+            let mut requests = Vec::new();
             for chunk in callers.chunks(batch) {
                 for &(key, stays) in chunk {
                     let batcher = batcher.clone();
-                    let call = tokio::spawn(async move { (key, batcher.load(key).await) });
+                    let request = tokio::spawn(async move { (key, batcher.load(key).await) });
                     if stays {
-                        calls.push(call);
+                        requests.push(request);
                     } else {
                         tokio::task::yield_now().await;
-                        call.abort();
+                        request.abort();
                     }
                 }
                 fake.pause.add_permits(1);
                 tokio::task::yield_now().await;
             }
             fake.pause.add_permits(callers.len());
-            for call in calls {
-                let (key, value) = call.await.unwrap();
+            for request in requests {
+                let (key, value) = request.await.unwrap();
                 match value {
                     Ok((loaded, query)) => {
                         assert_eq!(loaded, key);
@@ -138,10 +138,10 @@ proptest! {
 async fn lone_request_starts_a_query_and_later_ones_share_the_next() {
     let fake = Fake::new(vec![Fate::Succeeds], 0);
     let batcher = fake.batcher();
-    let mut calls = Vec::new();
+    let mut requests = Vec::new();
     for key in 0..10 {
         let batcher = batcher.clone();
-        calls.push(tokio::spawn(async move { batcher.load(key).await }));
+        requests.push(tokio::spawn(async move { batcher.load(key).await }));
         settle().await;
     }
     assert_eq!(*fake.batches.lock().unwrap(), vec![vec![0]]);
@@ -150,8 +150,8 @@ async fn lone_request_starts_a_query_and_later_ones_share_the_next() {
     let others: Vec<u64> = (1..10).collect();
     assert_eq!(fake.batches.lock().unwrap()[1], others);
     fake.pause.add_permits(1);
-    for call in calls {
-        call.await.unwrap().unwrap();
+    for request in requests {
+        request.await.unwrap().unwrap();
     }
 }
 
@@ -159,20 +159,20 @@ async fn lone_request_starts_a_query_and_later_ones_share_the_next() {
 async fn slow_query_delays_at_most_a_batch() {
     let fake = Fake::new(vec![Fate::Succeeds], 0);
     let batcher = fake.batcher();
-    let call = |key| {
+    let request = |key| {
         let batcher = batcher.clone();
         tokio::spawn(async move { batcher.load(key).await })
     };
-    let mut calls = Vec::new();
+    let mut requests = Vec::new();
     for key in 0..100 {
-        calls.push(call(key));
+        requests.push(request(key));
         settle().await;
     }
     let sizes: Vec<usize> = fake.batches.lock().unwrap().iter().map(Vec::len).collect();
     assert_eq!(sizes, [1, SECOND_BATCH_THRESHOLD]);
     fake.pause.add_permits(3);
-    for call in calls {
-        call.await.unwrap().unwrap();
+    for request in requests {
+        request.await.unwrap().unwrap();
     }
 }
 
@@ -180,19 +180,19 @@ async fn slow_query_delays_at_most_a_batch() {
 async fn cancelled_request_is_dropped_from_the_queue() {
     let fake = Fake::new(vec![Fate::Succeeds], 0);
     let batcher = fake.batcher();
-    let call = |key| {
+    let request = |key| {
         let batcher = batcher.clone();
         tokio::spawn(async move { batcher.load(key).await })
     };
-    let first = call(0);
+    let first = request(0);
     settle().await;
-    let (goes, stays) = (call(1), call(2));
+    let (goes, stays) = (request(1), request(2));
     settle().await;
     goes.abort();
     settle().await;
     fake.pause.add_permits(2);
-    for call in [first, stays] {
-        call.await.unwrap().unwrap();
+    for request in [first, stays] {
+        request.await.unwrap().unwrap();
     }
     assert_eq!(fake.batches.lock().unwrap()[1], vec![2]);
 }
@@ -209,7 +209,7 @@ async fn no_value_is_older_than_its_request() {
             Ok(vec![seen; keys.len()])
         }
     });
-    let calls = (0..16).map(|_| {
+    let requests = (0..16).map(|_| {
         let (batcher, written) = (batcher.clone(), Arc::clone(&written));
         tokio::spawn(async move {
             for _ in 0..2_000 {
@@ -219,7 +219,7 @@ async fn no_value_is_older_than_its_request() {
             }
         })
     });
-    for call in futures::future::join_all(calls).await {
-        call.unwrap();
+    for request in futures::future::join_all(requests).await {
+        request.unwrap();
     }
 }

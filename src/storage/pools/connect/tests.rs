@@ -89,7 +89,7 @@ fn invalid_urls_are_rejected(#[case] text: &str) {
 
 #[tokio::test]
 async fn connections_in_transactions_are_not_pinned() {
-    for (text, lends) in [
+    for (text, pools_transactions) in [
         ("postgres://u@127.0.0.1:1/n?pgbouncer=true", true),
         ("postgres://u@127.0.0.1:1/n", false),
     ] {
@@ -98,7 +98,7 @@ async fn connections_in_transactions_are_not_pinned() {
         options.connect_lazy(true).min_connections(0);
         let readers = open(options, "").await.unwrap();
         let pool = readers.get_postgres_connection_pool();
-        assert_eq!(uses_transaction_pooling(pool), lends, "{text}");
+        assert_eq!(uses_transaction_pooling(pool), pools_transactions, "{text}");
     }
 }
 
@@ -145,5 +145,8 @@ async fn vanished_server_frees_its_slots_of_the_pool(
     tokio::time::sleep(RELEASE_TIMEOUT + Duration::from_millis(500)).await;
     // After a failover.
     is_silent.store(false, Ordering::SeqCst);
-    assert!(pool.acquire().await.is_ok(), "no place is left in the pool");
+    assert!(
+        pool.acquire().await.is_ok(),
+        "no connection is left in the pool"
+    );
 }

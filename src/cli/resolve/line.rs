@@ -1,13 +1,13 @@
-//! The answer for one line of the file.
+//! The result for one line of the file.
 
 use contact_service::domain::recipients::Resolution;
 
 /// A line of the file and its outcome.
-pub(super) struct Answer {
+pub(super) struct ResolvedLine {
     /// The line, trimmed.
     pub(super) text: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: LineOutcome,
 }
 
 /// The resolution, or the reason why there is none.
-pub(super) type Outcome = Result<Resolution, String>;
+pub(super) type LineOutcome = Result<Resolution, String>;

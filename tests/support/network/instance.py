@@ -12,7 +12,7 @@ from ..service import Service
 STARTS = 3
 
 
-class Replica(Service):
+class Instance(Service):
     """One instance without a scraper of its metrics."""
 
     def __init__(self, folder: Path, database: Database, **settings: str) -> None:
