@@ -33,7 +33,7 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
     "stream": stream,
     "get-contact": compare_with_pgbench("get-contact", "GetContact", "the same SELECT", 1.2),
     "verify-channel": compare_with_pgbench(
-        "verify-channel", "VerifyContactChannel", "the same SELECTs", 0.5
+        "verify-channel", "VerifyContactChannel", "the same statements in one transaction", 1.0
     ),
     "create-contact": compare_with_pgbench("create-contact", "CreateContact", TRANSACTION, 0.7),
     "update-contact": compare_with_pgbench("update-contact", "UpdateContact", TRANSACTION, 0.7),
