@@ -51,7 +51,8 @@ def run(args: argparse.Namespace, folder: Path) -> int:
         Path(os.environ[f"BENCH_{name}"]) for name in ("SERVICE", "GENERATE", "LOAD")
     )
     server_url = os.environ["BENCH_POSTGRES_URL"]
-    tools = Tools(service, generate, load, folder)
+    peer = os.environ.get("BENCH_PEER")
+    tools = Tools(service, generate, load, Path(peer) if peer else None, folder)
     statements.create_extension(folder, server_url)
     bench = Bench(tools, Databases(tools, server_url), args.customers, args.seconds)
     about = machine.describe(tools, server_url, CHECKOUT)

@@ -33,6 +33,8 @@ class Tools:
     service: Path
     generate: Path
     load: Path
+    # The folder of Node's modules with PostGraphile, if it is needed.
+    peer: Path | None
     # The service keeps its development keys here, so that all of its processes share them.
     folder: Path
 

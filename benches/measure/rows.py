@@ -11,13 +11,15 @@ from support.processes import Failed
 from .bench import Bench
 from .disturbance import flood, flood_sqlite, retention, sequencing
 from .figures import Result
-from .resources import memory
+from .imports import import_rows
+from .resources import cold_start, idle, memory
 from .throughput import (
     check_password,
     compare_with_pgbench,
     empty,
     growth,
     latency,
+    peer,
     resolve,
     sqlite,
     stream,
@@ -37,6 +39,7 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
     ),
     "create-contact": compare_with_pgbench("create-contact", "CreateContact", TRANSACTION, 0.7),
     "update-contact": compare_with_pgbench("update-contact", "UpdateContact", TRANSACTION, 0.7),
+    "import": import_rows,
     "check-password": check_password,
     "flood": flood,
     "retention": retention,
@@ -45,6 +48,9 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
     "memory": memory,
     "sqlite": sqlite,
     "flood-sqlite": flood_sqlite,
+    "idle": idle,
+    "cold-start": cold_start,
+    "peer": peer,
 }
 # These change data that others read, and so are measured last.
 WRITING = [

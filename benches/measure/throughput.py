@@ -7,6 +7,7 @@ from collections.abc import Callable
 from . import limits
 from .bench import IN_FLIGHT, PGBENCH_CLIENTS, Bench
 from .figures import Figure, Result, RowFailed, at_least, at_most
+from .peer import Peer
 from .processes import Service
 from .statements import READS
 
@@ -122,3 +123,15 @@ def sqlite(bench: Bench) -> list[Result]:
             lambda: bench.rate("resolve", urls[1], customers=customers),
         )
     ]
+
+
+def peer(bench: Bench) -> list[Result]:
+    """Compares with a generic API over the same tables: one request for the same rows."""
+    against = f"{Peer.describe(bench.tools)}, its defaults: the same rows by GraphQL, one process"
+    row = Result("peer", RESOLVE, against, "requests/s", at_least(10))
+
+    def limit() -> Figure:
+        with Peer(bench.tools, bench.url) as server:
+            return server.rate(bench.customers, IN_FLIGHT, bench.seconds)
+
+    return [bench.side_by_side(row, limit, lambda: bench.rate("resolve"))]
