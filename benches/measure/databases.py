@@ -46,10 +46,7 @@ class Databases:
 
     def with_backlog(self, customers: int) -> str:
         """Returns the URL of a database of which no event is sequenced, as after an import."""
-        name = f"contacts_{customers}_backlog"
-        if name not in self._urls:
-            self._urls[name] = self._create(name, customers)
-        return self._urls[name]
+        return self._create(f"contacts_{customers}_backlog", customers)
 
     def empty(self, name: str) -> str:
         """Returns the URL of a new database with the service's schema."""

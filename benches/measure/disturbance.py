@@ -96,7 +96,10 @@ def retention(bench: Bench) -> list[Result]:
         with Service(bench.tools, url, AUDIT_RETENTION_DAYS="1") as service:
             return resolve_during(bench, service, customers, "the deletion", is_left)
 
-    return [compare(bench, row, calm, customers, disturbed)]
+    try:
+        return [compare(bench, row, calm, customers, disturbed)]
+    finally:
+        bench.databases.drop(url)
 
 
 def sequencing(bench: Bench) -> list[Result]:
@@ -119,7 +122,10 @@ def sequencing(bench: Bench) -> list[Result]:
         with Service(bench.tools, url) as service:
             return resolve_during(bench, service, customers, "the backlog", is_left)
 
-    return [compare(bench, row, calm, customers, disturbed)]
+    try:
+        return [compare(bench, row, calm, customers, disturbed)]
+    finally:
+        bench.databases.drop(url)
 
 
 def resolve_during(
