@@ -11,7 +11,7 @@ from .bench import STEADY_RATE, WARM_UP, Bench
 from .figures import Figure, Result, RowFailed, at_most
 from .processes import Service
 from .server import psql
-from .statements import CHECKS, EVERYTHING
+from .statements import CHECKS, DISTURBED_READS
 from .throughput import SQLITE_CUSTOMERS
 
 # More than there are hash permits, so that some always wait, and some may be shed.
@@ -133,7 +133,7 @@ def resolve_during(
 ) -> Figure:
     figures = bench.observed(
         service.database_url,
-        EVERYTHING,
+        DISTURBED_READS,
         lambda: bench.start(service, "resolve", rate=STEADY_RATE, customers=customers).figures(),
     )
     if not is_left():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,7 +72,7 @@ DISCLOSES = Own(
 )
 WRITES = Own(WRITTEN, WRITTEN - {"phone_passwords"}, changed=WRITTEN)
 CHECKS = Own(CHECKED, CHECKED, changed=CHECKED)
-EVERYTHING = Own(frozenset(), frozenset(), is_enforced=False)
+DISTURBED_READS = replace(READS, of_elapsed=True, is_enforced=False)
 OF_RPC = {
     "resolve": READS,
     "stream": READS,
