@@ -1,4 +1,5 @@
-//! The budget of HTTP/2 frames that belong to no request, such as pings, resets and window updates.
+//! The budget of HTTP/2 frames that belong to no request, such as pings, resets and window updates,
+//! and the number of requests that got no response but a rejection.
 //!
 //! Only the heads of frames are parsed, as they pass; their meaning is left to h2.
 
