@@ -341,6 +341,16 @@ impl ConnectionPermit {
         self.connection.requests.load(Ordering::Acquire) > 0
     }
 
+    /// Returns the time since the last request ended, or since the connection began; zero while a request is
+    /// in progress.
+    pub fn idle_time(&self) -> Duration {
+        if self.is_busy() {
+            return Duration::ZERO;
+        }
+        let idle_since = self.connection.idle_since.load(Ordering::Acquire);
+        Duration::from_millis(self.limit.now().saturating_sub(idle_since))
+    }
+
     /// Returns true once a request of this connection was authenticated.
     pub fn is_authenticated(&self) -> bool {
         self.connection.is_authenticated.load(Ordering::Relaxed)

@@ -11,6 +11,7 @@
 //! | unread bytes of responses | 8 MiB, and 32 MiB in the process | UNAVAILABLE; closed (`api::admission::peer`) |
 //! | time without progress of a response, or of the socket's writes | 60 s; nothing is read from it | closed (`api::admission::peer`) |
 //! | time to acknowledge a ping, which is sent every 60 s | 20 s | closed (hyper) |
+//! | idle time while the server stops | 2 s | closed (`api::admission::peer`) |
 //!
 //! `docs/operations/client-limits.md` lists the metrics that count how often each limit was reached.
 

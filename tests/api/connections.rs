@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::deadline::in_time;
+use crate::deadline::{TIMEOUT, in_time};
 use crate::harness::{ALL_SCOPES, Backend, Client, Options, TestServer};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -177,6 +177,24 @@ async fn frame_flood_closes_only_its_own_connection(
     in_time(async { tokio::join!(flood, call) }).await;
     in_time(is_alive(&mut idle)).await;
     in_time(get(&mut client)).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn shutdown_does_not_wait_for_clients_that_answer_no_ping(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let options = Options {
+        drain: 10 * TIMEOUT,
+        ..Options::default()
+    };
+    let mut server = TestServer::start_with(backend, options).await;
+    let _silent = connect(&server, &[]).await;
+    let mut greeted = connect(&server, &handshake()).await;
+    is_alive(&mut greeted).await;
+    let stop = server.stop();
+    let (stopped, ()) = in_time(async { tokio::join!(stop, read_until_closed(greeted)) }).await;
+    stopped.unwrap();
 }
 
 #[rstest]

@@ -40,7 +40,7 @@ const OVERHEAD_BYTES: usize = 16 * 1024;
 /// A connection with this many unsent bytes starts no further large response.
 const BACKLOG_BYTES: usize = 1024 * 1024;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
-/// The stall timeout while the server stops.
+/// The stall timeout while the server stops, and the time that a connection may then be idle.
 const STALL_TIMEOUT_AT_STOP: Duration = Duration::from_secs(2);
 
 /// The budget of unsent bytes of responses in this process. Clones share it.
@@ -139,14 +139,17 @@ impl ResponseBudget {
     }
 
     /// Closes connections without progress of a response for `timeout`, or a shorter time once the server
-    /// stops. Runs forever.
+    /// stops. Then it closes idle connections, too: hyper waits until each client has answered a ping. Runs
+    /// forever.
     pub async fn close_stalled(self, mut timeout: Duration, mut stopped: watch::Receiver<()>) {
         let mut ticks = tokio::time::interval(SWEEP_INTERVAL.min(timeout / 4));
+        let mut stopping_since = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                _ = stopped.changed(), if timeout > STALL_TIMEOUT_AT_STOP => {
-                    timeout = STALL_TIMEOUT_AT_STOP;
+                _ = stopped.changed(), if stopping_since.is_none() => {
+                    timeout = timeout.min(STALL_TIMEOUT_AT_STOP);
+                    stopping_since = Some(Instant::now());
                 }
             }
             let bytes = self.0.bytes.load(Ordering::Relaxed);
@@ -160,6 +163,9 @@ impl ResponseBudget {
                 limit_hit(Limit::StalledReader);
                 Peer(connection).abort();
             }
+            if stopping_since.is_some_and(|since| since.elapsed() >= STALL_TIMEOUT_AT_STOP) {
+                self.0.abort_idle();
+            }
         }
     }
 }
@@ -168,10 +174,6 @@ impl Budget {
     /// Returns the connections with a response without progress for `timeout`, with their unsent bytes.
     fn stalled(&self, timeout: Duration) -> Vec<(usize, Arc<PeerConnection>)> {
         let now = Instant::now();
-        let connections: Vec<_> = {
-            let known = lock(&self.connections);
-            known.values().filter_map(Weak::upgrade).collect()
-        };
         let stalled = |connection: Arc<PeerConnection>| {
             let unsent = lock(&connection.unsent);
             let responses = unsent.responses.values();
@@ -184,7 +186,26 @@ impl Budget {
             drop(unsent);
             is_stalled.then_some((bytes, connection))
         };
-        connections.into_iter().filter_map(stalled).collect()
+        self.open_connections()
+            .into_iter()
+            .filter_map(stalled)
+            .collect()
+    }
+
+    fn open_connections(&self) -> Vec<Arc<PeerConnection>> {
+        let known = lock(&self.connections);
+        known.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Closes the connections that have been idle for [`STALL_TIMEOUT_AT_STOP`].
+    fn abort_idle(&self) {
+        for connection in self.open_connections() {
+            let permit = connection.permit.as_ref();
+            let is_idle = permit.is_some_and(|permit| permit.idle_time() >= STALL_TIMEOUT_AT_STOP);
+            if is_idle && lock(&connection.unsent).bytes == 0 {
+                Peer(connection).abort();
+            }
+        }
     }
 
     /// Closes the stalled connection with the most unsent bytes.

@@ -5,6 +5,7 @@ use std::task::Poll;
 use futures::FutureExt;
 
 use super::*;
+use crate::connection_limit::ConnectionLimit;
 
 const LARGE: usize = SMALL_BYTES + 1;
 
@@ -132,6 +133,34 @@ async fn stall_timeout_is_shorter_while_the_server_stops() {
     tokio::spawn(budget.close_stalled(Duration::from_mins(1), stopped));
     drop(stop);
     tokio::time::timeout(2 * STALL_TIMEOUT_AT_STOP, aborted(&stalled))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed_while_the_server_stops() {
+    let budget = ResponseBudget::new(1 << 20, 1 << 20);
+    let limit = ConnectionLimit::new(2, 0, Limit::Connections);
+    let connect = || budget.connect(limit.try_admit([127, 0, 0, 1].into()));
+    let (idle, busy) = (connect(), connect());
+    let request = busy.begin_request();
+    let (stop, stopped) = watch::channel(());
+    tokio::spawn(
+        budget
+            .clone()
+            .close_stalled(Duration::from_mins(1), stopped),
+    );
+    tokio::time::sleep(Duration::from_mins(1) / 2).await;
+    assert!(!is_aborted(&idle), "before the stop");
+    drop(stop);
+    tokio::time::timeout(2 * STALL_TIMEOUT_AT_STOP, aborted(&idle))
+        .await
+        .unwrap();
+    assert!(!is_aborted(&busy));
+    drop(request);
+    tokio::time::sleep(STALL_TIMEOUT_AT_STOP / 2).await;
+    assert!(!is_aborted(&busy), "so soon after its last request");
+    tokio::time::timeout(STALL_TIMEOUT_AT_STOP, aborted(&busy))
         .await
         .unwrap();
 }
