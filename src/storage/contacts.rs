@@ -10,6 +10,7 @@ use sea_orm::{
 
 use self::record::{select, to_row};
 use super::{
+    columns::changed_columns,
     database::Database,
     entity::{
         contact_phone_numbers as phones,
@@ -65,7 +66,7 @@ impl Transaction {
         self.insert_phone_numbers(contact).await
     }
 
-    /// Updates a contact, increments its version and sets its update time.
+    /// Updates the changed columns of a contact, increments its version and sets its update time.
     ///
     /// # Errors
     /// [`Error::Conflict`] if it has another version than the loaded one.
@@ -77,7 +78,10 @@ impl Transaction {
     ) -> Result<()> {
         after.version = before.version + 1;
         after.update_time = now;
-        let row = to_row(after)?.into_active_model().reset_all();
+        let row = changed_columns(
+            to_row(before)?.into_active_model(),
+            to_row(after)?.into_active_model(),
+        );
         self.update_columns(before, row).await?;
         if before.phone_numbers != after.phone_numbers {
             phones::Entity::delete_many()

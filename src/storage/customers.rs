@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 use super::{
-    columns::to_locale,
+    columns::{changed_columns, to_locale},
     database::Database,
     entity::{
         audit_events,
@@ -121,18 +121,22 @@ impl Transaction {
         })
     }
 
-    /// Updates a customer, increments its version and sets its update time.
+    /// Updates the changed columns of a customer, increments its version and sets its update time.
     ///
     /// # Errors
     /// [`Error::Conflict`] if it has another version than the loaded one.
-    pub async fn update_customer(&self, customer: &mut Customer, now: DateTime<Utc>) -> Result<()> {
-        let loaded_version = customer.version;
-        customer.version += 1;
-        customer.update_time = now;
+    pub async fn update_customer(
+        &self,
+        before: &Customer,
+        after: &mut Customer,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        after.version = before.version + 1;
+        after.update_time = now;
         let updated = Entity::update_many()
-            .set(to_row(customer))
-            .filter(Column::CustomerNumber.eq(customer.number.as_str()))
-            .filter(Column::Version.eq(loaded_version))
+            .set(changed_columns(to_row(before), to_row(after)))
+            .filter(Column::CustomerNumber.eq(before.number.as_str()))
+            .filter(Column::Version.eq(before.version))
             .exec(&self.inner)
             .await
             .map_err(StorageError::from)?;
