@@ -84,9 +84,11 @@ async fn find_many(readers: &PinnedReaders, keys: &[ContactKey]) -> Result<Vec<F
     Ok(contacts)
 }
 
+/// A distributed database finds the shards by the last condition.
 static POSTGRES_FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     let condition = "(contacts.customer_number, contacts.contact_id) IN \
-                 (SELECT * FROM unnest($1::text[], $2::uuid[]))";
+                 (SELECT * FROM unnest($1::text[], $2::uuid[])) \
+                 AND contacts.customer_number = ANY($1)";
     selection(Condition::all().add(Expr::cust(condition)))
         .build(DbBackend::Postgres)
         .sql
