@@ -19,6 +19,7 @@ use super::{
     error::StorageError,
     pools::{
         connect::{self, Pools},
+        probe::ServerTraits,
         read_replica::ReadReplica,
         reader_pool::PinnedReaders,
         url::DatabaseUrl,
@@ -43,6 +44,7 @@ pub struct Database {
     pub(super) pinned: PinnedReaders,
     pub(super) writers: DatabaseConnection,
     pub(super) replica: Option<ReadReplica>,
+    server: ServerTraits,
     /// The file of an embedded database.
     pub(super) file: Option<DatabaseFile>,
     pub(super) addressees: Batcher<CustomerNumber, FoundAddressees>,
@@ -73,11 +75,12 @@ impl Database {
     /// # Errors
     /// The cause in one line, free of secrets.
     pub async fn with_replica(self, url: &DatabaseUrl) -> std::result::Result<Self, String> {
-        let replica = connect::connect_replica(url).await?;
+        let replica = connect::connect_replica(url, self.server).await?;
         let pools = Pools {
             readers: self.readers,
             writers: self.writers,
             file: self.file,
+            server: self.server,
         };
         Ok(Self::new(pools, Some(replica)))
     }
@@ -87,6 +90,7 @@ impl Database {
             readers,
             writers,
             file,
+            server,
         } = pools;
         let pinned = PinnedReaders::new(&readers);
         Self {
@@ -103,6 +107,7 @@ impl Database {
             pinned,
             writers,
             replica,
+            server,
             file,
         }
     }
