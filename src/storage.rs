@@ -57,6 +57,7 @@ pub use self::{
     database::Database,
     mail_counts::RecipientHash,
     migration::MigrationState,
+    outbox::DueMail,
     phone_attempts::{AttemptCounts, AttemptKey},
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},
     pools::url::DatabaseUrl,

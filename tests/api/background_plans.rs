@@ -240,10 +240,14 @@ async fn run_background_jobs(database: &Database, app: &App) {
 /// Runs the worker's queries about the e-mails that it sends.
 async fn claim_mails(database: &Database) {
     let now = start_time();
-    let claimed = database.transaction(move |transaction| {
+    let end = now + TimeDelta::minutes(1);
+    let mut claimed = Vec::new();
+    for due in database.list_due_mails(now, 20).await.unwrap() {
+        claimed.extend(database.claim_mail(&due, end).await.unwrap());
+    }
+    let settled = database.transaction(move |transaction| {
+        let claimed = claimed.clone();
         Box::pin(async move {
-            let end = now + TimeDelta::minutes(1);
-            let claimed = transaction.claim_mails(now, end, 20).await?;
             for mail in &claimed {
                 assert!(transaction.is_claimed(mail).await?);
                 assert!(transaction.renew_claim(mail, end).await?);
@@ -254,10 +258,10 @@ async fn claim_mails(database: &Database) {
             assert!(transaction.delete_mail(sent).await?);
             assert!(transaction.reschedule(deferred, end, "451").await?);
             assert!(transaction.dead_letter(dead, now, "550").await?);
-            Ok(Outcome::Commit(claimed.len()))
+            Ok(Outcome::Commit(()))
         })
     });
-    assert!(claimed.await.unwrap() >= 3);
+    settled.await.unwrap();
 }
 
 fn number(plan: &Value, name: &str) -> u64 {
