@@ -56,7 +56,10 @@ pub use self::{
     customers::LockedCustomer,
     database::Database,
     mail_counts::RecipientHash,
-    migration::MigrationState,
+    migration::{
+        MigrationState,
+        distribution::{Distribution, TABLE_DISTRIBUTIONS},
+    },
     outbox::DueMail,
     phone_attempts::{AttemptCounts, AttemptKey},
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},

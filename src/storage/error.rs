@@ -12,7 +12,7 @@ use crate::{
     observability::metrics::NotReady,
 };
 
-/// The constraint trigger that enforces rule 2.
+/// The triggers that enforce rule 2, as their error names them.
 pub(super) const KEEP_A_STANDARD: &str = "contacts_keep_a_standard";
 
 /// A failed statement.
