@@ -32,6 +32,7 @@ mod proxy;
 mod raw;
 mod requests;
 mod rpcs;
+mod statement_form;
 
 mod attention_line;
 mod audit;
@@ -56,6 +57,7 @@ mod database_roles;
 mod denials;
 mod disclosures;
 mod disconnects;
+mod distributed_form;
 mod email_bounces;
 mod email_confirmation;
 mod email_expiry;
