@@ -1,5 +1,6 @@
 //! The schema of the first release. Versions before it had other migrations, which are not supported.
 
+mod columns;
 mod contacts;
 mod emails;
 mod events;
@@ -8,8 +9,8 @@ mod phone;
 use sea_orm::{ConnectionTrait, DeriveMigrationName};
 use sea_orm_migration::{
     MigrationTrait, SchemaManager, async_trait,
-    prelude::{ColumnDef, DbErr, Index, IndexCreateStatement, Table, TableCreateStatement},
-    schema::{big_integer, small_integer, string_len},
+    prelude::{DbErr, Table, TableCreateStatement},
+    schema::{big_integer, small_integer},
 };
 
 #[derive(DeriveMigrationName)]
@@ -44,22 +45,6 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
-}
-
-const CUSTOMER_NUMBER_LENGTH: u32 = 32;
-
-/// The first column of the key of every customer's table.
-fn customer_number() -> ColumnDef {
-    string_len("customer_number", CUSTOMER_NUMBER_LENGTH)
-}
-
-fn index<const N: usize>(name: &str, table: &str, columns: [&str; N]) -> IndexCreateStatement {
-    let mut index = Index::create();
-    index.name(name).table(table.to_owned());
-    for column in columns {
-        index.col(column.to_owned());
-    }
-    index
 }
 
 /// The rows of the write probe.

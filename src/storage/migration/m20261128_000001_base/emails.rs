@@ -10,7 +10,7 @@ use sea_orm_migration::{
     },
 };
 
-use super::{customer_number, index};
+use super::columns::{customer_number, index};
 
 pub(super) fn tables() -> Vec<TableCreateStatement> {
     vec![

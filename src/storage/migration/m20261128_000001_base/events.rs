@@ -9,7 +9,7 @@ use sea_orm_migration::{
     },
 };
 
-use super::customer_number;
+use super::columns::customer_number;
 
 pub(super) fn tables() -> Vec<TableCreateStatement> {
     vec![audit_events(), change_feed()]
