@@ -36,13 +36,13 @@ except ImportError:
     sys.exit("there are no stubs yet: run python/generate.sh first")
 
 CHANNEL_OPTIONS = [
-    # Comes with the contract: spreads the requests over all instances, and retries a read once whose
-    # instance went away. Checks and orders are not repeated: each of them counts.
+    # Part of the contract: balances requests over all instances, and retries a read once if its
+    # instance is unavailable. Checks and orders are not repeated: each of them counts.
     ("grpc.service_config", (HERE.parent / "proto/contact/v1/service_config.json").read_text()),
-    # An instance that was restarted is found again soon; else the pause grows to two minutes.
+    # By default the backoff between connection attempts grows to two minutes.
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
-# What a rejection means for the agent. Programs act upon the reason, never upon the text.
+# The text for the agent by the reason of a rejection. Programs compare the reason, never the text.
 EXPLANATIONS = {
     "PHONE_CALL_ATTEMPT_LIMIT": "Three attempts were made in this phone call; it has no more.",
     "AGENT_BLOCKED": "Too many checks failed under your login. It may not check for now.",

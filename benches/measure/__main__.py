@@ -9,10 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import machine, plots, report
+from . import machine, plots, report, statements
+from .bench import Bench
 from .databases import Databases
 from .processes import Tools
-from .rows import ROWS, Bench, measure_all
+from .rows import ROWS, measure_all
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 RESULTS = CHECKOUT / "benches" / "results"
@@ -27,11 +28,15 @@ def parse_arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="for a trial: 10,000 customers, 1 s per measurement"
     )
     parser.add_argument("--customers", type=int, help="number of customers in the database")
+    parser.add_argument("--seconds", type=int, help="duration of a measurement")
     parser.add_argument("--only", metavar="ROW,...", help=f"subset of {', '.join(ROWS)}")
     # For scripts/bench, which validates the arguments before it builds anything.
     parser.add_argument("--dry-run", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.customers = args.customers or (QUICK_CUSTOMERS if args.quick else CUSTOMERS)
+    args.seconds = args.seconds or (QUICK_SECONDS if args.quick else SECONDS)
+    if args.seconds < 1:
+        parser.error("--seconds must be at least 1")
     if args.customers < FEWEST_CUSTOMERS:
         parser.error(f"--customers must be at least {FEWEST_CUSTOMERS}")
     chosen = args.only.split(",") if args.only else list(ROWS)
@@ -46,24 +51,27 @@ def run(args: argparse.Namespace, folder: Path) -> int:
         Path(os.environ[f"BENCH_{name}"]) for name in ("SERVICE", "GENERATE", "LOAD")
     )
     server_url = os.environ["BENCH_POSTGRES_URL"]
-    tools = Tools(service, generate, load, folder)
-    seconds = QUICK_SECONDS if args.quick else SECONDS
-    bench = Bench(tools, Databases(tools, server_url), args.customers, seconds)
+    peer = os.environ.get("BENCH_PEER")
+    tools = Tools(service, generate, load, Path(peer) if peer else None, folder)
+    statements.create_extension(folder, server_url)
+    bench = Bench(tools, Databases(tools, server_url), args.customers, args.seconds)
     about = machine.describe(tools, server_url, CHECKOUT)
+    about["customers"] = f"{args.customers:,}, {args.seconds} s per measurement"
+    for name, value in about.items():
+        print(f"{name}: {value}", file=sys.stderr)
     results = measure_all(bench, args.rows)
 
     # A partial run does not replace the results of a complete one.
-    is_whole = args.rows == list(ROWS) and args.customers >= CUSTOMERS and not args.quick
+    is_whole = args.rows == list(ROWS) and args.customers >= CUSTOMERS and args.seconds >= SECONDS
     prefix = "latest" if is_whole else "trial"
-    about["customers"] = f"{args.customers:,}, {seconds} s per measurement"
-    options = {"customers": args.customers, "seconds": seconds, "rows": args.rows}
+    options = {"customers": args.customers, "seconds": args.seconds, "rows": args.rows}
     RESULTS.mkdir(exist_ok=True)
     report.write_json(RESULTS / f"{prefix}.json", about, options, results)
     text = report.in_markdown(about, results, plots.write(RESULTS, prefix, results))
     (RESULTS / f"{prefix}.md").write_text(text, encoding="utf-8")
     print("\n".join([*report.table(results), "", report.missed_goals(results)]))
     print(f"written to {RESULTS.relative_to(CHECKOUT)}/{prefix}.md", file=sys.stderr)
-    return 1 if any(result.error for result in results) else 0
+    return 1 if any(result.error or not result.is_valid for result in results) else 0
 
 
 def main() -> int:

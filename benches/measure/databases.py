@@ -1,67 +1,144 @@
-"""The databases of the measurements, created on first use and reused afterwards."""
+"""The databases of the measurements, created on first use and reused afterwards.
+
+They are those of a service in its steady state: a running service has sequenced all events and has
+nothing to delete, and the tables are vacuumed and analyzed.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .processes import Tools, run_tool
+from .figures import RowFailed
+from .processes import LONGEST_SECONDS, Service, Tools, run_tool
+from .processor import CpuClock
+from .server import postmaster, psql
 
 SEED = 1
+# A service has nothing to do when it occupies less of a core, and the database as well.
+QUIET_SHARE = 0.05
+QUIET_WINDOW = 1.0
+HAS_INBOX = "SELECT to_regclass('feed_inbox') IS NOT NULL"
+IN_INBOX = "SELECT 1 FROM feed_inbox LIMIT 1"
+WITHOUT_POSITION = "SELECT 1 FROM audit_events WHERE feed_position IS NULL LIMIT 1"
 
 
 class Databases:
     """Databases by kind and number of customers."""
 
     def __init__(self, tools: Tools, server_url: str) -> None:
+        self.server_url = server_url
         self._tools = tools
-        self._server_url = server_url
-        self._urls: dict[tuple[str, int], str] = {}
+        self._urls: dict[str, str] = {}
 
     def postgres(self, customers: int) -> str:
-        """Returns the URL of a database on this run's PostgreSQL."""
-        key = ("PostgreSQL", customers)
-        if key not in self._urls:
-            name = f"contacts_{customers}"
-            url = urlsplit(self._server_url)._replace(path=f"/{name}").geturl()
-            psql(self._tools.folder, self._server_url, f"DROP DATABASE IF EXISTS {name}")
-            psql(self._tools.folder, self._server_url, f"CREATE DATABASE {name}")
-            self._fill(*key, url)
-            # Otherwise these would run in the middle of a measurement.
-            psql(self._tools.folder, url, "VACUUM (ANALYZE)", "CHECKPOINT")
-            self._urls[key] = url
-        return self._urls[key]
+        """Returns the URL of a database on this run's PostgreSQL, in its steady state."""
+        name = f"contacts_{customers}"
+        if name not in self._urls:
+            url = self._create(name, customers)
+            self._reach_steady_state(url)
+            self._urls[name] = url
+        return self._urls[name]
 
-    def copy(self, customers: int, name: str, *statements: str) -> str:
-        """Returns the URL of a copy of a PostgreSQL database, modified by statements."""
-        original = self.postgres(customers)
-        copied = f"contacts_{customers}_{name}"
-        folder = self._tools.folder
-        psql(folder, self._server_url, f"DROP DATABASE IF EXISTS {copied}")
-        template = urlsplit(original).path.lstrip("/")
-        psql(folder, self._server_url, f"CREATE DATABASE {copied} TEMPLATE {template}")
-        url = urlsplit(self._server_url)._replace(path=f"/{copied}").geturl()
-        psql(folder, url, *statements, "CHECKPOINT")
+    def with_backlog(self, customers: int) -> str:
+        """Returns the URL of a database of which no event is sequenced, as after an import."""
+        return self._create(f"contacts_{customers}_backlog", customers)
+
+    def empty(self, name: str) -> str:
+        """Returns the URL of a new database with the service's schema."""
+        psql(
+            self._tools.folder,
+            self.server_url,
+            f"DROP DATABASE IF EXISTS {name}",
+            f"CREATE DATABASE {name}",
+        )
+        url = urlsplit(self.server_url)._replace(path=f"/{name}").geturl()
+        run_tool([self._tools.service, "migrate", "up"], self._tools.folder, DATABASE_URL=url)
         return url
 
-    def sqlite(self, customers: int) -> str:
-        """Returns the URL of a database file."""
-        key = ("SQLite", customers)
-        if key not in self._urls:
-            file = self._tools.folder / f"contacts-{customers}.db"
-            for leftover in self._tools.folder.glob(f"{file.name}*"):
-                leftover.unlink()
-            url = f"sqlite://{file}?mode=rwc"
-            self._fill(*key, url)
-            self._urls[key] = url
-        return self._urls[key]
+    def drop(self, url: str) -> None:
+        name = urlsplit(url).path.lstrip("/")
+        psql(self._tools.folder, self.server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
-    def _fill(self, kind: str, customers: int, url: str) -> None:
+    def copy(self, customers: int, name: str) -> str:
+        """Returns the URL of a copy of a PostgreSQL database."""
+        original = self.postgres(customers)
+        copied = f"contacts_{customers}_{name}"
+        template = urlsplit(original).path.lstrip("/")
+        folder = self._tools.folder
+        psql(folder, self.server_url, f"DROP DATABASE IF EXISTS {copied}")
+        psql(folder, self.server_url, f"CREATE DATABASE {copied} TEMPLATE {template}", "CHECKPOINT")
+        return urlsplit(self.server_url)._replace(path=f"/{copied}").geturl()
+
+    def sqlite(self, customers: int) -> str:
+        """Returns the URL of a database file, in its steady state."""
+        name = f"contacts-{customers}.db"
+        if name not in self._urls:
+            for leftover in self._tools.folder.glob(f"{name}*"):
+                leftover.unlink()
+            url = f"sqlite://{self._tools.folder / name}?mode=rwc"
+            run_tool([self._tools.service, "migrate", "up"], self._tools.folder, DATABASE_URL=url)
+            self._fill(url, customers)
+            self._reach_steady_state(url)
+            self._urls[name] = url
+        return self._urls[name]
+
+    def refresh(self) -> None:
+        """Vacuums and analyzes what earlier rows have changed, so that no measurement waits for it."""
+        for url in self._urls.values():
+            self._vacuum(url)
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Begins a checkpoint, so that both sides of a row write the same full pages after it."""
+        psql(self._tools.folder, self.server_url, "CHECKPOINT")
+
+    def settle(self, service: Service) -> None:
+        """Waits until a service and its database have nothing to do."""
+        url = service.database_url
+        clock = CpuClock.of(service.pid, *self.server_processes(url))
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while True:
+            start, used = time.monotonic(), clock.seconds()
+            time.sleep(QUIET_WINDOW)
+            share = (clock.seconds() - used) / (time.monotonic() - start)
+            if share < QUIET_SHARE and not self.has_waiting_events(url):
+                return
+            if time.monotonic() > deadline:
+                raise RowFailed(f"the service and its database still use {share:.0%} of a core")
+
+    def server_processes(self, url: str) -> list[int]:
+        """Returns the process id of PostgreSQL's postmaster; nothing for SQLite."""
+        if url.startswith("sqlite:"):
+            return []
+        return [postmaster(self._tools.folder, self.server_url)]
+
+    def has_waiting_events(self, url: str) -> bool:
+        """Returns true if events are to be sequenced, in the inbox of a schema that has one."""
+        if url.startswith("sqlite:"):
+            file = urlsplit(url).path
+            with closing(sqlite3.connect(file, timeout=10)) as connection:
+                query = "SELECT 1 FROM sqlite_master WHERE name = 'feed_inbox'"
+                has_inbox = connection.execute(query).fetchone()
+                waiting = connection.execute(IN_INBOX if has_inbox else WITHOUT_POSITION)
+                return waiting.fetchone() is not None
+        has_inbox = psql(self._tools.folder, url, HAS_INBOX) == "t"
+        return bool(psql(self._tools.folder, url, IN_INBOX if has_inbox else WITHOUT_POSITION))
+
+    def _create(self, name: str, customers: int) -> str:
+        url = self.empty(name)
+        self._fill(url, customers)
+        self._vacuum(url)
+        return url
+
+    def _fill(self, url: str, customers: int) -> None:
         start = time.monotonic()
+        kind = urlsplit(url).scheme
         print(f"filling {kind} with {customers:,} customers", file=sys.stderr, flush=True)
-        run_tool([self._tools.service, "migrate", "up"], self._tools.folder, DATABASE_URL=url)
         generate: list[str | Path] = [
             self._tools.generate,
             f"--customers={customers}",
@@ -72,10 +149,18 @@ class Databases:
         seconds = time.monotonic() - start
         print(f"  {seconds:.1f} s: {output.splitlines()[-1:]}", file=sys.stderr, flush=True)
 
+    def _reach_steady_state(self, url: str) -> None:
+        start = time.monotonic()
+        with Service(self._tools, url) as service:
+            self.settle(service)
+        self._vacuum(url)
+        seconds = time.monotonic() - start
+        print(f"  {seconds:.1f} s until nothing waited", file=sys.stderr, flush=True)
 
-def psql(folder: Path, url: str, *statements: str) -> str:
-    """Runs statements, each in its own transaction, and returns the rows as plain text."""
-    commands = [part for statement in statements for part in ("-c", statement)]
-    return run_tool(
-        ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, *commands], folder
-    )
+    def _vacuum(self, url: str) -> None:
+        if url.startswith("sqlite:"):
+            with closing(sqlite3.connect(urlsplit(url).path)) as connection:
+                connection.execute("ANALYZE")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return
+        psql(self._tools.folder, url, "VACUUM (ANALYZE)", "CHECKPOINT")

@@ -9,6 +9,8 @@ from typing import Any
 
 from support.processes import Failed
 
+from .statements import OtherStatements
+
 
 class RowFailed(Failed):
     """A row that could not be measured, with the reason."""
@@ -20,6 +22,12 @@ class Figure:
 
     value: float
     raw: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def others(self) -> OtherStatements | None:
+        """The other statements during the measurement, if they were counted."""
+        counted = self.raw.get("other_statements")
+        return OtherStatements(**counted) if counted else None
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,8 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        return self.own / self.limit if self.limit else float("inf")
+        """Of each turn, because the two measurements of a turn follow one another."""
+        return self.summarise(self.turn_ratios)
 
     @property
     def turn_ratios(self) -> list[float]:
@@ -85,14 +94,28 @@ class Result:
         return [own.value / limit.value if limit.value else float("inf") for own, limit in pairs]
 
     @property
+    def others(self) -> list[OtherStatements]:
+        """The other statements of each measurement in which they were counted."""
+        found = [figure.others for figure in [*self.limits, *self.ours]]
+        return [other for other in found if other]
+
+    @property
+    def is_valid(self) -> bool:
+        return all(other.is_valid for other in self.others)
+
+    @property
     def is_met(self) -> bool | None:
-        """None if there is no goal or no measurement."""
-        return None if self.goal is None or self.error else self.goal.is_met(self.ratio)
+        """None if there is no goal or no valid measurement."""
+        if self.goal is None or self.error or not self.is_valid:
+            return None
+        return self.goal.is_met(self.ratio)
 
     @property
     def verdict(self) -> str:
         if self.error:
             return "FAILED"
+        if not self.is_valid:
+            return "INVALID"
         return {True: "ok", False: "missed", None: "for information"}[self.is_met]
 
     def as_json(self) -> dict[str, Any]:
@@ -112,6 +135,7 @@ class Result:
             "ours": self.own,
             "ratio": self.ratio,
             "turn_ratios": self.turn_ratios,
+            "other_statements": max((other.share for other in self.others), default=None),
             "limit_turns": [vars(figure) for figure in self.limits],
             "our_turns": [vars(figure) for figure in self.ours],
         }

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from support.processes import Failed, environment, last_lines
 
-from .databases import psql
 from .figures import Figure, RowFailed
 from .processes import run_tool
+from .server import psql
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
 # Few, because each connection prepares all of them; many compared with the one that fetches.
@@ -131,7 +131,9 @@ def pgbench(
     requests = statistics.mean(rounds) * script.requests_per_round
     if not requests:
         raise RowFailed(f"pgbench {name} completed nothing in {seconds} s")
-    return Figure(requests, {"clients": clients, "threads": threads, "requests_per_second": requests})
+    return Figure(
+        requests, {"clients": clients, "threads": threads, "requests_per_second": requests}
+    )
 
 
 def copy(folder: Path, url: str, customers: int) -> Figure:

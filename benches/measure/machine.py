@@ -8,9 +8,9 @@ import platform
 import re
 from pathlib import Path
 
-from .databases import psql
 from .limits import version_of
 from .processes import Tools
+from .server import psql
 
 
 def describe(tools: Tools, server_url: str, checkout: Path) -> dict[str, str]:
@@ -34,16 +34,30 @@ def huge_pages() -> str:
     """Returns the huge pages in use or reserved; only the server's shared buffers use them."""
     text = Path("/proc/meminfo").read_text()
     total, free, promised = (
-        int(match.group(1)) if (match := re.search(rf"^HugePages_{name}:\s+(\d+)", text, re.M)) else 0
+        int(match.group(1))
+        if (match := re.search(rf"^HugePages_{name}:\s+(\d+)", text, re.M))
+        else 0
         for name in ("Total", "Free", "Rsvd")
     )
     return f"{total - free + promised} in use"
 
 
 def processor() -> str:
+    """Returns the model. Virtual machines often have a name without a number; the family and the
+    cache tell generations apart."""
     text = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return model.group(1).strip() if model else platform.machine()
+    fields = dict(re.findall(r"^([\w ]+?)\s*:\s*(.+)$", text, re.MULTILINE))
+    if "model name" not in fields:
+        return platform.machine()
+    details = [
+        f"{label} {fields[name]}"
+        for label, name in (("family", "cpu family"), ("model", "model"), ("stepping", "stepping"))
+        if name in fields
+    ]
+    clock = f"{float(fields['cpu MHz']):,.0f} MHz" if "cpu MHz" in fields else ""
+    cache = f"cache {fields['cache size']}" if "cache size" in fields else ""
+    parts = [fields["model name"].strip(), " ".join(details), clock, cache]
+    return ", ".join(part for part in parts if part)
 
 
 def server(tools: Tools, url: str) -> str:

@@ -12,7 +12,7 @@ from .figures import Figure, Result
 
 # Keeps text as text, and makes files reproducible.
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "contact", "font.size": 9})
-COLORS = {"ok": "#2a7f4f", "missed": "#c0392b", "for information": "#7f8c8d"}
+COLORS = {"ok": "#2a7f4f", "missed": "#c0392b", "for information": "#7f8c8d", "INVALID": "#b58900"}
 PERCENTILES = {
     "p50_us": "p50",
     "p90_us": "p90",

@@ -33,6 +33,8 @@ class Tools:
     service: Path
     generate: Path
     load: Path
+    # The folder of Node's modules with PostGraphile, if it is needed.
+    peer: Path | None
     # The service keeps its development keys here, so that all of its processes share them.
     folder: Path
 
@@ -45,8 +47,9 @@ def run_tool(arguments: Sequence[str | Path], folder: Path, **settings: str) -> 
 class Service:
     """A process of the service, from its start until it ended on SIGTERM."""
 
-    def __init__(self, tools: Tools, database_url: str) -> None:
+    def __init__(self, tools: Tools, database_url: str, **settings: str) -> None:
         self.tools = tools
+        self.database_url = database_url
         self.address = f"127.0.0.1:{free_port()}"
         self._settings = {
             "DATABASE_URL": database_url,
@@ -55,6 +58,7 @@ class Service:
             "METRICS_ADDR": "127.0.0.1:0",
             "CHANNEL_CHECKS_PER_MINUTE": "none",
             "RUST_LOG": "warn",
+            **settings,
         }
         self._log = tools.folder / "service.log"
         self._process: subprocess.Popen[bytes] | None = None

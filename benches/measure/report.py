@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .figures import Result
+from .figures import Figure, Result
 
 HOW_TO_READ = """\
-Each row alternated between the service and its limit. Shown are the medians of the turns (for memory
-the maximum) and their ratio. Only ratios can be compared, and only among runs on one machine;
-brackets contain the lowest and the highest ratio of a single turn."""
+Each row alternated three times between the service and its limit, and began when the service had
+nothing else to do. Shown are the medians of the turns (for memory the maximum) of both and of their
+ratio; brackets contain the lowest and the highest of a single turn. Only ratios can be compared, and
+only among runs on one machine. "Others" is the share of statements that do not belong to the row, in
+the time that the database executed statements, or in that of a core where that is shorter or the row
+uses the database little; of all turns the highest. A row with more than 2 % is invalid, except where other work is its
+subject."""
 
 
 def in_markdown(machine: dict[str, str], results: list[Result], plots: list[str]) -> str:
@@ -28,24 +32,40 @@ def in_markdown(machine: dict[str, str], results: list[Result], plots: list[str]
 
 def table(results: list[Result]) -> list[str]:
     lines = [
-        "| row | what | against | limit | ours | ratio | goal | |",
-        "|---|---|---|--:|--:|--:|---|---|",
+        "| row | what | against | limit | ours | ratio | others | goal | |",
+        "|---|---|---|--:|--:|--:|--:|---|---|",
     ]
     for result in results:
         start = f"| {result.name} | {result.title} | {result.against}"
         if result.error:
-            lines.append(f"{start} | | | | | {result.verdict}: {one_line(result.error)} |")
+            lines.append(f"{start} | | | | | | {result.verdict}: {one_line(result.error)} |")
             continue
         turns = result.turn_ratios
-        spread = f"{result.ratio:.2f} ({min(turns):.2f} to {max(turns):.2f})"
-        figures = f"{amount(result.limit, result.unit)} | {amount(result.own, result.unit)}"
-        goal = str(result.goal or "")
-        lines.append(f"{start} | {figures} | {spread} | {goal} | {result.verdict} |")
+        cells = [
+            start,
+            with_spread(result.limits, result.limit, result.unit),
+            with_spread(result.ours, result.own, result.unit),
+            f"{result.ratio:.2f} ({min(turns):.2f} to {max(turns):.2f})",
+            f"{max(other.share for other in result.others):.1%}" if result.others else "",
+            str(result.goal or ""),
+            result.verdict,
+        ]
+        lines.append(f"{' | '.join(cells)} |")
     return lines
 
 
+def with_spread(turns: list[Figure], value: float, unit: str) -> str:
+    low, high = (edge(figure.value for figure in turns) for edge in (min, max))
+    spread = "" if low == high else f" ({number(low)} to {number(high)})"
+    return f"{amount(value, unit)}{spread}"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}"
+
+
 def amount(value: float, unit: str) -> str:
-    return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:,.1f} {unit}"
+    return f"{number(value)} {unit}"
 
 
 def one_line(text: str) -> str:
@@ -53,11 +73,15 @@ def one_line(text: str) -> str:
 
 
 def missed_goals(results: list[Result]) -> str:
-    """Lists the missed goals with their figures, then the rows that could not be measured."""
+    """Lists the missed goals with their figures, and the rows that could not be measured or are
+    invalid."""
     lines = []
     for result in results:
         if result.error:
             lines.append(f"- {result.name} FAILED: {one_line(result.error)}")
+        elif not result.is_valid:
+            worst = max(result.others, key=lambda other: other.share * other.is_enforced)
+            lines.append(f"- {result.name} INVALID: {one_line(worst.describe())}")
         elif result.is_met is False:
             own, limit = amount(result.own, result.unit), amount(result.limit, result.unit)
             lines.append(

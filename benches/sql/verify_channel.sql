@@ -1,5 +1,7 @@
--- The statements of VerifyContactChannel for a phone number of a contact of the customer.
--- draw number, phone: SELECT customer_number, phone_number FROM contact_phone_numbers
+-- The statements of VerifyContactChannel for a phone number of a contact of the customer, in one
+-- transaction: the owners of the number, and the disclosure of the first one.
+-- draw number, contact_id, phone: SELECT customer_number, contact_id, phone_number FROM contact_phone_numbers
+BEGIN;
 SELECT contacts.contact_id, contacts.position, contacts.types, contacts.display_name,
     contact_phone_numbers.phone_number, customers.phone_number
 FROM customers
@@ -11,3 +13,12 @@ LEFT JOIN contacts
     ON contacts.customer_number = contact_phone_numbers.customer_number
     AND contacts.contact_id = contact_phone_numbers.contact_id
 WHERE customers.customer_number = :number;
+INSERT INTO audit_events (
+    customer_number, sequence, event_id, event_time, actor, kind, contact_id, changed_fields,
+    feed_position
+)
+SELECT customer_number, write_count, gen_random_uuid(), now(), 'bench',
+    'contact.channel_verified', :contact_id::uuid, '["phone_number"]', 0
+FROM customers WHERE customer_number = :number
+FOR KEY SHARE;
+COMMIT;

@@ -32,13 +32,14 @@ pub(crate) enum Draw {
     PlannedMaintenance,
     Outages,
     AttentionLine,
+    EventAge,
 }
 
 /// Creation of the first customer: 2025-01-01, in seconds since 1970. The others follow at
 /// intervals of a second.
 const FIRST_CREATION: u64 = 1_735_689_600;
 /// Interval between the contacts of a customer, in seconds.
-const CONTACT_INTERVAL: u64 = 60;
+pub(crate) const CONTACT_INTERVAL: u64 = 60;
 /// Of 100 customers, how many have 1, 2, … 10 contacts: 3 on average.
 const CONTACT_COUNTS: [u64; 10] = [24, 25, 21, 12, 7, 4, 3, 2, 1, 1];
 /// German area codes and mobile prefixes, and the number of digits that follow.

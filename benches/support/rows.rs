@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::{
     people::{ACCOUNTING, Pending, Population, STANDARD},
     population::{
-        Draw, contact_count, contact_id, creation_time, customer_number, phone_count, phone_number,
-        uuid_v7,
+        CONTACT_INTERVAL, Draw, contact_count, contact_id, creation_time, customer_number, draw,
+        phone_count, phone_number, uuid_v7,
     },
 };
 
@@ -124,7 +124,6 @@ pub(crate) const TABLES: [Table; 7] = [
             "kind",
             "contact_id",
             "changed_fields",
-            "feed_position",
         ],
         write: write_events,
     },
@@ -285,14 +284,18 @@ fn write_confirmations(population: &Population, i: u64, rows: &mut dyn Rows) {
     }
 }
 
-/// Of a customer.
-const MAX_CONTACTS: u64 = 16;
+/// Ages of the events, in days: within the retention, and older than the shortest one.
+const EVENT_AGES: std::ops::Range<u64> = 2..300;
+const DAY: u64 = 24 * 60 * 60;
 
 fn write_events(population: &Population, i: u64, rows: &mut dyn Rows) {
     let seed = population.seed;
     let number = customer_number(i);
+    let ages = EVENT_AGES.end - EVENT_AGES.start;
+    let age = EVENT_AGES.start + draw(seed, i, 0, Draw::EventAge) % ages;
     for j in 0..contact_count(seed, i) {
-        let time = creation_time(i, j);
+        // The times follow the order of the customer's events.
+        let time = population.midnight - age * DAY + j * CONTACT_INTERVAL;
         let fields = if phone_count(seed, i, j) == 0 {
             r#"["types","display_name"]"#
         } else {
@@ -302,13 +305,11 @@ fn write_events(population: &Population, i: u64, rows: &mut dyn Rows) {
             Value::Text(&number),
             Value::Number(j + 1),
             Value::Id(uuid_v7(time, seed, i, j, Draw::EventId)),
-            // Due for no background job during other measurements.
-            Value::Time(population.midnight),
+            Value::Time(time),
             Value::Text(ACTOR),
             Value::Text("contact.created"),
             Value::Id(contact_id(seed, i, j)),
             Value::Text(fields),
-            Value::Number(i * MAX_CONTACTS + j + 1),
         ]);
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Asks who is written to for a purpose, from the .proto files, without generated code.
+// Lists the recipients of a customer for a purpose. Loads the .proto files, without generated code.
 //
 //     npm ci
 //     export CONTACT_SERVICE_TOKEN="$(contact-service token --sub me --scope recipients.resolve)"
@@ -35,7 +35,7 @@ const definition = protoLoader.loadSync("contact/v1/contact_service.proto", {
 });
 const { ContactService } = grpc.loadPackageDefinition(definition).contact.v1;
 
-// What an error carries in grpc-status-details-bin: google.rpc.Status with an ErrorInfo.
+// The content of grpc-status-details-bin: google.rpc.Status with an ErrorInfo.
 const details = protobuf.Root.fromJSON({
   nested: {
     Any: { fields: { type_url: { type: "string", id: 1 }, value: { type: "bytes", id: 2 } } },
@@ -56,18 +56,18 @@ const details = protobuf.Root.fromJSON({
   },
 });
 
-// Comes with the contract: spreads the calls over all addresses of the service, and repeats a read
-// once whose instance went away. A write is repeated by its caller, with the same request_id.
+// Part of the contract: balances requests over all addresses of the service, and retries a read once
+// if its instance is unavailable. A client repeats a write itself, with the same request_id.
 const serviceConfig = readFileSync(new URL("proto/contact/v1/service_config.json", root), "utf8");
 
-// A service on another machine speaks TLS: grpc.credentials.createSsl().
+// Use TLS for a service on another machine: grpc.credentials.createSsl().
 const service = new ContactService(options.target, grpc.credentials.createInsecure(), {
   "grpc.service_config": serviceConfig,
-  // An instance that was restarted is found again soon; else the pause grows to two minutes.
+  // By default the backoff between connection attempts grows to two minutes.
   "grpc.max_reconnect_backoff_ms": 2000,
 });
 
-// Every request needs a token but health and reflection.
+// All requests except health and reflection need a token.
 const metadata = new grpc.Metadata();
 if (options.token) {
   metadata.set("authorization", `Bearer ${options.token}`);
@@ -75,9 +75,9 @@ if (options.token) {
 
 const request = {
   customer_number: positionals[0],
-  purpose: `PURPOSE_${options.purpose.toUpperCase()}`,
+  purpose: `PURPOSE_${options.purpose.toUpperCase().replaceAll("-", "_")}`,
 };
-// Always give a deadline; without one a call may wait for ever.
+// Always set a deadline: without one a request may wait forever.
 service.ResolveRecipients(request, metadata, { deadline: Date.now() + 5000 }, (error, response) => {
   if (error) {
     console.error(describe(error));
@@ -89,20 +89,20 @@ service.ResolveRecipients(request, metadata, { deadline: Date.now() + 5000 }, (e
 });
 
 function show(resolution) {
-  const nobody = "(the customer's contact data)";
+  const contactData = "(the customer's contact data)";
   console.log(`delivery: ${resolution.delivery.replace("DELIVERY_", "")}`);
   for (const { display_name, email, reason } of resolution.recipients) {
-    console.log(`recipient: ${display_name || nobody} <${email}>, ${reason.replace("RECIPIENT_REASON_", "")}`);
+    console.log(`recipient: ${display_name || contactData} <${email}>, ${reason.replace("RECIPIENT_REASON_", "")}`);
   }
   for (const { contact_id, reason } of resolution.exclusions) {
-    console.log(`left out: ${contact_id || nobody}, ${reason.replace("EXCLUSION_REASON_", "")}`);
+    console.log(`excluded: ${contact_id || contactData}, ${reason.replace("EXCLUSION_REASON_", "")}`);
   }
   if (resolution.attention_line) {
     console.log(`attention line: ${resolution.attention_line}`);
   }
 }
 
-// The refusal in one line. Programs act upon the reason; the text is for people.
+// Returns the error in one line. Programs compare the reason; the text is for people.
 function describe(error) {
   const code = grpc.status[error.code];
   for (const bytes of error.metadata.get("grpc-status-details-bin")) {

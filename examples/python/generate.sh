@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the Python stubs of the contract. They are not kept in git.
+# Generates the Python stubs of the contract. They are not checked in.
 #
-# Usage: ./generate.sh [FOLDER]     (default: generated, beside this script)
+# Usage: ./generate.sh [FOLDER]     (default: generated, next to this script)
 # Needs: pip install -r requirements.txt; PYTHON names another interpreter than python3.
 
 set -euo pipefail
@@ -10,7 +10,7 @@ root="$here/../.."
 out="${1:-$here/generated}"
 
 mkdir -p "$out"
-# Google's own types come ready made with googleapis-common-protos, so only ours are compiled.
+# googleapis-common-protos contains Google's types, so only ours are compiled.
 "${PYTHON:-python3}" -m grpc_tools.protoc \
     --proto_path="$root/proto" --proto_path="$root/third_party/proto" \
     --python_out="$out" --pyi_out="$out" --grpc_python_out="$out" \

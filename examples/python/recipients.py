@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks who is written to for a purpose, with stubs made from the contract.
+"""Lists the recipients of a customer for a purpose, with generated stubs.
 
     pip install -r requirements.txt && ./generate.sh
     export CONTACT_SERVICE_TOKEN="$(contact-service token --sub me --scope recipients.resolve)"
@@ -22,12 +22,12 @@ try:
 except ImportError:
     sys.exit("there are no stubs yet: run ./generate.sh first")
 
-# Comes with the contract: spreads the calls over all addresses of the service, and repeats a read
-# once whose instance went away. A write is repeated by its caller, with the same request_id.
+# Part of the contract: balances requests over all addresses of the service, and retries a read once
+# if its instance is unavailable. A client repeats a write itself, with the same request_id.
 SERVICE_CONFIG = (HERE.parents[1] / "proto/contact/v1/service_config.json").read_text()
 CHANNEL_OPTIONS = [
     ("grpc.service_config", SERVICE_CONFIG),
-    # An instance that was restarted is found again soon; else the pause grows to two minutes.
+    # By default the backoff between connection attempts grows to two minutes.
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 
@@ -36,16 +36,16 @@ def main():
     args = parse_arguments()
     request = recipients_pb2.ResolveRecipientsRequest(
         customer_number=args.customer_number,
-        purpose=recipients_pb2.Purpose.Value("PURPOSE_" + args.purpose.upper()),
+        purpose=recipients_pb2.Purpose.Value(args.purpose),
     )
-    # Every request needs a token but health and reflection.
+    # All requests except health and reflection need a token.
     metadata = [("authorization", f"Bearer {args.token}")] if args.token else []
 
-    # A service on another machine speaks TLS: grpc.secure_channel(target, grpc.ssl_channel_credentials()).
+    # Use TLS for a service on another machine: grpc.secure_channel(target, grpc.ssl_channel_credentials()).
     with grpc.insecure_channel(args.target, CHANNEL_OPTIONS) as channel:
         service = contact_service_pb2_grpc.ContactServiceStub(channel)
         try:
-            # Always give a deadline; without one a call may wait for ever.
+            # Always set a deadline: without one a request may wait forever.
             response = service.ResolveRecipients(request, timeout=5, metadata=metadata)
         except grpc.RpcError as error:
             sys.exit(describe(error))
@@ -53,14 +53,16 @@ def main():
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description="Says who is written to for a purpose.")
+    parser = argparse.ArgumentParser(description="Lists the recipients of a customer.")
     parser.add_argument("customer_number", help="such as K-1001")
-    parser.add_argument("--purpose", default="invoice", help="such as invoice, outage or general")
-    parser.add_argument("--target", default="127.0.0.1:50051", help="where the service is, such as dns:///contacts:50051")
+    parser.add_argument("--purpose", default="invoice", help="such as invoice or payment-reminder")
+    parser.add_argument("--target", default="127.0.0.1:50051", help="address of the service, such as dns:///contacts:50051")
     parser.add_argument("--token", default=os.environ.get("CONTACT_SERVICE_TOKEN"))
     args = parser.parse_args()
-    if "PURPOSE_" + args.purpose.upper() not in recipients_pb2.Purpose.keys():
+    purpose = "PURPOSE_" + args.purpose.upper().replace("-", "_")
+    if purpose not in recipients_pb2.Purpose.keys():
         parser.error(f"there is no purpose '{args.purpose}'")
+    args.purpose = purpose
     return args
 
 
@@ -74,13 +76,13 @@ def show(resolution):
     for exclusion in resolution.exclusions:
         reason = recipients_pb2.ExclusionReason.Name(exclusion.reason)
         contact = exclusion.contact_id or "(the customer's contact data)"
-        print(f"left out: {contact}, {reason.removeprefix('EXCLUSION_REASON_')}")
+        print(f"excluded: {contact}, {reason.removeprefix('EXCLUSION_REASON_')}")
     if resolution.attention_line:
         print(f"attention line: {resolution.attention_line}")
 
 
 def describe(error):
-    """The error in one line. Programs act upon the reason; the text is for people."""
+    """Returns the error in one line. Programs compare the reason; the text is for people."""
     text = f"{error.code().name}: {error.details()}"
     status = rpc_status.from_call(error)  # decoded from grpc-status-details-bin
     for detail in status.details if status else []:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Calls the service without stubs and without its .proto files: the service describes itself.
+"""Calls the service by reflection, without stubs and .proto files.
 
     pip install -r requirements.txt
-    ./reflect.py                                    # lists the calls
+    ./reflect.py                                    # lists the RPCs
     ./reflect.py ResolveRecipients '{"customer_number": "K-1001", "purpose": "PURPOSE_INVOICE"}'
 """
 
@@ -45,7 +45,7 @@ def main():
 
 
 def call(channel, method, request_json, token):
-    """Calls a unary RPC, with messages made from the descriptors that the service gave."""
+    """Calls a unary RPC, with messages made from the descriptors of the service."""
     if method.client_streaming or method.server_streaming:
         sys.exit(f"{method.name} is a stream; this example calls unary RPCs only")
     request = json_format.Parse(request_json, message_factory.GetMessageClass(method.input_type)())

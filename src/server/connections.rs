@@ -5,8 +5,8 @@
 //! | connections | `Limits::connections`, below the limit of file descriptors | an idle connection makes room, unauthenticated ones first (`connection_limit`) |
 //! | time of the handshake | 5 s for TLS, 5 s for the preface of HTTP/2 | closed (`accept`) |
 //! | frames without a request | 256, 16 more a second, and 4 for each frame of a request or response | closed (`frame_budget`) |
-//! | bytes read before the task yields | 4 KiB; 64 bytes before the first authenticated request | other connections are read |
-//! | rejected requests before the first authenticated one | 16, then 64 bytes a millisecond for all such connections together | read later (`read_pacer`) |
+//! | bytes read before the task yields | 4 KiB | other connections are read |
+//! | unserved requests before the first authenticated one | 128, then 64 bytes a millisecond for all such connections together | read later (`read_pacer`) |
 //! | concurrent streams | 100, 4 of them of health and reflection | rejected by HTTP/2; UNAVAILABLE |
 //! | unread bytes of responses | 8 MiB, and 32 MiB in the process | UNAVAILABLE; closed (`api::admission::peer`) |
 //! | time without progress of a response, or of the socket's writes | 60 s; nothing is read from it | closed (`api::admission::peer`) |

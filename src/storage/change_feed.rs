@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     audit::to_event,
-    database::Database,
+    database::{Database, acquire},
     entity::audit_events::{Column, Entity},
     error::StorageError,
     timeout::with_timeout,
@@ -109,8 +109,7 @@ impl Database {
         from: i64,
         limit: u64,
     ) -> Result<(Vec<FeedEvent>, FeedBounds)> {
-        let closed = |_| Error::internal("the semaphore of feed reads is closed");
-        let _permit = self.feed_reads.acquire().await.map_err(closed)?;
+        let _permit = acquire(&self.feed_reads).await?;
         let changes = self.list_changes(from, limit).await?;
         Ok((changes, self.feed_bounds().await?))
     }

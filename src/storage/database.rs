@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sea_orm::{DatabaseConnection, DbBackend};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::{
     batch::{
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     domain::{audit::AuditEvent, ids::CustomerNumber},
-    error::Result,
+    error::{Error, Result},
     observability::metrics,
 };
 
@@ -138,6 +138,12 @@ impl Database {
             }
         }
     }
+}
+
+/// Waits for a permit of a limit on concurrent reads.
+pub(super) async fn acquire(reads: &Semaphore) -> Result<SemaphorePermit<'_>> {
+    let closed = |_| Error::internal("a limit of concurrent reads is closed");
+    reads.acquire().await.map_err(closed)
 }
 
 /// `idle_pinned` connections count as used for the pool, and as idle here.

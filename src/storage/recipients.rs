@@ -2,12 +2,9 @@
 
 use super::{
     batch::recipients::{self, FoundAddressees},
-    database::Database,
+    database::{Database, acquire},
 };
-use crate::{
-    domain::ids::CustomerNumber,
-    error::{Error, Result},
-};
+use crate::{domain::ids::CustomerNumber, error::Result};
 
 impl Database {
     /// Reads the customer and its contacts, in the order of their creation, from one snapshot that
@@ -22,8 +19,7 @@ impl Database {
         &self,
         numbers: &[CustomerNumber],
     ) -> Result<Vec<FoundAddressees>> {
-        let closed = |_| Error::internal("the semaphore of bulk reads is closed");
-        let _permit = self.bulk_reads.acquire().await.map_err(closed)?;
+        let _permit = acquire(&self.bulk_reads).await?;
         recipients::list(&self.pinned, self.replica.as_ref(), numbers).await
     }
 }

@@ -123,9 +123,9 @@ def test_request_is_a_span_of_its_callers_trace(tmp_path: Path, database: Databa
         transactions = collector.spans("transaction")
         assert created.span_id in {span.parent_span_id for span in transactions}
         (rejected,) = collector.spans("contact.v1.ContactService/GetContact")
-        assert refused.trace_id.hex() == TRACE_ID
-        assert refused.parent_span_id.hex() == CALLER_SPAN
-        attributes = {a.key: a.value.string_value for a in refused.attributes}
+        assert rejected.trace_id.hex() == TRACE_ID
+        assert rejected.parent_span_id.hex() == CALLER_SPAN
+        attributes = {a.key: a.value.string_value for a in rejected.attributes}
         assert attributes["rpc.response.status_code"] == "NOT_FOUND"
         assert attributes["rpc.system.name"] == "grpc"
         everything = str(collector.requests)

@@ -27,12 +27,11 @@ pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that are read before the task yields. h2 reads for as long as there is data, so a connection
 /// would occupy a thread for a megabyte.
 const READ_QUOTA: usize = 4 * 1024;
-/// The quota before the first authenticated request, so that a flood of requests without a token
-/// delays others by a few requests only.
-const UNAUTHENTICATED_READ_QUOTA: usize = 64;
-/// Rejected requests after which a connection without an authenticated one is read at a pace that all
-/// such connections share.
-const UNPACED_REJECTIONS: i64 = 16;
+/// Bytes of a paced read: a few requests.
+const PACED_READ_QUOTA: usize = 64;
+/// Requests that may be unserved on a connection without an authenticated one, before it is read at a
+/// pace that all such connections share. More than a client may have in flight.
+const MAX_UNSERVED: i64 = 128;
 
 pub(super) type MaybeTlsStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
@@ -71,12 +70,13 @@ impl<T: AsyncRead> Connection<T> {
         }
     }
 
-    /// Waits for the time of the next read on a connection with many rejected requests and no
-    /// authenticated one.
+    /// Returns true for a connection with many unserved requests and no authenticated one.
+    fn is_paced(&self) -> bool {
+        self.frames.unserved_requests() >= MAX_UNSERVED && !self.peer.is_authenticated()
+    }
+
+    /// Waits for the time of the next paced read.
     fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.frames.rejections() < UNPACED_REJECTIONS || self.peer.is_authenticated() {
-            return Poll::Ready(());
-        }
         let next_read = self.next_read.get_or_insert_with(|| {
             limit_hit(Limit::UnauthenticatedReads);
             Box::pin(self.pacer.next_read())
@@ -120,17 +120,20 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
             // The write that makes progress wakes this task.
             return Poll::Pending;
         }
-        let quota = if this.peer.is_authenticated() {
-            READ_QUOTA
+        let is_paced = this.is_paced();
+        let quota = if is_paced {
+            PACED_READ_QUOTA
         } else {
-            UNAUTHENTICATED_READ_QUOTA
+            READ_QUOTA
         };
         if this.read_since_yield >= quota {
             this.read_since_yield = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        std::task::ready!(this.poll_pace(context));
+        if is_paced {
+            std::task::ready!(this.poll_pace(context));
+        }
         let before = buffer.filled().len();
         let limit = u64::try_from(quota - this.read_since_yield).unwrap_or(u64::MAX);
         this.transport.set_limit(limit);
@@ -237,26 +240,17 @@ mod tests {
         assert_eq!(read, [&PREFACE[..], &PING].concat());
     }
 
-    #[rstest]
-    #[case::authenticated(true, READ_QUOTA)]
-    #[case::unauthenticated(false, UNAUTHENTICATED_READ_QUOTA)]
     #[tokio::test]
-    async fn reads_yield_after_a_quota(#[case] is_authenticated: bool, #[case] quota: usize) {
+    async fn reads_yield_after_a_quota() {
         let (mut client, server) = duplex(1024 * 1024);
         // The start of a long data frame.
         client
             .write_all(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])
             .await
             .unwrap();
-        client.write_all(&vec![7; 3 * quota]).await.unwrap();
-        let limit = ConnectionLimit::new(1, 0, Limit::Connections);
-        let permit = limit.try_admit([127, 0, 0, 1].into()).unwrap();
-        if is_authenticated {
-            permit.mark_authenticated();
-        }
-        let peer = ResponseBudget::new(1, 1).connect(Some(permit));
-        let mut connection = Connection::new(server, peer, ReadPacer::default());
-        let mut buffer = vec![0; 2 * quota];
+        client.write_all(&[7; 3 * READ_QUOTA]).await.unwrap();
+        let mut connection = connection(server);
+        let mut buffer = [0; 2 * READ_QUOTA];
         let mut reads = vec![0];
         loop {
             match connection.read(&mut buffer).now_or_never() {
@@ -265,14 +259,17 @@ mod tests {
                 None => reads.push(0),
             }
         }
-        assert_eq!(reads, [PREFACE.len() + quota, quota, quota, 9, 0]);
+        assert_eq!(
+            reads,
+            [PREFACE.len() + READ_QUOTA, READ_QUOTA, READ_QUOTA, 9, 0]
+        );
     }
 
     #[rstest]
     #[case::authenticated(true, 0)]
-    #[case::unauthenticated(false, 143)]
+    #[case::unauthenticated(false, 107)]
     #[tokio::test(start_paused = true)]
-    async fn rejected_connections_share_a_pace_of_reads(
+    async fn connections_with_unserved_requests_share_a_pace_of_reads(
         #[case] is_authenticated: bool,
         #[case] milliseconds: u64,
     ) {
@@ -289,11 +286,6 @@ mod tests {
             let peer = ResponseBudget::new(1, 1).connect(Some(permit));
             let mut connection = Connection::new(server, peer, pacer.clone());
             async move {
-                let rejections = usize::try_from(UNPACED_REJECTIONS).unwrap();
-                connection
-                    .write_all(&head.repeat(rejections))
-                    .await
-                    .unwrap();
                 client.write_all(&head.repeat(500)).await.unwrap();
                 drop(client);
                 while connection.read(&mut [0; 64]).await.unwrap() > 0 {}

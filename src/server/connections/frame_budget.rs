@@ -1,4 +1,5 @@
-//! The budget of HTTP/2 frames that belong to no request, such as pings, resets and window updates.
+//! The budget of HTTP/2 frames that belong to no request, such as pings, resets and window updates,
+//! and the number of requests that got no response but a rejection.
 //!
 //! Only the heads of frames are parsed, as they pass; their meaning is left to h2.
 
@@ -30,7 +31,7 @@ pub(super) struct FrameBudget {
     sent: HeadParser,
     tokens: u32,
     refilled: Instant,
-    rejections: i64,
+    unserved: i64,
 }
 
 /// The client has sent more frames without a request than its budget allows.
@@ -44,19 +45,20 @@ impl FrameBudget {
             sent: HeadParser::default(),
             tokens: BASE_TOKENS,
             refilled: Instant::now(),
-            rejections: 0,
+            unserved: 0,
         }
     }
 
-    /// Returns the number of rejected requests: of responses that consist of a status only.
-    pub(super) fn rejections(&self) -> i64 {
-        self.rejections
+    /// Returns the number of requests that were rejected, reset or not answered yet.
+    pub(super) fn unserved_requests(&self) -> i64 {
+        self.unserved
     }
 
     /// Accounts for bytes that the client sent after its preface.
     pub(super) fn record_received(&mut self, mut bytes: &[u8]) -> Result<(), FrameFlood> {
         while let Some(head) = self.received.next(&mut bytes) {
             if head.kind == HEADERS {
+                self.unserved += 1;
                 self.credit();
             } else if !head.carries_data() {
                 self.debit()?;
@@ -68,9 +70,9 @@ impl FrameBudget {
     /// Accounts for bytes that were sent to the client.
     pub(super) fn record_sent(&mut self, mut bytes: &[u8]) {
         while let Some(head) = self.sent.next(&mut bytes) {
-            if head.kind == HEADERS {
-                // Other responses have headers that do not end them, and trailers that do.
-                self.rejections += if head.flags & END_STREAM == 0 { -1 } else { 1 };
+            // A rejection, and the trailers of a response, end the stream.
+            if head.kind == HEADERS && head.flags & END_STREAM == 0 {
+                self.unserved -= 1;
             }
             if head.kind == HEADERS || (head.kind == DATA && head.length >= MIN_CREDITED_BYTES) {
                 self.credit();
