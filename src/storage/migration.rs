@@ -9,6 +9,7 @@ mod m20261128_000009_feed_epoch;
 mod m20261128_000010_import_values;
 mod m20261128_000011_client_limits;
 mod m20261128_000012_write_probe;
+mod m20261128_000013_feed;
 
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000010_import_values::Migration),
             Box::new(m20261128_000011_client_limits::Migration),
             Box::new(m20261128_000012_write_probe::Migration),
+            Box::new(m20261128_000013_feed::Migration),
         ]
     }
 }

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use super::{
     database::Database,
@@ -51,13 +51,22 @@ enum Action {
 
 const EVENTS: Rule = Rule {
     table: "audit_events",
-    condition: "feed_position IS NOT NULL",
+    condition: "0 = 0",
     time: "event_time",
     comparison: "<",
     order: "event_time",
+    action: Action::Delete,
+};
+/// The third parameter is the last position.
+const FEED_ENTRIES: Rule = Rule {
+    table: "feed_entries",
+    // The sign rules out the index of the positions.
+    condition: "+position <= $3",
     action: Action::DeleteFromFeed,
+    ..EVENTS
 };
 const SEALED_NUMBERS: Rule = Rule {
+    table: "feed_entries",
     condition: "sealed_customer_number IS NOT NULL",
     action: Action::Clear("sealed_customer_number"),
     ..EVENTS
@@ -135,18 +144,23 @@ const CHECKS_OF_CUSTOMERS: Rule = Rule {
 struct ExpiredBatch {
     count: u64,
     /// The time of the newest row, at which the next batch begins.
-    last: DateTime<Utc>,
+    newest: DateTime<Utc>,
 }
 
 impl Database {
-    /// Deletes sequenced events from before `time`, raises the low watermark of the feed, and
-    /// returns their number.
+    /// Deletes events from before `time` from the audit log, and returns their number.
     pub async fn delete_old_audit_events(&self, time: DateTime<Utc>) -> Result<u64> {
         self.expire_all(&EVENTS, time).await
     }
 
-    /// Clears the encrypted customer numbers in events from before `time`, and returns the number of
-    /// events.
+    /// Deletes the events from before `time` up to the position `last` from the change feed, raises
+    /// its low watermark, and returns their number.
+    pub async fn delete_old_feed_entries(&self, time: DateTime<Utc>, last: i64) -> Result<u64> {
+        self.expire_up_to(&FEED_ENTRIES, time, Some(last)).await
+    }
+
+    /// Clears the encrypted customer numbers in the change feed for erasures from before `time`, and
+    /// returns their number.
     pub async fn clear_sealed_numbers(&self, time: DateTime<Utc>) -> Result<u64> {
         self.expire_all(&SEALED_NUMBERS, time).await
     }
@@ -202,17 +216,28 @@ impl Database {
     }
 
     async fn expire_all(&self, rule: &'static Rule, until: DateTime<Utc>) -> Result<u64> {
+        self.expire_up_to(rule, until, None).await
+    }
+
+    /// Expires all rows, up to a position if the rule has one.
+    async fn expire_up_to(
+        &self,
+        rule: &'static Rule,
+        until: DateTime<Utc>,
+        last: Option<i64>,
+    ) -> Result<u64> {
         let (mut count, mut limit, mut from) = (0, MAX_BATCH, DateTime::UNIX_EPOCH);
         let mut reported = Instant::now();
         loop {
             let started = Instant::now();
-            match self.expire_batch(rule, from, until, limit).await {
+            let times = [from, until];
+            match self.expire_batch(rule, times, last, limit).await {
                 Ok(batch) => {
                     count += batch.count;
                     if batch.count < limit {
                         return Ok(count);
                     }
-                    from = batch.last;
+                    from = batch.newest;
                     limit = MAX_BATCH.min(limit * 2);
                 }
                 Err(error) if limit == MIN_BATCH => return Err(error),
@@ -233,13 +258,13 @@ impl Database {
     async fn expire_batch(
         &self,
         rule: &'static Rule,
-        from: DateTime<Utc>,
-        until: DateTime<Utc>,
+        times: [DateTime<Utc>; 2],
+        last: Option<i64>,
         limit: u64,
     ) -> Result<ExpiredBatch> {
         self.transaction(move |transaction| {
             Box::pin(async move {
-                let batch = transaction.expire_batch(rule, from, until, limit).await?;
+                let batch = transaction.expire_batch(rule, times, last, limit).await?;
                 Ok(Outcome::Commit(batch))
             })
         })
@@ -251,18 +276,19 @@ impl Transaction {
     async fn expire_batch(
         &self,
         rule: &Rule,
-        from: DateTime<Utc>,
-        until: DateTime<Utc>,
+        times: [DateTime<Utc>; 2],
+        last: Option<i64>,
         limit: u64,
     ) -> Result<ExpiredBatch> {
         self.force_indexes().await?;
         let is_feed = rule.action == Action::DeleteFromFeed;
         if is_feed {
-            // First, in the same order as an erasure.
+            // First, in the same order as the sequencing of events.
             self.lock_feed().await?;
         }
         let backend = self.inner.get_database_backend();
-        let values = [from.into(), until.into()];
+        let values = times.map(Value::from).into_iter();
+        let values = values.chain(last.map(Value::from));
         let statement = Statement::from_sql_and_values(backend, rule.sql(backend, limit), values);
         let rows = self.inner.query_all_raw(statement).await;
         let rows = rows.map_err(StorageError::from)?;
@@ -277,9 +303,9 @@ impl Transaction {
                     .map_err(StorageError::from)?;
             }
         }
-        let (mut last, mut position) = (from, 0);
+        let (mut newest, mut position) = (times[0], 0);
         for row in &rows {
-            last = last.max(row.try_get_by_index(0).map_err(StorageError::from)?);
+            newest = newest.max(row.try_get_by_index(0).map_err(StorageError::from)?);
             if is_feed {
                 position = position.max(row.try_get_by_index(1).map_err(StorageError::from)?);
             }
@@ -288,7 +314,7 @@ impl Transaction {
             self.raise_low_watermark(position).await?;
         }
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        Ok(ExpiredBatch { count, last })
+        Ok(ExpiredBatch { count, newest })
     }
 }
 
@@ -307,7 +333,7 @@ impl Rule {
             ..
         } = self;
         let columns = match self.action {
-            Action::DeleteFromFeed => format!("{time}, feed_position"),
+            Action::DeleteFromFeed => format!("{time}, position"),
             Action::Delete | Action::Clear(_) => (*time).to_owned(),
         };
         let expired = format!(
@@ -338,10 +364,14 @@ mod tests {
     use sea_orm::ConnectionTrait;
 
     use super::*;
-    use crate::storage::{DatabaseUrl, change_feed::SEQUENCE_SQLITE};
+    use crate::storage::{
+        DatabaseUrl,
+        feed_inbox::{DELETE_SQLITE, INSERT_SQLITE, READ_CUSTOMER, READ_FROM, RENAME_SQLITE},
+    };
 
-    const ALL: [&Rule; 14] = [
+    const ALL: [&Rule; 15] = [
         &EVENTS,
+        &FEED_ENTRIES,
         &SEALED_NUMBERS,
         &REQUEST_IDS,
         &CONFIRMED,
@@ -359,7 +389,18 @@ mod tests {
     /// Statistics by which all rows are alike.
     const SINGLE_EVENT: &str = "\
         INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
-          changed_fields) VALUES ('K-1', 1, x'00', '2026-01-01', '', '', '[]'); ANALYZE";
+          changed_fields) VALUES ('K-1', 1, x'00', '2026-01-01', '', '', '[]'); \
+        INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind, \
+          changed_fields) VALUES ('K-1', 1, x'00', '2026-01-01', '', '[]'); \
+        INSERT INTO feed_entries (position, event_id, customer_number, event_time, kind, \
+          changed_fields) VALUES (1, x'00', 'K-1', '2026-01-01', '', '[]'); ANALYZE";
+    const OF_FEED: [&str; 5] = [
+        READ_FROM,
+        READ_CUSTOMER,
+        RENAME_SQLITE,
+        INSERT_SQLITE,
+        DELETE_SQLITE,
+    ];
 
     async fn assert_uses_indexes(database: &Database, statement: &str) {
         let explain = format!("EXPLAIN QUERY PLAN {statement}");
@@ -371,7 +412,9 @@ mod tests {
         let steps: Vec<String> = steps.collect();
         let is_full_scan = |step: &String| {
             let scanned = step.strip_prefix("SCAN ");
-            scanned.is_some_and(|name| ALL.iter().any(|rule| rule.table == name))
+            scanned.is_some_and(|name| {
+                name == "feed_inbox" || ALL.iter().any(|rule| rule.table == name)
+            })
         };
         let is_sorted = |step: &String| step.contains("TEMP B-TREE");
         assert!(!steps.is_empty(), "{statement}");
@@ -395,7 +438,9 @@ mod tests {
                 let sql = format!("{} WHERE rowid = $1", rule.action_sql());
                 assert_uses_indexes(&database, &sql).await;
             }
-            assert_uses_indexes(&database, SEQUENCE_SQLITE).await;
+            for sql in OF_FEED {
+                assert_uses_indexes(&database, sql).await;
+            }
         }
     }
 }

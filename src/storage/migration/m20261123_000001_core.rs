@@ -41,7 +41,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-const CUSTOMER_NUMBER_LENGTH: u32 = 32;
+pub(super) const CUSTOMER_NUMBER_LENGTH: u32 = 32;
 
 pub(super) fn customer_number() -> ColumnDef {
     string_len("customer_number", CUSTOMER_NUMBER_LENGTH)
