@@ -32,6 +32,7 @@ mod entity;
 mod erasure;
 mod error;
 mod export;
+mod feed_inbox;
 mod mail_counts;
 mod migration;
 mod outbox;
@@ -51,10 +52,11 @@ mod write_probe;
 
 pub use self::{
     batch::{channel_checks::ChannelCheck, recipients::FoundAddressees},
-    change_feed::{FeedBounds, SequencedBatch},
+    change_feed::FeedBounds,
     customer_queue::{CustomerQueue, QueuePermit},
     customers::LockedCustomer,
     database::Database,
+    feed_inbox::{FeedLock, InboxRange, SequencedBatch},
     mail_counts::RecipientHash,
     migration::{
         MigrationState,

@@ -2,17 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Set,
-    sea_query::Expr,
+    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, Set, sea_query::Expr,
 };
 
 use super::{
     columns::{changed_columns, to_locale},
     database::Database,
-    entity::{
-        audit_events,
-        customers::{ActiveModel, Column, Entity, Model},
-    },
+    entity::customers::{ActiveModel, Column, Entity, Model},
     error::{StorageError, ensure_version_matched},
     timeout::with_timeout,
     transaction::Transaction,
@@ -80,7 +76,7 @@ impl Transaction {
     }
 
     /// Inserts a customer and locks it. Its sequence numbers follow those of the events under this
-    /// number and `pseudonyms`. If another transaction inserts the same number, this one is
+    /// number and `pseudonyms`, so that its events follow theirs in the change feed. If another transaction inserts the same number, this one is
     /// retried.
     pub async fn insert_customer(
         &self,
@@ -95,17 +91,9 @@ impl Transaction {
             .exec_without_returning(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        let numbers = pseudonyms.iter().chain([&customer.number]);
-        let numbers = numbers.map(CustomerNumber::as_str);
-        let last_sequence: Option<i64> = audit_events::Entity::find()
-            .select_only()
-            .column_as(audit_events::Column::Sequence.max(), "last_sequence")
-            .filter(audit_events::Column::CustomerNumber.is_in(numbers))
-            .into_tuple::<Option<i64>>()
-            .one(&self.inner)
-            .await
-            .map_err(StorageError::from)?
-            .flatten();
+        let last_sequence = self
+            .find_last_sequence(&customer.number, pseudonyms)
+            .await?;
         let sequence_number = last_sequence.unwrap_or_default() + 1;
         if sequence_number > 1 {
             Entity::update_many()

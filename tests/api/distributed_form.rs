@@ -28,11 +28,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "the events of an erased customer have other numbers, its pseudonyms; read only",
     ),
     (
-        "UPDATE \"audit_events\" SET \"customer_number\"",
-        "an erasure gives the events another number",
-    ),
-    ("AS disclosed (number", "disclosures of many customers"),
-    (
         "FROM outbox_mails WHERE state = 'queued'",
         "due e-mails of all customers, read without a lock",
     ),
@@ -45,12 +40,8 @@ const WITHOUT_CUSTOMER: &[(&str, &str)] = &[
         "the trigger of rule 2, in its row's node",
     ),
     ("NOT EXISTS (", "the trigger of rule 2, in its row's node"),
-    (
-        "UPDATE audit_events SET feed_position",
-        "the change feed, of all customers",
-    ),
-    ("\"feed_position\" >= ", "the change feed, of all customers"),
-    ("ctid", "retention, of all customers"),
+    ("feed_inbox", "the sequencer, of all customers"),
+    (" >= $1 AND ", "retention, of all customers"),
     (
         "FROM email_confirmations WHERE state",
         "expiry, of all customers",

@@ -43,6 +43,7 @@ mod changes;
 mod changes_cursor;
 mod changes_erasure;
 mod changes_order;
+mod changes_sequencing;
 mod channel_limits;
 mod compression;
 mod confirmation_page;

@@ -23,7 +23,7 @@ pub enum Distribution {
 }
 
 /// The distribution of every table. A table follows those that it references.
-pub const TABLE_DISTRIBUTIONS: [(&str, Distribution); 22] = [
+pub const TABLE_DISTRIBUTIONS: [(&str, Distribution); 24] = [
     ("customers", Distribution::ByCustomer),
     ("contacts", Distribution::ByCustomer),
     ("contact_phone_numbers", Distribution::ByCustomer),
@@ -41,8 +41,10 @@ pub const TABLE_DISTRIBUTIONS: [(&str, Distribution); 22] = [
     ("channel_check_agents", Distribution::ByKey("agent")),
     ("phone_orders", Distribution::ByCustomer),
     ("audit_events", Distribution::ByCustomer),
+    ("feed_inbox", Distribution::ByCustomer),
     ("order_types", Distribution::Reference),
     ("change_feed", Distribution::Local),
+    ("feed_entries", Distribution::Local),
     ("write_probes", Distribution::Local),
     ("schema_lock", Distribution::Local),
     ("seaql_migrations", Distribution::Local),

@@ -29,7 +29,12 @@ impl MigrationTrait for Migration {
         for table in tables.into_iter().flatten() {
             manager.create_table(table).await?;
         }
-        let indexes = [contacts::indexes(), emails::indexes(), phone::indexes()];
+        let indexes = [
+            contacts::indexes(),
+            emails::indexes(),
+            phone::indexes(),
+            events::indexes(),
+        ];
         for index in indexes.into_iter().flatten() {
             manager.create_index(index).await?;
         }

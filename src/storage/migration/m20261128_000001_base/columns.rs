@@ -5,7 +5,7 @@ use sea_orm_migration::{
     schema::string_len,
 };
 
-const CUSTOMER_NUMBER_LENGTH: u32 = 32;
+pub(super) const CUSTOMER_NUMBER_LENGTH: u32 = 32;
 
 /// The first column of the key of every customer's table.
 pub(super) fn customer_number() -> ColumnDef {

@@ -1,29 +1,37 @@
-//! The audit log and the change feed.
+//! The audit log, and the inbox and the entries of the change feed.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::{
-    prelude::{Index, Table, TableCreateStatement},
+    prelude::{ColumnDef, Index, IndexCreateStatement, Table, TableCreateStatement},
     schema::{
-        big_integer, big_integer_null, blob_null, small_integer, text, text_null,
+        big_integer, binary_null, small_integer, string_len_null, text, text_null,
         timestamp_with_time_zone, uuid, uuid_null,
     },
 };
 
-use super::columns::customer_number;
+use super::columns::{CUSTOMER_NUMBER_LENGTH, customer_number, index};
 
 pub(super) fn tables() -> Vec<TableCreateStatement> {
-    vec![audit_events(), change_feed()]
+    vec![audit_events(), feed_inbox(), feed_entries(), change_feed()]
 }
 
-/// Partial indexes, each of the rows of one query, so that the planner prefers no other index.
+pub(super) fn indexes() -> Vec<IndexCreateStatement> {
+    vec![
+        index("audit_events_by_time", "audit_events", ["event_time"]),
+        index("feed_entries_by_event", "feed_entries", ["event_id"])
+            .unique()
+            .to_owned(),
+        index(
+            "feed_entries_by_customer",
+            "feed_entries",
+            ["customer_number"],
+        ),
+        index("feed_entries_by_time", "feed_entries", ["event_time"]),
+    ]
+}
+
 pub(super) const PARTIAL_INDEXES: &[&str] = &[
-    "CREATE INDEX audit_events_without_position
-       ON audit_events (customer_number, sequence, event_id) WHERE feed_position IS NULL",
-    "CREATE INDEX audit_events_by_position ON audit_events (feed_position)
-       WHERE feed_position > 0",
-    "CREATE INDEX audit_events_by_time ON audit_events (event_time)
-       WHERE feed_position IS NOT NULL",
-    "CREATE INDEX audit_events_sealed ON audit_events (event_time)
+    "CREATE INDEX feed_entries_sealed ON feed_entries (event_time)
        WHERE sealed_customer_number IS NOT NULL",
 ];
 
@@ -43,9 +51,7 @@ pub(super) fn first_rows(backend: DbBackend) -> &'static [&'static str] {
 }
 
 /// No foreign key: the audit log outlives the customer. A disclosure does not lock its customer, so
-/// it has the sequence number of the last change. Its feed position is 0, which means none; an event
-/// with NULL is yet to be sequenced. The number of an erased customer is encrypted, so that only this
-/// service can read it.
+/// it has the sequence number of the last change.
 fn audit_events() -> TableCreateStatement {
     Table::create()
         .table("audit_events")
@@ -58,8 +64,6 @@ fn audit_events() -> TableCreateStatement {
         .col(uuid_null("contact_id"))
         .col(text("changed_fields"))
         .col(text_null("details"))
-        .col(big_integer_null("feed_position"))
-        .col(blob_null("sealed_customer_number"))
         .primary_key(
             Index::create()
                 .col("customer_number")
@@ -67,6 +71,55 @@ fn audit_events() -> TableCreateStatement {
                 .col("event_id"),
         )
         .to_owned()
+}
+
+/// The events that are yet to be sequenced. A row belongs to its customer and is written with the
+/// change: no foreign key, as it outlives an erased customer.
+fn feed_inbox() -> TableCreateStatement {
+    Table::create()
+        .table("feed_inbox")
+        .col(customer_number())
+        .col(big_integer("sequence"))
+        .col(uuid("event_id"))
+        .col(timestamp_with_time_zone("event_time"))
+        .col(text("kind"))
+        .col(uuid_null("contact_id"))
+        .col(text("changed_fields"))
+        // Replaces the customer number in the feed: the pseudonym of an erased customer.
+        .col(string_len_null("feed_number", CUSTOMER_NUMBER_LENGTH))
+        .col(binary_null("sealed_customer_number"))
+        .primary_key(
+            Index::create()
+                .col("customer_number")
+                .col("sequence")
+                .col("event_id"),
+        )
+        .to_owned()
+}
+
+/// The feed as it is read, by position. The number of an erased customer is encrypted, so that only this
+/// service can read it.
+fn feed_entries() -> TableCreateStatement {
+    Table::create()
+        .table("feed_entries")
+        .col(position())
+        .col(uuid("event_id"))
+        .col(customer_number())
+        .col(timestamp_with_time_zone("event_time"))
+        .col(text("kind"))
+        .col(uuid_null("contact_id"))
+        .col(text("changed_fields"))
+        .col(binary_null("sealed_customer_number"))
+        .to_owned()
+}
+
+/// The type is spelled out, as SQLite would take an INTEGER key for its row id.
+fn position() -> ColumnDef {
+    ColumnDef::new("position")
+        .custom("bigint")
+        .not_null()
+        .primary_key()
+        .take()
 }
 
 /// A single row, which is locked to sequence events.
