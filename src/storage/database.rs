@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use super::{
     batch::{
         audit_events,
-        batcher::Batcher,
+        batcher::{BatchSizes, Batcher},
         channel_checks::{self, ChannelCheck},
         channels::Channels,
         contacts::{self, ContactKey, FoundContact},
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Bulk reads that run at once, so that connections are left to single reads.
-const BULK_READS: usize = 4;
+pub(super) const BULK_READS: usize = 4;
 /// Pages of the feed that are read at once. Each is held as rows until it is encoded.
 const FEED_READS: usize = 4;
 
@@ -44,7 +44,7 @@ pub struct Database {
     pub(super) pinned: PinnedReaders,
     pub(super) writers: DatabaseConnection,
     pub(super) replica: Option<ReadReplica>,
-    server: ServerTraits,
+    pub(super) server: ServerTraits,
     /// The file of an embedded database.
     pub(super) file: Option<DatabaseFile>,
     pub(super) addressees: Batcher<CustomerNumber, FoundAddressees>,
@@ -93,12 +93,17 @@ impl Database {
             server,
         } = pools;
         let pinned = PinnedReaders::new(&readers);
+        let sizes = if server.has_citus {
+            BatchSizes::SINGLE
+        } else {
+            BatchSizes::SHARED
+        };
         Self {
-            addressees: recipients::batcher(&pinned, replica.as_ref()),
-            contacts: contacts::batcher(&pinned),
-            channels: Channels::new(&pinned),
-            disclosures: audit_events::batcher(&writers, file.as_ref()),
-            channel_checks: channel_checks::batcher(&writers),
+            addressees: recipients::batcher(&pinned, replica.as_ref(), sizes),
+            contacts: contacts::batcher(&pinned, sizes),
+            channels: Channels::new(&pinned, sizes),
+            disclosures: audit_events::batcher(&writers, file.as_ref(), sizes),
+            channel_checks: channel_checks::batcher(&writers, sizes),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
             feed_reads: Arc::new(Semaphore::new(FEED_READS)),
             customer_queue: CustomerQueue::default(),

@@ -137,6 +137,17 @@ impl StorageError {
         }
     }
 
+    /// Returns true if the server answered that it cannot connect to another node.
+    pub(super) fn is_of_other_node(&self) -> bool {
+        match self.sqlx_error() {
+            Some(SqlxError::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                matches!(code.as_ref(), "08000" | "08001" | "08003" | "08006")
+            }
+            _ => false,
+        }
+    }
+
     /// Returns the cause why the service is not ready, or `None` for contention.
     pub(super) fn readiness_cause(&self) -> Option<NotReady> {
         let cause = match self.sqlx_error() {

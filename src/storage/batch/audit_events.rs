@@ -1,13 +1,8 @@
 //! Inserts disclosures into the audit log, without waiting for changes of their customers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashSet};
 
-use futures::{StreamExt, TryStreamExt, stream};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{
@@ -17,76 +12,37 @@ use super::{
         error::StorageError,
         timeout::with_timeout,
     },
-    batcher::Batcher,
+    batcher::{BatchSizes, Batcher},
 };
 use crate::{domain::audit::AuditEvent, error::Result, observability::metrics::SharedQuery};
-
-/// Statements that run at once where each inserts the disclosures of one customer.
-const CONCURRENT_GROUPS: usize = 4;
 
 /// Creates the batcher of disclosures.
 pub(crate) fn batcher(
     writers: &DatabaseConnection,
     file: Option<&DatabaseFile>,
+    sizes: BatchSizes,
 ) -> Batcher<AuditEvent, bool> {
     let (writers, file) = (writers.clone(), file.cloned());
-    let is_distributed = Arc::new(OnceCell::new());
-    Batcher::new(SharedQuery::Disclosures, move |events: Vec<AuditEvent>| {
+    let insert = move |events: Vec<AuditEvent>| {
         let (writers, file) = (writers.clone(), file.clone());
-        let is_distributed = Arc::clone(&is_distributed);
         async move {
-            let written = insert_many(&writers, &is_distributed, events).await?;
+            let written = insert_many(&writers, events).await?;
             database_file::ensure_present(file.as_ref())?;
             Ok(written)
         }
-    })
+    };
+    Batcher::new(SharedQuery::Disclosures, sizes, insert)
 }
 
 /// Inserts the disclosures. Each value is true if its customer is on file.
-async fn insert_many(
-    writers: &DatabaseConnection,
-    is_distributed: &OnceCell<bool>,
-    events: Vec<AuditEvent>,
-) -> Result<Vec<bool>> {
+async fn insert_many(writers: &DatabaseConnection, events: Vec<AuditEvent>) -> Result<Vec<bool>> {
     if writers.get_database_backend() == DbBackend::Sqlite {
         return insert_into_sqlite(writers, &events).await;
     }
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
-    let is_distributed = is_distributed
-        .get_or_try_init(|| has_citus(writers))
-        .await?;
-    let groups = if *is_distributed {
-        by_customer(events)
-    } else {
-        vec![events]
-    };
-    let written: Vec<HashSet<Uuid>> = stream::iter(groups)
-        .map(|group| insert_into_postgres(writers, group))
-        .buffer_unordered(CONCURRENT_GROUPS)
-        .try_collect()
-        .await?;
-    let is_written = |id| written.iter().any(|written| written.contains(id));
-    Ok(ids.iter().map(is_written).collect())
+    let written = insert_into_postgres(writers, events).await?;
+    Ok(ids.iter().map(|id| written.contains(id)).collect())
 }
-
-/// Returns true if the tables may be distributed by Citus, which inserts and locks the rows of one
-/// customer at a time.
-async fn has_citus(writers: &DatabaseConnection) -> Result<bool> {
-    let query = sqlx::query_scalar(HAS_CITUS);
-    let found = query.fetch_one(writers.get_postgres_connection_pool());
-    with_timeout(async { Ok(found.await.map_err(StorageError::from)?) }).await
-}
-
-fn by_customer(events: Vec<AuditEvent>) -> Vec<Vec<AuditEvent>> {
-    let mut groups = BTreeMap::<String, Vec<_>>::new();
-    for event in events {
-        let number = customer_number(&event).to_owned();
-        groups.entry(number).or_default().push(event);
-    }
-    groups.into_values().collect()
-}
-
-const HAS_CITUS: &str = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')";
 
 /// The lock on the customer's row delays an erasure until the event is committed: no event is
 /// inserted under the number of an erased customer.

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     super::{error::StorageError, timeout::with_timeout},
-    batcher::Batcher,
+    batcher::{BatchSizes, Batcher},
 };
 use crate::{
     domain::{audit::Actor, ids::CustomerNumber},
@@ -42,15 +42,16 @@ struct CheckWindow {
 type Windows = BTreeMap<String, CheckWindow>;
 
 /// Creates the batcher of checks.
-pub(crate) fn batcher(writers: &DatabaseConnection) -> Batcher<ChannelCheck, Result<()>> {
+pub(crate) fn batcher(
+    writers: &DatabaseConnection,
+    sizes: BatchSizes,
+) -> Batcher<ChannelCheck, Result<()>> {
     let writers = writers.clone();
-    Batcher::new(
-        SharedQuery::ChannelChecks,
-        move |checks: Vec<ChannelCheck>| {
-            let writers = writers.clone();
-            async move { count_many(&writers, &checks).await }
-        },
-    )
+    let count = move |checks: Vec<ChannelCheck>| {
+        let writers = writers.clone();
+        async move { count_many(&writers, &checks).await }
+    };
+    Batcher::new(SharedQuery::ChannelChecks, sizes, count)
 }
 
 /// Counts the checks. Checks beyond their agent's limit are not counted for the customer.

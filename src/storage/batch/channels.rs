@@ -12,7 +12,7 @@ use super::{
         pools::reader_pool::{PinnedReaders, as_json},
         timeout::with_timeout,
     },
-    batcher::Batcher,
+    batcher::{BatchSizes, Batcher},
 };
 use crate::{
     domain::{
@@ -37,7 +37,7 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    pub(crate) fn new(readers: &PinnedReaders) -> Self {
+    pub(crate) fn new(readers: &PinnedReaders, sizes: BatchSizes) -> Self {
         let batcher = |query, owners: &'static str| {
             let readers = readers.clone();
             let dialect = match readers {
@@ -45,7 +45,7 @@ impl Channels {
                 PinnedReaders::Sqlite(_) => SQLITE,
             };
             let sql: Arc<str> = select(&dialect, owners).into();
-            Batcher::new(query, move |keys: Vec<ChannelKey>| {
+            Batcher::new(query, sizes, move |keys: Vec<ChannelKey>| {
                 let (readers, sql) = (readers.clone(), Arc::clone(&sql));
                 async move { list(&readers, &sql, &keys).await }
             })
