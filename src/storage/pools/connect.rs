@@ -274,19 +274,7 @@ fn postgres_options(url: &DatabaseUrl, server: ServerTraits, writes: bool) -> Co
     if url.uses_pgbouncer() {
         set_for_pgbouncer(&mut options, writes);
     } else {
-        set_for_sessions(&mut options);
-    }
-    if writes {
-        // A future that is dropped inside BEGIN leaves a transaction open. The next user of the
-        // connection would write into it: acknowledged, then lost.
-        options.map_sqlx_postgres_before_acquire(|connection, _| {
-            Box::pin(async move {
-                // The BEGIN avoids a warning in the server's log for every write. Inside an
-                // aborted transaction it fails, and the pool drops the connection.
-                connection.execute("BEGIN; ROLLBACK").await?;
-                Ok(true)
-            })
-        });
+        set_for_sessions(&mut options, writes);
     }
     options
 }
@@ -324,22 +312,17 @@ fn adapt(
     options.options([("plan_cache_mode", "force_generic_plan")])
 }
 
-fn set_for_sessions(options: &mut ConnectOptions) {
+fn set_for_sessions(options: &mut ConnectOptions, writes: bool) {
     options
         .min_connections(MIN_CONNECTIONS)
-        .map_sqlx_postgres_pool_opts(|options| {
-            options.after_release(|connection, _| Box::pin(ping(connection)))
+        .map_sqlx_postgres_pool_opts(move |options| {
+            options.after_release(move |connection, _| Box::pin(test(connection, writes)))
         });
 }
 
 fn set_for_pgbouncer(options: &mut ConnectOptions, writes: bool) {
     if writes {
-        options
-            .min_connections(MIN_CONNECTIONS)
-            .map_sqlx_postgres_pool_opts(|options| {
-                options.after_release(|connection, _| Box::pin(ping(connection)))
-            });
-        return;
+        return set_for_sessions(options, writes);
     }
     // The driver prepares and runs a statement in two steps. Outside a transaction they may reach
     // two server sessions: the second one lacks the statement, or has another client's. So reads
@@ -368,9 +351,16 @@ fn set_for_pgbouncer(options: &mut ConnectOptions, writes: bool) {
         });
 }
 
-/// Pings the server with a time limit. The pool's own ping waits forever for a server that
-/// vanished, and occupies a slot of the pool.
-async fn ping(connection: &mut PgConnection) -> sqlx::Result<bool> {
+/// Tests a connection with a time limit when it is returned. The pool's own ping waits forever for a
+/// server that vanished, and occupies a slot of the pool.
+async fn test(connection: &mut PgConnection, writes: bool) -> sqlx::Result<bool> {
+    if writes {
+        // A future that is dropped inside BEGIN leaves a transaction open. The next user of the
+        // connection would write into it: acknowledged, then lost. The BEGIN avoids a warning in the
+        // server's log for every write; inside an aborted transaction it fails, and the pool drops
+        // the connection.
+        return in_time(connection.execute("BEGIN; ROLLBACK")).await;
+    }
     in_time(connection.ping()).await
 }
 
