@@ -10,6 +10,7 @@ use super::{
         columns::from_field_names,
         database_file::{self, DatabaseFile},
         error::StorageError,
+        pools::reader_pool::acquire_tested,
         timeout::with_timeout,
     },
     batcher::{BatchSizes, Batcher},
@@ -89,7 +90,11 @@ async fn insert_into_postgres(
         .bind(kinds)
         .bind(contacts)
         .bind(fields);
-    let written = query.fetch_all(writers.get_postgres_connection_pool());
+    let pool = writers.get_postgres_connection_pool();
+    let written = async {
+        let mut connection = acquire_tested(pool).await?;
+        query.fetch_all(&mut *connection).await
+    };
     let written = async { Ok(written.await.map_err(StorageError::from)?) };
     Ok(HashSet::from_iter(with_timeout(written).await?))
 }

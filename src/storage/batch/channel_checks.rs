@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, State
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    super::{error::StorageError, timeout::with_timeout},
+    super::{error::StorageError, pools::reader_pool::acquire_tested, timeout::with_timeout},
     batcher::{BatchSizes, Batcher},
 };
 use crate::{
@@ -153,7 +153,11 @@ impl Counter {
             for (key, count) in requested {
                 query = query.bind(*key).bind(*count);
             }
-            let rows = query.fetch_all(writers.get_postgres_connection_pool());
+            let pool = writers.get_postgres_connection_pool();
+            let rows = async {
+                let mut connection = acquire_tested(pool).await?;
+                query.fetch_all(&mut *connection).await
+            };
             let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
             let window = |row: &sqlx::postgres::PgRow| {
                 let (checks, end) = (row.try_get(1)?, row.try_get(2)?);

@@ -43,6 +43,7 @@ impl MigrationTrait for Migration {
             phone::PARTIAL_INDEXES,
             events::PARTIAL_INDEXES,
             events::first_rows(backend),
+            contacts::page_settings(backend),
             contacts::triggers(backend),
         ];
         for statement in statements.into_iter().flatten() {

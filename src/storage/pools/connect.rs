@@ -22,7 +22,8 @@ use super::{
 };
 use crate::error::Error;
 
-const POOL_SIZE: u32 = 10;
+/// Connections of a pool.
+pub(crate) const POOL_SIZE: u32 = 10;
 /// Connections that stay open: a new one costs the server more than a hundred queries, and would
 /// be opened under load. The pool opens these in the background and may wait minutes for a server
 /// that vanished; the others are opened on demand, within the acquire timeout.
