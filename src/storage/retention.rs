@@ -369,9 +369,10 @@ impl Rule {
     /// Returns the table, for SQLite with its index: it may scan a table that it estimates to be small.
     fn rows(&self, backend: DbBackend) -> String {
         let Self { table, index, .. } = self;
-        match backend {
-            DbBackend::Sqlite => format!("{table} INDEXED BY {index}"),
-            _ => (*table).to_owned(),
+        if backend == DbBackend::Sqlite {
+            format!("{table} INDEXED BY {index}")
+        } else {
+            (*table).to_owned()
         }
     }
 

@@ -177,12 +177,12 @@ pub(crate) async fn acquire_tested<DB: sqlx::Database>(
     pool: &Pool<DB>,
 ) -> sqlx::Result<PoolConnection<DB>> {
     for _ in 0..pool.options().get_max_connections() {
-        let mut connection = pool.acquire().await?;
+        let mut connection = Box::pin(pool.acquire()).await?;
         if connection.ping().await.is_ok() {
             return Ok(connection);
         }
     }
-    pool.acquire().await
+    Box::pin(pool.acquire()).await
 }
 
 /// Returns true if the connection failed, rather than the query.
