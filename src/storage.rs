@@ -17,6 +17,7 @@
 
 mod audit;
 mod batch;
+mod bulk;
 mod by_index;
 mod caller_verification;
 mod change_feed;
@@ -53,6 +54,7 @@ mod write_probe;
 pub use self::{
     batch::{channel_checks::ChannelCheck, recipients::FoundAddressees},
     change_feed::FeedBounds,
+    contact_imports::ImportedRows,
     customer_queue::{CustomerQueue, QueuePermit},
     customers::LockedCustomer,
     database::Database,

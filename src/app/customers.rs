@@ -102,7 +102,7 @@ impl App {
                 check_etag(&update.etag, "")?;
                 let changed = update.change.apply_to(&mut customer);
                 let locked = transaction
-                    .insert_customer(customer, &self.pseudonyms(customer_number))
+                    .insert_customer(customer, &self.pseudonyms(customer_number), 1)
                     .await?;
                 (locked, EventKind::CustomerCreated, changed)
             }

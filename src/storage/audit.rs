@@ -3,14 +3,17 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, Statement, Value,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect, Select, Statement, Value,
 };
 
 use super::{
     columns::from_field_names,
     database::Database,
-    entity::audit_events::{Column, Entity, Model},
+    entity::{
+        audit_events::{Column, Entity, Model},
+        feed_inbox,
+    },
     error::StorageError,
     timeout::with_timeout,
     transaction::Transaction,
@@ -103,6 +106,29 @@ impl Transaction {
         Ok(())
     }
 
+    /// Inserts events of this transaction, which may be of many customers, and queues them for the
+    /// change feed.
+    pub(super) async fn insert_audit_events(&self, events: &[AuditEvent]) -> Result<()> {
+        let rows = events.iter().map(to_row).collect::<Result<Vec<_>>>()?;
+        let queued = rows.iter().map(|row| feed_inbox::Model {
+            customer_number: row.customer_number.clone(),
+            sequence: row.sequence,
+            event_id: row.event_id,
+            event_time: row.event_time,
+            kind: row.kind.clone(),
+            contact_id: row.contact_id,
+            changed_fields: row.changed_fields.clone(),
+            feed_number: None,
+            sealed_customer_number: None,
+        });
+        let queued = queued.map(IntoActiveModel::into_active_model).collect();
+        let rows = rows.into_iter().map(IntoActiveModel::into_active_model);
+        self.insert_rows(rows.collect()).await?;
+        self.insert_rows::<feed_inbox::ActiveModel>(queued).await?;
+        self.has_events.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Inserts the event of an erasure, which is stored under the pseudonym. In the change feed it
     /// follows the other events of the erased number, and contains the encrypted number.
     pub async fn insert_erasure_event(
@@ -186,19 +212,34 @@ const LAST_SEQUENCE: &str = "\
       UNION ALL \
       SELECT max(sequence) FROM feed_inbox WHERE customer_number = $1) AS sequences";
 
+fn to_row(event: &AuditEvent) -> Result<Model> {
+    let number = event.customer_number.as_ref();
+    Ok(Model {
+        customer_number: number.map_or("", CustomerNumber::as_str).to_owned(),
+        sequence: event.sequence,
+        event_id: event.id,
+        event_time: event.event_time,
+        actor: event.actor.0.clone(),
+        kind: event.kind.clone(),
+        contact_id: event.contact_id.map(|id| id.0),
+        changed_fields: from_field_names(&event.changed_fields)?,
+        details: details_as_json(&event.details)?,
+    })
+}
+
 /// Returns the columns of an event, in the order of `audit_events`.
 fn event_values(event: &AuditEvent) -> Result<[Value; 9]> {
-    let number = event.customer_number.as_ref();
+    let row = to_row(event)?;
     Ok([
-        number.map_or("", CustomerNumber::as_str).into(),
-        event.sequence.into(),
-        event.id.into(),
-        event.event_time.into(),
-        event.actor.0.as_str().into(),
-        event.kind.as_str().into(),
-        event.contact_id.map(|id| id.0).into(),
-        from_field_names(&event.changed_fields)?.into(),
-        details_as_json(&event.details)?.into(),
+        row.customer_number.into(),
+        row.sequence.into(),
+        row.event_id.into(),
+        row.event_time.into(),
+        row.actor.into(),
+        row.kind.into(),
+        row.contact_id.into(),
+        row.changed_fields.into(),
+        row.details.into(),
     ])
 }
 

@@ -75,17 +75,19 @@ impl Transaction {
         }))
     }
 
-    /// Inserts a customer and locks it. Its sequence numbers follow those of the events under this
-    /// number and `pseudonyms`, so that its events follow theirs in the change feed. If another transaction inserts the same number, this one is
-    /// retried.
+    /// Inserts a customer and locks it, and takes this number of sequence numbers, of which the
+    /// first is returned. They follow those of the events under this number and `pseudonyms`, so that
+    /// its events follow theirs in the change feed. If another transaction inserts the same number,
+    /// this one is retried.
     pub async fn insert_customer(
         &self,
         customer: Customer,
         pseudonyms: &[CustomerNumber],
+        sequence_numbers: i64,
     ) -> Result<LockedCustomer> {
         self.record_write(&customer.number);
         let mut row = to_row(&customer);
-        row.write_count = Set(1);
+        row.write_count = Set(sequence_numbers);
         // First: this waits for a concurrent erasure.
         Entity::insert(row)
             .exec_without_returning(&self.inner)
@@ -95,18 +97,24 @@ impl Transaction {
             .find_last_sequence(&customer.number, pseudonyms)
             .await?;
         let sequence_number = last_sequence.unwrap_or_default() + 1;
-        if sequence_number > 1 {
-            Entity::update_many()
-                .col_expr(Column::WriteCount, Expr::value(sequence_number))
-                .filter(Column::CustomerNumber.eq(customer.number.as_str()))
-                .exec(&self.inner)
-                .await
-                .map_err(StorageError::from)?;
+        if let Some(last) = last_sequence {
+            self.take_sequence_numbers(&customer.number, last).await?;
         }
         Ok(LockedCustomer {
             customer,
             sequence_number,
         })
+    }
+
+    /// Takes further sequence numbers of a locked customer.
+    pub async fn take_sequence_numbers(&self, number: &CustomerNumber, count: i64) -> Result<()> {
+        Entity::update_many()
+            .col_expr(Column::WriteCount, Expr::col(Column::WriteCount).add(count))
+            .filter(Column::CustomerNumber.eq(number.as_str()))
+            .exec(&self.inner)
+            .await
+            .map_err(StorageError::from)?;
+        Ok(())
     }
 
     /// Updates the changed columns of a customer, increments its version and sets its update time.

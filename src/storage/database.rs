@@ -122,6 +122,11 @@ impl Database {
         self.writers.get_database_backend() == DbBackend::Sqlite
     }
 
+    /// Returns true if the database may have several nodes.
+    pub fn is_distributed(&self) -> bool {
+        self.server.has_citus
+    }
+
     /// Returns the number of connections of the readers' and the writers' pool.
     pub fn pools(&self) -> [(&'static str, metrics::Pool); 2] {
         [

@@ -124,7 +124,15 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
 impl Transaction {
     /// Queues an e-mail whose first attempt is at `due_time`.
     pub async fn insert_mail(&self, mail: &QueuedMail, due_time: DateTime<Utc>) -> Result<()> {
-        let row = ActiveModel {
+        self.insert_mails([(mail, due_time)]).await
+    }
+
+    /// Queues e-mails with their due times.
+    pub(super) async fn insert_mails<'m>(
+        &self,
+        mails: impl IntoIterator<Item = (&'m QueuedMail, DateTime<Utc>)>,
+    ) -> Result<()> {
+        let rows = mails.into_iter().map(|(mail, due_time)| ActiveModel {
             customer_number: Set(mail.customer_number.as_str().to_owned()),
             mail_id: Set(mail.id),
             kind: Set(mail.kind.as_str().to_owned()),
@@ -138,12 +146,8 @@ impl Transaction {
             due_time: Set(due_time),
             failure: Set(None),
             create_time: Set(mail.create_time),
-        };
-        Entity::insert(row)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        Ok(())
+        });
+        self.insert_rows(rows.collect()).await
     }
 
     /// Claims an e-mail with a lease until `lease_end`. Returns `None` if another worker claimed it

@@ -261,7 +261,7 @@ async fn create_without_pseudonyms(database: &Database, text: &str) {
         let customer = Customer::new(of.clone(), start_time());
         let of = of.clone();
         Box::pin(async move {
-            let locked = transaction.insert_customer(customer, &[]).await?;
+            let locked = transaction.insert_customer(customer, &[], 1).await?;
             let event = event(&of, locked.sequence_number, CREATED);
             transaction.insert_audit_event(&event).await?;
             Ok(Outcome::Commit(()))

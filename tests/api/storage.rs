@@ -281,7 +281,7 @@ async fn insert_customer(database: &Database, text: &str) -> Result<()> {
     let inserting = database.transaction(move |transaction| {
         let customer = customer.clone();
         Box::pin(async move {
-            transaction.insert_customer(customer, &[]).await?;
+            transaction.insert_customer(customer, &[], 1).await?;
             Ok(Outcome::Commit(()))
         })
     });
@@ -300,7 +300,7 @@ async fn insert_and_end(
         let (customer, attempts, end) = (customer.clone(), attempts.clone(), end.clone());
         Box::pin(async move {
             let count = attempts.fetch_add(1, Ordering::SeqCst) + 1;
-            transaction.insert_customer(customer, &[]).await?;
+            transaction.insert_customer(customer, &[], 1).await?;
             end(count)
         })
     });
