@@ -17,7 +17,7 @@ from .checks import check
 from .cluster import Cluster
 from .load import Load
 from .pgbouncer import PgBouncer
-from .rounds import FAULTS, expect_writes, play
+from .rounds import FAULTS, expect_writes, play, summary, too_long
 from .service import Service
 
 ROUNDS = 20
@@ -68,7 +68,7 @@ def play_mode(cluster: Cluster, way: str, mode: str, rounds: int) -> bool:
             stack.callback(pgbouncer.stop)
             pgbouncer.start()
             url = pgbouncer.url
-        service = Service(binary, folder, url, INSTANCES)
+        service = Service(binary, folder, [{"DATABASE_URL": url}] * INSTANCES)
         stack.callback(service.end)
         service.start()
         load = Load(service, run)
@@ -79,9 +79,10 @@ def play_mode(cluster: Cluster, way: str, mode: str, rounds: int) -> bool:
         finally:
             load.stop()
         cluster.wait_for_standby()
-        verdict = check(cluster, service, load, played)
+        verdict = check(cluster.connect, service, load)
+        verdict.wrong += too_long(played)
         service.stop()
-    print(verdict.summary(f"{way}, {mode}"), flush=True)
+    print(summary(f"{way}, {mode}", played, verdict), flush=True)
     for text in verdict.wrong:
         print(f"  wrong: {text}", flush=True)
     return not verdict.wrong

@@ -1,0 +1,81 @@
+"""The tests of the API on distributed databases, by cargo nextest."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .cluster import Cluster
+from .result import Result
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# tests/api names its databases by the process of the test.
+TEST_DATABASE = re.compile(r"test_(\d+)_[0-9a-f]+")
+SWEEP_SECONDS = 5.0
+SUMMARY = re.compile(r"Summary \[.*?\] (.*)")
+FAILED = re.compile(r"^\s*(?:FAIL|TIMEOUT|ABORT|SIG\w+) \[.*?\] (?:\(\S+\) )?(\S+ \S+)")
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+# Tests of PostgreSQL that say nothing about Citus, each with the reason.
+EXCLUDED: dict[str, str] = {}
+
+
+def test_api(cluster: Cluster, arguments: Sequence[str]) -> Result:
+    """Runs tests/api; `arguments` are those of cargo nextest."""
+    settings = {
+        "TEST_POSTGRES_URL": cluster.coordinator.url(),
+        "TEST_CITUS_WORKERS": " ".join(worker.url() for worker in cluster.workers),
+    }
+    excluded = "".join(f" - test(={name})" for name in EXCLUDED)
+    command = ["cargo", "nextest", "run", "--locked", "--no-fail-fast", "--test", "api"]
+    command += ["-E", f"test(ostgres){excluded}", *arguments]
+    summary, wrong = "no summary", []
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    environment = os.environ | settings
+    with (
+        sweeping(cluster),
+        subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as running,
+    ):
+        assert running.stdout
+        for line in running.stdout:
+            print(line, end="", file=sys.stderr, flush=True)
+            plain = ESCAPES.sub("", line)
+            if found := SUMMARY.search(plain):
+                summary = found.group(1)
+            elif found := FAILED.search(plain):
+                wrong.append(found.group(1))
+    if running.returncode and not wrong:
+        wrong.append(f"cargo nextest ended with {running.returncode}")
+    return Result(f"{summary}; {len(EXCLUDED)} tests excluded", list(dict.fromkeys(wrong)))
+
+
+@contextmanager
+def sweeping(cluster: Cluster) -> Iterator[None]:
+    """Drops the databases of ended tests: each has background workers on every node."""
+    is_over = threading.Event()
+
+    def sweep() -> None:
+        while not is_over.wait(SWEEP_SECONDS):
+            for name in ended_databases(cluster):
+                cluster.drop_database(name)
+
+    sweeper = threading.Thread(target=sweep, daemon=True)
+    sweeper.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        sweeper.join()
+
+
+def ended_databases(cluster: Cluster) -> list[str]:
+    with cluster.coordinator.connect() as connection:
+        rows = connection.execute("SELECT datname FROM pg_database").fetchall()
+    matches = [TEST_DATABASE.fullmatch(str(row[0])) for row in rows]
+    return [found[0] for found in matches if found and not Path(f"/proc/{found[1]}").exists()]

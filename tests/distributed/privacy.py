@@ -1,0 +1,118 @@
+"""Every RPC over two instances, and what an erasure leaves on any node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from psycopg import sql
+
+from failover.service import Service
+
+from .cluster import Cluster, Connection, Database
+from .instances import instances
+from .result import Result
+from .story import RPCS, DeferringMailbox, Story, missing_calls
+
+# Ordinary tables and shards, also those that Citus hides. The rows of a table that is distributed
+# are in its shards; what it has itself are rows that a distribution left there.
+TABLES = """
+    SELECT c.oid::bigint, n.nspname, c.relname, p.partmethod IS NOT DISTINCT FROM 'h'
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    LEFT JOIN pg_dist_partition AS p ON p.logicalrelid = c.oid
+    WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+"""
+
+
+@contextmanager
+def stories(cluster: Cluster, folder: Path, name: str) -> Iterator[tuple[Database, Service, list[Story]]]:
+    """Plays the story twice, so that every instance gets every RPC."""
+    database = cluster.create_database(name)
+    folder.mkdir()
+    with DeferringMailbox() as mailbox:
+        urls = [mailbox.smtp_url] * 2
+        with instances(database, folder / "instances", urls) as service:
+            played = [Story(service, mailbox, first) for first in range(2)]
+            try:
+                for story in played:
+                    story.play()
+                yield database, service, played
+            finally:
+                for story in played:
+                    story.close()
+
+
+def prove_rpcs(cluster: Cluster, folder: Path, _: float) -> Result:
+    with stories(cluster, folder, "contacts_rpcs") as (_database, _service, played):
+        for story in played:
+            story.erase()
+    return Result(
+        f"{len(RPCS)} RPCs, {len(RPCS) * 2} through one or the other of two instances",
+        list(missing_calls(played)),
+    )
+
+
+def prove_erasure(cluster: Cluster, folder: Path, _: float) -> Result:
+    """Nothing of an erased customer is on any node, and another customer is untouched."""
+    with stories(cluster, folder, "contacts_erasure") as (database, service, (erased, kept)):
+        import_contact(service, folder, erased)
+        before, after = {}, {}
+        for when in (before, after):
+            for story in (erased, kept):
+                when[story.number] = find_everywhere(database, story.secrets())
+            if when is before:
+                erased.erase()
+                database.wait_for_feed()
+    found, left = before[erased.number], after[erased.number]
+    wrong = [f"the erased customer's {place}" for place in left]
+    tables = {place.partition(" of ")[0] for place in found}
+    if len(found) < len(erased.secrets()):
+        wrong.append(f"the search found only {found} before the erasure")
+    if before[kept.number] != after[kept.number]:
+        wrong.append("the rows of another customer changed")
+    return Result(
+        f"{len(erased.secrets())} values in {sum(found.values()):,} rows of {len(tables)} tables and"
+        f" shards of {len(cluster.nodes)} nodes; {sum(left.values())} rows after the erasure",
+        wrong,
+    )
+
+
+def import_contact(service: Service, folder: Path, story: Story) -> None:
+    """Imports a contact, as only this leaves a row of an import."""
+    file = folder / "contacts.csv"
+    file.write_text(
+        "customer_number;types;display_name;email\n"
+        f"{story.number};STANDARD;{story.other_name};{story.deferred_email}\n"
+    )
+    service.run("import", str(file), "--emails-confirmed")
+
+
+def find_everywhere(database: Database, values: list[str]) -> dict[str, int]:
+    """Returns the number of rows with any of the values, by table and node."""
+    found = {}
+    for node in database.cluster.nodes:
+        with database.connect(node) as connection:
+            connection.execute("SET citus.override_table_visibility = off")
+            for table, count in find_on_node(connection, values):
+                found[f"{table} of the {node.name}"] = count
+    return found
+
+
+def find_on_node(connection: Connection, values: list[str]) -> Iterator[tuple[str, int]]:
+    for oid, schema, name, is_distributed in connection.execute(TABLES).fetchall():
+        if is_distributed:
+            row = connection.execute("SELECT pg_relation_size(%s::oid)::int", [oid]).fetchone()
+        else:
+            query = sql.SQL(
+                "SELECT count(*)::int FROM {} AS t WHERE t::text ILIKE ANY (%s)"
+            ).format(sql.Identifier(str(schema), str(name)))
+            row = connection.execute(query, [patterns(values)]).fetchone()
+        count = int(str(row[0])) if row else 0
+        if count:
+            yield f"{schema}.{name}", count
+
+
+def patterns(values: list[str]) -> list[str]:
+    """Returns patterns of the values as text, and as the hexadecimal form of bytes."""
+    return [f"%{form}%" for value in values for form in (value, value.encode().hex())]
