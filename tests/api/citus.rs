@@ -1,7 +1,6 @@
 //! Databases on a Citus cluster, for `scripts/distributed`.
 
 use contact_service::{error::Result, storage::Database};
-use sqlx::postgres::PgConnectOptions;
 
 use crate::harness::{execute, postgres_url};
 
@@ -16,41 +15,24 @@ pub async fn migrate(database: &Database) -> Result<()> {
 
 /// Creates a database, on all nodes if the tests run on a cluster, and returns its URL.
 pub async fn create_database(name: &str) -> String {
-    let coordinator = postgres_url();
-    let url = in_database(&coordinator, name);
+    let server = postgres_url();
     let workers = workers();
-    if workers.is_empty() {
-        execute(&coordinator, &format!("CREATE DATABASE {name}")).await;
-        return url;
+    // `scripts/distributed` has prepared it: the extension, and the nodes that know each other.
+    let template = if workers.is_empty() {
+        ""
+    } else {
+        "TEMPLATE citus_template"
+    };
+    for node in std::iter::once(&server).chain(&workers) {
+        execute(node, &format!("CREATE DATABASE {name} {template}")).await;
     }
-    for server in std::iter::once(&coordinator).chain(&workers) {
-        execute(server, &format!("CREATE DATABASE {name}")).await;
-        execute(&in_database(server, name), "CREATE EXTENSION citus").await;
-    }
-    let (host, port) = address(&coordinator);
-    let add = format!("SELECT citus_set_coordinator_host('{host}', {port})");
-    execute(&url, &add).await;
-    for worker in &workers {
-        let (host, port) = address(worker);
-        let add = format!("SELECT citus_add_node('{host}', {port})");
-        execute(&url, &add).await;
-    }
-    url
+    let mut url = url::Url::parse(&server).unwrap();
+    url.set_path(name);
+    url.into()
 }
 
 /// The servers of the workers, in the form of `TEST_POSTGRES_URL`; empty without a cluster.
 pub fn workers() -> Vec<String> {
     let workers = std::env::var("TEST_CITUS_WORKERS").unwrap_or_default();
     workers.split_whitespace().map(str::to_owned).collect()
-}
-
-fn in_database(server: &str, name: &str) -> String {
-    let mut url = url::Url::parse(server).unwrap();
-    url.set_path(name);
-    url.into()
-}
-
-fn address(server: &str) -> (String, u16) {
-    let options: PgConnectOptions = server.parse().unwrap();
-    (options.get_host().to_owned(), options.get_port())
 }

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from pathlib import Path
 import grpc
 import psycopg
 
-from failover.__main__ import keep_logs
+from failover.session import run_in_folder
 from support.processes import Failed
 
 from .api import test_api
@@ -95,26 +93,6 @@ def report(name: str, prove: Callable[[], Result]) -> bool:
     return not result.wrong
 
 
-def main() -> int:
-    args = parse_arguments()
-    # So that all started processes are terminated on exit.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="contact-distributed.") as name:
-        folder = Path(name)
-        # PostgreSQL runs as another user, who needs access.
-        folder.chmod(0o755)
-        try:
-            return 1 if play_all(args, folder) else 0
-        except Failed as failed:
-            print(f"distributed: {failed}", file=sys.stderr)
-            return 1
-        finally:
-            if args.keep:
-                keep_logs(folder, args.keep)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    args = parse_arguments()
+    sys.exit(run_in_folder("distributed", partial(play_all, args), args.keep))

@@ -17,6 +17,7 @@ from .result import Result
 ROOT = Path(__file__).resolve().parent.parent.parent
 # tests/api names its databases by the process of the test.
 TEST_DATABASE = re.compile(r"test_(\d+)_[0-9a-f]+")
+TEMPLATE = "citus_template"
 SWEEP_SECONDS = 5.0
 SUMMARY = re.compile(r"Summary \[.*?\] (.*)")
 FAILED = re.compile(r"^\s*(?:FAIL|TIMEOUT|ABORT|SIG\w+) \[.*?\] (?:\(\S+\) )?(\S+ \S+)")
@@ -34,13 +35,19 @@ def test_api(cluster: Cluster, arguments: Sequence[str]) -> Result:
     }
     excluded = "".join(f" - test(={name})" for name in EXCLUDED)
     command = ["cargo", "nextest", "run", "--locked", "--no-fail-fast", "--test", "api"]
-    command += ["-E", f"test(ostgres){excluded}", *arguments]
+    command += ["-E", f"not test(qlite){excluded}", *arguments]
     summary, wrong = "no summary", []
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    environment = os.environ | settings
+    cluster.create_template(TEMPLATE)
     with (
         sweeping(cluster),
-        subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as running,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running,
     ):
         assert running.stdout
         for line in running.stdout:
@@ -50,6 +57,7 @@ def test_api(cluster: Cluster, arguments: Sequence[str]) -> Result:
                 summary = found.group(1)
             elif found := FAILED.search(plain):
                 wrong.append(found.group(1))
+    cluster.drop_database(TEMPLATE)
     if running.returncode and not wrong:
         wrong.append(f"cargo nextest ended with {running.returncode}")
     return Result(f"{summary}; {len(EXCLUDED)} tests excluded", list(dict.fromkeys(wrong)))

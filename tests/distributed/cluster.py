@@ -138,8 +138,8 @@ class Cluster:
         if len(rows) < WORKERS:
             raise Failed(f"the cluster has {len(rows)} workers; {WORKERS} are required")
         login = urlsplit(url).netloc.rpartition("@")[0]
-        urls = [urlsplit(url)._replace(netloc=f"{login}@{host}:{port}").geturl() for host, port in rows]
-        workers = [Node(f"worker{n}", worker) for n, worker in enumerate(urls, 1)]
+        places = [f"postgres://{login}@{host}:{port}/postgres" for host, port in rows]
+        workers = [Node(f"worker{n}", place) for n, place in enumerate(places, 1)]
         return cls([coordinator, *workers], None)
 
     def start(self) -> None:
@@ -162,7 +162,9 @@ class Cluster:
         owner = f"OWNER {self.user}" if self.user else ""
         for node in self.nodes:
             with node.connect() as connection:
-                connection.execute(f"CREATE DATABASE {name} {owner} ENCODING 'UTF8' TEMPLATE template0")
+                connection.execute(
+                    f"CREATE DATABASE {name} {owner} ENCODING 'UTF8' TEMPLATE template0"
+                )
                 if node is delayed:
                     delay = f"ALTER DATABASE {name} SET commit_delay = {DELAY_MICROSECONDS}"
                     connection.execute(delay)
@@ -170,10 +172,23 @@ class Cluster:
             with node.connect(name) as connection:
                 connection.execute("CREATE EXTENSION citus")
         with self.coordinator.connect(name) as connection:
-            connection.execute("SELECT citus_set_coordinator_host(%s, %s)", self.coordinator.address)
+            connection.execute(
+                "SELECT citus_set_coordinator_host(%s, %s)", self.coordinator.address
+            )
             for worker in self.workers:
                 connection.execute("SELECT citus_add_node(%s, %s)", worker.address)
         return Database(self, name)
+
+    def create_template(self, name: str) -> None:
+        """Creates a database on all nodes that can be copied: it has no connections."""
+        self.create_database(name)
+        for node in self.nodes:
+            with node.connect() as connection:
+                connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+                    [name],
+                )
 
     def drop_database(self, name: str) -> None:
         for node in self.nodes:

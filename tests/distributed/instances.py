@@ -28,9 +28,7 @@ def nodes_of_instances(database: Database) -> list[Node]:
 
 
 @contextmanager
-def instances(
-    database: Database, folder: Path, smtp_urls: Sequence[str] = ()
-) -> Iterator[Service]:
+def instances(database: Database, folder: Path, smtp_urls: Sequence[str] = ()) -> Iterator[Service]:
     """Runs both instances; they must end with exit code 0."""
     folder.mkdir()
     settings = [

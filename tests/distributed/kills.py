@@ -89,7 +89,10 @@ def play(database: Database, load: PinnedLoad, node: LocalNode, number: int) -> 
         for pair, early, late in zip(load.pairs, before, after)
         if not pair.needs(node)
     ]
-    texts = [f"{pair}: {got.writes} writes, {got.reads} reads, {got.failed} errors" for pair, got in served]
+    texts = [
+        f"{pair}: {got.writes} writes, {got.reads} reads, {got.failed} errors"
+        for pair, got in served
+    ]
     print(
         f"  kill {number} of {node.name}: {'; '.join(texts)}; all writers after {to_all:.2f} s",
         file=sys.stderr,

@@ -134,10 +134,10 @@ def prove_moves(cluster: Cluster, folder: Path, scale: float) -> Result:
                 load.expect_alive()
         finally:
             load.stop()
-        verdict, wrong = check_all(database, service, load)
+        verdict = check_all(database, service, load)
     errors = verdict.statuses.total()
     # Every status is wrong here, also the one that a failed node causes.
-    wrong += [f"{count} requests got {name}" for name, count in verdict.statuses.items()]
+    wrong = verdict.wrong + [f"{load.statuses.first[name]}: {name}" for name in verdict.statuses]
     return Result(
         f"{len(seconds)} shard moves, the longest {max(seconds):.1f} s; {verdict.writes()};"
         f" {verdict.reads:,} reads; {errors} errors; longest write {load.longest_write():.2f} s",

@@ -94,7 +94,9 @@ def compare_events(
     wrong += [f"{name} saw {number} {event} twice" for number, event in twice[:5]]
     wrong += [f"{name} saw {number} {event}, which is not committed" for number, event in unknown]
     if not wrong:
-        wrong += [f"{name} saw the events of {number} in another order" for number in disordered[:5]]
+        wrong += [
+            f"{name} saw the events of {number} in another order" for number in disordered[:5]
+        ]
     return text, wrong
 
 
