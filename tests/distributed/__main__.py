@@ -17,7 +17,7 @@ import psycopg
 from failover.session import run_in_folder
 from support.processes import Failed
 
-from .api import test_api
+from .api import prove_api
 from .cluster import FAST_SETTINGS, Cluster
 from .kills import prove_coordinator_kills, prove_worker_kills
 from .privacy import prove_erasure, prove_rpcs
@@ -53,7 +53,7 @@ def play_all(args: argparse.Namespace, folder: Path) -> int:
     failed = 0
     if args.only in (None, API):
         with running_cluster(folder / "fast", FAST_SETTINGS) as cluster:
-            failed += not report(API, partial(test_api, cluster, args.arguments))
+            failed += not report(API, partial(prove_api, cluster, args.arguments))
     selected = [(name, proof) for name, proof in PROOFS if args.only in (None, name)]
     if selected:
         with running_cluster(folder / "durable", {}) as cluster:
@@ -67,11 +67,11 @@ def play_all(args: argparse.Namespace, folder: Path) -> int:
 def running_cluster(folder: Path, settings: Mapping[str, str]) -> Iterator[Cluster]:
     """Starts a cluster, or finds the one of CITUS_URL."""
     url = os.environ.get("CITUS_URL")
-    if url:
-        yield Cluster.existing(url)
-        return
     folder.mkdir()
-    cluster = Cluster.local(folder, Path(os.environ["CITUS_POSTGRES"]), settings)
+    if url:
+        cluster = Cluster.existing(url)
+    else:
+        cluster = Cluster.local(folder, Path(os.environ["CITUS_POSTGRES"]), settings)
     try:
         cluster.start()
         yield cluster

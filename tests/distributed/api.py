@@ -27,7 +27,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 EXCLUDED: dict[str, str] = {}
 
 
-def test_api(cluster: Cluster, arguments: Sequence[str]) -> Result:
+def prove_api(cluster: Cluster, arguments: Sequence[str]) -> Result:
     """Runs tests/api; `arguments` are those of cargo nextest."""
     settings = {
         "TEST_POSTGRES_URL": cluster.coordinator.url(),
@@ -57,7 +57,6 @@ def test_api(cluster: Cluster, arguments: Sequence[str]) -> Result:
                 summary = found.group(1)
             elif found := FAILED.search(plain):
                 wrong.append(found.group(1))
-    cluster.drop_database(TEMPLATE)
     if running.returncode and not wrong:
         wrong.append(f"cargo nextest ended with {running.returncode}")
     return Result(f"{summary}; {len(EXCLUDED)} tests excluded", list(dict.fromkeys(wrong)))

@@ -109,13 +109,14 @@ class LocalNode(Node):
 
 
 class Cluster:
-    """The nodes, from their start until all of them have ended."""
+    """The nodes, and the databases that the proofs create on them."""
 
     def __init__(self, nodes: Sequence[Node], user: str | None) -> None:
         """`user` is the role of the service; `None`: the one of the URL."""
         self.nodes = nodes
         self.user = user
         self.coordinator, *self.workers = nodes
+        self._databases: set[str] = set()
 
     @classmethod
     def local(cls, folder: Path, binaries: Path, settings: Mapping[str, str]) -> Cluster:
@@ -129,17 +130,17 @@ class Cluster:
     def existing(cls, url: str) -> Cluster:
         """Returns the nodes that the coordinator at this URL knows."""
         coordinator = Node("coordinator", url)
-        name = urlsplit(url).path.lstrip("/")
-        with coordinator.connect(name) as connection:
+        parts = urlsplit(url)
+        with coordinator.connect(parts.path.lstrip("/")) as connection:
             rows = connection.execute(
                 "SELECT nodename, nodeport FROM pg_dist_node"
                 " WHERE groupid > 0 AND isactive AND noderole = 'primary' ORDER BY groupid"
             ).fetchall()
         if len(rows) < WORKERS:
             raise Failed(f"the cluster has {len(rows)} workers; {WORKERS} are required")
-        login = urlsplit(url).netloc.rpartition("@")[0]
-        places = [f"postgres://{login}@{host}:{port}/postgres" for host, port in rows]
-        workers = [Node(f"worker{n}", place) for n, place in enumerate(places, 1)]
+        login = parts.netloc.rpartition("@")[0]
+        urls = [parts._replace(netloc=f"{login}@{host}:{port}").geturl() for host, port in rows]
+        workers = [Node(f"worker{n}", worker) for n, worker in enumerate(urls, 1)]
         return cls([coordinator, *workers], None)
 
     def start(self) -> None:
@@ -150,8 +151,12 @@ class Cluster:
                 connection.execute(f"CREATE ROLE {USER} LOGIN")
 
     def stop(self) -> None:
+        """Stops the nodes that were started here; others lose only the databases."""
         for node in self.local_nodes():
             node.stop()
+        if not self.local_nodes():
+            for name in self._databases:
+                self.drop_database(name)
 
     def local_nodes(self) -> list[LocalNode]:
         return [node for node in self.nodes if isinstance(node, LocalNode)]
@@ -159,6 +164,7 @@ class Cluster:
     def create_database(self, name: str, delayed: Node | None = None) -> Database:
         """Creates a database on all nodes; every commit on a delayed one takes 20 ms longer."""
         self.drop_database(name)
+        self._databases.add(name)
         owner = f"OWNER {self.user}" if self.user else ""
         for node in self.nodes:
             with node.connect() as connection:
