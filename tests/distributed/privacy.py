@@ -16,6 +16,9 @@ from .instances import instances
 from .result import Result
 from .story import RPCS, DeferringMailbox, Story, missing_calls
 
+# PostgreSQL tries a plan without parameters, which Citus may reject, when a connection runs a
+# statement for the sixth time.
+STORIES = 16
 # Ordinary tables and shards, also those that Citus hides. The rows of a table that is distributed
 # are in its shards; what it has itself are rows that a distribution left there.
 TABLES = """
@@ -28,15 +31,15 @@ TABLES = """
 
 @contextmanager
 def stories(
-    cluster: Cluster, folder: Path, name: str
+    cluster: Cluster, folder: Path, name: str, count: int
 ) -> Iterator[tuple[Database, Service, list[Story]]]:
-    """Plays the story twice, so that every instance gets every RPC."""
+    """Plays the story some times; each begins at another instance than the one before."""
     database = cluster.create_database(name)
     folder.mkdir()
     with DeferringMailbox() as mailbox:
         urls = [mailbox.smtp_url] * 2
         with instances(database, folder / "instances", urls) as service:
-            played = [Story(service, mailbox, first) for first in range(2)]
+            played = [Story(service, mailbox, first) for first in range(count)]
             try:
                 for story in played:
                     story.play()
@@ -47,18 +50,18 @@ def stories(
 
 
 def prove_rpcs(cluster: Cluster, folder: Path, _: float) -> Result:
-    with stories(cluster, folder, "contacts_rpcs") as (_database, _service, played):
+    with stories(cluster, folder, "contacts_rpcs", STORIES) as (_database, _service, played):
         for story in played:
             story.erase()
     return Result(
-        f"{len(RPCS)} RPCs, {len(RPCS) * 2} through one or the other of two instances",
+        f"{len(RPCS)} RPCs, each at least {STORIES // 2} times through each of two instances",
         list(missing_calls(played)),
     )
 
 
 def prove_erasure(cluster: Cluster, folder: Path, _: float) -> Result:
     """Nothing of an erased customer is on any node, and another customer is untouched."""
-    with stories(cluster, folder, "contacts_erasure") as (database, service, (erased, kept)):
+    with stories(cluster, folder, "contacts_erasure", 2) as (database, service, (erased, kept)):
         import_contact(service, folder, erased)
         values = erased.secrets()
         before, kept_before = (
