@@ -33,13 +33,16 @@ SETTINGS = {
     # Shards are moved under writes by logical replication.
     "wal_level": "logical",
 }
-# For tests with a database each: their rows need not outlive the run, and one node after another
-# creates every shard.
+# Citus does not pass on the timeouts of the service's sessions: without this one, a statement that
+# waits for a lock on a worker ends as if the database were unavailable.
+LOCK_TIMEOUT = "1s"
+# For tests with a database each, as a superuser: their rows need not outlive the run.
 FAST_SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "citus.shard_count": "4",
+    "lock_timeout": LOCK_TIMEOUT,
 }
 
 
@@ -149,6 +152,7 @@ class Cluster:
             node.start()
             with node.connect() as connection:
                 connection.execute(f"CREATE ROLE {USER} LOGIN")
+                connection.execute(f"ALTER ROLE {USER} SET lock_timeout = '{LOCK_TIMEOUT}'")
 
     def stop(self) -> None:
         """Stops the nodes that were started here; others lose only the databases."""
