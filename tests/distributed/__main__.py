@@ -26,22 +26,21 @@ from .result import Result
 
 API = "api"
 Proof = Callable[[Cluster, Path, float], Result]
-# By the name that --only takes; each gets the cluster, a folder for itself, and the scale.
-PROOFS: list[tuple[str, Proof]] = [
-    ("rpcs", prove_rpcs),
-    ("feed", prove_feed),
-    ("mails", prove_mails),
-    ("erasure", prove_erasure),
-    ("kills", prove_worker_kills),
-    ("kills", prove_coordinator_kills),
-    ("moves", prove_moves),
-]
+# By the name that --only takes. Each gets the cluster, a folder for itself, and the scale.
+PROOFS: dict[str, Proof] = {
+    "rpcs": prove_rpcs,
+    "feed": prove_feed,
+    "mails": prove_mails,
+    "erasure": prove_erasure,
+    "worker-kills": prove_worker_kills,
+    "coordinator-kills": prove_coordinator_kills,
+    "moves": prove_moves,
+}
 
 
 def parse_arguments() -> argparse.Namespace:
-    names = dict.fromkeys([API, *(name for name, _ in PROOFS)])
     parser = argparse.ArgumentParser(prog="scripts/distributed", description=__doc__)
-    parser.add_argument("--only", choices=names, help="one of the proofs")
+    parser.add_argument("--only", choices=[API, *PROOFS], help="one of the proofs")
     parser.add_argument("--scale", type=float, default=1.0, help="a fraction of it, for a trial")
     parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep logs in this folder")
     parser.add_argument("arguments", nargs="*", help="arguments of cargo nextest, after --")
@@ -54,12 +53,12 @@ def play_all(args: argparse.Namespace, folder: Path) -> int:
     if args.only in (None, API):
         with running_cluster(folder / "fast", FAST_SETTINGS) as cluster:
             failed += not report(API, partial(prove_api, cluster, args.arguments))
-    selected = [(name, proof) for name, proof in PROOFS if args.only in (None, name)]
+    selected = [name for name in PROOFS if args.only in (None, name)]
     if selected:
         with running_cluster(folder / "durable", {}) as cluster:
-            for number, (name, proof) in enumerate(selected):
-                place = folder / f"{number}-{name}"
-                failed += not report(name, partial(proof, cluster, place, args.scale))
+            for name in selected:
+                proof = partial(PROOFS[name], cluster, folder / name, args.scale)
+                failed += not report(name, proof)
     return failed
 
 

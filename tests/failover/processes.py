@@ -110,20 +110,25 @@ def locale(folder: Path) -> dict[str, str]:
 
 
 def kill_with_children(parent: int) -> None:
-    """Sends SIGKILL to a postmaster and all of its children."""
+    """Sends SIGKILL to a postmaster and all of its children; returns when the children are gone."""
     # A stopped postmaster forks no more children that would survive.
     os.kill(parent, signal.SIGSTOP)
-    for pid in (*children(parent), parent):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    # One that has not ended keeps the shared memory, and with it the next start of the server.
+    while found := children(parent):
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    os.kill(parent, signal.SIGKILL)
 
 
 def children(parent: int) -> list[int]:
+    """Returns the running children of a process."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError):
             # The name, in brackets, may contain spaces.
-            if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
+            state, parent_pid = status.read_text().rpartition(")")[2].split()[:2]
+            if int(parent_pid) == parent and state != "Z":
                 found.append(int(status.parent.name))
     return found
 
