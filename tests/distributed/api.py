@@ -20,13 +20,17 @@ TEST_DATABASE = re.compile(r"test_(\d+)_[0-9a-f]+")
 TEMPLATE = "citus_template"
 SWEEP_SECONDS = 5.0
 SUMMARY = re.compile(r"Summary \[.*?\] (.*)")
-FAILED = re.compile(r"^\s*(?:FAIL|TIMEOUT|ABORT|SIG\w+) \[.*?\] (?:\(\S+\) )?(\S+ \S+)")
+FAILED = re.compile(r"^\s*(?:FAIL|TIMEOUT|ABORT|SIG\w+) \[.*?\] (?:\([^)]*\) )?(\S+ \S+)")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 # Tests of PostgreSQL that say nothing about Citus, each with the reason.
+AUTO_EXPLAIN = "auto_explain, with which Citus rejects a DELETE in a WITH that has parameters"
 EXCLUDED = {
-    "distributed_form::every_statement_of_an_rpc_names_one_customer": (
-        "it reads plans from auto_explain, with which Citus rejects a statement with parameters"
+    "distributed_form::every_statement_of_an_rpc_names_one_customer": AUTO_EXPLAIN,
+    "query_plans::every_statement_has_a_matching_index": AUTO_EXPLAIN,
+    "storage::rule_2_direct_writes_cannot_remove_the_last_standard"
+    "::case_4_its_move_to_another_customer::backend_2_Backend__Postgres": (
+        "Citus rejects the new customer number before the trigger"
     ),
 }
 
@@ -86,7 +90,10 @@ def sweeping(cluster: Cluster) -> Iterator[None]:
 
 
 def ended_databases(cluster: Cluster) -> list[str]:
-    with cluster.coordinator.connect() as connection:
-        rows = connection.execute("SELECT datname FROM pg_database").fetchall()
-    matches = [TEST_DATABASE.fullmatch(str(row[0])) for row in rows]
+    names: set[str] = set()
+    for node in cluster.nodes:
+        with node.connect() as connection:
+            rows = connection.execute("SELECT datname FROM pg_database").fetchall()
+        names.update(str(row[0]) for row in rows)
+    matches = [TEST_DATABASE.fullmatch(name) for name in names]
     return [found[0] for found in matches if found and not Path(f"/proc/{found[1]}").exists()]
