@@ -20,6 +20,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::{
     background_plans::app_on,
+    citus,
     harness::{
         Backend, Options, TestServer, connect, execute, fresh_database, query_number, start_time,
     },
@@ -46,7 +47,7 @@ impl Feed {
         let folder = tempdir().unwrap();
         let url = fresh_database(backend, folder.path().join("contacts.db")).await;
         let database = connect(&url).await;
-        database.migrate().await.unwrap();
+        citus::migrate(&database).await.unwrap();
         Self {
             app: app_on(&database),
             database,

@@ -19,6 +19,7 @@
     reason = "nothing of a test is visible outside the crate, and `pub` is shorter"
 )]
 
+mod citus;
 mod deadline;
 mod explain;
 mod forged_tokens;

@@ -20,6 +20,7 @@ use tracing::{
 use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
 
 use crate::{
+    explain::with_options,
     harness::{Backend, Options, TestServer, connect, execute, fresh_database},
     query_plans::run_all,
 };
@@ -322,7 +323,8 @@ async fn no_executed_statement_needs_its_session() {
     let heard = tracing_subscriber::registry().with(statements.clone());
     let _heard = tracing::subscriber::set_default(heard);
     let url = fresh_database(Backend::Postgres, PathBuf::new()).await;
-    let url = format!("{url}&options[log_statement]=all&options[client_min_messages]=log");
+    let logged = [("log_statement", "all"), ("client_min_messages", "log")];
+    let url = with_options(&url, &logged);
     let server = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
     run_all(&server, "K", &[6, 2, 400]).await;
 
