@@ -165,6 +165,18 @@ impl StorageError {
         Some(cause)
     }
 
+    /// Translates the error of a commit. Its outcome is unknown unless the error says otherwise: Citus
+    /// reports an internal error when a node fails during the commit.
+    pub(super) fn of_commit(self) -> Error {
+        match self.to_error() {
+            Error::Internal { .. } => {
+                tracing::warn!(failure = %self, "commit failed");
+                Error::DatabaseUnavailable
+            }
+            _ => self.into(),
+        }
+    }
+
     /// Translates the error without logging it.
     pub(super) fn to_error(&self) -> Error {
         if matches!(self.0, DbErr::ConnectionAcquire(_)) {

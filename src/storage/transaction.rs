@@ -167,11 +167,8 @@ impl Database {
         match work(&transaction).await {
             Ok(Outcome::Commit(value)) => {
                 let has_events = transaction.has_events.load(Ordering::Relaxed);
-                transaction
-                    .inner
-                    .commit()
-                    .await
-                    .map_err(StorageError::from)?;
+                let committed = transaction.inner.commit().await;
+                committed.map_err(|error| StorageError::from(error).of_commit())?;
                 database_file::ensure_present(self.file.as_ref())?;
                 if has_events {
                     self.events_committed.notify_one();
