@@ -191,6 +191,7 @@ fn init_to_zero() {
     }
     counter!(PHONE_PASSWORD_LOCKS).increment(0);
     missing_pepper_versions(0);
+    unreachable_nodes(0);
     failed_contacts(FailedContacts::default());
     for decision in ["allowed", "denied", "agent_decision"] {
         counter!(PHONE_ORDERS, "decision" => decision).increment(0);

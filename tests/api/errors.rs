@@ -316,9 +316,8 @@ async fn rule_violations(server: &TestServer, anna: &Contact) -> Vec<Status> {
 
 async fn expired_events(server: &TestServer) -> Status {
     let mut client = server.client();
-    let from_the_first = proto::WatchChangesRequest::default();
-    let watch = client.watch_changes(from_the_first).await.unwrap();
-    let mut watch = watch.into_inner();
+    let watch = client.watch_changes(proto::WatchChangesRequest::default());
+    let mut watch = watch.await.unwrap().into_inner();
     let first = watch.message().await.unwrap().unwrap();
     server.create_customer("K-4").await;
     // A later event is in the feed.
