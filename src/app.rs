@@ -39,7 +39,7 @@ pub use self::{
     customers::UpdateCustomer,
     email_confirmation::{ConfirmedEmail, Inspection},
     idempotency::RequestKey,
-    import::{CustomerOutcome, FileRow, ImportMode, ImportResult, RowOutcome},
+    import::{CustomerOutcome, CustomerRows, FileRow, ImportMode, ImportResult, RowOutcome},
     phone_grant::Grant,
     phone_orders::{DecidedOrder, PhoneOrderRequest},
     phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},

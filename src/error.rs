@@ -314,10 +314,8 @@ pub enum Error {
         /// The time until the next attempt is possible.
         retry_after: Duration,
     },
-    /// Rule 23: the order came from an address that is not on file.
-    #[error(
-        "ordered_by_email is neither the customer's contact-data address nor a contact's confirmed one"
-    )]
+    /// Rule 23: the order came from another address than the contact-data one.
+    #[error("ordered_by_email is not the customer's contact-data address")]
     OrderingAddressNotOnFile,
     /// The resource was changed since its etag was read.
     #[error("the resource was changed since this etag was read")]

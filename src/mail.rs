@@ -4,6 +4,7 @@
 //! The worker sends it outside of any transaction, and deletes it from the outbox.
 
 mod bounce;
+mod claims;
 mod delivery;
 mod domain_name;
 mod folder;

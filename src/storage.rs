@@ -17,6 +17,7 @@
 
 mod audit;
 mod batch;
+mod bulk;
 mod by_index;
 mod caller_verification;
 mod change_feed;
@@ -32,6 +33,7 @@ mod entity;
 mod erasure;
 mod error;
 mod export;
+mod feed_inbox;
 mod mail_counts;
 mod migration;
 mod outbox;
@@ -51,12 +53,18 @@ mod write_probe;
 
 pub use self::{
     batch::{channel_checks::ChannelCheck, recipients::FoundAddressees},
-    change_feed::{FeedBounds, SequencedBatch},
+    change_feed::FeedBounds,
+    contact_imports::ImportedRows,
     customer_queue::{CustomerQueue, QueuePermit},
     customers::LockedCustomer,
     database::Database,
+    feed_inbox::{FeedLock, InboxRange, SequencedBatch},
     mail_counts::RecipientHash,
-    migration::MigrationState,
+    migration::{
+        MigrationState,
+        distribution::{Distribution, TABLE_DISTRIBUTIONS},
+    },
+    outbox::DueMail,
     phone_attempts::{AttemptCounts, AttemptKey},
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},
     pools::url::DatabaseUrl,

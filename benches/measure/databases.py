@@ -22,9 +22,7 @@ SEED = 1
 # A service has nothing to do when it occupies less of a core, and the database as well.
 QUIET_SHARE = 0.05
 QUIET_WINDOW = 1.0
-HAS_INBOX = "SELECT to_regclass('feed_inbox') IS NOT NULL"
 IN_INBOX = "SELECT 1 FROM feed_inbox LIMIT 1"
-WITHOUT_POSITION = "SELECT 1 FROM audit_events WHERE feed_position IS NULL LIMIT 1"
 
 
 class Databases:
@@ -118,16 +116,12 @@ class Databases:
         return [postmaster(self._tools.folder, self.server_url)]
 
     def has_waiting_events(self, url: str) -> bool:
-        """Returns true if events are to be sequenced, in the inbox of a schema that has one."""
+        """Returns true if events are to be sequenced."""
         if url.startswith("sqlite:"):
             file = urlsplit(url).path
             with closing(sqlite3.connect(file, timeout=10)) as connection:
-                query = "SELECT 1 FROM sqlite_master WHERE name = 'feed_inbox'"
-                has_inbox = connection.execute(query).fetchone()
-                waiting = connection.execute(IN_INBOX if has_inbox else WITHOUT_POSITION)
-                return waiting.fetchone() is not None
-        has_inbox = psql(self._tools.folder, url, HAS_INBOX) == "t"
-        return bool(psql(self._tools.folder, url, IN_INBOX if has_inbox else WITHOUT_POSITION))
+                return connection.execute(IN_INBOX).fetchone() is not None
+        return bool(psql(self._tools.folder, url, IN_INBOX))
 
     def _create(self, name: str, customers: int) -> str:
         url = self.empty(name)

@@ -19,7 +19,14 @@ from .server import psql
 ROWS_PER_CUSTOMER = (1, 3, 6)
 # A row of a file for this number of customers in the database.
 CUSTOMERS_PER_ROW = 10
-TABLES = ("customers", "contacts", "contact_phone_numbers", "contact_imports", "audit_events")
+TABLES = (
+    "customers",
+    "contacts",
+    "contact_phone_numbers",
+    "contact_imports",
+    "audit_events",
+    "feed_inbox",
+)
 COLUMNS = [
     "customer_number",
     "types",

@@ -3,21 +3,21 @@
 BEGIN;
 UPDATE customers SET write_count = write_count + 1
 WHERE customers.customer_number = 'C-' || lpad(:i::text, 8, '0')
-RETURNING customer_number, email, email_key, phone_number, security_notices, planned_maintenance,
-    outages, attention_line_suppressed, attention_line_ordered_by, version, write_count,
-    create_time, update_time, locale, attention_line_order_time \gset
+RETURNING customer_number, email, email_key, phone_number, locale, security_notices,
+    planned_maintenance, outages, attention_line_suppressed, attention_line_ordered_by,
+    attention_line_order_time, version, write_count, create_time, update_time \gset
 SELECT contacts.customer_number, contacts.contact_id, contacts.position, contacts.types,
     contacts.display_name, contacts.locale, contacts.email, contacts.email_key,
     contacts.pending_email, contacts.pending_email_request_time,
     contacts.pending_email_expire_time, contacts.pending_email_id,
     contacts.pending_email_resends, contacts.pending_email_resend_time,
-    contacts.invoice_email_enabled, contacts.restrictions_note, contacts.allowed_order_types,
+    contacts.email_bounce_time, contacts.pending_email_bounce_time, contacts.invoice_email_enabled, contacts.restrictions_note, contacts.allowed_order_types,
     contacts.denied_order_types, contacts.version, contacts.create_time, contacts.update_time,
     contact_phone_numbers.phone_number, phone_passwords.customer_number,
     phone_passwords.contact_id, phone_passwords.hash, phone_passwords.pepper_version,
     phone_passwords.set_time, phone_passwords.consecutive_failures, phone_passwords.locked_until,
     phone_passwords.recent_failures, phone_passwords.is_revoked, phone_passwords.notice_time,
-    phone_passwords.unlock_reason, phone_passwords.update_time
+    phone_passwords.unlock_reason, phone_passwords.failed_by, phone_passwords.update_time
 FROM contacts
 LEFT JOIN contact_phone_numbers
     ON contacts.customer_number = contact_phone_numbers.customer_number
@@ -30,20 +30,27 @@ ORDER BY contacts.position ASC, contact_phone_numbers.rank ASC;
 INSERT INTO contacts (
     customer_number, contact_id, position, types, display_name, locale, email, email_key,
     pending_email, pending_email_request_time, pending_email_expire_time, pending_email_id,
-    pending_email_resends, pending_email_resend_time, invoice_email_enabled, restrictions_note,
-    allowed_order_types, denied_order_types, version, create_time, update_time
+    pending_email_resends, pending_email_resend_time, email_bounce_time, pending_email_bounce_time,
+    invoice_email_enabled, restrictions_note, allowed_order_types, denied_order_types, version,
+    create_time, update_time
 ) VALUES (
     :customer_number, gen_random_uuid(), :write_count, 1, 'Anna Schmidt', 'de', NULL, NULL,
     NULL, NULL, NULL, NULL,
-    0, NULL, false, '',
+    0, NULL, NULL, NULL, false, '',
     '[]', '[]', 1, now(), now()
 ) RETURNING contact_id \gset
 INSERT INTO contact_phone_numbers (customer_number, contact_id, rank, phone_number)
 VALUES (:customer_number, :contact_id, 0, '+497211234567');
-INSERT INTO audit_events (
-    customer_number, sequence, event_id, event_time, actor, kind, contact_id, changed_fields
-) VALUES (
-    :customer_number, :write_count, gen_random_uuid(), now(), 'bench', 'contact.created', :contact_id,
-    '["phone_numbers","types","display_name"]'
-);
+WITH written AS (
+    INSERT INTO audit_events (
+        customer_number, sequence, event_id, event_time, actor, kind, contact_id, changed_fields, details
+    ) VALUES (
+        :customer_number, :write_count, gen_random_uuid(), now(), 'bench', 'contact.created',
+        :contact_id, '["phone_numbers","types","display_name"]', NULL
+    ) RETURNING *
+)
+INSERT INTO feed_inbox (
+    customer_number, sequence, event_id, event_time, kind, contact_id, changed_fields
+)
+SELECT customer_number, sequence, event_id, event_time, kind, contact_id, changed_fields FROM written;
 COMMIT;

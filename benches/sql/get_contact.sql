@@ -5,13 +5,13 @@ SELECT contacts.customer_number, contacts.contact_id, contacts.position, contact
     contacts.pending_email, contacts.pending_email_request_time,
     contacts.pending_email_expire_time, contacts.pending_email_id,
     contacts.pending_email_resends, contacts.pending_email_resend_time,
-    contacts.invoice_email_enabled, contacts.restrictions_note, contacts.allowed_order_types,
+    contacts.email_bounce_time, contacts.pending_email_bounce_time, contacts.invoice_email_enabled, contacts.restrictions_note, contacts.allowed_order_types,
     contacts.denied_order_types, contacts.version, contacts.create_time, contacts.update_time,
     contact_phone_numbers.phone_number, phone_passwords.customer_number,
     phone_passwords.contact_id, phone_passwords.hash, phone_passwords.pepper_version,
     phone_passwords.set_time, phone_passwords.consecutive_failures, phone_passwords.locked_until,
     phone_passwords.recent_failures, phone_passwords.is_revoked, phone_passwords.notice_time,
-    phone_passwords.unlock_reason, phone_passwords.update_time
+    phone_passwords.unlock_reason, phone_passwords.failed_by, phone_passwords.update_time
 FROM contacts
 LEFT JOIN contact_phone_numbers
     ON contacts.customer_number = contact_phone_numbers.customer_number

@@ -1,23 +1,22 @@
--- The statements of UpdateContact for a new name. The service writes back all columns as it read them;
--- pgbench cannot store results of several rows, so each column is set to itself.
+-- The statements of UpdateContact for a new name.
 -- draw number, contact_id: SELECT customer_number, contact_id FROM contacts
 BEGIN;
 UPDATE customers SET write_count = write_count + 1 WHERE customers.customer_number = :number
-RETURNING customer_number, email, email_key, phone_number, security_notices, planned_maintenance,
-    outages, attention_line_suppressed, attention_line_ordered_by, version, write_count,
-    create_time, update_time, locale, attention_line_order_time \gset
+RETURNING customer_number, email, email_key, phone_number, locale, security_notices,
+    planned_maintenance, outages, attention_line_suppressed, attention_line_ordered_by,
+    attention_line_order_time, version, write_count, create_time, update_time \gset
 SELECT contacts.customer_number, contacts.contact_id, contacts.position, contacts.types,
     contacts.display_name, contacts.locale, contacts.email, contacts.email_key,
     contacts.pending_email, contacts.pending_email_request_time,
     contacts.pending_email_expire_time, contacts.pending_email_id,
     contacts.pending_email_resends, contacts.pending_email_resend_time,
-    contacts.invoice_email_enabled, contacts.restrictions_note, contacts.allowed_order_types,
+    contacts.email_bounce_time, contacts.pending_email_bounce_time, contacts.invoice_email_enabled, contacts.restrictions_note, contacts.allowed_order_types,
     contacts.denied_order_types, contacts.version, contacts.create_time, contacts.update_time,
     contact_phone_numbers.phone_number, phone_passwords.customer_number,
     phone_passwords.contact_id, phone_passwords.hash, phone_passwords.pepper_version,
     phone_passwords.set_time, phone_passwords.consecutive_failures, phone_passwords.locked_until,
     phone_passwords.recent_failures, phone_passwords.is_revoked, phone_passwords.notice_time,
-    phone_passwords.unlock_reason, phone_passwords.update_time
+    phone_passwords.unlock_reason, phone_passwords.failed_by, phone_passwords.update_time
 FROM contacts
 LEFT JOIN contact_phone_numbers
     ON contacts.customer_number = contact_phone_numbers.customer_number
@@ -27,23 +26,20 @@ LEFT JOIN phone_passwords
     AND contacts.contact_id = phone_passwords.contact_id
 WHERE contacts.customer_number = :number
 ORDER BY contacts.position ASC, contact_phone_numbers.rank ASC;
-UPDATE contacts SET
-    customer_number = :number, contact_id = :contact_id, position = position, types = types,
-    display_name = 'Berta Schmidt', locale = locale, email = email, email_key = email_key,
-    pending_email = pending_email, pending_email_request_time = pending_email_request_time,
-    pending_email_expire_time = pending_email_expire_time, pending_email_id = pending_email_id,
-    pending_email_resends = pending_email_resends,
-    pending_email_resend_time = pending_email_resend_time,
-    invoice_email_enabled = invoice_email_enabled, restrictions_note = restrictions_note,
-    allowed_order_types = allowed_order_types, denied_order_types = denied_order_types,
-    version = version + 1, create_time = create_time, update_time = now()
+UPDATE contacts SET display_name = 'Berta Schmidt', version = version + 1, update_time = now()
 WHERE contacts.customer_number = :number
     AND contacts.contact_id = :contact_id
     AND contacts.version = version;
-INSERT INTO audit_events (
-    customer_number, sequence, event_id, event_time, actor, kind, contact_id, changed_fields
-) VALUES (
-    :number, :write_count, gen_random_uuid(), now(), 'bench', 'contact.updated', :contact_id,
-    '["display_name"]'
-);
+WITH written AS (
+    INSERT INTO audit_events (
+        customer_number, sequence, event_id, event_time, actor, kind, contact_id, changed_fields, details
+    ) VALUES (
+        :number, :write_count, gen_random_uuid(), now(), 'bench', 'contact.updated', :contact_id,
+        '["display_name"]', NULL
+    ) RETURNING *
+)
+INSERT INTO feed_inbox (
+    customer_number, sequence, event_id, event_time, kind, contact_id, changed_fields
+)
+SELECT customer_number, sequence, event_id, event_time, kind, contact_id, changed_fields FROM written;
 COMMIT;

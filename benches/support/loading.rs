@@ -45,15 +45,11 @@ pub(crate) async fn fill_postgres(url: &str, population: &Population) -> sqlx::R
         fill_part(url, other, population)
     )?;
     let mut connection = PgConnection::connect(url).await?;
-    let has_inbox = sqlx::query_scalar("SELECT to_regclass('feed_inbox') IS NOT NULL");
-    if has_inbox.fetch_one(&mut connection).await? {
-        connection.execute(FILL_INBOX).await?;
-    }
+    connection.execute(FILL_INBOX).await?;
     connection.close().await
 }
 
-/// All events wait for the service, which sequences them: as inserted, or in the inbox of a schema
-/// that has one.
+/// All events wait for the service, which sequences them.
 const FILL_INBOX: &str = "\
     INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind, contact_id, \
       changed_fields) \
@@ -215,11 +211,7 @@ pub(crate) async fn fill_sqlite(url: &str, population: &Population) -> sqlx::Res
     for made_by in dropped {
         connection.execute(AssertSqlSafe(made_by)).await?;
     }
-    let has_inbox =
-        sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_master WHERE name = 'feed_inbox'");
-    if has_inbox.fetch_one(&mut connection).await? {
-        connection.execute(FILL_INBOX).await?;
-    }
+    connection.execute(FILL_INBOX).await?;
     connection.execute("COMMIT").await?;
     connection.execute("ANALYZE").await?;
     // As the service sets it.

@@ -144,6 +144,13 @@ the max of gauges that every pod reads from the database, which are equal in all
   annotations:
     summary: An instance of the contact service lacks a pepper of stored phone passwords.
     description: {{ `Pod {{ $labels.pod }} lacks {{ $value }} pepper version(s), so it is not ready.` | quote }}
+- alert: ContactServiceDatabaseNodeUnreachable
+  expr: max(contact_database_nodes_unreachable{ {{- $release -}} }) > 0
+  for: 1m
+  labels: {severity: critical}
+  annotations:
+    summary: A node of the contact service's database is unreachable.
+    description: {{ `{{ $value }} node(s) do not answer: requests about the customers on them fail, and e-mails and the change feed wait.` | quote }}
 - alert: ContactServiceAgentBlocked
   expr: sum(increase(contact_phone_password_checks_total{ {{- $release }}, verdict="agent_blocked"}[15m])) > 0
   labels: {severity: warning}

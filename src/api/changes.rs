@@ -52,9 +52,8 @@ impl Watch {
                 continue;
             };
             let tenant = self.caller.customer();
-            let is_shown = |change: &FeedEvent| {
-                tenant.is_none() || change.event.customer_number.as_ref() == tenant
-            };
+            let is_shown =
+                |change: &FeedEvent| tenant.is_none() || change.customer_number.as_ref() == tenant;
             let events: Vec<_> = page.into_iter().filter(is_shown).map(encode).collect();
             if events.is_empty() && last - self.sent_position < BOOKMARK_AFTER {
                 continue;
@@ -67,13 +66,12 @@ impl Watch {
 }
 
 fn encode(change: FeedEvent) -> proto::Change {
-    let event = change.event;
     proto::Change {
-        event_id: event.id.to_string(),
-        event_time: Some(convert::timestamp(event.event_time)),
-        customer_number: number_or_none(event.customer_number),
-        contact_id: id_or_none(event.contact_id),
-        kind: encode_kind(&event.kind).into(),
-        changed_fields: event.changed_fields,
+        event_id: change.id.to_string(),
+        event_time: Some(convert::timestamp(change.event_time)),
+        customer_number: number_or_none(change.customer_number),
+        contact_id: id_or_none(change.contact_id),
+        kind: encode_kind(&change.kind).into(),
+        changed_fields: change.changed_fields,
     }
 }

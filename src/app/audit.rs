@@ -10,6 +10,7 @@ use crate::{
         ids::CustomerNumber,
     },
     error::Result,
+    storage::{FeedLock, InboxRange},
 };
 
 /// A page of a customer's audit events.
@@ -22,13 +23,20 @@ pub struct AuditPage {
 }
 
 impl App {
-    /// Deletes the events that are older than `retention`, and returns their number.
+    /// Deletes the events that are older than `retention` from the change feed and the audit log,
+    /// and returns the number of those in the audit log.
     ///
     /// # Errors
     /// Database errors.
     pub async fn purge_events(&self, retention: TimeDelta) -> Result<u64> {
         let cutoff = self.now() - retention;
-        self.database.delete_old_audit_events(cutoff).await
+        // An event whose row is still in the inbox would be sequenced again without its entry. So
+        // only entries from before a pass over the whole inbox are deleted.
+        let last = self.database.feed_bounds().await?.last;
+        self.sequence(InboxRange::all(), FeedLock::Wait).await?;
+        let database = &self.database;
+        database.delete_old_feed_entries(cutoff, last).await?;
+        database.delete_old_audit_events(cutoff).await
     }
 
     /// Records that a request of `actor` that names this customer was denied. Records nothing if

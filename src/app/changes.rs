@@ -13,7 +13,8 @@ use crate::{
     crypto::{keyring::VersionedKeys, pseudonym},
     domain::audit::FeedEvent,
     error::{Error, Result},
-    storage::{Database, FeedBounds},
+    failpoint::failpoint,
+    storage::{Database, FeedBounds, FeedLock, InboxRange},
 };
 
 /// The number of events that are read at once.
@@ -63,17 +64,31 @@ impl App {
     /// # Errors
     /// Database errors.
     pub async fn sequence_all_events(&self) -> Result<()> {
-        let mut next = Some(String::new());
-        while let Some(customer_number) = next {
-            let started = Instant::now();
-            next = self.database.sequence_events(&customer_number).await?.next;
-            if next.is_some() {
-                tokio::time::sleep(started.elapsed() * BACKLOG_PAUSE_FACTOR).await;
-            }
-        }
+        self.sequence(InboxRange::all(), FeedLock::Try).await?;
         let bounds = self.database.feed_bounds().await?;
         self.feed_signal
             .set_if(bounds, |current, new| current != new);
+        Ok(())
+    }
+
+    /// Assigns feed positions to the committed events of a range.
+    ///
+    /// # Errors
+    /// Database errors; [`Error::Conflict`] if the feed stays locked.
+    pub(super) async fn sequence(&self, range: InboxRange, lock: FeedLock) -> Result<()> {
+        let mut next = Some(range);
+        while let Some(range) = next {
+            let started = Instant::now();
+            let batch = self.database.sequence_events(&range, lock).await?;
+            if batch.count > 0 {
+                failpoint("events-sequenced").await;
+            }
+            self.database.delete_sequenced_events(&batch).await?;
+            next = batch.next;
+            if matches!(next, Some(InboxRange::From(_))) {
+                tokio::time::sleep(started.elapsed() * BACKLOG_PAUSE_FACTOR).await;
+            }
+        }
         Ok(())
     }
 
@@ -126,7 +141,7 @@ impl ChangeReader {
             let mut changes = self.read(PAGE_SIZE).await?;
             if let Some(last) = changes.last() {
                 self.cursor.position = last.position;
-                self.cursor.event_id = last.event.id;
+                self.cursor.event_id = last.id;
                 self.restore_erased_numbers(&mut changes);
                 return Ok(changes);
             }
@@ -157,14 +172,11 @@ impl ChangeReader {
     /// Reads up to `limit` events after the cursor, without gaps.
     async fn read(&self, limit: u64) -> Result<Vec<FeedEvent>> {
         let position = self.cursor.position;
-        // Includes the cursor's own event. Events outside the feed have position 0.
-        let (mut changes, bounds) = self
-            .database
-            .read_changes(position.max(1), limit + 1)
-            .await?;
+        // Includes the cursor's own event.
+        let (mut changes, bounds) = self.database.read_changes(position, limit + 1).await?;
         let first = changes.first();
         let stored = first.filter(|change| change.position == position);
-        let stored = stored.map(|change| change.event.id);
+        let stored = stored.map(|change| change.id);
         if !self.cursor.is_honored(bounds, stored) {
             return Err(Error::CursorExpired);
         }
@@ -180,7 +192,7 @@ impl ChangeReader {
             let sealed = change.sealed_number.as_ref();
             let number = sealed.and_then(|sealed| pseudonym::open(&self.service_keys, sealed));
             if number.is_some() {
-                change.event.customer_number = number;
+                change.customer_number = number;
             }
         }
     }

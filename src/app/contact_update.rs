@@ -126,7 +126,7 @@ impl App {
         if !changed.is_empty() {
             transaction.update_contact(&before, &mut after, now).await?;
             mails_queued = self
-                .apply_email_transition(transaction, Some(&before), &after, None)
+                .apply_email_transition(transaction, Some(&before), &after)
                 .await?;
             if let Some(change) = &update.phone_password {
                 after.phone_password = transaction

@@ -169,7 +169,7 @@ impl App {
                     check_addition(&contact, &others, now)?;
                     contact.position = locked.sequence_number;
                     transaction.insert_contact(&contact).await?;
-                    app.apply_email_transition(transaction, None, &contact, None)
+                    app.apply_email_transition(transaction, None, &contact)
                         .await?;
                     contact.phone_password.set_time = new.phone_password.as_ref().map(|_| now);
                     if let Some(change) = &phone_password {

@@ -88,10 +88,11 @@ impl App {
         let (locked, kind, changed) = match found {
             Some(mut locked) => {
                 check_etag(&update.etag, &locked.customer.etag())?;
+                let before = locked.customer.clone();
                 let changed = update.change.apply_to(&mut locked.customer);
                 if !changed.is_empty() {
                     transaction
-                        .update_customer(&mut locked.customer, now)
+                        .update_customer(&before, &mut locked.customer, now)
                         .await?;
                 }
                 (locked, EventKind::CustomerUpdated, changed)
@@ -101,7 +102,7 @@ impl App {
                 check_etag(&update.etag, "")?;
                 let changed = update.change.apply_to(&mut customer);
                 let locked = transaction
-                    .insert_customer(customer, &self.pseudonyms(customer_number))
+                    .insert_customer(customer, &self.pseudonyms(customer_number), 1)
                     .await?;
                 (locked, EventKind::CustomerCreated, changed)
             }
@@ -135,12 +136,13 @@ impl App {
                 let (customer_number, ordered_by) = (customer_number.clone(), ordered_by.clone());
                 Box::pin(async move {
                     let mut locked = transaction.lock_customer(&customer_number).await?;
+                    let before = locked.customer.clone();
                     let customer = &mut locked.customer;
                     let changed = customer.order_attention_line(suppressed, ordered_by, now)?;
                     if changed.is_empty() {
                         return Ok(Outcome::Commit(locked.customer));
                     }
-                    transaction.update_customer(customer, now).await?;
+                    transaction.update_customer(&before, customer, now).await?;
                     let kind = EventKind::AttentionLineSet;
                     let event = app.event(&locked, &actor, kind, None, &changed)?;
                     transaction.insert_audit_event(&event).await?;

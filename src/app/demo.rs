@@ -217,7 +217,7 @@ impl App {
                     let customer = sample.to_customer(&app)?;
                     let actor = Actor::demo();
                     let locked = transaction
-                        .insert_customer(customer, &app.pseudonyms(&customer_number))
+                        .insert_customer(customer, &app.pseudonyms(&customer_number), 1)
                         .await?;
                     let kind = EventKind::CustomerCreated;
                     let event = app.event(&locked, &actor, kind, None, &["contact_data"])?;
@@ -228,7 +228,7 @@ impl App {
                         let contact =
                             contact.to_contact(&app, &customer_number, locked.sequence_number)?;
                         transaction.insert_contact(&contact).await?;
-                        app.apply_email_transition(transaction, None, &contact, None)
+                        app.apply_email_transition(transaction, None, &contact)
                             .await?;
                         let kind = EventKind::ContactCreated;
                         let fields = ["types", "display_name"];

@@ -1,6 +1,8 @@
 //! The consequences of a change of a contact's addresses (rules 5 to 11, 22): the states of
 //! confirmation links, e-mails, and the expiry of pending addresses.
 
+use std::slice;
+
 use chrono::{DateTime, Utc};
 
 use super::context::App;
@@ -9,7 +11,7 @@ use crate::{
         audit::{Actor, EventKind},
         contact::Contact,
         email_address::EmailAddress,
-        email_confirmation::{ConfirmationState, REMINDER_LEAD},
+        email_confirmation::ConfirmationState,
         ids::ConfirmationId,
         mail::MailKind,
     },
@@ -26,18 +28,16 @@ impl App {
     /// Stores the consequences of a change of a contact's addresses: the states of the
     /// confirmation links, and the queued e-mails. Returns true if e-mails were queued.
     ///
-    /// `before` must not contain an expired pending address. A confirmation e-mail that was
-    /// counted against the mail limits already is due at `mail_time`; without one it is due, and
-    /// is counted, now.
+    /// `before` must not contain an expired pending address. A confirmation e-mail is due, and is
+    /// counted against the mail limits, now.
     ///
     /// # Errors
-    /// [`Error::ResendLimit`](crate::error::Error::ResendLimit) if `mail_time` is `None`.
+    /// [`Error::ResendLimit`](crate::error::Error::ResendLimit).
     pub(super) async fn apply_email_transition(
         &self,
         transaction: &Transaction,
         before: Option<&Contact>,
         after: &Contact,
-        mail_time: Option<DateTime<Utc>>,
     ) -> Result<bool> {
         let replaced_mail_queued = self
             .resolve_previous_email(transaction, before, after)
@@ -49,22 +49,18 @@ impl App {
         let is_new = previous.is_none_or(|previous| previous.id != pending.id);
         let is_resent = previous.is_some_and(|previous| previous.resends != pending.resends);
         if is_new {
-            let remind_time = pending.expire_time - REMINDER_LEAD;
             transaction
-                .insert_confirmation(after, pending, remind_time)
+                .insert_confirmations(slice::from_ref(after))
                 .await?;
         }
         if !is_new && !is_resent {
             return Ok(replaced_mail_queued);
         }
         let (recipient, id) = (pending.email.clone(), Some(pending.id));
-        let due_time = mail_time.unwrap_or_else(|| self.now());
-        if mail_time.is_none() {
-            self.count_confirmation_mail(transaction, &after.customer_number, &recipient, due_time)
-                .await?;
-        }
-        let kind = MailKind::EmailConfirmation;
-        self.queue_mail(transaction, kind, after, recipient, id, due_time)
+        let (kind, now) = (MailKind::EmailConfirmation, self.now());
+        self.count_confirmation_mail(transaction, &after.customer_number, &recipient, now)
+            .await?;
+        self.queue_mail(transaction, kind, after, recipient, id, now)
             .await?;
         Ok(true)
     }

@@ -20,10 +20,12 @@ use crate::{
         email_address::EmailAddress,
         email_confirmation::REMINDER_LEAD,
         ids::{ContactId, CustomerNumber},
+        mail::{MailKind, QueuedMail},
+        restrictions::OrderTypeCode,
     },
     error::{Error, FieldViolation, MailLimit, Result},
     failpoint::failpoint,
-    storage::{LockedCustomer, Outcome, Transaction},
+    storage::{ImportedRows, LockedCustomer, Outcome, Transaction},
 };
 
 /// A row of the imported file.
@@ -97,6 +99,26 @@ pub struct ImportResult {
     pub customer: CustomerOutcome,
 }
 
+/// The rows of one customer that are imported together.
+#[derive(Clone)]
+pub struct CustomerRows {
+    /// The customer.
+    pub number: CustomerNumber,
+    /// Contact data and settings from all rows of the customer in the file, used if it is created.
+    pub change: CustomerChange,
+    /// The rows. Each is validated against those before it, so those of STANDARD contacts have to
+    /// come first.
+    pub rows: Vec<FileRow>,
+}
+
+/// A customer before the import, locked.
+struct OnFile {
+    locked: LockedCustomer,
+    contacts: Vec<Contact>,
+    /// The rows that were imported before.
+    imported: HashMap<ImportKey, Option<ImportValues>>,
+}
+
 /// A valid row that is to be written.
 struct ValidRow {
     key: ImportKey,
@@ -107,122 +129,154 @@ struct ValidRow {
     mail_time: DateTime<Utc>,
 }
 
+/// An import of the rows of some customers in one transaction.
+struct Batch<'t> {
+    app: &'t App,
+    transaction: &'t Transaction,
+    mode: ImportMode,
+    now: DateTime<Utc>,
+    /// The order types in the rows that are not on file.
+    unknown_order_types: Vec<&'t OrderTypeCode>,
+    recipients: RecipientLimits,
+    imported: ImportedRows,
+}
+
 impl App {
-    /// Imports rows of a customer in one transaction. Each row is validated against the contacts
-    /// on file and the rows before it, so rows of STANDARD contacts have to come first. The caller
+    /// Imports rows of some customers in one transaction, and returns their outcomes in the same
+    /// order. Customers in the order of their numbers cannot deadlock with another import. The caller
     /// has to choose batches small enough for the transaction timeout.
     ///
     /// # Errors
     /// Database errors. Nothing was imported then, unless the commit's response was lost.
     pub async fn import_contacts(
         &self,
-        customer_number: &CustomerNumber,
-        customer: &CustomerChange,
-        rows: Vec<FileRow>,
+        customers: &[CustomerRows],
         mode: ImportMode,
-    ) -> Result<ImportResult> {
-        let (app, number, rows) = (self.clone(), customer_number.clone(), Arc::new(rows));
-        let customer = customer.clone();
-        let imported = self
+    ) -> Result<Vec<ImportResult>> {
+        let (app, customers) = (self.clone(), Arc::<[CustomerRows]>::from(customers));
+        let results = self
             .database
-            .customer_transaction(customer_number, move |transaction| {
-                let (app, customer_number) = (app.clone(), number.clone());
-                let (customer, rows) = (customer.clone(), Arc::clone(&rows));
-                Box::pin(async move {
-                    app.import_rows(transaction, &customer_number, &customer, &rows, mode)
-                        .await
-                })
+            .transaction(move |transaction| {
+                let (app, customers) = (app.clone(), Arc::clone(&customers));
+                Box::pin(async move { app.import_within(transaction, &customers, mode).await })
             })
             .await?;
-        let mails_queued = imported
-            .rows
-            .contains(&RowOutcome::Imported { mails_queued: true });
+        let mails_queued = RowOutcome::Imported { mails_queued: true };
+        let mails_queued = results.iter().any(|of| of.rows.contains(&mails_queued));
         self.mail_signal.raise_if(mails_queued && !mode.dry_run);
-        Ok(imported)
+        Ok(results)
     }
 
-    async fn import_rows(
+    async fn import_within(
         &self,
         transaction: &Transaction,
-        customer_number: &CustomerNumber,
-        change: &CustomerChange,
-        rows: &[FileRow],
+        customers: &[CustomerRows],
         mode: ImportMode,
-    ) -> Result<Outcome<ImportResult>> {
+    ) -> Result<Outcome<Vec<ImportResult>>> {
         let now = self.now();
-        let locked = transaction.find_and_lock_customer(customer_number).await?;
-        let customer = match &locked {
+        let mut on_file = Vec::with_capacity(customers.len());
+        for customer in customers {
+            on_file.push(find_on_file(transaction, &customer.number).await?);
+        }
+        let recipients = mail_recipients(customers, &on_file, mode);
+        let mut batch = Batch {
+            app: self,
+            transaction,
+            mode,
+            now,
+            unknown_order_types: find_unknown_order_types(transaction, customers).await?,
+            recipients: self.lock_recipients(transaction, recipients, now).await?,
+            imported: ImportedRows::default(),
+        };
+        let mut results = Vec::with_capacity(customers.len());
+        for (customer, on_file) in customers.iter().zip(on_file) {
+            results.push(batch.import_customer(customer, on_file).await?);
+        }
+        if batch.imported.contacts.is_empty() {
+            return Ok(Outcome::Rollback(results));
+        }
+        batch.recipients.save(transaction).await?;
+        transaction.insert_imported(&batch.imported, now).await?;
+        failpoint("import-written").await;
+        Ok(Outcome::Commit(results))
+    }
+}
+
+impl Batch<'_> {
+    async fn import_customer(
+        &mut self,
+        customer: &CustomerRows,
+        on_file: Option<OnFile>,
+    ) -> Result<ImportResult> {
+        if on_file.is_none()
+            && let Err(error) = missing_customer(&customer.number, self.mode, self.now)
+        {
+            return Ok(ImportResult {
+                rows: vec![RowOutcome::Rejected(error); customer.rows.len()],
+                customer: CustomerOutcome::Missing,
+            });
+        }
+        let (locked, contacts, imported) = on_file.map_or_else(Default::default, |on_file| {
+            (Some(on_file.locked), on_file.contacts, on_file.imported)
+        });
+        let (rows, valid) = self.validate_rows(&customer.rows, contacts, imported)?;
+        let outcome = match &locked {
             Some(locked) => CustomerOutcome::OnFile {
-                differing: change.apply_to(&mut locked.customer.clone()),
+                differing: customer.change.apply_to(&mut locked.customer.clone()),
             },
+            None if valid.is_empty() => CustomerOutcome::Missing,
             None => CustomerOutcome::Created,
         };
-        if locked.is_none()
-            && let Err(error) = missing_customer(customer_number, mode, now)
-        {
-            let rejected = RowOutcome::Rejected(error);
-            return Ok(Outcome::Rollback(ImportResult {
-                rows: vec![rejected; rows.len()],
-                customer: CustomerOutcome::Missing,
-            }));
+        if !valid.is_empty() && !self.mode.dry_run {
+            let locked = self.take_numbers(customer, locked, valid.len()).await?;
+            self.add_rows(locked, valid)?;
         }
-        let (outcomes, valid) = self
-            .validate_rows(transaction, customer_number, rows, mode, now)
-            .await?;
-        let is_missing = locked.is_none() && valid.is_empty();
-        let imported = ImportResult {
-            rows: outcomes,
-            customer: if is_missing {
-                CustomerOutcome::Missing
-            } else {
-                customer
-            },
-        };
-        if valid.is_empty() || mode.dry_run {
-            return Ok(Outcome::Rollback(imported));
-        }
-        if locked.is_none() {
-            self.create_customer(transaction, customer_number, change, now)
-                .await?;
-        }
-        self.write_rows(transaction, locked, customer_number, valid, now)
-            .await?;
-        failpoint("import-written").await;
-        Ok(Outcome::Commit(imported))
+        Ok(ImportResult {
+            rows,
+            customer: outcome,
+        })
     }
 
-    async fn create_customer(
-        &self,
-        transaction: &Transaction,
-        customer_number: &CustomerNumber,
-        change: &CustomerChange,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let mut customer = new_customer(customer_number, now)?;
-        let fields = change.apply_to(&mut customer);
-        let locked = transaction
-            .insert_customer(customer, &self.pseudonyms(customer_number))
+    /// Takes a sequence number for each new contact and its event, and returns the first. Creates
+    /// the customer if it is missing.
+    async fn take_numbers(
+        &mut self,
+        customer: &CustomerRows,
+        locked: Option<LockedCustomer>,
+        contacts: usize,
+    ) -> Result<LockedCustomer> {
+        let (app, number) = (self.app, &customer.number);
+        let contacts = i64::try_from(contacts).unwrap_or(i64::MAX);
+        if let Some(locked) = locked {
+            // The lock took the first one.
+            if contacts > 1 {
+                self.transaction
+                    .take_sequence_numbers(number, contacts - 1)
+                    .await?;
+            }
+            return Ok(locked);
+        }
+        let mut created = new_customer(number, self.now)?;
+        let fields = customer.change.apply_to(&mut created);
+        let mut locked = self
+            .transaction
+            .insert_customer(created, &app.pseudonyms(number), contacts + 1)
             .await?;
         let (actor, kind) = (Actor::import(), EventKind::CustomerCreated);
-        let event = self.event(&locked, &actor, kind, None, &fields)?;
-        transaction.insert_audit_event(&event).await
+        let event = app.event(&locked, &actor, kind, None, &fields)?;
+        self.imported.events.push(event);
+        locked.sequence_number += 1;
+        Ok(locked)
     }
 
     /// Validates each row against the contacts on file and the valid rows before it.
-    async fn validate_rows(
-        &self,
-        transaction: &Transaction,
-        customer_number: &CustomerNumber,
+    fn validate_rows(
+        &mut self,
         rows: &[FileRow],
-        mode: ImportMode,
-        now: DateTime<Utc>,
+        mut contacts: Vec<Contact>,
+        mut seen: HashMap<ImportKey, Option<ImportValues>>,
     ) -> Result<(Vec<RowOutcome>, Vec<ValidRow>)> {
-        let mut seen = transaction.list_imported_values(customer_number).await?;
-        let mut contacts = transaction.list_contacts(customer_number).await?;
         let (mut outcomes, mut valid) = (Vec::with_capacity(rows.len()), Vec::new());
-        let mut recipients = self
-            .lock_recipients(transaction, mail_recipients(rows, &seen, mode), now)
-            .await?;
         for row in rows {
             if let Some(values) = seen.get(&row.key) {
                 // Earlier versions stored no values.
@@ -234,10 +288,8 @@ impl App {
                 });
                 continue;
             }
-            let validated = self.validate_row(transaction, row, &contacts, mode, now);
-            let planned = validated
-                .await?
-                .and_then(|row| plan_mail(row, &mut recipients, now));
+            let validated = self.validate_row(row, &contacts)?;
+            let planned = validated.and_then(|row| plan_mail(row, &mut self.recipients, self.now));
             outcomes.push(match planned {
                 Ok(row) => {
                     let mails_queued = row.contact.pending_email.is_some();
@@ -249,23 +301,20 @@ impl App {
                 Err(error) => RowOutcome::Rejected(error),
             });
         }
-        recipients.save(transaction).await?;
         Ok((outcomes, valid))
     }
 
     /// Returns the contact of a row, or the error of the rule that it violates.
-    async fn validate_row(
+    fn validate_row(
         &self,
-        transaction: &Transaction,
         row: &FileRow,
         others: &[Contact],
-        mode: ImportMode,
-        now: DateTime<Utc>,
     ) -> Result<std::result::Result<ValidRow, Error>> {
-        let id = ContactId(self.random.uuid_v7(now)?);
-        let confirmation_id = self.confirmation_id(now)?;
+        let (app, now) = (self.app, self.now);
+        let id = ContactId(app.random.uuid_v7(now)?);
+        let confirmation_id = app.confirmation_id(now)?;
         let (mut contact, mut fields) = new_contact(&row.contact, id, confirmation_id, now);
-        if mode.emails_confirmed
+        if self.mode.emails_confirmed
             && let Some(pending) = contact.pending_email.take()
         {
             contact.email = Some(pending.email);
@@ -273,14 +322,9 @@ impl App {
             fields.push("email");
         }
         fields.extend(["types", "display_name"]);
-        if let Err(error) = check_addition(&contact, others, now) {
-            return Ok(Err(error));
-        }
-        match check_order_types(transaction, &row.contact.fields).await {
-            Err(error @ Error::InvalidFields(_)) => return Ok(Err(error)),
-            checked => checked?,
-        }
-        Ok(Ok(ValidRow {
+        let checked = check_addition(&contact, others, now)
+            .and_then(|()| check_order_types(&row.contact.fields, &self.unknown_order_types));
+        Ok(checked.map(|()| ValidRow {
             key: row.key,
             values: row.values(),
             contact,
@@ -289,53 +333,64 @@ impl App {
         }))
     }
 
-    async fn write_rows(
-        &self,
-        transaction: &Transaction,
-        locked: Option<LockedCustomer>,
-        customer_number: &CustomerNumber,
-        rows: Vec<ValidRow>,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let mut unused_lock = locked;
-        let mut imports = Vec::with_capacity(rows.len());
-        for ValidRow {
-            key,
-            values,
-            mut contact,
-            fields,
-            mail_time,
-        } in rows
-        {
-            // Each contact and its event take a sequence number of their own.
-            let locked = match unused_lock.take() {
-                Some(locked) => locked,
-                None => transaction.lock_customer(customer_number).await?,
-            };
+    /// Adds valid rows to those that are inserted, with the sequence numbers from that of the
+    /// customer on.
+    fn add_rows(&mut self, mut locked: LockedCustomer, rows: Vec<ValidRow>) -> Result<()> {
+        let app = self.app;
+        for row in rows {
+            let mut contact = row.contact;
             contact.position = locked.sequence_number;
-            transaction.insert_contact(&contact).await?;
-            self.apply_email_transition(transaction, None, &contact, Some(mail_time))
-                .await?;
             let (kind, id) = (EventKind::ContactCreated, Some(contact.id));
-            let event = self.event(&locked, &Actor::import(), kind, id, &fields)?;
-            transaction.insert_audit_event(&event).await?;
-            imports.push((key, values, contact.id));
+            let event = app.event(&locked, &Actor::import(), kind, id, &row.fields)?;
+            if let Some(pending) = &contact.pending_email {
+                let (kind, id) = (MailKind::EmailConfirmation, app.random.uuid_v7(self.now)?);
+                let (recipient, pending) = (pending.email.clone(), Some(pending.id));
+                let mail = QueuedMail::new(id, kind, &contact, recipient, pending, self.now);
+                self.imported.mails.push((mail, row.mail_time));
+            }
+            self.imported.rows.push((row.key, row.values));
+            self.imported.contacts.push(contact);
+            self.imported.events.push(event);
+            locked.sequence_number += 1;
         }
-        transaction
-            .insert_imports(customer_number, &imports, now)
-            .await
+        Ok(())
     }
+}
+
+/// Locks the customer and reads its contacts. `None` if it is not on file.
+async fn find_on_file(
+    transaction: &Transaction,
+    number: &CustomerNumber,
+) -> Result<Option<OnFile>> {
+    let Some(locked) = transaction.find_and_lock_customer(number).await? else {
+        return Ok(None);
+    };
+    Ok(Some(OnFile {
+        locked,
+        contacts: transaction.list_contacts(number).await?,
+        imported: transaction.list_imported_values(number).await?,
+    }))
 }
 
 /// Returns the addresses that new rows require to be confirmed by e-mail.
 fn mail_recipients<'r>(
-    rows: &'r [FileRow],
-    seen: &HashMap<ImportKey, Option<ImportValues>>,
+    customers: &'r [CustomerRows],
+    on_file: &[Option<OnFile>],
     mode: ImportMode,
 ) -> Vec<&'r EmailAddress> {
-    let new = rows.iter().filter(|row| !seen.contains_key(&row.key));
-    let emails = new.filter_map(|row| row.contact.email.as_ref());
-    emails.filter(|_| !mode.emails_confirmed).collect()
+    let mut recipients = Vec::new();
+    for (customer, on_file) in customers.iter().zip(on_file) {
+        if mode.emails_confirmed || (on_file.is_none() && !mode.create_customers) {
+            continue;
+        }
+        let is_new = |row: &&FileRow| {
+            let on_file = on_file.as_ref();
+            on_file.is_none_or(|on_file| !on_file.imported.contains_key(&row.key))
+        };
+        let new = customer.rows.iter().filter(is_new);
+        recipients.extend(new.filter_map(|row| row.contact.email.as_ref()));
+    }
+    recipients
 }
 
 /// Counts the e-mail of a row against the limit of its address, which delays it. Rejects a row
@@ -369,29 +424,42 @@ fn missing_customer(
     }
 }
 
-/// Checks that the restrictions name existing order types (rule 20).
-async fn check_order_types(transaction: &Transaction, fields: &ContactChange) -> Result<()> {
-    let lists = [
+/// Returns the order types that the restrictions name, with the names of the lists.
+fn order_types(fields: &ContactChange) -> [(&'static str, &[OrderTypeCode]); 2] {
+    [
         ("allowed_order_types", &fields.allowed_order_types),
         ("denied_order_types", &fields.denied_order_types),
-    ];
-    let named: Vec<_> = lists
-        .iter()
-        .filter_map(|(_, list)| list.as_ref())
-        .flatten()
-        .collect();
-    let unknown = transaction.find_unknown_order_types(&named).await?;
-    if unknown.is_empty() {
-        return Ok(());
-    }
+    ]
+    .map(|(list, codes)| (list, codes.as_deref().unwrap_or_default()))
+}
+
+/// Finds the order types in the rows that are not on file.
+async fn find_unknown_order_types<'r>(
+    transaction: &Transaction,
+    customers: &'r [CustomerRows],
+) -> Result<Vec<&'r OrderTypeCode>> {
+    let rows = customers.iter().flat_map(|customer| &customer.rows);
+    let codes = rows.flat_map(|row| order_types(&row.contact.fields));
+    let mut codes: Vec<_> = codes.flat_map(|(_, codes)| codes).collect();
+    codes.sort_unstable_by_key(|code| code.as_str());
+    codes.dedup();
+    transaction.find_unknown_order_types(&codes).await
+}
+
+/// Checks that the restrictions name existing order types (rule 20).
+fn check_order_types(fields: &ContactChange, unknown: &[&OrderTypeCode]) -> Result<()> {
     let mut violations = Vec::new();
-    for (list, codes) in lists {
-        for (index, code) in codes.iter().flatten().enumerate() {
+    for (list, codes) in order_types(fields) {
+        for (index, code) in codes.iter().enumerate() {
             if unknown.contains(&code) {
                 let field = format!("contact.restrictions.{list}[{index}]");
                 violations.push(FieldViolation::new(field, "must be a known order type"));
             }
         }
     }
-    Err(Error::InvalidFields(violations))
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::InvalidFields(violations))
+    }
 }

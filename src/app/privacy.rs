@@ -11,11 +11,13 @@ use crate::{
         ids::CustomerNumber,
     },
     error::{Error, Result},
-    storage::{Outcome, Transaction},
+    storage::{FeedLock, InboxRange, Outcome, Transaction},
 };
 
 /// The number of events that are read at once.
 const EXPORT_PAGE_SIZE: u64 = 5_000;
+/// How long an erasure waits until its events are sequenced.
+const SEQUENCING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an erasure waits for its files to be cleaned; cleaning continues in the background.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(2);
 const CLEANUP_ATTEMPTS: u32 = 20;
@@ -93,6 +95,7 @@ impl App {
         // In a task of its own: the files have to be cleaned even if the client disconnects.
         let erasing = tokio::spawn(async move {
             app.erase_rows(&actor, &customer_number).await?;
+            app.sequence_erased_events(&customer_number).await;
             let cleaning =
                 tokio::spawn(async move { app.clean_up_after_erasure(&customer_number).await });
             if tokio::time::timeout(CLEANUP_TIMEOUT, cleaning)
@@ -169,8 +172,8 @@ impl App {
         let Some((newest, older)) = pseudonyms.split_first() else {
             return Err(Error::internal("no service key is configured"));
         };
-        let position = transaction
-            .sequence_customer_events(customer_number)
+        transaction
+            .pseudonymize_waiting_events(customer_number, newest)
             .await?;
         transaction
             .pseudonymize_events(customer_number, newest, older)
@@ -180,8 +183,22 @@ impl App {
         let nonce = self.random.bytes()?;
         let sealed = pseudonym::seal(&self.service_keys, customer_number, nonce)?;
         transaction
-            .insert_sealed_event(&event, sealed, position)
+            .insert_erasure_event(&event, customer_number, sealed)
             .await
+    }
+
+    /// Sequences the events of an erased customer, which renames those in the change feed. The
+    /// erasure itself does not lock the feed. If this fails, the sequencer does it within a second.
+    async fn sequence_erased_events(&self, customer_number: &CustomerNumber) {
+        let range = InboxRange::Customer(customer_number.clone());
+        let sequencing = self.sequence(range, FeedLock::Wait);
+        match tokio::time::timeout(SEQUENCING_TIMEOUT, sequencing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "events of an erased customer not sequenced yet");
+            }
+            Err(_) => tracing::warn!("sequencing of an erased customer's events timed out"),
+        }
     }
 
     /// Returns true if the customer was erased. A number that is not on file without an erasure

@@ -61,6 +61,8 @@ pub(crate) async fn prepare_schema(database: &Database, demo: bool) -> Result<()
 async fn check_schema(database: &Database) -> Result<(), StartupError> {
     let rights = database.check_serve_privileges().await;
     rights.map_err(wrong_database)?;
+    let release = database.check_release().await;
+    release.map_err(wrong_database)?;
     let status = match database.migration_status().await {
         Ok(status) => status,
         // During a rollout the schema is ahead of instances that are not replaced yet. They work
@@ -82,9 +84,28 @@ async fn check_schema(database: &Database) -> Result<(), StartupError> {
 
 /// Applies the missing migrations.
 pub(crate) async fn migrate_up(database: &Database) -> Result<(), StartupError> {
+    check_before_migration(database).await?;
+    to_migrated(database.migrate().await)
+}
+
+/// Applies the missing migrations and distributes the tables.
+pub(crate) async fn migrate_distributed(
+    database: &Database,
+    moves_rows: bool,
+) -> Result<(), StartupError> {
+    check_before_migration(database).await?;
+    let distributable = database.check_distributable(moves_rows).await;
+    distributable.map_err(|why| wrong_database(format!("it cannot be distributed: {why}")))?;
+    to_migrated(database.migrate_distributed().await)
+}
+
+async fn check_before_migration(database: &Database) -> Result<(), StartupError> {
     let rights = database.check_migrate_privileges().await;
     rights.map_err(wrong_database)?;
-    let migrated = database.migrate().await;
+    database.check_release().await.map_err(wrong_database)
+}
+
+fn to_migrated(migrated: Result<(), Error>) -> Result<(), StartupError> {
     migrated.map_err(|error| wrong_database(format!("the schema cannot be migrated: {error}")))
 }
 

@@ -15,15 +15,16 @@ mod rows;
 mod type_names;
 mod vcards;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, vec};
 
 use clap::Args;
 use contact_service::{
-    app::{App, CustomerOutcome, FileRow, ImportMode, RowOutcome},
+    app::{App, CustomerOutcome, CustomerRows, FileRow, ImportMode, ImportResult, RowOutcome},
     config::Config,
-    domain::contact_types::ContactType,
+    domain::{contact_types::ContactType, customer::CustomerChange},
     error::Error,
     observability::logging,
+    storage::Database,
 };
 use encoding_rs::Encoding;
 use futures::{StreamExt, stream};
@@ -43,11 +44,12 @@ use crate::cli::{
     startup_error::StartupError,
 };
 
-/// Customers that are imported concurrently; an embedded database has one writer.
+/// Transactions that run concurrently; an embedded database has one writer.
 const CONCURRENCY: usize = 8;
 const CONCURRENCY_EMBEDDED: usize = 1;
-/// Contacts of one customer in a transaction: few enough for the transaction timeout of a slow or
-/// distant database.
+/// Customers in a transaction, and contacts of each: few enough for the transaction timeout of a slow
+/// or distant database.
+const CUSTOMERS_PER_TRANSACTION: usize = 32;
 const CONTACTS_PER_TRANSACTION: usize = 20;
 /// The log target of the migrations.
 const MIGRATIONS: &str = "sea_orm_migration";
@@ -97,6 +99,14 @@ struct ImportedGroup<'s> {
     customer: CustomerOutcome,
 }
 
+/// A customer whose contacts are yet to be imported.
+struct PendingGroup<'s> {
+    change: CustomerChange,
+    contacts: vec::IntoIter<(&'s Row, FileRow)>,
+    /// The outcomes so far.
+    imported: ImportedGroup<'s>,
+}
+
 impl ImportFile {
     /// Imports the rows, and writes rejected ones to a file next to the source. Returns true if
     /// there are any. The files are opened before a database is opened or created.
@@ -107,7 +117,7 @@ impl ImportFile {
         let database = connect(config).await?;
         prepare_schema(&database, false).await?;
         let app = app_without_keys(config, &database)?;
-        let has_rejects = self.import(&app, database.is_embedded(), job).await;
+        let has_rejects = self.import(&app, &database, job).await;
         database.close().await;
         has_rejects
     }
@@ -144,12 +154,12 @@ impl ImportFile {
     async fn import(
         &self,
         app: &App,
-        is_embedded: bool,
+        database: &Database,
         job: ImportJob,
     ) -> Result<bool, StartupError> {
         let (source, table) = (&job.source, &job.table);
         let mut report = ImportReport::default();
-        let imported = self.import_table(app, table, is_embedded, &mut report);
+        let imported = self.import_table(app, table, database, &mut report);
         if let Err(error) = imported.await {
             let imported = report.imported;
             return Err(StartupError::Import { error, imported });
@@ -166,7 +176,7 @@ impl ImportFile {
         &self,
         app: &App,
         table: &'s Table,
-        is_embedded: bool,
+        database: &Database,
         report: &mut ImportReport<'s>,
     ) -> Result<(), Error> {
         let progress = progress_bar(Some(table.rows.len() as u64));
@@ -179,23 +189,27 @@ impl ImportFile {
         for (row, reason) in skipped {
             report.skip(row, reason);
         }
-        let concurrency = if is_embedded {
+        let concurrency = if database.is_embedded() {
             CONCURRENCY_EMBEDDED
         } else {
             CONCURRENCY
         };
+        // A transaction on several nodes would be a two-phase commit.
+        let customers_per_transaction = if database.is_distributed() {
+            1
+        } else {
+            CUSTOMERS_PER_TRANSACTION
+        };
         let mut imported = stream::iter(customers)
-            .map(|group| self.import_group(app, table, group))
+            .chunks(customers_per_transaction)
+            .map(|groups| self.import_groups(app, table, groups))
             .buffer_unordered(concurrency);
         while let Some(imported) = imported.next().await {
-            let ImportedGroup {
-                group,
-                rows,
-                customer,
-            } = imported?;
-            report.add_customer(&group, &customer);
-            for (row, outcome) in rows {
-                report.add(row, outcome);
+            for imported in imported? {
+                report.add_customer(&imported.group, &imported.customer);
+                for (row, outcome) in imported.rows {
+                    report.add(row, outcome);
+                }
             }
             progress.set_position(report.processed());
             progress.set_message(format!("{} rejected", report.rejects.len()));
@@ -204,52 +218,65 @@ impl ImportFile {
         Ok(())
     }
 
-    /// Imports the rows of a customer that can be read and do not contradict one another.
-    async fn import_group<'s>(
+    /// Imports the rows of some customers: those of each that can be read and do not contradict one
+    /// another.
+    async fn import_groups<'s>(
         &self,
         app: &App,
         table: &'s Table,
-        group: Group<'s>,
-    ) -> Result<ImportedGroup<'s>, Error> {
-        let ParsedRows {
-            mut contacts,
-            rejects,
-        } = group.parse(table);
-        let rejects = rejects.into_iter();
-        let mut rows: Vec<ImportedRow<'s>> = rejects
-            .map(|reject| (reject.row, Err(reject.reason)))
-            .collect();
-        let mut customer = CustomerOutcome::Missing;
-        let change = match customer_change(&contacts) {
-            Ok(change) => change,
-            Err(reason) => {
-                let all = contacts.iter().map(|(row, _)| *row);
-                rows.extend(all.map(|row| (row, Err(reason.clone()))));
-                return Ok(ImportedGroup {
-                    group,
-                    rows,
-                    customer,
-                });
+        mut groups: Vec<Group<'s>>,
+    ) -> Result<Vec<ImportedGroup<'s>>, Error> {
+        groups.sort_unstable_by(|one, other| one.number.cmp(&other.number));
+        let mut pending: Vec<_> = groups.into_iter().map(|of| parse(of, table)).collect();
+        loop {
+            let (mut batch, mut imported) = (Vec::new(), Vec::new());
+            for group in &mut pending {
+                let contacts = group.contacts.by_ref();
+                let (lines, rows): (Vec<_>, Vec<_>) =
+                    contacts.take(self.contacts_per_transaction()).unzip();
+                if !rows.is_empty() {
+                    let (number, change) = (group.imported.group.number.clone(), &group.change);
+                    batch.push(CustomerRows {
+                        number,
+                        change: change.clone(),
+                        rows,
+                    });
+                    imported.push((&mut group.imported, lines));
+                }
             }
-        };
-        // The first contact of a customer must be a STANDARD one, in any order of the file.
-        contacts.sort_by_key(|(_, row)| !row.contact.types.contains(ContactType::Standard));
-        for chunk in contacts.chunks(self.contacts_per_transaction()) {
-            let new: Vec<FileRow> = chunk.iter().map(|(_, contact)| contact.clone()).collect();
-            let import = || app.import_contacts(&group.number, &change, new.clone(), self.mode());
-            let imported = with_retry(import).await?;
-            let chunk = chunk.iter().map(|(row, _)| *row);
-            rows.extend(chunk.zip(imported.rows.into_iter().map(Ok)));
-            // After the first chunk the customer is on file.
-            if customer == CustomerOutcome::Missing {
-                customer = imported.customer;
+            if batch.is_empty() {
+                return Ok(pending.into_iter().map(|group| group.imported).collect());
+            }
+            let results = self.import_batch(app, &batch).await?;
+            for ((group, lines), result) in imported.into_iter().zip(results) {
+                let outcomes = result.rows.into_iter().map(Ok);
+                group.rows.extend(lines.into_iter().zip(outcomes));
+                // After the first transaction the customer is on file.
+                if group.customer == CustomerOutcome::Missing {
+                    group.customer = result.customer;
+                }
             }
         }
-        Ok(ImportedGroup {
-            group,
-            rows,
-            customer,
-        })
+    }
+
+    /// Imports rows of some customers in one transaction. If that fails, each customer gets one of its
+    /// own, so that a row that cannot be written, or a lock, stops no other customer.
+    async fn import_batch(
+        &self,
+        app: &App,
+        batch: &[CustomerRows],
+    ) -> Result<Vec<ImportResult>, Error> {
+        if batch.len() > 1
+            && let Ok(results) = app.import_contacts(batch, self.mode()).await
+        {
+            return Ok(results);
+        }
+        let mut results = Vec::with_capacity(batch.len());
+        for customer in batch.chunks(1) {
+            let import = || app.import_contacts(customer, self.mode());
+            results.extend(with_retry(import).await?);
+        }
+        Ok(results)
     }
 
     /// A dry run needs all contacts in one transaction: the next one would not see those before.
@@ -267,6 +294,34 @@ impl ImportFile {
             emails_confirmed: self.emails_confirmed,
             create_customers: self.create_customers,
         }
+    }
+}
+
+/// Parses the rows of a customer. If they contradict one another, all are rejected.
+fn parse<'s>(group: Group<'s>, table: &Table) -> PendingGroup<'s> {
+    let ParsedRows {
+        mut contacts,
+        rejects,
+    } = group.parse(table);
+    let rejects = rejects.into_iter();
+    let mut rows: Vec<ImportedRow<'s>> = rejects
+        .map(|reject| (reject.row, Err(reject.reason)))
+        .collect();
+    let change = customer_change(&contacts).unwrap_or_else(|reason| {
+        let all = contacts.drain(..);
+        rows.extend(all.map(|(row, _)| (row, Err(reason.clone()))));
+        CustomerChange::default()
+    });
+    // The first contact of a customer must be a STANDARD one, in any order of the file.
+    contacts.sort_by_key(|(_, row)| !row.contact.types.contains(ContactType::Standard));
+    PendingGroup {
+        change,
+        contacts: contacts.into_iter(),
+        imported: ImportedGroup {
+            group,
+            rows,
+            customer: CustomerOutcome::Missing,
+        },
     }
 }
 

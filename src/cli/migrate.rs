@@ -4,13 +4,14 @@ use clap::Subcommand;
 use contact_service::{
     config::Config,
     crypto::random::Random,
+    error::Error,
     observability::logging,
     storage::{Database, MigrationState},
 };
 use uuid::Uuid;
 
 use crate::cli::{
-    bootstrap::{connect, connect_existing, migrate_up, wrong_database},
+    bootstrap::{connect, connect_existing, migrate_distributed, migrate_up, wrong_database},
     startup_error::StartupError,
 };
 
@@ -18,8 +19,15 @@ use crate::cli::{
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum MigrateAction {
     /// Apply the missing migrations; safe to run concurrently
-    Up,
-    /// List the migrations and whether they are applied
+    Up {
+        /// Distribute the tables over the nodes of Citus
+        #[arg(long)]
+        distributed: bool,
+        /// Move existing rows; stop all instances first
+        #[arg(long, requires = "distributed")]
+        move_rows: bool,
+    },
+    /// List the migrations, and how tables are distributed
     Status,
     /// Invalidate all change cursors; required after a restore
     RenewFeed,
@@ -29,9 +37,16 @@ pub(crate) enum MigrateAction {
 pub(crate) async fn migrate(config: &Config, action: MigrateAction) -> Result<(), StartupError> {
     let _telemetry = logging::start(config)?;
     match action {
-        MigrateAction::Up => {
+        MigrateAction::Up {
+            distributed,
+            move_rows,
+        } => {
             let database = connect(config).await?;
-            migrate_up(&database).await?;
+            if distributed {
+                migrate_distributed(&database, move_rows).await?;
+            } else {
+                migrate_up(&database).await?;
+            }
             print_status(database).await
         }
         MigrateAction::Status => {
@@ -43,6 +58,7 @@ pub(crate) async fn migrate(config: &Config, action: MigrateAction) -> Result<()
             // Tables that may not be read would be listed as missing.
             let rights = database.check_serve_privileges().await;
             rights.map_err(wrong_database)?;
+            database.check_release().await.map_err(wrong_database)?;
             print_status(database).await
         }
         MigrateAction::RenewFeed => renew_feed(connect_existing(config).await?).await,
@@ -50,8 +66,11 @@ pub(crate) async fn migrate(config: &Config, action: MigrateAction) -> Result<()
 }
 
 async fn print_status(database: Database) -> Result<(), StartupError> {
-    let status = database.migration_status().await;
-    print(&status.map_err(|error| wrong_database(error.to_string()))?);
+    let failed = |error: Error| wrong_database(error.to_string());
+    print(&database.migration_status().await.map_err(failed)?);
+    for table in database.distribution_status().await.map_err(failed)? {
+        println!("{table}");
+    }
     database.close().await;
     Ok(())
 }

@@ -49,6 +49,19 @@ impl Random {
         Ok(bytes)
     }
 
+    /// Puts the items into a random order (Fisher–Yates).
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the system provides no random bytes.
+    pub fn shuffle<T>(&self, items: &mut [T]) -> Result<()> {
+        for last in (1..items.len()).rev() {
+            let choices = u64::try_from(last).unwrap_or(u64::MAX).saturating_add(1);
+            let chosen = u64::from_be_bytes(self.bytes()?) % choices;
+            items.swap(usize::try_from(chosen).unwrap_or(last), last);
+        }
+        Ok(())
+    }
+
     /// Returns a `UUIDv7` for the time `now` that sorts after all previous ones. Fractions of the
     /// millisecond are in its first twelve random bits (RFC 9562, 6.2, method 3).
     ///
@@ -111,6 +124,22 @@ mod tests {
         let same_millisecond = now + TimeDelta::microseconds(4_001);
         assert!(random.uuid_v7(same_millisecond).unwrap() > later);
         assert!(later > ids[9_999]);
+    }
+
+    #[test]
+    fn shuffle_keeps_the_items_and_moves_each_to_every_place() {
+        let random = Random::system();
+        let mut seen = [[0; 3]; 3];
+        for _ in 0..300 {
+            let mut items = [0, 1, 2];
+            random.shuffle(&mut items).unwrap();
+            for (place, item) in items.into_iter().enumerate() {
+                seen[place][item] += 1;
+            }
+        }
+        // A place that is never taken has a probability of (2/3)^300.
+        assert!(seen.iter().flatten().all(|times| *times > 0), "{seen:?}");
+        assert!(seen.iter().all(|times| times.iter().sum::<i32>() == 300));
     }
 
     #[test]

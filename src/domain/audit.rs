@@ -301,14 +301,24 @@ impl AuditEvent {
     }
 }
 
-/// An audit event in the change feed.
+/// An event of the change feed: what a client that caches has to know of an audit event.
 #[derive(Clone, Debug)]
 pub struct FeedEvent {
     /// The position in the feed, starting at 1.
     pub position: i64,
-    /// The event.
-    pub event: AuditEvent,
-    /// The encrypted customer number of an event that is stored under a pseudonym. It is deleted
-    /// some time after the erasure.
+    /// The id of the audit event.
+    pub id: Uuid,
+    /// The time of the change.
+    pub event_time: DateTime<Utc>,
+    /// The stored name of the kind.
+    pub kind: String,
+    /// The customer; `None` for events that belong to none.
+    pub customer_number: Option<CustomerNumber>,
+    /// The contact; `None` for events of the customer itself.
+    pub contact_id: Option<ContactId>,
+    /// The names of the changed fields.
+    pub changed_fields: Vec<String>,
+    /// The encrypted customer number of an erasure, which is stored under a pseudonym. It is
+    /// deleted some time after the erasure.
     pub sealed_number: Option<Vec<u8>>,
 }

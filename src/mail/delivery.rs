@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     bounce,
-    handover::{Handover, LEASE, Lease},
+    claims::{Claim, Claims},
+    handover::Handover,
     message::{self, Encoding},
     send_error::SendError,
     sender::Sender,
@@ -65,13 +66,6 @@ pub(super) struct DeliveryContext {
     overflow: OverflowPermits,
 }
 
-/// An e-mail that was claimed for an attempt.
-#[derive(Debug)]
-pub(super) struct Claim {
-    mail: QueuedMail,
-    lease: Lease,
-}
-
 impl DeliveryContext {
     pub(super) fn new(parts: OutboxParts, overflow: OverflowPermits) -> Self {
         Self {
@@ -88,24 +82,12 @@ impl DeliveryContext {
 
     /// Claims up to `limit` e-mails that are due.
     pub(super) async fn claim(&self, limit: usize) -> Result<Vec<Claim>> {
-        failpoint("mail-claiming").await;
-        let now = self.clock.now();
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        let end = now + LEASE;
-        let claimed = self
-            .database
-            .transaction(move |transaction| {
-                Box::pin(async move {
-                    let claimed = transaction.claim_mails(now, end, limit).await?;
-                    Ok(Outcome::Commit(claimed))
-                })
-            })
-            .await?;
-        let claim = |mail| Claim {
-            mail,
-            lease: Lease::new(self.clock.clone(), end),
+        let claims = Claims {
+            database: &self.database,
+            clock: &self.clock,
+            random: &self.random,
         };
-        Ok(claimed.into_iter().map(claim).collect())
+        claims.claim_due(limit).await
     }
 
     /// Sends a claimed e-mail, or schedules its next attempt. If the database fails, the end of the

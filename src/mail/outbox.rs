@@ -8,7 +8,8 @@ use tokio::{
 };
 
 use super::{
-    delivery::{Claim, DeliveryContext, OutboxParts},
+    claims::Claim,
+    delivery::{DeliveryContext, OutboxParts},
     signal::MailSignal,
     workers::OverflowPermits,
 };

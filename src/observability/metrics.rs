@@ -34,6 +34,7 @@ const MISSING_PEPPER_VERSIONS: &str = "contact_missing_pepper_versions";
 const PHONE_ORDERS: &str = "contact_phone_orders_total";
 const SHARED_QUERY_SIZE: &str = "contact_shared_query_size";
 const CONNECTIONS: &str = "db_client_connection_count";
+const UNREACHABLE_NODES: &str = "contact_database_nodes_unreachable";
 const CONNECTION_WAIT: &str = "db_client_connection_wait_time_seconds";
 const POOL: &str = "db_client_connection_pool_name";
 const TOKEN_KEYS_AGE: &str = "contact_token_keys_age_seconds";
@@ -150,6 +151,10 @@ fn describe_resources() {
         CONNECTIONS,
         "Connections to the database, by pool and state"
     );
+    describe_gauge!(
+        UNREACHABLE_NODES,
+        "Nodes of a distributed database that the instance's node does not reach"
+    );
     describe_histogram!(
         CONNECTION_WAIT,
         Unit::Seconds,
@@ -186,6 +191,7 @@ fn init_to_zero() {
     }
     counter!(PHONE_PASSWORD_LOCKS).increment(0);
     missing_pepper_versions(0);
+    unreachable_nodes(0);
     failed_contacts(FailedContacts::default());
     for decision in ["allowed", "denied", "agent_decision"] {
         counter!(PHONE_ORDERS, "decision" => decision).increment(0);
@@ -371,6 +377,11 @@ pub fn connections(name: &'static str, pool: Pool) {
     for (state, count) in [("idle", pool.idle), ("used", pool.used)] {
         gauge!(CONNECTIONS, POOL => name, "db_client_connection_state" => state).set(count);
     }
+}
+
+/// Sets the number of database nodes that are not reachable.
+pub fn unreachable_nodes(count: u32) {
+    gauge!(UNREACHABLE_NODES).set(count);
 }
 
 /// Sets the age of the cached keys of tokens, zero for static keys, and its maximum.

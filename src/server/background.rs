@@ -65,6 +65,22 @@ pub(super) async fn run_upkeep(metrics: Metrics, database: Database, authenticat
     .await;
 }
 
+/// Counts the database nodes that are not reachable. If the count itself fails, at least one is not.
+pub(super) async fn count_unreachable_nodes(database: Database) {
+    every(COUNT_INTERVAL, move || {
+        let database = database.clone();
+        async move {
+            let count = database.count_unreachable_nodes().await;
+            let count = count.unwrap_or_else(|error| {
+                tracing::warn!(%error, "check of the database nodes failed");
+                1
+            });
+            metrics::unreachable_nodes(count);
+        }
+    })
+    .await;
+}
+
 /// Counts the queued e-mails.
 pub(super) async fn count_mails(app: App) {
     every(COUNT_INTERVAL, move || {

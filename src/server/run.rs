@@ -186,8 +186,9 @@ fn start_tasks(
         tasks.spawn(web::serve(listener, router, limits, std::future::pending()));
         tasks.spawn(background::count_mails(app()));
         tasks.spawn(background::count_failed_contacts(app()));
-        let database = parts.database.clone();
-        tasks.spawn(background::run_upkeep(metrics, database, authenticator()));
+        let database = || parts.database.clone();
+        tasks.spawn(background::count_unreachable_nodes(database()));
+        tasks.spawn(background::run_upkeep(metrics, database(), authenticator()));
     }
     tasks
 }

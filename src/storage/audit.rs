@@ -3,13 +3,17 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect, Select, Statement, Value,
 };
 
 use super::{
     columns::from_field_names,
     database::Database,
-    entity::audit_events::{ActiveModel, Column, Entity, Model},
+    entity::{
+        audit_events::{Column, Entity, Model},
+        feed_inbox,
+    },
     error::StorageError,
     timeout::with_timeout,
     transaction::Transaction,
@@ -86,52 +90,157 @@ impl Database {
 }
 
 impl Transaction {
-    /// Inserts an event of this transaction.
+    /// Inserts an event of this transaction, and queues it for the change feed.
     pub async fn insert_audit_event(&self, event: &AuditEvent) -> Result<()> {
-        self.insert_audit_row(to_row(event)?).await
-    }
-
-    /// Inserts the event of an erasure, with the encrypted customer number and its feed position.
-    pub async fn insert_sealed_event(
-        &self,
-        event: &AuditEvent,
-        sealed: Vec<u8>,
-        position: i64,
-    ) -> Result<()> {
-        let row = ActiveModel {
-            sealed_customer_number: Set(Some(sealed)),
-            feed_position: Set(Some(position)),
-            ..to_row(event)?
-        };
-        self.insert_audit_row(row).await
-    }
-
-    async fn insert_audit_row(&self, row: ActiveModel) -> Result<()> {
-        Entity::insert(row)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
+        let values = event_values(event)?;
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            self.execute_insertion(INSERT_AND_QUEUE_POSTGRES, values)
+                .await?;
+        } else {
+            let [number, sequence, id, time, _, kind, contact, fields, _] = values.clone();
+            let queued = [number, sequence, id, time, kind, contact, fields];
+            self.execute_insertion(INSERT, values).await?;
+            self.execute_insertion(QUEUE, queued).await?;
+        }
         self.has_events.store(true, Ordering::Relaxed);
         Ok(())
     }
+
+    /// Inserts events of this transaction, which may be of many customers, and queues them for the
+    /// change feed.
+    pub(super) async fn insert_audit_events(&self, events: &[AuditEvent]) -> Result<()> {
+        let rows = events.iter().map(to_row).collect::<Result<Vec<_>>>()?;
+        let queued = rows.iter().map(|row| feed_inbox::Model {
+            customer_number: row.customer_number.clone(),
+            sequence: row.sequence,
+            event_id: row.event_id,
+            event_time: row.event_time,
+            kind: row.kind.clone(),
+            contact_id: row.contact_id,
+            changed_fields: row.changed_fields.clone(),
+            feed_number: None,
+            sealed_customer_number: None,
+        });
+        let queued = queued.map(IntoActiveModel::into_active_model).collect();
+        let rows = rows.into_iter().map(IntoActiveModel::into_active_model);
+        self.insert_rows(rows.collect()).await?;
+        self.insert_rows::<feed_inbox::ActiveModel>(queued).await?;
+        self.has_events.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Inserts the event of an erasure, which is stored under the pseudonym. In the change feed it
+    /// follows the other events of the erased number, and contains the encrypted number.
+    pub async fn insert_erasure_event(
+        &self,
+        event: &AuditEvent,
+        number: &CustomerNumber,
+        sealed: Vec<u8>,
+    ) -> Result<()> {
+        let values = event_values(event)?;
+        let [pseudonym, sequence, id, time, _, kind, contact, fields, _] = values.clone();
+        let number = number.as_str().into();
+        let queued = [
+            number,
+            sequence,
+            id,
+            time,
+            kind,
+            contact,
+            fields,
+            pseudonym,
+            sealed.into(),
+        ];
+        self.execute_insertion(INSERT, values).await?;
+        self.execute_insertion(QUEUE_ERASURE, queued).await?;
+        self.has_events.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn execute_insertion<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<()> {
+        let backend = self.inner.get_database_backend();
+        let insertion = Statement::from_sql_and_values(backend, sql, values);
+        let inserted = self.inner.execute_raw(insertion).await;
+        inserted.map_err(StorageError::from)?;
+        Ok(())
+    }
+
+    /// Returns the highest sequence number of the events that were written under this number or
+    /// its pseudonyms, including those that are yet to be sequenced for the change feed.
+    pub(super) async fn find_last_sequence(
+        &self,
+        number: &CustomerNumber,
+        pseudonyms: &[CustomerNumber],
+    ) -> Result<Option<i64>> {
+        let numbers = [number].into_iter().chain(pseudonyms);
+        let values: Vec<Value> = numbers.map(|number| number.as_str().into()).collect();
+        let placeholders: Vec<_> = (1..=values.len()).map(|nth| format!("${nth}")).collect();
+        let sql = LAST_SEQUENCE.replace("{numbers}", &placeholders.join(", "));
+        let backend = self.inner.get_database_backend();
+        let query = Statement::from_sql_and_values(backend, sql, values);
+        let row = self.inner.query_one_raw(query).await;
+        let row = row.map_err(StorageError::from)?;
+        let row = row.ok_or_else(|| Error::internal("an aggregate returned no row"))?;
+        Ok(row.try_get_by_index(0).map_err(StorageError::from)?)
+    }
 }
 
-/// Creates the row of an event, which has no feed position yet.
-fn to_row(event: &AuditEvent) -> Result<ActiveModel> {
+macro_rules! insert_event {
+    () => {
+        "INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
+           contact_id, changed_fields, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    };
+}
+const INSERT: &str = insert_event!();
+const QUEUE: &str = "\
+    INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind, contact_id, \
+      changed_fields) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const QUEUE_ERASURE: &str = "\
+    INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind, contact_id, \
+      changed_fields, feed_number, sealed_customer_number) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+/// Both rows in one round trip.
+const INSERT_AND_QUEUE_POSTGRES: &str = concat!(
+    "WITH written AS (",
+    insert_event!(),
+    ") INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind, contact_id, \
+       changed_fields) VALUES ($1, $2, $3, $4, $6, $7, $8)"
+);
+const LAST_SEQUENCE: &str = "\
+    SELECT max(sequence) FROM ( \
+      SELECT max(sequence) AS sequence FROM audit_events WHERE customer_number IN ({numbers}) \
+      UNION ALL \
+      SELECT max(sequence) FROM feed_inbox WHERE customer_number = $1) AS sequences";
+
+fn to_row(event: &AuditEvent) -> Result<Model> {
     let number = event.customer_number.as_ref();
-    Ok(ActiveModel {
-        customer_number: Set(number.map_or_else(String::new, |n| n.as_str().to_owned())),
-        sequence: Set(event.sequence),
-        event_id: Set(event.id),
-        event_time: Set(event.event_time),
-        actor: Set(event.actor.0.clone()),
-        kind: Set(event.kind.clone()),
-        contact_id: Set(event.contact_id.map(|id| id.0)),
-        changed_fields: Set(from_field_names(&event.changed_fields)?),
-        details: Set(details_as_json(&event.details)?),
-        feed_position: Set(None),
-        sealed_customer_number: Set(None),
+    Ok(Model {
+        customer_number: number.map_or("", CustomerNumber::as_str).to_owned(),
+        sequence: event.sequence,
+        event_id: event.id,
+        event_time: event.event_time,
+        actor: event.actor.0.clone(),
+        kind: event.kind.clone(),
+        contact_id: event.contact_id.map(|id| id.0),
+        changed_fields: from_field_names(&event.changed_fields)?,
+        details: details_as_json(&event.details)?,
     })
+}
+
+/// Returns the columns of an event, in the order of `audit_events`.
+fn event_values(event: &AuditEvent) -> Result<[Value; 9]> {
+    let row = to_row(event)?;
+    Ok([
+        row.customer_number.into(),
+        row.sequence.into(),
+        row.event_id.into(),
+        row.event_time.into(),
+        row.actor.into(),
+        row.kind.into(),
+        row.contact_id.into(),
+        row.changed_fields.into(),
+        row.details.into(),
+    ])
 }
 
 /// Details of an event as they are stored; `None` where there are none.
@@ -144,7 +253,7 @@ fn details_as_json(details: &BTreeMap<String, String>) -> Result<Option<String>>
         .map_err(|_| Error::internal("details of an audit event cannot be serialized"))
 }
 
-pub(super) fn to_event(row: Model) -> Result<AuditEvent> {
+fn to_event(row: Model) -> Result<AuditEvent> {
     let number = Some(row.customer_number).filter(|number| !number.is_empty());
     Ok(AuditEvent {
         id: row.event_id,

@@ -1,11 +1,25 @@
-//! Columns that several tables have, with the text or bits in which they are stored.
+//! Columns that several tables have, with the text or bits in which they are stored, and the columns
+//! that an update sets.
 
 use chrono::{DateTime, Utc};
+use sea_orm::{ActiveModelTrait, EntityTrait, Iterable};
 
 use crate::{
     domain::{contact::Locale, contact_types::ContactTypes},
     error::{Error, Result},
 };
+
+/// Returns the row `after` without the columns in which it equals `before`: a distributed database
+/// rejects an update of a key, and an unchanged column costs time and space in the log.
+pub(super) fn changed_columns<A: ActiveModelTrait>(before: A, after: A) -> A {
+    let (before, mut after) = (before.reset_all(), after.reset_all());
+    for column in <A::Entity as EntityTrait>::Column::iter() {
+        if before.get(column) == after.get(column) {
+            after.not_set(column);
+        }
+    }
+    after
+}
 
 pub(super) fn to_types(bits: i16) -> Result<ContactTypes> {
     ContactTypes::from_bits(bits)
@@ -37,4 +51,33 @@ pub(super) fn from_times(times: &[DateTime<Utc>]) -> Result<String> {
 /// Writes the names of changed fields as a JSON array.
 pub(super) fn from_field_names(names: &[String]) -> Result<String> {
     serde_json::to_string(names).map_err(|_| Error::internal("field names are not serializable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ActiveValue::NotSet, Set};
+
+    use super::*;
+    use crate::storage::entity::mail_customers::ActiveModel;
+
+    fn row(mail_times: &str) -> ActiveModel {
+        ActiveModel {
+            customer_number: Set("K-1".to_owned()),
+            mail_times: Set(mail_times.to_owned()),
+            last_time: Set(DateTime::UNIX_EPOCH),
+        }
+    }
+
+    #[test]
+    fn update_sets_the_changed_columns_and_no_key() {
+        let changed = changed_columns(row("[1]"), row("[2]"));
+        let expected = ActiveModel {
+            customer_number: NotSet,
+            mail_times: Set("[2]".to_owned()),
+            last_time: NotSet,
+        };
+        assert_eq!(changed, expected);
+        let same = changed_columns(row("[1]"), row("[1]"));
+        assert_eq!(same, <ActiveModel as sea_orm::ActiveModelTrait>::default());
+    }
 }

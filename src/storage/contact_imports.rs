@@ -12,11 +12,27 @@ use super::{
 };
 use crate::{
     domain::{
+        audit::AuditEvent,
+        contact::Contact,
         contact_import::{ImportKey, ImportValues},
-        ids::{ContactId, CustomerNumber},
+        ids::CustomerNumber,
+        mail::QueuedMail,
     },
     error::{Error, Result},
 };
+
+/// Imported rows of any number of customers.
+#[derive(Default)]
+pub struct ImportedRows {
+    /// The key and the values of each row.
+    pub rows: Vec<(ImportKey, ImportValues)>,
+    /// The contact that each row became.
+    pub contacts: Vec<Contact>,
+    /// Confirmation e-mails and their due times.
+    pub mails: Vec<(QueuedMail, DateTime<Utc>)>,
+    /// The events of the contacts, and of customers that were created for them.
+    pub events: Vec<AuditEvent>,
+}
 
 impl Transaction {
     /// Lists the rows that were imported for the customer, with their values; rows imported by
@@ -41,25 +57,24 @@ impl Transaction {
         rows.collect()
     }
 
-    /// Inserts the imported rows, with the contacts that they became.
-    pub async fn insert_imports(
-        &self,
-        number: &CustomerNumber,
-        imported: &[(ImportKey, ImportValues, ContactId)],
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let rows = imported.iter().map(|(key, values, id)| ActiveModel {
-            customer_number: Set(number.as_str().to_owned()),
+    /// Inserts imported rows, and everything that belongs to them, of locked customers.
+    pub async fn insert_imported(&self, imported: &ImportedRows, now: DateTime<Utc>) -> Result<()> {
+        let contacts = &imported.contacts;
+        self.insert_contacts(contacts).await?;
+        let rows = imported.rows.iter().zip(contacts);
+        let rows = rows.map(|((key, values), contact)| ActiveModel {
+            customer_number: Set(contact.customer_number.as_str().to_owned()),
             import_key: Set(key.0.to_vec()),
             import_values: Set(Some(values.0.to_vec())),
-            contact_id: Set(id.0),
+            contact_id: Set(contact.id.0),
             import_time: Set(now),
         });
-        Entity::insert_many(rows)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        Ok(())
+        self.insert_rows(rows.collect()).await?;
+        self.insert_confirmations(contacts).await?;
+        let mails = imported.mails.iter();
+        self.insert_mails(mails.map(|(mail, due_time)| (mail, *due_time)))
+            .await?;
+        self.insert_audit_events(&imported.events).await
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub(super) mod record;
 
+use std::slice;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set,
@@ -10,6 +12,7 @@ use sea_orm::{
 
 use self::record::{select, to_row};
 use super::{
+    columns::changed_columns,
     database::Database,
     entity::{
         contact_phone_numbers as phones,
@@ -57,15 +60,20 @@ impl Transaction {
 
     /// Inserts a contact with its phone numbers.
     pub async fn insert_contact(&self, contact: &Contact) -> Result<()> {
-        let row = to_row(contact)?.into_active_model();
-        Entity::insert(row)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        self.insert_phone_numbers(contact).await
+        self.insert_contacts(slice::from_ref(contact)).await
     }
 
-    /// Updates a contact, increments its version and sets its update time.
+    /// Inserts contacts with their phone numbers.
+    pub(super) async fn insert_contacts(&self, contacts: &[Contact]) -> Result<()> {
+        let rows = contacts
+            .iter()
+            .map(|contact| Ok(to_row(contact)?.into_active_model()));
+        self.insert_rows(rows.collect::<Result<_>>()?).await?;
+        self.insert_rows(contacts.iter().flat_map(phone_rows).collect())
+            .await
+    }
+
+    /// Updates the changed columns of a contact, increments its version and sets its update time.
     ///
     /// # Errors
     /// [`Error::Conflict`] if it has another version than the loaded one.
@@ -77,7 +85,10 @@ impl Transaction {
     ) -> Result<()> {
         after.version = before.version + 1;
         after.update_time = now;
-        let row = to_row(after)?.into_active_model().reset_all();
+        let row = changed_columns(
+            to_row(before)?.into_active_model(),
+            to_row(after)?.into_active_model(),
+        );
         self.update_columns(before, row).await?;
         if before.phone_numbers != after.phone_numbers {
             phones::Entity::delete_many()
@@ -86,7 +97,7 @@ impl Transaction {
                 .exec(&self.inner)
                 .await
                 .map_err(StorageError::from)?;
-            self.insert_phone_numbers(after).await?;
+            self.insert_rows(phone_rows(after).collect()).await?;
         }
         Ok(())
     }
@@ -150,27 +161,17 @@ impl Transaction {
             .map_err(StorageError::from)?;
         ensure_version_matched(deleted.rows_affected)
     }
+}
 
-    async fn insert_phone_numbers(&self, contact: &Contact) -> Result<()> {
-        if contact.phone_numbers.is_empty() {
-            return Ok(());
-        }
-        let rows = contact
-            .phone_numbers
-            .iter()
-            .zip(0i16..)
-            .map(|(number, rank)| phones::ActiveModel {
-                customer_number: Set(contact.customer_number.as_str().to_owned()),
-                contact_id: Set(contact.id.0),
-                rank: Set(rank),
-                phone_number: Set(number.as_str().to_owned()),
-            });
-        phones::Entity::insert_many(rows)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        Ok(())
-    }
+/// Returns the rows of the contact's phone numbers.
+fn phone_rows(contact: &Contact) -> impl Iterator<Item = phones::ActiveModel> {
+    let numbers = contact.phone_numbers.iter().zip(0i16..);
+    numbers.map(|(number, rank)| phones::ActiveModel {
+        customer_number: Set(contact.customer_number.as_str().to_owned()),
+        contact_id: Set(contact.id.0),
+        rank: Set(rank),
+        phone_number: Set(number.as_str().to_owned()),
+    })
 }
 
 /// The condition of the contact's row with the version that was loaded.

@@ -2,17 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Set,
-    sea_query::Expr,
+    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, Set, sea_query::Expr,
 };
 
 use super::{
-    columns::to_locale,
+    columns::{changed_columns, to_locale},
     database::Database,
-    entity::{
-        audit_events,
-        customers::{ActiveModel, Column, Entity, Model},
-    },
+    entity::customers::{ActiveModel, Column, Entity, Model},
     error::{StorageError, ensure_version_matched},
     timeout::with_timeout,
     transaction::Transaction,
@@ -79,41 +75,30 @@ impl Transaction {
         }))
     }
 
-    /// Inserts a customer and locks it. Its sequence numbers follow those of the events under this
-    /// number and `pseudonyms`. If another transaction inserts the same number, this one is
-    /// retried.
+    /// Inserts a customer and locks it, and takes this number of sequence numbers, of which the
+    /// first is returned. They follow those of the events under this number and `pseudonyms`, so that
+    /// its events follow theirs in the change feed. If another transaction inserts the same number,
+    /// this one is retried.
     pub async fn insert_customer(
         &self,
         customer: Customer,
         pseudonyms: &[CustomerNumber],
+        sequence_numbers: i64,
     ) -> Result<LockedCustomer> {
         self.record_write(&customer.number);
         let mut row = to_row(&customer);
-        row.write_count = Set(1);
+        row.write_count = Set(sequence_numbers);
         // First: this waits for a concurrent erasure.
         Entity::insert(row)
             .exec_without_returning(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        let numbers = pseudonyms.iter().chain([&customer.number]);
-        let numbers = numbers.map(CustomerNumber::as_str);
-        let last_sequence: Option<i64> = audit_events::Entity::find()
-            .select_only()
-            .column_as(audit_events::Column::Sequence.max(), "last_sequence")
-            .filter(audit_events::Column::CustomerNumber.is_in(numbers))
-            .into_tuple::<Option<i64>>()
-            .one(&self.inner)
-            .await
-            .map_err(StorageError::from)?
-            .flatten();
+        let last_sequence = self
+            .find_last_sequence(&customer.number, pseudonyms)
+            .await?;
         let sequence_number = last_sequence.unwrap_or_default() + 1;
-        if sequence_number > 1 {
-            Entity::update_many()
-                .col_expr(Column::WriteCount, Expr::value(sequence_number))
-                .filter(Column::CustomerNumber.eq(customer.number.as_str()))
-                .exec(&self.inner)
-                .await
-                .map_err(StorageError::from)?;
+        if let Some(last) = last_sequence {
+            self.take_sequence_numbers(&customer.number, last).await?;
         }
         Ok(LockedCustomer {
             customer,
@@ -121,18 +106,33 @@ impl Transaction {
         })
     }
 
-    /// Updates a customer, increments its version and sets its update time.
+    /// Takes further sequence numbers of a locked customer.
+    pub async fn take_sequence_numbers(&self, number: &CustomerNumber, count: i64) -> Result<()> {
+        Entity::update_many()
+            .col_expr(Column::WriteCount, Expr::col(Column::WriteCount).add(count))
+            .filter(Column::CustomerNumber.eq(number.as_str()))
+            .exec(&self.inner)
+            .await
+            .map_err(StorageError::from)?;
+        Ok(())
+    }
+
+    /// Updates the changed columns of a customer, increments its version and sets its update time.
     ///
     /// # Errors
     /// [`Error::Conflict`] if it has another version than the loaded one.
-    pub async fn update_customer(&self, customer: &mut Customer, now: DateTime<Utc>) -> Result<()> {
-        let loaded_version = customer.version;
-        customer.version += 1;
-        customer.update_time = now;
+    pub async fn update_customer(
+        &self,
+        before: &Customer,
+        after: &mut Customer,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        after.version = before.version + 1;
+        after.update_time = now;
         let updated = Entity::update_many()
-            .set(to_row(customer))
-            .filter(Column::CustomerNumber.eq(customer.number.as_str()))
-            .filter(Column::Version.eq(loaded_version))
+            .set(changed_columns(to_row(before), to_row(after)))
+            .filter(Column::CustomerNumber.eq(before.number.as_str()))
+            .filter(Column::Version.eq(before.version))
             .exec(&self.inner)
             .await
             .map_err(StorageError::from)?;

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use super::{
     batch::{
         audit_events,
-        batcher::Batcher,
+        batcher::{BatchSizes, Batcher},
         channel_checks::{self, ChannelCheck},
         channels::Channels,
         contacts::{self, ContactKey, FoundContact},
@@ -19,6 +19,7 @@ use super::{
     error::StorageError,
     pools::{
         connect::{self, Pools},
+        probe::ServerTraits,
         read_replica::ReadReplica,
         reader_pool::PinnedReaders,
         url::DatabaseUrl,
@@ -31,7 +32,7 @@ use crate::{
 };
 
 /// Bulk reads that run at once, so that connections are left to single reads.
-const BULK_READS: usize = 4;
+pub(super) const BULK_READS: usize = 4;
 /// Pages of the feed that are read at once. Each is held as rows until it is encoded.
 const FEED_READS: usize = 4;
 
@@ -43,6 +44,7 @@ pub struct Database {
     pub(super) pinned: PinnedReaders,
     pub(super) writers: DatabaseConnection,
     pub(super) replica: Option<ReadReplica>,
+    pub(super) server: ServerTraits,
     /// The file of an embedded database.
     pub(super) file: Option<DatabaseFile>,
     pub(super) addressees: Batcher<CustomerNumber, FoundAddressees>,
@@ -73,11 +75,12 @@ impl Database {
     /// # Errors
     /// The cause in one line, free of secrets.
     pub async fn with_replica(self, url: &DatabaseUrl) -> std::result::Result<Self, String> {
-        let replica = connect::connect_replica(url).await?;
+        let replica = connect::connect_replica(url, self.server).await?;
         let pools = Pools {
             readers: self.readers,
             writers: self.writers,
             file: self.file,
+            server: self.server,
         };
         Ok(Self::new(pools, Some(replica)))
     }
@@ -87,14 +90,20 @@ impl Database {
             readers,
             writers,
             file,
+            server,
         } = pools;
         let pinned = PinnedReaders::new(&readers);
+        let sizes = if server.has_citus {
+            BatchSizes::SINGLE
+        } else {
+            BatchSizes::SHARED
+        };
         Self {
-            addressees: recipients::batcher(&pinned, replica.as_ref()),
-            contacts: contacts::batcher(&pinned),
-            channels: Channels::new(&pinned),
-            disclosures: audit_events::batcher(&writers, file.as_ref()),
-            channel_checks: channel_checks::batcher(&writers),
+            addressees: recipients::batcher(&pinned, replica.as_ref(), sizes),
+            contacts: contacts::batcher(&pinned, sizes),
+            channels: Channels::new(&pinned, sizes),
+            disclosures: audit_events::batcher(&writers, file.as_ref(), sizes),
+            channel_checks: channel_checks::batcher(&writers, sizes),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
             feed_reads: Arc::new(Semaphore::new(FEED_READS)),
             customer_queue: CustomerQueue::default(),
@@ -103,6 +112,7 @@ impl Database {
             pinned,
             writers,
             replica,
+            server,
             file,
         }
     }
@@ -110,6 +120,11 @@ impl Database {
     /// Returns true if the database is embedded in this process.
     pub fn is_embedded(&self) -> bool {
         self.writers.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Returns true if the database may have several nodes.
+    pub fn is_distributed(&self) -> bool {
+        self.server.has_citus
     }
 
     /// Returns the number of connections of the readers' and the writers' pool.

@@ -21,7 +21,7 @@ use crate::{
     domain::{
         contact::Contact,
         email_confirmation::{
-            ConfirmationState, ConfirmationToken, EmailConfirmation, PendingEmail, TokenHash, mask,
+            ConfirmationState, ConfirmationToken, EmailConfirmation, REMINDER_LEAD, TokenHash, mask,
         },
         ids::{ConfirmationId, ContactId, CustomerNumber},
     },
@@ -115,28 +115,21 @@ impl Transaction {
         row.map(to_confirmation).transpose()
     }
 
-    /// Inserts the confirmation of an address that was entered for `contact`, with the time of its
-    /// reminder.
-    pub async fn insert_confirmation(
-        &self,
-        contact: &Contact,
-        pending: &PendingEmail,
-        remind_time: DateTime<Utc>,
-    ) -> Result<()> {
-        let row = ActiveModel {
-            customer_number: Set(contact.customer_number.as_str().to_owned()),
-            confirmation_id: Set(pending.id.0),
-            contact_id: Set(contact.id.0),
-            masked_email: Set(mask(&pending.email)),
-            state: Set(PENDING.to_owned()),
-            expire_time: Set(pending.expire_time),
-            remind_time: Set(Some(remind_time)),
-        };
-        Entity::insert(row)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        Ok(())
+    /// Inserts the confirmations of the pending addresses of these contacts.
+    pub async fn insert_confirmations(&self, contacts: &[Contact]) -> Result<()> {
+        let rows = contacts.iter().filter_map(|contact| {
+            let pending = contact.pending_email.as_ref()?;
+            Some(ActiveModel {
+                customer_number: Set(contact.customer_number.as_str().to_owned()),
+                confirmation_id: Set(pending.id.0),
+                contact_id: Set(contact.id.0),
+                masked_email: Set(mask(&pending.email)),
+                state: Set(PENDING.to_owned()),
+                expire_time: Set(pending.expire_time),
+                remind_time: Set(Some(pending.expire_time - REMINDER_LEAD)),
+            })
+        });
+        self.insert_rows(rows.collect()).await
     }
 
     /// Sets the state of a pending confirmation. Returns false if it is not pending. Requires the

@@ -8,6 +8,8 @@ pub(super) mod contact_phone_numbers;
 pub(super) mod contacts;
 pub(super) mod customers;
 pub(super) mod email_confirmations;
+pub(super) mod feed_entries;
+pub(super) mod feed_inbox;
 pub(super) mod mail_customers;
 pub(super) mod mail_recipients;
 pub(super) mod order_types;

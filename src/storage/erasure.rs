@@ -1,7 +1,8 @@
 //! Deletes a customer, and pseudonymizes its audit log.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Statement, sea_query::Expr,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
+    Value,
 };
 
 use super::{
@@ -54,49 +55,92 @@ impl Transaction {
     }
 
     /// Pseudonymizes a batch of the oldest events of a locked customer, and returns their number.
-    /// Events without a feed position are skipped.
     pub async fn pseudonymize_some_events(
         &self,
         number: &CustomerNumber,
         pseudonym: &CustomerNumber,
     ) -> Result<u64> {
         let limit = i64::try_from(BATCH_SIZE).unwrap_or(i64::MAX);
-        let (number, pseudonym) = (number.as_str(), pseudonym.as_str());
-        let values = [pseudonym.into(), number.into(), limit.into()];
-        let backend = self.inner.get_database_backend();
-        let update = Statement::from_sql_and_values(backend, PSEUDONYMIZE_SOME, values);
-        let updated = self.inner.execute_raw(update).await;
-        Ok(updated.map_err(StorageError::from)?.rows_affected())
+        self.move_events(number, pseudonym, Some(limit)).await
     }
 
-    /// Pseudonymizes all events of a customer, which must have feed positions, and those of earlier
-    /// erased customers with this number, which may have other pseudonyms.
+    /// Pseudonymizes all events of a customer, and those of earlier erased customers with this
+    /// number, which may have other pseudonyms.
     pub async fn pseudonymize_events(
         &self,
         number: &CustomerNumber,
         pseudonym: &CustomerNumber,
         others: &[CustomerNumber],
     ) -> Result<()> {
-        use audit_events::Column;
-        let names = others.iter().chain([number]).map(CustomerNumber::as_str);
-        audit_events::Entity::update_many()
-            .col_expr(Column::CustomerNumber, Expr::value(pseudonym.as_str()))
-            .filter(Column::CustomerNumber.is_in(names))
-            .exec(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
+        for former in others.iter().chain([number]) {
+            self.move_events(former, pseudonym, None).await?;
+        }
         Ok(())
+    }
+
+    /// Moves the oldest events to another number. The number is part of the key, which no update
+    /// may change in a distributed table. On PostgreSQL it is one statement, as a disclosure may be
+    /// inserted at any time before the customer is deleted.
+    async fn move_events(
+        &self,
+        number: &CustomerNumber,
+        to: &CustomerNumber,
+        limit: Option<i64>,
+    ) -> Result<u64> {
+        let (number, to) = (number.as_str(), to.as_str());
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            let values = [to.into(), number.into(), limit.into()];
+            return self.execute_move(MOVE_POSTGRES, values.to_vec()).await;
+        }
+        // SQLite has no limit if it is negative.
+        let limit = limit.unwrap_or(-1);
+        let values = vec![to.into(), number.into(), limit.into()];
+        let moved = self.execute_move(COPY_SQLITE, values).await?;
+        let values = vec![number.into(), limit.into()];
+        self.execute_move(DELETE_SQLITE, values).await?;
+        Ok(moved)
+    }
+
+    async fn execute_move(&self, sql: &str, values: Vec<Value>) -> Result<u64> {
+        let backend = self.inner.get_database_backend();
+        let statement = Statement::from_sql_and_values(backend, sql, values);
+        let moved = self.inner.execute_raw(statement).await;
+        Ok(moved.map_err(StorageError::from)?.rows_affected())
     }
 }
 
 /// Events that are pseudonymized in one transaction.
 const BATCH_SIZE: u64 = 5_000;
-const PSEUDONYMIZE_SOME: &str = "\
-    UPDATE audit_events SET customer_number = $1 \
-    WHERE (customer_number, sequence, event_id) IN ( \
-      SELECT customer_number, sequence, event_id FROM audit_events \
-      WHERE customer_number = $2 AND feed_position IS NOT NULL \
-      ORDER BY sequence, event_id LIMIT $3)";
+
+macro_rules! columns {
+    () => {
+        "sequence, event_id, event_time, actor, kind, contact_id, changed_fields, details"
+    };
+}
+const MOVE_POSTGRES: &str = concat!(
+    "WITH moved AS ( \
+       DELETE FROM audit_events WHERE customer_number = $2 AND (sequence, event_id) IN ( \
+         SELECT sequence, event_id FROM audit_events WHERE customer_number = $2 \
+         ORDER BY sequence, event_id LIMIT $3) \
+       RETURNING ",
+    columns!(),
+    ") INSERT INTO audit_events (customer_number, ",
+    columns!(),
+    ") SELECT $1, ",
+    columns!(),
+    " FROM moved"
+);
+const COPY_SQLITE: &str = concat!(
+    "INSERT INTO audit_events (customer_number, ",
+    columns!(),
+    ") SELECT $1, ",
+    columns!(),
+    " FROM audit_events WHERE customer_number = $2 ORDER BY sequence, event_id LIMIT $3"
+);
+const DELETE_SQLITE: &str = "\
+    DELETE FROM audit_events WHERE rowid IN ( \
+      SELECT rowid FROM audit_events WHERE customer_number = $1 \
+      ORDER BY sequence, event_id LIMIT $2)";
 
 impl Database {
     /// Returns true if a customer has too many events to pseudonymize them in one transaction.
@@ -123,10 +167,7 @@ impl Database {
         // The connection overwrites deleted rows, but not copies of rows that moved within a page.
         let vacuumed = self.writers.execute_unprepared("VACUUM").await;
         vacuumed.map_err(StorageError::from)?;
-        let truncate = Statement::from_string(
-            sea_orm::DbBackend::Sqlite,
-            "PRAGMA wal_checkpoint(TRUNCATE)",
-        );
+        let truncate = Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)");
         let row = self.writers.query_one_raw(truncate).await;
         let row = row.map_err(StorageError::from)?;
         let row = row.ok_or_else(|| Error::internal("a checkpoint returned no row"))?;

@@ -12,7 +12,7 @@ use crate::{
     observability::metrics::NotReady,
 };
 
-/// The constraint trigger that enforces rule 2.
+/// The triggers that enforce rule 2, as their error names them.
 pub(super) const KEEP_A_STANDARD: &str = "contacts_keep_a_standard";
 
 /// A failed statement.
@@ -137,6 +137,17 @@ impl StorageError {
         }
     }
 
+    /// Returns true if the server answered that it cannot connect to another node.
+    pub(super) fn is_of_other_node(&self) -> bool {
+        match self.sqlx_error() {
+            Some(SqlxError::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                matches!(code.as_ref(), "08000" | "08001" | "08003" | "08006")
+            }
+            _ => false,
+        }
+    }
+
     /// Returns the cause why the service is not ready, or `None` for contention.
     pub(super) fn readiness_cause(&self) -> Option<NotReady> {
         let cause = match self.sqlx_error() {
@@ -152,6 +163,18 @@ impl StorageError {
             Some(_) => NotReady::DatabaseUnreachable,
         };
         Some(cause)
+    }
+
+    /// Translates the error of a commit. Its outcome is unknown unless the error says otherwise: Citus
+    /// reports an internal error when a node fails during the commit.
+    pub(super) fn of_commit(self) -> Error {
+        match self.to_error() {
+            Error::Internal { .. } => {
+                tracing::warn!(failure = %self, "commit failed");
+                Error::DatabaseUnavailable
+            }
+            _ => self.into(),
+        }
     }
 
     /// Translates the error without logging it.

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::{
+    bulk::chunks,
     columns::{from_times, to_times},
     entity::{mail_customers as customers, mail_recipients as recipients},
     error::StorageError,
@@ -43,19 +44,18 @@ impl Transaction {
                 Expr::col((recipients::Entity, recipients::Column::LastTime)),
             )
             .to_owned();
-        if times.is_empty() {
-            return Ok(times);
-        }
-        let rows = recipients::Entity::insert_many(to_rows(&times, now)?)
-            .on_conflict(keep)
-            .exec_with_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        for row in rows {
-            let known = times.get_mut(row.recipient_hash.as_slice());
-            let known =
-                known.ok_or_else(|| Error::internal("a lock returned another recipient"))?;
-            known.0 = to_times(&row.mail_times)?;
+        for rows in chunks(to_rows(&times, now)?) {
+            let rows = recipients::Entity::insert_many(rows)
+                .on_conflict(keep.clone())
+                .exec_with_returning(&self.inner)
+                .await
+                .map_err(StorageError::from)?;
+            for row in rows {
+                let known = times.get_mut(row.recipient_hash.as_slice());
+                let known =
+                    known.ok_or_else(|| Error::internal("a lock returned another recipient"))?;
+                known.0 = to_times(&row.mail_times)?;
+            }
         }
         Ok(times)
     }
@@ -66,19 +66,17 @@ impl Transaction {
         times: &RecipientTimes,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        if times.is_empty() {
-            return Ok(());
-        }
         let columns = [recipients::Column::MailTimes, recipients::Column::LastTime];
-        recipients::Entity::insert_many(to_rows(times, now)?)
-            .on_conflict(
-                OnConflict::column(recipients::Column::RecipientHash)
-                    .update_columns(columns)
-                    .to_owned(),
-            )
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
+        let replace = OnConflict::column(recipients::Column::RecipientHash)
+            .update_columns(columns)
+            .to_owned();
+        for rows in chunks(to_rows(times, now)?) {
+            recipients::Entity::insert_many(rows)
+                .on_conflict(replace.clone())
+                .exec_without_returning(&self.inner)
+                .await
+                .map_err(StorageError::from)?;
+        }
         Ok(())
     }
 

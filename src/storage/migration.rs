@@ -1,18 +1,11 @@
 //! The schema: one tree of migrations for both databases.
 
-mod m20261123_000001_core;
-mod m20261124_000002_email_confirmation;
-mod m20261124_000003_phone;
-mod m20261127_000004_trace;
-mod m20261128_000005_customer;
-mod m20261128_000009_feed_epoch;
-mod m20261128_000010_import_values;
-mod m20261128_000011_client_limits;
-mod m20261128_000012_write_probe;
+pub(super) mod distribution;
+mod m20261128_000001_base;
 
 use futures::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr};
-use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, async_trait};
 
 use super::{
     database::Database,
@@ -24,25 +17,25 @@ use crate::error::{Error, Result};
 const LOCK_TABLE_ATTEMPTS: u32 = 10;
 /// Each attempt waits a second for an embedded database that another process has locked.
 const MIGRATION_ATTEMPTS: u32 = 60;
+const APPLIED: &str = "seaql_migrations";
+/// A database with the first migration of the versions before the first release.
+const BEFORE_RELEASE: &str =
+    "SELECT 1 FROM seaql_migrations WHERE version = 'm20261123_000001_core'";
 
 struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m20261123_000001_core::Migration),
-            Box::new(m20261124_000002_email_confirmation::Migration),
-            Box::new(m20261124_000003_phone::Migration),
-            Box::new(m20261127_000004_trace::Migration),
-            Box::new(m20261128_000005_customer::Migration),
-            Box::new(m20261128_000009_feed_epoch::Migration),
-            Box::new(m20261128_000010_import_values::Migration),
-            Box::new(m20261128_000011_client_limits::Migration),
-            Box::new(m20261128_000012_write_probe::Migration),
-        ]
+        vec![Box::new(m20261128_000001_base::Migration)]
     }
 }
+
+/// The work of a transaction that migrates.
+type MigrationWork = fn(&Transaction) -> BoxFuture<'_, Result<Outcome<()>>>;
+
+const OLD_SCHEMA: &str = "a version before the first release created the schema, and no later one \
+    can migrate it: start with a new database";
 
 /// A migration and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,23 +48,64 @@ pub struct MigrationState {
 
 impl Database {
     /// Applies the pending migrations, in one transaction that locks the schema: several processes
-    /// may migrate at once.
+    /// may migrate at once. Where customers are distributed, new tables are distributed as well.
     ///
     /// # Errors
-    /// [`Error::DataLoss`] if the database was migrated by a newer version.
+    /// [`Error::DataLoss`] if the database was migrated by a newer version, or by one before the
+    /// first release.
     pub async fn migrate(&self) -> Result<()> {
+        self.migrate_with(migrate_all).await
+    }
+
+    /// Like [`migrate`](Self::migrate), and distributes all tables, with their rows. Requires
+    /// [`check_distributable`](Self::check_distributable).
+    ///
+    /// # Errors
+    /// Those of `migrate`.
+    pub async fn migrate_distributed(&self) -> Result<()> {
+        self.migrate_with(migrate_and_distribute).await
+    }
+
+    /// Checks that no version before the first release created the schema: it had other migrations.
+    ///
+    /// # Errors
+    /// What is wrong and what to do, in one line.
+    pub async fn check_release(&self) -> std::result::Result<(), String> {
+        self.was_created_before_release()
+            .await
+            .map_err(|error| StorageError::from(error).to_string())
+            .and_then(|is_old| {
+                if is_old {
+                    Err(OLD_SCHEMA.to_owned())
+                } else {
+                    Ok(())
+                }
+            })
+    }
+
+    async fn was_created_before_release(&self) -> std::result::Result<bool, DbErr> {
+        let manager = SchemaManager::new(&self.readers);
+        if !manager.has_table(APPLIED).await? {
+            return Ok(false);
+        }
+        let backend = self.readers.get_database_backend();
+        let query = Statement::from_string(backend, BEFORE_RELEASE);
+        Ok(self.readers.query_one_raw(query).await?.is_some())
+    }
+
+    async fn migrate_with(&self, work: MigrationWork) -> Result<()> {
         if !self.is_embedded() {
             self.create_lock_table().await?;
         }
         // Without the time limit of other transactions: a migration may take long, and so may the
         // wait for another process that migrates.
         for _ in 1..MIGRATION_ATTEMPTS {
-            match self.attempt(&migrate_all).await {
+            match self.attempt(&work).await {
                 Err(Error::Conflict) => {}
                 outcome => return outcome,
             }
         }
-        self.attempt(&migrate_all).await
+        self.attempt(&work).await
     }
 
     /// Lists all migrations in order, without changing anything.
@@ -133,13 +167,20 @@ fn to_error(error: DbErr) -> Error {
 }
 
 fn migrate_all(transaction: &Transaction) -> BoxFuture<'_, Result<Outcome<()>>> {
-    Box::pin(async move {
-        lock_schema(transaction).await.map_err(StorageError::from)?;
-        Migrator::up(&transaction.inner, None)
-            .await
-            .map_err(to_error)?;
-        Ok(Outcome::Commit(()))
-    })
+    Box::pin(migrate_within(transaction, false))
+}
+
+fn migrate_and_distribute(transaction: &Transaction) -> BoxFuture<'_, Result<Outcome<()>>> {
+    Box::pin(migrate_within(transaction, true))
+}
+
+async fn migrate_within(transaction: &Transaction, is_requested: bool) -> Result<Outcome<()>> {
+    lock_schema(transaction).await.map_err(StorageError::from)?;
+    let connection = &transaction.inner;
+    Migrator::up(connection, None).await.map_err(to_error)?;
+    let distributed = distribution::distribute(connection, is_requested).await;
+    distributed.map_err(StorageError::from)?;
+    Ok(Outcome::Commit(()))
 }
 
 /// Locks a row, as `PgBouncer` and Citus do not support session advisory locks. An embedded database

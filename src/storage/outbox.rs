@@ -1,20 +1,22 @@
 //! Rows of the outbox: queued e-mails and dead letters.
 //!
-//! A worker claims rows: `due_time` is then the end of the lease, and `attempts` the number of the
-//! attempt. A worker that loses its lease finds another number and changes nothing (fencing).
+//! A worker reads the due rows without a lock and claims each by an update that names the number of
+//! attempts that it read: of concurrent workers, one succeeds. `due_time` is then the end of the
+//! lease, and `attempts` the number of the attempt. A worker that loses its lease finds another
+//! number and changes nothing (fencing). No lock spans customers, as a distributed database has none.
+
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Set,
-    sea_query::{Expr, LockBehavior, LockType},
-};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, Set, sea_query::Expr};
+use uuid::Uuid;
 
 use super::{
     columns::to_locale,
     database::Database,
     entity::outbox_mails::{ActiveModel, Column, Entity, Model},
     error::StorageError,
-    transaction::Transaction,
+    transaction::{Outcome, Transaction},
 };
 use crate::{
     domain::{
@@ -29,7 +31,50 @@ use crate::{
 const QUEUED: &str = "queued";
 pub(super) const DEAD: &str = "dead";
 
+/// An e-mail that was due when it was read, without a lock.
+#[derive(Clone, Debug)]
+pub struct DueMail {
+    customer_number: String,
+    id: Uuid,
+    /// The number of attempts, which the next claim increments.
+    attempts: i16,
+}
+
 impl Database {
+    /// Lists up to `limit` e-mails of any customer that are due at `now`, the oldest first, without
+    /// a lock.
+    pub async fn list_due_mails(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<DueMail>> {
+        let values = [now.into(), i64::from(limit).into()];
+        let rows = self.rows_by_index(&DUE, values).await?;
+        let due = rows.iter().map(|row| {
+            Ok(DueMail {
+                customer_number: row.try_get_by_index(0)?,
+                id: row.try_get_by_index(1)?,
+                attempts: row.try_get_by_index(2)?,
+            })
+        });
+        let due: std::result::Result<_, DbErr> = due.collect();
+        Ok(due.map_err(StorageError::from)?)
+    }
+
+    /// Claims an e-mail with a lease until `lease_end`. Returns `None` if another worker claimed it
+    /// first, or if it became a dead letter.
+    pub async fn claim_mail(
+        &self,
+        due: &DueMail,
+        lease_end: DateTime<Utc>,
+    ) -> Result<Option<QueuedMail>> {
+        let due = due.clone();
+        self.transaction(move |transaction| {
+            let due = due.clone();
+            Box::pin(async move {
+                let claimed = transaction.claim_mail(&due, lease_end).await?;
+                Ok(Outcome::Commit(claimed))
+            })
+        })
+        .await
+    }
+
     /// Counts the e-mails that are due at `now` and the dead letters, up to 100,000 each, and returns
     /// the age of the oldest one that is due.
     pub async fn count_mails(&self, now: DateTime<Utc>) -> Result<OutboxDepth> {
@@ -65,10 +110,29 @@ const COUNT: &str = "\
       FROM (SELECT create_time, due_time, attempts FROM outbox_mails \
         WHERE state = $1 ORDER BY state, due_time LIMIT 100000) AS mails";
 
+/// Kinds that a newer version queued are left to it.
+static DUE: LazyLock<String> = LazyLock::new(|| {
+    let kinds = MailKind::ALL.map(|kind| format!("'{}'", kind.as_str()));
+    format!(
+        "SELECT customer_number, mail_id, attempts FROM outbox_mails \
+         WHERE state = '{QUEUED}' AND due_time <= $1 AND kind IN ({}) \
+         ORDER BY state, due_time LIMIT $2",
+        kinds.join(", ")
+    )
+});
+
 impl Transaction {
     /// Queues an e-mail whose first attempt is at `due_time`.
     pub async fn insert_mail(&self, mail: &QueuedMail, due_time: DateTime<Utc>) -> Result<()> {
-        let row = ActiveModel {
+        self.insert_mails([(mail, due_time)]).await
+    }
+
+    /// Queues e-mails with their due times.
+    pub(super) async fn insert_mails<'m>(
+        &self,
+        mails: impl IntoIterator<Item = (&'m QueuedMail, DateTime<Utc>)>,
+    ) -> Result<()> {
+        let rows = mails.into_iter().map(|(mail, due_time)| ActiveModel {
             customer_number: Set(mail.customer_number.as_str().to_owned()),
             mail_id: Set(mail.id),
             kind: Set(mail.kind.as_str().to_owned()),
@@ -82,66 +146,64 @@ impl Transaction {
             due_time: Set(due_time),
             failure: Set(None),
             create_time: Set(mail.create_time),
-        };
-        Entity::insert(row)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        Ok(())
+        });
+        self.insert_rows(rows.collect()).await
     }
 
-    /// Claims up to `limit` e-mails of any customer that are due at `now`, the oldest first, with a
-    /// lease until `lease_end`. On PostgreSQL concurrent workers do not wait for one another.
-    pub async fn claim_mails(
+    /// Claims an e-mail with a lease until `lease_end`. Returns `None` if another worker claimed it
+    /// first, or if it became a dead letter: after the last attempt, or because its row is
+    /// unreadable.
+    async fn claim_mail(
         &self,
-        now: DateTime<Utc>,
+        due: &DueMail,
         lease_end: DateTime<Utc>,
-        limit: u64,
-    ) -> Result<Vec<QueuedMail>> {
-        self.force_indexes().await?;
-        let due = Entity::find()
-            .filter(Column::State.eq(QUEUED))
-            .filter(Column::DueTime.lte(now))
-            // Kinds that a newer version queued are left to it.
-            .filter(Column::Kind.is_in(MailKind::ALL.map(MailKind::as_str)))
-            .order_by_asc(Column::DueTime)
-            .limit(limit)
-            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-            .all(&self.inner)
+    ) -> Result<Option<QueuedMail>> {
+        if due.attempts >= MAX_ATTEMPTS {
+            self.dead_letter_exhausted(due).await?;
+            return Ok(None);
+        }
+        let claimed = Entity::update_many()
+            .col_expr(Column::Attempts, Expr::value(due.attempts + 1))
+            .col_expr(Column::DueTime, Expr::value(lease_end))
+            .filter(still_due(due))
+            .exec_with_returning(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        let mut claimed = Vec::with_capacity(due.len());
-        for row in due {
-            match to_claimed_mail(&row) {
-                // The process died in the last attempt, before it could dead-letter the e-mail.
-                Ok(_) if row.attempts >= MAX_ATTEMPTS => {
-                    tracing::error!(id = %row.mail_id, "mail dead-lettered: attempts exhausted");
-                    self.dead_letter_unclaimed(&row, row.failure.clone())
-                        .await?;
-                }
-                Ok(mail) => claimed.push(mail),
-                Err(error) => {
-                    // Otherwise it would be claimed again forever.
-                    tracing::error!(id = %row.mail_id, %error, "mail dead-lettered: unreadable row");
-                    self.dead_letter_unclaimed(&row, Some("unreadable".to_owned()))
-                        .await?;
-                }
+        let Some(row) = claimed.into_iter().next() else {
+            return Ok(None);
+        };
+        match to_claimed_mail(&row) {
+            Ok(mail) => Ok(Some(mail)),
+            Err(error) => {
+                // Otherwise it would be claimed again forever.
+                tracing::error!(id = %row.mail_id, %error, "mail dead-lettered: unreadable row");
+                Entity::update_many()
+                    .col_expr(Column::State, Expr::value(DEAD))
+                    .col_expr(Column::Failure, Expr::value("unreadable"))
+                    .filter(by_key(&row.customer_number, row.mail_id))
+                    .exec(&self.inner)
+                    .await
+                    .map_err(StorageError::from)?;
+                Ok(None)
             }
         }
-        if claimed.is_empty() {
-            return Ok(claimed);
-        }
-        let claimed_rows = claimed.iter().fold(Condition::any(), |rows, mail| {
-            rows.add(by_key(mail.customer_number.as_str(), mail.id))
-        });
-        Entity::update_many()
-            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
-            .col_expr(Column::DueTime, Expr::value(lease_end))
-            .filter(claimed_rows)
+    }
+
+    /// Dead-letters an e-mail whose process died in the last attempt, and fences a worker that still
+    /// has an old claim.
+    async fn dead_letter_exhausted(&self, due: &DueMail) -> Result<()> {
+        let attempts = due.attempts.saturating_add(1);
+        let updated = Entity::update_many()
+            .col_expr(Column::State, Expr::value(DEAD))
+            .col_expr(Column::Attempts, Expr::value(attempts))
+            .filter(still_due(due))
             .exec(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        Ok(claimed)
+        if updated.rows_affected == 1 {
+            tracing::error!(id = %due.id, "mail dead-lettered: attempts exhausted");
+        }
+        Ok(())
     }
 
     /// Returns true if the e-mail is still claimed for this attempt.
@@ -163,22 +225,6 @@ impl Transaction {
             .await
             .map_err(StorageError::from)?;
         Ok(renewed.rows_affected == 1)
-    }
-
-    /// Dead-letters a row that is not claimed, and fences a worker that still has an old claim.
-    async fn dead_letter_unclaimed(&self, row: &Model, failure: Option<String>) -> Result<()> {
-        Entity::update_many()
-            .col_expr(Column::State, Expr::value(DEAD))
-            .col_expr(Column::Failure, Expr::value(failure))
-            .col_expr(
-                Column::Attempts,
-                Expr::value(row.attempts.saturating_add(1)),
-            )
-            .filter(by_key(&row.customer_number, row.mail_id))
-            .exec(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        Ok(())
     }
 
     /// Deletes a claimed e-mail that was sent or became obsolete. Returns false if the claim was
@@ -232,20 +278,27 @@ impl Transaction {
     }
 }
 
-fn by_key(customer_number: &str, mail_id: uuid::Uuid) -> Condition {
+fn by_key(customer_number: &str, mail_id: Uuid) -> Condition {
     Condition::all()
         .add(Column::CustomerNumber.eq(customer_number))
         .add(Column::MailId.eq(mail_id))
 }
 
+/// Selects a queued e-mail that was not claimed since it was read. The state is compared by an
+/// inequality: the planner could prefer its index to the key while few rows are queued.
+fn still_due(due: &DueMail) -> Condition {
+    by_key(&due.customer_number, due.id)
+        .add(Column::Attempts.eq(due.attempts))
+        .add(Column::State.ne(DEAD))
+}
+
 /// Selects an e-mail by its key and attempt, which fences lost claims and dead letters. The state is
-/// not part of the condition: the planner could prefer its index to the key while few rows are
-/// queued.
+/// not part of the condition, for the same reason.
 fn claimed(mail: &QueuedMail) -> Condition {
     by_key(mail.customer_number.as_str(), mail.id).add(Column::Attempts.eq(mail.attempt))
 }
 
-/// Creates the claimed e-mail from its row before the claim.
+/// Creates the claimed e-mail from its row.
 fn to_claimed_mail(row: &Model) -> Result<QueuedMail> {
     let kind = MailKind::ALL
         .into_iter()
@@ -261,6 +314,6 @@ fn to_claimed_mail(row: &Model) -> Result<QueuedMail> {
         display_name: row.display_name.clone(),
         locale: to_locale(&row.locale, "outbox_mails.locale")?,
         create_time: row.create_time,
-        attempt: row.attempts.saturating_add(1),
+        attempt: row.attempts,
     })
 }

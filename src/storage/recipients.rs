@@ -1,10 +1,17 @@
 //! Customers as the resolution of recipients sees them.
 
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+
 use super::{
     batch::recipients::{self, FoundAddressees},
-    database::{Database, acquire},
+    database::{BULK_READS, Database, acquire},
 };
-use crate::{domain::ids::CustomerNumber, error::Result};
+use crate::{
+    domain::ids::CustomerNumber,
+    error::{Error, Result},
+};
 
 impl Database {
     /// Reads the customer and its contacts, in the order of their creation, from one snapshot that
@@ -14,12 +21,46 @@ impl Database {
     }
 
     /// Reads many customers, in the order of `numbers`. The number of concurrent bulk reads is
-    /// limited, so that connections remain for single ones.
+    /// limited, so that connections remain for single ones. While a node of a distributed database is
+    /// down, only its customers have an error.
     pub async fn list_addressees(
         &self,
         numbers: &[CustomerNumber],
     ) -> Result<Vec<FoundAddressees>> {
+        if self.server.has_citus {
+            self.list_by_shard(numbers).await
+        } else {
+            self.list_together(numbers).await
+        }
+    }
+
+    async fn list_together(&self, numbers: &[CustomerNumber]) -> Result<Vec<FoundAddressees>> {
         let _permit = acquire(&self.bulk_reads).await?;
         recipients::list(&self.pinned, self.replica.as_ref(), numbers).await
+    }
+
+    async fn list_by_shard(&self, numbers: &[CustomerNumber]) -> Result<Vec<FoundAddressees>> {
+        let shards = recipients::list_shards(&self.pinned, numbers).await?;
+        let mut groups = BTreeMap::<i64, (Vec<usize>, Vec<CustomerNumber>)>::new();
+        for ((place, number), shard) in numbers.iter().enumerate().zip(shards) {
+            let (places, group) = groups.entry(shard).or_default();
+            places.push(place);
+            group.push(number.clone());
+        }
+        let read = |(places, group): (Vec<usize>, Vec<CustomerNumber>)| async move {
+            let found = self.list_together(&group).await;
+            let found = found.unwrap_or_else(|error| vec![Err(error); group.len()]);
+            places.into_iter().zip(found)
+        };
+        let groups = stream::iter(groups.into_values().map(read));
+        let found: BTreeMap<_, _> = groups
+            .buffer_unordered(BULK_READS)
+            .flat_map(stream::iter)
+            .collect()
+            .await;
+        if found.len() != numbers.len() {
+            return Err(Error::internal("a shard omitted customers"));
+        }
+        Ok(found.into_values().collect())
     }
 }

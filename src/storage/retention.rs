@@ -1,13 +1,15 @@
 //! Retention: deletes expired rows in batches, the oldest first.
 //!
 //! A batch is a short transaction, followed by a pause that is longer than the batch took, so that
-//! a run over millions of rows delays no request. A batch that fails is retried with fewer rows: on
-//! a slow disk the usual number may exceed the statement timeout.
+//! a run over millions of rows delays no request. It is a range of time that begins with the oldest
+//! rows: a range suits an index on every database, and every node of a distributed one. Rows of the
+//! same time are in the same batch, which one request has written. A batch that fails is retried with
+//! fewer rows: on a slow disk the usual number may exceed the statement timeout.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, TryGetable, Value};
 
 use super::{
     database::Database,
@@ -28,12 +30,14 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     table: &'static str,
+    /// The index that finds the rows.
+    index: &'static str,
     /// The condition of the partial index, or its first column.
     condition: &'static str,
     /// The time of a row, the next column of the index.
     time: &'static str,
-    /// The comparison of the time with the limit: `<` or `<=`.
-    comparison: &'static str,
+    /// True if a row of exactly the limit has expired.
+    is_inclusive: bool,
     /// The columns of the index.
     order: &'static str,
     /// The action on expired rows.
@@ -51,27 +55,41 @@ enum Action {
 
 const EVENTS: Rule = Rule {
     table: "audit_events",
-    condition: "feed_position IS NOT NULL",
+    index: "audit_events_by_time",
+    condition: "0 = 0",
     time: "event_time",
-    comparison: "<",
+    is_inclusive: false,
     order: "event_time",
+    action: Action::Delete,
+};
+/// The third parameter is the last position.
+const FEED_ENTRIES: Rule = Rule {
+    table: "feed_entries",
+    index: "feed_entries_by_time",
+    // The sign rules out the index of the positions.
+    condition: "+position <= $3",
     action: Action::DeleteFromFeed,
+    ..EVENTS
 };
 const SEALED_NUMBERS: Rule = Rule {
+    table: "feed_entries",
+    index: "feed_entries_sealed",
     condition: "sealed_customer_number IS NOT NULL",
     action: Action::Clear("sealed_customer_number"),
     ..EVENTS
 };
 const REQUEST_IDS: Rule = Rule {
     table: "request_ids",
+    index: "request_ids_by_expiry",
     condition: "0 = 0",
     time: "expire_time",
-    comparison: "<=",
+    is_inclusive: true,
     order: "expire_time",
     action: Action::Delete,
 };
 const CONFIRMED: Rule = Rule {
     table: "email_confirmations",
+    index: "email_confirmations_by_expiry",
     condition: "state = 'confirmed'",
     order: "state, expire_time",
     ..REQUEST_IDS
@@ -86,6 +104,7 @@ const SUPERSEDED: Rule = Rule {
 };
 const DEAD_MAILS: Rule = Rule {
     table: "outbox_mails",
+    index: "outbox_mails_by_due_time",
     condition: "state = 'dead'",
     time: "due_time",
     order: "state, due_time",
@@ -93,17 +112,20 @@ const DEAD_MAILS: Rule = Rule {
 };
 const AGENTS: Rule = Rule {
     table: "phone_password_agents",
+    index: "phone_password_agents_by_update_time",
     time: "update_time",
     order: "update_time",
     ..REQUEST_IDS
 };
 const CALLS: Rule = Rule {
     table: "phone_password_calls",
+    index: "phone_password_calls_by_expiry",
     ..REQUEST_IDS
 };
 /// Attempts on contacts without a password.
 const ORPHAN_ATTEMPTS: Rule = Rule {
     table: "phone_passwords",
+    index: "phone_passwords_by_set_and_update_time",
     condition: "set_time IS NULL",
     time: "update_time",
     order: "set_time, update_time",
@@ -111,22 +133,26 @@ const ORPHAN_ATTEMPTS: Rule = Rule {
 };
 const MAIL_RECIPIENTS: Rule = Rule {
     table: "mail_recipients",
+    index: "mail_recipients_by_last_time",
     time: "last_time",
     order: "last_time",
     ..REQUEST_IDS
 };
 const MAIL_CUSTOMERS: Rule = Rule {
     table: "mail_customers",
+    index: "mail_customers_by_last_time",
     ..MAIL_RECIPIENTS
 };
 const CHECKS_OF_AGENTS: Rule = Rule {
     table: "channel_check_agents",
+    index: "channel_check_agents_by_window_end",
     time: "window_end",
     order: "window_end",
     ..REQUEST_IDS
 };
 const CHECKS_OF_CUSTOMERS: Rule = Rule {
     table: "channel_check_customers",
+    index: "channel_check_customers_by_window_end",
     ..CHECKS_OF_AGENTS
 };
 
@@ -134,19 +160,24 @@ const CHECKS_OF_CUSTOMERS: Rule = Rule {
 #[derive(Clone, Copy, Debug)]
 struct ExpiredBatch {
     count: u64,
-    /// The time of the newest row, at which the next batch begins.
-    last: DateTime<Utc>,
+    /// The time of its newest rows, unless it was the last batch.
+    newest: Option<DateTime<Utc>>,
 }
 
 impl Database {
-    /// Deletes sequenced events from before `time`, raises the low watermark of the feed, and
-    /// returns their number.
+    /// Deletes events from before `time` from the audit log, and returns their number.
     pub async fn delete_old_audit_events(&self, time: DateTime<Utc>) -> Result<u64> {
         self.expire_all(&EVENTS, time).await
     }
 
-    /// Clears the encrypted customer numbers in events from before `time`, and returns the number of
-    /// events.
+    /// Deletes the events from before `time` up to the position `last` from the change feed, raises
+    /// its low watermark, and returns their number.
+    pub async fn delete_old_feed_entries(&self, time: DateTime<Utc>, last: i64) -> Result<u64> {
+        self.expire_up_to(&FEED_ENTRIES, time, Some(last)).await
+    }
+
+    /// Clears the encrypted customer numbers in the change feed for erasures from before `time`, and
+    /// returns their number.
     pub async fn clear_sealed_numbers(&self, time: DateTime<Utc>) -> Result<u64> {
         self.expire_all(&SEALED_NUMBERS, time).await
     }
@@ -202,17 +233,28 @@ impl Database {
     }
 
     async fn expire_all(&self, rule: &'static Rule, until: DateTime<Utc>) -> Result<u64> {
+        self.expire_up_to(rule, until, None).await
+    }
+
+    /// Expires all rows, up to a position if the rule has one.
+    async fn expire_up_to(
+        &self,
+        rule: &'static Rule,
+        until: DateTime<Utc>,
+        last: Option<i64>,
+    ) -> Result<u64> {
         let (mut count, mut limit, mut from) = (0, MAX_BATCH, DateTime::UNIX_EPOCH);
         let mut reported = Instant::now();
         loop {
             let started = Instant::now();
-            match self.expire_batch(rule, from, until, limit).await {
+            let times = [from, until];
+            match self.expire_batch(rule, times, last, limit).await {
                 Ok(batch) => {
                     count += batch.count;
-                    if batch.count < limit {
+                    let Some(newest) = batch.newest else {
                         return Ok(count);
-                    }
-                    from = batch.last;
+                    };
+                    from = newest;
                     limit = MAX_BATCH.min(limit * 2);
                 }
                 Err(error) if limit == MIN_BATCH => return Err(error),
@@ -233,13 +275,13 @@ impl Database {
     async fn expire_batch(
         &self,
         rule: &'static Rule,
-        from: DateTime<Utc>,
-        until: DateTime<Utc>,
+        times: [DateTime<Utc>; 2],
+        last: Option<i64>,
         limit: u64,
     ) -> Result<ExpiredBatch> {
         self.transaction(move |transaction| {
             Box::pin(async move {
-                let batch = transaction.expire_batch(rule, from, until, limit).await?;
+                let batch = transaction.expire_batch(rule, times, last, limit).await?;
                 Ok(Outcome::Commit(batch))
             })
         })
@@ -251,85 +293,95 @@ impl Transaction {
     async fn expire_batch(
         &self,
         rule: &Rule,
-        from: DateTime<Utc>,
-        until: DateTime<Utc>,
+        times: [DateTime<Utc>; 2],
+        last: Option<i64>,
         limit: u64,
     ) -> Result<ExpiredBatch> {
         self.force_indexes().await?;
         let is_feed = rule.action == Action::DeleteFromFeed;
         if is_feed {
-            // First, in the same order as an erasure.
+            // First, in the same order as the sequencing of events.
             self.lock_feed().await?;
         }
+        let [from, until] = times;
+        let bounds = |until: DateTime<Utc>| {
+            let times = [from, until].map(Value::from).into_iter();
+            times.chain(last.map(Value::from))
+        };
         let backend = self.inner.get_database_backend();
-        let values = [from.into(), until.into()];
-        let statement = Statement::from_sql_and_values(backend, rule.sql(backend, limit), values);
-        let rows = self.inner.query_all_raw(statement).await;
-        let rows = rows.map_err(StorageError::from)?;
-        if backend == DbBackend::Sqlite {
-            for row in &rows {
-                let id: i64 = row.try_get("", "rowid").map_err(StorageError::from)?;
-                let sql = format!("{} WHERE rowid = $1", rule.action_sql());
-                let statement = Statement::from_sql_and_values(backend, sql, [id.into()]);
-                self.inner
-                    .execute_raw(statement)
-                    .await
-                    .map_err(StorageError::from)?;
+        let sql = rule.newest_sql(backend, limit);
+        let newest = self.expired_rows(&sql, bounds(until)).await?;
+        let newest: Option<DateTime<Utc>> = newest.first().map(first_column).transpose()?;
+        let sql = rule.action_sql(backend, newest.is_some());
+        let rows = self
+            .expired_rows(&sql, bounds(newest.unwrap_or(until)))
+            .await?;
+        if is_feed {
+            let positions = rows.iter().map(first_column::<i64>);
+            let positions: Vec<_> = positions.collect::<Result<_>>()?;
+            if let Some(position) = positions.into_iter().max() {
+                self.raise_low_watermark(position).await?;
             }
-        }
-        let (mut last, mut position) = (from, 0);
-        for row in &rows {
-            last = last.max(row.try_get_by_index(0).map_err(StorageError::from)?);
-            if is_feed {
-                position = position.max(row.try_get_by_index(1).map_err(StorageError::from)?);
-            }
-        }
-        if position > 0 {
-            self.raise_low_watermark(position).await?;
         }
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        Ok(ExpiredBatch { count, last })
+        Ok(ExpiredBatch { count, newest })
+    }
+
+    async fn expired_rows(
+        &self,
+        sql: &str,
+        values: impl Iterator<Item = Value>,
+    ) -> Result<Vec<QueryResult>> {
+        let backend = self.inner.get_database_backend();
+        let statement = Statement::from_sql_and_values(backend, sql, values);
+        let rows = self.inner.query_all_raw(statement).await;
+        Ok(rows.map_err(StorageError::from)?)
     }
 }
 
+fn first_column<T: TryGetable>(row: &QueryResult) -> Result<T> {
+    Ok(row.try_get_by_index(0).map_err(StorageError::from)?)
+}
+
 impl Rule {
-    /// Builds the statement of a batch: on `PostgreSQL` it applies the action, on SQLite it selects
-    /// the rows, as SQLite may scan a table that it estimates to be small for a list of rows. Rows
-    /// are addressed by physical location, as a join by key could begin with either side. Rows that
-    /// are locked are left to the next run.
-    fn sql(&self, backend: DbBackend, limit: u64) -> String {
-        let Self {
-            table,
-            condition,
-            time,
-            comparison,
-            order,
-            ..
-        } = self;
-        let columns = match self.action {
-            Action::DeleteFromFeed => format!("{time}, feed_position"),
-            Action::Delete | Action::Clear(_) => (*time).to_owned(),
-        };
-        let expired = format!(
-            "FROM {table} WHERE {condition} AND {time} >= $1 AND {time} {comparison} $2 \
-             ORDER BY {order} LIMIT {limit}"
-        );
-        if backend == DbBackend::Sqlite {
-            return format!("SELECT {columns}, rowid {expired}");
-        }
-        let action = self.action_sql();
+    /// Builds the query of the time of a full batch's newest row.
+    fn newest_sql(&self, backend: DbBackend, limit: u64) -> String {
+        let Self { time, order, .. } = self;
+        let (rows, offset) = (self.rows(backend), limit - 1);
+        let condition = self.condition(self.is_inclusive);
         format!(
-            "{action} WHERE ctid = ANY (ARRAY(SELECT ctid {expired} FOR UPDATE SKIP LOCKED)) \
-             RETURNING {columns}"
+            "SELECT {time} FROM {rows} WHERE {condition} ORDER BY {order} LIMIT 1 OFFSET {offset}"
         )
     }
 
-    fn action_sql(&self) -> String {
-        let table = self.table;
-        match self.action {
-            Action::Delete | Action::DeleteFromFeed => format!("DELETE FROM {table}"),
-            Action::Clear(column) => format!("UPDATE {table} SET {column} = NULL"),
+    /// Builds the statement that applies the action to the rows of a batch.
+    fn action_sql(&self, backend: DbBackend, is_full: bool) -> String {
+        let (rows, time) = (self.rows(backend), self.time);
+        let (action, returned) = match self.action {
+            Action::Delete => (format!("DELETE FROM {rows}"), time),
+            Action::DeleteFromFeed => (format!("DELETE FROM {rows}"), "position"),
+            Action::Clear(column) => (format!("UPDATE {rows} SET {column} = NULL"), time),
+        };
+        let condition = self.condition(is_full || self.is_inclusive);
+        format!("{action} WHERE {condition} RETURNING {returned}")
+    }
+
+    /// Returns the table, for SQLite with its index: it may scan a table that it estimates to be small.
+    fn rows(&self, backend: DbBackend) -> String {
+        let Self { table, index, .. } = self;
+        if backend == DbBackend::Sqlite {
+            format!("{table} INDEXED BY {index}")
+        } else {
+            (*table).to_owned()
         }
+    }
+
+    fn condition(&self, is_inclusive: bool) -> String {
+        let Self {
+            condition, time, ..
+        } = self;
+        let until = if is_inclusive { "<=" } else { "<" };
+        format!("{condition} AND {time} >= $1 AND {time} {until} $2")
     }
 }
 
@@ -338,10 +390,14 @@ mod tests {
     use sea_orm::ConnectionTrait;
 
     use super::*;
-    use crate::storage::{DatabaseUrl, change_feed::SEQUENCE_SQLITE};
+    use crate::storage::{
+        DatabaseUrl,
+        feed_inbox::{DELETE_SQLITE, INSERT_SQLITE, READ_CUSTOMER, READ_FROM, RENAME_SQLITE},
+    };
 
-    const ALL: [&Rule; 14] = [
+    const ALL: [&Rule; 15] = [
         &EVENTS,
+        &FEED_ENTRIES,
         &SEALED_NUMBERS,
         &REQUEST_IDS,
         &CONFIRMED,
@@ -359,7 +415,18 @@ mod tests {
     /// Statistics by which all rows are alike.
     const SINGLE_EVENT: &str = "\
         INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
-          changed_fields) VALUES ('K-1', 1, x'00', '2026-01-01', '', '', '[]'); ANALYZE";
+          changed_fields) VALUES ('K-1', 1, x'00', '2026-01-01', '', '', '[]'); \
+        INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind, \
+          changed_fields) VALUES ('K-1', 1, x'00', '2026-01-01', '', '[]'); \
+        INSERT INTO feed_entries (position, event_id, customer_number, event_time, kind, \
+          changed_fields) VALUES (1, x'00', 'K-1', '2026-01-01', '', '[]'); ANALYZE";
+    const OF_FEED: [&str; 5] = [
+        READ_FROM,
+        READ_CUSTOMER,
+        RENAME_SQLITE,
+        INSERT_SQLITE,
+        DELETE_SQLITE,
+    ];
 
     async fn assert_uses_indexes(database: &Database, statement: &str) {
         let explain = format!("EXPLAIN QUERY PLAN {statement}");
@@ -371,7 +438,9 @@ mod tests {
         let steps: Vec<String> = steps.collect();
         let is_full_scan = |step: &String| {
             let scanned = step.strip_prefix("SCAN ");
-            scanned.is_some_and(|name| ALL.iter().any(|rule| rule.table == name))
+            scanned.is_some_and(|name| {
+                name == "feed_inbox" || ALL.iter().any(|rule| rule.table == name)
+            })
         };
         let is_sorted = |step: &String| step.contains("TEMP B-TREE");
         assert!(!steps.is_empty(), "{statement}");
@@ -391,11 +460,15 @@ mod tests {
             let analyzed = database.writers.execute_unprepared(statistics).await;
             analyzed.unwrap();
             for rule in ALL {
-                assert_uses_indexes(&database, &rule.sql(DbBackend::Sqlite, 1_000)).await;
-                let sql = format!("{} WHERE rowid = $1", rule.action_sql());
-                assert_uses_indexes(&database, &sql).await;
+                let newest = rule.newest_sql(DbBackend::Sqlite, 1_000);
+                let action = rule.action_sql(DbBackend::Sqlite, true);
+                for sql in [newest, action] {
+                    assert_uses_indexes(&database, &sql).await;
+                }
             }
-            assert_uses_indexes(&database, SEQUENCE_SQLITE).await;
+            for sql in OF_FEED {
+                assert_uses_indexes(&database, sql).await;
+            }
         }
     }
 }

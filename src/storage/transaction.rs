@@ -10,7 +10,10 @@ use sea_orm::{DatabaseTransaction, SqliteTransactionMode, TransactionOptions, Tr
 use tracing::Instrument;
 
 use super::{
-    database::Database, database_file, error::StorageError, pools::read_replica::ReadReplica,
+    database::Database,
+    database_file,
+    error::StorageError,
+    pools::{connect::POOL_SIZE, read_replica::ReadReplica},
     timeout::with_timeout,
 };
 use crate::{
@@ -124,7 +127,19 @@ impl Database {
             .map_err(|_| Error::internal("a transaction's task panicked"))?
     }
 
+    /// Begins a transaction on a connection that answers: after a restart of the server all those in
+    /// the pool may be broken, and each is dropped when its BEGIN fails.
     pub(super) async fn begin(&self) -> std::result::Result<DatabaseTransaction, StorageError> {
+        for _ in 0..POOL_SIZE {
+            match self.begin_once().await {
+                Err(failure) if !self.is_embedded() && !failure.is_pool_timeout() => {}
+                begun => return begun,
+            }
+        }
+        self.begin_once().await
+    }
+
+    async fn begin_once(&self) -> std::result::Result<DatabaseTransaction, StorageError> {
         let options = TransactionOptions {
             // A deferred SQLite transaction that reads first cannot become a writer once another
             // one wrote; IMMEDIATE waits for the lock at the start.
@@ -152,11 +167,8 @@ impl Database {
         match work(&transaction).await {
             Ok(Outcome::Commit(value)) => {
                 let has_events = transaction.has_events.load(Ordering::Relaxed);
-                transaction
-                    .inner
-                    .commit()
-                    .await
-                    .map_err(StorageError::from)?;
+                let committed = transaction.inner.commit().await;
+                committed.map_err(|error| StorageError::from(error).of_commit())?;
                 database_file::ensure_present(self.file.as_ref())?;
                 if has_events {
                     self.events_committed.notify_one();

@@ -197,10 +197,10 @@ async fn stalled_watcher_does_not_delay_other_clients(
     let server = TestServer::start(backend).await;
     let _slow = watch(server.client(), "").await.unwrap();
     let mut quick = watch(server.client(), "").await.unwrap();
-    let many = "INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor,
-            kind, changed_fields)
+    let many = "INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind,
+            changed_fields)
         WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3000)
-        SELECT 'K-1', n, ID, '2026-03-01 09:00:00+00:00', 'tester', 'customer.updated', '[]'
+        SELECT 'K-1', n, ID, '2026-03-01 09:00:00+00:00', 'customer.updated', '[]'
         FROM numbers";
     let id = match backend {
         Backend::Sqlite => "randomblob(16)",

@@ -148,7 +148,8 @@ async fn renewed_epoch_ends_streams_and_expires_all_cursors(
 
 /// Simulates a restore to the state after `K-2` without `renew-feed`.
 async fn restore(server: &TestServer) {
-    let back = "DELETE FROM audit_events WHERE feed_position > 2; \
+    let back = "DELETE FROM feed_entries WHERE position > 2; \
+        DELETE FROM audit_events WHERE customer_number IN ('K-3', 'K-4'); \
         DELETE FROM customers WHERE customer_number IN ('K-3', 'K-4'); \
         UPDATE change_feed SET last_position = 2";
     execute(&server.database_url, back).await;

@@ -205,10 +205,10 @@ async fn event_that_commits_late_is_delivered() {
     let server = TestServer::start_on(&url, folder, Options::default()).await;
     server.create_customer("K-1").await;
     let mut late = sqlx::PgConnection::connect(&url).await.unwrap();
-    let uncommitted = "BEGIN; INSERT INTO audit_events (customer_number, sequence, event_id,
-          event_time, actor, kind, changed_fields)
+    let uncommitted = "BEGIN; INSERT INTO feed_inbox (customer_number, sequence, event_id,
+          event_time, kind, changed_fields)
         VALUES ('A-1', 1, '00000000-0000-7000-8000-000000000001', '2026-01-01T00:00:00Z',
-          'tester', 'customer.late', '[]')";
+          'customer.late', '[]')";
     late.execute(uncommitted).await.unwrap();
     server.create_customer("K-2").await;
     let mut client = server.client();

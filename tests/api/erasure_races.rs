@@ -13,6 +13,7 @@ use tonic::Code;
 
 use crate::{
     harness::{Backend, TestServer, new_contact, query_number},
+    outbox::claim,
     phone_calls::PASSWORD,
     privacy::{assert_nothing_left, id_for, prepare_full_customer},
     rpcs::{Prepared, prepare},
@@ -201,13 +202,7 @@ async fn background_jobs_restore_no_erased_data(
     let server = TestServer::start(backend).await;
     prepare_full_customer(&server, "K-1").await;
     let now = server.now();
-    let claim = server.database.transaction(move |transaction| {
-        Box::pin(async move {
-            let mails = transaction.claim_mails(now, now, 20).await?;
-            Ok(Outcome::Commit(mails))
-        })
-    });
-    let claimed = claim.await.unwrap().remove(0);
+    let claimed = claim(&server, now, 20).await.remove(0);
     server.erase("K-1").await.unwrap();
     let events = server.events("K-1").await;
     // A worker that claimed an e-mail before finds no row for it.

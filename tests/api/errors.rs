@@ -316,11 +316,12 @@ async fn rule_violations(server: &TestServer, anna: &Contact) -> Vec<Status> {
 
 async fn expired_events(server: &TestServer) -> Status {
     let mut client = server.client();
-    let from_the_first = proto::WatchChangesRequest::default();
-    let watch = client.watch_changes(from_the_first).await.unwrap();
-    let first = watch.into_inner().message().await.unwrap().unwrap();
+    let watch = client.watch_changes(proto::WatchChangesRequest::default());
+    let mut watch = watch.await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
     server.create_customer("K-4").await;
-    server.app.sequence_all_events().await.unwrap();
+    // A later event is in the feed.
+    watch.message().await.unwrap().unwrap();
     server.app.purge_events(TimeDelta::days(-1)).await.unwrap();
     let cursor = first.cursor;
     let watch = client.watch_changes(proto::WatchChangesRequest { cursor });

@@ -73,7 +73,15 @@ pub fn plans() -> Vec<(String, Value)> {
 
 /// The URL of a database that explains each statement, with additional settings.
 pub fn explained(url: &str, further: &[(&str, &str)]) -> String {
-    let options = EXPLAINED.iter().chain(further);
+    with_options(url, EXPLAINED.iter().chain(further))
+}
+
+/// The URL of a database with settings for its sessions.
+pub fn with_options<'a>(
+    url: &str,
+    options: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
+) -> String {
+    let options = options.into_iter();
     let options = options.map(|(name, value)| format!("options[{name}]={value}"));
     let mark = if url.contains('?') { '&' } else { '?' };
     format!("{url}{mark}{}", options.collect::<Vec<_>>().join("&"))

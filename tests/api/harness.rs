@@ -34,7 +34,7 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use crate::mailbox::ReadMails;
+use crate::{citus, mailbox::ReadMails};
 
 pub const ISSUER: &str = "contact-service-dev";
 pub const AUDIENCE: &str = "contact-service";
@@ -375,7 +375,7 @@ pub async fn connect(database_url: &str) -> Database {
 async fn connect_all(database_url: &str, options: &Options) -> Database {
     let database = connect(database_url).await;
     if options.migrates {
-        database.migrate().await.unwrap();
+        citus::migrate(&database).await.unwrap();
     }
     match options.replica.as_deref() {
         Some(replica) => {
@@ -392,12 +392,10 @@ pub async fn fresh_database(backend: Backend, file: PathBuf) -> String {
         Backend::Sqlite => format!("sqlite://{}?mode=rwc", file.display()),
         Backend::Postgres => {
             let server = postgres_url();
-            let schema = format!(
-                "test_{}",
-                uuid::Builder::from_random_bytes(random_bytes())
-                    .into_uuid()
-                    .simple()
-            );
+            let schema = unique_name();
+            if !citus::workers().is_empty() {
+                return citus::create_database(&schema).await;
+            }
             execute(&server, &format!("CREATE SCHEMA {schema}")).await;
             format!("{server}?options[search_path]={schema}")
         }
@@ -412,8 +410,11 @@ pub fn postgres_url() -> String {
     )
 }
 
-fn random_bytes() -> [u8; 16] {
-    Random::system().bytes().unwrap()
+/// A name for a schema or a database, with the process id: `scripts/distributed` drops those of ended
+/// tests.
+pub fn unique_name() -> String {
+    let random = u128::from_be_bytes(Random::system().bytes().unwrap());
+    format!("test_{}_{random:032x}", std::process::id())
 }
 
 /// Runs SQL directly on the database.

@@ -23,9 +23,9 @@ async fn add_disclosures(server: &TestServer, number: &str) {
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers \
            WHERE n < {EVENTS}) \
          INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
-           changed_fields, feed_position) \
+           changed_fields) \
          SELECT customer_number, write_count, {id}, {time}, 'agent', \
-           'customer.channel_not_on_file', '[]', 0 \
+           'customer.channel_not_on_file', '[]' \
          FROM numbers JOIN customers ON customer_number = '{number}'"
     );
     execute(url, &sql).await;

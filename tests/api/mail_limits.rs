@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use contact_service::{
     api::proto::{self, Contact, ContactType},
-    app::{App, AppParts, FileRow, ImportMode, NewContact, RowOutcome},
+    app::{App, AppParts, CustomerRows, FileRow, ImportMode, NewContact, RowOutcome},
     crypto::{keyring::VersionedKeys, random::Random},
     domain::{
         audit::Actor, contact::ContactChange, contact_import::ImportKey,
@@ -311,9 +311,13 @@ async fn import(server: &TestServer, number: &str, count: usize, email: &str) ->
         emails_confirmed: false,
         create_customers: true,
     };
-    let change = CustomerChange::default();
-    let imported = server.app.import_contacts(&number, &change, rows, mode);
-    imported.await.unwrap().rows
+    let customers = [CustomerRows {
+        number,
+        change: CustomerChange::default(),
+        rows,
+    }];
+    let imported = server.app.import_contacts(&customers, mode);
+    imported.await.unwrap().remove(0).rows
 }
 
 /// An imported row whose address has used up its quota is accepted; its e-mail is sent later.

@@ -19,6 +19,7 @@
     reason = "nothing of a test is visible outside the crate, and `pub` is shorter"
 )]
 
+mod citus;
 mod deadline;
 mod explain;
 mod forged_tokens;
@@ -32,6 +33,7 @@ mod proxy;
 mod raw;
 mod requests;
 mod rpcs;
+mod statement_form;
 
 mod attention_line;
 mod audit;
@@ -42,6 +44,7 @@ mod changes;
 mod changes_cursor;
 mod changes_erasure;
 mod changes_order;
+mod changes_sequencing;
 mod channel_limits;
 mod compression;
 mod confirmation_page;
@@ -56,6 +59,7 @@ mod database_roles;
 mod denials;
 mod disclosures;
 mod disconnects;
+mod distributed_form;
 mod email_bounces;
 mod email_confirmation;
 mod email_expiry;

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::deadline::TIMEOUT;
-use crate::harness::{Backend, TestServer, execute, query_number, query_texts};
+use crate::harness::{Backend, Options, TestServer, execute, query_number, query_texts};
 
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 const OTHER: &[ContactType] = &[ContactType::Other];
@@ -54,14 +54,14 @@ async fn queue(server: &TestServer, count: usize) {
     }
 }
 
-async fn claim(server: &TestServer, now: DateTime<Utc>, limit: u64) -> Vec<QueuedMail> {
-    let work = server.database.transaction(move |transaction| {
-        Box::pin(async move {
-            let mails = transaction.claim_mails(now, now + LEASE, limit).await?;
-            Ok(Outcome::Commit(mails))
-        })
-    });
-    work.await.unwrap()
+/// Claims the due e-mails among the `limit` oldest ones.
+pub async fn claim(server: &TestServer, now: DateTime<Utc>, limit: u32) -> Vec<QueuedMail> {
+    let mut claimed = Vec::new();
+    for due in server.database.list_due_mails(now, limit).await.unwrap() {
+        let claim = server.database.claim_mail(&due, now + LEASE).await;
+        claimed.extend(claim.unwrap());
+    }
+    claimed
 }
 
 async fn strike_off(server: &TestServer, mail: &QueuedMail) -> bool {
@@ -71,6 +71,28 @@ async fn strike_off(server: &TestServer, mail: &QueuedMail) -> bool {
         Box::pin(async move { Ok(Outcome::Commit(transaction.delete_mail(&mail).await?)) })
     });
     work.await.unwrap()
+}
+
+/// Of workers that read the same e-mail, one claims it.
+#[rstest]
+#[tokio::test]
+async fn claim_of_an_outdated_read_fails(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    queue(&server, 1).await;
+    let now = server.now();
+    let read = server.database.list_due_mails(now, 20).await.unwrap();
+    let first = claim(&server, now, 20).await.remove(0);
+    let late = server.database.claim_mail(&read[0], now + LEASE).await;
+    assert!(late.unwrap().is_none());
+    assert!(renew(&server, &first, now + LEASE).await);
+
+    // Nor is a dead letter claimed, whose number of attempts is the same as in the read.
+    let sql = "UPDATE outbox_mails SET state = 'dead', attempts = 0";
+    execute(&server.database_url, sql).await;
+    let late = server.database.claim_mail(&read[0], now + LEASE).await;
+    assert!(late.unwrap().is_none());
 }
 
 #[rstest]
@@ -228,7 +250,7 @@ async fn server_that_takes_nine_minutes_gets_one_copy(
 
 #[rstest]
 #[tokio::test]
-async fn oldest_email_is_claimed_first(
+async fn oldest_emails_are_read_first(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -242,6 +264,24 @@ async fn oldest_email_is_claimed_first(
         let mail = claim(&server, server.now(), 1).await.remove(0);
         assert_eq!(mail.display_name, name);
     }
+}
+
+/// Two instances with a long outbox: each e-mail is sent once, and both send some.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_share_a_long_outbox(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    const COUNT: usize = 90;
+    let server = TestServer::start(backend).await;
+    queue(&server, COUNT).await;
+    let peer = server.start_peer(Options::default()).await;
+    let (sent, sent_by_peer) = tokio::join!(server.outbox.deliver_due(), peer.outbox.deliver_due());
+    let (sent, sent_by_peer) = (sent.unwrap(), sent_by_peer.unwrap());
+    assert_eq!(sent + sent_by_peer, COUNT);
+    assert!(sent > 0 && sent_by_peer > 0, "{sent} and {sent_by_peer}");
+    let left = "SELECT count(*) FROM outbox_mails";
+    assert_eq!(query_number(&server.database_url, left).await, 0);
 }
 
 #[rstest]

@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use contact_service::crypto::random::Random;
-
-use crate::harness::{Backend, execute, postgres_url, query_number};
+use crate::{
+    citus,
+    harness::{Backend, execute, query_number, unique_name},
+};
 
 /// Creates a database, whose connections can be distinguished from those of other tests.
 pub async fn own_postgres_database() -> String {
-    let server = postgres_url();
-    let random = u128::from_be_bytes(Random::system().bytes().unwrap());
-    let name = format!("test_{random:032x}");
-    execute(&server, &format!("CREATE DATABASE {name}")).await;
-    let (place, _) = server.rsplit_once('/').unwrap();
-    format!("{place}/{name}")
+    citus::create_database(&unique_name()).await
 }
 
 /// Asserts that all transactions end soon, except for `occupied` ones of the test itself.

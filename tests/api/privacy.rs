@@ -36,6 +36,14 @@ impl TestServer {
         };
         self.client().erase_customer(request).await.map(|_| ())
     }
+
+    /// Waits until all events are sequenced.
+    pub async fn drain_inbox(&self) {
+        let waiting = "SELECT count(*) FROM feed_inbox";
+        while query_number(&self.database_url, waiting).await > 0 {
+            self.app.sequence_all_events().await.unwrap();
+        }
+    }
 }
 
 /// All tables with rows of customers, and this customer's row count.
@@ -109,7 +117,9 @@ pub async fn prepare_full_customer(server: &TestServer, number: &str) -> Prepare
         }
     );
     execute(&server.database_url, &import).await;
-    let rows = rows_of(server, number).await;
+    server.drain_inbox().await;
+    let mut rows = rows_of(server, number).await;
+    assert_eq!(rows.remove("feed_inbox"), Some(0));
     assert!(rows.len() >= 11, "{rows:?}");
     assert!(rows.values().all(|count| *count > 0), "{rows:?}");
     on
@@ -194,7 +204,7 @@ async fn audit_log_continues_under_a_pseudonym(
     assert_eq!(after[1..], first);
     assert_eq!(after[1].contact_id, anna.contact_id);
     assert_eq!(server.events(&pseudonym).await, after);
-    let sealed = "SELECT count(*) FROM audit_events WHERE sealed_customer_number IS NOT NULL";
+    let sealed = "SELECT count(*) FROM feed_entries WHERE sealed_customer_number IS NOT NULL";
     assert_eq!(query_number(&server.database_url, sealed).await, 1);
 
     server.create_customer_with_contact("K-1").await;

@@ -14,7 +14,12 @@ use crate::{
 };
 
 /// Tables that have few rows regardless of the number of customers.
-const SMALL: &[&str] = &["change_feed", "order_types", "seaql_migrations"];
+const SMALL: &[&str] = &[
+    "change_feed",
+    "order_types",
+    "pg_extension",
+    "seaql_migrations",
+];
 /// Tables that stay empty in a database of a million inactive customers.
 const EMPTY: &[&str] = &["request_ids", "outbox_mails", "phone_orders"];
 /// A database that `scripts/proof` filled with a million customers.

@@ -18,7 +18,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
 use crate::{
-    harness::{Backend, Options, TestServer, execute, fresh_database, postgres_url, rejection},
+    harness::{Backend, Options, TestServer, execute, fresh_database, query_texts, rejection},
     server::{until, watch_readiness},
 };
 
@@ -187,13 +187,15 @@ async fn readiness_names_why_postgresql_rejects_writes(
     let server = TestServer::start(Backend::Postgres).await;
     let mut readiness = watch_readiness(&server).await;
     until(&mut readiness, ServingStatus::Serving).await;
-    let sql = format!(
+    let function = format!(
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
-           $$ BEGIN RAISE EXCEPTION 'made' USING ERRCODE = '{code}'; END $$; \
-         CREATE TRIGGER fail BEFORE INSERT OR UPDATE ON write_probes \
-           FOR EACH ROW EXECUTE FUNCTION fail()"
+           $$ BEGIN RAISE EXCEPTION 'made' USING ERRCODE = '{code}'; END $$"
     );
-    execute(&server.database_url, &sql).await;
+    let trigger = "CREATE TRIGGER fail BEFORE INSERT OR UPDATE ON write_probes \
+        FOR EACH ROW EXECUTE FUNCTION fail()";
+    // One after the other, as Citus repeats the whole command on its workers.
+    execute(&server.database_url, &function).await;
+    execute(&server.database_url, trigger).await;
     until(&mut readiness, ServingStatus::NotServing).await;
     assert_eq!(reason_for_not_ready(&server).await, Some(cause));
     execute(&server.database_url, "DROP TRIGGER fail ON write_probes").await;
@@ -206,8 +208,8 @@ async fn read_only_role_is_not_ready_until_it_can_write() {
     let id = u128::from_be_bytes(Random::system().bytes().unwrap());
     let role = format!("reader_{id:032x}");
     let schema_url = fresh_database(Backend::Postgres, "".into()).await;
-    let schema = schema_url.rsplit('=').next().unwrap().to_owned();
-    let mut admin = PgConnection::connect(&postgres_url()).await.unwrap();
+    let schema = query_texts(&schema_url, "SELECT current_schema()::text").await;
+    let mut admin = PgConnection::connect(&schema_url).await.unwrap();
     let mut run = async |sql: String| {
         let sql = sqlx::AssertSqlSafe(sql);
         admin.execute(sqlx::raw_sql(sql)).await.unwrap();
@@ -217,11 +219,11 @@ async fn read_only_role_is_not_ready_until_it_can_write() {
         "statement_timeout = '3s'",
         "lock_timeout = '1s'",
         "idle_in_transaction_session_timeout = '10s'",
-        &format!("search_path = {schema}"),
+        &format!("search_path = {}", schema[0]),
     ] {
         run(format!("ALTER ROLE {role} SET {setting}")).await;
     }
-    let mut url = Url::parse(&postgres_url()).unwrap();
+    let mut url = Url::parse(&schema_url).unwrap();
     url.set_username(&role).unwrap();
     url.set_query(Some("pgbouncer=true"));
     let folder = TempDir::new().unwrap();

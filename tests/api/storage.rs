@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use contact_service::{
@@ -17,7 +18,7 @@ use contact_service::{
 };
 use futures::future::join_all;
 use rstest::rstest;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, error::DatabaseError};
 use tempfile::TempDir;
 
 use crate::harness::{
@@ -27,6 +28,8 @@ use crate::harness::{
 use crate::own_database::{assert_no_open_transaction, own_postgres_database};
 
 const BACKSTOP: &str = "contacts_keep_a_standard";
+/// Long enough for a statement that waits for no lock to end.
+const LOCK_WAIT: Duration = Duration::from_millis(300);
 const COPIED_COLUMNS: &str = "locale, invoice_email_enabled, restrictions_note, \
     allowed_order_types, denied_order_types, version, create_time, update_time";
 
@@ -97,28 +100,72 @@ async fn rule_2_holds_against_sqlite_insert_or_replace() {
     assert_rejected(&server, &copied_contact("INSERT OR REPLACE", "K-1", 2)).await;
 }
 
-/// At repeatable read, the second transaction does not see the changes of the first.
+/// The second transaction waits for the first: at read committed it then finds no other STANDARD
+/// contact, at the other levels it fails to serialize.
 #[rstest]
+#[case("READ COMMITTED", "23514")]
+#[case("REPEATABLE READ", "40001")]
+#[case("SERIALIZABLE", "40001")]
 #[tokio::test]
-async fn rule_2_holds_for_concurrent_direct_deletes(
-    #[values("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")] level: &str,
-) {
+async fn rule_2_holds_for_concurrent_direct_deletes(#[case] level: &str, #[case] code: &str) {
     let server = two_customers(Backend::Postgres).await;
     execute(&server.database_url, "UPDATE contacts SET types = 1").await;
     let mut connections = Vec::new();
-    for name in ["Anna", "Bernd"] {
+    for _ in 0..2 {
         let mut connection = PgConnection::connect(&server.database_url).await.unwrap();
-        let sql = format!(
-            "BEGIN ISOLATION LEVEL {level}; DELETE FROM contacts WHERE display_name = '{name}'"
-        );
-        let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
-        connection.execute(sql).await.unwrap();
+        // Before the other one commits, so that neither snapshot has the other's changes.
+        let begin = format!("BEGIN ISOLATION LEVEL {level}; SELECT count(*) FROM contacts");
+        let begin = sqlx::raw_sql(sqlx::AssertSqlSafe(begin));
+        connection.execute(begin).await.unwrap();
         connections.push(connection);
     }
-    connections[0].execute("COMMIT").await.unwrap();
-    connections[1].execute("COMMIT").await.unwrap_err();
+    let mut second = connections.pop().unwrap();
+    let mut first = connections.pop().unwrap();
+    let delete = "DELETE FROM contacts WHERE display_name = ";
+    let anna = sqlx::AssertSqlSafe(format!("{delete}'Anna'"));
+    first.execute(anna).await.unwrap();
+    let waiting = tokio::spawn(async move {
+        let bernd = sqlx::AssertSqlSafe(format!("{delete}'Bernd'"));
+        second.execute(bernd).await
+    });
+    tokio::time::sleep(LOCK_WAIT).await;
+    assert!(!waiting.is_finished(), "nothing serializes the deletions");
+    first.execute("COMMIT").await.unwrap();
+    let rejected = waiting.await.unwrap().unwrap_err();
+    let error = rejected.as_database_error().unwrap();
+    assert_eq!(error.code().as_deref(), Some(code), "{rejected}");
+    assert_eq!(violated(error) == BACKSTOP, code == "23514", "{rejected}");
     let left = "SELECT COUNT(*) FROM contacts WHERE types & 1 = 1";
     assert_eq!(query_number(&server.database_url, left).await, 1);
+}
+
+/// The error comes with its statement: a deferred one would come at the commit, which distributed
+/// databases report without the constraint.
+#[tokio::test]
+async fn rule_2_rejects_the_statement_and_not_the_commit() {
+    let server = two_customers(Backend::Postgres).await;
+    let mut connection = PgConnection::connect(&server.database_url).await.unwrap();
+    connection.execute("BEGIN").await.unwrap();
+    let delete = "DELETE FROM contacts WHERE types & 1 = 1";
+    let rejected = connection.execute(delete).await.unwrap_err();
+    let error = rejected.as_database_error().unwrap();
+    assert_eq!(error.code().as_deref(), Some("23514"), "{rejected}");
+    assert_eq!(violated(error), BACKSTOP, "{rejected}");
+}
+
+/// The violated constraint. Citus does not pass on its name, which the message has as well.
+fn violated(error: &dyn DatabaseError) -> &str {
+    error.constraint().unwrap_or_else(|| error.message())
+}
+
+/// One statement may replace the last STANDARD contact, whatever the order of its rows.
+#[tokio::test]
+async fn rule_2_is_checked_after_the_whole_statement() {
+    let server = two_customers(Backend::Postgres).await;
+    let swap = "UPDATE contacts SET types = 3 - types WHERE customer_number = 'K-1'";
+    execute(&server.database_url, swap).await;
+    let standard = "SELECT COUNT(*) FROM contacts WHERE types & 1 = 1 AND display_name = 'Bernd'";
+    assert_eq!(query_number(&server.database_url, standard).await, 1);
 }
 
 #[rstest]
@@ -209,6 +256,25 @@ async fn newer_schema_is_reported_and_unchanged(
     }
 }
 
+/// Versions before the first release had other migrations.
+#[rstest]
+#[tokio::test]
+async fn schema_of_before_the_first_release_is_rejected(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (_folder, database_url) = empty_database(backend).await;
+    let database = connect(&database_url).await;
+    assert_eq!(database.check_release().await, Ok(()));
+    database.migrate().await.unwrap();
+    assert_eq!(database.check_release().await, Ok(()));
+    let older = "UPDATE seaql_migrations SET version = 'm20261123_000001_core'";
+    execute(&database_url, older).await;
+    let why = database.check_release().await.unwrap_err();
+    assert!(why.contains("before the first release"), "{why}");
+    let rejected = database.migrate().await.unwrap_err();
+    assert!(matches!(rejected, Error::DataLoss { .. }), "{rejected:?}");
+}
+
 async fn customer_exists(database: &Database, text: &str) -> bool {
     let found = database.find_customer(&number(text)).await;
     found.unwrap().is_some()
@@ -219,7 +285,7 @@ async fn insert_customer(database: &Database, text: &str) -> Result<()> {
     let inserting = database.transaction(move |transaction| {
         let customer = customer.clone();
         Box::pin(async move {
-            transaction.insert_customer(customer, &[]).await?;
+            transaction.insert_customer(customer, &[], 1).await?;
             Ok(Outcome::Commit(()))
         })
     });
@@ -238,7 +304,7 @@ async fn insert_and_end(
         let (customer, attempts, end) = (customer.clone(), attempts.clone(), end.clone());
         Box::pin(async move {
             let count = attempts.fetch_add(1, Ordering::SeqCst) + 1;
-            transaction.insert_customer(customer, &[]).await?;
+            transaction.insert_customer(customer, &[], 1).await?;
             end(count)
         })
     });

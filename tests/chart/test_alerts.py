@@ -329,6 +329,19 @@ CASES = [
         description="Pod a lacks 1 pepper version(s), so it is not ready.",
     ),
     Case(
+        "ContactServiceDatabaseNodeUnreachable",
+        "10m",
+        fires=[
+            [
+                series("contact_database_nodes_unreachable", "1x20"),
+                series("contact_database_nodes_unreachable", "0x20", "b"),
+            ]
+        ],
+        quiet=[[series("contact_database_nodes_unreachable", "0x5 1 1 0x10")]],
+        description="1 node(s) do not answer: requests about the customers on them fail, "
+        "and e-mails and the change feed wait.",
+    ),
+    Case(
         "ContactServiceAgentBlocked",
         "10m",
         fires=[

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::process::{Backend, Sandbox, query_texts};
 
-const MIGRATION: &str = "m20261123_000001_core";
+const MIGRATION: &str = "m20261128_000001_base";
 
 #[rstest]
 #[tokio::test]
@@ -47,6 +47,48 @@ async fn migrate_up_may_run_concurrently(
         assert!(
             printed.lines().all(|line| line.starts_with("applied ")),
             "{printed}"
+        );
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn migrate_up_distributed_requires_citus(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let sandbox = Sandbox::on(backend).await;
+    let error_line = sandbox
+        .run(&["migrate", "up", "--distributed"])
+        .error_line();
+    assert!(
+        error_line.starts_with("DATABASE_URL: it cannot be distributed: it has no Citus"),
+        "{error_line}"
+    );
+    let printed = sandbox.run(&["migrate", "status"]).printed();
+    assert!(printed.starts_with("missing "), "{printed}");
+}
+
+/// Versions before the first release had other migrations.
+#[rstest]
+#[tokio::test]
+async fn schema_of_before_the_first_release_is_rejected(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let sandbox = Sandbox::migrated_on(backend)
+        .await
+        .with("LISTEN_ADDR", "127.0.0.1:0");
+    let older = "UPDATE seaql_migrations SET version = 'm20261123_000001_core' RETURNING version";
+    query_texts(&sandbox.database_url(), older).await;
+    for arguments in [
+        &["migrate", "up"][..],
+        &["migrate", "status"],
+        &["export", "K-1"],
+        &["serve"],
+    ] {
+        let error_line = sandbox.run(arguments).error_line();
+        assert!(
+            error_line.starts_with("DATABASE_URL: a version before the first release"),
+            "{arguments:?}: {error_line}"
         );
     }
 }

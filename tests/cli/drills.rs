@@ -3,6 +3,7 @@
 mod keys;
 mod kill;
 mod restore;
+mod sequencing;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -4,6 +4,7 @@ mod contact_data;
 mod duplicates;
 mod files;
 mod killed;
+mod locked;
 mod long_rows;
 mod malformed_rows;
 mod rejects_file;

@@ -18,6 +18,7 @@ use contact_service::{
     config::Settings,
     domain::audit::{Actor, EventKind},
     error::TokenFault,
+    storage::{Distribution, TABLE_DISTRIBUTIONS},
 };
 
 use self::table::{Row, assert_listed, read, rows};
@@ -28,6 +29,7 @@ const RPCS: &str = "docs/reference/rpcs.md";
 const CONFIGURATION: &str = "docs/reference/configuration.md";
 const EVENTS: &str = "docs/reference/events.md";
 const IDENTITY_PROVIDERS: &str = "docs/guides/identity-providers.md";
+const SCALING: &str = "docs/operations/scaling.md";
 
 /// Returns the reasons of the contract without their prefix, each with the code that its comment
 /// begins with. A test of `src/api/status.rs` compares the comments with the code.
@@ -188,4 +190,23 @@ fn events_page_lists_all_kinds_and_actors() {
         .iter()
         .map(|row| row.code("actor").unwrap().to_owned());
     assert_listed(EVENTS, listed, Actor::RESERVED.map(str::to_owned));
+}
+
+#[test]
+fn scaling_page_lists_the_distribution_of_every_table() {
+    let rows = rows(SCALING, "distribution");
+    let listed = rows.iter().flat_map(|row| {
+        let tables = row.codes("tables");
+        tables.map(|table| format!("{table} {}", row.cell("distribution")))
+    });
+    let existing = TABLE_DISTRIBUTIONS.map(|(table, distribution)| {
+        let distribution = match distribution {
+            Distribution::ByCustomer => "by `customer_number`, colocated".to_owned(),
+            Distribution::ByKey(column) => format!("by `{column}`"),
+            Distribution::Reference => "reference table".to_owned(),
+            Distribution::Local => "local, with metadata".to_owned(),
+        };
+        format!("{table} {distribution}")
+    });
+    assert_listed(SCALING, listed, existing);
 }

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
 import sys
-import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-
-from support.processes import Failed
 
 from .checks import check
 from .cluster import Cluster
 from .load import Load
 from .pgbouncer import PgBouncer
-from .rounds import FAULTS, expect_writes, play
+from .rounds import FAULTS, expect_writes, play, summary, too_long
 from .service import Service
+from .session import run_in_folder
 
 ROUNDS = 20
 INSTANCES = 2
@@ -68,7 +65,7 @@ def play_mode(cluster: Cluster, way: str, mode: str, rounds: int) -> bool:
             stack.callback(pgbouncer.stop)
             pgbouncer.start()
             url = pgbouncer.url
-        service = Service(binary, folder, url, INSTANCES)
+        service = Service(binary, folder, [{"DATABASE_URL": url}] * INSTANCES)
         stack.callback(service.end)
         service.start()
         load = Load(service, run)
@@ -79,41 +76,15 @@ def play_mode(cluster: Cluster, way: str, mode: str, rounds: int) -> bool:
         finally:
             load.stop()
         cluster.wait_for_standby()
-        verdict = check(cluster, service, load, played)
+        verdict = check(cluster.connect, service, load)
+        verdict.wrong += too_long(played)
         service.stop()
-    print(verdict.summary(f"{way}, {mode}"), flush=True)
+    print(summary(f"{way}, {mode}", played, verdict), flush=True)
     for text in verdict.wrong:
         print(f"  wrong: {text}", flush=True)
     return not verdict.wrong
 
 
-def main() -> int:
-    args = parse_arguments()
-    # So that all started processes are terminated on exit.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="contact-failover.") as name:
-        folder = Path(name)
-        try:
-            # Other users than the one who runs this need access.
-            folder.chmod(0o755)
-            return 1 if play_all(args, folder) else 0
-        except Failed as failed:
-            print(f"failover: {failed}", file=sys.stderr)
-            return 1
-        finally:
-            if args.keep:
-                keep_logs(folder, args.keep)
-
-
-def keep_logs(folder: Path, kept: Path) -> None:
-    for log in folder.rglob("*.log"):
-        target = kept / log.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(log, target)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    args = parse_arguments()
+    sys.exit(run_in_folder("failover", partial(play_all, args), args.keep))

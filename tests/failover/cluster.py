@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -16,7 +15,16 @@ import psycopg
 from support.polling import until
 from support.processes import Failed, free_port
 
-from .processes import START_SECONDS, Account, Process, is_open, run
+from .processes import (
+    START_SECONDS,
+    Account,
+    Process,
+    children,
+    command_line,
+    is_open,
+    kill_with_children,
+    run,
+)
 
 SUPERUSER, USER, DATABASE = "postgres", "contact", "contacts"
 NODES = 3
@@ -94,11 +102,7 @@ class Node:
         postmaster = self._postmaster()
         if not postmaster:
             raise Failed(f"{self.name} has no server to kill")
-        # A stopped postmaster forks no more children that would survive.
-        os.kill(postmaster, signal.SIGSTOP)
-        for pid in (*children(postmaster), postmaster):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_with_children(postmaster)
 
     def pause_replication(self) -> None:
         """Pauses replication, so that later writes exist on the leader only."""
@@ -312,19 +316,3 @@ class Cluster:
             connection.execute(f"CREATE DATABASE {DATABASE} OWNER {USER}")
         with psycopg.connect(f"{server}/{DATABASE}", autocommit=True) as connection:
             connection.execute("CREATE TABLE probe AS SELECT 0::bigint AS writes")
-
-
-def children(parent: int) -> list[int]:
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError):
-            # The name, in brackets, may contain spaces.
-            if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(status.parent.name))
-    return found
-
-
-def command_line(pid: int) -> bytes:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -81,6 +81,7 @@ class ClientThread:
         self._statuses = statuses
         self._stop = stop
         self._random = Random(number)
+        self.failed = 0
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -109,6 +110,7 @@ class ClientThread:
         try:
             return getattr(self._stub, rpc)(request, timeout=REQUEST_SECONDS, metadata=self._metadata)
         except grpc.RpcError as error:
+            self.failed += 1
             self._statuses.add(error)
             raise
 
@@ -137,8 +139,12 @@ class Writer(ClientThread):
             # It is counted here, and found missing at the end.
             time.sleep(AGAIN_AFTER)
 
+    def next_number(self) -> str:
+        """Returns the number of the next customer."""
+        return f"{self._prefix}-{self._customers}"
+
     def _make_customer(self) -> None:
-        number = f"{self._prefix}-{self._customers}"
+        number = self.next_number()
         customer = customer_pb2.Customer(customer_number=number)
         request = customer_pb2.UpdateCustomerRequest(customer=customer, allow_missing=True)
         self._until_acknowledged("UpdateCustomer", request)
@@ -189,7 +195,7 @@ class Writer(ClientThread):
 class Reader(ClientThread):
     """Reads existing contacts, and checks for writes that were acknowledged before."""
 
-    def __init__(self, writers: list[Writer], *args: Any) -> None:
+    def __init__(self, writers: Sequence[Writer], *args: Any) -> None:
         super().__init__(*args)
         self._writers = writers
         self.reads = 0
@@ -220,9 +226,14 @@ class Load:
     def __init__(self, service: Service, run: str) -> None:
         self.run = run
         self.statuses, self._stop = Statuses(), threading.Event()
-        parts = (self.statuses, self._stop)
-        self.writers = [Writer(run, n, service, n, *parts) for n in range(WRITERS)]
-        self.readers = [Reader(self.writers, service, WRITERS + n, *parts) for n in range(READERS)]
+        self.writers, self.readers = self.make_clients(service, self.statuses, self._stop)
+
+    def make_clients(
+        self, service: Service, *parts: Any
+    ) -> tuple[Sequence[Writer], Sequence[Reader]]:
+        """Returns clients that are distributed over all instances."""
+        writers = [Writer(self.run, n, service, n, *parts) for n in range(WRITERS)]
+        return writers, [Reader(writers, service, WRITERS + n, *parts) for n in range(READERS)]
 
     def start(self) -> None:
         for caller in (*self.writers, *self.readers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import signal
@@ -67,6 +68,10 @@ class Process:
                 **(account.popen_options() if account else {}),
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
@@ -102,3 +107,33 @@ def run(
 def locale(folder: Path) -> dict[str, str]:
     """Returns the settings that make programs independent of the user's own."""
     return {"HOME": str(folder), "LC_ALL": "C.UTF-8"}
+
+
+def kill_with_children(parent: int) -> None:
+    """Sends SIGKILL to a postmaster and all of its children; returns when the children are gone."""
+    # A stopped postmaster forks no more children that would survive.
+    os.kill(parent, signal.SIGSTOP)
+    # One that has not ended keeps the shared memory, and with it the next start of the server.
+    while found := children(parent):
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    os.kill(parent, signal.SIGKILL)
+
+
+def children(parent: int) -> list[int]:
+    """Returns the running children of a process."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            # The name, in brackets, may contain spaces.
+            state, parent_pid = status.read_text().rpartition(")")[2].split()[:2]
+            if int(parent_pid) == parent and state != "Z":
+                found.append(int(status.parent.name))
+    return found
+
+
+def command_line(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""

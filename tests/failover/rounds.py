@@ -13,10 +13,12 @@ import psycopg
 from support.polling import until
 from support.processes import Failed
 
+from .checks import Verdict
 from .cluster import Cluster
 from .load import Load
 
 PROBE_PAUSE = 0.05
+LONGEST_SECONDS = 10.0
 # Far above the allowed time; a round that reaches it has failed.
 TIMEOUT_SECONDS = 90.0
 # Time of undisturbed writes between two faults.
@@ -115,6 +117,25 @@ def play_one(cluster: Cluster, load: Load, mode: str) -> Round:
         return until(lambda: load.first_since(taken, of_all), what, TIMEOUT_SECONDS, PROBE_PAUSE) - taken
 
     return Round(taken - start, acknowledged(min), acknowledged(max), leader.name)
+
+
+def too_long(rounds: list[Round]) -> list[str]:
+    return [
+        f"a round took {played.to_all:.1f} s after the new primary"
+        for played in rounds
+        if played.to_all > LONGEST_SECONDS
+    ]
+
+
+def summary(title: str, rounds: list[Round], verdict: Verdict) -> str:
+    def slowest(name: str) -> str:
+        return f"{max((getattr(played, name) for played in rounds), default=0.0):.1f} s"
+
+    return (
+        f"{title}: {len(rounds)} rounds, {verdict.writes()};"
+        f" slowest first write {slowest('to_first')} after the new primary, slowest of all writers"
+        f" {slowest('to_all')}, slowest new primary {slowest('to_primary')}; {verdict.responses()}"
+    )
 
 
 def expect_writes(load: Load) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -17,35 +18,47 @@ SCOPES = "customers.write contact_data.write contacts.read contacts.write"
 HEALTH_REQUEST = b"\n\x19contact.v1.ContactService"
 HEALTH_SERVING = b"\x08\x01"
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
+SETTINGS = {"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": "127.0.0.1:0", "RUST_LOG": "info"}
 TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Service:
     """Instances on one database, with one token for all of them."""
 
-    def __init__(self, binary: Path, folder: Path, database_url: str, instances: int) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path,
+        instances: Sequence[Mapping[str, str]],
+        migrate: Sequence[str] = ("migrate", "up"),
+        scopes: str = SCOPES,
+    ) -> None:
+        """`instances` has the settings of each; commands run with those of the first."""
         self._binary = binary
         self._folder = folder
-        self._url = database_url
+        self._instances = instances
+        self._migrate = migrate
+        self._scopes = scopes
         self._processes: list[Process] = []
-        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(instances)]
+        self.addresses = [f"127.0.0.1:{free_port()}" for _ in instances]
         self.token = ""
 
     def start(self) -> None:
-        self._run("migrate", "up")
-        for number, address in enumerate(self.addresses, 1):
+        self.run(*self._migrate)
+        for number, (address, settings) in enumerate(zip(self.addresses, self._instances), 1):
             self._processes.append(
                 Process(
                     f"service{number}",
                     [self._binary, "serve"],
                     self._folder,
                     LISTEN_ADDR=address,
-                    **self._settings(),
+                    **SETTINGS,
+                    **settings,
                 )
             )
         for process, address in zip(self._processes, self.addresses):
             until(lambda p=process, a=address: is_serving(p, a), "the service", START_SECONDS)
-        self.token = self._run("token", "--sub", "failover", "--scope", SCOPES, "--ttl", "12h")
+        self.token = self.run("token", "--sub", "failover", "--scope", self._scopes, "--ttl", "12h")
 
     def stop(self) -> None:
         """Sends SIGTERM; the exit codes must be 0."""
@@ -64,16 +77,9 @@ class Service:
         texts = (path.read_text(errors="replace") for path in self._folder.glob("service*.log"))
         return TERMINAL_COLOURS.sub("", "".join(texts))
 
-    def _run(self, *arguments: str) -> str:
-        return run([self._binary, *arguments], self._folder, **self._settings())
-
-    def _settings(self) -> dict[str, str]:
-        return {
-            "DATABASE_URL": self._url,
-            "HTTP_ADDR": "127.0.0.1:0",
-            "METRICS_ADDR": "127.0.0.1:0",
-            "RUST_LOG": "info",
-        }
+    def run(self, *arguments: str) -> str:
+        """Runs another command of the binary and returns its output."""
+        return run([self._binary, *arguments], self._folder, **SETTINGS, **self._instances[0])
 
 
 def is_serving(process: Process, address: str) -> bool:

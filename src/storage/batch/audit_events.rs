@@ -1,7 +1,8 @@
 //! Inserts disclosures into the audit log, without waiting for changes of their customers.
 
+use std::collections::{BTreeSet, HashSet};
+
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
-use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::{
@@ -9,9 +10,10 @@ use super::{
         columns::from_field_names,
         database_file::{self, DatabaseFile},
         error::StorageError,
+        pools::reader_pool::acquire_tested,
         timeout::with_timeout,
     },
-    batcher::Batcher,
+    batcher::{BatchSizes, Batcher},
 };
 use crate::{domain::audit::AuditEvent, error::Result, observability::metrics::SharedQuery};
 
@@ -19,47 +21,54 @@ use crate::{domain::audit::AuditEvent, error::Result, observability::metrics::Sh
 pub(crate) fn batcher(
     writers: &DatabaseConnection,
     file: Option<&DatabaseFile>,
+    sizes: BatchSizes,
 ) -> Batcher<AuditEvent, bool> {
     let (writers, file) = (writers.clone(), file.cloned());
-    Batcher::new(SharedQuery::Disclosures, move |events: Vec<AuditEvent>| {
+    let insert = move |events: Vec<AuditEvent>| {
         let (writers, file) = (writers.clone(), file.clone());
         async move {
-            let written = insert_many(&writers, &events).await?;
+            let written = insert_many(&writers, events).await?;
             database_file::ensure_present(file.as_ref())?;
             Ok(written)
         }
-    })
+    };
+    Batcher::new(SharedQuery::Disclosures, sizes, insert)
 }
 
 /// Inserts the disclosures. Each value is true if its customer is on file.
-async fn insert_many(writers: &DatabaseConnection, events: &[AuditEvent]) -> Result<Vec<bool>> {
-    if writers.get_database_backend() == DbBackend::Postgres {
-        insert_into_postgres(writers, events).await
-    } else {
-        insert_into_sqlite(writers, events).await
+async fn insert_many(writers: &DatabaseConnection, events: Vec<AuditEvent>) -> Result<Vec<bool>> {
+    if writers.get_database_backend() == DbBackend::Sqlite {
+        return insert_into_sqlite(writers, &events).await;
     }
+    let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+    let written = insert_into_postgres(writers, events).await?;
+    Ok(ids.iter().map(|id| written.contains(id)).collect())
 }
 
 /// The lock on the customer's row delays an erasure until the event is committed: no event is
 /// inserted under the number of an erased customer.
 const INSERT_INTO_POSTGRES: &str = "\
-    WITH written AS ( \
-      INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
-        contact_id, changed_fields, feed_position) \
-      SELECT customers.customer_number, customers.write_count, disclosed.event_id, disclosed.event_time, \
-        disclosed.actor, disclosed.kind, disclosed.contact_id, disclosed.changed_fields, 0 \
-      FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::uuid[], \
-        $7::text[]) AS disclosed (number, event_id, event_time, actor, kind, contact_id, changed_fields) \
-      JOIN customers ON customers.customer_number = disclosed.number \
-      FOR KEY SHARE OF customers \
-      RETURNING event_id) \
-    SELECT event_id FROM written";
+    INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
+      contact_id, changed_fields) \
+    SELECT customers.customer_number, customers.write_count, disclosed.event_id, \
+      disclosed.event_time, disclosed.actor, disclosed.kind, disclosed.contact_id, \
+      disclosed.changed_fields \
+    FROM customers \
+    JOIN unnest($2::text[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[], \
+      $8::text[]) AS disclosed (number, event_id, event_time, actor, kind, contact_id, \
+        changed_fields) ON disclosed.number = customers.customer_number \
+    WHERE customers.customer_number = ANY ($1) \
+    FOR KEY SHARE OF customers \
+    RETURNING event_id";
 
+/// Inserts the disclosures with one statement, and returns the ids of those whose customer is on
+/// file.
 async fn insert_into_postgres(
     writers: &DatabaseConnection,
-    events: &[AuditEvent],
-) -> Result<Vec<bool>> {
+    events: Vec<AuditEvent>,
+) -> Result<HashSet<Uuid>> {
     let numbers: Vec<_> = events.iter().map(customer_number).collect();
+    let customers: BTreeSet<_> = numbers.iter().copied().collect();
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
     let times: Vec<_> = events.iter().map(|event| event.event_time).collect();
     let actors: Vec<_> = events.iter().map(|event| event.actor.0.as_str()).collect();
@@ -72,25 +81,28 @@ async fn insert_into_postgres(
         .iter()
         .map(|event| from_field_names(&event.changed_fields))
         .collect::<Result<_>>()?;
-    let query = sqlx::query(INSERT_INTO_POSTGRES)
+    let query = sqlx::query_scalar(INSERT_INTO_POSTGRES)
+        .bind(customers.into_iter().collect::<Vec<_>>())
         .bind(numbers)
-        .bind(&ids)
+        .bind(ids)
         .bind(times)
         .bind(actors)
         .bind(kinds)
         .bind(contacts)
         .bind(fields);
-    let rows = query.fetch_all(writers.get_postgres_connection_pool());
-    let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
-    let written: sqlx::Result<Vec<Uuid>> = rows.iter().map(|row| row.try_get(0)).collect();
-    let written = written.map_err(StorageError::from)?;
-    Ok(ids.iter().map(|id| written.contains(id)).collect())
+    let pool = writers.get_postgres_connection_pool();
+    let written = async {
+        let mut connection = acquire_tested(pool).await?;
+        query.fetch_all(&mut *connection).await
+    };
+    let written = async { Ok(written.await.map_err(StorageError::from)?) };
+    Ok(HashSet::from_iter(with_timeout(written).await?))
 }
 
 const INSERT_INTO_SQLITE: &str = "\
     INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
-      contact_id, changed_fields, feed_position) \
-    SELECT customer_number, write_count, $1, $2, $3, $4, $5, $6, 0 FROM customers \
+      contact_id, changed_fields) \
+    SELECT customer_number, write_count, $1, $2, $3, $4, $5, $6 FROM customers \
     WHERE customer_number = $7";
 
 async fn insert_into_sqlite(

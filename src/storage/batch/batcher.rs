@@ -19,13 +19,33 @@ use crate::{
     observability::metrics::{self, SharedQuery},
 };
 
-/// Queries in flight at once: while the database runs one, the rows of the other are read.
-const MAX_IN_FLIGHT: usize = 2;
-/// Waiting requests that start a second query while one is in flight. A query costs the database
-/// as much as ten more keys in it.
-const SECOND_BATCH_THRESHOLD: usize = 16;
-/// Requests that share a query at most.
-const MAX_BATCH: usize = 256;
+/// The sizes of batches, which depend on the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchSizes {
+    /// Requests that share a query at most.
+    max_keys: usize,
+    /// Queries in flight at most.
+    max_in_flight: usize,
+    /// Waiting requests that start another query while one is in flight.
+    next_query_threshold: usize,
+}
+
+impl BatchSizes {
+    /// For a database on one node. While it runs one query, the rows of another are read; a query
+    /// costs it as much as ten more keys in it.
+    pub(crate) const SHARED: Self = Self {
+        max_keys: 256,
+        max_in_flight: 2,
+        next_query_threshold: 16,
+    };
+    /// One key per query, for tables on several nodes: a query over more of them is slower than its
+    /// keys alone, and fails for all customers when a node is down.
+    pub(crate) const SINGLE: Self = Self {
+        max_keys: 1,
+        max_in_flight: 4,
+        next_query_threshold: 1,
+    };
+}
 
 /// Loads the values of many keys, in the order of the keys.
 type Load<K, V> = Box<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<Vec<V>>> + Send + Sync>;
@@ -35,6 +55,7 @@ pub(crate) struct Batcher<K, V>(Arc<Shared<K, V>>);
 
 struct Shared<K, V> {
     query: SharedQuery,
+    sizes: BatchSizes,
     load: Load<K, V>,
     queue: Mutex<Queue<K, V>>,
 }
@@ -68,13 +89,14 @@ impl<K, V> fmt::Debug for Batcher<K, V> {
 impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
     /// Creates a batcher. `load` returns the values of many keys in the order of the keys;
     /// `query` is the label of its metric.
-    pub(crate) fn new<F, Q>(query: SharedQuery, load: F) -> Self
+    pub(crate) fn new<F, Q>(query: SharedQuery, sizes: BatchSizes, load: F) -> Self
     where
         F: Fn(Vec<K>) -> Q + Send + Sync + 'static,
         Q: Future<Output = Result<Vec<V>>> + Send + 'static,
     {
         Self(Arc::new(Shared {
             query,
+            sizes,
             load: Box::new(move |keys| load(keys).boxed()),
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -89,12 +111,13 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
     /// The error of the query, which fails all requests that shared it and no others.
     pub(crate) async fn load(&self, key: K) -> Result<V> {
         let (sender, receiver) = oneshot::channel();
+        let sizes = self.0.sizes;
         let starts_query = {
             let mut queue = self.0.lock();
             queue.waiting.push_back(Waiting { key, sender });
             let starts_query = queue.in_flight == 0
-                || (queue.in_flight < MAX_IN_FLIGHT
-                    && queue.waiting.len() >= SECOND_BATCH_THRESHOLD);
+                || (queue.in_flight < sizes.max_in_flight
+                    && queue.waiting.len() >= sizes.next_query_threshold);
             queue.in_flight += usize::from(starts_query);
             starts_query
         };
@@ -117,9 +140,10 @@ impl<K, V> Shared<K, V> {
     /// empty.
     fn next_batch(&self) -> Option<(Vec<K>, Vec<Sender<V>>)> {
         let mut queue = self.lock();
-        let size = queue.waiting.len().min(MAX_BATCH);
+        let max_keys = self.sizes.max_keys;
+        let size = queue.waiting.len().min(max_keys);
         let (mut keys, mut senders) = (Vec::with_capacity(size), Vec::with_capacity(size));
-        while keys.len() < MAX_BATCH
+        while keys.len() < max_keys
             && let Some(waiting) = queue.waiting.pop_front()
         {
             if !waiting.sender.is_closed() {

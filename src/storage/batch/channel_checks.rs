@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement, Value};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    super::{error::StorageError, pools::reader_pool::as_json, timeout::with_timeout},
-    batcher::Batcher,
+    super::{error::StorageError, pools::reader_pool::acquire_tested, timeout::with_timeout},
+    batcher::{BatchSizes, Batcher},
 };
 use crate::{
     domain::{audit::Actor, ids::CustomerNumber},
@@ -42,15 +42,16 @@ struct CheckWindow {
 type Windows = BTreeMap<String, CheckWindow>;
 
 /// Creates the batcher of checks.
-pub(crate) fn batcher(writers: &DatabaseConnection) -> Batcher<ChannelCheck, Result<()>> {
+pub(crate) fn batcher(
+    writers: &DatabaseConnection,
+    sizes: BatchSizes,
+) -> Batcher<ChannelCheck, Result<()>> {
     let writers = writers.clone();
-    Batcher::new(
-        SharedQuery::ChannelChecks,
-        move |checks: Vec<ChannelCheck>| {
-            let writers = writers.clone();
-            async move { count_many(&writers, &checks).await }
-        },
-    )
+    let count = move |checks: Vec<ChannelCheck>| {
+        let writers = writers.clone();
+        async move { count_many(&writers, &checks).await }
+    };
+    Batcher::new(SharedQuery::ChannelChecks, sizes, count)
 }
 
 /// Counts the checks. Checks beyond their agent's limit are not counted for the customer.
@@ -111,15 +112,11 @@ const CUSTOMERS: Counter = Counter {
     key: |check| check.customer_number.as_str(),
 };
 
-const NEW_CHECKS_POSTGRES: &str =
-    "unnest($3::text[], $4::bigint[]) AS requested (key, checks) WHERE true";
-const NEW_CHECKS_SQLITE: &str = "(SELECT value ->> 0 AS key, value ->> 1 AS checks \
-     FROM json_each($3)) WHERE true";
-
-/// Sorted, so that concurrent statements cannot deadlock.
+/// Sorted, so that concurrent statements cannot deadlock. Rows of values, as a distributed database
+/// takes no parameters of an INSERT … SELECT into its shards.
 const ADD: &str = "\
     INSERT INTO {table} ({column}, checks, window_end) \
-    SELECT key, checks, $1 FROM {requested} ORDER BY key \
+    VALUES {rows} \
     ON CONFLICT ({column}) DO UPDATE SET \
       checks = excluded.checks \
         + CASE WHEN {table}.window_end <= $2 THEN 0 ELSE {table}.checks END, \
@@ -128,10 +125,13 @@ const ADD: &str = "\
     RETURNING {column}, checks, window_end";
 
 impl Counter {
-    fn sql(&self, requested: &str) -> String {
+    /// Builds the statement for this number of keys.
+    fn sql(&self, count: usize) -> String {
+        let row = |index: usize| format!("(${}, ${}, $1)", 2 * index + 3, 2 * index + 4);
+        let rows: Vec<_> = (0..count).map(row).collect();
         ADD.replace("{table}", self.table)
             .replace("{column}", self.column)
-            .replace("{requested}", requested)
+            .replace("{rows}", &rows.join(", "))
     }
 
     /// Adds to the windows, restarts those that have ended, and returns them.
@@ -145,13 +145,19 @@ impl Counter {
             return Ok(Windows::new());
         }
         if writers.get_database_backend() == DbBackend::Postgres {
-            let (keys, counts): (Vec<_>, Vec<_>) = requested.iter().map(|(k, n)| (*k, *n)).unzip();
-            let query = sqlx::query(AssertSqlSafe(self.sql(NEW_CHECKS_POSTGRES)))
+            // Not kept, as its text depends on the number of keys.
+            let mut query = sqlx::query(AssertSqlSafe(self.sql(requested.len())))
+                .persistent(false)
                 .bind(now + WINDOW)
-                .bind(now)
-                .bind(keys)
-                .bind(counts);
-            let rows = query.fetch_all(writers.get_postgres_connection_pool());
+                .bind(now);
+            for (key, count) in requested {
+                query = query.bind(*key).bind(*count);
+            }
+            let pool = writers.get_postgres_connection_pool();
+            let rows = async {
+                let mut connection = acquire_tested(pool).await?;
+                query.fetch_all(&mut *connection).await
+            };
             let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
             let window = |row: &sqlx::postgres::PgRow| {
                 let (checks, end) = (row.try_get(1)?, row.try_get(2)?);
@@ -160,9 +166,11 @@ impl Counter {
             let windows: sqlx::Result<Windows> = rows.iter().map(window).collect();
             return Ok(windows.map_err(StorageError::from)?);
         }
-        let pairs: Vec<_> = requested.iter().collect();
-        let values = [(now + WINDOW).into(), now.into(), as_json(&pairs)?.into()];
-        let sql = self.sql(NEW_CHECKS_SQLITE);
+        let mut values: Vec<Value> = vec![(now + WINDOW).into(), now.into()];
+        for (key, count) in requested {
+            values.extend([(*key).into(), (*count).into()]);
+        }
+        let sql = self.sql(requested.len());
         let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
         let rows = writers.query_all_raw(statement);
         let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;

@@ -12,7 +12,7 @@ use super::{
         pools::reader_pool::{PinnedReaders, as_json},
         timeout::with_timeout,
     },
-    batcher::Batcher,
+    batcher::{BatchSizes, Batcher},
 };
 use crate::{
     domain::{
@@ -37,7 +37,7 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    pub(crate) fn new(readers: &PinnedReaders) -> Self {
+    pub(crate) fn new(readers: &PinnedReaders, sizes: BatchSizes) -> Self {
         let batcher = |query, owners: &'static str| {
             let readers = readers.clone();
             let dialect = match readers {
@@ -45,7 +45,7 @@ impl Channels {
                 PinnedReaders::Sqlite(_) => SQLITE,
             };
             let sql: Arc<str> = select(&dialect, owners).into();
-            Batcher::new(query, move |keys: Vec<ChannelKey>| {
+            Batcher::new(query, sizes, move |keys: Vec<ChannelKey>| {
                 let (readers, sql) = (readers.clone(), Arc::clone(&sql));
                 async move { list(&readers, &sql, &keys).await }
             })
@@ -76,14 +76,15 @@ const COLUMNS: &str = "requested.ordinal, contacts.contact_id, contacts.position
 
 const OWNERS_OF_PHONE_NUMBER: &str = "contact_phone_numbers.phone_number, customers.phone_number \
      FROM requested JOIN customers ON customers.customer_number = requested.number \
-     LEFT JOIN contact_phone_numbers ON contact_phone_numbers.customer_number = requested.number \
+     LEFT JOIN contact_phone_numbers \
+       ON contact_phone_numbers.customer_number = customers.customer_number \
        AND contact_phone_numbers.phone_number {is_candidate} \
      LEFT JOIN contacts ON contacts.customer_number = contact_phone_numbers.customer_number \
        AND contacts.contact_id = contact_phone_numbers.contact_id";
 
 const OWNERS_OF_EMAIL: &str = "contacts.email_key, customers.email_key \
      FROM requested JOIN customers ON customers.customer_number = requested.number \
-     LEFT JOIN contacts ON contacts.customer_number = requested.number \
+     LEFT JOIN contacts ON contacts.customer_number = customers.customer_number \
        AND contacts.email_key {is_candidate}";
 
 /// No channel holds a line break.
@@ -94,27 +95,33 @@ const SEPARATOR: &str = "\n";
 struct Dialect {
     requested: &'static str,
     is_candidate: &'static str,
+    /// Repeats the customer numbers, by which a distributed database finds the shards.
+    shards: &'static str,
 }
 
 const POSTGRES: Dialect = Dialect {
     requested: "SELECT number, candidates, ordinal \
         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS listed (number, candidates, ordinal)",
     is_candidate: "= ANY (string_to_array(requested.candidates, chr(10)))",
+    shards: " WHERE customers.customer_number = ANY ($1)",
 };
 
 const SQLITE: Dialect = Dialect {
     requested: "SELECT value ->> 0 AS number, value ->> 1 AS candidates, key + 1 AS ordinal \
         FROM json_each($1)",
     is_candidate: "IN (SELECT value FROM json_each(requested.candidates))",
+    // SQLite would begin with them, and search all keys for each customer.
+    shards: "",
 };
 
 fn select(dialect: &Dialect, owners: &str) -> String {
     let Dialect {
         requested,
         is_candidate,
+        shards,
     } = dialect;
     let owners = owners.replace("{is_candidate}", is_candidate);
-    format!("WITH requested AS ({requested}) SELECT {COLUMNS}, {owners}")
+    format!("WITH requested AS ({requested}) SELECT {COLUMNS}, {owners}{shards}")
 }
 
 /// A row: the customer's own channel, and at most one contact.

@@ -15,7 +15,7 @@ use super::{
         pools::reader_pool::{PinnedReaders, as_json},
         timeout::with_timeout,
     },
-    batcher::Batcher,
+    batcher::{BatchSizes, Batcher},
 };
 use crate::{
     domain::{
@@ -32,12 +32,16 @@ pub(crate) type ContactKey = (CustomerNumber, ContactId);
 pub(crate) type FoundContact = Result<Option<Contact>>;
 
 /// Creates the batcher of single reads.
-pub(crate) fn batcher(readers: &PinnedReaders) -> Batcher<ContactKey, FoundContact> {
+pub(crate) fn batcher(
+    readers: &PinnedReaders,
+    sizes: BatchSizes,
+) -> Batcher<ContactKey, FoundContact> {
     let readers = readers.clone();
-    Batcher::new(SharedQuery::Contacts, move |keys: Vec<ContactKey>| {
+    let load = move |keys: Vec<ContactKey>| {
         let readers = readers.clone();
         async move { find_many(&readers, &keys).await }
-    })
+    };
+    Batcher::new(SharedQuery::Contacts, sizes, load)
 }
 
 /// Reads contacts by one statement, in the order of `keys`.
@@ -84,9 +88,11 @@ async fn find_many(readers: &PinnedReaders, keys: &[ContactKey]) -> Result<Vec<F
     Ok(contacts)
 }
 
+/// A distributed database finds the shards by the last condition.
 static POSTGRES_FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     let condition = "(contacts.customer_number, contacts.contact_id) IN \
-                 (SELECT * FROM unnest($1::text[], $2::uuid[]))";
+                 (SELECT * FROM unnest($1::text[], $2::uuid[])) \
+                 AND contacts.customer_number = ANY($1)";
     selection(Condition::all().add(Expr::cust(condition)))
         .build(DbBackend::Postgres)
         .sql

@@ -16,7 +16,7 @@ use super::{
         },
         timeout::with_timeout,
     },
-    batcher::Batcher,
+    batcher::{BatchSizes, Batcher},
 };
 use crate::{
     domain::{
@@ -122,15 +122,14 @@ resolution_row!(SqliteRow);
 pub(crate) fn batcher(
     primary: &PinnedReaders,
     replica: Option<&ReadReplica>,
+    sizes: BatchSizes,
 ) -> Batcher<CustomerNumber, FoundAddressees> {
     let (primary, replica) = (primary.clone(), replica.cloned());
-    Batcher::new(
-        SharedQuery::Addressees,
-        move |numbers: Vec<CustomerNumber>| {
-            let (primary, replica) = (primary.clone(), replica.clone());
-            async move { list(&primary, replica.as_ref(), &numbers).await }
-        },
-    )
+    let load = move |numbers: Vec<CustomerNumber>| {
+        let (primary, replica) = (primary.clone(), replica.clone());
+        async move { list(&primary, replica.as_ref(), &numbers).await }
+    };
+    Batcher::new(SharedQuery::Addressees, sizes, load)
 }
 
 /// Reads all of them by one statement, in the order of `numbers`: from the replica if it is
@@ -173,6 +172,29 @@ async fn list_from(
         }
     })
     .await
+}
+
+/// The shards of customers by Citus; 0 where its tables are not distributed.
+const SHARDS: &str = "\
+    SELECT CASE \
+      WHEN EXISTS (SELECT 1 FROM pg_dist_partition \
+        WHERE logicalrelid = 'customers'::regclass AND partmethod = 'h') \
+      THEN get_shard_id_for_distribution_column('customers'::regclass, number) ELSE 0 END \
+    FROM unnest($1::text[]) WITH ORDINALITY AS listed (number, ordinal) ORDER BY ordinal";
+
+/// Returns the shards of the customers, in the order of `numbers`.
+pub(crate) async fn list_shards(
+    readers: &PinnedReaders,
+    numbers: &[CustomerNumber],
+) -> Result<Vec<i64>> {
+    let PinnedReaders::Postgres(readers) = readers else {
+        return Ok(vec![0; numbers.len()]);
+    };
+    let numbers: Vec<&str> = numbers.iter().map(CustomerNumber::as_str).collect();
+    let query = || sqlx::query(SHARDS).bind(&numbers);
+    let rows = with_timeout(readers.fetch_all(query)).await?;
+    let shards: sqlx::Result<_> = rows.iter().map(|row| row.try_get(0)).collect();
+    Ok(shards.map_err(StorageError::from)?)
 }
 
 static POSTGRES_SELECT: LazyLock<String> = LazyLock::new(|| select("= ANY($1)"));

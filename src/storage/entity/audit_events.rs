@@ -17,8 +17,6 @@ pub(crate) struct Model {
     pub(crate) contact_id: Option<Uuid>,
     pub(crate) changed_fields: String,
     pub(crate) details: Option<String>,
-    pub(crate) feed_position: Option<i64>,
-    pub(crate) sealed_customer_number: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

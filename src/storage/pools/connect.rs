@@ -16,13 +16,14 @@ use sqlx::{
 
 use super::{
     super::{database_file::DatabaseFile, error::StorageError},
-    probe::probe,
+    probe::{ServerTraits, probe},
     read_replica::ReadReplica,
     url::{DatabaseUrl, without_brackets},
 };
 use crate::error::Error;
 
-const POOL_SIZE: u32 = 10;
+/// Connections of a pool.
+pub(crate) const POOL_SIZE: u32 = 10;
 /// Connections that stay open: a new one costs the server more than a hundred queries, and would
 /// be opened under load. The pool opens these in the background and may wait minutes for a server
 /// that vanished; the others are opened on demand, within the acquire timeout.
@@ -53,6 +54,7 @@ pub(crate) struct Pools {
     pub(crate) writers: DatabaseConnection,
     /// The file of an embedded database.
     pub(crate) file: Option<DatabaseFile>,
+    pub(crate) server: ServerTraits,
 }
 
 fn base_options(url: &DatabaseUrl) -> ConnectOptions {
@@ -86,14 +88,16 @@ pub(crate) async fn connect(url: &DatabaseUrl) -> Result<Pools, String> {
             readers,
             writers,
             file,
+            server: ServerTraits::default(),
         })
     } else {
         warn_of_ignored_parameters(url);
         let options = url.postgres().ok_or("is no PostgreSQL URL")?;
-        probe(url, &adapt(url, options, false), ACQUIRE_TIMEOUT).await?;
+        let options = adapt(url, options, ServerTraits::default(), false);
+        let server = probe(url, &options, ACQUIRE_TIMEOUT).await?;
         let address = url.address();
-        let writers = open_pool(postgres_options(url, true), &address).await?;
-        let readers = open_pool(postgres_options(url, false), &address).await?;
+        let writers = open_pool(postgres_options(url, server, true), &address).await?;
+        let readers = open_pool(postgres_options(url, server, false), &address).await?;
         if url.uses_pgbouncer() {
             check_timeouts(&readers, &address).await?;
         }
@@ -101,25 +105,29 @@ pub(crate) async fn connect(url: &DatabaseUrl) -> Result<Pools, String> {
             readers,
             writers,
             file: None,
+            server,
         })
     }
 }
 
 /// Opens the pool of a read replica without waiting for a connection: an unavailable replica only
-/// logs a warning.
-pub(crate) async fn connect_replica(url: &DatabaseUrl) -> Result<ReadReplica, String> {
+/// logs a warning. It is of the same kind as the primary.
+pub(crate) async fn connect_replica(
+    url: &DatabaseUrl,
+    server: ServerTraits,
+) -> Result<ReadReplica, String> {
     warn_of_ignored_parameters(url);
     let probed = url.clone();
     tokio::spawn(async move {
         let Some(options) = probed.postgres() else {
             return;
         };
-        let options = adapt(&probed, options, false);
+        let options = adapt(&probed, options, server, false);
         if let Err(why) = probe(&probed, &options, ACQUIRE_TIMEOUT).await {
             tracing::warn!(%why, "DATABASE_REPLICA_URL: read replica unavailable, reads fall back to the primary");
         }
     });
-    let mut options = postgres_options(url, false);
+    let mut options = postgres_options(url, server, false);
     options
         .connect_lazy(true)
         .acquire_timeout(REPLICA_ACQUIRE_TIMEOUT);
@@ -260,70 +268,62 @@ fn sqlite_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
     options
 }
 
-fn postgres_options(url: &DatabaseUrl, writes: bool) -> ConnectOptions {
+fn postgres_options(url: &DatabaseUrl, server: ServerTraits, writes: bool) -> ConnectOptions {
     let mut options = base_options(url);
     let adapted = url.clone();
-    options.map_sqlx_postgres_opts(move |options| adapt(&adapted, options, writes));
+    options.map_sqlx_postgres_opts(move |options| adapt(&adapted, options, server, writes));
     if url.uses_pgbouncer() {
         set_for_pgbouncer(&mut options, writes);
     } else {
-        set_for_sessions(&mut options);
-    }
-    if writes {
-        // A future that is dropped inside BEGIN leaves a transaction open. The next user of the
-        // connection would write into it: acknowledged, then lost.
-        options.map_sqlx_postgres_before_acquire(|connection, _| {
-            Box::pin(async move {
-                // The BEGIN avoids a warning in the server's log for every write. Inside an
-                // aborted transaction it fails, and the pool drops the connection.
-                connection.execute("BEGIN; ROLLBACK").await?;
-                Ok(true)
-            })
-        });
+        set_for_sessions(&mut options, writes);
     }
     options
 }
 
 /// Adds the startup parameters of every connection.
-fn adapt(url: &DatabaseUrl, options: PgConnectOptions, writes: bool) -> PgConnectOptions {
+fn adapt(
+    url: &DatabaseUrl,
+    options: PgConnectOptions,
+    server: ServerTraits,
+    writes: bool,
+) -> PgConnectOptions {
     let options = without_brackets(options).application_name("contact-service");
     if url.uses_pgbouncer() {
         // In transaction mode the server session changes after every transaction, so it takes no
         // settings and no prepared statements. PgBouncer rejects unknown startup parameters.
         return options.extra_float_digits(None).statement_cache_capacity(0);
     }
-    options.options([
+    let options = options.options([
         ("statement_timeout", "3s"),
         ("lock_timeout", "1s"),
         ("idle_in_transaction_session_timeout", "10s"),
-        // All statements look up keys: a plan for particular values would be the same one,
-        // planned again each time.
-        ("plan_cache_mode", "force_generic_plan"),
         // No statement runs long enough to be worth compiling.
         ("jit", "off"),
         (
             "default_transaction_read_only",
             if writes { "off" } else { "on" },
         ),
-    ])
+    ]);
+    if server.has_citus {
+        // A plan for unknown values knows no shards: statements over several of them fail.
+        return options;
+    }
+    // All statements look up keys: a plan for particular values would be the same one, planned
+    // again each time.
+    options.options([("plan_cache_mode", "force_generic_plan")])
 }
 
-fn set_for_sessions(options: &mut ConnectOptions) {
+fn set_for_sessions(options: &mut ConnectOptions, writes: bool) {
     options
         .min_connections(MIN_CONNECTIONS)
-        .map_sqlx_postgres_pool_opts(|options| {
-            options.after_release(|connection, _| Box::pin(ping(connection)))
+        .map_sqlx_postgres_pool_opts(move |options| {
+            options.after_release(move |connection, _| Box::pin(test(connection, writes)))
         });
 }
 
 fn set_for_pgbouncer(options: &mut ConnectOptions, writes: bool) {
     if writes {
-        options
-            .min_connections(MIN_CONNECTIONS)
-            .map_sqlx_postgres_pool_opts(|options| {
-                options.after_release(|connection, _| Box::pin(ping(connection)))
-            });
-        return;
+        return set_for_sessions(options, writes);
     }
     // The driver prepares and runs a statement in two steps. Outside a transaction they may reach
     // two server sessions: the second one lacks the statement, or has another client's. So reads
@@ -352,9 +352,16 @@ fn set_for_pgbouncer(options: &mut ConnectOptions, writes: bool) {
         });
 }
 
-/// Pings the server with a time limit. The pool's own ping waits forever for a server that
-/// vanished, and occupies a slot of the pool.
-async fn ping(connection: &mut PgConnection) -> sqlx::Result<bool> {
+/// Tests a connection with a time limit when it is returned. The pool's own ping waits forever for a
+/// server that vanished, and occupies a slot of the pool.
+async fn test(connection: &mut PgConnection, writes: bool) -> sqlx::Result<bool> {
+    if writes {
+        // A future that is dropped inside BEGIN leaves a transaction open. The next user of the
+        // connection would write into it: acknowledged, then lost. The BEGIN avoids a warning in the
+        // server's log for every write; inside an aborted transaction it fails, and the pool drops
+        // the connection.
+        return in_time(connection.execute("BEGIN; ROLLBACK")).await;
+    }
     in_time(connection.ping()).await
 }
 

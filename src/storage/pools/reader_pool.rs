@@ -134,7 +134,10 @@ impl<DB: sqlx::Database> PinnedPool<DB> {
             // The server may have restarted: all pinned connections are to the old one.
             drop(connection);
             self.lock().clear();
-            connection = self.acquire_tested().await.map_err(StorageError::from)?;
+            let tested = acquire_tested(&self.pool)
+                .await
+                .map_err(StorageError::from)?;
+            connection = IdleConnection::new(tested);
             rows = query().fetch_all(&mut *connection.inner).await;
         }
         // After an error or a cancellation the connection goes back to the pool, which tests it.
@@ -163,20 +166,23 @@ impl<DB: sqlx::Database> PinnedPool<DB> {
         }
     }
 
-    /// Acquires a connection that answered a ping; those in the pool may be broken as well.
-    async fn acquire_tested(&self) -> sqlx::Result<IdleConnection<DB>> {
-        for _ in 0..self.pool.options().get_max_connections() {
-            let mut connection = self.pool.acquire().await?;
-            if connection.ping().await.is_ok() {
-                return Ok(IdleConnection::new(connection));
-            }
-        }
-        Ok(IdleConnection::new(self.pool.acquire().await?))
-    }
-
     fn lock(&self) -> MutexGuard<'_, Vec<IdleConnection<DB>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Acquires a connection that answered a ping: after a restart of the server all those in the pool
+/// may be broken.
+pub(crate) async fn acquire_tested<DB: sqlx::Database>(
+    pool: &Pool<DB>,
+) -> sqlx::Result<PoolConnection<DB>> {
+    for _ in 0..pool.options().get_max_connections() {
+        let mut connection = Box::pin(pool.acquire()).await?;
+        if connection.ping().await.is_ok() {
+            return Ok(connection);
+        }
+    }
+    Box::pin(pool.acquire()).await
 }
 
 /// Returns true if the connection failed, rather than the query.

@@ -21,8 +21,9 @@ const ROWS: usize = 4;
 const FULL: usize = 100;
 /// Customers without a STANDARD contact, and as many beyond the contact limit.
 const FEW: usize = 2;
-/// Customers that are imported concurrently.
-const AT_ONCE: usize = 8;
+/// Customers of a transaction, and transactions that run concurrently.
+const CUSTOMERS_PER_TRANSACTION: usize = 32;
+const CONCURRENCY: usize = 8;
 const PATIENCE: Duration = Duration::from_mins(15);
 
 /// The size of a file.
@@ -33,7 +34,7 @@ struct Size {
 }
 
 const QUICK: Size = Size {
-    customers: 60,
+    customers: 20 * CUSTOMERS_PER_TRANSACTION,
     broken: 1,
 };
 /// 100,002 rows, of which 994 are malformed.
@@ -112,7 +113,8 @@ fn file(size: &Size) -> File {
     file
 }
 
-async fn sandbox_with_customers(backend: Backend, customers: usize) -> Sandbox {
+/// Returns a sandbox with customers `B-0` to `B-n`, without contacts.
+pub(super) async fn sandbox_with_customers(backend: Backend, customers: usize) -> Sandbox {
     let sandbox = sandbox_with_samples(backend).await.with("RUST_LOG", "info");
     let sql = format!(
         "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers \
@@ -126,9 +128,9 @@ async fn sandbox_with_customers(backend: Backend, customers: usize) -> Sandbox {
     sandbox
 }
 
-/// Starts an import, and kills it when it has imported this many customers.
-fn kill_in_the_middle(sandbox: Sandbox, customers: usize) -> Sandbox {
-    let armed = format!("import-written={customers}*off->return");
+/// Starts an import, and kills it when it has written this many transactions.
+fn kill_in_the_middle(sandbox: Sandbox, transactions: usize) -> Sandbox {
+    let armed = format!("import-written={transactions}*off->return");
     let sandbox = sandbox.with("FAILPOINTS", armed);
     let mut running = sandbox.start(&["import", "contacts.csv"]);
     running.until_within(PATIENCE, |running| {
@@ -145,10 +147,11 @@ async fn killed_and_repeated(backend: Backend, size: &Size) -> String {
     let file = file(size);
     write(&sandbox, &file.rows);
     let before = RowCounts::of(&sandbox).await;
-    let sandbox = kill_in_the_middle(sandbox, size.customers / 2);
+    let transactions = size.customers / CUSTOMERS_PER_TRANSACTION / 2;
+    let sandbox = kill_in_the_middle(sandbox, transactions);
     let half = RowCounts::of(&sandbox).await;
     let imported = half.contacts - before.contacts;
-    let least = (size.customers / 2 - AT_ONCE) * ROWS;
+    let least = (transactions - CONCURRENCY) * CUSTOMERS_PER_TRANSACTION * ROWS;
     assert!(imported >= i64::try_from(least).unwrap(), "{imported}");
     half.assert_gained(before, usize::try_from(imported).unwrap());
     let left = rejects_files(&sandbox);

@@ -39,6 +39,7 @@ const TABLES: &[&str] = &[
     "contacts",
     "customers",
     "email_confirmations",
+    "feed_entries",
     "mail_customers",
     "phone_orders",
     "phone_password_calls",

@@ -65,7 +65,7 @@ impl Fake {
 
     fn batcher(self: &Arc<Self>) -> Batcher<u64, (u64, usize)> {
         let fake = Arc::clone(self);
-        Batcher::new(SharedQuery::Contacts, move |keys| {
+        Batcher::new(SharedQuery::Contacts, BatchSizes::SHARED, move |keys| {
             Arc::clone(&fake).load(keys)
         })
     }
@@ -129,7 +129,7 @@ proptest! {
             let queue = batcher.0.lock();
             assert_eq!((queue.in_flight, queue.waiting.len()), (0, 0));
             drop(queue);
-            assert!(fake.batches.lock().unwrap().iter().all(|keys| keys.len() <= MAX_BATCH));
+            assert!(fake.batches.lock().unwrap().iter().all(|keys| keys.len() <= BatchSizes::SHARED.max_keys));
         });
     }
 }
@@ -169,7 +169,7 @@ async fn slow_query_delays_at_most_a_batch() {
         settle().await;
     }
     let sizes: Vec<usize> = fake.batches.lock().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(sizes, [1, SECOND_BATCH_THRESHOLD]);
+    assert_eq!(sizes, [1, BatchSizes::SHARED.next_query_threshold]);
     fake.pause.add_permits(3);
     for request in requests {
         request.await.unwrap().unwrap();
@@ -202,13 +202,17 @@ async fn cancelled_request_is_dropped_from_the_queue() {
 async fn no_value_is_older_than_its_request() {
     let written = Arc::new(AtomicU64::new(0));
     let stored = Arc::clone(&written);
-    let batcher = Batcher::new(SharedQuery::Contacts, move |keys: Vec<u64>| {
-        let seen = stored.load(Ordering::SeqCst);
-        async move {
-            tokio::task::yield_now().await;
-            Ok(vec![seen; keys.len()])
-        }
-    });
+    let batcher = Batcher::new(
+        SharedQuery::Contacts,
+        BatchSizes::SHARED,
+        move |keys: Vec<u64>| {
+            let seen = stored.load(Ordering::SeqCst);
+            async move {
+                tokio::task::yield_now().await;
+                Ok(vec![seen; keys.len()])
+            }
+        },
+    );
     let requests = (0..16).map(|_| {
         let (batcher, written) = (batcher.clone(), Arc::clone(&written));
         tokio::spawn(async move {

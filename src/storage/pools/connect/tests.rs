@@ -94,12 +94,29 @@ async fn connections_in_transactions_are_not_pinned() {
         ("postgres://u@127.0.0.1:1/n", false),
     ] {
         let url = DatabaseUrl::parse(text).unwrap();
-        let mut options = postgres_options(&url, false);
+        let mut options = postgres_options(&url, ServerTraits::default(), false);
         options.connect_lazy(true).min_connections(0);
         let readers = open(options, "").await.unwrap();
         let pool = readers.get_postgres_connection_pool();
         assert_eq!(uses_transaction_pooling(pool), pools_transactions, "{text}");
     }
+}
+
+/// A generic plan of a statement over several shards fails.
+#[rstest]
+#[case(false, true)]
+#[case(true, false)]
+fn generic_plans_are_forced_without_citus_only(#[case] has_citus: bool, #[case] forced: bool) {
+    let url = DatabaseUrl::parse("postgres://u@h/n").unwrap();
+    let options = adapt(
+        &url,
+        url.postgres().unwrap(),
+        ServerTraits { has_citus },
+        true,
+    );
+    let sent = options.get_options().unwrap();
+    assert_eq!(sent.contains("plan_cache_mode"), forced, "{sent}");
+    assert!(sent.contains("statement_timeout"), "{sent}");
 }
 
 /// Starts a server that accepts logins unless it is silent, and never replies to statements.
@@ -132,7 +149,11 @@ async fn vanished_server_frees_its_slots_of_the_pool(
 ) {
     let is_silent = Arc::new(AtomicBool::new(false));
     let url = silent_server(Arc::clone(&is_silent)).await + parameter;
-    let mut options = postgres_options(&DatabaseUrl::parse(&url).unwrap(), writes);
+    let mut options = postgres_options(
+        &DatabaseUrl::parse(&url).unwrap(),
+        ServerTraits::default(),
+        writes,
+    );
     options.connect_lazy(true);
     let connections = open(options, "").await.unwrap();
     let pool = connections.get_postgres_connection_pool();

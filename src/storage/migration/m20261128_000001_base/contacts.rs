@@ -1,50 +1,69 @@
-//! Customers, contacts, the audit log, and request ids.
+//! Customers, contacts and their phone numbers, the rows they were imported from, and request ids.
 
-use sea_orm::{ConnectionTrait, DbBackend, DeriveMigrationName};
+use sea_orm::DbBackend;
 use sea_orm_migration::{
-    MigrationTrait, SchemaManager, async_trait,
     prelude::{
-        ColumnDef, DbErr, ForeignKey, ForeignKeyAction, Index, IndexCreateStatement, Table,
-        TableCreateStatement,
+        ForeignKey, ForeignKeyAction, Index, IndexCreateStatement, Table, TableCreateStatement,
     },
     schema::{
-        big_integer, binary_len, boolean, small_integer, string_len, text, text_null,
-        timestamp_with_time_zone, timestamp_with_time_zone_null, uuid, uuid_null,
+        big_integer, binary_len, binary_len_null, boolean, small_integer, string_len, text,
+        text_null, timestamp_with_time_zone, timestamp_with_time_zone_null, uuid, uuid_null,
     },
 };
 
-#[derive(DeriveMigrationName)]
-pub(super) struct Migration;
+use super::columns::{customer_number, index};
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_table(customers()).await?;
-        manager.create_table(contacts()).await?;
-        manager.create_table(contact_phone_numbers()).await?;
-        manager.create_table(audit_events()).await?;
-        manager.create_table(request_ids()).await?;
-        for index in indexes() {
-            manager.create_index(index).await?;
-        }
-        let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
-        let triggers = if is_postgres {
-            POSTGRES_TRIGGERS
-        } else {
-            SQLITE_TRIGGERS
-        };
-        let connection = manager.get_connection();
-        for trigger in triggers {
-            connection.execute_unprepared(trigger).await?;
-        }
-        Ok(())
+pub(super) fn tables() -> Vec<TableCreateStatement> {
+    vec![
+        customers(),
+        contacts(),
+        contact_phone_numbers(),
+        contact_imports(),
+        request_ids(),
+    ]
+}
+
+pub(super) fn indexes() -> Vec<IndexCreateStatement> {
+    vec![
+        index(
+            "contacts_by_position",
+            "contacts",
+            ["customer_number", "position"],
+        )
+        .unique()
+        .to_owned(),
+        index(
+            "contacts_by_email",
+            "contacts",
+            ["customer_number", "email_key"],
+        ),
+        index(
+            "contact_phone_numbers_by_number",
+            "contact_phone_numbers",
+            ["customer_number", "phone_number"],
+        ),
+        index("request_ids_by_expiry", "request_ids", ["expire_time"]),
+    ]
+}
+
+/// Space for a few new versions of rows in their page: an update that moves no row writes no index.
+pub(super) fn page_settings(backend: DbBackend) -> &'static [&'static str] {
+    if backend == DbBackend::Postgres {
+        &[
+            "ALTER TABLE customers SET (fillfactor = 90)",
+            "ALTER TABLE contacts SET (fillfactor = 90)",
+        ]
+    } else {
+        &[]
     }
 }
 
-const CUSTOMER_NUMBER_LENGTH: u32 = 32;
-
-pub(super) fn customer_number() -> ColumnDef {
-    string_len("customer_number", CUSTOMER_NUMBER_LENGTH)
+pub(super) fn triggers(backend: DbBackend) -> &'static [&'static str] {
+    if backend == DbBackend::Postgres {
+        POSTGRES_TRIGGERS
+    } else {
+        SQLITE_TRIGGERS
+    }
 }
 
 fn customers() -> TableCreateStatement {
@@ -54,11 +73,14 @@ fn customers() -> TableCreateStatement {
         .col(text_null("email"))
         .col(text_null("email_key"))
         .col(text_null("phone_number"))
+        // The language of the contact data.
+        .col(string_len("locale", 2).default("de"))
         .col(boolean("security_notices"))
         .col(boolean("planned_maintenance"))
         .col(boolean("outages"))
         .col(boolean("attention_line_suppressed"))
         .col(text_null("attention_line_ordered_by"))
+        .col(timestamp_with_time_zone_null("attention_line_order_time"))
         .col(big_integer("version"))
         // Incremented first in every transaction on the customer: it serializes them, and numbers
         // contacts and events.
@@ -80,9 +102,14 @@ fn contacts() -> TableCreateStatement {
         .col(string_len("locale", 2))
         .col(text_null("email"))
         .col(text_null("email_key"))
+        .col(timestamp_with_time_zone_null("email_bounce_time"))
         .col(text_null("pending_email"))
         .col(timestamp_with_time_zone_null("pending_email_request_time"))
         .col(timestamp_with_time_zone_null("pending_email_expire_time"))
+        .col(uuid_null("pending_email_id"))
+        .col(small_integer("pending_email_resends").default(0))
+        .col(timestamp_with_time_zone_null("pending_email_resend_time"))
+        .col(timestamp_with_time_zone_null("pending_email_bounce_time"))
         .col(boolean("invoice_email_enabled"))
         .col(text("restrictions_note"))
         .col(text("allowed_order_types"))
@@ -124,19 +151,25 @@ fn contact_phone_numbers() -> TableCreateStatement {
         .to_owned()
 }
 
-/// No foreign key: the audit log outlives the customer.
-fn audit_events() -> TableCreateStatement {
+/// The imported rows of files, with their values, which later rows with the same key are compared
+/// with. No foreign key to the contact: a deleted contact does not return with the next import of its
+/// file.
+fn contact_imports() -> TableCreateStatement {
     Table::create()
-        .table("audit_events")
+        .table("contact_imports")
         .col(customer_number())
-        .col(big_integer("sequence"))
-        .col(uuid("event_id"))
-        .col(timestamp_with_time_zone("event_time"))
-        .col(text("actor"))
-        .col(text("kind"))
-        .col(uuid_null("contact_id"))
-        .col(text("changed_fields"))
-        .primary_key(Index::create().col("customer_number").col("sequence"))
+        .col(binary_len("import_key", 32))
+        .col(binary_len_null("import_values", 32))
+        .col(uuid("contact_id"))
+        .col(timestamp_with_time_zone("import_time"))
+        .primary_key(Index::create().col("customer_number").col("import_key"))
+        .foreign_key(
+            ForeignKey::create()
+                .name("contact_imports_customer")
+                .from("contact_imports", "customer_number")
+                .to("customers", "customer_number")
+                .on_delete(ForeignKeyAction::Cascade),
+        )
         .to_owned()
 }
 
@@ -149,6 +182,7 @@ fn request_ids() -> TableCreateStatement {
         .col(uuid("request_id"))
         .col(binary_len("digest", 32))
         .col(text("response"))
+        .col(uuid_null("contact_id"))
         .col(timestamp_with_time_zone("expire_time"))
         .primary_key(
             Index::create()
@@ -159,40 +193,11 @@ fn request_ids() -> TableCreateStatement {
         .to_owned()
 }
 
-fn indexes() -> Vec<IndexCreateStatement> {
-    vec![
-        Index::create()
-            .name("contacts_by_position")
-            .table("contacts")
-            .col("customer_number")
-            .col("position")
-            .unique()
-            .to_owned(),
-        Index::create()
-            .name("contacts_by_email")
-            .table("contacts")
-            .col("customer_number")
-            .col("email_key")
-            .to_owned(),
-        Index::create()
-            .name("contact_phone_numbers_by_number")
-            .table("contact_phone_numbers")
-            .col("customer_number")
-            .col("phone_number")
-            .to_owned(),
-        Index::create()
-            .name("request_ids_by_expiry")
-            .table("request_ids")
-            .col("expire_time")
-            .to_owned(),
-    ]
-}
-
-/// Enforces rule 2 in the database itself, also for writes that bypass the service. On PostgreSQL
-/// the check is deferred to the commit, so that a transaction may pass through a state without a
-/// STANDARD contact. The write to the customer makes concurrent transactions conflict at every
-/// isolation level; a mere lock would not at repeatable read. The erasure of the whole customer is
-/// the exception.
+/// Enforces rule 2 in the database itself, also for writes that bypass the service: after each
+/// statement, a customer with contacts has a STANDARD contact. Not deferred to the commit, as
+/// distributed databases report such an error without its constraint, or reject such triggers. The
+/// write to the customer makes concurrent transactions conflict at every isolation level; a mere lock
+/// would not at repeatable read. The erasure of the whole customer is the exception.
 const POSTGRES_TRIGGERS: &[&str] = &[
     "CREATE FUNCTION contacts_keep_a_standard() RETURNS trigger LANGUAGE plpgsql AS $$
      DECLARE
@@ -207,16 +212,13 @@ const POSTGRES_TRIGGERS: &[&str] = &[
        END IF;
        RETURN NULL;
      END $$",
-    "CREATE CONSTRAINT TRIGGER contacts_keep_a_standard_on_delete
-     AFTER DELETE ON contacts DEFERRABLE INITIALLY DEFERRED
+    "CREATE TRIGGER contacts_keep_a_standard_on_delete AFTER DELETE ON contacts
      FOR EACH ROW WHEN (OLD.types & 1 = 1) EXECUTE FUNCTION contacts_keep_a_standard()",
-    "CREATE CONSTRAINT TRIGGER contacts_keep_a_standard_on_update
-     AFTER UPDATE ON contacts DEFERRABLE INITIALLY DEFERRED
+    "CREATE TRIGGER contacts_keep_a_standard_on_update AFTER UPDATE ON contacts
      FOR EACH ROW WHEN (OLD.types & 1 = 1
        AND (NEW.types & 1 = 0 OR NEW.customer_number <> OLD.customer_number))
      EXECUTE FUNCTION contacts_keep_a_standard()",
-    "CREATE CONSTRAINT TRIGGER contacts_keep_a_standard_on_insert
-     AFTER INSERT ON contacts DEFERRABLE INITIALLY DEFERRED
+    "CREATE TRIGGER contacts_keep_a_standard_on_insert AFTER INSERT ON contacts
      FOR EACH ROW WHEN (NEW.types & 1 = 0) EXECUTE FUNCTION contacts_keep_a_standard()",
 ];
 

@@ -1,10 +1,8 @@
-//! Phone passwords and their attempts, order types, and decisions about phone orders.
+//! Phone passwords and their attempts, channel checks, order types, and decisions about phone orders.
 
-use sea_orm::DeriveMigrationName;
 use sea_orm_migration::{
-    MigrationTrait, SchemaManager, async_trait,
     prelude::{
-        DbErr, ForeignKey, ForeignKeyAction, Index, IndexCreateStatement, Table,
+        ColumnDef, ForeignKey, ForeignKeyAction, Index, IndexCreateStatement, Table,
         TableCreateStatement,
     },
     schema::{
@@ -13,29 +11,61 @@ use sea_orm_migration::{
     },
 };
 
-use super::m20261123_000001_core::customer_number;
+use super::columns::{customer_number, index};
 
-#[derive(DeriveMigrationName)]
-pub(super) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in [
-            phone_passwords(),
-            phone_password_calls(),
-            phone_password_agents(),
-            order_types(),
-            phone_orders(),
-        ] {
-            manager.create_table(table).await?;
-        }
-        for index in indexes() {
-            manager.create_index(index).await?;
-        }
-        Ok(())
-    }
+pub(super) fn tables() -> Vec<TableCreateStatement> {
+    let agents = text("agent").primary_key().take();
+    let customers = customer_number().primary_key().take();
+    vec![
+        phone_passwords(),
+        phone_password_calls(),
+        phone_password_agents(),
+        channel_checks("channel_check_agents", agents),
+        channel_checks("channel_check_customers", customers),
+        order_types(),
+        phone_orders(),
+    ]
 }
+
+pub(super) fn indexes() -> Vec<IndexCreateStatement> {
+    vec![
+        // Finds attempts on contacts without a password.
+        index(
+            "phone_passwords_by_set_and_update_time",
+            "phone_passwords",
+            ["set_time", "update_time"],
+        ),
+        index(
+            "phone_password_calls_by_expiry",
+            "phone_password_calls",
+            ["expire_time"],
+        ),
+        index(
+            "phone_password_agents_by_update_time",
+            "phone_password_agents",
+            ["update_time"],
+        ),
+        index(
+            "channel_check_agents_by_window_end",
+            "channel_check_agents",
+            ["window_end"],
+        ),
+        index(
+            "channel_check_customers_by_window_end",
+            "channel_check_customers",
+            ["window_end"],
+        ),
+    ]
+}
+
+pub(super) const PARTIAL_INDEXES: &[&str] = &[
+    // A revoked password is never checked again, so its pepper is not needed.
+    "CREATE INDEX phone_passwords_by_pepper_version ON phone_passwords (pepper_version)
+       WHERE pepper_version IS NOT NULL AND NOT is_revoked",
+    // Finds the contacts whose last attempt failed recently.
+    "CREATE INDEX phone_passwords_by_failure ON phone_passwords (update_time)
+       WHERE consecutive_failures > 0",
+];
 
 /// No foreign key: attempts on unknown contacts are limited alike.
 fn phone_passwords() -> TableCreateStatement {
@@ -52,6 +82,9 @@ fn phone_passwords() -> TableCreateStatement {
         .col(boolean("is_revoked"))
         .col(timestamp_with_time_zone_null("notice_time"))
         .col(text_null("unlock_reason"))
+        // The agent of the last failed attempt, which reveals guesses that are spread over many
+        // contacts.
+        .col(text_null("failed_by"))
         .col(timestamp_with_time_zone("update_time"))
         .primary_key(Index::create().col("customer_number").col("contact_id"))
         .to_owned()
@@ -75,6 +108,16 @@ fn phone_password_agents() -> TableCreateStatement {
         .col(text("agent").primary_key().take())
         .col(text("failures"))
         .col(timestamp_with_time_zone("update_time"))
+        .to_owned()
+}
+
+/// No foreign key: checks of customers that are not on file are limited alike.
+fn channel_checks(name: &'static str, key: ColumnDef) -> TableCreateStatement {
+    Table::create()
+        .table(name)
+        .col(key)
+        .col(big_integer("checks"))
+        .col(timestamp_with_time_zone("window_end"))
         .to_owned()
 }
 
@@ -121,33 +164,4 @@ fn phone_orders() -> TableCreateStatement {
                 .on_delete(ForeignKeyAction::Cascade),
         )
         .to_owned()
-}
-
-fn indexes() -> Vec<IndexCreateStatement> {
-    let index = |name: &str, table: &str, column: &str| {
-        Index::create()
-            .name(name)
-            .table(table.to_owned())
-            .col(column.to_owned())
-            .to_owned()
-    };
-    vec![
-        // Finds attempts on contacts without a password.
-        Index::create()
-            .name("phone_passwords_by_set_and_update_time")
-            .table("phone_passwords")
-            .col("set_time")
-            .col("update_time")
-            .to_owned(),
-        index(
-            "phone_password_calls_by_expiry",
-            "phone_password_calls",
-            "expire_time",
-        ),
-        index(
-            "phone_password_agents_by_update_time",
-            "phone_password_agents",
-            "update_time",
-        ),
-    ]
 }

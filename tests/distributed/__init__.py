@@ -1,0 +1,1 @@
+"""Proofs on PostgreSQL with Citus: a coordinator and two workers."""
