@@ -40,7 +40,9 @@ impl Database {
     }
 
     async fn list_by_shard(&self, numbers: &[CustomerNumber]) -> Result<Vec<FoundAddressees>> {
+        let permit = acquire(&self.bulk_reads).await?;
         let shards = recipients::list_shards(&self.pinned, numbers).await?;
+        drop(permit);
         let mut groups = BTreeMap::<i64, (Vec<usize>, Vec<CustomerNumber>)>::new();
         for ((place, number), shard) in numbers.iter().enumerate().zip(shards) {
             let (places, group) = groups.entry(shard).or_default();

@@ -293,9 +293,11 @@ fn adapt(
         // settings and no prepared statements. PgBouncer rejects unknown startup parameters.
         return options.extra_float_digits(None).statement_cache_capacity(0);
     }
+    // A shard that moves to another node is locked for about a second at the end.
+    let lock_timeout = if server.has_citus { "2s" } else { "1s" };
     let options = options.options([
         ("statement_timeout", "3s"),
-        ("lock_timeout", "1s"),
+        ("lock_timeout", lock_timeout),
         ("idle_in_transaction_session_timeout", "10s"),
         // No statement runs long enough to be worth compiling.
         ("jit", "off"),
