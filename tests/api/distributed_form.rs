@@ -15,7 +15,7 @@ use tempfile::tempdir;
 
 use crate::{
     explain::{self, explained},
-    harness::{ALL_SCOPES, Backend, Options, TestServer, connect, fresh_database},
+    harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database},
     raw::call,
     rpcs::{RPCS, prepare, valid_request},
     statement_form::Form,
@@ -138,41 +138,6 @@ async fn every_statement_of_an_rpc_names_one_customer() {
     // Exactly these, so that obsolete exceptions are removed.
     let listed: BTreeSet<_> = EXCEPTIONS.iter().map(|(part, _)| *part).collect();
     assert_eq!(used, listed);
-}
-
-/// A database with Citus.
-const DISTRIBUTED_URL: &str = "DISTRIBUTED_URL";
-
-#[tokio::test]
-#[ignore = "wants DISTRIBUTED_URL of a database with Citus"]
-async fn every_rpc_runs_on_distributed_tables() {
-    let url = std::env::var(DISTRIBUTED_URL).expect(DISTRIBUTED_URL);
-    let database = connect(&url).await;
-    database.check_distributable(true).await.unwrap();
-    // The second time changes nothing.
-    for _ in 0..2 {
-        database.migrate_distributed().await.unwrap();
-    }
-    let expected = TABLE_DISTRIBUTIONS.map(|(table, distribution)| match distribution {
-        Distribution::ByCustomer => format!("distributed {table} by customer_number"),
-        Distribution::ByKey(column) => format!("distributed {table} by {column}"),
-        Distribution::Reference => format!("reference {table}"),
-        Distribution::Local => format!("local {table}"),
-    });
-    assert_eq!(database.distribution_status().await.unwrap(), expected);
-    let server = TestServer::start_on(&url, tempdir().unwrap(), Options::default()).await;
-    let token = server.token(ALL_SCOPES, None);
-    let mut failed = Vec::new();
-    for rpc in RPCS {
-        let on = prepare(&server, &format!("D-{}", rpc.name)).await;
-        let request = valid_request(rpc.name, &on).encode_to_vec();
-        let response = call(&server, Some(&token), rpc.name, request).await;
-        if response.is_err() {
-            failed.push(format!("{}: {response:?}", rpc.name));
-        }
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-    assert!(server.outbox.deliver_due().await.unwrap() > 0);
 }
 
 fn known_keys() -> Keys {

@@ -60,6 +60,7 @@ mod denials;
 mod disclosures;
 mod disconnects;
 mod distributed_form;
+mod distribution;
 mod email_bounces;
 mod email_confirmation;
 mod email_expiry;

@@ -35,7 +35,7 @@ SETTINGS = {
 }
 # Citus does not pass on the timeouts of the service's sessions: without this one, a statement that
 # waits for a lock on a worker ends as if the database were unavailable.
-LOCK_TIMEOUT = "2s"
+LOCK_TIMEOUT = "1500ms"
 # For tests with a database each, as a superuser: their rows need not outlive the run.
 FAST_SETTINGS = {
     "fsync": "off",

@@ -293,8 +293,9 @@ fn adapt(
         // settings and no prepared statements. PgBouncer rejects unknown startup parameters.
         return options.extra_float_digits(None).statement_cache_capacity(0);
     }
-    // A shard that moves to another node is locked for about a second at the end.
-    let lock_timeout = if server.has_citus { "2s" } else { "1s" };
+    // A shard that moves to another node is locked for about a second at the end. The second waiter
+    // for a row may wait twice, within the timeout of the statement.
+    let lock_timeout = if server.has_citus { "1500ms" } else { "1s" };
     let options = options.options([
         ("statement_timeout", "3s"),
         ("lock_timeout", lock_timeout),
