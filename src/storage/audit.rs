@@ -92,16 +92,11 @@ impl Database {
 impl Transaction {
     /// Inserts an event of this transaction, and queues it for the change feed.
     pub async fn insert_audit_event(&self, event: &AuditEvent) -> Result<()> {
-        let values = event_values(event)?;
-        if self.inner.get_database_backend() == DbBackend::Postgres {
-            self.execute_insertion(INSERT_AND_QUEUE_POSTGRES, values)
-                .await?;
-        } else {
-            let [number, sequence, id, time, _, kind, contact, fields, _] = values.clone();
-            let queued = [number, sequence, id, time, kind, contact, fields];
-            self.execute_insertion(INSERT, values).await?;
-            self.execute_insertion(QUEUE, queued).await?;
+        if self.inner.get_database_backend() != DbBackend::Postgres {
+            return self.insert_audit_events(std::slice::from_ref(event)).await;
         }
+        self.execute_insertion(INSERT_AND_QUEUE_POSTGRES, event_values(event)?)
+            .await?;
         self.has_events.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -192,9 +187,6 @@ macro_rules! insert_event {
     };
 }
 const INSERT: &str = insert_event!();
-const QUEUE: &str = "\
-    INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind, contact_id, \
-      changed_fields) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const QUEUE_ERASURE: &str = "\
     INSERT INTO feed_inbox (customer_number, sequence, event_id, event_time, kind, contact_id, \
       changed_fields, feed_number, sealed_customer_number) \

@@ -44,7 +44,7 @@ pub struct Database {
     pub(super) pinned: PinnedReaders,
     pub(super) writers: DatabaseConnection,
     pub(super) replica: Option<ReadReplica>,
-    pub(super) server: ServerTraits,
+    server: ServerTraits,
     /// The file of an embedded database.
     pub(super) file: Option<DatabaseFile>,
     pub(super) addressees: Batcher<CustomerNumber, FoundAddressees>,

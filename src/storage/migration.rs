@@ -69,7 +69,7 @@ impl Database {
     /// Checks that no version before the first release created the schema: it had other migrations.
     ///
     /// # Errors
-    /// What is wrong and what to do, in one line.
+    /// The cause and the remedy, in one line.
     pub async fn check_release(&self) -> std::result::Result<(), String> {
         self.was_created_before_release()
             .await

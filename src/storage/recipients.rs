@@ -27,7 +27,7 @@ impl Database {
         &self,
         numbers: &[CustomerNumber],
     ) -> Result<Vec<FoundAddressees>> {
-        if self.server.has_citus {
+        if self.is_distributed() {
             self.list_by_shard(numbers).await
         } else {
             self.list_together(numbers).await

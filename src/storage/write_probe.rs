@@ -64,12 +64,12 @@ impl Database {
     }
 
     fn is_of_other_node(&self, failure: &StorageError) -> bool {
-        self.server.has_citus && failure.is_of_other_node()
+        self.is_distributed() && failure.is_of_other_node()
     }
 
     /// Counts the nodes of a distributed database that this instance's node does not reach.
     pub async fn count_unreachable_nodes(&self) -> Result<u32> {
-        if !self.server.has_citus {
+        if !self.is_distributed() {
             return Ok(0);
         }
         let query = Statement::from_string(DbBackend::Postgres, UNREACHABLE_NODES);

@@ -70,7 +70,7 @@ async fn primary_keys(url: &str) -> Keys {
     keys
 }
 
-/// What is wrong with a statement.
+/// Lists the rules that a statement violates.
 fn offences(sql: &str, keys: &Keys) -> Vec<String> {
     let form = Form::of(sql, &of_customers());
     let mut offences: Vec<String> = Vec::new();

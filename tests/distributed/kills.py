@@ -25,7 +25,7 @@ QUIET_SECONDS, DOWN_SECONDS = 1.0, 3.0
 class Round:
     """One kill."""
 
-    # What the pairs that do not need the node got while it was down.
+    # Responses to the pairs that do not need the node, while it was down.
     served: list[tuple[Pair, Answered]]
     # From the moment at which all nodes answer until each writer has an acknowledged write.
     to_all: float

@@ -78,7 +78,7 @@ impl Database {
     /// have no rows, unless `moves_rows`.
     ///
     /// # Errors
-    /// What is wrong and what to do, in one line.
+    /// The cause and the remedy, in one line.
     pub async fn check_distributable(&self, moves_rows: bool) -> Result<(), String> {
         self.find_obstacle(moves_rows)
             .await
@@ -87,7 +87,7 @@ impl Database {
     }
 
     async fn find_obstacle(&self, moves_rows: bool) -> Result<Option<String>, DbErr> {
-        if !has_citus(&self.writers).await? {
+        if !self.is_distributed() {
             let missing = "it has no Citus: run CREATE EXTENSION citus in it, on every node";
             return Ok(Some(missing.to_owned()));
         }
