@@ -17,7 +17,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -73,9 +73,9 @@ struct Connections {
 struct HostState {
     connections: usize,
     waiting: usize,
-    /// Ids of connections that were unauthenticated at their last check, each with the begin of its idle
-    /// time at that check; the longest idle first. Some may be closed or authenticated by now.
-    unauthenticated: VecDeque<(u64, u64)>,
+    /// Connections that were unauthenticated at their last check: the earliest begin of their idle time as
+    /// of that check, and their ids. Some may be closed or authenticated by now.
+    unauthenticated: BTreeSet<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -229,24 +229,24 @@ impl Connections {
         let idle_since = connection.idle_since.load(Ordering::Acquire);
         self.update(connection.host, |state| {
             state.connections += 1;
-            state.unauthenticated.push_back((id, idle_since));
+            state.unauthenticated.insert((idle_since, id));
         });
         id
     }
 
     /// Returns the connection that a newcomer of `host` evicts.
     fn find_evictable(&mut self, host: Host, max: usize, now: u64) -> Option<u64> {
-        self.find_unauthenticated(host)
+        self.find_unauthenticated(host, now)
             .or_else(|| self.find_authenticated(host, max, now))
     }
 
     /// Searches the hosts in the order of their connections, most first, down to the number of the
     /// newcomer's host.
-    fn find_unauthenticated(&mut self, host: Host) -> Option<u64> {
+    fn find_unauthenticated(&mut self, host: Host, now: u64) -> Option<u64> {
         let own_count = self.count_of(host);
         let mut next = self.by_count.last().copied();
         while let Some((count, candidate)) = next.filter(|(count, _)| *count >= own_count) {
-            let found = self.longest_idle_unauthenticated(candidate);
+            let found = self.longest_idle_unauthenticated(candidate, now);
             if found.is_some() {
                 return found;
             }
@@ -256,25 +256,31 @@ impl Connections {
         None
     }
 
-    /// Checks each entry once or twice: one with a request since it was queued is moved to the end.
-    fn longest_idle_unauthenticated(&mut self, host: Host) -> Option<u64> {
+    /// An entry of a connection with a request since its last check is put back with its present begin, which
+    /// is no earlier.
+    fn longest_idle_unauthenticated(&mut self, host: Host, now: u64) -> Option<u64> {
         let queue = &mut self.hosts.get_mut(&host)?.unauthenticated;
-        for _ in 0..2 * queue.len() {
-            let (id, queued_since) = queue.pop_front()?;
+        let (mut found, mut busy) = (None, Vec::new());
+        while let Some((queued_since, id)) = queue.pop_first() {
             let Some(connection) = self.by_id.get(&id) else {
                 continue;
             };
-            let idle_since = connection.idle_since.load(Ordering::Acquire);
             if connection.is_authenticated.load(Ordering::Relaxed) {
                 continue;
             }
-            let is_busy = connection.requests.load(Ordering::Acquire) > 0;
-            if !is_busy && idle_since == queued_since {
-                return Some(id);
+            if connection.requests.load(Ordering::Acquire) > 0 {
+                busy.push((now, id));
+                continue;
             }
-            queue.push_back((id, idle_since));
+            let idle_since = connection.idle_since.load(Ordering::Acquire);
+            if idle_since == queued_since {
+                found = Some(id);
+                break;
+            }
+            queue.insert((idle_since, id));
         }
-        None
+        queue.extend(busy);
+        found
     }
 
     fn find_authenticated(&self, host: Host, max: usize, now: u64) -> Option<u64> {
@@ -310,7 +316,7 @@ impl Connections {
             let by_id = &self.by_id;
             state
                 .unauthenticated
-                .retain(|(id, _)| by_id.contains_key(id));
+                .retain(|(_, id)| by_id.contains_key(id));
         }
         if state.connections > 0 {
             self.by_count.insert((state.connections, host));

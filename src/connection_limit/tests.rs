@@ -126,6 +126,17 @@ async fn request_resets_the_idle_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn connection_idle_since_a_request_is_older_than_a_new_one() {
+    let limit = limit(2);
+    let mut permits = connect(&limit, &[1]).await;
+    drop(permits[0].busy());
+    advance(SHORT).await;
+    permits.extend(connect(&limit, &[1]).await);
+    let _newcomer = limit.try_admit(host(1)).unwrap();
+    assert_eq!(evicted(&permits), [0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn closed_connections_leave_no_entries() {
     let limit = limit(100);
     let kept = connect(&limit, &[1]).await;
