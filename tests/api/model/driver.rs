@@ -230,6 +230,10 @@ impl<'s> Driver<'s> {
         let Some(request) = self.resolve(command, agent) else {
             return Ok(());
         };
+        if request.has_etag() {
+            // Only an etag that was read can be sent. An expiry has made a new one since.
+            self.compare_records(request.number()).await?;
+        }
         let agent = self.agents[agent].clone();
         self.call(&agent, request).await
     }

@@ -154,6 +154,15 @@ impl Request {
         true
     }
 
+    pub fn has_etag(&self) -> bool {
+        match self {
+            Self::UpdateCustomer(r) => r.customer.as_ref().is_some_and(|c| !c.etag.is_empty()),
+            Self::UpdateContact(r) => r.contact.as_ref().is_some_and(|c| !c.etag.is_empty()),
+            Self::DeleteContact(r) => !r.etag.is_empty(),
+            _ => false,
+        }
+    }
+
     pub fn is_validate_only(&self) -> bool {
         match self {
             Self::CreateContact(r) => r.validate_only,
