@@ -9,6 +9,7 @@ mod audit;
 pub mod auth;
 mod caller_verification;
 mod changes;
+mod contact_fields;
 mod contacts;
 mod contract;
 mod convert;

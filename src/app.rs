@@ -7,6 +7,7 @@
 mod audit;
 mod caller_verification;
 mod changes;
+mod contact_edit;
 mod contact_update;
 mod contacts;
 mod context;
@@ -34,14 +35,16 @@ mod recipients;
 pub use self::{
     audit::AuditPage,
     changes::ChangeReader,
-    contacts::{ContactPage, DeleteContact, NewContact, UpdateContact},
+    contact_edit::{EditedContact, EmailEdit, PhonePasswordEdit, UpdateContact},
+    contacts::{ContactPage, DeleteContact, NewContact},
     context::{App, AppParts},
-    customers::UpdateCustomer,
+    customers::{AttentionLineRequest, UpdateCustomer},
     email_confirmation::{ConfirmedEmail, Inspection},
-    idempotency::RequestKey,
+    idempotency::{ChangeOptions, RequestKey, RequestSeed},
     import::{CustomerOutcome, CustomerRows, FileRow, ImportMode, ImportResult, RowOutcome},
     phone_grant::Grant,
     phone_orders::{DecidedOrder, PhoneOrderRequest},
+    phone_password::NewPhonePassword,
     phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},
     recipients::resolve_many,
 };

@@ -46,6 +46,7 @@ impl Server {
                     customer_number,
                     contact_id,
                     source: Some(Source::PhonePassword(PASSWORD.into())),
+                    ..SetPhonePasswordRequest::default()
                 });
                 client.set_phone_password(request).await.unwrap();
             }

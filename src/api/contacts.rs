@@ -5,42 +5,31 @@ use std::mem;
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Violations},
+        contact_fields::{UPDATABLE, check_order_types, decode_change},
+        convert::{self, Violations, change_options},
         mask::Mask,
         page_token::PageContext,
-        proto,
+        proto::{self, email_change, phone_password_change},
+        recipients::encode_changes,
     },
-    app::{App, DeleteContact, NewContact, UpdateContact},
+    app::{
+        App, DeleteContact, EmailEdit, NewContact, NewPhonePassword, PhonePasswordEdit,
+        UpdateContact,
+    },
     crypto::keyring::VersionedKeys,
     domain::{
-        contact::{ContactChange, Locale, MAX_PHONE_NUMBERS, parse_display_name},
+        contact_change::ContactChange,
         email_address::EmailAddress,
-        ids::{ContactId, ContactRef},
-        phone_number::PhoneNumber,
+        ids::{ContactId, ContactRef, CustomerNumber},
+        person_name::PersonName,
         phone_password::NormalizedPassword,
-        restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
     error::Result,
 };
 
-const TYPES: &str = "types";
-const DISPLAY_NAME: &str = "display_name";
-const LOCALE: &str = "locale";
-const PHONE_NUMBERS: &str = "phone_numbers";
-const INVOICE_EMAIL_ENABLED: &str = "invoice_email_enabled";
-const NOTE: &str = "restrictions.note";
-const ALLOWED: &str = "restrictions.allowed_order_types";
-const DENIED: &str = "restrictions.denied_order_types";
-const UPDATABLE: &[&str] = &[
-    TYPES,
-    DISPLAY_NAME,
-    LOCALE,
-    PHONE_NUMBERS,
-    INVOICE_EMAIL_ENABLED,
-    NOTE,
-    ALLOWED,
-    DENIED,
-];
+const DISPLAY_NAME_FIELD: &str = "contact.display_name";
+const NEW_PASSWORD_FIELD: &str = "phone_password_change.new_phone_password";
+const NAME_MISSING: &str = "must not be empty without a title, given name or family name";
 
 pub(super) async fn create(
     app: &App,
@@ -48,12 +37,11 @@ pub(super) async fn create(
     caller: &Caller,
     mut request: proto::CreateContactRequest,
 ) -> Result<proto::CreateContactResponse> {
-    let request_id = mem::take(&mut request.request_id);
-    let validate_only = mem::take(&mut request.validate_only);
+    let shows_recipient_changes = mem::take(&mut request.show_recipient_changes);
     let mut violations = Violations::default();
-    let request_key = violations.request_key(keys, "CreateContact", &request_id, &request);
+    let options = change_options!(violations, keys, "CreateContact", request, String::new());
     let number = violations.customer_number("customer_number", &request.customer_number);
-    let contact = request.contact.unwrap_or_default();
+    let contact = request.contact.take().unwrap_or_default();
     if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
         violations.add(
             "contact.customer_number",
@@ -61,37 +49,70 @@ pub(super) async fn create(
         );
     }
     // Like the mask `*`: absent fields have their default.
-    let mut change = decode_change(&contact, &Mask::All, &mut violations);
-    check_order_types(app, &contact, &change, &mut violations).await?;
+    let mut fields = decode_change(&contact, &Mask::All, &mut violations);
+    check_order_types(app, &contact, &fields, &mut violations).await?;
+    let display_name = decode_new_name(&mut fields, &mut violations);
     let email = violations.optional("email", &request.email, EmailAddress::parse);
-    let phone_password = violations.optional(
-        "phone_password",
-        &request.phone_password,
-        NormalizedPassword::parse,
+    let phone_password = decode_new_password(
+        &request,
+        number.as_ref().zip(display_name.as_deref()),
+        &mut violations,
     );
-    if let (Some(password), Some(number), Some(name)) =
-        (&phone_password, &number, &change.display_name)
-    {
-        violations.check("phone_password", password.check_for(number, name));
-    }
     let new = (|| {
         Some(NewContact {
             customer_number: number?,
-            types: change.types?,
-            display_name: change.display_name.take()?,
-            fields: change,
+            types: fields.types?,
+            display_name: display_name?,
+            fields,
             email,
             phone_password,
-            request: request_key,
-            validate_only,
+            options,
+            shows_recipient_changes,
         })
     })();
-    let contact = app
+    let created = app
         .create_contact(caller.actor(), violations.finish(new)?)
         .await?;
     Ok(proto::CreateContactResponse {
-        contact: Some(convert::contact(&contact)),
+        contact: Some(convert::contact(&created.contact)),
+        generated_phone_password: created.generated_phone_password.unwrap_or_default(),
+        recipient_changes: encode_changes(created.recipient_changes),
     })
+}
+
+/// Takes the display name of a new contact, given or composed (rule 4).
+fn decode_new_name(fields: &mut ContactChange, violations: &mut Violations) -> Option<String> {
+    let given = fields.display_name.take()?;
+    if !given.is_empty() {
+        return Some(given);
+    }
+    let composed = fields.name_after(&PersonName::default()).display_name();
+    if composed.is_empty() {
+        violations.add(DISPLAY_NAME_FIELD, NAME_MISSING);
+    }
+    Some(composed).filter(|name| !name.is_empty())
+}
+
+fn decode_new_password(
+    request: &proto::CreateContactRequest,
+    contact: Option<(&CustomerNumber, &str)>,
+    violations: &mut Violations,
+) -> Option<NewPhonePassword> {
+    const FIELD: &str = "phone_password";
+    let password = violations.optional(FIELD, &request.phone_password, NormalizedPassword::parse);
+    if let (Some(password), Some((number, name))) = (&password, contact) {
+        violations.check(FIELD, password.check_for(number, name));
+    }
+    if !request.generate_phone_password {
+        return password.map(NewPhonePassword::Given);
+    }
+    if !request.phone_password.is_empty() {
+        violations.add(
+            "generate_phone_password",
+            "must be false where phone_password is given",
+        );
+    }
+    Some(NewPhonePassword::Generated)
 }
 
 pub(super) async fn get(
@@ -114,7 +135,7 @@ pub(super) async fn list(
     let mut violations = Violations::default();
     let number = violations.customer_number("customer_number", &request.customer_number);
     let page_size = violations.page_size(request.page_size);
-    let types = violations.contact_types(TYPES, &request.types);
+    let types = violations.contact_types("types", &request.types);
     let number = violations.finish(number)?;
     let context = PageContext {
         rpc: "ListContacts",
@@ -135,33 +156,152 @@ pub(super) async fn update(
     caller: &Caller,
     mut request: proto::UpdateContactRequest,
 ) -> Result<proto::UpdateContactResponse> {
-    let request_id = mem::take(&mut request.request_id);
-    let validate_only = mem::take(&mut request.validate_only);
+    let shows_recipient_changes = mem::take(&mut request.show_recipient_changes);
     let mut violations = Violations::default();
-    let request_key = violations.request_key(keys, "UpdateContact", &request_id, &request);
+    let etag = request.contact.as_ref().map(|contact| contact.etag.clone());
+    let etag = etag.unwrap_or_default();
+    let options = change_options!(violations, keys, "UpdateContact", request, etag);
     let mask = Mask::decode(request.update_mask, UPDATABLE, &mut violations);
     let contact = request.contact.unwrap_or_default();
     let number = violations.customer_number("contact.customer_number", &contact.customer_number);
     let id = violations.check("contact.contact_id", ContactId::parse(&contact.contact_id));
-    let change = decode_change(&contact, &mask, &mut violations);
-    check_order_types(app, &contact, &change, &mut violations).await?;
     let contact_ref = number
         .zip(id)
         .map(|(customer_number, contact_id)| ContactRef {
             customer_number,
             contact_id,
         });
+    let fields = decode_change(&contact, &mask, &mut violations);
+    check_order_types(app, &contact, &fields, &mut violations).await?;
+    let email = request.email_change.map(|change| change.change);
+    let email = email.and_then(|change| decode_email_edit(change, &mut violations));
+    let password = request.phone_password_change.map(|change| change.change);
+    let phone_password = password.and_then(|change| decode_password_edit(change, &mut violations));
+    check_names(
+        app,
+        contact_ref.as_ref(),
+        &fields,
+        phone_password.as_ref(),
+        &mut violations,
+    )
+    .await;
     let update = UpdateContact {
         contact: violations.finish(contact_ref)?,
-        change,
-        etag: contact.etag,
-        request: request_key,
-        validate_only,
+        fields,
+        email,
+        phone_password,
+        options,
+        shows_recipient_changes,
     };
-    let contact = app.update_contact(caller.actor(), update).await?;
+    let updated = app.update_contact(caller.actor(), update).await?;
     Ok(proto::UpdateContactResponse {
-        contact: Some(convert::contact(&contact)),
+        contact: Some(convert::contact(&updated.contact)),
+        generated_phone_password: updated.generated_phone_password.unwrap_or_default(),
+        recipient_changes: encode_changes(updated.recipient_changes),
     })
+}
+
+fn decode_email_edit(
+    change: Option<email_change::Change>,
+    violations: &mut Violations,
+) -> Option<EmailEdit> {
+    use email_change::Change;
+    match change {
+        Some(Change::SetEmail(text)) => violations
+            .check("email_change.set_email", EmailAddress::parse(&text))
+            .map(EmailEdit::Enter),
+        Some(Change::RemoveEmail(true)) => Some(EmailEdit::Remove),
+        Some(Change::CancelPending(true)) => Some(EmailEdit::CancelPending),
+        Some(Change::RemoveEmail(false)) => {
+            violations.add("email_change.remove_email", "must be true, or absent");
+            None
+        }
+        Some(Change::CancelPending(false)) => {
+            violations.add("email_change.cancel_pending", "must be true, or absent");
+            None
+        }
+        None => {
+            violations.add(
+                "email_change",
+                "must be set_email, remove_email or cancel_pending",
+            );
+            None
+        }
+    }
+}
+
+fn decode_password_edit(
+    change: Option<phone_password_change::Change>,
+    violations: &mut Violations,
+) -> Option<PhonePasswordEdit> {
+    use phone_password_change::Change;
+    let set = |new| PhonePasswordEdit::Set {
+        new,
+        field: NEW_PASSWORD_FIELD,
+    };
+    match change {
+        Some(Change::NewPhonePassword(text)) => violations
+            .check(NEW_PASSWORD_FIELD, NormalizedPassword::parse(&text))
+            .map(|password| set(NewPhonePassword::Given(password))),
+        Some(Change::Generate(true)) => Some(set(NewPhonePassword::Generated)),
+        Some(Change::Clear(true)) => Some(PhonePasswordEdit::Clear),
+        Some(Change::Generate(false)) => {
+            violations.add("phone_password_change.generate", "must be true, or absent");
+            None
+        }
+        Some(Change::Clear(false)) => {
+            violations.add("phone_password_change.clear", "must be true, or absent");
+            None
+        }
+        None => {
+            violations.add(
+                "phone_password_change",
+                "must be new_phone_password, generate or clear",
+            );
+            None
+        }
+    }
+}
+
+/// Adds the violations that depend on the stored name: an empty display name that no part of the name
+/// replaces (rule 4), and the contact's own name as a phone password (rule 14).
+///
+/// They are only looked for here if there are others or the name is empty. Else the update finds them.
+async fn check_names(
+    app: &App,
+    contact: Option<&ContactRef>,
+    fields: &ContactChange,
+    edit: Option<&PhonePasswordEdit>,
+    violations: &mut Violations,
+) {
+    let is_emptied = fields.display_name.as_deref() == Some("");
+    let password = match edit {
+        Some(PhonePasswordEdit::Set {
+            new: NewPhonePassword::Given(password),
+            ..
+        }) => Some(password).filter(|_| !violations.is_clean()),
+        Some(_) | None => None,
+    };
+    if !is_emptied && password.is_none() {
+        return;
+    }
+    let stored = match contact {
+        Some(contact) => app.get_contact(contact).await.ok(),
+        None => None,
+    };
+    if is_emptied {
+        let parts = stored.as_ref().map(|stored| stored.name.clone());
+        let name = fields.name_after(&parts.unwrap_or_default());
+        if name.display_name().is_empty() {
+            violations.add(DISPLAY_NAME_FIELD, NAME_MISSING);
+        }
+    }
+    if let (Some(password), Some(stored)) = (password, stored) {
+        let name = fields.display_name_for(&stored);
+        let name = name.unwrap_or(stored.display_name);
+        let checked = password.check_for(&stored.customer_number, &name);
+        violations.check(NEW_PASSWORD_FIELD, checked);
+    }
 }
 
 pub(super) async fn delete(
@@ -170,136 +310,18 @@ pub(super) async fn delete(
     caller: &Caller,
     mut request: proto::DeleteContactRequest,
 ) -> Result<proto::DeleteContactResponse> {
-    let request_id = mem::take(&mut request.request_id);
-    let validate_only = mem::take(&mut request.validate_only);
+    let shows_recipient_changes = mem::take(&mut request.show_recipient_changes);
     let mut violations = Violations::default();
-    let request_key = violations.request_key(keys, "DeleteContact", &request_id, &request);
+    let etag = request.etag.clone();
+    let options = change_options!(violations, keys, "DeleteContact", request, etag);
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let deletion = DeleteContact {
         contact: violations.finish(contact)?,
-        etag: request.etag,
-        request: request_key,
-        validate_only,
+        options,
+        shows_recipient_changes,
     };
-    app.delete_contact(caller.actor(), deletion).await?;
-    Ok(proto::DeleteContactResponse {})
-}
-
-/// Decodes the fields that `mask` sets. An invalid field is added to `violations` and omitted.
-fn decode_change(
-    contact: &proto::Contact,
-    mask: &Mask,
-    violations: &mut Violations,
-) -> ContactChange {
-    let mut change = ContactChange::default();
-    if mask.sets(TYPES, !contact.types.is_empty()) {
-        let types = violations.contact_types("contact.types", &contact.types);
-        if contact.types.is_empty() {
-            violations.add("contact.types", "must hold at least one type");
-        }
-        change.types = Some(types).filter(|types| !types.is_empty());
-    }
-    if mask.sets(DISPLAY_NAME, !contact.display_name.is_empty()) {
-        let name = parse_display_name(&contact.display_name);
-        change.display_name = violations.check("contact.display_name", name);
-    }
-    if mask.sets(LOCALE, !contact.locale.is_empty()) {
-        change.locale = violations.check("contact.locale", Locale::parse(&contact.locale));
-    }
-    if mask.sets(PHONE_NUMBERS, !contact.phone_numbers.is_empty()) {
-        change.phone_numbers = Some(decode_phone_numbers(&contact.phone_numbers, violations));
-    }
-    if mask.sets(
-        INVOICE_EMAIL_ENABLED,
-        contact.invoice_email_enabled.is_some(),
-    ) {
-        change.invoice_email_enabled = Some(contact.invoice_email_enabled.unwrap_or_default());
-    }
-    let restrictions = contact.restrictions.clone().unwrap_or_default();
-    if mask.sets(NOTE, !restrictions.note.is_empty()) {
-        let note = parse_note(&restrictions.note);
-        change.restrictions_note = violations.check("contact.restrictions.note", note);
-    }
-    if mask.sets(ALLOWED, !restrictions.allowed_order_types.is_empty()) {
-        let field = "contact.restrictions.allowed_order_types";
-        let codes = decode_codes(field, &restrictions.allowed_order_types, violations);
-        change.allowed_order_types = Some(codes);
-    }
-    if mask.sets(DENIED, !restrictions.denied_order_types.is_empty()) {
-        let field = "contact.restrictions.denied_order_types";
-        let codes = decode_codes(field, &restrictions.denied_order_types, violations);
-        change.denied_order_types = Some(codes);
-    }
-    change
-}
-
-/// Rule 20: adds a violation for each order type of the restrictions that does not exist.
-async fn check_order_types(
-    app: &App,
-    contact: &proto::Contact,
-    change: &ContactChange,
-    violations: &mut Violations,
-) -> Result<()> {
-    let Some(restrictions) = &contact.restrictions else {
-        return Ok(());
-    };
-    let lists = [
-        (
-            ALLOWED,
-            &restrictions.allowed_order_types,
-            &change.allowed_order_types,
-        ),
-        (
-            DENIED,
-            &restrictions.denied_order_types,
-            &change.denied_order_types,
-        ),
-    ];
-    let set = lists.iter().filter_map(|(.., codes)| codes.as_ref());
-    let named: Vec<_> = set.flatten().collect();
-    let unknown = app.find_unknown_order_types(&named).await?;
-    for (list, texts, _) in lists.into_iter().filter(|(.., codes)| codes.is_some()) {
-        for (index, text) in texts.iter().enumerate() {
-            if unknown.iter().any(|code| code.as_str() == text) {
-                let field = format!("contact.{list}[{index}]");
-                violations.add(field, "must be a known order type");
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Decodes phone numbers without duplicates, in their order.
-fn decode_phone_numbers(texts: &[String], violations: &mut Violations) -> Vec<PhoneNumber> {
-    const FIELD: &str = "contact.phone_numbers";
-    let mut numbers = Vec::new();
-    if texts.len() > MAX_PHONE_NUMBERS {
-        violations.add(
-            FIELD,
-            &format!("must hold at most {MAX_PHONE_NUMBERS} numbers"),
-        );
-        return numbers;
-    }
-    for (index, text) in texts.iter().enumerate() {
-        let number = violations.check(format!("{FIELD}[{index}]"), PhoneNumber::parse(text));
-        numbers.extend(number.filter(|number| !numbers.contains(number)));
-    }
-    numbers
-}
-
-/// Decodes codes of order types without duplicates, in their order.
-fn decode_codes(field: &str, texts: &[String], violations: &mut Violations) -> Vec<OrderTypeCode> {
-    let mut codes = Vec::new();
-    if texts.len() > MAX_ORDER_TYPES {
-        violations.add(
-            field,
-            &format!("must hold at most {MAX_ORDER_TYPES} order types"),
-        );
-        return codes;
-    }
-    for (index, text) in texts.iter().enumerate() {
-        let code = violations.check(format!("{field}[{index}]"), OrderTypeCode::parse(text));
-        codes.extend(code.filter(|code| !codes.contains(code)));
-    }
-    codes
+    let changes = app.delete_contact(caller.actor(), deletion).await?;
+    Ok(proto::DeleteContactResponse {
+        recipient_changes: encode_changes(changes),
+    })
 }

@@ -20,6 +20,7 @@ use crate::{
         email_address::EmailAddress,
         email_confirmation::PendingEmail,
         ids::{ContactId, ContactRef, CustomerNumber, parse_uuid},
+        person_name::{PersonName, Salutation},
         restrictions::OrderTypeCode,
         text,
     },
@@ -113,16 +114,30 @@ impl Violations {
         }
         let request_id = self.check("request_id", parse_uuid(request_id))?;
         let message = message.encode_to_vec();
-        let digest = |version| {
-            let mut mac = keys.mac(version, "request-digest")?;
+        let mac_of = |version, label| {
+            let mut mac = keys.mac(version, label)?;
             mac.update(rpc.as_bytes());
             mac.update(&[0]);
             mac.update(&message);
+            Some(mac)
+        };
+        let digest = |version| {
+            Some(
+                mac_of(version, "request-digest")?
+                    .finalize()
+                    .into_bytes()
+                    .into(),
+            )
+        };
+        let seed = |version| {
+            let mut mac = mac_of(version, "request-seed")?;
+            mac.update(request_id.as_bytes());
             Some(mac.finalize().into_bytes().into())
         };
         Some(RequestKey {
             request_id,
             digests: keys.versions().filter_map(digest).collect(),
+            seeds: keys.versions().filter_map(seed).collect(),
         })
     }
 
@@ -170,6 +185,20 @@ impl Violations {
         self.check(field, parse(text))
     }
 }
+
+/// Takes the options of a change out of a request, whose content without them identifies it.
+macro_rules! change_options {
+    ($violations:expr, $keys:expr, $rpc:expr, $request:ident, $etag:expr) => {{
+        let request_id = std::mem::take(&mut $request.request_id);
+        let validate_only = std::mem::take(&mut $request.validate_only);
+        crate::app::ChangeOptions {
+            etag: $etag,
+            request: $violations.request_key($keys, $rpc, &request_id, &$request),
+            validate_only,
+        }
+    }};
+}
+pub(super) use change_options;
 
 /// Returns the cursor of a page token, or `first` without a token.
 pub(super) fn page_start<C: Cursor>(
@@ -308,7 +337,34 @@ pub(super) fn contact(contact: &Contact) -> proto::Contact {
         create_time: Some(timestamp(contact.create_time)),
         update_time: Some(timestamp(contact.update_time)),
         email_bounce_time: contact.email_bounce_time.map(timestamp),
+        name: person_name(&contact.name),
+        position: contact.job_position.clone(),
+        department: contact.department.clone(),
+        email_unicode: contact.email.as_ref().map(unicode).unwrap_or_default(),
+        email_confirm_time: contact.email_confirm_time.map(timestamp),
+        last_standard_contact: contact.is_last_standard,
+        invoice_email_available: contact.can_have_invoice_email(),
     }
+}
+
+/// Returns the address with its domain in Unicode; empty if that is the same.
+fn unicode(email: &EmailAddress) -> String {
+    email.to_unicode().unwrap_or_default()
+}
+
+fn person_name(name: &PersonName) -> Option<proto::PersonName> {
+    let salutation = match name.salutation {
+        Salutation::Unspecified => proto::Salutation::Unspecified,
+        Salutation::Herr => proto::Salutation::Herr,
+        Salutation::Frau => proto::Salutation::Frau,
+        Salutation::Neutral => proto::Salutation::Neutral,
+    };
+    (*name != PersonName::default()).then(|| proto::PersonName {
+        salutation: salutation.into(),
+        title: name.title.clone(),
+        given_name: name.given_name.clone(),
+        family_name: name.family_name.clone(),
+    })
 }
 
 fn pending_email(pending: &PendingEmail) -> proto::PendingEmail {
@@ -318,5 +374,6 @@ fn pending_email(pending: &PendingEmail) -> proto::PendingEmail {
         expire_time: Some(timestamp(pending.expire_time)),
         resends_left: pending.resends_left.into(),
         bounce_time: pending.bounce_time.map(timestamp),
+        email_unicode: unicode(&pending.email),
     }
 }

@@ -3,11 +3,12 @@
 use crate::{
     api::{
         auth::{Caller, Scope},
-        convert::{self, Violations},
+        convert::{self, Violations, change_options},
         mask::Mask,
         proto,
     },
-    app::{App, UpdateCustomer},
+    app::{App, AttentionLineRequest, UpdateCustomer},
+    crypto::keyring::VersionedKeys,
     domain::{
         contact::Locale, customer::CustomerChange, email_address::EmailAddress,
         phone_number::PhoneNumber,
@@ -44,10 +45,17 @@ pub(super) async fn get(
 
 pub(super) async fn update(
     app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
-    request: proto::UpdateCustomerRequest,
+    mut request: proto::UpdateCustomerRequest,
 ) -> Result<proto::UpdateCustomerResponse> {
     let mut violations = Violations::default();
+    let etag = request
+        .customer
+        .as_ref()
+        .map(|customer| customer.etag.clone());
+    let etag = etag.unwrap_or_default();
+    let options = change_options!(violations, keys, "UpdateCustomer", request, etag);
     let mask = Mask::decode(request.update_mask, UPDATABLE, &mut violations);
     let customer = request.customer.unwrap_or_default();
     check_scopes(caller, &customer, &mask, request.allow_missing)?;
@@ -56,7 +64,7 @@ pub(super) async fn update(
     let update = UpdateCustomer {
         customer_number: violations.finish(number)?,
         change,
-        etag: customer.etag,
+        options,
         allow_missing: request.allow_missing,
     };
     let customer = app.update_customer(caller.actor(), update).await?;
@@ -130,11 +138,14 @@ fn decode_change(
 
 pub(super) async fn set_attention_line(
     app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
-    request: proto::SetAttentionLineRequest,
+    mut request: proto::SetAttentionLineRequest,
 ) -> Result<proto::SetAttentionLineResponse> {
     const ORDERED_BY: &str = "ordered_by_email";
     let mut violations = Violations::default();
+    let etag = request.etag.clone();
+    let options = change_options!(violations, keys, "SetAttentionLine", request, etag);
     let number = violations.customer_number("customer_number", &request.customer_number);
     if request.suppressed && request.ordered_by_email.is_empty() {
         violations.add(
@@ -144,10 +155,13 @@ pub(super) async fn set_attention_line(
     }
     let ordered_by =
         violations.optional(ORDERED_BY, &request.ordered_by_email, EmailAddress::parse);
-    let number = violations.finish(number)?;
-    let customer = app
-        .set_attention_line(caller.actor(), number, request.suppressed, ordered_by)
-        .await?;
+    let order = AttentionLineRequest {
+        customer_number: violations.finish(number)?,
+        suppressed: request.suppressed,
+        ordered_by,
+        options,
+    };
+    let customer = app.set_attention_line(caller.actor(), order).await?;
     Ok(proto::SetAttentionLineResponse {
         customer: Some(convert::customer(customer)),
     })

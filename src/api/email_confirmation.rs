@@ -1,19 +1,18 @@
 //! E-mail addresses: `ChangeEmail`, `RemoveEmail`, `CancelEmailChange`, `ResendEmailConfirmation`,
 //! `InspectEmailConfirmation`, `ConfirmEmail`.
 
-use std::mem;
-
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Violations, timestamp},
+        convert::{self, Violations, change_options, timestamp},
         proto,
     },
-    app::App,
+    app::{App, ChangeOptions, EmailEdit, UpdateContact},
     crypto::keyring::VersionedKeys,
     domain::{
         email_address::EmailAddress,
         email_confirmation::{ConfirmationState, ConfirmationToken},
+        ids::ContactRef,
     },
     error::{Error, Result},
 };
@@ -24,17 +23,15 @@ pub(super) async fn change(
     caller: &Caller,
     mut request: proto::ChangeEmailRequest,
 ) -> Result<proto::ChangeEmailResponse> {
-    let request_id = mem::take(&mut request.request_id);
     let mut violations = Violations::default();
-    let request_key = violations.request_key(keys, "ChangeEmail", &request_id, &request);
+    let etag = request.etag.clone();
+    let options = change_options!(violations, keys, "ChangeEmail", request, etag);
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let email = violations.check("email", EmailAddress::parse(&request.email));
     let (contact, email) = violations.finish(contact.zip(email))?;
-    let contact = app
-        .change_email(caller.actor(), contact, email, request_key)
-        .await?;
+    let contact = edit(app, caller, contact, EmailEdit::Enter(email), options).await?;
     Ok(proto::ChangeEmailResponse {
-        contact: Some(convert::contact(&contact)),
+        contact: Some(contact),
     })
 }
 
@@ -44,43 +41,63 @@ pub(super) async fn remove(
     caller: &Caller,
     mut request: proto::RemoveEmailRequest,
 ) -> Result<proto::RemoveEmailResponse> {
-    let request_id = mem::take(&mut request.request_id);
     let mut violations = Violations::default();
-    let request_key = violations.request_key(keys, "RemoveEmail", &request_id, &request);
+    let etag = request.etag.clone();
+    let options = change_options!(violations, keys, "RemoveEmail", request, etag);
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let contact = violations.finish(contact)?;
-    let contact = app
-        .remove_email(caller.actor(), contact, request_key)
-        .await?;
+    let contact = edit(app, caller, contact, EmailEdit::Remove, options).await?;
     Ok(proto::RemoveEmailResponse {
-        contact: Some(convert::contact(&contact)),
+        contact: Some(contact),
     })
 }
 
 pub(super) async fn cancel(
     app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
-    request: proto::CancelEmailChangeRequest,
+    mut request: proto::CancelEmailChangeRequest,
 ) -> Result<proto::CancelEmailChangeResponse> {
     let mut violations = Violations::default();
+    let etag = request.etag.clone();
+    let options = change_options!(violations, keys, "CancelEmailChange", request, etag);
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let contact = violations.finish(contact)?;
-    let contact = app.cancel_email_change(caller.actor(), contact).await?;
+    let contact = edit(app, caller, contact, EmailEdit::CancelPending, options).await?;
     Ok(proto::CancelEmailChangeResponse {
-        contact: Some(convert::contact(&contact)),
+        contact: Some(contact),
     })
+}
+
+/// Changes the addresses of a contact, and nothing else.
+async fn edit(
+    app: &App,
+    caller: &Caller,
+    contact: ContactRef,
+    edit: EmailEdit,
+    options: ChangeOptions,
+) -> Result<proto::Contact> {
+    let update = UpdateContact {
+        email: Some(edit),
+        ..UpdateContact::new(contact, options)
+    };
+    let updated = app.update_contact(caller.actor(), update).await?;
+    Ok(convert::contact(&updated.contact))
 }
 
 pub(super) async fn resend(
     app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
-    request: proto::ResendEmailConfirmationRequest,
+    mut request: proto::ResendEmailConfirmationRequest,
 ) -> Result<proto::ResendEmailConfirmationResponse> {
+    const RPC: &str = "ResendEmailConfirmation";
     let mut violations = Violations::default();
+    let options = change_options!(violations, keys, RPC, request, String::new());
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let contact = violations.finish(contact)?;
     let contact = app
-        .resend_email_confirmation(caller.actor(), contact)
+        .resend_email_confirmation(caller.actor(), contact, options)
         .await?;
     Ok(proto::ResendEmailConfirmationResponse {
         contact: Some(convert::contact(&contact)),

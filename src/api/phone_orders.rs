@@ -46,7 +46,12 @@ pub(super) async fn update_type(
     };
     let allow_missing = request.allow_missing;
     let updated = app
-        .update_order_type(caller.actor(), order_type, allow_missing)
+        .update_order_type(
+            caller.actor(),
+            order_type,
+            allow_missing,
+            request.validate_only,
+        )
         .await?;
     Ok(proto::UpdateOrderTypeResponse {
         order_type: Some(to_message(updated)),

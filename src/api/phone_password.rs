@@ -3,10 +3,14 @@
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Violations, timestamp},
+        convert::{self, Violations, change_options, timestamp},
         proto::{self, set_phone_password_request::Source},
     },
-    app::{App, PhonePasswordCheck, PhonePasswordVerdict},
+    app::{
+        App, NewPhonePassword, PhonePasswordCheck, PhonePasswordEdit, PhonePasswordVerdict,
+        UpdateContact,
+    },
+    crypto::keyring::VersionedKeys,
     domain::{phone_password::NormalizedPassword, text},
     error::Result,
 };
@@ -15,16 +19,20 @@ const MAX_REASON_CHARS: usize = 500;
 
 pub(super) async fn set(
     app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
-    request: proto::SetPhonePasswordRequest,
+    mut request: proto::SetPhonePasswordRequest,
 ) -> Result<proto::SetPhonePasswordResponse> {
+    const FIELD: &str = "phone_password";
     let mut violations = Violations::default();
+    let etag = request.etag.clone();
+    let options = change_options!(violations, keys, "SetPhonePassword", request, etag);
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
-    let password = match &request.source {
+    let new = match &request.source {
         Some(Source::PhonePassword(text)) => violations
-            .check("phone_password", NormalizedPassword::parse(text))
-            .map(Some),
-        Some(Source::Generate(true)) => Some(None),
+            .check(FIELD, NormalizedPassword::parse(text))
+            .map(NewPhonePassword::Given),
+        Some(Source::Generate(true)) => Some(NewPhonePassword::Generated),
         Some(Source::Generate(false)) => {
             violations.add("generate", "must be true, or phone_password be given");
             None
@@ -34,32 +42,36 @@ pub(super) async fn set(
             None
         }
     };
-    let (contact, password) = violations.finish(contact.zip(password))?;
-    let actor = caller.actor();
-    let (contact, generated_phone_password) = match password {
-        Some(password) => {
-            let contact = app.set_phone_password(actor, contact, password).await?;
-            (contact, String::new())
-        }
-        None => app.generate_phone_password(actor, contact).await?,
+    let (contact, new) = violations.finish(contact.zip(new))?;
+    let update = UpdateContact {
+        phone_password: Some(PhonePasswordEdit::Set { new, field: FIELD }),
+        ..UpdateContact::new(contact, options)
     };
+    let updated = app.update_contact(caller.actor(), update).await?;
     Ok(proto::SetPhonePasswordResponse {
-        contact: Some(convert::contact(&contact)),
-        generated_phone_password,
+        contact: Some(convert::contact(&updated.contact)),
+        generated_phone_password: updated.generated_phone_password.unwrap_or_default(),
     })
 }
 
 pub(super) async fn clear(
     app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
-    request: proto::ClearPhonePasswordRequest,
+    mut request: proto::ClearPhonePasswordRequest,
 ) -> Result<proto::ClearPhonePasswordResponse> {
     let mut violations = Violations::default();
+    let etag = request.etag.clone();
+    let options = change_options!(violations, keys, "ClearPhonePassword", request, etag);
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let contact = violations.finish(contact)?;
-    let contact = app.clear_phone_password(caller.actor(), contact).await?;
+    let update = UpdateContact {
+        phone_password: Some(PhonePasswordEdit::Clear),
+        ..UpdateContact::new(contact, options)
+    };
+    let updated = app.update_contact(caller.actor(), update).await?;
     Ok(proto::ClearPhonePasswordResponse {
-        contact: Some(convert::contact(&contact)),
+        contact: Some(convert::contact(&updated.contact)),
     })
 }
 
@@ -106,10 +118,13 @@ pub(super) async fn check(
 
 pub(super) async fn unlock(
     app: &App,
+    keys: &VersionedKeys,
     caller: &Caller,
-    request: proto::UnlockPhonePasswordRequest,
+    mut request: proto::UnlockPhonePasswordRequest,
 ) -> Result<proto::UnlockPhonePasswordResponse> {
+    const RPC: &str = "UnlockPhonePassword";
     let mut violations = Violations::default();
+    let options = change_options!(violations, keys, RPC, request, String::new());
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let reason = violations.check(
         "reason",
@@ -117,7 +132,7 @@ pub(super) async fn unlock(
     );
     let (contact, reason) = violations.finish(contact.zip(reason))?;
     let contact = app
-        .unlock_phone_password(caller.actor(), contact, reason)
+        .unlock_phone_password(caller.actor(), contact, reason, options)
         .await?;
     Ok(proto::UnlockPhonePasswordResponse {
         contact: Some(convert::contact(&contact)),

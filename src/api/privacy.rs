@@ -160,6 +160,7 @@ fn request(request: ExportedRequest) -> proto::RequestRecord {
         request_id: request.id.to_string(),
         actor: request.actor.0,
         contact: request.contact.as_ref().map(convert::contact),
+        customer: request.customer.map(convert::customer),
         expire_time: Some(timestamp(request.expire_time)),
     }
 }

@@ -1,4 +1,4 @@
-//! Recipients: `ResolveRecipients`, and the conversions that `StreamRecipients` shares with it.
+//! Recipients: `ResolveRecipients`, `BatchResolveRecipients`, and the conversions that `StreamRecipients` shares with it.
 
 use crate::{
     api::{convert::Violations, proto},
@@ -6,6 +6,7 @@ use crate::{
     domain::{
         attention_line::{DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS},
         ids::ContactId,
+        recipient_changes::RecipientChange,
         recipients::{
             DeliveryMethod, Exclusion, ExclusionReason, Purpose, Recipient, RecipientReason,
             Resolution,
@@ -32,6 +33,41 @@ pub(super) async fn resolve(
     })
 }
 
+pub(super) async fn batch_resolve(
+    app: &App,
+    request: proto::BatchResolveRecipientsRequest,
+) -> Result<proto::BatchResolveRecipientsResponse> {
+    let mut violations = Violations::default();
+    let number = violations.customer_number("customer_number", &request.customer_number);
+    let mut purposes = Vec::new();
+    for (index, purpose) in request
+        .purposes
+        .iter()
+        .enumerate()
+        .take(Purpose::ALL.len() + 1)
+    {
+        let field = format!("purposes[{index}]");
+        let purpose = decode_purpose(*purpose, &field, &mut violations);
+        if purpose.is_some_and(|purpose| purposes.contains(&purpose)) {
+            violations.add(&field, "must not repeat a purpose");
+        }
+        purposes.extend(purpose);
+    }
+    if request.purposes.is_empty() {
+        purposes.extend(Purpose::ALL);
+    }
+    let room = if purposes.contains(&Purpose::Invoice) {
+        decode_room(request.attention_line_chars, &mut violations)
+    } else {
+        DEFAULT_ROOM_CHARS
+    };
+    let number = violations.finish(number)?;
+    let resolutions = app.resolve_purposes(&number, &purposes, room).await?;
+    Ok(proto::BatchResolveRecipientsResponse {
+        resolutions: resolutions.into_iter().map(encode).collect(),
+    })
+}
+
 /// Decodes the purpose and the maximum length of the attention line, which other purposes than invoices
 /// ignore.
 pub(super) fn decode_purpose_and_room(
@@ -39,7 +75,7 @@ pub(super) fn decode_purpose_and_room(
     attention_line_chars: i32,
     violations: &mut Violations,
 ) -> Option<(Purpose, usize)> {
-    let purpose = decode_purpose(purpose, violations);
+    let purpose = decode_purpose(purpose, "purpose", violations);
     let is_other = purpose.is_some_and(|purpose| purpose != Purpose::Invoice);
     let room = if is_other {
         DEFAULT_ROOM_CHARS
@@ -49,7 +85,7 @@ pub(super) fn decode_purpose_and_room(
     purpose.map(|purpose| (purpose, room))
 }
 
-fn decode_purpose(number: i32, violations: &mut Violations) -> Option<Purpose> {
+fn decode_purpose(number: i32, field: &str, violations: &mut Violations) -> Option<Purpose> {
     let purpose = match proto::Purpose::try_from(number) {
         Ok(proto::Purpose::Invoice) => Some(Purpose::Invoice),
         Ok(proto::Purpose::PaymentReminder) => Some(Purpose::PaymentReminder),
@@ -60,7 +96,7 @@ fn decode_purpose(number: i32, violations: &mut Violations) -> Option<Purpose> {
         Ok(proto::Purpose::Unspecified) | Err(_) => None,
     };
     if purpose.is_none() {
-        violations.add("purpose", "must be a known purpose");
+        violations.add(field, "must be a known purpose");
     }
     purpose
 }
@@ -99,6 +135,28 @@ pub(super) fn encode(resolution: Resolution) -> proto::Resolution {
         delivery: delivery.into(),
         attention_line: resolution.attention_line.text,
         attention_line_omitted_names: resolution.attention_line.omitted_names,
+        purpose: encode_purpose(resolution.purpose).into(),
+    }
+}
+
+/// Encodes the effects of a change.
+pub(super) fn encode_changes(changes: Vec<RecipientChange>) -> Vec<proto::RecipientChange> {
+    let encode_change = |change: RecipientChange| proto::RecipientChange {
+        purpose: encode_purpose(change.after.purpose).into(),
+        before: Some(encode(change.before)),
+        after: Some(encode(change.after)),
+    };
+    changes.into_iter().map(encode_change).collect()
+}
+
+fn encode_purpose(purpose: Purpose) -> proto::Purpose {
+    match purpose {
+        Purpose::Invoice => proto::Purpose::Invoice,
+        Purpose::PaymentReminder => proto::Purpose::PaymentReminder,
+        Purpose::SecurityNotice => proto::Purpose::SecurityNotice,
+        Purpose::PlannedMaintenance => proto::Purpose::PlannedMaintenance,
+        Purpose::Outage => proto::Purpose::Outage,
+        Purpose::General => proto::Purpose::General,
     }
 }
 

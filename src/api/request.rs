@@ -54,6 +54,7 @@ macro_rules! has_customer_number {
 
 has_customer_number!(
     AuthorizePhoneOrderRequest,
+    BatchResolveRecipientsRequest,
     CancelEmailChangeRequest,
     ChangeEmailRequest,
     CheckPhonePasswordRequest,

@@ -60,7 +60,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::UpdateCustomerResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            customers::update(&self.app, &caller, request).await?,
+            customers::update(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 
@@ -70,7 +70,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::SetAttentionLineResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            customers::set_attention_line(&self.app, &caller, request).await?,
+            customers::set_attention_line(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 
@@ -148,7 +148,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::CancelEmailChangeResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            email_confirmation::cancel(&self.app, &caller, request).await?,
+            email_confirmation::cancel(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 
@@ -158,7 +158,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::ResendEmailConfirmationResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            email_confirmation::resend(&self.app, &caller, request).await?,
+            email_confirmation::resend(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 
@@ -190,6 +190,16 @@ impl ContactService for ContactApi {
         Ok(respond(recipients::resolve(&self.app, request).await?))
     }
 
+    async fn batch_resolve_recipients(
+        &self,
+        request: Request<proto::BatchResolveRecipientsRequest>,
+    ) -> Result<Response<proto::BatchResolveRecipientsResponse>, Status> {
+        let (_, request) = authorize(request)?;
+        Ok(respond(
+            recipients::batch_resolve(&self.app, request).await?,
+        ))
+    }
+
     async fn list_audit_events(
         &self,
         request: Request<proto::ListAuditEventsRequest>,
@@ -216,7 +226,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::SetPhonePasswordResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            phone_password::set(&self.app, &caller, request).await?,
+            phone_password::set(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 
@@ -226,7 +236,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::ClearPhonePasswordResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            phone_password::clear(&self.app, &caller, request).await?,
+            phone_password::clear(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 
@@ -246,7 +256,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::UnlockPhonePasswordResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            phone_password::unlock(&self.app, &caller, request).await?,
+            phone_password::unlock(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 

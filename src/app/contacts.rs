@@ -1,24 +1,27 @@
-//! Creates, reads, updates and deletes contacts (rules 1 to 5, 20, 22).
+//! Creates, reads and deletes contacts (rules 1 to 5, 20, 22). `contact_edit` changes them.
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    contact_update::ContactUpdate,
+    contact_edit::EditedContact,
+    contact_update::PHONE_PASSWORD,
     context::App,
-    idempotency::{self, RequestKey},
+    idempotency::{self, ChangeOptions, RequestSeed},
     mail_limits,
     page::paginate,
-    phone_password::check_password,
+    phone_password::{NewPhonePassword, check_password, generated_from},
 };
 use crate::{
     domain::{
         audit::{Actor, EventKind},
-        contact::{Contact, ContactChange, check_addition, check_deletion, find_contact},
+        contact::{Contact, check_addition, check_deletion, find_contact, is_last_standard},
+        contact_change::ContactChange,
         contact_types::ContactTypes,
         email_address::EmailAddress,
         etag::check_etag,
         ids::{ConfirmationId, ContactId, ContactRef, CustomerNumber},
-        phone_password::NormalizedPassword,
+        recipient_changes::{RecipientChange, recipient_changes},
+        recipients::Addressees,
     },
     error::{Error, Result},
     storage::{CachedResponse, Outcome, PhonePasswordChange, Transaction},
@@ -38,26 +41,27 @@ pub struct NewContact {
     /// An e-mail address, which becomes pending.
     pub email: Option<EmailAddress>,
     /// The phone password to set.
-    pub phone_password: Option<NormalizedPassword>,
-    /// The request id, for idempotency.
-    pub request: Option<RequestKey>,
-    /// If true, the request is validated only.
-    pub validate_only: bool,
+    pub phone_password: Option<NewPhonePassword>,
+    /// The conditions of the change; its etag is not used.
+    pub options: ChangeOptions,
+    /// If true, the effect on recipients is returned, as it is for a validation.
+    pub shows_recipient_changes: bool,
 }
 
-/// A request to update a contact.
-#[derive(Clone, Debug)]
-pub struct UpdateContact {
-    /// The contact to update.
-    pub contact: ContactRef,
-    /// The fields to set.
-    pub change: ContactChange,
-    /// The expected etag; empty: any.
-    pub etag: String,
-    /// The request id, for idempotency.
-    pub request: Option<RequestKey>,
-    /// If true, the request is validated only.
-    pub validate_only: bool,
+/// A contact that is to be created, with its hashed phone password.
+#[derive(Clone)]
+struct PreparedContact {
+    contact: Contact,
+    /// The names of the fields that are set.
+    fields: Vec<&'static str>,
+    phone_password: Option<PhonePasswordChange>,
+}
+
+/// A contact that was created, by this request or by the one that it repeats.
+struct Created {
+    contact: Contact,
+    recipient_changes: Vec<RecipientChange>,
+    replayed_seed: Option<RequestSeed>,
 }
 
 /// A request to delete a contact.
@@ -65,12 +69,10 @@ pub struct UpdateContact {
 pub struct DeleteContact {
     /// The contact to delete.
     pub contact: ContactRef,
-    /// The expected etag; empty: any.
-    pub etag: String,
-    /// The request id, for idempotency.
-    pub request: Option<RequestKey>,
-    /// If true, the request is validated only.
-    pub validate_only: bool,
+    /// The conditions of the change.
+    pub options: ChangeOptions,
+    /// If true, the effect on recipients is returned, as it is for a validation.
+    pub shows_recipient_changes: bool,
 }
 
 /// A page of a customer's contacts.
@@ -136,93 +138,112 @@ impl App {
     ///
     /// # Errors
     /// [`Error::CustomerNotFound`], [`Error::ContactLimit`], [`Error::FirstContactNotStandard`],
-    /// [`Error::InvoiceEmailNotAllowed`], [`Error::ResendLimit`], [`Error::RequestIdReused`], and
-    /// those of [`set_phone_password`](Self::set_phone_password).
-    pub async fn create_contact(&self, actor: &Actor, new: NewContact) -> Result<Contact> {
+    /// [`Error::InvoiceEmailNotAllowed`], [`Error::ResendLimit`], [`Error::RequestIdReused`],
+    /// [`Error::InvalidFields`] for the customer number and the contact's own name as a phone password,
+    /// and [`Error::Overloaded`] if too many passwords are set concurrently.
+    pub async fn create_contact(&self, actor: &Actor, new: NewContact) -> Result<EditedContact> {
         let now = self.now();
         let id = ContactId(self.random.uuid_v7(now)?);
         let confirmation_id = self.confirmation_id(now)?;
         let (contact, mut fields) = new_contact(&new, id, confirmation_id, now);
         fields.extend(["types", "display_name"]);
-        let phone_password = self.new_phone_password(&new, id).await?;
-        fields.extend(new.phone_password.as_ref().map(|_| "phone_password"));
+        fields.extend(new.phone_password.as_ref().map(|_| PHONE_PASSWORD));
+        let (phone_password, generated) = self.new_phone_password(&new, &contact).await?;
+        let prepared = PreparedContact {
+            contact,
+            fields,
+            phone_password,
+        };
+        let validate_only = new.options.validate_only;
         let (app, actor) = (self.clone(), actor.clone());
-        let customer_number = new.customer_number.clone();
         let created = self
             .database
-            .customer_transaction(&customer_number, move |transaction| {
+            .customer_transaction(&new.customer_number.clone(), move |transaction| {
                 let (app, actor, new) = (app.clone(), actor.clone(), new.clone());
-                let (mut contact, fields) = (contact.clone(), fields.clone());
-                let phone_password = phone_password.clone();
+                let prepared = prepared.clone();
                 Box::pin(async move {
-                    let customer_number = &new.customer_number;
-                    let request = new.request.as_ref();
-                    let locked = transaction.lock_customer(customer_number).await?;
-                    if let Some(response) =
-                        idempotency::replay(transaction, customer_number, &actor, request, now)
-                            .await?
-                    {
-                        let contact = idempotency::replayed_contact(response)?;
-                        return Ok(Outcome::Replayed(contact));
-                    }
-                    let others = transaction.list_contacts(customer_number).await?;
-                    check_addition(&contact, &others, now)?;
-                    contact.position = locked.sequence_number;
-                    transaction.insert_contact(&contact).await?;
-                    app.apply_email_transition(transaction, None, &contact)
-                        .await?;
-                    contact.phone_password.set_time = new.phone_password.as_ref().map(|_| now);
-                    if let Some(change) = &phone_password {
-                        transaction
-                            .change_phone_password(customer_number, id, change, now)
-                            .await?;
-                    }
-                    let kind = EventKind::ContactCreated;
-                    let event = app.event(&locked, &actor, kind, Some(id), &fields)?;
-                    transaction.insert_audit_event(&event).await?;
-                    let response = CachedResponse::Contact(Box::new(contact.clone()));
-                    idempotency::store(
-                        transaction,
-                        &actor,
-                        request,
-                        customer_number,
-                        response,
-                        now,
-                    )
-                    .await?;
-                    Ok(Outcome::commit_unless(new.validate_only, contact))
+                    app.create_contact_within(transaction, &actor, &new, prepared)
+                        .await
                 })
             })
             .await;
         let created = mail_limits::count_rejection(created)?;
-        self.mail_signal.raise_if(created.pending_email.is_some());
-        Ok(created)
+        self.mail_signal
+            .raise_if(created.contact.pending_email.is_some());
+        let seed = created.replayed_seed.as_ref();
+        let generated = generated.map(|text| seed.map_or(text, generated_from));
+        Ok(EditedContact {
+            contact: created.contact,
+            generated_phone_password: generated.filter(|_| !validate_only),
+            recipient_changes: created.recipient_changes,
+        })
     }
 
-    /// Sets fields of a contact.
-    ///
-    /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], [`Error::EtagMismatch`],
-    /// [`Error::LastStandardContact`], [`Error::InvoiceEmailNotAllowed`],
-    /// [`Error::RequestIdReused`].
-    pub async fn update_contact(&self, actor: &Actor, update: UpdateContact) -> Result<Contact> {
-        let fields = update.change;
-        let mutator = move |contact: &mut Contact, _| Ok(fields.clone().apply_to(contact));
-        let update = ContactUpdate {
-            etag: update.etag,
-            request: update.request,
-            validate_only: update.validate_only,
-            ..ContactUpdate::new(update.contact, EventKind::ContactUpdated, mutator)
+    async fn create_contact_within(
+        &self,
+        transaction: &Transaction,
+        actor: &Actor,
+        new: &NewContact,
+        prepared: PreparedContact,
+    ) -> Result<Outcome<Created>> {
+        let now = self.now();
+        let customer_number = &new.customer_number;
+        let request = new.options.request.as_ref();
+        let mut contact = prepared.contact;
+        let locked = transaction.lock_customer(customer_number).await?;
+        if let Some(replay) =
+            idempotency::replay(transaction, customer_number, actor, request, now).await?
+        {
+            return Ok(Outcome::Replayed(Created {
+                contact: idempotency::replayed_contact(replay.response)?,
+                recipient_changes: Vec::new(),
+                replayed_seed: replay.seed,
+            }));
+        }
+        let others = transaction.list_contacts(customer_number).await?;
+        check_addition(&contact, &others, now)?;
+        contact.position = locked.sequence_number;
+        contact.is_last_standard = is_last_standard(&contact, &others);
+        transaction.insert_contact(&contact).await?;
+        self.apply_email_transition(transaction, None, &contact)
+            .await?;
+        contact.phone_password.set_time = new.phone_password.as_ref().map(|_| now);
+        if let Some(change) = &prepared.phone_password {
+            transaction
+                .change_phone_password(customer_number, contact.id, change, now)
+                .await?;
+        }
+        let (kind, id) = (EventKind::ContactCreated, Some(contact.id));
+        let event = self.event(&locked, actor, kind, id, &prepared.fields)?;
+        transaction.insert_audit_event(&event).await?;
+        let response = CachedResponse::Contact(Box::new(contact.clone()));
+        idempotency::store(transaction, actor, request, customer_number, response, now).await?;
+        let validate_only = new.options.validate_only;
+        let recipient_changes = if new.shows_recipient_changes || validate_only {
+            let before = Addressees::of(&locked.customer, &others);
+            let after = Addressees::of(&locked.customer, others.iter().chain([&contact]));
+            recipient_changes(&before, &after, now)
+        } else {
+            Vec::new()
         };
-        self.apply_contact_update(actor, update).await
+        let created = Created {
+            contact,
+            recipient_changes,
+            replayed_seed: None,
+        };
+        Ok(Outcome::commit_unless(validate_only, created))
     }
 
-    /// Deletes a contact.
+    /// Deletes a contact. Returns the purposes whose recipients differ, if the request asks for them.
     ///
     /// # Errors
     /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], [`Error::EtagMismatch`],
     /// [`Error::LastStandardContact`], [`Error::RequestIdReused`].
-    pub async fn delete_contact(&self, actor: &Actor, deletion: DeleteContact) -> Result<()> {
+    pub async fn delete_contact(
+        &self,
+        actor: &Actor,
+        deletion: DeleteContact,
+    ) -> Result<Vec<RecipientChange>> {
         let (app, actor) = (self.clone(), actor.clone());
         let customer_number = deletion.contact.customer_number.clone();
         self.database
@@ -241,22 +262,22 @@ impl App {
         transaction: &Transaction,
         actor: &Actor,
         deletion: &DeleteContact,
-    ) -> Result<Outcome<()>> {
+    ) -> Result<Outcome<Vec<RecipientChange>>> {
         let now = self.now();
         let ContactRef {
             customer_number,
             contact_id,
         } = &deletion.contact;
-        let request = deletion.request.as_ref();
+        let options = &deletion.options;
+        let request = options.request.as_ref();
         let locked = transaction.lock_customer(customer_number).await?;
-        let response =
-            idempotency::replay(transaction, customer_number, actor, request, now).await?;
-        if response.is_some() {
-            return Ok(Outcome::Replayed(()));
+        let replay = idempotency::replay(transaction, customer_number, actor, request, now).await?;
+        if replay.is_some() {
+            return Ok(Outcome::Replayed(Vec::new()));
         }
         let contacts = transaction.list_contacts(customer_number).await?;
         let contact = find_contact(&contacts, *contact_id)?;
-        check_etag(&deletion.etag, &contact.clone().as_of(now).etag())?;
+        check_etag(&options.etag, &contact.clone().as_of(now).etag())?;
         check_deletion(contact, &contacts)?;
         transaction.delete_contact(contact).await?;
         transaction
@@ -270,30 +291,43 @@ impl App {
         transaction.insert_audit_event(&event).await?;
         let response = CachedResponse::Nothing;
         idempotency::store(transaction, actor, request, customer_number, response, now).await?;
-        Ok(Outcome::commit_unless(deletion.validate_only, ()))
+        let recipient_changes = if deletion.shows_recipient_changes || options.validate_only {
+            let others = contacts.iter().filter(|other| other.id != *contact_id);
+            let before = Addressees::of(&locked.customer, &contacts);
+            recipient_changes(&before, &Addressees::of(&locked.customer, others), now)
+        } else {
+            Vec::new()
+        };
+        Ok(Outcome::commit_unless(
+            options.validate_only,
+            recipient_changes,
+        ))
     }
 
-    /// Returns the change that sets the phone password of a new contact. Skips the hash if the
-    /// request is validated only or the customer does not exist.
+    /// Returns the change that sets the phone password of a new contact, and the generated text. Skips the
+    /// hash if the request is validated only.
     async fn new_phone_password(
         &self,
         new: &NewContact,
-        contact_id: ContactId,
-    ) -> Result<Option<PhonePasswordChange>> {
-        let Some(password) = &new.phone_password else {
-            return Ok(None);
+        contact: &Contact,
+    ) -> Result<(Option<PhonePasswordChange>, Option<String>)> {
+        let Some(source) = &new.phone_password else {
+            return Ok((None, None));
         };
-        check_password(password, &new.customer_number, &new.display_name)?;
-        self.get_customer(&new.customer_number).await?;
-        if new.validate_only {
-            return Ok(None);
+        let request = new.options.request.as_ref();
+        let (password, generated) = self.choose_phone_password(source, request)?;
+        let (number, name) = (&new.customer_number, &contact.display_name);
+        check_password(&password, number, name, PHONE_PASSWORD)?;
+        self.get_customer(number).await?;
+        if new.options.validate_only {
+            return Ok((None, generated));
         }
         let contact = ContactRef {
-            customer_number: new.customer_number.clone(),
-            contact_id,
+            customer_number: number.clone(),
+            contact_id: contact.id,
         };
-        let hash = self.hash_phone_password(&contact, password).await?;
-        Ok(Some(PhonePasswordChange::Set(hash)))
+        let hash = self.hash_phone_password(&contact, &password).await?;
+        Ok((Some(PhonePasswordChange::Set(hash)), generated))
     }
 }
 

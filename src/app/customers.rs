@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::context::App;
+use super::{
+    context::App,
+    idempotency::{self, ChangeOptions},
+};
 use crate::{
     domain::{
         audit::{Actor, EventKind},
@@ -12,7 +15,7 @@ use crate::{
         ids::CustomerNumber,
     },
     error::{Error, Result},
-    storage::{Outcome, Transaction},
+    storage::{CachedResponse, Outcome, Transaction},
 };
 
 /// A request to update a customer record.
@@ -22,10 +25,23 @@ pub struct UpdateCustomer {
     pub customer_number: CustomerNumber,
     /// The fields to set.
     pub change: CustomerChange,
-    /// The expected etag; empty: any.
-    pub etag: String,
+    /// The conditions of the change.
+    pub options: ChangeOptions,
     /// If true, a missing customer is created.
     pub allow_missing: bool,
+}
+
+/// An order about the attention line of invoices.
+#[derive(Clone, Debug)]
+pub struct AttentionLineRequest {
+    /// The customer that ordered it.
+    pub customer_number: CustomerNumber,
+    /// True if the line stays empty.
+    pub suppressed: bool,
+    /// The address that the order came from.
+    pub ordered_by: Option<EmailAddress>,
+    /// The conditions of the change.
+    pub options: ChangeOptions,
 }
 
 /// Returns the record of a customer that is to be created, by an update or an import.
@@ -60,8 +76,8 @@ impl App {
     /// Sets fields of a customer, or creates it if `allow_missing` is set.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::EtagMismatch`], [`Error::InvalidFields`] for a number
-    /// that no customer may have.
+    /// [`Error::CustomerNotFound`], [`Error::EtagMismatch`], [`Error::RequestIdReused`],
+    /// [`Error::InvalidFields`] for a number that no customer may have.
     pub async fn update_customer(&self, actor: &Actor, update: UpdateCustomer) -> Result<Customer> {
         let (app, actor) = (self.clone(), actor.clone());
         let customer_number = update.customer_number.clone();
@@ -84,10 +100,18 @@ impl App {
     ) -> Result<Outcome<Customer>> {
         let now = self.now();
         let customer_number = &update.customer_number;
+        let options = &update.options;
+        let request = options.request.as_ref();
         let found = transaction.find_and_lock_customer(customer_number).await?;
         let (locked, kind, changed) = match found {
             Some(mut locked) => {
-                check_etag(&update.etag, &locked.customer.etag())?;
+                if let Some(replay) =
+                    idempotency::replay(transaction, customer_number, actor, request, now).await?
+                {
+                    let customer = idempotency::replayed_customer(replay.response)?;
+                    return Ok(Outcome::Replayed(customer));
+                }
+                check_etag(&options.etag, &locked.customer.etag())?;
                 let before = locked.customer.clone();
                 let changed = update.change.apply_to(&mut locked.customer);
                 if !changed.is_empty() {
@@ -99,7 +123,7 @@ impl App {
             }
             None if update.allow_missing => {
                 let mut customer = new_customer(customer_number, now)?;
-                check_etag(&update.etag, "")?;
+                check_etag(&options.etag, "")?;
                 let changed = update.change.apply_to(&mut customer);
                 let locked = transaction
                     .insert_customer(customer, &self.pseudonyms(customer_number), 1)
@@ -113,42 +137,62 @@ impl App {
             let event = self.event(&locked, actor, kind, None, &changed)?;
             transaction.insert_audit_event(&event).await?;
         }
-        Ok(Outcome::Commit(locked.customer))
+        let customer = locked.customer;
+        let response = CachedResponse::Customer(Box::new(customer.clone()));
+        idempotency::store(transaction, actor, request, customer_number, response, now).await?;
+        Ok(Outcome::commit_unless(options.validate_only, customer))
     }
 
     /// Suppresses the attention line on the customer's order, or restores it (rule 23). Only an
     /// order from the contact data's address is accepted; it is recorded with that address.
     ///
     /// # Errors
-    /// [`Error::OrderingAddressNotOnFile`], [`Error::CustomerNotFound`].
+    /// [`Error::OrderingAddressNotOnFile`], [`Error::CustomerNotFound`], [`Error::EtagMismatch`],
+    /// [`Error::RequestIdReused`].
     pub async fn set_attention_line(
         &self,
         actor: &Actor,
-        customer_number: CustomerNumber,
-        suppressed: bool,
-        ordered_by: Option<EmailAddress>,
+        order: AttentionLineRequest,
     ) -> Result<Customer> {
         let (app, actor) = (self.clone(), actor.clone());
-        let now = self.now();
         self.database
-            .customer_transaction(&customer_number.clone(), move |transaction| {
-                let (app, actor) = (app.clone(), actor.clone());
-                let (customer_number, ordered_by) = (customer_number.clone(), ordered_by.clone());
+            .customer_transaction(&order.customer_number.clone(), move |transaction| {
+                let (app, actor, order) = (app.clone(), actor.clone(), order.clone());
                 Box::pin(async move {
-                    let mut locked = transaction.lock_customer(&customer_number).await?;
-                    let before = locked.customer.clone();
-                    let customer = &mut locked.customer;
-                    let changed = customer.order_attention_line(suppressed, ordered_by, now)?;
-                    if changed.is_empty() {
-                        return Ok(Outcome::Commit(locked.customer));
-                    }
-                    transaction.update_customer(&before, customer, now).await?;
-                    let kind = EventKind::AttentionLineSet;
-                    let event = app.event(&locked, &actor, kind, None, &changed)?;
-                    transaction.insert_audit_event(&event).await?;
-                    Ok(Outcome::Commit(locked.customer))
+                    app.set_attention_line_within(transaction, &actor, order)
+                        .await
                 })
             })
             .await
+    }
+
+    async fn set_attention_line_within(
+        &self,
+        transaction: &Transaction,
+        actor: &Actor,
+        order: AttentionLineRequest,
+    ) -> Result<Outcome<Customer>> {
+        let now = self.now();
+        let (number, options) = (&order.customer_number, &order.options);
+        let request = options.request.as_ref();
+        let mut locked = transaction.lock_customer(number).await?;
+        if let Some(replay) = idempotency::replay(transaction, number, actor, request, now).await? {
+            let customer = idempotency::replayed_customer(replay.response)?;
+            return Ok(Outcome::Replayed(customer));
+        }
+        check_etag(&options.etag, &locked.customer.etag())?;
+        let before = locked.customer.clone();
+        let customer = &mut locked.customer;
+        let changed = customer.order_attention_line(order.suppressed, order.ordered_by, now)?;
+        if !changed.is_empty() {
+            transaction.update_customer(&before, customer, now).await?;
+            let kind = EventKind::AttentionLineSet;
+            let event = self.event(&locked, actor, kind, None, &changed)?;
+            transaction.insert_audit_event(&event).await?;
+        }
+        let customer = locked.customer;
+        let response = CachedResponse::Customer(Box::new(customer.clone()));
+        idempotency::store(transaction, actor, request, number, response, now).await?;
+        Ok(Outcome::commit_unless(options.validate_only, customer))
     }
 }

@@ -1,7 +1,13 @@
 //! Sample customers for `serve --demo`. They are written past the use cases, as no RPC creates
 //! confirmed addresses.
 
-use super::context::App;
+use super::{
+    contact_edit::{PhonePasswordEdit, UpdateContact},
+    contact_update::PHONE_PASSWORD,
+    context::App,
+    idempotency::ChangeOptions,
+    phone_password::NewPhonePassword,
+};
 use crate::{
     domain::{
         audit::{Actor, EventKind},
@@ -169,7 +175,7 @@ impl App {
                 .iter()
                 .any(|existing| existing.code == order_type.code)
             {
-                self.update_order_type(&Actor::demo(), order_type, true)
+                self.update_order_type(&Actor::demo(), order_type, true, false)
                     .await?;
             }
         }
@@ -195,8 +201,16 @@ impl App {
                 contact_id: contact.id,
             };
             if let Some(password) = password {
-                self.set_phone_password(&Actor::demo(), contact, password)
-                    .await?;
+                let new = NewPhonePassword::Given(password);
+                let set = PhonePasswordEdit::Set {
+                    new,
+                    field: PHONE_PASSWORD,
+                };
+                let update = UpdateContact {
+                    phone_password: Some(set),
+                    ..UpdateContact::new(contact, ChangeOptions::default())
+                };
+                self.update_contact(&Actor::demo(), update).await?;
             }
         }
         Ok(())

@@ -1,13 +1,12 @@
-//! Enters, drops, removes and confirms e-mail addresses (rules 5 to 12).
+//! Confirms e-mail addresses, and sends their links again (rules 5 to 12).
 
 use chrono::{DateTime, Utc};
 
-use super::{contact_update::ContactUpdate, context::App, idempotency::RequestKey};
+use super::{contact_update::ContactUpdate, context::App, idempotency::ChangeOptions};
 use crate::{
     domain::{
         audit::{Actor, EventKind},
         contact::Contact,
-        email_address::EmailAddress,
         email_confirmation::{ConfirmationState, ConfirmationToken, EmailConfirmation},
         ids::ContactRef,
     },
@@ -36,71 +35,20 @@ pub struct ConfirmedEmail {
 }
 
 impl App {
-    /// Enters an address, which becomes pending; the current one stays in use.
-    ///
-    /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], [`Error::ResendLimit`],
-    /// [`Error::RequestIdReused`].
-    pub async fn change_email(
-        &self,
-        actor: &Actor,
-        contact: ContactRef,
-        email: EmailAddress,
-        request: Option<RequestKey>,
-    ) -> Result<Contact> {
-        let id = self.confirmation_id(self.now())?;
-        let mutator =
-            move |contact: &mut Contact, now| Ok(contact.change_email(id, email.clone(), now));
-        let update = ContactUpdate {
-            request,
-            ..ContactUpdate::new(contact, EventKind::EmailChanged, mutator)
-        };
-        self.apply_contact_update(actor, update).await
-    }
-
-    /// Removes the confirmed and the pending address of a contact.
-    ///
-    /// # Errors
-    /// [`Error::InvoiceEmailNotAllowed`] while invoice e-mail is enabled,
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`], [`Error::RequestIdReused`].
-    pub async fn remove_email(
-        &self,
-        actor: &Actor,
-        contact: ContactRef,
-        request: Option<RequestKey>,
-    ) -> Result<Contact> {
-        let mutator = |contact: &mut Contact, now| Ok(contact.remove_email(now));
-        let update = ContactUpdate {
-            request,
-            ..ContactUpdate::new(contact, EventKind::EmailRemoved, mutator)
-        };
-        self.apply_contact_update(actor, update).await
-    }
-
-    /// Drops the pending address.
-    ///
-    /// # Errors
-    /// [`Error::NoPendingEmail`], [`Error::InvoiceEmailNotAllowed`] if it is the only address
-    /// while invoice e-mail is enabled, [`Error::CustomerNotFound`], [`Error::ContactNotFound`].
-    pub async fn cancel_email_change(&self, actor: &Actor, contact: ContactRef) -> Result<Contact> {
-        let kind = EventKind::EmailChangeCancelled;
-        let update = ContactUpdate::new(contact, kind, Contact::cancel_email_change);
-        self.apply_contact_update(actor, update).await
-    }
-
     /// Sends the link to the pending address again (rule 11).
     ///
     /// # Errors
     /// [`Error::NoPendingEmail`], [`Error::ResendLimit`], [`Error::CustomerNotFound`],
-    /// [`Error::ContactNotFound`].
+    /// [`Error::ContactNotFound`], [`Error::RequestIdReused`].
     pub async fn resend_email_confirmation(
         &self,
         actor: &Actor,
         contact: ContactRef,
+        options: ChangeOptions,
     ) -> Result<Contact> {
         let kind = EventKind::EmailConfirmationResent;
-        let update = ContactUpdate::new(contact, kind, Contact::resend_confirmation);
-        self.apply_contact_update(actor, update).await
+        let update = ContactUpdate::new(contact, kind, options, Contact::resend_confirmation);
+        Ok(self.apply_contact_update(actor, update).await?.contact)
     }
 
     /// Returns the state of a link.
@@ -149,7 +97,8 @@ impl App {
         let id = confirmation.id;
         let mutator = move |contact: &mut Contact, now| contact.confirm_email(id, now);
         let contact = confirmed(&confirmation, false).contact;
-        let update = ContactUpdate::new(contact, EventKind::EmailConfirmed, mutator);
+        let options = ChangeOptions::default();
+        let update = ContactUpdate::new(contact, EventKind::EmailConfirmed, options, mutator);
         match self.apply_contact_update(actor, update).await {
             Ok(_) => Ok(confirmed(&confirmation, false)),
             Err(

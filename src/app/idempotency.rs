@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::context::App;
 use crate::{
-    domain::{audit::Actor, contact::Contact, ids::CustomerNumber},
+    domain::{audit::Actor, contact::Contact, customer::Customer, ids::CustomerNumber},
     error::{Error, Result},
     storage::{CachedResponse, RequestDigest, RequestRecord, Transaction},
 };
@@ -21,6 +21,30 @@ pub struct RequestKey {
     /// An HMAC over the RPC name and the request under each service key, newest first. The first
     /// one is stored; after a key rotation an older one may match.
     pub digests: Vec<RequestDigest>,
+    /// For each digest a secret of the same request, from which its generated phone password derives: a
+    /// repeated request shows it again, and it is stored nowhere.
+    pub seeds: Vec<RequestSeed>,
+}
+
+/// A secret that only the service keys and the request determine.
+pub type RequestSeed = [u8; 32];
+
+/// The conditions of a change, and if it is stored.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeOptions {
+    /// The expected etag; empty: any.
+    pub etag: String,
+    /// The request id, for idempotency.
+    pub request: Option<RequestKey>,
+    /// If true, the request is validated only.
+    pub validate_only: bool,
+}
+
+/// The response to a request that was answered before.
+pub(super) struct Replay {
+    pub(super) response: CachedResponse,
+    /// The seed of that request.
+    pub(super) seed: Option<RequestSeed>,
 }
 
 impl App {
@@ -46,18 +70,18 @@ pub(super) async fn replay(
     actor: &Actor,
     key: Option<&RequestKey>,
     now: DateTime<Utc>,
-) -> Result<Option<CachedResponse>> {
+) -> Result<Option<Replay>> {
     let Some(key) = key else {
         return Ok(None);
     };
     let found = transaction.find_request(customer_number, actor, key.request_id, now);
-    match found.await? {
-        None => Ok(None),
-        Some((stored, response)) if key.digests.iter().any(|digest| stored == digest) => {
-            Ok(Some(response))
-        }
-        Some(_) => Err(Error::RequestIdReused),
-    }
+    let Some((stored, response)) = found.await? else {
+        return Ok(None);
+    };
+    let place = key.digests.iter().position(|digest| stored == digest);
+    let place = place.ok_or(Error::RequestIdReused)?;
+    let seed = key.seeds.get(place).copied();
+    Ok(Some(Replay { response, seed }))
 }
 
 /// Stores the response in the transaction of the change.
@@ -91,6 +115,18 @@ pub(super) fn replayed_contact(response: CachedResponse) -> Result<Contact> {
     match response {
         CachedResponse::Contact(contact) => Ok(*contact),
         CachedResponse::Deleted => Err(Error::ContactNotFound),
-        CachedResponse::Nothing => Err(Error::data_loss("request_ids.response")),
+        CachedResponse::Nothing | CachedResponse::Customer(_) => {
+            Err(Error::data_loss("request_ids.response"))
+        }
+    }
+}
+
+/// Returns the customer of a stored response.
+pub(super) fn replayed_customer(response: CachedResponse) -> Result<Customer> {
+    match response {
+        CachedResponse::Customer(customer) => Ok(*customer),
+        CachedResponse::Nothing | CachedResponse::Contact(_) | CachedResponse::Deleted => {
+            Err(Error::data_loss("request_ids.response"))
+        }
     }
 }

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     domain::{
         audit::{Actor, EventKind},
-        contact::{Contact, ContactChange, check_addition},
+        contact::{Contact, check_addition},
+        contact_change::ContactChange,
         contact_import::{ImportKey, ImportValues},
         customer::{Customer, CustomerChange},
         email_address::EmailAddress,

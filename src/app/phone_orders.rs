@@ -71,6 +71,7 @@ impl App {
         actor: &Actor,
         order_type: OrderType,
         allow_missing: bool,
+        validate_only: bool,
     ) -> Result<OrderType> {
         let now = self.now();
         // The event belongs to no customer, so it needs no sequence number.
@@ -94,7 +95,7 @@ impl App {
                         .await?;
                     let event = event.with_changed_fields(&changed);
                     transaction.insert_audit_event(&event).await?;
-                    Ok(Outcome::Commit(order_type))
+                    Ok(Outcome::commit_unless(validate_only, order_type))
                 })
             })
             .await

@@ -1,11 +1,15 @@
-//! Sets, generates, removes and unlocks phone passwords (rules 13 to 16). `phone_password_check`
-//! checks them.
+//! Generates, hashes and unlocks phone passwords (rules 13 to 16). `contacts` sets and removes them,
+//! `phone_password_check` checks them.
 
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::{contact_update::ContactUpdate, context::App};
+use super::{
+    contact_update::{ContactUpdate, PHONE_PASSWORD},
+    context::App,
+    idempotency::{ChangeOptions, RequestKey, RequestSeed},
+};
 use crate::{
     crypto::password_hasher::HashPermit,
     domain::{
@@ -27,77 +31,27 @@ use crate::{
 const FAILURE_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 impl App {
-    /// Sets a contact's phone password.
+    /// Returns a phone password that is to be set: the given one, or a generated one with its clear text,
+    /// which is not stored.
     ///
-    /// # Errors
-    /// [`Error::InvalidFields`] for the customer number and the contact's own name,
-    /// [`Error::Overloaded`] if too many passwords are set concurrently,
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`].
-    pub async fn set_phone_password(
+    /// The generated one derives from the request if that has an id, so that its repetition shows the
+    /// same.
+    pub(super) fn choose_phone_password(
         &self,
-        actor: &Actor,
-        contact: ContactRef,
-        password: NormalizedPassword,
-    ) -> Result<Contact> {
-        // Rejects most invalid requests before the costly hash.
-        let stored = self.get_contact(&contact).await?;
-        let check = move |password: &NormalizedPassword, contact: &Contact| {
-            check_password(password, &contact.customer_number, &contact.display_name)
+        new: &NewPhonePassword,
+        request: Option<&RequestKey>,
+    ) -> Result<(NormalizedPassword, Option<String>)> {
+        let text = match new {
+            NewPhonePassword::Given(password) => return Ok((password.clone(), None)),
+            NewPhonePassword::Generated => {
+                let seed = request.and_then(|request| request.seeds.first().copied());
+                let random = || self.random.bytes();
+                generated_from(&seed.map_or_else(random, Ok)?)
+            }
         };
-        check(&password, &stored)?;
-        let hash = self.hash_phone_password(&contact, &password).await?;
-        let mutator = move |contact: &mut Contact, _| {
-            check(&password, contact)?;
-            Ok(vec!["phone_password"])
-        };
-        let update = ContactUpdate {
-            phone_password: Some(PhonePasswordChange::Set(hash)),
-            ..ContactUpdate::new(contact, EventKind::PhonePasswordSet, mutator)
-        };
-        self.apply_contact_update(actor, update).await
-    }
-
-    /// Generates and sets a phone password. Returns it in clear text, which is not stored.
-    ///
-    /// # Errors
-    /// Those of [`set_phone_password`](Self::set_phone_password).
-    pub async fn generate_phone_password(
-        &self,
-        actor: &Actor,
-        contact: ContactRef,
-    ) -> Result<(Contact, String)> {
-        let bytes: [u8; 4 * GENERATED_WORDS] = self.random.bytes()?;
-        let mut random = [0; GENERATED_WORDS];
-        for (number, chunk) in random.iter_mut().zip(bytes.chunks_exact(4)) {
-            *number = chunk
-                .iter()
-                .fold(0, |all, byte| all << 8 | u32::from(*byte));
-        }
-        let text = generate(random);
         let password = NormalizedPassword::parse(&text)
             .map_err(|_| Error::internal("a generated phone password is invalid"))?;
-        let contact = self.set_phone_password(actor, contact, password).await?;
-        Ok((contact, text))
-    }
-
-    /// Removes a contact's phone password.
-    ///
-    /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::ContactNotFound`].
-    pub async fn clear_phone_password(
-        &self,
-        actor: &Actor,
-        contact: ContactRef,
-    ) -> Result<Contact> {
-        let mutator = |contact: &mut Contact, _| {
-            let was_set = contact.phone_password.set_time.is_some();
-            Ok(was_set.then_some("phone_password").into_iter().collect())
-        };
-        let update = ContactUpdate {
-            phone_password: Some(PhonePasswordChange::Clear),
-            ..ContactUpdate::new(contact, EventKind::PhonePasswordCleared, mutator)
-        };
-        self.apply_contact_update(actor, update).await
+        Ok((password, Some(text)))
     }
 
     /// Lifts the lock of a contact's phone password. A revoked password remains revoked.
@@ -109,13 +63,15 @@ impl App {
         actor: &Actor,
         contact: ContactRef,
         reason: String,
+        options: ChangeOptions,
     ) -> Result<Contact> {
-        let mutator = |_: &mut Contact, _| Ok(vec!["phone_password"]);
+        let mutator = |_: &mut Contact, _| Ok(vec![PHONE_PASSWORD]);
+        let kind = EventKind::PhonePasswordUnlocked;
         let update = ContactUpdate {
             phone_password: Some(PhonePasswordChange::Unlock(reason)),
-            ..ContactUpdate::new(contact, EventKind::PhonePasswordUnlocked, mutator)
+            ..ContactUpdate::new(contact, kind, options, mutator)
         };
-        self.apply_contact_update(actor, update).await
+        Ok(self.apply_contact_update(actor, update).await?.contact)
     }
 
     /// Deletes the attempts that no limit depends on any longer, and returns the number of rows.
@@ -193,6 +149,14 @@ impl App {
         hash
     }
 
+    /// Returns the hash of no password, for a transaction that is rolled back.
+    pub(super) fn placeholder_hash(&self) -> Result<StoredHash> {
+        Ok(StoredHash {
+            pepper_version: self.hasher.pepper_version()?,
+            phc: String::new(),
+        })
+    }
+
     /// Hashes a password with the newest pepper, under a permit that is held already.
     pub(super) async fn hash_with(
         &self,
@@ -211,12 +175,34 @@ impl App {
     }
 }
 
-/// Rejects the customer number and the contact's own name as passwords (rule 14).
+/// The source of a new phone password.
+#[derive(Clone, Debug)]
+pub enum NewPhonePassword {
+    /// The customer chose it.
+    Given(NormalizedPassword),
+    /// The service generates it.
+    Generated,
+}
+
+/// Generates a phone password from a secret.
+pub(super) fn generated_from(seed: &RequestSeed) -> String {
+    let mut random = [0; GENERATED_WORDS];
+    for (number, chunk) in random.iter_mut().zip(seed.chunks_exact(4)) {
+        *number = chunk
+            .iter()
+            .fold(0, |all, byte| all << 8 | u32::from(*byte));
+    }
+    generate(random)
+}
+
+/// Rejects the customer number and the contact's own name as passwords (rule 14). `field` is the one of
+/// the request that has the password.
 pub(super) fn check_password(
     password: &NormalizedPassword,
     customer_number: &CustomerNumber,
     display_name: &str,
+    field: &str,
 ) -> Result<()> {
     let checked = password.check_for(customer_number, display_name);
-    checked.map_err(|Invalid(reason)| Error::invalid_field("phone_password", reason))
+    checked.map_err(|Invalid(reason)| Error::invalid_field(field, reason))
 }

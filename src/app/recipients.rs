@@ -34,6 +34,24 @@ impl App {
         ))
     }
 
+    /// Resolves the recipients of one customer for several purposes, as of one moment.
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`].
+    pub async fn resolve_purposes(
+        &self,
+        customer_number: &CustomerNumber,
+        purposes: &[Purpose],
+        attention_line_chars: usize,
+    ) -> Result<Vec<Resolution>> {
+        let addressees = self.database.find_addressees(customer_number).await?;
+        let addressees = addressees.ok_or(Error::CustomerNotFound)?;
+        let now = self.now();
+        let resolution =
+            |purpose: &Purpose| resolve(&addressees, *purpose, attention_line_chars, now);
+        Ok(purposes.iter().map(resolution).collect())
+    }
+
     /// Resolves the recipients of many customers. The results have the order of the numbers; a
     /// customer that is missing or cannot be read has an error as its result.
     ///

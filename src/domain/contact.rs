@@ -9,9 +9,10 @@ use crate::{
         email_confirmation::PendingEmail,
         etag::etag,
         ids::{ConfirmationId, ContactId, CustomerNumber},
+        person_name::PersonName,
         phone_number::PhoneNumber,
         phone_password::PhonePasswordState,
-        restrictions::{OrderTypeCode, Restrictions},
+        restrictions::Restrictions,
         text,
     },
     error::{Error, Invalid, Result},
@@ -22,6 +23,8 @@ pub const MAX_CONTACTS: usize = 100;
 /// The maximum number of phone numbers of a contact (rule 4).
 pub const MAX_PHONE_NUMBERS: usize = 10;
 const MAX_DISPLAY_NAME_CHARS: usize = 200;
+const MAX_POSITION_CHARS: usize = 100;
+const MAX_DEPARTMENT_CHARS: usize = 100;
 
 /// The language of messages to a contact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +66,22 @@ pub fn parse_display_name(name: &str) -> std::result::Result<String, Invalid> {
     text::single_line(name, MAX_DISPLAY_NAME_CHARS)
 }
 
+/// Parses the position of a person in the company: up to 100 characters on one line.
+///
+/// # Errors
+/// [`Invalid`] if it is too long or contains control characters.
+pub fn parse_position(text: &str) -> std::result::Result<String, Invalid> {
+    text::optional_line(text, MAX_POSITION_CHARS)
+}
+
+/// Parses the name of a department: up to 100 characters on one line.
+///
+/// # Errors
+/// [`Invalid`] if it is too long or contains control characters.
+pub fn parse_department(text: &str) -> std::result::Result<String, Invalid> {
+    text::optional_line(text, MAX_DEPARTMENT_CHARS)
+}
+
 /// A contact person or department of a customer.
 #[derive(Clone, Debug)]
 pub struct Contact {
@@ -75,12 +94,21 @@ pub struct Contact {
     pub position: i64,
     /// The types; never empty.
     pub types: ContactTypes,
-    /// The name of the person or department.
+    /// The name of the person or department. If it equals the one that the parts of the name compose, it
+    /// follows their changes.
     pub display_name: String,
+    /// The parts of a person's name.
+    pub name: PersonName,
+    /// The position in the company; may be empty.
+    pub job_position: String,
+    /// The department; may be empty.
+    pub department: String,
     /// The language of messages to the contact.
     pub locale: Locale,
     /// The confirmed e-mail address.
     pub email: Option<EmailAddress>,
+    /// The time of the last confirmation of the confirmed address.
+    pub email_confirm_time: Option<DateTime<Utc>>,
     /// The time at which an e-mail to the confirmed address bounced.
     pub email_bounce_time: Option<DateTime<Utc>>,
     /// The address that was entered last and is not confirmed. It may have expired: read it through
@@ -94,6 +122,8 @@ pub struct Contact {
     pub restrictions: Restrictions,
     /// The state of the phone password.
     pub phone_password: PhonePasswordState,
+    /// True if this is the customer's only STANDARD contact (rule 2).
+    pub is_last_standard: bool,
     /// The number of changes of the contact, from which its etag is derived.
     pub version: i64,
     /// The time of the contact's creation.
@@ -118,14 +148,19 @@ impl Contact {
             position: 0,
             types,
             display_name,
+            name: PersonName::default(),
+            job_position: String::new(),
+            department: String::new(),
             locale: Locale::default(),
             email: None,
+            email_confirm_time: None,
             email_bounce_time: None,
             pending_email: None,
             phone_numbers: Vec::new(),
             invoice_email_enabled: false,
             restrictions: Restrictions::default(),
             phone_password: PhonePasswordState::default(),
+            is_last_standard: false,
             version: 1,
             create_time: now,
             update_time: now,
@@ -178,8 +213,11 @@ impl Contact {
         etag(self.create_time, self.version)
     }
 
-    fn has_any_address_at(&self, now: DateTime<Utc>) -> bool {
-        self.email.is_some() || self.pending_email_at(now).is_some()
+    /// Returns true if invoice e-mail can be enabled (rule 22). The contact must be one [as of](Self::as_of)
+    /// now.
+    pub fn can_have_invoice_email(&self) -> bool {
+        self.types.may_have_invoice_email()
+            && (self.email.is_some() || self.pending_email.is_some())
     }
 
     /// Makes `email` pending, in place of a previous pending address (rules 5 and 8). `id`
@@ -225,6 +263,7 @@ impl Contact {
             .filter(|pending| pending.id == id);
         let pending = pending.ok_or(Error::ConfirmationSuperseded)?;
         self.email = Some(pending.email.clone());
+        self.email_confirm_time = Some(now);
         self.email_bounce_time = None;
         self.pending_email = None;
         Ok(vec!["email", "pending_email"])
@@ -271,6 +310,7 @@ impl Contact {
         if self.email.take().is_some() {
             changed.push("email");
         }
+        self.email_confirm_time = None;
         self.email_bounce_time = None;
         changed.extend(self.drop_pending_email(now));
         changed
@@ -305,89 +345,6 @@ pub struct EmailExpiry {
     pub id: ConfirmationId,
     /// True if invoice e-mail was disabled because no address remains (rule 22).
     pub disables_invoice_email: bool,
-}
-
-/// The fields that an update sets. `None` leaves a field unchanged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ContactChange {
-    /// The new types, not empty.
-    pub types: Option<ContactTypes>,
-    /// The new name.
-    pub display_name: Option<String>,
-    /// The new language.
-    pub locale: Option<Locale>,
-    /// The new phone numbers, which replace all previous ones.
-    pub phone_numbers: Option<Vec<PhoneNumber>>,
-    /// Enables or disables invoice e-mail.
-    pub invoice_email_enabled: Option<bool>,
-    /// The new restrictions note.
-    pub restrictions_note: Option<String>,
-    /// The new list of allowed order types.
-    pub allowed_order_types: Option<Vec<OrderTypeCode>>,
-    /// The new list of denied order types.
-    pub denied_order_types: Option<Vec<OrderTypeCode>>,
-}
-
-impl ContactChange {
-    /// Applies the change and returns the names of the fields that differ. Does not check the
-    /// rules; see [`check_contact_rules`].
-    pub fn apply_to(self, contact: &mut Contact) -> Vec<&'static str> {
-        let mut changed = Vec::new();
-        let restrictions = &mut contact.restrictions;
-        set(&mut contact.types, self.types, "types", &mut changed);
-        set(
-            &mut contact.display_name,
-            self.display_name,
-            "display_name",
-            &mut changed,
-        );
-        set(&mut contact.locale, self.locale, "locale", &mut changed);
-        set(
-            &mut contact.phone_numbers,
-            self.phone_numbers,
-            "phone_numbers",
-            &mut changed,
-        );
-        set(
-            &mut contact.invoice_email_enabled,
-            self.invoice_email_enabled,
-            "invoice_email_enabled",
-            &mut changed,
-        );
-        set(
-            &mut restrictions.note,
-            self.restrictions_note,
-            "restrictions.note",
-            &mut changed,
-        );
-        set(
-            &mut restrictions.allowed_order_types,
-            self.allowed_order_types,
-            "restrictions.allowed_order_types",
-            &mut changed,
-        );
-        set(
-            &mut restrictions.denied_order_types,
-            self.denied_order_types,
-            "restrictions.denied_order_types",
-            &mut changed,
-        );
-        changed
-    }
-}
-
-fn set<T: PartialEq>(
-    field: &mut T,
-    new: Option<T>,
-    name: &'static str,
-    changed: &mut Vec<&'static str>,
-) {
-    if let Some(new) = new
-        && new != *field
-    {
-        *field = new;
-        changed.push(name);
-    }
 }
 
 /// Finds a contact among those of its customer.
@@ -440,8 +397,8 @@ pub fn check_contact_rules(
 /// Checks that invoice e-mail is enabled only with a type that receives invoices and an address
 /// (rule 22).
 fn check_invoice_email(contact: &Contact, now: DateTime<Utc>) -> Result<()> {
-    let is_allowed = contact.types.may_have_invoice_email() && contact.has_any_address_at(now);
-    if contact.invoice_email_enabled && !is_allowed {
+    let shown = contact.clone().as_of(now);
+    if contact.invoice_email_enabled && !shown.can_have_invoice_email() {
         return Err(Error::InvoiceEmailNotAllowed);
     }
     Ok(())
@@ -452,11 +409,15 @@ fn check_invoice_email(contact: &Contact, now: DateTime<Utc>) -> Result<()> {
 /// # Errors
 /// [`Error::LastStandardContact`].
 pub fn check_deletion(contact: &Contact, contacts: &[Contact]) -> Result<()> {
-    let is_standard = contact.types.contains(ContactType::Standard);
-    if is_standard && !has_other_standard(contact.id, contacts) {
+    if is_last_standard(contact, contacts) {
         return Err(Error::LastStandardContact);
     }
     Ok(())
+}
+
+/// Returns true if `contact` is STANDARD, and no other one of `contacts` is (rule 2).
+pub fn is_last_standard(contact: &Contact, contacts: &[Contact]) -> bool {
+    contact.types.contains(ContactType::Standard) && !has_other_standard(contact.id, contacts)
 }
 
 fn has_other_standard(id: ContactId, contacts: &[Contact]) -> bool {

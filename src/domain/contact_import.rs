@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{
-        contact::ContactChange, contact_types::ContactTypes, customer::CustomerChange,
+        contact_change::ContactChange, contact_types::ContactTypes, customer::CustomerChange,
         email_address::EmailAddress, ids::CustomerNumber, phone_number::PhoneNumber,
         restrictions::OrderTypeCode, text,
     },

@@ -60,6 +60,17 @@ impl EmailAddress {
         &self.0
     }
 
+    /// Returns the address with its domain in Unicode, for people; `None` if that is the same (rule 12).
+    pub fn to_unicode(&self) -> Option<String> {
+        let (local, domain) = self.0.rsplit_once('@')?;
+        let (unicode, valid) = Uts46::new().to_unicode(
+            domain.as_bytes(),
+            AsciiDenyList::STD3,
+            Hyphens::CheckFirstLast,
+        );
+        (valid.is_ok() && unicode != domain).then(|| format!("{local}@{unicode}"))
+    }
+
     /// Returns the address in lower case, which is equal for equal mailboxes.
     pub fn comparison_key(&self) -> String {
         self.0.to_ascii_lowercase()

@@ -131,6 +131,8 @@ pub struct ExportedRequest {
     pub actor: Actor,
     /// The contact in the response.
     pub contact: Option<Contact>,
+    /// The customer in the response.
+    pub customer: Option<Customer>,
     /// The time at which the response is deleted.
     pub expire_time: DateTime<Utc>,
 }

@@ -29,6 +29,18 @@ pub enum Purpose {
     General,
 }
 
+impl Purpose {
+    /// Every purpose, in the order of the declaration.
+    pub const ALL: [Self; 6] = [
+        Self::Invoice,
+        Self::PaymentReminder,
+        Self::SecurityNotice,
+        Self::PlannedMaintenance,
+        Self::Outage,
+        Self::General,
+    ];
+}
+
 /// The delivery method of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryMethod {
@@ -152,6 +164,8 @@ pub struct Exclusion {
 pub struct Resolution {
     /// The customer.
     pub customer_number: CustomerNumber,
+    /// The purpose of the message.
+    pub purpose: Purpose,
     /// The recipients, with distinct addresses.
     pub recipients: Vec<Recipient>,
     /// The contacts that the purpose or one of its fallbacks considered and excluded.
@@ -199,6 +213,7 @@ pub fn resolve(
     let is_invoice = purpose == Purpose::Invoice;
     Resolution {
         customer_number: addressees.customer_number.clone(),
+        purpose,
         delivery: match (recipients.is_empty(), is_invoice) {
             (false, _) => DeliveryMethod::Email,
             (true, true) => DeliveryMethod::Postal,

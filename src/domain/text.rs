@@ -21,6 +21,17 @@ pub fn single_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
+/// Validates a text of one line like [`single_line`], and accepts an empty one.
+///
+/// # Errors
+/// [`Invalid`] if the text is too long or contains a character that is not allowed.
+pub fn optional_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
+    if text.trim().is_empty() {
+        return Ok(String::new());
+    }
+    single_line(text, max_chars)
+}
+
 /// Validates a text that may be empty and may contain line breaks and tabs.
 ///
 /// # Errors

@@ -139,6 +139,25 @@ impl Transaction {
         self.update_columns(contact, row).await
     }
 
+    /// Updates the resends of the link to the pending address. The version, and so the etag, stays the
+    /// same (rule 11).
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if it has another version than the loaded one.
+    pub async fn update_resends(&self, contact: &Contact) -> Result<()> {
+        let resends = contact
+            .pending_email
+            .as_ref()
+            .map(|pending| pending.resends);
+        let resends = resends.unwrap_or_default();
+        let row = ActiveModel {
+            pending_email_resends: Set(resends.count),
+            pending_email_resend_time: Set(resends.last_time),
+            ..<ActiveModel as ActiveModelTrait>::default()
+        };
+        self.update_columns(contact, row).await
+    }
+
     async fn update_columns(&self, contact: &Contact, row: ActiveModel) -> Result<()> {
         let updated = Entity::update_many()
             .set(row)

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, Set, sea_query::Expr,
+    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, Set,
+    sea_query::Expr,
 };
 
 use super::{
@@ -140,7 +141,7 @@ impl Transaction {
     }
 }
 
-fn to_customer(row: Model) -> Result<Customer> {
+pub(super) fn to_customer(row: Model) -> Result<Customer> {
     let ordered_by = row.attention_line_ordered_by.map(EmailAddress::from_stored);
     Ok(Customer {
         number: CustomerNumber::from_stored(row.customer_number),
@@ -164,27 +165,35 @@ fn to_customer(row: Model) -> Result<Customer> {
     })
 }
 
-/// All columns except the write count, which only the lock increments.
-fn to_row(customer: &Customer) -> ActiveModel {
+/// Returns the row of a customer. Its write count, which only the lock increments, is 0.
+pub(super) fn to_model(customer: &Customer) -> Model {
     let data = &customer.contact_data;
     let settings = customer.notification_settings;
     let text = |address: &EmailAddress| address.as_str().to_owned();
     let order = customer.attention_line.ordered.as_ref();
+    Model {
+        customer_number: customer.number.as_str().to_owned(),
+        email: data.email.as_ref().map(text),
+        email_key: data.email.as_ref().map(EmailAddress::comparison_key),
+        phone_number: data.phone_number.as_ref().map(|n| n.as_str().to_owned()),
+        locale: data.locale.as_str().to_owned(),
+        security_notices: settings.security_notices,
+        planned_maintenance: settings.planned_maintenance,
+        outages: settings.outages,
+        attention_line_suppressed: customer.attention_line.suppressed,
+        attention_line_ordered_by: order.map(|(address, _)| text(address)),
+        attention_line_order_time: order.map(|(_, time)| *time),
+        version: customer.version,
+        create_time: customer.create_time,
+        update_time: customer.update_time,
+        write_count: 0,
+    }
+}
+
+/// All columns except the write count.
+fn to_row(customer: &Customer) -> ActiveModel {
     ActiveModel {
-        customer_number: Set(customer.number.as_str().to_owned()),
-        email: Set(data.email.as_ref().map(text)),
-        email_key: Set(data.email.as_ref().map(EmailAddress::comparison_key)),
-        phone_number: Set(data.phone_number.as_ref().map(|n| n.as_str().to_owned())),
-        locale: Set(data.locale.as_str().to_owned()),
-        security_notices: Set(settings.security_notices),
-        planned_maintenance: Set(settings.planned_maintenance),
-        outages: Set(settings.outages),
-        attention_line_suppressed: Set(customer.attention_line.suppressed),
-        attention_line_ordered_by: Set(order.map(|(address, _)| text(address))),
-        attention_line_order_time: Set(order.map(|(_, time)| *time)),
-        version: Set(customer.version),
-        create_time: Set(customer.create_time),
-        update_time: Set(customer.update_time),
         write_count: NotSet,
+        ..to_model(customer).into_active_model()
     }
 }

@@ -189,14 +189,16 @@ fn to_exported_attempts(row: phone_passwords::Model) -> Result<ExportedAttempts>
 }
 
 fn to_request(row: request_ids::Model) -> Result<ExportedRequest> {
-    let contact = match to_response(&row.response)? {
-        CachedResponse::Contact(contact) => Some(*contact),
-        CachedResponse::Nothing | CachedResponse::Deleted => None,
+    let (contact, customer) = match to_response(&row.response)? {
+        CachedResponse::Contact(contact) => (Some(*contact), None),
+        CachedResponse::Customer(customer) => (None, Some(*customer)),
+        CachedResponse::Nothing | CachedResponse::Deleted => (None, None),
     };
     Ok(ExportedRequest {
         id: row.request_id,
         actor: Actor(row.actor),
         contact,
+        customer,
         expire_time: row.expire_time,
     })
 }

@@ -2,11 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, sea_query::Expr};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     contacts::record::ContactRecord,
-    entity::request_ids::{ActiveModel, Column, Entity},
+    customers,
+    entity::{
+        customers::Model,
+        request_ids::{ActiveModel, Column, Entity},
+    },
     error::StorageError,
     transaction::Transaction,
 };
@@ -14,6 +19,7 @@ use crate::{
     domain::{
         audit::Actor,
         contact::Contact,
+        customer::Customer,
         ids::{ContactId, CustomerNumber},
     },
     error::{Error, Result},
@@ -29,8 +35,19 @@ pub enum CachedResponse {
     Nothing,
     /// The contact at the time of the response.
     Contact(Box<Contact>),
+    /// The customer at the time of the response.
+    Customer(Box<Customer>),
     /// The contact was deleted later, and the response with it.
     Deleted,
+}
+
+/// A response as it is stored, in JSON. The response of a deletion has neither.
+#[derive(Default, Serialize, Deserialize)]
+struct StoredResponse {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contact: Option<ContactRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    customer: Option<Model>,
 }
 
 /// The stored text of a deleted response.
@@ -85,20 +102,27 @@ impl Transaction {
             .exec(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        let contact = match &record.response {
-            CachedResponse::Nothing | CachedResponse::Deleted => None,
-            CachedResponse::Contact(contact) => Some(contact),
-        };
-        let stored = contact.map(|contact| ContactRecord::from_contact(contact));
+        let mut stored = StoredResponse::default();
+        let mut contact_id = None;
+        match &record.response {
+            CachedResponse::Nothing | CachedResponse::Deleted => {}
+            CachedResponse::Contact(contact) => {
+                contact_id = Some(contact.id.0);
+                stored.contact = Some(ContactRecord::from_contact(contact)?);
+            }
+            CachedResponse::Customer(customer) => {
+                stored.customer = Some(customers::to_model(customer));
+            }
+        }
         let row = ActiveModel {
             actor: Set(record.actor.0.clone()),
             request_id: Set(record.request_id),
             customer_number: Set(record.customer_number.as_str().to_owned()),
             digest: Set(record.digest.to_vec()),
-            response: Set(serde_json::to_string(&stored.transpose()?)
+            response: Set(serde_json::to_string(&stored)
                 .map_err(|_| Error::internal("a response is not serializable"))?),
             expire_time: Set(record.expire_time),
-            contact_id: Set(contact.map(|contact| contact.id.0)),
+            contact_id: Set(contact_id),
         };
         Entity::insert(row)
             .exec_without_returning(&self.inner)
@@ -124,10 +148,13 @@ pub(super) fn to_response(text: &str) -> Result<CachedResponse> {
     if text == DELETED {
         return Ok(CachedResponse::Deleted);
     }
-    let record: Option<ContactRecord> =
+    let stored: StoredResponse =
         serde_json::from_str(text).map_err(|_| Error::data_loss("request_ids.response"))?;
-    Ok(match record {
-        None => CachedResponse::Nothing,
-        Some(record) => CachedResponse::Contact(Box::new(record.into_contact()?)),
+    Ok(match (stored.contact, stored.customer) {
+        (Some(contact), _) => CachedResponse::Contact(Box::new(contact.into_contact()?)),
+        (None, Some(customer)) => {
+            CachedResponse::Customer(Box::new(customers::to_customer(customer)?))
+        }
+        (None, None) => CachedResponse::Nothing,
     })
 }

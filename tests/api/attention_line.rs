@@ -17,6 +17,7 @@ async fn set(
         customer_number: "K-1".into(),
         suppressed,
         ordered_by_email: ordered_by.into(),
+        ..proto::SetAttentionLineRequest::default()
     };
     let response = server.client().set_attention_line(request).await?;
     Ok(response.into_inner().customer.unwrap())

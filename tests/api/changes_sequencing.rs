@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use contact_service::{
-    app::{App, UpdateCustomer},
+    app::{App, ChangeOptions, UpdateCustomer},
     crypto::random::Random,
     domain::{
         audit::{Actor, AuditEvent, EventKind, FeedEvent},
@@ -64,7 +64,7 @@ impl Feed {
                 outages: Some(outages),
                 ..CustomerChange::default()
             },
-            etag: String::new(),
+            options: ChangeOptions::default(),
             allow_missing: true,
         };
         self.app.update_customer(&actor(), update).await.unwrap();

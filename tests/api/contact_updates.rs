@@ -1,6 +1,6 @@
 //! `UpdateContact` over the wire: field masks, etags, and the limits of rule 22.
 
-use contact_service::api::proto::{self, Contact, ContactType, Restrictions};
+use contact_service::api::proto::{self, Contact, ContactType, PersonName, Restrictions};
 use rstest::rstest;
 use tonic::{Code, Status};
 
@@ -22,6 +22,9 @@ async fn two_versions(server: &TestServer) -> (Contact, Contact) {
         contact: Some(Contact {
             types: vec![ContactType::Accounting.into()],
             display_name: "Buchhaltung".into(),
+            name: name(1, "Dr.", "Anna", "Beck"),
+            position: "Leiterin".into(),
+            department: "Finanzen".into(),
             locale: "en".into(),
             phone_numbers: vec!["+49721913740".into(), "+49721913741".into()],
             invoice_email_enabled: Some(true),
@@ -36,6 +39,9 @@ async fn two_versions(server: &TestServer) -> (Contact, Contact) {
     let new = Contact {
         types: vec![ContactType::Technical.into(), ContactType::Other.into()],
         display_name: "Technik".into(),
+        name: name(2, "Prof.", "Bernd", "Maier"),
+        position: "Leiter".into(),
+        department: "Betrieb".into(),
         locale: "de".into(),
         phone_numbers: vec!["+43158858".into()],
         invoice_email_enabled: Some(false),
@@ -43,6 +49,15 @@ async fn two_versions(server: &TestServer) -> (Contact, Contact) {
         ..only_id(&old)
     };
     (old, new)
+}
+
+fn name(salutation: i32, title: &str, given_name: &str, family_name: &str) -> Option<PersonName> {
+    Some(PersonName {
+        salutation,
+        title: title.into(),
+        given_name: given_name.into(),
+        family_name: family_name.into(),
+    })
 }
 
 fn restrictions(note: &str, allowed: &[&str], denied: &[&str]) -> Option<Restrictions> {
@@ -54,11 +69,12 @@ fn restrictions(note: &str, allowed: &[&str], denied: &[&str]) -> Option<Restric
     })
 }
 
-/// The contact without the fields that change on every update.
+/// The contact without the fields that change on every update or follow from others.
 fn unstamped(contact: &Contact) -> Contact {
     Contact {
         etag: String::new(),
         update_time: None,
+        invoice_email_available: false,
         ..contact.clone()
     }
 }
@@ -67,7 +83,14 @@ fn unstamped(contact: &Contact) -> Contact {
 fn copy(contact: &mut Contact, from: &Contact, path: &str) {
     let restrictions = from.restrictions.clone().unwrap_or_default();
     let kept = contact.restrictions.get_or_insert_default();
+    let parts = from.name.clone().unwrap_or_default();
     match path {
+        "name.salutation" => contact.name.get_or_insert_default().salutation = parts.salutation,
+        "name.title" => contact.name.get_or_insert_default().title = parts.title,
+        "name.given_name" => contact.name.get_or_insert_default().given_name = parts.given_name,
+        "name.family_name" => contact.name.get_or_insert_default().family_name = parts.family_name,
+        "position" => contact.position.clone_from(&from.position),
+        "department" => contact.department.clone_from(&from.department),
         "types" => contact.types.clone_from(&from.types),
         "display_name" => contact.display_name.clone_from(&from.display_name),
         "locale" => contact.locale.clone_from(&from.locale),
@@ -90,6 +113,12 @@ const FIELDS: &[&str] = &[
     "invoice_email_enabled",
     "types",
     "display_name",
+    "name.salutation",
+    "name.title",
+    "name.given_name",
+    "name.family_name",
+    "position",
+    "department",
     "locale",
     "phone_numbers",
     "restrictions.note",
@@ -124,13 +153,16 @@ async fn path_of_an_unset_field_clears_it(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let (mut expected, _) = two_versions(&server).await;
+    let (named, _) = two_versions(&server).await;
+    // Without parts of a name the display name is required.
+    let nameless = server.update_contact(only_id(&named), &["name"]).await;
+    let mut expected = nameless.unwrap();
     let empty = Contact {
         locale: "de".into(),
         invoice_email_enabled: Some(false),
         ..only_id(&expected)
     };
-    for path in FIELDS {
+    for path in FIELDS.iter().filter(|path| !path.starts_with("name.")) {
         let changed = server.update_contact(only_id(&expected), &[path]).await;
         if ["types", "display_name"].contains(path) {
             assert_eq!(rejected_fields(changed), [format!("contact.{path}")]);
@@ -274,6 +306,7 @@ async fn all_violations_of_an_update_are_reported(
         update_mask: mask(paths),
         request_id: "1".into(),
         validate_only: false,
+        ..proto::UpdateContactRequest::default()
     };
     let fields = [
         "contact.customer_number",

@@ -105,6 +105,8 @@ async fn new_contact_is_stored_as_entered(
         etag: made.etag.clone(),
         create_time: timestamp(server.now()),
         update_time: timestamp(server.now()),
+        last_standard_contact: true,
+        invoice_email_available: true,
         ..entered
     };
     assert_eq!(made, expected);
@@ -350,7 +352,11 @@ async fn rule_2_last_standard_contact_is_protected(
     server.delete_contact(&anna).await.unwrap();
     server.delete_contact(&technical).await.unwrap();
     assert_eq!(rejection(server.delete_contact(&bernd).await), expected);
-    assert_eq!(server.contacts("K-1").await, [bernd]);
+    let last = proto::Contact {
+        last_standard_contact: true,
+        ..bernd
+    };
+    assert_eq!(server.contacts("K-1").await, [last]);
 }
 
 #[rstest]

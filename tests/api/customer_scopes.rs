@@ -76,6 +76,7 @@ fn request(number: &str, shape: &str) -> proto::UpdateCustomerRequest {
         }),
         update_mask: if path.is_empty() { None } else { mask(&[path]) },
         allow_missing: shape.starts_with("creation"),
+        ..proto::UpdateCustomerRequest::default()
     }
 }
 

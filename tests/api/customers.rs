@@ -45,6 +45,7 @@ async fn update(
         customer: Some(customer),
         update_mask: mask(paths),
         allow_missing: false,
+        ..proto::UpdateCustomerRequest::default()
     };
     let response = server.client().update_customer(request).await?;
     Ok(response.into_inner().customer.unwrap())
@@ -55,6 +56,7 @@ async fn create(server: &TestServer, customer: proto::Customer) -> Result<proto:
         customer: Some(customer),
         update_mask: None,
         allow_missing: true,
+        ..proto::UpdateCustomerRequest::default()
     };
     let response = server.client().update_customer(request).await?;
     Ok(response.into_inner().customer.unwrap())

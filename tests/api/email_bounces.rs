@@ -219,6 +219,7 @@ async fn mark_ends_with_its_address_or_a_new_confirmation(
             let request = proto::CancelEmailChangeRequest {
                 customer_number: "K-1".into(),
                 contact_id: berta.contact_id.clone(),
+                ..proto::CancelEmailChangeRequest::default()
             };
             server.client().cancel_email_change(request).await.unwrap();
             let state = server.inspect(&token).await.unwrap().state();

@@ -61,6 +61,7 @@ async fn rule_5_link_is_sent_to_the_new_address_and_confirms_it(
     let after = server.contact(&before).await;
     let expected = Contact {
         email: NEW.into(),
+        email_confirm_time: timestamp(server.now()),
         pending_email: None,
         etag: after.etag.clone(),
         update_time: timestamp(server.now()),
@@ -177,6 +178,7 @@ async fn rules_6_and_8_newer_address_or_removal_revokes_the_link(
     let cancellation = proto::CancelEmailChangeRequest {
         customer_number: customer_number.clone(),
         contact_id: contact_id.clone(),
+        ..proto::CancelEmailChangeRequest::default()
     };
     let mut client = server.client();
     client.cancel_email_change(cancellation).await.unwrap();
@@ -199,6 +201,7 @@ async fn rules_6_and_8_newer_address_or_removal_revokes_the_link(
         customer_number,
         contact_id,
         request_id: String::new(),
+        ..proto::RemoveEmailRequest::default()
     };
     client.remove_email(removal).await.unwrap();
     for dead in [&first, &second, &third, &fourth] {
@@ -340,6 +343,7 @@ async fn validated_or_repeated_requests_send_no_email(
         contact_id: contact.contact_id.clone(),
         email: OLD.into(),
         request_id: "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55".into(),
+        ..proto::ChangeEmailRequest::default()
     };
     for _ in 0..2 {
         client.change_email(change.clone()).await.unwrap();

@@ -28,6 +28,7 @@ async fn cancel(server: &TestServer, contact: &Contact) -> Result<Contact, Statu
     let request = proto::CancelEmailChangeRequest {
         customer_number: contact.customer_number.clone(),
         contact_id: contact.contact_id.clone(),
+        ..proto::CancelEmailChangeRequest::default()
     };
     let response = server.client().cancel_email_change(request).await?;
     Ok(response.into_inner().contact.unwrap())
@@ -94,6 +95,7 @@ async fn rule_5_new_address_is_pending_and_current_stays_in_use(
             request_time: timestamp(server.now()),
             expire_time: timestamp(server.now() + WEEK),
             resends_left: 3,
+            ..proto::PendingEmail::default()
         }),
         etag: changed.etag.clone(),
         update_time: timestamp(server.now()),

@@ -97,6 +97,7 @@ async fn write_until_gone(server: &TestServer, on: &Prepared, nth: usize) -> usi
                     // A different order each time, otherwise there is nothing to write.
                     suppressed: count % 8 < 4,
                     ordered_by_email: format!("info@{}.example", on.number.to_lowercase()),
+                    ..proto::SetAttentionLineRequest::default()
                 };
                 let set = server.client().set_attention_line(request).await;
                 set.map(|_| ())

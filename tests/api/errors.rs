@@ -236,6 +236,7 @@ async fn invalid_input(server: &TestServer, anna: &Contact) -> Vec<Status> {
         contact_id: anna.contact_id.clone(),
         email: email.into(),
         request_id: ID.into(),
+        ..proto::ChangeEmailRequest::default()
     };
     client
         .change_email(change("a@muster.example"))
@@ -289,11 +290,13 @@ async fn rule_violations(server: &TestServer, anna: &Contact) -> Vec<Status> {
     let nothing_pending = proto::CancelEmailChangeRequest {
         customer_number: "K-2".into(),
         contact_id: invoices.contact_id.clone(),
+        ..proto::CancelEmailChangeRequest::default()
     };
     let not_on_file = proto::SetAttentionLineRequest {
         customer_number: "K-1".into(),
         suppressed: true,
         ordered_by_email: "unknown@muster.example".into(),
+        ..proto::SetAttentionLineRequest::default()
     };
     for _ in 1..100 {
         let contact = creation("K-2", ContactType::Standard);
@@ -362,7 +365,7 @@ async fn phone_errors(server: &TestServer, anna: &Contact) -> Vec<Status> {
             display_name: "Unknown".into(),
             ..proto::OrderType::default()
         }),
-        allow_missing: false,
+        ..proto::UpdateOrderTypeRequest::default()
     };
     let mut responses = vec![
         server

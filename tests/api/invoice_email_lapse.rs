@@ -105,6 +105,7 @@ async fn rule_22_every_read_shows_the_lapse_immediately(
     let expected = Contact {
         pending_email: None,
         invoice_email_enabled: Some(false),
+        invoice_email_available: false,
         etag: lapsed.etag.clone(),
         update_time: timestamp(expiry),
         ..before.clone()

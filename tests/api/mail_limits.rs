@@ -7,10 +7,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use contact_service::{
     api::proto::{self, Contact, ContactType},
-    app::{App, AppParts, CustomerRows, FileRow, ImportMode, NewContact, RowOutcome},
+    app::{
+        App, AppParts, ChangeOptions, CustomerRows, EmailEdit, FileRow, ImportMode, NewContact,
+        RowOutcome, UpdateContact,
+    },
     crypto::{keyring::VersionedKeys, random::Random},
     domain::{
-        audit::Actor, contact::ContactChange, contact_import::ImportKey,
+        audit::Actor, contact_change::ContactChange, contact_import::ImportKey,
         contact_types::ContactTypes, customer::CustomerChange, email_address::EmailAddress,
         ids::CustomerNumber,
     },
@@ -94,6 +97,7 @@ async fn cancel(server: &TestServer, contact: &Contact) {
     let request = proto::CancelEmailChangeRequest {
         customer_number: contact.customer_number.clone(),
         contact_id: contact.contact_id.clone(),
+        ..proto::CancelEmailChangeRequest::default()
     };
     let _none_pending = server.client().cancel_email_change(request).await;
 }
@@ -280,7 +284,11 @@ async fn mail_counts_survive_a_service_key_rotation(
     for (nth, contact) in contacts.iter().enumerate() {
         let app = if nth % 2 == 0 { &old } else { &new };
         let email = EmailAddress::parse(VICTIM).unwrap();
-        let changed = app.change_email(&agent, contact_ref(contact), email, None);
+        let update = UpdateContact {
+            email: Some(EmailEdit::Enter(email)),
+            ..UpdateContact::new(contact_ref(contact), ChangeOptions::default())
+        };
+        let changed = app.update_contact(&agent, update);
         entered.push(changed.await.is_ok());
     }
     assert_eq!(entered, [true, true, true, true, true, false, false]);
@@ -296,8 +304,8 @@ fn row(number: &CustomerNumber, nth: usize, email: &str) -> FileRow {
             fields: ContactChange::default(),
             email: Some(EmailAddress::parse(email).unwrap()),
             phone_password: None,
-            request: None,
-            validate_only: false,
+            options: ChangeOptions::default(),
+            shows_recipient_changes: false,
         },
         customer: CustomerChange::default(),
     }

@@ -80,6 +80,7 @@ impl TestServer {
         let request = proto::ResendEmailConfirmationRequest {
             customer_number: contact.customer_number.clone(),
             contact_id: contact.contact_id.clone(),
+            ..proto::ResendEmailConfirmationRequest::default()
         };
         let response = self.client().resend_email_confirmation(request).await?;
         Ok(response.into_inner().contact.unwrap())

@@ -12,6 +12,7 @@ mod emails;
 mod fields;
 mod names;
 mod phone;
+mod recipient_changes;
 mod recipients;
 mod reference_model;
 mod requests;

@@ -339,6 +339,7 @@ async fn email_to_a_dropped_address_is_not_sent(
             let request = contact_service::api::proto::CancelEmailChangeRequest {
                 customer_number: "K-1".into(),
                 contact_id: contact.contact_id.clone(),
+                ..contact_service::api::proto::CancelEmailChangeRequest::default()
             };
             server.client().cancel_email_change(request).await.unwrap();
         }

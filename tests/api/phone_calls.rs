@@ -29,6 +29,7 @@ impl TestServer {
                 retired: false,
             }),
             allow_missing: true,
+            ..proto::UpdateOrderTypeRequest::default()
         };
         self.client().update_order_type(request).await.unwrap();
     }
@@ -42,6 +43,7 @@ impl TestServer {
             customer_number: contact.customer_number.clone(),
             contact_id: contact.contact_id.clone(),
             source: Some(Source::PhonePassword(password.into())),
+            ..proto::SetPhonePasswordRequest::default()
         };
         let response = self.client().set_phone_password(request).await?;
         Ok(response.into_inner().contact.unwrap())
@@ -62,6 +64,7 @@ impl TestServer {
             customer_number: contact.customer_number.clone(),
             contact_id: contact.contact_id.clone(),
             reason: "Rückruf unter der hinterlegten Nummer".into(),
+            ..proto::UnlockPhonePasswordRequest::default()
         };
         let response = self.client().unlock_phone_password(request).await?;
         Ok(response.into_inner().contact.unwrap())
@@ -141,6 +144,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                 customer_number,
                 contact_id,
                 source: Some(Source::PhonePassword("marker drei Worte".into())),
+                ..proto::SetPhonePasswordRequest::default()
             },
         ),
         "CheckPhonePassword" => to_dynamic(
@@ -158,6 +162,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                 customer_number,
                 contact_id,
                 reason: "marker: rang back".into(),
+                ..proto::UnlockPhonePasswordRequest::default()
             },
         ),
         "AuthorizePhoneOrder" => to_dynamic(
@@ -183,6 +188,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                     retired: false,
                 }),
                 allow_missing: true,
+                ..proto::UpdateOrderTypeRequest::default()
             },
         ),
         _ => return None,

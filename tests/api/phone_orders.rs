@@ -386,6 +386,7 @@ async fn order_types_are_created_replaced_and_listed_by_code(
         let request = proto::UpdateOrderTypeRequest {
             order_type: Some(order_type(code, name)),
             allow_missing: true,
+            ..proto::UpdateOrderTypeRequest::default()
         };
         let updated = client
             .update_order_type(request)
@@ -430,6 +431,7 @@ async fn retired_order_type_is_denied_and_not_listed(
     let request = proto::UpdateOrderTypeRequest {
         order_type: Some(retired.clone()),
         allow_missing: false,
+        ..proto::UpdateOrderTypeRequest::default()
     };
     client.update_order_type(request).await.unwrap();
 

@@ -88,6 +88,7 @@ async fn rule_13_set_replaces_and_clear_removes_the_password(
     let clear = proto::ClearPhonePasswordRequest {
         customer_number: "K-1".into(),
         contact_id: anna.contact_id.clone(),
+        ..proto::ClearPhonePasswordRequest::default()
     };
     let cleared = server.client().clear_phone_password(clear).await.unwrap();
     let cleared = cleared.into_inner().contact.unwrap();
@@ -113,6 +114,7 @@ async fn rule_14_generated_password_is_shown_once_and_matches(
         customer_number: "K-1".into(),
         contact_id: anna.contact_id.clone(),
         source: Some(Source::Generate(true)),
+        ..proto::SetPhonePasswordRequest::default()
     };
     let mut client = server.client();
     let first = client
@@ -183,6 +185,7 @@ async fn rule_14_invalid_password_is_rejected_with_its_field(
             customer_number: "K-100177".into(),
             contact_id: anna.contact_id.clone(),
             source,
+            ..proto::SetPhonePasswordRequest::default()
         };
         let rejected = server.client().set_phone_password(request).await;
         assert_eq!(rejected_fields(rejected), [field]);
@@ -355,6 +358,7 @@ async fn missing_fields_of_a_check_are_named(
         customer_number: "K-1".into(),
         contact_id: anna.contact_id.clone(),
         reason: String::new(),
+        ..proto::UnlockPhonePasswordRequest::default()
     };
     let rejected = server.client().unlock_phone_password(unlock).await;
     assert_eq!(rejected_fields(rejected), ["reason"]);

@@ -72,6 +72,7 @@ async fn rule_15_no_table_contains_a_phone_password(
         customer_number: "K-1".into(),
         contact_id: anna.contact_id.clone(),
         source: Some(Source::Generate(true)),
+        ..proto::SetPhonePasswordRequest::default()
     };
     let generated = client.set_phone_password(generate).await.unwrap();
     let generated = generated.into_inner().generated_phone_password;

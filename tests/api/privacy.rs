@@ -101,6 +101,7 @@ pub async fn prepare_full_customer(server: &TestServer, number: &str) -> Prepare
             customer_number: number.into(),
             suppressed: true,
             ordered_by_email: format!("info@{}.example", number.to_lowercase()),
+            ..proto::SetAttentionLineRequest::default()
         })
         .await
         .unwrap();

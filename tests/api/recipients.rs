@@ -122,6 +122,7 @@ async fn set_customer(server: &TestServer, email: &str, enabled: bool) {
         }),
         update_mask: mask(&["*"]),
         allow_missing: true,
+        ..proto::UpdateCustomerRequest::default()
     };
     server.client().update_customer(request).await.unwrap();
 }

@@ -94,6 +94,7 @@ async fn send(
                 contact_id,
                 email: "neu@muster.example".into(),
                 request_id,
+                ..proto::ChangeEmailRequest::default()
             };
             client
                 .change_email(request)
@@ -106,6 +107,7 @@ async fn send(
                 customer_number,
                 contact_id,
                 request_id,
+                ..proto::RemoveEmailRequest::default()
             };
             client
                 .remove_email(request)

@@ -66,7 +66,7 @@ const BY_NUMBER: TenantScope = TenantScope::Customer("customer_number");
 const BY_CUSTOMER: TenantScope = TenantScope::Customer("customer.customer_number");
 const BY_CONTACT: TenantScope = TenantScope::Customer("contact.customer_number");
 
-pub(crate) const RPCS: [Rpc; 28] = [
+pub(crate) const RPCS: [Rpc; 29] = [
     rpc("GetCustomer", "customers.read", Reads, BY_NUMBER),
     rpc("UpdateCustomer", "customers.write", Changes, BY_CUSTOMER),
     rpc("SetAttentionLine", "customers.write", Changes, BY_NUMBER),
@@ -125,6 +125,12 @@ pub(crate) const RPCS: [Rpc; 28] = [
     rpc("ListOrderTypes", "order_types.read", Reads, NoTenant),
     rpc("UpdateOrderType", "order_types.write", Settles, AllTenants),
     rpc("ResolveRecipients", "recipients.resolve", Reads, BY_NUMBER),
+    rpc(
+        "BatchResolveRecipients",
+        "recipients.resolve",
+        Reads,
+        BY_NUMBER,
+    ),
     rpc(
         "StreamRecipients",
         "recipients.resolve",
@@ -240,6 +246,7 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
                     customer_number,
                     suppressed,
                     ordered_by_email,
+                    ..proto::SetAttentionLineRequest::default()
                 },
             )
         }
@@ -259,10 +266,13 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
                 contact_id,
                 email: address("marker.changed", &on.number),
                 request_id: String::new(),
+                ..proto::ChangeEmailRequest::default()
             },
         ),
         "WatchChanges" => to_dynamic(rpc, &proto::WatchChangesRequest::default()),
-        "ResolveRecipients" | "StreamRecipients" => resolve_recipients(rpc, on),
+        "ResolveRecipients" | "BatchResolveRecipients" | "StreamRecipients" => {
+            resolve_recipients(rpc, on)
+        }
         "ListAuditEvents" => {
             let page_size = 10;
             let page_token = String::new();
@@ -315,6 +325,15 @@ fn resolve_recipients(rpc: &str, on: &Prepared) -> DynamicMessage {
         return to_dynamic(rpc, &request);
     }
     let customer_number = on.number.clone();
+    if rpc == "BatchResolveRecipients" {
+        let purposes = vec![purpose, Purpose::General.into()];
+        let request = proto::BatchResolveRecipientsRequest {
+            customer_number,
+            purposes,
+            attention_line_chars,
+        };
+        return to_dynamic(rpc, &request);
+    }
     let request = proto::ResolveRecipientsRequest {
         customer_number,
         purpose,
@@ -343,6 +362,7 @@ fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
             paths: vec!["*".into()],
         }),
         allow_missing: false,
+        ..proto::UpdateCustomerRequest::default()
     }
 }
 
@@ -372,6 +392,14 @@ fn update_contact(on: &Prepared) -> proto::UpdateContactRequest {
 /// A contact with every field set to a non-default value.
 fn full_contact(name: &str) -> proto::Contact {
     proto::Contact {
+        name: Some(proto::PersonName {
+            salutation: proto::Salutation::Frau.into(),
+            title: "Dr. marker".into(),
+            given_name: "Marker-Maria".into(),
+            family_name: "Marker-Mai".into(),
+        }),
+        position: "Marker of the board".into(),
+        department: "Marker sales".into(),
         locale: "en".into(),
         phone_numbers: vec!["+49 721 7654321".into(), "0721 7654322".into()],
         invoice_email_enabled: Some(true),

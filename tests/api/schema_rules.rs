@@ -342,8 +342,9 @@ async fn no_executed_statement_needs_its_session() {
         );
     }
     assert_eq!(statements_that_need_sessions(made.iter()), [""; 0]);
-    // State that outlives statements: session locks and temporary tables.
+    // State that outlives statements: session locks and temporary tables. Other tests share the server.
     let left = "SELECT 'pg_locks', '', locktype FROM pg_locks WHERE locktype = 'advisory' \
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
                 UNION ALL \
                 SELECT relname::text, '', 'temporary' FROM pg_class WHERE relpersistence = 't'";
     assert_eq!(read(&url, left, left).await, Keys::new());

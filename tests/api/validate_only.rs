@@ -57,6 +57,7 @@ async fn delete(
         etag: contact.etag.clone(),
         request_id: request_id.into(),
         validate_only,
+        ..proto::DeleteContactRequest::default()
     };
     server.client().delete_contact(request).await.map(|_| ())
 }

@@ -14,11 +14,13 @@ pub(super) enum Column {
     AllowedOrderTypes,
     DeniedOrderTypes,
     ExternalId,
-    /// Parts of a name, for rows without a display name: this one to `FamilyName`.
+    /// Parts of a name, which also compose a missing display name: this one to `FamilyName`.
     Salutation,
     Title,
     GivenName,
     FamilyName,
+    Position,
+    Department,
     /// Contact data and notification settings of a created customer: this one to `Outages`.
     ContactDataEmail,
     ContactDataPhoneNumber,
@@ -34,7 +36,7 @@ pub(super) enum Column {
 
 impl Column {
     /// All columns that the import reads, in the order of the documentation.
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::CustomerNumber,
         Self::Types,
         Self::DisplayName,
@@ -50,6 +52,8 @@ impl Column {
         Self::Title,
         Self::GivenName,
         Self::FamilyName,
+        Self::Position,
+        Self::Department,
         Self::ContactDataEmail,
         Self::ContactDataPhoneNumber,
         Self::ContactDataLocale,
@@ -76,6 +80,8 @@ impl Column {
             Self::Title => "title",
             Self::GivenName => "given_name",
             Self::FamilyName => "family_name",
+            Self::Position => "position",
+            Self::Department => "department",
             Self::ContactDataEmail => "contact_data_email",
             Self::ContactDataPhoneNumber => "contact_data_phone_number",
             Self::ContactDataLocale => "contact_data_locale",
@@ -118,6 +124,14 @@ impl Column {
             Self::Title => &["titel", "akademischertitel"],
             Self::GivenName => &["vorname", "vornamen", "firstname", "forename"],
             Self::FamilyName => &["nachname", "familienname", "lastname", "surname"],
+            Self::Position => &[
+                "jobtitle",
+                "berufsbezeichnung",
+                "stelle",
+                "stellung",
+                "funktion",
+            ],
+            Self::Department => &["abteilung", "dept", "bereich"],
             Self::ContactDataEmail => CONTACT_DATA_EMAIL,
             Self::ContactDataPhoneNumber => CONTACT_DATA_PHONE_NUMBER,
             Self::ContactDataLocale => &[

@@ -1,5 +1,6 @@
-//! Display names, composed of the parts that other systems store.
+//! Names: the parts that other systems store, and the display names that they compose.
 
+use contact_service::domain::person_name::Salutation;
 use csv::StringRecord;
 
 use super::{columns::Column, header::Header};
@@ -17,6 +18,17 @@ pub(super) struct NameParts<'n> {
     pub(super) suffix: &'n str,
 }
 
+/// The name of a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    /// From its own column, or composed of the parts.
+    pub(super) display_name: String,
+    pub(super) salutation: Salutation,
+    pub(super) title: String,
+    pub(super) given: String,
+    pub(super) family: String,
+}
+
 /// Salutations of persons; others, such as `Firma`, are ignored.
 const SALUTATIONS: &[(&str, &str)] = &[
     ("herr", "Herr"),
@@ -31,9 +43,9 @@ const SALUTATIONS: &[(&str, &str)] = &[
     ("miss", "Miss"),
 ];
 
-/// Returns the display name of a row, from its own column or composed of its parts. A column `Name`
-/// may hold the name without its title, or the family name only.
-pub(super) fn display_name(header: &Header, record: &StringRecord) -> String {
+/// Returns the name of a row. A column `Name` may hold the name without its title, or the family name
+/// only.
+pub(super) fn name(header: &Header, record: &StringRecord) -> Name {
     let cell = |column| header.cell(record, column);
     let name = cell(Column::DisplayName);
     let [salutation, title, given, family] = [
@@ -50,13 +62,12 @@ pub(super) fn display_name(header: &Header, record: &StringRecord) -> String {
         family: &family,
         ..NameParts::default()
     };
-    if name.is_empty() {
+    let mut family = parts.family;
+    let display_name = if name.is_empty() {
         compose(&parts)
     } else if header.has_family_as_name() && (given.is_empty() || !holds(&name, &given)) {
-        compose(&NameParts {
-            family: &name,
-            ..parts
-        })
+        family = &name;
+        compose(&NameParts { family, ..parts })
     } else if header.has_plain_name && !holds(&name, &title) {
         compose(&NameParts {
             title: &title,
@@ -64,7 +75,25 @@ pub(super) fn display_name(header: &Header, record: &StringRecord) -> String {
             ..NameParts::default()
         })
     } else {
-        name.into_owned()
+        name.clone().into_owned()
+    };
+    let (in_title, title) = split_salutation(parts.title);
+    let salutation = split_salutation(parts.salutation).0.or(in_title);
+    Name {
+        salutation: salutation.map_or(Salutation::Unspecified, of_person),
+        title: title.to_owned(),
+        given: parts.given.to_owned(),
+        family: family.to_owned(),
+        display_name,
+    }
+}
+
+/// Returns the salutation that is written like this; that of a family is none of a person.
+fn of_person(written: &str) -> Salutation {
+    match written {
+        "Herr" | "Mr" => Salutation::Herr,
+        "Frau" | "Mrs" | "Ms" | "Miss" => Salutation::Frau,
+        _ => Salutation::Unspecified,
     }
 }
 
@@ -137,7 +166,34 @@ mod tests {
             text.split(',').collect::<StringRecord>()
         };
         let header = Header::read(&of(names), &[]).unwrap();
-        assert_eq!(display_name(&header, &of(values)), name);
+        assert_eq!(super::name(&header, &of(values)).display_name, name);
+    }
+
+    #[rstest]
+    #[case("Name,Vorname,Anrede", "Schmidt,Anna,Frau", (Salutation::Frau, "", "Anna", "Schmidt"))]
+    #[case("Anrede,Titel,Vorname,Nachname", "Herrn,Dr.,Bernd,Beck", (Salutation::Herr, "Dr.", "Bernd", "Beck"))]
+    #[case("Titel,Nachname,Vorname", "Frau Prof.,Beck,", (Salutation::Frau, "Prof.", "", "Beck"))]
+    #[case("Anrede,Vorname,Nachname", "Firma,,Beck GmbH", (Salutation::Unspecified, "", "", "Beck GmbH"))]
+    #[case("Anrede,Vorname,Nachname", "Familie,,Beck", (Salutation::Unspecified, "", "", "Beck"))]
+    #[case("display_name,Titel", "Anna Schmidt,Dr.", (Salutation::Unspecified, "Dr.", "", ""))]
+    fn parts_are_kept(
+        #[case] names: &str,
+        #[case] values: &str,
+        #[case] parts: (Salutation, &str, &str, &str),
+    ) {
+        let of = |text: &str| {
+            let text = format!("Kundennummer,Typ,{text}");
+            text.split(',').collect::<StringRecord>()
+        };
+        let header = Header::read(&of(names), &[]).unwrap();
+        let name = super::name(&header, &of(values));
+        let found = (
+            name.salutation,
+            name.title.as_str(),
+            name.given.as_str(),
+            name.family.as_str(),
+        );
+        assert_eq!(found, parts);
     }
 
     #[test]
@@ -145,7 +201,8 @@ mod tests {
         let of = |text: &str| text.split(',').collect::<StringRecord>();
         let mapping = "Name=display_name".parse().unwrap();
         let header = Header::read(&of("Kundennummer,Typ,Name,Vorname"), &[mapping]).unwrap();
-        assert_eq!(display_name(&header, &of("1,x,Schmidt,Anna")), "Schmidt");
+        let name = super::name(&header, &of("1,x,Schmidt,Anna"));
+        assert_eq!(name.display_name, "Schmidt");
     }
 
     #[rstest]

@@ -4,7 +4,10 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::email_confirmation::{PENDING_EMAIL_LIFETIME, RESENDS_AT_ONCE};
+use crate::domain::{
+    contact_change::ContactChange,
+    email_confirmation::{PENDING_EMAIL_LIFETIME, RESENDS_AT_ONCE},
+};
 
 fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000)

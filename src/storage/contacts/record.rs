@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable,
     JoinType, QueryFilter, QueryOrder, QueryResult, QuerySelect, RelationTrait, Select,
-    sea_query::Condition,
+    sea_query::{Condition, Expr},
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use crate::{
         email_address::EmailAddress,
         email_confirmation::{PendingEmail, RESENDS_AT_ONCE, Resends},
         ids::{ConfirmationId, ContactId, CustomerNumber},
+        person_name::{PersonName, Salutation},
         phone_number::PhoneNumber,
         phone_password::PhonePasswordState,
         restrictions::{OrderTypeCode, Restrictions},
@@ -41,6 +42,7 @@ pub(crate) struct ContactRecord {
     resends_left: Option<i16>,
     #[serde(default)]
     phone_password: ShownPhonePassword,
+    is_last_standard: bool,
 }
 
 /// A contact with one of its phone numbers, if it has any, and its phone password.
@@ -48,6 +50,7 @@ pub(crate) struct ContactRow {
     contact: Model,
     phone_number: Option<String>,
     phone_password: Option<passwords::Model>,
+    is_last_standard: bool,
 }
 
 impl FromQueryResult for ContactRow {
@@ -56,17 +59,24 @@ impl FromQueryResult for ContactRow {
             contact: Model::from_query_result(result, prefix)?,
             phone_number: result.try_get(prefix, PHONE_NUMBER)?,
             phone_password: passwords::Model::from_query_result_optional(result, PASSWORD_PREFIX)?,
+            is_last_standard: result.try_get::<i32>(prefix, LAST_STANDARD)? == 1,
         })
     }
 }
 
 const PHONE_NUMBER: &str = "phone_number";
 const PASSWORD_PREFIX: &str = "phone_password_";
+const LAST_STANDARD: &str = "is_last_standard";
+/// Rule 2: 1 for the only STANDARD contact of a customer, 0 for all others.
+const IS_LAST_STANDARD: &str = "CASE WHEN contacts.types & 1 = 1 AND NOT EXISTS (\
+     SELECT 1 FROM contacts other WHERE other.customer_number = contacts.customer_number \
+     AND other.contact_id <> contacts.contact_id AND other.types & 1 = 1) THEN 1 ELSE 0 END";
 
 /// Builds one statement for all tables, so that they are read from one snapshot.
 pub(crate) fn selection(condition: Condition) -> Select<Entity> {
     let mut query = Entity::find()
         .column_as(phones::Column::PhoneNumber, PHONE_NUMBER)
+        .expr_as(Expr::cust(IS_LAST_STANDARD), LAST_STANDARD)
         .join_rev(JoinType::LeftJoin, phones::Relation::Contacts.def())
         .join_rev(JoinType::LeftJoin, passwords::Relation::Contacts.def())
         .filter(condition)
@@ -119,6 +129,7 @@ impl ContactRow {
             phone_numbers: self.phone_number.into_iter().collect(),
             resends_left: None,
             phone_password: phone_password.unwrap_or_default().into(),
+            is_last_standard: self.is_last_standard,
         })
     }
 }
@@ -162,6 +173,7 @@ impl ContactRecord {
                 .collect(),
             resends_left: contact.pending_email.as_ref().map(|p| p.resends_left),
             phone_password: contact.phone_password.into(),
+            is_last_standard: contact.is_last_standard,
         })
     }
 
@@ -174,8 +186,17 @@ impl ContactRecord {
             position: row.position,
             types: to_types(row.types)?,
             display_name: row.display_name,
+            name: PersonName {
+                salutation: to_salutation(row.salutation)?,
+                title: row.title,
+                given_name: row.given_name,
+                family_name: row.family_name,
+            },
+            job_position: row.job_position,
+            department: row.department,
             locale: to_locale(&row.locale, "contacts.locale")?,
             email: row.email.map(EmailAddress::from_stored),
+            email_confirm_time: row.email_confirm_time,
             email_bounce_time: row.email_bounce_time,
             pending_email,
             phone_numbers: self
@@ -190,6 +211,7 @@ impl ContactRecord {
                 denied_order_types: to_codes(&row.denied_order_types)?,
             },
             phone_password: self.phone_password.into(),
+            is_last_standard: self.is_last_standard,
             version: row.version,
             create_time: row.create_time,
             update_time: row.update_time,
@@ -221,6 +243,26 @@ fn to_pending_email(row: &Model, resends_left: Option<i16>) -> Result<Option<Pen
     }
 }
 
+/// The number under which a salutation is stored.
+const fn from_salutation(salutation: Salutation) -> i16 {
+    match salutation {
+        Salutation::Unspecified => 0,
+        Salutation::Herr => 1,
+        Salutation::Frau => 2,
+        Salutation::Neutral => 3,
+    }
+}
+
+fn to_salutation(number: i16) -> Result<Salutation> {
+    match number {
+        0 => Ok(Salutation::Unspecified),
+        1 => Ok(Salutation::Herr),
+        2 => Ok(Salutation::Frau),
+        3 => Ok(Salutation::Neutral),
+        _ => Err(Error::data_loss("contacts.salutation")),
+    }
+}
+
 fn to_codes(json: &str) -> Result<Vec<OrderTypeCode>> {
     let codes: Vec<String> =
         serde_json::from_str(json).map_err(|_| Error::data_loss("contacts.order_types"))?;
@@ -241,6 +283,12 @@ pub(crate) fn to_row(contact: &Contact) -> Result<Model> {
         position: contact.position,
         types: contact.types.bits(),
         display_name: contact.display_name.clone(),
+        salutation: from_salutation(contact.name.salutation),
+        title: contact.name.title.clone(),
+        given_name: contact.name.given_name.clone(),
+        family_name: contact.name.family_name.clone(),
+        job_position: contact.job_position.clone(),
+        department: contact.department.clone(),
         locale: contact.locale.as_str().to_owned(),
         email: contact.email.as_ref().map(text),
         email_key: contact.email.as_ref().map(EmailAddress::comparison_key),
@@ -250,6 +298,7 @@ pub(crate) fn to_row(contact: &Contact) -> Result<Model> {
         pending_email_id: pending.map(|pending| pending.id.0),
         pending_email_resends: pending.map_or(0, |pending| pending.resends.count),
         pending_email_resend_time: pending.and_then(|pending| pending.resends.last_time),
+        email_confirm_time: contact.email_confirm_time,
         email_bounce_time: contact.email_bounce_time,
         pending_email_bounce_time: pending.and_then(|pending| pending.bounce_time),
         invoice_email_enabled: contact.invoice_email_enabled,

@@ -1,9 +1,9 @@
-//! A customer.
+//! A customer. Cached responses hold this row as JSON.
 
 use sea_orm::entity::prelude::*;
 
 #[allow(clippy::struct_excessive_bools, reason = "the columns are independent")]
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, serde::Serialize, serde::Deserialize)]
 #[sea_orm(table_name = "customers")]
 pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

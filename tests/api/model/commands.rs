@@ -2,7 +2,9 @@
 //! existing ones, so a history stays valid when shrinking removes commands.
 
 use chrono::TimeDelta;
-use contact_service::api::proto;
+use contact_service::api::proto::{
+    self, email_change::Change as EmailEdit, phone_password_change::Change as PasswordEdit,
+};
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, any, prop_oneof},
@@ -78,6 +80,8 @@ pub enum Command {
         contact: Pick,
         fields: proto::Contact,
         mask: Vec<String>,
+        email: Option<EmailEdit>,
+        password: Option<PasswordEdit>,
         etag: Etag,
         request: Option<usize>,
         validate_only: bool,
@@ -284,24 +288,49 @@ fn update_contact() -> impl Strategy<Value = Command> {
         CONTACT_PATHS,
         &["email", "contact_id", "restrictions.", "nonsense"],
     );
+    let edits = (email_edit(), password_edit());
     (
         pick(),
         contact_fields(),
         mask,
+        edits,
         etag(),
         request(),
         chance(10),
     )
-        .prop_map(|(contact, fields, mask, etag, request, validate_only)| {
-            Command::UpdateContact {
-                contact,
-                fields,
-                mask,
-                etag,
-                request,
-                validate_only,
-            }
-        })
+        .prop_map(
+            |(contact, fields, mask, (email, password), etag, request, validate_only)| {
+                Command::UpdateContact {
+                    contact,
+                    fields,
+                    mask,
+                    email,
+                    password,
+                    etag,
+                    request,
+                    validate_only,
+                }
+            },
+        )
+}
+
+fn email_edit() -> impl Strategy<Value = Option<EmailEdit>> + Clone {
+    prop_oneof![
+        6 => Just(None),
+        2 => address().prop_map(|email| Some(EmailEdit::SetEmail(email))),
+        1 => Just(Some(EmailEdit::RemoveEmail(true))),
+        1 => Just(Some(EmailEdit::CancelPending(true))),
+    ]
+}
+
+/// Passwords by index.
+fn password_edit() -> impl Strategy<Value = Option<PasswordEdit>> + Clone {
+    let set = |index: usize| Some(PasswordEdit::NewPhonePassword(index.to_string()));
+    prop_oneof![
+        12 => Just(None),
+        2 => password().prop_map(set),
+        1 => Just(Some(PasswordEdit::Clear(true))),
+    ]
 }
 
 fn calls() -> BoxedStrategy<Command> {

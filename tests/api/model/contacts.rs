@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use contact_service::api::proto::{self, ContactType};
+use contact_service::api::proto::{
+    self, ContactType, phone_password_change::Change as PasswordEdit,
+};
 
 use super::{
     emails::Pending,
@@ -26,6 +28,7 @@ pub struct Contact {
     pub locale: String,
     /// The confirmed address; empty: none.
     pub email: String,
+    pub confirm_time: Option<DateTime<Utc>>,
     pub pending: Option<Pending>,
     pub phones: Vec<String>,
     pub invoice: bool,
@@ -46,6 +49,7 @@ impl Contact {
             name: String::new(),
             locale: "de".to_owned(),
             email: String::new(),
+            confirm_time: None,
             pending: None,
             phones: Vec::new(),
             invoice: false,
@@ -143,6 +147,8 @@ impl ReferenceModel {
     /// The contact as responses show it now.
     pub fn shown(&self, contact: &Contact) -> proto::Contact {
         let contact = contact.as_of(self.now);
+        let others = self.customers.get(&contact.number);
+        let has_other = others.is_some_and(|customer| customer.has_other_standard(&contact.id));
         proto::Contact {
             customer_number: contact.number.clone(),
             contact_id: contact.id.clone(),
@@ -165,6 +171,11 @@ impl ReferenceModel {
             etag: contact.etag(),
             create_time: timestamp(contact.create_time),
             update_time: timestamp(contact.update_time),
+            email_confirm_time: contact.confirm_time.and_then(timestamp),
+            last_standard_contact: contact.is(ContactType::Standard) && !has_other,
+            invoice_email_available: contact.can_receive_invoices()
+                && contact.has_address_at(self.now),
+            ..proto::Contact::default()
         }
     }
 
@@ -220,8 +231,19 @@ impl ReferenceModel {
         by: &str,
         kind: &str,
         before: &Contact,
+        after: Contact,
+        changed: &[&'static str],
+    ) -> ModelResult<proto::Contact> {
+        self.finish_all(by, before, after, &[(kind, changed.to_vec())])
+    }
+
+    /// Like [`finish`](Self::finish), with an event for each kind of change.
+    pub fn finish_all(
+        &mut self,
+        by: &str,
+        before: &Contact,
         mut after: Contact,
-        changed: &[&str],
+        changes: &[(&str, Vec<&'static str>)],
     ) -> ModelResult<proto::Contact> {
         let (number, id, now) = (before.number.clone(), before.id.clone(), self.now);
         let loses = |contact_type| before.is(contact_type) && !after.is(contact_type);
@@ -231,11 +253,18 @@ impl ReferenceModel {
         if after.invoice && !(after.can_receive_invoices() && after.has_address_at(now)) {
             return reject("INVOICE_EMAIL_NOT_ALLOWED");
         }
-        if !changed.is_empty() {
-            after.version += 1;
-            after.update_time = now;
+        let mut changes = changes.iter().filter(|(_, fields)| !fields.is_empty());
+        if let Some((first, fields)) = changes.next() {
+            // Rule 11: a resend leaves the etag alone.
+            if *first != "EVENT_KIND_CONTACT_EMAIL_CONFIRMATION_RESENT" {
+                after.version += 1;
+                after.update_time = now;
+            }
             self.put(after);
-            self.record(by, kind, &number, &id, changed);
+            self.record(by, first, &number, &id, fields);
+        }
+        for (kind, fields) in changes {
+            self.record(by, kind, &number, &id, fields);
         }
         Ok(self.shown(self.contact(&number, &id)?))
     }
@@ -279,8 +308,32 @@ impl ReferenceModel {
         let input = r.contact.clone().unwrap_or_default();
         let before = self.begin(&input.customer_number, &input.contact_id, &input.etag)?;
         let mut after = before.clone();
-        let changed = after.apply(change);
-        let shown = self.finish(by, "EVENT_KIND_CONTACT_UPDATED", &before, after, &changed)?;
+        let mut changes = vec![("EVENT_KIND_CONTACT_UPDATED", after.apply(change))];
+        let email = r.email_change.clone().and_then(|change| change.change);
+        let mut entered = None;
+        if let Some(edit) = &email {
+            let (kind, fields, is_new) = self.edit_email(&mut after, edit)?;
+            entered = is_new;
+            changes.push((kind, fields));
+        }
+        let (number, id) = (before.number.as_str(), before.id.as_str());
+        match r.phone_password_change.clone().and_then(|c| c.change) {
+            Some(PasswordEdit::NewPhonePassword(password)) => {
+                self.attempts.set(number, id, &password, self.now);
+                let kind = "EVENT_KIND_CONTACT_PHONE_PASSWORD_SET";
+                changes.push((kind, vec!["phone_password"]));
+            }
+            Some(PasswordEdit::Clear(_)) if self.attempts.has_password(number, id) => {
+                self.attempts.delete_contact(number, id);
+                let kind = "EVENT_KIND_CONTACT_PHONE_PASSWORD_CLEARED";
+                changes.push((kind, vec!["phone_password"]));
+            }
+            _ => {}
+        }
+        let shown = self.finish_all(by, &before, after, &changes)?;
+        if let Some(email) = entered {
+            self.count_mail(&input.customer_number, &email)?;
+        }
         Ok(Response::Contact(shown))
     }
 

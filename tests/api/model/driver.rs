@@ -131,6 +131,7 @@ impl<'s> Driver<'s> {
             let request = Request::UpdateOrderType(proto::UpdateOrderTypeRequest {
                 order_type: Some(order_type),
                 allow_missing: true,
+                ..proto::UpdateOrderTypeRequest::default()
             });
             self.call(&agent, request).await?;
         }
@@ -158,6 +159,7 @@ impl<'s> Driver<'s> {
             customer_number: self.numbers[0].clone(),
             contact_id: "#0".to_owned(),
             source: Some(Source::PhonePassword(PASSWORDS[0].0.to_owned())),
+            ..proto::SetPhonePasswordRequest::default()
         });
         self.call(&agent, request).await
     }
@@ -263,8 +265,9 @@ impl<'s> Driver<'s> {
     pub async fn call(&mut self, agent: &str, request: Request) -> Result<(), Difference> {
         let real = self.names.to_real(request.clone());
         let client = self.client_of(agent);
-        let service = real.send(client).await;
         let is_replay = self.model.is_replay(agent, &request);
+        let service = self.send_and_compare_recipients(real, client, is_replay);
+        let service = service.await?;
         let model = self.model.response(agent, &request);
         let is_done = model.is_ok() && !request.is_validate_only();
         self.compare(&request, model, service, is_replay)?;

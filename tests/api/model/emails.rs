@@ -1,7 +1,7 @@
 //! Addresses, links and e-mails in the model (rules 5 to 12).
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contact_service::api::proto::{self, ConfirmationState};
+use contact_service::api::proto::{self, ConfirmationState, email_change::Change as EmailEdit};
 
 use super::{
     contacts::Contact,
@@ -83,6 +83,7 @@ impl Pending {
             expire_time: timestamp(self.expire_time()),
             resends_left,
             bounce_time: None,
+            ..proto::PendingEmail::default()
         }
     }
 }
@@ -298,56 +299,54 @@ impl ReferenceModel {
         vec!["pending_email"]
     }
 
-    pub fn change_email(&mut self, by: &str, r: &proto::ChangeEmailRequest) -> ModelResult {
-        let before = self.begin(&r.customer_number, &r.contact_id, "")?;
-        let mut after = before.clone();
-        let changed = self.enter_email(&mut after, &r.email);
-        let link = after.pending.as_ref().map(|pending| pending.link);
-        let is_new = link.is_some() && link != before.pending.as_ref().map(|held| held.link);
-        let shown = self.finish(
-            by,
-            "EVENT_KIND_CONTACT_EMAIL_CHANGED",
-            &before,
-            after,
-            &changed,
-        )?;
-        if is_new {
-            self.count_mail(&r.customer_number, &r.email)?;
-        }
-        Ok(Response::Contact(shown))
+    /// Returns the kind of the event, the changed fields, and the address to which a new link is sent.
+    pub fn edit_email(
+        &mut self,
+        contact: &mut Contact,
+        edit: &EmailEdit,
+    ) -> ModelResult<(&'static str, Vec<&'static str>, Option<String>)> {
+        let link_before = contact.pending.as_ref().map(|pending| pending.link);
+        Ok(match edit {
+            EmailEdit::SetEmail(email) => {
+                let fields = self.enter_email(contact, email);
+                let link = contact.pending.as_ref().map(|pending| pending.link);
+                let is_new = link.is_some() && link != link_before;
+                let kind = "EVENT_KIND_CONTACT_EMAIL_CHANGED";
+                (kind, fields, is_new.then(|| email.clone()))
+            }
+            EmailEdit::RemoveEmail(_) => {
+                let mut fields = self.drop_pending(contact);
+                if !contact.email.is_empty() {
+                    contact.email.clear();
+                    fields.push("email");
+                }
+                contact.confirm_time = None;
+                ("EVENT_KIND_CONTACT_EMAIL_REMOVED", fields, None)
+            }
+            EmailEdit::CancelPending(_) => {
+                let fields = self.drop_pending(contact);
+                if fields.is_empty() {
+                    return reject("NO_PENDING_EMAIL");
+                }
+                ("EVENT_KIND_CONTACT_EMAIL_CHANGE_CANCELLED", fields, None)
+            }
+        })
     }
 
-    pub fn remove_email(&mut self, by: &str, r: &proto::RemoveEmailRequest) -> ModelResult {
-        let before = self.begin(&r.customer_number, &r.contact_id, "")?;
-        let mut after = before.clone();
-        let mut changed = self.drop_pending(&mut after);
-        if !after.email.is_empty() {
-            after.email.clear();
-            changed.push("email");
-        }
-        let shown = self.finish(
-            by,
-            "EVENT_KIND_CONTACT_EMAIL_REMOVED",
-            &before,
-            after,
-            &changed,
-        )?;
-        Ok(Response::Contact(shown))
-    }
-
-    pub fn cancel_email_change(
+    /// `ChangeEmail`, `RemoveEmail` and `CancelEmailChange`.
+    pub fn change_email(
         &mut self,
         by: &str,
-        r: &proto::CancelEmailChangeRequest,
+        (number, id): (&str, &str),
+        edit: &EmailEdit,
     ) -> ModelResult {
-        let before = self.begin(&r.customer_number, &r.contact_id, "")?;
+        let before = self.begin(number, id, "")?;
         let mut after = before.clone();
-        let changed = self.drop_pending(&mut after);
-        if changed.is_empty() {
-            return reject("NO_PENDING_EMAIL");
-        }
-        let kind = "EVENT_KIND_CONTACT_EMAIL_CHANGE_CANCELLED";
+        let (kind, changed, entered) = self.edit_email(&mut after, edit)?;
         let shown = self.finish(by, kind, &before, after, &changed)?;
+        if let Some(email) = entered {
+            self.count_mail(number, &email)?;
+        }
         Ok(Response::Contact(shown))
     }
 
@@ -390,6 +389,7 @@ impl ReferenceModel {
             let before = self.begin(&link.number, &link.contact, "")?;
             let mut after = before.clone();
             after.email.clone_from(&link.email);
+            after.confirm_time = Some(self.now);
             after.pending = None;
             self.links[place].state = Some(ConfirmationState::Confirmed);
             if !before.email.is_empty() {

@@ -88,6 +88,10 @@ impl Attempts {
         };
     }
 
+    pub fn has_password(&mut self, number: &str, id: &str) -> bool {
+        self.record(number, id).password.is_some()
+    }
+
     /// The phone password as responses show it; attempts without a password are not shown.
     pub fn shown(&self, number: &str, id: &str, now: DateTime<Utc>) -> proto::PhonePassword {
         let record = self.records.get(&(number.to_owned(), id.to_owned()));

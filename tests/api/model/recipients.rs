@@ -177,6 +177,7 @@ impl ReferenceModel {
             delivery: delivery.into(),
             attention_line,
             attention_line_omitted_names,
+            purpose: purpose.into(),
         })
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contact_service::api::proto;
+use contact_service::api::proto::{self, email_change::Change as EmailEdit};
 use prost_types::FieldMask;
 
 use super::{
@@ -158,19 +158,33 @@ impl ReferenceModel {
                 self.replay_or_apply(by, request, |model| model.create_contact(by, &contact))
             }
             Request::UpdateContact(r) => {
-                let change = values::ContactChange::read_update(r, &self.order_types)?;
+                let input = r.contact.clone().unwrap_or_default();
+                let stored = self.contact(&input.customer_number, &input.contact_id).ok();
+                let name = stored.map(|contact| contact.name.as_str());
+                let change = values::ContactChange::read_update(r, &self.order_types, name)?;
                 self.replay_or_apply(by, request, |model| model.update_contact(by, r, &change))
             }
             Request::DeleteContact(r) => {
                 self.replay_or_apply(by, request, |model| model.delete_contact(by, r))
             }
             Request::ChangeEmail(r) => {
-                self.replay_or_apply(by, request, |model| model.change_email(by, r))
+                let (edit, of) = (
+                    EmailEdit::SetEmail(r.email.clone()),
+                    (&*r.customer_number, &*r.contact_id),
+                );
+                self.replay_or_apply(by, request, |model| model.change_email(by, of, &edit))
             }
             Request::RemoveEmail(r) => {
-                self.replay_or_apply(by, request, |model| model.remove_email(by, r))
+                let (edit, of) = (
+                    EmailEdit::RemoveEmail(true),
+                    (&*r.customer_number, &*r.contact_id),
+                );
+                self.replay_or_apply(by, request, |model| model.change_email(by, of, &edit))
             }
-            Request::CancelEmailChange(r) => self.cancel_email_change(by, r),
+            Request::CancelEmailChange(r) => {
+                let of = (r.customer_number.as_str(), r.contact_id.as_str());
+                self.change_email(by, of, &EmailEdit::CancelPending(true))
+            }
             Request::ResendEmailConfirmation(r) => self.resend(by, r),
             Request::ConfirmEmail(r) => self.confirm_email(by, &r.token),
             Request::SetPhonePassword(r) => self.set_phone_password(by, r),

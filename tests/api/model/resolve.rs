@@ -1,6 +1,9 @@
 //! Turns commands into requests: chooses the contact, etag and grant in the current state.
 
-use contact_service::api::proto::{self, set_phone_password_request::Source};
+use contact_service::api::proto::{
+    self, email_change::Change as EmailEdit, phone_password_change::Change as PasswordEdit,
+    set_phone_password_request::Source,
+};
 use prost_types::FieldMask;
 
 use super::{
@@ -19,7 +22,12 @@ use crate::requests::mask;
 macro_rules! of {
     ($self:expr, $contact:expr, $rpc:ident, $request:ident { $($rest:tt)* }) => {{
         let (customer_number, contact_id) = $self.pick($contact);
-        Request::$rpc(proto::$request { customer_number, contact_id, $($rest)* })
+        Request::$rpc(proto::$request {
+            customer_number,
+            contact_id,
+            $($rest)*
+            ..proto::$request::default()
+        })
     }};
 }
 
@@ -101,6 +109,7 @@ impl Driver<'_> {
                     }),
                     update_mask: mask_of(&mask),
                     allow_missing,
+                    ..proto::UpdateCustomerRequest::default()
                 })
             }
             Command::Confirm(index) => {
@@ -130,6 +139,7 @@ impl Driver<'_> {
                 customer_number: self.numbers[customer].clone(),
                 suppressed,
                 ordered_by_email: from,
+                ..proto::SetAttentionLineRequest::default()
             }),
             Command::EraseCustomer {
                 customer,
@@ -160,6 +170,7 @@ impl Driver<'_> {
                     retired: false,
                 }),
                 allow_missing,
+                ..proto::UpdateOrderTypeRequest::default()
             }),
             other => self.resolve_of_contact(other),
         }
@@ -184,17 +195,21 @@ impl Driver<'_> {
                     request_id: request_id(request),
                     validate_only,
                     customer_number: number,
+                    ..proto::CreateContactRequest::default()
                 })
             }
             Command::UpdateContact {
                 contact,
                 fields,
                 mask,
+                email,
+                password,
                 etag,
                 request,
                 validate_only,
             } => {
                 let of = self.pick(contact);
+                let number = of.0.clone();
                 Request::UpdateContact(proto::UpdateContactRequest {
                     contact: Some(proto::Contact {
                         etag: self.etag_of(etag, &of),
@@ -203,8 +218,11 @@ impl Driver<'_> {
                         ..self.with_order_types(fields)
                     }),
                     update_mask: mask_of(&mask),
+                    email_change: email.map(|edit| email_change(edit, &number)),
+                    phone_password_change: password.map(|edit| password_change(edit, &number)),
                     request_id: request_id(request),
                     validate_only,
+                    ..proto::UpdateContactRequest::default()
                 })
             }
             Command::DeleteContact {
@@ -220,6 +238,7 @@ impl Driver<'_> {
                     contact_id: of.1,
                     request_id: request_id(request),
                     validate_only,
+                    ..proto::DeleteContactRequest::default()
                 })
             }
             other => self.resolve_of_channel(other),
@@ -238,7 +257,7 @@ impl Driver<'_> {
                 ChangeEmail,
                 ChangeEmailRequest {
                     email,
-                    request_id: request_id(request)
+                    request_id: request_id(request),
                 }
             ),
             Command::RemoveEmail { contact, request } => {
@@ -247,7 +266,7 @@ impl Driver<'_> {
                     contact,
                     RemoveEmail,
                     RemoveEmailRequest {
-                        request_id: request_id(request)
+                        request_id: request_id(request),
                     }
                 )
             }
@@ -284,7 +303,7 @@ impl Driver<'_> {
                     contact,
                     SetPhonePassword,
                     SetPhonePasswordRequest {
-                        source: Some(source)
+                        source: Some(source),
                     }
                 )
             }
@@ -301,7 +320,7 @@ impl Driver<'_> {
                 contact,
                 UnlockPhonePassword,
                 UnlockPhonePasswordRequest {
-                    reason: "Rückruf".into()
+                    reason: "Rückruf".into(),
                 }
             ),
             Command::CheckPhonePassword {
@@ -329,7 +348,7 @@ impl Driver<'_> {
                     CheckPhonePassword,
                     CheckPhonePasswordRequest {
                         phone_password,
-                        call_id
+                        call_id,
                     }
                 )
             }
@@ -418,6 +437,27 @@ fn etag_as(etag: Etag, current: Option<String>) -> String {
             }
         }
     }
+}
+
+/// With the address at the customer's own domain.
+fn email_change(edit: EmailEdit, number: &str) -> proto::EmailChange {
+    let edit = match edit {
+        EmailEdit::SetEmail(email) => EmailEdit::SetEmail(address_of(&email, number)),
+        other => other,
+    };
+    proto::EmailChange { change: Some(edit) }
+}
+
+/// With the password of the index in the command.
+fn password_change(edit: PasswordEdit, number: &str) -> proto::PhonePasswordChange {
+    let edit = match edit {
+        PasswordEdit::NewPhonePassword(index) => {
+            let index = index.parse().expect("no index of a password");
+            PasswordEdit::NewPhonePassword(password_of(index, number))
+        }
+        other => other,
+    };
+    proto::PhonePasswordChange { change: Some(edit) }
 }
 
 fn password_of(index: usize, number: &str) -> String {

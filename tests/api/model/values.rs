@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contact_service::api::proto::{self, ContactType};
+use contact_service::api::proto::{
+    self, ContactType, phone_password_change::Change as PasswordEdit,
+};
 use prost_types::FieldMask;
 
 use super::reference_model::{Customer, ModelResult, is_legal, reject_fields, sets};
@@ -25,9 +27,15 @@ const CUSTOMER_LEAVES: [&str; 6] = [
     "contact_data.locale",
 ];
 
-const CONTACT_LEAVES: [&str; 8] = [
+const CONTACT_LEAVES: [&str; 14] = [
     "types",
     "display_name",
+    "name.salutation",
+    "name.title",
+    "name.given_name",
+    "name.family_name",
+    "position",
+    "department",
     "locale",
     "phone_numbers",
     "invoice_email_enabled",
@@ -241,7 +249,12 @@ fn unknown_order_types(
 }
 
 impl ContactChange {
-    pub fn read_update(r: &proto::UpdateContactRequest, known: &OrderTypes) -> ModelResult<Self> {
+    /// `stored` is the name of the contact, if there is one.
+    pub fn read_update(
+        r: &proto::UpdateContactRequest,
+        known: &OrderTypes,
+        stored: Option<&str>,
+    ) -> ModelResult<Self> {
         let mut wrong = Vec::new();
         let mask = r.update_mask.as_ref();
         if !is_legal(mask, &CONTACT_LEAVES) {
@@ -250,6 +263,18 @@ impl ContactChange {
         let input = r.contact.clone().unwrap_or_default();
         let change = Self::read(&input, mask, &mut wrong);
         wrong.extend(unknown_order_types(&input, &change, known));
+        let password = r.phone_password_change.clone().and_then(|c| c.change);
+        if let Some(PasswordEdit::NewPhonePassword(password)) = password {
+            let name = change.name.as_deref().filter(|name| !name.is_empty());
+            let is_other = |stored| {
+                let number = &input.customer_number;
+                is_valid_password_for(&password, number, name.unwrap_or(stored))
+            };
+            // That of an unknown contact is not compared with names.
+            if !is_valid_password(&password) || !stored.is_none_or(is_other) {
+                wrong.push("phone_password_change.new_phone_password".to_owned());
+            }
+        }
         if wrong.is_empty() {
             Ok(change)
         } else {

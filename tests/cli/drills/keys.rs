@@ -16,6 +16,7 @@ async fn set_password(client: &mut Client, contact: &proto::Contact) {
         customer_number: contact.customer_number.clone(),
         contact_id: contact.contact_id.clone(),
         source: Some(Source::PhonePassword(PASSWORD.into())),
+        ..proto::SetPhonePasswordRequest::default()
     };
     client.set_phone_password(request).await.unwrap();
 }
@@ -24,6 +25,7 @@ async fn clear_password(client: &mut Client, contact: &proto::Contact) {
     let request = proto::ClearPhonePasswordRequest {
         customer_number: contact.customer_number.clone(),
         contact_id: contact.contact_id.clone(),
+        ..proto::ClearPhonePasswordRequest::default()
     };
     client.clear_phone_password(request).await.unwrap();
 }
@@ -206,6 +208,7 @@ async fn create_order_type(client: &mut Client) {
             ..proto::OrderType::default()
         }),
         allow_missing: true,
+        ..proto::UpdateOrderTypeRequest::default()
     };
     client.update_order_type(request).await.unwrap();
 }

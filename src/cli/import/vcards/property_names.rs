@@ -50,6 +50,8 @@ pub(super) fn extension(name: &str) -> Option<Column> {
         | Column::Title
         | Column::GivenName
         | Column::FamilyName
+        | Column::Position
+        | Column::Department
         | Column::Line
         | Column::Reason => None,
     }

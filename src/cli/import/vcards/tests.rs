@@ -74,6 +74,8 @@ fn versions_3_and_4_are_read_and_a_note_is_no_restriction() {
             ("display_name", "Bernd"),
             ("email", "bernd@example.com"),
             ("phone_numbers", "0721 1234567\n0721 1234568"),
+            ("given_name", "Bernd"),
+            ("family_name", "Maier"),
         ]
     );
 }
@@ -133,7 +135,7 @@ fn card_with_a_malformed_head_is_rejected(#[case] lines: &str, #[case] name: &st
 
 #[test]
 fn uncertain_text_in_rejected_cards_keeps_the_doubt() {
-    let good = card("3.0", b"FN:M\xFCller\r\nTITLE:Y\xFDld\xFDz");
+    let good = card("3.0", b"FN:M\xFCller\r\nCATEGORIES:Y\xFDld\xFDz");
     let group = card("3.0", b"KIND:group\r\nFN:Y\xFDld\xFDz");
     let bad = card("3.0", b"FN:Y\xFDld\xFDz");
     let likely = card("3.0", b"FN:G\xF3mez");

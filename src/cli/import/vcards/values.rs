@@ -1,7 +1,13 @@
 //! The value of a card for each column.
 
-use contact_service::domain::{
-    contact::Locale, email_address::EmailAddress, phone_number::PhoneNumber,
+use contact_service::{
+    domain::{
+        contact::{Locale, parse_department, parse_position},
+        email_address::EmailAddress,
+        person_name::{parse_family_name, parse_given_name, parse_title},
+        phone_number::PhoneNumber,
+    },
+    error::Invalid,
 };
 
 use super::{
@@ -22,6 +28,7 @@ const NO_CONTACTS: [&str; 5] = ["group", "location", "application", "device", "t
 const UNUSABLE_EMAIL: &str = "email: an address that cannot be used was left out";
 const FURTHER_EMAIL: &str = "email: further addresses were left out: a contact has one";
 const UNUSABLE_NUMBER: &str = "phone_numbers: a number that cannot be used was left out";
+const UNUSABLE_PART: &str = "name: a part, position or department that cannot be used was left out";
 const UNUSABLE_LOCALE: &str = "locale: a language that cannot be used was left out";
 
 /// The properties of a card that have a value.
@@ -64,12 +71,13 @@ impl<'c> Card<'c> {
             Column::ExternalId => self.first(UID),
             Column::Types => self.types(),
             Column::PhoneNumbers => self.phone_numbers(notes),
-            Column::Salutation
-            | Column::Title
-            | Column::GivenName
-            | Column::FamilyName
-            | Column::Line
-            | Column::Reason => String::new(),
+            Column::Title => usable(self.part_of_name(3), parse_title, notes),
+            Column::GivenName => usable(self.part_of_name(1), parse_given_name, notes),
+            Column::FamilyName => usable(self.part_of_name(0), parse_family_name, notes),
+            Column::Position => usable(one_line(&self.first("TITLE")), parse_position, notes),
+            Column::Department => usable(self.department(), parse_department, notes),
+            // Some programs write it before the title.
+            Column::Salutation | Column::Line | Column::Reason => String::new(),
             Column::CustomerNumber
             | Column::InvoiceEmailEnabled
             | Column::RestrictionsNote
@@ -121,12 +129,26 @@ impl<'c> Card<'c> {
         let name = Some(self.first("FN")).filter(|name| has_text(name));
         let name = name.or_else(|| self.name_of_parts()).or_else(organization);
         let name = name.filter(|name| has_text(name)).or_else(nickname);
-        // Collapses line breaks of labels, and blanks that folding doubled.
-        name.unwrap_or_default()
-            .split([' ', '\n', '\r', '\t'])
-            .filter(|word| !word.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ")
+        one_line(&name.unwrap_or_default())
+    }
+
+    /// Returns a component of N: 0 is the family name, 1 the given name, 3 the prefixes.
+    fn part_of_name(&self, index: usize) -> String {
+        let part = self
+            .all("N")
+            .next()
+            .and_then(|(_, text)| components(text).into_iter().nth(index));
+        let values = part.map(|part| non_empty(split_unescaped(&part, ',')));
+        one_line(&values.unwrap_or_default().join(" "))
+    }
+
+    /// Returns the first unit of ORG.
+    fn department(&self) -> String {
+        let unit = self
+            .all("ORG")
+            .next()
+            .and_then(|(_, text)| components(text).into_iter().nth(1));
+        one_line(&unescaped(&unit.unwrap_or_default()))
     }
 
     /// Composes the name from N: family name, given name, additional names, prefixes, suffixes.
@@ -227,6 +249,26 @@ impl<'c> Card<'c> {
         let types: Vec<_> = named.filter(|name| contact_type(name).is_some()).collect();
         types.join("\n")
     }
+}
+
+/// Returns the text if it can be stored. A card is not rejected for it, as its display name is enough.
+fn usable(
+    text: String,
+    parse: fn(&str) -> Result<String, Invalid>,
+    notes: &mut Vec<&'static str>,
+) -> String {
+    if parse(&text).is_ok() {
+        return text;
+    }
+    notes.push(UNUSABLE_PART);
+    String::new()
+}
+
+/// Collapses line breaks of labels, and blanks that folding doubled.
+fn one_line(text: &str) -> String {
+    let words = text.split([' ', '\n', '\r', '\t']);
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 fn has_text(value: &str) -> bool {

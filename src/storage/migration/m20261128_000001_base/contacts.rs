@@ -99,9 +99,17 @@ fn contacts() -> TableCreateStatement {
         // A set of types, bit 0 is STANDARD.
         .col(small_integer("types"))
         .col(text("display_name"))
+        .col(small_integer("salutation").default(0))
+        .col(text("title").default(""))
+        .col(text("given_name").default(""))
+        .col(text("family_name").default(""))
+        // The position in the company; `position` is the one in the list of contacts.
+        .col(text("job_position").default(""))
+        .col(text("department").default(""))
         .col(string_len("locale", 2))
         .col(text_null("email"))
         .col(text_null("email_key"))
+        .col(timestamp_with_time_zone_null("email_confirm_time"))
         .col(timestamp_with_time_zone_null("email_bounce_time"))
         .col(text_null("pending_email"))
         .col(timestamp_with_time_zone_null("pending_email_request_time"))
