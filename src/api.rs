@@ -14,6 +14,7 @@ mod contract;
 mod convert;
 mod customers;
 mod email_confirmation;
+mod error_texts;
 mod mask;
 pub mod page_token;
 mod phone_orders;
@@ -23,6 +24,7 @@ pub mod proto;
 mod recipients;
 mod recipients_stream;
 mod request;
+mod request_context;
 pub mod service;
 pub mod status;
 

@@ -20,7 +20,7 @@ use crate::{
         phone_password::NormalizedPassword,
         restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
-    error::Result,
+    error::{Result, Violation},
 };
 
 const TYPES: &str = "types";
@@ -55,10 +55,7 @@ pub(super) async fn create(
     let number = violations.customer_number("customer_number", &request.customer_number);
     let contact = request.contact.unwrap_or_default();
     if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
-        violations.add(
-            "contact.customer_number",
-            "must be empty or equal to customer_number",
-        );
+        violations.add("contact.customer_number", Violation::OtherCustomer);
     }
     // Like the mask `*`: absent fields have their default.
     let mut change = decode_change(&contact, &Mask::All, &mut violations);
@@ -195,7 +192,7 @@ fn decode_change(
     if mask.sets(TYPES, !contact.types.is_empty()) {
         let types = violations.contact_types("contact.types", &contact.types);
         if contact.types.is_empty() {
-            violations.add("contact.types", "must hold at least one type");
+            violations.add("contact.types", Violation::TypesMissing);
         }
         change.types = Some(types).filter(|types| !types.is_empty());
     }
@@ -262,7 +259,7 @@ async fn check_order_types(
         for (index, text) in texts.iter().enumerate() {
             if unknown.iter().any(|code| code.as_str() == text) {
                 let field = format!("contact.{list}[{index}]");
-                violations.add(field, "must be a known order type");
+                violations.add(field, Violation::UnknownOrderType);
             }
         }
     }
@@ -274,10 +271,8 @@ fn decode_phone_numbers(texts: &[String], violations: &mut Violations) -> Vec<Ph
     const FIELD: &str = "contact.phone_numbers";
     let mut numbers = Vec::new();
     if texts.len() > MAX_PHONE_NUMBERS {
-        violations.add(
-            FIELD,
-            &format!("must hold at most {MAX_PHONE_NUMBERS} numbers"),
-        );
+        let (max, of) = (MAX_PHONE_NUMBERS, "numbers");
+        violations.add(FIELD, Violation::TooMany { max, of });
         return numbers;
     }
     for (index, text) in texts.iter().enumerate() {
@@ -291,10 +286,8 @@ fn decode_phone_numbers(texts: &[String], violations: &mut Violations) -> Vec<Ph
 fn decode_codes(field: &str, texts: &[String], violations: &mut Violations) -> Vec<OrderTypeCode> {
     let mut codes = Vec::new();
     if texts.len() > MAX_ORDER_TYPES {
-        violations.add(
-            field,
-            &format!("must hold at most {MAX_ORDER_TYPES} order types"),
-        );
+        let (max, of) = (MAX_ORDER_TYPES, "order types");
+        violations.add(field, Violation::TooMany { max, of });
         return codes;
     }
     for (index, text) in texts.iter().enumerate() {

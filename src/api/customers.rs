@@ -12,7 +12,7 @@ use crate::{
         contact::Locale, customer::CustomerChange, email_address::EmailAddress,
         phone_number::PhoneNumber,
     },
-    error::Result,
+    error::{Result, Violation},
 };
 
 const EMAIL: &str = "contact_data.email";
@@ -137,10 +137,7 @@ pub(super) async fn set_attention_line(
     let mut violations = Violations::default();
     let number = violations.customer_number("customer_number", &request.customer_number);
     if request.suppressed && request.ordered_by_email.is_empty() {
-        violations.add(
-            ORDERED_BY,
-            "must be the address from which the customer's order came",
-        );
+        violations.add(ORDERED_BY, Violation::OrderingAddressMissing);
     }
     let ordered_by =
         violations.optional(ORDERED_BY, &request.ordered_by_email, EmailAddress::parse);

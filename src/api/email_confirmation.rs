@@ -15,7 +15,7 @@ use crate::{
         email_address::EmailAddress,
         email_confirmation::{ConfirmationState, ConfirmationToken},
     },
-    error::{Error, Result},
+    error::{Error, Result, Violation},
 };
 
 pub(super) async fn change(
@@ -117,9 +117,9 @@ pub(super) async fn confirm(
 /// Decodes the token of a link. Tokens are opaque to clients, so a malformed one is not found.
 fn token(text: &str) -> Result<ConfirmationToken> {
     if text.is_empty() {
-        return Err(Error::invalid_field("token", "must not be empty"));
+        return Err(Error::invalid_field("token", Violation::Required));
     }
-    ConfirmationToken::parse(text).map_err(|_| Error::ConfirmationNotFound)
+    ConfirmationToken::parse(text).ok_or(Error::ConfirmationNotFound)
 }
 
 /// Encodes the state of a link.

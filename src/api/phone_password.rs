@@ -8,7 +8,7 @@ use crate::{
     },
     app::{App, PhonePasswordCheck, PhonePasswordVerdict},
     domain::{phone_password::NormalizedPassword, text},
-    error::Result,
+    error::{Result, Violation},
 };
 
 const MAX_REASON_CHARS: usize = 500;
@@ -26,11 +26,11 @@ pub(super) async fn set(
             .map(Some),
         Some(Source::Generate(true)) => Some(None),
         Some(Source::Generate(false)) => {
-            violations.add("generate", "must be true, or phone_password be given");
+            violations.add("generate", Violation::GenerateFalse);
             None
         }
         None => {
-            violations.add("source", "must be phone_password or generate");
+            violations.add("source", Violation::PasswordMissing);
             None
         }
     };

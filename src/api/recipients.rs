@@ -11,7 +11,7 @@ use crate::{
             Resolution,
         },
     },
-    error::Result,
+    error::{Result, Violation},
 };
 
 pub(super) async fn resolve(
@@ -60,7 +60,7 @@ fn decode_purpose(number: i32, violations: &mut Violations) -> Option<Purpose> {
         Ok(proto::Purpose::Unspecified) | Err(_) => None,
     };
     if purpose.is_none() {
-        violations.add("purpose", "must be a known purpose");
+        violations.add("purpose", Violation::UnknownPurpose);
     }
     purpose
 }
@@ -70,9 +70,9 @@ fn decode_room(chars: i32, violations: &mut Violations) -> usize {
         Ok(0) => DEFAULT_ROOM_CHARS,
         Ok(room) if room >= MIN_ROOM_CHARS => room,
         Ok(_) | Err(_) => {
-            let description =
-                format!("must be 0 (for {DEFAULT_ROOM_CHARS}) or at least {MIN_ROOM_CHARS}");
-            violations.add("attention_line_chars", &description);
+            let (default, min) = (DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS);
+            let violation = Violation::AttentionLineTooShort { default, min };
+            violations.add("attention_line_chars", violation);
             DEFAULT_ROOM_CHARS
         }
     }

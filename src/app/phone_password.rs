@@ -18,7 +18,7 @@ use crate::{
             generate,
         },
     },
-    error::{Error, Invalid, Result},
+    error::{Error, Result},
     observability::metrics::FailedContacts,
     storage::{PhonePasswordChange, StoredHash},
 };
@@ -218,5 +218,5 @@ pub(super) fn check_password(
     display_name: &str,
 ) -> Result<()> {
     let checked = password.check_for(customer_number, display_name);
-    checked.map_err(|Invalid(reason)| Error::invalid_field("phone_password", reason))
+    checked.map_err(|violation| Error::invalid_field("phone_password", violation))
 }

@@ -14,7 +14,7 @@ use crate::{
         restrictions::{OrderTypeCode, Restrictions},
         text,
     },
-    error::{Error, Invalid, Result},
+    error::{Error, Result, Violation},
 };
 
 /// The maximum number of contacts of a customer (rule 4).
@@ -37,12 +37,12 @@ impl Locale {
     /// Parses `de` or `en`. An empty text means `de`.
     ///
     /// # Errors
-    /// [`Invalid`] for any other text.
-    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
+    /// [`Violation`] for any other text.
+    pub fn parse(text: &str) -> std::result::Result<Self, Violation> {
         match text {
             "" | "de" => Ok(Self::German),
             "en" => Ok(Self::English),
-            _ => Err(Invalid::new("must be \"de\" or \"en\"")),
+            _ => Err(Violation::UnknownLocale),
         }
     }
 
@@ -58,8 +58,8 @@ impl Locale {
 /// Parses the name of a person or department: 1 to 200 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] if the name is empty, too long or contains control characters.
-pub fn parse_display_name(name: &str) -> std::result::Result<String, Invalid> {
+/// [`Violation`] if the name is empty, too long or contains control characters.
+pub fn parse_display_name(name: &str) -> std::result::Result<String, Violation> {
     text::single_line(name, MAX_DISPLAY_NAME_CHARS)
 }
 
