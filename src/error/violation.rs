@@ -153,8 +153,7 @@ impl Violation {
             Self::RequestIdReused => ("REUSED", "request-id-reused"),
             Self::ForeignPageToken => ("NOT_A_PAGE_TOKEN", "invalid-page-token"),
             Self::NotAnUpdatableField => ("NOT_AN_UPDATABLE_FIELD", "not-an-updatable-field"),
-            Self::MetadataTooLarge => ("TOO_LARGE", "too-large"),
-            Self::RequestTooLarge => ("TOO_LARGE", "too-large"),
+            Self::MetadataTooLarge | Self::RequestTooLarge => ("TOO_LARGE", "too-large"),
             Self::RequestIncomplete | Self::NotAMessage => ("MALFORMED", "malformed"),
         }
     }

@@ -1,6 +1,6 @@
-# Texte für Kunden und Mitarbeiter. Ein Text pro Grund eines Fehlers, dann einer pro Verletzung eines Feldes.
+# Texts for customers and agents. One text per reason of an error, then one per violation of a field.
 
-# Wie lange zu warten ist, nach "in".
+# The time to wait, after "in".
 wait =
     { $unit ->
         [hours]
@@ -15,7 +15,7 @@ wait =
             }
     }
 
-## Fehler
+## Errors
 
 invalid-field = Bitte prüfen Sie Ihre Angaben.
 request-id-reused = Dieser Vorgang wurde bereits mit anderen Angaben abgeschickt. Bitte laden Sie die Seite neu.
@@ -71,7 +71,7 @@ internal = Es ist ein Fehler aufgetreten. Bitte versuchen Sie es später erneut,
 data-loss = Die gespeicherten Daten können nicht gelesen werden. Bitte melden Sie sich bei uns.
 unimplemented = Diese Funktion steht nicht zur Verfügung.
 
-## Felder
+## Fields
 
 required = Bitte füllen Sie dieses Feld aus.
 types-missing = Bitte wählen Sie mindestens einen Typ aus.
