@@ -15,6 +15,7 @@ mod contract;
 mod convert;
 mod customers;
 mod email_confirmation;
+mod error_texts;
 mod mask;
 pub mod page_token;
 mod phone_orders;
@@ -24,6 +25,7 @@ pub mod proto;
 mod recipients;
 mod recipients_stream;
 mod request;
+mod request_context;
 pub mod service;
 pub mod status;
 

@@ -3,12 +3,18 @@
 //! The list is closed. It has neither gRPC codes, which `api::status` assigns, nor database errors, which
 //! `storage` converts. No variant contains a value of a request.
 
+#[cfg(test)]
+pub(crate) mod samples;
+mod violation;
+
 use std::{io, time::Duration};
+
+pub use self::violation::{FieldViolation, Violation};
 
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The reason for which a value is invalid. The text is for people and never repeats the value.
+/// The reason for which a setting or a value of a file is invalid. The text never repeats the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid(pub String);
 
@@ -38,25 +44,6 @@ pub fn file_cause(error: &io::Error) -> String {
         "it is no text in UTF-8".to_owned()
     } else {
         kind.to_string()
-    }
-}
-
-/// An invalid field of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldViolation {
-    /// Path of the field in the request, such as `contact.phone_numbers[2]`.
-    pub field: String,
-    /// The problem, for people.
-    pub description: String,
-}
-
-impl FieldViolation {
-    /// Creates a violation of `field`.
-    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            description: description.into(),
-        }
     }
 }
 
@@ -238,10 +225,10 @@ pub enum Error {
     #[error("the request has {} field(s) that cannot be taken", .0.len())]
     InvalidFields(Vec<FieldViolation>),
     /// The request id was used for another request.
-    #[error("this request_id was used within the last 24 hours for another request")]
+    #[error("{}", Violation::RequestIdReused)]
     RequestIdReused,
     /// A page token that this service did not issue for this list.
-    #[error("the page_token does not belong to this listing")]
+    #[error("{}", Violation::ForeignPageToken)]
     InvalidPageToken,
     /// A cursor that cannot be honored: events after it were deleted, its service key is retired, the
     /// database was restored, or this service did not issue it.
@@ -397,8 +384,8 @@ pub enum Error {
 
 impl Error {
     /// Creates an error of one invalid field.
-    pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self::InvalidFields(vec![FieldViolation::new(field, description)])
+    pub fn invalid_field(field: impl Into<String>, violation: Violation) -> Self {
+        Self::InvalidFields(vec![FieldViolation::new(field, violation)])
     }
 
     /// Creates the error of a token that failed a check of no single claim.

@@ -17,6 +17,7 @@
 //! | [`config`] | settings and their validation |
 //! | [`observability`] | metrics, logs, traces |
 //! | [`connection_limit`] | which connection makes room for a new one, on every listener |
+//! | [`localization`] | the languages of people, and the texts of errors in them |
 //! | [`clock`], [`error`], [`failpoint`] | the time, the closed list of errors, crash points for tests |
 
 pub mod api;
@@ -28,6 +29,7 @@ pub mod crypto;
 pub mod domain;
 pub mod error;
 pub mod failpoint;
+pub mod localization;
 pub mod mail;
 pub mod observability;
 pub mod server;

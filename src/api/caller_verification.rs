@@ -12,7 +12,7 @@ use crate::{
         caller_id::CallerId,
         email_address::EmailAddress,
     },
-    error::Result,
+    error::{Result, Violation},
 };
 
 pub(super) async fn verify(
@@ -30,7 +30,7 @@ pub(super) async fn verify(
             .check("email", EmailAddress::parse(text))
             .map(Channel::Email),
         None => {
-            violations.add("channel", "must be phone_number or email");
+            violations.add("channel", Violation::ChannelMissing);
             None
         }
     };

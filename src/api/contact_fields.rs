@@ -12,7 +12,7 @@ use crate::{
         phone_number::PhoneNumber,
         restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
-    error::{Invalid, Result},
+    error::{Result, Violation},
 };
 
 const TYPES: &str = "types";
@@ -57,7 +57,7 @@ pub(super) fn decode_change(
     if mask.sets(TYPES, !contact.types.is_empty()) {
         let types = violations.contact_types("contact.types", &contact.types);
         if contact.types.is_empty() {
-            violations.add("contact.types", "must hold at least one type");
+            violations.add("contact.types", Violation::TypesMissing);
         }
         change.types = Some(types).filter(|types| !types.is_empty());
     }
@@ -110,7 +110,7 @@ fn decode_person(
     if mask.sets(SALUTATION, name.salutation != 0) {
         change.salutation = decode_salutation(name.salutation, violations);
     }
-    let mut text = |leaf, text: &String, parse: fn(&str) -> std::result::Result<_, Invalid>| {
+    let mut text = |leaf, text: &String, parse: fn(&str) -> std::result::Result<_, Violation>| {
         let is_set = mask.sets(leaf, !text.is_empty());
         is_set
             .then(|| violations.check(format!("contact.{leaf}"), parse(text)))
@@ -130,7 +130,7 @@ fn decode_salutation(number: i32, violations: &mut Violations) -> Option<Salutat
         Ok(proto::Salutation::Frau) => Some(Salutation::Frau),
         Ok(proto::Salutation::Neutral) => Some(Salutation::Neutral),
         Err(_) => {
-            violations.add("contact.name.salutation", "must be a known salutation");
+            violations.add("contact.name.salutation", Violation::UnknownSalutation);
             None
         }
     }
@@ -165,7 +165,7 @@ pub(super) async fn check_order_types(
         for (index, text) in texts.iter().enumerate() {
             if unknown.iter().any(|code| code.as_str() == text) {
                 let field = format!("contact.{list}[{index}]");
-                violations.add(field, "must be a known order type");
+                violations.add(field, Violation::UnknownOrderType);
             }
         }
     }
@@ -177,10 +177,8 @@ fn decode_phone_numbers(texts: &[String], violations: &mut Violations) -> Vec<Ph
     const FIELD: &str = "contact.phone_numbers";
     let mut numbers = Vec::new();
     if texts.len() > MAX_PHONE_NUMBERS {
-        violations.add(
-            FIELD,
-            &format!("must hold at most {MAX_PHONE_NUMBERS} numbers"),
-        );
+        let (max, of) = (MAX_PHONE_NUMBERS, "numbers");
+        violations.add(FIELD, Violation::TooMany { max, of });
         return numbers;
     }
     for (index, text) in texts.iter().enumerate() {
@@ -194,10 +192,8 @@ fn decode_phone_numbers(texts: &[String], violations: &mut Violations) -> Vec<Ph
 fn decode_codes(field: &str, texts: &[String], violations: &mut Violations) -> Vec<OrderTypeCode> {
     let mut codes = Vec::new();
     if texts.len() > MAX_ORDER_TYPES {
-        violations.add(
-            field,
-            &format!("must hold at most {MAX_ORDER_TYPES} order types"),
-        );
+        let (max, of) = (MAX_ORDER_TYPES, "order types");
+        violations.add(field, Violation::TooMany { max, of });
         return codes;
     }
     for (index, text) in texts.iter().enumerate() {

@@ -24,12 +24,11 @@ use crate::{
         person_name::PersonName,
         phone_password::NormalizedPassword,
     },
-    error::Result,
+    error::{Result, Violation},
 };
 
 const DISPLAY_NAME_FIELD: &str = "contact.display_name";
 const NEW_PASSWORD_FIELD: &str = "phone_password_change.new_phone_password";
-const NAME_MISSING: &str = "must not be empty without a title, given name or family name";
 
 pub(super) async fn create(
     app: &App,
@@ -43,10 +42,7 @@ pub(super) async fn create(
     let number = violations.customer_number("customer_number", &request.customer_number);
     let contact = request.contact.take().unwrap_or_default();
     if !contact.customer_number.is_empty() && contact.customer_number != request.customer_number {
-        violations.add(
-            "contact.customer_number",
-            "must be empty or equal to customer_number",
-        );
+        violations.add("contact.customer_number", Violation::OtherCustomer);
     }
     // Like the mask `*`: absent fields have their default.
     let mut fields = decode_change(&contact, &Mask::All, &mut violations);
@@ -88,7 +84,7 @@ fn decode_new_name(fields: &mut ContactChange, violations: &mut Violations) -> O
     }
     let composed = fields.name_after(&PersonName::default()).display_name();
     if composed.is_empty() {
-        violations.add(DISPLAY_NAME_FIELD, NAME_MISSING);
+        violations.add(DISPLAY_NAME_FIELD, Violation::NameMissing);
     }
     Some(composed).filter(|name| !name.is_empty())
 }
@@ -107,10 +103,7 @@ fn decode_new_password(
         return password.map(NewPhonePassword::Given);
     }
     if !request.phone_password.is_empty() {
-        violations.add(
-            "generate_phone_password",
-            "must be false where phone_password is given",
-        );
+        violations.add("generate_phone_password", Violation::PasswordGivenTwice);
     }
     Some(NewPhonePassword::Generated)
 }
@@ -213,18 +206,15 @@ fn decode_email_edit(
         Some(Change::RemoveEmail(true)) => Some(EmailEdit::Remove),
         Some(Change::CancelPending(true)) => Some(EmailEdit::CancelPending),
         Some(Change::RemoveEmail(false)) => {
-            violations.add("email_change.remove_email", "must be true, or absent");
+            violations.add("email_change.remove_email", Violation::NotTrue);
             None
         }
         Some(Change::CancelPending(false)) => {
-            violations.add("email_change.cancel_pending", "must be true, or absent");
+            violations.add("email_change.cancel_pending", Violation::NotTrue);
             None
         }
         None => {
-            violations.add(
-                "email_change",
-                "must be set_email, remove_email or cancel_pending",
-            );
+            violations.add("email_change", Violation::EmailChangeMissing);
             None
         }
     }
@@ -246,18 +236,15 @@ fn decode_password_edit(
         Some(Change::Generate(true)) => Some(set(NewPhonePassword::Generated)),
         Some(Change::Clear(true)) => Some(PhonePasswordEdit::Clear),
         Some(Change::Generate(false)) => {
-            violations.add("phone_password_change.generate", "must be true, or absent");
+            violations.add("phone_password_change.generate", Violation::NotTrue);
             None
         }
         Some(Change::Clear(false)) => {
-            violations.add("phone_password_change.clear", "must be true, or absent");
+            violations.add("phone_password_change.clear", Violation::NotTrue);
             None
         }
         None => {
-            violations.add(
-                "phone_password_change",
-                "must be new_phone_password, generate or clear",
-            );
+            violations.add("phone_password_change", Violation::PasswordChangeMissing);
             None
         }
     }
@@ -293,7 +280,7 @@ async fn check_names(
         let parts = stored.as_ref().map(|stored| stored.name.clone());
         let name = fields.name_after(&parts.unwrap_or_default());
         if name.display_name().is_empty() {
-            violations.add(DISPLAY_NAME_FIELD, NAME_MISSING);
+            violations.add(DISPLAY_NAME_FIELD, Violation::NameMissing);
         }
     }
     if let (Some(password), Some(stored)) = (password, stored) {

@@ -24,7 +24,7 @@ use crate::{
         restrictions::OrderTypeCode,
         text,
     },
-    error::{Error, FieldViolation, Invalid, Result},
+    error::{Error, FieldViolation, Result, Violation},
 };
 
 const MAX_CALL_ID_CHARS: usize = 128;
@@ -37,20 +37,20 @@ pub(super) struct Violations(Vec<FieldViolation>);
 
 impl Violations {
     /// Adds a violation of `field`.
-    pub(super) fn add(&mut self, field: impl Into<String>, description: &str) {
-        self.0.push(FieldViolation::new(field, description));
+    pub(super) fn add(&mut self, field: impl Into<String>, violation: Violation) {
+        self.0.push(FieldViolation::new(field, violation));
     }
 
     /// Returns the parsed value, or adds a violation of `field`.
     pub(super) fn check<T>(
         &mut self,
         field: impl Into<String>,
-        parsed: std::result::Result<T, Invalid>,
+        parsed: std::result::Result<T, Violation>,
     ) -> Option<T> {
         match parsed {
             Ok(value) => Some(value),
-            Err(Invalid(description)) => {
-                self.add(field, &description);
+            Err(violation) => {
+                self.add(field, violation);
                 None
             }
         }
@@ -147,7 +147,7 @@ impl Violations {
             Ok(0) => DEFAULT_PAGE_SIZE,
             Ok(size) => size.min(MAX_PAGE_SIZE),
             Err(_) => {
-                self.add("page_size", "must not be negative");
+                self.add("page_size", Violation::Negative);
                 DEFAULT_PAGE_SIZE
             }
         }
@@ -156,7 +156,8 @@ impl Violations {
     /// Decodes a set of contact types.
     pub(super) fn contact_types(&mut self, field: &str, types: &[i32]) -> ContactTypes {
         if types.len() > ContactType::ALL.len() {
-            self.add(field, "must not hold more types than there are");
+            let (max, of) = (ContactType::ALL.len(), "types");
+            self.add(field, Violation::TooMany { max, of });
             return ContactTypes::default();
         }
         types
@@ -165,7 +166,7 @@ impl Violations {
             .filter_map(|(index, number)| {
                 let known = to_contact_type(*number);
                 if known.is_none() {
-                    self.add(format!("{field}[{index}]"), "must be a known contact type");
+                    self.add(format!("{field}[{index}]"), Violation::UnknownContactType);
                 }
                 known
             })
@@ -177,7 +178,7 @@ impl Violations {
         &mut self,
         field: &str,
         text: &str,
-        parse: fn(&str) -> std::result::Result<T, Invalid>,
+        parse: fn(&str) -> std::result::Result<T, Violation>,
     ) -> Option<T> {
         if text.is_empty() {
             return None;

@@ -13,7 +13,7 @@ use crate::{
         contact::Locale, customer::CustomerChange, email_address::EmailAddress,
         phone_number::PhoneNumber,
     },
-    error::Result,
+    error::{Result, Violation},
 };
 
 const EMAIL: &str = "contact_data.email";
@@ -148,10 +148,7 @@ pub(super) async fn set_attention_line(
     let options = change_options!(violations, keys, "SetAttentionLine", request, etag);
     let number = violations.customer_number("customer_number", &request.customer_number);
     if request.suppressed && request.ordered_by_email.is_empty() {
-        violations.add(
-            ORDERED_BY,
-            "must be the address from which the customer's order came",
-        );
+        violations.add(ORDERED_BY, Violation::OrderingAddressMissing);
     }
     let ordered_by =
         violations.optional(ORDERED_BY, &request.ordered_by_email, EmailAddress::parse);

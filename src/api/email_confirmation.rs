@@ -14,7 +14,7 @@ use crate::{
         email_confirmation::{ConfirmationState, ConfirmationToken},
         ids::ContactRef,
     },
-    error::{Error, Result},
+    error::{Error, Result, Violation},
 };
 
 pub(super) async fn change(
@@ -134,9 +134,9 @@ pub(super) async fn confirm(
 /// Decodes the token of a link. Tokens are opaque to clients, so a malformed one is not found.
 fn token(text: &str) -> Result<ConfirmationToken> {
     if text.is_empty() {
-        return Err(Error::invalid_field("token", "must not be empty"));
+        return Err(Error::invalid_field("token", Violation::Required));
     }
-    ConfirmationToken::parse(text).map_err(|_| Error::ConfirmationNotFound)
+    ConfirmationToken::parse(text).ok_or(Error::ConfirmationNotFound)
 }
 
 /// Encodes the state of a link.

@@ -2,7 +2,7 @@
 
 use prost_types::FieldMask;
 
-use crate::api::convert::Violations;
+use crate::{api::convert::Violations, error::Violation};
 
 /// The fields of a resource that an update sets.
 #[derive(Debug)]
@@ -30,10 +30,7 @@ impl Mask {
             named => {
                 let is_known = |path: &String| leaves.iter().any(|leaf| is_within(leaf, path));
                 if !named.iter().all(is_known) {
-                    violations.add(
-                        "update_mask",
-                        "must name only fields that can be updated, or be a single \"*\"",
-                    );
+                    violations.add("update_mask", Violation::NotAnUpdatableField);
                 }
                 Self::Paths(paths)
             }

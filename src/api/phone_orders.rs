@@ -8,7 +8,7 @@ use crate::{
         restrictions::OrderTypeCode,
         text,
     },
-    error::{Error, Result},
+    error::{Error, Result, Violation},
 };
 
 /// No grant of this service is longer.
@@ -66,7 +66,7 @@ pub(super) async fn authorize(
     let mut violations = Violations::default();
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     if request.grant.is_empty() {
-        violations.add("grant", "must not be empty");
+        violations.add("grant", Violation::Required);
     }
     let call_id = violations.call_id(&request.call_id);
     let order_type = violations.check("order_type", OrderTypeCode::parse(&request.order_type));

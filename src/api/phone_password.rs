@@ -12,7 +12,7 @@ use crate::{
     },
     crypto::keyring::VersionedKeys,
     domain::{phone_password::NormalizedPassword, text},
-    error::Result,
+    error::{Result, Violation},
 };
 
 const MAX_REASON_CHARS: usize = 500;
@@ -34,11 +34,11 @@ pub(super) async fn set(
             .map(NewPhonePassword::Given),
         Some(Source::Generate(true)) => Some(NewPhonePassword::Generated),
         Some(Source::Generate(false)) => {
-            violations.add("generate", "must be true, or phone_password be given");
+            violations.add("generate", Violation::GenerateFalse);
             None
         }
         None => {
-            violations.add("source", "must be phone_password or generate");
+            violations.add("source", Violation::PasswordMissing);
             None
         }
     };

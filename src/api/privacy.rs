@@ -20,7 +20,7 @@ use crate::{
             ExportedMail, ExportedRequest,
         },
     },
-    error::{Error, Result},
+    error::{Error, Result, Violation},
 };
 
 const EXPORT: &str = "contact.v1.ExportCustomerResponse";
@@ -45,10 +45,7 @@ pub(super) async fn erase(
     let mut violations = Violations::default();
     let number = violations.customer_number("customer_number", &request.customer_number);
     if request.confirm_customer_number != request.customer_number {
-        violations.add(
-            "confirm_customer_number",
-            "must be equal to customer_number",
-        );
+        violations.add("confirm_customer_number", Violation::Unconfirmed);
     }
     let number = violations.finish(number)?;
     app.erase_customer(caller.actor(), number).await?;

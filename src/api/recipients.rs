@@ -12,7 +12,7 @@ use crate::{
             Resolution,
         },
     },
-    error::Result,
+    error::{Result, Violation},
 };
 
 pub(super) async fn resolve(
@@ -49,7 +49,7 @@ pub(super) async fn batch_resolve(
         let field = format!("purposes[{index}]");
         let purpose = decode_purpose(*purpose, &field, &mut violations);
         if purpose.is_some_and(|purpose| purposes.contains(&purpose)) {
-            violations.add(&field, "must not repeat a purpose");
+            violations.add(&field, Violation::RepeatedPurpose);
         }
         purposes.extend(purpose);
     }
@@ -96,7 +96,7 @@ fn decode_purpose(number: i32, field: &str, violations: &mut Violations) -> Opti
         Ok(proto::Purpose::Unspecified) | Err(_) => None,
     };
     if purpose.is_none() {
-        violations.add(field, "must be a known purpose");
+        violations.add(field, Violation::UnknownPurpose);
     }
     purpose
 }
@@ -106,9 +106,9 @@ fn decode_room(chars: i32, violations: &mut Violations) -> usize {
         Ok(0) => DEFAULT_ROOM_CHARS,
         Ok(room) if room >= MIN_ROOM_CHARS => room,
         Ok(_) | Err(_) => {
-            let description =
-                format!("must be 0 (for {DEFAULT_ROOM_CHARS}) or at least {MIN_ROOM_CHARS}");
-            violations.add("attention_line_chars", &description);
+            let (default, min) = (DEFAULT_ROOM_CHARS, MIN_ROOM_CHARS);
+            let violation = Violation::AttentionLineTooShort { default, min };
+            violations.add("attention_line_chars", violation);
             DEFAULT_ROOM_CHARS
         }
     }

@@ -11,13 +11,14 @@ use crate::{
         convert::Violations,
         proto::{self, recipients_result::Outcome},
         recipients::{decode_purpose_and_room, encode},
+        request_context,
     },
     app::App,
     domain::{
         ids::CustomerNumber,
         recipients::{Purpose, Resolution},
     },
-    error::{Error, FieldViolation, Invalid, Result},
+    error::{Error, Result, Violation},
 };
 
 const MAX_CUSTOMER_NUMBERS: usize = 1_000;
@@ -62,7 +63,7 @@ pub(super) fn resolve_stream(
             let app = app.clone();
             async move {
                 // A separate task, so that chunks are resolved while others are sent.
-                let resolved = tokio::spawn(resolve(app, chunk?)).await;
+                let resolved = tokio::spawn(request_context::inherit(resolve(app, chunk?))).await;
                 Ok(resolved.map_err(|_| Error::internal("a chunk's task panicked"))??)
             }
         })
@@ -88,10 +89,12 @@ fn decode(caller: &Caller, message: proto::StreamRecipientsRequest) -> Result<Ve
         caller.check_tenant(number)?;
     }
     let mut violations = Violations::default();
-    if message.customer_numbers.is_empty() || message.customer_numbers.len() > MAX_CUSTOMER_NUMBERS
-    {
-        let description = format!("must have 1 to {MAX_CUSTOMER_NUMBERS} entries");
-        violations.add("customer_numbers", &description);
+    if message.customer_numbers.is_empty() {
+        violations.add("customer_numbers", Violation::Required);
+    }
+    if message.customer_numbers.len() > MAX_CUSTOMER_NUMBERS {
+        let (max, of) = (MAX_CUSTOMER_NUMBERS, "entries");
+        violations.add("customer_numbers", Violation::TooMany { max, of });
     }
     let purpose = decode_purpose_and_room(
         message.purpose,
@@ -118,10 +121,9 @@ fn decode(caller: &Caller, message: proto::StreamRecipientsRequest) -> Result<Ve
 }
 
 fn decode_number(index: usize, text: String) -> RequestedCustomer {
-    let number = CustomerNumber::parse(&text).map_err(|Invalid(description)| {
-        let field = format!("customer_numbers[{index}]");
-        Error::InvalidFields(vec![FieldViolation::new(field, description)])
-    });
+    let number = CustomerNumber::parse(&text);
+    let field = || format!("customer_numbers[{index}]");
+    let number = number.map_err(|violation| Error::invalid_field(field(), violation));
     RequestedCustomer { text, number }
 }
 

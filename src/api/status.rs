@@ -4,10 +4,13 @@ use std::{collections::HashMap, time::Duration};
 
 use prost::Message;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation, LocalizedMessage, StatusExt};
 
-use super::proto::ErrorReason;
-use crate::error::{self, Error};
+use super::{error_texts, proto::ErrorReason, request_context::RequestContext};
+use crate::{
+    error::{Error, Violation},
+    localization::Language,
+};
 
 /// The domain in every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "contact.v1";
@@ -16,14 +19,14 @@ const REASON_PREFIX: &str = "ERROR_REASON_";
 const MAX_DESCRIBED: usize = 3;
 /// Size of all violations: in Base64, and with the other trailers, they stay below the 8 KiB of metadata
 /// that clients accept by default.
-const MAX_VIOLATION_BYTES: usize = 4_000;
+const MAX_VIOLATION_BYTES: usize = 4_500;
 /// Overhead of Protobuf per violation.
-const FRAMING_BYTES: usize = 8;
+const FRAMING_BYTES: usize = 20;
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        to_status(&error)
+        to_status(&error, &RequestContext::current())
     }
 }
 
@@ -41,17 +44,32 @@ impl Error {
     }
 }
 
-fn to_status(error: &Error) -> Status {
+fn to_status(error: &Error, context: &RequestContext) -> Status {
+    let language = context.language;
     let (code, reason) = code_and_reason(error);
     let mut details = ErrorDetails::new();
-    details.set_error_info(name(reason), ERROR_DOMAIN, metadata(error));
-    if let Some(violations) = violations(error) {
+    let mut metadata = metadata(error);
+    let trace_id = context.trace_id.clone();
+    metadata.extend(trace_id.map(|trace_id| ("trace_id".to_owned(), trace_id)));
+    details.set_error_info(name(reason), ERROR_DOMAIN, metadata);
+    details.set_localized_message(language.as_str(), localized(error, language));
+    if let Some(violations) = violations(error, language) {
         details.set_bad_request(violations);
     }
     if let Some(delay) = retry_delay(error) {
         details.set_retry_info(Some(delay));
     }
     Status::with_error_details(code, message(error), details)
+}
+
+/// Returns the text of an error for people, in their language.
+pub(super) fn localized(error: &Error, language: Language) -> String {
+    error_texts::of_error(
+        reason(error),
+        &metadata(error),
+        retry_delay(error),
+        language,
+    )
 }
 
 /// Returns the reason of an error, such as `CUSTOMER_MISMATCH`.
@@ -151,7 +169,7 @@ pub(super) fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// Returns the text for people. The details of internal failures are logged here, and never sent to a
+/// Returns the text for developers. The details of internal failures are logged here, and never sent to a
 /// client.
 fn message(error: &Error) -> String {
     if let Error::Internal { what } = error {
@@ -166,7 +184,7 @@ fn message(error: &Error) -> String {
         let mut described: Vec<_> = violations
             .iter()
             .take(MAX_DESCRIBED)
-            .map(|violation| format!("{} {}", violation.field, violation.description))
+            .map(|invalid| format!("{} {}", invalid.field, invalid.violation))
             .collect();
         if violations.len() > MAX_DESCRIBED {
             described.push(format!("and {} more", violations.len() - MAX_DESCRIBED));
@@ -212,36 +230,57 @@ fn whole_seconds(delay: Duration) -> String {
     seconds.to_string()
 }
 
-fn violations(error: &Error) -> Option<Vec<FieldViolation>> {
-    let one = |field: &str| vec![FieldViolation::new(field, error.to_string())];
+fn violations(error: &Error, language: Language) -> Option<Vec<FieldViolation>> {
+    let one = |field: &str, violation| Some(vec![encode(field, violation, language)]);
     if let Error::InvalidFields(violations) = error {
-        let violations = fitting(violations)
-            .into_iter()
-            .map(|violation| FieldViolation::new(&violation.field, &violation.description));
-        return Some(violations.collect());
+        let violations = violations.iter();
+        let encoded = violations.map(|invalid| encode(&invalid.field, invalid.violation, language));
+        return Some(fitting(encoded.collect()));
     }
     if *error == Error::RequestIdReused {
-        return Some(one("request_id"));
+        return one("request_id", Violation::RequestIdReused);
     }
-    (*error == Error::InvalidPageToken).then(|| one("page_token"))
+    if *error == Error::InvalidPageToken {
+        return one("page_token", Violation::ForeignPageToken);
+    }
+    None
+}
+
+fn encode(field: &str, violation: Violation, language: Language) -> FieldViolation {
+    FieldViolation {
+        field: field.to_owned(),
+        description: violation.to_string(),
+        reason: violation.reason().to_owned(),
+        localized_message: Some(LocalizedMessage {
+            locale: language.as_str().to_owned(),
+            message: error_texts::of_violation(violation, language),
+        }),
+    }
 }
 
 /// Returns the violations that fit: if not all do, the last elements of lists are omitted first.
-fn fitting(violations: &[error::FieldViolation]) -> Vec<&error::FieldViolation> {
-    let size = |violation: &error::FieldViolation| {
-        violation.field.len() + violation.description.len() + FRAMING_BYTES
+fn fitting(mut violations: Vec<FieldViolation>) -> Vec<FieldViolation> {
+    let size = |violation: &FieldViolation| {
+        let text = violation.localized_message.as_ref();
+        let text = text.map_or(0, |text| text.locale.len() + text.message.len());
+        let FieldViolation {
+            field,
+            description,
+            reason,
+            ..
+        } = violation;
+        field.len() + description.len() + reason.len() + text + FRAMING_BYTES
     };
-    let mut shown: Vec<_> = violations.iter().collect();
-    if shown.iter().map(|violation| size(violation)).sum::<usize>() <= MAX_VIOLATION_BYTES {
-        return shown;
+    if violations.iter().map(size).sum::<usize>() <= MAX_VIOLATION_BYTES {
+        return violations;
     }
-    shown.sort_by_key(|violation| element(&violation.field));
+    violations.sort_by_key(|violation| element(&violation.field));
     let mut total = 0;
-    shown.retain(|violation| {
+    violations.retain(|violation| {
         total += size(violation);
         total <= MAX_VIOLATION_BYTES
     });
-    shown
+    violations
 }
 
 /// Returns the index of the list element that a field names; 0 for other fields.
@@ -266,82 +305,49 @@ fn retry_delay(error: &Error) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::error::{FindLimit, MailLimit, TokenFault};
+    use std::collections::BTreeSet;
 
-    /// Returns an error for each reason.
-    fn samples() -> Vec<Error> {
-        let retry_after = UNAVAILABLE_RETRY;
-        vec![
-            Error::InvalidFields(Vec::new()),
-            Error::RequestIdReused,
-            Error::InvalidPageToken,
-            Error::CursorExpired,
-            Error::CustomerNotFound,
-            Error::ContactNotFound,
-            Error::LastStandardContact,
-            Error::FirstContactNotStandard,
-            Error::InvoiceEmailNotAllowed,
-            Error::NoPendingEmail,
-            Error::ConfirmationNotFound,
-            Error::ConfirmationExpired,
-            Error::ConfirmationSuperseded,
-            Error::ResendLimit {
-                limit: MailLimit::Resends,
-                retry_after,
-            },
-            Error::FindLimit {
-                limit: FindLimit::Agent,
-                retry_after,
-            },
-            Error::GrantInvalid,
-            Error::OrderTypeNotFound,
-            Error::PhoneCallAttemptLimit { limit: 3 },
-            Error::AgentBlocked { retry_after },
-            Error::OrderingAddressNotOnFile,
-            Error::EtagMismatch,
-            Error::Conflict,
-            Error::ContactLimit { limit: 100 },
-            Error::TokenMissing,
-            Error::token_invalid(TokenFault::Malformed),
-            Error::TokenExpired,
-            Error::TokenKeysUnavailable { retry_after },
-            Error::ScopeMissing { scope: "" },
-            Error::CustomerMismatch,
-            Error::DatabaseUnavailable,
-            Error::Overloaded { retry_after },
-            Error::PepperMissing,
-            Error::Deadline,
-            Error::Unimplemented,
-            Error::internal(""),
-            Error::data_loss(""),
-        ]
-    }
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::{
+        api::proto::FieldViolationReason,
+        error::{self, samples},
+    };
 
     /// The compiler checks the other direction: [`code_and_reason`] has values of the enum only.
     #[test]
     fn every_reason_of_the_contract_belongs_to_an_error() {
-        let answered: Vec<_> = samples()
-            .iter()
-            .map(|error| code_and_reason(error).1)
-            .collect();
-        let listed: Vec<_> = (1..).map_while(|n| ErrorReason::try_from(n).ok()).collect();
-        assert_eq!(listed.len(), answered.len());
-        for reason in listed {
-            assert!(answered.contains(&reason), "{}", reason.as_str_name());
-        }
+        let returned: BTreeSet<_> = samples::errors().iter().map(reason).collect();
+        let listed = (1..).map_while(|number| ErrorReason::try_from(number).ok());
+        assert_eq!(returned, listed.map(name).collect());
+    }
+
+    #[test]
+    fn reasons_of_violations_are_those_of_the_contract() {
+        let violations = samples::violations();
+        let returned = violations.iter().map(|violation| violation.reason());
+        let listed = (1..).map_while(|number| FieldViolationReason::try_from(number).ok());
+        let listed = listed.map(|reason| {
+            let name = reason.as_str_name();
+            name.strip_prefix("FIELD_VIOLATION_REASON_").unwrap()
+        });
+        assert_eq!(
+            returned.collect::<BTreeSet<_>>(),
+            listed.collect::<BTreeSet<_>>()
+        );
     }
 
     #[test]
     fn error_info_has_the_reason_without_its_prefix() {
-        let status = to_status(&Error::LastStandardContact);
+        let status = Status::from(Error::LastStandardContact);
         assert_eq!(reason_of(&status), "LAST_STANDARD_CONTACT");
     }
 
     #[test]
     fn comments_of_reasons_name_their_codes() {
         let contract = include_str!("../../proto/contact/v1/errors.proto");
-        for error in samples() {
+        for error in samples::errors() {
             let (code, reason) = code_and_reason(&error);
             let value = format!("  {} = ", reason.as_str_name());
             let comments = contract.split(&value).next().unwrap_or_default();
@@ -353,10 +359,22 @@ mod tests {
     }
 
     fn reported(fields: &[String]) -> Vec<String> {
-        let violation = |field: &String| error::FieldViolation::new(field, "x".repeat(100));
+        let longest = Violation::IncompletePhoneNumber;
+        let violation = |field: &String| error::FieldViolation::new(field, longest);
         let error = Error::InvalidFields(fields.iter().map(violation).collect());
-        let status = to_status(&error);
-        assert!(status.details().len() < 5_000, "{}", status.details().len());
+        let context = RequestContext {
+            language: Language::German,
+            trace_id: Some("0".repeat(32)),
+        };
+        let status = to_status(&error, &context);
+        let mut trailers = HeaderMap::new();
+        status.add_header(&mut trailers).unwrap();
+        // As HTTP/2 counts metadata (RFC 9113, 6.5.2).
+        let sizes = trailers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32);
+        let size: usize = sizes.sum();
+        assert!(size < 8_000, "{size}");
         let details = status.get_error_details();
         let violations = details.bad_request().unwrap().field_violations.clone();
         violations.into_iter().map(|found| found.field).collect()
@@ -375,12 +393,12 @@ mod tests {
         let mut fields: Vec<_> = elements.into_iter().flatten().collect();
         fields.push("email".to_owned());
         let shown = reported(&fields);
-        assert!((20..60).contains(&shown.len()), "{}", shown.len());
+        assert!((10..30).contains(&shown.len()), "{}", shown.len());
         for field in [
             "email",
             "contact.one[0]",
             "contact.other[0]",
-            "contact.other[9]",
+            "contact.other[4]",
         ] {
             assert!(
                 shown.iter().any(|found| found == field),

@@ -21,7 +21,7 @@ use crate::{
         phone_password::NormalizedPassword,
         recipient_changes::RecipientChange,
     },
-    error::{Error, Result},
+    error::{Error, Result, Violation},
     storage::PhonePasswordChange,
 };
 
@@ -194,10 +194,8 @@ impl App {
 /// Rule 4: a contact has a name, given or composed.
 fn check_name(contact: &Contact) -> Result<()> {
     if contact.display_name.is_empty() {
-        return Err(Error::invalid_field(
-            "contact.display_name",
-            "must not be empty without a title, given name or family name",
-        ));
+        let field = "contact.display_name";
+        return Err(Error::invalid_field(field, Violation::NameMissing));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::{
         etag::check_etag,
         ids::CustomerNumber,
     },
-    error::{Error, Result},
+    error::{Error, Result, Violation},
     storage::{CachedResponse, Outcome, Transaction},
 };
 
@@ -55,7 +55,7 @@ pub(super) fn new_customer(
     if customer_number.is_pseudonym() {
         return Err(Error::invalid_field(
             "customer.customer_number",
-            "must not have the form of an erased customer's pseudonym",
+            Violation::ReservedCustomerNumber,
         ));
     }
     Ok(Customer::new(customer_number.clone(), now))

@@ -22,7 +22,7 @@ use crate::{
         phone_password::NormalizedPassword,
         restrictions::{OrderTypeCode, Restrictions},
     },
-    error::{Error, Invalid, Result},
+    error::{Error, Result, Violation},
     storage::Outcome,
 };
 
@@ -315,12 +315,12 @@ impl SampleContact {
 /// Parses a text unless it is empty.
 fn optional<T>(
     text: &str,
-    parse: fn(&str) -> std::result::Result<T, Invalid>,
+    parse: fn(&str) -> std::result::Result<T, Violation>,
 ) -> Result<Option<T>> {
     let text = Some(text).filter(|text| !text.is_empty());
     text.map(|text| parse(text).map_err(defect)).transpose()
 }
 
-fn defect(Invalid(reason): Invalid) -> Error {
-    Error::internal(format!("a sample value {reason}"))
+fn defect(violation: Violation) -> Error {
+    Error::internal(format!("a sample value {violation}"))
 }

@@ -24,7 +24,7 @@ use crate::{
         mail::{MailKind, QueuedMail},
         restrictions::OrderTypeCode,
     },
-    error::{Error, FieldViolation, MailLimit, Result},
+    error::{Error, FieldViolation, MailLimit, Result, Violation},
     failpoint::failpoint,
     storage::{ImportedRows, LockedCustomer, Outcome, Transaction},
 };
@@ -454,7 +454,7 @@ fn check_order_types(fields: &ContactChange, unknown: &[&OrderTypeCode]) -> Resu
         for (index, code) in codes.iter().enumerate() {
             if unknown.contains(&code) {
                 let field = format!("contact.restrictions.{list}[{index}]");
-                violations.push(FieldViolation::new(field, "must be a known order type"));
+                violations.push(FieldViolation::new(field, Violation::UnknownOrderType));
             }
         }
     }

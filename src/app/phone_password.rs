@@ -22,7 +22,7 @@ use crate::{
             generate,
         },
     },
-    error::{Error, Invalid, Result},
+    error::{Error, Result},
     observability::metrics::FailedContacts,
     storage::{PhonePasswordChange, StoredHash},
 };
@@ -204,5 +204,5 @@ pub(super) fn check_password(
     field: &str,
 ) -> Result<()> {
     let checked = password.check_for(customer_number, display_name);
-    checked.map_err(|Invalid(reason)| Error::invalid_field(field, reason))
+    checked.map_err(|violation| Error::invalid_field(field, violation))
 }

@@ -11,7 +11,7 @@ use contact_service::{
     app::App,
     config::Config,
     domain::{audit::Actor, ids::CustomerNumber},
-    error::{Error, Invalid},
+    error::Error,
     observability::logging,
 };
 
@@ -36,8 +36,9 @@ impl ExportCustomer {
     /// records an export, so that it records none that cannot be written.
     pub(crate) async fn run(&self, config: &Config) -> Result<(), StartupError> {
         config.database_url()?;
-        let number = CustomerNumber::parse(&self.customer_number)
-            .map_err(|Invalid(reason)| StartupError::setting("<CUSTOMER_NUMBER>", reason))?;
+        let number = CustomerNumber::parse(&self.customer_number).map_err(|violation| {
+            StartupError::setting("<CUSTOMER_NUMBER>", violation.to_string())
+        })?;
         let output = self.output.as_deref();
         let file = output.map(AtomicFile::create_output).transpose()?;
         let _telemetry = logging::start(config)?;

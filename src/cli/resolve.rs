@@ -20,7 +20,7 @@ use contact_service::{
         ids::CustomerNumber,
         recipients,
     },
-    error::{Error, Invalid},
+    error::Error,
     observability::logging,
     storage::Database,
 };
@@ -151,7 +151,7 @@ impl ResolveFile {
                     .next()
                     .unwrap_or_else(missing)
                     .map_err(|error| error.to_string()),
-                Err(Invalid(reason)) => Err(format!("a customer number {reason}")),
+                Err(violation) => Err(format!("a customer number {violation}")),
             };
             ResolvedLine { text, outcome }
         });

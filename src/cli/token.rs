@@ -39,7 +39,7 @@ impl MintToken {
         let customer = self.customer.as_deref().map(CustomerNumber::parse);
         let customer = customer
             .transpose()
-            .map_err(|Invalid(reason)| StartupError::setting("--customer", reason))?;
+            .map_err(|violation| StartupError::setting("--customer", violation.to_string()))?;
         if self.sub.trim().is_empty() {
             return Err(StartupError::setting("--sub", "must not be empty"));
         }

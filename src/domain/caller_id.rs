@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     domain::phone_number::{Notation, PhoneNumber},
-    error::Invalid,
+    error::Violation,
 };
 
 /// Parts of expressions for a withheld number, such as `Rufnummer unterdrückt` and
@@ -94,8 +94,8 @@ impl CallerId {
     /// words, numbers and SIP hosts that mean a withheld number.
     ///
     /// # Errors
-    /// [`Invalid`] for any other text.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// [`Violation`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
         let notation = Notation::read(channel_user(text).unwrap_or(text))?;
         if is_withheld(notation.user()) {
             return Ok(Self::Withheld);

@@ -15,7 +15,7 @@ use crate::{
         restrictions::Restrictions,
         text,
     },
-    error::{Error, Invalid, Result},
+    error::{Error, Result, Violation},
 };
 
 /// The maximum number of contacts of a customer (rule 4).
@@ -40,12 +40,12 @@ impl Locale {
     /// Parses `de` or `en`. An empty text means `de`.
     ///
     /// # Errors
-    /// [`Invalid`] for any other text.
-    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
+    /// [`Violation`] for any other text.
+    pub fn parse(text: &str) -> std::result::Result<Self, Violation> {
         match text {
             "" | "de" => Ok(Self::German),
             "en" => Ok(Self::English),
-            _ => Err(Invalid::new("must be \"de\" or \"en\"")),
+            _ => Err(Violation::UnknownLocale),
         }
     }
 
@@ -61,24 +61,24 @@ impl Locale {
 /// Parses the name of a person or department: 1 to 200 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] if the name is empty, too long or contains control characters.
-pub fn parse_display_name(name: &str) -> std::result::Result<String, Invalid> {
+/// [`Violation`] if the name is empty, too long or contains control characters.
+pub fn parse_display_name(name: &str) -> std::result::Result<String, Violation> {
     text::single_line(name, MAX_DISPLAY_NAME_CHARS)
 }
 
 /// Parses the position of a person in the company: up to 100 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] if it is too long or contains control characters.
-pub fn parse_position(text: &str) -> std::result::Result<String, Invalid> {
+/// [`Violation`] if it is too long or contains control characters.
+pub fn parse_position(text: &str) -> std::result::Result<String, Violation> {
     text::optional_line(text, MAX_POSITION_CHARS)
 }
 
 /// Parses the name of a department: up to 100 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] if it is too long or contains control characters.
-pub fn parse_department(text: &str) -> std::result::Result<String, Invalid> {
+/// [`Violation`] if it is too long or contains control characters.
+pub fn parse_department(text: &str) -> std::result::Result<String, Violation> {
     text::optional_line(text, MAX_DEPARTMENT_CHARS)
 }
 

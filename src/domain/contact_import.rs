@@ -8,7 +8,7 @@ use crate::{
         email_address::EmailAddress, ids::CustomerNumber, phone_number::PhoneNumber,
         restrictions::OrderTypeCode, text,
     },
-    error::Invalid,
+    error::Violation,
 };
 
 const MAX_EXTERNAL_ID_CHARS: usize = 200;
@@ -165,8 +165,8 @@ fn merge<T: Clone>(
 /// Parses the id of a contact in another system: 1 to 200 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] if the id is empty, too long or contains control characters.
-pub fn parse_external_id(id: &str) -> std::result::Result<String, Invalid> {
+/// [`Violation`] if the id is empty, too long or contains control characters.
+pub fn parse_external_id(id: &str) -> std::result::Result<String, Violation> {
     text::single_line(id, MAX_EXTERNAL_ID_CHARS)
 }
 

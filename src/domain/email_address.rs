@@ -4,7 +4,7 @@ use std::fmt;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use crate::error::Invalid;
+use crate::error::Violation;
 
 /// The maximum length of an address in SMTP (RFC 5321, 4.5.3.1.3, without the angle brackets).
 const MAX_LENGTH: usize = 254;
@@ -24,28 +24,22 @@ impl EmailAddress {
     /// quoted local parts, address literals and comments.
     ///
     /// # Errors
-    /// [`Invalid`] with the reason.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// [`Violation`] with the reason.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(Invalid::new("must not be empty"));
+            return Err(Violation::Required);
         }
         // A domain may be longer before its conversion to ASCII.
         if text.len() > 4 * MAX_LENGTH {
-            return Err(Invalid::new(format!(
-                "must have at most {MAX_LENGTH} characters"
-            )));
+            return Err(Violation::TooLong { max: MAX_LENGTH });
         }
-        let (local, domain) = text
-            .rsplit_once('@')
-            .ok_or_else(|| Invalid::new("must be an e-mail address, such as anna@example.com"))?;
+        let (local, domain) = text.rsplit_once('@').ok_or(Violation::NotAnEmailAddress)?;
         check_local_part(local)?;
         let domain = normalize_domain(domain)?;
         let address = format!("{local}@{domain}");
         if address.len() > MAX_LENGTH {
-            return Err(Invalid::new(format!(
-                "must have at most {MAX_LENGTH} characters"
-            )));
+            return Err(Violation::TooLong { max: MAX_LENGTH });
         }
         Ok(Self(address))
     }
@@ -89,17 +83,15 @@ impl fmt::Debug for EmailAddress {
     }
 }
 
-fn check_local_part(local: &str) -> Result<(), Invalid> {
+fn check_local_part(local: &str) -> Result<(), Violation> {
     if local.is_empty() || local.len() > MAX_LOCAL_LENGTH {
-        return Err(Invalid::new(format!(
-            "must have 1 to {MAX_LOCAL_LENGTH} characters before the @"
-        )));
+        return Err(Violation::LocalPartLength {
+            max: MAX_LOCAL_LENGTH,
+        });
     }
     let is_atom = |atom: &str| !atom.is_empty() && atom.bytes().all(is_atext);
     if !local.split('.').all(is_atom) {
-        return Err(Invalid::new(
-            "must have only ASCII letters, digits and !#$%&'*+-/=?^_`{|}~ before the @, in parts joined by single dots",
-        ));
+        return Err(Violation::LocalPartCharacters);
     }
     Ok(())
 }
@@ -109,8 +101,7 @@ fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
-fn normalize_domain(domain: &str) -> Result<String, Invalid> {
-    let not_a_domain = || Invalid::new("must have a domain name after the @, such as example.com");
+fn normalize_domain(domain: &str) -> Result<String, Violation> {
     let ascii = Uts46::new()
         .to_ascii(
             domain.as_bytes(),
@@ -118,10 +109,10 @@ fn normalize_domain(domain: &str) -> Result<String, Invalid> {
             Hyphens::CheckFirstLast,
             DnsLength::Verify,
         )
-        .map_err(|_| not_a_domain())?;
-    let (_, top_level) = ascii.rsplit_once('.').ok_or_else(not_a_domain)?;
+        .map_err(|_| Violation::NotADomain)?;
+    let (_, top_level) = ascii.rsplit_once('.').ok_or(Violation::NotADomain)?;
     if top_level.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(not_a_domain());
+        return Err(Violation::NotADomain);
     }
     Ok(ascii.into_owned())
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::error::Invalid;
+use crate::error::Violation;
 
 const MAX_NUMBER_LENGTH: usize = 32;
 /// The prefix of an erased customer's pseudonym.
@@ -16,8 +16,8 @@ impl CustomerNumber {
     /// Parses a customer number, which is case-sensitive.
     ///
     /// # Errors
-    /// [`Invalid`] for any other text.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// [`Violation`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
         let is_valid = (1..=MAX_NUMBER_LENGTH).contains(&text.len())
             && text
                 .bytes()
@@ -25,9 +25,9 @@ impl CustomerNumber {
         if is_valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::new(format!(
-                "must have 1 to {MAX_NUMBER_LENGTH} of A-Z, a-z, 0-9 and '-'"
-            )))
+            Err(Violation::NotACustomerNumber {
+                max: MAX_NUMBER_LENGTH,
+            })
         }
     }
 
@@ -67,8 +67,8 @@ impl ContactId {
     /// Parses the hyphenated form of a UUID.
     ///
     /// # Errors
-    /// [`Invalid`] for any other text.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// [`Violation`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
         parse_uuid(text).map(Self)
     }
 }
@@ -89,13 +89,11 @@ pub struct ConfirmationId(pub Uuid);
 /// Parses a UUID in its hyphenated form of 36 characters.
 ///
 /// # Errors
-/// [`Invalid`] for any other text, and for the nil UUID.
-pub fn parse_uuid(text: &str) -> Result<Uuid, Invalid> {
+/// [`Violation`] for any other text, and for the nil UUID.
+pub fn parse_uuid(text: &str) -> Result<Uuid, Violation> {
     match Uuid::try_parse(text) {
         Ok(uuid) if text.len() == 36 && !uuid.is_nil() => Ok(uuid),
-        Ok(_) | Err(_) => Err(Invalid::new(
-            "must be a UUID, such as 0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55",
-        )),
+        Ok(_) | Err(_) => Err(Violation::NotAUuid),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The parts of a person's name (rule 4).
 
-use crate::{domain::text, error::Invalid};
+use crate::{domain::text, error::Violation};
 
 const MAX_TITLE_CHARS: usize = 40;
 const MAX_GIVEN_NAME_CHARS: usize = 70;
@@ -47,24 +47,24 @@ impl PersonName {
 /// Parses an academic title: up to 40 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] if it is too long or contains control characters.
-pub fn parse_title(text: &str) -> Result<String, Invalid> {
+/// [`Violation`] if it is too long or contains control characters.
+pub fn parse_title(text: &str) -> Result<String, Violation> {
     text::optional_line(text, MAX_TITLE_CHARS)
 }
 
 /// Parses a given name: up to 70 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] if it is too long or contains control characters.
-pub fn parse_given_name(text: &str) -> Result<String, Invalid> {
+/// [`Violation`] if it is too long or contains control characters.
+pub fn parse_given_name(text: &str) -> Result<String, Violation> {
     text::optional_line(text, MAX_GIVEN_NAME_CHARS)
 }
 
 /// Parses a family name: up to 80 characters on one line.
 ///
 /// # Errors
-/// [`Invalid`] if it is too long or contains control characters.
-pub fn parse_family_name(text: &str) -> Result<String, Invalid> {
+/// [`Violation`] if it is too long or contains control characters.
+pub fn parse_family_name(text: &str) -> Result<String, Violation> {
     text::optional_line(text, MAX_FAMILY_NAME_CHARS)
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 
 pub use self::notation::Notation;
 use self::numbering::MAX_EXTENSION_DIGITS;
-use crate::error::Invalid;
+use crate::error::Violation;
 
 /// The minimum number of digits, country code included, of a number that is looked up as the line of
 /// an extension.
@@ -29,14 +29,16 @@ impl PhoneNumber {
     /// leading 0 is German.
     ///
     /// # Errors
-    /// [`Invalid`] unless the text is a single number that can be dialled from abroad, for more than
+    /// [`Violation`] unless the text is a single number that can be dialled from abroad, for more than
     /// 15 digits, and for digits that can be both an international and a national number.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    pub fn parse(text: &str) -> Result<Self, Violation> {
         let mut readings = Self::readings(&Notation::read(text)?)?;
         match (readings.pop(), readings.pop()) {
-            (Some(number), None) if number.digits() > MAX_DIGITS => Err(Self::too_long(MAX_DIGITS)),
+            (Some(number), None) if number.digits() > MAX_DIGITS => {
+                Err(Violation::TooManyDigits { max: MAX_DIGITS })
+            }
             (Some(number), None) => Ok(number),
-            _ => Err(numbering::incomplete()),
+            _ => Err(Violation::IncompletePhoneNumber),
         }
     }
 
@@ -45,25 +47,19 @@ impl PhoneNumber {
     /// with an extension has up to 19 digits.
     ///
     /// # Errors
-    /// [`Invalid`] if there is no reading that can be dialled from abroad.
-    pub fn readings(notation: &Notation) -> Result<Vec<Self>, Invalid> {
+    /// [`Violation`] if there is no reading that can be dialled from abroad.
+    pub fn readings(notation: &Notation) -> Result<Vec<Self>, Violation> {
         const MAX: usize = MAX_DIGITS + MAX_EXTENSION_DIGITS;
         let readings = numbering::resolve(&notation.written()?)?;
         let numbers: Vec<_> = readings.into_iter().map(Self).collect();
         if numbers.iter().any(|number| number.digits() > MAX) {
-            return Err(Self::too_long(MAX));
+            return Err(Violation::TooManyDigits { max: MAX });
         }
         Ok(numbers)
     }
 
     fn digits(&self) -> usize {
         self.0.trim_start_matches('+').len()
-    }
-
-    fn too_long(max: usize) -> Invalid {
-        Invalid::new(format!(
-            "must have at most {max} digits with its country code; give each number separately"
-        ))
     }
 
     /// Wraps a value that was stored from [`as_str`](Self::as_str), without validation.

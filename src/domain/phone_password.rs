@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     domain::{ids::CustomerNumber, text},
-    error::Invalid,
+    error::Violation,
 };
 
 const MIN_CHARS: usize = 6;
@@ -44,15 +44,15 @@ impl NormalizedPassword {
     /// checking them takes the same time.
     ///
     /// # Errors
-    /// [`Invalid`] if it is empty or longer than 256 characters.
-    pub fn from_spoken(text: &str) -> std::result::Result<Self, Invalid> {
+    /// [`Violation`] if it is empty or longer than 256 characters.
+    pub fn from_spoken(text: &str) -> std::result::Result<Self, Violation> {
         if text.is_empty() {
-            return Err(Invalid::new("must not be empty"));
+            return Err(Violation::Required);
         }
         if text.chars().nth(MAX_SPOKEN_CHARS).is_some() {
-            return Err(Invalid::new(format!(
-                "must have at most {MAX_SPOKEN_CHARS} characters"
-            )));
+            return Err(Violation::TooLong {
+                max: MAX_SPOKEN_CHARS,
+            });
         }
         Ok(Self(normalize(text)))
     }
@@ -60,17 +60,20 @@ impl NormalizedPassword {
     /// Normalizes a password that is to be set.
     ///
     /// # Errors
-    /// [`Invalid`] if it is too short, too long or too common. Its text does not repeat the value.
-    pub fn parse(text: &str) -> std::result::Result<Self, Invalid> {
+    /// [`Violation`] if it is too short, too long or too common. Its text does not repeat the value.
+    pub fn parse(text: &str) -> std::result::Result<Self, Violation> {
         text::free_text(text, MAX_SPOKEN_CHARS)?;
         let normalized = normalize(text);
-        if !(MIN_CHARS..=MAX_CHARS).contains(&normalized.chars().count()) {
-            return Err(Invalid::new(format!(
-                "must have {MIN_CHARS} to {MAX_CHARS} characters, blanks and hyphens not counted"
-            )));
+        let (min, max) = (MIN_CHARS, MAX_CHARS);
+        let chars = normalized.chars().count();
+        if chars < min {
+            return Err(Violation::PasswordTooShort { min, max });
+        }
+        if chars > max {
+            return Err(Violation::PasswordTooLong { min, max });
         }
         if COMMON.contains(normalized.as_str()) || is_repetition(&normalized) {
-            return Err(Invalid::new("is too common: others would guess it"));
+            return Err(Violation::PasswordTooCommon);
         }
         Ok(Self(normalized))
     }
@@ -78,16 +81,15 @@ impl NormalizedPassword {
     /// Rejects the customer number and the contact's own name (rule 14).
     ///
     /// # Errors
-    /// [`Invalid`] that names which of them it is.
+    /// [`Violation`] that names which of them it is.
     pub fn check_for(
         &self,
         customer_number: &CustomerNumber,
         display_name: &str,
-    ) -> std::result::Result<(), Invalid> {
-        let reject = |reason: &str| Err(Invalid::new(reason));
+    ) -> std::result::Result<(), Violation> {
         let password = alphanumeric(&self.0);
         if password == alphanumeric(&normalize(customer_number.as_str())) {
-            return reject("must not be the customer number");
+            return Err(Violation::PasswordIsCustomerNumber);
         }
         let words: Vec<_> = display_name
             .split(|c: char| !c.is_alphanumeric())
@@ -97,7 +99,7 @@ impl NormalizedPassword {
         // Leading or trailing digits do not make a name secret.
         let password = password.trim_matches(|c: char| c.is_ascii_digit());
         if !password.is_empty() && consists_of(password, &words) {
-            return reject("must not be the contact's own name");
+            return Err(Violation::PasswordIsDisplayName);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Restrictions of a contact's phone orders (rule 20).
 
-use crate::{domain::text, error::Invalid};
+use crate::{domain::text, error::Violation};
 
 /// The maximum length of a note, in characters.
 pub const MAX_NOTE_CHARS: usize = 1_000;
@@ -16,8 +16,8 @@ impl OrderTypeCode {
     /// Parses a code: 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-'. Codes are case-sensitive.
     ///
     /// # Errors
-    /// [`Invalid`] for any other text.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// [`Violation`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
         let is_valid = (1..=MAX_CODE_LENGTH).contains(&text.len())
             && text
                 .bytes()
@@ -25,9 +25,9 @@ impl OrderTypeCode {
         if is_valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::new(format!(
-                "must have 1 to {MAX_CODE_LENGTH} of A-Z, a-z, 0-9, '.', '_' and '-'"
-            )))
+            Err(Violation::NotAnOrderTypeCode {
+                max: MAX_CODE_LENGTH,
+            })
         }
     }
 
@@ -57,8 +57,8 @@ pub struct Restrictions {
 /// agent.
 ///
 /// # Errors
-/// [`Invalid`] if the note has more than 1,000 characters or contains control characters.
-pub fn parse_note(note: &str) -> Result<String, Invalid> {
+/// [`Violation`] if the note has more than 1,000 characters or contains control characters.
+pub fn parse_note(note: &str) -> Result<String, Violation> {
     text::free_text(note.trim(), MAX_NOTE_CHARS)
 }
 

@@ -1,22 +1,20 @@
 //! Validation of stored texts: length and forbidden characters.
 
-use crate::error::Invalid;
+use crate::error::Violation;
 
 /// Validates a text of one line and trims it: 1 to `max_chars` characters, without control
 /// characters, line separators, invisible characters or bidirectional overrides.
 ///
 /// # Errors
-/// [`Invalid`] if the text is empty, too long or contains such a character.
-pub fn single_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
+/// [`Violation`] if the text is empty, too long or contains such a character.
+pub fn single_line(text: &str, max_chars: usize) -> Result<String, Violation> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Invalid::new("must not be empty"));
+        return Err(Violation::Required);
     }
     check_length(text, max_chars)?;
     if text.chars().any(|c| is_unprintable(c) || is_invisible(c)) {
-        return Err(Invalid::new(
-            "must not hold control characters, line breaks or invisible characters",
-        ));
+        return Err(Violation::NotASingleLine);
     }
     Ok(text.to_owned())
 }
@@ -24,8 +22,8 @@ pub fn single_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
 /// Validates a text of one line like [`single_line`], and accepts an empty one.
 ///
 /// # Errors
-/// [`Invalid`] if the text is too long or contains a character that is not allowed.
-pub fn optional_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
+/// [`Violation`] if the text is too long or contains a character that is not allowed.
+pub fn optional_line(text: &str, max_chars: usize) -> Result<String, Violation> {
     if text.trim().is_empty() {
         return Ok(String::new());
     }
@@ -35,23 +33,19 @@ pub fn optional_line(text: &str, max_chars: usize) -> Result<String, Invalid> {
 /// Validates a text that may be empty and may contain line breaks and tabs.
 ///
 /// # Errors
-/// [`Invalid`] if the text has more than `max_chars` characters, or other control characters.
-pub fn free_text(text: &str, max_chars: usize) -> Result<String, Invalid> {
+/// [`Violation`] if the text has more than `max_chars` characters, or other control characters.
+pub fn free_text(text: &str, max_chars: usize) -> Result<String, Violation> {
     check_length(text, max_chars)?;
     let allowed = |c: char| matches!(c, '\n' | '\r' | '\t');
     if text.chars().any(|c| is_unprintable(c) && !allowed(c)) {
-        return Err(Invalid::new(
-            "must not hold control characters other than line breaks and tabs",
-        ));
+        return Err(Violation::ControlCharacters);
     }
     Ok(text.to_owned())
 }
 
-fn check_length(text: &str, max_chars: usize) -> Result<(), Invalid> {
+fn check_length(text: &str, max_chars: usize) -> Result<(), Violation> {
     if text.chars().nth(max_chars).is_some() {
-        return Err(Invalid::new(format!(
-            "must have at most {max_chars} characters"
-        )));
+        return Err(Violation::TooLong { max: max_chars });
     }
     Ok(())
 }

@@ -24,8 +24,9 @@ pub(crate) fn enable_export() {
     let _ = EXPORTED.set(());
 }
 
-/// Begins the span of an RPC of `method`, such as `contact.v1.ContactService/GetContact`.
-pub fn begin(method: &str, headers: &HeaderMap) -> Span {
+/// Begins the span of an RPC of `method`, such as `contact.v1.ContactService/GetContact`. Returns it with
+/// the trace id of its log lines.
+pub fn begin(method: &str, headers: &HeaderMap) -> (Span, TraceId) {
     let caller = client_span(headers);
     // At the highest level, so that the filter of log lines does not affect traces.
     if EXPORTED.get().is_none() {
@@ -33,7 +34,7 @@ pub fn begin(method: &str, headers: &HeaderMap) -> Span {
             || RandomIdGenerator::default().new_trace_id(),
             |caller| caller.trace_id(),
         );
-        return tracing::error_span!("rpc", %trace_id);
+        return (tracing::error_span!("rpc", %trace_id), trace_id);
     }
     let span = tracing::error_span!(
         "rpc",
@@ -48,7 +49,7 @@ pub fn begin(method: &str, headers: &HeaderMap) -> Span {
     span.set_attribute("rpc.method", method.to_owned());
     let trace_id: TraceId = span.context().span().span_context().trace_id();
     span.record("trace_id", tracing::field::display(trace_id));
-    span
+    (span, trace_id)
 }
 
 /// Ends the span with the status `code`; `is_fault` is true for an error of this service.

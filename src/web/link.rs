@@ -24,13 +24,13 @@ pub(super) fn repaired(uri: &Uri) -> Option<String> {
 /// Returns the redirect for a link whose path or query contains the token.
 pub(super) fn misplaced_token(uri: &Uri) -> Option<String> {
     let token = ConfirmationToken::parse(&uri.to_string());
-    token.is_ok().then(|| location(uri))
+    token.is_some().then(|| location(uri))
 }
 
 fn location(uri: &Uri) -> String {
     let depth = uri.path().matches('/').count().saturating_sub(1);
     let mut location = "../".repeat(depth) + PAGE;
-    if let Ok(token) = ConfirmationToken::parse(&uri.to_string()) {
+    if let Some(token) = ConfirmationToken::parse(&uri.to_string()) {
         location.push('#');
         location.push_str(&token.reveal());
     }

@@ -15,7 +15,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::{language::Language, link};
+use super::link;
 use crate::{
     app::{App, Inspection},
     domain::{
@@ -23,6 +23,7 @@ use crate::{
         email_confirmation::{ConfirmationState, ConfirmationToken},
     },
     error::{Error, Result},
+    localization::Language,
     observability::metrics::{Limit, limit_hit},
 };
 
@@ -89,7 +90,7 @@ pub(super) async fn show(State(page): State<Arc<Page>>, uri: Uri, headers: Heade
     let accepted = headers
         .get(ACCEPT_LANGUAGE)
         .and_then(|value| value.to_str().ok());
-    let html = match Language::preferred(accepted) {
+    let html = match Language::preferred(accepted, Language::German) {
         Language::German => page.german.clone(),
         Language::English => page.english.clone(),
     };
@@ -138,7 +139,7 @@ impl Page {
     }
 
     async fn respond(&self, link: &Link, confirm: bool) -> Response {
-        let Ok(token) = ConfirmationToken::parse(&link.token) else {
+        let Some(token) = ConfirmationToken::parse(&link.token) else {
             return Json(LinkState::unknown()).into_response();
         };
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.lookups.acquire()).await;

@@ -9,7 +9,7 @@ use contact_service::api::{
 };
 use rstest::rstest;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic_types::{FieldViolation, StatusExt};
 
 use crate::{
     harness::{
@@ -188,24 +188,21 @@ fn check(row: &Case, status: &Status) {
         .iter()
         .map(|&(key, value)| (key.to_owned(), value.to_owned()))
         .chain(seconds.map(|seconds| ("retry_seconds".to_owned(), seconds)));
-    let metadata = &details.error_info().unwrap().metadata;
-    assert_eq!(*metadata, expected.collect(), "{reason}");
+    let mut metadata = details.error_info().unwrap().metadata.clone();
+    assert!(metadata.remove("trace_id").is_some(), "{reason}");
+    assert_eq!(metadata, expected.collect(), "{reason}");
+    let text = details.localized_message().unwrap();
+    assert!(text.locale == "en" && !text.message.is_empty(), "{reason}");
     let violations = details.bad_request().map(|bad| &bad.field_violations);
-    let fields: Vec<_> = violations
-        .into_iter()
-        .flatten()
-        .map(|v| v.field.as_str())
-        .collect();
+    let violations = violations.map_or(&[][..], Vec::as_slice);
+    let fields: Vec<_> = violations.iter().map(|v| v.field.as_str()).collect();
     assert_eq!(
         fields,
         row.field.into_iter().collect::<Vec<_>>(),
         "{reason}"
     );
-    let described = violations
-        .into_iter()
-        .flatten()
-        .all(|v| !v.description.is_empty());
-    assert!(described, "{reason}");
+    let is_described = |v: &FieldViolation| !v.description.is_empty() && !v.reason.is_empty();
+    assert!(violations.iter().all(is_described), "{reason}");
     assert_eq!(
         retry_delay.is_some(),
         row.code == Code::Unavailable

@@ -75,6 +75,7 @@ mod fuzz;
 mod invoice_email_lapse;
 mod last_standard_contact;
 mod listener_limits;
+mod localized_errors;
 mod mail_limits;
 mod missing_pepper;
 mod model;

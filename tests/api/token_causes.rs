@@ -221,7 +221,9 @@ fn metadata(status: &Status) -> Vec<(String, String)> {
         (status.code(), info.reason.as_str()),
         (Code::Unauthenticated, "TOKEN_INVALID")
     );
-    let mut metadata: Vec<_> = info.metadata.into_iter().collect();
+    let mut metadata = info.metadata;
+    assert!(metadata.remove("trace_id").is_some());
+    let mut metadata: Vec<_> = metadata.into_iter().collect();
     metadata.sort();
     metadata
 }

@@ -13,7 +13,7 @@ use contact_service::{
     api::{
         self,
         auth::{Scope, alternative_scope_of, scope_of},
-        proto::{self, ErrorReason},
+        proto::{self, ErrorReason, FieldViolationReason},
     },
     config::Settings,
     domain::audit::{Actor, EventKind},
@@ -54,6 +54,19 @@ fn errors_page_lists_all_reasons_with_their_codes() {
     });
     let existing = reasons().into_iter();
     let existing = existing.map(|(reason, code)| format!("{reason}, {code}"));
+    assert_listed(ERRORS, listed, existing);
+}
+
+#[test]
+fn errors_page_lists_all_reasons_of_violations() {
+    let listed = rows(ERRORS, "violation").into_iter();
+    let listed = listed.map(|row| row.code("violation").unwrap().to_owned());
+    let existing = (1..).map_while(|number| FieldViolationReason::try_from(number).ok());
+    let existing = existing.map(|reason| {
+        let name = reason.as_str_name();
+        let name = name.strip_prefix("FIELD_VIOLATION_REASON_");
+        name.unwrap().to_owned()
+    });
     assert_listed(ERRORS, listed, existing);
 }
 

@@ -4,7 +4,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{
     api::auth::{Authenticator, Caller, scope_of},
-    error::{Error, Result},
+    error::{Error, Result, Violation},
 };
 
 /// Maximum size of the metadata besides the token, which has its own limit. A request in flight keeps at
@@ -35,8 +35,8 @@ fn check_metadata(headers: &HeaderMap) -> Result<()> {
         .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES)
         .sum();
     if bytes > MAX_METADATA_BYTES {
-        let problem = "must be at most 16 KiB besides the token";
-        return Err(Error::invalid_field("metadata", problem));
+        let violation = Violation::MetadataTooLarge;
+        return Err(Error::invalid_field("metadata", violation));
     }
     Ok(())
 }

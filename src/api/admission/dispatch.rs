@@ -29,7 +29,10 @@ use super::{
     stream_guard::{StreamGuard, guard_stream},
 };
 use crate::{
-    api::auth::{Authenticator, Caller},
+    api::{
+        auth::{Authenticator, Caller},
+        request_context::RequestContext,
+    },
     error::{Error, Result},
     observability::{
         metrics::{Limit, RequestInFlight},
@@ -187,13 +190,16 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
         };
         let admission = self.admission.clone();
         if !self.requires_token {
-            return Box::pin(async move { Ok(dispatch_open(service, admission, request).await) });
+            let context = RequestContext::new(request.headers(), None);
+            let served = async move { Ok(dispatch_open(service, admission, request).await) };
+            return Box::pin(context.scope(served));
         }
         let started = Instant::now();
         let path = request.uri().path().to_owned();
         let timeout = deadline::timeout(request.headers(), admission.0.request_timeout);
         let sleep = tokio::time::sleep(timeout);
-        let span = rpc_span::begin(method_of(&path), request.headers());
+        let (span, trace_id) = rpc_span::begin(method_of(&path), request.headers());
+        let context = RequestContext::new(request.headers(), Some(trace_id.to_string()));
         let dispatched = dispatch(service, admission, request);
         let request_span = span.clone();
         let response = async move {
@@ -211,7 +217,7 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
             record_outcome(method_of(&path), &request_span, &response, elapsed);
             Ok(response)
         };
-        Box::pin(response.instrument(span))
+        Box::pin(context.scope(response.instrument(span)))
     }
 }
 

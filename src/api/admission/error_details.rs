@@ -4,7 +4,7 @@ use http::Response;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 
-use crate::error::Error;
+use crate::error::{Error, Violation};
 
 /// Adds a reason to a status without one. tonic creates these for bytes that are no message and for
 /// messages that are too long, also once decompressed, some with codes that blame the server.
@@ -12,11 +12,11 @@ pub(crate) fn with_reason(status: Status) -> Status {
     if status.get_details_error_info().is_some() {
         return status;
     }
-    let too_long = || Error::invalid_field("request", "is longer than this RPC allows");
+    let too_long = || Error::invalid_field("request", Violation::RequestTooLarge);
     let reasons = [
         (
             Code::Internal,
-            Error::invalid_field("request", "is not a message of this RPC"),
+            Error::invalid_field("request", Violation::NotAMessage),
         ),
         (Code::OutOfRange, too_long()),
         (Code::ResourceExhausted, too_long()),

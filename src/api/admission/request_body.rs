@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, time::Instant};
 use tonic::{Status, body::Body};
 
 use super::concurrency_limit::{ConcurrencyLimit, Permit, overloaded};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Violation};
 
 /// The prefix of a gRPC message: a flag and a length.
 const PREFIX_BYTES: usize = 5;
@@ -51,15 +51,12 @@ pub(crate) async fn read_message(
             }
         };
         let Some(frame) = frame else { break };
-        let incomplete = |_| Error::invalid_field("request", "was not sent to its end");
+        let incomplete = |_| Error::invalid_field("request", Violation::RequestIncomplete);
         let Ok(data) = frame.map_err(incomplete)?.into_data() else {
             continue;
         };
         if message.len() + data.len() > max_bytes + PREFIX_BYTES {
-            return Err(Error::invalid_field(
-                "request",
-                "is longer than this RPC allows",
-            ));
+            return Err(Error::invalid_field("request", Violation::RequestTooLarge));
         }
         if message.is_empty() && body.is_end_stream() {
             return Ok(Body::new(Full::new(data)));

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     api::{
         auth::{Authenticator, Caller},
-        status,
+        request_context, status,
     },
     connection_limit::Busy,
     error::{Error, Result},
@@ -72,7 +72,7 @@ pub(super) fn guard_stream(body: Body, guard: StreamGuard) -> Body {
         return body;
     }
     let (sender, mut frames) = mpsc::channel(1);
-    tokio::spawn(produce(body, guard, sender));
+    tokio::spawn(request_context::inherit(produce(body, guard, sender)));
     let frames = stream::poll_fn(move |context| frames.poll_recv(context));
     Body::new(StreamBody::new(frames))
 }

@@ -1,10 +1,10 @@
 //! E-mail addresses in the forms of links and mail programs.
 
-use contact_service::{domain::email_address::EmailAddress, error::Invalid};
+use contact_service::{domain::email_address::EmailAddress, error::Violation};
 use percent_encoding::percent_decode_str;
 
 /// Parses an address, which may be a link or follow a name.
-pub(super) fn parse_address(text: &str) -> Result<EmailAddress, Invalid> {
+pub(super) fn parse_address(text: &str) -> Result<EmailAddress, Violation> {
     EmailAddress::parse(&bare_address(text))
 }
 

@@ -1,6 +1,6 @@
 //! The cells of a row as domain values, with all violations of the row at once.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
 use contact_service::{
     app::{ChangeOptions, FileRow, NewContact},
@@ -17,7 +17,7 @@ use contact_service::{
         phone_number::PhoneNumber,
         restrictions::{MAX_ORDER_TYPES, OrderTypeCode, parse_note},
     },
-    error::{FieldViolation, Invalid},
+    error::Violation,
 };
 use csv::StringRecord;
 
@@ -123,19 +123,20 @@ pub(super) fn contradiction(header: &Header, record: &StringRecord, earlier: u64
     format!("row: the same {key} as line {earlier}, with other values")
 }
 
-/// Returns all violations in one line.
-pub(super) fn summary(violations: &[FieldViolation]) -> String {
+/// Returns all violations, each a field and a description, in one line.
+pub(super) fn summary(violations: &[(String, String)]) -> String {
     let each = violations.iter();
-    let each: Vec<_> = each
-        .map(|violation| format!("{}: {}", violation.field, violation.description))
-        .collect();
-    each.join("; ")
+    let each = each.map(|(field, description)| format!("{field}: {description}"));
+    each.collect::<Vec<_>>().join("; ")
 }
+
+/// A parser of a cell. Its error is the reason for which the cell is rejected.
+type Parse<T, E> = fn(&str) -> Result<T, E>;
 
 struct Cells<'r> {
     header: &'r Header,
     record: &'r StringRecord,
-    violations: Vec<FieldViolation>,
+    violations: Vec<(String, String)>,
 }
 
 impl<'r> Cells<'r> {
@@ -151,8 +152,9 @@ impl<'r> Cells<'r> {
         self.header.cell(self.record, column)
     }
 
-    fn violation(&mut self, field: impl Into<String>, reason: &str) {
-        self.violations.push(FieldViolation::new(field, reason));
+    fn violation(&mut self, field: impl Into<String>, description: impl Display) {
+        self.violations
+            .push((field.into(), description.to_string()));
     }
 
     fn reject_unreadable(&mut self) {
@@ -164,26 +166,26 @@ impl<'r> Cells<'r> {
         }
     }
 
-    fn parse<T>(&mut self, column: Column, parse: fn(&str) -> Result<T, Invalid>) -> Option<T> {
+    fn parse<T, E: Display>(&mut self, column: Column, parse: Parse<T, E>) -> Option<T> {
         self.parse_text(column, &self.cell(column), parse)
     }
 
-    fn parse_text<T>(
+    fn parse_text<T, E: Display>(
         &mut self,
         column: Column,
         text: &str,
-        parse: fn(&str) -> Result<T, Invalid>,
+        parse: Parse<T, E>,
     ) -> Option<T> {
         match parse(text) {
             Ok(value) => Some(value),
-            Err(Invalid(reason)) => {
-                self.violation(column.name(), &reason);
+            Err(reason) => {
+                self.violation(column.name(), reason);
                 None
             }
         }
     }
 
-    fn optional<T>(&mut self, column: Column, parse: fn(&str) -> Result<T, Invalid>) -> Option<T> {
+    fn optional<T, E: Display>(&mut self, column: Column, parse: Parse<T, E>) -> Option<T> {
         let has_value = !self.cell(column).is_empty();
         has_value.then(|| self.parse(column, parse)).flatten()
     }
@@ -202,12 +204,12 @@ impl<'r> Cells<'r> {
         let mut types = Vec::new();
         let names = type_names::split(&self.cell(Column::Types));
         if names.is_empty() {
-            self.violation("types", "must hold at least one type");
+            self.violation("types", Violation::TypesMissing);
         }
         for (index, name) in names.iter().enumerate() {
             match contact_type(name) {
                 Some(known) => types.push(known),
-                None => self.violation(format!("types[{index}]"), "must be a known contact type"),
+                None => self.violation(format!("types[{index}]"), Violation::UnknownContactType),
             }
         }
         types.into_iter().collect()
@@ -218,20 +220,20 @@ impl<'r> Cells<'r> {
         &mut self,
         column: Column,
         max: usize,
-        parse: fn(&str) -> Result<T, Invalid>,
+        parse: Parse<T, Violation>,
     ) -> Vec<T> {
         let cell = self.cell(column);
         let (mut values, mut violations) = (Vec::new(), Vec::new());
         for (index, text) in split_list(&cell).into_iter().enumerate() {
             let parsed = if is_scientific(text) {
-                Err(Invalid::new(IN_SCIENTIFIC_NOTATION))
+                Err(IN_SCIENTIFIC_NOTATION.to_owned())
             } else {
-                parse(without_apostrophe(text))
+                parse(without_apostrophe(text)).map_err(|violation| violation.to_string())
             };
             match parsed {
                 Ok(value) if values.contains(&value) => {}
                 Ok(value) => values.push(value),
-                Err(Invalid(reason)) => {
+                Err(reason) => {
                     violations.push((format!("{}[{index}]", column.name()), reason));
                 }
             }
@@ -239,9 +241,7 @@ impl<'r> Cells<'r> {
         if values.len() + violations.len() > max {
             violations = vec![(column.name().to_owned(), format!("must hold at most {max}"))];
         }
-        for (field, reason) in violations {
-            self.violation(field, &reason);
-        }
+        self.violations.append(&mut violations);
         values
     }
 
@@ -249,9 +249,10 @@ impl<'r> Cells<'r> {
     fn customer_change(&mut self) -> CustomerChange {
         let phone_number = |text: &str| {
             if is_scientific(text) {
-                return Err(Invalid::new(IN_SCIENTIFIC_NOTATION));
+                return Err(IN_SCIENTIFIC_NOTATION.to_owned());
             }
-            PhoneNumber::parse(without_apostrophe(text))
+            let number = PhoneNumber::parse(without_apostrophe(text));
+            number.map_err(|violation| violation.to_string())
         };
         CustomerChange {
             email: self
@@ -320,7 +321,7 @@ fn without_apostrophe(text: &str) -> &str {
 }
 
 /// Parses a language, such as `DE`, `de-AT`, `Deutsch` or `English`.
-pub(super) fn locale(text: &str) -> Result<Locale, Invalid> {
+pub(super) fn locale(text: &str) -> Result<Locale, Violation> {
     let language = text.split(['-', '_']).next().unwrap_or_default();
     let language = language.trim().to_lowercase();
     Locale::parse(match language.as_str() {
@@ -330,15 +331,14 @@ pub(super) fn locale(text: &str) -> Result<Locale, Invalid> {
     })
 }
 
-fn yes_or_no(text: &str) -> Result<bool, Invalid> {
-    let text = text.to_lowercase();
-    let text = text.as_str();
+fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    let text: &str = &text.to_lowercase();
     if YES.contains(&text) {
         Ok(true)
     } else if text.is_empty() || NO.contains(&text) {
         Ok(false)
     } else {
-        Err(Invalid::new("must be yes or no (ja or nein)"))
+        Err("must be yes or no (ja or nein)")
     }
 }
 

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use contact_service::{
     app::{CustomerOutcome, RowOutcome},
-    error::{Error, FieldViolation},
+    error::Error,
 };
 
 use super::{
@@ -237,7 +237,7 @@ fn reason(error: &Error) -> String {
         Error::InvalidFields(violations) => {
             let by_columns = violations.iter().map(|violation| {
                 let field = violation.field.rsplit('.').next().unwrap_or_default();
-                FieldViolation::new(field, &violation.description)
+                (field.to_owned(), violation.violation.to_string())
             });
             return cells::summary(&by_columns.collect::<Vec<_>>());
         }

@@ -118,7 +118,7 @@ mod tests {
             &text.replacen("a7", "\u{e4}", 1),
             &text.replacen("a7", "a_7", 1),
         ] {
-            assert!(ConfirmationToken::parse(invalid).is_err(), "{invalid:?}");
+            assert!(ConfirmationToken::parse(invalid).is_none(), "{invalid:?}");
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
         ] {
             let damaged = form.replace("TOKEN", &text);
             let found = ConfirmationToken::parse(&damaged);
-            assert_eq!(found, Ok(token()), "{form:?}");
+            assert_eq!(found, Some(token()), "{form:?}");
             let number = ConfirmationToken::customer_number_in(&damaged);
             assert_eq!(number, "K-1001", "{form:?}");
         }
@@ -189,17 +189,17 @@ mod tests {
                 let damaged = format!("{before}{gap}{after}");
                 let linked = format!("https://x/confirm#{damaged}");
                 let found = ConfirmationToken::parse(&linked);
-                assert_eq!(found, Ok(token()), "{linked:?}");
+                assert_eq!(found, Some(token()), "{linked:?}");
                 // Without a #, whitespace can separate words.
                 if at >= dot {
                     let found = ConfirmationToken::parse(&damaged);
-                    assert_eq!(found, Ok(token()), "{damaged:?}");
+                    assert_eq!(found, Some(token()), "{damaged:?}");
                 }
             }
         }
         for dot in ["%2E", "%2e", "%252E"] {
             let found = ConfirmationToken::parse(&text.replace('.', dot));
-            assert_eq!(found, Ok(token()), "{dot}");
+            assert_eq!(found, Some(token()), "{dot}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::recovery::{self, SECRET_BYTES};
-use crate::{domain::ids::CustomerNumber, error::Invalid};
+use crate::domain::ids::CustomerNumber;
 
 /// SHA-256 of the random bits of a token.
 pub type TokenHash = [u8; 32];
@@ -29,14 +29,11 @@ impl ConfirmationToken {
     }
 
     /// Extracts the first token from a text: a bare token, or a link or sentence that contains
-    /// one, including the damage done by mail clients, link trackers and copying by hand.
-    ///
-    /// # Errors
-    /// [`Invalid`] for a text without a complete token.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let (customer_number, secret) = recovery::find_token(text)
-            .ok_or_else(|| Invalid::new("must be the complete token of a confirmation link"))?;
-        Ok(Self::new(customer_number, secret))
+    /// one, including the damage done by mail clients, link trackers and copying by hand. `None` for a
+    /// text without a complete token.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (customer_number, secret) = recovery::find_token(text)?;
+        Some(Self::new(customer_number, secret))
     }
 
     /// Returns the customer number of the token that [`parse`](Self::parse) finds. For a text

@@ -5,7 +5,7 @@ use rlibphonenumber::PHONE_NUMBER_UTIL;
 use unicode_normalization::UnicodeNormalization;
 
 use super::numbering::{self, MAX_EXTENSION_DIGITS, WrittenNumber};
-use crate::error::Invalid;
+use crate::error::Violation;
 
 /// The maximum length of a text. URIs with parameters are longer than numbers.
 const MAX_CHARS: usize = 256;
@@ -75,11 +75,10 @@ impl Notation {
     /// (`"Anna" <sip:…>;tag=…`, RFC 3261) or quotation marks, or takes the whole text.
     ///
     /// # Errors
-    /// [`Invalid`] if the text is too long or contains control characters.
-    pub fn read(text: &str) -> Result<Self, Invalid> {
+    /// [`Violation`] if the text is too long or contains control characters.
+    pub fn read(text: &str) -> Result<Self, Violation> {
         if text.chars().nth(MAX_CHARS).is_some() {
-            let text = format!("must have at most {MAX_CHARS} characters");
-            return Err(Invalid::new(text));
+            return Err(Violation::TooLong { max: MAX_CHARS });
         }
         let text = clean(&percent_decode_str(text).decode_utf8_lossy())?;
         let address = text.rsplit_once('<').map_or(text.as_str(), |(_, address)| {
@@ -126,17 +125,17 @@ impl Notation {
     /// Returns the number without its label, and its extension.
     ///
     /// # Errors
-    /// [`Invalid`] if the text contains anything else.
-    pub(super) fn written(&self) -> Result<WrittenNumber<'_>, Invalid> {
+    /// [`Violation`] if the text contains anything else.
+    pub(super) fn written(&self) -> Result<WrittenNumber<'_>, Violation> {
         let is_allowed = |name: &str| self.is_uri || matches!(name, "ext" | "phone-context");
         if !self.parameters.iter().all(|(name, _)| is_allowed(name)) {
-            return Err(several());
+            return Err(Violation::SeveralPhoneNumbers);
         }
         let (number, mut extension) = split_extension(without_label(&self.number)?)?;
         if let Some(written) = self.parameter("ext") {
             let digits = written.replace(['-', '.', ' ', '(', ')'], "");
             if extension.replace(digits).is_some() {
-                return Err(numbering::not_a_number());
+                return Err(Violation::NotAPhoneNumber);
             }
         }
         check_separators(number)?;
@@ -157,20 +156,20 @@ impl Notation {
 
 /// Replaces variants of spaces, dashes, brackets and digits of any script by ASCII characters, and
 /// drops direction marks and other invisible characters.
-fn clean(text: &str) -> Result<String, Invalid> {
+fn clean(text: &str) -> Result<String, Violation> {
     let mut cleaned = String::with_capacity(text.len());
     for c in text.trim().chars() {
         if is_invisible(c) {
             continue;
         }
         if c.is_control() && c != '\t' || matches!(c, '\u{2028}' | '\u{2029}') {
-            return Err(numbering::not_a_number());
+            return Err(Violation::NotAPhoneNumber);
         }
         if c.is_numeric() && !c.is_ascii_digit() {
             // Numeric, but no digit: a footnote or list item such as ¹ or ①.
             let digit = PHONE_NUMBER_UTIL.normalize_digits_only(c.to_string());
             if digit.is_empty() {
-                return Err(numbering::not_a_number());
+                return Err(Violation::NotAPhoneNumber);
             }
             cleaned.push_str(&digit);
         } else {
@@ -266,14 +265,14 @@ fn is_number_start(c: char) -> bool {
 }
 
 /// Strips a leading label such as `Tel.:`.
-fn without_label(text: &str) -> Result<&str, Invalid> {
+fn without_label(text: &str) -> Result<&str, Violation> {
     let start = text.find(is_number_start).unwrap_or(text.len());
     let (label, number) = text.split_at(start);
-    let word = letters(label, &['.', ':', '-', ' ']).ok_or_else(numbering::not_a_number)?;
+    let word = letters(label, &['.', ':', '-', ' ']).ok_or(Violation::NotAPhoneNumber)?;
     if word.is_empty() || is_one_of(LABELS, &word) {
         Ok(number)
     } else {
-        Err(numbering::not_a_number())
+        Err(Violation::NotAPhoneNumber)
     }
 }
 
@@ -284,7 +283,7 @@ fn letters(text: &str, marks: &[char]) -> Option<String> {
 }
 
 /// Splits off an extension that a word introduces: `0721 91374 Durchwahl 12`.
-fn split_extension(text: &str) -> Result<(&str, Option<String>), Invalid> {
+fn split_extension(text: &str) -> Result<(&str, Option<String>), Violation> {
     let Some(start) = text.find(|c: char| c.is_alphabetic() || c == '#') else {
         return Ok((text, None));
     };
@@ -298,17 +297,17 @@ fn split_extension(text: &str) -> Result<(&str, Option<String>), Invalid> {
         && (1..=MAX_WRITTEN_EXTENSION).contains(&extension.len())
         && extension.chars().all(|c| c.is_ascii_digit());
     if !is_extension {
-        return Err(numbering::not_a_number());
+        return Err(Violation::NotAPhoneNumber);
     }
     let number = number.trim_end_matches([' ', ',', ';']);
     Ok((number, Some(extension.to_owned())))
 }
 
 /// Checks that the text contains only separators within a number, and not between two numbers.
-fn check_separators(number: &str) -> Result<(), Invalid> {
+fn check_separators(number: &str) -> Result<(), Violation> {
     let allowed = |c: char| c.is_ascii_digit() || "+ -./()".contains(c);
     if !number.chars().all(allowed) || number.contains("..") {
-        return Err(numbering::not_a_number());
+        return Err(Violation::NotAPhoneNumber);
     }
     let tight = number.replace([' ', '(', ')'], "");
     let is_second_number = |(at, _): (usize, &str)| {
@@ -323,11 +322,7 @@ fn check_separators(number: &str) -> Result<(), Invalid> {
                     || numbering::is_assigned(before))
     };
     if tight.match_indices('/').any(is_second_number) {
-        return Err(several());
+        return Err(Violation::SeveralPhoneNumbers);
     }
     Ok(())
-}
-
-fn several() -> Invalid {
-    Invalid::new("must be one phone number; give each number separately")
 }

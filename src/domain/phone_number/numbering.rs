@@ -4,7 +4,7 @@ use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber as Parsed, PhoneNumberFormat, Region,
 };
 
-use crate::error::Invalid;
+use crate::error::Violation;
 
 /// With fewer digits, a number without + and 0 can be a national number without its 0.
 const MIN_BARE_DIGITS: usize = 11;
@@ -24,20 +24,8 @@ pub(super) struct WrittenNumber<'t> {
     pub(super) context: Option<&'t str>,
 }
 
-pub(super) fn not_a_number() -> Invalid {
-    Invalid::new(
-        "must be a phone number that can be dialled from abroad, such as +49 721 1234567 or 0721 1234567",
-    )
-}
-
-pub(super) fn incomplete() -> Invalid {
-    Invalid::new(
-        "must begin with + and the country code or with 0 and the area code, such as +49 721 1234567 or 0721 1234567",
-    )
-}
-
 /// Returns the possible readings, the most likely first.
-pub(super) fn resolve(written: &WrittenNumber<'_>) -> Result<Vec<String>, Invalid> {
+pub(super) fn resolve(written: &WrittenNumber<'_>) -> Result<Vec<String>, Violation> {
     let number = written.number;
     let tight = number.replace(' ', "");
     let without_bracketed_zero = tight.replace("(0)", "");
@@ -48,9 +36,9 @@ pub(super) fn resolve(written: &WrittenNumber<'_>) -> Result<Vec<String>, Invali
     let is_bare = !tight.trim_start_matches('(').starts_with(['+', '0']);
     if readings.is_empty() {
         return Err(if is_bare {
-            incomplete()
+            Violation::IncompletePhoneNumber
         } else {
-            not_a_number()
+            Violation::NotAPhoneNumber
         });
     }
     let Some(extension) = &written.extension else {
@@ -222,20 +210,19 @@ fn dial_directly(
     number: &str,
     is_central_office: bool,
     extension: &str,
-) -> Result<String, Invalid> {
-    let not_dialable = || {
-        Invalid::new("must be a number that can be dialled directly; give it without its extension")
-    };
+) -> Result<String, Violation> {
     let has_direct_dialling = WITH_DIRECT_DIALLING
         .iter()
         .any(|country| number.starts_with(country));
     if !has_direct_dialling || !extension.chars().all(|c| c.is_ascii_digit()) {
-        return Err(not_dialable());
+        return Err(Violation::ExtensionNotDialable);
     }
     let line = match number.strip_suffix('0') {
         Some(line) if is_central_office => line,
         Some(_) | None => number,
     };
     let dialled = read(&format!("{line}{extension}"));
-    dialled.map(Reading::into_e164).ok_or_else(not_dialable)
+    dialled
+        .map(Reading::into_e164)
+        .ok_or(Violation::ExtensionNotDialable)
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn parse(text: &str) -> std::result::Result<NormalizedPassword, Invalid> {
+fn parse(text: &str) -> std::result::Result<NormalizedPassword, Violation> {
     NormalizedPassword::parse(text)
 }
 
@@ -76,7 +76,11 @@ fn rule_14_password_has_6_to_64_normalized_characters() {
     ] {
         let expected = "must have 6 to 64 characters, blanks and hyphens not counted";
         // "däch" normalizes to five letters.
-        assert_eq!(parse(invalid), Err(Invalid::new(expected)), "{invalid:?}");
+        let violation = parse(invalid).unwrap_err();
+        assert_eq!(violation.to_string(), expected, "{invalid:?}");
+        let is_long = invalid == too_long;
+        let reason = if is_long { "TOO_LONG" } else { "TOO_SHORT" };
+        assert_eq!(violation.reason(), reason, "{invalid:?}");
     }
     assert!(parse("dachs\0sieben").is_err());
 }

@@ -7,7 +7,7 @@ use contact_service::{
         person_name::{parse_family_name, parse_given_name, parse_title},
         phone_number::PhoneNumber,
     },
-    error::Invalid,
+    error::Violation,
 };
 
 use super::{
@@ -254,7 +254,7 @@ impl<'c> Card<'c> {
 /// Returns the text if it can be stored. A card is not rejected for it, as its display name is enough.
 fn usable(
     text: String,
-    parse: fn(&str) -> Result<String, Invalid>,
+    parse: fn(&str) -> Result<String, Violation>,
     notes: &mut Vec<&'static str>,
 ) -> String {
     if parse(&text).is_ok() {

@@ -1,25 +1,28 @@
-//! The language of the page, negotiated by `Accept-Language` (RFC 9110, 12.5.4).
+//! The language of a person, negotiated by `Accept-Language` (RFC 9110, 12.5.4).
 
-/// The languages of the page.
+/// A language in which texts are available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Language {
+pub enum Language {
+    /// German.
     German,
+    /// English.
     English,
 }
 
 impl Language {
-    pub(super) const fn as_str(self) -> &'static str {
+    /// Returns `de` or `en` (BCP 47).
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::German => "de",
             Self::English => "en",
         }
     }
 
-    /// Returns the preferred language of an `Accept-Language` header: German without a header, and English
-    /// if it accepts neither language.
-    pub(super) fn preferred(accepted: Option<&str>) -> Self {
+    /// Returns the preferred language of an `Accept-Language` header: `default` without a header, and
+    /// English if it accepts neither language.
+    pub fn preferred(accepted: Option<&str>, default: Self) -> Self {
         let Some(accepted) = accepted.filter(|text| !text.trim().is_empty()) else {
-            return Self::German;
+            return default;
         };
         let mut best = (Self::English, 0.0);
         for range in accepted.split(',') {
@@ -61,7 +64,9 @@ mod tests {
             (Some("de;q=x"), English),
             (Some("den, e"), English),
         ] {
-            assert_eq!(Language::preferred(accepted), language, "{accepted:?}");
+            let preferred = Language::preferred(accepted, German);
+            assert_eq!(preferred, language, "{accepted:?}");
         }
+        assert_eq!(Language::preferred(None, English), English);
     }
 }
