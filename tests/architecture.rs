@@ -42,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "api",
             "app",
+            "brand",
             "mail",
             "web",
             "storage",
@@ -81,6 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "mail",
         &[
             "storage",
+            "brand",
             "domain",
             "clock",
             "crypto::random",
@@ -93,6 +95,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "web",
         &[
             "app",
+            "brand",
             "domain",
             "error",
             "connection_limit",
@@ -106,6 +109,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "api::auth::AuthSettings",
             "api::auth::KeySource",
+            "brand",
             "crypto::keyring::VersionedKeys",
             "crypto::password_hasher::HashCost",
             "mail::HeloName",
@@ -119,6 +123,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("observability", &["config", "error"]),
     ("crypto", &["domain", "error"]),
+    ("brand", &["error"]),
     ("connection_limit", &["observability::metrics"]),
     ("failpoint", &[]),
     ("clock", &[]),
@@ -150,6 +155,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),
     ("minijinja", &["mail", "web"]),
+    ("png", &["brand"]),
     ("fail", &["failpoint", "main"]),
     // Not the library's name: its own module has the same.
     ("metrics::counter", &["observability"]),

@@ -10,6 +10,7 @@ use contact_service::{
         proto::{self, contact_service_client::ContactServiceClient},
     },
     app::{App, AppParts},
+    brand::{Brand, BrandName},
     clock::Clock,
     crypto::{
         development_keys::DevelopmentKeys,
@@ -39,6 +40,8 @@ use crate::{citus, mailbox::ReadMails};
 pub const ISSUER: &str = "contact-service-dev";
 pub const AUDIENCE: &str = "contact-service";
 pub const PUBLIC_URL: &str = "https://contact.example/kis";
+/// Subjects begin with it.
+pub const BRAND_NAME: &str = "Example Hosting";
 pub const ALL_SCOPES: &str = "customers.read customers.write contact_data.write contacts.read \
     contacts.write email.confirm channels.verify phone_password.check phone_password.unlock \
     phone_orders.authorize order_types.read order_types.write recipients.resolve audit.read \
@@ -188,6 +191,7 @@ impl TestServer {
             limits: options.limits,
             outbox: None,
             page: Some((page, format!("http://{page_address}"))),
+            brand: brand(),
             tls: None,
             monitoring: None,
             events_kept_for: TimeDelta::days(365),
@@ -344,11 +348,16 @@ fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outb
         database: database.clone(),
         clock: clock.clone(),
         random: Random::system(),
-        templates: Templates::load(None).unwrap(),
+        templates: Templates::load(None, &brand()).unwrap(),
         transport: Transport::Folder(MailFolder::new(folder.path().join("mail"))),
         sender: Sender::parse("Kontakt <contact@provider.example>").unwrap(),
         public_url: PublicUrl::parse(PUBLIC_URL).unwrap(),
     })
+}
+
+/// The brand of the page and of all e-mails.
+pub fn brand() -> Brand {
+    Brand::new(BrandName::parse(BRAND_NAME).unwrap())
 }
 
 /// A contact as a request contains it.

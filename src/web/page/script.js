@@ -38,7 +38,12 @@
   // The browser may know the region as well ("en-GB"), which decides how a date is written.
   const locale =
     navigator.languages.find((tag) => tag.toLowerCase().split("-")[0] === root.lang) || root.lang;
+  // Browsers that hide the reader's zone report UTC. The provider's zone is then the better guess.
+  const { timeZone: ownZone } = new Intl.DateTimeFormat().resolvedOptions();
+  const isHidden = !ownZone || /^(Etc\/)?(UTC|UCT|GMT)$/.test(ownZone);
+  const timeZone = isHidden ? root.dataset.timeZone : ownZone;
   const dateFormat = new Intl.DateTimeFormat(locale, {
+    timeZone,
     weekday: "long",
     year: "numeric",
     month: "long",
