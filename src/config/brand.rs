@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     error::ConfigError,
-    validation::{non_empty, validate},
+    validation::{non_empty, non_empty_path, validate},
 };
 use crate::{
     brand::{Brand, BrandContact, BrandName, Color, parse_time_zone},
@@ -48,8 +48,7 @@ pub(super) struct BrandSettings {
 impl BrandSettings {
     /// Returns the file of the logo.
     pub(super) fn logo(&self) -> Option<PathBuf> {
-        let file = self.brand_logo.as_ref().filter(|file| !file.is_empty());
-        file.map(PathBuf::from)
+        non_empty_path(self.brand_logo.clone())
     }
 
     /// Validates all settings but the logo, which only `serve` reads. The default name is that of the

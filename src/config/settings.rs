@@ -11,8 +11,8 @@ use super::{
     error::ConfigError,
     validation::{
         DEFAULT_ISSUER, LogFormat, claim, database_url, directory_or, helo_name, key_source, list,
-        non_empty, parse_address, parse_address_or_none, parse_days, parse_leeway, parse_lifetime,
-        parse_log_filter, parse_log_format, parse_max_stale, parse_rate_or_none,
+        non_empty, non_empty_path, parse_address, parse_address_or_none, parse_days, parse_leeway,
+        parse_lifetime, parse_log_filter, parse_log_format, parse_max_stale, parse_rate_or_none,
         parse_trace_endpoint, public_url, replica_url, sender, smtp_url, tls_files,
         uses_identity_provider, validate, value_or_file, versioned_keys,
     },
@@ -335,10 +335,7 @@ impl Settings {
             mail_from,
             smtp_url,
             smtp_helo_name: helo_name(self.smtp_helo_name)?,
-            mail_templates: self
-                .mail_templates
-                .filter(|folder| !folder.is_empty())
-                .map(PathBuf::from),
+            mail_templates: non_empty_path(self.mail_templates),
             events_kept_for: validate(
                 "AUDIT_RETENTION_DAYS",
                 parse_days(&self.audit_retention_days),

@@ -18,7 +18,11 @@ use crate::settings::{assert_rejected, sandbox};
 #[case("BRAND_LOGO", ".", ". cannot be read: is a directory")]
 #[case("BRAND_LOGO", "rubbish", "rubbish is no complete PNG file")]
 #[case("TIME_ZONE", "MEZ", "must be a time zone of the IANA database")]
-fn invalid_brand_aborts_startup(#[case] setting: &str, #[case] value: &str, #[case] why: &str) {
+fn invalid_brand_aborts_startup(
+    #[case] setting: &'static str,
+    #[case] value: &str,
+    #[case] why: &str,
+) {
     assert_rejected(&sandbox().with(setting, value), &[], setting, why);
 }
 
