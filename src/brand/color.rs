@@ -5,6 +5,7 @@ use std::fmt;
 use crate::error::Invalid;
 
 /// An opaque sRGB color.
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Color([u8; 3]);
 
@@ -70,12 +71,11 @@ impl Color {
     /// Mixes this color with `percent` of another one.
     pub fn mixed(self, other: Self, percent: u8) -> Self {
         let share = u32::from(percent.min(100));
-        let [one, two] = [self.0, other.0];
         let mix = |from: u8, to: u8| {
             let part = (u32::from(from) * (100 - share) + u32::from(to) * share) / 100;
             u8::try_from(part).unwrap_or(u8::MAX)
         };
-        let ([r1, g1, b1], [r2, g2, b2]) = (one, two);
+        let ([r1, g1, b1], [r2, g2, b2]) = (self.0, other.0);
         Self([mix(r1, r2), mix(g1, g2), mix(b1, b2)])
     }
 

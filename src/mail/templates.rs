@@ -11,7 +11,7 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::local_time::spell_time;
 use crate::{
-    brand::{Brand, Logo},
+    brand::{Brand, BrandContact, Logo},
     domain::{contact::Locale, mail::MailKind},
     error::{Error, Result},
 };
@@ -208,7 +208,7 @@ fn brand_values(brand: &Brand) -> Value {
     });
     context! {
         name => brand.name.as_str(),
-        contact => brand.contact.as_ref().map(|contact| contact.as_str()),
+        contact => brand.contact.as_ref().map(BrandContact::as_str),
         color => brand.color.to_string(),
         text_color => brand.color.text_color().to_string(),
         logo,

@@ -44,7 +44,7 @@ fn variables(button: Color, card: Color) -> String {
     )
 }
 
-/// Returns the route of the logo, which answers NOT_FOUND without one.
+/// Returns the route of the logo, which answers 404 without one.
 pub(super) fn logo<S: Clone + Send + Sync + 'static>(brand: &Brand) -> MethodRouter<S> {
     let logo = brand.logo.as_ref();
     let bytes = logo.map(|logo| Bytes::copy_from_slice(logo.bytes()));

@@ -14,7 +14,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::harness::{BRAND_NAME, Backend, TestServer, brand, execute};
+use crate::{
+    harness::{Backend, TestServer, execute},
+    mailbox::{BRAND_NAME, brand},
+};
 
 const NEW: &str = "neu@muster.example";
 const JSON: &str = "application/json";

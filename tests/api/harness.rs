@@ -10,7 +10,6 @@ use contact_service::{
         proto::{self, contact_service_client::ContactServiceClient},
     },
     app::{App, AppParts},
-    brand::{Brand, BrandName},
     clock::Clock,
     crypto::{
         development_keys::DevelopmentKeys,
@@ -35,13 +34,14 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use crate::{citus, mailbox::ReadMails};
+use crate::{
+    citus,
+    mailbox::{ReadMails, brand},
+};
 
 pub const ISSUER: &str = "contact-service-dev";
 pub const AUDIENCE: &str = "contact-service";
 pub const PUBLIC_URL: &str = "https://contact.example/kis";
-/// Subjects begin with it.
-pub const BRAND_NAME: &str = "Example Hosting";
 pub const ALL_SCOPES: &str = "customers.read customers.write contact_data.write contacts.read \
     contacts.write email.confirm channels.verify phone_password.check phone_password.unlock \
     phone_orders.authorize order_types.read order_types.write recipients.resolve audit.read \
@@ -174,10 +174,7 @@ impl TestServer {
             max_lifetime: TimeDelta::days(365),
             ..AuthSettings::new(ISSUER, AUDIENCE)
         });
-        let source = match &options.jwks {
-            Some(location) => KeySource::Jwks(JwksLocation::parse(location).unwrap()),
-            None => KeySource::Development(keys.jwks()),
-        };
+        let source = key_source(options.jwks.as_deref(), &keys);
         let authenticator = Authenticator::new(settings, source, clock.clone())
             .await
             .unwrap();
@@ -343,6 +340,13 @@ impl TestServer {
     }
 }
 
+fn key_source(jwks: Option<&str>, keys: &DevelopmentKeys) -> KeySource {
+    match jwks {
+        Some(location) => KeySource::Jwks(JwksLocation::parse(location).unwrap()),
+        None => KeySource::Development(keys.jwks()),
+    }
+}
+
 fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outbox {
     Outbox::new(OutboxParts {
         database: database.clone(),
@@ -353,11 +357,6 @@ fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outb
         sender: Sender::parse("Kontakt <contact@provider.example>").unwrap(),
         public_url: PublicUrl::parse(PUBLIC_URL).unwrap(),
     })
-}
-
-/// The brand of the page and of all e-mails.
-pub fn brand() -> Brand {
-    Brand::new(BrandName::parse(BRAND_NAME).unwrap())
 }
 
 /// A contact as a request contains it.

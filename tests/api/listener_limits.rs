@@ -16,8 +16,9 @@ use tokio::{
 
 use crate::{
     deadline::in_time,
-    harness::{Backend, TestServer, brand},
+    harness::{Backend, TestServer},
     held_lock::HeldLock,
+    mailbox::brand,
 };
 
 const CONNECTIONS: usize = 4;

@@ -2,11 +2,18 @@
 
 use std::{collections::HashSet, fs};
 
-use contact_service::{api::proto, domain::email_address::EmailAddress};
+use contact_service::{
+    api::proto,
+    brand::{Brand, BrandName},
+    domain::email_address::EmailAddress,
+};
 use mail_parser::{Address, MessageParser};
 use tonic::Status;
 
-use crate::harness::{BRAND_NAME, PUBLIC_URL, TestServer};
+use crate::harness::{PUBLIC_URL, TestServer};
+
+/// Subjects begin with it.
+pub const BRAND_NAME: &str = "Example Hosting";
 
 /// An e-mail as the recipient sees it.
 #[derive(Clone, Debug)]
@@ -107,6 +114,11 @@ impl TestServer {
         self.confirm(&token).await.unwrap();
         self.mails().await;
     }
+}
+
+/// The brand of the page and of all e-mails.
+pub fn brand() -> Brand {
+    Brand::new(BrandName::parse(BRAND_NAME).unwrap())
 }
 
 /// The file names of the e-mails that were returned.

@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use crate::deadline::TIMEOUT;
-use crate::harness::{Backend, Options, TestServer, brand, execute, query_number, query_texts};
+use crate::harness::{Backend, Options, TestServer, execute, query_number, query_texts};
+use crate::mailbox::brand;
 
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 const OTHER: &[ContactType] = &[ContactType::Other];

@@ -12,7 +12,7 @@ const KEY: &str = "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnRlcjI=";
 
 /// Returns a sandbox with invalid files, and with a database, which real keys require.
 /// A folder with files that settings may name, most of them unusable.
-pub fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new()
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("DATABASE_URL", "sqlite://contacts.db?mode=rwc");
@@ -34,7 +34,7 @@ pub fn sandbox() -> Sandbox {
 }
 
 /// Asserts that the start ends with one line that names the setting and the cause.
-pub fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &str, why: &str) {
+pub(crate) fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &str, why: &str) {
     let error_line = sandbox.run(arguments).error_line();
     let named = error_line
         .strip_prefix(setting)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::brand::{BrandContact, BrandName, Color};
+use crate::brand::{BrandName, Color};
 
 /// A name that would break HTML.
 const NAME: &str = "Wolke & \"Söhne\" <Hosting> 🌩";
