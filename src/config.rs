@@ -3,6 +3,7 @@
 //! Owns their reading and validation. An invalid setting aborts the start with one line, which
 //! names the setting and the cause and never repeats a value that may be secret.
 
+mod brand;
 mod error;
 mod settings;
 mod validation;

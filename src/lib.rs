@@ -12,6 +12,7 @@
 //! | [`domain`] | the rules; pure |
 //! | [`mail`] | the outbox worker, templates, transports |
 //! | [`web`] | the confirmation page; probes and metrics |
+//! | [`brand`] | the provider's name, logo, color and time zone on the page and in e-mails |
 //! | [`server`] | listeners, connections, background jobs, shutdown |
 //! | [`crypto`] | keys, randomness, hashes of phone passwords |
 //! | [`config`] | settings and their validation |
@@ -22,6 +23,7 @@
 
 pub mod api;
 pub mod app;
+pub mod brand;
 pub mod clock;
 pub mod config;
 pub mod connection_limit;

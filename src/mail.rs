@@ -9,6 +9,7 @@ mod delivery;
 mod domain_name;
 mod folder;
 mod handover;
+mod local_time;
 mod message;
 mod outbox;
 mod send_error;

@@ -5,6 +5,7 @@
 //! requests of the page's own script, which are not logged. Mail scanners open links, run scripts and
 //! submit forms, so only a press of the button confirms the address (rule 9).
 
+mod brand;
 mod link;
 mod listener;
 mod monitoring;

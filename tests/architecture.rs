@@ -42,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "api",
             "app",
+            "brand",
             "mail",
             "web",
             "storage",
@@ -82,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "mail",
         &[
             "storage",
+            "brand",
             "domain",
             "clock",
             "crypto::random",
@@ -94,6 +96,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "web",
         &[
             "app",
+            "brand",
             "domain",
             "error",
             "connection_limit",
@@ -108,6 +111,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "api::auth::AuthSettings",
             "api::auth::KeySource",
+            "brand",
             "crypto::keyring::VersionedKeys",
             "crypto::password_hasher::HashCost",
             "mail::HeloName",
@@ -121,6 +125,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("observability", &["config", "error"]),
     ("crypto", &["domain", "error"]),
+    ("brand", &["error"]),
     ("connection_limit", &["observability::metrics"]),
     ("localization", &[]),
     ("failpoint", &[]),
@@ -154,6 +159,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["web"]),
     ("minijinja", &["mail", "web"]),
     ("fluent_bundle", &["localization"]),
+    ("png", &["brand"]),
     ("fail", &["failpoint", "main"]),
     // Not the library's name: its own module has the same.
     ("metrics::counter", &["observability"]),

@@ -6,6 +6,7 @@
 {{/* Not empty if the token keys are mounted. */}}
 {{- define "contact-service.jwksFile" -}}{{ .Values.jwt.jwks.configMap }}{{ .Values.jwt.jwks.existingSecret }}{{- end -}}
 {{- define "contact-service.templatesFolder" -}}/etc/contact-service/templates{{- end -}}
+{{- define "contact-service.brandFolder" -}}/etc/contact-service/brand{{- end -}}
 {{- define "contact-service.caFolder" -}}/etc/contact-service/ca{{- end -}}
 
 {{/* Seconds that the service needs after SIGTERM: it drains for 20 s and exits within 30 s. */}}
@@ -100,6 +101,11 @@ projected:
   mountPath: {{ include "contact-service.templatesFolder" . }}
   readOnly: true
 {{- end }}
+{{- if .Values.brand.logo.configMap }}
+- name: brand
+  mountPath: {{ include "contact-service.brandFolder" . }}
+  readOnly: true
+{{- end }}
 {{- if .Values.caBundle.configMap }}
 - name: ca
   mountPath: {{ include "contact-service.caFolder" . }}
@@ -162,6 +168,16 @@ projected:
       - key: {{ $path | replace "/" "." }}
         path: {{ $path }}
       {{- end }}
+{{- end }}
+{{- with .Values.brand.logo }}
+{{- if .configMap }}
+- name: brand
+  configMap:
+    name: {{ .configMap }}
+    items:
+      - key: {{ .key }}
+        path: logo.png
+{{- end }}
 {{- end }}
 {{- with .Values.caBundle }}
 {{- if .configMap }}

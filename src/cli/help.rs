@@ -2,7 +2,7 @@
 //! headings. `serve` lists all settings in full; the other commands list theirs with a line each.
 
 /// Headings of the settings, by id.
-const HEADINGS: [(&str, &[&str]); 7] = [
+const HEADINGS: [(&str, &[&str]); 8] = [
     (
         "Data and database",
         &[
@@ -56,6 +56,16 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "smtp_helo_name",
             "mail_from",
             "mail_templates",
+        ],
+    ),
+    (
+        "Brand, on the page and in e-mails",
+        &[
+            "brand_name",
+            "brand_logo",
+            "brand_color",
+            "brand_contact",
+            "time_zone",
         ],
     ),
     (

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use contact_service::{
     api::{self, admission::Limits},
     app::{App, AppParts},
+    brand::{Brand, Logo},
     clock::Clock,
     config::Config,
     crypto::random::Random,
@@ -53,7 +54,8 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
     let hasher = phone_hasher(&config, &random)?;
     let service_keys = service_keys(&config, &random)?;
     let authenticator = authenticator(&config, &clock, &random).await?;
-    let templates = Templates::load(config.mail_templates.as_deref())
+    let brand = load_brand(&config)?;
+    let templates = Templates::load(config.mail_templates.as_deref(), &brand)
         .map_err(|reason| StartupError::setting("MAIL_TEMPLATES", reason))?;
     let transport = transport(&config)?;
     let database = connect(&config).await?;
@@ -99,6 +101,7 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         limits: Limits::default(),
         outbox: Some(outbox),
         page: listeners.page.map(|page| (page, origin)),
+        brand,
         tls,
         monitoring: listeners.monitoring,
         events_kept_for: config.events_kept_for,
@@ -153,6 +156,15 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListene
     TcpListener::bind(address).await.map_err(|error| {
         let reason = format!("cannot listen on {address}: {}", error.kind());
         StartupError::setting(setting, reason)
+    })
+}
+
+/// Returns the brand with its logo.
+fn load_brand(config: &Config) -> Result<Brand, StartupError> {
+    let logo = config.brand_logo.as_deref().map(Logo::load).transpose();
+    Ok(Brand {
+        logo: logo.map_err(|reason| StartupError::setting("BRAND_LOGO", reason))?,
+        ..config.brand.clone()
     })
 }
 

@@ -7,17 +7,19 @@ use chrono::TimeDelta;
 use clap::Args;
 
 use super::{
+    brand::BrandSettings,
     error::ConfigError,
     validation::{
         DEFAULT_ISSUER, LogFormat, claim, database_url, directory_or, helo_name, key_source, list,
-        non_empty, parse_address, parse_address_or_none, parse_days, parse_leeway, parse_lifetime,
-        parse_log_filter, parse_log_format, parse_max_stale, parse_rate_or_none,
+        non_empty, non_empty_path, parse_address, parse_address_or_none, parse_days, parse_leeway,
+        parse_lifetime, parse_log_filter, parse_log_format, parse_max_stale, parse_rate_or_none,
         parse_trace_endpoint, public_url, replica_url, sender, smtp_url, tls_files,
         uses_identity_provider, validate, value_or_file, versioned_keys,
     },
 };
 use crate::{
     api::auth::{AuthSettings, KeySource},
+    brand::Brand,
     crypto::{keyring::VersionedKeys, password_hasher::HashCost},
     mail::{HeloName, PublicUrl, Sender, SmtpUrl},
     server::TlsFiles,
@@ -185,6 +187,8 @@ pub struct Settings {
     /// Directory of templates that replace the built-in ones
     #[arg(long, env, global = true, hide_env_values = true)]
     mail_templates: Option<OsString>,
+    #[command(flatten)]
+    brand: BrandSettings,
     /// Retention of the audit log in days
     #[arg(
         long,
@@ -257,6 +261,10 @@ pub struct Config {
     pub mail_from: Sender,
     /// The directory of custom templates.
     pub mail_templates: Option<PathBuf>,
+    /// The appearance of the provider, without its logo.
+    pub brand: Brand,
+    /// The file of the logo; `None` for no logo.
+    pub brand_logo: Option<PathBuf>,
     /// The retention of the audit log.
     pub events_kept_for: TimeDelta,
     /// The format of log lines.
@@ -287,6 +295,7 @@ impl Settings {
             ("DATABASE_REPLICA_URL_FILE", self.database_replica_url_file),
         )?;
         let smtp_url = smtp_url(self.smtp_url, self.smtp_url_file)?;
+        let mail_from = sender(self.mail_from, smtp_url.is_some())?;
         let http_addr = validate("HTTP_ADDR", parse_address_or_none(&self.http_addr))?;
         let auth = auth?;
         let config = Config {
@@ -321,13 +330,12 @@ impl Settings {
                 .map(|text| validate("OTEL_EXPORTER_OTLP_ENDPOINT", parse_trace_endpoint(&text)))
                 .transpose()?,
             public_url: None,
-            mail_from: sender(self.mail_from, smtp_url.is_some())?,
+            brand_logo: self.brand.logo(),
+            brand: self.brand.validate(&mail_from)?,
+            mail_from,
             smtp_url,
             smtp_helo_name: helo_name(self.smtp_helo_name)?,
-            mail_templates: self
-                .mail_templates
-                .filter(|folder| !folder.is_empty())
-                .map(PathBuf::from),
+            mail_templates: non_empty_path(self.mail_templates),
             events_kept_for: validate(
                 "AUDIT_RETENTION_DAYS",
                 parse_days(&self.audit_retention_days),

@@ -125,8 +125,8 @@ pub(super) fn tls_files(
     key: Option<OsString>,
     client_ca: Option<OsString>,
 ) -> Result<Option<TlsFiles>, ConfigError> {
-    let file = |path: Option<OsString>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
-    match (file(cert), file(key), file(client_ca)) {
+    let [cert, key, client_ca] = [cert, key, client_ca].map(non_empty_path);
+    match (cert, key, client_ca) {
         (Some(cert), Some(key), client_ca) => Ok(Some(TlsFiles {
             cert,
             key,
@@ -278,6 +278,11 @@ pub(super) fn non_empty(text: Option<String>) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// Returns the path of a file or folder; an empty value counts as unset.
+pub(super) fn non_empty_path(path: Option<OsString>) -> Option<PathBuf> {
+    path.filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// Returns versioned keys from the value or the file.
 pub(super) fn versioned_keys(
     setting: &'static str,
@@ -298,7 +303,7 @@ pub(super) fn value_or_file(
     value: Option<String>,
     (file_setting, file): (&'static str, Option<OsString>),
 ) -> Result<Option<String>, ConfigError> {
-    let Some(file) = file.filter(|file| !file.is_empty()).map(PathBuf::from) else {
+    let Some(file) = non_empty_path(file) else {
         return Ok(non_empty(value));
     };
     if non_empty(value).is_some() {

@@ -47,7 +47,7 @@ pub struct OutboxParts {
     pub templates: Templates,
     /// The way out: SMTP or files.
     pub transport: Transport,
-    /// The sender's address.
+    /// The sender's address. Without a display name, e-mails show the brand's.
     pub sender: Sender,
     /// The base of mailed links.
     pub public_url: PublicUrl,
@@ -68,6 +68,8 @@ pub(super) struct DeliveryContext {
 
 impl DeliveryContext {
     pub(super) fn new(parts: OutboxParts, overflow: OverflowPermits) -> Self {
+        let name = &parts.templates.brand().name;
+        let sender = parts.sender.with_default_name(name);
         Self {
             overflow,
             database: parts.database,
@@ -75,7 +77,7 @@ impl DeliveryContext {
             random: parts.random,
             templates: parts.templates,
             transport: parts.transport,
-            sender: parts.sender,
+            sender,
             public_url: parts.public_url,
         }
     }

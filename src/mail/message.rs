@@ -1,7 +1,7 @@
 //! Composes messages (RFC 5322).
 //!
 //! Headers hold no text of users: the recipient is an address without a name, and subjects hold no
-//! names.
+//! name but the brand's.
 
 use std::time::SystemTime;
 
@@ -10,13 +10,18 @@ use lettre::{
     Address, Message,
     address::Envelope,
     message::{
-        Body, Mailbox, Mailboxes, MultiPart, SinglePart,
+        Attachment, Body, Mailbox, Mailboxes, MultiPart, SinglePart,
         header::{ContentTransferEncoding, ContentType, From, HeaderName, HeaderValue},
     },
 };
 
-use super::{sender::Sender, templates::Rendered, transport::Transport};
+use super::{
+    sender::Sender,
+    templates::{LOGO_ID, Rendered},
+    transport::Transport,
+};
 use crate::{
+    brand::Logo,
     domain::{email_address::EmailAddress, mail::QueuedMail},
     error::{Error, Result},
 };
@@ -93,15 +98,27 @@ pub(super) fn compose(
             "auto-generated".to_owned(),
         ))
         .raw_header(HeaderValue::new(AUTO_RESPONSE_SUPPRESS, "All".to_owned()))
-        .multipart(
-            MultiPart::alternative()
-                .singlepart(part(ContentType::TEXT_PLAIN, encoding.body(rendered.text)))
-                .singlepart(part(ContentType::TEXT_HTML, encoding.body(rendered.html))),
-        )
+        .multipart(bodies(rendered, encoding)?)
         .map_err(|_| failed())?;
     let from = From::from(Mailboxes::from(sender));
     message.headers_mut().set(from);
     Ok(message)
+}
+
+/// The logo is next to the HTML that shows it (RFC 2387): a remote image would be blocked, or would
+/// report that the e-mail was opened.
+fn bodies(rendered: Rendered, encoding: Encoding) -> Result<MultiPart> {
+    let text = part(ContentType::TEXT_PLAIN, encoding.body(rendered.text));
+    let html = part(ContentType::TEXT_HTML, encoding.body(rendered.html));
+    let bodies = MultiPart::alternative().singlepart(text);
+    let Some(logo) = rendered.logo else {
+        return Ok(bodies.singlepart(html));
+    };
+    let content_type = ContentType::parse(Logo::CONTENT_TYPE)
+        .map_err(|_| Error::internal("the logo has no media type"))?;
+    let logo = Attachment::new_inline(LOGO_ID.to_owned()).body(logo.bytes().to_vec(), content_type);
+    let related = MultiPart::related().singlepart(html).singlepart(logo);
+    Ok(bodies.multipart(related))
 }
 
 fn part(content_type: ContentType, body: Body) -> SinglePart {

@@ -5,7 +5,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use lettre::{Address, message::Mailbox};
 
 use super::domain_name::{is_address_literal, to_ascii_domain};
-use crate::error::Invalid;
+use crate::{brand::BrandName, error::Invalid};
 
 /// RFC 5321, 4.5.3.1.1.
 const MAX_LOCAL_BYTES: usize = 64;
@@ -25,6 +25,25 @@ impl Sender {
         parse_mailbox(text.trim())
             .map(Self)
             .ok_or_else(|| Invalid::new(form))
+    }
+
+    /// Returns the display name, or the domain of an address without one.
+    pub fn name_or_domain(&self) -> &str {
+        let Self(mailbox) = self;
+        mailbox
+            .name
+            .as_deref()
+            .unwrap_or_else(|| mailbox.email.domain())
+    }
+
+    /// Returns the sender with `name` as its display name, unless it has one.
+    pub(super) fn with_default_name(self, name: &BrandName) -> Self {
+        let Self(Mailbox {
+            name: own_name,
+            email,
+        }) = self;
+        let name = own_name.unwrap_or_else(|| name.as_str().to_owned());
+        Self(Mailbox::new(Some(name), email))
     }
 }
 

@@ -1,59 +1,63 @@
 //! The templates of e-mails, in German and English.
 //!
-//! A template has the path `<language>/<kind>.<part>`. The operator's directory may replace any of
-//! them. All are rendered once at the start, so that a broken template aborts the start.
+//! A template has the path `<language>/<kind>.<part>`, and extends `layout.txt` or `layout.html`: these
+//! have the greeting, the brand and the closing. The operator's directory may replace any of them. All
+//! are rendered once at the start, so that a broken template aborts the start.
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
-use chrono::{DateTime, Datelike, TimeZone, Utc};
-use chrono_tz::Europe::Berlin;
+use chrono::{DateTime, Utc};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
+use super::local_time::spell_time;
 use crate::{
+    brand::{Brand, BrandContact, Logo},
     domain::{contact::Locale, mail::MailKind},
     error::{Error, Result},
 };
 
 const LOCALES: [Locale; 2] = [Locale::German, Locale::English];
-const PARTS: [&str; 3] = ["subject", "txt", "html"];
+
+/// The Content-ID of the logo.
+pub(super) const LOGO_ID: &str = "logo@contact-service";
+
+macro_rules! source {
+    ($($part:expr),+) => {
+        (concat!($($part),+), include_str!(concat!("templates/", $($part),+)))
+    };
+}
 
 macro_rules! built_in {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("templates/", $name)))),+]
+    (layouts: $($layout:literal),+; mails: $($mail:literal),+ $(,)?) => {
+        &[
+            $(source!($layout),)+
+            $(
+                source!("de/", $mail, ".subject"),
+                source!("de/", $mail, ".txt"),
+                source!("de/", $mail, ".html"),
+                source!("en/", $mail, ".subject"),
+                source!("en/", $mail, ".txt"),
+                source!("en/", $mail, ".html"),
+            )+
+        ]
     };
 }
 
 const BUILT_IN: &[(&str, &str)] = built_in![
-    "layout.html",
-    "de/email_confirmation.subject",
-    "de/email_confirmation.txt",
-    "de/email_confirmation.html",
-    "de/email_confirmation_reminder.subject",
-    "de/email_confirmation_reminder.txt",
-    "de/email_confirmation_reminder.html",
-    "de/email_replaced.subject",
-    "de/email_replaced.txt",
-    "de/email_replaced.html",
-    "de/phone_password_locked.subject",
-    "de/phone_password_locked.txt",
-    "de/phone_password_locked.html",
-    "en/email_confirmation.subject",
-    "en/email_confirmation.txt",
-    "en/email_confirmation.html",
-    "en/email_confirmation_reminder.subject",
-    "en/email_confirmation_reminder.txt",
-    "en/email_confirmation_reminder.html",
-    "en/email_replaced.subject",
-    "en/email_replaced.txt",
-    "en/email_replaced.html",
-    "en/phone_password_locked.subject",
-    "en/phone_password_locked.txt",
-    "en/phone_password_locked.html",
+    layouts: "layout.txt", "layout.html", "button.html";
+    mails:
+        "email_confirmation",
+        "email_confirmation_reminder",
+        "email_replaced",
+        "phone_password_locked",
 ];
 
 /// The validated templates.
 #[derive(Debug)]
-pub struct Templates(Environment<'static>);
+pub struct Templates {
+    environment: Environment<'static>,
+    brand: Brand,
+}
 
 /// The values of an e-mail.
 #[derive(Clone, Debug)]
@@ -79,17 +83,20 @@ pub(super) struct Rendered {
     pub(super) text: String,
     /// The body in HTML.
     pub(super) html: String,
+    /// The logo, if the HTML shows it.
+    pub(super) logo: Option<Logo>,
 }
 
 impl Templates {
     /// Loads the templates, with those of the operator's `folder` instead of the built-in ones, and
-    /// renders each once.
+    /// renders each once for `brand`.
     ///
     /// # Errors
     /// The template and its error in one line.
-    pub fn load(folder: Option<&Path>) -> std::result::Result<Self, String> {
+    pub fn load(folder: Option<&Path>, brand: &Brand) -> std::result::Result<Self, String> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.add_global("brand", brand_values(brand));
         if let Some(folder) = folder {
             reject_unknown_files(folder)?;
         }
@@ -100,9 +107,17 @@ impl Templates {
                 .add_template_owned(*name, source)
                 .map_err(|error| describe(name, &error))?;
         }
-        let templates = Self(environment);
+        let templates = Self {
+            environment,
+            brand: brand.clone(),
+        };
         templates.validate()?;
         Ok(templates)
+    }
+
+    /// Returns the brand that the e-mails show.
+    pub(super) fn brand(&self) -> &Brand {
+        &self.brand
     }
 
     /// Renders an e-mail.
@@ -154,30 +169,49 @@ impl Templates {
         locale: Locale,
         values: &Values,
     ) -> std::result::Result<Rendered, String> {
-        let expire_time = values.expire_time.map(|time| spell_time(time, locale));
-        let context = context! {
+        let spell = |time| spell_time(time, self.brand.time_zone, locale);
+        let values = context! {
             locale => locale.as_str(),
             name => greeted_name(&values.name),
             customer_number => &values.customer_number,
             // The URL parser left no quotes and brackets; escaping would encode the slashes.
             link => Value::from_safe_string(values.link.clone()),
-            expire_time => expire_time.unwrap_or_default(),
-            event_time => spell_time(values.event_time, locale),
+            expire_time => values.expire_time.map(spell).unwrap_or_default(),
+            event_time => spell(values.event_time),
         };
-        let render = |part: &str| {
+        let render = |part: &str, context: &Value| {
             let name = template_name(kind, locale, part);
-            self.0
+            self.environment
                 .get_template(&name)
-                .and_then(|template| template.render(&context))
+                .and_then(|template| template.render(context))
                 .map_err(|error| describe(&name, &error))
         };
-        let [subject, text, html] = PARTS.map(render);
+        let subject = render("subject", &values)?.trim().to_owned();
+        let values = context! { subject => &subject, ..values };
+        let html = render("html", &values)?;
+        let shows_logo = html.contains(LOGO_ID);
         Ok(Rendered {
-            subject: subject?.trim().to_owned(),
+            subject,
             // minijinja removes the last line end.
-            text: text? + "\n",
-            html: html?,
+            text: render("txt", &values)? + "\n",
+            html,
+            logo: self.brand.logo.clone().filter(|_| shows_logo),
         })
+    }
+}
+
+/// Returns the variable `brand` of the templates.
+fn brand_values(brand: &Brand) -> Value {
+    let logo = brand.logo.as_ref().map(|logo| {
+        let (width, height) = logo.shown_size();
+        context! { src => format!("cid:{LOGO_ID}"), width, height }
+    });
+    context! {
+        name => brand.name.as_str(),
+        contact => brand.contact.as_ref().map(BrandContact::as_str),
+        color => brand.color.to_string(),
+        text_color => brand.color.text_color().to_string(),
+        logo,
     }
 }
 
@@ -213,34 +247,6 @@ fn greeted_name(name: &str) -> &str {
     }
 }
 
-/// Formats a time in German local time.
-fn spell_time(time: DateTime<Utc>, locale: Locale) -> String {
-    const MONTHS: [(&str, &str); 12] = [
-        ("Januar", "January"),
-        ("Februar", "February"),
-        ("März", "March"),
-        ("April", "April"),
-        ("Mai", "May"),
-        ("Juni", "June"),
-        ("Juli", "July"),
-        ("August", "August"),
-        ("September", "September"),
-        ("Oktober", "October"),
-        ("November", "November"),
-        ("Dezember", "December"),
-    ];
-    let time = Berlin.from_utc_datetime(&time.naive_utc());
-    let month = usize::try_from(time.month0()).ok();
-    let (german, english) = month
-        .and_then(|month| MONTHS.get(month).copied())
-        .unwrap_or_default();
-    let (day, year) = (time.day(), time.year());
-    match locale {
-        Locale::German => format!("{day}. {german} {year}, {} Uhr", time.format("%H:%M")),
-        Locale::English => format!("{day} {english} {year}, {}", time.format("%H:%M %Z")),
-    }
-}
-
 /// Rejects files that replace no template: a misspelt name would be ignored silently.
 fn reject_unknown_files(folder: &Path) -> std::result::Result<(), String> {
     let known: BTreeSet<_> = BUILT_IN.iter().map(|(name, _)| folder.join(name)).collect();
@@ -263,7 +269,7 @@ fn reject_unknown_files(folder: &Path) -> std::result::Result<(), String> {
                 folders.push(path);
             } else if !known.contains(&path) {
                 return Err(format!(
-                    "{} replaces no template; there are layout.html and de/ and en/ with {}, each .subject, .txt and .html",
+                    "{} replaces no template; there are layout.txt, layout.html, button.html, and de/ and en/ with {}, each .subject, .txt and .html",
                     path.display(),
                     MailKind::ALL.map(MailKind::as_str).join(", ")
                 ));

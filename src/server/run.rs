@@ -26,6 +26,7 @@ use crate::{
         service::ContactApi,
     },
     app::App,
+    brand::Brand,
     connection_limit::ConnectionLimit,
     crypto::keyring::VersionedKeys,
     mail::Outbox,
@@ -55,6 +56,8 @@ pub struct Parts {
     pub outbox: Option<Outbox>,
     /// The listener of the confirmation page and its public origin; `None` disables the page.
     pub page: Option<(TcpListener, String)>,
+    /// The appearance of the provider on the page.
+    pub brand: Brand,
     /// The TLS configuration of the gRPC port; `None` serves plaintext.
     pub tls: Option<Tls>,
     /// The listener of metrics and probes; `None` disables them.
@@ -223,7 +226,7 @@ fn start_services(parts: &mut Parts, stopped: &watch::Receiver<()>) -> Result<Jo
         services.spawn(outbox.run(parts.app.mail_signal().clone(), stop()));
     }
     if let Some((listener, origin)) = parts.page.take() {
-        let router = web::router(parts.app.clone(), origin)?;
+        let router = web::router(parts.app.clone(), origin, &parts.brand)?;
         let limits = ListenerLimits::page(max_connections());
         services.spawn(web::serve(listener, router, limits, stop()));
     }

@@ -11,13 +11,14 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::link;
 use crate::{
     app::{App, Inspection},
+    brand::{Brand, BrandContact},
     domain::{
         audit::Actor,
         email_confirmation::{ConfirmationState, ConfirmationToken},
@@ -62,7 +63,7 @@ struct LinkState {
     already_confirmed: bool,
 }
 
-fn render(language: Language) -> std::result::Result<String, String> {
+fn render(language: Language, brand: &Brand) -> std::result::Result<String, String> {
     let failed = |error: &dyn std::fmt::Display| {
         format!("confirmation page ({}): {error}", language.as_str())
     };
@@ -70,15 +71,37 @@ fn render(language: Language) -> std::result::Result<String, String> {
         Language::German => GERMAN_TEXTS,
         Language::English => ENGLISH_TEXTS,
     };
-    let text: BTreeMap<String, String> =
+    let mut text: BTreeMap<String, String> =
         serde_json::from_str(texts).map_err(|error| failed(&error))?;
+    for text in text.values_mut() {
+        *text = text.replace("{brand}", brand.name.as_str());
+    }
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let values = context! {
+        lang => language.as_str(),
+        text,
+        brand => brand_values(brand),
+        // The zone's slash may stay as it is.
+        time_zone => Value::from_safe_string(brand.time_zone.name().to_owned()),
+    };
     environment
         .add_template("confirm.html", TEMPLATE)
         .and_then(|()| environment.get_template("confirm.html"))
-        .and_then(|template| template.render(context! { lang => language.as_str(), text }))
+        .and_then(|template| template.render(values))
         .map_err(|error| failed(&error))
+}
+
+fn brand_values(brand: &Brand) -> Value {
+    let logo = brand.logo.as_ref().map(|logo| {
+        let (width, height) = logo.shown_size();
+        context! { width, height }
+    });
+    context! {
+        name => brand.name.as_str(),
+        contact => brand.contact.as_ref().map(BrandContact::as_str),
+        logo,
+    }
 }
 
 /// Returns the page, in the preferred language of the browser.
@@ -129,12 +152,12 @@ impl Page {
     ///
     /// # Errors
     /// One line that names the missing text.
-    pub(super) fn new(app: App) -> std::result::Result<Self, String> {
+    pub(super) fn new(app: App, brand: &Brand) -> std::result::Result<Self, String> {
         Ok(Self {
             app,
             lookups: Semaphore::new(MAX_LOOKUPS),
-            german: render(Language::German)?,
-            english: render(Language::English)?,
+            german: render(Language::German, brand)?,
+            english: render(Language::English, brand)?,
         })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{Request, State},
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
@@ -18,12 +19,12 @@ use axum::{
 };
 
 use super::{
+    brand::{logo, style},
     listener,
     page::{Page, inspect, press, repair, show},
 };
-use crate::app::App;
+use crate::{app::App, brand::Brand};
 
-const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
 /// No content from other origins, no inline code, no forms, no frames.
@@ -32,7 +33,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       frame-ancestors 'none'";
 /// Sent for an HTTPS origin. Without subdomains, which belong to other services.
 const HSTS: &str = "max-age=31536000";
-/// The headers of every response.
+/// The headers of every response, unless it has its own.
 const HEADERS: [(HeaderName, &str); 8] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (REFERRER_POLICY, "no-referrer"),
@@ -50,21 +51,25 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (HeaderName::from_static("x-robots-tag"), "noindex"),
 ];
 
-/// Returns the routes of the confirmation page with the public `origin`.
+/// Returns the routes of the confirmation page of `brand` with the public `origin`.
 ///
 /// # Errors
 /// One line that names the missing text of the page.
-pub fn router(app: App, origin: String) -> std::result::Result<Router, String> {
-    let page = Page::new(app)?;
-    let file = |content_type: &'static str, content: &'static str| {
+pub fn router(app: App, origin: String, brand: &Brand) -> std::result::Result<Router, String> {
+    let page = Page::new(app, brand)?;
+    let file = |content_type: &'static str, content: Bytes| {
         get(move || async move { ([(CONTENT_TYPE, content_type)], content) })
     };
     let routes = Router::new()
         .route("/confirm", get(show))
-        .route("/confirm/style.css", file("text/css; charset=utf-8", STYLE))
+        .route(
+            "/confirm/style.css",
+            file("text/css; charset=utf-8", style(brand.color).into()),
+        )
+        .route("/confirm/logo", logo(brand))
         .route(
             "/confirm/script.js",
-            file("text/javascript; charset=utf-8", SCRIPT),
+            file("text/javascript; charset=utf-8", SCRIPT.into()),
         )
         .route("/confirm/inspect", post(inspect))
         .route("/confirm/press", post(press))
@@ -86,7 +91,9 @@ async fn check_origin(State(origin): State<Arc<String>>, request: Request, next:
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     if origin.starts_with("https://") {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));

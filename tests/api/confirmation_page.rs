@@ -3,6 +3,7 @@
 
 use contact_service::{
     api::proto::{ConfirmationState, Contact},
+    brand::{Brand, BrandContact, BrandName, Color, Logo},
     web::{self, ListenerLimits},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -13,10 +14,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::harness::{Backend, TestServer, execute};
+use crate::{
+    harness::{Backend, TestServer, execute},
+    mailbox::{BRAND_NAME, brand},
+};
 
 const NEW: &str = "neu@muster.example";
 const JSON: &str = "application/json";
+const LOGO: &[u8] = include_bytes!("../support/logo.png");
 
 async fn with_link(server: &TestServer) -> (Contact, String) {
     let contact = server.create_customer_with_contact("K-1").await;
@@ -300,7 +305,7 @@ async fn hsts_is_sent_for_https_pages_only(
     let server = TestServer::start(backend).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = web::router(server.app.clone(), origin.to_owned()).unwrap();
+    let router = web::router(server.app.clone(), origin.to_owned(), &brand()).unwrap();
     let limits = ListenerLimits::page(64);
     tokio::spawn(web::serve(listener, router, limits, std::future::pending()));
     for path in ["/confirm", "/elsewhere"] {
@@ -338,6 +343,73 @@ async fn page_uses_the_browser_language(
             assert!(!html.contains(forbidden), "{forbidden}");
         }
     }
+}
+
+/// Serves the page of a brand, and returns its address.
+async fn serve_page_of(server: &TestServer, brand: &Brand) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let router = web::router(server.app.clone(), address.clone(), brand).unwrap();
+    let limits = ListenerLimits::page(64);
+    tokio::spawn(web::serve(listener, router, limits, std::future::pending()));
+    address
+}
+
+#[rstest]
+#[tokio::test]
+async fn page_shows_the_brand_under_the_same_policy(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let brand = Brand {
+        contact: Some(BrandContact::parse("0211 1234-0 <kontakt>").unwrap()),
+        color: Color::parse("#ffdd00").unwrap(),
+        logo: Some(Logo::parse(LOGO.to_vec()).unwrap()),
+        time_zone: "Europe/Zurich".parse().unwrap(),
+        ..Brand::new(BrandName::parse("Müller & <Söhne>").unwrap())
+    };
+    let address = serve_page_of(&server, &brand).await;
+    let get = |path: &str| reqwest::get(format!("{address}{path}"));
+    let html = get("/confirm").await.unwrap().text().await.unwrap();
+    let escaped = "Müller &amp; &lt;Söhne&gt;";
+    assert!(html.contains(&format!("– {escaped}</title>")), "{html}");
+    assert!(html.contains("width=\"240\" height=\"60\""), "{html}");
+    assert!(html.contains(&format!("alt=\"{escaped}\"")), "{html}");
+    assert!(html.contains(&format!("wurde bei {escaped} für einen Ansprechpartner")));
+    assert!(html.contains("0211 1234-0 &lt;kontakt&gt;"));
+    assert!(html.contains("data-time-zone=\"Europe/Zurich\""));
+    assert!(!html.contains("{brand}") && !html.contains("<Söhne>"));
+
+    let style = get("/confirm/style.css").await.unwrap();
+    let style = style.text().await.unwrap();
+    assert!(style.contains("--button: #ffdd00;\n") && style.contains("--button-text: #000000;"));
+
+    let logo = get("/confirm/logo").await.unwrap();
+    let header = |name: &str| logo.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("content-type"), "image/png");
+    assert_eq!(header("cache-control"), "public, max-age=3600");
+    assert!(header("content-security-policy").starts_with("default-src 'none';"));
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert_eq!(logo.bytes().await.unwrap(), LOGO);
+}
+
+#[rstest]
+#[tokio::test]
+async fn page_without_a_logo_shows_the_name(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let server = TestServer::start(backend).await;
+    let response = request(&server, Method::GET, "/confirm").send().await;
+    let html = response.unwrap().text().await.unwrap();
+    assert!(html.contains(&format!("<p translate=\"no\">{BRAND_NAME}</p>")));
+    assert!(
+        !html.contains("<img") && !html.contains("<footer"),
+        "{html}"
+    );
+    let logo = request(&server, Method::GET, "/confirm/logo").send().await;
+    let logo = logo.unwrap();
+    assert_eq!(logo.status(), StatusCode::NOT_FOUND);
+    assert_eq!(logo.headers()["cache-control"], "no-store");
 }
 
 #[rstest]

@@ -34,7 +34,10 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use crate::{citus, mailbox::ReadMails};
+use crate::{
+    citus,
+    mailbox::{ReadMails, brand},
+};
 
 pub const ISSUER: &str = "contact-service-dev";
 pub const AUDIENCE: &str = "contact-service";
@@ -171,10 +174,7 @@ impl TestServer {
             max_lifetime: TimeDelta::days(365),
             ..AuthSettings::new(ISSUER, AUDIENCE)
         });
-        let source = match &options.jwks {
-            Some(location) => KeySource::Jwks(JwksLocation::parse(location).unwrap()),
-            None => KeySource::Development(keys.jwks()),
-        };
+        let source = key_source(options.jwks.as_deref(), &keys);
         let authenticator = Authenticator::new(settings, source, clock.clone())
             .await
             .unwrap();
@@ -188,6 +188,7 @@ impl TestServer {
             limits: options.limits,
             outbox: None,
             page: Some((page, format!("http://{page_address}"))),
+            brand: brand(),
             tls: None,
             monitoring: None,
             events_kept_for: TimeDelta::days(365),
@@ -339,12 +340,19 @@ impl TestServer {
     }
 }
 
+fn key_source(jwks: Option<&str>, keys: &DevelopmentKeys) -> KeySource {
+    match jwks {
+        Some(location) => KeySource::Jwks(JwksLocation::parse(location).unwrap()),
+        None => KeySource::Development(keys.jwks()),
+    }
+}
+
 fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outbox {
     Outbox::new(OutboxParts {
         database: database.clone(),
         clock: clock.clone(),
         random: Random::system(),
-        templates: Templates::load(None).unwrap(),
+        templates: Templates::load(None, &brand()).unwrap(),
         transport: Transport::Folder(MailFolder::new(folder.path().join("mail"))),
         sender: Sender::parse("Kontakt <contact@provider.example>").unwrap(),
         public_url: PublicUrl::parse(PUBLIC_URL).unwrap(),

@@ -18,6 +18,7 @@ use crate::{
     deadline::in_time,
     harness::{Backend, TestServer},
     held_lock::HeldLock,
+    mailbox::brand,
 };
 
 const CONNECTIONS: usize = 4;
@@ -44,7 +45,7 @@ fn limits() -> ListenerLimits {
 async fn serve(server: &TestServer, limits: ListenerLimits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let router = web::router(server.app.clone(), format!("http://{address}")).unwrap();
+    let router = web::router(server.app.clone(), format!("http://{address}"), &brand()).unwrap();
     tokio::spawn(web::serve(listener, router, limits, std::future::pending()));
     address
 }

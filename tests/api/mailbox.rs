@@ -2,17 +2,25 @@
 
 use std::{collections::HashSet, fs};
 
-use contact_service::{api::proto, domain::email_address::EmailAddress};
+use contact_service::{
+    api::proto,
+    brand::{Brand, BrandName},
+    domain::email_address::EmailAddress,
+};
 use mail_parser::{Address, MessageParser};
 use tonic::Status;
 
 use crate::harness::{PUBLIC_URL, TestServer};
+
+/// Subjects begin with it.
+pub const BRAND_NAME: &str = "Example Hosting";
 
 /// An e-mail as the recipient sees it.
 #[derive(Clone, Debug)]
 pub struct Mail {
     pub id: String,
     pub to: String,
+    /// Without the brand, with which every subject begins.
     pub subject: String,
     pub text: String,
     pub html: String,
@@ -109,6 +117,11 @@ impl TestServer {
     }
 }
 
+/// The brand of the page and of all e-mails.
+pub fn brand() -> Brand {
+    Brand::new(BrandName::parse(BRAND_NAME).unwrap())
+}
+
 /// The file names of the e-mails that were returned.
 pub type ReadMails = std::sync::Mutex<HashSet<std::path::PathBuf>>;
 
@@ -121,10 +134,14 @@ fn parse(bytes: &[u8]) -> Mail {
         panic!("{} addressees", to.len());
     };
     assert_eq!(to.name, None);
+    let prefix = format!("{BRAND_NAME}: ");
+    let subject = message.subject().unwrap().strip_prefix(&prefix);
     Mail {
         id: message.message_id().unwrap().to_owned(),
         to: to.address.as_ref().unwrap().to_string(),
-        subject: message.subject().unwrap().to_owned(),
+        subject: subject
+            .unwrap_or_else(|| panic!("a subject without the brand"))
+            .to_owned(),
         text: message.body_text(0).unwrap().into_owned(),
         html: message.body_html(0).unwrap().into_owned(),
     }

@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::deadline::TIMEOUT;
 use crate::harness::{Backend, Options, TestServer, execute, query_number, query_texts};
+use crate::mailbox::brand;
 
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 const OTHER: &[ContactType] = &[ContactType::Other];
@@ -33,7 +34,7 @@ pub fn outbox_to(server: &TestServer, url: &str) -> Outbox {
         database: server.database.clone(),
         clock: server.clock.clone(),
         random: Random::system(),
-        templates: Templates::load(None).unwrap(),
+        templates: Templates::load(None, &brand()).unwrap(),
         transport: Transport::smtp(&SmtpUrl::parse(url).unwrap(), HeloName::default()).unwrap(),
         sender: Sender::parse("contact@provider.example").unwrap(),
         public_url: PublicUrl::parse("https://contact.example").unwrap(),

@@ -12,6 +12,7 @@
 
 mod process;
 
+mod brand_settings;
 mod commands;
 mod databases;
 mod drills;

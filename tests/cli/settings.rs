@@ -11,7 +11,8 @@ const SECRETS: [&str; 2] = ["hunter2", "aHVudGVyM"];
 const KEY: &str = "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnRlcjI=";
 
 /// Returns a sandbox with invalid files, and with a database, which real keys require.
-fn sandbox() -> Sandbox {
+/// A folder with files that settings may name, most of them unusable.
+pub(crate) fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new()
         .with("LISTEN_ADDR", "127.0.0.1:0")
         .with("DATABASE_URL", "sqlite://contacts.db?mode=rwc");
@@ -32,7 +33,8 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &str, why: &str) {
+/// Asserts that the start ends with one line that names the setting and the cause.
+pub(crate) fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &str, why: &str) {
     let error_line = sandbox.run(arguments).error_line();
     let named = error_line
         .strip_prefix(setting)

@@ -26,9 +26,8 @@ def launch(playwright: Playwright) -> Browser:
 @contextmanager
 def context_in(browser: Browser, language: str = "de", **options) -> Iterator[BrowserContext]:
     """Returns a browser context of this language without any history."""
-    context = browser.new_context(
-        locale=LANGUAGES[language], timezone_id="Europe/Berlin", **options
-    )
+    options = {"timezone_id": "Europe/Berlin", **options}
+    context = browser.new_context(locale=LANGUAGES[language], **options)
     context.set_default_timeout(20_000)
     try:
         yield context

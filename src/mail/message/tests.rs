@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    brand::{Brand, BrandName},
     domain::{
         contact::Locale,
         email_address::EmailAddress,
@@ -39,6 +40,14 @@ const HEADERS: [&str; 9] = [
 
 fn now() -> DateTime<Utc> {
     "2026-03-01T09:00:00Z".parse().unwrap()
+}
+
+fn load(brand: &Brand) -> Templates {
+    Templates::load(None, brand).unwrap()
+}
+
+fn brand(name: &str) -> Brand {
+    Brand::new(BrandName::parse(name).unwrap())
 }
 
 fn mail_to(address: &str, name: &str, kind: MailKind, locale: Locale) -> QueuedMail {
@@ -121,7 +130,7 @@ fn kind() -> impl Strategy<Value = MailKind> {
 }
 
 fn check_headers(cases: u32) {
-    let templates = Templates::load(None).unwrap();
+    let templates = load(&brand("Example"));
     let strategy = (hostile_text(), hostile_address(), kind(), any::<bool>());
     let mut runner = TestRunner::new(Config {
         cases,
@@ -192,7 +201,7 @@ fn proof_100000_names_and_addresses_leave_the_headers_as_they_are() {
 
 #[test]
 fn files_are_readable_and_servers_get_ascii() {
-    let templates = Templates::load(None).unwrap();
+    let templates = load(&brand("Example"));
     let kind = MailKind::EmailConfirmation;
     let mail = mail_to("anna@example.com", "Jürgen", kind, Locale::German);
     let file = compose_one(&templates, &mail, Encoding::ForReaders).unwrap();
@@ -201,6 +210,110 @@ fn files_are_readable_and_servers_get_ascii() {
     assert!(file.contains("Guten Tag Jürgen,\r\n"));
     let wire = compose_one(&templates, &mail, Encoding::ForServers).unwrap();
     assert!(wire.is_ascii());
+}
+
+/// Names that break headers which are put together by hand.
+const NAMES: &[&str] = &[
+    "Example",
+    "Müller Hosting GmbH",
+    "Hoster, Inc.",
+    "\"Quoted\" \\ (comment) <x@evil.example>",
+    "a: b; c@d",
+    "=?utf-8?q?=0D=0ABcc:_evil@evil.example?=",
+    "Wolke 👩‍💻 Cloud",
+    "株式会社ホスティング",
+    "ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ ÄÖÜ",
+];
+
+#[test]
+fn brand_is_the_sender_name_and_in_the_subject() {
+    let kind = MailKind::EmailReplaced;
+    let mail = mail_to("anna@example.com", "Anna", kind, Locale::English);
+    for name in NAMES {
+        let brand = brand(name);
+        let sender = Sender::parse("contact@provider.example").unwrap();
+        let sender = sender.with_default_name(&brand.name);
+        let message = compose_from(&sender, &load(&brand), &mail, Encoding::ForServers);
+        let bytes = message.unwrap().formatted();
+        assert!(bytes.is_ascii(), "{name}");
+        let head = std::str::from_utf8(&bytes).unwrap();
+        let (head, _) = head.split_once("\r\n\r\n").unwrap();
+        let lines: Vec<_> = head.split("\r\n").collect();
+        assert!(lines.iter().all(|line| line.len() <= 998), "{name}");
+        let starts_header = |line: &&&str| !line.starts_with([' ', '\t']);
+        let names: Vec<_> = lines.iter().filter(starts_header).collect();
+        assert_eq!(names.len(), HEADERS.len(), "{head}");
+        let parsed = MessageParser::default().parse(&bytes).unwrap();
+        let from = parsed.from().unwrap().as_list().unwrap();
+        assert_eq!(from.len(), 1, "{head}");
+        assert_eq!(from[0].address(), Some("contact@provider.example"));
+        if !name.starts_with("=?") {
+            assert_eq!(from[0].name(), Some(*name), "{head}");
+            let subject = format!("{name}: Your e-mail address was replaced");
+            assert_eq!(parsed.subject(), Some(subject.as_str()), "{head}");
+        }
+        assert!(parsed.bcc().is_none());
+    }
+}
+
+#[test]
+fn sender_with_a_name_keeps_it() {
+    for (text, name) in [
+        ("Kontakt <a@b.example>", "Kontakt"),
+        ("a@b.example", "Example"),
+    ] {
+        let sender = Sender::parse(text).unwrap();
+        let sender = sender.with_default_name(&brand("Example").name);
+        assert_eq!(sender.0.name.as_deref(), Some(name));
+    }
+    for (text, name) in [
+        ("Kontakt <a@b.example>", "Kontakt"),
+        ("a@b.example", "b.example"),
+    ] {
+        assert_eq!(Sender::parse(text).unwrap().name_or_domain(), name);
+    }
+}
+
+#[test]
+fn logo_is_an_inline_part_next_to_the_html() {
+    let bytes = include_bytes!("../../../tests/support/logo.png");
+    let logo = Logo::parse(bytes.to_vec()).unwrap();
+    let templates = load(&Brand {
+        logo: Some(logo),
+        ..brand("Example")
+    });
+    let kind = MailKind::EmailConfirmation;
+    let mail = mail_to("anna@example.com", "Anna", kind, Locale::German);
+    for encoding in [Encoding::ForServers, Encoding::ForReaders] {
+        let message = compose_one(&templates, &mail, encoding).unwrap();
+        let parsed = MessageParser::default().parse(&message).unwrap();
+        let types = parsed.parts.iter().map(|part| {
+            let content_type = part.content_type().unwrap();
+            format!(
+                "{}/{}",
+                content_type.ctype(),
+                content_type.subtype().unwrap()
+            )
+        });
+        let types: Vec<_> = types.collect();
+        assert_eq!(
+            types,
+            [
+                "multipart/alternative",
+                "text/plain",
+                "multipart/related",
+                "text/html",
+                "image/png"
+            ]
+        );
+        let image = &parsed.parts[4];
+        assert_eq!(image.content_id(), Some(LOGO_ID));
+        assert_eq!(image.contents(), bytes);
+        assert!(image.content_disposition().unwrap().is_inline());
+        let html = parsed.body_html(0).unwrap();
+        assert!(html.contains(&format!("src=\"cid:{LOGO_ID}\"")));
+        assert!(!html.contains("src=\"http"));
+    }
 }
 
 #[test]
@@ -212,7 +325,7 @@ fn subject_of_a_custom_template_stays_one_line() {
 
 #[test]
 fn message_accepts_every_legal_form_of_sender() {
-    let templates = Templates::load(None).unwrap();
+    let templates = load(&brand("Example"));
     let kind = MailKind::EmailConfirmation;
     let mail = mail_to("anna@example.com", "Anna", kind, Locale::German);
     for (text, name, address) in LEGAL_FORMS {

@@ -38,15 +38,29 @@
   // The browser may know the region as well ("en-GB"), which decides how a date is written.
   const locale =
     navigator.languages.find((tag) => tag.toLowerCase().split("-")[0] === root.lang) || root.lang;
-  const dateFormat = new Intl.DateTimeFormat(locale, {
-    weekday: "long",
-    year: "numeric",
-    month: "long",
-    day: "numeric",
-    hour: "numeric",
-    minute: "2-digit",
-    timeZoneName: "short",
-  });
+  // Browsers that hide the reader's zone report UTC. The provider's zone is then the better guess.
+  const { timeZone: ownZone } = new Intl.DateTimeFormat().resolvedOptions();
+  const isHidden = !ownZone || /^(Etc\/)?(UTC|UCT|GMT)$/.test(ownZone);
+  const dateFormat = dateFormatIn(isHidden ? root.dataset.timeZone : ownZone);
+
+  function dateFormatIn(timeZone) {
+    const options = {
+      timeZone,
+      weekday: "long",
+      year: "numeric",
+      month: "long",
+      day: "numeric",
+      hour: "numeric",
+      minute: "2-digit",
+      timeZoneName: "short",
+    };
+    try {
+      return new Intl.DateTimeFormat(locale, options);
+    } catch (error) {
+      // A browser may be older than the name of a zone.
+      return new Intl.DateTimeFormat(locale, { ...options, timeZone: undefined });
+    }
+  }
 
   function fill(facts) {
     for (const element of document.querySelectorAll("[data-fact]")) {

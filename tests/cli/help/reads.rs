@@ -23,7 +23,7 @@ const ENTRIES: [(&str, &str, &str); 7] = [
 ];
 
 /// Fields and methods of `Config` whose settings have other names.
-const OTHER_NAMES: [(&str, &[&str]); 13] = [
+const OTHER_NAMES: [(&str, &[&str]); 14] = [
     ("database_url", &["DATABASE_URL", "DATA_DIR"]),
     ("mail_dir", &["DATA_DIR"]),
     ("jwks", &["JWT_JWKS", "JWT_ISSUER"]),
@@ -37,6 +37,10 @@ const OTHER_NAMES: [(&str, &[&str]); 13] = [
     ("log_filter", &["RUST_LOG"]),
     ("events_kept_for", &["AUDIT_RETENTION_DAYS"]),
     ("auth", &[]),
+    (
+        "brand",
+        &["BRAND_NAME", "BRAND_COLOR", "BRAND_CONTACT", "TIME_ZONE"],
+    ),
 ];
 
 /// Methods that copy or borrow the configuration as a whole.

@@ -30,6 +30,7 @@ JWKS = {
         }
     ]
 }
+LOGO = Path(__file__).parents[1] / "logo.png"
 KEYS = "1:" + base64.b64encode(bytes(range(32))).decode()
 
 
@@ -75,6 +76,7 @@ class Cluster:
             "client-ca.crt": authority.cert_pem.bytes(),
             "ca-certificates.crt": authority.cert_pem.bytes(),
             "de/email_confirmation.subject": b"Bitte",
+            "logo.png": LOGO.read_bytes(),
         }
 
     def container(self, pod: Document, index: int = 0, kind: str = "containers") -> Process:
