@@ -1,5 +1,5 @@
-//! The options of every RPC that changes something: etag, request id, validate_only (AIP-154, 155,
-//! 163). The RPCs that have them are read from the contract.
+//! The options of every RPC that changes something: etag, request id, `validate_only` (AIP-154,
+//! 155, 163). The RPCs that have them are read from the contract.
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, Value};

@@ -20,7 +20,7 @@ pub(super) struct NameParts<'n> {
 
 /// The name of a row.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Name {
+pub(super) struct NamedPerson {
     /// From its own column, or composed of the parts.
     pub(super) display_name: String,
     pub(super) salutation: Salutation,
@@ -45,7 +45,7 @@ const SALUTATIONS: &[(&str, &str)] = &[
 
 /// Returns the name of a row. A column `Name` may hold the name without its title, or the family name
 /// only.
-pub(super) fn name(header: &Header, record: &StringRecord) -> Name {
+pub(super) fn name(header: &Header, record: &StringRecord) -> NamedPerson {
     let cell = |column| header.cell(record, column);
     let name = cell(Column::DisplayName);
     let [salutation, title, given, family] = [
@@ -79,7 +79,7 @@ pub(super) fn name(header: &Header, record: &StringRecord) -> Name {
     };
     let (in_title, title) = split_salutation(parts.title);
     let salutation = split_salutation(parts.salutation).0.or(in_title);
-    Name {
+    NamedPerson {
         salutation: salutation.map_or(Salutation::Unspecified, of_person),
         title: title.to_owned(),
         given: parts.given.to_owned(),

@@ -22,12 +22,14 @@ use crate::requests::mask;
 macro_rules! of {
     ($self:expr, $contact:expr, $rpc:ident, $request:ident { $($rest:tt)* }) => {{
         let (customer_number, contact_id) = $self.pick($contact);
-        Request::$rpc(proto::$request {
+        #[allow(clippy::needless_update, reason = "some requests have no further fields")]
+        let request = proto::$request {
             customer_number,
             contact_id,
             $($rest)*
             ..proto::$request::default()
-        })
+        };
+        Request::$rpc(request)
     }};
 }
 
