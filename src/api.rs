@@ -26,6 +26,7 @@ mod recipients;
 mod recipients_stream;
 mod request;
 mod request_context;
+mod review;
 pub mod service;
 pub mod status;
 

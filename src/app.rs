@@ -6,6 +6,7 @@
 
 mod audit;
 mod caller_verification;
+mod change_notices;
 mod changes;
 mod contact_edit;
 mod contact_update;
@@ -31,6 +32,7 @@ mod phone_password;
 mod phone_password_check;
 mod privacy;
 mod recipients;
+mod review;
 
 pub use self::{
     audit::AuditPage,

@@ -36,6 +36,8 @@ mod export;
 mod feed_inbox;
 mod mail_counts;
 mod migration;
+mod noticed_changes;
+mod notices;
 mod outbox;
 mod pepper_versions;
 mod phone_attempts;

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         contact::Contact,
         contact_types::{ContactType, ContactTypes},
-        customer::{AttentionLineOrder, Customer},
+        customer::{AttentionLineOrder, ContactsReview, Customer},
         email_address::EmailAddress,
         email_confirmation::PendingEmail,
         ids::{ContactId, ContactRef, CustomerNumber, parse_uuid},
@@ -287,11 +287,21 @@ pub(super) fn customer(customer: Customer) -> proto::Customer {
             security_notices: Some(settings.security_notices),
             planned_maintenance: Some(settings.planned_maintenance),
             outages: Some(settings.outages),
+            contact_changes: Some(settings.contact_changes),
         }),
         attention_line: Some(attention_line(customer.attention_line)),
+        contacts_review: customer.contacts_review.map(contacts_review),
         etag,
         create_time: Some(timestamp(customer.create_time)),
         update_time: Some(timestamp(customer.update_time)),
+    }
+}
+
+/// Encodes a review.
+pub(super) fn contacts_review(review: ContactsReview) -> proto::ContactsReview {
+    proto::ContactsReview {
+        review_time: Some(timestamp(review.time)),
+        reviewed_by: review.by.0,
     }
 }
 

@@ -22,6 +22,7 @@ const LOCALE: &str = "contact_data.locale";
 const SECURITY_NOTICES: &str = "notification_settings.security_notices";
 const PLANNED_MAINTENANCE: &str = "notification_settings.planned_maintenance";
 const OUTAGES: &str = "notification_settings.outages";
+const CONTACT_CHANGES: &str = "notification_settings.contact_changes";
 const UPDATABLE: &[&str] = &[
     EMAIL,
     PHONE_NUMBER,
@@ -29,6 +30,7 @@ const UPDATABLE: &[&str] = &[
     SECURITY_NOTICES,
     PLANNED_MAINTENANCE,
     OUTAGES,
+    CONTACT_CHANGES,
 ];
 
 pub(super) async fn get(
@@ -90,7 +92,8 @@ fn check_scopes(
     let settings = customer.notification_settings.unwrap_or_default();
     let sets_settings = mask.sets(SECURITY_NOTICES, settings.security_notices.is_some())
         || mask.sets(PLANNED_MAINTENANCE, settings.planned_maintenance.is_some())
-        || mask.sets(OUTAGES, settings.outages.is_some());
+        || mask.sets(OUTAGES, settings.outages.is_some())
+        || mask.sets(CONTACT_CHANGES, settings.contact_changes.is_some());
     if sets_settings || !needs_contact_data {
         caller.require_for(Scope::CustomersWrite, &customer.customer_number)?;
     }
@@ -133,6 +136,7 @@ fn decode_change(
         security_notices: setting(SECURITY_NOTICES, |settings| settings.security_notices),
         planned_maintenance: setting(PLANNED_MAINTENANCE, |settings| settings.planned_maintenance),
         outages: setting(OUTAGES, |settings| settings.outages),
+        contact_changes: setting(CONTACT_CHANGES, |settings| settings.contact_changes),
     }
 }
 

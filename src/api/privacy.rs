@@ -14,6 +14,7 @@ use crate::{
     },
     app::App,
     domain::{
+        change_notice::NoticedChange,
         email_confirmation::ConfirmationState,
         export::{
             Export, ExportedAttempts, ExportedConfirmation, ExportedDecision, ExportedImport,
@@ -126,7 +127,9 @@ fn mail(mail: ExportedMail) -> proto::MailRecord {
     proto::MailRecord {
         mail_id: mail.id.to_string(),
         kind: mail.kind,
-        contact_id: mail.contact_id.0.to_string(),
+        contact_id: mail
+            .contact_id
+            .map_or_else(String::new, |id| id.0.to_string()),
         email: mail.recipient.as_str().to_owned(),
         display_name: mail.display_name,
         locale: mail.locale.as_str().to_owned(),
@@ -135,6 +138,18 @@ fn mail(mail: ExportedMail) -> proto::MailRecord {
         create_time: Some(timestamp(mail.create_time)),
         due_time: Some(timestamp(mail.due_time)),
         failure: mail.failure.unwrap_or_default(),
+        changes: mail.changes.into_iter().map(noticed_change).collect(),
+    }
+}
+
+fn noticed_change(change: NoticedChange) -> proto::NoticedChangeRecord {
+    proto::NoticedChangeRecord {
+        kind: change.kind.as_str().to_owned(),
+        contact_id: change
+            .contact_id
+            .map_or_else(String::new, |id| id.0.to_string()),
+        display_name: change.name,
+        change_time: Some(timestamp(change.time)),
     }
 }
 

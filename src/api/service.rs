@@ -14,6 +14,7 @@ use crate::{
         proto::{self, contact_service_server::ContactService},
         recipients, recipients_stream,
         request::authorize,
+        review,
     },
     app::App,
     crypto::keyring::VersionedKeys,
@@ -71,6 +72,24 @@ impl ContactService for ContactApi {
         let (caller, request) = authorize(request)?;
         Ok(respond(
             customers::set_attention_line(&self.app, &self.service_keys, &caller, request).await?,
+        ))
+    }
+
+    async fn review_contacts(
+        &self,
+        request: Request<proto::ReviewContactsRequest>,
+    ) -> Result<Response<proto::ReviewContactsResponse>, Status> {
+        let (_, request) = authorize(request)?;
+        Ok(respond(review::review(&self.app, request).await?))
+    }
+
+    async fn mark_contacts_reviewed(
+        &self,
+        request: Request<proto::MarkContactsReviewedRequest>,
+    ) -> Result<Response<proto::MarkContactsReviewedResponse>, Status> {
+        let (caller, request) = authorize(request)?;
+        Ok(respond(
+            review::mark_reviewed(&self.app, &self.service_keys, &caller, request).await?,
         ))
     }
 

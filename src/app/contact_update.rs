@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{
+    change_notices::noticed_kind,
     context::App,
     idempotency::{self, ChangeOptions, RequestSeed},
     mail_limits,
@@ -16,7 +17,9 @@ use super::{
 use crate::{
     domain::{
         audit::{Actor, EventKind},
+        change_notice::NoticedChange,
         contact::{Contact, check_contact_rules, find_contact, is_last_standard},
+        customer::Customer,
         etag::check_etag,
         ids::ContactRef,
         recipient_changes::{RecipientChange, recipient_changes},
@@ -88,6 +91,26 @@ impl ContactUpdate {
     }
 }
 
+/// Returns the effect on recipients of a contact's change to `after`.
+fn changed_recipients(
+    customer: &Customer,
+    contacts: &[Contact],
+    after: &Contact,
+    now: DateTime<Utc>,
+) -> Vec<RecipientChange> {
+    let replace = |contact| {
+        let contact: &Contact = contact;
+        if contact.id == after.id {
+            after
+        } else {
+            contact
+        }
+    };
+    let before = Addressees::of(customer, contacts);
+    let after = Addressees::of(customer, contacts.iter().map(replace));
+    recipient_changes(&before, &after, now)
+}
+
 impl App {
     /// Applies an update and returns the contact after it.
     pub(super) async fn apply_contact_update(
@@ -152,6 +175,12 @@ impl App {
         check_contact_rules(&before, &after, &contacts, now)?;
         after.is_last_standard = is_last_standard(&after, &contacts);
         let customer = locked.customer.clone();
+        let noticed = changes.iter().filter_map(|change| {
+            let kind = noticed_kind(change.kind, &change.fields)?;
+            Some(NoticedChange::of_contact(kind, &after, now))
+        });
+        self.notify_of_changes(transaction, &customer, &contacts, noticed.collect())
+            .await?;
         let mails_queued = self
             .store_contact_changes(
                 transaction,
@@ -169,15 +198,7 @@ impl App {
         failpoint("change-written").await;
         let shows_recipient_changes = update.shows_recipient_changes || options.validate_only;
         let recipient_changes = if shows_recipient_changes {
-            let replaced = contacts.iter().map(|contact| {
-                if contact.id == after.id {
-                    &after
-                } else {
-                    contact
-                }
-            });
-            let before = Addressees::of(&customer, &contacts);
-            recipient_changes(&before, &Addressees::of(&customer, replaced), now)
+            changed_recipients(&customer, &contacts, &after, now)
         } else {
             Vec::new()
         };

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     domain::{
         audit::{Actor, EventKind},
+        change_notice::{NoticeKind, NoticedChange},
         contact::{Contact, check_addition, check_deletion, find_contact, is_last_standard},
         contact_change::ContactChange,
         contact_types::ContactTypes,
@@ -216,6 +217,9 @@ impl App {
         let (kind, id) = (EventKind::ContactCreated, Some(contact.id));
         let event = self.event(&locked, actor, kind, id, &prepared.fields)?;
         transaction.insert_audit_event(&event).await?;
+        let change = NoticedChange::of_contact(NoticeKind::ContactAdded, &contact, now);
+        self.notify_of_changes(transaction, &locked.customer, &others, vec![change])
+            .await?;
         let response = CachedResponse::Contact(Box::new(contact.clone()));
         idempotency::store(transaction, actor, request, customer_number, response, now).await?;
         let validate_only = new.options.validate_only;
@@ -289,6 +293,12 @@ impl App {
         let kind = EventKind::ContactDeleted;
         let event = self.event(&locked, actor, kind, Some(*contact_id), &[])?;
         transaction.insert_audit_event(&event).await?;
+        transaction
+            .delete_notices_to(customer_number, *contact_id)
+            .await?;
+        let change = NoticedChange::of_contact(NoticeKind::ContactDeleted, contact, now);
+        self.notify_of_changes(transaction, &locked.customer, &contacts, vec![change])
+            .await?;
         let response = CachedResponse::Nothing;
         idempotency::store(transaction, actor, request, customer_number, response, now).await?;
         let recipient_changes = if deletion.shows_recipient_changes || options.validate_only {

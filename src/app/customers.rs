@@ -9,6 +9,7 @@ use super::{
 use crate::{
     domain::{
         audit::{Actor, EventKind},
+        change_notice::{NoticeKind, NoticedChange},
         customer::{Customer, CustomerChange},
         email_address::EmailAddress,
         etag::check_etag,
@@ -118,6 +119,8 @@ impl App {
                     transaction
                         .update_customer(&before, &mut locked.customer, now)
                         .await?;
+                    self.notify_of_replaced_address(transaction, &before, &locked.customer)
+                        .await?;
                 }
                 (locked, EventKind::CustomerUpdated, changed)
             }
@@ -141,6 +144,30 @@ impl App {
         let response = CachedResponse::Customer(Box::new(customer.clone()));
         idempotency::store(transaction, actor, request, customer_number, response, now).await?;
         Ok(Outcome::commit_unless(options.validate_only, customer))
+    }
+
+    /// Tells the previous address of the contact data, and the STANDARD contacts, that it was replaced or
+    /// removed (rule 31).
+    async fn notify_of_replaced_address(
+        &self,
+        transaction: &Transaction,
+        before: &Customer,
+        after: &Customer,
+    ) -> Result<()> {
+        let new = after.contact_data.email.as_ref();
+        let is_kept = |old: &EmailAddress| new.is_some_and(|new| new.is_same_as(old));
+        if before.contact_data.email.as_ref().is_none_or(is_kept) {
+            return Ok(());
+        }
+        let contacts = transaction.list_contacts(&before.number).await?;
+        let change = NoticedChange {
+            kind: NoticeKind::ContactDataEmailReplaced,
+            contact_id: None,
+            name: String::new(),
+            time: self.now(),
+        };
+        self.notify_of_changes(transaction, before, &contacts, vec![change])
+            .await
     }
 
     /// Suppresses the attention line on the customer's order, or restores it (rule 23). Only an

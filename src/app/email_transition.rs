@@ -9,6 +9,7 @@ use super::context::App;
 use crate::{
     domain::{
         audit::{Actor, EventKind},
+        change_notice::{NoticeKind, NoticedChange},
         contact::Contact,
         email_address::EmailAddress,
         email_confirmation::ConfirmationState,
@@ -133,6 +134,10 @@ impl App {
             let (kind, fields) = (EventKind::InvoiceEmailLapsed, ["invoice_email_enabled"]);
             let event = self.event(&locked, &actor, kind, contact_id, &fields)?;
             transaction.insert_audit_event(&event).await?;
+            let contacts = transaction.list_contacts(customer_number).await?;
+            let change = NoticedChange::of_contact(NoticeKind::InvoiceEmailLapsed, contact, now);
+            self.notify_of_changes(transaction, &locked.customer, &contacts, vec![change])
+                .await?;
         }
         Ok(true)
     }

@@ -56,6 +56,7 @@ const HEADINGS: [(&str, &[&str]); 8] = [
             "smtp_helo_name",
             "mail_from",
             "mail_templates",
+            "review_reminder",
         ],
     ),
     (

@@ -105,6 +105,7 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         tls,
         monitoring: listeners.monitoring,
         events_kept_for: config.events_kept_for,
+        reminds_of_reviews: config.reminds_of_reviews,
         drain: DRAIN,
     };
     let served = server::serve(listeners.grpc, parts, stop).await;

@@ -12,9 +12,9 @@ use super::{
     validation::{
         DEFAULT_ISSUER, LogFormat, claim, database_url, directory_or, helo_name, key_source, list,
         non_empty, non_empty_path, parse_address, parse_address_or_none, parse_days, parse_leeway,
-        parse_lifetime, parse_log_filter, parse_log_format, parse_max_stale, parse_rate_or_none,
-        parse_trace_endpoint, public_url, replica_url, sender, smtp_url, tls_files,
-        uses_identity_provider, validate, value_or_file, versioned_keys,
+        parse_lifetime, parse_log_filter, parse_log_format, parse_max_stale, parse_on_or_off,
+        parse_rate_or_none, parse_trace_endpoint, public_url, replica_url, sender, smtp_url,
+        tls_files, uses_identity_provider, validate, value_or_file, versioned_keys,
     },
 };
 use crate::{
@@ -172,6 +172,15 @@ pub struct Settings {
     /// `VerifyContactChannel` requests per minute, for each agent and each customer; `none`: unlimited
     #[arg(long, env, global = true, hide_env_values = true, default_value = "60")]
     channel_checks_per_minute: String,
+    /// `on` asks each customer once a year by e-mail to review its contacts; `off`: never
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "off"
+    )]
+    review_reminder: String,
     /// `smtp[s]://user:password@host:port`, optionally with `?tls=required` or `?tls=none`; none: e-mails are written to mail/ in `DATA_DIR`
     #[arg(long, env, global = true, hide_env_values = true)]
     smtp_url: Option<String>,
@@ -265,6 +274,8 @@ pub struct Config {
     pub brand: Brand,
     /// The file of the logo; `None` for no logo.
     pub brand_logo: Option<PathBuf>,
+    /// True if customers are asked once a year to review their contacts.
+    pub reminds_of_reviews: bool,
     /// The retention of the audit log.
     pub events_kept_for: TimeDelta,
     /// The format of log lines.
@@ -336,10 +347,11 @@ impl Settings {
             smtp_url,
             smtp_helo_name: helo_name(self.smtp_helo_name)?,
             mail_templates: non_empty_path(self.mail_templates),
-            events_kept_for: validate(
-                "AUDIT_RETENTION_DAYS",
-                parse_days(&self.audit_retention_days),
+            reminds_of_reviews: validate(
+                "REVIEW_REMINDER",
+                parse_on_or_off(&self.review_reminder),
             )?,
+            events_kept_for: events_kept_for(&self.audit_retention_days)?,
             log_format: validate("LOG_FORMAT", parse_log_format(&self.log_format))?,
             log_filter: validate("RUST_LOG", parse_log_filter(&self.rust_log))?
                 .unwrap_or_else(|| DEFAULT_LOG_FILTER.to_owned()),
@@ -410,4 +422,8 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn events_kept_for(days: &str) -> Result<TimeDelta, ConfigError> {
+    validate("AUDIT_RETENTION_DAYS", parse_days(days))
 }

@@ -353,6 +353,15 @@ pub(super) fn parse_rate_or_none(text: &str) -> Result<Option<NonZeroU32>, Inval
     text.parse().map(Some).map_err(|_| why())
 }
 
+/// Parses `on` or `off`.
+pub(super) fn parse_on_or_off(text: &str) -> Result<bool, Invalid> {
+    match text.trim() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Invalid::new("must be on or off")),
+    }
+}
+
 /// Parses a filter of log lines: levels, and targets with levels, separated by commas; `None` if it
 /// is empty.
 pub(super) fn parse_log_filter(text: &str) -> Result<Option<String>, Invalid> {

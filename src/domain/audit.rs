@@ -120,11 +120,13 @@ pub enum EventKind {
     AccessDenied,
     /// An order type was set. It belongs to no customer.
     OrderTypeUpdated,
+    /// The contacts of a customer were declared reviewed.
+    ContactsReviewed,
 }
 
 impl EventKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::CustomerCreated,
         Self::CustomerUpdated,
         Self::AttentionLineSet,
@@ -153,6 +155,7 @@ impl EventKind {
         Self::ChannelNotOnFile,
         Self::AccessDenied,
         Self::OrderTypeUpdated,
+        Self::ContactsReviewed,
     ];
 
     /// Returns the stored name, which responses show as well.
@@ -186,6 +189,7 @@ impl EventKind {
             Self::ChannelNotOnFile => "customer.channel_not_on_file",
             Self::AccessDenied => "customer.access_denied",
             Self::OrderTypeUpdated => "order_type.updated",
+            Self::ContactsReviewed => "customer.contacts_reviewed",
         }
     }
 }

@@ -118,6 +118,9 @@ pub struct Contact {
     pub phone_numbers: Vec<PhoneNumber>,
     /// True if invoices are sent to the contact by e-mail.
     pub invoice_email_enabled: bool,
+    /// The time at which invoice e-mail was disabled because the last address expired, until it is enabled
+    /// again (rule 22).
+    pub invoice_email_lapse_time: Option<DateTime<Utc>>,
     /// The restrictions of phone orders.
     pub restrictions: Restrictions,
     /// The state of the phone password.
@@ -158,6 +161,7 @@ impl Contact {
             pending_email: None,
             phone_numbers: Vec::new(),
             invoice_email_enabled: false,
+            invoice_email_lapse_time: None,
             restrictions: Restrictions::default(),
             phone_password: PhonePasswordState::default(),
             is_last_standard: false,
@@ -199,6 +203,7 @@ impl Contact {
         let disables_invoice_email = self.invoice_email_enabled && self.email.is_none();
         if disables_invoice_email {
             self.invoice_email_enabled = false;
+            self.invoice_email_lapse_time = Some(pending.expire_time);
         }
         self.version += 1;
         self.update_time = self.update_time.max(pending.expire_time);

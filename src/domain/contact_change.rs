@@ -63,6 +63,9 @@ impl ContactChange {
             "phone_numbers",
             fields,
         );
+        if self.invoice_email_enabled == Some(true) {
+            contact.invoice_email_lapse_time = None;
+        }
         set(
             &mut contact.invoice_email_enabled,
             self.invoice_email_enabled,

@@ -1,14 +1,26 @@
 //! The customer record (rules 23 and 24).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     domain::{
-        contact::Locale, email_address::EmailAddress, etag::etag, ids::CustomerNumber,
-        phone_number::PhoneNumber,
+        audit::Actor, contact::Locale, email_address::EmailAddress, etag::etag,
+        ids::CustomerNumber, phone_number::PhoneNumber,
     },
     error::{Error, Result},
 };
+
+/// The time between reminders of a review, and from a review to the next reminder (rule 33).
+pub const REVIEW_INTERVAL: TimeDelta = TimeDelta::days(365);
+
+/// The declaration that the contacts were reviewed (rule 33).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactsReview {
+    /// The time of the declaration.
+    pub time: DateTime<Utc>,
+    /// Who declared it.
+    pub by: Actor,
+}
 
 /// The customer's own e-mail address, phone number and language, mirrored from the master data.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +44,10 @@ pub struct AttentionLineOrder {
 }
 
 /// The notices that are also sent to the address of the customer's contact data.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "the settings are independent"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotificationSettings {
     /// Security notices.
@@ -40,6 +56,8 @@ pub struct NotificationSettings {
     pub planned_maintenance: bool,
     /// Outages.
     pub outages: bool,
+    /// Changes to who may act for the customer (rule 31).
+    pub contact_changes: bool,
 }
 
 /// Enables all notices (rule 24).
@@ -49,6 +67,7 @@ impl Default for NotificationSettings {
             security_notices: true,
             planned_maintenance: true,
             outages: true,
+            contact_changes: true,
         }
     }
 }
@@ -64,6 +83,10 @@ pub struct Customer {
     pub notification_settings: NotificationSettings,
     /// The last order about the attention line of invoices.
     pub attention_line: AttentionLineOrder,
+    /// The last review of the contacts (rule 33).
+    pub contacts_review: Option<ContactsReview>,
+    /// The time of the next reminder of a review.
+    pub review_remind_time: DateTime<Utc>,
     /// The number of changes of the record, from which its etag is derived.
     pub version: i64,
     /// The time of the record's creation.
@@ -80,6 +103,8 @@ impl Customer {
             contact_data: ContactData::default(),
             notification_settings: NotificationSettings::default(),
             attention_line: AttentionLineOrder::default(),
+            contacts_review: None,
+            review_remind_time: now + REVIEW_INTERVAL,
             version: 1,
             create_time: now,
             update_time: now,
@@ -142,6 +167,8 @@ pub struct CustomerChange {
     pub planned_maintenance: Option<bool>,
     /// Enables or disables notices of outages.
     pub outages: Option<bool>,
+    /// Enables or disables notices of changes to contacts.
+    pub contact_changes: Option<bool>,
 }
 
 impl CustomerChange {
@@ -184,6 +211,11 @@ impl CustomerChange {
                 self.outages,
                 &mut settings.outages,
                 "notification_settings.outages",
+            ),
+            (
+                self.contact_changes,
+                &mut settings.contact_changes,
+                "notification_settings.contact_changes",
             ),
         ] {
             if let Some(new) = new

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     audit::{Actor, AuditEvent},
+    change_notice::NoticedChange,
     contact::{Contact, Locale},
     customer::Customer,
     email_address::EmailAddress,
@@ -88,13 +89,15 @@ pub struct ExportedMail {
     /// The kind of the e-mail, as text: a newer version may have queued another kind.
     pub kind: String,
     /// The contact that the e-mail is about.
-    pub contact_id: ContactId,
+    pub contact_id: Option<ContactId>,
     /// The address that it is sent to.
     pub recipient: EmailAddress,
     /// The name in the salutation.
     pub display_name: String,
     /// The language of the e-mail.
     pub locale: Locale,
+    /// The changes of a notice of rule 31.
+    pub changes: Vec<NoticedChange>,
     /// True if the e-mail is a dead letter.
     pub is_dead: bool,
     /// The number of delivery attempts.

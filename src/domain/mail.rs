@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
+    change_notice::NoticedChange,
     contact::{Contact, Locale},
     email_address::EmailAddress,
     ids::{ConfirmationId, ContactId, CustomerNumber},
@@ -30,15 +31,21 @@ pub enum MailKind {
     EmailReplaced,
     /// Notifies the contact that its phone password is locked.
     PhonePasswordLocked,
+    /// Tells the customer of changes to who may act for it (rule 31).
+    ContactsChanged,
+    /// Asks the customer once a year to review its contacts (rule 33).
+    ContactsReview,
 }
 
 impl MailKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::EmailConfirmation,
         Self::EmailConfirmationReminder,
         Self::EmailReplaced,
         Self::PhonePasswordLocked,
+        Self::ContactsChanged,
+        Self::ContactsReview,
     ];
 
     /// Returns the stored name, which is also the name of the template.
@@ -48,6 +55,8 @@ impl MailKind {
             Self::EmailConfirmationReminder => "email_confirmation_reminder",
             Self::EmailReplaced => "email_replaced",
             Self::PhonePasswordLocked => "phone_password_locked",
+            Self::ContactsChanged => "contacts_changed",
+            Self::ContactsReview => "contacts_review",
         }
     }
 
@@ -55,7 +64,10 @@ impl MailKind {
     pub const fn has_link(self) -> bool {
         match self {
             Self::EmailConfirmation | Self::EmailConfirmationReminder => true,
-            Self::EmailReplaced | Self::PhonePasswordLocked => false,
+            Self::EmailReplaced
+            | Self::PhonePasswordLocked
+            | Self::ContactsChanged
+            | Self::ContactsReview => false,
         }
     }
 }
@@ -69,8 +81,8 @@ pub struct QueuedMail {
     pub id: Uuid,
     /// The kind of the e-mail.
     pub kind: MailKind,
-    /// The contact that the e-mail is about.
-    pub contact_id: ContactId,
+    /// The contact that the e-mail is about or sent to; `None` means the contact data.
+    pub contact_id: Option<ContactId>,
     /// The entry of the pending address that it requests to confirm.
     pub confirmation_id: Option<ConfirmationId>,
     /// The address that it is sent to.
@@ -79,6 +91,8 @@ pub struct QueuedMail {
     pub display_name: String,
     /// The language of the e-mail.
     pub locale: Locale,
+    /// The changes of a notice of rule 31; empty for other e-mails.
+    pub changes: Vec<NoticedChange>,
     /// The time at which it was queued.
     pub create_time: DateTime<Utc>,
     /// The number of the current delivery attempt. Only the worker that claimed the e-mail for this
@@ -100,11 +114,12 @@ impl QueuedMail {
             customer_number: contact.customer_number.clone(),
             id,
             kind,
-            contact_id: contact.id,
+            contact_id: Some(contact.id),
             confirmation_id,
             recipient,
             display_name: contact.display_name.clone(),
             locale: contact.locale,
+            changes: Vec::new(),
             create_time: now,
             attempt: 0,
         }

@@ -151,6 +151,7 @@ impl DeliveryContext {
             link: expire_time.map_or_else(String::new, |_| link),
             expire_time,
             event_time: mail.create_time,
+            changes: mail.changes.clone(),
         }))
     }
 

@@ -12,7 +12,11 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 use super::local_time::spell_time;
 use crate::{
     brand::{Brand, BrandContact, Logo},
-    domain::{contact::Locale, mail::MailKind},
+    domain::{
+        change_notice::{NoticeKind, NoticedChange},
+        contact::Locale,
+        mail::MailKind,
+    },
     error::{Error, Result},
 };
 
@@ -50,6 +54,8 @@ const BUILT_IN: &[(&str, &str)] = built_in![
         "email_confirmation_reminder",
         "email_replaced",
         "phone_password_locked",
+        "contacts_changed",
+        "contacts_review",
 ];
 
 /// The validated templates.
@@ -72,6 +78,8 @@ pub(super) struct Values {
     pub(super) expire_time: Option<DateTime<Utc>>,
     /// The time of the change.
     pub(super) event_time: DateTime<Utc>,
+    /// The changes of a notice of rule 31.
+    pub(super) changes: Vec<NoticedChange>,
 }
 
 /// A rendered e-mail.
@@ -142,6 +150,14 @@ impl Templates {
             link: "https://contact.example/confirm#token".to_owned(),
             expire_time: Some(time),
             event_time: time,
+            changes: NoticeKind::ALL
+                .map(|kind| NoticedChange {
+                    kind,
+                    contact_id: None,
+                    name: "Anna Schmidt".to_owned(),
+                    time,
+                })
+                .to_vec(),
         };
         for locale in LOCALES {
             for kind in MailKind::ALL {
@@ -178,6 +194,11 @@ impl Templates {
             link => Value::from_safe_string(values.link.clone()),
             expire_time => values.expire_time.map(spell).unwrap_or_default(),
             event_time => spell(values.event_time),
+            changes => values.changes.iter().map(|change| context! {
+                kind => change.kind.as_str(),
+                name => greeted_name(&change.name),
+                time => spell(change.time),
+            }).collect::<Vec<_>>(),
         };
         let render = |part: &str, context: &Value| {
             let name = template_name(kind, locale, part);

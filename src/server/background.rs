@@ -21,6 +21,8 @@ const DELETION_INTERVAL: Duration = Duration::from_hours(1);
 const PERSONAL_DATA_INTERVAL: Duration = Duration::from_mins(10);
 /// Reminders and expiries are due days after the change they follow, so half a minute is early enough.
 const EMAIL_EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
+/// With the reminders of one pass, 6,000 an hour for each instance.
+const REVIEW_REMINDER_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Interval between upkeeps of the metrics, which keep samples in memory until then.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -163,6 +165,15 @@ pub(super) async fn run_email_expiry(app: App) {
             let job = "clear expired e-mail addresses";
             log_result(job, app.clear_expired_emails().await);
         }
+    })
+    .await;
+}
+
+/// Queues reminders of reviews.
+pub(super) async fn remind_of_reviews(app: App) {
+    every(REVIEW_REMINDER_INTERVAL, move || {
+        let app = app.clone();
+        async move { log_result("queue review reminders", app.remind_of_reviews().await) }
     })
     .await;
 }

@@ -62,6 +62,8 @@ pub struct Parts {
     pub tls: Option<Tls>,
     /// The listener of metrics and probes; `None` disables them.
     pub monitoring: Option<(TcpListener, Metrics)>,
+    /// True if customers are asked once a year to review their contacts.
+    pub reminds_of_reviews: bool,
     /// Retention of audit events.
     pub events_kept_for: TimeDelta,
     /// The time that requests in flight have to complete after shutdown began.
@@ -210,6 +212,9 @@ fn start_periodic_jobs(parts: &Parts, readiness: &Readiness) -> JoinSet<()> {
     jobs.spawn(app().sequence_events());
     jobs.spawn(background::delete_personal_data(app()));
     jobs.spawn(background::run_email_expiry(app()));
+    if parts.reminds_of_reviews {
+        jobs.spawn(background::remind_of_reviews(app()));
+    }
     jobs
 }
 

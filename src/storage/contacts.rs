@@ -117,6 +117,7 @@ impl Transaction {
             pending_email_resend_time: Set(None),
             pending_email_bounce_time: Set(None),
             invoice_email_enabled: Set(after.invoice_email_enabled),
+            invoice_email_lapse_time: Set(after.invoice_email_lapse_time),
             version: Set(after.version),
             update_time: Set(after.update_time),
             ..<ActiveModel as ActiveModelTrait>::default()

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, Set,
-    sea_query::Expr,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel,
+    QueryFilter, Set, sea_query::Expr,
 };
 
 use super::{
@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     domain::{
-        customer::{AttentionLineOrder, ContactData, Customer, NotificationSettings},
+        audit::Actor,
+        customer::{
+            AttentionLineOrder, ContactData, ContactsReview, Customer, NotificationSettings,
+        },
         email_address::EmailAddress,
         ids::CustomerNumber,
         phone_number::PhoneNumber,
@@ -34,7 +37,27 @@ pub struct LockedCustomer {
     pub sequence_number: i64,
 }
 
+const DUE_REVIEWS: &str = "\
+    SELECT customer_number FROM customers WHERE review_remind_time <= $1 \
+    ORDER BY review_remind_time LIMIT $2";
+
 impl Database {
+    /// Lists up to `limit` customers of which a reminder of a review is due at `now`, the longest due
+    /// first.
+    pub async fn list_due_reviews(
+        &self,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<CustomerNumber>> {
+        let values = [now.into(), i64::from(limit).into()];
+        let rows = self.rows_by_index(DUE_REVIEWS, values).await?;
+        let numbers = rows.iter().map(|row| {
+            let number = row.try_get_by_index(0).map_err(StorageError::from)?;
+            Ok(CustomerNumber::from_stored(number))
+        });
+        numbers.collect()
+    }
+
     /// Reads a customer.
     pub async fn find_customer(&self, number: &CustomerNumber) -> Result<Option<Customer>> {
         let row = Entity::find_by_id(number.as_str()).one(&self.readers);
@@ -118,6 +141,25 @@ impl Transaction {
         Ok(())
     }
 
+    /// Updates the review of the contacts, and the time of the next reminder of one. The version, and so the
+    /// etag, stays the same.
+    pub async fn update_review(&self, customer: &Customer) -> Result<()> {
+        let review = customer.contacts_review.as_ref();
+        let row = ActiveModel {
+            review_time: Set(review.map(|review| review.time)),
+            reviewed_by: Set(review.map(|review| review.by.0.clone())),
+            review_remind_time: Set(customer.review_remind_time),
+            ..<ActiveModel as ActiveModelTrait>::default()
+        };
+        let updated = Entity::update_many()
+            .set(row)
+            .filter(Column::CustomerNumber.eq(customer.number.as_str()))
+            .exec(&self.inner)
+            .await
+            .map_err(StorageError::from)?;
+        ensure_version_matched(updated.rows_affected)
+    }
+
     /// Updates the changed columns of a customer, increments its version and sets its update time.
     ///
     /// # Errors
@@ -154,11 +196,20 @@ pub(super) fn to_customer(row: Model) -> Result<Customer> {
             security_notices: row.security_notices,
             planned_maintenance: row.planned_maintenance,
             outages: row.outages,
+            contact_changes: row.contact_changes,
         },
         attention_line: AttentionLineOrder {
             suppressed: row.attention_line_suppressed,
             ordered: ordered_by.zip(row.attention_line_order_time),
         },
+        contacts_review: row
+            .review_time
+            .zip(row.reviewed_by)
+            .map(|(time, by)| ContactsReview {
+                time,
+                by: Actor(by),
+            }),
+        review_remind_time: row.review_remind_time,
         version: row.version,
         create_time: row.create_time,
         update_time: row.update_time,
@@ -171,6 +222,7 @@ pub(super) fn to_model(customer: &Customer) -> Model {
     let settings = customer.notification_settings;
     let text = |address: &EmailAddress| address.as_str().to_owned();
     let order = customer.attention_line.ordered.as_ref();
+    let review = customer.contacts_review.as_ref();
     Model {
         customer_number: customer.number.as_str().to_owned(),
         email: data.email.as_ref().map(text),
@@ -180,9 +232,13 @@ pub(super) fn to_model(customer: &Customer) -> Model {
         security_notices: settings.security_notices,
         planned_maintenance: settings.planned_maintenance,
         outages: settings.outages,
+        contact_changes: settings.contact_changes,
         attention_line_suppressed: customer.attention_line.suppressed,
         attention_line_ordered_by: order.map(|(address, _)| text(address)),
         attention_line_order_time: order.map(|(_, time)| *time),
+        review_time: review.map(|review| review.time),
+        reviewed_by: review.map(|review| review.by.0.clone()),
+        review_remind_time: customer.review_remind_time,
         version: customer.version,
         create_time: customer.create_time,
         update_time: customer.update_time,

@@ -16,6 +16,7 @@ use super::{
     database::Database,
     entity::outbox_mails::{ActiveModel, Column, Entity, Model},
     error::StorageError,
+    noticed_changes::{from_changes, to_changes},
     transaction::{Outcome, Transaction},
 };
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
     observability::metrics::OutboxDepth,
 };
 
-const QUEUED: &str = "queued";
+pub(super) const QUEUED: &str = "queued";
 pub(super) const DEAD: &str = "dead";
 
 /// An e-mail that was due when it was read, without a lock.
@@ -132,22 +133,25 @@ impl Transaction {
         &self,
         mails: impl IntoIterator<Item = (&'m QueuedMail, DateTime<Utc>)>,
     ) -> Result<()> {
-        let rows = mails.into_iter().map(|(mail, due_time)| ActiveModel {
-            customer_number: Set(mail.customer_number.as_str().to_owned()),
-            mail_id: Set(mail.id),
-            kind: Set(mail.kind.as_str().to_owned()),
-            contact_id: Set(mail.contact_id.0),
-            confirmation_id: Set(mail.confirmation_id.map(|id| id.0)),
-            recipient: Set(mail.recipient.as_str().to_owned()),
-            display_name: Set(mail.display_name.clone()),
-            locale: Set(mail.locale.as_str().to_owned()),
-            state: Set(QUEUED.to_owned()),
-            attempts: Set(mail.attempt),
-            due_time: Set(due_time),
-            failure: Set(None),
-            create_time: Set(mail.create_time),
+        let rows = mails.into_iter().map(|(mail, due_time)| {
+            Ok(ActiveModel {
+                customer_number: Set(mail.customer_number.as_str().to_owned()),
+                mail_id: Set(mail.id),
+                kind: Set(mail.kind.as_str().to_owned()),
+                contact_id: Set(mail.contact_id.map(|id| id.0)),
+                confirmation_id: Set(mail.confirmation_id.map(|id| id.0)),
+                recipient: Set(mail.recipient.as_str().to_owned()),
+                display_name: Set(mail.display_name.clone()),
+                locale: Set(mail.locale.as_str().to_owned()),
+                changes: Set(from_changes(&mail.changes)?),
+                state: Set(QUEUED.to_owned()),
+                attempts: Set(mail.attempt),
+                due_time: Set(due_time),
+                failure: Set(None),
+                create_time: Set(mail.create_time),
+            })
         });
-        self.insert_rows(rows.collect()).await
+        self.insert_rows(rows.collect::<Result<_>>()?).await
     }
 
     /// Claims an e-mail with a lease until `lease_end`. Returns `None` if another worker claimed it
@@ -278,7 +282,7 @@ impl Transaction {
     }
 }
 
-fn by_key(customer_number: &str, mail_id: Uuid) -> Condition {
+pub(super) fn by_key(customer_number: &str, mail_id: Uuid) -> Condition {
     Condition::all()
         .add(Column::CustomerNumber.eq(customer_number))
         .add(Column::MailId.eq(mail_id))
@@ -299,7 +303,7 @@ fn claimed(mail: &QueuedMail) -> Condition {
 }
 
 /// Creates the claimed e-mail from its row.
-fn to_claimed_mail(row: &Model) -> Result<QueuedMail> {
+pub(super) fn to_claimed_mail(row: &Model) -> Result<QueuedMail> {
     let kind = MailKind::ALL
         .into_iter()
         .find(|kind| kind.as_str() == row.kind)
@@ -308,11 +312,12 @@ fn to_claimed_mail(row: &Model) -> Result<QueuedMail> {
         customer_number: CustomerNumber::from_stored(row.customer_number.clone()),
         id: row.mail_id,
         kind,
-        contact_id: ContactId(row.contact_id),
+        contact_id: row.contact_id.map(ContactId),
         confirmation_id: row.confirmation_id.map(ConfirmationId),
         recipient: EmailAddress::from_stored(row.recipient.clone()),
         display_name: row.display_name.clone(),
         locale: to_locale(&row.locale, "outbox_mails.locale")?,
+        changes: to_changes(row.changes.as_deref())?,
         create_time: row.create_time,
         attempt: row.attempts,
     })

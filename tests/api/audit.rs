@@ -87,7 +87,7 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Expected> {
             (rejected, "INVALID_FIELD")
         }
         "AuthorizePhoneOrder" => (with_contact(rpc, on, UNKNOWN_ID), "GRANT_INVALID"),
-        "ExportCustomer" => {
+        "ExportCustomer" | "MarkContactsReviewed" => {
             let mut rejected = valid();
             let unknown = Value::String("K-UNKNOWN".into());
             rejected.set_field_by_name("customer_number", unknown);
@@ -125,6 +125,11 @@ fn expected_event(rpc: &str, on: &Prepared) -> (&'static str, Subject, &'static 
             ];
             (kind, Subject::None, fields)
         }
+        "MarkContactsReviewed" => (
+            "EVENT_KIND_CUSTOMER_CONTACTS_REVIEWED",
+            Subject::None,
+            &["contacts_review"],
+        ),
         "CreateContact" => (
             "EVENT_KIND_CONTACT_CREATED",
             Subject::New,

@@ -1,7 +1,7 @@
 -- Rows that background jobs process; tests/api/background_plans.rs fills in the placeholders.
 INSERT INTO customers (customer_number, security_notices, planned_maintenance, outages,
-  attention_line_suppressed, version, write_count, create_time, update_time)
-SELECT {number}, false, false, false, false, 1, 1, now(), now()
+  attention_line_suppressed, review_remind_time, version, write_count, create_time, update_time)
+SELECT {number}, false, false, false, false, now() + interval '1 year', 1, 1, now(), now()
 FROM generate_series(0, {customers}) n;
 INSERT INTO contacts (customer_number, contact_id, position, types, display_name, locale,
   invoice_email_enabled, restrictions_note, allowed_order_types, denied_order_types,

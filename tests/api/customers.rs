@@ -18,6 +18,7 @@ fn settings(
         security_notices: security_notices.into(),
         planned_maintenance: planned_maintenance.into(),
         outages: outages.into(),
+        ..NotificationSettings::default()
     })
 }
 

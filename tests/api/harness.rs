@@ -192,6 +192,7 @@ impl TestServer {
             tls: None,
             monitoring: None,
             events_kept_for: TimeDelta::days(365),
+            reminds_of_reviews: false,
             drain: options.drain,
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -277,6 +278,11 @@ impl TestServer {
                     email: format!("info@{}.example", number.to_lowercase()),
                     phone_number: "+49721913740".into(),
                     ..proto::ContactData::default()
+                }),
+                // They would be among the mails of most tests.
+                notification_settings: Some(proto::NotificationSettings {
+                    contact_changes: Some(false),
+                    ..proto::NotificationSettings::default()
                 }),
                 ..proto::Customer::default()
             }),

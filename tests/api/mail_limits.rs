@@ -311,7 +311,12 @@ fn row(number: &CustomerNumber, nth: usize, email: &str) -> FileRow {
     }
 }
 
-async fn import(server: &TestServer, number: &str, count: usize, email: &str) -> Vec<RowOutcome> {
+pub async fn import(
+    server: &TestServer,
+    number: &str,
+    count: usize,
+    email: &str,
+) -> Vec<RowOutcome> {
     let number = CustomerNumber::parse(number).unwrap();
     let rows = (0..count).map(|nth| row(&number, nth, email)).collect();
     let mode = ImportMode {

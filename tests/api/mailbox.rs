@@ -15,6 +15,12 @@ use crate::harness::{PUBLIC_URL, TestServer};
 /// Subjects begin with it.
 pub const BRAND_NAME: &str = "Example Hosting";
 
+/// The subjects of notices of changes, in German and English.
+pub const NOTICES: [&str; 2] = [
+    "Änderung bei Ihren Ansprechpartnern",
+    "your contacts have changed",
+];
+
 /// An e-mail as the recipient sees it.
 #[derive(Clone, Debug)]
 pub struct Mail {
@@ -44,8 +50,16 @@ impl Mail {
 }
 
 impl TestServer {
-    /// Sends the due e-mails; returns those not returned before, oldest first.
+    /// Sends the due e-mails; returns those not returned before, oldest first, without notices of changes,
+    /// which most tests cause.
     pub async fn mails(&self) -> Vec<Mail> {
+        let mut mails = self.all_mails().await;
+        mails.retain(|mail| !NOTICES.contains(&mail.subject.as_str()));
+        mails
+    }
+
+    /// Sends the due e-mails; returns those not returned before, oldest first.
+    pub async fn all_mails(&self) -> Vec<Mail> {
         self.outbox.deliver_due().await.unwrap();
         let mut read = self.read_mails.lock().unwrap();
         let mut mails: Vec<_> = fs::read_dir(self.mail_folder())

@@ -32,6 +32,7 @@ mod phone_calls;
 mod proxy;
 mod raw;
 mod requests;
+mod review;
 mod rpcs;
 mod statement_form;
 
@@ -40,6 +41,7 @@ mod audit;
 mod authorization;
 mod background_plans;
 mod caller_verification;
+mod change_notices;
 mod change_options;
 mod changes;
 mod changes_cursor;

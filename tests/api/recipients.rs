@@ -117,6 +117,7 @@ async fn set_customer(server: &TestServer, email: &str, enabled: bool) {
                 security_notices: Some(enabled),
                 planned_maintenance: Some(enabled),
                 outages: Some(enabled),
+                ..proto::NotificationSettings::default()
             }),
             ..proto::Customer::default()
         }),

@@ -66,10 +66,12 @@ const BY_NUMBER: TenantScope = TenantScope::Customer("customer_number");
 const BY_CUSTOMER: TenantScope = TenantScope::Customer("customer.customer_number");
 const BY_CONTACT: TenantScope = TenantScope::Customer("contact.customer_number");
 
-pub(crate) const RPCS: [Rpc; 29] = [
+pub(crate) const RPCS: [Rpc; 31] = [
     rpc("GetCustomer", "customers.read", Reads, BY_NUMBER),
     rpc("UpdateCustomer", "customers.write", Changes, BY_CUSTOMER),
     rpc("SetAttentionLine", "customers.write", Changes, BY_NUMBER),
+    rpc("ReviewContacts", "contacts.read", Reads, BY_NUMBER),
+    rpc("MarkContactsReviewed", "contacts.write", Changes, BY_NUMBER),
     rpc("CreateContact", "contacts.write", Changes, BY_NUMBER),
     rpc("GetContact", "contacts.read", Reads, BY_NUMBER),
     rpc("ListContacts", "contacts.read", Reads, BY_NUMBER),
@@ -228,8 +230,9 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
         "UpdateCustomer" => to_dynamic(rpc, &update_customer(on)),
         "CreateContact" => to_dynamic(rpc, &create_contact(on)),
         "UpdateContact" => to_dynamic(rpc, &update_contact(on)),
-        "GetCustomer" => to_dynamic(rpc, &proto::GetCustomerRequest { customer_number }),
-        "ExportCustomer" => to_dynamic(rpc, &proto::ExportCustomerRequest { customer_number }),
+        "GetCustomer" | "ExportCustomer" | "ReviewContacts" | "MarkContactsReviewed" => {
+            to_dynamic(rpc, &proto::GetCustomerRequest { customer_number })
+        }
         "EraseCustomer" => to_dynamic(
             rpc,
             &proto::EraseCustomerRequest {
@@ -355,6 +358,7 @@ fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
                 security_notices: Some(true),
                 planned_maintenance: Some(true),
                 outages: Some(false),
+                ..proto::NotificationSettings::default()
             }),
             ..proto::Customer::default()
         }),

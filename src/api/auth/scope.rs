@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn every_rpc_has_a_known_scope_in_the_contract() {
         let paths: Vec<_> = contract::rpcs().iter().map(contract::path).collect();
-        assert_eq!(paths.len(), 29);
+        assert_eq!(paths.len(), 31);
         for path in &paths {
             assert!(scope_of(path).is_some(), "{path}");
         }

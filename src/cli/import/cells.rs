@@ -265,6 +265,7 @@ impl<'r> Cells<'r> {
             security_notices: self.optional(Column::SecurityNotices, yes_or_no),
             planned_maintenance: self.optional(Column::PlannedMaintenance, yes_or_no),
             outages: self.optional(Column::Outages, yes_or_no),
+            ..CustomerChange::default()
         }
     }
 }

@@ -55,6 +55,7 @@ fn addressees(contact_data: &str, settings: bool, text: &str) -> Addressees {
             security_notices: settings,
             planned_maintenance: settings,
             outages: settings,
+            ..NotificationSettings::default()
         },
         attention_line_suppressed: false,
         contacts: contacts(text),
@@ -177,6 +178,7 @@ fn notice(purpose: Purpose, data: &str, setting: bool, contacts: &str) -> String
         security_notices: (purpose == Purpose::SecurityNotice) == setting,
         planned_maintenance: (purpose == Purpose::PlannedMaintenance) == setting,
         outages: (purpose == Purpose::Outage) == setting,
+        ..NotificationSettings::default()
     };
     let resolution = resolve(&customer, purpose, 70, now());
     check_delivery(&resolution);

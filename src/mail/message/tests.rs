@@ -55,13 +55,14 @@ fn mail_to(address: &str, name: &str, kind: MailKind, locale: Locale) -> QueuedM
         customer_number: CustomerNumber::parse("K-1001").unwrap(),
         id: Uuid::from_u128(7),
         kind,
-        contact_id: ContactId(Uuid::from_u128(8)),
+        contact_id: Some(ContactId(Uuid::from_u128(8))),
         confirmation_id: None,
         recipient: EmailAddress::from_stored(address.to_owned()),
         display_name: name.to_owned(),
         locale,
         create_time: now(),
         attempt: 1,
+        changes: Vec::new(),
     }
 }
 
@@ -82,6 +83,7 @@ fn compose_from(
         link: "https://contact.example/confirm#K-1001.0f".into(),
         expire_time: Some(now()),
         event_time: now(),
+        changes: Vec::new(),
     };
     let rendered = templates.render(mail.kind, mail.locale, &values)?;
     compose(sender, mail, rendered, encoding, now())

@@ -239,6 +239,8 @@ fn to_addressees<R: ResolutionRow>(number: &CustomerNumber, rows: &[&R]) -> Resu
             security_notices: customer.security_notices,
             planned_maintenance: customer.planned_maintenance,
             outages: customer.outages,
+            // The resolution does not depend on it.
+            contact_changes: true,
         },
         attention_line_suppressed: customer.attention_line_suppressed,
         contacts: contacts

@@ -205,6 +205,7 @@ impl ContactRecord {
                 .map(PhoneNumber::from_stored)
                 .collect(),
             invoice_email_enabled: row.invoice_email_enabled,
+            invoice_email_lapse_time: row.invoice_email_lapse_time,
             restrictions: Restrictions {
                 note: row.restrictions_note,
                 allowed_order_types: to_codes(&row.allowed_order_types)?,
@@ -302,6 +303,7 @@ pub(crate) fn to_row(contact: &Contact) -> Result<Model> {
         email_bounce_time: contact.email_bounce_time,
         pending_email_bounce_time: pending.and_then(|pending| pending.bounce_time),
         invoice_email_enabled: contact.invoice_email_enabled,
+        invoice_email_lapse_time: contact.invoice_email_lapse_time,
         restrictions_note: contact.restrictions.note.clone(),
         allowed_order_types: from_codes(&contact.restrictions.allowed_order_types)?,
         denied_order_types: from_codes(&contact.restrictions.denied_order_types)?,

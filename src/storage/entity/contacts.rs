@@ -39,6 +39,7 @@ pub(crate) struct Model {
     #[serde(default)]
     pub(crate) pending_email_bounce_time: Option<DateTimeUtc>,
     pub(crate) invoice_email_enabled: bool,
+    pub(crate) invoice_email_lapse_time: Option<DateTimeUtc>,
     pub(crate) restrictions_note: String,
     pub(crate) allowed_order_types: String,
     pub(crate) denied_order_types: String,

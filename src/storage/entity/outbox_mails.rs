@@ -11,11 +11,13 @@ pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) mail_id: Uuid,
     pub(crate) kind: String,
-    pub(crate) contact_id: Uuid,
+    pub(crate) contact_id: Option<Uuid>,
     pub(crate) confirmation_id: Option<Uuid>,
     pub(crate) recipient: String,
     pub(crate) display_name: String,
     pub(crate) locale: String,
+    /// The changes of a notice as a JSON array.
+    pub(crate) changes: Option<String>,
     pub(crate) state: String,
     pub(crate) attempts: i16,
     pub(crate) due_time: DateTimeUtc,

@@ -102,6 +102,7 @@ pub const CUSTOMER_PATHS: &[&str] = &[
     "notification_settings.security_notices",
     "notification_settings.planned_maintenance",
     "notification_settings.outages",
+    "notification_settings.contact_changes",
 ];
 
 fn types() -> impl Strategy<Value = Vec<i32>> + Clone {
@@ -190,21 +191,24 @@ pub fn customer_fields() -> BoxedStrategy<proto::Customer> {
         address_or_none(),
         number,
         locale,
-        (setting(), setting(), setting()),
+        (setting(), setting(), setting(), setting()),
     )
         .prop_map(
-            |(email, number, locale, (security, maintenance, outages))| proto::Customer {
-                contact_data: Some(proto::ContactData {
-                    email,
-                    phone_number: number.to_owned(),
-                    locale: locale.to_owned(),
-                }),
-                notification_settings: Some(proto::NotificationSettings {
-                    security_notices: security,
-                    planned_maintenance: maintenance,
-                    outages,
-                }),
-                ..proto::Customer::default()
+            |(email, number, locale, (security, maintenance, outages, contact_changes))| {
+                proto::Customer {
+                    contact_data: Some(proto::ContactData {
+                        email,
+                        phone_number: number.to_owned(),
+                        locale: locale.to_owned(),
+                    }),
+                    notification_settings: Some(proto::NotificationSettings {
+                        security_notices: security,
+                        planned_maintenance: maintenance,
+                        outages,
+                        contact_changes,
+                    }),
+                    ..proto::Customer::default()
+                }
             },
         )
         .boxed()

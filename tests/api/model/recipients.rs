@@ -140,7 +140,7 @@ impl ReferenceModel {
             recipients: Vec::new(),
             left_out: BTreeMap::new(),
         };
-        let [security, maintenance, outages] = customer.notices;
+        let [security, maintenance, outages, _] = customer.notices;
         match purpose {
             Purpose::Invoice => choice.invoice(),
             Purpose::PaymentReminder => {

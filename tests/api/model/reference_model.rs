@@ -71,8 +71,8 @@ pub struct Customer {
     pub version: usize,
     pub email: String,
     pub phone: String,
-    /// Security notices, planned maintenance, outages.
-    pub notices: [bool; 3],
+    /// Security notices, planned maintenance, outages, contact changes.
+    pub notices: [bool; 4],
     /// The language of the contact data.
     pub locale: String,
     pub suppressed: bool,
@@ -384,7 +384,7 @@ impl Customer {
             version: 1,
             email: String::new(),
             phone: String::new(),
-            notices: [true; 3],
+            notices: [true; 4],
             locale: "de".to_owned(),
             suppressed: false,
             ordered: None,
@@ -405,7 +405,12 @@ impl Customer {
 
     /// The contact as responses show it.
     pub fn shown(&self) -> proto::Customer {
-        let [security_notices, planned_maintenance, outages] = self.notices.map(Some);
+        let [
+            security_notices,
+            planned_maintenance,
+            outages,
+            contact_changes,
+        ] = self.notices.map(Some);
         proto::Customer {
             customer_number: self.number.clone(),
             contact_data: Some(proto::ContactData {
@@ -417,6 +422,7 @@ impl Customer {
                 security_notices,
                 planned_maintenance,
                 outages,
+                contact_changes,
             }),
             attention_line: Some(proto::AttentionLine {
                 suppressed: self.suppressed,
@@ -426,6 +432,7 @@ impl Customer {
             etag: self.etag(),
             create_time: timestamp(self.create_time),
             update_time: timestamp(self.update_time),
+            ..proto::Customer::default()
         }
     }
 }

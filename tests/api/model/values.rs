@@ -18,12 +18,13 @@ pub const PHONE_NUMBERS: [(&str, &str); 5] = [
     ("913740", ""),
 ];
 
-const CUSTOMER_LEAVES: [&str; 6] = [
+const CUSTOMER_LEAVES: [&str; 7] = [
     "contact_data.email",
     "contact_data.phone_number",
     "notification_settings.security_notices",
     "notification_settings.planned_maintenance",
     "notification_settings.outages",
+    "notification_settings.contact_changes",
     "contact_data.locale",
 ];
 
@@ -84,7 +85,7 @@ pub type OrderTypes = BTreeMap<String, proto::OrderType>;
 pub struct CustomerChange {
     email: Option<String>,
     phone: Option<String>,
-    notices: [Option<bool>; 3],
+    notices: [Option<bool>; 4],
     locale: Option<String>,
 }
 
@@ -112,7 +113,7 @@ impl CustomerChange {
                 number
             }
         });
-        let locale = sets(mask, CUSTOMER_LEAVES[5], !data.locale.is_empty());
+        let locale = sets(mask, CUSTOMER_LEAVES[6], !data.locale.is_empty());
         let locale = locale.then(|| match data.locale.as_str() {
             "" => "de".to_owned(),
             text => {
@@ -126,8 +127,9 @@ impl CustomerChange {
             settings.security_notices,
             settings.planned_maintenance,
             settings.outages,
+            settings.contact_changes,
         ];
-        let notices = [0, 1, 2].map(|index| {
+        let notices = [0, 1, 2, 3].map(|index| {
             let value: Option<bool> = input[index];
             // Each is enabled by default.
             sets(mask, CUSTOMER_LEAVES[2 + index], value.is_some()).then(|| value.unwrap_or(true))
@@ -162,10 +164,10 @@ impl CustomerChange {
         set(
             &mut customer.locale,
             self.locale.as_ref(),
-            CUSTOMER_LEAVES[5],
+            CUSTOMER_LEAVES[6],
             &mut changed,
         );
-        for index in 0..3 {
+        for index in 0..4 {
             let (kept, new) = (&mut customer.notices[index], self.notices[index].as_ref());
             set(kept, new, CUSTOMER_LEAVES[2 + index], &mut changed);
         }

@@ -23,7 +23,7 @@ const ENTRIES: [(&str, &str, &str); 7] = [
 ];
 
 /// Fields and methods of `Config` whose settings have other names.
-const OTHER_NAMES: [(&str, &[&str]); 14] = [
+const OTHER_NAMES: [(&str, &[&str]); 15] = [
     ("database_url", &["DATABASE_URL", "DATA_DIR"]),
     ("mail_dir", &["DATA_DIR"]),
     ("jwks", &["JWT_JWKS", "JWT_ISSUER"]),
@@ -36,6 +36,7 @@ const OTHER_NAMES: [(&str, &[&str]); 14] = [
     ("trace_endpoint", &["OTEL_EXPORTER_OTLP_ENDPOINT"]),
     ("log_filter", &["RUST_LOG"]),
     ("events_kept_for", &["AUDIT_RETENTION_DAYS"]),
+    ("reminds_of_reviews", &["REVIEW_REMINDER"]),
     ("auth", &[]),
     (
         "brand",

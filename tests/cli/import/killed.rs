@@ -120,9 +120,10 @@ pub(super) async fn sandbox_with_customers(backend: Backend, customers: usize) -
         "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers \
            WHERE n + 1 < {customers}) \
          INSERT INTO customers (customer_number, security_notices, planned_maintenance, outages, \
-           attention_line_suppressed, version, write_count, create_time, update_time) \
-         SELECT 'B-' || n, TRUE, TRUE, TRUE, FALSE, 1, 0, '2026-01-01 00:00:00+00:00', \
-           '2026-01-01 00:00:00+00:00' FROM numbers"
+           attention_line_suppressed, review_remind_time, version, write_count, create_time, \
+           update_time) \
+         SELECT 'B-' || n, TRUE, TRUE, TRUE, FALSE, '2027-01-01 00:00:00+00:00', 1, 0, \
+           '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00' FROM numbers"
     );
     execute(&sandbox, &sql).await;
     sandbox

@@ -42,6 +42,11 @@ pub(super) fn indexes() -> Vec<IndexCreateStatement> {
             "contact_phone_numbers",
             ["customer_number", "phone_number"],
         ),
+        index(
+            "customers_by_review_reminder",
+            "customers",
+            ["review_remind_time"],
+        ),
         index("request_ids_by_expiry", "request_ids", ["expire_time"]),
     ]
 }
@@ -78,9 +83,14 @@ fn customers() -> TableCreateStatement {
         .col(boolean("security_notices"))
         .col(boolean("planned_maintenance"))
         .col(boolean("outages"))
+        .col(boolean("contact_changes").default(true))
         .col(boolean("attention_line_suppressed"))
         .col(text_null("attention_line_ordered_by"))
         .col(timestamp_with_time_zone_null("attention_line_order_time"))
+        .col(timestamp_with_time_zone_null("review_time"))
+        .col(text_null("reviewed_by"))
+        // The time of the next reminder of a review.
+        .col(timestamp_with_time_zone("review_remind_time"))
         .col(big_integer("version"))
         // Incremented first in every transaction on the customer: it serializes them, and numbers
         // contacts and events.
@@ -119,6 +129,7 @@ fn contacts() -> TableCreateStatement {
         .col(timestamp_with_time_zone_null("pending_email_resend_time"))
         .col(timestamp_with_time_zone_null("pending_email_bounce_time"))
         .col(boolean("invoice_email_enabled"))
+        .col(timestamp_with_time_zone_null("invoice_email_lapse_time"))
         .col(text("restrictions_note"))
         .col(text("allowed_order_types"))
         .col(text("denied_order_types"))

@@ -114,11 +114,14 @@ fn outbox_mails() -> TableCreateStatement {
         .col(customer_number())
         .col(uuid("mail_id"))
         .col(text("kind"))
-        .col(uuid("contact_id"))
+        // None: the contact data.
+        .col(uuid_null("contact_id"))
         .col(uuid_null("confirmation_id"))
         .col(text("recipient"))
         .col(text("display_name"))
         .col(string_len("locale", 2))
+        // The changes of a notice as a JSON array.
+        .col(text_null("changes"))
         .col(string_len("state", 16))
         .col(small_integer("attempts"))
         // The time of the next attempt; during an attempt, the end of its lease.
