@@ -358,7 +358,7 @@ fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
                 security_notices: Some(true),
                 planned_maintenance: Some(true),
                 outages: Some(false),
-                ..proto::NotificationSettings::default()
+                contact_changes: Some(false),
             }),
             ..proto::Customer::default()
         }),
