@@ -13,12 +13,13 @@ fn settings(
     security_notices: impl Into<Option<bool>>,
     planned_maintenance: impl Into<Option<bool>>,
     outages: impl Into<Option<bool>>,
+    contact_changes: impl Into<Option<bool>>,
 ) -> Option<NotificationSettings> {
     Some(NotificationSettings {
         security_notices: security_notices.into(),
         planned_maintenance: planned_maintenance.into(),
         outages: outages.into(),
-        ..NotificationSettings::default()
+        contact_changes: contact_changes.into(),
     })
 }
 
@@ -108,7 +109,7 @@ async fn missing_customer_is_created_only_with_allow_missing(
     assert!(!made.etag.is_empty());
     let expected = proto::Customer {
         contact_data: contact_data("", ""),
-        notification_settings: settings(true, true, true),
+        notification_settings: settings(true, true, true, true),
         attention_line: Some(proto::AttentionLine::default()),
         etag: made.etag.clone(),
         create_time: timestamp(server.now()),
@@ -147,11 +148,14 @@ async fn rule_24_notices_are_on_by_default(
 ) {
     let server = TestServer::start(backend).await;
     let customer = proto::Customer {
-        notification_settings: settings(None, false, None),
+        notification_settings: settings(None, false, None, None),
         ..named("K-1")
     };
     let made = create(&server, customer).await.unwrap();
-    assert_eq!(made.notification_settings, settings(true, false, true));
+    assert_eq!(
+        made.notification_settings,
+        settings(true, false, true, true)
+    );
 }
 
 #[rstest]
@@ -209,7 +213,7 @@ async fn no_mask_updates_populated_fields_and_explicit_false(
     server.create_customer("K-1").await;
     let change = proto::Customer {
         contact_data: contact_data("neu@muster.example", ""),
-        notification_settings: settings(None, false, None),
+        notification_settings: settings(None, false, None, None),
         // Output only: ignored.
         attention_line: Some(proto::AttentionLine {
             suppressed: true,
@@ -222,18 +226,24 @@ async fn no_mask_updates_populated_fields_and_explicit_false(
         changed.contact_data,
         contact_data("neu@muster.example", "+49721913740")
     );
-    assert_eq!(changed.notification_settings, settings(true, false, true));
+    assert_eq!(
+        changed.notification_settings,
+        settings(true, false, true, false)
+    );
     assert_eq!(
         changed.attention_line,
         Some(proto::AttentionLine::default())
     );
 
     let back = proto::Customer {
-        notification_settings: settings(None, true, None),
+        notification_settings: settings(None, true, None, None),
         ..named("K-1")
     };
     let changed = update(&server, back, &[]).await.unwrap();
-    assert_eq!(changed.notification_settings, settings(true, true, true));
+    assert_eq!(
+        changed.notification_settings,
+        settings(true, true, true, false)
+    );
 }
 
 #[rstest]
@@ -245,7 +255,7 @@ async fn path_sets_only_its_own_field(
     server.create_customer("K-1").await;
     let full = proto::Customer {
         contact_data: contact_data("neu@muster.example", "+49721111111"),
-        notification_settings: settings(false, false, false),
+        notification_settings: settings(false, false, false, false),
         ..named("K-1")
     };
     for (customer, path, data, expected_settings) in [
@@ -253,51 +263,51 @@ async fn path_sets_only_its_own_field(
             &full,
             "contact_data.email",
             ("neu@muster.example", "+49721913740"),
-            settings(true, true, true),
+            settings(true, true, true, false),
         ),
         (
             &full,
             "contact_data.phone_number",
             ("neu@muster.example", "+49721111111"),
-            settings(true, true, true),
+            settings(true, true, true, false),
         ),
         // Fields in the mask that the message leaves unset are cleared.
         (
             &named("K-1"),
             "contact_data.email",
             ("", "+49721111111"),
-            settings(true, true, true),
+            settings(true, true, true, false),
         ),
         (
             &full,
             "notification_settings.security_notices",
             ("", "+49721111111"),
-            settings(false, true, true),
+            settings(false, true, true, false),
         ),
         (
             &full,
             "notification_settings.planned_maintenance",
             ("", "+49721111111"),
-            settings(false, false, true),
+            settings(false, false, true, false),
         ),
         (
             &full,
             "notification_settings.outages",
             ("", "+49721111111"),
-            settings(false, false, false),
+            settings(false, false, false, false),
         ),
         // A parent path covers all of its fields.
         (
             &named("K-1"),
             "contact_data",
             ("", ""),
-            settings(false, false, false),
+            settings(false, false, false, false),
         ),
         (
             &named("K-1"),
             "notification_settings",
             ("", ""),
-            settings(true, true, true),
+            settings(true, true, true, true),
         ),
     ] {
         let changed = update(&server, customer.clone(), &[path]).await.unwrap();
@@ -316,7 +326,7 @@ async fn star_mask_replaces_all_fields(
     server.create_customer("K-1").await;
     let full = proto::Customer {
         contact_data: contact_data("neu@muster.example", ""),
-        notification_settings: settings(true, false, false),
+        notification_settings: settings(true, false, false, false),
         ..named("K-1")
     };
     let changed = update(&server, full.clone(), &["*"]).await.unwrap();
@@ -325,14 +335,20 @@ async fn star_mask_replaces_all_fields(
 
     // Unset fields are reset to their defaults.
     let one_setting = proto::Customer {
-        notification_settings: settings(None, false, None),
+        notification_settings: settings(None, false, None, None),
         ..named("K-1")
     };
     let changed = update(&server, one_setting, &["*"]).await.unwrap();
-    assert_eq!(changed.notification_settings, settings(true, false, true));
+    assert_eq!(
+        changed.notification_settings,
+        settings(true, false, true, true)
+    );
     let emptied = update(&server, named("K-1"), &["*"]).await.unwrap();
     assert_eq!(emptied.contact_data, contact_data("", ""));
-    assert_eq!(emptied.notification_settings, settings(true, true, true));
+    assert_eq!(
+        emptied.notification_settings,
+        settings(true, true, true, true)
+    );
 }
 
 #[rstest]
@@ -460,7 +476,7 @@ async fn rule_25_update_event_names_the_changed_fields(
     server.clock.advance(chrono::TimeDelta::hours(1));
     let change = proto::Customer {
         contact_data: contact_data("neu@muster.example", "+49721913740"),
-        notification_settings: settings(true, true, false),
+        notification_settings: settings(true, true, false, None),
         ..named("K-1")
     };
     let changed = update(&server, change, &[]).await.unwrap();

@@ -82,7 +82,7 @@ async fn bounce(server: &TestServer, contact: &Contact) {
     assert_eq!(server.mails().await.len(), 0);
     let sql = format!(
         "INSERT INTO outbox_mails SELECT customer_number, contact_id, 'phone_password_locked', \
-             contact_id, NULL, email, display_name, locale, 'queued', 0, create_time, NULL, \
+             contact_id, NULL, email, display_name, locale, NULL, 'queued', 0, create_time, NULL, \
              create_time \
          FROM contacts WHERE display_name = '{}'",
         contact.display_name

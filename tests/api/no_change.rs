@@ -28,8 +28,9 @@ fn effect_of_repetition(rpc: &str) -> Repetition {
         | "ClearPhonePassword" | "UpdateOrderType" | "ConfirmEmail" => Repetition::Nothing,
         "DeleteContact" => Repetition::Rejected("CONTACT_NOT_FOUND"),
         "CancelEmailChange" => Repetition::Rejected("NO_PENDING_EMAIL"),
-        // Another contact, e-mail, hash, attempt, reason, decision or disclosure.
+        // Another contact, review, e-mail, hash, attempt, reason, decision or disclosure.
         "CreateContact"
+        | "MarkContactsReviewed"
         | "ResendEmailConfirmation"
         | "SetPhonePassword"
         | "CheckPhonePassword"
