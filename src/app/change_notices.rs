@@ -28,31 +28,31 @@ impl App {
         contacts: &[Contact],
         changes: Vec<NoticedChange>,
     ) -> Result<()> {
-        let told: Vec<_> = changes
+        let notified: Vec<_> = changes
             .into_iter()
             .map(|change| (notice_recipients(customer, contacts, &change), change))
             .filter(|(recipients, _)| !recipients.is_empty())
             .collect();
-        if told.is_empty() {
+        if notified.is_empty() {
             return Ok(());
         }
         let now = self.now();
         let mut open = transaction.list_open_notices(&customer.number, now).await?;
-        let (mut added, mut changed) = (Vec::new(), Vec::new());
-        for (recipients, change) in told {
+        let (mut added, mut extended) = (Vec::new(), Vec::new());
+        for (recipients, change) in notified {
             for recipient in recipients {
                 let is_to = |mail: &&mut QueuedMail| mail.recipient.is_same_as(&recipient.email);
                 if let Some(mail) = added.iter_mut().find(is_to) {
                     combine(&mut mail.changes, change.clone());
                 } else if let Some(mail) = open.iter_mut().find(is_to) {
                     combine(&mut mail.changes, change.clone());
-                    changed.push(mail.id);
+                    extended.push(mail.id);
                 } else {
                     added.push(self.new_notice(customer, recipient, change.clone(), now)?);
                 }
             }
         }
-        for mail in open.iter().filter(|mail| changed.contains(&mail.id)) {
+        for mail in open.iter().filter(|mail| extended.contains(&mail.id)) {
             transaction.update_notice(mail).await?;
         }
         for mail in &added {
@@ -84,7 +84,7 @@ impl App {
     }
 }
 
-/// Returns the change of which the customer is told, if an event of this kind is one.
+/// Returns the change that the customer is notified of, if an event of this kind is one.
 pub(super) fn noticed_kind(kind: EventKind, fields: &[&str]) -> Option<NoticeKind> {
     if kind == EventKind::ContactUpdated && fields.contains(&"phone_numbers") {
         return Some(NoticeKind::PhoneNumbersChanged);

@@ -347,10 +347,7 @@ impl Settings {
             smtp_url,
             smtp_helo_name: helo_name(self.smtp_helo_name)?,
             mail_templates: non_empty_path(self.mail_templates),
-            reminds_of_reviews: validate(
-                "REVIEW_REMINDER",
-                parse_on_or_off(&self.review_reminder),
-            )?,
+            reminds_of_reviews: reminds_of_reviews(&self.review_reminder)?,
             events_kept_for: events_kept_for(&self.audit_retention_days)?,
             log_format: validate("LOG_FORMAT", parse_log_format(&self.log_format))?,
             log_filter: validate("RUST_LOG", parse_log_filter(&self.rust_log))?
@@ -426,4 +423,8 @@ impl Config {
 
 fn events_kept_for(days: &str) -> Result<TimeDelta, ConfigError> {
     validate("AUDIT_RETENTION_DAYS", parse_days(days))
+}
+
+fn reminds_of_reviews(setting: &str) -> Result<bool, ConfigError> {
+    validate("REVIEW_REMINDER", parse_on_or_off(setting))
 }

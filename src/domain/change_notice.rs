@@ -1,4 +1,4 @@
-//! Notices of changes to who may act for a customer (rule 31): which changes there are, and who is told.
+//! Notices of changes to who may act for a customer (rule 31): which changes there are, and who is notified.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,7 +13,7 @@ use crate::domain::{
 /// Changes within this time after the first one are combined into one e-mail.
 pub const NOTICE_WINDOW: TimeDelta = TimeDelta::minutes(10);
 
-/// The kind of a change of which the customer is told.
+/// The kind of a change that the customer is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoticeKind {
     /// A contact was added.
@@ -58,7 +58,7 @@ impl NoticeKind {
     }
 }
 
-/// A change of which the customer is told: no values but the contact's name.
+/// A change that the customer is notified of: no values but the contact's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticedChange {
     /// The kind of the change.
@@ -107,7 +107,7 @@ pub struct NoticeRecipient {
 /// contacts with a confirmed address that does not bounce. `customer` is the record before the change of
 /// its own address; `contacts` are those after the change.
 ///
-/// The setting switches all of this off, except that a replaced address is told that it was replaced.
+/// The setting switches all of this off, except that a replaced address is notified that it was replaced.
 pub fn notice_recipients(
     customer: &Customer,
     contacts: &[Contact],
@@ -135,7 +135,7 @@ pub fn notice_recipients(
         let Some(email) = contact.email.clone() else {
             continue;
         };
-        let is_same = |told: &NoticeRecipient| told.email.is_same_as(&email);
+        let is_same = |known: &NoticeRecipient| known.email.is_same_as(&email);
         if !recipients.iter().any(is_same) {
             recipients.push(NoticeRecipient {
                 contact_id: Some(contact.id),

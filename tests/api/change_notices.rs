@@ -45,12 +45,12 @@ async fn notices(server: &TestServer) -> Vec<(String, Vec<String>)> {
     notices
 }
 
-fn told(recipients: &[&str], changes: &[&str]) -> Vec<(String, Vec<String>)> {
+fn notified(recipients: &[&str], changes: &[&str]) -> Vec<(String, Vec<String>)> {
     let changes: Vec<_> = changes.iter().map(|&change| change.to_owned()).collect();
-    let told = recipients
+    let notified = recipients
         .iter()
         .map(|&to| (to.to_owned(), changes.clone()));
-    told.collect()
+    notified.collect()
 }
 
 fn with_numbers(contact: &Contact, number: &str) -> Contact {
@@ -115,7 +115,7 @@ async fn changes_within_ten_minutes_are_one_mail_per_recipient(
         .update_contact(with_numbers(&anna, "0721 913740"), &[])
         .await
         .unwrap();
-    // His own change is told to the others only.
+    // The others are notified of his own change, he is not.
     server
         .update_contact(with_numbers(&bernd, "0721 913741"), &[])
         .await
@@ -128,8 +128,8 @@ async fn changes_within_ten_minutes_are_one_mail_per_recipient(
         "die Telefonnummern von „Anna Schmidt“ wurden geändert",
     ];
     let of_bernd = "die Telefonnummern von „Bernd Beck“ wurden geändert";
-    let mut expected = told(&[BERND], &both);
-    expected.extend(told(&[INFO], &[&both[..], &[of_bernd]].concat()));
+    let mut expected = notified(&[BERND], &both);
+    expected.extend(notified(&[INFO], &[&both[..], &[of_bernd]].concat()));
     assert_eq!(notices(&server).await, expected);
 
     set_password(&server, &carla, Change::Clear(true)).await;
@@ -139,12 +139,12 @@ async fn changes_within_ten_minutes_are_one_mail_per_recipient(
         "das Telefonpasswort von „Carla Cordes“ wurde entfernt",
         "„Carla Cordes“ ist kein Ansprechpartner mehr",
     ];
-    assert_eq!(notices(&server).await, told(&[BERND, INFO], &removed));
+    assert_eq!(notices(&server).await, notified(&[BERND, INFO], &removed));
 }
 
 #[rstest]
 #[tokio::test]
-async fn other_changes_are_not_told(
+async fn other_changes_cause_no_notice(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -182,7 +182,7 @@ async fn setting_switches_notices_off_but_for_a_replaced_address(
     let replaced = ["die E-Mail-Adresse in Ihren Kontaktdaten wurde ersetzt oder entfernt"];
     set_customer(&server, Some("neu@k-1.example"), None).await;
     server.clock.advance(WINDOW);
-    assert_eq!(notices(&server).await, told(&[BERND, INFO], &replaced));
+    assert_eq!(notices(&server).await, notified(&[BERND, INFO], &replaced));
     // Another spelling of the address is the same one.
     set_customer(&server, Some("NEU@k-1.example"), Some(false)).await;
     server
@@ -195,13 +195,13 @@ async fn setting_switches_notices_off_but_for_a_replaced_address(
     server.clock.advance(WINDOW);
     assert_eq!(
         notices(&server).await,
-        told(&["NEU@k-1.example"], &replaced)
+        notified(&["NEU@k-1.example"], &replaced)
     );
 }
 
 #[rstest]
 #[tokio::test]
-async fn lapse_of_invoice_email_is_told(
+async fn lapse_of_invoice_email_causes_a_notice(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;

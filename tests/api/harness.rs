@@ -269,30 +269,6 @@ impl TestServer {
         self.server.take().unwrap().await.unwrap()
     }
 
-    /// Creates a customer with a contact-data address.
-    pub async fn create_customer(&self, number: &str) -> proto::Customer {
-        let request = proto::UpdateCustomerRequest {
-            customer: Some(proto::Customer {
-                customer_number: number.into(),
-                contact_data: Some(proto::ContactData {
-                    email: format!("info@{}.example", number.to_lowercase()),
-                    phone_number: "+49721913740".into(),
-                    ..proto::ContactData::default()
-                }),
-                // They would be among the mails of most tests.
-                notification_settings: Some(proto::NotificationSettings {
-                    contact_changes: Some(false),
-                    ..proto::NotificationSettings::default()
-                }),
-                ..proto::Customer::default()
-            }),
-            allow_missing: true,
-            ..proto::UpdateCustomerRequest::default()
-        };
-        let response = self.client().update_customer(request).await.unwrap();
-        response.into_inner().customer.unwrap()
-    }
-
     /// Creates a contact; a non-empty `email` is pending afterwards.
     pub async fn create_contact(
         &self,

@@ -44,7 +44,7 @@ fn customer(address: &str, contact_changes: bool) -> Customer {
     customer
 }
 
-fn told(customer: &Customer, kind: Kind, contact: Option<u128>) -> Vec<String> {
+fn notified(customer: &Customer, kind: Kind, contact: Option<u128>) -> Vec<String> {
     let change = NoticedChange {
         kind,
         contact_id: contact.map(|id| ContactId(Uuid::from_u128(id))),
@@ -52,12 +52,12 @@ fn told(customer: &Customer, kind: Kind, contact: Option<u128>) -> Vec<String> {
         time: now(),
     };
     let recipients = notice_recipients(customer, &contacts(), &change);
-    let address = |told: &NoticeRecipient| told.email.as_str().replace(".example", "");
+    let address = |notified: &NoticeRecipient| notified.email.as_str().replace(".example", "");
     recipients.iter().map(address).collect()
 }
 
 #[rstest]
-fn contact_data_and_other_standard_contacts_are_told(
+fn contact_data_and_other_standard_contacts_are_notified(
     #[values(
         Kind::ContactAdded,
         Kind::ContactDeleted,
@@ -69,22 +69,25 @@ fn contact_data_and_other_standard_contacts_are_told(
     kind: Kind,
 ) {
     let on = customer("info@x", true);
-    assert_eq!(told(&on, kind, Some(1)), ["info@x", "bernd@x"]);
-    assert_eq!(told(&on, kind, Some(4)), ["info@x", "anna@x", "bernd@x"]);
-    assert_eq!(told(&customer("", true), kind, Some(1)), ["bernd@x"]);
+    assert_eq!(notified(&on, kind, Some(1)), ["info@x", "bernd@x"]);
     assert_eq!(
-        told(&customer("ANNA@x", true), kind, Some(4)),
+        notified(&on, kind, Some(4)),
+        ["info@x", "anna@x", "bernd@x"]
+    );
+    assert_eq!(notified(&customer("", true), kind, Some(1)), ["bernd@x"]);
+    assert_eq!(
+        notified(&customer("ANNA@x", true), kind, Some(4)),
         ["ANNA@x", "bernd@x"]
     );
-    assert!(told(&customer("info@x", false), kind, Some(1)).is_empty());
+    assert!(notified(&customer("info@x", false), kind, Some(1)).is_empty());
 }
 
 #[test]
-fn replaced_address_is_told_whatever_the_setting() {
+fn replaced_address_is_notified_whatever_the_setting() {
     let kind = Kind::ContactDataEmailReplaced;
-    let told = |address, setting| told(&customer(address, setting), kind, None);
-    assert_eq!(told("old@x", true), ["old@x", "anna@x", "bernd@x"]);
-    assert_eq!(told("old@x", false), ["old@x"]);
+    let notified = |address, setting| notified(&customer(address, setting), kind, None);
+    assert_eq!(notified("old@x", true), ["old@x", "anna@x", "bernd@x"]);
+    assert_eq!(notified("old@x", false), ["old@x"]);
 }
 
 #[test]

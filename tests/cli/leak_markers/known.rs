@@ -42,6 +42,7 @@ impl Known {
             "customer_number" | "customer_numbers" | "confirm_customer_number" => NUMBER.into(),
             "contact_id" => self.contact_ids.last().cloned().unwrap_or_default(),
             "email" | "ordered_by_email" => "zq7k-email@zq7k-domain.example".into(),
+            "set_email" => "zq7k-saved@zq7k-domain.example".into(),
             "phone_number" => format!("+49 {DIGITS} 01"),
             "phone_numbers" => format!("+49 {DIGITS} 02"),
             "locale" => "de".into(),
@@ -106,7 +107,7 @@ pub(super) fn unknown(field: &str, known: &Known) -> String {
         "customer_number" | "customer_numbers" | "confirm_customer_number" => "zq7k-unknown".into(),
         "contact_id" => unused_id(),
         "order_type" | "code" => "zq7k-no-order-type".into(),
-        "email" | "ordered_by_email" => "zq7k-unknown@zq7k-nowhere.example".into(),
+        "email" | "set_email" | "ordered_by_email" => "zq7k-unknown@zq7k-nowhere.example".into(),
         "token" => format!("zq7k-unknown.{}", HEX.repeat(8)),
         "grant" | "etag" | "page_token" | "cursor" | "request_id" => {
             format!("zq7k-{field}")
