@@ -322,8 +322,8 @@ fn check_event(server: &TestServer, event: &proto::AuditEvent, change: &Expected
     }
 }
 
-/// A different valid request of the same RPC.
-fn altered(request: &DynamicMessage) -> DynamicMessage {
+/// A different valid request of the same RPC and customer; `None` if only the customer could differ.
+fn altered(request: &DynamicMessage) -> Option<DynamicMessage> {
     let leaves = Leaf::all_of(&request.descriptor());
     let find = |name: &str| leaves.iter().find(|leaf| leaf.name() == name);
     let (leaf, value) = [
@@ -333,11 +333,10 @@ fn altered(request: &DynamicMessage) -> DynamicMessage {
         ("contact_id", UNKNOWN_ID),
     ]
     .into_iter()
-    .find_map(|(name, value)| Some((find(name)?, value)))
-    .unwrap();
+    .find_map(|(name, value)| Some((find(name)?, value)))?;
     let mut request = request.clone();
     leaf.set(&mut request, Value::String(value.into()));
-    request
+    Some(request)
 }
 
 async fn check_change(server: &TestServer, rpc: &str, change: &Expected, request_id: String) {
@@ -373,8 +372,9 @@ async fn check_change(server: &TestServer, rpc: &str, change: &Expected, request
 
     if let Some(with_id) = with_id {
         assert_eq!(send(&with_id).await.unwrap(), response, "{rpc} replayed");
-        let other = send(&altered(&with_id)).await;
-        assert_eq!(rejected_fields(other), ["request_id"], "{rpc}");
+        if let Some(other) = altered(&with_id) {
+            assert_eq!(rejected_fields(send(&other).await), ["request_id"], "{rpc}");
+        }
         assert_eq!(
             events(server, &change.number).await,
             after,
