@@ -93,7 +93,8 @@ function previewWhileTyping() {
     const body = new URLSearchParams(new FormData(form));
     body.set("action", "check");
     try {
-      const response = await fetch(form.action, {
+      // Not form.action, which is the buttons of that name.
+      const response = await fetch(form.getAttribute("action"), {
         method: "POST",
         headers: { "x-portal-fragment": "preview" },
         body,

@@ -58,7 +58,7 @@ const PURPOSES: Record<string, Text> = {
 };
 
 const RECIPIENT_REASONS: Record<string, Text> = {
-  TYPE_MATCH: { de: "zuständig durch den Typ", en: "responsible by type" },
+  TYPE_MATCH: { de: "zuständig laut Typ", en: "responsible by type" },
   STANDARD_FALLBACK: { de: "Standard-Ansprechpartner als Vertretung", en: "standard contact as a fallback" },
   CONTACT_DATA_SETTING: { de: "laut Ihren Einstellungen", en: "by your settings" },
   CONTACT_DATA_FALLBACK: { de: "weil sonst niemand erreichbar ist", en: "because no one else can be reached" },

@@ -43,18 +43,14 @@ const de = {
   pending: "Vorgemerkt",
   expires: "gültig bis",
   cancel: "Verwerfen",
-  cancelLabel: (address: string) => `Vorgemerkte Adresse ${address} verwerfen`,
   cancelled: "Die vorgemerkte Adresse ist verworfen. Ihr Bestätigungslink ist ungültig.",
   resend: "Link noch einmal senden",
-  resendLabel: (address: string) => `Bestätigungslink noch einmal an ${address} senden`,
   noResends: "Im Moment kein weiterer Versand möglich, danach einer je Stunde.",
   resent: "Der Bestätigungslink ist noch einmal unterwegs.",
   password: { set: "gesetzt", none: "nicht gesetzt", locked: "gesperrt bis", revoked: "widerrufen: bitte neu setzen" },
   invoice: { on: "ja", off: "nein", pending: "ja, sobald die Adresse bestätigt ist" },
   edit: "Bearbeiten",
-  editLabel: (name: string) => `${name} bearbeiten`,
   remove: "Löschen",
-  removeLabel: (name: string) => `${name} löschen`,
   last: "Letzter Standard-Ansprechpartner: Er kann erst gelöscht werden, wenn ein anderer diesen Typ hat.",
 };
 const en: typeof de = {
@@ -77,18 +73,14 @@ const en: typeof de = {
   pending: "Pending",
   expires: "valid until",
   cancel: "Drop",
-  cancelLabel: (address) => `Drop the pending address ${address}`,
   cancelled: "The pending address has been dropped. Its confirmation link no longer works.",
   resend: "Send link again",
-  resendLabel: (address) => `Send the confirmation link to ${address} again`,
   noResends: "It cannot be sent again at the moment, and later once an hour.",
   resent: "The confirmation link is on its way again.",
   password: { set: "set", none: "not set", locked: "locked until", revoked: "revoked: please set a new one" },
   invoice: { on: "yes", off: "no", pending: "yes, once the address is confirmed" },
   edit: "Edit",
-  editLabel: (name) => `Edit ${name}`,
   remove: "Delete",
-  removeLabel: (name) => `Delete ${name}`,
   last: "Last Standard contact: it can be deleted only when another contact has this type.",
 };
 const TEXTS: Record<Language, typeof de> = { de, en };
@@ -138,28 +130,39 @@ function email(visit: Visit, contact: Contact): Html {
   const pending =
     pendingEmail &&
     html`<div class="pending">
-      <span class="badge warn">${t.pending}</span> <span class="address">${address}</span>
+      <span class="badge warn">${t.pending}</span> <span class="address">${breakable(address)}</span>
       <small class="muted block">${t.expires} ${pendingEmail.expireTime && time(pendingEmail.expireTime, visit.language)}</small>
       ${pendingEmail.bounceTime && html`<small class="error block">${t.bounced}</small>`}
       ${pendingEmail.resendsLeft === 0 && html`<small class="muted block">${t.noResends}</small>`}
       <div class="buttons">
-        ${action(visit, contact, "resend-email", t.resend, t.resendLabel(address))}
-        ${action(visit, contact, "cancel-email", t.cancel, t.cancelLabel(address))}
+        ${action(visit, contact, "resend-email", t.resend, address)}
+        ${action(visit, contact, "cancel-email", t.cancel, address)}
       </div>
     </div>`;
-  return html`${current ? html`<span class="address">${current}</span>` : !pendingEmail && html`<span class="muted">${t.noEmail}</span>`}
+  return html`${current ? html`<span class="address">${breakable(current)}</span>` : !pendingEmail && html`<span class="muted">${t.noEmail}</span>`}
     ${emailBounceTime && html`<small class="error block">${t.bounced}</small>`}
     ${pending}`;
 }
 
-function action(visit: Visit, contact: Contact, name: string, text: string, label: string): Html {
+/** Lets a long address break after the "@" first. */
+function breakable(address: string): Html {
+  const at = address.lastIndexOf("@") + 1;
+  return html`${address.slice(0, at)}<wbr>${address.slice(at)}`;
+}
+
+function action(visit: Visit, contact: Contact, name: string, text: string, of: string): Html {
   // The request_id makes a double click one request.
   return html`<form method="post" action="${link(visit, `/contacts/${contact.contactId}/${name}`)}">
     ${csrfField(visit)}
     <input type="hidden" name="etag" value="${contact.etag}">
     <input type="hidden" name="requestId" value="${randomUUID()}">
-    <button class="button small" aria-label="${label}">${text}</button>
+    <button class="button small">${text}${hidden(of)}</button>
   </form>`;
+}
+
+/** Tells equal buttons apart for assistive technology. */
+function hidden(of: string): Html {
+  return html`<span class="visually-hidden">: ${of}</span>`;
 }
 
 function phone(number: string): Html {
@@ -190,17 +193,15 @@ function invoiceEmail(visit: Visit, contact: Contact): Fragment {
 function actions(visit: Visit, contact: Contact): Html {
   const t = TEXTS[visit.language];
   const { contactId, displayName } = contact;
-  const edit = html`<a class="button small" href="${link(visit, `/contacts/${contactId}/edit`)}"
-    aria-label="${t.editLabel(displayName)}">${t.edit}</a>`;
+  const edit = html`<a class="button small" href="${link(visit, `/contacts/${contactId}/edit`)}">${t.edit}${hidden(displayName)}</a>`;
   if (!contact.lastStandardContact) {
     const remove = link(visit, `/contacts/${contactId}/delete`);
     return html`<div class="buttons">${edit}
-      <a class="button small danger" href="${remove}" aria-label="${t.removeLabel(displayName)}">${t.remove}</a></div>`;
+      <a class="button small danger" href="${remove}">${t.remove}${hidden(displayName)}</a></div>`;
   }
   // Focusable, so that keyboard users reach the explanation.
   return html`<div class="buttons">${edit}
-    <button type="button" class="button small" aria-disabled="true" aria-describedby="last-standard"
-      aria-label="${t.removeLabel(displayName)}">${t.remove}</button></div>
+    <button type="button" class="button small" aria-disabled="true" aria-describedby="last-standard">${t.remove}${hidden(displayName)}</button></div>
     <small class="muted block" id="last-standard">${t.last}</small>`;
 }
 

@@ -32,7 +32,7 @@ const de = {
   excludedNone: "Alle Ansprechpartner der Typen Standard und Buchhaltung erhalten Rechnungen.",
   manage: "Ansprechpartner bearbeiten",
   contactData: "Ihre Kontaktdaten",
-  attention: "Namenszeile auf Rechnungen",
+  attention: "z.Hd.-Zeile auf Rechnungen",
   line: "Auf Ihren Rechnungen steht:",
   omitted: (names: string) => `Ohne Platz in der Zeile: ${names}`,
   noLine: "Auf Ihren Rechnungen steht kein Name.",
@@ -54,7 +54,7 @@ const en: typeof de = {
   excludedNone: "All contacts of the types Standard and Accounting receive invoices.",
   manage: "Edit contacts",
   contactData: "Your contact data",
-  attention: "Name line on invoices",
+  attention: "Attention line on invoices",
   line: "Your invoices are marked:",
   omitted: (names) => `No room in the line for: ${names}`,
   noLine: "Your invoices carry no name.",
@@ -79,6 +79,7 @@ async function show(visit: Visit, problem?: Problem): Promise<Reply> {
   ]);
   const resolution = resolutions[0]!;
   const body = html`<h1>${t.title}</h1>
+    ${problem && !isAboutAddress(problem) && html`<div class="notice error" role="alert"><p>${problem.text}</p></div>`}
     ${recipients(visit, resolution)}
     ${exclusions(visit, resolution, contacts)}
     ${attentionLine(visit, resolution, customer!, problem)}`;
@@ -118,7 +119,7 @@ function attentionLine(visit: Visit, resolution: Resolution, customer: Customer,
   const line = html`<p>${t.line}</p><p class="sample-line" lang="de">${resolution.attentionLine}</p>
     ${omitted.length > 0 && html`<p class="muted">${t.omitted(omitted.join(", "))}</p>`}`;
   const suppressed = html`<p>${t.suppressed}</p>`;
-  const inputs = new Inputs(problem ? [{ input: "orderedByEmail", text: errorText(problem) }] : []);
+  const inputs = new Inputs(problem && isAboutAddress(problem) ? [{ input: "orderedByEmail", text: errorText(problem) }] : []);
   return html`<section class="card" id="attention-line"><h2>${t.attention}</h2>
     ${isSuppressed ? suppressed : resolution.attentionLine ? line : html`<p>${t.noLine}</p>`}
     ${order?.orderTime && html`<p class="muted">${t.orderedBy(order.orderedByEmail)}, ${time(order.orderTime, visit.language)}</p>`}
@@ -155,6 +156,10 @@ async function setAttentionLine(visit: Visit): Promise<Reply> {
   } catch (error) {
     return show(visit, problemOf(error, visit.language));
   }
+}
+
+function isAboutAddress({ reason, violations }: Problem): boolean {
+  return reason === "ORDERING_ADDRESS_NOT_ON_FILE" || violations.some(({ field }) => field === "ordered_by_email");
 }
 
 function errorText(problem: Problem): string {
