@@ -68,6 +68,22 @@ def sample(contacts: Contacts, mailbox: Mailbox) -> Sample:
     return create_sample(contacts, mailbox)
 
 
+@pytest.fixture(scope="session")
+def unchanged_sample(contacts: Contacts, mailbox: Mailbox) -> Sample:
+    """A customer for tests that store nothing, so that they share it."""
+    return create_sample(contacts, mailbox)
+
+
+@pytest.fixture(scope="session")
+def visitors(browser, portal: Portal, unchanged_sample: Sample):
+    """The logged-in customer of `unchanged_sample` in each language."""
+    with (
+        visiting(browser, portal, unchanged_sample.number, "de") as german,
+        visiting(browser, portal, unchanged_sample.number, "en") as english,
+    ):
+        yield {"de": german, "en": english}
+
+
 @pytest.fixture
 def visitor(browser, portal: Portal, sample: Sample):
     """A logged-in customer, in German."""

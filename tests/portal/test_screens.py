@@ -18,15 +18,15 @@ def check_screen(visitor, name: str) -> None:
     assert page.get_attribute("html", "lang") == visitor.language
     assert page.locator("h1").count() == 1
     screenshot(page, f"{visitor.language}-{name}")
-    for scheme in ["dark", "light"]:
-        page.emulate_media(color_scheme=scheme)
-        # Without the time that buttons take to change their color.
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert violations_of_axe(page) == [], f"{name}, {scheme}"
+    # Without the time that buttons take to change their color.
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    assert violations_of_axe(page, "color-contrast") == [], f"{name}, dark"
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    assert violations_of_axe(page) == [], name
 
 
 def test_every_screen_is_accessible(browser, portal, sample, language):
-    sample.contacts.change_email(sample.bernd, unique_address("bernd"))
+    sample.contacts.change_email(sample.bernd, f"maier@{sample.domain}")
     with visiting(browser, portal, sample.number, language) as visitor:
         page = visitor.page
         check_screen(visitor, "contacts")

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from support.portal import Portal, rpcs, visiting
+from support.portal import KeepRedirect, Portal, rpcs, visiting
 
 from sample import create_sample
 
@@ -19,18 +19,13 @@ POLICY = (
 ATTACK = "\"'><script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
 def send(url: str, form: dict | None = None, **headers: str):
     """Sends a request as a program does; returns status, headers and body."""
     body = urllib.parse.urlencode(form).encode() if form is not None else None
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, body, named)
     try:
-        with urllib.request.build_opener(NoRedirect).open(request) as answer:
+        with urllib.request.build_opener(KeepRedirect).open(request) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()
@@ -77,6 +72,7 @@ def test_form_needs_the_token_of_its_session(browser, portal, sample, visitor):
 def test_login_gives_a_new_session(portal, visitor, sample):
     before = cookie_of(visitor)
     visitor.log_in(sample.number)
+    assert visitor.row("Anna Schmidt").count() == 1
     assert cookie_of(visitor) != before
     # The earlier session and, after the logout, this one are worthless.
     assert send(f"{portal.origin}/de/contacts", cookie=before)[0] == 303
@@ -135,13 +131,13 @@ def test_log_contains_no_values(portal, visitor, sample):
     assert "eyJ" not in portal.log
 
 
-def test_service_that_is_down_loses_nothing(browser, service, sample, tmp_path):
-    """A save whose result is not known is repeated with the same request_id."""
+def test_service_that_is_down_is_explained_to_people(browser, service, sample, tmp_path):
     with Portal(service, tmp_path, CONTACT_SERVICE_URL="http://127.0.0.1:9") as portal:
         with visiting(browser, portal, sample.number) as visitor:
-            # A read is sent twice, a write once.
+            # A read is sent twice.
             response = visitor.open("/contacts")
             assert (response.status, rpcs(response)) == (503, ["ListContacts"] * 2)
+            assert "nicht erreichbar" in visitor.page.inner_text("main")
             assert "ECONNREFUSED" not in visitor.page.content()
 
 
