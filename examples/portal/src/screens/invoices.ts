@@ -30,6 +30,7 @@ const de = {
   postalHint: "Kein Ansprechpartner ist für Rechnungen per E-Mail erreichbar.",
   excluded: "Wer keine erhält, und warum",
   excludedNone: "Alle Ansprechpartner der Typen Standard und Buchhaltung erhalten Rechnungen.",
+  noCandidates: "Es gibt keinen Ansprechpartner der Typen Standard und Buchhaltung.",
   manage: "Ansprechpartner bearbeiten",
   contactData: "Ihre Kontaktdaten",
   attention: "z.Hd.-Zeile auf Rechnungen",
@@ -52,6 +53,7 @@ const en: typeof de = {
   postalHint: "No contact can be reached for invoices by e-mail.",
   excluded: "Who does not, and why",
   excludedNone: "All contacts of the types Standard and Accounting receive invoices.",
+  noCandidates: "There is no contact of the types Standard and Accounting.",
   manage: "Edit contacts",
   contactData: "Your contact data",
   attention: "Attention line on invoices",
@@ -105,8 +107,9 @@ function exclusions(visit: Visit, resolution: Resolution, contacts: Contact[]): 
     ({ contactId, reason }) => html`<li><strong>${names.get(contactId) ?? t.contactData}</strong>
       <small class="muted block">${exclusionReason(reason, visit.language)}</small></li>`,
   );
+  const none = resolution.recipients.length > 0 ? t.excludedNone : t.noCandidates;
   return html`<section class="card"><h2>${t.excluded}</h2>
-    ${items.length > 0 ? html`<ul class="people">${items}</ul>` : html`<p>${t.excludedNone}</p>`}
+    ${items.length > 0 ? html`<ul class="people">${items}</ul>` : html`<p>${none}</p>`}
     <p><a href="${link(visit, "/contacts")}">${t.manage}</a></p>
   </section>`;
 }
