@@ -47,8 +47,8 @@ class Sample:
 
 def create_sample(contacts: Contacts, mailbox: Mailbox) -> Sample:
     """Creates the customer and confirms all addresses."""
-    number = f"K-{uuid.uuid4().hex[:8].upper()}"
-    domain = f"{number.lower()}.example"
+    number = f"K-{uuid.uuid4().int % 10**7:07}"
+    domain = f"muster-{number[2:]}.example"
     customer = customer_pb2.Customer(
         customer_number=number,
         contact_data=customer_pb2.ContactData(

@@ -44,7 +44,7 @@ const de = {
   expires: "gültig bis",
   cancel: "Verwerfen",
   cancelled: "Die vorgemerkte Adresse ist verworfen. Ihr Bestätigungslink ist ungültig.",
-  resend: "Link noch einmal senden",
+  resend: "Link erneut senden",
   noResends: "Im Moment kein weiterer Versand möglich, danach einer je Stunde.",
   resent: "Der Bestätigungslink ist noch einmal unterwegs.",
   password: { set: "gesetzt", none: "nicht gesetzt", locked: "gesperrt bis", revoked: "widerrufen: bitte neu setzen" },
