@@ -1,4 +1,4 @@
-"""What keeps a portal's customers apart and its pages their own."""
+"""Sessions, tokens, content policy and escaping: customers are kept apart, and pages are the portal's own."""
 
 from __future__ import annotations
 

@@ -20,7 +20,10 @@ export const CONTACT_TYPES: Record<string, { label: Text; hint: Text }> = {
     label: { de: "Technik", en: "Technical" },
     hint: { de: "Sicherheitshinweise, Wartungen, Störungen", en: "security notices, maintenance, outages" },
   },
-  OWNER: { label: { de: "Inhaber", en: "Owner" }, hint: { de: "nur zur Information", en: "for information only" } },
+  OWNER: {
+    label: { de: "Inhaber", en: "Owner" },
+    hint: { de: "nur zur Information", en: "for information only" },
+  },
   AUTHORIZED_SIGNATORY: {
     label: { de: "Zeichnungsberechtigt", en: "Authorized signatory" },
     hint: { de: "nur zur Information", en: "for information only" },
@@ -67,8 +70,14 @@ const RECIPIENT_REASONS: Record<string, Text> = {
 
 const EXCLUSION_REASONS: Record<string, Text> = {
   NO_EMAIL: { de: "hat keine E-Mail-Adresse", en: "has no e-mail address" },
-  EMAIL_UNCONFIRMED: { de: "die E-Mail-Adresse ist noch nicht bestätigt", en: "the e-mail address is not confirmed yet" },
-  INVOICE_EMAIL_OFF: { de: "Rechnung per E-Mail ist nicht eingeschaltet", en: "invoices by e-mail are not enabled" },
+  EMAIL_UNCONFIRMED: {
+    de: "die E-Mail-Adresse ist noch nicht bestätigt",
+    en: "the e-mail address is not confirmed yet",
+  },
+  INVOICE_EMAIL_OFF: {
+    de: "Rechnung per E-Mail ist nicht eingeschaltet",
+    en: "invoices by e-mail are not enabled",
+  },
   DUPLICATE_ADDRESS: {
     de: "dieselbe E-Mail-Adresse erhält die Nachricht bereits",
     en: "the same e-mail address already receives the message",

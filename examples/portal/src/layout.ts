@@ -100,7 +100,9 @@ function languageLinks(visit: Visit): Html[] {
 
 function message(visit: Visit, flash: Flash): Html {
   const role = flash.kind === "error" ? "alert" : "status";
-  const password = flash.phonePassword && html`
+  const password =
+    flash.phonePassword &&
+    html`
     <p class="secret" id="phone-password" translate="no">${flash.phonePassword}</p>
     <p>${TEXTS[visit.language].passwordOnce}</p>`;
   return html`<div class="notice ${flash.kind}" role="${role}"><p>${flash.text}</p>${password}</div>`;

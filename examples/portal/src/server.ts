@@ -16,7 +16,7 @@ import { isSessionId, newSessionId, type Session, type Sessions } from "./sessio
 import { PORTAL_DIR, type Settings } from "./settings.ts";
 import type { TokenSource } from "./tokens.ts";
 
-const MAX_FORM_BYTES = 64 * 1024;
+const MAX_FORM_BYTES = 1024 * 1024;
 const FILES: Record<string, string> = {
   "/portal.css": "text/css; charset=utf-8",
   "/portal.js": "text/javascript; charset=utf-8",
@@ -37,7 +37,7 @@ export interface Portal {
   tokens: TokenSource;
 }
 
-/** What a request turned out to need before its route is known. */
+/** A request whose route is not known yet. */
 interface Incoming {
   request: IncomingMessage;
   response: ServerResponse;
@@ -77,8 +77,8 @@ async function serve(portal: Portal, request: IncomingMessage, response: ServerR
     return;
   }
   const [, first, rest = ""] = /^\/([^/]*)(\/.*)?$/.exec(url.pathname) ?? [];
-  if (!isLanguage(first)) {
-    const language = preferredLanguage(request.headers["accept-language"]);
+  if (!isLanguage(first) || rest === "" || rest === "/") {
+    const language = isLanguage(first) ? first : preferredLanguage(request.headers["accept-language"]);
     send(response, 303, "", { location: `/${language}/contacts` });
     return;
   }
@@ -202,7 +202,12 @@ function setSecurityHeaders(settings: Settings, response: ServerResponse): void 
 }
 
 /** True if the form was rendered for this session, and sent by a page of the portal. */
-function isOwnForm(portal: Portal, request: IncomingMessage, sessionId: string, form: URLSearchParams): boolean {
+function isOwnForm(
+  portal: Portal,
+  request: IncomingMessage,
+  sessionId: string,
+  form: URLSearchParams,
+): boolean {
   const site = request.headers["sec-fetch-site"];
   return (
     (site === undefined || site === "same-origin") &&

@@ -8,7 +8,7 @@ import { calculateJwkThumbprint, SignJWT } from "jose";
 import type { Session } from "./sessions.ts";
 import { SettingError } from "./settings.ts";
 
-// What the screens need, and nothing more.
+// The scopes of the screens, and no others.
 const SCOPES =
   "contacts.read contacts.write customers.read customers.write recipients.resolve order_types.read";
 const LIFETIME_SECONDS = 300;

@@ -11,7 +11,7 @@ export interface Difference {
   before: string[];
   /** The value that the other person saved. */
   theirs: string[];
-  /** What was typed here. Absent: this field was not changed here. */
+  /** The text typed here. Absent: this field was not changed here. */
   mine?: string[];
 }
 

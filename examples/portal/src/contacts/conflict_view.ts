@@ -1,4 +1,4 @@
-// What another person changed, with a choice for each field that both changed.
+// The changes of another person, with a choice for each field that both changed.
 
 import { attribute, html, type Fragment, type Html } from "../html.ts";
 import { CONTACT_TYPES, LOCALES, SALUTATIONS } from "../labels.ts";
@@ -65,7 +65,10 @@ function display(field: Difference["field"], values: string[], language: Languag
   };
   if (field === "phonePassword") {
     const [state] = values;
-    return { set: t.password.isSet, generate: t.password.generate, clear: t.password.clear }[state ?? ""] ?? t.password.isNotSet;
+    return (
+      { set: t.password.isSet, generate: t.password.generate, clear: t.password.clear }[state ?? ""] ??
+      t.password.isNotSet
+    );
   }
   if (field === "invoiceEmail") {
     return { de: values.length ? "ja" : "nein", en: values.length ? "yes" : "no" }[language];

@@ -43,7 +43,7 @@ export const FIELD_NAMES = Object.keys(FIELDS) as Field[];
 /** The values of all fields, as lists: a field for one value has at most one. */
 export type Values = Record<Field, string[]>;
 
-/** What the form shows of a contact, besides its fields. */
+/** The state of a contact that the form shows next to its fields. */
 export interface State {
   email: string;
   pendingEmail: string;
@@ -136,7 +136,9 @@ export function readDraft(form: URLSearchParams): Draft {
     requestId: form.get("requestId") ?? "",
     ...(base && { base }),
     values: Object.fromEntries(FIELD_NAMES.map((field) => [field, read(field)])) as unknown as Values,
-    emailEdit: keepsEmail ? "keep" : readEdit(form.get("emailEdit"), ["keep", "set", "remove", "cancel"], newEmail),
+    emailEdit: keepsEmail
+      ? "keep"
+      : readEdit(form.get("emailEdit"), ["keep", "set", "remove", "cancel"], newEmail),
     newEmail: keepsEmail ? "" : newEmail,
     passwordEdit: keepsPassword
       ? "keep"

@@ -37,8 +37,10 @@ const de = {
     displayName: "Steht auf Rechnungen und in E-Mails. Leer: Titel, Vor- und Nachname.",
     phoneNumbers: "Mit Vorwahl, zum Beispiel 0721 1234567 oder +43 1 234567. Höchstens 10.",
     invoiceEmail: "Möglich für die Typen Standard und Buchhaltung, sobald eine E-Mail-Adresse eingetragen ist.",
-    newEmail: "Wir senden einen Bestätigungslink dorthin. Bis zur Bestätigung bleibt die bisherige Adresse in Gebrauch.",
-    phonePassword: "Wer anruft und dieses Passwort nennt, darf bestellen. 6 bis 64 Zeichen; Groß- und Kleinschreibung spielen keine Rolle.",
+    newEmail:
+      "Wir senden einen Bestätigungslink dorthin. Bis zur Bestätigung bleibt die bisherige Adresse in Gebrauch.",
+    phonePassword:
+      "Wer anruft und dieses Passwort nennt, darf bestellen. 6 bis 64 Zeichen; Groß- und Kleinschreibung spielen keine Rolle.",
     restrictions: "Gilt nur am Telefon. Im Kundenportal bleibt alles erlaubt.",
     allowedOrderTypes: "Keine Auswahl: alle Bestellungen sind erlaubt.",
     note: "Mit einem Hinweis entscheiden unsere Mitarbeiter im Einzelfall. Höchstens 1.000 Zeichen.",
@@ -75,10 +77,12 @@ const de = {
   created: (name: string) => `${name} ist jetzt Ansprechpartner.`,
   unchanged: "Es gab nichts zu ändern.",
   linkSent: (address: string) => `Der Bestätigungslink ist an ${address} unterwegs.`,
-  repeat: "Ob gespeichert wurde, ist ungewiss. Sie können unbesorgt noch einmal auf „Speichern“ drücken: Es wird nur einmal gespeichert.",
+  repeat:
+    "Ob gespeichert wurde, ist ungewiss. Sie können unbesorgt noch einmal auf „Speichern“ drücken: Es wird nur einmal gespeichert.",
   conflict: {
     title: "Jemand anderes hat diesen Ansprechpartner inzwischen geändert",
-    intro: "Ihre Eingaben sind noch da, gespeichert wurde nichts. Das hat sich geändert, seit Sie das Formular geöffnet haben:",
+    intro:
+      "Ihre Eingaben sind noch da, gespeichert wurde nichts. Das hat sich geändert, seit Sie das Formular geöffnet haben:",
     field: "Angabe",
     before: "Vorher",
     theirs: "Jetzt gespeichert",
@@ -129,7 +133,8 @@ const en: typeof de = {
     phoneNumbers: "With area code, such as 0721 1234567 or +43 1 234567. At most 10.",
     invoiceEmail: "Available for the types Standard and Accounting once there is an e-mail address.",
     newEmail: "We send a confirmation link to it. Until it is confirmed, the current address stays in use.",
-    phonePassword: "A caller who says this password may place orders. 6 to 64 characters; upper and lower case do not matter.",
+    phonePassword:
+      "A caller who says this password may place orders. 6 to 64 characters; upper and lower case do not matter.",
     restrictions: "Applies on the phone only. In the customer portal everything stays allowed.",
     allowedOrderTypes: "No selection: all orders are allowed.",
     note: "With a note, our staff decide case by case. At most 1,000 characters.",
@@ -169,7 +174,8 @@ const en: typeof de = {
   repeat: "It is not certain if this was saved. You can safely press “Save” again: it is saved only once.",
   conflict: {
     title: "Someone else has changed this contact in the meantime",
-    intro: "Your entries are still here, and nothing has been saved. This has changed since you opened the form:",
+    intro:
+      "Your entries are still here, and nothing has been saved. This has changed since you opened the form:",
     field: "Field",
     before: "Before",
     theirs: "Saved now",

@@ -171,7 +171,9 @@ function emailGroup(t: FormTexts, inputs: Inputs, draft: Draft): Html {
     { value: "keep", label: t.email.keep },
     { value: "set", label: t.email.set },
     ...(pendingEmail || draft.emailEdit === "cancel" ? [{ value: "cancel", label: t.email.cancel }] : []),
-    ...(email || pendingEmail || draft.emailEdit === "remove" ? [{ value: "remove", label: t.email.remove }] : []),
+    ...(email || pendingEmail || draft.emailEdit === "remove"
+      ? [{ value: "remove", label: t.email.remove }]
+      : []),
   ];
   return inputs.group({
     id: "emailEdit",

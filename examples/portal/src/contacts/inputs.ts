@@ -71,12 +71,7 @@ ${value}</textarea>
   }
 
   /** A group of checkboxes or radio buttons under one legend; `id` is that of the group. */
-  group(options: {
-    id: string;
-    legend: Fragment;
-    hint?: string | undefined;
-    content: Fragment;
-  }): Html {
+  group(options: { id: string; legend: Fragment; hint?: string | undefined; content: Fragment }): Html {
     const { id, legend, hint, content } = options;
     return html`<fieldset id="${id}" tabindex="-1" class="field group${this.#invalidClass(id)}"
       ${this.#described(id, hint !== undefined, undefined, false)}>
@@ -112,7 +107,8 @@ ${value}</textarea>
   #messages(id: string): Html | false {
     const errors = this.#errors.filter(({ input }) => input === id);
     return (
-      errors.length > 0 && html`<p class="error" id="${id}-error">${errors.map(({ text }) => html`<span>${text}</span> `)}</p>`
+      errors.length > 0 &&
+      html`<p class="error" id="${id}-error">${errors.map(({ text }) => html`<span>${text}</span> `)}</p>`
     );
   }
 

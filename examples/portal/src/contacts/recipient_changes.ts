@@ -10,7 +10,8 @@ const TEXTS = {
   de: {
     none: "An den Empfängern ändert sich dadurch nichts.",
     goTo: (what: string, to: string) => `${what} gehen künftig an ${to}.`,
-    byPost: (what: string) => `${what} kommen künftig per Post: Kein Ansprechpartner ist dafür per E-Mail erreichbar.`,
+    byPost: (what: string) =>
+      `${what} kommen künftig per Post: Kein Ansprechpartner ist dafür per E-Mail erreichbar.`,
     toNoOne: (what: string) => `${what} gehen künftig an niemanden.`,
     before: (to: string) => `Bisher: ${to}.`,
     post: "per Post",
@@ -51,7 +52,9 @@ export function recipientsText(resolution: Resolution, language: Language): stri
   if (resolution.recipients.length === 0) {
     return t.noOne;
   }
-  const names = resolution.recipients.map(({ displayName, email }) => `${displayName || t.contactData} (${email})`);
+  const names = resolution.recipients.map(
+    ({ displayName, email }) => `${displayName || t.contactData} (${email})`,
+  );
   return list(language, names);
 }
 
@@ -68,7 +71,9 @@ function sentences(change: RecipientChange, after: Resolution, language: Languag
         : after.recipients.length === 0
           ? t.toNoOne(what)
           : t.goTo(what, to);
-    result.push(html`<li><strong>${sentence}</strong> <span class="muted">${before && t.before(before)}</span></li>`);
+    result.push(
+      html`<li><strong>${sentence}</strong> <span class="muted">${before && t.before(before)}</span></li>`,
+    );
   }
   if (change.purpose === Purpose.INVOICE && change.before?.attentionLine !== after.attentionLine) {
     const line = after.attentionLine ? t.attentionLine(after.attentionLine) : t.noAttentionLine;

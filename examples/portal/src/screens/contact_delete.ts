@@ -66,7 +66,10 @@ async function ask(visit: Visit): Promise<Reply> {
 async function effectsOf(visit: Visit): Promise<{ isPossible: boolean; body: Html }> {
   const t = TEXTS[visit.language];
   try {
-    const { recipientChanges } = await visit.contacts.deleteContact({ ...contactName(visit), validateOnly: true });
+    const { recipientChanges } = await visit.contacts.deleteContact({
+      ...contactName(visit),
+      validateOnly: true,
+    });
     const list = recipientChangesList(recipientChanges, visit.language);
     return { isPossible: true, body: html`<h2>${t.recipients}</h2>${list}` };
   } catch (error) {

@@ -47,7 +47,12 @@ const de = {
   resend: "Link erneut senden",
   noResends: "Im Moment kein weiterer Versand möglich, danach einer je Stunde.",
   resent: "Der Bestätigungslink ist noch einmal unterwegs.",
-  password: { set: "gesetzt", none: "nicht gesetzt", locked: "gesperrt bis", revoked: "widerrufen: bitte neu setzen" },
+  password: {
+    set: "gesetzt",
+    none: "nicht gesetzt",
+    locked: "gesperrt bis",
+    revoked: "widerrufen: bitte neu setzen",
+  },
   invoice: { on: "ja", off: "nein", pending: "ja, sobald die Adresse bestätigt ist" },
   edit: "Bearbeiten",
   remove: "Löschen",
@@ -109,11 +114,17 @@ async function table(visit: Visit): Promise<Reply> {
 function row(visit: Visit, contact: Contact): Html {
   const t = TEXTS[visit.language];
   const { columns } = t;
-  const cell = (label: string, content: Fragment) => html`<td role="cell" data-label="${label}"><div>${content}</div></td>`;
+  const cell = (label: string, content: Fragment) =>
+    html`<td role="cell" data-label="${label}"><div>${content}</div></td>`;
   const function_ = [contact.position, contact.department].filter(Boolean).join(", ");
   return html`<tr role="row" id="contact-${contact.contactId}">
     <th scope="row" role="rowheader">${contact.displayName}${function_ && html` <span class="muted block">${function_}</span>`}</th>
-    ${cell(columns.types, contact.types.map((type) => html`<span class="badge">${typeLabel(typeName(type), visit.language)}</span> `))}
+    ${cell(
+      columns.types,
+      contact.types.map(
+        (type) => html`<span class="badge">${typeLabel(typeName(type), visit.language)}</span> `,
+      ),
+    )}
     ${cell(columns.email, email(visit, contact))}
     ${cell(columns.phone, contact.phoneNumbers.length > 0 ? contact.phoneNumbers.map(phone) : "–")}
     ${cell(columns.phonePassword, phonePassword(visit, contact))}
@@ -207,7 +218,9 @@ function actions(visit: Visit, contact: Contact): Html {
 
 async function cancelEmail(visit: Visit): Promise<Reply> {
   const { cancelled } = TEXTS[visit.language];
-  return change(visit, cancelled, (request) => visit.contacts.cancelEmailChange({ ...request, etag: visit.form.get("etag") ?? "" }));
+  return change(visit, cancelled, (request) =>
+    visit.contacts.cancelEmailChange({ ...request, etag: visit.form.get("etag") ?? "" }),
+  );
 }
 
 async function resendEmail(visit: Visit): Promise<Reply> {

@@ -36,7 +36,8 @@ const TEXTS = {
   de: {
     title: "Kontaktdaten und Benachrichtigungen",
     contactData: "Ihre Kontaktdaten",
-    contactDataHint: "Diese Angaben stammen aus Ihrem Vertrag. Änderungen nimmt unser Kundenservice für Sie vor.",
+    contactDataHint:
+      "Diese Angaben stammen aus Ihrem Vertrag. Änderungen nimmt unser Kundenservice für Sie vor.",
     email: "E-Mail-Adresse",
     phone: "Telefonnummer",
     locale: "Sprache",
@@ -70,7 +71,10 @@ async function show(visit: Visit, error = ""): Promise<Reply> {
   const { customerNumber } = visit.session;
   const [{ customer }, { resolutions }] = await Promise.all([
     visit.contacts.getCustomer({ customerNumber }),
-    visit.contacts.batchResolveRecipients({ customerNumber, purposes: SETTINGS.map(([, , purpose]) => purpose) }),
+    visit.contacts.batchResolveRecipients({
+      customerNumber,
+      purposes: SETTINGS.map(([, , purpose]) => purpose),
+    }),
   ]);
   const body = html`<h1>${t.title}</h1>
     ${error && html`<div class="notice error" role="alert"><p>${error}</p></div>`}

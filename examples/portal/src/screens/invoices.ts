@@ -122,7 +122,9 @@ function attentionLine(visit: Visit, resolution: Resolution, customer: Customer,
   const line = html`<p>${t.line}</p><p class="sample-line" lang="de">${resolution.attentionLine}</p>
     ${omitted.length > 0 && html`<p class="muted">${t.omitted(omitted.join(", "))}</p>`}`;
   const suppressed = html`<p>${t.suppressed}</p>`;
-  const inputs = new Inputs(problem && isAboutAddress(problem) ? [{ input: "orderedByEmail", text: errorText(problem) }] : []);
+  const inputs = new Inputs(
+    problem && isAboutAddress(problem) ? [{ input: "orderedByEmail", text: errorText(problem) }] : [],
+  );
   return html`<section class="card" id="attention-line"><h2>${t.attention}</h2>
     ${isSuppressed ? suppressed : resolution.attentionLine ? line : html`<p>${t.noLine}</p>`}
     ${order?.orderTime && html`<p class="muted">${t.orderedBy(order.orderedByEmail)}, ${time(order.orderTime, visit.language)}</p>`}
@@ -162,7 +164,9 @@ async function setAttentionLine(visit: Visit): Promise<Reply> {
 }
 
 function isAboutAddress({ reason, violations }: Problem): boolean {
-  return reason === "ORDERING_ADDRESS_NOT_ON_FILE" || violations.some(({ field }) => field === "ordered_by_email");
+  return (
+    reason === "ORDERING_ADDRESS_NOT_ON_FILE" || violations.some(({ field }) => field === "ordered_by_email")
+  );
 }
 
 function errorText(problem: Problem): string {
