@@ -18,7 +18,7 @@ TECHNICAL = contact_pb2.CONTACT_TYPE_TECHNICAL
 
 @dataclass
 class Sample:
-    """The customer: Anna is its only STANDARD contact, Bernd keeps the books, Carla is technical."""
+    """The customer: Anna is its only STANDARD contact, Bernd ACCOUNTING, Carla TECHNICAL."""
 
     contacts: Contacts
     number: str

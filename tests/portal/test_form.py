@@ -24,7 +24,7 @@ DETAILS = "grpc-status-details-bin"
 
 @dataclass(frozen=True)
 class Case:
-    """An error: what is typed, where it is shown, and the request that the service rejects with it."""
+    """An error: its input, where it is shown, and the request that is rejected with it."""
 
     shown_at: str
     type: Callable[[Page], object]

@@ -1,4 +1,4 @@
-"""Every screen, in both languages and widths: accessible, and with the RPCs that the guide names."""
+"""Every screen in both languages and widths: accessible, with the RPCs that the guide names."""
 
 from __future__ import annotations
 

@@ -1,14 +1,19 @@
-"""Sessions, tokens, content policy and escaping: customers are kept apart, and pages are the portal's own."""
+"""Sessions, tokens, content policy and escaping: customers are kept apart from each other."""
 
 from __future__ import annotations
 
+import base64
+import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from support.portal import KeepRedirect, Portal, rpcs, visiting
+from support.processes import free_port
 
 from sample import create_sample
 
@@ -81,8 +86,47 @@ def test_login_gives_a_new_session(portal, visitor, sample):
     assert send(f"{portal.origin}/de/contacts", cookie=current)[0] == 303
 
 
+class Recorder(grpc.GenericRpcHandler):
+    """A service that records the metadata of requests and implements none of them."""
+
+    def __init__(self) -> None:
+        self.metadata: list[dict] = []
+
+    def service(self, handler_call_details):
+        self.metadata.append(dict(handler_call_details.invocation_metadata))
+        return None
+
+
+def test_token_is_scoped_to_the_customer_and_short_lived(
+    browser, service, sample, tmp_path, language
+):
+    recorder, port = Recorder(), free_port()
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[recorder])
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    with Portal(service, tmp_path, CONTACT_SERVICE_URL=f"http://127.0.0.1:{port}") as portal:
+        with visiting(browser, portal, sample.number, language) as visitor:
+            # The text of a library is not for people.
+            assert visitor.open("/contacts").status == 500
+            assert "method" not in visitor.page.inner_text("main").lower()
+    server.stop(None)
+    sent = recorder.metadata[-1]
+    assert sent["accept-language"] == language
+    payload = sent["authorization"].removeprefix("Bearer ").split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert claims["customer_number"] == sample.number
+    assert claims["exp"] - claims["iat"] <= 300
+    assert set(claims["scope"].split()) == {
+        "contacts.read",
+        "contacts.write",
+        "customers.read",
+        "customers.write",
+        "recipients.resolve",
+        "order_types.read",
+    }
+
+
 def test_customer_reaches_own_contacts_only(contacts, mailbox, visitor, sample):
-    """The token carries the customer number, so the service itself keeps customers apart."""
     foreign = create_sample(contacts, mailbox)
     for page in ["edit", "delete"]:
         assert visitor.open(f"/contacts/{foreign.anna.contact_id}/{page}").status == 404

@@ -71,7 +71,7 @@ class Portal:
         return self._log.read_text()
 
     def log_in(self, customer_number: str) -> str:
-        """Logs in as a program does, which is faster than a browser; returns the session's cookie."""
+        """Logs in without a browser, which is faster; returns the session's cookie."""
         with urllib.request.urlopen(f"{self.origin}/de/login") as answer:
             cookie = answer.headers["set-cookie"].partition(";")[0]
             [token] = re.findall(r'name="csrf" value="([^"]+)"', answer.read().decode())[:1]
@@ -203,7 +203,7 @@ def rpcs(response: Response) -> list[str]:
 
 
 def violations_of_axe(page: Page, *rules: str) -> list[str]:
-    """Runs rules of axe-core, by default all (WCAG A and AA, best practices); returns what they found."""
+    """Runs rules of axe-core, by default all, and returns their findings."""
     # Through the debugger: the page's policy forbids inline scripts.
     source = (PORTAL / "node_modules" / "axe-core" / "axe.min.js").read_text()
     session = page.context.new_cdp_session(page)
@@ -220,7 +220,7 @@ def violations_of_axe(page: Page, *rules: str) -> list[str]:
 
 
 def screenshot(page: Page, name: str) -> None:
-    """Takes a screenshot at every width into PORTAL_SCREENSHOTS; nothing may overflow the narrow one."""
+    """Takes a screenshot at every width; nothing may overflow the narrow one."""
     folder = os.environ.get("PORTAL_SCREENSHOTS")
     for width in web.WIDTHS:
         page.set_viewport_size({"width": width, "height": web.HEIGHT})
