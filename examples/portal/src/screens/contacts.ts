@@ -25,7 +25,7 @@ const PAGE_SIZE = 1000;
 
 const de = {
   title: "Ansprechpartner",
-  intro: "Nur diese Personen und Abteilungen erhalten von uns Auskunft und Post zu Ihren Verträgen.",
+  intro: "Nur diesen Personen und Abteilungen geben wir Auskunft zu Ihren Verträgen.",
   add: "Ansprechpartner hinzufügen",
   none: "Noch keine Ansprechpartner",
   noneHint: "Legen Sie als ersten einen Standard-Ansprechpartner an. Bis dahin nutzen wir Ihre Kontaktdaten.",
@@ -45,7 +45,7 @@ const de = {
   cancel: "Verwerfen",
   cancelled: "Die vorgemerkte Adresse ist verworfen. Ihr Bestätigungslink ist ungültig.",
   resend: "Link erneut senden",
-  noResends: "Im Moment kein weiterer Versand möglich, danach einer je Stunde.",
+  noResends: "Im Moment ist kein weiterer Versand möglich, später einer je Stunde.",
   resent: "Der Bestätigungslink ist noch einmal unterwegs.",
   password: {
     set: "gesetzt",
@@ -60,7 +60,7 @@ const de = {
 };
 const en: typeof de = {
   title: "Contacts",
-  intro: "Only these people and departments receive information and mail from us about your contracts.",
+  intro: "We give information about your contracts to these people and departments only.",
   add: "Add a contact",
   none: "No contacts yet",
   noneHint: "Begin with a Standard contact. Until then, we use your contact data.",
@@ -80,7 +80,7 @@ const en: typeof de = {
   cancel: "Drop",
   cancelled: "The pending address has been dropped. Its confirmation link no longer works.",
   resend: "Send link again",
-  noResends: "It cannot be sent again at the moment, and later once an hour.",
+  noResends: "It cannot be sent again at the moment; later it can, once an hour.",
   resent: "The confirmation link is on its way again.",
   password: { set: "set", none: "not set", locked: "locked until", revoked: "revoked: please set a new one" },
   invoice: { on: "yes", off: "no", pending: "yes, once the address is confirmed" },
