@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from contact.v1 import contact_pb2
+from contact.v1 import contact_pb2, customer_pb2
 
 from support import report
 from support.contacts import unique_address
@@ -223,6 +223,29 @@ def test_settings_and_attention_line(visitor, sample):
     visitor.press("#attention-line button")
     assert page.locator(".sample-line").count() == 0
     assert f"info@{sample.domain}" in page.inner_text("#attention-line")
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_notices_of_contact_changes_are_a_setting(visitor, sample, wanted):
+    """Rule 31."""
+    page, name = visitor.page, "input[name=contactChanges]"
+    visitor.open("/customer")
+    assert page.is_checked(name)
+    page.set_checked(name, False)
+    visitor.press("main button.primary")
+    assert not page.is_checked(name) and page.is_checked("input[name=outages]")
+    page.set_checked(name, wanted)
+    visitor.press("main button.primary")
+    assert page.is_checked(name) == wanted
+    stored = sample.contacts.call(
+        "UpdateCustomer",
+        customer_pb2.UpdateCustomerRequest(
+            customer=customer_pb2.Customer(customer_number=sample.number), validate_only=True
+        ),
+    ).customer.notification_settings
+    assert stored == customer_pb2.NotificationSettings(
+        security_notices=True, planned_maintenance=True, outages=True, contact_changes=wanted
+    )
 
 
 def test_every_page_works_with_the_keyboard(visitor, sample):

@@ -1,5 +1,5 @@
 // Contact data, which the master data owns, and the notification settings, with who receives each notice
-// at present.
+// at present. Notices of changes to the contacts have no purpose: the service sends them itself.
 
 import { randomUUID } from "node:crypto";
 import { NotificationSettingsSchema, type Customer } from "../../gen/contact/v1/customer_pb.ts";
@@ -26,11 +26,12 @@ const screen: Screen = {
 };
 export default screen;
 
-const SETTINGS = [
+const NOTICES = [
   ["securityNotices", "security_notices", Purpose.SECURITY_NOTICE],
   ["plannedMaintenance", "planned_maintenance", Purpose.PLANNED_MAINTENANCE],
   ["outages", "outages", Purpose.OUTAGE],
 ] as const;
+const SETTINGS = [...NOTICES, ["contactChanges", "contact_changes"]] as const;
 
 const TEXTS = {
   de: {
@@ -46,6 +47,10 @@ const TEXTS = {
     notificationsHint:
       "Ihre Ansprechpartner mit dem Typ Technik erhalten diese Nachrichten immer. Ist keiner erreichbar, gehen Sicherheitshinweise und Wartungsankündigungen auch ohne Auswahl an Ihre Kontaktdaten; abgewählte Störungsmeldungen gehen dann an niemanden.",
     current: (to: string) => `Derzeit: ${to}`,
+    security: "Zu Ihrer Sicherheit",
+    contactChanges: "Änderungen bei Ihren Ansprechpartnern",
+    contactChangesHint:
+      "E-Mail an Ihre Kontaktdaten und die übrigen Standard-Ansprechpartner, wenn ein Ansprechpartner hinzukommt oder entfällt oder sich Telefonnummern oder Telefonpasswörter ändern. Wird die Adresse Ihrer Kontaktdaten ersetzt, benachrichtigen wir die bisherige in jedem Fall.",
     save: "Speichern",
     saved: "Ihre Einstellungen sind gespeichert.",
   },
@@ -61,6 +66,10 @@ const TEXTS = {
     notificationsHint:
       "Your contacts of the type Technical always receive these messages. If none can be reached, security notices and maintenance announcements go to your contact data even if they are not selected; outage notices that are not selected then go to no one.",
     current: (to: string) => `At present: ${to}`,
+    security: "For your security",
+    contactChanges: "Changes to your contacts",
+    contactChangesHint:
+      "An e-mail to your contact data and the other Standard contacts when a contact is added or deleted, or phone numbers or phone passwords change. If the address of your contact data is replaced, we always notify the previous one.",
     save: "Save",
     saved: "Your settings have been saved.",
   },
@@ -73,7 +82,7 @@ async function show(visit: Visit, error = ""): Promise<Reply> {
     visit.contacts.getCustomer({ customerNumber }),
     visit.contacts.batchResolveRecipients({
       customerNumber,
-      purposes: SETTINGS.map(([, , purpose]) => purpose),
+      purposes: NOTICES.map(([, , purpose]) => purpose),
     }),
   ]);
   const body = html`<h1>${t.title}</h1>
@@ -97,13 +106,14 @@ function contactData(language: Language, { contactData: data }: Customer): Html 
 
 function notifications(visit: Visit, customer: Customer, resolutions: Resolution[]): Html {
   const t = TEXTS[visit.language];
-  const choices = SETTINGS.map(([name, , purpose]) => {
+  const choices = NOTICES.map(([name, , purpose]) => {
     const checked = attribute("checked", customer.notificationSettings?.[name]);
     const resolution = resolutions.find((resolved) => resolved.purpose === purpose);
     const current = resolution && t.current(recipientsText(resolution, visit.language));
     return html`<label class="choice"><input type="checkbox" name="${name}" value="on"${checked}>
       <span>${purposeLabel(purpose, visit.language)} <small class="muted block">${current}</small></span></label>`;
   });
+  const contactChanges = attribute("checked", customer.notificationSettings?.contactChanges);
   return html`<section class="card">
     <form method="post" action="${link(visit, "/customer")}">
       ${csrfField(visit)}
@@ -113,6 +123,13 @@ function notifications(visit: Visit, customer: Customer, resolutions: Resolution
         <legend><h2>${t.notifications}</h2></legend>
         <p class="hint" id="notifications-hint">${t.notificationsHint}</p>
         <div class="choices stacked">${choices}</div>
+      </fieldset>
+      <fieldset class="field group">
+        <legend><h2>${t.security}</h2></legend>
+        <div class="choices stacked">
+          <label class="choice"><input type="checkbox" name="contactChanges" value="on"${contactChanges}>
+            <span>${t.contactChanges} <small class="muted block">${t.contactChangesHint}</small></span></label>
+        </div>
       </fieldset>
       <button class="button primary">${t.save}</button>
     </form>
