@@ -14,6 +14,7 @@ from support.mailbox import Mailbox
 STANDARD = contact_pb2.CONTACT_TYPE_STANDARD
 ACCOUNTING = contact_pb2.CONTACT_TYPE_ACCOUNTING
 TECHNICAL = contact_pb2.CONTACT_TYPE_TECHNICAL
+OTHER = contact_pb2.CONTACT_TYPE_OTHER
 
 
 @dataclass
@@ -82,3 +83,23 @@ def create_sample(contacts: Contacts, mailbox: Mailbox) -> Sample:
     for contact in created:
         contacts.confirm(mailbox.wait_for(contact.pending_email.email).token)
     return Sample(contacts, number, domain, *map(contacts.get, created))
+
+
+def make_findings(sample: Sample) -> contact_pb2.Contact:
+    """Gives the customer four findings; returns Dora, who has no address."""
+    for contact in (sample.anna, sample.bernd):
+        sample.update(contact, ["invoice_email_enabled"], invoice_email_enabled=False)
+    sample.contacts.change_email(sample.bernd, f"maier@{sample.domain}")
+    dora = contact_pb2.Contact(display_name="Dora Klein", types=[OTHER])
+    created = sample.contacts.call(
+        "CreateContact",
+        contact_pb2.CreateContactRequest(customer_number=sample.number, contact=dora),
+    ).contact
+    sample.contacts.call(
+        "UpdateCustomer",
+        customer_pb2.UpdateCustomerRequest(
+            customer=customer_pb2.Customer(customer_number=sample.number),
+            update_mask=FieldMask(paths=["contact_data.email"]),
+        ),
+    )
+    return created

@@ -9,7 +9,7 @@ from support import report
 from support.contacts import unique_address
 from support.portal import CHECK, SAVE, rpcs, screenshot, violations_of_axe, visiting
 
-from sample import TECHNICAL
+from sample import TECHNICAL, make_findings
 
 
 def check_screen(visitor, name: str) -> None:
@@ -37,6 +37,7 @@ def test_every_screen_is_accessible(browser, portal, sample, language):
             (f"/contacts/{sample.anna.contact_id}/delete", "delete-last"),
             ("/invoices", "invoices"),
             ("/customer", "customer"),
+            ("/review", "review-pending"),
         ]:
             assert visitor.open(path).status == 200
             check_screen(visitor, name)
@@ -66,6 +67,13 @@ def test_every_screen_is_accessible(browser, portal, sample, language):
         page.check("input[name=passwordEdit][value=generate]")
         visitor.save()
         check_screen(visitor, "phone-password")
+
+        make_findings(sample)
+        visitor.open("/review")
+        check_screen(visitor, "review-first")
+        visitor.press("#last-review button")
+        visitor.open("/review")
+        check_screen(visitor, "review")
 
         visitor.press("form.account button")
         check_screen(visitor, "login")
@@ -117,6 +125,8 @@ def test_rpcs_of_each_screen(browser, portal, sample):
         figures["invoices"] = opened("/invoices")
         figures["contact data"] = opened("/customer")
         figures["save settings"] = rpcs(visitor.press("main button.primary"))
+        figures["review"] = opened("/review")
+        figures["mark reviewed"] = rpcs(visitor.press("#last-review button"))
 
     for name, sent in figures.items():
         report.add("RPCs of each screen", screen=name, count=len(sent), rpcs=" ".join(sent))
@@ -134,6 +144,8 @@ def test_rpcs_of_each_screen(browser, portal, sample):
         "invoices": ["BatchResolveRecipients", "GetCustomer", "ListContacts"],
         "contact data": ["BatchResolveRecipients", "GetCustomer"],
         "save settings": ["UpdateCustomer"],
+        "review": ["ListContacts", "ReviewContacts"],
+        "mark reviewed": ["MarkContactsReviewed"],
     }
 
 

@@ -43,7 +43,8 @@ def cookie_of(visitor) -> str:
 
 
 def test_every_response_has_the_security_headers(portal, visitor):
-    for path in ["/", "/de/login", "/de/contacts", "/nothing", "/portal.css", "/portal.js"]:
+    pages = ["/", "/de/login", "/de/contacts", "/de/review", "/nothing"]
+    for path in [*pages, "/portal.css", "/portal.js"]:
         _, headers, _ = send(f"{portal.origin}{path}", cookie=cookie_of(visitor))
         assert headers["content-security-policy"] == POLICY, path
         assert headers["x-content-type-options"] == "nosniff"
@@ -53,7 +54,8 @@ def test_every_response_has_the_security_headers(portal, visitor):
 
 
 def test_no_page_is_shown_before_the_login(portal, sample):
-    for path in ["/contacts", "/invoices", "/customer", f"/contacts/{sample.anna.contact_id}/edit"]:
+    form = f"/contacts/{sample.anna.contact_id}/edit"
+    for path in ["/contacts", "/invoices", "/customer", "/review", form]:
         status, headers, body = send(f"{portal.origin}/de{path}")
         assert (status, headers["location"], body) == (303, "/de/login", "")
 
@@ -143,7 +145,10 @@ def test_values_are_escaped_on_every_screen(visitor, sample):
     )
     page = visitor.page
     bernd = f"/contacts/{sample.bernd.contact_id}"
-    for path in ["/contacts", "/invoices", "/customer", f"{bernd}/edit", f"{bernd}/delete"]:
+    # The review names contacts of which it finds something.
+    sample.contacts.change_email(sample.bernd, f"maier@{sample.domain}")
+    screens = ["/contacts", "/invoices", "/customer", "/review"]
+    for path in [*screens, f"{bernd}/edit", f"{bernd}/delete"]:
         visitor.open(path)
         assert page.locator("img[src=x], main script").count() == 0, path
         assert page.title() != "owned"

@@ -17,6 +17,11 @@ const RENEW_BEFORE_MS = 60_000;
 /** Returns the access token of a session. */
 export type TokenSource = (session: Session) => Promise<string>;
 
+/** The actor of the audit log and of reviews: with an identity provider, the id of the person. */
+export function subjectOf(session: Session): string {
+  return `portal-demo-${session.customerNumber}`;
+}
+
 /** Returns tokens that reach the session's customer only, by the claim `customer_number`. */
 export async function developmentTokens(keyFile: string): Promise<TokenSource> {
   const { key, kid } = await readKey(keyFile);
@@ -27,8 +32,7 @@ export async function developmentTokens(keyFile: string): Promise<TokenSource> {
         .setProtectedHeader({ alg: "EdDSA", kid })
         .setIssuer("contact-service-dev")
         .setAudience("contact-service")
-        // The actor of the audit log: with an identity provider, the id of the person.
-        .setSubject(`portal-demo-${session.customerNumber}`)
+        .setSubject(subjectOf(session))
         .setIssuedAt()
         .setExpirationTime(`${LIFETIME_SECONDS}s`)
         .sign(key);
