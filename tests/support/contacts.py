@@ -59,9 +59,10 @@ class Contacts:
         return getattr(self.stub, rpc).future(request, timeout=DEADLINE, metadata=self.metadata)
 
     def create_customer(self) -> str:
-        """Creates a customer and returns its number."""
+        """Creates a customer and returns its number. No mail notifies it of changed contacts."""
         number = f"E-{uuid.uuid4().hex[:12].upper()}"
-        customer = customer_pb2.Customer(customer_number=number)
+        settings = customer_pb2.NotificationSettings(contact_changes=False)
+        customer = customer_pb2.Customer(customer_number=number, notification_settings=settings)
         self.call(
             "UpdateCustomer",
             customer_pb2.UpdateCustomerRequest(customer=customer, allow_missing=True),
