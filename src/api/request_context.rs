@@ -1,4 +1,5 @@
-//! What the errors of a request contain besides their cause: the language of their texts, and the trace.
+//! The context that the errors of a request contain besides their cause: the language of their texts, and
+//! the trace.
 //!
 //! Errors become statuses in many places, none of which has the request at hand, so its context goes with
 //! the task. A task that is spawned for the request inherits it by [`inherit`].

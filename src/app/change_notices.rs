@@ -55,10 +55,8 @@ impl App {
         for mail in open.iter().filter(|mail| extended.contains(&mail.id)) {
             transaction.update_notice(mail).await?;
         }
-        for mail in &added {
-            transaction.insert_mail(mail, now + NOTICE_WINDOW).await?;
-        }
-        Ok(())
+        let added = added.iter().map(|mail| (mail, now + NOTICE_WINDOW));
+        transaction.insert_mails(added).await
     }
 
     fn new_notice(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{
-    contact_update::{Change, ContactUpdate, PHONE_PASSWORD},
+    contact_update::{Change, ContactUpdate, PHONE_PASSWORD, Updated},
     context::App,
     idempotency::ChangeOptions,
     phone_password::{NewPhonePassword, check_password, generated_from},
@@ -76,6 +76,20 @@ pub struct EditedContact {
     pub generated_phone_password: Option<String>,
     /// The purposes whose recipients differ after the change.
     pub recipient_changes: Vec<RecipientChange>,
+}
+
+impl EditedContact {
+    /// Creates the response to a creation or an update. `generated` is the password that this request
+    /// generated; a repeated one shows that of the first.
+    pub(super) fn new(updated: Updated, generated: Option<String>, validate_only: bool) -> Self {
+        let seed = updated.replayed_seed.as_ref();
+        let generated = generated.map(|text| seed.map_or(text, generated_from));
+        Self {
+            contact: updated.contact,
+            generated_phone_password: generated.filter(|_| !validate_only),
+            recipient_changes: updated.recipient_changes,
+        }
+    }
 }
 
 /// A password that is to be set, after the costly hash.
@@ -152,14 +166,7 @@ impl App {
                 mutator: Arc::new(mutator),
             },
         );
-        let updated = updated.await?;
-        let first_seed = updated.replayed_seed.as_ref();
-        let generated = generated.map(|text| first_seed.map_or(text, generated_from));
-        Ok(EditedContact {
-            contact: updated.contact,
-            generated_phone_password: generated.filter(|_| !validate_only),
-            recipient_changes: updated.recipient_changes,
-        })
+        Ok(EditedContact::new(updated.await?, generated, validate_only))
     }
 
     /// Chooses and hashes the password to set. Rejects most invalid requests before the hash.

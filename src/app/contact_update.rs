@@ -19,11 +19,9 @@ use crate::{
         audit::{Actor, EventKind},
         change_notice::NoticedChange,
         contact::{Contact, check_contact_rules, find_contact, is_last_standard},
-        customer::Customer,
         etag::check_etag,
         ids::ContactRef,
         recipient_changes::{RecipientChange, recipient_changes},
-        recipients::Addressees,
     },
     error::Result,
     failpoint::failpoint,
@@ -33,7 +31,7 @@ use crate::{
 /// The field whose change is stored with the attempts on the phone password.
 pub(super) const PHONE_PASSWORD: &str = "phone_password";
 
-/// What an update changed, for one audit event.
+/// A change that an update makes, for one audit event.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) kind: EventKind,
@@ -63,7 +61,7 @@ pub(super) struct Updated {
     pub(super) recipient_changes: Vec<RecipientChange>,
     /// The seed of the request that was answered before; `None`: this one made the change.
     pub(super) replayed_seed: Option<RequestSeed>,
-    mails_queued: bool,
+    pub(super) mails_queued: bool,
 }
 
 impl ContactUpdate {
@@ -89,26 +87,6 @@ impl ContactUpdate {
             mutator: Arc::new(mutator),
         }
     }
-}
-
-/// Returns the effect on recipients of a contact's change to `after`.
-fn changed_recipients(
-    customer: &Customer,
-    contacts: &[Contact],
-    after: &Contact,
-    now: DateTime<Utc>,
-) -> Vec<RecipientChange> {
-    let replace = |contact| {
-        let contact: &Contact = contact;
-        if contact.id == after.id {
-            after
-        } else {
-            contact
-        }
-    };
-    let before = Addressees::of(customer, contacts);
-    let after = Addressees::of(customer, contacts.iter().map(replace));
-    recipient_changes(&before, &after, now)
 }
 
 impl App {
@@ -198,7 +176,8 @@ impl App {
         failpoint("change-written").await;
         let shows_recipient_changes = update.shows_recipient_changes || options.validate_only;
         let recipient_changes = if shows_recipient_changes {
-            changed_recipients(&customer, &contacts, &after, now)
+            let replace = |contact| replaced_by(contact, &after);
+            recipient_changes(&customer, &contacts, contacts.iter().map(replace), now)
         } else {
             Vec::new()
         };
@@ -259,5 +238,14 @@ impl App {
             transaction.insert_audit_event(&event).await?;
         }
         Ok(mails_queued)
+    }
+}
+
+/// Returns `after` in place of the contact that it was.
+fn replaced_by<'c>(contact: &'c Contact, after: &'c Contact) -> &'c Contact {
+    if contact.id == after.id {
+        after
+    } else {
+        contact
     }
 }

@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::{
     contact_edit::EditedContact,
-    contact_update::PHONE_PASSWORD,
+    contact_update::{PHONE_PASSWORD, Updated},
     context::App,
-    idempotency::{self, ChangeOptions, RequestSeed},
+    idempotency::{self, ChangeOptions},
     mail_limits,
     page::paginate,
-    phone_password::{NewPhonePassword, check_password, generated_from},
+    phone_password::{NewPhonePassword, check_password},
 };
 use crate::{
     domain::{
@@ -22,7 +22,6 @@ use crate::{
         etag::check_etag,
         ids::{ConfirmationId, ContactId, ContactRef, CustomerNumber},
         recipient_changes::{RecipientChange, recipient_changes},
-        recipients::Addressees,
     },
     error::{Error, Result},
     storage::{CachedResponse, Outcome, PhonePasswordChange, Transaction},
@@ -56,13 +55,6 @@ struct PreparedContact {
     /// The names of the fields that are set.
     fields: Vec<&'static str>,
     phone_password: Option<PhonePasswordChange>,
-}
-
-/// A contact that was created, by this request or by the one that it repeats.
-struct Created {
-    contact: Contact,
-    recipient_changes: Vec<RecipientChange>,
-    replayed_seed: Option<RequestSeed>,
 }
 
 /// A request to delete a contact.
@@ -169,15 +161,8 @@ impl App {
             })
             .await;
         let created = mail_limits::count_rejection(created)?;
-        self.mail_signal
-            .raise_if(created.contact.pending_email.is_some());
-        let seed = created.replayed_seed.as_ref();
-        let generated = generated.map(|text| seed.map_or(text, generated_from));
-        Ok(EditedContact {
-            contact: created.contact,
-            generated_phone_password: generated.filter(|_| !validate_only),
-            recipient_changes: created.recipient_changes,
-        })
+        self.mail_signal.raise_if(created.mails_queued);
+        Ok(EditedContact::new(created, generated, validate_only))
     }
 
     async fn create_contact_within(
@@ -186,7 +171,7 @@ impl App {
         actor: &Actor,
         new: &NewContact,
         prepared: PreparedContact,
-    ) -> Result<Outcome<Created>> {
+    ) -> Result<Outcome<Updated>> {
         let now = self.now();
         let customer_number = &new.customer_number;
         let request = new.options.request.as_ref();
@@ -195,10 +180,11 @@ impl App {
         if let Some(replay) =
             idempotency::replay(transaction, customer_number, actor, request, now).await?
         {
-            return Ok(Outcome::Replayed(Created {
+            return Ok(Outcome::Replayed(Updated {
                 contact: idempotency::replayed_contact(replay.response)?,
                 recipient_changes: Vec::new(),
                 replayed_seed: replay.seed,
+                mails_queued: false,
             }));
         }
         let others = transaction.list_contacts(customer_number).await?;
@@ -206,7 +192,8 @@ impl App {
         contact.position = locked.sequence_number;
         contact.is_last_standard = is_last_standard(&contact, &others);
         transaction.insert_contact(&contact).await?;
-        self.apply_email_transition(transaction, None, &contact)
+        let mails_queued = self
+            .apply_email_transition(transaction, None, &contact)
             .await?;
         contact.phone_password.set_time = new.phone_password.as_ref().map(|_| now);
         if let Some(change) = &prepared.phone_password {
@@ -224,16 +211,16 @@ impl App {
         idempotency::store(transaction, actor, request, customer_number, response, now).await?;
         let validate_only = new.options.validate_only;
         let recipient_changes = if new.shows_recipient_changes || validate_only {
-            let before = Addressees::of(&locked.customer, &others);
-            let after = Addressees::of(&locked.customer, others.iter().chain([&contact]));
-            recipient_changes(&before, &after, now)
+            let after = others.iter().chain([&contact]);
+            recipient_changes(&locked.customer, &others, after, now)
         } else {
             Vec::new()
         };
-        let created = Created {
+        let created = Updated {
             contact,
             recipient_changes,
             replayed_seed: None,
+            mails_queued,
         };
         Ok(Outcome::commit_unless(validate_only, created))
     }
@@ -303,8 +290,7 @@ impl App {
         idempotency::store(transaction, actor, request, customer_number, response, now).await?;
         let recipient_changes = if deletion.shows_recipient_changes || options.validate_only {
             let others = contacts.iter().filter(|other| other.id != *contact_id);
-            let before = Addressees::of(&locked.customer, &contacts);
-            recipient_changes(&before, &Addressees::of(&locked.customer, others), now)
+            recipient_changes(&locked.customer, &contacts, others, now)
         } else {
             Vec::new()
         };

@@ -16,7 +16,7 @@ use crate::{
         ids::CustomerNumber,
     },
     error::{Error, Result, Violation},
-    storage::{CachedResponse, Outcome, Transaction},
+    storage::{Outcome, Transaction},
 };
 
 /// A request to update a customer record.
@@ -102,15 +102,14 @@ impl App {
         let now = self.now();
         let customer_number = &update.customer_number;
         let options = &update.options;
-        let request = options.request.as_ref();
         let found = transaction.find_and_lock_customer(customer_number).await?;
         let (locked, kind, changed) = match found {
             Some(mut locked) => {
-                if let Some(replay) =
-                    idempotency::replay(transaction, customer_number, actor, request, now).await?
+                if let Some(replayed) =
+                    idempotency::replay_customer(transaction, customer_number, actor, options, now)
+                        .await?
                 {
-                    let customer = idempotency::replayed_customer(replay.response)?;
-                    return Ok(Outcome::Replayed(customer));
+                    return Ok(replayed);
                 }
                 check_etag(&options.etag, &locked.customer.etag())?;
                 let before = locked.customer.clone();
@@ -140,10 +139,7 @@ impl App {
             let event = self.event(&locked, actor, kind, None, &changed)?;
             transaction.insert_audit_event(&event).await?;
         }
-        let customer = locked.customer;
-        let response = CachedResponse::Customer(Box::new(customer.clone()));
-        idempotency::store(transaction, actor, request, customer_number, response, now).await?;
-        Ok(Outcome::commit_unless(options.validate_only, customer))
+        idempotency::store_customer(transaction, actor, options, locked.customer, now).await
     }
 
     /// Tells the previous address of the contact data, and the STANDARD contacts, that it was replaced or
@@ -201,11 +197,11 @@ impl App {
     ) -> Result<Outcome<Customer>> {
         let now = self.now();
         let (number, options) = (&order.customer_number, &order.options);
-        let request = options.request.as_ref();
         let mut locked = transaction.lock_customer(number).await?;
-        if let Some(replay) = idempotency::replay(transaction, number, actor, request, now).await? {
-            let customer = idempotency::replayed_customer(replay.response)?;
-            return Ok(Outcome::Replayed(customer));
+        if let Some(replayed) =
+            idempotency::replay_customer(transaction, number, actor, options, now).await?
+        {
+            return Ok(replayed);
         }
         check_etag(&options.etag, &locked.customer.etag())?;
         let before = locked.customer.clone();
@@ -217,9 +213,6 @@ impl App {
             let event = self.event(&locked, actor, kind, None, &changed)?;
             transaction.insert_audit_event(&event).await?;
         }
-        let customer = locked.customer;
-        let response = CachedResponse::Customer(Box::new(customer.clone()));
-        idempotency::store(transaction, actor, request, number, response, now).await?;
-        Ok(Outcome::commit_unless(options.validate_only, customer))
+        idempotency::store_customer(transaction, actor, options, locked.customer, now).await
     }
 }

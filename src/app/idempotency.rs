@@ -7,7 +7,7 @@ use super::context::App;
 use crate::{
     domain::{audit::Actor, contact::Contact, customer::Customer, ids::CustomerNumber},
     error::{Error, Result},
-    storage::{CachedResponse, RequestDigest, RequestRecord, Transaction},
+    storage::{CachedResponse, Outcome, RequestDigest, RequestRecord, Transaction},
 };
 
 /// How long a response is stored.
@@ -121,8 +121,35 @@ pub(super) fn replayed_contact(response: CachedResponse) -> Result<Contact> {
     }
 }
 
-/// Returns the customer of a stored response.
-pub(super) fn replayed_customer(response: CachedResponse) -> Result<Customer> {
+/// Returns the customer of the stored response if the request was answered before.
+pub(super) async fn replay_customer(
+    transaction: &Transaction,
+    customer_number: &CustomerNumber,
+    actor: &Actor,
+    options: &ChangeOptions,
+    now: DateTime<Utc>,
+) -> Result<Option<Outcome<Customer>>> {
+    let request = options.request.as_ref();
+    let replay = replay(transaction, customer_number, actor, request, now).await?;
+    let customer = replay.map(|replay| replayed_customer(replay.response));
+    Ok(customer.transpose()?.map(Outcome::Replayed))
+}
+
+/// Stores the response that shows a customer, and returns the fate of the transaction.
+pub(super) async fn store_customer(
+    transaction: &Transaction,
+    actor: &Actor,
+    options: &ChangeOptions,
+    customer: Customer,
+    now: DateTime<Utc>,
+) -> Result<Outcome<Customer>> {
+    let response = CachedResponse::Customer(Box::new(customer.clone()));
+    let request = options.request.as_ref();
+    store(transaction, actor, request, &customer.number, response, now).await?;
+    Ok(Outcome::commit_unless(options.validate_only, customer))
+}
+
+fn replayed_customer(response: CachedResponse) -> Result<Customer> {
     match response {
         CachedResponse::Customer(customer) => Ok(*customer),
         CachedResponse::Nothing | CachedResponse::Contact(_) | CachedResponse::Deleted => {

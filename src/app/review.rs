@@ -13,7 +13,7 @@ use crate::{
         review::{Finding, review},
     },
     error::{Error, Result},
-    storage::{CachedResponse, Outcome, Transaction},
+    storage::{Outcome, Transaction},
 };
 
 /// Reminders that are queued in one pass: a provider that switches them on writes to its customers over
@@ -71,11 +71,11 @@ impl App {
         options: &ChangeOptions,
     ) -> Result<Outcome<Customer>> {
         let now = self.now();
-        let request = options.request.as_ref();
         let mut locked = transaction.lock_customer(number).await?;
-        if let Some(replay) = idempotency::replay(transaction, number, actor, request, now).await? {
-            let customer = idempotency::replayed_customer(replay.response)?;
-            return Ok(Outcome::Replayed(customer));
+        if let Some(replayed) =
+            idempotency::replay_customer(transaction, number, actor, options, now).await?
+        {
+            return Ok(replayed);
         }
         locked.customer.contacts_review = Some(ContactsReview {
             time: now,
@@ -86,10 +86,7 @@ impl App {
         let (kind, fields) = (EventKind::ContactsReviewed, ["contacts_review"]);
         let event = self.event(&locked, actor, kind, None, &fields)?;
         transaction.insert_audit_event(&event).await?;
-        let customer = locked.customer;
-        let response = CachedResponse::Customer(Box::new(customer.clone()));
-        idempotency::store(transaction, actor, request, number, response, now).await?;
-        Ok(Outcome::commit_unless(options.validate_only, customer))
+        idempotency::store_customer(transaction, actor, options, locked.customer, now).await
     }
 
     /// Queues reminders of reviews that are due, at most 100, and returns their number.

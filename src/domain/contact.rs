@@ -402,8 +402,7 @@ pub fn check_contact_rules(
 /// Checks that invoice e-mail is enabled only with a type that receives invoices and an address
 /// (rule 22).
 fn check_invoice_email(contact: &Contact, now: DateTime<Utc>) -> Result<()> {
-    let shown = contact.clone().as_of(now);
-    if contact.invoice_email_enabled && !shown.can_have_invoice_email() {
+    if contact.invoice_email_enabled && !contact.clone().as_of(now).can_have_invoice_email() {
         return Err(Error::InvoiceEmailNotAllowed);
     }
     Ok(())

@@ -18,7 +18,7 @@ pub const REVIEW_INTERVAL: TimeDelta = TimeDelta::days(365);
 pub struct ContactsReview {
     /// The time of the declaration.
     pub time: DateTime<Utc>,
-    /// Who declared it.
+    /// The actor that declared it.
     pub by: Actor,
 }
 

@@ -18,15 +18,21 @@ pub struct RecipientChange {
     pub after: Resolution,
 }
 
-/// Returns the purposes whose resolutions differ, in the order of their declaration.
-pub fn recipient_changes(
-    before: &Addressees,
-    after: &Addressees,
+/// Returns the purposes whose resolutions differ for other contacts of `customer`, in the order of their
+/// declaration.
+pub fn recipient_changes<'c>(
+    customer: &Customer,
+    before: impl IntoIterator<Item = &'c Contact>,
+    after: impl IntoIterator<Item = &'c Contact>,
     now: DateTime<Utc>,
 ) -> Vec<RecipientChange> {
+    let (before, after) = (
+        Addressees::of(customer, before),
+        Addressees::of(customer, after),
+    );
     let change = |purpose| RecipientChange {
-        before: resolve(before, purpose, DEFAULT_ROOM_CHARS, now),
-        after: resolve(after, purpose, DEFAULT_ROOM_CHARS, now),
+        before: resolve(&before, purpose, DEFAULT_ROOM_CHARS, now),
+        after: resolve(&after, purpose, DEFAULT_ROOM_CHARS, now),
     };
     Purpose::ALL
         .into_iter()

@@ -129,7 +129,7 @@ impl Transaction {
     }
 
     /// Queues e-mails with their due times.
-    pub(super) async fn insert_mails<'m>(
+    pub async fn insert_mails<'m>(
         &self,
         mails: impl IntoIterator<Item = (&'m QueuedMail, DateTime<Utc>)>,
     ) -> Result<()> {
