@@ -66,18 +66,12 @@ impl App {
         change: NoticedChange,
         now: DateTime<Utc>,
     ) -> Result<QueuedMail> {
+        let (id, number) = (self.random.uuid_v7(now)?, customer.number.clone());
+        let notice =
+            QueuedMail::about_customer(id, MailKind::ContactsChanged, number, recipient, now);
         Ok(QueuedMail {
-            customer_number: customer.number.clone(),
-            id: self.random.uuid_v7(now)?,
-            kind: MailKind::ContactsChanged,
-            contact_id: recipient.contact_id,
-            confirmation_id: None,
-            recipient: recipient.email,
-            display_name: recipient.name,
-            locale: recipient.locale,
             changes: vec![change],
-            create_time: now,
-            attempt: 0,
+            ..notice
         })
     }
 }

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     domain::{
         audit::{Actor, EventKind},
+        change_notice::NoticeRecipient,
         customer::{ContactsReview, Customer, REVIEW_INTERVAL},
         ids::CustomerNumber,
         mail::{MailKind, QueuedMail},
@@ -132,22 +133,11 @@ impl App {
         }
         customer.review_remind_time = now + REVIEW_INTERVAL;
         transaction.update_review(&customer).await?;
-        let Some(recipient) = customer.contact_data.email.clone() else {
+        let Some(recipient) = NoticeRecipient::contact_data(&customer) else {
             return Ok(Outcome::Commit(false));
         };
-        let mail = QueuedMail {
-            customer_number: customer.number,
-            id: self.random.uuid_v7(now)?,
-            kind: MailKind::ContactsReview,
-            contact_id: None,
-            confirmation_id: None,
-            recipient,
-            display_name: String::new(),
-            locale: customer.contact_data.locale,
-            changes: Vec::new(),
-            create_time: now,
-            attempt: 0,
-        };
+        let (id, kind) = (self.random.uuid_v7(now)?, MailKind::ContactsReview);
+        let mail = QueuedMail::about_customer(id, kind, customer.number, recipient, now);
         transaction.insert_mail(&mail, now).await?;
         Ok(Outcome::Commit(true))
     }

@@ -103,6 +103,19 @@ pub struct NoticeRecipient {
     pub locale: Locale,
 }
 
+impl NoticeRecipient {
+    /// Returns the contact data as a recipient, if it has an address.
+    pub fn contact_data(customer: &Customer) -> Option<Self> {
+        let data = &customer.contact_data;
+        Some(Self {
+            contact_id: None,
+            name: String::new(),
+            email: data.email.clone()?,
+            locale: data.locale,
+        })
+    }
+}
+
 /// Returns the recipients of a notice about `change`: the contact-data address, and the other STANDARD
 /// contacts with a confirmed address that does not bounce. `customer` is the record before the change of
 /// its own address; `contacts` are those after the change.
@@ -115,16 +128,8 @@ pub fn notice_recipients(
 ) -> Vec<NoticeRecipient> {
     let is_on = customer.notification_settings.contact_changes;
     let is_own_address = change.kind == NoticeKind::ContactDataEmailReplaced;
-    let data = &customer.contact_data;
-    let mut recipients = Vec::new();
-    if let Some(email) = data.email.clone().filter(|_| is_on || is_own_address) {
-        recipients.push(NoticeRecipient {
-            contact_id: None,
-            name: String::new(),
-            email,
-            locale: data.locale,
-        });
-    }
+    let contact_data = NoticeRecipient::contact_data(customer).filter(|_| is_on || is_own_address);
+    let mut recipients = Vec::from_iter(contact_data);
     let others = contacts.iter().filter(|contact| {
         is_on
             && contact.types.contains(ContactType::Standard)

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
-    change_notice::NoticedChange,
+    change_notice::{NoticeRecipient, NoticedChange},
     contact::{Contact, Locale},
     email_address::EmailAddress,
     ids::{ConfirmationId, ContactId, CustomerNumber},
@@ -119,6 +119,29 @@ impl QueuedMail {
             recipient,
             display_name: contact.display_name.clone(),
             locale: contact.locale,
+            changes: Vec::new(),
+            create_time: now,
+            attempt: 0,
+        }
+    }
+
+    /// Creates an e-mail to `recipient` about the contacts of a customer.
+    pub fn about_customer(
+        id: Uuid,
+        kind: MailKind,
+        customer_number: CustomerNumber,
+        recipient: NoticeRecipient,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            customer_number,
+            id,
+            kind,
+            contact_id: recipient.contact_id,
+            confirmation_id: None,
+            recipient: recipient.email,
+            display_name: recipient.name,
+            locale: recipient.locale,
             changes: Vec::new(),
             create_time: now,
             attempt: 0,
