@@ -7,6 +7,7 @@
 pub mod admission;
 mod audit;
 pub mod auth;
+mod caller_authentication;
 mod caller_verification;
 mod changes;
 mod contact_fields;
@@ -17,6 +18,7 @@ mod customers;
 mod email_confirmation;
 mod error_texts;
 mod mask;
+mod order_types;
 pub mod page_token;
 mod phone_orders;
 mod phone_password;

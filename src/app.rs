@@ -5,6 +5,8 @@
 //! cannot change before the commit, and inserts its audit event in the same transaction.
 
 mod audit;
+mod caller_authentication;
+mod caller_check;
 mod caller_verification;
 mod change_notices;
 mod changes;
@@ -23,30 +25,34 @@ mod hash_queues;
 mod idempotency;
 mod import;
 mod mail_limits;
+mod one_time_codes;
+mod order_types;
 mod outbox;
 mod page;
 mod phone_grant;
 mod phone_lock_notice;
 mod phone_orders;
 mod phone_password;
-mod phone_password_check;
 mod privacy;
 mod recipients;
 mod review;
 
 pub use self::{
     audit::AuditPage,
+    caller_authentication::{AuthenticatedCaller, CallerVerdict},
+    caller_check::{CallerCheck, Candidate},
     changes::ChangeReader,
     contact_edit::{EditedContact, EmailEdit, PhonePasswordEdit, UpdateContact},
     contacts::{ContactPage, DeleteContact, NewContact},
-    context::{App, AppParts},
+    context::{App, AppParts, CODE_ANSWER_TIME},
     customers::{AttentionLineRequest, UpdateCustomer},
     email_confirmation::{ConfirmedEmail, Inspection},
     idempotency::{ChangeOptions, RequestKey, RequestSeed},
     import::{CustomerOutcome, CustomerRows, FileRow, ImportMode, ImportResult, RowOutcome},
+    one_time_codes::{CodeRequest, CreatedCode},
+    order_types::OrderTypeUpdate,
     phone_grant::Grant,
-    phone_orders::{DecidedOrder, PhoneOrderRequest},
+    phone_orders::{DecidedOrder, OutcomeRecord, PhoneOrderPage, PhoneOrderRequest},
     phone_password::NewPhonePassword,
-    phone_password_check::{PhonePasswordCheck, PhonePasswordVerdict},
     recipients::resolve_many,
 };

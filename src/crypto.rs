@@ -2,6 +2,7 @@
 
 pub mod development_keys;
 pub mod keyring;
+pub mod one_time_code;
 pub mod password_hasher;
 pub(crate) mod pseudonym;
 pub mod random;

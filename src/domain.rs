@@ -5,6 +5,7 @@
 
 pub mod attention_line;
 pub mod audit;
+pub mod authentication;
 pub mod caller;
 pub mod caller_id;
 pub mod change_notice;

@@ -195,6 +195,8 @@ pub enum FindLimit {
     Agent,
     /// Lookups for a customer.
     Customer,
+    /// Searches of an agent over all customers.
+    Search,
 }
 
 impl FindLimit {
@@ -203,6 +205,7 @@ impl FindLimit {
         match self {
             Self::Agent => "channel_checks_per_agent",
             Self::Customer => "channel_checks_per_customer",
+            Self::Search => "customer_searches_per_agent",
         }
     }
 
@@ -213,6 +216,9 @@ impl FindLimit {
             }
             Self::Customer => {
                 "too many phone numbers and addresses were verified for this customer within a minute; retry later"
+            }
+            Self::Search => {
+                "this agent searched for too many customers within a minute; retry later"
             }
         }
     }
@@ -283,12 +289,21 @@ pub enum Error {
     },
     /// Rule 18: the grant is not for this customer, contact, agent and phone call, or it has expired.
     #[error(
-        "the grant does not prove that this contact is on this phone call; check the phone password again"
+        "the grant does not prove that this contact is on this phone call; check the phone password or a one-time code again"
     )]
     GrantInvalid,
     /// An unknown order type.
     #[error("there is no order type with this code")]
     OrderTypeNotFound,
+    /// An unknown phone order.
+    #[error("this customer has no phone order with this authorization_id")]
+    PhoneOrderNotFound,
+    /// Rule 28: a denied order has no outcome.
+    #[error("the phone order was denied, so that it has no outcome")]
+    PhoneOrderDenied,
+    /// Rule 28: the outcome of an order is recorded once.
+    #[error("an outcome was recorded for this phone order")]
+    OutcomeAlreadyRecorded,
     /// Rule 16: the attempts of a phone call are used up.
     #[error("call_id: a phone call has at most {limit} attempts; ask the caller to call again")]
     PhoneCallAttemptLimit {
@@ -296,7 +311,7 @@ pub enum Error {
         limit: i16,
     },
     /// Rule 16: the agent has too many failed attempts within an hour.
-    #[error("too many wrong phone passwords came from this agent; try again later")]
+    #[error("too many wrong phone passwords and codes came from this agent; try again later")]
     AgentBlocked {
         /// The time until the next attempt is possible.
         retry_after: Duration,

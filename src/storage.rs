@@ -25,6 +25,7 @@ mod columns;
 mod contact_imports;
 mod contacts;
 mod customer_queue;
+mod customer_search;
 mod customers;
 mod database;
 mod database_file;
@@ -38,6 +39,8 @@ mod mail_counts;
 mod migration;
 mod noticed_changes;
 mod notices;
+mod one_time_codes;
+mod order_types;
 mod outbox;
 mod pepper_versions;
 mod phone_attempts;
@@ -51,6 +54,7 @@ mod retention;
 
 mod timeout;
 mod transaction;
+mod verified_channels;
 mod write_probe;
 
 pub use self::{
@@ -66,6 +70,7 @@ pub use self::{
         MigrationState,
         distribution::{Distribution, TABLE_DISTRIBUTIONS},
     },
+    one_time_codes::{NewCode, StoredCode},
     outbox::DueMail,
     phone_attempts::{AttemptCounts, AttemptKey},
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},

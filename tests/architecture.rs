@@ -86,6 +86,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "brand",
             "domain",
             "clock",
+            "crypto::keyring",
+            "crypto::one_time_code",
             "crypto::random",
             "error",
             "failpoint",

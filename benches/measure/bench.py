@@ -51,10 +51,12 @@ class Bench:
         }
         return Load(service, rpc, **{**usual, **options})
 
-    def load(self, url: str, rpc: str, **options: int | str) -> dict[str, Any]:
+    def load(
+        self, url: str, rpc: str, settings: dict[str, str] | None = None, **options: int | str
+    ) -> dict[str, Any]:
         """Returns the figures of requests to a service started for this measurement, which begins
         when the service has nothing else to do."""
-        with Service(self.tools, url) as service:
+        with Service(self.tools, url, **(settings or {})) as service:
             self.databases.settle(service)
             own = OF_RPC[rpc]
             if "rate" in options:

@@ -17,6 +17,7 @@ from .throughput import (
     check_password,
     compare_with_pgbench,
     empty,
+    find_customers,
     growth,
     latency,
     peer,
@@ -37,6 +38,7 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
     "verify-channel": compare_with_pgbench(
         "verify-channel", "VerifyContactChannel", "the same statements in one transaction", 1.0
     ),
+    "find-customers": find_customers,
     "create-contact": compare_with_pgbench("create-contact", "CreateContact", TRANSACTION, 0.7),
     "update-contact": compare_with_pgbench("update-contact", "UpdateContact", TRANSACTION, 0.7),
     "import": import_rows,
@@ -55,6 +57,7 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
 # These change data that others read, and so are measured last.
 WRITING = [
     "verify-channel",
+    "find-customers",
     "create-contact",
     "update-contact",
     "check-password",

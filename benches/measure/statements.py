@@ -24,7 +24,7 @@ READ = RECIPIENTS | {"contact_phone_numbers", "phone_passwords"}
 FEED = frozenset({"change_feed", "feed_inbox", "feed_entries"})
 WRITTEN = READ | FEED | {"audit_events", "request_ids"}
 CHECKED = WRITTEN | {"phone_password_agents", "phone_password_calls"}
-COUNTERS = frozenset({"channel_check_agents", "channel_check_customers"})
+COUNTERS = frozenset({"channel_check_agents", "channel_check_customers", "customer_search_agents"})
 
 TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
 # The form in which retention deletes rows whose time is over.
@@ -79,6 +79,7 @@ OF_RPC = {
     "get-contact": READS,
     "empty": Own(frozenset(), frozenset(), of_elapsed=True),
     "verify-channel": DISCLOSES,
+    "find-customers": DISCLOSES,
     "create-contact": WRITES,
     "update-contact": WRITES,
     "check-password": CHECKS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import limits
-from .bench import IN_FLIGHT, PGBENCH_CLIENTS, Bench
+from .bench import IN_FLIGHT, PGBENCH_CLIENTS, STEADY_RATE, Bench
 from .figures import Figure, Result, RowFailed, at_least, at_most
 from .peer import Peer
 from .processes import Service
@@ -87,6 +87,20 @@ def compare_with_pgbench(
         return [bench.side_by_side(row, lambda: bench.pgbench(script), lambda: bench.rate(name))]
 
     return measure
+
+
+def find_customers(bench: Bench) -> list[Result]:
+    """Compares a search over all customers with a read of one contact, at the same steady rate."""
+    title = f"FindCustomers, p99 at {STEADY_RATE} requests/s"
+    row = Result("find-customers", title, "GetContact, p99 at the same rate", "µs", at_most(3))
+    # As in production: each search is counted against the limit of its agent.
+    counted = {"CHANNEL_CHECKS_PER_MINUTE": "1000000"}
+
+    def p99(rpc: str) -> Figure:
+        figures = bench.load(bench.url, rpc, rate=STEADY_RATE, settings=counted)
+        return Figure(figures["p99_us"], figures)
+
+    return [bench.side_by_side(row, lambda: p99("get-contact"), lambda: p99("find-customers"))]
 
 
 def check_password(bench: Bench) -> list[Result]:

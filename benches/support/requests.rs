@@ -2,9 +2,10 @@
 
 use clap::ValueEnum;
 use contact_service::api::proto::{
-    CheckPhonePasswordRequest, Contact, ContactType, CreateContactRequest, GetContactRequest,
-    Purpose, ResolveRecipientsRequest, StreamRecipientsRequest, UpdateContactRequest,
-    VerifyContactChannelRequest, verify_contact_channel_request::Channel,
+    CheckPhonePasswordRequest, Contact, ContactType, CreateContactRequest, FindCustomersRequest,
+    GetContactRequest, Purpose, ResolveRecipientsRequest, StreamRecipientsRequest,
+    UpdateContactRequest, VerifyContactChannelRequest, find_customers_request,
+    verify_contact_channel_request::Channel,
 };
 use prost::Message;
 use prost_types::FieldMask;
@@ -32,6 +33,8 @@ pub(crate) enum Rpc {
     GetContact,
     /// `VerifyContactChannel` with a phone number
     VerifyChannel,
+    /// `FindCustomers` with a phone number
+    FindCustomers,
     /// `CreateContact`
     CreateContact,
     /// `UpdateContact` of the name
@@ -49,6 +52,7 @@ impl Rpc {
             Self::Resolve => "/contact.v1.ContactService/ResolveRecipients",
             Self::GetContact => "/contact.v1.ContactService/GetContact",
             Self::VerifyChannel => "/contact.v1.ContactService/VerifyContactChannel",
+            Self::FindCustomers => "/contact.v1.ContactService/FindCustomers",
             Self::CreateContact => "/contact.v1.ContactService/CreateContact",
             Self::UpdateContact => "/contact.v1.ContactService/UpdateContact",
             Self::CheckPassword => "/contact.v1.ContactService/CheckPhonePassword",
@@ -60,7 +64,9 @@ impl Rpc {
     /// message.
     pub(crate) const fn response_prefix(self) -> &'static [u8] {
         match self {
-            Self::Empty | Self::VerifyChannel | Self::CheckPassword => b"\x08\x01",
+            Self::Empty | Self::VerifyChannel | Self::FindCustomers | Self::CheckPassword => {
+                b"\x08\x01"
+            }
             Self::Resolve
             | Self::GetContact
             | Self::CreateContact
@@ -149,7 +155,7 @@ impl Material {
         let each = MAX_REQUESTS / self.connections;
         match self.rpc {
             Rpc::Empty => bodies.push(&()),
-            Rpc::Resolve | Rpc::GetContact | Rpc::VerifyChannel => {
+            Rpc::Resolve | Rpc::GetContact | Rpc::VerifyChannel | Rpc::FindCustomers => {
                 for n in 0..each {
                     let n = n * self.connections + connection;
                     self.push(&mut bodies, self.random_customer(n));
@@ -232,6 +238,13 @@ impl Material {
             Rpc::VerifyChannel => bodies.push(&VerifyContactChannelRequest {
                 customer_number,
                 channel: Some(Channel::PhoneNumber(phone_number(self.seed, i, 0, 0))),
+                ..VerifyContactChannelRequest::default()
+            }),
+            Rpc::FindCustomers => bodies.push(&FindCustomersRequest {
+                channel: Some(find_customers_request::Channel::PhoneNumber(phone_number(
+                    self.seed, i, 0, 0,
+                ))),
+                ..FindCustomersRequest::default()
             }),
             Rpc::CreateContact => bodies.push(&CreateContactRequest {
                 customer_number,

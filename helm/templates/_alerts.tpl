@@ -131,6 +131,15 @@ the max of gauges that every pod reads from the database, which are equal in all
   annotations:
     summary: Phone password checks fail for more contacts than usual.
     description: {{ `Checks failed for {{ $value }} contacts within an hour, without a match since: far more than the average of the last day.` | quote }}
+- alert: ContactServiceCustomerSearches
+  expr: |-
+    sum(increase(contact_customer_searches_total{ {{- $release -}} }[1h])) > {{ $limit.customerSearches }}
+      and sum(increase(contact_customer_searches_total{ {{- $release -}} }[1h]))
+        > {{ $limit.customerSearchesRatio }} * sum(increase(contact_customer_searches_total{ {{- $release -}} }[1d] offset 1h)) / 24
+  labels: {severity: warning}
+  annotations:
+    summary: Agents search for far more customers than usual.
+    description: {{ `{{ $value | humanize }} searches by phone number or e-mail address within an hour: far more than the average of the last day.` | quote }}
 - alert: ContactServicePhonePasswordLocks
   expr: sum(increase(contact_phone_password_locks_total{ {{- $release -}} }[1h])) > {{ $limit.phonePasswordLocks }}
   labels: {severity: warning}

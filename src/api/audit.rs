@@ -1,5 +1,7 @@
 //! The audit log: `ListAuditEvents`, and the encoding of events.
 
+use prost::Message;
+
 use crate::{
     api::{
         convert::{self, Violations},
@@ -9,32 +11,59 @@ use crate::{
     app::App,
     crypto::keyring::VersionedKeys,
     domain::{
-        audit::{AuditEvent, EventSortKey},
+        audit::{AuditEvent, EventFilter, EventKind, EventSortKey},
         ids::{ContactId, CustomerNumber},
     },
-    error::Result,
+    error::{Result, Violation},
 };
 
 pub(super) async fn list(
     app: &App,
     keys: &VersionedKeys,
-    request: proto::ListAuditEventsRequest,
+    mut request: proto::ListAuditEventsRequest,
 ) -> Result<proto::ListAuditEventsResponse> {
+    let page_size = std::mem::take(&mut request.page_size);
+    let page_token = std::mem::take(&mut request.page_token);
     let mut violations = Violations::default();
-    let number = violations.customer_number("customer_number", &request.customer_number);
-    let page_size = violations.page_size(request.page_size);
-    let number = violations.finish(number)?;
+    let number = violations.customer_or_none(&request.customer_number);
+    let filter = EventFilter {
+        contact_id: violations.contact_of(&request.customer_number, &request.contact_id),
+        kinds: kinds(&mut violations, &request.kinds),
+        actor: violations.subject("actor", &request.actor),
+        times: violations.time_range(request.start_time, request.end_time),
+    };
+    let page_size = violations.page_size(page_size);
+    violations.finish(Some(()))?;
     let context = PageContext {
         rpc: "ListAuditEvents",
-        customer_number: number.as_str(),
-        filter: 0,
+        customer_number: &request.customer_number,
+        filter: &request.encode_to_vec(),
     };
-    let before = convert::page_start(keys, context, &request.page_token, EventSortKey::LAST)?;
-    let page = app.list_audit_events(&number, before, page_size).await?;
+    let before = convert::page_start(keys, context, &page_token, EventSortKey::LAST)?;
+    let page = app
+        .list_audit_events(number.as_ref(), &filter, before, page_size)
+        .await?;
     Ok(proto::ListAuditEventsResponse {
         events: page.events.into_iter().map(encode).collect(),
         next_page_token: convert::next_page_token(keys, context, page.next_before)?,
     })
+}
+
+fn kinds(violations: &mut Violations, numbers: &[i32]) -> Vec<EventKind> {
+    if numbers.len() > EventKind::ALL.len() {
+        let (max, of) = (EventKind::ALL.len(), "kinds");
+        violations.add("kinds", Violation::TooMany { max, of });
+        return Vec::new();
+    }
+    let kind = |(index, number): (usize, &i32)| {
+        let mut kinds = EventKind::ALL.into_iter();
+        let known = kinds.find(|kind| i32::from(encode_kind(kind.as_str())) == *number);
+        if known.is_none() {
+            violations.add(format!("kinds[{index}]"), Violation::UnknownEventKind);
+        }
+        known
+    };
+    numbers.iter().enumerate().filter_map(kind).collect()
 }
 
 pub(super) fn encode(event: AuditEvent) -> proto::AuditEvent {
@@ -72,7 +101,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::audit::EventKind;
 
     #[test]
     fn contract_lists_exactly_the_recorded_kinds() {
@@ -80,7 +108,7 @@ mod tests {
         let encoded = BTreeSet::from(encoded);
         let listed = (1..).take_while(|number| proto::EventKind::try_from(*number).is_ok());
         assert_eq!(encoded, listed.collect());
-        let last = EventKind::ContactsReviewed as usize;
+        let last = EventKind::PhoneOrderOutcomeRecorded as usize;
         assert_eq!(encoded.len(), last + 1, "a kind is missing in ALL");
     }
 

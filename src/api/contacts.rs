@@ -133,7 +133,7 @@ pub(super) async fn list(
     let context = PageContext {
         rpc: "ListContacts",
         customer_number: number.as_str(),
-        filter: types.bits(),
+        filter: &types.bits().to_be_bytes(),
     };
     let after = convert::page_start(keys, context, &request.page_token, i64::MIN)?;
     let page = app.list_contacts(&number, types, after, page_size).await?;

@@ -1,7 +1,7 @@
 //! Converts between messages and domain types. Decoding collects all violations of a request; encoding is
 //! infallible.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use hmac::Mac;
 use prost::Message;
 use prost_types::Timestamp;
@@ -14,6 +14,7 @@ use crate::{
     app::RequestKey,
     crypto::keyring::VersionedKeys,
     domain::{
+        caller::MatchKind,
         contact::Contact,
         contact_types::{ContactType, ContactTypes},
         customer::{AttentionLineOrder, ContactsReview, Customer},
@@ -21,13 +22,15 @@ use crate::{
         email_confirmation::PendingEmail,
         ids::{ContactId, ContactRef, CustomerNumber, parse_uuid},
         person_name::{PersonName, Salutation},
-        restrictions::OrderTypeCode,
+        phone_order::TimeRange,
+        restrictions::{OrderTypeCode, Restrictions},
         text,
     },
     error::{Error, FieldViolation, Result, Violation},
 };
 
 const MAX_CALL_ID_CHARS: usize = 128;
+const MAX_SUBJECT_CHARS: usize = 255;
 const DEFAULT_PAGE_SIZE: usize = 50;
 const MAX_PAGE_SIZE: usize = 1_000;
 
@@ -77,6 +80,29 @@ impl Violations {
     /// Decodes the customer number in `field`.
     pub(super) fn customer_number(&mut self, field: &str, text: &str) -> Option<CustomerNumber> {
         self.check(field, CustomerNumber::parse(text))
+    }
+
+    /// Decodes the customer number that a list may be restricted to; `None` if it is empty.
+    pub(super) fn customer_or_none(&mut self, text: &str) -> Option<CustomerNumber> {
+        self.optional("customer_number", text, CustomerNumber::parse)
+    }
+
+    /// Decodes the contact that a list may be restricted to, which needs a customer; `None` if it is empty.
+    pub(super) fn contact_of(&mut self, customer_number: &str, text: &str) -> Option<ContactId> {
+        let id = self.optional("contact_id", text, ContactId::parse)?;
+        if customer_number.is_empty() {
+            self.add("contact_id", Violation::CustomerNumberMissing);
+        }
+        Some(id)
+    }
+
+    /// Decodes `call_id` if it is not empty.
+    pub(super) fn optional_call_id(&mut self, text: &str) -> Option<String> {
+        if text.is_empty() {
+            None
+        } else {
+            self.call_id(text)
+        }
     }
 
     /// Decodes `call_id`: one line of 1 to 128 characters.
@@ -173,6 +199,46 @@ impl Violations {
             .collect()
     }
 
+    /// Decodes the range of time from `start_time` to `end_time`; each may be absent.
+    pub(super) fn time_range(
+        &mut self,
+        start: Option<Timestamp>,
+        end: Option<Timestamp>,
+    ) -> TimeRange {
+        let start = start.and_then(|time| self.time("start_time", time));
+        let end = end.and_then(|time| self.time("end_time", time));
+        if let (Some(start), Some(end)) = (start, end)
+            && end <= start
+        {
+            self.add("end_time", Violation::EmptyTimeRange);
+        }
+        TimeRange { start, end }
+    }
+
+    fn time(&mut self, field: &str, time: Timestamp) -> Option<DateTime<Utc>> {
+        let nanos = u32::try_from(time.nanos).ok();
+        let time = nanos.and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
+        // The databases store no times before the year 1 or after the year 9999.
+        let time = time.filter(|time| (1..=9999).contains(&time.year()));
+        self.check(field, time.ok_or(Violation::NotATime))
+    }
+
+    /// Decodes the actor or agent in `field`, the subject of a token; `None` if it is empty.
+    pub(super) fn subject(&mut self, field: &str, text: &str) -> Option<String> {
+        if text.is_empty() {
+            return None;
+        }
+        let max = MAX_SUBJECT_CHARS;
+        let subject = if text.chars().nth(max).is_some() {
+            Err(Violation::TooLong { max })
+        } else if text.contains(char::is_control) {
+            Err(Violation::NotASingleLine)
+        } else {
+            Ok(text.to_owned())
+        };
+        self.check(field, subject)
+    }
+
     /// Parses `text`; `None` if it is empty.
     pub(super) fn optional<T>(
         &mut self,
@@ -236,6 +302,14 @@ fn to_contact_type(number: i32) -> Option<ContactType> {
         proto::ContactType::AuthorizedSignatory => Some(ContactType::AuthorizedSignatory),
         proto::ContactType::DataProtection => Some(ContactType::DataProtection),
         proto::ContactType::Other => Some(ContactType::Other),
+    }
+}
+
+/// Encodes the kind of a match.
+pub(super) fn match_kind(kind: MatchKind) -> proto::ChannelMatchKind {
+    match kind {
+        MatchKind::Exact => proto::ChannelMatchKind::Exact,
+        MatchKind::SameLine => proto::ChannelMatchKind::SameLine,
     }
 }
 
@@ -318,7 +392,6 @@ fn attention_line(order: AttentionLineOrder) -> proto::AttentionLine {
 /// Encodes a contact.
 pub(super) fn contact(contact: &Contact) -> proto::Contact {
     let email = |address: &EmailAddress| address.as_str().to_owned();
-    let codes = |codes: &[OrderTypeCode]| codes.iter().map(|c| c.as_str().to_owned()).collect();
     proto::Contact {
         customer_number: contact.customer_number.as_str().to_owned(),
         contact_id: contact.id.0.to_string(),
@@ -333,11 +406,7 @@ pub(super) fn contact(contact: &Contact) -> proto::Contact {
             .map(|number| number.as_str().to_owned())
             .collect(),
         invoice_email_enabled: Some(contact.invoice_email_enabled),
-        restrictions: Some(proto::Restrictions {
-            note: contact.restrictions.note.clone(),
-            allowed_order_types: codes(&contact.restrictions.allowed_order_types),
-            denied_order_types: codes(&contact.restrictions.denied_order_types),
-        }),
+        restrictions: Some(restrictions(&contact.restrictions)),
         phone_password: Some(proto::PhonePassword {
             configured: contact.phone_password.set_time.is_some(),
             set_time: contact.phone_password.set_time.map(timestamp),
@@ -355,6 +424,16 @@ pub(super) fn contact(contact: &Contact) -> proto::Contact {
         email_confirm_time: contact.email_confirm_time.map(timestamp),
         last_standard_contact: contact.is_last_standard,
         invoice_email_available: contact.can_have_invoice_email(),
+    }
+}
+
+/// Encodes restrictions.
+pub(super) fn restrictions(restrictions: &Restrictions) -> proto::Restrictions {
+    let codes = |codes: &[OrderTypeCode]| codes.iter().map(|c| c.as_str().to_owned()).collect();
+    proto::Restrictions {
+        note: restrictions.note.clone(),
+        allowed_order_types: codes(&restrictions.allowed_order_types),
+        denied_order_types: codes(&restrictions.denied_order_types),
     }
 }
 

@@ -20,8 +20,8 @@ pub struct PageContext<'a> {
     pub rpc: &'static str,
     /// The number of the customer.
     pub customer_number: &'a str,
-    /// The filter, as a number.
-    pub filter: i16,
+    /// The filters, in any encoding.
+    pub filter: &'a [u8],
 }
 
 /// A position in a list, encoded into page tokens.
@@ -40,6 +40,16 @@ impl Cursor for i64 {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         Some(Self::from_be_bytes(bytes.try_into().ok()?))
+    }
+}
+
+impl Cursor for Uuid {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::from_slice(bytes).ok()
     }
 }
 
@@ -107,7 +117,10 @@ fn mac(
         mac.update(part.as_bytes());
         mac.update(&[0]);
     }
-    mac.update(&context.filter.to_be_bytes());
+    // Their length separates them from the position.
+    let length = u64::try_from(context.filter.len()).unwrap_or(u64::MAX);
+    mac.update(&length.to_be_bytes());
+    mac.update(context.filter);
     mac.update(position);
     Some(mac)
 }
@@ -129,7 +142,7 @@ mod tests {
     const CONTEXT: PageContext<'_> = PageContext {
         rpc: "ListContacts",
         customer_number: "K-1",
-        filter: 3,
+        filter: &[3],
     };
 
     #[test]
@@ -157,7 +170,7 @@ mod tests {
                 ..CONTEXT
             },
             PageContext {
-                filter: 2,
+                filter: &[2],
                 ..CONTEXT
             },
         ] {

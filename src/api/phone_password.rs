@@ -1,15 +1,12 @@
-//! Phone passwords: `SetPhonePassword`, `ClearPhonePassword`, `CheckPhonePassword`, `UnlockPhonePassword`.
+//! Phone passwords: `SetPhonePassword`, `ClearPhonePassword`, `UnlockPhonePassword`.
 
 use crate::{
     api::{
         auth::Caller,
-        convert::{self, Violations, change_options, timestamp},
+        convert::{self, Violations, change_options},
         proto::{self, set_phone_password_request::Source},
     },
-    app::{
-        App, NewPhonePassword, PhonePasswordCheck, PhonePasswordEdit, PhonePasswordVerdict,
-        UpdateContact,
-    },
+    app::{App, NewPhonePassword, PhonePasswordEdit, UpdateContact},
     crypto::keyring::VersionedKeys,
     domain::{phone_password::NormalizedPassword, text},
     error::{Result, Violation},
@@ -72,47 +69,6 @@ pub(super) async fn clear(
     let updated = app.update_contact(caller.actor(), update).await?;
     Ok(proto::ClearPhonePasswordResponse {
         contact: Some(convert::contact(&updated.contact)),
-    })
-}
-
-pub(super) async fn check(
-    app: &App,
-    caller: &Caller,
-    request: proto::CheckPhonePasswordRequest,
-) -> Result<proto::CheckPhonePasswordResponse> {
-    let mut violations = Violations::default();
-    let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
-    let candidate = violations.check(
-        "phone_password",
-        NormalizedPassword::from_spoken(&request.phone_password),
-    );
-    let call_id = violations.call_id(&request.call_id);
-    let check = (|| {
-        Some(PhonePasswordCheck {
-            contact: contact?,
-            candidate: candidate?,
-            call_id: call_id?,
-        })
-    })();
-    let check = violations.finish(check)?;
-    let verdict = app.check_phone_password(caller.actor(), check).await?;
-    Ok(match verdict {
-        PhonePasswordVerdict::Match { grant, contact } => proto::CheckPhonePasswordResponse {
-            verdict: proto::PhonePasswordVerdict::Match.into(),
-            retry_time: None,
-            grant: grant.token,
-            grant_expire_time: Some(timestamp(grant.expire_time)),
-            contact: Some(convert::contact(&contact)),
-        },
-        PhonePasswordVerdict::NoMatch => proto::CheckPhonePasswordResponse {
-            verdict: proto::PhonePasswordVerdict::NoMatch.into(),
-            ..proto::CheckPhonePasswordResponse::default()
-        },
-        PhonePasswordVerdict::Locked { retry_time } => proto::CheckPhonePasswordResponse {
-            verdict: proto::PhonePasswordVerdict::Locked.into(),
-            retry_time: retry_time.map(timestamp),
-            ..proto::CheckPhonePasswordResponse::default()
-        },
     })
 }
 

@@ -17,8 +17,8 @@ use crate::{
         change_notice::NoticedChange,
         email_confirmation::ConfirmationState,
         export::{
-            Export, ExportedAttempts, ExportedConfirmation, ExportedDecision, ExportedImport,
-            ExportedMail, ExportedRequest,
+            Export, ExportedAttempts, ExportedChannel, ExportedCode, ExportedConfirmation,
+            ExportedImport, ExportedMail, ExportedRequest,
         },
     },
     error::{Error, Result, Violation},
@@ -78,12 +78,14 @@ fn encode(export: Export) -> proto::ExportCustomerResponse {
         customer: Some(convert::customer(export.customer)),
         contacts: export.contacts.iter().map(convert::contact).collect(),
         audit_events: all(export.events, audit::encode),
-        phone_orders: all(export.phone_orders, phone_order),
+        phone_orders: all(export.phone_orders, phone_orders::encode),
         email_confirmations: all(export.confirmations, confirmation),
         mails: all(export.mails, mail),
         phone_passwords: all(export.attempts, phone_password_record),
         requests: all(export.requests, request),
         imports: all(export.imports, import),
+        verified_channels: all(export.verified_channels, verified_channel),
+        one_time_codes: all(export.codes, one_time_code),
     }
 }
 
@@ -91,20 +93,22 @@ fn all<T, M>(entries: Vec<T>, encode: fn(T) -> M) -> Vec<M> {
     entries.into_iter().map(encode).collect()
 }
 
-fn phone_order(order: ExportedDecision) -> proto::PhoneOrderRecord {
-    let (decision, denial) = phone_orders::encode_decision(order.decision);
-    proto::PhoneOrderRecord {
-        authorization_id: order.id.to_string(),
-        contact_id: order.contact_id.0.to_string(),
-        agent: order.agent,
-        call_id: order.call_id,
-        order_type: order.order_type.as_str().to_owned(),
-        system_management: order.system_management,
-        offered_by_phone: order.offered_by_phone,
-        customer_administers_product: order.customer_administers_product,
-        decision: decision.into(),
-        denial: denial.into(),
-        decision_time: Some(timestamp(order.decision_time)),
+fn verified_channel(channel: ExportedChannel) -> proto::VerifiedChannelRecord {
+    let contact_id = channel.contact_id;
+    proto::VerifiedChannelRecord {
+        contact_id: contact_id.map_or_else(String::new, |id| id.0.to_string()),
+        r#match: convert::match_kind(channel.kind).into(),
+        verify_time: Some(timestamp(channel.verify_time)),
+    }
+}
+
+fn one_time_code(code: ExportedCode) -> proto::OneTimeCodeRecord {
+    proto::OneTimeCodeRecord {
+        contact_id: code.contact_id.0.to_string(),
+        method: phone_orders::encode_authentication(code.method).into(),
+        expire_time: Some(timestamp(code.expire_time)),
+        failed_attempts: code.attempts.into(),
+        mail_times: all(code.mail_times, timestamp),
     }
 }
 

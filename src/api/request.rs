@@ -57,21 +57,25 @@ has_customer_number!(
     BatchResolveRecipientsRequest,
     CancelEmailChangeRequest,
     ChangeEmailRequest,
+    CheckOneTimeCodeRequest,
     CheckPhonePasswordRequest,
     ClearPhonePasswordRequest,
     CreateContactRequest,
+    CreateOneTimeCodeRequest,
     DeleteContactRequest,
     EraseCustomerRequest,
     ExportCustomerRequest,
     GetContactRequest,
     GetCustomerRequest,
-    ListAuditEventsRequest,
+    GetPhoneOrderRequest,
     ListContactsRequest,
     MarkContactsReviewedRequest,
+    RecordPhoneOrderOutcomeRequest,
     RemoveEmailRequest,
     ResendEmailConfirmationRequest,
     ResolveRecipientsRequest,
     ReviewContactsRequest,
+    SendOneTimeCodeRequest,
     SetAttentionLineRequest,
     SetPhonePasswordRequest,
     UnlockPhonePasswordRequest,
@@ -93,6 +97,28 @@ impl HasTenant for proto::UpdateContactRequest {
     fn tenant_scope(&self) -> TenantScope<'_> {
         let named = self.contact.as_ref();
         TenantScope::Customer(named.map_or("", |contact| &contact.customer_number).into())
+    }
+}
+
+/// Lists that concern all customers, or no customer, if they name none.
+macro_rules! has_optional_customer_number {
+    ($($message:ident),+ $(,)?) => {
+        $(impl HasTenant for proto::$message {
+            fn tenant_scope(&self) -> TenantScope<'_> {
+                if self.customer_number.is_empty() {
+                    return TenantScope::AllTenants;
+                }
+                TenantScope::Customer(Cow::Borrowed(&self.customer_number))
+            }
+        })+
+    };
+}
+
+has_optional_customer_number!(ListAuditEventsRequest, ListPhoneOrdersRequest);
+
+impl HasTenant for proto::FindCustomersRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
+        TenantScope::AllTenants
     }
 }
 

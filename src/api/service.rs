@@ -9,8 +9,8 @@ use crate::{
     api::{
         audit,
         auth::Caller,
-        caller_verification, changes, contacts, customers, email_confirmation, phone_orders,
-        phone_password, privacy,
+        caller_authentication, caller_verification, changes, contacts, customers,
+        email_confirmation, order_types, phone_orders, phone_password, privacy,
         proto::{self, contact_service_server::ContactService},
         recipients, recipients_stream,
         request::authorize,
@@ -265,7 +265,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::CheckPhonePasswordResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            phone_password::check(&self.app, &caller, request).await?,
+            caller_authentication::check_password(&self.app, &caller, request).await?,
         ))
     }
 
@@ -289,12 +289,82 @@ impl ContactService for ContactApi {
         ))
     }
 
+    async fn find_customers(
+        &self,
+        request: Request<proto::FindCustomersRequest>,
+    ) -> Result<Response<proto::FindCustomersResponse>, Status> {
+        let (caller, request) = authorize(request)?;
+        Ok(respond(
+            caller_verification::find(&self.app, &caller, request).await?,
+        ))
+    }
+
+    async fn check_one_time_code(
+        &self,
+        request: Request<proto::CheckOneTimeCodeRequest>,
+    ) -> Result<Response<proto::CheckOneTimeCodeResponse>, Status> {
+        let (caller, request) = authorize(request)?;
+        Ok(respond(
+            caller_authentication::check_code(&self.app, &caller, request).await?,
+        ))
+    }
+
+    async fn send_one_time_code(
+        &self,
+        request: Request<proto::SendOneTimeCodeRequest>,
+    ) -> Result<Response<proto::SendOneTimeCodeResponse>, Status> {
+        let (caller, request) = authorize(request)?;
+        Ok(respond(
+            caller_authentication::send_code(&self.app, &self.service_keys, &caller, request)
+                .await?,
+        ))
+    }
+
+    async fn create_one_time_code(
+        &self,
+        request: Request<proto::CreateOneTimeCodeRequest>,
+    ) -> Result<Response<proto::CreateOneTimeCodeResponse>, Status> {
+        let (caller, request) = authorize(request)?;
+        Ok(respond(
+            caller_authentication::create_code(&self.app, &self.service_keys, &caller, request)
+                .await?,
+        ))
+    }
+
+    async fn record_phone_order_outcome(
+        &self,
+        request: Request<proto::RecordPhoneOrderOutcomeRequest>,
+    ) -> Result<Response<proto::RecordPhoneOrderOutcomeResponse>, Status> {
+        let (caller, request) = authorize(request)?;
+        Ok(respond(
+            phone_orders::record_outcome(&self.app, &self.service_keys, &caller, request).await?,
+        ))
+    }
+
+    async fn get_phone_order(
+        &self,
+        request: Request<proto::GetPhoneOrderRequest>,
+    ) -> Result<Response<proto::GetPhoneOrderResponse>, Status> {
+        let (_, request) = authorize(request)?;
+        Ok(respond(phone_orders::get(&self.app, request).await?))
+    }
+
+    async fn list_phone_orders(
+        &self,
+        request: Request<proto::ListPhoneOrdersRequest>,
+    ) -> Result<Response<proto::ListPhoneOrdersResponse>, Status> {
+        let (_, request) = authorize(request)?;
+        Ok(respond(
+            phone_orders::list(&self.app, &self.service_keys, request).await?,
+        ))
+    }
+
     async fn list_order_types(
         &self,
         request: Request<proto::ListOrderTypesRequest>,
     ) -> Result<Response<proto::ListOrderTypesResponse>, Status> {
         let (_, request) = authorize(request)?;
-        Ok(respond(phone_orders::list_types(&self.app, request).await?))
+        Ok(respond(order_types::list(&self.app, request).await?))
     }
 
     async fn update_order_type(
@@ -303,7 +373,7 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::UpdateOrderTypeResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(
-            phone_orders::update_type(&self.app, &caller, request).await?,
+            order_types::update(&self.app, &caller, request).await?,
         ))
     }
 

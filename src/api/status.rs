@@ -111,6 +111,12 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::FindLimit { .. } => (Code::ResourceExhausted, ErrorReason::FindLimit),
         Error::GrantInvalid => (Code::FailedPrecondition, ErrorReason::GrantInvalid),
         Error::OrderTypeNotFound => (Code::NotFound, ErrorReason::OrderTypeNotFound),
+        Error::PhoneOrderNotFound => (Code::NotFound, ErrorReason::PhoneOrderNotFound),
+        Error::PhoneOrderDenied => (Code::FailedPrecondition, ErrorReason::PhoneOrderDenied),
+        Error::OutcomeAlreadyRecorded => (
+            Code::FailedPrecondition,
+            ErrorReason::OutcomeAlreadyRecorded,
+        ),
         Error::PhoneCallAttemptLimit { .. } => {
             (Code::ResourceExhausted, ErrorReason::PhoneCallAttemptLimit)
         }

@@ -6,7 +6,7 @@ use super::{context::App, page::paginate};
 use crate::{
     crypto::pseudonym,
     domain::{
-        audit::{Actor, AuditEvent, EventKind, EventSortKey},
+        audit::{Actor, AuditEvent, EventFilter, EventKind, EventSortKey},
         ids::CustomerNumber,
     },
     error::Result,
@@ -23,8 +23,8 @@ pub struct AuditPage {
 }
 
 impl App {
-    /// Deletes the events that are older than `retention` from the change feed and the audit log,
-    /// and returns the number of those in the audit log.
+    /// Deletes the events that are older than `retention` from the change feed and the audit log, and
+    /// the records of phone orders, and returns the number of events in the audit log.
     ///
     /// # Errors
     /// Database errors.
@@ -36,6 +36,8 @@ impl App {
         self.sequence(InboxRange::all(), FeedLock::Wait).await?;
         let database = &self.database;
         database.delete_old_feed_entries(cutoff, last).await?;
+        // Rule 28: records of orders follow the retention of the audit log.
+        database.delete_old_phone_orders(cutoff).await?;
         database.delete_old_audit_events(cutoff).await
     }
 
@@ -58,15 +60,16 @@ impl App {
         self.database.insert_disclosure(event).await.map(|_| ())
     }
 
-    /// Returns up to `page_size` events before a sort key, newest first; [`EventSortKey::LAST`] starts at
-    /// the newest event.
+    /// Returns up to `page_size` events of a customer, or of no customer, before a sort key, newest first;
+    /// [`EventSortKey::LAST`] starts at the newest event.
     ///
     /// # Errors
     /// [`Error::CustomerNotFound`](crate::error::Error::CustomerNotFound) if the customer neither
     /// is on file nor has events.
     pub async fn list_audit_events(
         &self,
-        customer_number: &CustomerNumber,
+        customer_number: Option<&CustomerNumber>,
+        filter: &EventFilter,
         before: EventSortKey,
         page_size: usize,
     ) -> Result<AuditPage> {
@@ -75,26 +78,48 @@ impl App {
             .saturating_add(1);
         let mut events = self
             .database
-            .list_audit_events(customer_number, before, limit)
+            .list_audit_events(customer_number, filter, before, limit)
             .await?;
         // The events of an erased customer with the same number are stored under a pseudonym, and
         // are older.
-        for pseudonym in self.pseudonyms(customer_number) {
+        let pseudonyms = customer_number.map(|number| self.pseudonyms(number));
+        for pseudonym in pseudonyms.unwrap_or_default() {
             let missing = limit.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
             if missing == 0 {
                 break;
             }
-            let older = self.database.list_audit_events(&pseudonym, before, missing);
+            let older = self
+                .database
+                .list_audit_events(Some(&pseudonym), filter, before, missing);
             events.extend(older.await?);
         }
-        if events.is_empty() && before == EventSortKey::LAST {
-            self.get_customer(customer_number).await?;
+        if let Some(number) = customer_number
+            && events.is_empty()
+            && before == EventSortKey::LAST
+            && let Err(unknown) = self.get_customer(number).await
+            && !self.has_erased_events(number).await?
+        {
+            return Err(unknown);
         }
         let next_before = paginate(&mut events, page_size, AuditEvent::sort_key);
         Ok(AuditPage {
             events,
             next_before,
         })
+    }
+
+    /// Returns true if a customer of this number was erased, and its events are still kept.
+    pub(super) async fn has_erased_events(&self, customer_number: &CustomerNumber) -> Result<bool> {
+        let (all, last) = (EventFilter::default(), EventSortKey::LAST);
+        for pseudonym in self.pseudonyms(customer_number) {
+            let events = self
+                .database
+                .list_audit_events(Some(&pseudonym), &all, last, 1);
+            if !events.await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the pseudonyms under which the events of an erased customer of this number are

@@ -233,7 +233,7 @@ impl App {
             let contact_id = Some(*contact_id);
             let mut event = self.event(&locked, actor, change.kind, contact_id, &change.fields)?;
             if change.kind == EventKind::PhonePasswordUnlocked {
-                event = event.with_reason_given();
+                event = event.with_detail("reason_given", "true");
             }
             transaction.insert_audit_event(&event).await?;
         }

@@ -3,6 +3,7 @@
 use std::{
     num::NonZeroU32,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -31,12 +32,16 @@ pub struct App {
     pub(super) hasher: PhoneHasher,
     pub(super) hash_queues: HashQueues,
     pub(super) channel_checks_per_minute: Option<NonZeroU32>,
+    pub(super) code_answer_time: Duration,
     pub(super) mail_signal: MailSignal,
     pub(super) feed_signal: FeedSignal,
     pub(super) mail_folder: Option<MailFolder>,
     /// True while database files may still contain data of an erased customer.
     pub(super) has_deleted: Arc<AtomicBool>,
 }
+
+/// Far longer than the work for any contact takes, and not noticed by an agent.
+pub const CODE_ANSWER_TIME: Duration = Duration::from_millis(250);
 
 /// The dependencies that [`App::new`] takes.
 #[derive(Clone, Debug)]
@@ -51,8 +56,12 @@ pub struct AppParts {
     pub service_keys: VersionedKeys,
     /// Hashes and verifies phone passwords.
     pub hasher: PhoneHasher,
-    /// The limit of channel checks per minute, for each agent and each customer. `None`: no limit.
+    /// The limit of channel checks per minute, for each agent and each customer, and of searches over
+    /// all customers, for each agent. `None`: no limit.
     pub channel_checks_per_minute: Option<NonZeroU32>,
+    /// The duration of a code check and of a request to mail a code, at the least: the work for a contact
+    /// with a code or an address must not be measurable. [`CODE_ANSWER_TIME`] but for tests.
+    pub code_answer_time: Duration,
     /// The folder that mails are written to in place of an SMTP server.
     pub mail_folder: Option<MailFolder>,
 }
@@ -68,6 +77,7 @@ impl App {
             hasher: parts.hasher,
             hash_queues: HashQueues::default(),
             channel_checks_per_minute: parts.channel_checks_per_minute,
+            code_answer_time: parts.code_answer_time,
             mail_signal: MailSignal::default(),
             feed_signal: FeedSignal::default(),
             mail_folder: parts.mail_folder,

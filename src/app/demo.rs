@@ -1,11 +1,14 @@
 //! Sample customers for `serve --demo`. They are written past the use cases, as no RPC creates
 //! confirmed addresses.
 
+use std::collections::BTreeMap;
+
 use super::{
     contact_edit::{PhonePasswordEdit, UpdateContact},
     contact_update::PHONE_PASSWORD,
     context::App,
     idempotency::ChangeOptions,
+    order_types::OrderTypeUpdate,
     phone_password::NewPhonePassword,
 };
 use crate::{
@@ -18,7 +21,7 @@ use crate::{
         email_confirmation::PendingEmail,
         ids::{ContactId, ContactRef, CustomerNumber},
         phone_number::PhoneNumber,
-        phone_order::OrderType,
+        phone_order::{OrderTerms, OrderType},
         phone_password::NormalizedPassword,
         restrictions::{OrderTypeCode, Restrictions},
     },
@@ -60,20 +63,60 @@ const EMPTY_CONTACT: SampleContact = SampleContact {
     phone_password: "",
 };
 
-/// Code, display name, system management, offered by phone.
-const ORDER_TYPES: &[(&str, &str, bool, bool)] = &[
-    ("server_reboot", "Neustart eines Servers", true, true),
-    ("system_administration", "Systemverwaltung", true, true),
-    ("web_hosting", "Webhosting-Paket", false, true),
+const BY_PHONE: OrderTerms = OrderTerms {
+    system_management: false,
+    offered_by_phone: true,
+    requires_verified_channel: false,
+    retired: false,
+};
+const SYSTEM_MANAGEMENT: OrderTerms = OrderTerms {
+    system_management: true,
+    ..BY_PHONE
+};
+
+/// Code, names in German and English, and terms.
+const ORDER_TYPES: &[(&str, [&str; 2], OrderTerms)] = &[
+    (
+        "server_reboot",
+        ["Neustart eines Servers", "Reboot of a server"],
+        SYSTEM_MANAGEMENT,
+    ),
+    (
+        "system_administration",
+        ["Systemverwaltung", "System administration"],
+        SYSTEM_MANAGEMENT,
+    ),
+    (
+        "web_hosting",
+        ["Webhosting-Paket", "Web hosting package"],
+        BY_PHONE,
+    ),
     (
         "domain_registration",
-        "Registrierung einer Domain",
-        false,
-        true,
+        ["Registrierung einer Domain", "Registration of a domain"],
+        BY_PHONE,
     ),
-    ("domain_transfer", "Umzug einer Domain", false, true),
-    ("cancellation", "Kündigung", false, true),
-    ("contract_takeover", "Vertragsübernahme", false, false),
+    (
+        "domain_transfer",
+        ["Umzug einer Domain", "Transfer of a domain"],
+        BY_PHONE,
+    ),
+    (
+        "cancellation",
+        ["Kündigung", "Cancellation"],
+        OrderTerms {
+            requires_verified_channel: true,
+            ..BY_PHONE
+        },
+    ),
+    (
+        "contract_takeover",
+        ["Vertragsübernahme", "Transfer of a contract"],
+        OrderTerms {
+            offered_by_phone: false,
+            ..BY_PHONE
+        },
+    ),
 ];
 
 /// A customer with contacts of all types, one whose invoices are sent by post, and one with
@@ -163,19 +206,25 @@ impl App {
     /// Database errors.
     pub async fn load_samples(&self) -> Result<()> {
         let existing = self.list_order_types(true).await?;
-        for (code, name, system_management, offered_by_phone) in ORDER_TYPES {
+        for (code, [german, english], terms) in ORDER_TYPES {
             let order_type = OrderType {
                 code: OrderTypeCode::parse(code).map_err(defect)?,
-                display_name: (*name).to_owned(),
-                system_management: *system_management,
-                offered_by_phone: *offered_by_phone,
-                retired: false,
+                display_name: (*german).to_owned(),
+                display_names: BTreeMap::from([
+                    (Locale::German, (*german).to_owned()),
+                    (Locale::English, (*english).to_owned()),
+                ]),
+                terms: *terms,
             };
-            if !existing
+            if existing
                 .iter()
-                .any(|existing| existing.code == order_type.code)
+                .all(|on_file| on_file.code != order_type.code)
             {
-                self.update_order_type(&Actor::demo(), order_type, true, false)
+                let update = OrderTypeUpdate {
+                    order_type,
+                    fields: Vec::new(),
+                };
+                self.update_order_type(&Actor::demo(), update, true, false)
                     .await?;
             }
         }

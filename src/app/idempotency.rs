@@ -115,7 +115,7 @@ pub(super) fn replayed_contact(response: CachedResponse) -> Result<Contact> {
     match response {
         CachedResponse::Contact(contact) => Ok(*contact),
         CachedResponse::Deleted => Err(Error::ContactNotFound),
-        CachedResponse::Nothing | CachedResponse::Customer(_) => {
+        CachedResponse::Nothing | CachedResponse::Customer(_) | CachedResponse::Expiry(_) => {
             Err(Error::data_loss("request_ids.response"))
         }
     }
@@ -152,8 +152,9 @@ pub(super) async fn store_customer(
 fn replayed_customer(response: CachedResponse) -> Result<Customer> {
     match response {
         CachedResponse::Customer(customer) => Ok(*customer),
-        CachedResponse::Nothing | CachedResponse::Contact(_) | CachedResponse::Deleted => {
-            Err(Error::data_loss("request_ids.response"))
-        }
+        CachedResponse::Nothing
+        | CachedResponse::Contact(_)
+        | CachedResponse::Expiry(_)
+        | CachedResponse::Deleted => Err(Error::data_loss("request_ids.response")),
     }
 }

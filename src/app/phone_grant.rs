@@ -1,5 +1,5 @@
-//! Grants (rule 18): signed proofs that a contact gave the correct phone password to one agent in
-//! one phone call. A grant is a JWT with HMAC-SHA256 under a service key.
+//! Grants (rule 18): signed proofs that a contact gave the correct phone password or one-time code to
+//! one agent in one phone call. A grant is a JWT with HMAC-SHA256 under a service key.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::Mac;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     crypto::keyring::VersionedKeys,
-    domain::{audit::Actor, ids::ContactRef},
+    domain::{audit::Actor, authentication::AuthenticationMethod, ids::ContactRef},
     error::{Error, Result},
 };
 
@@ -21,7 +21,7 @@ const ISSUER: &str = "contact-service";
 /// The binding of a grant.
 #[derive(Clone, Debug)]
 pub(super) struct GrantScope<'g> {
-    /// The contact that gave its phone password.
+    /// The contact that gave its phone password or code.
     pub(super) contact: &'g ContactRef,
     /// The agent that checked it.
     pub(super) agent: &'g Actor,
@@ -45,14 +45,36 @@ impl std::fmt::Debug for Grant {
     }
 }
 
-/// The version of a phone password: the microsecond at which it was set.
+/// What a grant was issued for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PasswordVersion(i64);
+pub(super) struct GrantProof {
+    /// The way in which the caller was authenticated.
+    pub(super) method: AuthenticationMethod,
+    /// The version of the phone password: the microsecond at which it was set. `None`: a code.
+    set_time: Option<i64>,
+}
 
-impl PasswordVersion {
-    /// Returns true if the password of this version was set at `set_time`.
-    pub(super) fn matches(self, set_time: Option<DateTime<Utc>>) -> bool {
-        set_time.is_some_and(|time| time.timestamp_micros() == self.0)
+impl GrantProof {
+    /// The proof by the phone password that was set at this time.
+    pub(super) const fn password(set_time: DateTime<Utc>) -> Self {
+        Self {
+            method: AuthenticationMethod::PhonePassword,
+            set_time: Some(set_time.timestamp_micros()),
+        }
+    }
+
+    /// The proof by a one-time code.
+    pub(super) const fn code(method: AuthenticationMethod) -> Self {
+        Self {
+            method,
+            set_time: None,
+        }
+    }
+
+    /// Returns true if the password, if it was one, is still that of `set_time`.
+    pub(super) fn is_current(self, set_time: Option<DateTime<Utc>>) -> bool {
+        self.set_time
+            .is_none_or(|version| set_time.is_some_and(|time| time.timestamp_micros() == version))
     }
 }
 
@@ -63,8 +85,10 @@ struct GrantClaims {
     customer_number: String,
     contact_id: String,
     call_id: String,
+    /// The stored name of the authentication method.
+    method: String,
     /// The version of the password, in microseconds since the Unix epoch.
-    set_time: i64,
+    set_time: Option<i64>,
     iat: i64,
     exp: i64,
 }
@@ -76,7 +100,7 @@ struct GrantClaims {
 pub(super) fn sign(
     keys: &VersionedKeys,
     scope: &GrantScope<'_>,
-    set_time: DateTime<Utc>,
+    proof: GrantProof,
     now: DateTime<Utc>,
 ) -> Result<Grant> {
     let version = keys.newest()?;
@@ -88,7 +112,8 @@ pub(super) fn sign(
         customer_number: scope.contact.customer_number.as_str().to_owned(),
         contact_id: scope.contact.contact_id.0.to_string(),
         call_id: scope.call_id.to_owned(),
-        set_time: set_time.timestamp_micros(),
+        method: proof.method.as_str().to_owned(),
+        set_time: proof.set_time,
         iat: now.timestamp(),
         exp: expire_time.timestamp(),
     };
@@ -113,18 +138,21 @@ pub(super) fn verify(
     token: &str,
     scope: &GrantScope<'_>,
     now: DateTime<Utc>,
-) -> Result<PasswordVersion> {
+) -> Result<GrantProof> {
     let claims = decode(keys, token).ok_or(Error::GrantInvalid)?;
     let is_in_scope = claims.iss == ISSUER
         && claims.sub == scope.agent.0
         && claims.customer_number == scope.contact.customer_number.as_str()
         && claims.contact_id == scope.contact.contact_id.0.to_string()
         && claims.call_id == scope.call_id;
-    if is_in_scope && now.timestamp() < claims.exp {
-        Ok(PasswordVersion(claims.set_time))
-    } else {
-        Err(Error::GrantInvalid)
+    if !is_in_scope || now.timestamp() >= claims.exp {
+        return Err(Error::GrantInvalid);
     }
+    let method = AuthenticationMethod::find(&claims.method);
+    Ok(GrantProof {
+        method: method.ok_or(Error::GrantInvalid)?,
+        set_time: claims.set_time,
+    })
 }
 
 fn decode(keys: &VersionedKeys, token: &str) -> Option<GrantClaims> {
@@ -195,7 +223,7 @@ mod tests {
             agent: &agent,
             call_id: "call",
         };
-        sign(&keys(versions), &scope, now(), now()).unwrap()
+        sign(&keys(versions), &scope, GrantProof::password(now()), now()).unwrap()
     }
 
     #[test]
@@ -210,6 +238,15 @@ mod tests {
         assert!(!check(&token, &anna, "agent", "other", 0));
         assert!(!check(&token, &contact("K-2", 1), "agent", "call", 0));
         assert!(!check(&token, &contact("K-1", 2), "agent", "call", 0));
+    }
+
+    #[test]
+    fn grant_of_a_password_ends_with_it() {
+        let password = GrantProof::password(now());
+        assert!(password.is_current(Some(now())));
+        assert!(!password.is_current(Some(now() + TimeDelta::microseconds(1))));
+        assert!(!password.is_current(None));
+        assert!(GrantProof::code(AuthenticationMethod::CodeByEmail).is_current(None));
     }
 
     #[test]

@@ -1,20 +1,29 @@
-//! Phone orders: order types, and decisions whether a contact may place an order (rule 19).
+//! Phone orders: decisions whether a contact may place an order (rules 19, 27), and their records (rule
+//! 28).
+
+use uuid::Uuid;
 
 use super::{
+    caller_check::call_hash,
     context::App,
-    phone_grant::{self, GrantScope, PasswordVersion},
+    idempotency::{self, ChangeOptions},
+    page::paginate,
+    phone_grant::{self, GrantProof, GrantScope},
 };
 use crate::{
     domain::{
-        audit::{Actor, AuditEvent, EventKind},
-        contact::find_contact,
-        ids::ContactRef,
-        phone_order::{OrderDecision, OrderType, PhoneOrder, decide},
+        audit::{Actor, EventKind},
+        contact::{Contact, find_contact},
+        ids::{ContactRef, CustomerNumber},
+        phone_order::{
+            OrderBasis, OrderDecision, OrderOption, PhoneOrder, PhoneOrderFilter,
+            PhoneOrderOutcome, RecordedOutcome, decide,
+        },
         restrictions::OrderTypeCode,
     },
     error::{Error, Result},
     observability::metrics,
-    storage::{Outcome, Transaction},
+    storage::{CachedResponse, Outcome, Transaction},
 };
 
 /// An order that a contact wants to place by phone.
@@ -32,6 +41,28 @@ pub struct PhoneOrderRequest {
     pub customer_administers_product: bool,
 }
 
+/// The outcome of an order that an agent records.
+#[derive(Clone, Debug)]
+pub struct OutcomeRecord {
+    /// The customer.
+    pub customer_number: CustomerNumber,
+    /// The id of the decision.
+    pub id: Uuid,
+    /// The outcome.
+    pub outcome: PhoneOrderOutcome,
+    /// The reference in the order system; empty: none.
+    pub reference: String,
+}
+
+/// A page of phone orders.
+#[derive(Clone, Debug)]
+pub struct PhoneOrderPage {
+    /// The orders, newest first.
+    pub orders: Vec<PhoneOrder>,
+    /// The exclusive upper bound of the next page; `None` on the last page.
+    pub next_before: Option<Uuid>,
+}
+
 /// A recorded decision about an order.
 #[derive(Clone, Debug)]
 pub struct DecidedOrder {
@@ -42,65 +73,6 @@ pub struct DecidedOrder {
 }
 
 impl App {
-    /// Lists the order types, sorted by code; retired ones only if `show_retired`.
-    ///
-    /// # Errors
-    /// Database errors.
-    pub async fn list_order_types(&self, show_retired: bool) -> Result<Vec<OrderType>> {
-        self.database.list_order_types(show_retired).await
-    }
-
-    /// Returns those of the codes that no order type has. A code that is known once stays known,
-    /// as order types are not deleted.
-    ///
-    /// # Errors
-    /// Database errors.
-    pub async fn find_unknown_order_types<'c>(
-        &self,
-        codes: &[&'c OrderTypeCode],
-    ) -> Result<Vec<&'c OrderTypeCode>> {
-        self.database.find_unknown_order_types(codes).await
-    }
-
-    /// Replaces an order type, or creates it if `allow_missing` is set.
-    ///
-    /// # Errors
-    /// [`Error::OrderTypeNotFound`].
-    pub async fn update_order_type(
-        &self,
-        actor: &Actor,
-        order_type: OrderType,
-        allow_missing: bool,
-        validate_only: bool,
-    ) -> Result<OrderType> {
-        let now = self.now();
-        // The event belongs to no customer, so it needs no sequence number.
-        let (id, kind) = (self.random.uuid_v7(now)?, EventKind::OrderTypeUpdated);
-        let event = AuditEvent::new(id, now, actor, kind);
-        self.database
-            .transaction(move |transaction| {
-                let (event, order_type) = (event.clone(), order_type.clone());
-                Box::pin(async move {
-                    let stored = transaction.find_order_type(&order_type.code).await?;
-                    if stored.is_none() && !allow_missing {
-                        return Err(Error::OrderTypeNotFound);
-                    }
-                    let changed = order_type.differences(stored.as_ref());
-                    // Rule 25: an update that changes nothing records no event.
-                    if changed.is_empty() {
-                        return Ok(Outcome::Commit(order_type));
-                    }
-                    transaction
-                        .upsert_order_type(&order_type, &event.actor, now)
-                        .await?;
-                    let event = event.with_changed_fields(&changed);
-                    transaction.insert_audit_event(&event).await?;
-                    Ok(Outcome::commit_unless(validate_only, order_type))
-                })
-            })
-            .await
-    }
-
     /// Decides whether the contact may place the order, and records the decision (rule 19).
     ///
     /// # Errors
@@ -116,17 +88,16 @@ impl App {
             agent,
             call_id: &request.call_id,
         };
-        let version = phone_grant::verify(&self.service_keys, &request.grant, &scope, self.now())?;
+        let proof = phone_grant::verify(&self.service_keys, &request.grant, &scope, self.now())?;
         let (app, agent) = (self.clone(), agent.clone());
         let customer_number = request.contact.customer_number.clone();
         let decided = self
             .database
             .customer_transaction(&customer_number, move |transaction| {
                 let (app, agent, request) = (app.clone(), agent.clone(), request.clone());
-                Box::pin(async move {
-                    app.decide_within(transaction, &agent, request, version)
-                        .await
-                })
+                Box::pin(
+                    async move { app.decide_within(transaction, &agent, request, proof).await },
+                )
             })
             .await?;
         metrics::phone_order(match decided.order.decision {
@@ -142,7 +113,7 @@ impl App {
         transaction: &Transaction,
         agent: &Actor,
         request: PhoneOrderRequest,
-        version: PasswordVersion,
+        proof: GrantProof,
     ) -> Result<Outcome<DecidedOrder>> {
         let now = self.now();
         let ContactRef {
@@ -153,25 +124,40 @@ impl App {
         let contacts = transaction.list_contacts(&customer_number).await?;
         let contact = find_contact(&contacts, contact_id)?;
         // A changed password invalidates its grants: the previous one may have been stolen.
-        if !version.matches(contact.phone_password.set_time) {
+        if !proof.is_current(contact.phone_password.set_time) {
             return Err(Error::GrantInvalid);
         }
         let order_type = transaction.find_order_type(&request.order_type).await?;
         let order_type = order_type.ok_or(Error::OrderTypeNotFound)?;
-        let restrictions = &contact.restrictions;
+        let call = call_hash(&request.call_id);
+        let channel = transaction
+            .find_verified_channel(&customer_number, &call, contact_id, now)
+            .await?;
+        let basis = OrderBasis {
+            restrictions: contact.restrictions.clone(),
+            terms: order_type.terms,
+        };
         let customer_administers_product = request.customer_administers_product;
-        let decision = decide(&order_type, restrictions, customer_administers_product);
+        let decision = decide(
+            &order_type.code,
+            &basis,
+            channel,
+            customer_administers_product,
+        );
         let order = PhoneOrder {
             id: self.random.uuid_v7(now)?,
             customer_number,
             contact_id,
             agent: agent.0.clone(),
             call_id: request.call_id,
-            order_type,
-            contact_version: contact.version,
+            order_type: order_type.code,
             customer_administers_product,
+            basis,
+            channel,
+            authentication: proof.method,
             decision,
             decision_time: now,
+            outcome: None,
         };
         transaction.insert_phone_order(&order).await?;
         let kind = EventKind::PhoneOrderDecided;
@@ -179,10 +165,143 @@ impl App {
         let event = event.with_phone_order(&order);
         transaction.insert_audit_event(&event).await?;
         let note = if decision == OrderDecision::AgentDecision {
-            restrictions.note.clone()
+            contact.restrictions.note.clone()
         } else {
             String::new()
         };
         Ok(Outcome::Commit(DecidedOrder { order, note }))
+    }
+
+    /// Returns the decisions about the offered order types in this phone call, without a record (rule
+    /// 27).
+    pub(super) async fn order_options(
+        &self,
+        transaction: &Transaction,
+        contact: &Contact,
+        call_id: &str,
+    ) -> Result<Vec<OrderOption>> {
+        let (number, call) = (&contact.customer_number, call_hash(call_id));
+        let channel = transaction
+            .find_verified_channel(number, &call, contact.id, self.now())
+            .await?;
+        let order_types = transaction.list_offered_order_types().await?;
+        let option = |order_type| OrderOption::new(order_type, &contact.restrictions, channel);
+        Ok(order_types.iter().map(option).collect())
+    }
+
+    /// Records the outcome of an order, once (rule 28).
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`], [`Error::PhoneOrderNotFound`], [`Error::PhoneOrderDenied`],
+    /// [`Error::OutcomeAlreadyRecorded`].
+    pub async fn record_phone_order_outcome(
+        &self,
+        actor: &Actor,
+        record: OutcomeRecord,
+        options: ChangeOptions,
+    ) -> Result<PhoneOrder> {
+        let (app, actor) = (self.clone(), actor.clone());
+        let customer_number = record.customer_number.clone();
+        self.database
+            .customer_transaction(&customer_number, move |transaction| {
+                let (app, actor) = (app.clone(), actor.clone());
+                let (record, options) = (record.clone(), options.clone());
+                Box::pin(async move {
+                    app.record_outcome_within(transaction, &actor, &record, &options)
+                        .await
+                })
+            })
+            .await
+    }
+
+    async fn record_outcome_within(
+        &self,
+        transaction: &Transaction,
+        actor: &Actor,
+        record: &OutcomeRecord,
+        options: &ChangeOptions,
+    ) -> Result<Outcome<PhoneOrder>> {
+        let (now, number) = (self.now(), &record.customer_number);
+        let request = options.request.as_ref();
+        let locked = transaction.lock_customer(number).await?;
+        let order = transaction.find_phone_order(number, record.id).await?;
+        let mut order = order.ok_or(Error::PhoneOrderNotFound)?;
+        let replay = idempotency::replay(transaction, number, actor, request, now).await?;
+        if replay.is_some() {
+            // The outcome is final, so that the order is as it was.
+            return Ok(Outcome::Replayed(order));
+        }
+        if matches!(order.decision, OrderDecision::Denied(_)) {
+            return Err(Error::PhoneOrderDenied);
+        }
+        if order.outcome.is_some() {
+            return Err(Error::OutcomeAlreadyRecorded);
+        }
+        let recorded = RecordedOutcome {
+            outcome: record.outcome,
+            reference: record.reference.clone(),
+            time: now,
+        };
+        transaction
+            .record_outcome(number, record.id, &recorded)
+            .await?;
+        let contact_id = Some(order.contact_id);
+        let kind = EventKind::PhoneOrderOutcomeRecorded;
+        let event = self
+            .event(&locked, actor, kind, contact_id, &[])?
+            .with_detail("authorization_id", record.id.to_string())
+            .with_detail("outcome", record.outcome.as_str().to_uppercase());
+        transaction.insert_audit_event(&event).await?;
+        let response = CachedResponse::Nothing;
+        idempotency::store(transaction, actor, request, number, response, now).await?;
+        order.outcome = Some(recorded);
+        Ok(Outcome::commit_unless(options.validate_only, order))
+    }
+
+    /// Returns the record of a decision.
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`], [`Error::PhoneOrderNotFound`].
+    pub async fn get_phone_order(
+        &self,
+        customer_number: &CustomerNumber,
+        id: Uuid,
+    ) -> Result<PhoneOrder> {
+        if let Some(order) = self.database.find_phone_order(customer_number, id).await? {
+            return Ok(order);
+        }
+        self.get_customer(customer_number).await?;
+        Err(Error::PhoneOrderNotFound)
+    }
+
+    /// Returns up to `page_size` records of decisions before an id, newest first.
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`].
+    pub async fn list_phone_orders(
+        &self,
+        filter: &PhoneOrderFilter,
+        before: Uuid,
+        page_size: usize,
+    ) -> Result<PhoneOrderPage> {
+        let limit = u64::try_from(page_size)
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        let mut orders = self
+            .database
+            .list_phone_orders(filter, before, limit)
+            .await?;
+        if let Some(number) = filter
+            .customer_number
+            .as_ref()
+            .filter(|_| orders.is_empty())
+        {
+            self.get_customer(number).await?;
+        }
+        let next_before = paginate(&mut orders, page_size, |order| order.id);
+        Ok(PhoneOrderPage {
+            orders,
+            next_before,
+        })
     }
 }

@@ -205,18 +205,7 @@ impl App {
     /// may belong to another database that shares the mail folder.
     async fn is_erased(&self, customer_number: &CustomerNumber) -> Result<bool> {
         let found = self.database.find_customer(customer_number).await?;
-        if found.is_some() {
-            return Ok(false);
-        }
-        for pseudonym in self.pseudonyms(customer_number) {
-            let events = self
-                .database
-                .list_audit_events(&pseudonym, EventSortKey::LAST, 1);
-            if !events.await?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(found.is_none() && self.has_erased_events(customer_number).await?)
     }
 
     /// Deletes the customer's mails from the mail folder, and overwrites deleted data in the

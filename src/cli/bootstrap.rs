@@ -2,7 +2,7 @@
 //! building the use cases.
 
 use contact_service::{
-    app::{App, AppParts},
+    app::{App, AppParts, CODE_ANSWER_TIME},
     clock::Clock,
     config::Config,
     crypto::{
@@ -121,6 +121,7 @@ pub(crate) fn app_without_keys(config: &Config, database: &Database) -> Result<A
         hasher: PhoneHasher::new(keys.clone(), HashCost::default())?,
         service_keys: keys,
         channel_checks_per_minute: None,
+        code_answer_time: CODE_ANSWER_TIME,
         mail_folder: Some(MailFolder::new(config.mail_dir())),
     }))
 }

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use contact_service::{
     api::{self, admission::Limits},
-    app::{App, AppParts},
+    app::{App, AppParts, CODE_ANSWER_TIME},
     brand::{Brand, Logo},
     clock::Clock,
     config::Config,
@@ -67,6 +67,7 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         service_keys: service_keys.clone(),
         hasher,
         channel_checks_per_minute: config.channel_checks_per_minute,
+        code_answer_time: CODE_ANSWER_TIME,
         mail_folder: Some(MailFolder::new(config.mail_dir())),
     });
     let address = listeners.grpc.local_addr()?;
@@ -92,6 +93,7 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         transport,
         sender: config.mail_from,
         public_url,
+        service_keys: service_keys.clone(),
     });
     let parts = Parts {
         database,

@@ -169,7 +169,8 @@ pub struct Settings {
         default_value = "m=65536,t=3,p=1"
     )]
     phone_password_cost: String,
-    /// `VerifyContactChannel` requests per minute, for each agent and each customer; `none`: unlimited
+    /// `VerifyContactChannel` requests per minute, for each agent and each customer, and `FindCustomers`
+    /// requests for each agent; `none`: unlimited
     #[arg(long, env, global = true, hide_env_values = true, default_value = "60")]
     channel_checks_per_minute: String,
     /// `on` asks each customer once a year by e-mail to review its contacts; `off`: never
@@ -250,7 +251,8 @@ pub struct Config {
     pub phone_pepper: Option<VersionedKeys>,
     /// The cost of hashing a phone password.
     pub phone_password_cost: HashCost,
-    /// The limit of channel checks per minute, for each agent and each customer; `None` for no limit.
+    /// The limit of channel checks per minute, for each agent and each customer, and of searches, for each
+    /// agent; `None` for no limit.
     pub channel_checks_per_minute: Option<NonZeroU32>,
     /// The address and port of the confirmation page; `None` for no page.
     pub http_addr: Option<SocketAddr>,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     ids::{ContactId, CustomerNumber},
-    phone_order::{OrderDecision, PhoneOrder},
+    phone_order::{OrderDecision, PhoneOrder, TimeRange},
 };
 
 /// The subject (`sub`) of the token that made a change, or one of the service's own actors.
@@ -122,11 +122,30 @@ pub enum EventKind {
     OrderTypeUpdated,
     /// The contacts of a customer were declared reviewed.
     ContactsReviewed,
+    /// A search over all customers disclosed the owner of a channel: a contact.
+    ContactFound,
+    /// A search over all customers disclosed the owner of a channel: the customer's contact data.
+    CustomerFound,
+    /// A search over all customers found nothing. It belongs to no customer.
+    CustomerNotFound,
+    /// An agent requested that a one-time code be mailed.
+    OneTimeCodeRequested,
+    /// A one-time code was created for the portal.
+    OneTimeCodeCreated,
+    /// A one-time code was checked and matched.
+    OneTimeCodeMatched,
+    /// A one-time code was checked and did not match, or there is none.
+    OneTimeCodeFailed,
+    /// A one-time code was not checked because of a lock, or of the limit of the phone call or the
+    /// agent.
+    OneTimeCodeRefused,
+    /// The outcome of a phone order was recorded.
+    PhoneOrderOutcomeRecorded,
 }
 
 impl EventKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 38] = [
         Self::CustomerCreated,
         Self::CustomerUpdated,
         Self::AttentionLineSet,
@@ -156,6 +175,15 @@ impl EventKind {
         Self::AccessDenied,
         Self::OrderTypeUpdated,
         Self::ContactsReviewed,
+        Self::ContactFound,
+        Self::CustomerFound,
+        Self::CustomerNotFound,
+        Self::OneTimeCodeRequested,
+        Self::OneTimeCodeCreated,
+        Self::OneTimeCodeMatched,
+        Self::OneTimeCodeFailed,
+        Self::OneTimeCodeRefused,
+        Self::PhoneOrderOutcomeRecorded,
     ];
 
     /// Returns the stored name, which responses show as well.
@@ -190,6 +218,15 @@ impl EventKind {
             Self::AccessDenied => "customer.access_denied",
             Self::OrderTypeUpdated => "order_type.updated",
             Self::ContactsReviewed => "customer.contacts_reviewed",
+            Self::ContactFound => "contact.found",
+            Self::CustomerFound => "customer.found",
+            Self::CustomerNotFound => "customer.not_found",
+            Self::OneTimeCodeRequested => "contact.one_time_code_requested",
+            Self::OneTimeCodeCreated => "contact.one_time_code_created",
+            Self::OneTimeCodeMatched => "contact.one_time_code_matched",
+            Self::OneTimeCodeFailed => "contact.one_time_code_failed",
+            Self::OneTimeCodeRefused => "contact.one_time_code_refused",
+            Self::PhoneOrderOutcomeRecorded => "contact.phone_order_outcome_recorded",
         }
     }
 }
@@ -274,18 +311,17 @@ impl AuditEvent {
             ("authorization_id".to_owned(), order.id.to_string()),
             (
                 "order_type".to_owned(),
-                order.order_type.code.as_str().to_owned(),
+                order.order_type.as_str().to_owned(),
             ),
             ("decision".to_owned(), decision),
         ]);
         self
     }
 
-    /// Records that a reason was given, without the reason.
+    /// Adds a code that belongs to the event; never personal data.
     #[must_use]
-    pub fn with_reason_given(mut self) -> Self {
-        let name = "reason_given".to_owned();
-        self.details.insert(name, "true".to_owned());
+    pub fn with_detail(mut self, name: &str, code: impl Into<String>) -> Self {
+        self.details.insert(name.to_owned(), code.into());
         self
     }
 
@@ -303,6 +339,19 @@ impl AuditEvent {
             id: self.id,
         }
     }
+}
+
+/// The events that a list contains. An event has to satisfy all filters.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// The contact; `None`: all contacts, and the customer itself.
+    pub contact_id: Option<ContactId>,
+    /// The kinds; empty: all.
+    pub kinds: Vec<EventKind>,
+    /// The actor; `None`: all actors.
+    pub actor: Option<String>,
+    /// The time range of the events.
+    pub times: TimeRange,
 }
 
 /// An event of the change feed: what a client that caches has to know of an audit event.

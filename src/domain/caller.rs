@@ -1,7 +1,10 @@
 //! Caller verification: the channel that a caller or writer used, and its owners (rule 21).
 
 use crate::domain::{
-    caller_id::CallerId, contact_types::ContactTypes, email_address::EmailAddress, ids::ContactId,
+    caller_id::CallerId,
+    contact_types::ContactTypes,
+    email_address::EmailAddress,
+    ids::{ContactId, CustomerNumber},
     phone_number::PhoneNumber,
 };
 
@@ -53,6 +56,22 @@ pub struct Candidates {
     pub same_line: Vec<String>,
 }
 
+impl MatchKind {
+    /// Returns the stored name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::SameLine => "same_line",
+        }
+    }
+
+    /// Returns the kind of this stored name.
+    pub fn find(name: &str) -> Option<Self> {
+        let all = [Self::Exact, Self::SameLine];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
 impl Candidates {
     /// Returns the forms in which a channel may be on file. A withheld number has none.
     pub fn new(channel: &Channel) -> Self {
@@ -92,6 +111,18 @@ pub struct ChannelMatch {
     /// The kind of the match.
     pub kind: MatchKind,
 }
+
+/// The customers that a search over all customers found (rule 30).
+#[derive(Clone, Debug, Default)]
+pub struct FoundCustomers {
+    /// The matches with their customers, at most [`MAX_FOUND`].
+    pub matches: Vec<(CustomerNumber, ChannelMatch)>,
+    /// True if there are more.
+    pub is_truncated: bool,
+}
+
+/// The maximum number of matches of a search (rule 30).
+pub const MAX_FOUND: usize = 20;
 
 /// The owner of a channel: a contact or the contact data.
 #[derive(Clone, Debug)]

@@ -27,7 +27,7 @@ const MAX_POSITION_CHARS: usize = 100;
 const MAX_DEPARTMENT_CHARS: usize = 100;
 
 /// The language of messages to a contact.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Locale {
     /// German.
     #[default]

@@ -7,15 +7,16 @@ use uuid::Uuid;
 
 use crate::domain::{
     audit::{Actor, AuditEvent},
+    authentication::AuthenticationMethod,
+    caller::MatchKind,
     change_notice::NoticedChange,
     contact::{Contact, Locale},
     customer::Customer,
     email_address::EmailAddress,
     email_confirmation::ConfirmationState,
     ids::ContactId,
-    phone_order::OrderDecision,
+    phone_order::PhoneOrder,
     phone_password::attempts::ContactAttempts,
-    restrictions::OrderTypeCode,
 };
 
 /// All data of a customer as of one moment.
@@ -28,7 +29,7 @@ pub struct Export {
     /// The audit log, oldest event first.
     pub events: Vec<AuditEvent>,
     /// The decisions about phone orders, oldest first.
-    pub phone_orders: Vec<ExportedDecision>,
+    pub phone_orders: Vec<PhoneOrder>,
     /// The entered e-mail addresses, sorted by expiry.
     pub confirmations: Vec<ExportedConfirmation>,
     /// The queued e-mails and dead letters, oldest first.
@@ -39,31 +40,10 @@ pub struct Export {
     pub requests: Vec<ExportedRequest>,
     /// The imported contacts, sorted by time of import.
     pub imports: Vec<ExportedImport>,
-}
-
-/// A decision about a phone order.
-#[derive(Clone, Debug)]
-pub struct ExportedDecision {
-    /// The id of the decision.
-    pub id: Uuid,
-    /// The contact that ordered.
-    pub contact_id: ContactId,
-    /// The agent that requested the decision.
-    pub agent: String,
-    /// The id of the phone call.
-    pub call_id: String,
-    /// The code of the ordered type.
-    pub order_type: OrderTypeCode,
-    /// True if the order type was system management.
-    pub system_management: bool,
-    /// True if the order type was offered by phone.
-    pub offered_by_phone: bool,
-    /// True if the customer administered the product.
-    pub customer_administers_product: bool,
-    /// The decision.
-    pub decision: OrderDecision,
-    /// The time of the decision.
-    pub decision_time: DateTime<Utc>,
+    /// The channels that were verified in phone calls, oldest first.
+    pub verified_channels: Vec<ExportedChannel>,
+    /// The latest one-time codes.
+    pub codes: Vec<ExportedCode>,
 }
 
 /// An entered e-mail address.
@@ -147,4 +127,30 @@ pub struct ExportedImport {
     pub contact_id: ContactId,
     /// The time of the import.
     pub import_time: DateTime<Utc>,
+}
+
+/// A channel that was verified in a phone call.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportedChannel {
+    /// The contact; `None`: the contact data.
+    pub contact_id: Option<ContactId>,
+    /// The kind of the match.
+    pub kind: MatchKind,
+    /// The time of the verification.
+    pub verify_time: DateTime<Utc>,
+}
+
+/// The latest one-time code of a method.
+#[derive(Clone, Debug)]
+pub struct ExportedCode {
+    /// The contact.
+    pub contact_id: ContactId,
+    /// The way in which the contact got it.
+    pub method: AuthenticationMethod,
+    /// The expiry.
+    pub expire_time: DateTime<Utc>,
+    /// The number of wrong codes since it was made.
+    pub attempts: i16,
+    /// The times of the codes that were mailed lately, oldest first.
+    pub mail_times: Vec<DateTime<Utc>>,
 }

@@ -35,17 +35,20 @@ pub enum MailKind {
     ContactsChanged,
     /// Asks the customer once a year to review its contacts (rule 33).
     ContactsReview,
+    /// Contains a one-time code for the phone (rule 29).
+    OneTimeCode,
 }
 
 impl MailKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::EmailConfirmation,
         Self::EmailConfirmationReminder,
         Self::EmailReplaced,
         Self::PhonePasswordLocked,
         Self::ContactsChanged,
         Self::ContactsReview,
+        Self::OneTimeCode,
     ];
 
     /// Returns the stored name, which is also the name of the template.
@@ -57,6 +60,7 @@ impl MailKind {
             Self::PhonePasswordLocked => "phone_password_locked",
             Self::ContactsChanged => "contacts_changed",
             Self::ContactsReview => "contacts_review",
+            Self::OneTimeCode => "one_time_code",
         }
     }
 
@@ -67,7 +71,8 @@ impl MailKind {
             Self::EmailReplaced
             | Self::PhonePasswordLocked
             | Self::ContactsChanged
-            | Self::ContactsReview => false,
+            | Self::ContactsReview
+            | Self::OneTimeCode => false,
         }
     }
 }

@@ -1,38 +1,59 @@
-//! Phone orders: order types, and the decision whether a contact may place an order (rules 19, 20).
+//! Phone orders: order types, the decision whether a contact may place an order, and its record
+//! (rules 19, 20, 27, 28).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
+    authentication::AuthenticationMethod,
+    caller::MatchKind,
+    contact::Locale,
     ids::{ContactId, CustomerNumber},
     restrictions::{OrderTypeCode, Restrictions},
 };
 
 /// The maximum length of an order type's name, in characters.
 pub const MAX_ORDER_TYPE_NAME_CHARS: usize = 200;
+/// The maximum length of a reference of the order system, in characters.
+pub const MAX_REFERENCE_CHARS: usize = 200;
 
 /// A type of order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderType {
     /// The code that requests refer to.
     pub code: OrderTypeCode,
-    /// The name for display.
+    /// The name for display where there is none in the reader's language.
     pub display_name: String,
+    /// The names for display by language.
+    pub display_names: BTreeMap<Locale, String>,
+    /// The properties that an order is judged by.
+    pub terms: OrderTerms,
+}
+
+/// The properties of an order type that an order is judged by.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are independent properties, as in the contract"
+)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrderTerms {
     /// True for system management, which customers do themselves, in the portal, for products that
     /// they administer.
     pub system_management: bool,
     /// True if the provider offers it by phone.
     pub offered_by_phone: bool,
+    /// True if the caller's phone number or the writer's address has to be verified (rule 21).
+    pub requires_verified_channel: bool,
     /// True if it is no longer offered at all. Records that name it keep it.
     pub retired: bool,
 }
 
 impl OrderType {
-    /// Returns true if the provider offers it by phone at this time.
-    pub const fn can_be_ordered_by_phone(&self) -> bool {
-        self.offered_by_phone && !self.retired
-    }
-
     /// Returns the names of the fields that differ from `other`; all of them if it is `None`.
     pub fn differences(&self, other: Option<&Self>) -> Vec<&'static str> {
         let is_new = other.is_none();
@@ -44,14 +65,27 @@ impl OrderType {
                 differs(|a, b| a.display_name == b.display_name),
             ),
             (
+                "display_names",
+                differs(|a, b| a.display_names == b.display_names),
+            ),
+            (
                 "system_management",
-                differs(|a, b| a.system_management == b.system_management),
+                differs(|a, b| a.terms.system_management == b.terms.system_management),
             ),
             (
                 "offered_by_phone",
-                differs(|a, b| a.offered_by_phone == b.offered_by_phone),
+                differs(|a, b| a.terms.offered_by_phone == b.terms.offered_by_phone),
             ),
-            ("retired", differs(|a, b| a.retired == b.retired)),
+            (
+                "requires_verified_channel",
+                differs(|a, b| {
+                    a.terms.requires_verified_channel == b.terms.requires_verified_channel
+                }),
+            ),
+            (
+                "retired",
+                differs(|a, b| a.terms.retired == b.terms.retired),
+            ),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
@@ -79,15 +113,18 @@ pub enum OrderDenial {
     PortalRequired,
     /// The contact's restrictions deny the order type.
     Restricted,
+    /// The order type requires a verified channel, and none was verified in the phone call.
+    ChannelNotVerified,
 }
 
 impl OrderDecision {
     /// All decisions.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Allowed,
         Self::Denied(OrderDenial::ExcludedByProvider),
         Self::Denied(OrderDenial::PortalRequired),
         Self::Denied(OrderDenial::Restricted),
+        Self::Denied(OrderDenial::ChannelNotVerified),
         Self::AgentDecision,
     ];
 
@@ -98,27 +135,54 @@ impl OrderDecision {
             Self::Denied(OrderDenial::ExcludedByProvider) => "excluded_by_provider",
             Self::Denied(OrderDenial::PortalRequired) => "portal_required",
             Self::Denied(OrderDenial::Restricted) => "restricted",
+            Self::Denied(OrderDenial::ChannelNotVerified) => "channel_not_verified",
             Self::AgentDecision => "agent_decision",
         }
     }
 }
 
+/// The verification of the caller's channel in a phone call (rule 21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifiedChannel {
+    /// No channel of the contact or the contact data was verified.
+    NotVerified,
+    /// A channel of the contact was verified.
+    Contact(MatchKind),
+    /// A channel of the contact data was verified.
+    ContactData(MatchKind),
+}
+
+/// What an order is judged by, besides its product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderBasis {
+    /// The contact's restrictions.
+    pub restrictions: Restrictions,
+    /// The properties of the order type.
+    pub terms: OrderTerms,
+}
+
 /// Decides whether an authenticated contact may place an order (rule 19). The lists of order types
 /// take precedence over the note: an order type that they deny is denied.
 pub fn decide(
-    order_type: &OrderType,
-    restrictions: &Restrictions,
+    code: &OrderTypeCode,
+    basis: &OrderBasis,
+    channel: VerifiedChannel,
     customer_administers_product: bool,
 ) -> OrderDecision {
-    let code = &order_type.code;
+    let OrderBasis {
+        restrictions,
+        terms,
+    } = basis;
     let allowed = &restrictions.allowed_order_types;
     let is_not_allowed = !allowed.is_empty() && !allowed.contains(code);
-    if !order_type.can_be_ordered_by_phone() {
+    if !terms.offered_by_phone || terms.retired {
         OrderDecision::Denied(OrderDenial::ExcludedByProvider)
-    } else if order_type.system_management && customer_administers_product {
+    } else if terms.system_management && customer_administers_product {
         OrderDecision::Denied(OrderDenial::PortalRequired)
     } else if is_not_allowed || restrictions.denied_order_types.contains(code) {
         OrderDecision::Denied(OrderDenial::Restricted)
+    } else if terms.requires_verified_channel && channel == VerifiedChannel::NotVerified {
+        OrderDecision::Denied(OrderDenial::ChannelNotVerified)
     } else if restrictions.note.is_empty() {
         OrderDecision::Allowed
     } else {
@@ -126,10 +190,71 @@ pub fn decide(
     }
 }
 
-/// A recorded decision, kept as evidence.
+/// The decisions about an order type in a phone call (rule 27).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderOption {
+    /// The order type.
+    pub code: OrderTypeCode,
+    /// The decision for a product that the provider administers.
+    pub provider_administered: OrderDecision,
+    /// The decision for a product that the customer administers.
+    pub customer_administered: OrderDecision,
+}
+
+impl OrderOption {
+    /// Decides about an order type without a record.
+    pub fn new(
+        order_type: &OrderType,
+        restrictions: &Restrictions,
+        channel: VerifiedChannel,
+    ) -> Self {
+        let code = order_type.code.clone();
+        let basis = OrderBasis {
+            restrictions: restrictions.clone(),
+            terms: order_type.terms,
+        };
+        Self {
+            provider_administered: decide(&code, &basis, channel, false),
+            customer_administered: decide(&code, &basis, channel, true),
+            code,
+        }
+    }
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhoneOrderOutcome {
+    /// It was placed.
+    Placed,
+    /// It was not placed.
+    NotPlaced,
+}
+
+impl PhoneOrderOutcome {
+    /// Returns the stored name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Placed => "placed",
+            Self::NotPlaced => "not_placed",
+        }
+    }
+}
+
+/// The recorded outcome of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedOutcome {
+    /// The outcome.
+    pub outcome: PhoneOrderOutcome,
+    /// The reference in the order system; empty: none.
+    pub reference: String,
+    /// The time of the record.
+    pub time: DateTime<Utc>,
+}
+
+/// A recorded decision, kept as evidence (rule 28).
 #[derive(Clone, Debug)]
 pub struct PhoneOrder {
-    /// The id of the decision.
+    /// The id of the decision, a `UUIDv7`.
     pub id: Uuid,
     /// The customer of the contact.
     pub customer_number: CustomerNumber,
@@ -139,105 +264,42 @@ pub struct PhoneOrder {
     pub agent: String,
     /// The id of the phone call.
     pub call_id: String,
-    /// The ordered type, as of the decision.
-    pub order_type: OrderType,
-    /// The version of the contact whose restrictions were applied.
-    pub contact_version: i64,
+    /// The ordered type.
+    pub order_type: OrderTypeCode,
     /// True if the customer administers the product.
     pub customer_administers_product: bool,
+    /// What the order was judged by, as of the decision.
+    pub basis: OrderBasis,
+    /// The verification of the caller's channel.
+    pub channel: VerifiedChannel,
+    /// The way in which the caller was authenticated.
+    pub authentication: AuthenticationMethod,
     /// The decision.
     pub decision: OrderDecision,
     /// The time of the decision.
     pub decision_time: DateTime<Utc>,
+    /// What became of the order; `None`: nothing is recorded.
+    pub outcome: Option<RecordedOutcome>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The orders that a list contains. An order has to satisfy all filters.
+#[derive(Clone, Debug, Default)]
+pub struct PhoneOrderFilter {
+    /// The customer; `None`: all customers.
+    pub customer_number: Option<CustomerNumber>,
+    /// The contact; `None`: all contacts.
+    pub contact_id: Option<ContactId>,
+    /// The agent; `None`: all agents.
+    pub agent: Option<String>,
+    /// The time range of the decisions.
+    pub times: TimeRange,
+}
 
-    fn code(text: &str) -> OrderTypeCode {
-        OrderTypeCode::parse(text).unwrap()
-    }
-
-    /// Rule 19 as a table of: offered by phone, portal required, denied by the lists, has a note.
-    fn expected(conditions: (bool, bool, bool, bool)) -> OrderDecision {
-        match conditions {
-            (false, _, _, _) => OrderDecision::Denied(OrderDenial::ExcludedByProvider),
-            (true, true, _, _) => OrderDecision::Denied(OrderDenial::PortalRequired),
-            (true, false, true, _) => OrderDecision::Denied(OrderDenial::Restricted),
-            (true, false, false, true) => OrderDecision::AgentDecision,
-            (true, false, false, false) => OrderDecision::Allowed,
-        }
-    }
-
-    #[test]
-    fn rule_19_holds_for_every_combination() {
-        let (this, other) = (code("reboot"), code("transfer"));
-        // Contents of the two lists, and whether they deny the order type.
-        let allowed = [
-            (vec![], false),
-            (vec![this.clone()], false),
-            (vec![other.clone(), this.clone()], false),
-            (vec![other.clone()], true),
-        ];
-        let denied = [
-            (vec![], false),
-            (vec![other.clone()], false),
-            (vec![this.clone()], true),
-            (vec![other, this.clone()], true),
-        ];
-        let mut count = 0;
-        for bits in 0..32u8 {
-            let bit = |index: u8| bits >> index & 1 == 1;
-            let (offered, system_management) = (bit(0), bit(1));
-            let (administers, has_note, retired) = (bit(2), bit(3), bit(4));
-            for (allowed_list, excludes) in &allowed {
-                for (denied_list, denies) in &denied {
-                    let order_type = OrderType {
-                        code: this.clone(),
-                        display_name: "Reboot".into(),
-                        system_management,
-                        offered_by_phone: offered,
-                        retired,
-                    };
-                    let restrictions = Restrictions {
-                        note: if has_note { "Bis 500 Euro." } else { "" }.into(),
-                        allowed_order_types: allowed_list.clone(),
-                        denied_order_types: denied_list.clone(),
-                    };
-                    assert_eq!(
-                        decide(&order_type, &restrictions, administers),
-                        expected((
-                            offered && !retired,
-                            system_management && administers,
-                            *excludes || *denies,
-                            has_note
-                        )),
-                        "{order_type:?} {restrictions:?} {administers}"
-                    );
-                    count += 1;
-                }
-            }
-        }
-        assert_eq!(count, 512);
-    }
-
-    #[test]
-    fn order_type_codes_are_case_sensitive() {
-        let order_type = OrderType {
-            code: code("reboot"),
-            display_name: String::new(),
-            system_management: false,
-            offered_by_phone: true,
-            retired: false,
-        };
-        let restrictions = Restrictions {
-            denied_order_types: vec![code("Reboot")],
-            ..Restrictions::default()
-        };
-        assert_eq!(
-            decide(&order_type, &restrictions, false),
-            OrderDecision::Allowed
-        );
-    }
+/// A range of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeRange {
+    /// The inclusive start; `None`: none.
+    pub start: Option<DateTime<Utc>>,
+    /// The exclusive end; `None`: none.
+    pub end: Option<DateTime<Utc>>,
 }

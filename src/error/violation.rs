@@ -16,6 +16,18 @@ pub enum Violation {
     ChannelMissing,
     #[error("must be phone_password or generate")]
     PasswordMissing,
+    #[error("must be a one-time code: 6 digits")]
+    NotACode,
+    #[error("must be PLACED or NOT_PLACED")]
+    UnknownOutcome,
+    #[error("must be a known kind of event")]
+    UnknownEventKind,
+    #[error("must be a time")]
+    NotATime,
+    #[error("must be after start_time")]
+    EmptyTimeRange,
+    #[error("needs a customer_number")]
+    CustomerNumberMissing,
     #[error("must be true, or phone_password be given")]
     GenerateFalse,
     #[error("must be false where phone_password is given")]
@@ -135,6 +147,12 @@ impl Violation {
             Self::EmailChangeMissing | Self::PasswordChangeMissing | Self::NotTrue => {
                 ("REQUIRED", "choice-missing")
             }
+            Self::NotACode => ("NOT_A_CODE", "not-a-code"),
+            Self::UnknownOutcome => ("UNKNOWN_OUTCOME", "unknown-outcome"),
+            Self::UnknownEventKind => ("UNKNOWN_EVENT_KIND", "unknown-event-kind"),
+            Self::NotATime => ("INVALID_TIME", "not-a-time"),
+            Self::EmptyTimeRange => ("INVALID_TIME", "empty-time-range"),
+            Self::CustomerNumberMissing => ("REQUIRED", "customer-number-missing"),
             Self::PasswordGivenTwice => ("MISMATCH", "password-given-twice"),
             Self::OrderingAddressMissing => ("REQUIRED", "ordering-address-missing"),
             Self::TooLong { .. } => ("TOO_LONG", "too-long"),

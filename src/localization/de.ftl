@@ -24,6 +24,9 @@ customer-not-found = Diese Kundennummer ist uns nicht bekannt.
 contact-not-found = Diesen Ansprechpartner gibt es nicht. Vielleicht wurde er inzwischen gelöscht.
 confirmation-not-found = Dieser Bestätigungslink ist ungültig. Bitte öffnen Sie den Link aus der neuesten E-Mail.
 order-type-not-found = Diese Auftragsart gibt es nicht. Bitte wählen Sie eine andere aus.
+phone-order-not-found = Diese Bestellung ist uns nicht bekannt. Möglicherweise wird der Nachweis nicht mehr aufbewahrt.
+phone-order-denied = Diese Bestellung wurde abgelehnt. Ein Ergebnis kann deshalb nicht festgehalten werden.
+outcome-already-recorded = Für diese Bestellung ist bereits ein Ergebnis festgehalten.
 last-standard-contact = Mindestens ein Ansprechpartner muss vom Typ „Standard“ sein. Bitte weisen Sie diesen Typ zuerst einem anderen Ansprechpartner zu.
 first-contact-not-standard = Der erste Ansprechpartner muss vom Typ „Standard“ sein. Bitte wählen Sie diesen Typ zusätzlich aus.
 invoice-email-not-allowed = Für Rechnungen per E-Mail braucht der Ansprechpartner eine E-Mail-Adresse und den Typ „Standard“ oder „Buchhaltung“.
@@ -31,7 +34,7 @@ no-pending-email = Für diesen Ansprechpartner ist keine E-Mail-Adresse mehr zu 
 confirmation-expired = Dieser Bestätigungslink ist abgelaufen. Bitte tragen Sie die E-Mail-Adresse noch einmal ein.
 confirmation-superseded = Dieser Bestätigungslink gilt nicht mehr, weil die E-Mail-Adresse geändert oder entfernt wurde. Bitte öffnen Sie den Link aus der neuesten E-Mail.
 ordering-address-not-on-file = Dies ist nicht die E-Mail-Adresse aus den Kontaktdaten des Kunden. Der Auftrag kann deshalb nicht angenommen werden.
-grant-invalid = Die Prüfung des Telefonpassworts gilt nicht mehr. Bitte prüfen Sie das Telefonpasswort erneut.
+grant-invalid = Der Nachweis der Identität gilt nicht mehr. Bitte prüfen Sie das Telefonpasswort oder einen Code erneut.
 cursor-expired = Der Abgleich der Änderungen muss von vorn beginnen.
 etag-mismatch = Diese Daten wurden inzwischen geändert. Bitte laden Sie die Seite neu und nehmen Sie Ihre Änderung noch einmal vor.
 conflict = Diese Daten werden gerade auch an anderer Stelle geändert. Bitte versuchen Sie es noch einmal.
@@ -44,6 +47,7 @@ resend-limit =
 find-limit =
     { $limit ->
         [channel_checks_per_agent] Sie haben in kurzer Zeit zu viele Telefonnummern und E-Mail-Adressen geprüft.
+        [customer_searches_per_agent] Sie haben in kurzer Zeit zu viele Kunden gesucht.
        *[channel_checks_per_customer] Für diesen Kunden wurden in kurzer Zeit zu viele Telefonnummern und E-Mail-Adressen geprüft.
     } Bitte versuchen Sie es in { wait } erneut.
 phone-call-attempt-limit =
@@ -51,7 +55,7 @@ phone-call-attempt-limit =
         [one] In einem Telefonat ist höchstens ein Versuch möglich.
        *[other] In einem Telefonat sind höchstens { $limit } Versuche möglich.
     } Bitte rufen Sie unter einer hinterlegten Telefonnummer zurück.
-agent-blocked = Sie haben zu oft ein falsches Telefonpasswort eingegeben. Bitte versuchen Sie es in { wait } erneut.
+agent-blocked = Sie haben zu oft ein falsches Telefonpasswort oder einen falschen Code eingegeben. Bitte versuchen Sie es in { wait } erneut.
 contact-limit =
     { $limit ->
         [one] Es ist höchstens ein Ansprechpartner möglich.
@@ -76,6 +80,12 @@ unimplemented = Diese Funktion steht nicht zur Verfügung.
 required = Bitte füllen Sie dieses Feld aus.
 name-missing = Bitte geben Sie einen Anzeigenamen ein, oder einen Vor- oder Nachnamen.
 choice-missing = Bitte wählen Sie aus, was geändert werden soll.
+not-a-code = Bitte geben Sie den Code mit 6 Ziffern ein.
+unknown-outcome = Bitte wählen Sie aus, ob die Bestellung aufgegeben wurde.
+unknown-event-kind = Diese Art von Ereignis gibt es nicht. Bitte wählen Sie eine andere aus.
+not-a-time = Bitte geben Sie ein gültiges Datum mit Uhrzeit ein.
+empty-time-range = Das Ende muss nach dem Anfang liegen.
+customer-number-missing = Bitte geben Sie auch die Kundennummer ein.
 password-given-twice = Bitte geben Sie entweder ein Telefonpasswort ein, oder lassen Sie eines erzeugen.
 unknown-salutation = Diese Anrede gibt es nicht. Bitte wählen Sie eine andere aus.
 repeated-purpose = Bitte wählen Sie jeden Verwendungszweck nur einmal aus.

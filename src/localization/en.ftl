@@ -24,6 +24,9 @@ customer-not-found = We do not know this customer number.
 contact-not-found = This contact does not exist. It may have been deleted.
 confirmation-not-found = This confirmation link is invalid. Please open the link in the latest e-mail.
 order-type-not-found = This order type does not exist. Please select another one.
+phone-order-not-found = We do not know this order. Its record may no longer be kept.
+phone-order-denied = This order was denied. An outcome can therefore not be recorded.
+outcome-already-recorded = An outcome has already been recorded for this order.
 last-standard-contact = At least one contact must be of the type “Standard”. Please assign this type to another contact first.
 first-contact-not-standard = The first contact must be of the type “Standard”. Please select this type as well.
 invoice-email-not-allowed = To receive invoices by e-mail, the contact needs an e-mail address and the type “Standard” or “Accounting”.
@@ -31,7 +34,7 @@ no-pending-email = This contact has no e-mail address left to confirm. Please re
 confirmation-expired = This confirmation link has expired. Please enter the e-mail address again.
 confirmation-superseded = This confirmation link is no longer valid because the e-mail address was changed or removed. Please open the link in the latest e-mail.
 ordering-address-not-on-file = This is not the e-mail address in the customer’s contact data. The order can therefore not be accepted.
-grant-invalid = The check of the phone password is no longer valid. Please check the phone password again.
+grant-invalid = The proof of the caller’s identity is no longer valid. Please check the phone password or a code again.
 cursor-expired = The synchronization of changes has to start from the beginning.
 etag-mismatch = This data has been changed in the meantime. Please reload the page and make your change again.
 conflict = This data is being changed elsewhere at the same time. Please try again.
@@ -44,6 +47,7 @@ resend-limit =
 find-limit =
     { $limit ->
         [channel_checks_per_agent] You have checked too many phone numbers and e-mail addresses in a short time.
+        [customer_searches_per_agent] You have searched for too many customers in a short time.
        *[channel_checks_per_customer] Too many phone numbers and e-mail addresses have been checked for this customer in a short time.
     } Please try again in { wait }.
 phone-call-attempt-limit =
@@ -51,7 +55,7 @@ phone-call-attempt-limit =
         [one] Only one attempt is possible in a phone call.
        *[other] At most { $limit } attempts are possible in a phone call.
     } Please call back on a phone number that is on file.
-agent-blocked = You have entered a wrong phone password too often. Please try again in { wait }.
+agent-blocked = You have entered a wrong phone password or code too often. Please try again in { wait }.
 contact-limit =
     { $limit ->
         [one] Only one contact is possible.
@@ -76,6 +80,12 @@ unimplemented = This function is not available.
 required = Please fill in this field.
 name-missing = Please enter a display name, or a given or family name.
 choice-missing = Please select what should be changed.
+not-a-code = Please enter the code of 6 digits.
+unknown-outcome = Please select whether the order was placed.
+unknown-event-kind = This kind of event does not exist. Please select another one.
+not-a-time = Please enter a valid date and time.
+empty-time-range = The end must be after the beginning.
+customer-number-missing = Please enter the customer number as well.
 password-given-twice = Please either enter a phone password or have one generated.
 unknown-salutation = This salutation does not exist. Please select another one.
 repeated-purpose = Please select each purpose only once.

@@ -18,15 +18,17 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    crypto::random::Random,
+    crypto::{keyring::VersionedKeys, one_time_code, random::Random},
     domain::{
+        authentication::OneTimeCode,
         email_confirmation::{ConfirmationState, ConfirmationToken},
-        mail::{MAX_ATTEMPTS, QueuedMail, retry_delay},
+        ids::ContactRef,
+        mail::{MAX_ATTEMPTS, MailKind, QueuedMail, retry_delay},
     },
     error::{Error, Result},
     failpoint::failpoint,
     observability::metrics::{self, MailOutcome, RejectionClass},
-    storage::{Database, Outcome},
+    storage::{Database, Outcome, Transaction},
 };
 
 /// The deletion of a sent e-mail is retried for most of its lease, so that a short outage of the
@@ -51,6 +53,8 @@ pub struct OutboxParts {
     pub sender: Sender,
     /// The base of mailed links.
     pub public_url: PublicUrl,
+    /// The keys of mailed codes.
+    pub service_keys: VersionedKeys,
 }
 
 /// The dependencies of an attempt; all attempts share them.
@@ -63,7 +67,45 @@ pub(super) struct DeliveryContext {
     transport: Transport,
     sender: Sender,
     public_url: PublicUrl,
+    service_keys: VersionedKeys,
     overflow: OverflowPermits,
+}
+
+/// The link or code of an e-mail that is sent now.
+#[derive(Clone, Debug, Default)]
+struct Validity {
+    expire_time: Option<DateTime<Utc>>,
+    code: Option<OneTimeCode>,
+}
+
+/// Returns the code of an e-mail, or deletes the e-mail if the code cannot be used any more.
+async fn revalidate_code(
+    transaction: &Transaction,
+    mail: &QueuedMail,
+    keys: &VersionedKeys,
+    now: DateTime<Utc>,
+) -> Result<Outcome<Option<Validity>>> {
+    let contact = ContactRef {
+        customer_number: mail.customer_number.clone(),
+        contact_id: mail
+            .contact_id
+            .ok_or_else(|| Error::data_loss("outbox_mails.contact_id"))?,
+    };
+    let found = transaction
+        .find_code_of_mail(&contact, mail.id, now)
+        .await?;
+    let code = found.and_then(|(version, expire_time)| {
+        let code = one_time_code::mailed_code(keys, version, &contact, mail.id)?;
+        Some((code, expire_time))
+    });
+    let Some((code, expire_time)) = code else {
+        transaction.delete_mail(mail).await?;
+        return Ok(Outcome::Commit(None));
+    };
+    Ok(Outcome::Rollback(Some(Validity {
+        expire_time: Some(expire_time),
+        code: Some(code),
+    })))
 }
 
 impl DeliveryContext {
@@ -79,6 +121,7 @@ impl DeliveryContext {
             transport: parts.transport,
             sender,
             public_url: parts.public_url,
+            service_keys: parts.service_keys,
         }
     }
 
@@ -137,42 +180,49 @@ impl DeliveryContext {
     }
 
     /// Revalidates the e-mail, and creates the token of its link: only the hash is stored, so each
-    /// attempt has a token of its own. Returns `None` if it is obsolete or no longer claimed.
+    /// attempt has a token of its own. A code is derived again. Returns `None` if it is obsolete or no
+    /// longer claimed.
     async fn prepare(&self, mail: &QueuedMail) -> Result<Option<Values>> {
         let secret = self.random.bytes()?;
         let token = ConfirmationToken::new(mail.customer_number.clone(), secret);
         let link = self.public_url.confirmation_link(&token.reveal());
-        let Some(expire_time) = self.revalidate(mail, &token).await? else {
+        let Some(validity) = self.revalidate(mail, &token).await? else {
             return Ok(None);
         };
+        let (code, has_link) = (validity.code, mail.kind.has_link());
         Ok(Some(Values {
             name: mail.display_name.clone(),
             customer_number: mail.customer_number.as_str().to_owned(),
-            link: expire_time.map_or_else(String::new, |_| link),
-            expire_time,
+            link: if has_link { link } else { String::new() },
+            code: code.map_or_else(String::new, |code| code.expose().to_owned()),
+            expire_time: validity.expire_time,
             event_time: mail.create_time,
             changes: mail.changes.clone(),
         }))
     }
 
-    /// Checks that the e-mail is claimed and not obsolete. Returns the expiry of its link, if it has
-    /// one.
+    /// Checks that the e-mail is claimed and not obsolete. Returns the expiry of its link or code, if it
+    /// has one.
     async fn revalidate(
         &self,
         mail: &QueuedMail,
         token: &ConfirmationToken,
-    ) -> Result<Option<Option<DateTime<Utc>>>> {
+    ) -> Result<Option<Validity>> {
         let now = self.clock.now();
         let (mail, hash) = (mail.clone(), token.hash());
+        let keys = self.service_keys.clone();
         self.database
             .transaction(move |transaction| {
-                let mail = mail.clone();
+                let (mail, keys) = (mail.clone(), keys.clone());
                 Box::pin(async move {
                     if !transaction.is_claimed(&mail).await? {
                         return Ok(Outcome::Rollback(None));
                     }
+                    if mail.kind == MailKind::OneTimeCode {
+                        return revalidate_code(transaction, &mail, &keys, now).await;
+                    }
                     if !mail.kind.has_link() {
-                        return Ok(Outcome::Rollback(Some(None)));
+                        return Ok(Outcome::Rollback(Some(Validity::default())));
                     }
                     let number = &mail.customer_number;
                     let id = mail
@@ -188,7 +238,10 @@ impl DeliveryContext {
                     transaction
                         .insert_confirmation_token(number, id, hash)
                         .await?;
-                    Ok(Outcome::Commit(Some(Some(confirmation.expire_time))))
+                    Ok(Outcome::Commit(Some(Validity {
+                        expire_time: Some(confirmation.expire_time),
+                        code: None,
+                    })))
                 })
             })
             .await

@@ -56,6 +56,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
         "phone_password_locked",
         "contacts_changed",
         "contacts_review",
+        "one_time_code",
 ];
 
 /// The validated templates.
@@ -74,7 +75,9 @@ pub(super) struct Values {
     pub(super) customer_number: String,
     /// The link that confirms the address; empty if there is nothing to confirm.
     pub(super) link: String,
-    /// The expiry of the link.
+    /// The one-time code; empty if there is none.
+    pub(super) code: String,
+    /// The expiry of the link or the code.
     pub(super) expire_time: Option<DateTime<Utc>>,
     /// The time of the change.
     pub(super) event_time: DateTime<Utc>,
@@ -148,6 +151,7 @@ impl Templates {
             name: "Anna Schmidt".to_owned(),
             customer_number: "K-1001".to_owned(),
             link: "https://contact.example/confirm#token".to_owned(),
+            code: "123456".to_owned(),
             expire_time: Some(time),
             event_time: time,
             changes: NoticeKind::ALL
@@ -169,6 +173,9 @@ impl Templates {
                 for (part, body) in [("txt", rendered.text), ("html", rendered.html)] {
                     if body.trim().is_empty() {
                         return Err(format!("{name}{part}: must not be empty"));
+                    }
+                    if kind == MailKind::OneTimeCode && !body.contains(&sample.code) {
+                        return Err(format!("{name}{part}: must hold {{{{ code }}}}"));
                     }
                     if kind.has_link() && !body.contains(&sample.link) {
                         return Err(format!("{name}{part}: must hold {{{{ link }}}}"));
@@ -192,6 +199,7 @@ impl Templates {
             customer_number => &values.customer_number,
             // The URL parser left no quotes and brackets; escaping would encode the slashes.
             link => Value::from_safe_string(values.link.clone()),
+            code => &values.code,
             expire_time => values.expire_time.map(spell).unwrap_or_default(),
             event_time => spell(values.event_time),
             changes => values.changes.iter().map(|change| context! {

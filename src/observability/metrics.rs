@@ -27,6 +27,8 @@ const REQUESTS_IN_FLIGHT: &str = "contact_requests_in_flight";
 const REQUEST_ERRORS: &str = "contact_request_errors_total";
 const EMAIL_CONFIRMATIONS: &str = "contact_email_confirmations_total";
 const PHONE_PASSWORD_CHECKS: &str = "contact_phone_password_checks_total";
+const ONE_TIME_CODE_CHECKS: &str = "contact_one_time_code_checks_total";
+const CUSTOMER_SEARCHES: &str = "contact_customer_searches_total";
 const PHONE_PASSWORD_LOCKS: &str = "contact_phone_password_locks_total";
 const FAILED_CONTACTS: &str = "contact_phone_password_failed_contacts";
 const PHONE_PASSWORD_HASHES: &str = "contact_phone_password_hashes";
@@ -124,6 +126,11 @@ fn describe() {
         PHONE_PASSWORD_CHECKS,
         "Checks of phone passwords, by verdict"
     );
+    describe_counter!(ONE_TIME_CODE_CHECKS, "Checks of one-time codes, by verdict");
+    describe_counter!(
+        CUSTOMER_SEARCHES,
+        "Searches for the customers of a phone number or e-mail address, by result"
+    );
     describe_counter!(
         PHONE_PASSWORD_LOCKS,
         "Failed checks that locked a phone password"
@@ -188,6 +195,10 @@ fn init_to_zero() {
     }
     for verdict in Verdict::ALL {
         counter!(PHONE_PASSWORD_CHECKS, "verdict" => verdict.as_str()).increment(0);
+        counter!(ONE_TIME_CODE_CHECKS, "verdict" => verdict.as_str()).increment(0);
+    }
+    for result in SearchResult::ALL {
+        counter!(CUSTOMER_SEARCHES, "result" => result.as_str()).increment(0);
     }
     counter!(PHONE_PASSWORD_LOCKS).increment(0);
     missing_pepper_versions(0);
@@ -226,11 +237,11 @@ label! {
 }
 
 label! {
-    /// The verdict of a phone password check.
+    /// The verdict of a phone password or code check.
     Verdict {
-        /// The password matched.
+        /// The password or code matched.
         Match => "match",
-        /// The password did not match.
+        /// The password or code did not match.
         NoMatch => "no_match",
         /// Not checked: the password is locked.
         Locked => "locked",
@@ -242,6 +253,18 @@ label! {
         Overloaded => "overloaded",
         /// Not checked: the pepper version of the hash is not configured.
         PepperMissing => "pepper_missing",
+    }
+}
+
+label! {
+    /// The result of a search over all customers.
+    SearchResult {
+        /// At least one customer was found.
+        Found => "found",
+        /// No customer was found.
+        NotFound => "not_found",
+        /// Not searched: the phone number is withheld.
+        Withheld => "withheld",
     }
 }
 
@@ -309,6 +332,16 @@ pub fn email_confirmation(outcome: ConfirmationOutcome) {
 /// Counts a check of a phone password.
 pub fn phone_password_check(verdict: Verdict) {
     counter!(PHONE_PASSWORD_CHECKS, "verdict" => verdict.as_str()).increment(1);
+}
+
+/// Counts a check of a one-time code.
+pub fn one_time_code_check(verdict: Verdict) {
+    counter!(ONE_TIME_CODE_CHECKS, "verdict" => verdict.as_str()).increment(1);
+}
+
+/// Counts a search over all customers.
+pub fn customer_search(result: SearchResult) {
+    counter!(CUSTOMER_SEARCHES, "result" => result.as_str()).increment(1);
 }
 
 /// Counts a lock of a phone password.

@@ -122,6 +122,8 @@ pub(super) async fn delete_expired_hourly(app: App) {
             log_result(job, app.purge_confirmations().await);
             log_result("delete dead letters", app.purge_dead_letters().await);
             log_result("delete old attempts", app.purge_attempts().await);
+            let job = "delete old one-time codes";
+            log_result(job, app.purge_one_time_codes().await);
             log_result("delete old mail counts", app.purge_mail_counts().await);
             let job = "delete old channel checks";
             log_result(job, app.purge_channel_checks().await);

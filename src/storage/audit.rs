@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect, Select, Statement, Value,
+    QueryOrder, QuerySelect, Select, Statement, Value, sea_query::Expr,
 };
 
 use super::{
     columns::from_field_names,
     database::Database,
+    database_file,
     entity::{
         audit_events::{Column, Entity, Model},
         feed_inbox,
@@ -20,25 +21,32 @@ use super::{
 };
 use crate::{
     domain::{
-        audit::{Actor, AuditEvent, EventSortKey},
+        audit::{Actor, AuditEvent, EventFilter, EventSortKey},
         ids::{ContactId, CustomerNumber},
     },
     error::{Error, Result},
 };
 
 impl Database {
-    /// Lists up to `limit` events of the customer before a position, newest first.
+    /// Lists up to `limit` events of the customer, or of no customer, before a position, newest first.
     pub async fn list_audit_events(
         &self,
-        number: &CustomerNumber,
+        number: Option<&CustomerNumber>,
+        filter: &EventFilter,
         before: EventSortKey,
         limit: u64,
     ) -> Result<Vec<AuditEvent>> {
         let earlier_of_same_change = Condition::all()
             .add(Column::Sequence.eq(before.sequence))
             .add(Column::EventId.lt(before.id));
+        // A literal, so that the planner finds the indexes of the events of no customer.
+        let of_customer = number.map_or_else(
+            || Expr::cust("customer_number = ''"),
+            |number| Column::CustomerNumber.eq(number.as_str()),
+        );
         let query = Entity::find()
-            .filter(Column::CustomerNumber.eq(number.as_str()))
+            .filter(of_customer)
+            .filter(condition(filter))
             // A condition of its own, so that the primary key is searched by it.
             .filter(Column::Sequence.lte(before.sequence))
             .filter(
@@ -76,6 +84,14 @@ impl Database {
         self.read_events(query).await
     }
 
+    /// Inserts a disclosure that belongs to no customer.
+    pub async fn insert_disclosure_of_no_customer(&self, event: &AuditEvent) -> Result<()> {
+        let insertion = Entity::insert(to_row(event)?.into_active_model());
+        let inserted = insertion.exec_without_returning(&self.writers);
+        with_timeout(async { Ok(inserted.await.map_err(StorageError::from)?) }).await?;
+        database_file::ensure_present(self.file.as_ref())
+    }
+
     /// Inserts a disclosure under the sequence number of its customer's last change, and returns
     /// true if the customer is still on file. Concurrent requests share a statement.
     pub async fn insert_disclosure(&self, event: AuditEvent) -> Result<bool> {
@@ -87,6 +103,18 @@ impl Database {
         let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
         rows.into_iter().map(to_event).collect()
     }
+}
+
+/// Returns the condition of the filters.
+fn condition(filter: &EventFilter) -> Condition {
+    let kinds = filter.kinds.iter().map(|kind| kind.as_str());
+    let kinds = (!filter.kinds.is_empty()).then(|| Column::Kind.is_in(kinds));
+    Condition::all()
+        .add_option(filter.contact_id.map(|id| Column::ContactId.eq(id.0)))
+        .add_option(kinds)
+        .add_option(filter.actor.as_ref().map(|actor| Column::Actor.eq(actor)))
+        .add_option(filter.times.start.map(|start| Column::EventTime.gte(start)))
+        .add_option(filter.times.end.map(|end| Column::EventTime.lt(end)))
 }
 
 impl Transaction {

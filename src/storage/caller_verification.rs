@@ -21,7 +21,8 @@ impl Database {
         self.channels.find(number, channel).await
     }
 
-    /// Counts a check against the limits of its agent and its customer.
+    /// Counts a check against the limits of its agent and its customer, or a search against that of its
+    /// agent.
     ///
     /// # Errors
     /// [`Error::FindLimit`](crate::error::Error::FindLimit) beyond `per_minute`; such a check

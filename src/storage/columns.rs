@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, EntityTrait, Iterable};
 
 use crate::{
-    domain::{contact::Locale, contact_types::ContactTypes},
+    domain::{contact::Locale, contact_types::ContactTypes, restrictions::OrderTypeCode},
     error::{Error, Result},
 };
 
@@ -51,6 +51,19 @@ pub(super) fn from_times(times: &[DateTime<Utc>]) -> Result<String> {
 /// Writes the names of changed fields as a JSON array.
 pub(super) fn from_field_names(names: &[String]) -> Result<String> {
     serde_json::to_string(names).map_err(|_| Error::internal("field names are not serializable"))
+}
+
+/// Reads the codes of order types from a JSON array.
+pub(super) fn to_codes(json: &str) -> Result<Vec<OrderTypeCode>> {
+    let codes: Vec<String> =
+        serde_json::from_str(json).map_err(|_| Error::data_loss("codes of order types"))?;
+    Ok(codes.into_iter().map(OrderTypeCode::from_stored).collect())
+}
+
+/// Writes the codes of order types as a JSON array.
+pub(super) fn from_codes(codes: &[OrderTypeCode]) -> Result<String> {
+    let codes: Vec<&str> = codes.iter().map(OrderTypeCode::as_str).collect();
+    serde_json::to_string(&codes).map_err(|_| Error::internal("order types are not serializable"))
 }
 
 #[cfg(test)]

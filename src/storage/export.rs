@@ -8,30 +8,34 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    columns::to_locale,
+    columns::{to_locale, to_times},
     customers::LockedCustomer,
     email_confirmations::to_confirmation,
-    entity::{email_confirmations, outbox_mails, phone_orders, phone_passwords, request_ids},
+    entity::{
+        email_confirmations, one_time_codes, outbox_mails, phone_orders, phone_passwords,
+        request_ids, verified_channels,
+    },
     error::StorageError,
     noticed_changes::to_changes,
+    one_time_codes::to_method,
     outbox::DEAD,
+    phone_orders::to_phone_order,
     phone_password::record::to_attempts,
     request_ids::{CachedResponse, to_response},
     transaction::Transaction,
+    verified_channels::{CONTACT_DATA, to_match_kind},
 };
 use crate::{
     domain::{
         audit::Actor,
         email_address::EmailAddress,
         export::{
-            Export, ExportedAttempts, ExportedConfirmation, ExportedDecision, ExportedImport,
-            ExportedMail, ExportedRequest,
+            Export, ExportedAttempts, ExportedChannel, ExportedCode, ExportedConfirmation,
+            ExportedImport, ExportedMail, ExportedRequest,
         },
         ids::ContactId,
-        phone_order::OrderDecision,
-        restrictions::OrderTypeCode,
     },
-    error::{Error, Result},
+    error::Result,
 };
 
 #[derive(FromQueryResult)]
@@ -54,7 +58,7 @@ impl Transaction {
                     phone_orders::Entity,
                     number,
                     ["decision_time", "authorization_id"],
-                    to_decision,
+                    to_phone_order,
                 )
                 .await?,
             confirmations: self
@@ -90,6 +94,22 @@ impl Transaction {
                 )
                 .await?,
             imports: self.list_imports(number).await?,
+            verified_channels: self
+                .list_rows(
+                    verified_channels::Entity,
+                    number,
+                    ["verify_time", "contact_id"],
+                    to_verified_channel,
+                )
+                .await?,
+            codes: self
+                .list_rows(
+                    one_time_codes::Entity,
+                    number,
+                    ["contact_id", "method"],
+                    to_exported_code,
+                )
+                .await?,
         })
     }
 
@@ -133,21 +153,36 @@ impl Transaction {
     }
 }
 
-fn to_decision(row: phone_orders::Model) -> Result<ExportedDecision> {
-    let decision = OrderDecision::ALL
-        .into_iter()
-        .find(|decision| decision.as_str() == row.decision);
-    Ok(ExportedDecision {
-        id: row.authorization_id,
-        contact_id: ContactId(row.contact_id),
-        agent: row.agent,
-        call_id: row.call_id,
-        order_type: OrderTypeCode::from_stored(row.order_type),
-        system_management: row.system_management,
-        offered_by_phone: row.offered_by_phone,
-        customer_administers_product: row.customer_administers_product,
-        decision: decision.ok_or_else(|| Error::data_loss("phone_orders.decision"))?,
-        decision_time: row.decision_time,
+fn to_verified_channel(row: verified_channels::Model) -> Result<ExportedChannel> {
+    let verified_channels::Model {
+        contact_id,
+        match_kind,
+        verify_time,
+        ..
+    } = row;
+    let contact = Some(contact_id).filter(|id| *id != CONTACT_DATA);
+    Ok(ExportedChannel {
+        contact_id: contact.map(ContactId),
+        kind: to_match_kind(&match_kind)?,
+        verify_time,
+    })
+}
+
+fn to_exported_code(row: one_time_codes::Model) -> Result<ExportedCode> {
+    let one_time_codes::Model {
+        contact_id,
+        method,
+        expire_time,
+        attempts,
+        mail_times,
+        ..
+    } = row;
+    Ok(ExportedCode {
+        contact_id: ContactId(contact_id),
+        method: to_method(&method)?,
+        expire_time,
+        attempts,
+        mail_times: to_times(&mail_times)?,
     })
 }
 
@@ -194,7 +229,9 @@ fn to_request(row: request_ids::Model) -> Result<ExportedRequest> {
     let (contact, customer) = match to_response(&row.response)? {
         CachedResponse::Contact(contact) => (Some(*contact), None),
         CachedResponse::Customer(customer) => (None, Some(*customer)),
-        CachedResponse::Nothing | CachedResponse::Deleted => (None, None),
+        CachedResponse::Nothing | CachedResponse::Expiry(_) | CachedResponse::Deleted => {
+            (None, None)
+        }
     };
     Ok(ExportedRequest {
         id: row.request_id,

@@ -1,149 +1,235 @@
-//! Rows of order types and of decisions about phone orders.
+//! Rows of decisions about phone orders (rule 28).
+//!
+//! An id begins with the time of its decision, so that lists are ordered and bounded by ids.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set, sea_query::OnConflict,
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, Set,
 };
+use uuid::{Builder, Uuid};
 
 use super::{
+    columns::{from_codes, to_codes},
     database::Database,
-    entity::{
-        order_types::{ActiveModel, Column, Entity, Model},
-        phone_orders,
-    },
-    error::StorageError,
+    entity::phone_orders::{ActiveModel, Column, Entity, Model},
+    error::{StorageError, ensure_version_matched},
     timeout::with_timeout,
     transaction::Transaction,
 };
 use crate::{
     domain::{
-        audit::Actor,
-        phone_order::{OrderType, PhoneOrder},
-        restrictions::OrderTypeCode,
+        authentication::AuthenticationMethod,
+        caller::MatchKind,
+        ids::{ContactId, CustomerNumber},
+        phone_order::{
+            OrderBasis, OrderDecision, OrderTerms, PhoneOrder, PhoneOrderFilter, PhoneOrderOutcome,
+            RecordedOutcome, VerifiedChannel,
+        },
+        restrictions::{OrderTypeCode, Restrictions},
     },
-    error::Result,
+    error::{Error, Result},
 };
 
+const NOT_VERIFIED: &str = "not_verified";
+const CONTACT: &str = "contact";
+const CONTACT_DATA: &str = "contact_data";
+
 impl Database {
-    /// Lists the order types, ordered by their codes; retired ones only if `show_retired`.
-    pub async fn list_order_types(&self, show_retired: bool) -> Result<Vec<OrderType>> {
-        let mut query = Entity::find().order_by_asc(Column::Code);
-        if !show_retired {
-            query = query.filter(Column::Retired.eq(false));
+    /// Finds the record of a decision.
+    pub async fn find_phone_order(
+        &self,
+        number: &CustomerNumber,
+        id: Uuid,
+    ) -> Result<Option<PhoneOrder>> {
+        let row = Entity::find_by_id((number.as_str().to_owned(), id)).one(&self.readers);
+        let row = with_timeout(async { Ok(row.await.map_err(StorageError::from)?) }).await?;
+        row.map(to_phone_order).transpose()
+    }
+
+    /// Lists up to `limit` records with ids before `before`, newest first.
+    pub async fn list_phone_orders(
+        &self,
+        filter: &PhoneOrderFilter,
+        before: Uuid,
+        limit: u64,
+    ) -> Result<Vec<PhoneOrder>> {
+        let mut query = Entity::find()
+            .filter(Column::AuthorizationId.lt(before))
+            .order_by_desc(Column::AuthorizationId)
+            .limit(limit);
+        if let Some(number) = &filter.customer_number {
+            query = query.filter(Column::CustomerNumber.eq(number.as_str()));
+        }
+        if let Some(id) = filter.contact_id {
+            query = query.filter(Column::ContactId.eq(id.0));
+        }
+        if let Some(agent) = &filter.agent {
+            query = query.filter(Column::Agent.eq(agent));
+        }
+        if let Some(start) = filter.times.start {
+            query = query
+                .filter(Column::AuthorizationId.gte(first_id(start)))
+                .filter(Column::DecisionTime.gte(start));
+        }
+        if let Some(end) = filter.times.end {
+            query = query
+                .filter(Column::AuthorizationId.lt(first_id(end + TimeDelta::milliseconds(1))))
+                .filter(Column::DecisionTime.lt(end));
         }
         let rows = query.all(&self.readers);
         let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
-        Ok(rows.into_iter().map(to_order_type).collect())
+        rows.into_iter().map(to_phone_order).collect()
     }
+}
 
-    /// Returns those of `codes` that no order type has.
-    pub async fn find_unknown_order_types<'c>(
-        &self,
-        codes: &[&'c OrderTypeCode],
-    ) -> Result<Vec<&'c OrderTypeCode>> {
-        with_timeout(find_unknown(&self.readers, codes)).await
-    }
+/// Returns the lowest id of a decision in the millisecond of `time`.
+fn first_id(time: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
+    Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }
 
 impl Transaction {
-    /// Finds an order type by its code.
-    pub async fn find_order_type(&self, code: &OrderTypeCode) -> Result<Option<OrderType>> {
-        let row = Entity::find_by_id(code.as_str())
+    /// Inserts the decision about a phone order.
+    pub async fn insert_phone_order(&self, order: &PhoneOrder) -> Result<()> {
+        Entity::insert(to_row(order)?.into_active_model())
+            .exec_without_returning(&self.inner)
+            .await
+            .map_err(StorageError::from)?;
+        Ok(())
+    }
+
+    /// Finds the record of a decision of a locked customer.
+    pub async fn find_phone_order(
+        &self,
+        number: &CustomerNumber,
+        id: Uuid,
+    ) -> Result<Option<PhoneOrder>> {
+        let row = Entity::find_by_id((number.as_str().to_owned(), id))
             .one(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        Ok(row.map(to_order_type))
+        row.map(to_phone_order).transpose()
     }
 
-    /// Inserts or updates an order type.
-    pub async fn upsert_order_type(
+    /// Records the outcome of an order of a locked customer.
+    pub async fn record_outcome(
         &self,
-        order_type: &OrderType,
-        actor: &Actor,
-        now: DateTime<Utc>,
+        number: &CustomerNumber,
+        id: Uuid,
+        recorded: &RecordedOutcome,
     ) -> Result<()> {
         let row = ActiveModel {
-            code: Set(order_type.code.as_str().to_owned()),
-            display_name: Set(order_type.display_name.clone()),
-            system_management: Set(order_type.system_management),
-            offered_by_phone: Set(order_type.offered_by_phone),
-            retired: Set(order_type.retired),
-            updated_by: Set(actor.0.clone()),
-            update_time: Set(now),
+            outcome: Set(Some(recorded.outcome.as_str().to_owned())),
+            order_reference: Set(Some(recorded.reference.clone())),
+            outcome_time: Set(Some(recorded.time)),
+            ..<ActiveModel as ActiveModelTrait>::default()
         };
-        Entity::insert(row)
-            .on_conflict(
-                OnConflict::column(Column::Code)
-                    .update_columns([
-                        Column::DisplayName,
-                        Column::SystemManagement,
-                        Column::OfferedByPhone,
-                        Column::Retired,
-                        Column::UpdatedBy,
-                        Column::UpdateTime,
-                    ])
-                    .to_owned(),
-            )
-            .exec_without_returning(&self.inner)
+        let updated = Entity::update_many()
+            .set(row)
+            .filter(Column::CustomerNumber.eq(number.as_str()))
+            .filter(Column::AuthorizationId.eq(id))
+            .exec(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        Ok(())
-    }
-
-    /// Returns those of `codes` that no order type has.
-    pub async fn find_unknown_order_types<'c>(
-        &self,
-        codes: &[&'c OrderTypeCode],
-    ) -> Result<Vec<&'c OrderTypeCode>> {
-        find_unknown(&self.inner, codes).await
-    }
-
-    /// Inserts the decision about a phone order.
-    pub async fn insert_phone_order(&self, order: &PhoneOrder) -> Result<()> {
-        let row = phone_orders::ActiveModel {
-            customer_number: Set(order.customer_number.as_str().to_owned()),
-            authorization_id: Set(order.id),
-            contact_id: Set(order.contact_id.0),
-            agent: Set(order.agent.clone()),
-            call_id: Set(order.call_id.clone()),
-            order_type: Set(order.order_type.code.as_str().to_owned()),
-            system_management: Set(order.order_type.system_management),
-            offered_by_phone: Set(order.order_type.can_be_ordered_by_phone()),
-            contact_version: Set(order.contact_version),
-            customer_administers_product: Set(order.customer_administers_product),
-            decision: Set(order.decision.as_str().to_owned()),
-            decision_time: Set(order.decision_time),
-        };
-        phone_orders::Entity::insert(row)
-            .exec_without_returning(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
-        Ok(())
+        ensure_version_matched(updated.rows_affected)
     }
 }
 
-fn to_order_type(row: Model) -> OrderType {
-    OrderType {
-        code: OrderTypeCode::from_stored(row.code),
-        display_name: row.display_name,
-        system_management: row.system_management,
-        offered_by_phone: row.offered_by_phone,
-        retired: row.retired,
+fn to_row(order: &PhoneOrder) -> Result<Model> {
+    let OrderBasis {
+        restrictions,
+        terms,
+    } = &order.basis;
+    let (channel, channel_match) = match order.channel {
+        VerifiedChannel::NotVerified => (NOT_VERIFIED, None),
+        VerifiedChannel::Contact(kind) => (CONTACT, Some(kind)),
+        VerifiedChannel::ContactData(kind) => (CONTACT_DATA, Some(kind)),
+    };
+    let outcome = order.outcome.as_ref();
+    Ok(Model {
+        customer_number: order.customer_number.as_str().to_owned(),
+        authorization_id: order.id,
+        contact_id: order.contact_id.0,
+        agent: order.agent.clone(),
+        call_id: order.call_id.clone(),
+        order_type: order.order_type.as_str().to_owned(),
+        customer_administers_product: order.customer_administers_product,
+        system_management: terms.system_management,
+        offered_by_phone: terms.offered_by_phone,
+        requires_verified_channel: terms.requires_verified_channel,
+        retired: terms.retired,
+        restrictions_note: restrictions.note.clone(),
+        allowed_order_types: from_codes(&restrictions.allowed_order_types)?,
+        denied_order_types: from_codes(&restrictions.denied_order_types)?,
+        channel: channel.to_owned(),
+        channel_match: channel_match.map(|kind| kind.as_str().to_owned()),
+        authentication: order.authentication.as_str().to_owned(),
+        decision: order.decision.as_str().to_owned(),
+        decision_time: order.decision_time,
+        outcome: outcome.map(|recorded| recorded.outcome.as_str().to_owned()),
+        order_reference: outcome.map(|recorded| recorded.reference.clone()),
+        outcome_time: outcome.map(|recorded| recorded.time),
+    })
+}
+
+pub(super) fn to_phone_order(row: Model) -> Result<PhoneOrder> {
+    let damaged = |column| move || Error::data_loss(column);
+    let decision = OrderDecision::ALL
+        .into_iter()
+        .find(|decision| decision.as_str() == row.decision)
+        .ok_or_else(damaged("phone_orders.decision"))?;
+    let authentication = AuthenticationMethod::find(&row.authentication)
+        .ok_or_else(damaged("phone_orders.authentication"))?;
+    Ok(PhoneOrder {
+        id: row.authorization_id,
+        channel: to_channel(&row).ok_or_else(damaged("phone_orders.channel"))?,
+        outcome: to_outcome(&row)?,
+        customer_number: CustomerNumber::from_stored(row.customer_number),
+        contact_id: ContactId(row.contact_id),
+        agent: row.agent,
+        call_id: row.call_id,
+        order_type: OrderTypeCode::from_stored(row.order_type),
+        customer_administers_product: row.customer_administers_product,
+        basis: OrderBasis {
+            restrictions: Restrictions {
+                note: row.restrictions_note,
+                allowed_order_types: to_codes(&row.allowed_order_types)?,
+                denied_order_types: to_codes(&row.denied_order_types)?,
+            },
+            terms: OrderTerms {
+                system_management: row.system_management,
+                offered_by_phone: row.offered_by_phone,
+                requires_verified_channel: row.requires_verified_channel,
+                retired: row.retired,
+            },
+        },
+        authentication,
+        decision,
+        decision_time: row.decision_time,
+    })
+}
+
+fn to_channel(row: &Model) -> Option<VerifiedChannel> {
+    let kind = row.channel_match.as_deref().and_then(MatchKind::find);
+    match (row.channel.as_str(), kind) {
+        (NOT_VERIFIED, None) => Some(VerifiedChannel::NotVerified),
+        (CONTACT, Some(kind)) => Some(VerifiedChannel::Contact(kind)),
+        (CONTACT_DATA, Some(kind)) => Some(VerifiedChannel::ContactData(kind)),
+        _ => None,
     }
 }
 
-async fn find_unknown<'c>(
-    connection: &impl ConnectionTrait,
-    codes: &[&'c OrderTypeCode],
-) -> Result<Vec<&'c OrderTypeCode>> {
-    if codes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let known = Entity::find()
-        .filter(Column::Code.is_in(codes.iter().map(|code| code.as_str())))
-        .all(connection)
-        .await
-        .map_err(StorageError::from)?;
-    let is_unknown = |code: &&&OrderTypeCode| !known.iter().any(|row| row.code == code.as_str());
-    Ok(codes.iter().filter(is_unknown).copied().collect())
+fn to_outcome(row: &Model) -> Result<Option<RecordedOutcome>> {
+    let (Some(name), Some(time)) = (&row.outcome, row.outcome_time) else {
+        return Ok(None);
+    };
+    let outcome = [PhoneOrderOutcome::Placed, PhoneOrderOutcome::NotPlaced]
+        .into_iter()
+        .find(|outcome| outcome.as_str() == name);
+    Ok(Some(RecordedOutcome {
+        outcome: outcome.ok_or_else(|| Error::data_loss("phone_orders.outcome"))?,
+        reference: row.order_reference.clone().unwrap_or_default(),
+        time,
+    }))
 }

@@ -31,23 +31,27 @@ pub type RequestDigest = [u8; 32];
 /// The response of a request.
 #[derive(Clone, Debug)]
 pub enum CachedResponse {
-    /// The empty response of a deletion.
+    /// An empty response, or one that is read again.
     Nothing,
     /// The contact at the time of the response.
     Contact(Box<Contact>),
     /// The customer at the time of the response.
     Customer(Box<Customer>),
+    /// The expiry of a one-time code.
+    Expiry(DateTime<Utc>),
     /// The contact was deleted later, and the response with it.
     Deleted,
 }
 
-/// A response as it is stored, in JSON. The response of a deletion has neither.
+/// A response as it is stored, in JSON. An empty response has none of them.
 #[derive(Default, Serialize, Deserialize)]
 struct StoredResponse {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contact: Option<ContactRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     customer: Option<Model>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiry: Option<DateTime<Utc>>,
 }
 
 /// The stored text of a deleted response.
@@ -110,6 +114,7 @@ impl Transaction {
                 contact_id = Some(contact.id.0);
                 stored.contact = Some(ContactRecord::from_contact(contact)?);
             }
+            CachedResponse::Expiry(time) => stored.expiry = Some(*time),
             CachedResponse::Customer(customer) => {
                 stored.customer = Some(customers::to_model(customer));
             }
@@ -150,11 +155,14 @@ pub(super) fn to_response(text: &str) -> Result<CachedResponse> {
     }
     let stored: StoredResponse =
         serde_json::from_str(text).map_err(|_| Error::data_loss("request_ids.response"))?;
-    Ok(match (stored.contact, stored.customer) {
-        (Some(contact), _) => CachedResponse::Contact(Box::new(contact.into_contact()?)),
-        (None, Some(customer)) => {
-            CachedResponse::Customer(Box::new(customers::to_customer(customer)?))
-        }
-        (None, None) => CachedResponse::Nothing,
-    })
+    if let Some(contact) = stored.contact {
+        return Ok(CachedResponse::Contact(Box::new(contact.into_contact()?)));
+    }
+    if let Some(customer) = stored.customer {
+        let customer = customers::to_customer(customer)?;
+        return Ok(CachedResponse::Customer(Box::new(customer)));
+    }
+    Ok(stored
+        .expiry
+        .map_or(CachedResponse::Nothing, CachedResponse::Expiry))
 }

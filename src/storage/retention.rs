@@ -6,11 +6,18 @@
 //! same time are in the same batch, which one request has written. A batch that fails is retried with
 //! fewer rows: on a slow disk the usual number may exceed the statement timeout.
 
+mod rules;
+
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
 
+use self::rules::{
+    AGENTS, Action, CALLS, CHECKS_OF_AGENTS, CHECKS_OF_CUSTOMERS, CODES, CONFIRMED, DEAD_MAILS,
+    EVENTS, EXPIRED, FEED_ENTRIES, MAIL_CUSTOMERS, MAIL_RECIPIENTS, ORPHAN_ATTEMPTS, PHONE_ORDERS,
+    REQUEST_IDS, Rule, SEALED_NUMBERS, SEARCHES_OF_AGENTS, SUPERSEDED, VERIFIED_CHANNELS,
+};
 use super::{
     database::Database,
     error::StorageError,
@@ -26,136 +33,6 @@ const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// Interval of log lines in a long run.
 const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The rule by which rows of a table expire.
-#[derive(Clone, Copy, Debug)]
-struct Rule {
-    table: &'static str,
-    /// The index that finds the rows.
-    index: &'static str,
-    /// The condition of the partial index, or its first column.
-    condition: &'static str,
-    /// The time of a row, the next column of the index.
-    time: &'static str,
-    /// True if a row of exactly the limit has expired.
-    is_inclusive: bool,
-    /// The columns of the index.
-    order: &'static str,
-    /// The action on expired rows.
-    action: Action,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Delete,
-    /// Deletes them and raises the low watermark of the feed.
-    DeleteFromFeed,
-    /// Sets this column to NULL.
-    Clear(&'static str),
-}
-
-const EVENTS: Rule = Rule {
-    table: "audit_events",
-    index: "audit_events_by_time",
-    condition: "0 = 0",
-    time: "event_time",
-    is_inclusive: false,
-    order: "event_time",
-    action: Action::Delete,
-};
-/// The third parameter is the last position.
-const FEED_ENTRIES: Rule = Rule {
-    table: "feed_entries",
-    index: "feed_entries_by_time",
-    // The sign rules out the index of the positions.
-    condition: "+position <= $3",
-    action: Action::DeleteFromFeed,
-    ..EVENTS
-};
-const SEALED_NUMBERS: Rule = Rule {
-    table: "feed_entries",
-    index: "feed_entries_sealed",
-    condition: "sealed_customer_number IS NOT NULL",
-    action: Action::Clear("sealed_customer_number"),
-    ..EVENTS
-};
-const REQUEST_IDS: Rule = Rule {
-    table: "request_ids",
-    index: "request_ids_by_expiry",
-    condition: "0 = 0",
-    time: "expire_time",
-    is_inclusive: true,
-    order: "expire_time",
-    action: Action::Delete,
-};
-const CONFIRMED: Rule = Rule {
-    table: "email_confirmations",
-    index: "email_confirmations_by_expiry",
-    condition: "state = 'confirmed'",
-    order: "state, expire_time",
-    ..REQUEST_IDS
-};
-const EXPIRED: Rule = Rule {
-    condition: "state = 'expired'",
-    ..CONFIRMED
-};
-const SUPERSEDED: Rule = Rule {
-    condition: "state = 'superseded'",
-    ..CONFIRMED
-};
-const DEAD_MAILS: Rule = Rule {
-    table: "outbox_mails",
-    index: "outbox_mails_by_due_time",
-    condition: "state = 'dead'",
-    time: "due_time",
-    order: "state, due_time",
-    ..REQUEST_IDS
-};
-const AGENTS: Rule = Rule {
-    table: "phone_password_agents",
-    index: "phone_password_agents_by_update_time",
-    time: "update_time",
-    order: "update_time",
-    ..REQUEST_IDS
-};
-const CALLS: Rule = Rule {
-    table: "phone_password_calls",
-    index: "phone_password_calls_by_expiry",
-    ..REQUEST_IDS
-};
-/// Attempts on contacts without a password.
-const ORPHAN_ATTEMPTS: Rule = Rule {
-    table: "phone_passwords",
-    index: "phone_passwords_by_set_and_update_time",
-    condition: "set_time IS NULL",
-    time: "update_time",
-    order: "set_time, update_time",
-    ..REQUEST_IDS
-};
-const MAIL_RECIPIENTS: Rule = Rule {
-    table: "mail_recipients",
-    index: "mail_recipients_by_last_time",
-    time: "last_time",
-    order: "last_time",
-    ..REQUEST_IDS
-};
-const MAIL_CUSTOMERS: Rule = Rule {
-    table: "mail_customers",
-    index: "mail_customers_by_last_time",
-    ..MAIL_RECIPIENTS
-};
-const CHECKS_OF_AGENTS: Rule = Rule {
-    table: "channel_check_agents",
-    index: "channel_check_agents_by_window_end",
-    time: "window_end",
-    order: "window_end",
-    ..REQUEST_IDS
-};
-const CHECKS_OF_CUSTOMERS: Rule = Rule {
-    table: "channel_check_customers",
-    index: "channel_check_customers_by_window_end",
-    ..CHECKS_OF_AGENTS
-};
-
 /// The result of a batch.
 #[derive(Clone, Copy, Debug)]
 struct ExpiredBatch {
@@ -165,6 +42,11 @@ struct ExpiredBatch {
 }
 
 impl Database {
+    /// Deletes the records of phone orders that were decided before `time`, and returns their number.
+    pub async fn delete_old_phone_orders(&self, time: DateTime<Utc>) -> Result<u64> {
+        self.expire_all(&PHONE_ORDERS, time).await
+    }
+
     /// Deletes events from before `time` from the audit log, and returns their number.
     pub async fn delete_old_audit_events(&self, time: DateTime<Utc>) -> Result<u64> {
         self.expire_all(&EVENTS, time).await
@@ -226,10 +108,24 @@ impl Database {
         Ok(recipients + self.expire_all(&MAIL_CUSTOMERS, time).await?)
     }
 
-    /// Deletes the windows of channel checks that ended before `time`, and returns their number.
+    /// Deletes the windows of channel checks and searches that ended before `time`, and the channels
+    /// whose verification ended, and returns their number.
     pub async fn delete_channel_checks_before(&self, time: DateTime<Utc>) -> Result<u64> {
-        let agents = self.expire_all(&CHECKS_OF_AGENTS, time).await?;
-        Ok(agents + self.expire_all(&CHECKS_OF_CUSTOMERS, time).await?)
+        let mut count = 0;
+        for rule in [
+            &CHECKS_OF_AGENTS,
+            &CHECKS_OF_CUSTOMERS,
+            &SEARCHES_OF_AGENTS,
+            &VERIFIED_CHANNELS,
+        ] {
+            count += self.expire_all(rule, time).await?;
+        }
+        Ok(count)
+    }
+
+    /// Deletes the one-time codes that expired before `time`, and returns their number.
+    pub async fn delete_codes_before(&self, time: DateTime<Utc>) -> Result<u64> {
+        self.expire_all(&CODES, time).await
     }
 
     async fn expire_all(&self, rule: &'static Rule, until: DateTime<Utc>) -> Result<u64> {
@@ -343,51 +239,9 @@ fn first_column<T: TryGetable>(row: &QueryResult) -> Result<T> {
     Ok(row.try_get_by_index(0).map_err(StorageError::from)?)
 }
 
-impl Rule {
-    /// Builds the query of the time of a full batch's newest row.
-    fn newest_sql(&self, backend: DbBackend, limit: u64) -> String {
-        let Self { time, order, .. } = self;
-        let (rows, offset) = (self.rows(backend), limit - 1);
-        let condition = self.condition(self.is_inclusive);
-        format!(
-            "SELECT {time} FROM {rows} WHERE {condition} ORDER BY {order} LIMIT 1 OFFSET {offset}"
-        )
-    }
-
-    /// Builds the statement that applies the action to the rows of a batch.
-    fn action_sql(&self, backend: DbBackend, is_full: bool) -> String {
-        let (rows, time) = (self.rows(backend), self.time);
-        let (action, returned) = match self.action {
-            Action::Delete => (format!("DELETE FROM {rows}"), time),
-            Action::DeleteFromFeed => (format!("DELETE FROM {rows}"), "position"),
-            Action::Clear(column) => (format!("UPDATE {rows} SET {column} = NULL"), time),
-        };
-        let condition = self.condition(is_full || self.is_inclusive);
-        format!("{action} WHERE {condition} RETURNING {returned}")
-    }
-
-    /// Returns the table, for SQLite with its index: it may scan a table that it estimates to be small.
-    fn rows(&self, backend: DbBackend) -> String {
-        let Self { table, index, .. } = self;
-        if backend == DbBackend::Sqlite {
-            format!("{table} INDEXED BY {index}")
-        } else {
-            (*table).to_owned()
-        }
-    }
-
-    fn condition(&self, is_inclusive: bool) -> String {
-        let Self {
-            condition, time, ..
-        } = self;
-        let until = if is_inclusive { "<=" } else { "<" };
-        format!("{condition} AND {time} >= $1 AND {time} {until} $2")
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use sea_orm::ConnectionTrait;
+    use sea_orm::DbBackend;
 
     use super::*;
     use crate::storage::{
@@ -395,7 +249,7 @@ mod tests {
         feed_inbox::{DELETE_SQLITE, INSERT_SQLITE, READ_CUSTOMER, READ_FROM, RENAME_SQLITE},
     };
 
-    const ALL: [&Rule; 15] = [
+    const ALL: [&Rule; 19] = [
         &EVENTS,
         &FEED_ENTRIES,
         &SEALED_NUMBERS,
@@ -411,6 +265,10 @@ mod tests {
         &MAIL_CUSTOMERS,
         &CHECKS_OF_AGENTS,
         &CHECKS_OF_CUSTOMERS,
+        &SEARCHES_OF_AGENTS,
+        &VERIFIED_CHANNELS,
+        &CODES,
+        &PHONE_ORDERS,
     ];
     /// Statistics by which all rows are alike.
     const SINGLE_EVENT: &str = "\

@@ -168,6 +168,10 @@ const TABLES: &[&str] = &[
     "phone_passwords",
     "phone_password_calls",
     "phone_password_agents",
+    "one_time_codes",
+    "verified_channels",
+    "customer_search_agents",
+    "phone_orders",
 ];
 
 async fn run(url: &str, sql: &str) {
@@ -223,6 +227,7 @@ pub(crate) fn app_on(database: &Database) -> App {
     let peppers = VersionedKeys::parse(keys.phone_pepper().expose_secret()).unwrap();
     App::new(AppParts {
         channel_checks_per_minute: None,
+        code_answer_time: std::time::Duration::ZERO,
         database: database.clone(),
         clock: Clock::manual(start_time()),
         random: Random::system(),
@@ -248,6 +253,7 @@ async fn run_background_jobs(database: &Database, app: &App) {
     assert!(app.purge_attempts().await.unwrap() > 0);
     assert!(app.purge_mail_counts().await.unwrap() > 0);
     assert!(app.purge_channel_checks().await.unwrap() > 0);
+    assert!(app.purge_one_time_codes().await.unwrap() > 0);
     app.count_failed_contacts().await.unwrap();
     assert!(app.purge_sealed_numbers().await.unwrap() > 0);
     // Sequences all events first. Another pass would read the rows that were just deleted.

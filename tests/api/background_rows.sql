@@ -66,3 +66,24 @@ FROM generate_series(1, {others}) n;
 INSERT INTO channel_check_customers (customer_number, checks, window_end)
 SELECT '{run}-' || n, 1, {later} + n * interval '1 millisecond'
 FROM generate_series(1, {others}) n;
+INSERT INTO customer_search_agents (agent, checks, window_end)
+SELECT '{run}-' || n, 1, {later} + n * interval '1 millisecond'
+FROM generate_series(1, {others}) n;
+INSERT INTO verified_channels (customer_number, call_id, contact_id, match_kind, verify_time,
+  expire_time)
+SELECT {customer}, '{run}-' || n, md5('{run}' || n % {customers})::uuid, 'exact', {time},
+  {later} + n * interval '1 millisecond'
+FROM generate_series(1, {others}) n;
+INSERT INTO one_time_codes (customer_number, contact_id, method, key_version, attempts,
+  expire_time, mail_times)
+SELECT {number}, md5('{run}' || n)::uuid, 'code_by_email', 1, 0,
+  {later} - interval '3 days' + n * interval '1 millisecond', '[]'
+FROM generate_series(0, {customers}) n;
+INSERT INTO phone_orders (customer_number, authorization_id, contact_id, agent, call_id, order_type,
+  customer_administers_product, system_management, offered_by_phone, requires_verified_channel,
+  retired, restrictions_note, allowed_order_types, denied_order_types, channel, authentication,
+  decision, decision_time)
+SELECT {customer}, gen_random_uuid(), md5('{run}' || n % {customers})::uuid, 'agent', 'call',
+  'reboot', false, false, true, false, false, '', '[]', '[]', 'not_verified', 'phone_password',
+  'allowed', {time} + n * interval '1 millisecond'
+FROM generate_series(1, {others}) n;

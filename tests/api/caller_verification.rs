@@ -20,6 +20,7 @@ async fn verify(
     let request = proto::VerifyContactChannelRequest {
         customer_number: number.into(),
         channel,
+        ..proto::VerifyContactChannelRequest::default()
     };
     let response = server.client().verify_contact_channel(request).await?;
     Ok(response.into_inner())

@@ -17,11 +17,12 @@ const REQUEST_ID: &str = "request_id";
 const VALIDATE_ONLY: &str = "validate_only";
 const ETAG: &str = "etag";
 const SCOPES: &str = "contacts.write customers.write contact_data.write phone_password.unlock \
-                      order_types.write";
+                      phone_password.check phone_orders.authorize order_types.write";
 
 /// RPCs whose effect depends on a secret or decides something, and that have no options.
-const WITHOUT_OPTIONS: [&str; 6] = [
+const WITHOUT_OPTIONS: [&str; 7] = [
     "AuthorizePhoneOrder",
+    "CheckOneTimeCode",
     "CheckPhonePassword",
     "ConfirmEmail",
     "EraseCustomer",
@@ -77,12 +78,15 @@ fn every_change_has_the_options() {
         .filter(|rpc| *rpc != "UpdateOrderType")
         .collect();
     assert_eq!(rpcs_with(REQUEST_ID), of_customers);
-    // A resend and an unlock change nothing that a form shows; a new contact has no etag yet.
+    // These change nothing that a form shows; a new contact has no etag yet.
     let without = [
         "MarkContactsReviewed",
         "CreateContact",
         "ResendEmailConfirmation",
+        "SendOneTimeCode",
+        "CreateOneTimeCode",
         "UnlockPhonePassword",
+        "RecordPhoneOrderOutcome",
     ];
     let with_etag: Vec<_> = of_customers
         .into_iter()

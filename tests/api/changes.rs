@@ -79,8 +79,10 @@ async fn watch_returns_past_and_new_events(
         [
             "code",
             "display_name",
+            "display_names",
             "system_management",
             "offered_by_phone",
+            "requires_verified_channel",
             "retired"
         ]
     );

@@ -10,7 +10,7 @@ use contact_service::{
     api::proto,
     crypto::random::Random,
     domain::{
-        audit::{Actor, AuditEvent},
+        audit::{Actor, AuditEvent, EventFilter, EventSortKey},
         ids::CustomerNumber,
     },
     storage::{Database, Outcome},
@@ -163,10 +163,11 @@ async fn race(backend: Backend, count: usize) {
     }
     for (number, ids) in of_customers {
         let parsed = CustomerNumber::parse(&number).unwrap();
-        let last = contact_service::domain::audit::EventSortKey::LAST;
+        let last = EventSortKey::LAST;
+        let all = EventFilter::default();
         let logged = servers[0]
             .database
-            .list_audit_events(&parsed, last, 1 << 40);
+            .list_audit_events(Some(&parsed), &all, last, 1 << 40);
         let mut logged: Vec<_> = logged
             .await
             .unwrap()

@@ -24,6 +24,7 @@ async fn verify(
     let request = VerifyContactChannelRequest {
         customer_number: number.into(),
         channel: Some(Channel::PhoneNumber("0721 913740".into())),
+        ..VerifyContactChannelRequest::default()
     };
     let mut client = server.client_of(agent);
     let verified = client.verify_contact_channel(request).await?;

@@ -108,10 +108,20 @@ fn token(server: &TestServer, scope: &str, customer: Option<&str>) -> String {
     signed.unwrap()
 }
 
+/// True if a tenant-scoped token is rejected for a request of `rpc` that names no customer.
+fn names_no_customer(rpc: &Rpc) -> bool {
+    matches!(
+        rpc.tenant,
+        TenantScope::AllTenants | TenantScope::Optional(_)
+    )
+}
+
 /// A request of `rpc` that names this customer, or `None` if the RPC names no customer.
 fn naming(rpc: &Rpc, number: &str) -> Option<Vec<u8>> {
-    let (TenantScope::Customer(name) | TenantScope::Customers(name) | TenantScope::Token(name)) =
-        rpc.tenant
+    let (TenantScope::Customer(name)
+    | TenantScope::Optional(name)
+    | TenantScope::Customers(name)
+    | TenantScope::Token(name)) = rpc.tenant
     else {
         return None;
     };
@@ -174,7 +184,7 @@ async fn denied_request_of_every_rpc_is_logged_and_recorded(
             (&foreign, naming(rpc, OTHER), "CUSTOMER_MISMATCH"),
             (
                 &foreign,
-                (rpc.tenant == TenantScope::AllTenants).then(empty),
+                names_no_customer(rpc).then(empty),
                 "CUSTOMER_MISMATCH",
             ),
         ];

@@ -17,6 +17,7 @@ async fn verify(server: &TestServer, channel: Channel) -> Vec<String> {
     let request = VerifyContactChannelRequest {
         customer_number: "K-1".into(),
         channel: Some(channel),
+        ..VerifyContactChannelRequest::default()
     };
     let response = server.client().verify_contact_channel(request).await;
     let matches = response.unwrap().into_inner().matches;
@@ -130,6 +131,7 @@ async fn rule_25_unrecorded_data_is_never_disclosed(
     let request = VerifyContactChannelRequest {
         customer_number: "K-1".into(),
         channel: Some(Channel::Email("anna@k-1.example".into())),
+        ..VerifyContactChannelRequest::default()
     };
     let rejected = server.client().verify_contact_channel(request).await;
     assert_eq!(rejection(rejected).0, Code::Internal);

@@ -43,8 +43,8 @@ pub const ISSUER: &str = "contact-service-dev";
 pub const AUDIENCE: &str = "contact-service";
 pub const PUBLIC_URL: &str = "https://contact.example/kis";
 pub const ALL_SCOPES: &str = "customers.read customers.write contact_data.write contacts.read \
-    contacts.write email.confirm channels.verify phone_password.check phone_password.unlock \
-    phone_orders.authorize order_types.read order_types.write recipients.resolve audit.read \
+    contacts.write email.confirm channels.verify customers.find phone_password.check \
+    phone_password.unlock phone_orders.authorize phone_orders.read order_types.read order_types.write recipients.resolve audit.read \
     changes.watch privacy.export privacy.erase";
 
 /// The databases that every test runs on.
@@ -64,6 +64,8 @@ pub struct Options {
     pub hash_cost: HashCost,
     /// 0: unlimited.
     pub channel_checks_per_minute: u32,
+    /// The shortest duration of a code check; none, so that tests are quick.
+    pub code_answer_time: Duration,
     /// The URL of a read replica.
     pub replica: Option<String>,
     /// If true, migrates the database with the server's role.
@@ -78,6 +80,7 @@ impl Default for Options {
             jwks: None,
             auth: None,
             channel_checks_per_minute: 60,
+            code_answer_time: Duration::ZERO,
             replica: None,
             migrates: true,
             // The cheapest cost; tests do not depend on it.
@@ -164,9 +167,10 @@ impl TestServer {
             service_keys: service_keys.clone(),
             hasher: hasher.clone(),
             channel_checks_per_minute: NonZeroU32::new(options.channel_checks_per_minute),
+            code_answer_time: options.code_answer_time,
             mail_folder: Some(MailFolder::new(folder.path().join("mail"))),
         });
-        let outbox = outbox_to_files(&database, &clock, &folder);
+        let outbox = outbox_to_files(&database, &clock, &folder, service_keys.clone());
         let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page_address = page.local_addr().unwrap().to_string();
         let settings = options.auth.unwrap_or_else(|| AuthSettings {
@@ -299,6 +303,7 @@ impl TestServer {
                 customer_number: number.into(),
                 page_size,
                 page_token,
+                ..proto::ListAuditEventsRequest::default()
             };
             let page = self.client().list_audit_events(request).await.unwrap();
             let page = page.into_inner();
@@ -329,7 +334,12 @@ fn key_source(jwks: Option<&str>, keys: &DevelopmentKeys) -> KeySource {
     }
 }
 
-fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outbox {
+fn outbox_to_files(
+    database: &Database,
+    clock: &Clock,
+    folder: &TempDir,
+    service_keys: VersionedKeys,
+) -> Outbox {
     Outbox::new(OutboxParts {
         database: database.clone(),
         clock: clock.clone(),
@@ -338,6 +348,7 @@ fn outbox_to_files(database: &Database, clock: &Clock, folder: &TempDir) -> Outb
         transport: Transport::Folder(MailFolder::new(folder.path().join("mail"))),
         sender: Sender::parse("Kontakt <contact@provider.example>").unwrap(),
         public_url: PublicUrl::parse(PUBLIC_URL).unwrap(),
+        service_keys,
     })
 }
 

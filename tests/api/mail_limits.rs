@@ -266,6 +266,7 @@ fn app_with(server: &TestServer, versions: &[u8]) -> App {
         service_keys: VersionedKeys::parse(&keys.join(",")).unwrap(),
         hasher: server.hasher.clone(),
         channel_checks_per_minute: None,
+        code_answer_time: Duration::ZERO,
         mail_folder: None,
     })
 }

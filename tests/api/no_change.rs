@@ -28,12 +28,16 @@ fn effect_of_repetition(rpc: &str) -> Repetition {
         | "ClearPhonePassword" | "UpdateOrderType" | "ConfirmEmail" => Repetition::Nothing,
         "DeleteContact" => Repetition::Rejected("CONTACT_NOT_FOUND"),
         "CancelEmailChange" => Repetition::Rejected("NO_PENDING_EMAIL"),
-        // Another contact, review, e-mail, hash, attempt, reason, decision or disclosure.
+        "RecordPhoneOrderOutcome" => Repetition::Rejected("OUTCOME_ALREADY_RECORDED"),
+        // Another contact, review, e-mail, hash, attempt, code, reason, decision or disclosure.
         "CreateContact"
         | "MarkContactsReviewed"
         | "ResendEmailConfirmation"
         | "SetPhonePassword"
         | "CheckPhonePassword"
+        | "SendOneTimeCode"
+        | "CreateOneTimeCode"
+        | "CheckOneTimeCode"
         | "UnlockPhonePassword"
         | "AuthorizePhoneOrder"
         | "ExportCustomer" => Repetition::Recorded,

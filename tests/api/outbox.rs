@@ -8,7 +8,7 @@ use std::sync::{
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
     api::proto::ContactType,
-    crypto::random::Random,
+    crypto::{keyring::VersionedKeys, random::Random},
     domain::mail::QueuedMail,
     mail::{HeloName, Outbox, OutboxParts, PublicUrl, Sender, SmtpUrl, Templates, Transport},
     storage::Outcome,
@@ -38,6 +38,7 @@ pub fn outbox_to(server: &TestServer, url: &str) -> Outbox {
         transport: Transport::smtp(&SmtpUrl::parse(url).unwrap(), HeloName::default()).unwrap(),
         sender: Sender::parse("contact@provider.example").unwrap(),
         public_url: PublicUrl::parse("https://contact.example").unwrap(),
+        service_keys: VersionedKeys::ephemeral(&Random::system()).unwrap(),
     })
 }
 

@@ -1,8 +1,10 @@
 //! Requests about phone passwords and phone orders that several test modules send.
 
+use chrono::TimeDelta;
 use contact_service::{
     api::proto::{
-        self, set_phone_password_request::Source, verify_contact_channel_request::Channel,
+        self, find_customers_request::Channel as Searched, set_phone_password_request::Source,
+        verify_contact_channel_request::Channel,
     },
     domain::ids::{ContactId, ContactRef, CustomerNumber},
 };
@@ -10,9 +12,10 @@ use prost_reflect::DynamicMessage;
 use tonic::Status;
 
 use crate::{
-    harness::{Client, TestServer},
+    harness::{Client, TestServer, start_time},
     raw::to_dynamic,
-    rpcs::Prepared,
+    requests::timestamp,
+    rpcs::{Prepared, address},
 };
 
 pub const CALL_ID: &str = "call-1";
@@ -27,6 +30,7 @@ impl TestServer {
                 system_management,
                 offered_by_phone: by_phone,
                 retired: false,
+                ..proto::OrderType::default()
             }),
             allow_missing: true,
             ..proto::UpdateOrderTypeRequest::default()
@@ -76,6 +80,17 @@ impl TestServer {
         grant: &str,
         order_type: &str,
         administers: bool,
+    ) -> Result<proto::PhoneOrder, Status> {
+        let decided = self.decide(contact, grant, order_type, administers).await?;
+        Ok(decided.order.unwrap())
+    }
+
+    pub async fn decide(
+        &self,
+        contact: &proto::Contact,
+        grant: &str,
+        order_type: &str,
+        administers: bool,
     ) -> Result<proto::AuthorizePhoneOrderResponse, Status> {
         let request = proto::AuthorizePhoneOrderRequest {
             customer_number: contact.customer_number.clone(),
@@ -101,9 +116,40 @@ pub async fn verify_channel(server: &TestServer, contact: &proto::Contact) -> Re
     let request = proto::VerifyContactChannelRequest {
         customer_number: contact.customer_number.clone(),
         channel: Some(Channel::PhoneNumber("0721 913740".into())),
+        ..proto::VerifyContactChannelRequest::default()
     };
     let mut client = server.client();
     client.verify_contact_channel(request).await.map(|_| ())
+}
+
+/// Decides about an order of `marker.allowed` in this phone call.
+pub async fn authorize_in(
+    server: &TestServer,
+    contact: &proto::Contact,
+    grant: &str,
+    call_id: &str,
+) -> proto::PhoneOrder {
+    let request = proto::AuthorizePhoneOrderRequest {
+        customer_number: contact.customer_number.clone(),
+        contact_id: contact.contact_id.clone(),
+        grant: grant.into(),
+        call_id: call_id.into(),
+        order_type: "marker.allowed".into(),
+        customer_administers_product: false,
+    };
+    let decided = server.client().authorize_phone_order(request).await;
+    decided.unwrap().into_inner().order.unwrap()
+}
+
+/// Creates a one-time code for the portal.
+pub async fn create_code(server: &TestServer, contact: &proto::Contact) -> String {
+    let request = proto::CreateOneTimeCodeRequest {
+        customer_number: contact.customer_number.clone(),
+        contact_id: contact.contact_id.clone(),
+        ..proto::CreateOneTimeCodeRequest::default()
+    };
+    let created = server.client().create_one_time_code(request).await;
+    created.unwrap().into_inner().code
 }
 
 /// The phone call in which a prepared contact was authenticated.
@@ -136,6 +182,7 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
             &proto::VerifyContactChannelRequest {
                 customer_number,
                 channel: Some(Channel::PhoneNumber("0721 913740".into())),
+                call_id: call_id_of(&on.number),
             },
         ),
         "SetPhonePassword" => to_dynamic(
@@ -156,6 +203,13 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                 call_id: format!("check-{}", on.number),
             },
         ),
+        "FindCustomers" => to_dynamic(
+            rpc,
+            &proto::FindCustomersRequest {
+                channel: Some(Searched::Email(address("anna", &on.number))),
+                call_id: call_id_of(&on.number),
+            },
+        ),
         "UnlockPhonePassword" => to_dynamic(
             rpc,
             &proto::UnlockPhonePasswordRequest {
@@ -163,6 +217,78 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                 contact_id,
                 reason: "marker: rang back".into(),
                 ..proto::UnlockPhonePasswordRequest::default()
+            },
+        ),
+        _ => return code_request(rpc, on).or_else(|| order_request(rpc, on)),
+    };
+    Some(request)
+}
+
+fn code_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
+    let customer_number = on.number.clone();
+    let contact_id = on.berta.contact_id.clone();
+    let request = match rpc {
+        "SendOneTimeCode" => to_dynamic(
+            rpc,
+            &proto::SendOneTimeCodeRequest {
+                customer_number,
+                contact_id: on.anna.contact_id.clone(),
+                call_id: call_id_of(&on.number),
+                ..proto::SendOneTimeCodeRequest::default()
+            },
+        ),
+        "CreateOneTimeCode" => to_dynamic(
+            rpc,
+            &proto::CreateOneTimeCodeRequest {
+                customer_number,
+                contact_id,
+                ..proto::CreateOneTimeCodeRequest::default()
+            },
+        ),
+        "CheckOneTimeCode" => to_dynamic(
+            rpc,
+            &proto::CheckOneTimeCodeRequest {
+                customer_number,
+                contact_id,
+                code: on.code.clone(),
+                call_id: format!("code-{}", on.number),
+            },
+        ),
+        _ => return None,
+    };
+    Some(request)
+}
+
+fn order_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
+    let customer_number = on.number.clone();
+    let contact_id = on.berta.contact_id.clone();
+    let request = match rpc {
+        "RecordPhoneOrderOutcome" => to_dynamic(
+            rpc,
+            &proto::RecordPhoneOrderOutcomeRequest {
+                customer_number,
+                authorization_id: on.order.clone(),
+                outcome: proto::PhoneOrderOutcome::Placed.into(),
+                order_reference: "marker-4711".into(),
+                ..proto::RecordPhoneOrderOutcomeRequest::default()
+            },
+        ),
+        "GetPhoneOrder" => to_dynamic(
+            rpc,
+            &proto::GetPhoneOrderRequest {
+                customer_number,
+                authorization_id: on.order.clone(),
+            },
+        ),
+        "ListPhoneOrders" => to_dynamic(
+            rpc,
+            &proto::ListPhoneOrdersRequest {
+                customer_number,
+                agent: "tester".into(),
+                page_size: 10,
+                start_time: timestamp(start_time()),
+                end_time: timestamp(start_time() + TimeDelta::days(365)),
+                ..proto::ListPhoneOrdersRequest::default()
             },
         ),
         "AuthorizePhoneOrder" => to_dynamic(
@@ -185,6 +311,8 @@ pub fn valid_request(rpc: &str, on: &Prepared) -> Option<DynamicMessage> {
                     display_name: "Marker order".into(),
                     system_management: false,
                     offered_by_phone: true,
+                    requires_verified_channel: true,
+                    display_names: [("de".to_owned(), "Marker-Bestellung".to_owned())].into(),
                     retired: false,
                 }),
                 allow_missing: true,

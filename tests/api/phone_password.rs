@@ -1,6 +1,8 @@
 //! Setting, generating, clearing and checking phone passwords (rules 13 to 17).
 //! `phone_password_limits` covers the attempt limits.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use contact_service::{
     api::proto::{
@@ -291,22 +293,23 @@ async fn rule_15_outdated_peppers_and_costs_are_upgraded(
         service_keys: VersionedKeys::parse(&format!("1:{key}")).unwrap(),
         hasher,
         channel_checks_per_minute: None,
+        code_answer_time: Duration::ZERO,
         mail_folder: None,
     });
     for candidate in [PASSWORD, PASSWORD] {
-        let check = contact_service::app::PhonePasswordCheck {
+        let check = contact_service::app::CallerCheck {
             contact: crate::phone_calls::contact_ref(&anna),
-            candidate: contact_service::domain::phone_password::NormalizedPassword::from_spoken(
-                candidate,
-            )
-            .unwrap(),
+            candidate: contact_service::app::Candidate::Password(
+                contact_service::domain::phone_password::NormalizedPassword::from_spoken(candidate)
+                    .unwrap(),
+            ),
             call_id: "call".into(),
         };
         let agent = contact_service::domain::audit::Actor("agent".into());
-        let verdict = app.check_phone_password(&agent, check).await.unwrap();
+        let verdict = app.authenticate_caller(&agent, check).await.unwrap();
         assert!(matches!(
             verdict,
-            contact_service::app::PhonePasswordVerdict::Match { .. }
+            contact_service::app::CallerVerdict::Match(_)
         ));
         assert_eq!(query_number(&server.database_url, renewed_rows).await, 1);
     }

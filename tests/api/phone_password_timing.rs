@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use contact_service::{
     api::proto::ContactType,
-    app::{PhonePasswordCheck, PhonePasswordVerdict},
+    app::{CallerCheck, CallerVerdict, Candidate},
     domain::{
         audit::Actor,
         ids::{ContactId, ContactRef, CustomerNumber},
@@ -93,20 +93,16 @@ async fn proof_rule_17_wrong_unset_and_unknown_take_equal_time(
         // A different order in each round, so that no class always follows the same one.
         for step in 0..3 {
             let class = (nth + step * (1 + nth / 3 % 2)) % 3;
-            let check = PhonePasswordCheck {
+            let check = CallerCheck {
                 contact: classes[class][nth / ATTEMPTS_PER_CONTACT].clone(),
-                candidate: candidate.clone(),
+                candidate: Candidate::Password(candidate.clone()),
                 call_id: format!("call-{class}-{nth}"),
             };
             let agent = Actor(format!("agent-{class}-{}", nth / 10));
             let started = Instant::now();
-            let verdict = server
-                .app
-                .check_phone_password(&agent, check)
-                .await
-                .unwrap();
+            let verdict = server.app.authenticate_caller(&agent, check).await.unwrap();
             let micros = started.elapsed().as_secs_f64() * 1e6;
-            assert!(matches!(verdict, PhonePasswordVerdict::NoMatch));
+            assert!(matches!(verdict, CallerVerdict::NoMatch));
             // The slowest samples are noise of the machine.
             samples[class].add(micros.min(20_000.0));
             of_attempts[nth % ATTEMPTS_PER_CONTACT][class].add(micros.min(20_000.0));

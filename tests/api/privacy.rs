@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use contact_service::api::proto::{self, ContactType, MailRecord, OrderDecision};
+use contact_service::api::proto::{
+    self, ContactType, MailRecord, OrderDecision, verify_contact_channel_request::Channel,
+};
 use prost::Message;
 use rstest::rstest;
 use tonic::{Code, Status};
@@ -107,6 +109,12 @@ pub async fn prepare_full_customer(server: &TestServer, number: &str) -> Prepare
         .unwrap();
     server.unlock(&on.berta).await.unwrap();
     verify_channel(server, &on.anna).await.unwrap();
+    let in_call = proto::VerifyContactChannelRequest {
+        customer_number: number.into(),
+        channel: Some(Channel::PhoneNumber("0721 913741".into())),
+        call_id: call_id_of(number),
+    };
+    client.verify_contact_channel(in_call).await.unwrap();
     let import = format!(
         "INSERT INTO contact_imports (customer_number, import_key, contact_id, import_time)
          SELECT customer_number, {}, contact_id, create_time FROM contacts
@@ -277,7 +285,7 @@ async fn export_contains_everything_except_secrets(
     assert_eq!(attention_line.ordered_by_email, "info@k-1.example");
     assert!(attention_line.order_time.is_some());
 
-    let [order] = export.phone_orders.as_slice() else {
+    let [_, order] = export.phone_orders.as_slice() else {
         panic!("{:?}", export.phone_orders);
     };
     assert_eq!(order.contact_id, on.berta.contact_id);

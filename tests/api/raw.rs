@@ -189,9 +189,12 @@ impl Leaf {
                 leaves.push(Self(vec![field]));
                 continue;
             };
-            let many = field.is_list() || field.is_map();
+            if field.is_map() {
+                // Names by language: tests of their own.
+                continue;
+            }
             assert!(
-                !many,
+                !field.is_list(),
                 "{} is a repeated message, which this walk does not support",
                 field.full_name()
             );

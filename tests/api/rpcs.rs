@@ -1,14 +1,16 @@
 //! All RPCs of the contract with their expected behavior and a valid request of each. An RPC that
 //! is missing here fails the walk over the descriptor in `authorization`.
 
+use chrono::TimeDelta;
 use contact_service::api::proto::{self, ContactType, Purpose};
 use prost_reflect::DynamicMessage;
 use prost_types::FieldMask;
 
 use crate::{
-    harness::{TestServer, new_contact},
+    harness::{TestServer, new_contact, start_time},
     phone_calls,
     raw::to_dynamic,
+    requests::timestamp,
 };
 
 /// The effect of an RPC on stored data.
@@ -31,6 +33,8 @@ pub(crate) enum Effect {
 pub(crate) enum TenantScope {
     /// The customer in this field.
     Customer(&'static str),
+    /// The customer in this field; if it is empty, all customers or none: rejects tenant-scoped tokens.
+    Optional(&'static str),
     /// The customers in this repeated field.
     Customers(&'static str),
     /// The customer whose number begins this token of a confirmation link.
@@ -66,7 +70,9 @@ const BY_NUMBER: TenantScope = TenantScope::Customer("customer_number");
 const BY_CUSTOMER: TenantScope = TenantScope::Customer("customer.customer_number");
 const BY_CONTACT: TenantScope = TenantScope::Customer("contact.customer_number");
 
-pub(crate) const RPCS: [Rpc; 31] = [
+const BY_NUMBER_OR_NONE: TenantScope = TenantScope::Optional("customer_number");
+
+pub(crate) const RPCS: [Rpc; 38] = [
     rpc("GetCustomer", "customers.read", Reads, BY_NUMBER),
     rpc("UpdateCustomer", "customers.write", Changes, BY_CUSTOMER),
     rpc("SetAttentionLine", "customers.write", Changes, BY_NUMBER),
@@ -104,10 +110,24 @@ pub(crate) const RPCS: [Rpc; 31] = [
         Discloses,
         BY_NUMBER,
     ),
+    rpc("FindCustomers", "customers.find", Discloses, AllTenants),
     rpc("SetPhonePassword", "contacts.write", Changes, BY_NUMBER),
     rpc("ClearPhonePassword", "contacts.write", Changes, BY_NUMBER),
     rpc(
         "CheckPhonePassword",
+        "phone_password.check",
+        Changes,
+        BY_NUMBER,
+    ),
+    rpc(
+        "SendOneTimeCode",
+        "phone_password.check",
+        Changes,
+        BY_NUMBER,
+    ),
+    rpc("CreateOneTimeCode", "contacts.write", Changes, BY_NUMBER),
+    rpc(
+        "CheckOneTimeCode",
         "phone_password.check",
         Changes,
         BY_NUMBER,
@@ -124,6 +144,19 @@ pub(crate) const RPCS: [Rpc; 31] = [
         Changes,
         BY_NUMBER,
     ),
+    rpc(
+        "RecordPhoneOrderOutcome",
+        "phone_orders.authorize",
+        Changes,
+        BY_NUMBER,
+    ),
+    rpc("GetPhoneOrder", "phone_orders.read", Reads, BY_NUMBER),
+    rpc(
+        "ListPhoneOrders",
+        "phone_orders.read",
+        Reads,
+        BY_NUMBER_OR_NONE,
+    ),
     rpc("ListOrderTypes", "order_types.read", Reads, NoTenant),
     rpc("UpdateOrderType", "order_types.write", Settles, AllTenants),
     rpc("ResolveRecipients", "recipients.resolve", Reads, BY_NUMBER),
@@ -139,7 +172,7 @@ pub(crate) const RPCS: [Rpc; 31] = [
         Reads,
         Customers("customer_numbers"),
     ),
-    rpc("ListAuditEvents", "audit.read", Reads, BY_NUMBER),
+    rpc("ListAuditEvents", "audit.read", Reads, BY_NUMBER_OR_NONE),
     rpc("WatchChanges", "changes.watch", Reads, NoTenant),
     rpc("ExportCustomer", "privacy.export", Changes, BY_NUMBER),
     rpc("EraseCustomer", "privacy.erase", Erases, BY_NUMBER),
@@ -164,10 +197,14 @@ pub(crate) struct Prepared {
     pub(crate) token: String,
     /// The grant from Berta's successful check.
     pub(crate) grant: String,
+    /// The id of an order of Berta.
+    pub(crate) order: String,
+    /// A one-time code of Berta.
+    pub(crate) code: String,
 }
 
 /// An address at the customer's own domain, because e-mails to one address are limited.
-fn address(name: &str, number: &str) -> String {
+pub(crate) fn address(name: &str, number: &str) -> String {
     format!("{name}@{}.example", number.to_lowercase())
 }
 
@@ -211,7 +248,10 @@ pub(crate) async fn prepare(server: &TestServer, number: &str) -> Prepared {
         .check_password(&berta, phone_calls::PASSWORD, &call_id)
         .await
         .unwrap();
+    let order = phone_calls::authorize_in(server, &berta, &checked.grant, &call_id).await;
     Prepared {
+        order: order.authorization_id,
+        code: phone_calls::create_code(server, &berta).await,
         grant: checked.grant,
         number: number.into(),
         anna,
@@ -276,23 +316,27 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
         "ResolveRecipients" | "BatchResolveRecipients" | "StreamRecipients" => {
             resolve_recipients(rpc, on)
         }
-        "ListAuditEvents" => {
-            let page_size = 10;
-            let page_token = String::new();
-            to_dynamic(
-                rpc,
-                &proto::ListAuditEventsRequest {
-                    customer_number,
-                    page_size,
-                    page_token,
-                },
-            )
-        }
+        "ListAuditEvents" => to_dynamic(rpc, &list_audit_events(on)),
         "InspectEmailConfirmation" | "ConfirmEmail" => {
             let token = on.token.clone();
             to_dynamic(rpc, &proto::ConfirmEmailRequest { token })
         }
         _ => phone_calls::valid_request(rpc, on).unwrap_or_else(|| only_ids(rpc, on)),
+    }
+}
+
+fn list_audit_events(on: &Prepared) -> proto::ListAuditEventsRequest {
+    proto::ListAuditEventsRequest {
+        customer_number: on.number.clone(),
+        page_size: 10,
+        kinds: vec![
+            proto::EventKind::ContactCreated.into(),
+            proto::EventKind::ContactPhonePasswordSet.into(),
+        ],
+        actor: "tester".into(),
+        start_time: timestamp(start_time()),
+        end_time: timestamp(start_time() + TimeDelta::days(365)),
+        ..proto::ListAuditEventsRequest::default()
     }
 }
 

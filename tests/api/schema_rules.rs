@@ -31,6 +31,7 @@ const CUSTOMER_NUMBER: &str = "customer_number";
 const WITHOUT_CUSTOMER: &[(&str, &str)] = &[
     ("change_feed", "one row, locked while events are sequenced"),
     ("channel_check_agents", "an agent serves all customers"),
+    ("customer_search_agents", "an agent serves all customers"),
     (
         "mail_recipients",
         "contacts of several customers may share an address",

@@ -32,6 +32,7 @@ const NUMBER: &str = "zq7k-customer-number";
 /// All RPCs except [`LAST`], in an order in which each succeeds.
 const CALL_SEQUENCE: &[&str] = &[
     "UpdateOrderType",
+    "UpdateOrderType",
     "ListOrderTypes",
     "UpdateCustomer",
     "GetCustomer",
@@ -48,10 +49,17 @@ const CALL_SEQUENCE: &[&str] = &[
     "ResendEmailConfirmation",
     "CancelEmailChange",
     "VerifyContactChannel",
+    "FindCustomers",
     "SetPhonePassword",
     "CheckPhonePassword",
     "UnlockPhonePassword",
     "AuthorizePhoneOrder",
+    "RecordPhoneOrderOutcome",
+    "GetPhoneOrder",
+    "ListPhoneOrders",
+    "SendOneTimeCode",
+    "CreateOneTimeCode",
+    "CheckOneTimeCode",
     "ClearPhonePassword",
     "ResolveRecipients",
     "BatchResolveRecipients",
@@ -96,12 +104,17 @@ impl Caller {
     /// Sends valid requests of these RPCs.
     async fn call_sequence(&mut self, sequence: &[&str], known: &mut Known, sandbox: &Path) {
         let methods = methods();
-        for rpc in sequence {
+        for (nth, rpc) in sequence.iter().enumerate() {
             let method = methods.iter().find(|method| method.name() == *rpc);
             let method = method.unwrap_or_else(|| panic!("there is no {rpc}"));
             // A generated phone password is replaced by a chosen one.
             for variant in (0..variants(&method.input())).rev() {
                 let request = filled(&method.input(), variant, &|field| match (*rpc, field) {
+                    // Another type, which restrictions deny.
+                    ("UpdateOrderType", "code") if nth == 0 => {
+                        known.valid_value("denied_order_types")
+                    }
+                    ("CheckOneTimeCode", "code") => known.one_time_code.clone(),
                     ("ChangeEmail", "email") => {
                         known.valid_value(field).replace("-email@", "-new@")
                     }

@@ -38,6 +38,7 @@ def test_every_screen_is_accessible(browser, portal, sample, language):
             ("/invoices", "invoices"),
             ("/customer", "customer"),
             ("/review", "review-pending"),
+            ("/one-time-code", "one-time-code-form"),
         ]:
             assert visitor.open(path).status == 200
             check_screen(visitor, name)
@@ -67,6 +68,10 @@ def test_every_screen_is_accessible(browser, portal, sample, language):
         page.check("input[name=passwordEdit][value=generate]")
         visitor.save()
         check_screen(visitor, "phone-password")
+
+        visitor.open("/one-time-code")
+        visitor.press("main form button")
+        check_screen(visitor, "one-time-code")
 
         make_findings(sample)
         visitor.open("/review")
@@ -127,6 +132,8 @@ def test_rpcs_of_each_screen(browser, portal, sample):
         figures["save settings"] = rpcs(visitor.press("main button.primary"))
         figures["review"] = opened("/review")
         figures["mark reviewed"] = rpcs(visitor.press("#last-review button"))
+        figures["code, asked"] = opened("/one-time-code")
+        figures["code"] = rpcs(visitor.press("main form button"))
 
     for name, sent in figures.items():
         report.add("RPCs of each screen", screen=name, count=len(sent), rpcs=" ".join(sent))
@@ -137,6 +144,8 @@ def test_rpcs_of_each_screen(browser, portal, sample):
         "check": ["UpdateContact"],
         "save": ["UpdateContact"],
         "create": ["CreateContact"],
+        "code, asked": ["ListContacts"],
+        "code": ["CreateOneTimeCode", "GetContact"],
         "resend": ["ResendEmailConfirmation"],
         "cancel address": ["CancelEmailChange"],
         "delete, asked": ["DeleteContact", "GetContact"],

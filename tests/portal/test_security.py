@@ -55,7 +55,7 @@ def test_every_response_has_the_security_headers(portal, visitor):
 
 def test_no_page_is_shown_before_the_login(portal, sample):
     form = f"/contacts/{sample.anna.contact_id}/edit"
-    for path in ["/contacts", "/invoices", "/customer", "/review", form]:
+    for path in ["/contacts", "/invoices", "/customer", "/review", "/one-time-code", form]:
         status, headers, body = send(f"{portal.origin}/de{path}")
         assert (status, headers["location"], body) == (303, "/de/login", "")
 
@@ -147,7 +147,7 @@ def test_values_are_escaped_on_every_screen(visitor, sample):
     bernd = f"/contacts/{sample.bernd.contact_id}"
     # The review names contacts of which it finds something.
     sample.contacts.change_email(sample.bernd, f"maier@{sample.domain}")
-    screens = ["/contacts", "/invoices", "/customer", "/review"]
+    screens = ["/contacts", "/invoices", "/customer", "/review", "/one-time-code"]
     for path in [*screens, f"{bernd}/edit", f"{bernd}/delete"]:
         visitor.open(path)
         assert page.locator("img[src=x], main script").count() == 0, path

@@ -23,12 +23,16 @@ pub enum Scope {
     EmailConfirm,
     /// Ask whether a phone number or address is on file.
     ChannelsVerify,
+    /// Find the customers of a phone number or address.
+    CustomersFind,
     /// Check a phone password.
     PhonePasswordCheck,
     /// Lift a lock of a phone password.
     PhonePasswordUnlock,
     /// Judge an order by phone.
     PhoneOrdersAuthorize,
+    /// Read the records of orders by phone.
+    PhoneOrdersRead,
     /// Read the order types.
     OrderTypesRead,
     /// Write the order types.
@@ -47,7 +51,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::CustomersRead,
         Self::CustomersWrite,
         Self::ContactDataWrite,
@@ -55,9 +59,11 @@ impl Scope {
         Self::ContactsWrite,
         Self::EmailConfirm,
         Self::ChannelsVerify,
+        Self::CustomersFind,
         Self::PhonePasswordCheck,
         Self::PhonePasswordUnlock,
         Self::PhoneOrdersAuthorize,
+        Self::PhoneOrdersRead,
         Self::OrderTypesRead,
         Self::OrderTypesWrite,
         Self::RecipientsResolve,
@@ -82,9 +88,11 @@ impl Scope {
             Self::ContactsWrite => "contacts.write",
             Self::EmailConfirm => "email.confirm",
             Self::ChannelsVerify => "channels.verify",
+            Self::CustomersFind => "customers.find",
             Self::PhonePasswordCheck => "phone_password.check",
             Self::PhonePasswordUnlock => "phone_password.unlock",
             Self::PhoneOrdersAuthorize => "phone_orders.authorize",
+            Self::PhoneOrdersRead => "phone_orders.read",
             Self::OrderTypesRead => "order_types.read",
             Self::OrderTypesWrite => "order_types.write",
             Self::RecipientsResolve => "recipients.resolve",
@@ -160,7 +168,7 @@ mod tests {
     #[test]
     fn every_rpc_has_a_known_scope_in_the_contract() {
         let paths: Vec<_> = contract::rpcs().iter().map(contract::path).collect();
-        assert_eq!(paths.len(), 31);
+        assert_eq!(paths.len(), 38);
         for path in &paths {
             assert!(scope_of(path).is_some(), "{path}");
         }

@@ -65,15 +65,20 @@ impl ContactAttempts {
         self.locked_until.max(oldest.map(|oldest| *oldest + WINDOW))
     }
 
+    /// Returns the lock state at `now` of one-time codes, which a revoked password does not affect.
+    pub fn code_lock_state_at(&self, now: DateTime<Utc>) -> LockState {
+        match self.latest_lock() {
+            Some(time) if time > now => LockState::LockedUntil(time),
+            Some(_) | None => LockState::Unlocked,
+        }
+    }
+
     /// Returns the lock state at `now`.
     pub fn lock_state_at(&self, now: DateTime<Utc>) -> LockState {
         if self.is_revoked {
             return LockState::Revoked;
         }
-        match self.latest_lock() {
-            Some(time) if time > now => LockState::LockedUntil(time),
-            Some(_) | None => LockState::Unlocked,
-        }
+        self.code_lock_state_at(now)
     }
 
     /// Records an attempt as failed before it is checked.
@@ -84,7 +89,8 @@ impl ContactAttempts {
         if self.consecutive > FREE_FAILURES {
             self.locked_until = Some(now + lock_after(self.consecutive));
         }
-        self.is_revoked = self.consecutive >= REVOKING_FAILURES;
+        // A revoked password remains so while one-time codes are checked.
+        self.is_revoked |= self.consecutive >= REVOKING_FAILURES;
     }
 
     /// Returns true if the contact is to be notified of a lock, and records that it is. The last
@@ -101,12 +107,13 @@ impl ContactAttempts {
     }
 
     /// Records that the attempt of `reserve_time` matched, which resets the consecutive failures.
-    /// Other failures of the last 24 hours remain counted.
-    pub fn succeed(&mut self, reserve_time: DateTime<Utc>) {
+    /// Other failures of the last 24 hours remain counted, and a password that was revoked before the
+    /// attempt remains so.
+    pub fn succeed(&mut self, reserve_time: DateTime<Utc>, was_revoked: bool) {
         self.recent = without_one(&self.recent, reserve_time);
         self.consecutive = 0;
         self.locked_until = None;
-        self.is_revoked = false;
+        self.is_revoked = was_revoked;
     }
 
     /// Lifts the lock. A revoked password remains revoked.
@@ -247,7 +254,7 @@ mod tests {
         }
         let right = start() + TimeDelta::minutes(5);
         attempts.reserve(right);
-        attempts.succeed(right);
+        attempts.succeed(right, false);
         assert_eq!(attempts.consecutive, 0);
         assert_eq!(attempts.lock_state_at(right), LockState::Unlocked);
         assert_eq!(attempts.recent.len(), 4);
@@ -267,6 +274,33 @@ mod tests {
         assert_eq!(attempts.lock_state_at(now), LockState::Revoked);
         attempts.unlock();
         assert_eq!(attempts.lock_state_at(now), LockState::Revoked);
+    }
+
+    #[test]
+    fn matching_code_leaves_a_password_revoked() {
+        let mut attempts = ContactAttempts::default();
+        for day in 0..50 {
+            attempts.reserve(start() + TimeDelta::days(day));
+        }
+        let later = start() + TimeDelta::days(60);
+        assert_eq!(attempts.lock_state_at(later), LockState::Revoked);
+        assert_eq!(attempts.code_lock_state_at(later), LockState::Unlocked);
+        attempts.reserve(later);
+        attempts.succeed(later, true);
+        attempts.reserve(later);
+        assert_eq!(attempts.lock_state_at(later), LockState::Revoked);
+        assert_eq!(attempts.consecutive, 1);
+    }
+
+    #[test]
+    fn match_of_the_fiftieth_attempt_revokes_nothing() {
+        let mut attempts = ContactAttempts::default();
+        for day in 0..50 {
+            attempts.reserve(start() + TimeDelta::days(day));
+        }
+        let last = start() + TimeDelta::days(49);
+        attempts.succeed(last, false);
+        assert_eq!(attempts.lock_state_at(last), LockState::Unlocked);
     }
 
     #[test]

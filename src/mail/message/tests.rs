@@ -81,6 +81,7 @@ fn compose_from(
         name: mail.display_name.clone(),
         customer_number: "K-1001".into(),
         link: "https://contact.example/confirm#K-1001.0f".into(),
+        code: "123456".into(),
         expire_time: Some(now()),
         event_time: now(),
         changes: Vec::new(),

@@ -44,6 +44,7 @@ fn values() -> Values {
         name: "Anna & Söhne <Büro>".into(),
         customer_number: "K-1001".into(),
         link: "https://contact.example/confirm#K-1001.0f".into(),
+        code: "123456".into(),
         expire_time: Some("2026-03-08T09:05:00Z".parse().unwrap()),
         event_time: "2026-07-01T22:30:00Z".parse().unwrap(),
         changes: vec![NoticedChange {
@@ -157,7 +158,8 @@ fn times_are_in_the_zone_of_the_brand_and_name_it() {
             time_zone,
             ..brand()
         }) {
-            let expected = match (kind.has_link(), locale) {
+            let expires = kind.has_link() || kind == MailKind::OneTimeCode;
+            let expected = match (expires, locale) {
                 (true, Locale::German) => german_winter,
                 (true, Locale::English) => english_winter,
                 (false, Locale::German) => german_summer,

@@ -62,6 +62,8 @@ label! {
         ChannelChecksPerAgent => "channel_checks_per_agent",
         /// Channel checks per minute of one customer.
         ChannelChecksPerCustomer => "channel_checks_per_customer",
+        /// Searches over all customers per minute of one agent.
+        CustomerSearchesPerAgent => "customer_searches_per_agent",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Counts channel checks within the current minute, by agent and by customer. Concurrent requests
+//! Counts channel checks within the current minute, by agent and by customer, and searches by agent. Concurrent requests
 //! share one statement for their agents and one for their customers.
 
 use std::collections::BTreeMap;
@@ -19,14 +19,14 @@ use crate::{
 
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
 
-/// A check to count.
+/// A check or a search to count.
 #[derive(Clone, Debug)]
 pub struct ChannelCheck {
     /// The agent who checks.
     pub agent: Actor,
-    /// The customer, which may not be on file.
-    pub customer_number: CustomerNumber,
-    /// The limit of checks within a minute, for the agent and for the customer.
+    /// The customer, which may not be on file; `None`: a search over all customers.
+    pub customer_number: Option<CustomerNumber>,
+    /// The limit within a minute, for the agent and for the customer.
     pub per_minute: u32,
     /// The time of the check.
     pub now: DateTime<Utc>,
@@ -63,11 +63,12 @@ async fn count_many(
     for (counter, limit) in [
         (&AGENTS, FindLimit::Agent),
         (&CUSTOMERS, FindLimit::Customer),
+        (&SEARCHES, FindLimit::Search),
     ] {
         let mut requested = BTreeMap::<&str, i64>::new();
         for (check, outcome) in checks.iter().zip(&outcomes) {
-            if outcome.is_ok() {
-                *requested.entry((counter.key)(check)).or_default() += 1;
+            if let Some(key) = (counter.key)(check).filter(|_| outcome.is_ok()) {
+                *requested.entry(key).or_default() += 1;
             }
         }
         let Some(now) = checks.iter().map(|check| check.now).max() else {
@@ -75,10 +76,9 @@ async fn count_many(
         };
         let windows = counter.add(writers, &requested, now).await?;
         for (check, outcome) in checks.iter().zip(&mut outcomes) {
-            if outcome.is_err() {
+            let Some(key) = (counter.key)(check).filter(|_| outcome.is_ok()) else {
                 continue;
-            }
-            let key = (counter.key)(check);
+            };
             let window = windows.get(key);
             let window = window.ok_or_else(|| Error::internal("a counter returned no window"))?;
             // The checks of this batch are the last ones of the window.
@@ -98,18 +98,30 @@ async fn count_many(
 struct Counter {
     table: &'static str,
     column: &'static str,
-    key: fn(&ChannelCheck) -> &str,
+    /// The key of a check that this table counts.
+    key: fn(&ChannelCheck) -> Option<&str>,
 }
 
 const AGENTS: Counter = Counter {
     table: "channel_check_agents",
     column: "agent",
-    key: |check| &check.agent.0,
+    key: |check| {
+        let customer = check.customer_number.as_ref();
+        customer.map(|_| check.agent.0.as_str())
+    },
 };
 const CUSTOMERS: Counter = Counter {
     table: "channel_check_customers",
     column: "customer_number",
-    key: |check| check.customer_number.as_str(),
+    key: |check| check.customer_number.as_ref().map(CustomerNumber::as_str),
+};
+const SEARCHES: Counter = Counter {
+    table: "customer_search_agents",
+    column: "agent",
+    key: |check| {
+        let is_search = check.customer_number.is_none();
+        is_search.then_some(check.agent.0.as_str())
+    },
 };
 
 /// Sorted, so that concurrent statements cannot deadlock. Rows of values, as a distributed database

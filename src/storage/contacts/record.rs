@@ -17,11 +17,11 @@ use crate::{
         person_name::{PersonName, Salutation},
         phone_number::PhoneNumber,
         phone_password::PhonePasswordState,
-        restrictions::{OrderTypeCode, Restrictions},
+        restrictions::Restrictions,
     },
     error::{Error, Result},
     storage::{
-        columns::{to_locale, to_types},
+        columns::{from_codes, to_codes, to_locale, to_types},
         entity::{
             contact_phone_numbers as phones,
             contacts::{Column, Entity, Model},
@@ -262,17 +262,6 @@ fn to_salutation(number: i16) -> Result<Salutation> {
         3 => Ok(Salutation::Neutral),
         _ => Err(Error::data_loss("contacts.salutation")),
     }
-}
-
-fn to_codes(json: &str) -> Result<Vec<OrderTypeCode>> {
-    let codes: Vec<String> =
-        serde_json::from_str(json).map_err(|_| Error::data_loss("contacts.order_types"))?;
-    Ok(codes.into_iter().map(OrderTypeCode::from_stored).collect())
-}
-
-fn from_codes(codes: &[OrderTypeCode]) -> Result<String> {
-    let codes: Vec<&str> = codes.iter().map(OrderTypeCode::as_str).collect();
-    serde_json::to_string(&codes).map_err(|_| Error::internal("order types are not serializable"))
 }
 
 pub(crate) fn to_row(contact: &Contact) -> Result<Model> {

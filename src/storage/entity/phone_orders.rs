@@ -2,6 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
+#[allow(clippy::struct_excessive_bools, reason = "the columns are independent")]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "phone_orders")]
 pub(crate) struct Model {
@@ -16,9 +17,19 @@ pub(crate) struct Model {
     pub(crate) customer_administers_product: bool,
     pub(crate) system_management: bool,
     pub(crate) offered_by_phone: bool,
-    pub(crate) contact_version: i64,
+    pub(crate) requires_verified_channel: bool,
+    pub(crate) retired: bool,
+    pub(crate) restrictions_note: String,
+    pub(crate) allowed_order_types: String,
+    pub(crate) denied_order_types: String,
+    pub(crate) channel: String,
+    pub(crate) channel_match: Option<String>,
+    pub(crate) authentication: String,
     pub(crate) decision: String,
     pub(crate) decision_time: DateTimeUtc,
+    pub(crate) outcome: Option<String>,
+    pub(crate) order_reference: Option<String>,
+    pub(crate) outcome_time: Option<DateTimeUtc>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -4,6 +4,7 @@ mod columns;
 mod contacts;
 mod emails;
 mod events;
+mod orders;
 mod phone;
 
 use sea_orm::{ConnectionTrait, DeriveMigrationName};
@@ -23,6 +24,7 @@ impl MigrationTrait for Migration {
             contacts::tables(),
             emails::tables(),
             phone::tables(),
+            orders::tables(),
             events::tables(),
             vec![write_probes()],
         ];
@@ -33,6 +35,7 @@ impl MigrationTrait for Migration {
             contacts::indexes(),
             emails::indexes(),
             phone::indexes(),
+            orders::indexes(),
             events::indexes(),
         ];
         for index in indexes.into_iter().flatten() {

@@ -127,6 +127,7 @@ impl<'s> Driver<'s> {
                 system_management: code == 1,
                 offered_by_phone: true,
                 retired: false,
+                ..proto::OrderType::default()
             };
             let request = Request::UpdateOrderType(proto::UpdateOrderTypeRequest {
                 order_type: Some(order_type),

@@ -136,6 +136,13 @@ impl Names {
             (Response::Checked(checked), Response::Checked(expected))
                 if !checked.grant.is_empty() && !expected.grant.is_empty() =>
             {
+                // Order types are those of all histories.
+                let own = expected.order_options.first().expect("no order type");
+                let (own, _) = own.order_type.split_once('.').expect("no prefix");
+                let is_own = |of: &proto::OrderOption| of.order_type.starts_with(own);
+                checked.order_options.retain(is_own);
+                let caller = checked.caller.as_mut().expect("no caller");
+                caller.contact_id = self.label_of(&caller.contact_id);
                 let real = std::mem::replace(&mut checked.grant, expected.grant);
                 self.grants.push(real);
             }
@@ -147,9 +154,11 @@ impl Names {
                 }
             }
             (Response::Decided(decided), _) => {
-                let id = uuid::Uuid::parse_str(&decided.authorization_id).expect("no id");
+                let order = decided.order.as_mut().expect("no order");
+                let id = uuid::Uuid::parse_str(&order.authorization_id).expect("no id");
                 assert_eq!(id.get_version_num(), 7);
-                decided.authorization_id.clear();
+                order.authorization_id.clear();
+                order.contact_id = self.label_of(&order.contact_id);
             }
             _ => {}
         }

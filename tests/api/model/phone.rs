@@ -8,6 +8,7 @@ use contact_service::api::proto::{
 };
 
 use super::{
+    contacts::Contact,
     emails::MailKind,
     fields::PASSWORDS,
     reference_model::{ModelResult, ReferenceModel, Rejection, reject, reject_fields},
@@ -289,7 +290,15 @@ impl ReferenceModel {
             .contact(number, id)
             .expect("unknown contact with a password");
         response.set_verdict(PhonePasswordVerdict::Match);
-        response.contact = Some(self.shown(contact));
+        response.caller = Some(proto::Caller {
+            contact_id: id.clone(),
+            display_name: contact.name.clone(),
+            types: contact.types.iter().copied().collect(),
+            locale: contact.locale.clone(),
+            restrictions: Some(restrictions_of(contact)),
+        });
+        let offered = self.order_types.values().filter(|of| !of.retired);
+        response.order_options = offered.map(|of| option(of, contact)).collect();
         response.grant = format!("grant {}", self.grants.len());
         response.grant_expire_time = timestamp(expire_time);
         self.grants.push(Grant {
@@ -345,20 +354,12 @@ impl ReferenceModel {
         let Some(order_type) = self.order_types.get(&r.order_type) else {
             return reject("ORDER_TYPE_NOT_FOUND");
         };
-        let is_left_out = !contact.allowed.is_empty() && !contact.allowed.contains(&r.order_type);
-        let denial = if !order_type.offered_by_phone {
-            OrderDenial::ExcludedByProvider
-        } else if order_type.system_management && r.customer_administers_product {
-            OrderDenial::PortalRequired
-        } else if is_left_out || contact.denied.contains(&r.order_type) {
-            OrderDenial::Restricted
+        let order_type = order_type.clone();
+        let (decision, denial) = decide(&order_type, &contact, r.customer_administers_product);
+        let note = if decision == OrderDecision::AgentDecision {
+            contact.note.clone()
         } else {
-            OrderDenial::Unspecified
-        };
-        let (decision, note) = match denial {
-            OrderDenial::Unspecified if contact.note.is_empty() => (OrderDecision::Allowed, ""),
-            OrderDenial::Unspecified => (OrderDecision::AgentDecision, contact.note.as_str()),
-            _ => (OrderDecision::Denied, ""),
+            String::new()
         };
         self.record(
             by,
@@ -367,12 +368,78 @@ impl ReferenceModel {
             id,
             &[],
         );
+        let mut order = proto::PhoneOrder {
+            customer_number: number.clone(),
+            contact_id: id.clone(),
+            agent: by.to_owned(),
+            call_id: r.call_id.clone(),
+            order_type: r.order_type.clone(),
+            customer_administers_product: r.customer_administers_product,
+            judged_by: Some(proto::OrderBasis {
+                restrictions: Some(restrictions_of(&contact)),
+                system_management: order_type.system_management,
+                offered_by_phone: order_type.offered_by_phone,
+                requires_verified_channel: order_type.requires_verified_channel,
+                retired: order_type.retired,
+            }),
+            channel: Some(proto::OrderChannel {
+                verified: proto::VerifiedChannel::NotVerified.into(),
+                ..proto::OrderChannel::default()
+            }),
+            create_time: timestamp(self.now),
+            ..proto::PhoneOrder::default()
+        };
+        order.set_decision(decision);
+        order.set_denial(denial);
+        order.set_authentication(proto::AuthenticationMethod::PhonePassword);
         Ok(Response::Decided(proto::AuthorizePhoneOrderResponse {
-            decision: decision.into(),
-            denial: denial.into(),
-            restrictions_note: note.to_owned(),
-            authorization_id: String::new(),
+            order: Some(order),
+            restrictions_note: note,
         }))
+    }
+}
+
+fn restrictions_of(contact: &Contact) -> proto::Restrictions {
+    proto::Restrictions {
+        note: contact.note.clone(),
+        allowed_order_types: contact.allowed.clone(),
+        denied_order_types: contact.denied.clone(),
+    }
+}
+
+/// Rule 19, without a verified channel.
+fn decide(
+    order_type: &proto::OrderType,
+    contact: &Contact,
+    administers: bool,
+) -> (OrderDecision, OrderDenial) {
+    let is_left_out = !contact.allowed.is_empty() && !contact.allowed.contains(&order_type.code);
+    let denial = if !order_type.offered_by_phone || order_type.retired {
+        OrderDenial::ExcludedByProvider
+    } else if order_type.system_management && administers {
+        OrderDenial::PortalRequired
+    } else if is_left_out || contact.denied.contains(&order_type.code) {
+        OrderDenial::Restricted
+    } else if order_type.requires_verified_channel {
+        OrderDenial::ChannelNotVerified
+    } else if contact.note.is_empty() {
+        return (OrderDecision::Allowed, OrderDenial::Unspecified);
+    } else {
+        return (OrderDecision::AgentDecision, OrderDenial::Unspecified);
+    };
+    (OrderDecision::Denied, denial)
+}
+
+/// Rule 27.
+fn option(order_type: &proto::OrderType, contact: &Contact) -> proto::OrderOption {
+    let [of_provider, of_customer] =
+        [false, true].map(|administers| decide(order_type, contact, administers));
+    proto::OrderOption {
+        order_type: order_type.code.clone(),
+        decision: of_provider.0.into(),
+        denial: of_provider.1.into(),
+        customer_administered_decision: of_customer.0.into(),
+        customer_administered_denial: of_customer.1.into(),
     }
 }
 

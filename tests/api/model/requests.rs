@@ -54,7 +54,10 @@ impl Response {
     pub fn name(&self) -> String {
         match self {
             Self::Checked(checked) => format!("{:?}", checked.verdict()),
-            Self::Decided(decided) => format!("{:?} {:?}", decided.decision(), decided.denial()),
+            Self::Decided(decided) => {
+                let order = decided.order.as_ref().expect("no order");
+                format!("{:?} {:?}", order.decision(), order.denial())
+            }
             Self::Confirmed(confirmed) if confirmed.already_confirmed => "already".to_owned(),
             _ => "done".to_owned(),
         }
@@ -65,7 +68,6 @@ impl Response {
         match self {
             Self::Contact(contact) => Some(contact),
             Self::PasswordSet(set) => set.contact.as_mut(),
-            Self::Checked(checked) => checked.contact.as_mut(),
             _ => None,
         }
     }

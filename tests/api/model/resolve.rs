@@ -170,8 +170,12 @@ impl Driver<'_> {
                     system_management,
                     offered_by_phone: by_phone,
                     retired: false,
+                    ..proto::OrderType::default()
                 }),
                 allow_missing,
+                update_mask: Some(FieldMask {
+                    paths: vec!["*".into()],
+                }),
                 ..proto::UpdateOrderTypeRequest::default()
             }),
             other => self.resolve_of_contact(other),

@@ -206,6 +206,7 @@ impl Driver<'_> {
             let request = proto::VerifyContactChannelRequest {
                 customer_number: number.to_owned(),
                 channel: Some(channel),
+                ..proto::VerifyContactChannelRequest::default()
             };
             let found = self.reader().verify_contact_channel(request).await;
             let found = found.map(|found| {

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use prost::{Message, bytes::Bytes};
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, Kind, MessageDescriptor, MethodDescriptor, Value,
+    DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor, MethodDescriptor, Value,
 };
 use tokio::time::timeout;
 use tonic::{body::Body, transport::Channel};
@@ -37,6 +37,14 @@ pub(super) fn variants(message: &MessageDescriptor) -> usize {
     choices.max().unwrap_or(1)
 }
 
+/// The flags that are set.
+const SET: [&str; 4] = [
+    "allow_missing",
+    "generate",
+    "offered_by_phone",
+    "suppressed",
+];
+
 /// Builds a message with a value in every text field, and in other required fields.
 pub(super) fn filled(
     message: &MessageDescriptor,
@@ -52,13 +60,19 @@ pub(super) fn filled(
         if members.get(variant).is_some_and(|chosen| *chosen != field) {
             continue;
         }
+        if field.is_map() {
+            let names = [(
+                MapKey::String("de".into()),
+                Value::String(text(field.name())),
+            )];
+            filled_message.set_field(&field, Value::Map(names.into()));
+            continue;
+        }
         let value = match field.kind() {
             Kind::String => Value::String(text(field.name())),
             Kind::Bytes => Value::Bytes(text(field.name()).into()),
             Kind::Enum(_) => Value::EnumNumber(1),
-            Kind::Bool if ["allow_missing", "generate", "suppressed"].contains(&field.name()) => {
-                Value::Bool(true)
-            }
+            Kind::Bool if SET.contains(&field.name()) => Value::Bool(true),
             Kind::Message(inner) if inner.full_name() != "google.protobuf.Timestamp" => {
                 Value::Message(filled(&inner, variant, text))
             }

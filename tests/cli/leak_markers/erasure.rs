@@ -29,6 +29,8 @@ const SEQUEL: &[&str] = &[
     "CheckPhonePassword",
     "UnlockPhonePassword",
     "AuthorizePhoneOrder",
+    "VerifyContactChannel",
+    "CreateOneTimeCode",
 ];
 /// Tables with data of a customer, except for mails, which were sent.
 const TABLES: &[&str] = &[
@@ -41,10 +43,12 @@ const TABLES: &[&str] = &[
     "email_confirmations",
     "feed_entries",
     "mail_customers",
+    "one_time_codes",
     "phone_orders",
     "phone_password_calls",
     "phone_passwords",
     "request_ids",
+    "verified_channels",
 ];
 
 /// The rows of each table as text, and the files by name.
@@ -169,7 +173,7 @@ async fn set(backend: Backend) -> Scene {
     };
     let path = sandbox.path();
     caller
-        .call_sequence(&["UpdateOrderType"], &mut unmarked, path)
+        .call_sequence(&["UpdateOrderType"; 2], &mut unmarked, path)
         .await;
     call_all(&mut caller, KEPT, path).await;
     let erased = call_all(&mut caller, ERASED, path).await;

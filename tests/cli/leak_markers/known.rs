@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) contact_ids: Vec<String>,
     pub(super) link_token: String,
     pub(super) grant: String,
+    pub(super) order_id: String,
+    pub(super) one_time_code: String,
     /// Secrets of responses, which must not be logged either.
     pub(super) secrets: Vec<String>,
     /// Replacements in the values, for another set of markers.
@@ -49,10 +51,10 @@ impl Known {
             "phone_password" => "Zq7k Dachs Kranich".into(),
             "token" => self.link_token.clone(),
             "grant" => self.grant.clone(),
+            "authorization_id" => self.order_id.clone(),
             "request_id" => unused_id(),
-            "code" | "order_type" | "allowed_order_types" | "denied_order_types" => {
-                "zq7k-order-type".into()
-            }
+            "code" | "order_type" | "allowed_order_types" => "zq7k-order-type".into(),
+            "denied_order_types" => "zq7k-order-type-denied".into(),
             "etag" | "page_token" | "cursor" => String::new(),
             "paths" => "*".into(),
             other => format!("Zq7k {other}"),
@@ -86,6 +88,18 @@ impl Known {
                 self.grant = checked.grant;
                 self.secrets.push(self.grant.clone());
             }
+            "AuthorizePhoneOrder" => {
+                let decided: proto::AuthorizePhoneOrderResponse = decode(message);
+                self.order_id = decided.order.unwrap().authorization_id;
+            }
+            "CreateOneTimeCode" => {
+                let created: proto::CreateOneTimeCodeResponse = decode(message);
+                self.one_time_code = created.code;
+            }
+            "CheckOneTimeCode" => {
+                let checked: proto::CheckOneTimeCodeResponse = decode(message);
+                self.secrets.push(checked.grant);
+            }
             _ => {}
         }
     }
@@ -105,7 +119,7 @@ fn unused_id() -> String {
 pub(super) fn unknown(field: &str, known: &Known) -> String {
     match field {
         "customer_number" | "customer_numbers" | "confirm_customer_number" => "zq7k-unknown".into(),
-        "contact_id" => unused_id(),
+        "contact_id" | "authorization_id" => unused_id(),
         "order_type" | "code" => "zq7k-no-order-type".into(),
         "email" | "set_email" | "ordered_by_email" => "zq7k-unknown@zq7k-nowhere.example".into(),
         "token" => format!("zq7k-unknown.{}", HEX.repeat(8)),

@@ -300,6 +300,21 @@ CASES = [
         "far more than the average of the last day.",
     ),
     Case(
+        "ContactServiceCustomerSearches",
+        "30h",
+        # 60 an hour, then 360.
+        fires=[
+            [series("contact_customer_searches_total", "0+1x1740 1746+6x60", result="not_found")]
+        ],
+        quiet=[
+            # As on every day, and few in total.
+            [series("contact_customer_searches_total", "0+6x1800", result="found")],
+            [series("contact_customer_searches_total", "0x1740 3+3x60", result="found")],
+        ],
+        description="360 searches by phone number or e-mail address within an hour: far more than "
+        "the average of the last day.",
+    ),
+    Case(
         "ContactServicePhonePasswordLocks",
         "80m",
         fires=[[series("contact_phone_password_locks_total", "0+1x90")]],

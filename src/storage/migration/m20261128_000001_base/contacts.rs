@@ -42,6 +42,15 @@ pub(super) fn indexes() -> Vec<IndexCreateStatement> {
             "contact_phone_numbers",
             ["customer_number", "phone_number"],
         ),
+        // These four find the customers of a phone number or an e-mail address.
+        index("contacts_by_email_alone", "contacts", ["email_key"]),
+        index(
+            "contact_phone_numbers_by_number_alone",
+            "contact_phone_numbers",
+            ["phone_number"],
+        ),
+        index("customers_by_email", "customers", ["email_key"]),
+        index("customers_by_phone_number", "customers", ["phone_number"]),
         index(
             "customers_by_review_reminder",
             "customers",

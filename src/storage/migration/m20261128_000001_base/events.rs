@@ -18,6 +18,16 @@ pub(super) fn tables() -> Vec<TableCreateStatement> {
 pub(super) fn indexes() -> Vec<IndexCreateStatement> {
     vec![
         index("audit_events_by_time", "audit_events", ["event_time"]),
+        index(
+            "audit_events_by_contact",
+            "audit_events",
+            ["customer_number", "contact_id", "sequence"],
+        ),
+        index(
+            "audit_events_by_customer_and_time",
+            "audit_events",
+            ["customer_number", "event_time"],
+        ),
         index("feed_entries_by_event", "feed_entries", ["event_id"])
             .unique()
             .to_owned(),
@@ -31,6 +41,11 @@ pub(super) fn indexes() -> Vec<IndexCreateStatement> {
 }
 
 pub(super) const PARTIAL_INDEXES: &[&str] = &[
+    // The events that belong to no customer are many.
+    "CREATE INDEX audit_events_without_customer_by_kind ON audit_events (kind, sequence, event_id)
+       WHERE customer_number = ''",
+    "CREATE INDEX audit_events_without_customer_by_actor
+       ON audit_events (actor, sequence, event_id) WHERE customer_number = ''",
     "CREATE INDEX feed_entries_sealed ON feed_entries (event_time)
        WHERE sealed_customer_number IS NOT NULL",
 ];

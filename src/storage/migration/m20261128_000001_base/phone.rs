@@ -1,4 +1,4 @@
-//! Phone passwords and their attempts, channel checks, order types, and decisions about phone orders.
+//! Phone passwords, one-time codes and their attempts, verified channels, and searches.
 
 use sea_orm_migration::{
     prelude::{
@@ -6,8 +6,8 @@ use sea_orm_migration::{
         TableCreateStatement,
     },
     schema::{
-        big_integer, big_integer_null, boolean, small_integer, string_len, text, text_null,
-        timestamp_with_time_zone, timestamp_with_time_zone_null, uuid,
+        big_integer, big_integer_null, binary_len_null, boolean, small_integer, string_len, text,
+        text_null, timestamp_with_time_zone, timestamp_with_time_zone_null, uuid, uuid_null,
     },
 };
 
@@ -20,10 +20,11 @@ pub(super) fn tables() -> Vec<TableCreateStatement> {
         phone_passwords(),
         phone_password_calls(),
         phone_password_agents(),
-        channel_checks("channel_check_agents", agents),
+        one_time_codes(),
+        channel_checks("channel_check_agents", agents.clone()),
         channel_checks("channel_check_customers", customers),
-        order_types(),
-        phone_orders(),
+        channel_checks("customer_search_agents", agents),
+        verified_channels(),
     ]
 }
 
@@ -54,6 +55,21 @@ pub(super) fn indexes() -> Vec<IndexCreateStatement> {
             "channel_check_customers_by_window_end",
             "channel_check_customers",
             ["window_end"],
+        ),
+        index(
+            "customer_search_agents_by_window_end",
+            "customer_search_agents",
+            ["window_end"],
+        ),
+        index(
+            "verified_channels_by_expiry",
+            "verified_channels",
+            ["expire_time"],
+        ),
+        index(
+            "one_time_codes_by_expiry",
+            "one_time_codes",
+            ["expire_time"],
         ),
     ]
 }
@@ -121,45 +137,60 @@ fn channel_checks(name: &'static str, key: ColumnDef) -> TableCreateStatement {
         .to_owned()
 }
 
-fn order_types() -> TableCreateStatement {
+/// The latest code of each method. A used or ended code leaves its row for the times of the mails.
+fn one_time_codes() -> TableCreateStatement {
+    let contact = ("customer_number", "contact_id");
     Table::create()
-        .table("order_types")
-        .col(string_len("code", 64).primary_key().take())
-        .col(text("display_name"))
-        .col(boolean("system_management"))
-        .col(boolean("offered_by_phone"))
-        .col(boolean("retired"))
-        .col(text("updated_by"))
-        .col(timestamp_with_time_zone("update_time"))
-        .to_owned()
-}
-
-/// No foreign key to the contact: the record of the decision outlives it.
-fn phone_orders() -> TableCreateStatement {
-    Table::create()
-        .table("phone_orders")
+        .table("one_time_codes")
         .col(customer_number())
-        .col(uuid("authorization_id"))
         .col(uuid("contact_id"))
-        .col(text("agent"))
-        .col(text("call_id"))
-        .col(string_len("order_type", 64))
-        .col(boolean("customer_administers_product"))
-        // The basis of the decision, as order types and contacts change.
-        .col(boolean("system_management"))
-        .col(boolean("offered_by_phone"))
-        .col(big_integer("contact_version"))
-        .col(string_len("decision", 32))
-        .col(timestamp_with_time_zone("decision_time"))
+        .col(string_len("method", 24))
+        .col(binary_len_null("code_hash", 32))
+        // The version of the service key.
+        .col(big_integer("key_version"))
+        // The e-mail that has the code.
+        .col(uuid_null("mail_id"))
+        // Wrong codes.
+        .col(small_integer("attempts"))
+        .col(timestamp_with_time_zone("expire_time"))
+        .col(text("mail_times"))
         .primary_key(
             Index::create()
                 .col("customer_number")
-                .col("authorization_id"),
+                .col("contact_id")
+                .col("method"),
         )
         .foreign_key(
             ForeignKey::create()
-                .name("phone_orders_customer")
-                .from("phone_orders", "customer_number")
+                .name("one_time_codes_contact")
+                .from("one_time_codes", contact)
+                .to("contacts", contact)
+                .on_delete(ForeignKeyAction::Cascade),
+        )
+        .to_owned()
+}
+
+/// The channels that were verified in a phone call. No foreign key to the contact, as the nil id is that
+/// of the contact data.
+fn verified_channels() -> TableCreateStatement {
+    Table::create()
+        .table("verified_channels")
+        .col(customer_number())
+        .col(text("call_id"))
+        .col(uuid("contact_id"))
+        .col(string_len("match_kind", 16))
+        .col(timestamp_with_time_zone("verify_time"))
+        .col(timestamp_with_time_zone("expire_time"))
+        .primary_key(
+            Index::create()
+                .col("customer_number")
+                .col("call_id")
+                .col("contact_id"),
+        )
+        .foreign_key(
+            ForeignKey::create()
+                .name("verified_channels_customer")
+                .from("verified_channels", "customer_number")
                 .to("customers", "customer_number")
                 .on_delete(ForeignKeyAction::Cascade),
         )
