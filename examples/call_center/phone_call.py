@@ -56,6 +56,8 @@ class PhoneCall:
     matches: dict[str, phone_order_pb2.ChannelMatchKind] = field(default_factory=dict)
     contact: contact_pb2.Contact | None = None
     proof: Proof | None = None
+    # Checks of this call that did not match; the service counts by customer.
+    failures: int = 0
     # Orders of this call without an outcome.
     open_orders: set[str] = field(default_factory=set)
     # true: the agent was reminded of them.

@@ -48,7 +48,7 @@ const CALLS: [(&str, &str, &str); 8] = [
         r#"{"customer_number":"K-1001","contact_id":"FIRST_CONTACT","email":"anna.neu@muster.example"}"#,
     ),
     (
-        "The contact with this phone number (examples/call_center.py goes on from here)",
+        "The contact with this phone number (examples/call_center goes on from here)",
         "VerifyContactChannel",
         r#"{"customer_number":"K-1001","phone_number":"0171 1234563"}"#,
     ),

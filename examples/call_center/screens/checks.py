@@ -57,7 +57,8 @@ class CheckDialog(Dialog[Proof]):
         if checked.verdict == phone_pb2.PHONE_PASSWORD_VERDICT_MATCH:
             self.dismiss(Proof.of(self.method, checked))
         elif checked.verdict != phone_pb2.PHONE_PASSWORD_VERDICT_LOCKED:
-            self.say(t(f"{self.method}.no_match"), "error")
+            self.call.failures += 1
+            self.say(t(f"{self.method}.no_match", count=self.call.failures), "error")
         elif checked.HasField("retry_time"):
             self.say(t("check.locked", until=labels.clock(checked.retry_time)), "error")
         else:

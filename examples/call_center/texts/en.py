@@ -77,11 +77,11 @@ TEXTS = {
     # The checks.
     "password.title": "Phone password of {name}",
     "password.hint": "Type what the caller says. Capitals, blanks and hyphens do not matter. Wrong attempts count.",
-    "password.no_match": "No match: the phone password is wrong, or none is set. Ask once more, or mail a code.",
+    "password.no_match": "No match ({count}): the phone password is wrong, or none is set. Ask once more, or mail a code.",
     "code.title": "One-time code for {name}",
     "code.hint": "Type the 6 digits that the caller reads from the e-mail or the portal.",
     "code.sent": "If this contact has a confirmed address, a code is on its way, valid until {until}. The caller may also open one in the portal.",
-    "code.no_match": "No match: the code is wrong, used or expired. Ask once more, or mail another one.",
+    "code.no_match": "No match ({count}): the code is wrong, used or expired. Ask once more, or mail another one.",
     "check.locked": "Locked until {until} after failed attempts. Nothing was checked. A supervisor can lift the lock.",
     "check.revoked": "Revoked after too many failed attempts. The contact must set a new phone password in the portal.",
     "check.empty": "Nothing was typed, nothing was checked.",

@@ -1,0 +1,101 @@
+"""All screens at the smallest and at a comfortable size, in both languages: nothing is cut off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import texts
+from playwright.sync_api import Browser, sync_playwright
+
+from support.browser import launch
+from support.terminal import Terminal
+
+from conftest import SUPERVISOR, Start
+from sample import ANNAS_PASSWORD, Sample
+
+FOLDER = os.environ.get("CALL_CENTER_SCREENSHOTS")
+SIZES = [(80, 24), (120, 40)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser | None]:
+    if not FOLDER:
+        yield None
+        return
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+class Walk:
+    """A walk through the screens in one language and size."""
+
+    def __init__(self, terminal: Terminal, language: str, browser: Browser | None) -> None:
+        self._terminal = terminal
+        self._language = language
+        self._browser = browser
+
+    def text(self, key: str, **values: object) -> str:
+        return texts.LANGUAGES[self._language][key].format(**values)
+
+    def at(self, name: str, *keys: str, **values: object) -> None:
+        """Waits for texts, checks the last line, and takes a picture."""
+        self._terminal.wait_for(
+            *(self.text(key, **values) for key in keys), without=[self.text("busy")]
+        )
+        last = self._terminal.screen.splitlines()[-1]
+        expected = {"customer": "key.history", "orders": "key.history", "decision": "key.not_placed"}
+        # The last key of the line, which would be the first one to be cut off.
+        assert self.text(expected.get(name, "key.quit" if name == "start" else "key.close")) in last or (
+            name in ("history", "supervisor", "locks")
+        ), last
+        if self._browser and FOLDER:
+            from support.picture import draw  # only with the packages that pictures need
+
+            width = self._terminal.size[0]
+            path = Path(FOLDER) / f"call-center-{self._language}-{name}-{width}.png"
+            draw(self._browser, self._terminal.colored_screen, width, path)
+
+
+@pytest.mark.parametrize("language", ["de", "en"])
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+def test_all_screens_fit(
+    start: Start, sample: Sample, browser: Browser | None, language: str, size: tuple[int, int]
+) -> None:
+    terminal = start("--language", language, size=size, scope=SUPERVISOR)
+    walk = Walk(terminal, language, browser)
+    name = "Anna Schmidt"
+    terminal.wait_for(walk.text("start.hint"))
+    terminal.type(f"{sample.phone}112", "Enter")
+    walk.at("start", "start.found", "match.2", "bar.not_authenticated", "bar.identifies")
+    terminal.press("Enter")
+    walk.at("customer", "customer.choose", "bar.same_line", "bar.identifies")
+    terminal.press("p")
+    terminal.wait_for(walk.text("password.hint"))
+    terminal.type("falsch falsch", "Enter")
+    walk.at("password", "password.title", "password.no_match", name=name, count=1)
+    terminal.type(ANNAS_PASSWORD, "Enter")
+    walk.at("orders", "orders.title", "orders.hint", name=name)
+    terminal.press("Down", "Down", "Down", "Right", "Enter")
+    terminal.wait_for(walk.text("verdict.2"))
+    walk.at("denied", "advice.denial.2")
+    terminal.press("Escape", "Down", "Left", "Enter")
+    walk.at("decision", "verdict.3", "advice.3", "order.reference")
+    terminal.type("A-4711", "F2")
+    terminal.wait_for(walk.text("order.recorded", outcome=walk.text("outcome.1")))
+    terminal.press("h")
+    walk.at("history", "history.hint")
+    terminal.press("Enter")
+    walk.at("order", "detail.title", "detail.call")
+    terminal.press("Escape", "Escape", "Escape", "m")
+    walk.at("code", "code.title", "code.hint", name=name)
+    terminal.press("F9")
+    terminal.wait_for(walk.text("start.ended"))
+    terminal.press("F8")
+    walk.at("supervisor", "supervisor.title", "outcome.1")
+    terminal.press("F6")
+    walk.at("locks", "locks.hint", "locks.events", "event.21")
