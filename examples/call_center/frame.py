@@ -26,12 +26,11 @@ from texts import t
 Result = TypeVar("Result")
 
 
-class Tool(App[None]):
+class Tool(App[None], inherit_bindings=False):
     """The state of the tool. Nothing of it is written to a file."""
 
     CSS_PATH = "style.tcss"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS = [Binding("ctrl+q", "quit", t("key.quit"), priority=True, show=False)]
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -158,8 +157,9 @@ class Frame(Screen[Result]):
 
     BINDINGS = [
         Binding("f9", "end_call", t("key.end_call")),
-        # It works everywhere; the last line of most screens has no room for it.
+        # They work everywhere; the last line of most screens has no room for them.
         Binding("f8", "supervisor", t("key.supervisor"), show=False),
+        Binding("ctrl+q", "app.quit", t("key.quit"), show=False),
     ]
 
     # false: the screen does not belong to the phone call.
@@ -202,6 +202,10 @@ class Frame(Screen[Result]):
 
     def say(self, text: str, level: str = "info") -> None:
         self.message.say(text, level)
+
+    def cells(self, width: int) -> int:
+        """Returns the width of a column that has `width` cells in a terminal of 80 columns."""
+        return width * max(self.app.size.width, 80) // 80
 
     def show_call(self) -> None:
         """Shows a change of the phone call at once, not with the next tick."""

@@ -16,6 +16,11 @@ STYLES: dict[int, str] = {
     phone_order_pb2.ORDER_DECISION_DENIED: "bold red",
     phone_order_pb2.ORDER_DECISION_AGENT_DECISION: "bold yellow",
 }
+BADGES: dict[int, str] = {
+    phone_order_pb2.ORDER_DECISION_ALLOWED: "bold white on dark_green",
+    phone_order_pb2.ORDER_DECISION_DENIED: "bold white on dark_red",
+    phone_order_pb2.ORDER_DECISION_AGENT_DECISION: "bold black on yellow",
+}
 PLACEABLE = (phone_order_pb2.ORDER_DECISION_ALLOWED, phone_order_pb2.ORDER_DECISION_AGENT_DECISION)
 
 
@@ -48,6 +53,11 @@ def clock(moment: Timestamp | datetime) -> str:
     local = moment.astimezone()
     is_today = local.date() == datetime.now().astimezone().date()
     return local.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M")
+
+
+def when(moment: Timestamp) -> str:
+    """Returns the local time if it is today, else the date: short enough for a column."""
+    return clock(moment).split(" ")[0]
 
 
 def today() -> datetime:

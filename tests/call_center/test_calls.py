@@ -63,7 +63,8 @@ def test_call_in_german_with_mailed_code(
 ) -> None:
     terminal = start("--language", "de")
     terminal.wait_for("Rufnummer oder Adresse eingeben", "NICHT AUTHENTIFIZIERT")
-    terminal.type(f"carla@{sample.domain}", "Tab")
+    terminal.type(f"carla@{sample.domain}")
+    terminal.press_and_see("Tab")
     terminal.type(sample.number, "Enter")
     terminal.wait_for("Ansprechpartner Carla Weber", "hinterlegt, genau", "erkennt nur, sie beweist nichts")
     terminal.press("m")
@@ -105,11 +106,11 @@ def test_agent_decides_by_the_note(start: Start, sample: Sample, contacts: Conta
     terminal.press("F9")
     terminal.wait_for("Orders without an outcome: 1.")
     terminal.press("h")
-    terminal.wait_for("Anna Schmidt Web hosting package you decide open")
+    terminal.wait_for("Anna Schmidt Web hosting package agent decides open")
     terminal.press("Enter")
     terminal.wait_for("YOU DECIDE", NOTE)
     terminal.type("B-1", "F2")
-    terminal.wait_for("Anna Schmidt Web hosting package you decide placed")
+    terminal.wait_for("Anna Schmidt Web hosting package agent decides placed")
     terminal.press("Enter")
     terminal.wait_for("Reference B-1", f"Note: {NOTE}", "identifies only", without=["YOU DECIDE"])
 
@@ -127,7 +128,7 @@ def test_denial_says_why(start: Start, sample: Sample, place: int, reason: str) 
     shown = terminal.wait_for("DENIED", "Keep with the order:")
     assert reason in shown
     # There is no outcome to record.
-    assert "F2" not in shown and "f2" not in shown
+    assert "f2" not in terminal.screen.splitlines()[-1]
 
 
 def test_withheld_number_still_reaches_the_customer(start: Start, sample: Sample) -> None:
@@ -135,7 +136,7 @@ def test_withheld_number_still_reaches_the_customer(start: Start, sample: Sample
     find(terminal, "anonymous", "The caller withholds the number. Ask for the customer number")
     terminal.type(sample.number, "Enter")
     terminal.wait_for("The number is withheld.", "Caller anonymous number withheld")
-    terminal.press("Down", "Down", "p")
+    terminal.press("Down", "Down")
     say_password(terminal, CARLAS_PASSWORD)
     terminal.wait_for("What Carla Weber may order", "caller ID not verified")
     choose_order(terminal, TRANSFER)
@@ -175,7 +176,7 @@ def test_new_call_starts_unauthenticated(start: Start, sample: Sample) -> None:
     terminal.wait_for("What Carla Weber may order")
     terminal.press("F9")
     terminal.wait_for("The call has ended.")
-    terminal.press("Tab")
+    terminal.press_and_see("Tab")
     terminal.type(sample.number, "Enter")
     terminal.wait_for("Select the contact who is speaking")
     terminal.press("Down", "Down", "o")

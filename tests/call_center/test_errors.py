@@ -64,10 +64,10 @@ def test_wrong_customer_number(start: Start, sample: Sample) -> None:
     terminal.wait_for("Enter the caller's number or address")
     terminal.press("Enter")
     terminal.wait_for("Enter a phone number, an e-mail address or a customer number.")
-    terminal.press("Tab")
+    terminal.press_and_see("Tab")
     terminal.type("K-0", "Enter")
     terminal.wait_for("We do not know this customer number.", "Ask the caller to repeat it.")
-    terminal.press("C-u")
+    terminal.press_and_see("C-u")
     terminal.type("K 0 !", "Enter")
     terminal.wait_for("INVALID_FIELD")
 
@@ -79,18 +79,22 @@ def test_service_goes_down_and_comes_back(service: Service, start: Start, sample
     try:
         say_password(terminal, CARLAS_PASSWORD)
         terminal.wait_for("The service cannot be reached. Press the same key again in a moment.")
-        terminal.press("Escape", "h")
+        terminal.press("Escape")
+        terminal.wait_for("Select the contact who is speaking", without=["Type what the caller says"])
+        terminal.press("h")
         terminal.wait_for("Phone orders of", "The service cannot be reached.")
     finally:
         service.start()
 
     def is_back() -> bool:
+        if "No phone orders on record." in terminal.text:
+            return True
         terminal.press("F5")
-        return "No phone orders on record." in terminal.text
+        return False
 
     until(is_back, "the history to be shown again", pause=0.3)
     terminal.press("Escape")
-    terminal.wait_for("Contact Carla Weber")
+    terminal.wait_for("Contact Carla Weber", without=["Phone orders of"])
     say_password(terminal, CARLAS_PASSWORD)
     terminal.wait_for("What Carla Weber may order")
 

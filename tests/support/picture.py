@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 
 from playwright.sync_api import Browser
+from rich.ansi import AnsiDecoder
 from rich.console import Console
-from rich.text import Text
 
 # The natural line height of the font, at which the borders of neighboring lines touch.
 PAGE = """<meta charset="utf-8"><style>{stylesheet}
@@ -21,9 +21,11 @@ def draw(browser: Browser, screen: str, width: int, path: Path) -> None:
     console = Console(
         record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
-    for line in screen.splitlines():
-        console.print(Text.from_ansi(line), no_wrap=True, overflow="crop", highlight=False)
+    # One decoder: a color goes on in the next line.
+    for line in AnsiDecoder().decode(screen):
+        console.print(line, no_wrap=True, overflow="crop", highlight=False)
     page = browser.new_page()
-    page.set_content(console.export_html(code_format=PAGE, inline_styles=True))
+    html = console.export_html(code_format=PAGE, inline_styles=True)
+    page.set_content(html.replace("\n</pre>", "</pre>"))
     page.locator("pre").screenshot(path=path)
     page.close()

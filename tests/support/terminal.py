@@ -51,8 +51,8 @@ class Terminal:
 
     @property
     def colored_screen(self) -> str:
-        """The screen with the escape sequences of its colors."""
-        return self._tmux("capture-pane", "-p", "-e")
+        """The screen with the escape sequences of its colors, blanks at the ends of lines included."""
+        return self._tmux("capture-pane", "-p", "-e", "-N")
 
     @property
     def text(self) -> str:
@@ -64,13 +64,27 @@ class Terminal:
 
     def press(self, *keys: str) -> None:
         """Presses keys by their tmux names, such as Enter, Escape, F9 and C-q."""
-        self._tmux("send-keys", *keys)
+        for key in keys:
+            if key == "Escape":
+                # The next key too soon would be read as one with Alt.
+                self.press_and_see(key)
+            else:
+                self._tmux("send-keys", key)
+
+    def press_and_see(self, key: str) -> None:
+        """Presses a key and waits until text or colors change.
+
+        Text that is typed before a key has moved the focus goes into the former field. The first line does
+        not count: it may have a clock.
+        """
+        before = self.colored_screen.partition("\n")[2]
+        self._tmux("send-keys", key)
+        until(lambda: self.colored_screen.partition("\n")[2] != before, f"{key} to have an effect")
 
     def type(self, text: str, *keys: str) -> None:
         """Types a text, and presses keys after it."""
         self._tmux("send-keys", "-l", text)
-        if keys:
-            self.press(*keys)
+        self.press(*keys)
 
     def wait_for(self, *texts: str, without: Sequence[str] = ()) -> str:
         """Waits until the screen shows all texts, and none of `without`; returns its text."""

@@ -8,7 +8,6 @@ from contact.v1 import contact_pb2
 from rich.text import Text
 from textual.binding import Binding
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 import labels
 from frame import Frame, Table, request
@@ -49,7 +48,6 @@ class CustomerScreen(Frame[None]):
         self.query_one(Table).fill(
             map(self._row, self._contacts), ids.index(wanted) if wanted in ids else 0
         )
-        self.query_one(Table).focus()
         if not self._contacts:
             self.say(t("customer.no_contacts"), "warning")
         elif self._advice:
@@ -61,34 +59,43 @@ class CustomerScreen(Frame[None]):
         match = self.call.matches.get(contact.contact_id)
         # Neither addresses nor numbers: an agent who does not see them cannot give them away.
         return (
-            labels.plain(contact.display_name, width=28),
-            labels.plain(contact.position or contact.department, width=16),
-            labels.plain(labels.types(contact.types), width=20),
+            labels.plain(contact.display_name, width=self.cells(28)),
+            labels.plain(contact.position or contact.department, width=self.cells(16)),
+            labels.plain(labels.types(contact.types), width=self.cells(20)),
             labels.word("match", match) if match else t("bar.none"),
         )
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        if self._contacts:
-            self.call.contact = self._contacts[event.cursor_row]
-            self.show_call()
+    def on_data_table_row_highlighted(self) -> None:
+        self._select()
+        self.show_call()
+
+    def _select(self) -> contact_pb2.Contact | None:
+        """Returns the contact at the cursor, which is the one of the phone call from now on.
+
+        Read from the table: a key may be pressed before the message about the cursor arrives.
+        """
+        row = self.query_one(Table).cursor_row
+        self.call.contact = self._contacts[row] if 0 <= row < len(self._contacts) else None
+        return self.call.contact
 
     def on_data_table_row_selected(self) -> None:
-        if self.call.valid_proof():
+        if self._select() and self.call.valid_proof():
             self.action_orders()
         else:
             self.action_password()
 
     def action_password(self) -> None:
-        if self.call.contact:
-            self.app.push_screen(PasswordDialog(self.call.contact), self._proved)
+        if contact := self._select():
+            self.app.push_screen(PasswordDialog(contact), self._proved)
 
     def action_code(self) -> None:
-        if self.call.contact:
-            self.app.push_screen(CodeDialog(self.call.contact), self._proved)
+        if contact := self._select():
+            self.app.push_screen(CodeDialog(contact), self._proved)
 
     @request
     async def action_mail_code(self) -> None:
-        if not (contact := self.call.contact):
+        if not (contact := self._select()):
+            self.say(t("customer.no_contacts"), "warning")
             return
         sent = await self.tool.service.send_code(
             self.call.customer_number, contact.contact_id, self.call.call_id
@@ -104,7 +111,7 @@ class CustomerScreen(Frame[None]):
             self.action_orders()
 
     def action_orders(self) -> None:
-        if self.call.valid_proof():
+        if self._select() and self.call.valid_proof():
             self.say("")
             self.app.push_screen(OrdersScreen(self._names()), self._orders_left)
         else:

@@ -29,6 +29,7 @@ class DecisionDialog(Dialog[phone_order_pb2.PhoneOrder]):
         Binding("pagedown", "scroll_note(1)", show=False),
         Binding("pageup", "scroll_note(-1)", show=False),
     ]
+    AUTO_FOCUS = "Input"
 
     def __init__(self, order: phone_order_pb2.PhoneOrder) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class DecisionDialog(Dialog[phone_order_pb2.PhoneOrder]):
 
     def body(self) -> Iterable[Widget]:
         order = self._order
-        style = labels.STYLES.get(order.decision, "bold") + " reverse"
+        style = labels.BADGES.get(order.decision, "bold reverse")
         yield Static(Text(f" {labels.word('verdict', order.decision)} ", style), id="verdict")
         name = self.tool.order_types[order.order_type]
         yield Static(f"{name}, {labels.administrator(order.customer_administers_product)}", markup=False, classes="heading")
@@ -49,10 +50,6 @@ class DecisionDialog(Dialog[phone_order_pb2.PhoneOrder]):
         if labels.can_be_placed(order):
             yield Label(t("order.reference"), classes="label")
             yield Input(max_length=200)
-
-    def on_mount(self) -> None:
-        for field in self.query(Input):
-            field.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "record":

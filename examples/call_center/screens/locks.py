@@ -68,17 +68,16 @@ class LocksScreen(Frame[None]):
             (
                 labels.clock(event.event_time),
                 labels.word("event", event.kind),
-                labels.plain(names.get(event.contact_id, event.contact_id[-8:]), width=24),
-                labels.plain(event.actor, width=16),
+                labels.plain(names.get(event.contact_id, event.contact_id[-8:]), width=self.cells(24)),
+                labels.plain(event.actor, width=self.cells(16)),
             )
             for event in events
         )
 
-    @staticmethod
-    def _row(contact: contact_pb2.Contact) -> Iterable[Text | str]:
+    def _row(self, contact: contact_pb2.Contact) -> Iterable[Text | str]:
         return (
-            labels.plain(contact.display_name, width=28),
-            labels.plain(labels.types(contact.types), width=20),
+            labels.plain(contact.display_name, width=self.cells(28)),
+            labels.plain(labels.types(contact.types), width=self.cells(20)),
             labels.lock(contact.phone_password),
         )
 

@@ -22,6 +22,7 @@ class OrderList(Frame[None]):
         Binding("f5", "refresh", t("key.refresh")),
         Binding("f4", "more", t("key.more")),
     ]
+    AUTO_FOCUS = "DataTable"
     columns: tuple[str, ...]
 
     def __init__(self) -> None:
@@ -48,7 +49,6 @@ class OrderList(Frame[None]):
         yield Table(*(t(f"column.{name}") for name in self.columns))
 
     def on_mount(self) -> None:
-        self.query_one(Table).focus()
         self.action_refresh()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

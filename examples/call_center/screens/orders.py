@@ -31,6 +31,7 @@ class OrdersScreen(Frame[str]):
         Binding("escape", "back", t("key.back")),
         Binding("h", "history", t("key.history")),
     ]
+    AUTO_FOCUS = "DataTable"
 
     def __init__(self, names: Mapping[str, str]) -> None:
         super().__init__()
@@ -60,14 +61,13 @@ class OrdersScreen(Frame[str]):
         table = self.query_one(Table)
         table.fill(
             (
-                labels.plain(self.tool.order_types[option.order_type], width=28),
+                labels.plain(self.tool.order_types[option.order_type], width=self.cells(28)),
                 _cell(option.decision, option.denial),
                 _cell(option.customer_administered_decision, option.customer_administered_denial),
             )
             for option in proof.options
         )
         table.move_cursor(row=0, column=PROVIDER)
-        table.focus()
 
     def _limits(self, restrictions: contact_pb2.Restrictions) -> Text:
         names = self.tool.order_types
@@ -145,4 +145,4 @@ class OrdersScreen(Frame[str]):
 def _cell(decision: int, denial: int) -> Text:
     if decision == phone_order_pb2.ORDER_DECISION_DENIED:
         return Text(f"✗ {labels.word('denial', denial)}", style=labels.STYLES[decision])
-    return labels.decision(decision)
+    return Text(labels.word("option", decision), style=labels.STYLES.get(decision, "bold"))

@@ -53,7 +53,6 @@ class StartScreen(Frame[None]):
 
     def on_mount(self) -> None:
         self.say(t("start.hint"))
-        self.query_one("#channel").focus()
         if self.tool.settings.incoming:
             self.action_find()
 
@@ -116,8 +115,8 @@ class StartScreen(Frame[None]):
         self.query_one(Table).fill(
             (
                 match.customer_number,
-                labels.plain(match.display_name or t("contact_data"), width=28),
-                labels.plain(labels.types(match.types), width=22),
+                labels.plain(match.display_name or t("contact_data"), width=self.cells(28)),
+                labels.plain(labels.types(match.types), width=self.cells(22)),
                 labels.word("match", match.match),
             )
             for match in matches

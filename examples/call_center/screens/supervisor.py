@@ -51,10 +51,10 @@ class SupervisorScreen(OrderList):
 
     def row(self, order: phone_order_pb2.PhoneOrder) -> Iterable[Text | str]:
         return (
-            labels.clock(order.create_time),
-            labels.plain(order.agent, width=14),
-            labels.plain(order.customer_number, width=12),
-            labels.plain(self.tool.order_types[order.order_type], width=20),
+            labels.when(order.create_time),
+            labels.plain(order.agent, width=self.cells(10)),
+            labels.plain(order.customer_number, width=self.cells(10)),
+            labels.plain(self.tool.order_types[order.order_type], width=self.cells(15)),
             labels.decision(order.decision),
             labels.outcome(order),
         )
