@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """A call center's tool. See docs/guides/call-center.md.
 
-    pip install -r examples/python/requirements.txt -r examples/call_center/requirements.txt
-    examples/python/generate.sh
-    export CONTACT_SERVICE_TOKEN="$(contact-service token --sub agent-7 --scope "customers.find ...")"
-    python examples/call_center
+pip install -r examples/python/requirements.txt -r examples/call_center/requirements.txt
+examples/python/generate.sh
+export CONTACT_SERVICE_TOKEN="$(contact-service token --sub agent-7 --scope "customers.find ...")"
+python examples/call_center
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ from grpc_status import rpc_status
 from settings import Settings
 from texts import has, t
 
-SERVICE_CONFIG = pathlib.Path(__file__).resolve().parents[2] / "proto/contact/v1/service_config.json"
+SERVICE_CONFIG = (
+    pathlib.Path(__file__).resolve().parents[2] / "proto/contact/v1/service_config.json"
+)
 DEADLINE_SECONDS = 5.0
 MAX_PAGE = 1000
 FAILED_CHECKS = (
@@ -101,7 +103,9 @@ class Service:
 
     async def contacts(self, customer_number: str) -> list[contact_pb2.Contact]:
         # A customer has at most 100 contacts: one page.
-        request = contact_pb2.ListContactsRequest(customer_number=customer_number, page_size=MAX_PAGE)
+        request = contact_pb2.ListContactsRequest(
+            customer_number=customer_number, page_size=MAX_PAGE
+        )
         return list((await self._send("ListContacts", request)).contacts)
 
     async def check_password(
@@ -146,7 +150,9 @@ class Service:
     ) -> phone_order_pb2.PhoneOrder:
         return (await self._send("RecordPhoneOrderOutcome", request)).order
 
-    async def order(self, customer_number: str, authorization_id: str) -> phone_order_pb2.PhoneOrder:
+    async def order(
+        self, customer_number: str, authorization_id: str
+    ) -> phone_order_pb2.PhoneOrder:
         request = phone_order_pb2.GetPhoneOrderRequest(
             customer_number=customer_number, authorization_id=authorization_id
         )
@@ -167,7 +173,9 @@ class Service:
         )
         return await self._send("ListPhoneOrders", request)
 
-    async def failed_checks(self, customer_number: str, start: datetime) -> Sequence[audit_pb2.AuditEvent]:
+    async def failed_checks(
+        self, customer_number: str, start: datetime
+    ) -> Sequence[audit_pb2.AuditEvent]:
         """Returns the failed and refused checks of a customer since a time, at most 1,000, newest first."""
         request = audit_pb2.ListAuditEventsRequest(
             customer_number=customer_number,
@@ -177,7 +185,9 @@ class Service:
         )
         return (await self._send("ListAuditEvents", request)).events
 
-    async def unlock(self, customer_number: str, contact_id: str, reason: str) -> contact_pb2.Contact:
+    async def unlock(
+        self, customer_number: str, contact_id: str, reason: str
+    ) -> contact_pb2.Contact:
         request = phone_pb2.UnlockPhonePasswordRequest(
             customer_number=customer_number, contact_id=contact_id, reason=reason
         )
@@ -188,7 +198,9 @@ class Service:
         if token := self._settings.token():
             metadata.append(("authorization", f"Bearer {token}"))
         try:
-            return await getattr(self._stub, rpc)(request, timeout=DEADLINE_SECONDS, metadata=metadata)
+            return await getattr(self._stub, rpc)(
+                request, timeout=DEADLINE_SECONDS, metadata=metadata
+            )
         except grpc.aio.AioRpcError as error:
             # Without the request in its context, which may contain a phone password.
             raise ServiceError(error) from None

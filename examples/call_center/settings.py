@@ -49,7 +49,9 @@ class Settings:
 def read(arguments: list[str] | None = None) -> Settings:
     """Reads the command line. Ends the process with a message if it is invalid."""
     parser = argparse.ArgumentParser(
-        prog="call_center", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="call_center",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     env = os.environ.get
     parser.add_argument(
@@ -65,7 +67,9 @@ def read(arguments: list[str] | None = None) -> Settings:
         help="file with the token, read for each request (CONTACT_SERVICE_TOKEN_FILE); "
         "without it the token is in CONTACT_SERVICE_TOKEN",
     )
-    parser.add_argument("--tls", action="store_true", help="use TLS with the certificates of the system")
+    parser.add_argument(
+        "--tls", action="store_true", help="use TLS with the certificates of the system"
+    )
     parser.add_argument("--ca", type=pathlib.Path, help="use TLS with this root certificate (PEM)")
     parser.add_argument("--cert", type=pathlib.Path, help="client certificate (PEM), with --key")
     parser.add_argument("--key", type=pathlib.Path, help="key of the client certificate (PEM)")
@@ -73,9 +77,14 @@ def read(arguments: list[str] | None = None) -> Settings:
         "--language", choices=sorted(LANGUAGES), default=default_language(), help="default: by LANG"
     )
     parser.add_argument(
-        "--incoming", default="", metavar="CHANNEL", help="caller's number or writer's address, to begin with"
+        "--incoming",
+        default="",
+        metavar="CHANNEL",
+        help="caller's number or writer's address, to begin with",
     )
-    parser.add_argument("--supervisor", action="store_true", help="start with the supervisor's view")
+    parser.add_argument(
+        "--supervisor", action="store_true", help="start with the supervisor's view"
+    )
     args = parser.parse_args(arguments)
     if bool(args.cert) != bool(args.key):
         parser.error("--cert and --key belong together")
@@ -96,5 +105,7 @@ def read(arguments: list[str] | None = None) -> Settings:
 def _credentials(args: argparse.Namespace) -> grpc.ChannelCredentials | None:
     if not (args.tls or args.ca or args.cert):
         return None
-    root, key, cert = (path.read_bytes() if path else None for path in (args.ca, args.key, args.cert))
+    root, key, cert = (
+        path.read_bytes() if path else None for path in (args.ca, args.key, args.cert)
+    )
     return grpc.ssl_channel_credentials(root, key, cert)

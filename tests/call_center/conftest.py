@@ -64,19 +64,35 @@ def agent() -> str:
 
 
 @pytest.fixture
-def start(service: Service, tmp_path: Path, agent: str) -> Iterator[Start]:
+def home(tmp_path: Path) -> Path:
+    """The home and temporary folder of the tool."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def start(service: Service, tmp_path: Path, home: Path, agent: str) -> Iterator[Start]:
     """Starts the tool in a terminal of 80 columns and 24 lines, in English."""
     with ExitStack() as stack:
 
-        def started(*flags: str, scope: str = AGENT, size: tuple[int, int] = (80, 24)) -> Terminal:
-            token = service.run("token", "--sub", agent, "--scope", scope)
-            command = [sys.executable, str(TOOL), "--target", service.grpc_address, *flags]
+        def started(
+            *flags: str,
+            scope: str = AGENT,
+            size: tuple[int, int] = (80, 24),
+            at: Service = service,
+        ) -> Terminal:
+            token = at.run("token", "--sub", agent, "--scope", scope)
+            command = [sys.executable, str(TOOL), "--target", at.grpc_address, *flags]
             if "--language" not in flags:
                 command += ["--language", "en"]
             settings = {
                 "PYTHONPATH": os.environ["PYTHONPATH"],
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "CONTACT_SERVICE_TOKEN": token,
+                # Where a program would leave files.
+                "HOME": str(home),
+                "TMPDIR": str(home),
             }
             folder = tmp_path / uuid.uuid4().hex[:6]
             folder.mkdir()

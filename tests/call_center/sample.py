@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from contact.v1 import audit_pb2, contact_pb2, customer_pb2, order_type_pb2
+from contact.v1 import audit_pb2, contact_pb2, customer_pb2, order_type_pb2, phone_pb2
 
 from support.contacts import Contacts
 from support.mailbox import LINK
@@ -93,9 +93,9 @@ def create_order_types(service: Service) -> None:
         )
 
 
-def create_sample(contacts: Contacts, mails: Folder) -> Sample:
-    """Creates the customer and confirms its addresses."""
-    digits = f"{uuid.uuid4().int % 10**7:07}"
+def create_sample(contacts: Contacts, mails: Folder, digits: str = "") -> Sample:
+    """Creates the customer and confirms its addresses. Its number and phone numbers contain the digits."""
+    digits = digits or f"{uuid.uuid4().int % 10**7:07}"
     number, phone, domain = f"K-{digits}", f"+49721{digits}", f"muster-{digits}.example"
     customer = customer_pb2.Customer(
         customer_number=number,
@@ -126,10 +126,35 @@ def create_sample(contacts: Contacts, mails: Folder) -> Sample:
         number,
         phone,
         domain,
-        add("Anna Schmidt", contact_pb2.CONTACT_TYPE_STANDARD, "11", ANNAS_PASSWORD, restrictions=note),
+        add(
+            "Anna Schmidt",
+            contact_pb2.CONTACT_TYPE_STANDARD,
+            "11",
+            ANNAS_PASSWORD,
+            restrictions=note,
+        ),
         add("Bernd Maier", contact_pb2.CONTACT_TYPE_ACCOUNTING, "22", ""),
-        add("Carla Weber", contact_pb2.CONTACT_TYPE_TECHNICAL, "33", CARLAS_PASSWORD, restrictions=denied),
+        add(
+            "Carla Weber",
+            contact_pb2.CONTACT_TYPE_TECHNICAL,
+            "33",
+            CARLAS_PASSWORD,
+            restrictions=denied,
+        ),
     )
+
+
+def lock(contacts: Contacts, contact: contact_pb2.Contact) -> None:
+    """Says wrong phone passwords until the contact's is locked."""
+    verdict = None
+    while verdict != phone_pb2.PHONE_PASSWORD_VERDICT_LOCKED:
+        request = phone_pb2.CheckPhonePasswordRequest(
+            customer_number=contact.customer_number,
+            contact_id=contact.contact_id,
+            phone_password="blauer Dachs 8",
+            call_id=str(uuid.uuid4()),
+        )
+        verdict = contacts.call("CheckPhonePassword", request).verdict
 
 
 def events(contacts: Contacts, number: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from contact.v1 import customer_pb2, phone_order_pb2
@@ -29,13 +30,18 @@ def orders(contacts: Contacts, sample: Sample) -> list[phone_order_pb2.PhoneOrde
     return list(contacts.call("ListPhoneOrders", request).orders)
 
 
-def test_call_with_phone_password(start: Start, sample: Sample, contacts: Contacts, agent: str) -> None:
+def test_call_with_phone_password(
+    start: Start, sample: Sample, contacts: Contacts, agent: str, home: Path
+) -> None:
     terminal = start("--incoming", f"sip:{sample.phone}33@pbx.example")
     choose_first_customer(terminal)
     terminal.wait_for("Contact Carla Weber", "on file, exact")
-    say_password(terminal, "rot-er daCHS7")
-    shown = terminal.wait_for("What Carla Weber may order", AUTHENTICATED, "Never: Cancellation")
-    assert "Dachs" not in shown and "daCHS" not in shown
+    terminal.press("p")
+    terminal.wait_for("Type what the caller says", NOT_AUTHENTICATED)
+    terminal.type("rot-er daCHS7")
+    assert "daCHS" not in terminal.wait_for("•" * len("rot-er daCHS7"))
+    terminal.press("Enter")
+    terminal.wait_for("What Carla Weber may order", AUTHENTICATED, "Never: Cancellation")
 
     choose_order(terminal, HOSTING)
     shown = terminal.wait_for("ALLOWED", "Web hosting package, administered by the provider")
@@ -44,11 +50,14 @@ def test_call_with_phone_password(start: Start, sample: Sample, contacts: Contac
     terminal.wait_for("Recorded: placed.")
 
     terminal.press("h")
-    terminal.wait_for(f"Phone orders of {sample.number}", "Carla Weber Web hosting package allowed placed")
+    terminal.wait_for(
+        f"Phone orders of {sample.number}", "Carla Weber Web hosting package allowed placed"
+    )
     terminal.press("F9")
     shown = terminal.wait_for("The call has ended.", NOT_AUTHENTICATED)
     assert sample.number not in shown and "Carla" not in shown and sample.phone not in shown
 
+    assert list(home.iterdir()) == []
     [order] = orders(contacts, sample)
     assert order.authorization_id == authorization_id
     assert order.agent == agent
@@ -66,18 +75,24 @@ def test_call_in_german_with_mailed_code(
     terminal.type(f"carla@{sample.domain}")
     terminal.press_and_see("Tab")
     terminal.type(sample.number, "Enter")
-    terminal.wait_for("Ansprechpartner Carla Weber", "hinterlegt, genau", "erkennt nur, sie beweist nichts")
+    terminal.wait_for(
+        "Ansprechpartner Carla Weber", "hinterlegt, genau", "erkennt nur, sie beweist nichts"
+    )
     terminal.press("m")
     terminal.wait_for("ist ein Code unterwegs, gültig bis")
     code = "".join(mails.wait_for(f"carla@{sample.domain}", CODE).groups())
     terminal.type(code, "Enter")
-    shown = terminal.wait_for("Was Carla Weber bestellen darf", " AUTHENTIFIZIERT bis", "mit Einmalcode")
+    shown = terminal.wait_for(
+        "Was Carla Weber bestellen darf", " AUTHENTIFIZIERT bis", "mit Einmalcode"
+    )
     assert code not in shown
 
     # The name of an order type is in the agent's language, also for a contact who speaks English.
     choose_cell = ["Down"] * REBOOT
     terminal.press(*choose_cell, "Right", "Enter")
-    terminal.wait_for("ABGELEHNT", "Neustart eines Servers, vom Kunden verwaltet", "muss im Portal erteilt werden")
+    terminal.wait_for(
+        "ABGELEHNT", "Neustart eines Servers, vom Kunden verwaltet", "muss im Portal erteilt werden"
+    )
     terminal.press("Escape", "Down", "Left", "Enter")
     terminal.wait_for("ERLAUBT", "Webhosting-Paket, vom Anbieter verwaltet")
     terminal.press("F3")
@@ -119,7 +134,10 @@ def test_agent_decides_by_the_note(start: Start, sample: Sample, contacts: Conta
     assert order.judged_by.restrictions.note == NOTE
 
 
-@pytest.mark.parametrize("place, reason", [(CANCELLATION, "Another contact may order it"), (TAKEOVER, "not offered by phone")])
+@pytest.mark.parametrize(
+    "place, reason",
+    [(CANCELLATION, "Another contact may order it"), (TAKEOVER, "not offered by phone")],
+)
 def test_denial_says_why(start: Start, sample: Sample, place: int, reason: str) -> None:
     terminal = start("--incoming", f"{sample.phone}33")
     choose_first_customer(terminal)
@@ -166,7 +184,11 @@ def test_more_matches_than_shown(start: Start, contacts: Contacts) -> None:
         )
         contacts.call("UpdateCustomer", customer_pb2.UpdateCustomerRequest(customer=customer))
     terminal = start()
-    find(terminal, shared, "There are more matches than shown. Ask the caller for the customer number.")
+    find(
+        terminal,
+        shared,
+        "There are more matches than shown. Ask the caller for the customer number.",
+    )
 
 
 def test_new_call_starts_unauthenticated(start: Start, sample: Sample) -> None:

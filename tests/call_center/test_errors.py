@@ -8,14 +8,24 @@ from pathlib import Path
 
 import grpc
 import pytest
-from contact.v1 import order_type_pb2
+import trustme
+from contact.v1 import order_type_pb2, phone_pb2
 
+from support.contacts import Contacts, reference
+from support.database import Database
 from support.polling import until
 from support.service import Service
 
 from conftest import AGENT, TOOL, Start
 from sample import CARLAS_PASSWORD, Sample
-from steps import choose_first_customer, find, open_customer, say_password
+from steps import (
+    NOT_AUTHENTICATED,
+    choose_first_customer,
+    choose_order,
+    find,
+    open_customer,
+    say_password,
+)
 
 
 @pytest.mark.parametrize("missing", ["customers.find", "phone_password.check", "phone_orders.read"])
@@ -80,7 +90,9 @@ def test_service_goes_down_and_comes_back(service: Service, start: Start, sample
         say_password(terminal, CARLAS_PASSWORD)
         terminal.wait_for("The service cannot be reached. Press the same key again in a moment.")
         terminal.press("Escape")
-        terminal.wait_for("Select the contact who is speaking", without=["Type what the caller says"])
+        terminal.wait_for(
+            "Select the contact who is speaking", without=["Type what the caller says"]
+        )
         terminal.press("h")
         terminal.wait_for("Phone orders of", "The service cannot be reached.")
     finally:
@@ -97,6 +109,42 @@ def test_service_goes_down_and_comes_back(service: Service, start: Start, sample
     terminal.wait_for("Contact Carla Weber", without=["Phone orders of"])
     say_password(terminal, CARLAS_PASSWORD)
     terminal.wait_for("What Carla Weber may order")
+
+
+def test_grant_ends_with_the_phone_password(
+    start: Start, sample: Sample, contacts: Contacts
+) -> None:
+    terminal = start("--incoming", f"{sample.phone}33")
+    choose_first_customer(terminal)
+    say_password(terminal, CARLAS_PASSWORD)
+    terminal.wait_for("What Carla Weber may order")
+    request = reference(
+        phone_pb2.SetPhonePasswordRequest, sample.carla, phone_password="Blauer Esel 99"
+    )
+    contacts.call("SetPhonePassword", request)
+    choose_order(terminal, 4)
+    terminal.wait_for(
+        "GRANT_INVALID", "Ask for the phone password or a code again.", NOT_AUTHENTICATED
+    )
+    say_password(terminal, "Blauer Esel 99")
+    terminal.wait_for("What Carla Weber may order")
+
+
+def test_tls_with_a_root_certificate(start: Start, tmp_path: Path) -> None:
+    authority, folder = trustme.CA(), tmp_path / "tls"
+    folder.mkdir()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    settings = {"TLS_CERT": str(folder / "cert.pem"), "TLS_KEY": str(folder / "key.pem")}
+    with Service(folder, Database("sqlite", folder), **settings) as service:
+        service.credentials = grpc.ssl_channel_credentials((folder / "ca.pem").read_bytes())
+        service.start()
+        terminal = start("--ca", str(folder / "ca.pem"), at=service)
+        find(terminal, "+49 89 999999", "Not on file for any customer.")
+        stranger = start("--tls", at=service)
+        find(stranger, "+49 89 999999", "The service cannot be reached.")
 
 
 def test_quit_leaves_nothing_on_the_terminal(start: Start, sample: Sample) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from contact.v1 import phone_pb2
 
 from support.contacts import Contacts
@@ -24,7 +26,9 @@ def test_three_wrong_passwords_use_up_the_call(start: Start, sample: Sample) -> 
     choose_first_customer(terminal)
     fail(terminal, 3)
     say_password(terminal, CARLAS_PASSWORD)
-    terminal.wait_for("At most 3 attempts", "Call back a number on file.", "PHONE_CALL_ATTEMPT_LIMIT")
+    terminal.wait_for(
+        "At most 3 attempts", "Call back a number on file.", "PHONE_CALL_ATTEMPT_LIMIT"
+    )
     terminal.press("Escape")
     terminal.wait_for("Select the contact who is speaking")
     # No code is mailed either, which could not be checked in this call.
@@ -32,7 +36,9 @@ def test_three_wrong_passwords_use_up_the_call(start: Start, sample: Sample) -> 
     terminal.wait_for("PHONE_CALL_ATTEMPT_LIMIT")
 
 
-def test_supervisor_lifts_a_lock(start: Start, sample: Sample, contacts: Contacts, agent: str) -> None:
+def test_supervisor_lifts_a_lock(
+    start: Start, sample: Sample, contacts: Contacts, agent: str
+) -> None:
     terminal = start("--incoming", f"{sample.phone}33", scope=SUPERVISOR)
     choose_first_customer(terminal)
     fail(terminal, 3)
@@ -49,7 +55,9 @@ def test_supervisor_lifts_a_lock(start: Start, sample: Sample, contacts: Contact
     terminal.wait_for("Select a contact; U lifts a lock")
     terminal.press_and_see("BTab")
     terminal.type(sample.number, "Enter")
-    shown = terminal.wait_for("Carla Weber Technical LOCKED until", f"phone password refused Carla Weber {agent}")
+    shown = terminal.wait_for(
+        "Carla Weber Technical LOCKED until", f"phone password refused Carla Weber {agent}"
+    )
     assert shown.count("phone password failed Carla Weber") == 5
 
     terminal.press("Down", "Down", "u")
@@ -76,7 +84,7 @@ def test_supervisor_sees_orders_of_all_customers(start: Start, sample: Sample, a
     terminal.wait_for("Recorded: placed.")
 
     supervisor = start("--supervisor", scope=SUPERVISOR)
-    supervisor.wait_for("Phone orders of today", agent[:9])
+    supervisor.wait_for("Phone orders of today", "Orders shown:", f"{agent[:9]}… {sample.number}")
     supervisor.press_and_see("BTab")
     supervisor.type("agent-without-orders", "Enter")
     supervisor.wait_for("No phone orders today.")
@@ -94,6 +102,26 @@ def test_supervisor_sees_orders_of_all_customers(start: Start, sample: Sample, a
         "Never: Cancellation",
         "Reference A-1",
     )
+
+
+def test_blocked_agent_hands_the_call_over(
+    service: Service, start: Start, sample: Sample, agent: str
+) -> None:
+    client = service.connect(None)
+    client.use_token(service.run("token", "--sub", agent, "--scope", AGENT))
+    for _ in range(20):
+        request = phone_pb2.CheckPhonePasswordRequest(
+            customer_number=sample.number,
+            contact_id=str(uuid.uuid4()),
+            phone_password="blauer Dachs 8",
+            call_id=str(uuid.uuid4()),
+        )
+        client.call("CheckPhonePassword", request)
+    client.close()
+    terminal = start()
+    open_customer(terminal, sample.number)
+    say_password(terminal, CARLAS_PASSWORD)
+    terminal.wait_for("AGENT_BLOCKED", "Hand the call over to a colleague.", "in 60 minutes")
 
 
 def test_searches_are_limited(service: Service, start: Start, sample: Sample, agent: str) -> None:

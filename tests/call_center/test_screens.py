@@ -11,11 +11,14 @@ import texts
 from playwright.sync_api import Browser, sync_playwright
 
 from support.browser import launch
+from support.contacts import Contacts
+from support.database import Database
 from support.polling import until
+from support.service import Service
 from support.terminal import Terminal
 
 from conftest import SUPERVISOR, Start
-from sample import ANNAS_PASSWORD, Sample
+from sample import ANNAS_PASSWORD, Folder, Sample, create_order_types, create_sample, lock
 
 FOLDER = os.environ.get("CALL_CENTER_SCREENSHOTS")
 SIZES = [(80, 24), (120, 40)]
@@ -30,6 +33,26 @@ def browser() -> Iterator[Browser | None]:
         browser = launch(playwright)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory) -> Iterator[Service]:
+    """A service of its own, so that its lists are the same in each run."""
+    folder: Path = tmp_path_factory.mktemp("screens")
+    with Service(folder, Database("sqlite", folder)) as service:
+        service.start()
+        create_order_types(service)
+        yield service
+
+
+@pytest.fixture
+def agent() -> str:
+    return "agent-7"
+
+
+@pytest.fixture(scope="module")
+def sample(service: Service) -> Sample:
+    return create_sample(service.contacts, Folder(service), "1001")
 
 
 class Walk:
@@ -48,7 +71,9 @@ class Walk:
         self._terminal.wait_for(
             *(self.text(key, **values) for key in keys), without=[self.text("busy")]
         )
-        until(lambda: self._last_line().endswith(self.text(last_key)), f"{last_key} at {screen}", 20)
+        until(
+            lambda: self._last_line().endswith(self.text(last_key)), f"{last_key} at {screen}", 20
+        )
         if self._browser and FOLDER:
             from support.picture import draw  # only where the packages for it are needed
 
@@ -63,16 +88,30 @@ class Walk:
 @pytest.mark.parametrize("language", ["de", "en"])
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
 def test_all_screens_fit(
-    start: Start, sample: Sample, browser: Browser | None, language: str, size: tuple[int, int]
+    start: Start,
+    sample: Sample,
+    contacts: Contacts,
+    browser: Browser | None,
+    language: str,
+    size: tuple[int, int],
 ) -> None:
     terminal = start("--language", language, size=size, scope=SUPERVISOR)
     walk = Walk(terminal, language, browser)
     name = "Anna Schmidt"
     terminal.wait_for(walk.text("start.hint"))
     terminal.type(f"{sample.phone}112", "Enter")
-    walk.at("start", "key.quit", "start.found", "match.2", "bar.not_authenticated", "bar.identifies")
+    walk.at(
+        "start", "key.quit", "start.found", "match.2", "bar.not_authenticated", "bar.identifies"
+    )
     terminal.press("Enter")
-    walk.at("customer", "key.history", "customer.choose", "column.this_call", "bar.same_line", "bar.identifies")
+    walk.at(
+        "customer",
+        "key.history",
+        "customer.choose",
+        "column.this_call",
+        "bar.same_line",
+        "bar.identifies",
+    )
     terminal.press("p")
     terminal.wait_for(walk.text("password.hint"))
     terminal.type("falsch falsch", "Enter")
@@ -96,5 +135,6 @@ def test_all_screens_fit(
     terminal.wait_for(walk.text("start.ended"))
     terminal.press("F8")
     walk.at("supervisor", "key.locks", "supervisor.title", "column.outcome", "outcome.1")
+    lock(contacts, sample.carla)
     terminal.press("F6")
     walk.at("locks", "key.unlock", "locks.hint", "locks.events", "event.21")

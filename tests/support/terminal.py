@@ -24,7 +24,11 @@ class Terminal:
     """One program on a screen of its own."""
 
     def __init__(
-        self, folder: Path, command: Sequence[str], size: tuple[int, int] = (80, 24), **settings: str
+        self,
+        folder: Path,
+        command: Sequence[str],
+        size: tuple[int, int] = (80, 24),
+        **settings: str,
     ) -> None:
         self.size = size
         self._socket = folder / "tmux"
@@ -98,7 +102,9 @@ class Terminal:
         try:
             until(is_shown, "", TIMEOUT_SECONDS / 2)
         except Failed:
-            raise Failed(f"the screen does not show {texts} without {without}:\n{self.screen}") from None
+            raise Failed(
+                f"the screen does not show {texts} without {without}:\n{self.screen}"
+            ) from None
         return seen
 
     def _tmux(self, *arguments: str) -> str:

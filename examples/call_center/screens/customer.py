@@ -39,7 +39,9 @@ class CustomerScreen(Frame[None]):
         self._selected_id = selected_id
 
     def body(self) -> Iterable[Widget]:
-        yield Table(*(t(f"column.{name}") for name in ("contact", "function", "types", "this_call")))
+        yield Table(
+            *(t(f"column.{name}") for name in ("contact", "function", "types", "this_call"))
+        )
 
     def on_mount(self) -> None:
         # Callers from the contact's own number come first.

@@ -39,9 +39,15 @@ class DecisionDialog(Dialog[phone_order_pb2.PhoneOrder]):
     def body(self) -> Iterable[Widget]:
         order = self._order
         style = labels.BADGES.get(order.decision, "bold reverse")
-        yield Static(Text(f" {labels.word('verdict', order.decision)} ", style), id="verdict")
+        yield Static(
+            Text.assemble((f" {labels.word('verdict', order.decision)} ", style)), id="verdict"
+        )
         name = self.tool.order_types[order.order_type]
-        yield Static(f"{name}, {labels.administrator(order.customer_administers_product)}", markup=False, classes="heading")
+        yield Static(
+            f"{name}, {labels.administrator(order.customer_administers_product)}",
+            markup=False,
+            classes="heading",
+        )
         yield Static(labels.advice(order.decision, order.denial), classes="hint")
         if order.decision == phone_order_pb2.ORDER_DECISION_AGENT_DECISION:
             note = labels.plain(order.judged_by.restrictions.note)

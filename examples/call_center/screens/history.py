@@ -37,7 +37,9 @@ class HistoryScreen(OrderList):
         return (
             labels.when(order.create_time),
             # A contact that was deleted has no name any more.
-            labels.plain(self.names.get(order.contact_id, order.contact_id[-8:]), width=self.cells(16)),
+            labels.plain(
+                self.names.get(order.contact_id, order.contact_id[-8:]), width=self.cells(16)
+            ),
             labels.plain(self.tool.order_types[order.order_type], width=self.cells(20)),
             labels.decision(order.decision),
             labels.outcome(order),

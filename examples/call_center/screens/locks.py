@@ -68,7 +68,9 @@ class LocksScreen(Frame[None]):
             (
                 labels.clock(event.event_time),
                 labels.word("event", event.kind),
-                labels.plain(names.get(event.contact_id, event.contact_id[-8:]), width=self.cells(24)),
+                labels.plain(
+                    names.get(event.contact_id, event.contact_id[-8:]), width=self.cells(24)
+                ),
                 labels.plain(event.actor, width=self.cells(16)),
             )
             for event in events

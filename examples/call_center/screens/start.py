@@ -12,7 +12,7 @@ from textual.widgets import DataTable, Input, Label
 
 import labels
 from frame import Frame, Table, request
-from phone_call import CallerId, PhoneCall
+from phone_call import CallerId
 from screens.customer import CustomerScreen
 from texts import t
 
@@ -130,10 +130,11 @@ class StartScreen(Frame[None]):
         number = chosen.customer_number
         contacts = await self.tool.service.contacts(number)
         kinds: dict[str, phone_order_pb2.ChannelMatchKind] = {
-            match.contact_id: match.match for match in self._matches if match.customer_number == number
+            match.contact_id: match.match
+            for match in self._matches
+            if match.customer_number == number
         }
         self.call.select_customer(number, kinds)
         self.say("")
         advice = "" if chosen.contact_id else "customer.contact_data"
         self.app.push_screen(CustomerScreen(contacts, advice, chosen.contact_id))
-

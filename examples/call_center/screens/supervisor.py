@@ -42,7 +42,9 @@ class SupervisorScreen(OrderList):
 
     async def fetch(self, page_token: str) -> phone_order_pb2.ListPhoneOrdersResponse:
         agent = self.query_one("#agent", Input).value.strip()
-        return await self.tool.service.orders(agent=agent, start=labels.today(), page_token=page_token)
+        return await self.tool.service.orders(
+            agent=agent, start=labels.today(), page_token=page_token
+        )
 
     def advice(self) -> str:
         if not self.orders:

@@ -25,7 +25,9 @@ def language() -> str:
 def default_language(environment: dict[str, str] | None = None) -> str:
     """Returns the language of the locale (POSIX: LC_ALL before LC_MESSAGES before LANG); English if there is none."""
     variables = os.environ if environment is None else environment
-    chosen = next((variables[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if variables.get(name)), "")
+    chosen = next(
+        (variables[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if variables.get(name)), ""
+    )
     return "de" if chosen.startswith("de") else "en"
 
 
