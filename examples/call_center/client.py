@@ -26,7 +26,6 @@ from texts import has, t
 SERVICE_CONFIG = (
     pathlib.Path(__file__).resolve().parents[2] / "proto/contact/v1/service_config.json"
 )
-DEADLINE_SECONDS = 5.0
 MAX_PAGE = 1000
 FAILED_CHECKS = (
     audit_pb2.EVENT_KIND_CONTACT_PHONE_PASSWORD_FAILED,
@@ -199,7 +198,7 @@ class Service:
             metadata.append(("authorization", f"Bearer {token}"))
         try:
             return await getattr(self._stub, rpc)(
-                request, timeout=DEADLINE_SECONDS, metadata=metadata
+                request, timeout=self._settings.timeout, metadata=metadata
             )
         except grpc.aio.AioRpcError as error:
             # Without the request in its context, which may contain a phone password.

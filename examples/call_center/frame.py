@@ -275,8 +275,17 @@ class Table(DataTable[Text]):
 
     def fill(self, rows: Iterable[Iterable[Text | str]], selected: int = 0) -> None:
         """Replaces the rows, and selects one."""
+        cells = [
+            [each if isinstance(each, Text) else labels.plain(each) for each in row] for row in rows
+        ]
         self.clear()
-        for row in rows:
-            self.add_row(*(each if isinstance(each, Text) else labels.plain(each) for each in row))
+        # The library measures cells when it is idle, and then keeps lines that it drew before that.
+        for place, column in enumerate(self.ordered_columns):
+            column.auto_width = False
+            column.width = max(
+                text.cell_len for text in [column.label, *(row[place] for row in cells)]
+            )
+        for row in cells:
+            self.add_row(*row)
         if self.row_count:
             self.move_cursor(row=min(selected, self.row_count - 1))

@@ -24,6 +24,7 @@ class Settings:
     target: str
     token_file: pathlib.Path | None
     credentials: grpc.ChannelCredentials | None
+    timeout: float
     language: str
     incoming: str
     supervisor: bool
@@ -74,6 +75,13 @@ def read(arguments: list[str] | None = None) -> Settings:
     parser.add_argument("--cert", type=pathlib.Path, help="client certificate (PEM), with --key")
     parser.add_argument("--key", type=pathlib.Path, help="key of the client certificate (PEM)")
     parser.add_argument(
+        "--timeout",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="deadline of a request (default: 5)",
+    )
+    parser.add_argument(
         "--language", choices=sorted(LANGUAGES), default=default_language(), help="default: by LANG"
     )
     parser.add_argument(
@@ -94,6 +102,7 @@ def read(arguments: list[str] | None = None) -> Settings:
             token_variable=env("CONTACT_SERVICE_TOKEN", ""),
             token_file=args.token_file,
             credentials=_credentials(args),
+            timeout=args.timeout,
             language=args.language,
             incoming=args.incoming,
             supervisor=args.supervisor,

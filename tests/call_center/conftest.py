@@ -84,6 +84,8 @@ def start(service: Service, tmp_path: Path, home: Path, agent: str) -> Iterator[
         ) -> Terminal:
             token = at.run("token", "--sub", agent, "--scope", scope)
             command = [sys.executable, str(TOOL), "--target", at.grpc_address, *flags]
+            # A busy machine is not what the tests are about.
+            command += ["--timeout", "30"]
             if "--language" not in flags:
                 command += ["--language", "en"]
             settings = {
