@@ -26,7 +26,7 @@ def choose_first_customer(terminal: Terminal) -> None:
 def open_customer(terminal: Terminal, number: str) -> None:
     """Enters the customer number without a caller's number."""
     terminal.wait_for("Enter the caller's number or address")
-    terminal.press_and_see("Tab")
+    terminal.move_focus("Tab")
     terminal.type(number, "Enter")
     terminal.wait_for("Select the contact who is speaking", NOT_AUTHENTICATED)
 

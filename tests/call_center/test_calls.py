@@ -73,7 +73,7 @@ def test_call_in_german_with_mailed_code(
     terminal = start("--language", "de")
     terminal.wait_for("Rufnummer oder Adresse eingeben", "NICHT AUTHENTIFIZIERT")
     terminal.type(f"carla@{sample.domain}")
-    terminal.press_and_see("Tab")
+    terminal.move_focus("Tab")
     terminal.type(sample.number, "Enter")
     terminal.wait_for(
         "Ansprechpartner Carla Weber", "hinterlegt, genau", "erkennt nur, sie beweist nichts"
@@ -93,7 +93,8 @@ def test_call_in_german_with_mailed_code(
     terminal.wait_for(
         "ABGELEHNT", "Neustart eines Servers, vom Kunden verwaltet", "muss im Portal erteilt werden"
     )
-    terminal.press("Escape", "Down", "Left", "Enter")
+    terminal.leave("ABGELEHNT")
+    terminal.press("Down", "Left", "Enter")
     terminal.wait_for("ERLAUBT", "Webhosting-Paket, vom Anbieter verwaltet")
     terminal.press("F3")
     terminal.wait_for("Festgehalten: nicht erteilt.")
@@ -114,7 +115,7 @@ def test_agent_decides_by_the_note(start: Start, sample: Sample, contacts: Conta
     terminal.wait_for("YOU DECIDE", NOTE, "Decide with the note in view.")
     terminal.press("Enter")
     terminal.wait_for("Press F2 if the order was placed, F3 if not.")
-    terminal.press("Escape")
+    terminal.leave("YOU DECIDE")
     terminal.wait_for("What Anna Schmidt may order")
 
     # An order without an outcome is not forgotten.
@@ -198,7 +199,7 @@ def test_new_call_starts_unauthenticated(start: Start, sample: Sample) -> None:
     terminal.wait_for("What Carla Weber may order")
     terminal.press("F9")
     terminal.wait_for("The call has ended.")
-    terminal.press_and_see("Tab")
+    terminal.move_focus("Tab")
     terminal.type(sample.number, "Enter")
     terminal.wait_for("Select the contact who is speaking")
     terminal.press("Down", "Down", "o")

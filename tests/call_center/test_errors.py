@@ -74,10 +74,11 @@ def test_wrong_customer_number(start: Start, sample: Sample) -> None:
     terminal.wait_for("Enter the caller's number or address")
     terminal.press("Enter")
     terminal.wait_for("Enter a phone number, an e-mail address or a customer number.")
-    terminal.press_and_see("Tab")
+    terminal.move_focus("Tab")
     terminal.type("K-0", "Enter")
     terminal.wait_for("We do not know this customer number.", "Ask the caller to repeat it.")
-    terminal.press_and_see("C-u")
+    terminal.press("C-u")
+    until(lambda: "K-0" not in terminal.text, "the field to be empty")
     terminal.type("K 0 !", "Enter")
     terminal.wait_for("INVALID_FIELD")
 
@@ -89,10 +90,7 @@ def test_service_goes_down_and_comes_back(service: Service, start: Start, sample
     try:
         say_password(terminal, CARLAS_PASSWORD)
         terminal.wait_for("The service cannot be reached. Press the same key again in a moment.")
-        terminal.press("Escape")
-        terminal.wait_for(
-            "Select the contact who is speaking", without=["Type what the caller says"]
-        )
+        terminal.leave("Type what the caller says")
         terminal.press("h")
         terminal.wait_for("Phone orders of", "The service cannot be reached.")
     finally:
@@ -105,8 +103,7 @@ def test_service_goes_down_and_comes_back(service: Service, start: Start, sample
         return False
 
     until(is_back, "the history to be shown again", pause=0.3)
-    terminal.press("Escape")
-    terminal.wait_for("Contact Carla Weber", without=["Phone orders of"])
+    terminal.leave("Phone orders of")
     say_password(terminal, CARLAS_PASSWORD)
     terminal.wait_for("What Carla Weber may order")
 

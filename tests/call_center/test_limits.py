@@ -29,8 +29,7 @@ def test_three_wrong_passwords_use_up_the_call(start: Start, sample: Sample) -> 
     terminal.wait_for(
         "At most 3 attempts", "Call back a number on file.", "PHONE_CALL_ATTEMPT_LIMIT"
     )
-    terminal.press("Escape")
-    terminal.wait_for("Select the contact who is speaking")
+    terminal.leave("Type what the caller says")
     # No code is mailed either, which could not be checked in this call.
     terminal.press("m")
     terminal.wait_for("PHONE_CALL_ATTEMPT_LIMIT")
@@ -49,11 +48,12 @@ def test_supervisor_lifts_a_lock(
     fail(terminal, 2)
     say_password(terminal, CARLAS_PASSWORD)
     terminal.wait_for("Locked until", "A supervisor can lift the lock.")
-    terminal.press("Escape", "F8")
+    terminal.leave("Type what the caller says")
+    terminal.press("F8")
     terminal.wait_for("Phone orders of today", "F6 shows checks and locks")
     terminal.press("F6")
     terminal.wait_for("Select a contact; U lifts a lock")
-    terminal.press_and_see("BTab")
+    terminal.move_focus("BTab")
     terminal.type(sample.number, "Enter")
     shown = terminal.wait_for(
         "Carla Weber Technical LOCKED until", f"phone password refused Carla Weber {agent}"
@@ -68,7 +68,8 @@ def test_supervisor_lifts_a_lock(
     terminal.wait_for("The lock of Carla Weber is lifted.", "Carla Weber Technical set")
     assert "CONTACT_PHONE_PASSWORD_UNLOCKED" in events(contacts, sample.number)
 
-    terminal.press("Escape", "F8")
+    terminal.leave("Failed and refused checks of today")
+    terminal.press("F8")
     terminal.wait_for("Contact Carla Weber")
     say_password(terminal, CARLAS_PASSWORD)
     terminal.wait_for("What Carla Weber may order")
@@ -85,11 +86,11 @@ def test_supervisor_sees_orders_of_all_customers(start: Start, sample: Sample, a
 
     supervisor = start("--supervisor", scope=SUPERVISOR)
     supervisor.wait_for("Phone orders of today", "Orders shown:", f"{agent[:9]}… {sample.number}")
-    supervisor.press_and_see("BTab")
+    supervisor.move_focus("BTab")
     supervisor.type("agent-without-orders", "Enter")
     supervisor.wait_for("No phone orders today.")
     # What the field had is selected, and replaced.
-    supervisor.press_and_see("BTab")
+    supervisor.move_focus("BTab")
     supervisor.type(agent, "Enter")
     supervisor.wait_for("Orders shown: 1.", "allowed placed")
     supervisor.press("Enter")

@@ -121,7 +121,8 @@ def test_all_screens_fit(
     terminal.press("Down", "Down", "Down", "Right", "Enter")
     terminal.wait_for(walk.text("verdict.2"))
     walk.at("denied", "key.close", "advice.denial.2")
-    terminal.press("Escape", "Down", "Left", "Enter")
+    terminal.leave(walk.text("verdict.2"))
+    terminal.press("Down", "Left", "Enter")
     walk.at("decision", "key.not_placed", "verdict.3", "advice.3", "order.reference")
     terminal.type("A-4711", "F2")
     terminal.wait_for(walk.text("order.recorded", outcome=walk.text("outcome.1")))
@@ -129,7 +130,13 @@ def test_all_screens_fit(
     walk.at("history", "key.back", "history.hint", "column.outcome", "outcome.1")
     terminal.press("Enter")
     walk.at("order", "key.close", "detail.title", "detail.call")
-    terminal.press("Escape", "Escape", "Escape", "m")
+    for shown in (
+        walk.text("detail.authorization"),
+        walk.text("history.title", customer=sample.number),
+        walk.text("orders.title", name=name),
+    ):
+        terminal.leave(shown)
+    terminal.press("m")
     walk.at("code", "key.close", "code.title", "code.hint", name=name)
     terminal.press("F9")
     terminal.wait_for(walk.text("start.ended"))

@@ -67,28 +67,47 @@ class Terminal:
         return self._tmux("display-message", "-p", "#{pane_dead}").strip() == "1"
 
     def press(self, *keys: str) -> None:
-        """Presses keys by their tmux names, such as Enter, Escape, F9 and C-q."""
-        for key in keys:
-            if key == "Escape":
-                # The next key too soon would be read as one with Alt.
-                self.press_and_see(key)
-            else:
-                self._tmux("send-keys", key)
+        """Presses keys by their tmux names, such as Enter, F9 and C-q; for Escape see `leave`."""
+        self._tmux("send-keys", *keys)
 
-    def press_and_see(self, key: str) -> None:
-        """Presses a key and waits until text or colors change.
+    def leave(self, shown: str) -> None:
+        """Presses Escape, and waits until a text is gone.
 
-        Text that is typed before a key has moved the focus goes into the former field. The first line does
-        not count: it may have a clock.
+        The next key too soon would be read as one with Alt.
         """
-        before = self.colored_screen.partition("\n")[2]
-        self._tmux("send-keys", key)
-        until(lambda: self.colored_screen.partition("\n")[2] != before, f"{key} to have an effect")
+        assert shown in self.text, f"the screen does not show {shown!r}:\n{self.screen}"
+        self.press("Escape")
+        until(lambda: shown not in self.text, f"{shown!r} to disappear")
+
+    def move_focus(self, key: str) -> None:
+        """Presses a key that moves the focus, and waits until the colors show it.
+
+        Text that is typed before that goes into the former field.
+        """
+        before = self._settled()
+        self.press(key)
+        until(lambda: self._colors() != before, f"{key} to move the focus")
+
+    def _settled(self) -> str:
+        """Returns the colored screen once it stays the same."""
+        latest = [""]
+
+        def is_same() -> bool:
+            latest.append(self._colors())
+            return latest[-1] == latest[-2]
+
+        until(is_same, "the screen to settle", pause=0.1)
+        return latest[-1]
+
+    def _colors(self) -> str:
+        # The first line may have a clock.
+        return self.colored_screen.partition("\n")[2]
 
     def type(self, text: str, *keys: str) -> None:
         """Types a text, and presses keys after it."""
         self._tmux("send-keys", "-l", text)
-        self.press(*keys)
+        if keys:
+            self.press(*keys)
 
     def wait_for(self, *texts: str, without: Sequence[str] = ()) -> str:
         """Waits until the screen shows all texts, and none of `without`; returns its text."""
