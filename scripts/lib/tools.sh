@@ -72,6 +72,11 @@ need_buf() {
     mark_current "$dir" "buf $buf_version"
 }
 
+need_tmux() {
+    have tmux || apt_install tmux || true
+    have tmux || die "tmux is missing; install it (Debian: apt install tmux)"
+}
+
 # Includes fonts, without which pages show no text.
 need_chromium() {
     have chromium || apt_install chromium fonts-dejavu-core || true
