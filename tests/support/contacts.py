@@ -13,7 +13,10 @@ from contact.v1 import (
     recipients_pb2,
 )
 
-SCOPES = "customers.write contact_data.write contacts.read contacts.write email.confirm recipients.resolve"
+SCOPES = (
+    "customers.write contact_data.write contacts.read contacts.write email.confirm"
+    " phone_password.check recipients.resolve"
+)
 
 PENDING = contact_pb2.CONFIRMATION_STATE_PENDING
 CONFIRMED = contact_pb2.CONFIRMATION_STATE_CONFIRMED
