@@ -27,7 +27,7 @@ use crate::{
 
 /// How long a verification is remembered for its phone call.
 const RETENTION: TimeDelta = TimeDelta::hours(24);
-/// The id that stands for the contact data.
+/// The id of the contact data.
 pub(super) const CONTACT_DATA: Uuid = Uuid::nil();
 
 impl Database {

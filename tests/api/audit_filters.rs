@@ -132,7 +132,7 @@ fn cases(anna: &Contact, start: DateTime<Utc>) -> [(ListAuditEventsRequest, Expe
             of_actor("portal"),
             Box::new(|event| event.actor == "portal"),
         ),
-        (of_actor("nobody"), Box::new(|_| false)),
+        (of_actor("unknown"), Box::new(|_| false)),
         (
             between(at(2), at(4)),
             Box::new(move |event| {
@@ -175,7 +175,7 @@ async fn events_of_no_customer_are_for_tokens_of_all_customers(
         assert_eq!(event.customer_number, "");
     }
     let by_others = ListAuditEventsRequest {
-        actor: "nobody".into(),
+        actor: "unknown".into(),
         ..ListAuditEventsRequest::default()
     };
     assert!(list(&server, by_others).await.unwrap().is_empty());
@@ -216,11 +216,11 @@ async fn filters_are_checked(#[values(Backend::Sqlite, Backend::Postgres)] backe
     );
     // A customer that is not on file is not one without matching events.
     server.create_customer("K-1").await;
-    let of_nobody = ListAuditEventsRequest {
-        actor: "nobody".into(),
+    let of_unknown = ListAuditEventsRequest {
+        actor: "unknown".into(),
         ..of_customer("K-1")
     };
-    assert!(list(&server, of_nobody).await.unwrap().is_empty());
+    assert!(list(&server, of_unknown).await.unwrap().is_empty());
     let unknown = list(&server, of_customer("K-9")).await;
     assert_eq!(
         rejection(unknown),

@@ -146,7 +146,7 @@ async fn rule_30_search_without_a_match_is_an_event_of_no_customer(
     let withheld = find(&server, phone("anonymous")).await;
     assert_eq!(withheld.outcome(), ChannelOutcome::Withheld);
     let before = events_of_no_customer(&server).await;
-    let nothing = find(&server, email("nobody@nowhere.example")).await;
+    let nothing = find(&server, email("unknown@nowhere.example")).await;
     assert_eq!(nothing.outcome(), ChannelOutcome::NotOnFile);
     assert!(nothing.matches.is_empty() && withheld.matches.is_empty());
     let events = events_of_no_customer(&server).await;
@@ -252,7 +252,7 @@ async fn rule_30_agent_without_the_scope_or_of_one_customer_learns_nothing(
     ] {
         // Whether or not it is on file, and also beyond the limit of searches.
         for nth in 0..PER_MINUTE + 5 {
-            let address = if nth % 2 == 0 { "info" } else { "nobody" };
+            let address = if nth % 2 == 0 { "info" } else { "unknown" };
             let channel = email(&format!("{address}@k-1.example"));
             let rejected = find_with(server.client_with(token.clone()), channel).await;
             let expected = (Code::PermissionDenied, reason.to_owned());

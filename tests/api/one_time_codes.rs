@@ -256,12 +256,12 @@ async fn rule_29_response_is_the_same_without_an_address_contact_or_customer(
         contact_id: "0190d6d2-5a3c-7cc1-8f2e-3d1f0a9b7c55".into(),
         ..anna.clone()
     };
-    let of_nobody = Contact {
+    let of_unknown = Contact {
         customer_number: "K-9".into(),
         ..anna.clone()
     };
     let expected = timestamp(server.now() + TimeDelta::minutes(10));
-    for contact in [&pending, &without, &unknown, &of_nobody] {
+    for contact in [&pending, &without, &unknown, &of_unknown] {
         let started = std::time::Instant::now();
         assert_eq!(send(&server, contact).await, expected);
         let no_match = verdict(&server, contact, "123456").await;
@@ -413,14 +413,14 @@ async fn fields_of_the_requests_are_checked(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
-    let nobody = Contact::default();
+    let no_contact = Contact::default();
     for bad in ["", "12345", "1234567", "12345x", "１２３４５６"] {
-        let rejected = check_with(server.client(), &nobody, bad, "").await;
+        let rejected = check_with(server.client(), &no_contact, bad, "").await;
         let fields = ["customer_number", "contact_id", "code", "call_id"];
         assert_eq!(rejected_fields(rejected), fields, "{bad}");
     }
     let mut client = server.client();
-    let rejected = client.send_one_time_code(request_of(&nobody, "")).await;
+    let rejected = client.send_one_time_code(request_of(&no_contact, "")).await;
     let fields = ["customer_number", "contact_id", "call_id"];
     assert_eq!(rejected_fields(rejected), fields);
     server.create_customer("K-1").await;

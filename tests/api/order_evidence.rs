@@ -281,7 +281,7 @@ async fn rule_19_order_type_requires_a_channel_of_this_contact_and_call(
     verify(&server, number(), "").await;
     verify(&server, number(), "another call").await;
     verify(&server, email("berta@k-1.example"), CALL_ID).await;
-    verify(&server, email("nobody@k-1.example"), CALL_ID).await;
+    verify(&server, email("unknown@k-1.example"), CALL_ID).await;
     assert_eq!(denial().await, missing);
     let none = OrderDenial::Unspecified;
     verify(&server, email("info@k-1.example"), CALL_ID).await;

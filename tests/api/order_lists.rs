@@ -50,7 +50,7 @@ async fn orders_are_listed_by_customer_contact_agent_and_time(
         (of_contact(&anna), vec![4, 3, 0]),
         (of_contact(&berta), vec![1]),
         (of_agent("second"), vec![3]),
-        (of_agent("nobody"), vec![]),
+        (of_agent("unknown-agent"), vec![]),
         (between(at(1), at(3)), vec![2, 1]),
         (between(at(3), None), vec![4, 3]),
         (between(None, at(1)), vec![0]),

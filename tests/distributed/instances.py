@@ -13,9 +13,9 @@ from .cluster import Database, Node
 
 SCOPES = (
     "customers.read customers.write contact_data.write contacts.read contacts.write email.confirm"
-    " channels.verify phone_password.check phone_password.unlock phone_orders.authorize"
-    " order_types.read order_types.write recipients.resolve audit.read changes.watch"
-    " privacy.export privacy.erase"
+    " channels.verify customers.find phone_password.check phone_password.unlock"
+    " phone_orders.authorize phone_orders.read order_types.read order_types.write"
+    " recipients.resolve audit.read changes.watch privacy.export privacy.erase"
 )
 MIGRATE = ("migrate", "up", "--distributed")
 # The cheapest hash: its cost proves nothing here.

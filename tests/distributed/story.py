@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -12,20 +13,26 @@ from contact.v1 import (
     contact_service_pb2,
     customer_pb2,
     order_type_pb2,
+    phone_order_pb2,
     phone_pb2,
     recipients_pb2,
+    review_pb2,
 )
 from google.protobuf import field_mask_pb2
 
 from failover.service import Service
 from support.contacts import CONFIRMED, DEADLINE, Contacts, reference
 from support.mailbox import Mail, Mailbox
+from support.polling import until
 from support.processes import Failed
 
 RPCS = contact_service_pb2.DESCRIPTOR.services_by_name["ContactService"].methods_by_name
 ORDER_TYPE = "domain-order"
 # A mailbox that rejects temporarily: its mails stay in the outbox.
 DEFERRED = "deferred-"
+# A mailed one-time code has a line of its own.
+CODE = re.compile(r"^\s*(\d{3}) ?(\d{3})\s*$", re.MULTILINE)
+MATCH = phone_pb2.PHONE_PASSWORD_VERDICT_MATCH
 MASK = field_mask_pb2.FieldMask(paths=["display_name", "restrictions"])
 
 
@@ -57,6 +64,7 @@ class Story:
         digits = str(uuid.uuid4().int)[:7]
         self.phone_numbers = [f"+49721{digits}", f"+49722{digits}"]
         self.call_id = f"call-{mark}"
+        self.order_reference = f"order-{mark}"
 
     def close(self) -> None:
         for client in self._clients:
@@ -65,7 +73,8 @@ class Story:
     def secrets(self) -> list[str]:
         """Returns the values that must not outlive the customer."""
         texts = [self.number, self.name, self.other_name, self.email, self.data_email]
-        return [*texts, self.deferred_email, self.note, self.call_id, *self.phone_numbers]
+        texts += [self.deferred_email, self.note, self.call_id, self.order_reference]
+        return texts + self.phone_numbers
 
     def call(self, rpc: str, request: Any) -> Any:
         """Sends a request through the next instance."""
@@ -82,8 +91,12 @@ class Story:
         self._order_type()
         self._customer()
         contact = self._contacts()
+        self._confirm(self._mailbox.wait_for(self.email))
+        self._channels(contact)
+        self._orders(contact, self._codes(contact))
+        self._phone_password(contact)
         self._emails(contact)
-        self._phone(contact)
+        self._review()
         self._readers()
 
     def erase(self) -> None:
@@ -143,7 +156,6 @@ class Story:
         return self.call("CreateContact", request).contact
 
     def _emails(self, contact: contact_pb2.Contact) -> None:
-        self._confirm(self._mailbox.wait_for(self.email))
         request = customer_pb2.SetAttentionLineRequest(
             customer_number=self.number, suppressed=True, ordered_by_email=self.data_email
         )
@@ -162,27 +174,73 @@ class Story:
     def _change_email(self, contact: contact_pb2.Contact, email: str) -> None:
         self.call("ChangeEmail", reference(contact_pb2.ChangeEmailRequest, contact, email=email))
 
-    def _phone(self, contact: contact_pb2.Contact) -> None:
+    def _channels(self, contact: contact_pb2.Contact) -> None:
         for number, outcome in (
-            (self.phone_numbers[1], phone_pb2.CHANNEL_OUTCOME_ON_FILE),
             ("+4972199999", phone_pb2.CHANNEL_OUTCOME_NOT_ON_FILE),
+            (self.phone_numbers[1], phone_pb2.CHANNEL_OUTCOME_ON_FILE),
         ):
             request = phone_pb2.VerifyContactChannelRequest(
-                customer_number=self.number, phone_number=number
+                customer_number=self.number, phone_number=number, call_id=self.call_id
             )
             assert self.call("VerifyContactChannel", request).outcome == outcome
-        request = reference(phone_pb2.SetPhonePasswordRequest, contact, generate=True)
-        password = self.call("SetPhonePassword", request).generated_phone_password
-        self._check(contact, "not the password", phone_pb2.PHONE_PASSWORD_VERDICT_NO_MATCH)
-        grant = self._check(contact, password, phone_pb2.PHONE_PASSWORD_VERDICT_MATCH)
+        request = phone_pb2.FindCustomersRequest(
+            phone_number=self.phone_numbers[1], call_id=self.call_id
+        )
+        matches = self.call("FindCustomers", request).matches
+        assert [match.contact_id for match in matches] == [contact.contact_id]
+
+    def _codes(self, contact: contact_pb2.Contact) -> str:
+        """Checks a code of each kind; returns the grant of the second."""
+        request = reference(phone_pb2.SendOneTimeCodeRequest, contact, call_id=self.call_id)
+        self.call("SendOneTimeCode", request)
+        self._check_code(contact, self._mailed_code())
+        request = reference(phone_pb2.CreateOneTimeCodeRequest, contact)
+        return self._check_code(contact, self.call("CreateOneTimeCode", request).code)
+
+    def _mailed_code(self) -> str:
+        def codes() -> list[tuple[str, str]]:
+            mails = self._mailbox.mails_to(self.email)
+            return [code for mail in mails for code in CODE.findall(mail.text)]
+
+        return "".join(until(codes, f"a code to {self.email}")[0])
+
+    def _check_code(self, contact: contact_pb2.Contact, code: str) -> str:
         request = reference(
-            phone_pb2.AuthorizePhoneOrderRequest,
+            phone_pb2.CheckOneTimeCodeRequest, contact, code=code, call_id=self.call_id
+        )
+        answer = self.call("CheckOneTimeCode", request)
+        assert answer.verdict == MATCH, answer
+        return answer.grant
+
+    def _orders(self, contact: contact_pb2.Contact, grant: str) -> None:
+        request = reference(
+            phone_order_pb2.AuthorizePhoneOrderRequest,
             contact,
             grant=grant,
             call_id=self.call_id,
             order_type=ORDER_TYPE,
         )
-        assert self.call("AuthorizePhoneOrder", request).authorization_id
+        order = self.call("AuthorizePhoneOrder", request).order
+        assert order.channel.verified == phone_order_pb2.VERIFIED_CHANNEL_CONTACT_CHANNEL
+        names = {"customer_number": self.number, "authorization_id": order.authorization_id}
+        request = phone_order_pb2.RecordPhoneOrderOutcomeRequest(
+            **names,
+            outcome=phone_order_pb2.PHONE_ORDER_OUTCOME_PLACED,
+            order_reference=self.order_reference,
+        )
+        order = self.call("RecordPhoneOrderOutcome", request).order
+        request = phone_order_pb2.GetPhoneOrderRequest(**names)
+        assert self.call("GetPhoneOrder", request).order == order
+        # Of one customer, and of all.
+        for filters in ({"customer_number": self.number}, {"start_time": order.create_time}):
+            request = phone_order_pb2.ListPhoneOrdersRequest(**filters)
+            assert order in self.call("ListPhoneOrders", request).orders
+
+    def _phone_password(self, contact: contact_pb2.Contact) -> None:
+        request = reference(phone_pb2.SetPhonePasswordRequest, contact, generate=True)
+        password = self.call("SetPhonePassword", request).generated_phone_password
+        self._check(contact, "not the password", phone_pb2.PHONE_PASSWORD_VERDICT_NO_MATCH)
+        self._check(contact, password, MATCH)
         request = reference(phone_pb2.UnlockPhonePasswordRequest, contact, reason=self.note)
         self.call("UnlockPhonePassword", request)
         self.call("ClearPhonePassword", reference(phone_pb2.ClearPhonePasswordRequest, contact))
@@ -191,7 +249,7 @@ class Story:
             "SetPhonePassword", reference(phone_pb2.SetPhonePasswordRequest, contact, generate=True)
         )
 
-    def _check(self, contact: contact_pb2.Contact, password: str, verdict: int) -> str:
+    def _check(self, contact: contact_pb2.Contact, password: str, verdict: int) -> None:
         request = reference(
             phone_pb2.CheckPhonePasswordRequest,
             contact,
@@ -200,7 +258,12 @@ class Story:
         )
         answer = self.call("CheckPhonePassword", request)
         assert answer.verdict == verdict, answer
-        return answer.grant
+
+    def _review(self) -> None:
+        request = review_pb2.MarkContactsReviewedRequest(customer_number=self.number)
+        marked = self.call("MarkContactsReviewed", request).customer.contacts_review
+        request = review_pb2.ReviewContactsRequest(customer_number=self.number)
+        assert self.call("ReviewContacts", request).last_review == marked
 
     def _readers(self) -> None:
         purpose = recipients_pb2.PURPOSE_GENERAL
@@ -208,6 +271,9 @@ class Story:
             customer_number=self.number, purpose=purpose
         )
         assert self.call("ResolveRecipients", request).resolution.recipients
+        request = recipients_pb2.BatchResolveRecipientsRequest(customer_number=self.number)
+        resolutions = self.call("BatchResolveRecipients", request).resolutions
+        assert any(each.purpose == purpose and each.recipients for each in resolutions)
         numbers = [self.number, "S-UNKNOWN"]
         request = recipients_pb2.StreamRecipientsRequest(customer_numbers=numbers, purpose=purpose)
         answers = self._stream("StreamRecipients", iter([request]))
