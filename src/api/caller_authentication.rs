@@ -9,7 +9,10 @@ use crate::{
     },
     app::{App, CallerCheck, CallerVerdict, Candidate, CodeRequest},
     crypto::keyring::VersionedKeys,
-    domain::{authentication::OneTimeCode, contact::Contact, phone_password::NormalizedPassword},
+    domain::{
+        authentication::OneTimeCode, contact::Contact, ids::ContactRef,
+        phone_password::NormalizedPassword,
+    },
     error::Result,
 };
 
@@ -23,17 +26,23 @@ pub(super) async fn check_password(
     let password = NormalizedPassword::from_spoken(&request.phone_password);
     let candidate = violations.check("phone_password", password);
     let call_id = violations.call_id(&request.call_id);
-    let check = (|| {
-        Some(CallerCheck {
-            contact: contact?,
-            candidate: Candidate::Password(candidate?),
-            call_id: call_id?,
-        })
-    })();
-    let check = violations.finish(check)?;
+    let candidate = candidate.map(Candidate::Password);
+    let check = violations.finish(caller_check(contact, candidate, call_id))?;
     app.authenticate_caller(caller.actor(), check)
         .await
         .map(encode_verdict)
+}
+
+fn caller_check(
+    contact: Option<ContactRef>,
+    candidate: Option<Candidate>,
+    call_id: Option<String>,
+) -> Option<CallerCheck> {
+    Some(CallerCheck {
+        contact: contact?,
+        candidate: candidate?,
+        call_id: call_id?,
+    })
 }
 
 pub(super) async fn check_code(
@@ -45,14 +54,8 @@ pub(super) async fn check_code(
     let contact = violations.contact_ref(&request.customer_number, &request.contact_id);
     let candidate = violations.check("code", OneTimeCode::parse(&request.code));
     let call_id = violations.call_id(&request.call_id);
-    let check = (|| {
-        Some(CallerCheck {
-            contact: contact?,
-            candidate: Candidate::Code(candidate?),
-            call_id: call_id?,
-        })
-    })();
-    let check = violations.finish(check)?;
+    let candidate = candidate.map(Candidate::Code);
+    let check = violations.finish(caller_check(contact, candidate, call_id))?;
     let verdict = app.authenticate_caller(caller.actor(), check).await?;
     // The two responses have the same fields; each RPC has messages of its own.
     let proto::CheckPhonePasswordResponse {

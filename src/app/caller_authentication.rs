@@ -93,7 +93,7 @@ fn metric_verdict(verdict: &Result<CallerVerdict>) -> Option<Verdict> {
 }
 
 impl App {
-    /// Checks what a caller says (rules 16 to 18, 29). A wrong password or code, a contact without one
+    /// Checks the proof of a caller (rules 16 to 18, 29). A wrong password or code, a contact without one
     /// and a missing contact give the same result after the same time.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What is checked of a caller: a phone password or a one-time code of a contact, in a phone call.
+//! The proof that a caller gives: a phone password or a one-time code of a contact, in a phone call.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use crate::{
     storage::{AttemptKey, StoredCode},
 };
 
-/// What a caller says as proof.
+/// The proof that a caller gives.
 #[derive(Clone, Debug)]
 pub enum Candidate {
     /// The phone password.
@@ -27,12 +27,12 @@ pub enum Candidate {
     Code(OneTimeCode),
 }
 
-/// A request to check what a caller says.
+/// A request to check the proof of a caller.
 #[derive(Clone, Debug)]
 pub struct CallerCheck {
     /// The contact that the caller claims to be.
     pub contact: ContactRef,
-    /// What the caller says.
+    /// The proof.
     pub candidate: Candidate,
     /// The id of the phone call.
     pub call_id: String,

@@ -45,7 +45,7 @@ impl std::fmt::Debug for Grant {
     }
 }
 
-/// What a grant was issued for.
+/// The proof on which a grant is based.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GrantProof {
     /// The way in which the caller was authenticated.

@@ -152,7 +152,7 @@ pub enum VerifiedChannel {
     ContactData(MatchKind),
 }
 
-/// What an order is judged by, besides its product.
+/// The properties that decide an order, besides its product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderBasis {
     /// The contact's restrictions.
@@ -221,7 +221,7 @@ impl OrderOption {
     }
 }
 
-/// What became of an order.
+/// The outcome of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PhoneOrderOutcome {
     /// It was placed.
@@ -268,7 +268,7 @@ pub struct PhoneOrder {
     pub order_type: OrderTypeCode,
     /// True if the customer administers the product.
     pub customer_administers_product: bool,
-    /// What the order was judged by, as of the decision.
+    /// The properties that decided the order, as of the decision.
     pub basis: OrderBasis,
     /// The verification of the caller's channel.
     pub channel: VerifiedChannel,
@@ -278,7 +278,7 @@ pub struct PhoneOrder {
     pub decision: OrderDecision,
     /// The time of the decision.
     pub decision_time: DateTime<Utc>,
-    /// What became of the order; `None`: nothing is recorded.
+    /// The outcome of the order; `None`: nothing is recorded.
     pub outcome: Option<RecordedOutcome>,
 }
 

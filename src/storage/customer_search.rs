@@ -47,13 +47,13 @@ impl Database {
     /// the contact data before the contacts in the order of their creation.
     pub async fn search_channel(&self, channel: &Channel) -> Result<FoundCustomers> {
         let candidates = Candidates::new(channel);
-        let (of_contacts, of_customers) = match channel {
+        let (column, of_contacts, of_customers) = match channel {
             Channel::Withheld => return Ok(FoundCustomers::default()),
-            Channel::Email(_) => (EMAILS_OF_CONTACTS, EMAILS_OF_CUSTOMERS),
-            Channel::PhoneNumbers(_) => (NUMBERS_OF_CONTACTS, NUMBERS_OF_CUSTOMERS),
+            Channel::Email(_) => ("email_key", EMAILS_OF_CONTACTS, EMAILS_OF_CUSTOMERS),
+            Channel::PhoneNumbers(_) => ("phone_number", NUMBERS_OF_CONTACTS, NUMBERS_OF_CUSTOMERS),
         };
-        let contacts = self.search(of_contacts, &candidates);
-        let customers = self.search(of_customers, &candidates);
+        let contacts = self.search(of_contacts, column, &candidates);
+        let customers = self.search(of_customers, column, &candidates);
         let (contacts, customers) = tokio::try_join!(contacts, customers)?;
         let contacts = contacts.iter().map(|row| of_contact(row, &candidates));
         let customers = customers.iter().map(|row| of_customer(row, &candidates));
@@ -81,12 +81,12 @@ impl Database {
         })
     }
 
-    async fn search(&self, sql: &str, candidates: &Candidates) -> Result<Vec<QueryResult>> {
-        let column = if sql.contains("email_key") {
-            "email_key"
-        } else {
-            "phone_number"
-        };
+    async fn search(
+        &self,
+        sql: &str,
+        column: &str,
+        candidates: &Candidates,
+    ) -> Result<Vec<QueryResult>> {
         let placeholder = |nth: usize| format!("${nth}");
         let all: Vec<_> = (1..=candidates.iter().count()).map(placeholder).collect();
         // The exact ones are the first.

@@ -30,7 +30,7 @@ const de = {
   whoHint:
     "In dieser Demo ist nur die Kundennummer angemeldet. Ein Portal mit persönlichen Zugängen fragt danach nicht.",
   create: "Code anzeigen",
-  nobody: "Legen Sie zuerst einen Ansprechpartner an.",
+  noContact: "Legen Sie zuerst einen Ansprechpartner an.",
   contacts: "Zu den Ansprechpartnern",
   code: "Ihr Code",
   of: "Er gilt für",
@@ -46,7 +46,7 @@ const en: typeof de = {
   who: "Who is on the phone?",
   whoHint: "In this demo, only the customer number is logged in. A portal with personal logins does not ask.",
   create: "Show code",
-  nobody: "Please add a contact first.",
+  noContact: "Please add a contact first.",
   contacts: "To the contacts",
   code: "Your code",
   of: "It is valid for",
@@ -74,9 +74,9 @@ async function show(visit: Visit): Promise<Reply> {
     </div>
     <button class="button primary">${t.create}</button>
   </form>`;
-  const nobody = html`<p>${t.nobody}</p>
+  const noContact = html`<p>${t.noContact}</p>
     <p><a class="button" href="${link(visit, "/contacts")}">${t.contacts}</a></p>`;
-  return page(t.title, section(visit, contacts.length > 0 ? form : nobody));
+  return page(t.title, section(visit, contacts.length > 0 ? form : noContact));
 }
 
 /** The same form again, as a reload sends it, shows the same code: its request has an id. */

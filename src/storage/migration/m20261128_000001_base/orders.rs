@@ -57,7 +57,7 @@ fn phone_orders() -> TableCreateStatement {
         .col(text("call_id"))
         .col(string_len("order_type", 64))
         .col(boolean("customer_administers_product"))
-        // What the order was judged by, as order types and contacts change.
+        // The properties that decided the order, as order types and contacts change.
         .col(boolean("system_management"))
         .col(boolean("offered_by_phone"))
         .col(boolean("requires_verified_channel"))
