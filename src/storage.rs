@@ -58,7 +58,7 @@ mod verified_channels;
 mod write_probe;
 
 pub use self::{
-    batch::{channel_checks::ChannelCheck, recipients::FoundAddressees},
+    batch::{channel_checks::ChannelCheck, disclosures::Disclosure, recipients::FoundAddressees},
     change_feed::FeedBounds,
     contact_imports::ImportedRows,
     customer_queue::{CustomerQueue, QueuePermit},

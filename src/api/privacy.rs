@@ -17,8 +17,8 @@ use crate::{
         change_notice::NoticedChange,
         email_confirmation::ConfirmationState,
         export::{
-            Export, ExportedAttempts, ExportedChannel, ExportedCode, ExportedConfirmation,
-            ExportedImport, ExportedMail, ExportedRequest,
+            Export, ExportedAttempts, ExportedCode, ExportedConfirmation, ExportedImport,
+            ExportedMail, ExportedRequest,
         },
     },
     error::{Error, Result, Violation},
@@ -84,22 +84,12 @@ fn encode(export: Export) -> proto::ExportCustomerResponse {
         phone_passwords: all(export.attempts, phone_password_record),
         requests: all(export.requests, request),
         imports: all(export.imports, import),
-        verified_channels: all(export.verified_channels, verified_channel),
         one_time_codes: all(export.codes, one_time_code),
     }
 }
 
 fn all<T, M>(entries: Vec<T>, encode: fn(T) -> M) -> Vec<M> {
     entries.into_iter().map(encode).collect()
-}
-
-fn verified_channel(channel: ExportedChannel) -> proto::VerifiedChannelRecord {
-    let contact_id = channel.contact_id;
-    proto::VerifiedChannelRecord {
-        contact_id: contact_id.map_or_else(String::new, |id| id.0.to_string()),
-        r#match: convert::match_kind(channel.kind).into(),
-        verify_time: Some(timestamp(channel.verify_time)),
-    }
 }
 
 fn one_time_code(code: ExportedCode) -> proto::OneTimeCodeRecord {

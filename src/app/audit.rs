@@ -10,7 +10,7 @@ use crate::{
         ids::CustomerNumber,
     },
     error::Result,
-    storage::{FeedLock, InboxRange},
+    storage::{Disclosure, FeedLock, InboxRange},
 };
 
 /// A page of a customer's audit events.
@@ -57,7 +57,12 @@ impl App {
             customer_number: Some(customer_number.clone()),
             ..AuditEvent::new(id, now, actor, EventKind::AccessDenied)
         };
-        self.database.insert_disclosure(event).await.map(|_| ())
+        let disclosure = Disclosure {
+            event,
+            call_hash: None,
+        };
+        self.database.insert_disclosure(disclosure).await?;
+        Ok(())
     }
 
     /// Returns up to `page_size` events of a customer, or of no customer, before a sort key, newest first;

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
 
-use super::{caller_check::call_hash, context::App};
+use super::{caller_check, context::App};
 use crate::{
     domain::{
-        audit::{Actor, AuditEvent, EventKind},
-        caller::{Channel, ChannelMatch, ChannelOwner, FoundCustomers},
+        audit::{Actor, AuditEvent, EventKind, MATCH_DETAIL},
+        caller::{Channel, ChannelMatch, ChannelOwner, FoundCustomers, MatchKind},
         ids::{ContactId, CustomerNumber},
     },
     error::{Error, FindLimit, Result},
     observability::metrics::{self, Limit, SearchResult},
-    storage::ChannelCheck,
+    storage::{ChannelCheck, Disclosure},
 };
 
 impl App {
@@ -41,12 +41,10 @@ impl App {
             }
         };
         let events = disclosures(&matches);
-        let is_on_file = self.record_disclosures(actor, customer_number, &events, channel);
-        if !is_on_file.await? || !self.remember(customer_number, &matches, call_id).await? {
-            // The customer was erased since the lookup.
-            return Err(Error::CustomerNotFound);
-        }
-        Ok(matches)
+        let recorded = self.record_disclosures(actor, customer_number, events, channel, call_id);
+        // It was erased since the lookup, if it is not on file.
+        let is_on_file = recorded.await?;
+        is_on_file.then_some(matches).ok_or(Error::CustomerNotFound)
     }
 
     /// Finds the customers that a channel is on file for. The matches are remembered for the phone call.
@@ -81,13 +79,9 @@ impl App {
             let of_customer = by_customer.entry(number.clone()).or_default();
             of_customer.push(found.clone());
         }
-        let mut disclosed = self.disclose_found(agent, &by_customer, channel).await?;
-        // One after another: a search must not take the connections of others.
-        for (number, found) in &by_customer {
-            if disclosed.contains(number) && !self.remember(number, found, call_id).await? {
-                disclosed.retain(|other| other != number);
-            }
-        }
+        let disclosed = self
+            .disclose_found(agent, &by_customer, channel, call_id)
+            .await?;
         // The others were erased since the search.
         let on_file = |(number, _): &(CustomerNumber, _)| disclosed.contains(number);
         Ok(FoundCustomers {
@@ -103,11 +97,12 @@ impl App {
         agent: &Actor,
         found: &BTreeMap<CustomerNumber, Vec<ChannelMatch>>,
         channel: &Channel,
+        call_id: Option<&str>,
     ) -> Result<Vec<CustomerNumber>> {
         let recorded = found.iter().map(|(number, found)| async move {
-            let events: Vec<_> = found.iter().map(of_search).collect();
-            let is_on_file = self.record_disclosures(agent, number, &events, channel);
-            Ok::<_, Error>(is_on_file.await?.then(|| number.clone()))
+            let events = found.iter().map(of_search).collect();
+            let recorded = self.record_disclosures(agent, number, events, channel, call_id);
+            Ok::<_, Error>(recorded.await?.then(|| number.clone()))
         });
         Ok(try_join_all(recorded)
             .await?
@@ -116,24 +111,31 @@ impl App {
             .collect())
     }
 
-    /// Records disclosures of a customer. Returns false if the customer is not on file.
+    /// Records disclosures of a customer, the matches among them for their phone call, if it is named.
+    /// Returns false if the customer is not on file.
     async fn record_disclosures(
         &self,
         actor: &Actor,
         customer_number: &CustomerNumber,
-        events: &[(EventKind, Option<ContactId>)],
+        disclosed: Vec<Disclosed>,
         channel: &Channel,
+        call_id: Option<&str>,
     ) -> Result<bool> {
-        let inserts = events.iter().map(|(kind, contact_id)| {
+        let inserts = disclosed.into_iter().map(|disclosed| {
             let now = self.now();
-            // The database assigns the sequence number of the customer's last change.
             let event = AuditEvent {
                 customer_number: Some(customer_number.clone()),
-                contact_id: *contact_id,
-                ..AuditEvent::new(self.random.uuid_v7(now)?, now, actor, *kind)
+                contact_id: disclosed.contact_id,
+                ..AuditEvent::new(self.random.uuid_v7(now)?, now, actor, disclosed.kind)
             };
-            let event = event.with_changed_fields(&[channel.field()]);
-            Ok(self.database.insert_disclosure(event))
+            let mut event = event.with_changed_fields(&[channel.field()]);
+            let mut call_hash = None;
+            if let Some(matched) = disclosed.matched {
+                event = event.with_detail(MATCH_DETAIL, matched.as_str());
+                call_hash = call_id.map(caller_check::call_hash);
+            }
+            let disclosure = Disclosure { event, call_hash };
+            Ok(self.database.insert_disclosure(disclosure))
         });
         let inserts: Vec<_> = inserts.collect::<Result<_>>()?;
         let inserted = try_join_all(inserts).await?;
@@ -145,24 +147,6 @@ impl App {
         let event = AuditEvent::new(self.random.uuid_v7(now)?, now, agent, kind);
         let event = event.with_changed_fields(&[channel.field()]);
         self.database.insert_disclosure_of_no_customer(&event).await
-    }
-
-    /// Remembers matches for their phone call, if it is named. Returns false if the customer is not on
-    /// file.
-    async fn remember(
-        &self,
-        customer_number: &CustomerNumber,
-        matches: &[ChannelMatch],
-        call_id: Option<&str>,
-    ) -> Result<bool> {
-        let Some(call_id) = call_id.filter(|_| !matches.is_empty()) else {
-            return Ok(true);
-        };
-        let (call, now) = (call_hash(call_id), self.now());
-        let database = &self.database;
-        database
-            .remember_channels(customer_number, &call, matches, now)
-            .await
     }
 
     /// Counts a check against the limits of its agent and its customer, or a search against that of its
@@ -188,8 +172,8 @@ impl App {
         counted
     }
 
-    /// Deletes the rate limit windows of channel checks and searches that have ended, and the channels
-    /// whose verification has, and returns their number.
+    /// Deletes the rate limit windows of channel checks and searches that have ended, and
+    /// returns their number.
     ///
     /// # Errors
     /// Database errors.
@@ -199,22 +183,48 @@ impl App {
     }
 }
 
-/// Returns the event that records a match of a search.
-const fn of_search(found: &ChannelMatch) -> (EventKind, Option<ContactId>) {
-    match &found.owner {
-        ChannelOwner::Contact { id, .. } => (EventKind::ContactFound, Some(*id)),
-        ChannelOwner::ContactData => (EventKind::CustomerFound, None),
+/// What an event of a disclosure records.
+struct Disclosed {
+    kind: EventKind,
+    contact_id: Option<ContactId>,
+    /// How the channel matched; `None` if it is not on file.
+    matched: Option<MatchKind>,
+}
+
+/// Records a match by one kind of event for contacts, and another one for the contact data.
+const fn of_match(
+    found: &ChannelMatch,
+    of_contact: EventKind,
+    of_contact_data: EventKind,
+) -> Disclosed {
+    let (kind, contact_id) = match &found.owner {
+        ChannelOwner::Contact { id, .. } => (of_contact, Some(*id)),
+        ChannelOwner::ContactData => (of_contact_data, None),
+    };
+    Disclosed {
+        kind,
+        contact_id,
+        matched: Some(found.kind),
     }
 }
 
+/// Returns the event that records a match of a search.
+const fn of_search(found: &ChannelMatch) -> Disclosed {
+    of_match(found, EventKind::ContactFound, EventKind::CustomerFound)
+}
+
 /// Returns the events to record: one for each owner, or one that says that there is none.
-fn disclosures(matches: &[ChannelMatch]) -> Vec<(EventKind, Option<ContactId>)> {
+fn disclosures(matches: &[ChannelMatch]) -> Vec<Disclosed> {
     if matches.is_empty() {
-        return vec![(EventKind::ChannelNotOnFile, None)];
+        return vec![Disclosed {
+            kind: EventKind::ChannelNotOnFile,
+            contact_id: None,
+            matched: None,
+        }];
     }
-    let events = matches.iter().map(|found| match &found.owner {
-        ChannelOwner::Contact { id, .. } => (EventKind::ChannelVerified, Some(*id)),
-        ChannelOwner::ContactData => (EventKind::ContactDataVerified, None),
-    });
+    let (of_contact, of_data) = (EventKind::ChannelVerified, EventKind::ContactDataVerified);
+    let events = matches
+        .iter()
+        .map(|found| of_match(found, of_contact, of_data));
     events.collect()
 }

@@ -59,6 +59,9 @@ impl Actor {
     }
 }
 
+/// The detail of a disclosure that contains how the channel matched.
+pub const MATCH_DETAIL: &str = "match";
+
 /// The kind of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {

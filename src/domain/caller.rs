@@ -57,15 +57,15 @@ pub struct Candidates {
 }
 
 impl MatchKind {
-    /// Returns the stored name.
+    /// Returns the code in the details of events.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Exact => "exact",
-            Self::SameLine => "same_line",
+            Self::Exact => "EXACT",
+            Self::SameLine => "SAME_LINE",
         }
     }
 
-    /// Returns the kind of this stored name.
+    /// Returns the kind of this code.
     pub fn find(name: &str) -> Option<Self> {
         let all = [Self::Exact, Self::SameLine];
         all.into_iter().find(|kind| kind.as_str() == name)

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use crate::domain::{
     audit::{Actor, AuditEvent},
     authentication::AuthenticationMethod,
-    caller::MatchKind,
     change_notice::NoticedChange,
     contact::{Contact, Locale},
     customer::Customer,
@@ -40,8 +39,6 @@ pub struct Export {
     pub requests: Vec<ExportedRequest>,
     /// The imported contacts, sorted by time of import.
     pub imports: Vec<ExportedImport>,
-    /// The channels that were verified in phone calls, oldest first.
-    pub verified_channels: Vec<ExportedChannel>,
     /// The latest one-time codes.
     pub codes: Vec<ExportedCode>,
 }
@@ -127,17 +124,6 @@ pub struct ExportedImport {
     pub contact_id: ContactId,
     /// The time of the import.
     pub import_time: DateTime<Utc>,
-}
-
-/// A channel that was verified in a phone call.
-#[derive(Clone, Copy, Debug)]
-pub struct ExportedChannel {
-    /// The contact; `None`: the contact data.
-    pub contact_id: Option<ContactId>,
-    /// The kind of the match.
-    pub kind: MatchKind,
-    /// The time of the verification.
-    pub verify_time: DateTime<Utc>,
 }
 
 /// The latest one-time code of a method.

@@ -1,6 +1,6 @@
 //! Rows of the audit log.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter,
@@ -8,7 +8,8 @@ use sea_orm::{
 };
 
 use super::{
-    columns::from_field_names,
+    batch::disclosures::Disclosure,
+    columns::{from_details, from_field_names, to_details},
     database::Database,
     database_file,
     entity::{
@@ -94,8 +95,8 @@ impl Database {
 
     /// Inserts a disclosure under the sequence number of its customer's last change, and returns
     /// true if the customer is still on file. Concurrent requests share a statement.
-    pub async fn insert_disclosure(&self, event: AuditEvent) -> Result<bool> {
-        self.disclosures.load(event).await
+    pub async fn insert_disclosure(&self, disclosure: Disclosure) -> Result<bool> {
+        self.disclosures.load(disclosure).await
     }
 
     async fn read_events(&self, query: Select<Entity>) -> Result<Vec<AuditEvent>> {
@@ -243,7 +244,8 @@ fn to_row(event: &AuditEvent) -> Result<Model> {
         kind: event.kind.clone(),
         contact_id: event.contact_id.map(|id| id.0),
         changed_fields: from_field_names(&event.changed_fields)?,
-        details: details_as_json(&event.details)?,
+        details: from_details(&event.details)?,
+        call_hash: None,
     })
 }
 
@@ -263,16 +265,6 @@ fn event_values(event: &AuditEvent) -> Result<[Value; 9]> {
     ])
 }
 
-/// Details of an event as they are stored; `None` where there are none.
-fn details_as_json(details: &BTreeMap<String, String>) -> Result<Option<String>> {
-    if details.is_empty() {
-        return Ok(None);
-    }
-    serde_json::to_string(details)
-        .map(Some)
-        .map_err(|_| Error::internal("details of an audit event cannot be serialized"))
-}
-
 fn to_event(row: Model) -> Result<AuditEvent> {
     let number = Some(row.customer_number).filter(|number| !number.is_empty());
     Ok(AuditEvent {
@@ -285,9 +277,6 @@ fn to_event(row: Model) -> Result<AuditEvent> {
         contact_id: row.contact_id.map(ContactId),
         changed_fields: serde_json::from_str(&row.changed_fields)
             .map_err(|_| Error::data_loss("audit_events.changed_fields"))?,
-        details: row
-            .details
-            .map_or_else(|| Ok(BTreeMap::new()), |text| serde_json::from_str(&text))
-            .map_err(|_| Error::data_loss("audit_events.details"))?,
+        details: to_details(row.details.as_deref())?,
     })
 }

@@ -1,8 +1,8 @@
 //! Reads and inserts of many requests in one statement.
 
-pub(super) mod audit_events;
 pub(super) mod batcher;
 pub(super) mod channel_checks;
 pub(super) mod channels;
 pub(super) mod contacts;
+pub(super) mod disclosures;
 pub(super) mod recipients;

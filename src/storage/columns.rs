@@ -1,6 +1,8 @@
 //! Columns that several tables have, with the text or bits in which they are stored, and the columns
 //! that an update sets.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, EntityTrait, Iterable};
 
@@ -51,6 +53,19 @@ pub(super) fn from_times(times: &[DateTime<Utc>]) -> Result<String> {
 /// Writes the names of changed fields as a JSON array.
 pub(super) fn from_field_names(names: &[String]) -> Result<String> {
     serde_json::to_string(names).map_err(|_| Error::internal("field names are not serializable"))
+}
+
+/// Writes the details of an event as a JSON object; `None` if there are none.
+pub(super) fn from_details(details: &BTreeMap<String, String>) -> Result<Option<String>> {
+    let json = (!details.is_empty()).then(|| serde_json::to_string(details));
+    json.transpose()
+        .map_err(|_| Error::internal("details of an audit event cannot be serialized"))
+}
+
+/// Reads the details of an event.
+pub(super) fn to_details(json: Option<&str>) -> Result<BTreeMap<String, String>> {
+    json.map_or_else(|| Ok(BTreeMap::new()), serde_json::from_str)
+        .map_err(|_| Error::data_loss("audit_events.details"))
 }
 
 /// Reads the codes of order types from a JSON array.

@@ -16,23 +16,25 @@ use crate::{
 /// More than [`MAX_FOUND`], as a contact may match by several of its numbers.
 const MAX_ROWS: usize = 4 * (MAX_FOUND + 1);
 
-const EMAILS_OF_CONTACTS: &str = "\
-    SELECT customer_number, email_key, contact_id, position, types, display_name FROM contacts \
-    WHERE email_key IN ({candidates}) ORDER BY {exact_first}, customer_number, position LIMIT {limit}";
-const EMAILS_OF_CUSTOMERS: &str = "\
-    SELECT customer_number, email_key FROM customers WHERE email_key IN ({candidates}) \
-    ORDER BY {exact_first}, customer_number LIMIT {limit}";
-const NUMBERS_OF_CONTACTS: &str = "\
-    SELECT contacts.customer_number, contact_phone_numbers.phone_number, contacts.contact_id, \
-      contacts.position, contacts.types, contacts.display_name \
-    FROM contact_phone_numbers JOIN contacts \
+/// The contacts and the contact data, in one statement and one round trip.
+const OWNERS: &str = "\
+    SELECT * FROM ( \
+      SELECT contacts.customer_number, {channel}, contacts.contact_id, contacts.position, \
+        contacts.types, contacts.display_name \
+      FROM {contacts} WHERE {channel} IN ({candidates}) \
+      ORDER BY CASE WHEN {channel} IN ({exact}) THEN 0 ELSE 1 END, contacts.customer_number, \
+        contacts.position LIMIT {limit}) AS of_contacts \
+    UNION ALL SELECT * FROM ( \
+      SELECT customer_number, {column}, CAST(NULL AS uuid), CAST(NULL AS bigint), \
+        CAST(NULL AS smallint), CAST(NULL AS text) FROM customers \
+      WHERE {column} IN ({candidates}) \
+      ORDER BY CASE WHEN {column} IN ({exact}) THEN 0 ELSE 1 END, customer_number \
+      LIMIT {limit}) AS of_customers";
+const EMAILS: &str = "contacts";
+const NUMBERS: &str = "\
+    contact_phone_numbers JOIN contacts \
       ON contacts.customer_number = contact_phone_numbers.customer_number \
-      AND contacts.contact_id = contact_phone_numbers.contact_id \
-    WHERE contact_phone_numbers.phone_number IN ({candidates}) \
-    ORDER BY {exact_first}, contacts.customer_number, contacts.position LIMIT {limit}";
-const NUMBERS_OF_CUSTOMERS: &str = "\
-    SELECT customer_number, phone_number FROM customers WHERE phone_number IN ({candidates}) \
-    ORDER BY {exact_first}, customer_number LIMIT {limit}";
+      AND contacts.contact_id = contact_phone_numbers.contact_id";
 
 /// A match before duplicates are removed.
 struct Owner {
@@ -47,17 +49,21 @@ impl Database {
     /// the contact data before the contacts in the order of their creation.
     pub async fn search_channel(&self, channel: &Channel) -> Result<FoundCustomers> {
         let candidates = Candidates::new(channel);
-        let (column, of_contacts, of_customers) = match channel {
+        let (contacts, of_contacts, of_customers) = match channel {
             Channel::Withheld => return Ok(FoundCustomers::default()),
-            Channel::Email(_) => ("email_key", EMAILS_OF_CONTACTS, EMAILS_OF_CUSTOMERS),
-            Channel::PhoneNumbers(_) => ("phone_number", NUMBERS_OF_CONTACTS, NUMBERS_OF_CUSTOMERS),
+            Channel::Email(_) => (EMAILS, "contacts.email_key", "email_key"),
+            Channel::PhoneNumbers(_) => {
+                let channel = "contact_phone_numbers.phone_number";
+                (NUMBERS, channel, "phone_number")
+            }
         };
-        let contacts = self.search(of_contacts, column, &candidates);
-        let customers = self.search(of_customers, column, &candidates);
-        let (contacts, customers) = tokio::try_join!(contacts, customers)?;
-        let contacts = contacts.iter().map(|row| of_contact(row, &candidates));
-        let customers = customers.iter().map(|row| of_customer(row, &candidates));
-        let mut found: Vec<_> = contacts.chain(customers).collect::<Result<_>>()?;
+        let sql = OWNERS
+            .replace("{contacts}", contacts)
+            .replace("{channel}", of_contacts)
+            .replace("{column}", of_customers);
+        let rows = self.search(&sql, &candidates).await?;
+        let found = rows.iter().map(|row| to_owner(row, &candidates));
+        let mut found: Vec<_> = found.collect::<Result<_>>()?;
         found.sort_by_cached_key(|owner| {
             let number = owner.customer_number.clone();
             (owner.matched.kind, number, owner.position)
@@ -81,23 +87,14 @@ impl Database {
         })
     }
 
-    async fn search(
-        &self,
-        sql: &str,
-        column: &str,
-        candidates: &Candidates,
-    ) -> Result<Vec<QueryResult>> {
+    async fn search(&self, sql: &str, candidates: &Candidates) -> Result<Vec<QueryResult>> {
         let placeholder = |nth: usize| format!("${nth}");
         let all: Vec<_> = (1..=candidates.iter().count()).map(placeholder).collect();
         // The exact ones are the first.
         let exact: Vec<_> = (1..=candidates.exact.len()).map(placeholder).collect();
-        let exact = exact.join(", ");
         let sql = sql
             .replace("{candidates}", &all.join(", "))
-            .replace(
-                "{exact_first}",
-                &format!("CASE WHEN {column} IN ({exact}) THEN 0 ELSE 1 END"),
-            )
+            .replace("{exact}", &exact.join(", "))
             .replace("{limit}", &MAX_ROWS.to_string());
         let values = candidates.iter().map(Value::from);
         let backend = self.readers.get_database_backend();
@@ -107,35 +104,26 @@ impl Database {
     }
 }
 
-fn of_customer(row: &QueryResult, candidates: &Candidates) -> Result<Owner> {
-    to_found(row, candidates, i64::MIN, ChannelOwner::ContactData)
-}
-
-fn of_contact(row: &QueryResult, candidates: &Candidates) -> Result<Owner> {
-    let id: Uuid = row.try_get_by_index(2).map_err(StorageError::from)?;
-    let position = row.try_get_by_index(3).map_err(StorageError::from)?;
-    let types = row.try_get_by_index(4).map_err(StorageError::from)?;
-    let owner = ChannelOwner::Contact {
-        id: ContactId(id),
-        display_name: row.try_get_by_index(5).map_err(StorageError::from)?,
-        types: to_types(types)?,
-    };
-    to_found(row, candidates, position, owner)
-}
-
-fn to_found(
-    row: &QueryResult,
-    candidates: &Candidates,
-    position: i64,
-    owner: ChannelOwner,
-) -> Result<Owner> {
+fn to_owner(row: &QueryResult, candidates: &Candidates) -> Result<Owner> {
     let number: String = row.try_get_by_index(0).map_err(StorageError::from)?;
     let channel: String = row.try_get_by_index(1).map_err(StorageError::from)?;
+    let contact: Option<Uuid> = row.try_get_by_index(2).map_err(StorageError::from)?;
+    let position: Option<i64> = row.try_get_by_index(3).map_err(StorageError::from)?;
+    let owner = if let Some(id) = contact {
+        let types = row.try_get_by_index(4).map_err(StorageError::from)?;
+        ChannelOwner::Contact {
+            id: ContactId(id),
+            display_name: row.try_get_by_index(5).map_err(StorageError::from)?,
+            types: to_types(types)?,
+        }
+    } else {
+        ChannelOwner::ContactData
+    };
     let kind = candidates.match_kind(&channel);
     let kind = kind.ok_or_else(|| Error::internal("a search found another channel"))?;
     Ok(Owner {
         customer_number: CustomerNumber::from_stored(number),
-        position,
+        position: position.unwrap_or(i64::MIN),
         matched: ChannelMatch { owner, kind },
     })
 }

@@ -7,11 +7,11 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::{
     batch::{
-        audit_events,
         batcher::{BatchSizes, Batcher},
         channel_checks::{self, ChannelCheck},
         channels::Channels,
         contacts::{self, ContactKey, FoundContact},
+        disclosures::{self, Disclosure},
         recipients::{self, FoundAddressees},
     },
     customer_queue::CustomerQueue,
@@ -26,7 +26,7 @@ use super::{
     },
 };
 use crate::{
-    domain::{audit::AuditEvent, ids::CustomerNumber},
+    domain::ids::CustomerNumber,
     error::{Error, Result},
     observability::metrics,
 };
@@ -50,7 +50,7 @@ pub struct Database {
     pub(super) addressees: Batcher<CustomerNumber, FoundAddressees>,
     pub(super) contacts: Batcher<ContactKey, FoundContact>,
     pub(super) channels: Channels,
-    pub(super) disclosures: Batcher<AuditEvent, bool>,
+    pub(super) disclosures: Batcher<Disclosure, bool>,
     pub(super) channel_checks: Batcher<ChannelCheck, Result<()>>,
     pub(super) bulk_reads: Arc<Semaphore>,
     pub(super) feed_reads: Arc<Semaphore>,
@@ -102,7 +102,7 @@ impl Database {
             addressees: recipients::batcher(&pinned, replica.as_ref(), sizes),
             contacts: contacts::batcher(&pinned, sizes),
             channels: Channels::new(&pinned, sizes),
-            disclosures: audit_events::batcher(&writers, file.as_ref(), sizes),
+            disclosures: disclosures::batcher(&writers, file.as_ref(), sizes),
             channel_checks: channel_checks::batcher(&writers, sizes),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
             feed_reads: Arc::new(Semaphore::new(FEED_READS)),

@@ -20,4 +20,3 @@ pub(super) mod phone_password_agents;
 pub(super) mod phone_password_calls;
 pub(super) mod phone_passwords;
 pub(super) mod request_ids;
-pub(super) mod verified_channels;

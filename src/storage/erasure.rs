@@ -109,8 +109,8 @@ impl Transaction {
     }
 }
 
-/// Events that are pseudonymized in one transaction.
-const BATCH_SIZE: u64 = 5_000;
+/// Events that are pseudonymized in one transaction, well within the time limit of a statement.
+const BATCH_SIZE: u64 = 2_000;
 
 macro_rules! columns {
     () => {

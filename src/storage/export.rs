@@ -13,7 +13,7 @@ use super::{
     email_confirmations::to_confirmation,
     entity::{
         email_confirmations, one_time_codes, outbox_mails, phone_orders, phone_passwords,
-        request_ids, verified_channels,
+        request_ids,
     },
     error::StorageError,
     noticed_changes::to_changes,
@@ -23,15 +23,14 @@ use super::{
     phone_password::record::to_attempts,
     request_ids::{CachedResponse, to_response},
     transaction::Transaction,
-    verified_channels::{CONTACT_DATA, to_match_kind},
 };
 use crate::{
     domain::{
         audit::Actor,
         email_address::EmailAddress,
         export::{
-            Export, ExportedAttempts, ExportedChannel, ExportedCode, ExportedConfirmation,
-            ExportedImport, ExportedMail, ExportedRequest,
+            Export, ExportedAttempts, ExportedCode, ExportedConfirmation, ExportedImport,
+            ExportedMail, ExportedRequest,
         },
         ids::ContactId,
     },
@@ -94,14 +93,6 @@ impl Transaction {
                 )
                 .await?,
             imports: self.list_imports(number).await?,
-            verified_channels: self
-                .list_rows(
-                    verified_channels::Entity,
-                    number,
-                    ["verify_time", "contact_id"],
-                    to_verified_channel,
-                )
-                .await?,
             codes: self
                 .list_rows(
                     one_time_codes::Entity,
@@ -151,21 +142,6 @@ impl Transaction {
         };
         rows.iter().map(import).collect()
     }
-}
-
-fn to_verified_channel(row: verified_channels::Model) -> Result<ExportedChannel> {
-    let verified_channels::Model {
-        contact_id,
-        match_kind,
-        verify_time,
-        ..
-    } = row;
-    let contact = Some(contact_id).filter(|id| *id != CONTACT_DATA);
-    Ok(ExportedChannel {
-        contact_id: contact.map(ContactId),
-        kind: to_match_kind(&match_kind)?,
-        verify_time,
-    })
 }
 
 fn to_exported_code(row: one_time_codes::Model) -> Result<ExportedCode> {

@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
 use self::rules::{
     AGENTS, Action, CALLS, CHECKS_OF_AGENTS, CHECKS_OF_CUSTOMERS, CODES, CONFIRMED, DEAD_MAILS,
     EVENTS, EXPIRED, FEED_ENTRIES, MAIL_CUSTOMERS, MAIL_RECIPIENTS, ORPHAN_ATTEMPTS, PHONE_ORDERS,
-    REQUEST_IDS, Rule, SEALED_NUMBERS, SEARCHES_OF_AGENTS, SUPERSEDED, VERIFIED_CHANNELS,
+    REQUEST_IDS, Rule, SEALED_NUMBERS, SEARCHES_OF_AGENTS, SUPERSEDED,
 };
 use super::{
     database::Database,
@@ -112,12 +112,7 @@ impl Database {
     /// whose verification ended, and returns their number.
     pub async fn delete_channel_checks_before(&self, time: DateTime<Utc>) -> Result<u64> {
         let mut count = 0;
-        for rule in [
-            &CHECKS_OF_AGENTS,
-            &CHECKS_OF_CUSTOMERS,
-            &SEARCHES_OF_AGENTS,
-            &VERIFIED_CHANNELS,
-        ] {
+        for rule in [&CHECKS_OF_AGENTS, &CHECKS_OF_CUSTOMERS, &SEARCHES_OF_AGENTS] {
             count += self.expire_all(rule, time).await?;
         }
         Ok(count)
@@ -249,7 +244,7 @@ mod tests {
         feed_inbox::{DELETE_SQLITE, INSERT_SQLITE, READ_CUSTOMER, READ_FROM, RENAME_SQLITE},
     };
 
-    const ALL: [&Rule; 19] = [
+    const ALL: [&Rule; 18] = [
         &EVENTS,
         &FEED_ENTRIES,
         &SEALED_NUMBERS,
@@ -266,7 +261,6 @@ mod tests {
         &CHECKS_OF_AGENTS,
         &CHECKS_OF_CUSTOMERS,
         &SEARCHES_OF_AGENTS,
-        &VERIFIED_CHANNELS,
         &CODES,
         &PHONE_ORDERS,
     ];

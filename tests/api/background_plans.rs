@@ -169,7 +169,6 @@ const TABLES: &[&str] = &[
     "phone_password_calls",
     "phone_password_agents",
     "one_time_codes",
-    "verified_channels",
     "customer_search_agents",
     "phone_orders",
 ];

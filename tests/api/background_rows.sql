@@ -69,11 +69,6 @@ FROM generate_series(1, {others}) n;
 INSERT INTO customer_search_agents (agent, checks, window_end)
 SELECT '{run}-' || n, 1, {later} + n * interval '1 millisecond'
 FROM generate_series(1, {others}) n;
-INSERT INTO verified_channels (customer_number, call_id, contact_id, match_kind, verify_time,
-  expire_time)
-SELECT {customer}, '{run}-' || n, md5('{run}' || n % {customers})::uuid, 'exact', {time},
-  {later} + n * interval '1 millisecond'
-FROM generate_series(1, {others}) n;
 INSERT INTO one_time_codes (customer_number, contact_id, method, key_version, attempts,
   expire_time, mail_times)
 SELECT {number}, md5('{run}' || n)::uuid, 'code_by_email', 1, 0,

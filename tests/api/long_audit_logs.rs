@@ -7,7 +7,7 @@ use crate::harness::{Backend, TestServer, execute, query_number};
 
 const EVENTS: usize = 11_000;
 /// Number of events that one transaction handles.
-const PART: u64 = 5_000;
+const PART: u64 = 2_000;
 
 /// As many disclosures as a call center makes about one customer in a year.
 async fn add_disclosures(server: &TestServer, number: &str) {

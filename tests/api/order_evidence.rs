@@ -226,8 +226,12 @@ async fn check_readers_and_erasure(server: &TestServer, anna: &Contact, expected
     assert_eq!(got.unwrap().into_inner().order, Some(expected.clone()));
     let export = server.export("K-1").await.unwrap();
     assert_eq!(export.phone_orders, [expected]);
-    assert_eq!(export.verified_channels.len(), 1);
-    assert_eq!(export.verified_channels[0].contact_id, anna.contact_id);
+    let verified = proto::EventKind::ContactChannelVerified;
+    let verified = |event: &&proto::AuditEvent| event.kind() == verified;
+    let verified: Vec<_> = export.audit_events.iter().filter(verified).collect();
+    assert_eq!(verified.len(), 1);
+    assert_eq!(verified[0].contact_id, anna.contact_id);
+    assert_eq!(verified[0].details["match"], "SAME_LINE");
 
     let erasure = proto::EraseCustomerRequest {
         customer_number: "K-1".into(),
@@ -241,13 +245,14 @@ async fn check_readers_and_erasure(server: &TestServer, anna: &Contact, expected
     );
     let unknown = list(server, of_customer("K-1")).await;
     assert_eq!(rejection(unknown).1, "CUSTOMER_NOT_FOUND");
-    for table in ["phone_orders", "verified_channels", "one_time_codes"] {
-        let rows = format!("SELECT count(*) FROM {table}");
-        assert_eq!(
-            query_number(&server.database_url, &rows).await,
-            0,
-            "{table}"
-        );
+    for rows in [
+        "phone_orders",
+        "one_time_codes",
+        "audit_events WHERE call_hash IS NOT NULL",
+    ] {
+        let count = format!("SELECT count(*) FROM {rows}");
+        let count = query_number(&server.database_url, &count).await;
+        assert_eq!(count, 0, "{rows}");
     }
 }
 
@@ -300,9 +305,6 @@ async fn rule_19_order_type_requires_a_channel_of_this_contact_and_call(
     server.clock.advance(TimeDelta::hours(24));
     let checked = authenticate(&server, &anna).await;
     assert_eq!(options(&checked)[0].1, OrderDenial::ChannelNotVerified);
-    assert!(server.app.purge_channel_checks().await.unwrap() >= 2);
-    let rows = "SELECT count(*) FROM verified_channels";
-    assert_eq!(query_number(&server.database_url, rows).await, 0);
 }
 
 #[rstest]

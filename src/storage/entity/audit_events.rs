@@ -17,6 +17,8 @@ pub(crate) struct Model {
     pub(crate) contact_id: Option<Uuid>,
     pub(crate) changed_fields: String,
     pub(crate) details: Option<String>,
+    /// A hash of the id of the phone call that a disclosed channel is remembered for.
+    pub(crate) call_hash: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

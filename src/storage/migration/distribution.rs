@@ -23,7 +23,7 @@ pub enum Distribution {
 }
 
 /// The distribution of every table. A table follows those that it references.
-pub const TABLE_DISTRIBUTIONS: [(&str, Distribution); 27] = [
+pub const TABLE_DISTRIBUTIONS: [(&str, Distribution); 26] = [
     ("customers", Distribution::ByCustomer),
     ("contacts", Distribution::ByCustomer),
     ("contact_phone_numbers", Distribution::ByCustomer),
@@ -38,7 +38,6 @@ pub const TABLE_DISTRIBUTIONS: [(&str, Distribution); 27] = [
     ("phone_password_calls", Distribution::ByCustomer),
     ("phone_password_agents", Distribution::ByKey("agent")),
     ("one_time_codes", Distribution::ByCustomer),
-    ("verified_channels", Distribution::ByCustomer),
     ("customer_search_agents", Distribution::ByKey("agent")),
     ("channel_check_customers", Distribution::ByCustomer),
     ("channel_check_agents", Distribution::ByKey("agent")),

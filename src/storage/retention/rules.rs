@@ -131,11 +131,6 @@ pub(super) const SEARCHES_OF_AGENTS: Rule = Rule {
     index: "customer_search_agents_by_window_end",
     ..CHECKS_OF_AGENTS
 };
-pub(super) const VERIFIED_CHANNELS: Rule = Rule {
-    table: "verified_channels",
-    index: "verified_channels_by_expiry",
-    ..REQUEST_IDS
-};
 pub(super) const CODES: Rule = Rule {
     table: "one_time_codes",
     index: "one_time_codes_by_expiry",

@@ -48,7 +48,6 @@ const TABLES: &[&str] = &[
     "phone_password_calls",
     "phone_passwords",
     "request_ids",
-    "verified_channels",
 ];
 
 /// The rows of each table as text, and the files by name.

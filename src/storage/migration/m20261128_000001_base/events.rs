@@ -46,6 +46,8 @@ pub(super) const PARTIAL_INDEXES: &[&str] = &[
        WHERE customer_number = ''",
     "CREATE INDEX audit_events_without_customer_by_actor
        ON audit_events (actor, sequence, event_id) WHERE customer_number = ''",
+    "CREATE INDEX audit_events_by_call ON audit_events (customer_number, call_hash)
+       WHERE call_hash IS NOT NULL",
     "CREATE INDEX feed_entries_sealed ON feed_entries (event_time)
        WHERE sealed_customer_number IS NOT NULL",
 ];
@@ -79,6 +81,8 @@ fn audit_events() -> TableCreateStatement {
         .col(uuid_null("contact_id"))
         .col(text("changed_fields"))
         .col(text_null("details"))
+        // Of the phone call that a disclosed channel is remembered for.
+        .col(text_null("call_hash"))
         .primary_key(
             Index::create()
                 .col("customer_number")

@@ -1,4 +1,4 @@
-//! Phone passwords, one-time codes and their attempts, verified channels, and searches.
+//! Phone passwords, one-time codes and their attempts, and searches.
 
 use sea_orm_migration::{
     prelude::{
@@ -24,7 +24,6 @@ pub(super) fn tables() -> Vec<TableCreateStatement> {
         channel_checks("channel_check_agents", agents.clone()),
         channel_checks("channel_check_customers", customers),
         channel_checks("customer_search_agents", agents),
-        verified_channels(),
     ]
 }
 
@@ -60,11 +59,6 @@ pub(super) fn indexes() -> Vec<IndexCreateStatement> {
             "customer_search_agents_by_window_end",
             "customer_search_agents",
             ["window_end"],
-        ),
-        index(
-            "verified_channels_by_expiry",
-            "verified_channels",
-            ["expire_time"],
         ),
         index(
             "one_time_codes_by_expiry",
@@ -165,33 +159,6 @@ fn one_time_codes() -> TableCreateStatement {
                 .name("one_time_codes_contact")
                 .from("one_time_codes", contact)
                 .to("contacts", contact)
-                .on_delete(ForeignKeyAction::Cascade),
-        )
-        .to_owned()
-}
-
-/// The channels that were verified in a phone call. No foreign key to the contact, as the nil id is that
-/// of the contact data.
-fn verified_channels() -> TableCreateStatement {
-    Table::create()
-        .table("verified_channels")
-        .col(customer_number())
-        .col(text("call_id"))
-        .col(uuid("contact_id"))
-        .col(string_len("match_kind", 16))
-        .col(timestamp_with_time_zone("verify_time"))
-        .col(timestamp_with_time_zone("expire_time"))
-        .primary_key(
-            Index::create()
-                .col("customer_number")
-                .col("call_id")
-                .col("contact_id"),
-        )
-        .foreign_key(
-            ForeignKey::create()
-                .name("verified_channels_customer")
-                .from("verified_channels", "customer_number")
-                .to("customers", "customer_number")
                 .on_delete(ForeignKeyAction::Cascade),
         )
         .to_owned()

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        columns::from_field_names,
+        columns::{from_details, from_field_names},
         database_file::{self, DatabaseFile},
         error::StorageError,
         pools::reader_pool::acquire_tested,
@@ -17,17 +17,26 @@ use super::{
 };
 use crate::{domain::audit::AuditEvent, error::Result, observability::metrics::SharedQuery};
 
+/// A disclosure to record.
+#[derive(Clone, Debug)]
+pub struct Disclosure {
+    /// The event. The database assigns the sequence number of the customer's last change.
+    pub event: AuditEvent,
+    /// A hash of the id of the phone call that the disclosed channel is remembered for.
+    pub call_hash: Option<String>,
+}
+
 /// Creates the batcher of disclosures.
 pub(crate) fn batcher(
     writers: &DatabaseConnection,
     file: Option<&DatabaseFile>,
     sizes: BatchSizes,
-) -> Batcher<AuditEvent, bool> {
+) -> Batcher<Disclosure, bool> {
     let (writers, file) = (writers.clone(), file.cloned());
-    let insert = move |events: Vec<AuditEvent>| {
+    let insert = move |disclosures: Vec<Disclosure>| {
         let (writers, file) = (writers.clone(), file.clone());
         async move {
-            let written = insert_many(&writers, events).await?;
+            let written = insert_many(&writers, &disclosures).await?;
             database_file::ensure_present(file.as_ref())?;
             Ok(written)
         }
@@ -36,27 +45,31 @@ pub(crate) fn batcher(
 }
 
 /// Inserts the disclosures. Each value is true if its customer is on file.
-async fn insert_many(writers: &DatabaseConnection, events: Vec<AuditEvent>) -> Result<Vec<bool>> {
+async fn insert_many(
+    writers: &DatabaseConnection,
+    disclosures: &[Disclosure],
+) -> Result<Vec<bool>> {
     if writers.get_database_backend() == DbBackend::Sqlite {
-        return insert_into_sqlite(writers, &events).await;
+        return insert_into_sqlite(writers, disclosures).await;
     }
-    let ids: Vec<_> = events.iter().map(|event| event.id).collect();
-    let written = insert_into_postgres(writers, events).await?;
-    Ok(ids.iter().map(|id| written.contains(id)).collect())
+    let written = insert_into_postgres(writers, disclosures).await?;
+    let is_written = |disclosure: &Disclosure| written.contains(&disclosure.event.id);
+    Ok(disclosures.iter().map(is_written).collect())
 }
 
 /// The lock on the customer's row delays an erasure until the event is committed: no event is
 /// inserted under the number of an erased customer.
 const INSERT_INTO_POSTGRES: &str = "\
     INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
-      contact_id, changed_fields) \
+      contact_id, changed_fields, details, call_hash) \
     SELECT customers.customer_number, customers.write_count, disclosed.event_id, \
       disclosed.event_time, disclosed.actor, disclosed.kind, disclosed.contact_id, \
-      disclosed.changed_fields \
+      disclosed.changed_fields, disclosed.details, disclosed.call_hash \
     FROM customers \
     JOIN unnest($2::text[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[], \
-      $8::text[]) AS disclosed (number, event_id, event_time, actor, kind, contact_id, \
-        changed_fields) ON disclosed.number = customers.customer_number \
+      $8::text[], $9::text[], $10::text[]) AS disclosed (number, event_id, event_time, actor, kind, \
+        contact_id, changed_fields, details, call_hash) \
+      ON disclosed.number = customers.customer_number \
     WHERE customers.customer_number = ANY ($1) \
     FOR KEY SHARE OF customers \
     RETURNING event_id";
@@ -65,22 +78,25 @@ const INSERT_INTO_POSTGRES: &str = "\
 /// file.
 async fn insert_into_postgres(
     writers: &DatabaseConnection,
-    events: Vec<AuditEvent>,
+    disclosures: &[Disclosure],
 ) -> Result<HashSet<Uuid>> {
-    let numbers: Vec<_> = events.iter().map(customer_number).collect();
+    let events = || disclosures.iter().map(|disclosure| &disclosure.event);
+    let numbers: Vec<_> = events().map(customer_number).collect();
     let customers: BTreeSet<_> = numbers.iter().copied().collect();
-    let ids: Vec<_> = events.iter().map(|event| event.id).collect();
-    let times: Vec<_> = events.iter().map(|event| event.event_time).collect();
-    let actors: Vec<_> = events.iter().map(|event| event.actor.0.as_str()).collect();
-    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
-    let contacts: Vec<_> = events
-        .iter()
+    let ids: Vec<_> = events().map(|event| event.id).collect();
+    let times: Vec<_> = events().map(|event| event.event_time).collect();
+    let actors: Vec<_> = events().map(|event| event.actor.0.as_str()).collect();
+    let kinds: Vec<_> = events().map(|event| event.kind.as_str()).collect();
+    let contacts: Vec<_> = events()
         .map(|event| event.contact_id.map(|id| id.0))
         .collect();
-    let fields: Vec<String> = events
-        .iter()
+    let fields: Vec<String> = events()
         .map(|event| from_field_names(&event.changed_fields))
         .collect::<Result<_>>()?;
+    let details: Vec<Option<String>> = events()
+        .map(|event| from_details(&event.details))
+        .collect::<Result<_>>()?;
+    let calls = disclosures.iter().map(|one| one.call_hash.as_deref());
     let query = sqlx::query_scalar(INSERT_INTO_POSTGRES)
         .bind(customers.into_iter().collect::<Vec<_>>())
         .bind(numbers)
@@ -89,7 +105,9 @@ async fn insert_into_postgres(
         .bind(actors)
         .bind(kinds)
         .bind(contacts)
-        .bind(fields);
+        .bind(fields)
+        .bind(details)
+        .bind(calls.collect::<Vec<_>>());
     let pool = writers.get_postgres_connection_pool();
     let written = async {
         let mut connection = acquire_tested(pool).await?;
@@ -101,16 +119,16 @@ async fn insert_into_postgres(
 
 const INSERT_INTO_SQLITE: &str = "\
     INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, kind, \
-      contact_id, changed_fields) \
-    SELECT customer_number, write_count, $1, $2, $3, $4, $5, $6 FROM customers \
-    WHERE customer_number = $7";
+      contact_id, changed_fields, details, call_hash) \
+    SELECT customer_number, write_count, $1, $2, $3, $4, $5, $6, $7, $8 FROM customers \
+    WHERE customer_number = $9";
 
 async fn insert_into_sqlite(
     writers: &DatabaseConnection,
-    events: &[AuditEvent],
+    disclosures: &[Disclosure],
 ) -> Result<Vec<bool>> {
-    let mut written = Vec::with_capacity(events.len());
-    for event in events {
+    let mut written = Vec::with_capacity(disclosures.len());
+    for Disclosure { event, call_hash } in disclosures {
         let values = [
             event.id.into(),
             event.event_time.into(),
@@ -118,6 +136,8 @@ async fn insert_into_sqlite(
             event.kind.clone().into(),
             event.contact_id.map(|id| id.0).into(),
             from_field_names(&event.changed_fields)?.into(),
+            from_details(&event.details)?.into(),
+            call_hash.clone().into(),
             customer_number(event).into(),
         ];
         let insertion =
