@@ -1,8 +1,8 @@
 //! Deletes a customer, and pseudonymizes its audit log.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
-    Value,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    Statement, Value,
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     transaction::Transaction,
 };
 use crate::{
-    domain::ids::CustomerNumber,
+    domain::{audit::EventSortKey, ids::CustomerNumber},
     error::{Error, Result},
 };
 
@@ -60,8 +60,19 @@ impl Transaction {
         number: &CustomerNumber,
         pseudonym: &CustomerNumber,
     ) -> Result<u64> {
-        let limit = i64::try_from(BATCH_SIZE).unwrap_or(i64::MAX);
-        self.move_events(number, pseudonym, Some(limit)).await
+        let last = audit_events::Entity::find()
+            .filter(audit_events::Column::CustomerNumber.eq(number.as_str()))
+            .order_by_asc(audit_events::Column::Sequence)
+            .order_by_asc(audit_events::Column::EventId)
+            .offset(BATCH_SIZE - 1)
+            .one(&self.inner)
+            .await
+            .map_err(StorageError::from)?;
+        let last = last.map_or(EventSortKey::LAST, |event| EventSortKey {
+            sequence: event.sequence,
+            id: event.event_id,
+        });
+        self.move_events(number, pseudonym, last).await
     }
 
     /// Pseudonymizes all events of a customer, and those of earlier erased customers with this
@@ -73,35 +84,38 @@ impl Transaction {
         others: &[CustomerNumber],
     ) -> Result<()> {
         for former in others.iter().chain([number]) {
-            self.move_events(former, pseudonym, None).await?;
+            self.move_events(former, pseudonym, EventSortKey::LAST)
+                .await?;
         }
         Ok(())
     }
 
-    /// Moves the oldest events to another number. The number is part of the key, which no update
+    /// Moves the events up to `last` to another number. The number is part of the key, which no update
     /// may change in a distributed table. On PostgreSQL it is one statement, as a disclosure may be
     /// inserted at any time before the customer is deleted.
     async fn move_events(
         &self,
         number: &CustomerNumber,
         to: &CustomerNumber,
-        limit: Option<i64>,
+        last: EventSortKey,
     ) -> Result<u64> {
-        let (number, to) = (number.as_str(), to.as_str());
+        let values = [
+            to.as_str().into(),
+            number.as_str().into(),
+            last.sequence.into(),
+            last.id.into(),
+        ];
         if self.inner.get_database_backend() == DbBackend::Postgres {
-            let values = [to.into(), number.into(), limit.into()];
-            return self.execute_move(MOVE_POSTGRES, values.to_vec()).await;
+            return self.execute_move(MOVE_POSTGRES, values).await;
         }
-        // SQLite has no limit if it is negative.
-        let limit = limit.unwrap_or(-1);
-        let values = vec![to.into(), number.into(), limit.into()];
+        let [_, number, sequence, id] = values.clone();
         let moved = self.execute_move(COPY_SQLITE, values).await?;
-        let values = vec![number.into(), limit.into()];
-        self.execute_move(DELETE_SQLITE, values).await?;
+        self.execute_move(DELETE_SQLITE, [number, sequence, id])
+            .await?;
         Ok(moved)
     }
 
-    async fn execute_move(&self, sql: &str, values: Vec<Value>) -> Result<u64> {
+    async fn execute_move<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<u64> {
         let backend = self.inner.get_database_backend();
         let statement = Statement::from_sql_and_values(backend, sql, values);
         let moved = self.inner.execute_raw(statement).await;
@@ -117,11 +131,10 @@ macro_rules! columns {
         "sequence, event_id, event_time, actor, kind, contact_id, changed_fields, details"
     };
 }
+// A range of the key, whatever the planner knows of the table: it may have no statistics yet.
 const MOVE_POSTGRES: &str = concat!(
     "WITH moved AS ( \
-       DELETE FROM audit_events WHERE customer_number = $2 AND (sequence, event_id) IN ( \
-         SELECT sequence, event_id FROM audit_events WHERE customer_number = $2 \
-         ORDER BY sequence, event_id LIMIT $3) \
+       DELETE FROM audit_events WHERE customer_number = $2 AND (sequence, event_id) <= ($3, $4) \
        RETURNING ",
     columns!(),
     ") INSERT INTO audit_events (customer_number, ",
@@ -135,12 +148,10 @@ const COPY_SQLITE: &str = concat!(
     columns!(),
     ") SELECT $1, ",
     columns!(),
-    " FROM audit_events WHERE customer_number = $2 ORDER BY sequence, event_id LIMIT $3"
+    " FROM audit_events WHERE customer_number = $2 AND (sequence, event_id) <= ($3, $4)"
 );
 const DELETE_SQLITE: &str = "\
-    DELETE FROM audit_events WHERE rowid IN ( \
-      SELECT rowid FROM audit_events WHERE customer_number = $1 \
-      ORDER BY sequence, event_id LIMIT $2)";
+    DELETE FROM audit_events WHERE customer_number = $1 AND (sequence, event_id) <= ($2, $3)";
 
 impl Database {
     /// Returns true if a customer has too many events to pseudonymize them in one transaction.
