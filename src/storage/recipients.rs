@@ -34,6 +34,17 @@ impl Database {
         }
     }
 
+    /// Lists up to `limit` customer numbers after another one, or the first ones, in their order.
+    pub async fn list_customer_numbers(
+        &self,
+        after: Option<&CustomerNumber>,
+        limit: usize,
+    ) -> Result<Vec<CustomerNumber>> {
+        let _permit = acquire(&self.bulk_reads).await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        recipients::list_numbers(&self.pinned, self.replica.as_ref(), after, limit).await
+    }
+
     async fn list_together(&self, numbers: &[CustomerNumber]) -> Result<Vec<FoundAddressees>> {
         let _permit = acquire(&self.bulk_reads).await?;
         recipients::list(&self.pinned, self.replica.as_ref(), numbers).await

@@ -132,8 +132,56 @@ pub(crate) fn batcher(
     Batcher::new(SharedQuery::Addressees, sizes, load)
 }
 
+/// Lists up to `limit` customer numbers after another one, in their order: from the primary, as a new
+/// customer may not be on the replica yet. The replica serves while the primary is unavailable.
+pub(crate) async fn list_numbers(
+    primary: &PinnedReaders,
+    replica: Option<&ReadReplica>,
+    after: Option<&CustomerNumber>,
+    limit: i64,
+) -> Result<Vec<CustomerNumber>> {
+    let after = after.map_or("", CustomerNumber::as_str);
+    let listed = list_numbers_from(primary, after, limit).await;
+    let readers = replica.and_then(|replica| replica.readers_for(&[]));
+    match (listed, readers) {
+        (Err(Error::DatabaseUnavailable), Some(readers)) => {
+            list_numbers_from(readers, after, limit).await
+        }
+        (listed, _) => listed,
+    }
+}
+
+const LIST_NUMBERS: &str = "\
+    SELECT customer_number FROM customers WHERE customer_number > $1 \
+    ORDER BY customer_number LIMIT $2";
+
+async fn list_numbers_from(
+    readers: &PinnedReaders,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<CustomerNumber>> {
+    with_timeout(async {
+        let numbers: sqlx::Result<Vec<String>> = match readers {
+            PinnedReaders::Postgres(readers) => {
+                let query = || sqlx::query(LIST_NUMBERS).bind(after).bind(limit);
+                let rows = readers.fetch_all(query).await?;
+                rows.iter().map(|row| row.try_get(0)).collect()
+            }
+            PinnedReaders::Sqlite(readers) => {
+                let query = || sqlx::query(LIST_NUMBERS).bind(after).bind(limit);
+                let rows = readers.fetch_all(query).await?;
+                rows.iter().map(|row| row.try_get(0)).collect()
+            }
+        };
+        let numbers = numbers.map_err(StorageError::from)?.into_iter();
+        Ok(numbers.map(CustomerNumber::from_stored).collect())
+    })
+    .await
+}
+
 /// Reads all of them by one statement, in the order of `numbers`: from the replica if it is
-/// available and up to date, or else from the primary.
+/// available and up to date, or else from the primary. Those that are not on the replica are read from
+/// the primary as well, as they may be new.
 pub(crate) async fn list(
     primary: &PinnedReaders,
     replica: Option<&ReadReplica>,
@@ -147,10 +195,35 @@ pub(crate) async fn list(
             Err(_) | Ok(Err(Error::DatabaseUnavailable | Error::Conflict)) => {
                 replica.trip_breaker();
             }
-            Ok(found) => return found,
+            Ok(found) => return add_missing(found?, primary, numbers).await,
         }
     }
     list_from(primary, numbers).await
+}
+
+/// Reads the customers that the replica does not have from the primary, if it is available.
+async fn add_missing(
+    mut found: Vec<FoundAddressees>,
+    primary: &PinnedReaders,
+    numbers: &[CustomerNumber],
+) -> Result<Vec<FoundAddressees>> {
+    let is_missing = |found: &FoundAddressees| matches!(found, Ok(None));
+    let missing = numbers.iter().zip(&found);
+    let missing = missing.filter(|(_, found)| is_missing(found));
+    let missing: Vec<_> = missing.map(|(number, _)| number.clone()).collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    match list_from(primary, &missing).await {
+        Err(Error::DatabaseUnavailable) => {}
+        read => {
+            let places = found.iter_mut().filter(|found| is_missing(found));
+            for (place, read) in places.zip(read?) {
+                *place = read;
+            }
+        }
+    }
+    Ok(found)
 }
 
 async fn list_from(
