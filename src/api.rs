@@ -15,6 +15,7 @@ mod contacts;
 mod contract;
 mod convert;
 mod customers;
+mod delivery_reports;
 mod email_confirmation;
 mod error_texts;
 mod mask;

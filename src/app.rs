@@ -15,6 +15,7 @@ mod contact_update;
 mod contacts;
 mod context;
 mod customers;
+mod delivery_reports;
 pub mod demo;
 mod email_confirmation;
 mod email_expiry;

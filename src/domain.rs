@@ -6,6 +6,7 @@
 pub mod attention_line;
 pub mod audit;
 pub mod authentication;
+pub mod burst_guard;
 pub mod caller;
 pub mod caller_id;
 pub mod change_notice;
@@ -14,6 +15,7 @@ pub mod contact_change;
 pub mod contact_import;
 pub mod contact_types;
 pub mod customer;
+pub mod delivery_report;
 pub mod email_address;
 pub mod email_confirmation;
 pub mod enhanced_status;

@@ -29,6 +29,7 @@ mod customer_search;
 mod customers;
 mod database;
 mod database_file;
+mod delivery_marks;
 mod email_confirmations;
 mod entity;
 mod erasure;
@@ -64,6 +65,7 @@ pub use self::{
     customer_queue::{CustomerQueue, QueuePermit},
     customers::LockedCustomer,
     database::Database,
+    delivery_marks::AddressEvents,
     feed_inbox::{FeedLock, InboxRange, SequencedBatch},
     mail_counts::RecipientHash,
     migration::{

@@ -181,6 +181,7 @@ impl Material {
                         customer_numbers: (begin..end).map(customer_number).collect(),
                         purpose: self.purpose.into(),
                         attention_line_chars: 0,
+                        ..StreamRecipientsRequest::default()
                     });
                 }
             }

@@ -20,7 +20,7 @@ pub(crate) mod security_log;
 mod stream_guard;
 
 pub use self::{
-    dispatch::{Admission, AdmissionService},
+    dispatch::{Admission, AdmissionService, MessageBytes},
     limits::Limits,
     peer::{Peer, ResponseBudget},
 };

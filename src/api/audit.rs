@@ -108,7 +108,7 @@ mod tests {
         let encoded = BTreeSet::from(encoded);
         let listed = (1..).take_while(|number| proto::EventKind::try_from(*number).is_ok());
         assert_eq!(encoded, listed.collect());
-        let last = EventKind::PhoneOrderOutcomeRecorded as usize;
+        let last = EventKind::ContactDataComplaint as usize;
         assert_eq!(encoded.len(), last + 1, "a kind is missing in ALL");
     }
 

@@ -215,7 +215,8 @@ impl Violations {
         TimeRange { start, end }
     }
 
-    fn time(&mut self, field: &str, time: Timestamp) -> Option<DateTime<Utc>> {
+    /// Decodes a time that the databases can store.
+    pub(super) fn time(&mut self, field: &str, time: Timestamp) -> Option<DateTime<Utc>> {
         let nanos = u32::try_from(time.nanos).ok();
         let time = nanos.and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
         // The databases store no times before the year 1 or after the year 9999.
@@ -356,6 +357,7 @@ pub(super) fn customer(customer: Customer) -> proto::Customer {
                 .phone_number
                 .map_or_else(String::new, |number| number.as_str().to_owned()),
             locale: data.locale.as_str().to_owned(),
+            email_bounce_time: data.email_bounce_time.map(timestamp),
         }),
         notification_settings: Some(proto::NotificationSettings {
             security_notices: Some(settings.security_notices),

@@ -1,14 +1,15 @@
 //! Recipients of many customers: `StreamRecipients`. Reading, resolving and sending overlap; the client's
 //! flow control bounds how far they run ahead.
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use prost_types::Timestamp;
 use tonic::{Status, Streaming};
 
 use crate::{
     api::{
         admission::error_details::with_reason,
-        auth::Caller,
-        convert::Violations,
+        auth::{Caller, Scope},
+        convert::{Violations, timestamp},
         proto::{self, recipients_result::Outcome},
         recipients::{decode_purpose_and_room, encode},
         request_context,
@@ -30,11 +31,36 @@ const LOOKAHEAD_CHUNKS: usize = 4;
 /// below the 4 MiB that clients accept by default.
 const MAX_PARTIES: usize = 1_000;
 
+/// Number of customers that a walk over all customers lists at once.
+const PAGE_SIZE: usize = 2_000;
+
+/// What a request message asks for.
+enum Requested {
+    Customers(Vec<Chunk>),
+    AllCustomers(Walk),
+}
+
 /// Customers of one request message that are resolved together.
 struct Chunk {
     customers: Vec<RequestedCustomer>,
+    terms: Terms,
+    /// Part of a walk: customers that are not on file are left out, as they were erased during it.
+    is_of_walk: bool,
+    /// The time that the client is told, before the first customer of a walk.
+    begin_time: Option<Timestamp>,
+}
+
+/// What the customers are resolved for.
+#[derive(Clone, Copy)]
+struct Terms {
     purpose: Purpose,
     room: usize,
+}
+
+/// A walk over all customers.
+struct Walk {
+    after: Option<CustomerNumber>,
+    terms: Terms,
 }
 
 /// A customer number of a request: its text, and the parsed number.
@@ -43,23 +69,24 @@ struct RequestedCustomer {
     number: Result<CustomerNumber>,
 }
 
+type Message = std::result::Result<proto::StreamRecipientsResponse, Status>;
+type NextChunk = std::result::Result<Chunk, Status>;
+
 /// Resolves the recipients of the customers in a stream. An invalid message ends the stream; an invalid
 /// number has an error as its result.
 pub(super) fn resolve_stream(
     app: App,
     caller: Caller,
     requests: Streaming<proto::StreamRecipientsRequest>,
-) -> impl Stream<Item = std::result::Result<proto::StreamRecipientsResponse, Status>> {
-    requests
-        .map(move |message| {
-            let message = message.map_err(with_reason)?;
-            Ok(decode(&caller, message)?)
+) -> impl Stream<Item = Message> {
+    let lister = app.clone();
+    requested(caller, requests)
+        .flat_map(move |requested| match requested {
+            Ok(Requested::Customers(chunks)) => stream::iter(chunks.into_iter().map(Ok)).boxed(),
+            Ok(Requested::AllCustomers(walk)) => walk.chunks(lister.clone()).boxed(),
+            Err(status) => stream::iter([Err(status)]).boxed(),
         })
-        .flat_map(|chunks: std::result::Result<_, Status>| match chunks {
-            Ok(chunks) => stream::iter(chunks).map(Ok).left_stream(),
-            Err(status) => stream::iter([Err(status)]).right_stream(),
-        })
-        .map(move |chunk| {
+        .map(move |chunk: NextChunk| {
             let app = app.clone();
             async move {
                 // A separate task, so that chunks are resolved while others are sent.
@@ -68,55 +95,141 @@ pub(super) fn resolve_stream(
             }
         })
         .buffered(LOOKAHEAD_CHUNKS)
-        .flat_map(|results: std::result::Result<_, Status>| match results {
-            Ok(results) => stream::iter(into_messages(results)).map(Ok).left_stream(),
-            Err(status) => stream::iter([Err(status)]).right_stream(),
-        })
-        .scan(0, |answered_count, message| {
-            let message = message.map(|results: Vec<proto::RecipientsResult>| {
-                *answered_count += i64::try_from(results.len()).unwrap_or(i64::MAX);
+        .flat_map(
+            |messages: std::result::Result<Vec<_>, Status>| match messages {
+                Ok(messages) => stream::iter(messages).map(Ok).left_stream(),
+                Err(status) => stream::iter([Err(status)]).right_stream(),
+            },
+        )
+        .scan(0, |answered_count, message: Message| {
+            let message = message.map(|message| {
+                *answered_count += i64::try_from(message.results.len()).unwrap_or(i64::MAX);
                 proto::StreamRecipientsResponse {
-                    results,
                     answered_count: *answered_count,
+                    ..message
                 }
             });
             std::future::ready(Some(message))
         })
 }
 
-fn decode(caller: &Caller, message: proto::StreamRecipientsRequest) -> Result<Vec<Chunk>> {
-    for number in &message.customer_numbers {
-        caller.check_tenant(number)?;
-    }
+/// Reads the request messages, up to one that asks for all customers.
+fn requested(
+    caller: Caller,
+    requests: Streaming<proto::StreamRecipientsRequest>,
+) -> impl Stream<Item = std::result::Result<Requested, Status>> {
+    let first = Some((requests, true));
+    stream::unfold(first, move |state| {
+        let caller = caller.clone();
+        async move {
+            let (mut requests, is_first) = state?;
+            let message = requests.next().await?;
+            let requested = message
+                .map_err(with_reason)
+                .and_then(|message| Ok(decode(&caller, message, is_first)?));
+            let goes_on = matches!(requested, Ok(Requested::Customers(_)));
+            Some((requested, goes_on.then_some((requests, false))))
+        }
+    })
+}
+
+fn decode(
+    caller: &Caller,
+    message: proto::StreamRecipientsRequest,
+    is_first: bool,
+) -> Result<Requested> {
     let mut violations = Violations::default();
-    if message.customer_numbers.is_empty() {
-        violations.add("customer_numbers", Violation::Required);
+    let has_numbers = !message.customer_numbers.is_empty();
+    if message.all_customers.is_some() && !has_numbers {
+        caller.require_for(Scope::RecipientsResolveAll, "")?;
+        caller.require_all_tenants()?;
+    } else {
+        caller.require_for(Scope::RecipientsResolve, "")?;
+        for number in &message.customer_numbers {
+            caller.check_tenant(number)?;
+        }
     }
-    if message.customer_numbers.len() > MAX_CUSTOMER_NUMBERS {
-        let (max, of) = (MAX_CUSTOMER_NUMBERS, "entries");
-        violations.add("customer_numbers", Violation::TooMany { max, of });
+    let mut after = None;
+    if let Some(all) = &message.all_customers {
+        if !is_first || has_numbers {
+            violations.add("all_customers", Violation::AllCustomersNotAlone);
+        }
+        if !all.after_customer_number.is_empty() {
+            let field = "all_customers.after_customer_number";
+            after = violations.customer_number(field, &all.after_customer_number);
+        }
+    } else {
+        check_count(message.customer_numbers.len(), &mut violations);
     }
-    let purpose = decode_purpose_and_room(
+    let terms = decode_purpose_and_room(
         message.purpose,
         message.attention_line_chars,
         &mut violations,
     );
-    let (purpose, room) = violations.finish(purpose)?;
-    let mut customers = message.customer_numbers.into_iter().enumerate();
-    let mut chunks = Vec::new();
-    loop {
-        let chunk = customers.by_ref().take(CHUNK_SIZE);
-        let customers: Vec<_> = chunk
-            .map(|(index, text)| decode_number(index, text))
-            .collect();
-        if customers.is_empty() {
-            return Ok(chunks);
-        }
-        chunks.push(Chunk {
-            customers,
-            purpose,
-            room,
+    let terms = terms.map(|(purpose, room)| Terms { purpose, room });
+    let terms = violations.finish(terms)?;
+    if message.all_customers.is_some() {
+        return Ok(Requested::AllCustomers(Walk { after, terms }));
+    }
+    let numbers = message.customer_numbers.into_iter().enumerate();
+    let customers = numbers.map(|(index, text)| decode_number(index, text));
+    Ok(Requested::Customers(into_chunks(customers, terms, false)))
+}
+
+fn check_count(count: usize, violations: &mut Violations) {
+    if count == 0 {
+        violations.add("customer_numbers", Violation::Required);
+    }
+    if count > MAX_CUSTOMER_NUMBERS {
+        let (max, of) = (MAX_CUSTOMER_NUMBERS, "entries");
+        violations.add("customer_numbers", Violation::TooMany { max, of });
+    }
+}
+
+fn into_chunks(
+    mut customers: impl Iterator<Item = RequestedCustomer>,
+    terms: Terms,
+    is_of_walk: bool,
+) -> Vec<Chunk> {
+    let mut next = || customers.by_ref().take(CHUNK_SIZE).collect::<Vec<_>>();
+    let chunks = std::iter::from_fn(|| Some(next()).filter(|chunk| !chunk.is_empty()));
+    let chunk = |customers| Chunk {
+        customers,
+        terms,
+        is_of_walk,
+        begin_time: None,
+    };
+    chunks.map(chunk).collect()
+}
+
+impl Walk {
+    /// Lists the customers page by page, as the chunks are resolved.
+    fn chunks(self, app: App) -> impl Stream<Item = NextChunk> + Send {
+        let Self { after, terms } = self;
+        let begin = Chunk {
+            customers: Vec::new(),
+            terms,
+            is_of_walk: true,
+            begin_time: Some(timestamp(app.now())),
+        };
+        let pages = stream::try_unfold(after, move |after| {
+            let app = app.clone();
+            // A separate task: a connection must not wait for a client that does not read.
+            let page = async move { app.list_customer_numbers(after.as_ref(), PAGE_SIZE).await };
+            let page = tokio::spawn(request_context::inherit(page));
+            async move {
+                let page = page.await;
+                let page = page.map_err(|_| Error::internal("a page's task panicked"))??;
+                let last = page.last().cloned();
+                let customers = page.into_iter().map(|number| RequestedCustomer {
+                    text: number.as_str().to_owned(),
+                    number: Ok(number),
+                });
+                let chunks = into_chunks(customers, terms, true);
+                Ok::<_, Status>(last.map(|last| (stream::iter(chunks).map(Ok), Some(last))))
+            }
         });
+        stream::iter([Ok(begin)]).chain(pages.try_flatten())
     }
 }
 
@@ -127,20 +240,32 @@ fn decode_number(index: usize, text: String) -> RequestedCustomer {
     RequestedCustomer { text, number }
 }
 
-async fn resolve(app: App, chunk: Chunk) -> Result<Vec<proto::RecipientsResult>> {
+async fn resolve(app: App, chunk: Chunk) -> Result<Vec<proto::StreamRecipientsResponse>> {
+    if chunk.begin_time.is_some() {
+        return Ok(vec![proto::StreamRecipientsResponse {
+            begin_time: chunk.begin_time,
+            ..proto::StreamRecipientsResponse::default()
+        }]);
+    }
     let known = |customer: &RequestedCustomer| customer.number.clone().ok();
     let numbers: Vec<_> = chunk.customers.iter().filter_map(known).collect();
-    let resolved = app.resolve_many(&numbers, chunk.purpose, chunk.room);
-    let mut resolved = resolved.await?.into_iter();
+    let Terms { purpose, room } = chunk.terms;
+    let resolved = if chunk.is_of_walk {
+        app.resolve_listed(&numbers, purpose, room).await?
+    } else {
+        app.resolve_many(&numbers, purpose, room).await?
+    };
+    let mut resolved = resolved.into_iter();
     let mut next = || {
         let missing = || Err(Error::internal("a customer was left out"));
         resolved.next().unwrap_or_else(missing)
     };
-    let results = chunk.customers.into_iter().map(|customer| {
+    let results = chunk.customers.into_iter().filter_map(|customer| {
         let resolution = customer.number.and_then(|_| next());
-        to_result(customer.text, resolution)
+        let is_erased = chunk.is_of_walk && matches!(resolution, Err(Error::CustomerNotFound));
+        (!is_erased).then(|| to_result(customer.text, resolution))
     });
-    Ok(results.collect())
+    Ok(into_messages(results))
 }
 
 fn to_result(customer_number: String, resolution: Result<Resolution>) -> proto::RecipientsResult {
@@ -155,9 +280,11 @@ fn to_result(customer_number: String, resolution: Result<Resolution>) -> proto::
 }
 
 /// Splits results into messages of a bounded size; some customers have a hundred contacts.
-fn into_messages(results: Vec<proto::RecipientsResult>) -> Vec<Vec<proto::RecipientsResult>> {
+fn into_messages(
+    results: impl Iterator<Item = proto::RecipientsResult>,
+) -> Vec<proto::StreamRecipientsResponse> {
     let mut messages = Vec::new();
-    let mut message = Vec::with_capacity(results.len());
+    let mut message = proto::StreamRecipientsResponse::default();
     let mut parties = 0;
     for result in results {
         parties += match &result.outcome {
@@ -166,13 +293,13 @@ fn into_messages(results: Vec<proto::RecipientsResult>) -> Vec<Vec<proto::Recipi
             }
             Some(Outcome::Error(_)) | None => 0,
         };
-        message.push(result);
+        message.results.push(result);
         if parties >= MAX_PARTIES {
             messages.push(std::mem::take(&mut message));
             parties = 0;
         }
     }
-    if !message.is_empty() {
+    if !message.results.is_empty() {
         messages.push(message);
     }
     messages

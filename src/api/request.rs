@@ -82,6 +82,13 @@ has_customer_number!(
     VerifyContactChannelRequest,
 );
 
+/// Each report names its customer, and is checked by itself.
+impl HasTenant for proto::ReportDeliveriesRequest {
+    fn tenant_scope(&self) -> TenantScope<'_> {
+        TenantScope::NoTenant
+    }
+}
+
 impl HasTenant for proto::UpdateCustomerRequest {
     fn tenant_scope(&self) -> TenantScope<'_> {
         let named = self.customer.as_ref();

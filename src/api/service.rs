@@ -9,7 +9,7 @@ use crate::{
     api::{
         audit,
         auth::Caller,
-        caller_authentication, caller_verification, changes, contacts, customers,
+        caller_authentication, caller_verification, changes, contacts, customers, delivery_reports,
         email_confirmation, order_types, phone_orders, phone_password, privacy,
         proto::{self, contact_service_server::ContactService},
         recipients, recipients_stream,
@@ -391,6 +391,16 @@ impl ContactService for ContactApi {
     ) -> Result<Response<proto::EraseCustomerResponse>, Status> {
         let (caller, request) = authorize(request)?;
         Ok(respond(privacy::erase(&self.app, &caller, request).await?))
+    }
+
+    async fn report_deliveries(
+        &self,
+        request: Request<proto::ReportDeliveriesRequest>,
+    ) -> Result<Response<proto::ReportDeliveriesResponse>, Status> {
+        let (caller, request) = authorize(request)?;
+        Ok(respond(
+            delivery_reports::report(&self.app, &caller, request).await?,
+        ))
     }
 
     async fn stream_recipients(

@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroU32,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     crypto::{keyring::VersionedKeys, password_hasher::PhoneHasher, random::Random},
     domain::{
         audit::{Actor, AuditEvent, EventKind},
+        burst_guard::BurstGuard,
         ids::ContactId,
     },
     error::Result,
@@ -36,6 +37,7 @@ pub struct App {
     pub(super) mail_signal: MailSignal,
     pub(super) feed_signal: FeedSignal,
     pub(super) mail_folder: Option<MailFolder>,
+    pub(super) burst_guard: Arc<Mutex<BurstGuard>>,
     /// True while database files may still contain data of an erased customer.
     pub(super) has_deleted: Arc<AtomicBool>,
 }
@@ -81,6 +83,7 @@ impl App {
             mail_signal: MailSignal::default(),
             feed_signal: FeedSignal::default(),
             mail_folder: parts.mail_folder,
+            burst_guard: Arc::default(),
             has_deleted: Arc::default(),
         }
     }

@@ -113,7 +113,7 @@ impl App {
                 }
                 check_etag(&options.etag, &locked.customer.etag())?;
                 let before = locked.customer.clone();
-                let changed = update.change.apply_to(&mut locked.customer);
+                let changed = update.change.apply_to(&mut locked.customer, now);
                 if !changed.is_empty() {
                     transaction
                         .update_customer(&before, &mut locked.customer, now)
@@ -126,7 +126,7 @@ impl App {
             None if update.allow_missing => {
                 let mut customer = new_customer(customer_number, now)?;
                 check_etag(&options.etag, "")?;
-                let changed = update.change.apply_to(&mut customer);
+                let changed = update.change.apply_to(&mut customer, now);
                 let locked = transaction
                     .insert_customer(customer, &self.pseudonyms(customer_number), 1)
                     .await?;

@@ -223,7 +223,9 @@ impl Batch<'_> {
         let (rows, valid) = self.validate_rows(&customer.rows, contacts, imported)?;
         let outcome = match &locked {
             Some(locked) => CustomerOutcome::OnFile {
-                differing: customer.change.apply_to(&mut locked.customer.clone()),
+                differing: customer
+                    .change
+                    .apply_to(&mut locked.customer.clone(), self.now),
             },
             None if valid.is_empty() => CustomerOutcome::Missing,
             None => CustomerOutcome::Created,
@@ -258,7 +260,7 @@ impl Batch<'_> {
             return Ok(locked);
         }
         let mut created = new_customer(number, self.now)?;
-        let fields = customer.change.apply_to(&mut created);
+        let fields = customer.change.apply_to(&mut created, self.now);
         let mut locked = self
             .transaction
             .insert_customer(created, &app.pseudonyms(number), contacts + 1)

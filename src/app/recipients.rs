@@ -9,7 +9,7 @@ use crate::{
         recipients::{Purpose, Resolution, resolve},
     },
     error::{Error, Result},
-    storage::Database,
+    storage::{Database, FoundAddressees},
 };
 
 impl App {
@@ -52,6 +52,18 @@ impl App {
         Ok(purposes.iter().map(resolution).collect())
     }
 
+    /// Lists up to `limit` customer numbers after another one, or the first ones, in their order.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub async fn list_customer_numbers(
+        &self,
+        after: Option<&CustomerNumber>,
+        limit: usize,
+    ) -> Result<Vec<CustomerNumber>> {
+        self.database.list_customer_numbers(after, limit).await
+    }
+
     /// Resolves the recipients of many customers. The results have the order of the numbers; a
     /// customer that is missing or cannot be read has an error as its result.
     ///
@@ -63,15 +75,28 @@ impl App {
         purpose: Purpose,
         attention_line_chars: usize,
     ) -> Result<Vec<Result<Resolution>>> {
-        let (database, now) = (&self.database, self.now());
-        resolve_many(
-            database,
-            customer_numbers,
-            purpose,
-            attention_line_chars,
-            now,
-        )
-        .await
+        let found = self.database.list_addressees(customer_numbers).await?;
+        let now = self.now();
+        Ok(resolve_all(found, purpose, attention_line_chars, now))
+    }
+
+    /// Resolves the recipients of customers that [`list_customer_numbers`](Self::list_customer_numbers)
+    /// returned. One that is missing was erased since.
+    ///
+    /// # Errors
+    /// Database errors that concern all customers.
+    pub async fn resolve_listed(
+        &self,
+        customer_numbers: &[CustomerNumber],
+        purpose: Purpose,
+        attention_line_chars: usize,
+    ) -> Result<Vec<Result<Resolution>>> {
+        let found = self
+            .database
+            .list_listed_addressees(customer_numbers)
+            .await?;
+        let now = self.now();
+        Ok(resolve_all(found, purpose, attention_line_chars, now))
     }
 }
 
@@ -88,9 +113,18 @@ pub async fn resolve_many(
     now: DateTime<Utc>,
 ) -> Result<Vec<Result<Resolution>>> {
     let found = database.list_addressees(customer_numbers).await?;
+    Ok(resolve_all(found, purpose, attention_line_chars, now))
+}
+
+fn resolve_all(
+    found: Vec<FoundAddressees>,
+    purpose: Purpose,
+    attention_line_chars: usize,
+    now: DateTime<Utc>,
+) -> Vec<Result<Resolution>> {
     let resolutions = found.into_iter().map(|addressees| {
         let addressees = addressees?.ok_or(Error::CustomerNotFound)?;
         Ok(resolve(&addressees, purpose, attention_line_chars, now))
     });
-    Ok(resolutions.collect())
+    resolutions.collect()
 }

@@ -62,6 +62,12 @@ impl Actor {
 /// The detail of a disclosure that contains how the channel matched.
 pub const MATCH_DETAIL: &str = "match";
 
+/// The detail of a bounce that contains the enhanced status code.
+pub const STATUS_CODE_DETAIL: &str = "status_code";
+
+/// The detail of a complaint that contains its time.
+pub const REPORT_TIME_DETAIL: &str = "report_time";
+
 /// The kind of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
@@ -144,11 +150,21 @@ pub enum EventKind {
     OneTimeCodeRefused,
     /// The outcome of a phone order was recorded.
     PhoneOrderOutcomeRecorded,
+    /// Mails to an address that had failed are delivered again.
+    EmailBounceCleared,
+    /// An e-mail to the address of the contact data failed.
+    ContactDataBounced,
+    /// Mails to the address of the contact data, which had failed, are delivered again.
+    ContactDataBounceCleared,
+    /// A recipient reported a mail to the address of a contact as unwanted.
+    EmailComplaint,
+    /// A recipient reported a mail to the address of the contact data as unwanted.
+    ContactDataComplaint,
 }
 
 impl EventKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 43] = [
         Self::CustomerCreated,
         Self::CustomerUpdated,
         Self::AttentionLineSet,
@@ -187,6 +203,11 @@ impl EventKind {
         Self::OneTimeCodeFailed,
         Self::OneTimeCodeRefused,
         Self::PhoneOrderOutcomeRecorded,
+        Self::EmailBounceCleared,
+        Self::ContactDataBounced,
+        Self::ContactDataBounceCleared,
+        Self::EmailComplaint,
+        Self::ContactDataComplaint,
     ];
 
     /// Returns the stored name, which responses show as well.
@@ -230,6 +251,11 @@ impl EventKind {
             Self::OneTimeCodeFailed => "contact.one_time_code_failed",
             Self::OneTimeCodeRefused => "contact.one_time_code_refused",
             Self::PhoneOrderOutcomeRecorded => "contact.phone_order_outcome_recorded",
+            Self::EmailBounceCleared => "contact.email_bounce_cleared",
+            Self::ContactDataBounced => "customer.email_bounced",
+            Self::ContactDataBounceCleared => "customer.email_bounce_cleared",
+            Self::EmailComplaint => "contact.email_complaint",
+            Self::ContactDataComplaint => "customer.email_complaint",
         }
     }
 }

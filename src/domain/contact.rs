@@ -111,6 +111,9 @@ pub struct Contact {
     pub email_confirm_time: Option<DateTime<Utc>>,
     /// The time at which an e-mail to the confirmed address bounced.
     pub email_bounce_time: Option<DateTime<Utc>>,
+    /// The time up to which reports of failures are outdated, as the confirmed address was confirmed then,
+    /// or delivered to after a failure.
+    pub email_works_since: Option<DateTime<Utc>>,
     /// The address that was entered last and is not confirmed. It may have expired: read it through
     /// [`pending_email_at`](Self::pending_email_at).
     pub pending_email: Option<PendingEmail>,
@@ -158,6 +161,7 @@ impl Contact {
             email: None,
             email_confirm_time: None,
             email_bounce_time: None,
+            email_works_since: None,
             pending_email: None,
             phone_numbers: Vec::new(),
             invoice_email_enabled: false,
@@ -270,6 +274,7 @@ impl Contact {
         self.email = Some(pending.email.clone());
         self.email_confirm_time = Some(now);
         self.email_bounce_time = None;
+        self.email_works_since = Some(now);
         self.pending_email = None;
         Ok(vec!["email", "pending_email"])
     }
@@ -285,28 +290,25 @@ impl Contact {
         Ok(vec!["pending_email"])
     }
 
-    /// Records that an e-mail to `address` bounced. The time of an earlier bounce remains, and an
-    /// address that has replaced `address` is not affected.
-    pub fn record_bounce(
+    /// Marks the pending address as failing if it is `address`, and returns true if it was not marked
+    /// before. A failure from before the address was entered does not count.
+    pub(super) fn fail_pending(
         &mut self,
         address: &EmailAddress,
+        time: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Vec<&'static str> {
-        let mut changed = Vec::new();
-        let is_bounced = |email: &EmailAddress| email.is_same_as(address);
-        if self.email.as_ref().is_some_and(is_bounced) && self.email_bounce_time.is_none() {
-            self.email_bounce_time = Some(now);
-            changed.push("email");
-        }
-        if let Some(pending) = &mut self.pending_email
-            && now < pending.expire_time
-            && is_bounced(&pending.email)
+    ) -> bool {
+        let Some(pending) = &mut self.pending_email else {
+            return false;
+        };
+        let is_failing = now < pending.expire_time
+            && pending.email.is_same_as(address)
             && pending.bounce_time.is_none()
-        {
-            pending.bounce_time = Some(now);
-            changed.push("pending_email");
+            && time >= pending.request_time;
+        if is_failing {
+            pending.bounce_time = Some(time);
         }
-        changed
+        is_failing
     }
 
     /// Removes the confirmed and the pending address.
@@ -317,6 +319,7 @@ impl Contact {
         }
         self.email_confirm_time = None;
         self.email_bounce_time = None;
+        self.email_works_since = None;
         changed.extend(self.drop_pending_email(now));
         changed
     }

@@ -27,6 +27,11 @@ pub struct ContactsReview {
 pub struct ContactData {
     /// The e-mail address, which needs no confirmation.
     pub email: Option<EmailAddress>,
+    /// The time at which an e-mail to the address failed.
+    pub email_bounce_time: Option<DateTime<Utc>>,
+    /// The time up to which reports of failures are outdated, as the address was entered then, or
+    /// delivered to after a failure.
+    pub email_works_since: Option<DateTime<Utc>>,
     /// The phone number.
     pub phone_number: Option<PhoneNumber>,
     /// The language of messages to the address.
@@ -173,12 +178,17 @@ pub struct CustomerChange {
 
 impl CustomerChange {
     /// Applies the change and returns the names of the fields that differ.
-    pub fn apply_to(&self, customer: &mut Customer) -> Vec<&'static str> {
+    pub fn apply_to(&self, customer: &mut Customer, now: DateTime<Utc>) -> Vec<&'static str> {
         let mut changed = Vec::new();
         let data = &mut customer.contact_data;
         if let Some(email) = &self.email {
             let stored = data.email.as_ref().map(EmailAddress::as_str);
             if stored != email.as_ref().map(EmailAddress::as_str) {
+                let own = data.email.as_ref().zip(email.as_ref());
+                if !own.is_some_and(|(own, new)| own.is_same_as(new)) {
+                    data.email_bounce_time = None;
+                    data.email_works_since = Some(now);
+                }
                 data.email.clone_from(email);
                 changed.push("contact_data.email");
             }
@@ -245,14 +255,14 @@ mod tests {
             ..CustomerChange::default()
         };
         assert_eq!(
-            change.apply_to(&mut customer),
+            change.apply_to(&mut customer, now),
             [
                 "contact_data.email",
                 "contact_data.locale",
                 "notification_settings.outages"
             ]
         );
-        assert!(change.apply_to(&mut customer).is_empty());
+        assert!(change.apply_to(&mut customer, now).is_empty());
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl EnhancedStatus {
         })
     }
 
+    /// Returns true for `5.0.0` and the like: a permanent failure of unknown cause.
+    pub const fn is_unspecific_failure(self) -> bool {
+        matches!((self.class, self.subject), (5, 0))
+    }
+
     /// Returns true if the mailbox does not exist or accepts no mail (rule 32).
     pub const fn is_about_mailbox(self) -> bool {
         matches!(

@@ -68,6 +68,7 @@ impl Addressees {
         Self {
             customer_number: customer.number.clone(),
             contact_data_email: customer.contact_data.email.clone(),
+            contact_data_bounced: customer.contact_data.email_bounce_time.is_some(),
             contact_data_locale: customer.contact_data.locale,
             notification_settings: customer.notification_settings,
             attention_line_suppressed: customer.attention_line.suppressed,

@@ -125,6 +125,8 @@ pub struct Addressees {
     pub customer_number: CustomerNumber,
     /// The address of the contact data.
     pub contact_data_email: Option<EmailAddress>,
+    /// True if an e-mail to the address of the contact data failed.
+    pub contact_data_bounced: bool,
     /// The language of the contact data.
     pub contact_data_locale: Locale,
     /// The notices that are sent to the contact data.
@@ -346,8 +348,9 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Returns true if contacts of the customer have this address and all of them are marked as
-    /// bounced. A contact that confirmed the address after the bounce proves that it works.
+    /// Returns true if the address is marked as failing wherever the customer has it. A contact that
+    /// confirmed it after the failure proves that it works; the contact data, which needs no confirmation,
+    /// proves nothing.
     fn bounces(&self, email: &EmailAddress) -> bool {
         let marked_as = |bounced: bool| {
             self.addressees.contacts.iter().any(|contact| {
@@ -355,7 +358,10 @@ impl<'a> Selection<'a> {
                 contact.email_bounced == bounced && own.is_some_and(|own| own.is_same_as(email))
             })
         };
-        marked_as(true) && !marked_as(false)
+        let own = self.addressees.contact_data_email.as_ref();
+        let is_own_marked =
+            self.addressees.contact_data_bounced && own.is_some_and(|own| own.is_same_as(email));
+        (marked_as(true) || is_own_marked) && !marked_as(false)
     }
 
     fn select(&mut self, recipient: Recipient) {

@@ -86,6 +86,12 @@ pub enum Violation {
     UnknownOrderType,
     #[error("must be a known purpose")]
     UnknownPurpose,
+    #[error("must be in the first message, without customer_numbers")]
+    AllCustomersNotAlone,
+    #[error("must be DELIVERED, FAILED_PERMANENTLY, FAILED_TEMPORARILY or COMPLAINT")]
+    UnknownDeliveryStatus,
+    #[error("must be an enhanced status code, such as 5.1.1")]
+    NotAnEnhancedStatusCode,
     #[error("must not repeat a purpose")]
     RepeatedPurpose,
     #[error("must have 1 to {max} of A-Z, a-z, 0-9, '.', '_' and '-'")]
@@ -175,6 +181,11 @@ impl Violation {
             Self::UnknownSalutation => ("UNKNOWN_SALUTATION", "unknown-salutation"),
             Self::UnknownOrderType => ("UNKNOWN_ORDER_TYPE", "order-type-not-found"),
             Self::UnknownPurpose => ("UNKNOWN_PURPOSE", "unknown-purpose"),
+            Self::AllCustomersNotAlone => ("MISMATCH", "all-customers-not-alone"),
+            Self::UnknownDeliveryStatus => ("UNKNOWN_DELIVERY_STATUS", "unknown-delivery-status"),
+            Self::NotAnEnhancedStatusCode => {
+                ("NOT_AN_ENHANCED_STATUS_CODE", "not-an-enhanced-status-code")
+            }
             Self::RepeatedPurpose => ("DUPLICATE", "repeated-purpose"),
             Self::NotAnOrderTypeCode { .. } => ("NOT_AN_ORDER_TYPE_CODE", "not-an-order-type-code"),
             Self::NotACustomerNumber { .. } => ("NOT_A_CUSTOMER_NUMBER", "not-a-customer-number"),

@@ -390,13 +390,13 @@ impl DeliveryContext {
                 let random = random.clone();
                 Box::pin(async move {
                     let number = &mail.customer_number;
-                    let Some(locked) = transaction.find_and_lock_customer(number).await? else {
+                    let Some(mut locked) = transaction.find_and_lock_customer(number).await? else {
                         return Ok(Outcome::Rollback(false));
                     };
                     if !transaction.dead_letter(&mail, now, &failure).await? {
                         return Ok(Outcome::Rollback(false));
                     }
-                    bounce::record(transaction, &locked, &mail, &random, now).await?;
+                    bounce::record(transaction, &mut locked, &mail, &random, now).await?;
                     Ok(Outcome::Commit(true))
                 })
             })

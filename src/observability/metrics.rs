@@ -18,7 +18,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 pub use self::{
     limits::{Limit, limit_hit},
     log_lines::count_dropped_log_lines,
-    mail::{MailOutcome, OutboxDepth, RejectionClass, mail, mail_rejection, outbox},
+    mail::{
+        DeliveryResult, MailOutcome, OutboxDepth, RejectionClass, delivery_failure_burst,
+        delivery_report, mail, mail_rejection, outbox,
+    },
     readiness::{NotReady, ready},
 };
 

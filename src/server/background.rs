@@ -83,6 +83,15 @@ pub(super) async fn count_unreachable_nodes(database: Database) {
     .await;
 }
 
+/// Updates the state of the guard against bursts of failures, which no report may follow.
+pub(super) async fn watch_delivery_failures(app: App) {
+    every(COUNT_INTERVAL, move || {
+        metrics::delivery_failure_burst(app.has_burst_of_failures());
+        std::future::ready(())
+    })
+    .await;
+}
+
 /// Counts the queued e-mails.
 pub(super) async fn count_mails(app: App) {
     every(COUNT_INTERVAL, move || {

@@ -9,15 +9,16 @@ use tonic::{
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::api::{
-    admission::Admission,
+    admission::{Admission, MessageBytes},
     proto::{FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer},
     service::ContactApi,
 };
 
-/// Maximum size of a request message, decompressed.
-pub(super) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-/// Maximum size of a `StreamRecipients` message, which names up to 1,000 customers.
-const MAX_STREAMED_BYTES: usize = 256 * 1024;
+/// Maximum sizes of request messages.
+pub(super) const MESSAGE_BYTES: MessageBytes = MessageBytes {
+    usual: 64 * 1024,
+    long: 256 * 1024,
+};
 /// Bytes that a client may send ahead of the server on one stream: its longest message, and the start
 /// of the next.
 const STREAM_WINDOW_BYTES: u32 = 320 * 1024;
@@ -42,10 +43,10 @@ pub(super) fn router<H: Health>(
     let contact_service = ContactServiceServer::new(contact_api)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
-    let streams = contact_service
+    let long_messages = contact_service
         .clone()
-        .max_decoding_message_size(MAX_STREAMED_BYTES);
-    let unary = contact_service.max_decoding_message_size(MAX_MESSAGE_BYTES);
+        .max_decoding_message_size(MESSAGE_BYTES.long);
+    let usual = contact_service.max_decoding_message_size(MESSAGE_BYTES.usual);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -61,14 +62,14 @@ pub(super) fn router<H: Health>(
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(admission.authorized(unary, streams))
+        .add_service(admission.authorized(usual, long_messages))
         .add_service(admission.open(health))
         .add_service(
             admission.open(
                 reflection_v1
                     .accept_compressed(CompressionEncoding::Gzip)
                     .send_compressed(CompressionEncoding::Gzip)
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+                    .max_decoding_message_size(MESSAGE_BYTES.usual),
             ),
         )
         .add_service(
@@ -76,7 +77,7 @@ pub(super) fn router<H: Health>(
                 reflection_v1alpha
                     .accept_compressed(CompressionEncoding::Gzip)
                     .send_compressed(CompressionEncoding::Gzip)
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+                    .max_decoding_message_size(MESSAGE_BYTES.usual),
             ),
         ))
 }

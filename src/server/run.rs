@@ -16,7 +16,7 @@ use super::{
     connections::{Acceptor, Connection, ReadPacer},
     descriptors::{grpc_connections, max_connections},
     readiness::{self, Readiness},
-    router::{self, MAX_MESSAGE_BYTES},
+    router::{self, MESSAGE_BYTES},
     tls::Tls,
 };
 use crate::{
@@ -85,13 +85,13 @@ pub async fn serve(
     // Clients that compress do so in every RPC of a connection. Health responses are too small for it.
     let health_service = health_service
         .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        .max_decoding_message_size(MESSAGE_BYTES.usual);
     let budget = parts.limits.response_budget();
     let contact_api = ContactApi::new(parts.app.clone(), parts.service_keys.clone());
     let admission = Admission::new(
         parts.authenticator.clone(),
         &parts.limits,
-        MAX_MESSAGE_BYTES,
+        MESSAGE_BYTES,
         stopped.clone(),
     );
     let router = router::router(contact_api, &admission, health_service)?;
@@ -190,6 +190,7 @@ fn start_tasks(
         let limits = ListenerLimits::monitoring(max_connections());
         tasks.spawn(web::serve(listener, router, limits, std::future::pending()));
         tasks.spawn(background::count_mails(app()));
+        tasks.spawn(background::watch_delivery_failures(app()));
         tasks.spawn(background::count_failed_contacts(app()));
         let database = || parts.database.clone();
         tasks.spawn(background::count_unreachable_nodes(database()));

@@ -134,6 +134,7 @@ impl Transaction {
         let pending = contact.pending_email.as_ref();
         let row = ActiveModel {
             email_bounce_time: Set(contact.email_bounce_time),
+            email_works_since: Set(contact.email_works_since),
             pending_email_bounce_time: Set(pending.and_then(|pending| pending.bounce_time)),
             ..<ActiveModel as ActiveModelTrait>::default()
         };

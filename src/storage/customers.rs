@@ -151,6 +151,25 @@ impl Transaction {
             review_remind_time: Set(customer.review_remind_time),
             ..<ActiveModel as ActiveModelTrait>::default()
         };
+        self.update_columns_of_customer(customer, row).await
+    }
+
+    /// Updates the marks of the contact data's address. The version, and so the etag, stays the same.
+    pub(super) async fn update_contact_data_bounce(&self, customer: &Customer) -> Result<()> {
+        let data = &customer.contact_data;
+        let row = ActiveModel {
+            email_bounce_time: Set(data.email_bounce_time),
+            email_works_since: Set(data.email_works_since),
+            ..<ActiveModel as ActiveModelTrait>::default()
+        };
+        self.update_columns_of_customer(customer, row).await
+    }
+
+    async fn update_columns_of_customer(
+        &self,
+        customer: &Customer,
+        row: ActiveModel,
+    ) -> Result<()> {
         let updated = Entity::update_many()
             .set(row)
             .filter(Column::CustomerNumber.eq(customer.number.as_str()))
@@ -189,6 +208,8 @@ pub(super) fn to_customer(row: Model) -> Result<Customer> {
         number: CustomerNumber::from_stored(row.customer_number),
         contact_data: ContactData {
             email: row.email.map(EmailAddress::from_stored),
+            email_bounce_time: row.email_bounce_time,
+            email_works_since: row.email_works_since,
             phone_number: row.phone_number.map(PhoneNumber::from_stored),
             locale: to_locale(&row.locale, "customers.locale")?,
         },
@@ -227,6 +248,8 @@ pub(super) fn to_model(customer: &Customer) -> Model {
         customer_number: customer.number.as_str().to_owned(),
         email: data.email.as_ref().map(text),
         email_key: data.email.as_ref().map(EmailAddress::comparison_key),
+        email_bounce_time: data.email_bounce_time,
+        email_works_since: data.email_works_since,
         phone_number: data.phone_number.as_ref().map(|n| n.as_str().to_owned()),
         locale: data.locale.as_str().to_owned(),
         security_notices: settings.security_notices,

@@ -45,6 +45,37 @@ impl Database {
         recipients::list_numbers(&self.pinned, self.replica.as_ref(), after, limit).await
     }
 
+    /// Reads customers that were listed on the primary, in the order of `numbers`. Those that are not on
+    /// the replica yet are read from the primary.
+    pub async fn list_listed_addressees(
+        &self,
+        numbers: &[CustomerNumber],
+    ) -> Result<Vec<FoundAddressees>> {
+        let mut found = self.list_addressees(numbers).await?;
+        let is_missing = |found: &FoundAddressees| matches!(found, Ok(None));
+        let missing = numbers.iter().zip(&found);
+        let missing = missing.filter(|(_, found)| is_missing(found));
+        let missing: Vec<_> = missing.map(|(number, _)| number.clone()).collect();
+        if missing.is_empty() || self.replica.is_none() {
+            return Ok(found);
+        }
+        let read = self.list_current_addressees(&missing).await?;
+        let places = found.iter_mut().filter(|found| is_missing(found));
+        for (place, read) in places.zip(read) {
+            *place = read;
+        }
+        Ok(found)
+    }
+
+    /// Reads many customers from the primary, in the order of `numbers`.
+    pub async fn list_current_addressees(
+        &self,
+        numbers: &[CustomerNumber],
+    ) -> Result<Vec<FoundAddressees>> {
+        let _permit = acquire(&self.bulk_reads).await?;
+        recipients::list(&self.pinned, None, numbers).await
+    }
+
     async fn list_together(&self, numbers: &[CustomerNumber]) -> Result<Vec<FoundAddressees>> {
         let _permit = acquire(&self.bulk_reads).await?;
         recipients::list(&self.pinned, self.replica.as_ref(), numbers).await

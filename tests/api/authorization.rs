@@ -63,6 +63,7 @@ fn contract_marks_reads_and_tenant_scoped_rpcs() {
                 TenantScope::Customer(_)
                     | TenantScope::Optional(_)
                     | TenantScope::Customers(_)
+                    | TenantScope::Entries(_)
                     | TenantScope::Token(_)
             );
         let tenant_scoped =
@@ -99,11 +100,16 @@ fn tenant_of_a_request_is_read_from_its_fields() {
         let named = match (find(&one), find(&["customer_numbers"])) {
             (Some(field), None) => Some(TenantScope::Customer(field)),
             (None, Some(field)) => Some(TenantScope::Customers(field)),
-            (None, None) => find(&["token"]).map(TenantScope::Token),
+            (None, None) => find(&["reports[0].customer_number"])
+                .map(TenantScope::Entries)
+                .or_else(|| find(&["token"]).map(TenantScope::Token)),
             (Some(_), Some(_)) => panic!("{} names two customers", rpc.name),
         };
         match rpc.tenant {
-            TenantScope::Customer(_) | TenantScope::Customers(_) | TenantScope::Token(_) => {
+            TenantScope::Customer(_)
+            | TenantScope::Customers(_)
+            | TenantScope::Entries(_)
+            | TenantScope::Token(_) => {
                 assert_eq!(named, Some(rpc.tenant), "{}", rpc.name);
             }
             TenantScope::Optional(field) => {
@@ -225,6 +231,7 @@ fn naming(rpc: &Rpc, numbers: &[&str]) -> Vec<DynamicMessage> {
     let (TenantScope::Customer(field)
     | TenantScope::Optional(field)
     | TenantScope::Customers(field)
+    | TenantScope::Entries(field)
     | TenantScope::Token(field)) = rpc.tenant
     else {
         return Vec::new();
@@ -370,7 +377,7 @@ async fn tenant_scoped_token_is_rejected_where_no_customer_is_named(
                         rpc.name
                     );
                 }
-                TenantScope::Customers(_) | TenantScope::NoTenant => {
+                TenantScope::Customers(_) | TenantScope::Entries(_) | TenantScope::NoTenant => {
                     assert!(is_admitted(&response), "{} {response:?}", rpc.name);
                 }
             }

@@ -28,6 +28,7 @@ fn contact_data(email: &str, phone_number: &str) -> Option<ContactData> {
         email: email.into(),
         phone_number: phone_number.into(),
         locale: "de".into(),
+        ..ContactData::default()
     })
 }
 

@@ -121,6 +121,7 @@ fn naming(rpc: &Rpc, number: &str) -> Option<Vec<u8>> {
     let (TenantScope::Customer(name)
     | TenantScope::Optional(name)
     | TenantScope::Customers(name)
+    | TenantScope::Entries(name)
     | TenantScope::Token(name)) = rpc.tenant
     else {
         return None;

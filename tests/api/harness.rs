@@ -44,7 +44,8 @@ pub const AUDIENCE: &str = "contact-service";
 pub const PUBLIC_URL: &str = "https://contact.example/kis";
 pub const ALL_SCOPES: &str = "customers.read customers.write contact_data.write contacts.read \
     contacts.write email.confirm channels.verify customers.find phone_password.check \
-    phone_password.unlock phone_orders.authorize phone_orders.read order_types.read order_types.write recipients.resolve audit.read \
+    phone_password.unlock phone_orders.authorize phone_orders.read order_types.read order_types.write recipients.resolve \
+    recipients.resolve_all deliveries.report audit.read \
     changes.watch privacy.export privacy.erase";
 
 /// The databases that every test runs on.

@@ -48,7 +48,7 @@ async fn read_everywhere(server: &TestServer, contact: &Contact) -> Contact {
     let sent = proto::StreamRecipientsRequest {
         customer_numbers: vec!["K-1".into()],
         purpose: Purpose::Invoice.into(),
-        attention_line_chars: 0,
+        ..proto::StreamRecipientsRequest::default()
     };
     let streamed = server
         .client()

@@ -176,7 +176,8 @@ impl Decoder for BytesCodec {
     }
 }
 
-/// A scalar field of a request, with the path of the messages that contain it.
+/// A scalar field of a request, with the path of the messages that contain it. Of a list of messages it is
+/// the field of the first one.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf(Vec<FieldDescriptor>);
 
@@ -193,11 +194,6 @@ impl Leaf {
                 // Names by language: tests of their own.
                 continue;
             }
-            assert!(
-                !field.is_list(),
-                "{} is a repeated message, which this walk does not support",
-                field.full_name()
-            );
             for Self(rest) in Self::all_of(&inner) {
                 leaves.push(Self([vec![field.clone()], rest].concat()));
             }
@@ -218,9 +214,13 @@ impl Leaf {
     /// as a whole.
     pub(crate) fn name(&self) -> String {
         let (last, parents) = self.split();
-        let mut names: Vec<_> = parents.iter().map(FieldDescriptor::name).collect();
+        let name = |parent: &FieldDescriptor| match parent.is_list() {
+            true => format!("{}[0]", parent.name()),
+            false => parent.name().to_owned(),
+        };
+        let mut names: Vec<_> = parents.iter().map(name).collect();
         if last.parent_message().full_name() != FIELD_MASK {
-            names.push(last.name());
+            names.push(last.name().to_owned());
         }
         names.join(".")
     }
@@ -231,7 +231,11 @@ impl Leaf {
         let mut message = message.clone();
         for parent in parents {
             let inner = message.get_field(parent).into_owned();
-            message = inner.as_message().unwrap().clone();
+            let first = inner.as_list().and_then(<[Value]>::first);
+            message = match first.unwrap_or(&inner) {
+                Value::Message(inner) => inner.clone(),
+                _ => DynamicMessage::new(message_of(parent)),
+            };
         }
         message.get_field(last).into_owned()
     }
@@ -241,7 +245,16 @@ impl Leaf {
         let (last, parents) = self.split();
         let mut holder = message;
         for parent in parents {
-            holder = holder.get_field_mut(parent).as_message_mut().unwrap();
+            let inner = holder.get_field_mut(parent);
+            if let Some(entries) = inner.as_list_mut()
+                && entries.is_empty()
+            {
+                entries.push(Value::Message(DynamicMessage::new(message_of(parent))));
+            }
+            holder = match inner {
+                Value::List(entries) => entries[0].as_message_mut().unwrap(),
+                inner => inner.as_message_mut().unwrap(),
+            };
         }
         assert!(
             value.is_valid_for_field(last),
@@ -250,6 +263,10 @@ impl Leaf {
         );
         holder.set_field(last, value);
     }
+}
+
+fn message_of(field: &FieldDescriptor) -> MessageDescriptor {
+    field.kind().as_message().unwrap().clone()
 }
 
 /// Sets a top-level field if the request has it.

@@ -19,7 +19,7 @@ fn requests_for(numbers: &[String], purpose: Purpose) -> proto::StreamRecipients
     proto::StreamRecipientsRequest {
         customer_numbers: numbers.to_vec(),
         purpose: purpose.into(),
-        attention_line_chars: 0,
+        ..proto::StreamRecipientsRequest::default()
     }
 }
 
@@ -201,6 +201,7 @@ async fn invalid_message_ends_the_stream_after_prior_responses(
         } else {
             attention_line_chars
         },
+        ..proto::StreamRecipientsRequest::default()
     };
     let messages = vec![good.clone(), wrong, good];
     let (answered, end) = responses(server.client(), messages).await;

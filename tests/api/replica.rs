@@ -72,6 +72,7 @@ async fn streamed(server: &TestServer, number: &str) -> String {
         customer_numbers: vec![number.into()],
         purpose: Purpose::General.into(),
         attention_line_chars: 0,
+        ..proto::StreamRecipientsRequest::default()
     };
     let requests = tokio_stream::iter([request]);
     let stream = server.client().stream_recipients(requests).await.unwrap();

@@ -37,6 +37,8 @@ pub(crate) enum TenantScope {
     Optional(&'static str),
     /// The customers in this repeated field.
     Customers(&'static str),
+    /// The customers in this field of each entry of a list.
+    Entries(&'static str),
     /// The customer whose number begins this token of a confirmation link.
     Token(&'static str),
     /// No customer.
@@ -72,7 +74,7 @@ const BY_CONTACT: TenantScope = TenantScope::Customer("contact.customer_number")
 
 const BY_NUMBER_OR_NONE: TenantScope = TenantScope::Optional("customer_number");
 
-pub(crate) const RPCS: [Rpc; 38] = [
+pub(crate) const RPCS: [Rpc; 39] = [
     rpc("GetCustomer", "customers.read", Reads, BY_NUMBER),
     rpc("UpdateCustomer", "customers.write", Changes, BY_CUSTOMER),
     rpc("SetAttentionLine", "customers.write", Changes, BY_NUMBER),
@@ -171,6 +173,12 @@ pub(crate) const RPCS: [Rpc; 38] = [
         "recipients.resolve",
         Reads,
         Customers("customer_numbers"),
+    ),
+    rpc(
+        "ReportDeliveries",
+        "deliveries.report",
+        Changes,
+        TenantScope::Entries("reports[0].customer_number"),
     ),
     rpc("ListAuditEvents", "audit.read", Reads, BY_NUMBER_OR_NONE),
     rpc("WatchChanges", "changes.watch", Reads, NoTenant),
@@ -316,12 +324,28 @@ pub(crate) fn valid_request(rpc: &str, on: &Prepared) -> DynamicMessage {
         "ResolveRecipients" | "BatchResolveRecipients" | "StreamRecipients" => {
             resolve_recipients(rpc, on)
         }
+        "ReportDeliveries" => to_dynamic(rpc, &report_deliveries(on)),
         "ListAuditEvents" => to_dynamic(rpc, &list_audit_events(on)),
         "InspectEmailConfirmation" | "ConfirmEmail" => {
             let token = on.token.clone();
             to_dynamic(rpc, &proto::ConfirmEmailRequest { token })
         }
         _ => phone_calls::valid_request(rpc, on).unwrap_or_else(|| only_ids(rpc, on)),
+    }
+}
+
+fn report_deliveries(on: &Prepared) -> proto::ReportDeliveriesRequest {
+    let report = proto::DeliveryReport {
+        customer_number: on.number.clone(),
+        contact_id: on.anna.contact_id.clone(),
+        email: address("anna", &on.number),
+        status: proto::DeliveryStatus::FailedPermanently.into(),
+        enhanced_status_code: "5.1.1".into(),
+        report_time: timestamp(start_time() + TimeDelta::days(365)),
+    };
+    proto::ReportDeliveriesRequest {
+        reports: vec![report],
+        accept_burst: true,
     }
 }
 
@@ -368,6 +392,7 @@ fn resolve_recipients(rpc: &str, on: &Prepared) -> DynamicMessage {
             customer_numbers,
             purpose,
             attention_line_chars,
+            ..proto::StreamRecipientsRequest::default()
         };
         return to_dynamic(rpc, &request);
     }
@@ -397,6 +422,7 @@ fn update_customer(on: &Prepared) -> proto::UpdateCustomerRequest {
                 email: "marker.office@example.com".into(),
                 phone_number: "+49 721 7654321".into(),
                 locale: "en".into(),
+                ..proto::ContactData::default()
             }),
             notification_settings: Some(proto::NotificationSettings {
                 security_notices: Some(true),

@@ -41,6 +41,8 @@ use crate::{
 };
 
 const STREAM_RECIPIENTS: &str = "/StreamRecipients";
+/// RPCs whose request messages name up to 1,000 customers.
+const LONG_MESSAGE_RPCS: [&str; 2] = [STREAM_RECIPIENTS, "/ReportDeliveries"];
 const WATCH_CHANGES: &str = "/WatchChanges";
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -66,28 +68,36 @@ struct Shared {
     pending_messages: ConcurrencyLimit,
     open_rpcs: ConcurrencyLimit,
     large_responses: Semaphore,
-    max_message_bytes: usize,
+    message_bytes: MessageBytes,
     request_timeout: Duration,
     stream_idle_timeout: Duration,
     stopped: watch::Receiver<()>,
 }
 
+/// The maximum sizes of request messages, decompressed.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageBytes {
+    /// Of most RPCs.
+    pub usual: usize,
+    /// Of the RPCs whose messages name up to 1,000 customers.
+    pub long: usize,
+}
+
 /// A service whose requests pass admission control.
 #[derive(Clone, Debug)]
 pub struct AdmissionService<S> {
-    unary: S,
-    streams: S,
+    usual: S,
+    long_messages: S,
     admission: Admission,
     requires_token: bool,
 }
 
 impl Admission {
-    /// Creates admission control with `limits`. Unary messages have up to `max_message_bytes`. Endless
-    /// streams end when `stopped` changes.
+    /// Creates admission control with `limits`. Endless streams end when `stopped` changes.
     pub fn new(
         authenticator: Authenticator,
         limits: &Limits,
-        max_message_bytes: usize,
+        message_bytes: MessageBytes,
         stopped: watch::Receiver<()>,
     ) -> Self {
         let limit = ConcurrencyLimit::new;
@@ -117,19 +127,19 @@ impl Admission {
                 (limits.open_rpcs_per_connection, Limit::ConnectionOpenRpcs),
             ),
             large_responses: Semaphore::new(MAX_LARGE_RESPONSES),
-            max_message_bytes,
+            message_bytes,
             request_timeout: limits.request_timeout,
             stream_idle_timeout: limits.stream_idle_timeout,
             stopped,
         }))
     }
 
-    /// Returns the contact service, whose requests need a token. `streams` serves `StreamRecipients`, which
-    /// has longer messages, and `unary` all other RPCs.
-    pub fn authorized<S>(&self, unary: S, streams: S) -> AdmissionService<S> {
+    /// Returns the contact service, whose requests need a token. `long_messages` serves the RPCs with
+    /// longer messages, and `usual` all others.
+    pub fn authorized<S>(&self, usual: S, long_messages: S) -> AdmissionService<S> {
         AdmissionService {
-            unary,
-            streams,
+            usual,
+            long_messages,
             admission: self.clone(),
             requires_token: true,
         }
@@ -138,12 +148,26 @@ impl Admission {
     /// Returns a service that needs no token: health or reflection. Its streams are limited per connection.
     pub fn open<S: Clone>(&self, service: S) -> AdmissionService<S> {
         AdmissionService {
-            unary: service.clone(),
-            streams: service,
+            usual: service.clone(),
+            long_messages: service,
             admission: self.clone(),
             requires_token: false,
         }
     }
+}
+
+impl MessageBytes {
+    fn of(self, path: &str) -> usize {
+        if has_long_messages(path) {
+            self.long
+        } else {
+            self.usual
+        }
+    }
+}
+
+fn has_long_messages(path: &str) -> bool {
+    LONG_MESSAGE_RPCS.iter().any(|rpc| path.ends_with(rpc))
 }
 
 impl<S: NamedService> NamedService for AdmissionService<S> {
@@ -183,10 +207,10 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let service = if request.uri().path().ends_with(STREAM_RECIPIENTS) {
-            self.streams.clone()
+        let service = if has_long_messages(request.uri().path()) {
+            self.long_messages.clone()
         } else {
-            self.unary.clone()
+            self.usual.clone()
         };
         let admission = self.admission.clone();
         if !self.requires_token {
@@ -282,7 +306,10 @@ impl Admission {
         let peer = peer_of(&head);
         let client = client_of(caller.as_ref(), &peer);
         let (pending, max_bytes) = match caller {
-            Some(_) => (&shared.pending_messages, shared.max_message_bytes),
+            Some(_) => (
+                &shared.pending_messages,
+                shared.message_bytes.of(head.uri.path()),
+            ),
             None => (&shared.open_rpcs, MAX_OPEN_MESSAGE_BYTES),
         };
         let body = request_body::read_message(body, max_bytes, pending, &client).await?;

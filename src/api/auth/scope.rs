@@ -6,7 +6,7 @@ use prost_reflect::MethodDescriptor;
 
 use crate::api::contract;
 
-/// A permission of a token. Each RPC requires one, `UpdateCustomer` others by the fields it sets.
+/// A permission of a token. Each RPC requires one, some another one by the fields that are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Read the customer record.
@@ -39,6 +39,10 @@ pub enum Scope {
     OrderTypesWrite,
     /// Ask who is written to.
     RecipientsResolve,
+    /// Ask who is written to, for all customers.
+    RecipientsResolveAll,
+    /// Report what became of mails.
+    DeliveriesReport,
     /// Read the audit log.
     AuditRead,
     /// Follow what changes.
@@ -51,7 +55,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::CustomersRead,
         Self::CustomersWrite,
         Self::ContactDataWrite,
@@ -67,6 +71,8 @@ impl Scope {
         Self::OrderTypesRead,
         Self::OrderTypesWrite,
         Self::RecipientsResolve,
+        Self::RecipientsResolveAll,
+        Self::DeliveriesReport,
         Self::AuditRead,
         Self::ChangesWatch,
         Self::PrivacyExport,
@@ -96,6 +102,8 @@ impl Scope {
             Self::OrderTypesRead => "order_types.read",
             Self::OrderTypesWrite => "order_types.write",
             Self::RecipientsResolve => "recipients.resolve",
+            Self::RecipientsResolveAll => "recipients.resolve_all",
+            Self::DeliveriesReport => "deliveries.report",
             Self::AuditRead => "audit.read",
             Self::ChangesWatch => "changes.watch",
             Self::PrivacyExport => "privacy.export",
@@ -168,7 +176,7 @@ mod tests {
     #[test]
     fn every_rpc_has_a_known_scope_in_the_contract() {
         let paths: Vec<_> = contract::rpcs().iter().map(contract::path).collect();
-        assert_eq!(paths.len(), 38);
+        assert_eq!(paths.len(), 39);
         for path in &paths {
             assert!(scope_of(path).is_some(), "{path}");
         }

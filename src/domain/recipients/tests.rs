@@ -48,6 +48,7 @@ fn email(text: &str) -> EmailAddress {
 
 fn addressees(contact_data: &str, settings: bool, text: &str) -> Addressees {
     Addressees {
+        contact_data_bounced: false,
         customer_number: CustomerNumber::parse("K-1").unwrap(),
         contact_data_email: (contact_data != "-").then(|| email(contact_data)),
         contact_data_locale: Locale::English,

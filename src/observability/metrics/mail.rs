@@ -1,4 +1,4 @@
-//! The metrics of the outbox and of the attempts to send e-mails.
+//! The metrics of the outbox, of the attempts to send e-mails, and of other services' reports about theirs.
 
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ const OUTBOX_MAILS: &str = "contact_outbox_mails";
 const OUTBOX_OLDEST: &str = "contact_outbox_oldest_age_seconds";
 const MAILS: &str = "contact_mails_total";
 const MAIL_REJECTIONS: &str = "contact_mail_rejections_total";
+const DELIVERY_REPORTS: &str = "contact_delivery_reports_total";
+const DELIVERY_FAILURE_BURST: &str = "contact_delivery_failure_burst";
 
 label! {
     /// The outcome of an attempt to send an e-mail.
@@ -51,6 +53,40 @@ label! {
         /// The server was unreachable, timed out, or closed the connection.
         Connection => "connection",
     }
+}
+
+label! {
+    /// The effect of a report about a delivery.
+    DeliveryResult {
+        /// The address is marked as failing.
+        Marked => "marked",
+        /// The mark was removed.
+        Cleared => "cleared",
+        /// A complaint was recorded.
+        Recorded => "recorded",
+        /// The address is delivered to.
+        Unchanged => "unchanged",
+        /// A later report or change is known.
+        IgnoredOutdated => "ignored_outdated",
+        /// The customer does not have the address.
+        IgnoredNotCurrent => "ignored_not_current",
+        /// The failure does not concern the mailbox.
+        IgnoredNotMailbox => "ignored_not_mailbox",
+        /// A temporary failure.
+        IgnoredTemporary => "ignored_temporary",
+        /// Not applied, as unusually many deliveries fail.
+        Held => "held",
+    }
+}
+
+/// Counts a report about a delivery.
+pub fn delivery_report(result: DeliveryResult) {
+    counter!(DELIVERY_REPORTS, "result" => result.as_str()).increment(1);
+}
+
+/// Sets whether unusually many deliveries fail, so that no address is marked.
+pub fn delivery_failure_burst(is_burst: bool) {
+    gauge!(DELIVERY_FAILURE_BURST).set(u8::from(is_burst));
 }
 
 /// Counts an attempt to send an e-mail.
@@ -102,5 +138,17 @@ pub(super) fn register() {
     for class in RejectionClass::ALL {
         counter!(MAIL_REJECTIONS, "class" => class.as_str()).increment(0);
     }
+    describe_counter!(
+        DELIVERY_REPORTS,
+        "Reports about deliveries of other services, by result"
+    );
+    describe_gauge!(
+        DELIVERY_FAILURE_BURST,
+        "1 while so many reported deliveries fail that no address is marked"
+    );
+    for result in DeliveryResult::ALL {
+        counter!(DELIVERY_REPORTS, "result" => result.as_str()).increment(0);
+    }
+    delivery_failure_burst(false);
     outbox(OutboxDepth::default());
 }

@@ -36,7 +36,7 @@ pub type FoundAddressees = Result<Option<Addressees>>;
 /// The columns of a customer, and of one of its contacts if it has any.
 const COLUMNS: &str = "customers.customer_number, customers.email, customers.security_notices, \
     customers.planned_maintenance, customers.outages, customers.attention_line_suppressed, \
-    customers.locale, \
+    customers.locale, customers.email_bounce_time IS NOT NULL, \
     contacts.contact_id, contacts.position, contacts.types, contacts.display_name, \
     contacts.locale, contacts.email, contacts.pending_email_expire_time, \
     contacts.invoice_email_enabled, contacts.email_bounce_time IS NOT NULL";
@@ -55,6 +55,7 @@ struct CustomerColumns {
     outages: bool,
     attention_line_suppressed: bool,
     locale: String,
+    email_bounced: bool,
 }
 
 struct ContactColumns {
@@ -92,23 +93,24 @@ macro_rules! resolution_row {
                     outages: self.try_get(4)?,
                     attention_line_suppressed: self.try_get(5)?,
                     locale: self.try_get(6)?,
+                    email_bounced: self.try_get(7)?,
                 })
             }
 
             fn contact(&self) -> sqlx::Result<Option<ContactColumns>> {
-                let Some(id) = self.try_get(7)? else {
+                let Some(id) = self.try_get(8)? else {
                     return Ok(None);
                 };
                 Ok(Some(ContactColumns {
                     id,
-                    position: self.try_get(8)?,
-                    types: self.try_get(9)?,
-                    display_name: self.try_get(10)?,
-                    locale: self.try_get(11)?,
-                    email: self.try_get(12)?,
-                    pending_email_expire_time: self.try_get(13)?,
-                    invoice_email_enabled: self.try_get(14)?,
-                    email_bounced: self.try_get(15)?,
+                    position: self.try_get(9)?,
+                    types: self.try_get(10)?,
+                    display_name: self.try_get(11)?,
+                    locale: self.try_get(12)?,
+                    email: self.try_get(13)?,
+                    pending_email_expire_time: self.try_get(14)?,
+                    invoice_email_enabled: self.try_get(15)?,
+                    email_bounced: self.try_get(16)?,
                 }))
             }
         }
@@ -180,8 +182,7 @@ async fn list_numbers_from(
 }
 
 /// Reads all of them by one statement, in the order of `numbers`: from the replica if it is
-/// available and up to date, or else from the primary. Those that are not on the replica are read from
-/// the primary as well, as they may be new.
+/// available and up to date, or else from the primary.
 pub(crate) async fn list(
     primary: &PinnedReaders,
     replica: Option<&ReadReplica>,
@@ -195,35 +196,10 @@ pub(crate) async fn list(
             Err(_) | Ok(Err(Error::DatabaseUnavailable | Error::Conflict)) => {
                 replica.trip_breaker();
             }
-            Ok(found) => return add_missing(found?, primary, numbers).await,
+            Ok(found) => return found,
         }
     }
     list_from(primary, numbers).await
-}
-
-/// Reads the customers that the replica does not have from the primary, if it is available.
-async fn add_missing(
-    mut found: Vec<FoundAddressees>,
-    primary: &PinnedReaders,
-    numbers: &[CustomerNumber],
-) -> Result<Vec<FoundAddressees>> {
-    let is_missing = |found: &FoundAddressees| matches!(found, Ok(None));
-    let missing = numbers.iter().zip(&found);
-    let missing = missing.filter(|(_, found)| is_missing(found));
-    let missing: Vec<_> = missing.map(|(number, _)| number.clone()).collect();
-    if missing.is_empty() {
-        return Ok(found);
-    }
-    match list_from(primary, &missing).await {
-        Err(Error::DatabaseUnavailable) => {}
-        read => {
-            let places = found.iter_mut().filter(|found| is_missing(found));
-            for (place, read) in places.zip(read?) {
-                *place = read;
-            }
-        }
-    }
-    Ok(found)
 }
 
 async fn list_from(
@@ -307,6 +283,7 @@ fn to_addressees<R: ResolutionRow>(number: &CustomerNumber, rows: &[&R]) -> Resu
     Ok(Addressees {
         customer_number: number.clone(),
         contact_data_email: customer.email.map(EmailAddress::from_stored),
+        contact_data_bounced: customer.email_bounced,
         contact_data_locale: to_locale(&customer.locale, "customers.locale")?,
         notification_settings: NotificationSettings {
             security_notices: customer.security_notices,

@@ -198,6 +198,7 @@ impl ContactRecord {
             email: row.email.map(EmailAddress::from_stored),
             email_confirm_time: row.email_confirm_time,
             email_bounce_time: row.email_bounce_time,
+            email_works_since: row.email_works_since,
             pending_email,
             phone_numbers: self
                 .phone_numbers
@@ -290,6 +291,7 @@ pub(crate) fn to_row(contact: &Contact) -> Result<Model> {
         pending_email_resend_time: pending.and_then(|pending| pending.resends.last_time),
         email_confirm_time: contact.email_confirm_time,
         email_bounce_time: contact.email_bounce_time,
+        email_works_since: contact.email_works_since,
         pending_email_bounce_time: pending.and_then(|pending| pending.bounce_time),
         invoice_email_enabled: contact.invoice_email_enabled,
         invoice_email_lapse_time: contact.invoice_email_lapse_time,

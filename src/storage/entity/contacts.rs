@@ -37,6 +37,8 @@ pub(crate) struct Model {
     #[serde(default)]
     pub(crate) email_bounce_time: Option<DateTimeUtc>,
     #[serde(default)]
+    pub(crate) email_works_since: Option<DateTimeUtc>,
+    #[serde(default)]
     pub(crate) pending_email_bounce_time: Option<DateTimeUtc>,
     pub(crate) invoice_email_enabled: bool,
     pub(crate) invoice_email_lapse_time: Option<DateTimeUtc>,

@@ -10,6 +10,8 @@ pub(crate) struct Model {
     pub(crate) customer_number: String,
     pub(crate) email: Option<String>,
     pub(crate) email_key: Option<String>,
+    pub(crate) email_bounce_time: Option<DateTimeUtc>,
+    pub(crate) email_works_since: Option<DateTimeUtc>,
     pub(crate) phone_number: Option<String>,
     /// The language of the contact data.
     pub(crate) locale: String,

@@ -200,6 +200,7 @@ pub fn customer_fields() -> BoxedStrategy<proto::Customer> {
                         email,
                         phone_number: number.to_owned(),
                         locale: locale.to_owned(),
+                        ..proto::ContactData::default()
                     }),
                     notification_settings: Some(proto::NotificationSettings {
                         security_notices: security,

@@ -417,6 +417,7 @@ impl Customer {
                 email: self.email.clone(),
                 phone_number: self.phone.clone(),
                 locale: self.locale.clone(),
+                ..proto::ContactData::default()
             }),
             notification_settings: Some(proto::NotificationSettings {
                 security_notices,

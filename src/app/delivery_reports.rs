@@ -1,0 +1,246 @@
+//! Reports of other services about deliveries (rule 32).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, MutexGuard, PoisonError},
+};
+
+use chrono::SecondsFormat;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::context::App;
+use crate::{
+    domain::{
+        audit::{Actor, REPORT_TIME_DETAIL, STATUS_CODE_DETAIL},
+        burst_guard::BurstGuard,
+        delivery_report::{DeliveryReport, DeliveryStatus, ReportResult, apply_report},
+        ids::CustomerNumber,
+        recipients::Addressees,
+    },
+    error::{Error, Result},
+    observability::metrics::{self, DeliveryResult},
+    storage::{AddressEvents, LockedCustomer, Outcome, Transaction},
+};
+
+/// Customers whose addresses are changed at once, so that connections remain for other requests.
+const CONCURRENCY: usize = 4;
+
+/// A report with its place in the request.
+type Placed = (usize, DeliveryReport);
+
+impl App {
+    /// Marks addresses as failing, or removes the marks, as reports say, and returns the results in their
+    /// order. A repeated report has the same result, and changes nothing. `accepts_burst` is true if an
+    /// operator has checked that unusually many failures are real.
+    ///
+    /// # Errors
+    /// Database errors. The reports of some customers may have been applied by then: the request can be
+    /// repeated.
+    pub async fn report_deliveries(
+        &self,
+        actor: &Actor,
+        reports: Vec<DeliveryReport>,
+        accepts_burst: bool,
+    ) -> Result<Vec<ReportResult>> {
+        let mut results: Vec<_> = reports
+            .iter()
+            .map(|report| self.guard(report, accepts_burst))
+            .collect();
+        let open = reports.into_iter().enumerate();
+        let open: Vec<_> = open
+            .filter(|(place, _)| results.get(*place) == Some(&None))
+            .collect();
+        for (place, result) in self.apply_reports(actor, open).await? {
+            if let Some(slot) = results.get_mut(place) {
+                *slot = Some(result);
+            }
+        }
+        let results = results.into_iter().collect::<Option<Vec<_>>>();
+        let results = results.ok_or_else(|| Error::internal("a report has no result"))?;
+        for result in &results {
+            metrics::delivery_report(label(*result));
+        }
+        metrics::delivery_failure_burst(self.has_burst_of_failures());
+        Ok(results)
+    }
+
+    /// Returns true if unusually many deliveries fail, so that no address is marked.
+    pub fn has_burst_of_failures(&self) -> bool {
+        let now = self.now();
+        self.burst_guard().is_burst(now)
+    }
+
+    fn burst_guard(&self) -> MutexGuard<'_, BurstGuard> {
+        self.burst_guard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a report, and returns its result if it is known without the customer.
+    fn guard(&self, report: &DeliveryReport, accepts_burst: bool) -> Option<ReportResult> {
+        let now = self.now();
+        let is_failure = report.status == DeliveryStatus::FailedPermanently;
+        let is_burst = {
+            let mut guard = self.burst_guard();
+            guard.count(is_failure, now);
+            guard.is_burst(now)
+        };
+        let is_held = is_failure && is_burst && !accepts_burst;
+        let held = is_held.then_some(ReportResult::Held);
+        report.result_without_customer().or(held)
+    }
+
+    async fn apply_reports(
+        &self,
+        actor: &Actor,
+        reports: Vec<Placed>,
+    ) -> Result<Vec<(usize, ReportResult)>> {
+        let numbers: BTreeSet<_> = reports
+            .iter()
+            .map(|(_, report)| &report.customer_number)
+            .collect();
+        let numbers: Vec<_> = numbers.into_iter().cloned().collect();
+        let found = self.database.list_current_addressees(&numbers).await?;
+        let mut customers = BTreeMap::new();
+        for (number, addressees) in numbers.into_iter().zip(found) {
+            customers.insert(number, addressees?);
+        }
+        let mut results = Vec::new();
+        let mut changing: BTreeMap<CustomerNumber, Vec<Placed>> = BTreeMap::new();
+        for (place, report) in reports {
+            let addressees = customers
+                .get(&report.customer_number)
+                .and_then(Option::as_ref);
+            match result_of_working(addressees, &report) {
+                Some(result) => results.push((place, result)),
+                None => {
+                    let of_customer = changing.entry(report.customer_number.clone()).or_default();
+                    of_customer.push((place, report));
+                }
+            }
+        }
+        let changed = stream::iter(changing)
+            .map(|(number, reports)| self.apply_to_customer(actor, number, reports))
+            .buffer_unordered(CONCURRENCY);
+        let changed: Vec<_> = changed.try_collect().await?;
+        results.extend(changed.into_iter().flatten());
+        Ok(results)
+    }
+
+    async fn apply_to_customer(
+        &self,
+        actor: &Actor,
+        number: CustomerNumber,
+        reports: Vec<Placed>,
+    ) -> Result<Vec<(usize, ReportResult)>> {
+        let (app, actor, locked) = (self.clone(), actor.clone(), number.clone());
+        let reports = Arc::new(reports);
+        self.database
+            .customer_transaction(&locked, move |transaction| {
+                let (app, actor, number) = (app.clone(), actor.clone(), number.clone());
+                let reports = Arc::clone(&reports);
+                Box::pin(async move {
+                    let Some(mut locked) = transaction.find_and_lock_customer(&number).await?
+                    else {
+                        let gone = |(place, _): &Placed| (*place, ReportResult::IgnoredNotCurrent);
+                        return Ok(Outcome::Rollback(reports.iter().map(gone).collect()));
+                    };
+                    let mut results = Vec::with_capacity(reports.len());
+                    for (place, report) in reports.iter() {
+                        let result = app.apply_report(transaction, &mut locked, &actor, report);
+                        results.push((*place, result.await?));
+                    }
+                    Ok(Outcome::Commit(results))
+                })
+            })
+            .await
+    }
+
+    async fn apply_report(
+        &self,
+        transaction: &Transaction,
+        locked: &mut LockedCustomer,
+        actor: &Actor,
+        report: &DeliveryReport,
+    ) -> Result<ReportResult> {
+        let (now, number) = (self.now(), &report.customer_number);
+        let time = report.time.min(now);
+        let mut contacts = transaction.list_contacts(number).await?;
+        let (customer, email) = (&mut locked.customer, &report.email);
+        let (result, mut changes) =
+            apply_report(customer, &mut contacts, email, report.status, time, now);
+        let mut events = AddressEvents {
+            actor,
+            details: BTreeMap::new(),
+            now,
+        };
+        if let Some(code) = report.enhanced_status {
+            events
+                .details
+                .insert(STATUS_CODE_DETAIL.to_owned(), code.to_string());
+        }
+        if report.status == DeliveryStatus::Complaint {
+            let time = time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            events.details.insert(REPORT_TIME_DETAIL.to_owned(), time);
+            // A complaint leaves no mark by which its repetition is known.
+            let mut new = Vec::new();
+            for change in changes {
+                let (id, kind) = (change.contact_id, change.kind);
+                if !transaction
+                    .has_event(number, id, kind, &events.details)
+                    .await?
+                {
+                    new.push(change);
+                }
+            }
+            changes = new;
+        }
+        let new_id = || self.random.uuid_v7(now);
+        transaction
+            .store_address_changes(locked, &contacts, changes, &events, new_id)
+            .await?;
+        Ok(result)
+    }
+}
+
+const fn label(result: ReportResult) -> DeliveryResult {
+    match result {
+        ReportResult::Marked => DeliveryResult::Marked,
+        ReportResult::Cleared => DeliveryResult::Cleared,
+        ReportResult::Recorded => DeliveryResult::Recorded,
+        ReportResult::Unchanged => DeliveryResult::Unchanged,
+        ReportResult::IgnoredOutdated => DeliveryResult::IgnoredOutdated,
+        ReportResult::IgnoredNotCurrent => DeliveryResult::IgnoredNotCurrent,
+        ReportResult::IgnoredNotMailbox => DeliveryResult::IgnoredNotMailbox,
+        ReportResult::IgnoredTemporary => DeliveryResult::IgnoredTemporary,
+        ReportResult::Held => DeliveryResult::Held,
+    }
+}
+
+/// Returns the result of a report about a delivery to an address that is not marked, as nearly all are:
+/// without a lock of the customer. `None`: the customer has to be looked at under its lock.
+fn result_of_working(
+    addressees: Option<&Addressees>,
+    report: &DeliveryReport,
+) -> Option<ReportResult> {
+    let Some(addressees) = addressees else {
+        return Some(ReportResult::IgnoredNotCurrent);
+    };
+    if report.status != DeliveryStatus::Delivered {
+        return None;
+    }
+    let data = addressees.contact_data_email.as_ref();
+    let data = data.map(|email| (email, addressees.contact_data_bounced));
+    let contacts = addressees.contacts.iter();
+    let contacts =
+        contacts.filter_map(|contact| Some((contact.email.as_ref()?, contact.email_bounced)));
+    let same = contacts
+        .chain(data)
+        .filter(|(email, _)| email.is_same_as(&report.email));
+    let marks: Vec<_> = same.map(|(_, is_marked)| is_marked).collect();
+    match marks.as_slice() {
+        [] => Some(ReportResult::IgnoredNotCurrent),
+        marks if marks.contains(&true) => None,
+        _ => Some(ReportResult::Unchanged),
+    }
+}
