@@ -140,6 +140,13 @@ the max of gauges that every pod reads from the database, which are equal in all
   annotations:
     summary: Agents search for far more customers than usual.
     description: {{ `{{ $value | humanize }} searches by phone number or e-mail address within an hour: far more than the average of the last day.` | quote }}
+- alert: ContactServiceDeliveryFailures
+  expr: max(contact_delivery_failure_burst{ {{- $release -}} }) > 0
+  for: 1m
+  labels: {severity: warning}
+  annotations:
+    summary: Unusually many reported deliveries fail.
+    description: More than 5 % of the reports of ten minutes are permanent failures, so no further address is marked.
 - alert: ContactServicePhonePasswordLocks
   expr: sum(increase(contact_phone_password_locks_total{ {{- $release -}} }[1h])) > {{ $limit.phonePasswordLocks }}
   labels: {severity: warning}

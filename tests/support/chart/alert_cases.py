@@ -315,6 +315,14 @@ CASES = [
         "the average of the last day.",
     ),
     Case(
+        "ContactServiceDeliveryFailures",
+        "10m",
+        fires=[[series("contact_delivery_failure_burst", "1x20")]],
+        quiet=[[series("contact_delivery_failure_burst", "0x20")]],
+        description="More than 5 % of the reports of ten minutes are permanent failures, "
+        "so no further address is marked.",
+    ),
+    Case(
         "ContactServicePhonePasswordLocks",
         "80m",
         fires=[[series("contact_phone_password_locks_total", "0+1x90")]],
