@@ -14,6 +14,7 @@ pub mod contact_change;
 pub mod contact_import;
 pub mod contact_types;
 pub mod customer;
+pub mod delivery_report;
 pub mod email_address;
 pub mod email_confirmation;
 pub mod enhanced_status;
