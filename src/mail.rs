@@ -1,4 +1,5 @@
-//! Outgoing e-mail: templates in both languages, the outbox worker, and the transport.
+//! Outgoing e-mail: templates in both languages, the outbox worker, and the transport. `dsn` reads the
+//! bounces of other services' mails.
 //!
 //! `app` queues an e-mail in the transaction of the change that it reports (transactional outbox).
 //! The worker sends it outside of any transaction, and deletes it from the outbox.
@@ -7,6 +8,7 @@ mod bounce;
 mod claims;
 mod delivery;
 mod domain_name;
+pub mod dsn;
 mod folder;
 mod handover;
 mod local_time;

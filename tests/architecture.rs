@@ -149,6 +149,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sea_orm_migration", &["storage"]),
     ("sqlx", &["storage"]),
     ("lettre", &["mail"]),
+    ("mail_parser", &["mail"]),
     ("argon2", &["crypto::password_hasher"]),
     ("thread_priority", &["crypto::password_hasher"]),
     ("flume", &["crypto::password_hasher"]),
