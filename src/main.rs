@@ -23,6 +23,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The exit code of an import that is complete except for rejected rows.
 const EXIT_REJECTED_ROWS: u8 = 3;
+/// The exit code of a run that held reports of failures.
+const EXIT_HELD_REPORTS: u8 = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -43,6 +45,11 @@ async fn run(command_line: CommandLine) -> Result<ExitCode, StartupError> {
         Command::Migrate { action } => migrate(&config, action).await?,
         Command::Token(token) => println!("{}", token.mint(&config)?),
         Command::Resolve(resolve) => resolve.run(&config).await?,
+        Command::ReportBounces(report) => {
+            if report.run(&config).await? {
+                return Ok(EXIT_HELD_REPORTS.into());
+            }
+        }
         Command::Export(export) => export.run(&config).await?,
         Command::Import(import) => {
             if import.run(&config).await? {

@@ -154,7 +154,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("thread_priority", &["crypto::password_hasher"]),
     ("flume", &["crypto::password_hasher"]),
     ("quick_cache", &["api", "storage"]),
-    ("csv", &["cli::resolve", "cli::import"]),
+    (
+        "csv",
+        &["cli::resolve", "cli::report_bounces", "cli::import"],
+    ),
     ("encoding_rs", &["cli::import"]),
     ("indicatif", &["cli::resolve", "cli::progress"]),
     ("axum", &["web"]),

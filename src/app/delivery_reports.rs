@@ -64,6 +64,12 @@ impl App {
         Ok(results)
     }
 
+    /// Counts deliveries that no report says anything about, for the share of failures.
+    pub fn count_deliveries(&self, count: u64) {
+        let now = self.now();
+        self.burst_guard().count_deliveries(count, now);
+    }
+
     /// Returns true if unusually many deliveries fail, so that no address is marked.
     pub fn has_burst_of_failures(&self) -> bool {
         let now = self.now();

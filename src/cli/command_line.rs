@@ -4,8 +4,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_service::config::Settings;
 
 use crate::cli::{
-    export::ExportCustomer, help, import::ImportFile, migrate::MigrateAction, resolve::ResolveFile,
-    token::MintToken,
+    export::ExportCustomer, help, import::ImportFile, migrate::MigrateAction,
+    report_bounces::ReportBounces, resolve::ResolveFile, token::MintToken,
 };
 
 /// Contact persons of a hosting provider's customers and recipients of its messages, over gRPC
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Token(MintToken),
     /// Resolve the recipients for a purpose, for all customer numbers of a file
     Resolve(ResolveFile),
+    /// Report bounces of mails that other services sent
+    ReportBounces(ReportBounces),
     /// Export everything on file about a customer as JSON
     Export(ExportCustomer),
     /// Import contacts from a CSV or vCard file

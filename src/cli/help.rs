@@ -152,7 +152,9 @@ pub(crate) fn with_sections(mut command: clap::Command) -> clap::Command {
 /// Returns the settings that a command lists; `None`: all of them.
 fn brief_settings(command: &str) -> Option<&'static [Brief]> {
     match command {
-        "migrate" | "resolve" | "export" | "import" => Some(OF_DATABASE_COMMANDS),
+        "migrate" | "resolve" | "report-bounces" | "export" | "import" => {
+            Some(OF_DATABASE_COMMANDS)
+        }
         "token" => Some(OF_TOKEN),
         "healthcheck" => Some(OF_HEALTHCHECK),
         _ => None,

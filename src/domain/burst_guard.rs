@@ -30,17 +30,26 @@ struct Bucket {
 impl BurstGuard {
     /// Counts a report.
     pub fn count(&mut self, is_failure: bool, now: DateTime<Utc>) {
+        self.add(1, u64::from(is_failure), now);
+    }
+
+    /// Counts deliveries.
+    pub fn count_deliveries(&mut self, count: u64, now: DateTime<Utc>) {
+        self.add(count, 0, now);
+    }
+
+    fn add(&mut self, reports: u64, failures: u64, now: DateTime<Utc>) {
         let is_current = |bucket: &&mut Bucket| now - bucket.start < BUCKET;
-        let bucket = match self.buckets.back_mut().filter(is_current) {
-            Some(bucket) => bucket,
-            None => self.buckets.push_back_mut(Bucket {
+        if let Some(bucket) = self.buckets.back_mut().filter(is_current) {
+            bucket.reports += reports;
+            bucket.failures += failures;
+        } else {
+            self.buckets.push_back(Bucket {
                 start: now,
-                reports: 0,
-                failures: 0,
-            }),
-        };
-        bucket.reports += 1;
-        bucket.failures += u64::from(is_failure);
+                reports,
+                failures,
+            });
+        }
     }
 
     /// Returns true if so many reports are failures that no address may be marked.

@@ -23,6 +23,7 @@ mod leak_markers;
 mod logs;
 mod privacy;
 mod reference;
+mod report_bounces;
 mod resolve;
 mod serving;
 mod settings;

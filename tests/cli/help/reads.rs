@@ -12,10 +12,11 @@ use std::{
 use syn::visit::{self, Visit};
 
 /// The file of the entry function of each command, and its name.
-const ENTRIES: [(&str, &str, &str); 7] = [
+const ENTRIES: [(&str, &str, &str); 8] = [
     ("serve", "serve.rs", "serve"),
     ("migrate", "migrate.rs", "migrate"),
     ("token", "token.rs", "mint"),
+    ("report-bounces", "report_bounces.rs", "run"),
     ("resolve", "resolve.rs", "run"),
     ("export", "export.rs", "run"),
     ("import", "import.rs", "run"),
