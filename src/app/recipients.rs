@@ -6,7 +6,7 @@ use super::context::App;
 use crate::{
     domain::{
         ids::CustomerNumber,
-        recipients::{Purpose, Resolution, resolve},
+        recipients::{Addressees, Purpose, Resolution, resolve},
     },
     error::{Error, Result},
     storage::Database,
@@ -46,13 +46,15 @@ impl App {
     ) -> Result<Vec<Resolution>> {
         let addressees = self.database.find_addressees(customer_number).await?;
         let addressees = addressees.ok_or(Error::CustomerNotFound)?;
-        let now = self.now();
-        let resolution =
-            |purpose: &Purpose| resolve(&addressees, *purpose, attention_line_chars, now);
-        Ok(purposes.iter().map(resolution).collect())
+        Ok(resolve_each(
+            &addressees,
+            purposes,
+            attention_line_chars,
+            self.now(),
+        ))
     }
 
-    /// Resolves the recipients of many customers. The results have the order of the numbers; a
+    /// Resolves the recipients of many customers for a purpose. The results have the order of the numbers; a
     /// customer that is missing or cannot be read has an error as its result.
     ///
     /// # Errors
@@ -64,33 +66,54 @@ impl App {
         attention_line_chars: usize,
     ) -> Result<Vec<Result<Resolution>>> {
         let (database, now) = (&self.database, self.now());
-        resolve_many(
+        let purposes = [purpose];
+        let resolved = resolve_many(
             database,
             customer_numbers,
-            purpose,
+            &purposes,
             attention_line_chars,
             now,
-        )
-        .await
+        );
+        let resolved = resolved.await?.into_iter();
+        let missing = || Error::internal("a customer has no resolution");
+        let first = resolved.map(|resolutions| resolutions?.pop().ok_or_else(missing));
+        Ok(first.collect())
     }
 }
 
-/// Resolves the recipients of many customers as [`App::resolve_many`] does, for callers without
-/// keys and hasher.
+/// Resolves the recipients of many customers for several purposes, each customer by one read, for
+/// callers with and without keys and hasher. The results have the order of the numbers, and those
+/// of a customer the order of the purposes; a customer that is missing or cannot be read has an
+/// error as its result.
 ///
 /// # Errors
 /// Database errors that concern all customers.
 pub async fn resolve_many(
     database: &Database,
     customer_numbers: &[CustomerNumber],
-    purpose: Purpose,
+    purposes: &[Purpose],
     attention_line_chars: usize,
     now: DateTime<Utc>,
-) -> Result<Vec<Result<Resolution>>> {
+) -> Result<Vec<Result<Vec<Resolution>>>> {
     let found = database.list_addressees(customer_numbers).await?;
     let resolutions = found.into_iter().map(|addressees| {
         let addressees = addressees?.ok_or(Error::CustomerNotFound)?;
-        Ok(resolve(&addressees, purpose, attention_line_chars, now))
+        Ok(resolve_each(
+            &addressees,
+            purposes,
+            attention_line_chars,
+            now,
+        ))
     });
     Ok(resolutions.collect())
+}
+
+fn resolve_each(
+    addressees: &Addressees,
+    purposes: &[Purpose],
+    attention_line_chars: usize,
+    now: DateTime<Utc>,
+) -> Vec<Resolution> {
+    let resolution = |purpose: &Purpose| resolve(addressees, *purpose, attention_line_chars, now);
+    purposes.iter().map(resolution).collect()
 }
