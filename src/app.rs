@@ -55,5 +55,5 @@ pub use self::{
     phone_grant::Grant,
     phone_orders::{DecidedOrder, OutcomeRecord, PhoneOrderPage, PhoneOrderRequest},
     phone_password::NewPhonePassword,
-    recipients::resolve_many,
+    recipients::{resolve_listed, resolve_many},
 };

@@ -6,7 +6,7 @@ use super::context::App;
 use crate::{
     domain::{
         ids::CustomerNumber,
-        recipients::{Purpose, Resolution, resolve},
+        recipients::{Addressees, Purpose, Resolution, resolve},
     },
     error::{Error, Result},
     storage::{Database, FoundAddressees},
@@ -47,9 +47,12 @@ impl App {
         let addressees = self.database.find_addressees(customer_number).await?;
         let addressees = addressees.ok_or(Error::CustomerNotFound)?;
         let now = self.now();
-        let resolution =
-            |purpose: &Purpose| resolve(&addressees, *purpose, attention_line_chars, now);
-        Ok(purposes.iter().map(resolution).collect())
+        Ok(resolve_each(
+            &addressees,
+            purposes,
+            attention_line_chars,
+            now,
+        ))
     }
 
     /// Lists up to `limit` customer numbers after another one, or the first ones, in their order.
@@ -100,20 +103,76 @@ impl App {
     }
 }
 
-/// Resolves the recipients of many customers as [`App::resolve_many`] does, for callers without
-/// keys and hasher.
+/// Resolves the recipients of many customers for several purposes, each customer by one read, for
+/// callers without keys and hasher. The results have the order of the numbers, and those of a
+/// customer the order of the purposes; a customer that is missing or cannot be read has an error as
+/// its result.
 ///
 /// # Errors
 /// Database errors that concern all customers.
 pub async fn resolve_many(
     database: &Database,
     customer_numbers: &[CustomerNumber],
-    purpose: Purpose,
+    purposes: &[Purpose],
     attention_line_chars: usize,
     now: DateTime<Utc>,
-) -> Result<Vec<Result<Resolution>>> {
+) -> Result<Vec<Result<Vec<Resolution>>>> {
     let found = database.list_addressees(customer_numbers).await?;
-    Ok(resolve_all(found, purpose, attention_line_chars, now))
+    Ok(resolve_all_purposes(
+        found,
+        purposes,
+        attention_line_chars,
+        now,
+    ))
+}
+
+/// Resolves the recipients of customers that were listed before, as [`resolve_many`] does. One that is
+/// missing was erased since.
+///
+/// # Errors
+/// Database errors that concern all customers.
+pub async fn resolve_listed(
+    database: &Database,
+    customer_numbers: &[CustomerNumber],
+    purposes: &[Purpose],
+    attention_line_chars: usize,
+    now: DateTime<Utc>,
+) -> Result<Vec<Result<Vec<Resolution>>>> {
+    let found = database.list_listed_addressees(customer_numbers).await?;
+    Ok(resolve_all_purposes(
+        found,
+        purposes,
+        attention_line_chars,
+        now,
+    ))
+}
+
+fn resolve_all_purposes(
+    found: Vec<FoundAddressees>,
+    purposes: &[Purpose],
+    attention_line_chars: usize,
+    now: DateTime<Utc>,
+) -> Vec<Result<Vec<Resolution>>> {
+    let resolutions = found.into_iter().map(|addressees| {
+        let addressees = addressees?.ok_or(Error::CustomerNotFound)?;
+        Ok(resolve_each(
+            &addressees,
+            purposes,
+            attention_line_chars,
+            now,
+        ))
+    });
+    resolutions.collect()
+}
+
+fn resolve_each(
+    addressees: &Addressees,
+    purposes: &[Purpose],
+    attention_line_chars: usize,
+    now: DateTime<Utc>,
+) -> Vec<Resolution> {
+    let resolution = |purpose: &Purpose| resolve(addressees, *purpose, attention_line_chars, now);
+    purposes.iter().map(resolution).collect()
 }
 
 fn resolve_all(

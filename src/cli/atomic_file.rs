@@ -53,12 +53,8 @@ impl AtomicFile {
 
     /// Creates the file of an option such as `--output`, before a command begins its work.
     pub(crate) fn create_output(target: &Path) -> Result<Self, StartupError> {
-        let created = if target.is_dir() {
-            Err(io::ErrorKind::IsADirectory.into())
-        } else {
-            Self::create(target)
-        };
-        created.map_err(|error| StartupError::unwritable(target, &error))
+        check_target(target)?;
+        Self::create(target).map_err(|error| StartupError::unwritable(target, &error))
     }
 
     pub(crate) const fn file(&self) -> &File {
@@ -75,6 +71,21 @@ impl AtomicFile {
         self.file.sync_all()?;
         fs::rename(&self.temporary, &self.target)
     }
+}
+
+/// Rejects targets that a rename would replace by a file: folders, devices and pipes.
+pub(crate) fn check_target(target: &Path) -> Result<(), StartupError> {
+    if target.is_dir() {
+        let error = io::ErrorKind::IsADirectory.into();
+        return Err(StartupError::unwritable(target, &error));
+    }
+    if target.exists() && !target.is_file() {
+        return Err(StartupError::Unusable {
+            path: target.to_owned(),
+            reason: "is not a regular file: leave the option out, or name a file".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Removes a file that was not committed.

@@ -33,7 +33,7 @@ pub(crate) enum Command {
     },
     /// Mint an access token with the development key of a server on this machine
     Token(MintToken),
-    /// Resolve the recipients for a purpose, for all customer numbers of a file
+    /// Resolve the recipients for purposes, of the customers of a file or of all
     Resolve(ResolveFile),
     /// Report bounces of mails that other services sent
     ReportBounces(ReportBounces),

@@ -27,7 +27,7 @@ pub(crate) enum StartupError {
         access: Access,
         reason: String,
     },
-    /// A file that cannot be imported as a whole: too large, empty, or of another type.
+    /// A file that cannot be used as a whole: too large, empty, of another type, or of another run.
     #[error("{} {reason}", path.display())]
     Unusable { path: PathBuf, reason: String },
     /// A file to import whose header or cards cannot be read.
@@ -39,6 +39,9 @@ pub(crate) enum StartupError {
         output: &'static str,
         reason: String,
     },
+    /// A run failed after it had written rows to a file from which another can continue.
+    #[error("{error}; {} has the rows until then: continue with --resume", partial.display())]
+    Resumable { error: Box<Self>, partial: PathBuf },
     /// The database failed during an import.
     #[error("{error}; {imported} rows were imported: run the same import again to continue")]
     Import { error: Error, imported: u64 },

@@ -76,6 +76,12 @@ impl Database {
         recipients::list(&self.pinned, None, numbers).await
     }
 
+    /// Counts the customers.
+    pub async fn count_customers(&self) -> Result<u64> {
+        let _permit = acquire(&self.bulk_reads).await?;
+        recipients::count(&self.pinned).await
+    }
+
     async fn list_together(&self, numbers: &[CustomerNumber]) -> Result<Vec<FoundAddressees>> {
         let _permit = acquire(&self.bulk_reads).await?;
         recipients::list(&self.pinned, self.replica.as_ref(), numbers).await

@@ -10,7 +10,7 @@ use rstest::rstest;
 use self::reads::settings_read_by;
 use crate::process::Sandbox;
 
-const MAX_LINES: usize = 30;
+const MAX_LINES: usize = 32;
 const MAX_COLUMNS: usize = 80;
 /// Headings one of which is the first of the settings.
 const FIRST_HEADINGS: [&str; 3] = ["Data and database:", "Network:", "Access tokens:"];
@@ -52,7 +52,13 @@ fn settings(help: &str) -> BTreeSet<String> {
 #[case(&["import"], &["dry-run", "emails-confirmed", "create-customers", "map", "encoding"])]
 #[case(&["export"], &["output"])]
 #[case(&["report-bounces"], &["bounce-address", "sent", "accept-burst", "output"])]
-#[case(&["resolve"], &["purpose", "output", "format", "report", "attention-line-chars"])]
+#[case(
+    &["resolve"],
+    &[
+        "all", "purpose", "by-address", "output", "resume", "format", "report",
+        "attention-line-chars",
+    ]
+)]
 #[case(&["token"], &["sub", "scope", "customer", "ttl"])]
 #[case(&["migrate"], &[])]
 #[case(&["migrate", "up"], &["distributed", "move-rows"])]

@@ -1,6 +1,15 @@
-//! `resolve FILE`: results, report and errors.
+//! `resolve`: results, report and errors.
 
-use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+#[path = "resolve/addresses.rs"]
+mod addresses;
+#[path = "resolve/all.rs"]
+mod all;
+#[path = "resolve/resume.rs"]
+mod resume;
+#[path = "resolve/summary.rs"]
+mod summary;
+
+use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use rstest::rstest;
 
@@ -42,24 +51,21 @@ async fn results_have_a_row_each_and_the_report_names_unreached(
     assert_eq!(
         rows[..3],
         [
-            "customer_number,delivery,emails,attention_line,error",
-            "K-1001,EMAIL,anna.schmidt@muster.example;buchhaltung@muster.example,\
-             \"z.Hd. Bernd Maier, Buchhaltung Filiale Süd\",",
-            "K-1002,POSTAL,,z.Hd. Emil Groß,",
+            "customer_number,purpose,delivery,emails,attention_line,reason,error",
+            "K-1001,INVOICE,EMAIL,anna.schmidt@muster.example;buchhaltung@muster.example,\
+             \"z.Hd. Bernd Maier, Buchhaltung Filiale Süd\",,",
+            "K-1002,INVOICE,POSTAL,,z.Hd. Emil Groß,EMAIL_UNCONFIRMED;INVOICE_EMAIL_OFF,",
         ]
     );
     assert!(rows[3].starts_with("K-1003,"), "{}", rows[3]);
     assert_eq!(
         rows[4],
-        "K-0,,,,there is no customer with this customer_number"
+        "K-0,INVOICE,,,,CUSTOMER_NOT_FOUND,there is no customer with this customer_number"
     );
-    assert!(rows[5].starts_with("no number,,,,"), "{}", rows[5]);
+    let invalid = "no number,INVOICE,,,,INVALID_CUSTOMER_NUMBER,";
+    assert!(rows[5].starts_with(invalid), "{}", rows[5]);
     assert_eq!(rows.len(), 6);
-    assert!(
-        csv.stderr.contains("5 customers resolved"),
-        "{}",
-        csv.stderr
-    );
+    assert!(csv.stderr.contains("5 customers\n"), "{}", csv.stderr);
     for unreached in [
         "K-1002: by post: EMAIL_UNCONFIRMED, INVOICE_EMAIL_OFF\n",
         "K-0: there is no customer",
@@ -97,8 +103,40 @@ async fn results_and_report_are_written_to_files(
     let metadata = fs::metadata(sandbox.path().join("results")).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
     let mut entries = fs::read_dir(sandbox.path()).unwrap();
-    let is_incomplete = |path: &Path| path.extension() == Some("part".as_ref());
-    assert!(!entries.any(|entry| is_incomplete(&entry.unwrap().path())));
+    let is_incomplete = |name: &str| name.contains(".part");
+    assert!(!entries.any(|entry| is_incomplete(entry.unwrap().file_name().to_str().unwrap())));
+}
+
+#[rstest]
+#[case::separated(&["--purpose", "security-notice,invoice"])]
+#[case::repeated(&["--purpose", "security-notice", "--purpose", "invoice"])]
+#[case::duplicated(&["--purpose", "security-notice,invoice,security-notice"])]
+#[tokio::test]
+async fn customer_has_a_row_for_each_purpose(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+    #[case] purposes: &[&str],
+) {
+    let sandbox = sandbox_with_samples(backend).await;
+    let ended = sandbox.run(&[&["resolve", "numbers"], purposes].concat());
+    succeeded(&ended);
+    let rows: Vec<&str> = ended.stdout.lines().skip(1).collect();
+    let of_purpose = |name| {
+        let ended = sandbox.run(&["resolve", "numbers", "--purpose", name]);
+        let rows: Vec<String> = ended.stdout.lines().skip(1).map(str::to_owned).collect();
+        assert_eq!(rows.len(), 5);
+        rows
+    };
+    let expected = of_purpose("security-notice").into_iter();
+    let expected = expected.zip(of_purpose("invoice"));
+    let expected: Vec<String> = expected.flat_map(|(one, other)| [one, other]).collect();
+    assert_eq!(rows, expected);
+    for line in [
+        "K-1002: INVOICE: by post: EMAIL_UNCONFIRMED, INVOICE_EMAIL_OFF\n",
+        "K-0: SECURITY_NOTICE: there is no customer",
+        "K-0: INVOICE: there is no customer",
+    ] {
+        assert!(ended.stderr.contains(line), "{}", ended.stderr);
+    }
 }
 
 #[rstest]
@@ -116,6 +154,33 @@ async fn results_and_report_are_written_to_files(
 #[case::folder(
     &["resolve", "numbers", "--purpose", "invoice", "--output", "."],
     ". cannot be written: is a directory"
+)]
+#[case::no_regular_file(
+    &["resolve", "numbers", "--purpose", "invoice", "--report", "/dev/null"],
+    "/dev/null is not a regular file"
+)]
+#[case::one_file_for_both(
+    &["resolve", "numbers", "--purpose", "invoice", "--report", "x", "--output", "x"],
+    "--report: must be another file than that of --output"
+)]
+#[case::no_customers(&["resolve", "--purpose", "invoice"], "<FILE|--all>")]
+#[case::file_and_all(
+    &["resolve", "numbers", "--all", "--purpose", "invoice"],
+    "cannot be used with"
+)]
+#[case::resume_without_output(
+    &["resolve", "numbers", "--purpose", "invoice", "--resume"],
+    "--output <FILE>"
+)]
+#[case::resume_of_addresses(
+    &[
+        "resolve", "numbers", "--purpose", "invoice", "--resume", "--by-address", "--output", "x",
+    ],
+    "'--resume' cannot be used with '--by-address'"
+)]
+#[case::resume_of_standard_input(
+    &["resolve", "-", "--purpose", "invoice", "--resume", "--output", "x"],
+    "--resume: standard input cannot be read again"
 )]
 #[tokio::test]
 async fn invalid_arguments_and_files_are_reported(
@@ -185,10 +250,10 @@ async fn report_names_the_cause_of_each_unreached_customer(
     assert_eq!(report.lines().collect::<Vec<_>>(), causes);
     let rows: Vec<&str> = results.lines().skip(1).collect();
     let expected = [
-        "C-1,EMAIL,a@muster.example,,",
-        "C-2,NONE,,,",
-        "C-3,NONE,,,",
-        "C-4,NONE,,,",
+        "C-1,SECURITY_NOTICE,EMAIL,a@muster.example,,,",
+        "C-2,SECURITY_NOTICE,NONE,,,EMAIL_BOUNCED;NO_EMAIL,",
+        "C-3,SECURITY_NOTICE,NONE,,,EMAIL_UNCONFIRMED;NO_EMAIL,",
+        "C-4,SECURITY_NOTICE,NONE,,,NO_EMAIL,",
     ];
     assert_eq!(rows, expected);
 
@@ -200,7 +265,10 @@ async fn report_names_the_cause_of_each_unreached_customer(
     let (report, results) = resolve(&sandbox, "invoice");
     let by_post = ["C-1", "C-2", "C-3", "C-4"].map(|n| format!("{n}: by post: INVOICE_EMAIL_OFF"));
     assert_eq!(report.lines().collect::<Vec<_>>(), by_post);
-    assert!(results.contains("C-1,POSTAL,,z.Hd. Anna,\n"), "{results}");
+    assert!(
+        results.contains("C-1,INVOICE,POSTAL,,z.Hd. Anna,INVOICE_EMAIL_OFF,\n"),
+        "{results}"
+    );
 }
 
 /// Imports customers with one confirmed STANDARD contact each, and resolves them.
@@ -219,8 +287,9 @@ async fn all_are_reached(backend: Backend, customers: usize) {
     for purpose in ["security-notice", "planned-maintenance", "outage"] {
         let (report, results) = resolve(&sandbox, purpose);
         assert_eq!(report, "", "{purpose}");
+        let name = purpose.to_uppercase().replace('-', "_");
         for (n, row) in results.lines().skip(1).enumerate() {
-            assert_eq!(row, format!("C-{n},EMAIL,anna{n}@muster.example,,"));
+            assert_eq!(row, format!("C-{n},{name},EMAIL,anna{n}@muster.example,,,"));
         }
         assert_eq!(results.lines().count(), customers + 1, "{purpose}");
     }

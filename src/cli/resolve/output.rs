@@ -1,58 +1,57 @@
 //! The results as CSV or JSON lines. A file appears under its name only when it is complete.
 
 use std::{
-    io::{self, BufWriter, Write},
+    fs::File,
+    io::{self, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
-use clap::ValueEnum;
-use contact_service::domain::recipients::DeliveryMethod;
-use serde::Serialize;
-
-use super::line::LineOutcome;
+use super::{
+    format::{OutputFormat, Record},
+    partial_file::PartialFile,
+};
 use crate::cli::{atomic_file::AtomicFile, startup_error::StartupError};
 
-// Doc comments of the variants would be printed by --help.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum OutputFormat {
-    Csv,
-    Jsonl,
+/// The file or stream of the results.
+pub(super) enum Target {
+    Stdout,
+    /// A file that cannot be resumed.
+    Atomic(AtomicFile, PathBuf),
+    /// A file that can be resumed, and is continued at its end.
+    Partial(PartialFile),
 }
 
-/// A result as it is written. CSV has all addresses in one column, separated by semicolons, which
-/// no address contains.
-#[derive(Serialize)]
-struct AnswerRow<'a, Emails> {
-    customer_number: &'a str,
-    delivery: &'a str,
-    emails: Emails,
-    attention_line: &'a str,
-    error: &'a str,
-}
+impl Target {
+    /// Opens standard output, or a file that replaces `path` once it is complete.
+    pub(super) fn create(path: Option<&Path>) -> Result<Self, StartupError> {
+        let Some(path) = path else {
+            return Ok(Self::Stdout);
+        };
+        let file = AtomicFile::create_output(path)?;
+        Ok(Self::Atomic(file, path.to_owned()))
+    }
 
-impl<'a, Emails> AnswerRow<'a, Emails> {
-    fn new(customer_number: &'a str, outcome: &'a LineOutcome, emails: Emails) -> Self {
-        let resolution = outcome.as_ref().ok();
-        Self {
-            customer_number,
-            delivery: match resolution.map(|resolution| resolution.delivery) {
-                Some(DeliveryMethod::Email) => "EMAIL",
-                Some(DeliveryMethod::Postal) => "POSTAL",
-                Some(DeliveryMethod::None) => "NONE",
-                None => "",
-            },
-            emails,
-            attention_line: resolution.map_or("", |resolution| &resolution.attention_line.text),
-            error: outcome.as_ref().err().map_or("", String::as_str),
-        }
+    fn writer(&self) -> Result<Box<dyn Write + Send>, StartupError> {
+        let (file, path): (&File, &Path) = match self {
+            Self::Stdout => return Ok(Box::new(io::stdout())),
+            Self::Atomic(file, path) => (file.file(), path),
+            Self::Partial(file) => (file.file(), file.path()),
+        };
+        let writer = file.try_clone().and_then(|mut file| {
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        });
+        let writer = writer.map_err(|error| StartupError::unwritable(path, &error))?;
+        Ok(Box::new(writer))
     }
 }
 
 /// The writer of the results.
 pub(super) struct Output {
+    // Dropped, and thereby flushed, before the target: it removes a partial file that is empty.
     writer: Writer,
-    /// The file and its path; `None`: standard output.
-    file: Option<(AtomicFile, PathBuf)>,
+    target: Target,
+    has_header: bool,
 }
 
 enum Writer {
@@ -61,42 +60,34 @@ enum Writer {
 }
 
 impl Output {
-    /// Opens standard output, or a file that replaces `path` once it is complete.
-    pub(super) fn create(path: Option<&Path>, format: OutputFormat) -> Result<Self, StartupError> {
-        let file = path.map(AtomicFile::create_output).transpose()?;
-        let file = file.zip(path.map(Path::to_owned));
-        let target: Box<dyn Write + Send> = match &file {
-            Some((file, path)) => {
-                let writer = file.file().try_clone();
-                Box::new(writer.map_err(|error| StartupError::unwritable(path, &error))?)
-            }
-            None => Box::new(io::stdout()),
-        };
+    /// Writes to a target; a file that is continued has its header.
+    pub(super) fn new(target: Target, format: OutputFormat) -> Result<Self, StartupError> {
+        let stream = target.writer()?;
         let writer = match format {
-            OutputFormat::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(target))),
-            OutputFormat::Jsonl => Writer::Jsonl(BufWriter::new(target)),
+            OutputFormat::Csv => Writer::Csv(Box::new(
+                csv::WriterBuilder::new()
+                    .has_headers(false)
+                    .from_writer(stream),
+            )),
+            OutputFormat::Jsonl => Writer::Jsonl(BufWriter::new(stream)),
         };
-        Ok(Self { writer, file })
+        let has_header = matches!(&target, Target::Partial(file) if !file.is_empty());
+        Ok(Self {
+            writer,
+            target,
+            has_header,
+        })
     }
 
-    /// Writes one result.
-    pub(super) fn write(
-        &mut self,
-        number: &str,
-        outcome: &LineOutcome,
-    ) -> Result<(), StartupError> {
-        let emails: Vec<&str> = outcome
-            .iter()
-            .flat_map(|resolution| &resolution.recipients)
-            .map(|recipient| recipient.email.as_str())
-            .collect();
+    /// Writes one record.
+    pub(super) fn write<R: Record>(&mut self, record: &R) -> Result<(), StartupError> {
+        self.write_header::<R>()?;
         match &mut self.writer {
             Writer::Csv(csv) => csv
-                .serialize(AnswerRow::new(number, outcome, emails.join(";")))
+                .serialize(record.to_csv())
                 .map_err(|error| error.to_string()),
             Writer::Jsonl(lines) => {
-                let row = AnswerRow::new(number, outcome, emails);
-                let written = serde_json::to_writer(&mut *lines, &row).map_err(io::Error::from);
+                let written = serde_json::to_writer(&mut *lines, record).map_err(io::Error::from);
                 let written = written.and_then(|()| lines.write_all(b"\n"));
                 written.map_err(|error| error.to_string())
             }
@@ -104,18 +95,54 @@ impl Output {
         .map_err(failed)
     }
 
-    /// Flushes the results, and commits the file.
-    pub(super) fn finish(mut self) -> Result<(), StartupError> {
+    /// Writes the header of CSV, unless it is there already.
+    pub(super) fn write_header<R: Record>(&mut self) -> Result<(), StartupError> {
+        if self.has_header {
+            return Ok(());
+        }
+        self.has_header = true;
+        match &mut self.writer {
+            Writer::Csv(csv) => csv
+                .write_record(R::COLUMNS)
+                .map_err(|error| failed(error.to_string())),
+            Writer::Jsonl(_) => Ok(()),
+        }
+    }
+
+    /// Hands the records over to the operating system, so that they outlive a killed process.
+    pub(super) fn flush(&mut self) -> Result<(), StartupError> {
         let flushed = match &mut self.writer {
             Writer::Csv(csv) => csv.flush(),
             Writer::Jsonl(lines) => lines.flush(),
         };
-        flushed.map_err(|error| failed(error.to_string()))?;
-        let Some((file, path)) = self.file else {
-            return Ok(());
-        };
-        file.commit()
-            .map_err(|error| StartupError::unwritable(&path, &error))
+        flushed.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Flushes the results, and commits the file.
+    pub(super) fn finish(mut self) -> Result<(), StartupError> {
+        self.flush()?;
+        match self.target {
+            Target::Stdout => Ok(()),
+            Target::Atomic(file, path) => file
+                .commit()
+                .map_err(|error| StartupError::unwritable(&path, &error)),
+            Target::Partial(file) => file.commit(),
+        }
+    }
+
+    /// Adds to an error of the run that another can continue it, if its file has rows.
+    pub(super) fn with_hint(mut self, error: StartupError) -> StartupError {
+        // Rows that cannot be written are resolved again.
+        let _ = self.flush();
+        if let Target::Partial(file) = &self.target
+            && !file.is_empty()
+        {
+            return StartupError::Resumable {
+                error: Box::new(error),
+                partial: file.path().to_owned(),
+            };
+        }
+        error
     }
 }
 

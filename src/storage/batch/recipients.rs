@@ -181,6 +181,27 @@ async fn list_numbers_from(
     .await
 }
 
+const COUNT: &str = "SELECT count(*) FROM customers";
+
+/// Counts the customers.
+pub(crate) async fn count(readers: &PinnedReaders) -> Result<u64> {
+    with_timeout(async {
+        let count: sqlx::Result<i64> = match readers {
+            PinnedReaders::Postgres(readers) => {
+                let rows = readers.fetch_all(|| sqlx::query(COUNT)).await?;
+                rows.first().map_or(Ok(0), |row| row.try_get(0))
+            }
+            PinnedReaders::Sqlite(readers) => {
+                let rows = readers.fetch_all(|| sqlx::query(COUNT)).await?;
+                rows.first().map_or(Ok(0), |row| row.try_get(0))
+            }
+        };
+        let count = count.map_err(StorageError::from)?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    })
+    .await
+}
+
 /// Reads all of them by one statement, in the order of `numbers`: from the replica if it is
 /// available and up to date, or else from the primary.
 pub(crate) async fn list(
