@@ -301,7 +301,7 @@ async fn rule_32_reports_that_change_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn rule_32_complaint_is_recorded_once_and_excludes_nobody(
+async fn rule_32_complaint_is_recorded_once_and_excludes_no_one(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let (server, anna) = prepare(backend).await;

@@ -104,7 +104,7 @@ async fn all_customers_are_resolved_once_in_order(
 
 #[rstest]
 #[tokio::test]
-async fn customers_that_are_erased_meanwhile_are_left_out(
+async fn customers_erased_during_a_walk_are_left_out(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let server = TestServer::start(backend).await;
@@ -181,7 +181,7 @@ async fn walk_requires_its_own_scope_and_access_to_all_customers(
 }
 
 #[tokio::test]
-async fn all_customers_stands_alone_in_the_first_message() {
+async fn all_customers_is_alone_in_the_first_message() {
     let server = TestServer::start(Backend::Sqlite).await;
     server.create_customer("K-1").await;
     let named = StreamRecipientsRequest {
