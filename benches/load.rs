@@ -139,7 +139,7 @@ struct StreamReport {
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let measured = if line.rpc == Rpc::Stream {
+    let measured = if matches!(line.rpc, Rpc::Stream | Rpc::StreamAll) {
         measure_stream(&line)
     } else {
         measure_requests(&line)
@@ -162,7 +162,7 @@ impl CommandLine {
     }
 
     fn material(&self) -> Material {
-        let otherwise = if self.rpc == Rpc::Stream {
+        let otherwise = if matches!(self.rpc, Rpc::Stream | Rpc::StreamAll) {
             proto::Purpose::Invoice
         } else {
             proto::Purpose::General

@@ -22,7 +22,7 @@ LONGEST_SECONDS = 3600
 AGENTS = 4
 SCOPES = (
     "customers.read customers.write contact_data.write contacts.read contacts.write channels.verify "
-    "customers.find phone_password.check recipients.resolve"
+    "customers.find phone_password.check recipients.resolve recipients.resolve_all"
 )
 
 

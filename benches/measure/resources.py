@@ -39,7 +39,7 @@ def memory(bench: Bench) -> list[Result]:
         with Service(bench.tools, bench.url) as service:
             bench.databases.settle(service)
             with MemoryWatch(service.pid) as watch:
-                figures = stream_all(bench, service).raw
+                figures = stream_all(bench, service, "stream-all").raw
         samples = watch.samples
         if not samples:
             raise RowFailed("no memory was sampled")

@@ -33,7 +33,8 @@ ROWS: dict[str, Callable[[Bench], list[Result]]] = {
     "resolve": resolve,
     "empty": empty,
     "latency": latency,
-    "stream": stream,
+    "stream": stream("stream", "all customers by their numbers"),
+    "stream-all": stream("stream-all", "all_customers"),
     "get-contact": compare_with_pgbench("get-contact", "GetContact", "the same SELECT", 1.2),
     "verify-channel": compare_with_pgbench(
         "verify-channel", "VerifyContactChannel", "the same statements in one transaction", 1.0

@@ -76,6 +76,7 @@ DISTURBED_READS = replace(READS, of_elapsed=True, is_enforced=False)
 OF_RPC = {
     "resolve": READS,
     "stream": READS,
+    "stream-all": READS,
     "get-contact": READS,
     "empty": Own(frozenset(), frozenset(), of_elapsed=True),
     "verify-channel": DISCLOSES,

@@ -48,26 +48,31 @@ def latency(bench: Bench) -> list[Result]:
     ]
 
 
-def stream(bench: Bench) -> list[Result]:
-    title = "StreamRecipients, all customers, invoice"
-    row = Result("stream", title, "COPY of the same rows by psql", "customers/s", at_least(0.9))
+def stream(name: str, asked: str) -> Callable[[Bench], list[Result]]:
+    """Returns a row that compares a stream over all customers with a COPY of their rows."""
 
-    def ours() -> Figure:
-        with Service(bench.tools, bench.url) as service:
-            bench.databases.settle(service)
-            return stream_all(bench, service)
+    def measure(bench: Bench) -> list[Result]:
+        title = f"StreamRecipients, {asked}, invoice"
+        row = Result(name, title, "COPY of the same rows by psql", "customers/s", at_least(0.9))
 
-    def limit() -> Figure:
-        return limits.copy(bench.folder, bench.url, bench.customers)
+        def ours() -> Figure:
+            with Service(bench.tools, bench.url) as service:
+                bench.databases.settle(service)
+                return stream_all(bench, service, name)
 
-    return [bench.side_by_side(row, limit, ours)]
+        def limit() -> Figure:
+            return limits.copy(bench.folder, bench.url, bench.customers)
+
+        return [bench.side_by_side(row, limit, ours)]
+
+    return measure
 
 
-def stream_all(bench: Bench, service: Service) -> Figure:
+def stream_all(bench: Bench, service: Service, name: str) -> Figure:
     figures = bench.observed(
         service.database_url,
         READS,
-        lambda: bench.start(service, "stream", purpose="invoice").figures(),
+        lambda: bench.start(service, name, purpose="invoice").figures(),
     )
     if figures["customers"] < bench.customers:
         raise RowFailed(f"the stream answered {figures['customers']} of {bench.customers}")

@@ -2,10 +2,10 @@
 
 use clap::ValueEnum;
 use contact_service::api::proto::{
-    CheckPhonePasswordRequest, Contact, ContactType, CreateContactRequest, FindCustomersRequest,
-    GetContactRequest, Purpose, ResolveRecipientsRequest, StreamRecipientsRequest,
-    UpdateContactRequest, VerifyContactChannelRequest, find_customers_request,
-    verify_contact_channel_request::Channel,
+    AllCustomers, CheckPhonePasswordRequest, Contact, ContactType, CreateContactRequest,
+    FindCustomersRequest, GetContactRequest, Purpose, ResolveRecipientsRequest,
+    StreamRecipientsRequest, UpdateContactRequest, VerifyContactChannelRequest,
+    find_customers_request, verify_contact_channel_request::Channel,
 };
 use prost::Message;
 use prost_types::FieldMask;
@@ -41,8 +41,10 @@ pub(crate) enum Rpc {
     UpdateContact,
     /// `CheckPhonePassword` with the right password
     CheckPassword,
-    /// `StreamRecipients` over all customers
+    /// `StreamRecipients` over all customers, each by its number
     Stream,
+    /// `StreamRecipients` with `all_customers`
+    StreamAll,
 }
 
 impl Rpc {
@@ -56,7 +58,7 @@ impl Rpc {
             Self::CreateContact => "/contact.v1.ContactService/CreateContact",
             Self::UpdateContact => "/contact.v1.ContactService/UpdateContact",
             Self::CheckPassword => "/contact.v1.ContactService/CheckPhonePassword",
-            Self::Stream => "/contact.v1.ContactService/StreamRecipients",
+            Self::Stream | Self::StreamAll => "/contact.v1.ContactService/StreamRecipients",
         }
     }
 
@@ -71,7 +73,8 @@ impl Rpc {
             | Self::GetContact
             | Self::CreateContact
             | Self::UpdateContact
-            | Self::Stream => b"\x0a",
+            | Self::Stream
+            | Self::StreamAll => b"\x0a",
         }
     }
 }
@@ -174,6 +177,11 @@ impl Material {
                     self.push(&mut bodies, self.spread_customer(n));
                 }
             }
+            Rpc::StreamAll => bodies.push(&StreamRecipientsRequest {
+                purpose: self.purpose.into(),
+                all_customers: Some(AllCustomers::default()),
+                ..StreamRecipientsRequest::default()
+            }),
             Rpc::Stream => {
                 for begin in (0..self.customers).step_by(1000) {
                     let end = (begin + CUSTOMERS_PER_MESSAGE).min(self.customers);
@@ -276,7 +284,7 @@ impl Material {
                 // The attempts per phone call are limited.
                 call_id: format!("load-{COUNTER}"),
             }),
-            Rpc::Empty | Rpc::Stream => {}
+            Rpc::Empty | Rpc::Stream | Rpc::StreamAll => {}
         }
     }
 }

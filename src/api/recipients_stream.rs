@@ -46,7 +46,7 @@ struct Chunk {
     terms: Terms,
     /// Part of a walk: customers that are not on file are left out, as they were erased during it.
     is_of_walk: bool,
-    /// The time that the client is told, before the first customer of a walk.
+    /// The time of the begin, which the client gets before the first customer of a walk.
     begin_time: Option<Timestamp>,
 }
 

@@ -1,7 +1,7 @@
 //! Reports of other services about deliveries (rule 32).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, MutexGuard, PoisonError},
 };
 
@@ -13,6 +13,7 @@ use crate::{
     domain::{
         audit::{Actor, REPORT_TIME_DETAIL, STATUS_CODE_DETAIL},
         burst_guard::BurstGuard,
+        contact::Contact,
         delivery_report::{DeliveryReport, DeliveryStatus, ReportResult, apply_report},
         ids::CustomerNumber,
         recipients::Addressees,
@@ -101,28 +102,20 @@ impl App {
         actor: &Actor,
         reports: Vec<Placed>,
     ) -> Result<Vec<(usize, ReportResult)>> {
-        let numbers: BTreeSet<_> = reports
-            .iter()
-            .map(|(_, report)| &report.customer_number)
-            .collect();
-        let numbers: Vec<_> = numbers.into_iter().cloned().collect();
-        let found = self.database.list_current_addressees(&numbers).await?;
-        let mut customers = BTreeMap::new();
-        for (number, addressees) in numbers.into_iter().zip(found) {
-            customers.insert(number, addressees?);
-        }
-        let mut results = Vec::new();
-        let mut changing: BTreeMap<CustomerNumber, Vec<Placed>> = BTreeMap::new();
+        let mut by_customer: BTreeMap<CustomerNumber, Vec<Placed>> = BTreeMap::new();
         for (place, report) in reports {
-            let addressees = customers
-                .get(&report.customer_number)
-                .and_then(Option::as_ref);
-            match result_of_working(addressees, &report) {
-                Some(result) => results.push((place, result)),
-                None => {
-                    let of_customer = changing.entry(report.customer_number.clone()).or_default();
-                    of_customer.push((place, report));
-                }
+            let of_customer = by_customer
+                .entry(report.customer_number.clone())
+                .or_default();
+            of_customer.push((place, report));
+        }
+        let numbers: Vec<_> = by_customer.keys().cloned().collect();
+        let found = self.database.list_current_addressees(&numbers).await?;
+        let (mut results, mut changing) = (Vec::new(), Vec::new());
+        for ((number, reports), addressees) in by_customer.into_iter().zip(found) {
+            match results_without_change(addressees?.as_ref(), &reports) {
+                Some(unchanged) => results.extend(unchanged),
+                None => changing.push((number, reports)),
             }
         }
         let changed = stream::iter(changing)
@@ -151,9 +144,12 @@ impl App {
                         let gone = |(place, _): &Placed| (*place, ReportResult::IgnoredNotCurrent);
                         return Ok(Outcome::Rollback(reports.iter().map(gone).collect()));
                     };
+                    let mut contacts = transaction.list_contacts(&number).await?;
                     let mut results = Vec::with_capacity(reports.len());
                     for (place, report) in reports.iter() {
-                        let result = app.apply_report(transaction, &mut locked, &actor, report);
+                        let (locked, contacts) = (&mut locked, contacts.as_mut_slice());
+                        let result =
+                            app.apply_report(transaction, locked, contacts, &actor, report);
                         results.push((*place, result.await?));
                     }
                     Ok(Outcome::Commit(results))
@@ -166,15 +162,15 @@ impl App {
         &self,
         transaction: &Transaction,
         locked: &mut LockedCustomer,
+        contacts: &mut [Contact],
         actor: &Actor,
         report: &DeliveryReport,
     ) -> Result<ReportResult> {
         let (now, number) = (self.now(), &report.customer_number);
         let time = report.time.min(now);
-        let mut contacts = transaction.list_contacts(number).await?;
         let (customer, email) = (&mut locked.customer, &report.email);
         let (result, mut changes) =
-            apply_report(customer, &mut contacts, email, report.status, time, now);
+            apply_report(customer, contacts, email, report.status, time, now);
         let mut events = AddressEvents {
             actor,
             details: BTreeMap::new(),
@@ -203,7 +199,7 @@ impl App {
         }
         let new_id = || self.random.uuid_v7(now);
         transaction
-            .store_address_changes(locked, &contacts, changes, &events, new_id)
+            .store_address_changes(locked, contacts, changes, &events, new_id)
             .await?;
         Ok(result)
     }
@@ -223,9 +219,18 @@ const fn label(result: ReportResult) -> DeliveryResult {
     }
 }
 
-/// Returns the result of a report about a delivery to an address that is not marked, as nearly all are:
-/// without a lock of the customer. `None`: the customer has to be looked at under its lock.
-fn result_of_working(
+/// Returns the results of reports that change nothing, as nearly all are deliveries to addresses that are
+/// not marked: without a lock of the customer. `None`: the customer has to be looked at under its lock.
+fn results_without_change(
+    addressees: Option<&Addressees>,
+    reports: &[Placed],
+) -> Option<Vec<(usize, ReportResult)>> {
+    let result =
+        |(place, report): &Placed| Some((*place, result_without_change(addressees, report)?));
+    reports.iter().map(result).collect()
+}
+
+fn result_without_change(
     addressees: Option<&Addressees>,
     report: &DeliveryReport,
 ) -> Option<ReportResult> {

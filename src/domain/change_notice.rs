@@ -116,8 +116,8 @@ impl NoticeRecipient {
     }
 }
 
-/// Returns the recipients of a notice about `change`: the contact-data address, and the other STANDARD
-/// contacts with a confirmed address that does not bounce. `customer` is the record before the change of
+/// Returns the recipients of a notice about `change`: the contact-data address unless it bounces, and the
+/// other STANDARD contacts with a confirmed address that does not bounce. `customer` is the record before the change of
 /// its own address; `contacts` are those after the change.
 ///
 /// The setting switches all of this off, except that a replaced address is notified that it was replaced.
@@ -128,7 +128,9 @@ pub fn notice_recipients(
 ) -> Vec<NoticeRecipient> {
     let is_on = customer.notification_settings.contact_changes;
     let is_own_address = change.kind == NoticeKind::ContactDataEmailReplaced;
-    let contact_data = NoticeRecipient::contact_data(customer).filter(|_| is_on || is_own_address);
+    let has_bounced = customer.contact_data.email_bounce_time.is_some();
+    let contact_data = NoticeRecipient::contact_data(customer)
+        .filter(|_| (is_on || is_own_address) && !has_bounced);
     let mut recipients = Vec::from_iter(contact_data);
     let others = contacts.iter().filter(|contact| {
         is_on

@@ -91,6 +91,35 @@ async fn resolve(server: &TestServer, purpose: Purpose) -> (Vec<String>, Vec<Exc
     )
 }
 
+#[rstest]
+#[tokio::test]
+async fn rule_32_reports_of_a_customer_are_applied_in_their_order(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let (server, anna) = prepare(backend).await;
+    let start = server.now();
+    server.clock.advance(TimeDelta::hours(1));
+    let at = |status, minutes| report(ANNA, status, "", start + TimeDelta::minutes(minutes));
+    let (failed, delivered) = (Status::FailedPermanently, Status::Delivered);
+    let reports = vec![
+        at(delivered, 1),
+        at(failed, 2),
+        at(delivered, 3),
+        at(failed, 3),
+        at(failed, 4),
+    ];
+    let expected = [
+        Effect::Unchanged,
+        Effect::Marked,
+        Effect::Cleared,
+        Effect::IgnoredOutdated,
+        Effect::Marked,
+    ];
+    assert_eq!(send(&server, reports, false).await.unwrap(), expected);
+    let bounced = server.contact(&anna).await.email_bounce_time;
+    assert_eq!(bounced, timestamp(start + TimeDelta::minutes(4)));
+}
+
 /// The events of these kinds, oldest first: kind, contact and details.
 async fn events(server: &TestServer) -> Vec<(EventKind, String, Vec<(String, String)>)> {
     const KINDS: [EventKind; 6] = [

@@ -91,6 +91,15 @@ fn replaced_address_is_notified_whatever_the_setting() {
 }
 
 #[test]
+fn contact_data_that_bounces_is_not_notified() {
+    let mut bounced = customer("info@x", true);
+    bounced.contact_data.email_bounce_time = Some(now());
+    for kind in [Kind::ContactAdded, Kind::ContactDataEmailReplaced] {
+        assert_eq!(notified(&bounced, kind, Some(1)), ["bernd@x"]);
+    }
+}
+
+#[test]
 fn equal_changes_of_one_contact_are_combined() {
     let contacts = contacts();
     let mut changes = Vec::new();

@@ -420,3 +420,34 @@ fn recipients_have_name_and_locale() {
         ("", Locale::German)
     );
 }
+
+#[rstest]
+#[case::general(
+    Purpose::General,
+    "S:a@x",
+    "1 a@x StandardFallback; -data EmailBounced"
+)]
+#[case::security(
+    Purpose::SecurityNotice,
+    "S:a@x T:t@x",
+    "2 t@x TypeMatch; -data EmailBounced"
+)]
+#[case::security_falls_back_to_standard(
+    Purpose::SecurityNotice,
+    "S:a@x",
+    "1 a@x StandardFallback; -data EmailBounced"
+)]
+#[case::last_fallback(Purpose::PaymentReminder, "S:-", "-1 NoEmail; -data EmailBounced")]
+#[case::contact_confirmed_the_address(Purpose::General, "S:d@x", "data d@x ContactData")]
+#[case::contact_failed_with_it(Purpose::General, "S:!d@x", "-1 EmailBounced; -data EmailBounced")]
+fn rule_32_marked_contact_data(
+    #[case] purpose: Purpose,
+    #[case] contacts: &str,
+    #[case] expected: &str,
+) {
+    let customer = Addressees {
+        contact_data_bounced: true,
+        ..addressees("d@x", true, contacts)
+    };
+    assert_eq!(summary(&resolve(&customer, purpose, 70, now())), expected);
+}
