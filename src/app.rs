@@ -47,6 +47,7 @@ pub use self::{
     contacts::{ContactPage, DeleteContact, NewContact},
     context::{App, AppParts, CODE_ANSWER_TIME},
     customers::{AttentionLineRequest, UpdateCustomer},
+    delivery_reports::ReportMode,
     email_confirmation::{ConfirmedEmail, Inspection},
     idempotency::{ChangeOptions, RequestKey, RequestSeed},
     import::{CustomerOutcome, CustomerRows, FileRow, ImportMode, ImportResult, RowOutcome},

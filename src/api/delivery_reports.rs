@@ -1,6 +1,6 @@
 //! Reports about deliveries: `ReportDeliveries`.
 
-use chrono::SubsecRound;
+use chrono::{DateTime, SubsecRound, Utc};
 
 use crate::{
     api::{
@@ -8,7 +8,7 @@ use crate::{
         convert::Violations,
         proto::{self, DeliveryReportResult},
     },
-    app::App,
+    app::{App, ReportMode},
     domain::{
         delivery_report::{DeliveryReport, DeliveryStatus, ReportResult},
         email_address::EmailAddress,
@@ -41,15 +41,18 @@ pub(super) async fn report(
     let now = app.now();
     let reports = request.reports.iter().take(MAX_REPORTS).enumerate();
     let reports = reports.map(|(index, report)| {
-        let report = decode(&format!("reports[{index}]"), report, &mut violations)?;
+        let report = decode(&format!("reports[{index}]"), report, now, &mut violations)?;
         // The clock of a sender may be ahead.
         let time = report.time.min(now).trunc_subsecs(MICROSECONDS);
         Some(DeliveryReport { time, ..report })
     });
     let reports = reports.collect::<Vec<_>>().into_iter().collect();
     let reports = violations.finish(reports)?;
-    let (actor, accepts_burst) = (caller.actor(), request.accept_burst);
-    let results = app.report_deliveries(actor, reports, accepts_burst).await?;
+    let mode = ReportMode {
+        accepts_burst: request.accept_burst,
+        validate_only: request.validate_only,
+    };
+    let results = app.report_deliveries(caller.actor(), reports, mode).await?;
     let results = results.into_iter().map(|result| encode(result).into());
     Ok(proto::ReportDeliveriesResponse {
         results: results.collect(),
@@ -59,6 +62,7 @@ pub(super) async fn report(
 fn decode(
     path: &str,
     report: &proto::DeliveryReport,
+    now: DateTime<Utc>,
     violations: &mut Violations,
 ) -> Option<DeliveryReport> {
     let field = |name: &str| format!("{path}.{name}");
@@ -81,9 +85,10 @@ fn decode(
         let violation = Violation::NotAnEnhancedStatusCode;
         violations.add(&field("enhanced_status_code"), violation);
     }
-    let time = report.report_time.ok_or(Violation::Required);
-    let time = violations.check(&field("report_time"), time);
-    let time = time.and_then(|time| violations.time(&field("report_time"), time));
+    let time = report.report_time;
+    let time = time.map_or(Some(now), |time| {
+        violations.time(&field("report_time"), time)
+    });
     Some(DeliveryReport {
         customer_number: number?,
         email: email?,

@@ -26,13 +26,21 @@ use crate::{
 /// Customers whose addresses are changed at once, so that connections remain for other requests.
 const CONCURRENCY: usize = 4;
 
+/// How reports are applied.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReportMode {
+    /// True if an operator has checked that unusually many failures are real.
+    pub accepts_burst: bool,
+    /// True if nothing is stored or counted.
+    pub validate_only: bool,
+}
+
 /// A report with its place in the request.
 type Placed = (usize, DeliveryReport);
 
 impl App {
     /// Marks addresses as failing, or removes the marks, as reports say, and returns the results in their
-    /// order. A repeated report has the same result, and changes nothing. `accepts_burst` is true if an
-    /// operator has checked that unusually many failures are real.
+    /// order. A repeated report has the same result, and changes nothing.
     ///
     /// # Errors
     /// Database errors. The reports of some customers may have been applied by then: the request can be
@@ -41,27 +49,29 @@ impl App {
         &self,
         actor: &Actor,
         reports: Vec<DeliveryReport>,
-        accepts_burst: bool,
+        mode: ReportMode,
     ) -> Result<Vec<ReportResult>> {
         let mut results: Vec<_> = reports
             .iter()
-            .map(|report| self.guard(report, accepts_burst))
+            .map(|report| self.guard(report, mode))
             .collect();
         let open = reports.into_iter().enumerate();
         let open: Vec<_> = open
             .filter(|(place, _)| results.get(*place) == Some(&None))
             .collect();
-        for (place, result) in self.apply_reports(actor, open).await? {
+        for (place, result) in self.apply_reports(actor, open, mode).await? {
             if let Some(slot) = results.get_mut(place) {
                 *slot = Some(result);
             }
         }
         let results = results.into_iter().collect::<Option<Vec<_>>>();
         let results = results.ok_or_else(|| Error::internal("a report has no result"))?;
-        for result in &results {
-            metrics::delivery_report(label(*result));
+        if !mode.validate_only {
+            for result in &results {
+                metrics::delivery_report(label(*result));
+            }
+            metrics::delivery_failure_burst(self.has_burst_of_failures());
         }
-        metrics::delivery_failure_burst(self.has_burst_of_failures());
         Ok(results)
     }
 
@@ -84,15 +94,17 @@ impl App {
     }
 
     /// Counts a report, and returns its result if it is known without the customer.
-    fn guard(&self, report: &DeliveryReport, accepts_burst: bool) -> Option<ReportResult> {
+    fn guard(&self, report: &DeliveryReport, mode: ReportMode) -> Option<ReportResult> {
         let now = self.now();
         let is_failure = report.status == DeliveryStatus::FailedPermanently;
         let is_burst = {
             let mut guard = self.burst_guard();
-            guard.count(is_failure, now);
+            if !mode.validate_only {
+                guard.count(is_failure, now);
+            }
             guard.is_burst(now)
         };
-        let is_held = is_failure && is_burst && !accepts_burst;
+        let is_held = is_failure && is_burst && !mode.accepts_burst;
         let held = is_held.then_some(ReportResult::Held);
         report.result_without_customer().or(held)
     }
@@ -101,6 +113,7 @@ impl App {
         &self,
         actor: &Actor,
         reports: Vec<Placed>,
+        mode: ReportMode,
     ) -> Result<Vec<(usize, ReportResult)>> {
         let mut by_customer: BTreeMap<CustomerNumber, Vec<Placed>> = BTreeMap::new();
         for (place, report) in reports {
@@ -119,7 +132,7 @@ impl App {
             }
         }
         let changed = stream::iter(changing)
-            .map(|(number, reports)| self.apply_to_customer(actor, number, reports))
+            .map(|(number, reports)| self.apply_to_customer(actor, number, reports, mode))
             .buffer_unordered(CONCURRENCY);
         let changed: Vec<_> = changed.try_collect().await?;
         results.extend(changed.into_iter().flatten());
@@ -131,6 +144,7 @@ impl App {
         actor: &Actor,
         number: CustomerNumber,
         reports: Vec<Placed>,
+        mode: ReportMode,
     ) -> Result<Vec<(usize, ReportResult)>> {
         let (app, actor, locked) = (self.clone(), actor.clone(), number.clone());
         let reports = Arc::new(reports);
@@ -151,6 +165,9 @@ impl App {
                         let result =
                             app.apply_report(transaction, locked, contacts, &actor, report);
                         results.push((*place, result.await?));
+                    }
+                    if mode.validate_only {
+                        return Ok(Outcome::Rollback(results));
                     }
                     Ok(Outcome::Commit(results))
                 })

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use contact_service::{
-    app::App,
+    app::{App, ReportMode},
     config::Config,
     domain::{
         audit::Actor,
@@ -116,7 +116,11 @@ impl ReportBounces {
         reports: Vec<DeliveryReport>,
     ) -> Result<Vec<ReportResult>, StartupError> {
         let actor = Actor::command_line();
-        let report = || app.report_deliveries(&actor, reports.clone(), self.accept_burst);
+        let mode = ReportMode {
+            accepts_burst: self.accept_burst,
+            ..ReportMode::default()
+        };
+        let report = || app.report_deliveries(&actor, reports.clone(), mode);
         Ok(with_retry(report).await?)
     }
 

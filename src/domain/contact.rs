@@ -111,7 +111,7 @@ pub struct Contact {
     pub email_confirm_time: Option<DateTime<Utc>>,
     /// The time at which an e-mail to the confirmed address bounced.
     pub email_bounce_time: Option<DateTime<Utc>>,
-    /// The time up to which reports of failures are outdated, as the confirmed address was confirmed then,
+    /// The time before which reports of failures are outdated, as the confirmed address was confirmed then,
     /// or delivered to after a failure.
     pub email_works_since: Option<DateTime<Utc>>,
     /// The address that was entered last and is not confirmed. It may have expired: read it through

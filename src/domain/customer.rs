@@ -29,7 +29,7 @@ pub struct ContactData {
     pub email: Option<EmailAddress>,
     /// The time at which an e-mail to the address failed.
     pub email_bounce_time: Option<DateTime<Utc>>,
-    /// The time up to which reports of failures are outdated, as the address was entered then, or
+    /// The time before which reports of failures are outdated, as the address was entered then, or
     /// delivered to after a failure.
     pub email_works_since: Option<DateTime<Utc>>,
     /// The phone number.

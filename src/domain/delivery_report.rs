@@ -169,9 +169,7 @@ fn update_marks(
     time: DateTime<Utc>,
 ) -> ReportResult {
     match (status, *bounce_time) {
-        (DeliveryStatus::FailedPermanently, _)
-            if works_since.is_some_and(|since| time <= since) =>
-        {
+        (DeliveryStatus::FailedPermanently, _) if works_since.is_some_and(|since| time < since) => {
             ReportResult::IgnoredOutdated
         }
         (DeliveryStatus::FailedPermanently, _) => {

@@ -95,6 +95,11 @@ fn changes(rpc: &str, on: &Prepared) -> Vec<Expected> {
             rejected.set_field_by_name("authorization_id", unknown);
             (rejected, "PHONE_ORDER_NOT_FOUND")
         }
+        "ReportDeliveries" => {
+            let mut rejected = valid();
+            rejected.clear_field_by_name("reports");
+            (rejected, "INVALID_FIELD")
+        }
         "ExportCustomer" | "MarkContactsReviewed" => {
             let mut rejected = valid();
             let unknown = Value::String("K-UNKNOWN".into());
@@ -154,6 +159,10 @@ fn expected_event(rpc: &str, on: &Prepared) -> (&'static str, Subject, &'static 
             berta,
             &["pending_email"],
         ),
+        "ReportDeliveries" => {
+            let anna = Subject::Known(on.anna.contact_id.clone());
+            ("EVENT_KIND_CONTACT_EMAIL_BOUNCED", anna, &["email"])
+        }
         "ResendEmailConfirmation" => {
             let kind = "EVENT_KIND_CONTACT_EMAIL_CONFIRMATION_RESENT";
             (kind, berta, &["pending_email"])

@@ -25,7 +25,9 @@ enum Repetition {
 fn effect_of_repetition(rpc: &str) -> Repetition {
     match rpc {
         "UpdateCustomer" | "SetAttentionLine" | "UpdateContact" | "ChangeEmail" | "RemoveEmail"
-        | "ClearPhonePassword" | "UpdateOrderType" | "ConfirmEmail" => Repetition::Nothing,
+        | "ClearPhonePassword" | "UpdateOrderType" | "ConfirmEmail" | "ReportDeliveries" => {
+            Repetition::Nothing
+        }
         "DeleteContact" => Repetition::Rejected("CONTACT_NOT_FOUND"),
         "CancelEmailChange" => Repetition::Rejected("NO_PENDING_EMAIL"),
         "RecordPhoneOrderOutcome" => Repetition::Rejected("OUTCOME_ALREADY_RECORDED"),

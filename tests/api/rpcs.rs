@@ -346,6 +346,7 @@ fn report_deliveries(on: &Prepared) -> proto::ReportDeliveriesRequest {
     proto::ReportDeliveriesRequest {
         reports: vec![report],
         accept_burst: true,
+        ..proto::ReportDeliveriesRequest::default()
     }
 }
 

@@ -64,6 +64,7 @@ const CALL_SEQUENCE: &[&str] = &[
     "ResolveRecipients",
     "BatchResolveRecipients",
     "StreamRecipients",
+    "ReportDeliveries",
     "RemoveEmail",
     "CreateContact",
     "DeleteContact",

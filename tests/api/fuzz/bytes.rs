@@ -131,7 +131,7 @@ async fn every_rpc_rejects_messages_that_are_too_long(
     let server = TestServer::start(backend).await;
     let token = server.token(ALL_SCOPES, None);
     for rpc in &RPCS {
-        let limit = if rpc.name == "StreamRecipients" {
+        let limit = if ["StreamRecipients", "ReportDeliveries"].contains(&rpc.name) {
             MAX_STREAM_MESSAGE_BYTES
         } else {
             MAX_MESSAGE_BYTES

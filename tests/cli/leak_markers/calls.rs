@@ -45,6 +45,8 @@ const SET: [&str; 4] = [
     "suppressed",
 ];
 
+const LEFT_OUT: [&str; 2] = ["google.protobuf.Timestamp", "contact.v1.AllCustomers"];
+
 /// Builds a message with a value in every text field, and in other required fields.
 pub(super) fn filled(
     message: &MessageDescriptor,
@@ -73,7 +75,8 @@ pub(super) fn filled(
             Kind::Bytes => Value::Bytes(text(field.name()).into()),
             Kind::Enum(_) => Value::EnumNumber(1),
             Kind::Bool if SET.contains(&field.name()) => Value::Bool(true),
-            Kind::Message(inner) if inner.full_name() != "google.protobuf.Timestamp" => {
+            // All customers are an alternative to their numbers.
+            Kind::Message(inner) if !LEFT_OUT.contains(&inner.full_name()) => {
                 Value::Message(filled(&inner, variant, text))
             }
             _ => continue,

@@ -56,6 +56,7 @@ impl Known {
             "code" | "order_type" | "allowed_order_types" => "zq7k-order-type".into(),
             "denied_order_types" => "zq7k-order-type-denied".into(),
             "etag" | "page_token" | "cursor" => String::new(),
+            "enhanced_status_code" => "5.1.1".into(),
             "paths" => "*".into(),
             other => format!("Zq7k {other}"),
         }

@@ -87,7 +87,7 @@ fn customers() -> TableCreateStatement {
         .col(text_null("email"))
         .col(text_null("email_key"))
         .col(timestamp_with_time_zone_null("email_bounce_time"))
-        // Reports of failures up to this time are outdated.
+        // Reports of failures before this time are outdated.
         .col(timestamp_with_time_zone_null("email_works_since"))
         .col(text_null("phone_number"))
         // The language of the contact data.
@@ -133,7 +133,7 @@ fn contacts() -> TableCreateStatement {
         .col(text_null("email_key"))
         .col(timestamp_with_time_zone_null("email_confirm_time"))
         .col(timestamp_with_time_zone_null("email_bounce_time"))
-        // Reports of failures up to this time are outdated.
+        // Reports of failures before this time are outdated.
         .col(timestamp_with_time_zone_null("email_works_since"))
         .col(text_null("pending_email"))
         .col(timestamp_with_time_zone_null("pending_email_request_time"))
