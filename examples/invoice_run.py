@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""An invoice run: who gets the invoice how, asked for all customers in one stream.
+"""An invoice run: how each customer gets its invoice, resolved in one stream.
 
     pip install -r python/requirements.txt && python/generate.sh
     export CONTACT_SERVICE_TOKEN="$(contact-service token --sub invoices --ttl 8h \\
-        --scope recipients.resolve)"
+        --scope "recipients.resolve recipients.resolve_all")"
     ./invoice_run.py customers.txt --output invoices.csv --report unreached.txt
+    ./invoice_run.py --all --output invoices.csv --report unreached.txt
 
-The customer numbers stand one a line, in a file or on standard input. They are held in memory, a
-million of them in about 70 MB. A run that was cut off goes on with the same arguments and --resume.
+The customer numbers are in a file or on standard input, one per line, and are held in memory, a
+million of them in about 70 MB. With --all the service lists them. An interrupted run continues with
+the same arguments and --resume.
 """
 
 from __future__ import annotations
@@ -18,17 +20,14 @@ import csv
 import json
 import os
 import pathlib
-import random
 import re
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import grpc
-from google.rpc import code_pb2, error_details_pb2
-from grpc_status import rpc_status
+from recipient_streams import CHANNEL_OPTIONS, Stopped, Walk, reason_of, wait_after
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -36,43 +35,23 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.append(str(HERE / "python" / "generated"))
-try:
-    from contact.v1 import contact_service_pb2_grpc, recipients_pb2
-except ImportError:
-    sys.exit("there are no stubs yet: run python/generate.sh first")
+# After recipient_streams, which finds the generated stubs.
+from contact.v1 import contact_service_pb2_grpc, recipients_pb2
 
 NUMBERS_PER_MESSAGE = 1000  # the service takes no more
 CUSTOMER_NUMBER = re.compile(r"[A-Za-z0-9-]{1,32}")
 COLUMNS = ["customer_number", "delivery", "emails", "attention_line", "error"]
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-CHANNEL_OPTIONS = [
-    # Comes with the contract: a stream that broke off continues with another instance. What is
-    # repeated by itself is a stream that had no answer yet; everything else is resumed below.
-    ("grpc.service_config", (HERE.parent / "proto/contact/v1/service_config.json").read_text()),
-    # A stream has no deadline, as it may take hours: pings find out that the service is gone.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # How long to wait between two attempts is decided here.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
-]
 
 console = Console(stderr=True, highlight=False)
 
 
 class WrongInput(Exception):
     """The run cannot begin, and why."""
-
-
-class Stopped(Exception):
-    """The run cannot go on, and why."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +123,13 @@ class Report:
     """Whom no invoice reaches by e-mail, and which numbers had an error."""
 
     answered: int = 0
+    last_number: str = ""
     unreached: list[Answer] = field(default_factory=list)
     failed: list[Answer] = field(default_factory=list)
 
     def note(self, answer: Answer) -> None:
         self.answered += 1
+        self.last_number = answer.customer_number
         if answer.error:
             self.failed.append(answer)
         elif not answer.is_reached:
@@ -164,15 +145,31 @@ class Report:
             print(f"  {answer.customer_number}  {answer.error}", file=file)
 
 
-class Run:
-    """Asks about all numbers, over as many streams as it takes."""
+@dataclass
+class Results:
+    """Where results go: the output, the report and the progress bar."""
 
-    def __init__(
-        self, numbers: list[str], report: Report, lines: Lines, output: TextIO, progress: Progress
-    ) -> None:
-        self.numbers, self.report, self.lines, self.output = numbers, report, lines, output
-        self.progress = progress
-        self.task = progress.add_task("", total=len(numbers), completed=report.answered)
+    report: Report
+    lines: Lines
+    output: TextIO
+    progress: Progress
+    task: TaskID
+
+    def write(self, results: list[recipients_pb2.RecipientsResult]) -> None:
+        for result in results:
+            answer = Answer.of(result)
+            self.lines.write(self.output, answer)
+            self.report.note(answer)
+        # What was written is not asked about again, so it has to leave this process.
+        self.output.flush()
+        self.progress.update(self.task, completed=self.report.answered)
+
+
+class Run:
+    """Asks about all numbers of a list, over as many streams as it takes."""
+
+    def __init__(self, numbers: list[str], results: Results) -> None:
+        self.numbers, self.results, self.report = numbers, results, results.report
 
     def finish(self, stub: Any, metadata: list[tuple[str, str]], attempts: int) -> None:
         """Asks until all is answered; `attempts` without any answer between are the bound."""
@@ -185,9 +182,7 @@ class Run:
                     raise Stopped("the service ended the stream before everything was answered")
             except grpc.RpcError as error:
                 failures = 1 if self.report.answered > start else failures + 1
-                if error.code() != grpc.StatusCode.UNAVAILABLE or failures >= attempts:
-                    raise Stopped(describe(error)) from None
-                self.wait(failures, error)
+                wait_after(error, failures, attempts, say)
 
     def requests(self, start: int) -> Iterator[recipients_pb2.StreamRecipientsRequest]:
         """The messages of a stream. gRPC takes the next one only when there is room for it."""
@@ -205,20 +200,7 @@ class Run:
         requested = self.numbers[first : first + count]
         if [result.customer_number for result in response.results] != requested:
             raise Stopped("the service answered other numbers than were asked next")
-        for result in response.results:
-            answer = Answer.of(result)
-            self.lines.write(self.output, answer)
-            self.report.note(answer)
-        # What was written is not asked about again, so it has to leave this process.
-        self.output.flush()
-        self.progress.update(self.task, completed=self.report.answered)
-
-    def wait(self, failures: int, error: Any) -> None:
-        longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failures - 1))
-        # Many clients that were cut off at the same moment shall not come back at the same moment.
-        seconds = random.uniform(longest / 2, longest)
-        say(f"{describe(error)}; trying again in {seconds:.1f} s")
-        time.sleep(seconds)
+        self.results.write(list(response.results))
 
 
 class Rate(ProgressColumn):
@@ -239,21 +221,6 @@ def name_of_delivery(delivery: int) -> str:
         return f"UNKNOWN_{delivery}"
 
 
-def reason_of(status: Any) -> str:
-    """The reason of an error. Programs act upon it, never upon the text."""
-    for detail in status.details:
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            return info.reason
-    return code_pb2.Code.Name(status.code) if status.code in code_pb2.Code.values() else "UNKNOWN"
-
-
-def describe(error: Any) -> str:
-    status = rpc_status.from_call(error)  # decoded from grpc-status-details-bin
-    reason = f" {reason_of(status)}" if status and status.details else ""
-    return f"{error.code().name}{reason}: {error.details()}"
-
-
 def read_numbers(file: TextIO) -> list[str]:
     numbers = []
     for count, line in enumerate(file, start=1):
@@ -267,9 +234,9 @@ def read_numbers(file: TextIO) -> list[str]:
 
 @contextlib.contextmanager
 def open_output(
-    path: str, resume: bool, lines: Lines, numbers: list[str], report: Report
+    path: str, resume: bool, lines: Lines, numbers: list[str] | None, report: Report
 ) -> Iterator[TextIO]:
-    """Opens the output for appending, and counts its lines in the report."""
+    """Opens the output for appending, and counts its lines in the report. No numbers: all customers."""
     if path == "-":
         lines.begin(sys.stdout)
         yield sys.stdout
@@ -282,8 +249,9 @@ def open_output(
         file.seek(0)
         try:
             for answer in lines.read(file):
-                if numbers[report.answered : report.answered + 1] != [answer.customer_number]:
-                    raise ValueError(f"row {report.answered + 1} is of another list of numbers")
+                first = report.answered
+                if numbers is not None and numbers[first : first + 1] != [answer.customer_number]:
+                    raise ValueError(f"row {first + 1} is of another list of numbers")
                 report.note(answer)
         except (ValueError, TypeError, AttributeError, csv.Error) as error:
             raise WrongInput(f"{path} cannot be resumed: {error}") from None
@@ -295,9 +263,10 @@ def open_output(
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Who gets the invoice how, for many customers?")
     parser.add_argument("numbers", nargs="?", default="-", help="a file; none: standard input")
+    parser.add_argument("--all", action="store_true", help="all customers, instead of a file's")
     parser.add_argument("--output", default="-", help="a new file; none: standard output")
     parser.add_argument("--format", choices=["csv", "jsonl"], default="csv")
-    parser.add_argument("--resume", action="store_true", help="continue after the last line of --output")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     parser.add_argument("--report", help="a file for the report; none: standard error")
     parser.add_argument(
         "--attempts", type=int, default=10, help="attempts without an answer before giving up"
@@ -307,15 +276,23 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.resume and args.output == "-":
         parser.error("--resume needs --output")
+    if args.all and args.numbers != "-":
+        parser.error("--all takes no file of numbers")
     return args
 
 
-def run(args: argparse.Namespace) -> Report:
+def numbers_of(args: argparse.Namespace) -> list[str] | None:
+    """Returns the customer numbers to ask about, or None for all customers."""
+    if args.all:
+        return None
     if args.numbers == "-":
-        numbers = read_numbers(sys.stdin)
-    else:
-        with open(args.numbers, encoding="utf-8") as file:
-            numbers = read_numbers(file)
+        return read_numbers(sys.stdin)
+    with open(args.numbers, encoding="utf-8") as file:
+        return read_numbers(file)
+
+
+def run(args: argparse.Namespace) -> Report:
+    numbers = numbers_of(args)
     report, lines = Report(), Lines(args.format)
     metadata = [("authorization", f"Bearer {args.token}")] if args.token else []
     columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
@@ -325,8 +302,16 @@ def run(args: argparse.Namespace) -> Report:
         grpc.insecure_channel(args.target, CHANNEL_OPTIONS) as channel,
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
+        total = None if numbers is None else len(numbers)
+        task = progress.add_task("", total=total, completed=report.answered)
+        results = Results(report, lines, output, progress, task)
         stub = contact_service_pb2_grpc.ContactServiceStub(channel)
-        Run(numbers, report, lines, output, progress).finish(stub, metadata, args.attempts)
+        if numbers is None:
+            walk = Walk(stub, metadata, recipients_pb2.PURPOSE_INVOICE, say, args.attempts)
+            for batch in walk.results(after=report.last_number):
+                results.write(batch)
+        else:
+            Run(numbers, results).finish(stub, metadata, args.attempts)
     return report
 
 

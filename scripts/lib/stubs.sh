@@ -22,6 +22,8 @@ java_jars=(grpc-{api,context,core,netty,protobuf,protobuf-lite,stub} guava perfm
 # Languages whose client can be called.
 stub_languages=()
 java_classpath=""
+# The example as Maven builds it.
+java_jar=""
 
 # Generates and compiles all stubs.
 generate_stubs() {
@@ -30,6 +32,7 @@ generate_stubs() {
     for language in go java typescript; do
         ! "generate_$language" || stub_languages+=("$language")
     done
+    build_java_example
     generate_csharp
 }
 
@@ -107,11 +110,31 @@ generate_java() {
     java_classpath="$work/java/classes$(printf ':/usr/share/java/%s.jar' "${java_jars[@]}")"
     generate_with_debian java "$work/java/src"
     cp "$clients_dir/java/Recipients.java" "$work/java/src"
-    find "$work/java/src" -name '*.java' >"$work/java/files"
+    # The example in Java is compiled with the same stubs, also where no Maven repository is reached.
+    find "$work/java/src" "$repo_root/examples/java/src" -name '*.java' >"$work/java/files"
     javac -nowarn -proc:none -encoding UTF-8 -cp "$java_classpath" -d "$work/java/classes" \
         "@$work/java/files" 2>"$work/java/log" ||
-        die "java: the stubs or the client do not compile: $(<"$work/java/log")"
+        die "java: the stubs, the client or the example do not compile: $(<"$work/java/log")"
     echo "clients: java stubs compile ok"
+}
+
+# Builds examples/java with its own pom.xml, next to a copy of the contract.
+build_java_example() {
+    local folder="$work/maven/examples/java"
+    have mvn || { skip "java (Maven)" "no mvn" && return; }
+    have javac || { skip "java (Maven)" "no javac" && return; }
+    mkdir -p "$folder"
+    cp -R "$repo_root/examples/java/"{pom.xml,src} "$folder"
+    ln -s "$repo_root/proto" "$work/maven/proto"
+    if (cd "$folder" && mvn -B -q package) >"$work/maven/log" 2>&1; then
+        # shellcheck disable=SC2034 # used by invoice_runs.sh
+        java_jar="$folder/target/invoice-run.jar"
+        echo "clients: java (Maven) builds ok"
+    elif grep -qE 'Could not (resolve|transfer)|could not be resolved' "$work/maven/log"; then
+        skip "java (Maven)" "Maven reaches no repository with the dependencies"
+    else
+        die "java (Maven): $(<"$work/maven/log")"
+    fi
 }
 
 call_java() { CONTACT_SERVICE_TOKEN="$2" java -cp "$java_classpath" Recipients "$target" "$1"; }

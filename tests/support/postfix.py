@@ -13,6 +13,7 @@ import socketserver
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from .polling import TIMEOUT_SECONDS, until
@@ -35,26 +36,28 @@ OPTIONS = {
     GREYLISTS: "-o { smtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:%d }",
 }
 
-MAIN = """
+COMMON = """
 compatibility_level = 3.6
 queue_directory = {folder}/queue
 data_directory = {folder}/data
 maillog_file = {folder}/mail.log
 maillog_file_prefixes = {folder}
-myhostname = mx.{domain}
 mydestination =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-mynetworks = 192.0.2.0/24
-smtpd_relay_restrictions = reject_unauth_destination
 smtpd_peername_lookup = no
-smtpd_policy_service_default_action = 451 4.3.5 no policy
-virtual_mailbox_domains = {domain}
-virtual_mailbox_maps = inline:{{{{{known} = x}}}}
-virtual_transport = discard:
 alias_maps =
 alias_database =
 local_recipient_maps =
+"""
+MAIN = f"""
+myhostname = mx.{DOMAIN}
+mynetworks = 192.0.2.0/24
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_policy_service_default_action = 451 4.3.5 no policy
+virtual_mailbox_domains = {DOMAIN}
+virtual_mailbox_maps = inline:{{{{{KNOWN} = x}}}}
+virtual_transport = discard:
 """
 
 # Every line is a service: name, type, private, unprivileged, chroot, wakeup, processes, command.
@@ -104,22 +107,23 @@ class _GreylistHandler(socketserver.StreamRequestHandler):
             request = b""
 
 
-class Postfix:
-    """The server. Its ports are known before it starts."""
+class Instance:
+    """A Postfix with its own configuration. Its ports are known before it starts."""
 
-    def __init__(self) -> None:
+    def __init__(self, ports: Iterable[str]) -> None:
         # Parts of it belong to the user postfix, which needs access.
         self._folder = Path(tempfile.mkdtemp(prefix="contact-postfix."))
         self._folder.chmod(0o755)
         self._log = self._folder / "mail.log"
-        self.greylist = Greylist()
-        self._ports = {kind: free_port() for kind in OPTIONS}
+        self._ports = {kind: free_port() for kind in ports}
+
+    def port(self, kind: str) -> int:
+        return self._ports[kind]
 
     def smtp_url(self, kind: str) -> str:
-        return f"smtp://127.0.0.1:{self._ports[kind]}"
+        return f"smtp://127.0.0.1:{self.port(kind)}"
 
-    def __enter__(self) -> Postfix:
-        threading.Thread(target=self.greylist.serve_forever, daemon=True).start()
+    def __enter__(self):
         self._configure()
         started = self._postfix("start")
         assert started.returncode == 0, f"Postfix did not start: {started.stderr}"
@@ -131,8 +135,6 @@ class Postfix:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.greylist.shutdown()
-        self.greylist.server_close()
         self._postfix("abort")
         subprocess.run([*AS_ROOT, "rm", "-rf", str(self._folder)], check=False)
 
@@ -142,21 +144,20 @@ class Postfix:
         shown = subprocess.run([*AS_ROOT, "cat", str(self._log)], capture_output=True, check=False)
         return shown.stdout.decode(errors="replace")
 
-    def delivered(self, recipient: str) -> int:
-        """Returns the number of copies delivered to an address."""
-        return len(re.findall(rf"to=<{re.escape(recipient)}>.*status=sent", self.log))
+    def _main(self) -> str:
+        """Returns the settings in addition to COMMON."""
+        raise NotImplementedError
+
+    def _services(self) -> list[str]:
+        """Returns the services in addition to SERVICES."""
+        raise NotImplementedError
 
     def _configure(self) -> None:
         for name in ("queue", "data"):
             (self._folder / name).mkdir()
-        main = MAIN.format(folder=self._folder, domain=DOMAIN, known=KNOWN)
+        main = COMMON.format(folder=self._folder) + self._main()
         (self._folder / "main.cf").write_text(main.strip() + "\n")
-        services = SERVICES.strip().splitlines()
-        for kind, port in self._ports.items():
-            options = OPTIONS[kind]
-            if "%d" in options:
-                options %= self.greylist.server_address[1]
-            services.append(f"127.0.0.1:{port} inet n - n - - smtpd {options}")
+        services = [*SERVICES.strip().splitlines(), *self._services()]
         (self._folder / "master.cf").write_text("\n".join(services) + "\n")
         owned = ["chown", "-R", "root:root", str(self._folder)]
         subprocess.run([*AS_ROOT, *owned], check=True)
@@ -183,6 +184,39 @@ class Postfix:
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
+
+
+class Postfix(Instance):
+    """The mail server of the customers."""
+
+    def __init__(self) -> None:
+        super().__init__(OPTIONS)
+        self.greylist = Greylist()
+
+    def __enter__(self) -> Postfix:
+        threading.Thread(target=self.greylist.serve_forever, daemon=True).start()
+        return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self.greylist.shutdown()
+        self.greylist.server_close()
+        super().__exit__()
+
+    def delivered(self, recipient: str) -> int:
+        """Returns the number of copies delivered to an address."""
+        return len(re.findall(rf"to=<{re.escape(recipient)}>.*status=sent", self.log))
+
+    def _main(self) -> str:
+        return MAIN
+
+    def _services(self) -> list[str]:
+        services = []
+        for kind, port in self._ports.items():
+            options = OPTIONS[kind]
+            if "%d" in options:
+                options %= self.greylist.server_address[1]
+            services.append(f"127.0.0.1:{port} inet n - n - - smtpd {options}")
+        return services
 
 
 # Postfix drops root privileges itself.
