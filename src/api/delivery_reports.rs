@@ -68,9 +68,9 @@ fn decode(
     let field = |name: &str| format!("{path}.{name}");
     let number = violations.customer_number(&field("customer_number"), &report.customer_number);
     if !report.contact_id.is_empty() {
-        violations.check(&field("contact_id"), ContactId::parse(&report.contact_id));
+        violations.check(field("contact_id"), ContactId::parse(&report.contact_id));
     }
-    let email = violations.check(&field("email"), EmailAddress::parse(&report.email));
+    let email = violations.check(field("email"), EmailAddress::parse(&report.email));
     let status = match report.status() {
         proto::DeliveryStatus::Delivered => Ok(DeliveryStatus::Delivered),
         proto::DeliveryStatus::FailedPermanently => Ok(DeliveryStatus::FailedPermanently),
@@ -78,12 +78,12 @@ fn decode(
         proto::DeliveryStatus::Complaint => Ok(DeliveryStatus::Complaint),
         proto::DeliveryStatus::Unspecified => Err(Violation::UnknownDeliveryStatus),
     };
-    let status = violations.check(&field("status"), status);
+    let status = violations.check(field("status"), status);
     let code = &report.enhanced_status_code;
     let parsed = EnhancedStatus::parse(code);
     if parsed.is_none() && !code.is_empty() {
         let violation = Violation::NotAnEnhancedStatusCode;
-        violations.add(&field("enhanced_status_code"), violation);
+        violations.add(field("enhanced_status_code"), violation);
     }
     let time = report.report_time;
     let time = time.map_or(Some(now), |time| {

@@ -214,9 +214,9 @@ impl Leaf {
     /// as a whole.
     pub(crate) fn name(&self) -> String {
         let (last, parents) = self.split();
-        let name = |parent: &FieldDescriptor| match parent.is_list() {
-            true => format!("{}[0]", parent.name()),
-            false => parent.name().to_owned(),
+        let name = |parent: &FieldDescriptor| {
+            let index = if parent.is_list() { "[0]" } else { "" };
+            format!("{}{index}", parent.name())
         };
         let mut names: Vec<_> = parents.iter().map(name).collect();
         if last.parent_message().full_name() != FIELD_MASK {
