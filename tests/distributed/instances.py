@@ -15,7 +15,7 @@ SCOPES = (
     "customers.read customers.write contact_data.write contacts.read contacts.write email.confirm"
     " channels.verify customers.find phone_password.check phone_password.unlock"
     " phone_orders.authorize phone_orders.read order_types.read order_types.write"
-    " recipients.resolve audit.read changes.watch privacy.export privacy.erase"
+    " recipients.resolve recipients.resolve_all deliveries.report audit.read changes.watch privacy.export privacy.erase"
 )
 MIGRATE = ("migrate", "up", "--distributed")
 # The cheapest hash: its cost proves nothing here.

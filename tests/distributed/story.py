@@ -12,6 +12,7 @@ from contact.v1 import (
     contact_pb2,
     contact_service_pb2,
     customer_pb2,
+    delivery_pb2,
     order_type_pb2,
     phone_order_pb2,
     phone_pb2,
@@ -280,12 +281,37 @@ class Story:
         answers = self._stream("StreamRecipients", iter([request]))
         results = [result for answer in answers for result in answer.results]
         assert [result.WhichOneof("outcome") for result in results] == ["resolution", "error"]
+        request = recipients_pb2.StreamRecipientsRequest(
+            purpose=purpose, all_customers=recipients_pb2.AllCustomers()
+        )
+        answers = self._stream("StreamRecipients", iter([request]))
+        walked = [result.customer_number for answer in answers for result in answer.results]
+        assert self.number in walked
+        assert len(set(walked)) == len(walked)
+        self._deliveries(purpose)
         request = audit_pb2.ListAuditEventsRequest(customer_number=self.number)
         events = self.call("ListAuditEvents", request).events
         updated = audit_pb2.EVENT_KIND_CONTACT_UPDATED
         self._watch({event.event_id for event in events if event.kind == updated})
         request = customer_pb2.ExportCustomerRequest(customer_number=self.number)
         assert len(self.call("ExportCustomer", request).contacts) == 1
+
+    def _deliveries(self, purpose: recipients_pb2.Purpose) -> None:
+        """Reports that a recipient's address failed, and then that it works."""
+        request = recipients_pb2.ResolveRecipientsRequest(
+            customer_number=self.number, purpose=purpose
+        )
+        recipient = self.call("ResolveRecipients", request).resolution.recipients[0]
+        for status, result in (("FAILED_PERMANENTLY", "MARKED"), ("DELIVERED", "CLEARED")):
+            report = delivery_pb2.DeliveryReport(
+                customer_number=self.number,
+                contact_id=recipient.contact_id,
+                email=recipient.email,
+                status=f"DELIVERY_STATUS_{status}",
+            )
+            request = delivery_pb2.ReportDeliveriesRequest(reports=[report], accept_burst=True)
+            expected = delivery_pb2.DeliveryReportResult.Value(f"DELIVERY_REPORT_RESULT_{result}")
+            assert list(self.call("ReportDeliveries", request).results) == [expected]
 
     def _watch(self, expected: set[str]) -> None:
         """Reads the feed until it has these events."""
