@@ -141,7 +141,9 @@ the max of gauges that every pod reads from the database, which are equal in all
     summary: Agents search for far more customers than usual.
     description: {{ `{{ $value | humanize }} searches by phone number or e-mail address within an hour: far more than the average of the last day.` | quote }}
 - alert: ContactServiceDeliveryFailures
-  expr: max(contact_delivery_failure_burst{ {{- $release -}} }) > 0
+  expr: |-
+    max(contact_delivery_failure_burst{ {{- $release -}} }) > 0
+      or sum(increase(contact_delivery_reports_total{ {{- $release }}, result="held"}[10m])) > 0
   for: 1m
   labels: {severity: warning}
   annotations:
