@@ -1,6 +1,6 @@
 //! Reports about deliveries: `ReportDeliveries`.
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::{
     api::{
@@ -19,8 +19,6 @@ use crate::{
 };
 
 const MAX_REPORTS: usize = 1_000;
-/// The databases store times of this precision.
-const MICROSECONDS: u16 = 6;
 
 pub(super) async fn report(
     app: &App,
@@ -40,12 +38,8 @@ pub(super) async fn report(
     }
     let now = app.now();
     let reports = request.reports.iter().take(MAX_REPORTS).enumerate();
-    let reports = reports.map(|(index, report)| {
-        let report = decode(&format!("reports[{index}]"), report, now, &mut violations)?;
-        // The clock of a sender may be ahead.
-        let time = report.time.min(now).trunc_subsecs(MICROSECONDS);
-        Some(DeliveryReport { time, ..report })
-    });
+    let reports = reports
+        .map(|(index, report)| decode(&format!("reports[{index}]"), report, now, &mut violations));
     let reports = reports.collect::<Vec<_>>().into_iter().collect();
     let reports = violations.finish(reports)?;
     let mode = ReportMode {

@@ -34,7 +34,7 @@ const MAX_PARTIES: usize = 1_000;
 /// Number of customers that a walk over all customers lists at once.
 const PAGE_SIZE: usize = 2_000;
 
-/// What a request message asks for.
+/// The content of a request message.
 enum Requested {
     Customers(Vec<Chunk>),
     AllCustomers(Walk),
@@ -50,7 +50,7 @@ struct Chunk {
     begin_time: Option<Timestamp>,
 }
 
-/// What the customers are resolved for.
+/// The purpose, and the room of the attention line.
 #[derive(Clone, Copy)]
 struct Terms {
     purpose: Purpose,

@@ -183,7 +183,7 @@ impl App {
     }
 }
 
-/// What an event of a disclosure records.
+/// The content of the event of a disclosure.
 struct Disclosed {
     kind: EventKind,
     contact_id: Option<ContactId>,

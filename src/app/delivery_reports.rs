@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, MutexGuard, PoisonError},
 };
 
-use chrono::SecondsFormat;
+use chrono::{SecondsFormat, SubsecRound};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::context::App;
@@ -25,6 +25,8 @@ use crate::{
 
 /// Customers whose addresses are changed at once, so that connections remain for other requests.
 const CONCURRENCY: usize = 4;
+/// The databases store times of this precision.
+const MICROSECONDS: u16 = 6;
 
 /// How reports are applied.
 #[derive(Clone, Copy, Debug, Default)]
@@ -184,7 +186,8 @@ impl App {
         report: &DeliveryReport,
     ) -> Result<ReportResult> {
         let (now, number) = (self.now(), &report.customer_number);
-        let time = report.time.min(now);
+        // The clock of a sender may be ahead.
+        let time = report.time.min(now).trunc_subsecs(MICROSECONDS);
         let (customer, email) = (&mut locked.customer, &report.email);
         let (result, mut changes) =
             apply_report(customer, contacts, email, report.status, time, now);

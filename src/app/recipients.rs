@@ -79,8 +79,8 @@ impl App {
         attention_line_chars: usize,
     ) -> Result<Vec<Result<Resolution>>> {
         let found = self.database.list_addressees(customer_numbers).await?;
-        let now = self.now();
-        Ok(resolve_all(found, purpose, attention_line_chars, now))
+        let (room, now) = (attention_line_chars, self.now());
+        Ok(with_each(found, |one| resolve(one, purpose, room, now)))
     }
 
     /// Resolves the recipients of customers that [`list_customer_numbers`](Self::list_customer_numbers)
@@ -98,8 +98,8 @@ impl App {
             .database
             .list_listed_addressees(customer_numbers)
             .await?;
-        let now = self.now();
-        Ok(resolve_all(found, purpose, attention_line_chars, now))
+        let (room, now) = (attention_line_chars, self.now());
+        Ok(with_each(found, |one| resolve(one, purpose, room, now)))
     }
 }
 
@@ -118,12 +118,10 @@ pub async fn resolve_many(
     now: DateTime<Utc>,
 ) -> Result<Vec<Result<Vec<Resolution>>>> {
     let found = database.list_addressees(customer_numbers).await?;
-    Ok(resolve_all_purposes(
-        found,
-        purposes,
-        attention_line_chars,
-        now,
-    ))
+    let room = attention_line_chars;
+    Ok(with_each(found, |one| {
+        resolve_each(one, purposes, room, now)
+    }))
 }
 
 /// Resolves the recipients of customers that were listed before, as [`resolve_many`] does. One that is
@@ -139,28 +137,17 @@ pub async fn resolve_listed(
     now: DateTime<Utc>,
 ) -> Result<Vec<Result<Vec<Resolution>>>> {
     let found = database.list_listed_addressees(customer_numbers).await?;
-    Ok(resolve_all_purposes(
-        found,
-        purposes,
-        attention_line_chars,
-        now,
-    ))
+    let room = attention_line_chars;
+    Ok(with_each(found, |one| {
+        resolve_each(one, purposes, room, now)
+    }))
 }
 
-fn resolve_all_purposes(
-    found: Vec<FoundAddressees>,
-    purposes: &[Purpose],
-    attention_line_chars: usize,
-    now: DateTime<Utc>,
-) -> Vec<Result<Vec<Resolution>>> {
+/// Resolves each customer that was found; one that is missing or cannot be read has an error.
+fn with_each<T>(found: Vec<FoundAddressees>, resolve: impl Fn(&Addressees) -> T) -> Vec<Result<T>> {
     let resolutions = found.into_iter().map(|addressees| {
         let addressees = addressees?.ok_or(Error::CustomerNotFound)?;
-        Ok(resolve_each(
-            &addressees,
-            purposes,
-            attention_line_chars,
-            now,
-        ))
+        Ok(resolve(&addressees))
     });
     resolutions.collect()
 }
@@ -173,17 +160,4 @@ fn resolve_each(
 ) -> Vec<Resolution> {
     let resolution = |purpose: &Purpose| resolve(addressees, *purpose, attention_line_chars, now);
     purposes.iter().map(resolution).collect()
-}
-
-fn resolve_all(
-    found: Vec<FoundAddressees>,
-    purpose: Purpose,
-    attention_line_chars: usize,
-    now: DateTime<Utc>,
-) -> Vec<Result<Resolution>> {
-    let resolutions = found.into_iter().map(|addressees| {
-        let addressees = addressees?.ok_or(Error::CustomerNotFound)?;
-        Ok(resolve(&addressees, purpose, attention_line_chars, now))
-    });
-    resolutions.collect()
 }

@@ -23,7 +23,7 @@ use crate::{
     error::Result,
 };
 
-/// What the events of changed addresses have in common.
+/// The common parts of the events of changed addresses.
 #[derive(Clone, Debug)]
 pub struct AddressEvents<'a> {
     /// The actor that reported the delivery.

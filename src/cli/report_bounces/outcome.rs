@@ -1,4 +1,4 @@
-//! What a message says about its recipients.
+//! The outcomes of the recipients of a message.
 
 use chrono::{DateTime, Utc};
 use contact_service::{domain::delivery_report::DeliveryReport, mail::dsn::BounceReport};
