@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic_file;
 pub(crate) mod bootstrap;
+pub(crate) mod call;
 pub(crate) mod command_line;
 pub(crate) mod demo;
 pub(crate) mod export;

@@ -43,6 +43,7 @@ async fn run(command_line: CommandLine) -> Result<ExitCode, StartupError> {
     match command_line.command.unwrap_or_default() {
         Command::Serve { demo } => serve(config, demo).await?,
         Command::Migrate { action } => migrate(&config, action).await?,
+        Command::Call(call) => call.run(&config).await?,
         Command::Token(token) => println!("{}", token.mint(&config)?),
         Command::Resolve(resolve) => resolve.run(&config).await?,
         Command::ReportBounces(report) => {

@@ -141,6 +141,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tonic_health", &["server", "cli::healthcheck"]),
     ("tonic_reflection", &["server"]),
     ("tonic_types", &["api"]),
+    ("tonic_web", &["api"]),
     ("tonic_prost", &["api"]),
     ("prost", &["api"]),
     ("prost_types", &["api"]),

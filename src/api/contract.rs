@@ -26,6 +26,11 @@ pub fn methods() -> Vec<String> {
     rpcs().iter().map(name).collect()
 }
 
+/// Returns the RPC with a name such as `GetContact`.
+pub(super) fn rpc(name: &str) -> Option<MethodDescriptor> {
+    rpcs().into_iter().find(|rpc| rpc.name() == name)
+}
+
 /// Returns the path of an RPC, such as `/contact.v1.ContactService/GetContact`.
 pub(super) fn path(rpc: &MethodDescriptor) -> String {
     format!("/{SERVICE}/{}", rpc.name())

@@ -42,6 +42,11 @@ impl RequestContext {
         })
     }
 
+    /// Runs a function in this context.
+    pub(super) fn sync_scope<T>(self, run: impl FnOnce() -> T) -> T {
+        CONTEXT.sync_scope(self, run)
+    }
+
     /// Runs a future in this context.
     pub(super) fn scope<F: Future>(self, future: F) -> TaskLocalFuture<Self, F> {
         CONTEXT.scope(self, future)

@@ -4,7 +4,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_service::config::Settings;
 
 use crate::cli::{
-    export::ExportCustomer, help, import::ImportFile, migrate::MigrateAction,
+    call::CallRpc, export::ExportCustomer, help, import::ImportFile, migrate::MigrateAction,
     report_bounces::ReportBounces, resolve::ResolveFile, token::MintToken,
 };
 
@@ -31,6 +31,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: MigrateAction,
     },
+    /// Call one RPC of a running server, with the request and the response in JSON
+    Call(CallRpc),
     /// Mint an access token with the development key of a server on this machine
     Token(MintToken),
     /// Resolve the recipients for purposes, of the customers of a file or of all

@@ -13,6 +13,8 @@ use contact_service::{
 
 use crate::cli::{startup_error::StartupError, token::MintToken};
 
+/// The option of all clients that adds the token.
+const BEARER: &str = r#"-H "authorization: Bearer $CONTACT_SERVICE_TOKEN""#;
 const TOKEN_TTL: TimeDelta = TimeDelta::hours(12);
 
 /// Calls in the order in which they are printed: a title, the RPC and its request.
@@ -73,15 +75,19 @@ pub(crate) async fn print_calls(
         customers.join(", ")
     );
     println!("export CONTACT_SERVICE_TOKEN={token}\n");
+    let url = format!("http://{address}/{SERVICE_NAME}");
     for (title, rpc, request) in CALLS {
         let request = request.replace("FIRST_CONTACT", &first_contact);
         println!("# {title}");
-        println!(
-            "buf curl --protocol grpc --http2-prior-knowledge \
-             -H 'authorization: Bearer {token}' -d '{request}' \
-             http://{address}/{SERVICE_NAME}/{rpc}\n"
-        );
+        if config.serves_http_json {
+            println!(
+                "curl {BEARER} -H 'content-type: application/json' -d '{request}' {url}/{rpc}\n"
+            );
+        } else {
+            println!("{} call {rpc} '{request}'\n", program());
+        }
     }
+    print_other_clients(&address.to_string());
     if config.smtp_url.is_some() {
         println!("E-mails are sent by SMTP_URL.");
     } else {
@@ -92,6 +98,29 @@ pub(crate) async fn print_calls(
         );
     }
     Ok(())
+}
+
+/// Prints the first call for other clients.
+fn print_other_clients(address: &str) {
+    let [(_, rpc, request), ..] = CALLS;
+    println!("# The first of them over gRPC, which describes itself by reflection");
+    println!("{} call {rpc} '{request}'\n", program());
+    println!("# With buf (https://buf.build/docs/cli/installation)");
+    println!(
+        "buf curl --protocol grpc --http2-prior-knowledge {BEARER} -d '{request}' \
+         http://{address}/{SERVICE_NAME}/{rpc}\n"
+    );
+    println!("# With grpcurl (https://github.com/fullstorydev/grpcurl#installation)");
+    println!("grpcurl -plaintext {BEARER} -d '{request}' {address} {SERVICE_NAME}/{rpc}\n");
+}
+
+/// Returns the path of this program, which is seldom on the search path where the demo is tried.
+fn program() -> String {
+    let path = std::env::current_exe();
+    path.map_or_else(
+        |_| "contact-service".to_owned(),
+        |path| path.display().to_string(),
+    )
 }
 
 fn mint_token(config: &Config) -> Result<String, StartupError> {

@@ -40,7 +40,7 @@ async fn in_time(
 }
 
 /// Replaces an unspecified address, such as 0.0.0.0, by the loopback address.
-fn on_this_machine(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn on_this_machine(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),

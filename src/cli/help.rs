@@ -17,6 +17,7 @@ const HEADINGS: [(&str, &[&str]); 8] = [
         "Network",
         &[
             "listen_addr",
+            "http_json",
             "http_addr",
             "metrics_addr",
             "public_url",
@@ -126,6 +127,11 @@ const OF_TOKEN: &[Brief] = &[
     brief("jwt_max_lifetime", "DURATION", "Upper limit of --ttl"),
 ];
 
+const OF_CALL: &[Brief] = &[
+    brief("listen_addr", "ADDRESS", "Address of gRPC"),
+    brief("data_dir", "FOLDER", "Folder of the development key"),
+];
+
 const OF_HEALTHCHECK: &[Brief] = &[
     brief("listen_addr", "ADDRESS", "Address of gRPC"),
     brief("metrics_addr", "ADDRESS", "Address of probes"),
@@ -156,6 +162,7 @@ fn brief_settings(command: &str) -> Option<&'static [Brief]> {
             Some(OF_DATABASE_COMMANDS)
         }
         "token" => Some(OF_TOKEN),
+        "call" => Some(OF_CALL),
         "healthcheck" => Some(OF_HEALTHCHECK),
         _ => None,
     }

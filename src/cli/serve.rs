@@ -101,6 +101,7 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         authenticator,
         service_keys,
         limits: Limits::default(),
+        serves_http_json: config.serves_http_json,
         outbox: Some(outbox),
         page: listeners.page.map(|page| (page, origin)),
         brand,

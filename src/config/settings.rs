@@ -82,6 +82,9 @@ pub struct Settings {
         default_value = "127.0.0.1:9090"
     )]
     metrics_addr: String,
+    /// Serve JSON over HTTP and gRPC-Web on the gRPC port: on or off; none: on if `LISTEN_ADDR` is a loopback address
+    #[arg(long, env, global = true, hide_env_values = true)]
+    http_json: Option<String>,
     /// PEM file of the certificate chain of the gRPC server; none: without TLS
     #[arg(long, env, global = true, hide_env_values = true)]
     tls_cert: Option<OsString>,
@@ -241,6 +244,8 @@ pub struct Config {
     pub database_replica_url: Option<DatabaseUrl>,
     /// The address and port of gRPC.
     pub listen_addr: SocketAddr,
+    /// True if the gRPC port also serves JSON over HTTP and gRPC-Web.
+    pub serves_http_json: bool,
     /// The source of the public keys of tokens; `None` for the development key.
     pub jwks: Option<KeySource>,
     /// The rules for tokens and their claims.
@@ -310,12 +315,14 @@ impl Settings {
         let smtp_url = smtp_url(self.smtp_url, self.smtp_url_file)?;
         let mail_from = sender(self.mail_from, smtp_url.is_some())?;
         let http_addr = validate("HTTP_ADDR", parse_address_or_none(&self.http_addr))?;
+        let listen_addr = validate("LISTEN_ADDR", parse_address(&self.listen_addr))?;
         let auth = auth?;
         let config = Config {
             database_replica_url: replica_url(database_url.as_ref(), replica.as_deref())?,
             database_url,
             data_dir,
-            listen_addr: validate("LISTEN_ADDR", parse_address(&self.listen_addr))?,
+            listen_addr,
+            serves_http_json: serves_http_json(self.http_json, listen_addr)?,
             jwks: key_source(self.jwt_jwks, &auth.issuers)?,
             auth,
             service_keys: versioned_keys(
@@ -425,6 +432,12 @@ impl Config {
 
 fn events_kept_for(days: &str) -> Result<TimeDelta, ConfigError> {
     validate("AUDIT_RETENTION_DAYS", parse_days(days))
+}
+
+fn serves_http_json(setting: Option<String>, listen_addr: SocketAddr) -> Result<bool, ConfigError> {
+    let setting = non_empty(setting).map(|setting| parse_on_or_off(&setting));
+    let setting = validate("HTTP_JSON", setting.transpose())?;
+    Ok(setting.unwrap_or(listen_addr.ip().is_loopback()))
 }
 
 fn reminds_of_reviews(setting: &str) -> Result<bool, ConfigError> {

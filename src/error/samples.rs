@@ -120,6 +120,10 @@ pub(crate) fn violations() -> Vec<Violation> {
         Violation::RequestTooLarge,
         Violation::RequestIncomplete,
         Violation::NotAMessage,
+        Violation::NotJson { line: 1, column: 2 },
+        Violation::UnknownField,
+        Violation::NotAJsonValue,
+        Violation::NotATimeout,
     ]
 }
 

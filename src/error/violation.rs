@@ -130,6 +130,14 @@ pub enum Violation {
     RequestIncomplete,
     #[error("is not a message of this RPC")]
     NotAMessage,
+    #[error("is not valid JSON at line {line}, column {column}")]
+    NotJson { line: usize, column: usize },
+    #[error("is not a field of this message")]
+    UnknownField,
+    #[error("is not a value of this field in JSON")]
+    NotAJsonValue,
+    #[error("must be a number of milliseconds with at most 10 digits")]
+    NotATimeout,
 }
 
 impl Violation {
@@ -204,7 +212,12 @@ impl Violation {
             Self::ForeignPageToken => ("NOT_A_PAGE_TOKEN", "invalid-page-token"),
             Self::NotAnUpdatableField => ("NOT_AN_UPDATABLE_FIELD", "not-an-updatable-field"),
             Self::MetadataTooLarge | Self::RequestTooLarge => ("TOO_LARGE", "too-large"),
-            Self::RequestIncomplete | Self::NotAMessage => ("MALFORMED", "malformed"),
+            Self::RequestIncomplete
+            | Self::NotAMessage
+            | Self::NotJson { .. }
+            | Self::UnknownField
+            | Self::NotAJsonValue
+            | Self::NotATimeout => ("MALFORMED", "malformed"),
         }
     }
 

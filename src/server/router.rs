@@ -7,8 +7,10 @@ use tonic::{
     transport::server::{Router, Server},
 };
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::layer::util::{Identity, Stack};
 
 use crate::api::{
+    ConnectLayer,
     admission::{Admission, MessageBytes},
     proto::{FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer},
     service::ContactApi,
@@ -33,12 +35,14 @@ const MAX_LOCAL_RESETS: usize = 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Returns the router of the contact service, health and reflection, each subject to `admission`.
+/// Returns the router of the contact service, health and reflection, each subject to `admission`. With
+/// `serves_http_json` it also serves JSON over HTTP and gRPC-Web.
 pub(super) fn router<H: Health>(
     contact_api: ContactApi,
     admission: &Admission,
     health: HealthServer<H>,
-) -> Result<Router, String> {
+    serves_http_json: bool,
+) -> Result<Router<Stack<ConnectLayer, Identity>>, String> {
     // The message limits below apply to decompressed messages.
     let contact_service = ContactServiceServer::new(contact_api)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -62,6 +66,10 @@ pub(super) fn router<H: Health>(
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .accept_http1(serves_http_json)
+        .layer(ConnectLayer {
+            is_enabled: serves_http_json,
+        })
         .add_service(admission.authorized(usual, long_messages))
         .add_service(admission.open(health))
         .add_service(

@@ -1,9 +1,8 @@
 //! Startup of everything a process serves, and its graceful shutdown.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, time::Duration};
 
 use chrono::TimeDelta;
-use futures::Stream;
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
@@ -13,7 +12,7 @@ use tonic::codec::CompressionEncoding;
 
 use super::{
     background,
-    connections::{Acceptor, Connection, ReadPacer},
+    connections::{Acceptor, ReadPacer},
     descriptors::{grpc_connections, max_connections},
     readiness::{self, Readiness},
     router::{self, MESSAGE_BYTES},
@@ -52,6 +51,8 @@ pub struct Parts {
     pub service_keys: VersionedKeys,
     /// The limits of connections and requests.
     pub limits: Limits,
+    /// True serves JSON over HTTP and gRPC-Web on the gRPC port.
+    pub serves_http_json: bool,
     /// The worker that sends e-mails; `None` if this process sends none.
     pub outbox: Option<Outbox>,
     /// The listener of the confirmation page and its public origin; `None` disables the page.
@@ -94,7 +95,8 @@ pub async fn serve(
         MESSAGE_BYTES,
         stopped.clone(),
     );
-    let router = router::router(contact_api, &admission, health_service)?;
+    let serves_http_json = parts.serves_http_json;
+    let router = router::router(contact_api, &admission, health_service, serves_http_json)?;
     let readiness = Readiness::new(health);
     // Registered before the port is served: a watch of an unknown service would fail.
     readiness.set(Some(NotReady::Starting)).await;
@@ -104,7 +106,9 @@ pub async fn serve(
     let mut tasks = start_tasks(&parts, &readiness, monitoring);
     let stall_timeout = parts.limits.stall_timeout;
     tasks.spawn(budget.clone().close_stalled(stall_timeout, stopped.clone()));
-    let incoming = incoming(listener, parts.tls.take(), budget, parts.limits, &mut tasks);
+    let acceptor = acceptor(&mut parts, budget, &mut tasks);
+    let (incoming, accept_all) = acceptor.accept_all(listener);
+    tasks.spawn(accept_all);
     let (begin_drain, drain_begins) = oneshot::channel::<()>();
     let server = router.serve_with_incoming_shutdown(incoming, async move {
         let _ = drain_begins.await;
@@ -150,27 +154,20 @@ async fn close(database: Database) {
     }
 }
 
-/// Returns the connections that requests arrive on.
-fn incoming(
-    listener: TcpListener,
-    tls: Option<Tls>,
-    responses: ResponseBudget,
-    limits: Limits,
-    tasks: &mut JoinSet<()>,
-) -> impl Stream<Item = io::Result<Connection>> + use<> {
+/// Returns the acceptor of the connections that requests arrive on.
+fn acceptor(parts: &mut Parts, responses: ResponseBudget, tasks: &mut JoinSet<()>) -> Acceptor {
+    let tls = parts.tls.take();
     if let Some(tls) = &tls {
         tasks.spawn(tls.clone().watch_files());
     }
-    let connections = grpc_connections(limits.connections, MAX_WAITING);
-    let acceptor = Acceptor {
+    let connections = grpc_connections(parts.limits.connections, MAX_WAITING);
+    Acceptor {
         tls,
         limit: ConnectionLimit::new(connections, MAX_WAITING, Limit::Connections),
         responses,
         pacer: ReadPacer::default(),
-    };
-    let (connections, accept_all) = acceptor.accept_all(listener);
-    tasks.spawn(accept_all);
-    connections
+        accepts_http_1: parts.serves_http_json,
+    }
 }
 
 /// Starts the tasks that run until the end of the shutdown: metrics, probes, and the audit events of

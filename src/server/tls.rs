@@ -157,7 +157,8 @@ fn read(files: &TlsFiles) -> Result<LoadedTls, String> {
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|error| format!("TLS_KEY: does not match TLS_CERT: {error}"))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A client of HTTP/1.1 is served where JSON over HTTP is on, and else disconnected.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(LoadedTls {
         contents,
         config: Arc::new(config),

@@ -125,7 +125,11 @@ async fn get(client: &mut Client) {
 async fn connection_without_handshake_is_closed_in_time(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
-    let server = TestServer::start(backend).await;
+    let options = Options {
+        serves_http_json: false,
+        ..Options::default()
+    };
+    let server = TestServer::start_with(backend, options).await;
     let mut greeted = connect(&server, &handshake()).await;
     let mut slow = connect(&server, &[]).await;
     for byte in handshake() {

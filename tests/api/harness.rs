@@ -71,6 +71,7 @@ pub struct Options {
     pub replica: Option<String>,
     /// If true, migrates the database with the server's role.
     pub migrates: bool,
+    pub serves_http_json: bool,
 }
 
 impl Default for Options {
@@ -84,6 +85,7 @@ impl Default for Options {
             code_answer_time: Duration::ZERO,
             replica: None,
             migrates: true,
+            serves_http_json: true,
             // The cheapest cost; tests do not depend on it.
             hash_cost: HashCost::unbounded(8, 1, 1).unwrap(),
         }
@@ -191,6 +193,7 @@ impl TestServer {
             authenticator,
             service_keys,
             limits: options.limits,
+            serves_http_json: options.serves_http_json,
             outbox: None,
             page: Some((page, format!("http://{page_address}"))),
             brand: brand(),

@@ -78,6 +78,7 @@ mod erasure_races;
 mod errors;
 mod faults;
 mod fuzz;
+mod http_json;
 mod invoice_email_lapse;
 mod last_standard_contact;
 mod listener_limits;

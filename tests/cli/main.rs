@@ -13,6 +13,7 @@
 mod process;
 
 mod brand_settings;
+mod call;
 mod commands;
 mod databases;
 mod drills;

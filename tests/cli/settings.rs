@@ -203,6 +203,7 @@ pub(crate) fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &s
 #[case("SERVICE_KEYS", &format!("1:{KEY},1:{KEY}"), "must not name a version twice")]
 #[case("SERVICE_KEYS_FILE", "missing", "missing cannot be read")]
 #[case("SERVICE_KEYS_FILE", "empty", "empty holds no SERVICE_KEYS")]
+#[case("HTTP_JSON", "true", "must be on or off")]
 #[case("REVIEW_REMINDER", "yes", "must be on or off")]
 #[case("LOG_FORMAT", "xml", "is neither \"text\" nor \"json\"")]
 #[case(

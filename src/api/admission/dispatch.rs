@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::{Request, Response, request::Parts};
+use http_body_util::Full;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     api::{
         auth::{Authenticator, Caller},
+        connect::UnaryCall,
         request_context::RequestContext,
     },
     error::{Error, Result},
@@ -312,7 +314,15 @@ impl Admission {
             ),
             None => (&shared.open_rpcs, MAX_OPEN_MESSAGE_BYTES),
         };
-        let body = request_body::read_message(body, max_bytes, pending, &client).await?;
+        let http_call = head.extensions.get::<UnaryCall>().cloned();
+        let max_bytes = http_call
+            .as_ref()
+            .map_or(max_bytes, |call| call.max_body_bytes(max_bytes));
+        let mut message = request_body::read_message(body, max_bytes, pending, &client).await?;
+        if let Some(call) = &http_call {
+            message = call.request_message(&message)?;
+        }
+        let body = Body::new(Full::new(message));
         if head.uri.path().ends_with(WATCH_CHANGES) {
             let progress = RequestProgress::ended();
             return self
@@ -328,7 +338,10 @@ impl Admission {
             }
             None => None,
         };
-        let response = call(service, Request::from_parts(head, body)).await;
+        let mut response = call(service, Request::from_parts(head, body)).await;
+        if let Some(call) = http_call {
+            response = call.response(response).await;
+        }
         Ok(response_body::unary(response, &peer).await)
     }
 

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use tokio::{sync::oneshot, time::Instant};
 use tonic::{Status, body::Body};
 
@@ -21,8 +21,8 @@ use crate::error::{Error, Result, Violation};
 /// The prefix of a gRPC message: a flag and a length.
 const PREFIX_BYTES: usize = 5;
 
-/// Reads the single message of a request and returns a body that contains it. While bytes are in
-/// transit, it holds a permit of `pending`.
+/// Reads the body of a request that is a single message. While bytes are in transit, it holds a permit of
+/// `pending`.
 ///
 /// # Errors
 /// [`Error::InvalidFields`] for more than `max_bytes` or an incomplete body, [`Error::Overloaded`] if no
@@ -32,7 +32,7 @@ pub(crate) async fn read_message(
     max_bytes: usize,
     pending: &ConcurrencyLimit,
     client: &str,
-) -> Result<Body> {
+) -> Result<Bytes> {
     let mut message = BytesMut::new();
     let mut permit: Option<Permit> = None;
     loop {
@@ -59,14 +59,14 @@ pub(crate) async fn read_message(
             return Err(Error::invalid_field("request", Violation::RequestTooLarge));
         }
         if message.is_empty() && body.is_end_stream() {
-            return Ok(Body::new(Full::new(data)));
+            return Ok(data);
         }
         message.extend_from_slice(&data);
         if body.is_end_stream() {
             break;
         }
     }
-    Ok(Body::new(Full::new(message.freeze())))
+    Ok(message.freeze())
 }
 
 /// The progress of the messages of a request. When it is dropped, the body ends: a handler that spawned
@@ -229,7 +229,7 @@ impl Drop for Observed {
 #[cfg(test)]
 mod tests {
     use futures::stream;
-    use http_body_util::StreamBody;
+    use http_body_util::{Full, StreamBody};
     use rstest::rstest;
     use tokio::sync::mpsc;
 
@@ -253,15 +253,11 @@ mod tests {
         (sender, Body::new(StreamBody::new(frames)))
     }
 
-    async fn bytes_of(body: Body) -> Bytes {
-        body.collect().await.unwrap().to_bytes()
-    }
-
     #[tokio::test]
     async fn complete_message_needs_no_permit() {
         let whole = Body::new(Full::from("message"));
         let read = read_message(whole, 7, &pending(0), "a").await.unwrap();
-        assert_eq!(bytes_of(read).await, "message");
+        assert_eq!(read, "message");
     }
 
     #[tokio::test]
@@ -274,7 +270,7 @@ mod tests {
         assert!(pending.acquire("b").is_err());
         sender.send(b"age").unwrap();
         drop(sender);
-        assert_eq!(bytes_of(read.await.unwrap()).await, "message");
+        assert_eq!(read.await.unwrap(), "message");
         assert!(pending.acquire("b").is_ok());
     }
 

@@ -1,5 +1,5 @@
-//! Connections from accept to the HTTP/2 preface. hyper, which costs far more per connection, gets
-//! only those whose client has sent it.
+//! Connections from accept to the HTTP/2 preface, or the start of an HTTP/1.1 request. hyper, which costs
+//! far more per connection, gets only those whose client has sent it.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::either::Either;
 
 use super::{
-    connection::{Connection, MaybeTlsStream, PREFACE},
+    connection::{Connection, MaybeTlsStream, PREFACE, Start},
     read_pacer::ReadPacer,
 };
 use crate::{api::admission::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls};
@@ -33,10 +33,12 @@ pub(crate) struct Acceptor {
     pub(crate) limit: ConnectionLimit,
     pub(crate) responses: ResponseBudget,
     pub(crate) pacer: ReadPacer,
+    /// False closes connections that do not begin with the preface of HTTP/2.
+    pub(crate) accepts_http_1: bool,
 }
 
 impl Acceptor {
-    /// Returns the connections whose clients sent the preface in time, and the future that accepts
+    /// Returns the connections whose clients sent their first bytes in time, and the future that accepts
     /// them. The future ends, and closes the listener, when the stream is dropped.
     pub(crate) fn accept_all(
         self,
@@ -73,16 +75,19 @@ impl Acceptor {
     async fn accept(self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
         let permit = self.limit.admit(address.ip()).await?;
         let tls = self.tls.as_ref().map(Tls::acceptor);
-        let transport = tokio::select! {
+        let (transport, start) = tokio::select! {
             transport = handshake(stream, tls) => transport?,
             () = permit.evicted() => return None,
         };
+        if !self.accepts_http_1 && start != Start::Http2 {
+            return None;
+        }
         let peer = self.responses.connect(Some(permit));
-        Some(Connection::new(transport, peer, self.pacer))
+        Some(Connection::new(transport, start, peer, self.pacer))
     }
 }
 
-async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<MaybeTlsStream> {
+async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<(MaybeTlsStream, Start)> {
     let _ = stream.set_nodelay(true);
     let mut transport = match tls {
         None => Either::Left(stream),
@@ -91,30 +96,39 @@ async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<MaybeT
             Either::Right(Box::new(encrypted.ok()?.ok()?))
         }
     };
-    let is_http_2 = timeout(PREFACE_TIMEOUT, read_preface(&mut transport)).await;
-    is_http_2.ok()?.then_some(transport)
+    let start = timeout(PREFACE_TIMEOUT, read_start(&mut transport)).await;
+    Some((transport, start.ok()??))
 }
 
-/// Reads the preface of HTTP/2; returns false as soon as the bytes differ from it.
-async fn read_preface(client: &mut (impl AsyncRead + Unpin)) -> bool {
+/// Reads the preface of HTTP/2, or the bytes of a request of HTTP/1.1 up to the first that differs from
+/// it. Returns `None` for the bytes of another protocol.
+async fn read_start(client: &mut (impl AsyncRead + Unpin)) -> Option<Start> {
     let mut read = Vec::with_capacity(PREFACE.len());
     while read.len() < PREFACE.len() {
         let left = u64::try_from(PREFACE.len() - read.len()).unwrap_or(0);
         let count = client.take(left).read_buf(&mut read).await;
-        if !matches!(count, Ok(1..)) || !PREFACE.starts_with(&read) {
-            return false;
+        if !matches!(count, Ok(1..)) {
+            return None;
+        }
+        if !PREFACE.starts_with(&read) {
+            // Requests begin with the name of their method.
+            let is_request = read.first().is_some_and(u8::is_ascii_uppercase);
+            return is_request.then(|| Start::Http1(read.into()));
         }
     }
-    true
+    Some(Start::Http2)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures::FutureExt;
     use rstest::rstest;
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
+
+    const PRI_WITH_WRONG_END: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r";
 
     #[rstest]
     #[case::whole(PREFACE.len())]
@@ -126,7 +140,7 @@ mod tests {
             client.write_all(PREFACE).await.unwrap();
             client.write_all(b"after it").await.unwrap();
         });
-        assert!(read_preface(&mut server).await);
+        assert_eq!(read_start(&mut server).await, Some(Start::Http2));
         let mut rest = String::new();
         server.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "after it");
@@ -134,15 +148,20 @@ mod tests {
     }
 
     #[rstest]
-    #[case::http_1(b"GET / HTTP/1.1\r\n")]
-    #[case::tls(&[22, 3, 1])]
-    #[case::wrong_last_byte(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r")]
+    #[rstest]
+    #[case::get(b"GET / HTTP/1.1\r\n", true)]
+    #[case::post(b"PO", true)]
+    #[case::wrong_last_byte(PRI_WITH_WRONG_END, true)]
+    #[case::tls(&[22, 3, 1], false)]
+    #[case::text(b"get", false)]
     #[tokio::test]
-    async fn other_protocol_is_rejected_at_once(#[case] start: &[u8]) {
+    async fn other_protocol_is_recognized_at_once(#[case] sent: &[u8], #[case] is_http_1: bool) {
         let (mut client, mut server) = duplex(64);
-        client.write_all(start).await.unwrap();
+        client.write_all(sent).await.unwrap();
         // Without waiting for further bytes.
-        assert_eq!(read_preface(&mut server).now_or_never(), Some(false));
+        let start = read_start(&mut server).now_or_never().unwrap();
+        let http_1 = Start::Http1(Bytes::copy_from_slice(sent));
+        assert_eq!(start, is_http_1.then_some(http_1));
     }
 
     #[tokio::test]
@@ -150,6 +169,6 @@ mod tests {
         let (mut client, mut server) = duplex(64);
         client.write_all(&PREFACE[..23]).await.unwrap();
         drop(client);
-        assert!(!read_preface(&mut server).await);
+        assert_eq!(read_start(&mut server).await, None);
     }
 }

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
     net::TcpStream,
@@ -35,15 +36,25 @@ const MAX_UNSERVED: i64 = 128;
 
 pub(super) type MaybeTlsStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// A connection whose client has sent the preface.
+/// The first bytes of a connection, by which its protocol is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// The preface of HTTP/2.
+    Http2,
+    /// The start of a request of HTTP/1.1: the bytes that were read.
+    Http1(Bytes),
+}
+
+/// A connection whose client has sent its first bytes.
 #[derive(Debug)]
 pub(crate) struct Connection<T = MaybeTlsStream> {
     transport: Take<T>,
-    /// The part of the preface that hyper has not read yet.
-    preface: &'static [u8],
+    /// The part of the first bytes that hyper has not read yet.
+    start: Bytes,
     /// Bytes that were read since the task last yielded.
     read_since_yield: usize,
-    frames: FrameBudget,
+    /// `None` for HTTP/1.1, whose requests are served one after the other.
+    frames: Option<FrameBudget>,
     pacer: ReadPacer,
     /// The time of the next read, if that is paced.
     next_read: Option<Pin<Box<Sleep>>>,
@@ -55,13 +66,17 @@ pub(crate) struct Connection<T = MaybeTlsStream> {
 }
 
 impl<T: AsyncRead> Connection<T> {
-    /// Wraps a transport that the preface was read from.
-    pub(super) fn new(transport: T, peer: Peer, pacer: ReadPacer) -> Self {
+    /// Wraps a transport that its first bytes were read from.
+    pub(super) fn new(transport: T, start: Start, peer: Peer, pacer: ReadPacer) -> Self {
+        let (start, frames) = match start {
+            Start::Http2 => (Bytes::from_static(PREFACE), Some(FrameBudget::new())),
+            Start::Http1(read) => (read, None),
+        };
         Self {
             transport: transport.take(0),
-            preface: PREFACE,
+            start,
             read_since_yield: 0,
-            frames: FrameBudget::new(),
+            frames,
             pacer,
             next_read: None,
             evicted: peer.evicted().map(Box::pin),
@@ -72,7 +87,8 @@ impl<T: AsyncRead> Connection<T> {
 
     /// Returns true for a connection with many unserved requests and no authenticated one.
     fn is_paced(&self) -> bool {
-        self.frames.unserved_requests() >= MAX_UNSERVED && !self.peer.is_authenticated()
+        let unserved = self.frames.as_ref().map(FrameBudget::unserved_requests);
+        unserved >= Some(MAX_UNSERVED) && !self.peer.is_authenticated()
     }
 
     /// Waits for the time of the next paced read.
@@ -103,12 +119,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.preface.is_empty() {
-            let (first, rest) = this
-                .preface
-                .split_at(this.preface.len().min(buffer.remaining()));
-            buffer.put_slice(first);
-            this.preface = rest;
+        if !this.start.is_empty() {
+            let length = this.start.len().min(buffer.remaining());
+            buffer.put_slice(&this.start.split_to(length));
             return Poll::Ready(Ok(()));
         }
         let evicted = this.evicted.as_mut();
@@ -144,7 +157,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
             Poll::Ready(Ok(())) => {
                 let new = buffer.filled().get(before..).unwrap_or_default();
                 this.read_since_yield += new.len();
-                if this.frames.record_received(new).is_err() {
+                let frames = this.frames.as_mut();
+                if frames.is_some_and(|frames| frames.record_received(new).is_err()) {
                     // A read that fails must add no bytes.
                     buffer.set_filled(before);
                     limit_hit(Limit::ConnectionFrames);
@@ -190,11 +204,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
                 context.waker().wake_by_ref();
             }
         }
-        if let Poll::Ready(Ok(mut length)) = written {
+        if let (Poll::Ready(Ok(written)), Some(frames)) = (&written, &mut this.frames) {
+            let mut left = *written;
             for slice in slices {
-                let (sent, _) = slice.split_at(slice.len().min(length));
-                this.frames.record_sent(sent);
-                length -= sent.len();
+                let (sent, _) = slice.split_at(slice.len().min(left));
+                frames.record_sent(sent);
+                left -= sent.len();
             }
         }
         written
@@ -224,7 +239,7 @@ mod tests {
 
     fn connection<T: AsyncRead>(transport: T) -> Connection<T> {
         let peer = Limits::default().response_budget().connect(None);
-        Connection::new(transport, peer, ReadPacer::default())
+        Connection::new(transport, Start::Http2, peer, ReadPacer::default())
     }
 
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -284,7 +299,7 @@ mod tests {
                 permit.mark_authenticated();
             }
             let peer = ResponseBudget::new(1, 1).connect(Some(permit));
-            let mut connection = Connection::new(server, peer, pacer.clone());
+            let mut connection = Connection::new(server, Start::Http2, peer, pacer.clone());
             async move {
                 client.write_all(&head.repeat(500)).await.unwrap();
                 drop(client);
@@ -304,6 +319,19 @@ mod tests {
         let ended = connection.read_to_end(&mut read).await;
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
         assert!(read.len() < 1_000 * PING.len());
+    }
+
+    #[tokio::test]
+    async fn http_1_has_no_frame_budget() {
+        let (mut client, server) = duplex(1024 * 1024);
+        client.write_all(&PING.repeat(10_000)).await.unwrap();
+        drop(client);
+        let peer = Limits::default().response_budget().connect(None);
+        let start = Start::Http1(Bytes::from_static(b"POST"));
+        let mut connection = Connection::new(server, start, peer, ReadPacer::default());
+        let mut read = Vec::new();
+        connection.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read.len(), 4 + 10_000 * PING.len());
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ const ENTRIES: [(&str, &str, &str); 8] = [
 ];
 
 /// Fields and methods of `Config` whose settings have other names.
-const OTHER_NAMES: [(&str, &[&str]); 15] = [
+const OTHER_NAMES: [(&str, &[&str]); 16] = [
     ("database_url", &["DATABASE_URL", "DATA_DIR"]),
     ("mail_dir", &["DATA_DIR"]),
     ("jwks", &["JWT_JWKS", "JWT_ISSUER"]),
@@ -37,6 +37,7 @@ const OTHER_NAMES: [(&str, &[&str]); 15] = [
     ("trace_endpoint", &["OTEL_EXPORTER_OTLP_ENDPOINT"]),
     ("log_filter", &["RUST_LOG"]),
     ("events_kept_for", &["AUDIT_RETENTION_DAYS"]),
+    ("serves_http_json", &["HTTP_JSON"]),
     ("reminds_of_reviews", &["REVIEW_REMINDER"]),
     ("auth", &[]),
     (

@@ -1,0 +1,233 @@
+//! Unary RPCs over plain HTTP in JSON, and gRPC-Web, on the gRPC port.
+//!
+//! The unary form of the Connect protocol (<https://connectrpc.com/docs/protocol>): `POST` to the path of
+//! the RPC, with a message in JSON or Protobuf as the body. A request becomes a gRPC request before
+//! admission control, and a failed response becomes JSON after it. [`UnaryCall`] converts the messages
+//! in between, once the caller is authorized and the size is checked.
+
+mod failure;
+mod unary_call;
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, TE},
+};
+use tonic::{Status, body::Body};
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer, Service};
+
+use self::failure::failure;
+pub(super) use self::unary_call::UnaryCall;
+use super::request_context::RequestContext;
+use crate::error::{Error, Violation};
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const PROTOCOL_VERSION: &str = "connect-protocol-version";
+const TIMEOUT: &str = "connect-timeout-ms";
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// Headers that describe the body of the original request, or ask for encodings of gRPC messages.
+const DROPPED_HEADERS: [&str; 6] = [
+    "connection",
+    "content-length",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    GRPC_TIMEOUT,
+    "transfer-encoding",
+];
+const USAGE: &str = "This port serves gRPC and gRPC-Web, and unary RPCs over HTTP:\n\
+    POST /contact.v1.ContactService/METHOD\n\
+    content-type: application/json\n\
+    authorization: Bearer TOKEN\n";
+
+/// Adds JSON over HTTP and gRPC-Web to a router of gRPC services.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectLayer {
+    /// False serves gRPC only.
+    pub is_enabled: bool,
+}
+
+/// The service of [`ConnectLayer`].
+#[derive(Clone, Debug)]
+pub struct ConnectService<S> {
+    grpc: GrpcWebService<S>,
+    is_enabled: bool,
+}
+
+/// The protocol of a request, by its content type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Grpc,
+    GrpcWeb,
+    Other,
+}
+
+impl<S> Layer<S> for ConnectLayer {
+    type Service = ConnectService<S>;
+
+    fn layer(&self, routes: S) -> ConnectService<S> {
+        ConnectService {
+            grpc: GrpcWebLayer::new().layer(routes),
+            is_enabled: self.is_enabled,
+        }
+    }
+}
+
+impl<S> Service<Request<Body>> for ConnectService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.grpc, context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let protocol = protocol(request.headers());
+        let is_grpc = match protocol {
+            Protocol::Grpc => request.version() == Version::HTTP_2,
+            Protocol::GrpcWeb => self.is_enabled,
+            Protocol::Other => !self.is_enabled,
+        };
+        if is_grpc {
+            return Box::pin(self.grpc.call(request));
+        }
+        let prepared = match protocol {
+            Protocol::Grpc => Err(usage(StatusCode::HTTP_VERSION_NOT_SUPPORTED)),
+            Protocol::GrpcWeb => Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+            Protocol::Other => {
+                let context = RequestContext::new(request.headers(), None);
+                context.sync_scope(|| to_grpc(&mut request))
+            }
+        };
+        if let Err(response) = prepared {
+            return Box::pin(std::future::ready(Ok(response)));
+        }
+        let response = self.grpc.call(request);
+        Box::pin(async move { Ok(from_grpc(response.await?)) })
+    }
+}
+
+fn protocol(headers: &HeaderMap) -> Protocol {
+    let content_type = media_type(headers);
+    if content_type.starts_with("application/grpc-web") {
+        Protocol::GrpcWeb
+    } else if content_type.starts_with("application/grpc") {
+        Protocol::Grpc
+    } else {
+        Protocol::Other
+    }
+}
+
+/// Returns the content type without its parameters.
+fn media_type(headers: &HeaderMap) -> &str {
+    let content_type = text_of(headers, CONTENT_TYPE.as_str());
+    let media_type = content_type.split(';').next();
+    media_type.unwrap_or_default().trim()
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name);
+    value.map_or("", |value| value.to_str().unwrap_or("?"))
+}
+
+/// Makes a request of the Connect protocol a gRPC request, whose body remains to be converted by the
+/// [`UnaryCall`] among its extensions. Returns the response to a request that no RPC can serve.
+fn to_grpc(request: &mut Request<Body>) -> Result<(), Response<Body>> {
+    let Some(rpc) = unary_call::rpc_at(request.uri().path()) else {
+        return Err(usage(StatusCode::NOT_FOUND));
+    };
+    if request.method() != Method::POST {
+        let mut response = usage(StatusCode::METHOD_NOT_ALLOWED);
+        let allowed = HeaderValue::from_static("POST");
+        response.headers_mut().insert(ALLOW, allowed);
+        return Err(response);
+    }
+    let Some(call) = UnaryCall::new(rpc, media_type(request.headers())) else {
+        return Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    };
+    if call.is_streaming() {
+        let name = call.rpc_name();
+        return Err(unimplemented(format!(
+            "{name} is a stream: call it over gRPC"
+        )));
+    }
+    let headers = request.headers_mut();
+    if !matches!(text_of(headers, CONTENT_ENCODING.as_str()), "" | "identity") {
+        let mut response = unimplemented(format!("{CONTENT_ENCODING}: must be identity"));
+        let supported = HeaderValue::from_static("identity");
+        response.headers_mut().insert(ACCEPT_ENCODING, supported);
+        return Err(response);
+    }
+    if !matches!(text_of(headers, PROTOCOL_VERSION), "" | "1") {
+        return Err(unimplemented(format!("{PROTOCOL_VERSION}: must be 1")));
+    }
+    let timeout = grpc_timeout(headers)?;
+    for dropped in DROPPED_HEADERS {
+        headers.remove(dropped);
+    }
+    headers.extend(timeout.map(|timeout| (http::HeaderName::from_static(GRPC_TIMEOUT), timeout)));
+    headers.insert(CONTENT_TYPE, GRPC);
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    // The service of gRPC-Web rejects other requests over HTTP/1.1.
+    *request.version_mut() = Version::HTTP_2;
+    request.extensions_mut().insert(call);
+    Ok(())
+}
+
+/// Converts the timeout of a request: up to 10 digits of milliseconds. `grpc-timeout` has at most 8; a
+/// longer time is beyond the limit of the server anyway.
+fn grpc_timeout(headers: &HeaderMap) -> Result<Option<HeaderValue>, Response<Body>> {
+    let timeout = text_of(headers, TIMEOUT);
+    if timeout.is_empty() {
+        return Ok(None);
+    }
+    let is_valid = timeout.len() <= 10 && timeout.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_valid {
+        let error = Error::invalid_field(TIMEOUT, Violation::NotATimeout);
+        return Err(failure(&Status::from(error)));
+    }
+    let timeout = Some(timeout).filter(|timeout| timeout.len() <= 8);
+    Ok(timeout.and_then(|timeout| HeaderValue::try_from(format!("{timeout}m")).ok()))
+}
+
+fn unimplemented(message: String) -> Response<Body> {
+    let status = Status::from(Error::Unimplemented);
+    let details = Bytes::copy_from_slice(status.details());
+    failure(&Status::with_details(status.code(), message, details))
+}
+
+/// Returns the response to a request that became a gRPC request. The body of a success is converted
+/// already.
+fn from_grpc(response: Response<Body>) -> Response<Body> {
+    let Some(status) = response.extensions().get::<Status>() else {
+        return response;
+    };
+    let mut converted = failure(status);
+    let headers = response.headers().iter();
+    let of_http = headers.filter(|(name, _)| {
+        *name != CONTENT_TYPE && !name.as_str().starts_with("grpc-") && *name != "content-length"
+    });
+    let of_http = of_http.map(|(name, value)| (name.clone(), value.clone()));
+    converted.headers_mut().extend(of_http);
+    converted
+}
+
+/// Returns a response for people that explains what this port serves.
+fn usage(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::new(USAGE.to_owned()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PLAIN_TEXT);
+    response
+}
