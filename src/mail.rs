@@ -25,7 +25,7 @@ mod workers;
 
 pub use self::{
     delivery::OutboxParts,
-    folder::MailFolder,
+    folder::{MailFolder, StoredMail},
     outbox::Outbox,
     sender::Sender,
     settings::{HeloName, PublicUrl, SmtpUrl},

@@ -14,7 +14,7 @@ use crate::cli::{
     command_line::{Command, CommandLine},
     healthcheck::healthcheck,
     migrate::migrate,
-    serve::serve,
+    serve::{serve, serve_testing},
     startup_error::StartupError,
 };
 
@@ -39,9 +39,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(command_line: CommandLine) -> Result<ExitCode, StartupError> {
+    let command = command_line.command.unwrap_or_default();
+    if let Command::Serve {
+        demo,
+        testing: true,
+    } = command
+    {
+        serve_testing(command_line.settings, demo).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = command_line.settings.validate()?;
-    match command_line.command.unwrap_or_default() {
-        Command::Serve { demo } => serve(config, demo).await?,
+    match command {
+        Command::Serve { demo, .. } => serve(config, demo).await?,
         Command::Migrate { action } => migrate(&config, action).await?,
         Command::Call(call) => call.run(&config).await?,
         Command::Token(token) => println!("{}", token.mint(&config)?),

@@ -7,11 +7,13 @@ mod descriptors;
 mod readiness;
 mod router;
 mod run;
+mod testing;
 mod tls;
 
 pub use self::{
     descriptors::{max_connections, max_descriptors, raise_descriptor_limit},
     readiness::SERVICE_NAME,
     run::{Parts, serve},
+    testing::TestControl,
     tls::{Tls, TlsFiles},
 };

@@ -144,7 +144,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tonic_web", &["api"]),
     ("tonic_prost", &["api"]),
     ("prost", &["api"]),
-    ("prost_types", &["api"]),
+    ("prost_types", &["api", "server::testing"]),
     ("prost_reflect", &["api"]),
     ("sea_orm", &["storage"]),
     ("sea_orm_migration", &["storage"]),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ServiceDescriptor, Value};
 
-use super::proto::FILE_DESCRIPTOR_SET;
+use super::proto::{FILE_DESCRIPTOR_SET, testing};
 
 const SERVICE: &str = "contact.v1.ContactService";
 
@@ -31,9 +31,19 @@ pub(super) fn rpc(name: &str) -> Option<MethodDescriptor> {
     rpcs().into_iter().find(|rpc| rpc.name() == name)
 }
 
+/// Returns the RPCs of test servers.
+pub(super) fn testing_rpcs() -> Vec<MethodDescriptor> {
+    let pool = DescriptorPool::decode(testing::FILE_DESCRIPTOR_SET).unwrap_or_default();
+    let rpcs = pool.services().flat_map(|service| {
+        let rpcs: Vec<_> = service.methods().collect();
+        rpcs
+    });
+    rpcs.collect()
+}
+
 /// Returns the path of an RPC, such as `/contact.v1.ContactService/GetContact`.
 pub(super) fn path(rpc: &MethodDescriptor) -> String {
-    format!("/{SERVICE}/{}", rpc.name())
+    format!("/{}/{}", rpc.parent_service().full_name(), rpc.name())
 }
 
 /// Returns a text option of an RPC, such as `required_scope`; `None` where it is absent.

@@ -14,3 +14,12 @@ tonic::include_proto!("contact.v1");
 /// The descriptors of the contract and of the files that it imports, with the options of its methods.
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/contact.v1.binpb"));
+
+/// The messages and the service of test servers.
+pub mod testing {
+    tonic::include_proto!("contact.testing.v1");
+
+    /// The descriptors of the service of test servers.
+    pub const FILE_DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/contact.testing.v1.binpb"));
+}

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{feed_signal::FeedSignal, hash_queues::HashQueues};
 use crate::{
@@ -91,6 +91,11 @@ impl App {
     /// Returns the signal that wakes the outbox worker after a mail was queued.
     pub fn mail_signal(&self) -> &MailSignal {
         &self.mail_signal
+    }
+
+    /// Advances the application's clock, if it is not that of the system.
+    pub fn advance_clock(&self, by: TimeDelta) {
+        self.clock.advance(by);
     }
 
     /// Returns the current time of the application's clock.

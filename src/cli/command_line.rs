@@ -25,6 +25,9 @@ pub(crate) enum Command {
         /// Load sample customers and print calls ready to paste
         #[arg(long)]
         demo: bool,
+        /// Serve tests of consumers: temporary data, free ports, a clock to move, addresses and token as JSON
+        #[arg(long)]
+        testing: bool,
     },
     /// Migrate the schema of the database, or list its migrations
     Migrate {
@@ -49,7 +52,10 @@ pub(crate) enum Command {
 
 impl Default for Command {
     fn default() -> Self {
-        Self::Serve { demo: false }
+        Self::Serve {
+            demo: false,
+            testing: false,
+        }
     }
 }
 

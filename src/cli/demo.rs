@@ -123,7 +123,8 @@ fn program() -> String {
     )
 }
 
-fn mint_token(config: &Config) -> Result<String, StartupError> {
+/// Mints a token with all scopes for all customers.
+pub(crate) fn mint_token(config: &Config) -> Result<String, StartupError> {
     let ttl = TOKEN_TTL.min(config.auth.max_lifetime);
     let token = MintToken {
         sub: "me".into(),

@@ -1,6 +1,7 @@
 //! `serve`: starts the server and runs it until a signal stops it.
 
 mod keys;
+mod testing;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,12 +14,13 @@ use contact_service::{
     crypto::random::Random,
     mail::{MailFolder, Outbox, OutboxParts, PublicUrl, Templates, Transport},
     observability::{logging, metrics::Metrics},
-    server::{self, Parts, Tls},
+    server::{self, Parts, TestControl, Tls},
     storage::DatabaseUrl,
 };
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
 use self::keys::{authenticator, phone_hasher, service_keys, source_of_token_keys};
+pub(crate) use self::testing::serve_testing;
 use crate::cli::{
     bootstrap::{connect, prepare_schema},
     demo,
@@ -38,28 +40,61 @@ pub(crate) async fn serve(config: Config, demo: bool) -> Result<(), StartupError
              to a URL",
         ));
     }
+    run(config, Purpose::Serving { demo }).await
+}
+
+/// The purpose of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// A server of its own; a demo has sample customers and prints calls.
+    Serving { demo: bool },
+    /// A server for tests of consumers.
+    Testing { samples: bool },
+}
+
+impl Purpose {
+    fn is_testing(self) -> bool {
+        matches!(self, Self::Testing { .. })
+    }
+
+    fn clock(self) -> Clock {
+        if self.is_testing() {
+            Clock::ahead()
+        } else {
+            Clock::System
+        }
+    }
+
+    fn has_samples(self) -> bool {
+        match self {
+            Self::Serving { demo } => demo,
+            Self::Testing { samples } => samples,
+        }
+    }
+}
+
+async fn run(config: Config, purpose: Purpose) -> Result<(), StartupError> {
     config.database_url()?;
     let telemetry = logging::start(&config)?;
-    let served = start_and_serve(config, demo).await;
+    let served = start_and_serve(config, purpose).await;
     telemetry.end().await;
     served
 }
 
-async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError> {
+async fn start_and_serve(config: Config, purpose: Purpose) -> Result<(), StartupError> {
     // Before the database: a second start by mistake must not migrate anything.
     let listeners = Listeners::bind(&config).await?;
-    let tls = config.tls.clone().map(Tls::load).transpose();
-    let tls = tls.map_err(StartupError::Library)?;
-    let (clock, random) = (Clock::System, Random::system());
+    let tls = load_tls(&config)?;
+    let (clock, random) = (purpose.clock(), Random::system());
     let hasher = phone_hasher(&config, &random)?;
     let service_keys = service_keys(&config, &random)?;
-    let authenticator = authenticator(&config, &clock, &random).await?;
+    let authenticator = authenticator(&config, &Clock::System, &random).await?;
     let brand = load_brand(&config)?;
-    let templates = Templates::load(config.mail_templates.as_deref(), &brand)
-        .map_err(|reason| StartupError::setting("MAIL_TEMPLATES", reason))?;
+    let templates = load_templates(&config, &brand)?;
     let transport = transport(&config)?;
     let database = connect(&config).await?;
-    prepare_schema(&database, demo).await?;
+    prepare_schema(&database, purpose.has_samples()).await?;
+    let mail_folder = MailFolder::new(config.mail_dir());
     let app = App::new(AppParts {
         database: database.clone(),
         clock: clock.clone(),
@@ -68,22 +103,18 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         hasher,
         channel_checks_per_minute: config.channel_checks_per_minute,
         code_answer_time: CODE_ANSWER_TIME,
-        mail_folder: Some(MailFolder::new(config.mail_dir())),
+        mail_folder: Some(mail_folder.clone()),
     });
     let address = listeners.grpc.local_addr()?;
-    if demo {
-        app.load_samples().await?;
-        demo::print_calls(&config, &app, address).await?;
-    }
-    let public_url = match config.public_url.clone() {
-        Some(url) => url,
-        None => listeners.page_url()?,
-    };
+    load_samples(&config, purpose, &app, address).await?;
+    let public_url = listeners.public_url(&config)?;
     let stop = stop_signal()?;
     // Nothing fails from here on: a failed start prints one line, and no start line before it.
     server::raise_descriptor_limit();
-    log_start(&config, address, &listeners);
-    warn_of_mail_settings(&config, &public_url);
+    log_start(&config, address, &listeners, &public_url);
+    if purpose.is_testing() {
+        testing::print_started(&config, address, listeners.page_address())?;
+    }
     let origin = public_url.origin();
     let outbox = Outbox::new(OutboxParts {
         database: database.clone(),
@@ -95,6 +126,11 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         public_url,
         service_keys: service_keys.clone(),
     });
+    let (outbox, testing) = if purpose.is_testing() {
+        (None, Some(TestControl::new(&app, outbox, mail_folder)))
+    } else {
+        (Some(outbox), None)
+    };
     let parts = Parts {
         database,
         app,
@@ -102,17 +138,34 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         service_keys,
         limits: Limits::default(),
         serves_http_json: config.serves_http_json,
-        outbox: Some(outbox),
+        outbox,
         page: listeners.page.map(|page| (page, origin)),
         brand,
         tls,
         monitoring: listeners.monitoring,
         events_kept_for: config.events_kept_for,
         reminds_of_reviews: config.reminds_of_reviews,
+        testing,
         drain: DRAIN,
     };
     let served = server::serve(listeners.grpc, parts, stop).await;
     served.map_err(StartupError::Library)
+}
+
+/// Loads the sample customers, if the server is to have them, and prints the calls of a demo.
+async fn load_samples(
+    config: &Config,
+    purpose: Purpose,
+    app: &App,
+    address: SocketAddr,
+) -> Result<(), StartupError> {
+    if purpose.has_samples() {
+        app.load_samples().await?;
+    }
+    match purpose {
+        Purpose::Serving { demo: true } => demo::print_calls(config, app, address).await,
+        Purpose::Serving { demo: false } | Purpose::Testing { .. } => Ok(()),
+    }
 }
 
 /// The sockets of the server, bound before anything else is opened.
@@ -148,8 +201,11 @@ impl Listeners {
         self.page.as_ref().and_then(|page| page.local_addr().ok())
     }
 
-    /// The base of mailed links without `PUBLIC_URL`.
-    fn page_url(&self) -> Result<PublicUrl, StartupError> {
+    /// The base of mailed links: `PUBLIC_URL`, or the address of the page.
+    fn public_url(&self, config: &Config) -> Result<PublicUrl, StartupError> {
+        if let Some(url) = config.public_url.clone() {
+            return Ok(url);
+        }
         self.page_address()
             .and_then(|address| PublicUrl::parse(&format!("http://{address}")).ok())
             .ok_or_else(|| StartupError::setting("HTTP_ADDR", "the page has no address"))
@@ -161,6 +217,16 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListene
         let reason = format!("cannot listen on {address}: {}", error.kind());
         StartupError::setting(setting, reason)
     })
+}
+
+fn load_tls(config: &Config) -> Result<Option<Tls>, StartupError> {
+    let tls = config.tls.clone().map(Tls::load).transpose();
+    tls.map_err(StartupError::Library)
+}
+
+fn load_templates(config: &Config, brand: &Brand) -> Result<Templates, StartupError> {
+    Templates::load(config.mail_templates.as_deref(), brand)
+        .map_err(|reason| StartupError::setting("MAIL_TEMPLATES", reason))
 }
 
 /// Returns the brand with its logo.
@@ -180,7 +246,7 @@ fn transport(config: &Config) -> Result<Transport, StartupError> {
     }
 }
 
-fn log_start(config: &Config, address: SocketAddr, listeners: &Listeners) {
+fn log_start(config: &Config, address: SocketAddr, listeners: &Listeners, public_url: &PublicUrl) {
     let monitoring = listeners.monitoring.as_ref();
     let mail = match &config.smtp_url {
         Some(url) => format!("smtp {}", url.place()),
@@ -197,6 +263,7 @@ fn log_start(config: &Config, address: SocketAddr, listeners: &Listeners) {
         mail,
         "serving"
     );
+    warn_of_mail_settings(config, public_url);
 }
 
 fn warn_of_mail_settings(config: &Config, public_url: &PublicUrl) {

@@ -1,7 +1,12 @@
 //! The settings: flags or environment variables of the same names, and the configuration that
 //! they make.
 
-use std::{ffi::OsString, net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
 use chrono::TimeDelta;
 use clap::Args;
@@ -29,6 +34,10 @@ use crate::{
 /// Name of the directory in `DATA_DIR` for e-mails without an SMTP server.
 const MAIL_DIRECTORY: &str = "mail";
 const DEFAULT_DATA_DIR: &str = "data";
+const DEFAULT_LISTEN_ADDR: &str = "127.0.0.1:50051";
+const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:8080";
+const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
+const FREE_PORT: &str = "127.0.0.1:0";
 const DEFAULT_LOG_FILTER: &str = "info";
 
 /// The settings as text.
@@ -61,7 +70,7 @@ pub struct Settings {
         env,
         global = true,
         hide_env_values = true,
-        default_value = "127.0.0.1:50051"
+        default_value = DEFAULT_LISTEN_ADDR
     )]
     listen_addr: String,
     /// Public address and port of the confirmation page; `none`: no page
@@ -70,7 +79,7 @@ pub struct Settings {
         env,
         global = true,
         hide_env_values = true,
-        default_value = "127.0.0.1:8080"
+        default_value = DEFAULT_HTTP_ADDR
     )]
     http_addr: String,
     /// Address and port of metrics and probes, not public; `none`: neither
@@ -79,7 +88,7 @@ pub struct Settings {
         env,
         global = true,
         hide_env_values = true,
-        default_value = "127.0.0.1:9090"
+        default_value = DEFAULT_METRICS_ADDR
     )]
     metrics_addr: String,
     /// Serve JSON over HTTP and gRPC-Web on the gRPC port: on or off; none: on if `LISTEN_ADDR` is a loopback address
@@ -292,6 +301,43 @@ pub struct Config {
 }
 
 impl Settings {
+    /// Returns the settings of a server for tests of consumers, whose data is in `folder`. Settings of the
+    /// database, of keys, TLS and the mail server are not used: they belong to the tested application, or
+    /// to a server in production. Default addresses become free ports.
+    #[must_use]
+    pub fn for_testing(self, folder: &Path) -> Self {
+        let free_port = |address: String, default: &str| {
+            if address == default {
+                FREE_PORT.to_owned()
+            } else {
+                address
+            }
+        };
+        Self {
+            data_dir: folder.into(),
+            listen_addr: free_port(self.listen_addr, DEFAULT_LISTEN_ADDR),
+            http_addr: free_port(self.http_addr, DEFAULT_HTTP_ADDR),
+            metrics_addr: free_port(self.metrics_addr, DEFAULT_METRICS_ADDR),
+            database_url: None,
+            database_url_file: None,
+            database_replica_url: None,
+            database_replica_url_file: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            public_url: None,
+            jwt_jwks: None,
+            jwt_issuer: DEFAULT_ISSUER.to_owned(),
+            service_keys: None,
+            service_keys_file: None,
+            phone_pepper: None,
+            phone_pepper_file: None,
+            smtp_url: None,
+            smtp_url_file: None,
+            ..self
+        }
+    }
+
     /// Validates all settings and their combinations.
     ///
     /// # Errors

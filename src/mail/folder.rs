@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use mail_parser::MessageParser;
 use uuid::Uuid;
 
 use crate::domain::ids::CustomerNumber;
@@ -19,6 +20,34 @@ const ENDINGS: [&str; 2] = [".eml", ".part"];
 /// A directory of files named `<customer number>_<mail id>.eml`.
 #[derive(Clone, Debug)]
 pub struct MailFolder(Arc<Path>);
+
+/// An e-mail that was written to the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMail {
+    /// The address of the recipient.
+    pub to: String,
+    /// The subject.
+    pub subject: String,
+    /// The text part.
+    pub text: String,
+}
+
+impl StoredMail {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let message = MessageParser::default().parse(bytes)?;
+        Some(Self {
+            to: message.to()?.first()?.address()?.to_owned(),
+            subject: message.subject().unwrap_or_default().to_owned(),
+            text: message.body_text(0)?.into_owned(),
+        })
+    }
+
+    /// Returns the first link of the text.
+    pub fn link(&self) -> Option<&str> {
+        let mut words = self.text.split_whitespace();
+        words.find(|word| word.starts_with("http://") || word.starts_with("https://"))
+    }
+}
 
 impl MailFolder {
     /// Creates a handle on the directory, which is created with the first e-mail.
@@ -35,6 +64,26 @@ impl MailFolder {
     ) -> io::Result<()> {
         let (folder, name) = (Arc::clone(&self.0), file_name(number, id));
         blocking(move || write(&folder, &name, &bytes)).await
+    }
+
+    /// Reads all e-mails, oldest first.
+    ///
+    /// # Errors
+    /// The error of the file system.
+    pub async fn mails(&self) -> io::Result<Vec<StoredMail>> {
+        let folder = Arc::clone(&self.0);
+        blocking(move || {
+            let mut mails = Vec::new();
+            for (path, _) in files(&folder)? {
+                if path.extension().is_some_and(|ending| ending == "eml") {
+                    let written = path.metadata()?.modified()?;
+                    mails.push((written, path.clone(), StoredMail::parse(&fs::read(&path)?)));
+                }
+            }
+            mails.sort_by(|(time, path, _), other| (time, path).cmp(&(&other.0, &other.1)));
+            Ok(mails.into_iter().filter_map(|(_, _, mail)| mail).collect())
+        })
+        .await
     }
 
     /// Deletes an e-mail.

@@ -9,10 +9,14 @@ use tonic::{
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 
+use super::testing::TestControl;
 use crate::api::{
     ConnectLayer,
     admission::{Admission, MessageBytes},
-    proto::{FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer},
+    proto::{
+        FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer,
+        testing::testing_service_server::TestingServiceServer,
+    },
     service::ContactApi,
 };
 
@@ -35,6 +39,9 @@ const MAX_LOCAL_RESETS: usize = 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The router of all services.
+pub(super) type ServiceRouter = Router<Stack<ConnectLayer, Identity>>;
+
 /// Returns the router of the contact service, health and reflection, each subject to `admission`. With
 /// `serves_http_json` it also serves JSON over HTTP and gRPC-Web.
 pub(super) fn router<H: Health>(
@@ -42,7 +49,7 @@ pub(super) fn router<H: Health>(
     admission: &Admission,
     health: HealthServer<H>,
     serves_http_json: bool,
-) -> Result<Router<Stack<ConnectLayer, Identity>>, String> {
+) -> Result<ServiceRouter, String> {
     // The message limits below apply to decompressed messages.
     let contact_service = ContactServiceServer::new(contact_api)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -88,4 +95,16 @@ pub(super) fn router<H: Health>(
                     .max_decoding_message_size(MESSAGE_BYTES.usual),
             ),
         ))
+}
+
+/// Adds the service of test servers, if this is one.
+pub(super) fn with_testing(
+    router: ServiceRouter,
+    testing: Option<TestControl>,
+    admission: &Admission,
+) -> ServiceRouter {
+    match testing {
+        Some(testing) => router.add_service(admission.open(TestingServiceServer::new(testing))),
+        None => router,
+    }
 }

@@ -16,6 +16,7 @@ use super::{
     descriptors::{grpc_connections, max_connections},
     readiness::{self, Readiness},
     router::{self, MESSAGE_BYTES},
+    testing::TestControl,
     tls::Tls,
 };
 use crate::{
@@ -67,6 +68,8 @@ pub struct Parts {
     pub reminds_of_reviews: bool,
     /// Retention of audit events.
     pub events_kept_for: TimeDelta,
+    /// Control of the clock and the mails, for tests of consumers; `None` in production.
+    pub testing: Option<TestControl>,
     /// The time that requests in flight have to complete after shutdown began.
     pub drain: Duration,
 }
@@ -96,7 +99,9 @@ pub async fn serve(
         stopped.clone(),
     );
     let serves_http_json = parts.serves_http_json;
+    let testing = parts.testing.take();
     let router = router::router(contact_api, &admission, health_service, serves_http_json)?;
+    let router = router::with_testing(router, testing, &admission);
     let readiness = Readiness::new(health);
     // Registered before the port is served: a watch of an unknown service would fail.
     readiness.set(Some(NotReady::Starting)).await;

@@ -201,6 +201,7 @@ impl TestServer {
             monitoring: None,
             events_kept_for: TimeDelta::days(365),
             reminds_of_reviews: false,
+            testing: None,
             drain: options.drain,
         };
         let (stop, stopped) = oneshot::channel::<()>();

@@ -28,4 +28,5 @@ mod report_bounces;
 mod resolve;
 mod serving;
 mod settings;
+mod testing;
 mod unread_logs;

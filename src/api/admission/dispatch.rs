@@ -47,6 +47,7 @@ const STREAM_RECIPIENTS: &str = "/StreamRecipients";
 const LONG_MESSAGE_RPCS: [&str; 2] = [STREAM_RECIPIENTS, "/ReportDeliveries"];
 const WATCH_CHANGES: &str = "/WatchChanges";
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+const TESTING_SERVICE: &str = "/contact.testing.v1.TestingService/";
 const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// RPCs whose responses can have hundreds of kilobytes.
 const LARGE_RESPONSE_RPCS: [&str; 3] = ["/ListContacts", "/ListAuditEvents", "/ExportCustomer"];
@@ -255,7 +256,8 @@ async fn dispatch_open<S: GrpcService>(
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let served = async {
-        if head.uri.path() == HEALTH_CHECK {
+        let path = head.uri.path();
+        if path == HEALTH_CHECK || path.starts_with(TESTING_SERVICE) {
             admission.serve_message(service, None, head, body).await
         } else {
             let (body, progress) = request_body::observed(body);

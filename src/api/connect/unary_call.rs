@@ -18,9 +18,10 @@ const PREFIX_BYTES: usize = 5;
 /// A message in JSON may be this many times as long as in Protobuf.
 const JSON_EXPANSION: usize = 2;
 
-/// The RPCs of the contract by their paths.
+/// The RPCs of the contract, and those of test servers, by their paths.
 static RPCS: LazyLock<HashMap<String, MethodDescriptor>> = LazyLock::new(|| {
     let rpcs = contract::rpcs().into_iter();
+    let rpcs = rpcs.chain(contract::testing_rpcs());
     rpcs.map(|rpc| (contract::path(&rpc), rpc)).collect()
 });
 
