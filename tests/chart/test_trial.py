@@ -143,4 +143,8 @@ def test_trial_settings_are_known_to_the_binary(tmp_path):
     shown = Process(tmp_path, ["serve", "--help"], {}).run().stdout
     known = set(re.findall(r"\[env: (\w+)", shown))
     [container] = trial({"phonePasswordCost": "m=8192,t=1,p=1"}).server["containers"]
-    assert {each["name"] for each in container["env"]} <= known
+    given = {each["name"]: each["value"] for each in container["env"]}
+    assert set(given) <= known
+    # The service accepts development keys on no other address.
+    for name in ("LISTEN_ADDR", "HTTP_ADDR", "METRICS_ADDR"):
+        assert given[name].startswith("127.0.0.1:"), name
