@@ -36,6 +36,7 @@ mod erasure;
 mod error;
 mod export;
 mod feed_inbox;
+mod grants;
 mod mail_counts;
 mod migration;
 mod noticed_changes;
@@ -67,6 +68,7 @@ pub use self::{
     database::Database,
     delivery_marks::AddressEvents,
     feed_inbox::{FeedLock, InboxRange, SequencedBatch},
+    grants::grant_statements,
     mail_counts::RecipientHash,
     migration::{
         MigrationState,

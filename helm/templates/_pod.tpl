@@ -21,10 +21,18 @@
         path: {{ index . 2 }}
 {{- end -}}
 
-{{/* The database's files and variables, which suffice for a migration. */}}
+{{/* The Secret with the URL of the role that migrates, as JSON. */}}
+{{- define "contact-service.migrationSecret" -}}
+{{- toJson (ternary .Values.migration.database .Values.database (not (empty .Values.migration.database.existingSecret))) -}}
+{{- end -}}
+
+{{/*
+The database's files and variables, which suffice for a migration.
+Usage: (dict "root" . "secret" .Values.database)
+*/}}
 {{- define "contact-service.databaseFiles" -}}
-{{ include "contact-service.secretFile" (list .Values.database.existingSecret .Values.database.key "database-url") }}
-{{- with .Values.database.ca }}
+{{ include "contact-service.secretFile" (list .secret.existingSecret .secret.key "database-url") }}
+{{- with .root.Values.database.ca }}
 {{- if .existingSecret }}
 {{ include "contact-service.secretFile" (list .existingSecret .key "database-ca.crt") }}
 {{- end }}
@@ -43,23 +51,28 @@ LOG_FORMAT: {{ .Values.log.format }}
 RUST_LOG: {{ .Values.log.filter | quote }}
 {{- end -}}
 
+{{/* Variables, without those that extraEnv overrides, and extraEnv. Usage: (dict "root" . "settings" MAP) */}}
+{{- define "contact-service.env" -}}
+{{- $extra := list }}
+{{- range .root.Values.extraEnv }}{{ $extra = append $extra .name }}{{ end }}
+{{- range $name, $value := .settings }}
+{{- if not (has $name $extra) }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- with .root.Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "contact-service.migrationContainer" -}}
 name: migrate
 image: {{ include "contact-service.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 args: [migrate, up]
 env:
-  {{- $extra := list }}
-  {{- range .Values.extraEnv }}{{ $extra = append $extra .name }}{{ end }}
-  {{- range $name, $value := include "contact-service.databaseSettings" . | fromYaml }}
-  {{- if not (has $name $extra) }}
-  - name: {{ $name }}
-    value: {{ $value | quote }}
-  {{- end }}
-  {{- end }}
-  {{- with .Values.extraEnv }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "contact-service.env" (dict "root" . "settings" (include "contact-service.databaseSettings" . | fromYaml)) | trim | nindent 2 }}
 resources:
   {{- toYaml .Values.resources | nindent 2 }}
 securityContext:
@@ -78,7 +91,7 @@ name: database
 projected:
   defaultMode: 0440
   sources:
-    {{- include "contact-service.databaseFiles" . | nindent 4 }}
+    {{- include "contact-service.databaseFiles" (dict "root" . "secret" (include "contact-service.migrationSecret" . | fromJson)) | nindent 4 }}
 {{- end -}}
 
 {{/* Mounts of the server and of the release's test. */}}
@@ -121,7 +134,7 @@ projected:
   projected:
     defaultMode: 0440
     sources:
-      {{- include "contact-service.databaseFiles" . | nindent 6 }}
+      {{- include "contact-service.databaseFiles" (dict "root" . "secret" .Values.database) | nindent 6 }}
       {{- with .Values.database.replica }}
       {{- if .existingSecret }}
       {{- include "contact-service.secretFile" (list .existingSecret .key "database-replica-url") | nindent 6 }}

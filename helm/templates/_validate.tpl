@@ -1,6 +1,37 @@
 {{/* Checks that the schema cannot express: required values and combinations. Reports all errors at once. */}}
 
 {{- define "contact-service.validate" -}}
+{{- $wrong := include (ternary "contact-service.validateTrial" "contact-service.validateRelease" .Values.trial.enabled) . | fromJsonArray -}}
+{{- $wrong = concat $wrong (include "contact-service.validateMemory" . | fromJsonArray) -}}
+{{- if $wrong }}{{ fail (printf "\n\nInvalid values:\n- %s\n" (join "\n- " $wrong)) }}{{ end }}
+{{- end -}}
+
+{{/* Values without an effect on a trial are rejected, so that a trial never replaces a release. */}}
+{{- define "contact-service.validateTrial" -}}
+{{- $wrong := list -}}
+{{- $values := .Values -}}
+{{- range $name, $value := dict
+    "database.existingSecret" $values.database.existingSecret
+    "serviceKeys.existingSecret" $values.serviceKeys.existingSecret
+    "phonePepper.existingSecret" $values.phonePepper.existingSecret
+    "smtp.existingSecret" $values.smtp.existingSecret
+    "jwt.issuer" $values.jwt.issuer
+    "publicUrl" $values.publicUrl
+    "tls.existingSecret" $values.tls.existingSecret
+    "mail.templates" $values.mail.templates
+    "autoscaling.enabled" $values.autoscaling.enabled
+    "grpcRoute.enabled" $values.grpcRoute.enabled
+    "grpcIngress.enabled" $values.grpcIngress.enabled
+    "confirmRoute.enabled" $values.confirmRoute.enabled
+    "confirmIngress.enabled" $values.confirmIngress.enabled
+    "metrics.serviceMonitor.enabled" $values.metrics.serviceMonitor.enabled
+    "metrics.prometheusRule.enabled" $values.metrics.prometheusRule.enabled }}
+{{- if $value }}{{ $wrong = append $wrong (printf "%s: must not be set with trial.enabled, which listens on loopback only, with development keys and an embedded database" $name) }}{{ end }}
+{{- end }}
+{{- toJson $wrong -}}
+{{- end -}}
+
+{{- define "contact-service.validateRelease" -}}
 {{- $wrong := list -}}
 {{- $values := .Values -}}
 {{- range $name, $value := dict
@@ -30,7 +61,35 @@
 {{- if $values.networkPolicy.enabled }}
 {{- $wrong = concat $wrong (include "contact-service.validateNetworkPolicy" . | fromJsonArray) }}
 {{- end }}
-{{- if $wrong }}{{ fail (printf "\n\nInvalid values:\n- %s\n" (join "\n- " $wrong)) }}{{ end }}
+{{- toJson $wrong -}}
+{{- end -}}
+
+{{/*
+The rule of the service itself (src/crypto/password_hasher): a hash buffer for each thread, which are one per
+core up to four, and two more, but four at least; and 32 MiB. Without a CPU limit a node may have four cores.
+*/}}
+{{- define "contact-service.validateMemory" -}}
+{{- $wrong := list -}}
+{{- $limits := default dict .Values.resources.limits -}}
+{{- if hasKey $limits "memory" }}
+{{- $cores := hasKey $limits "cpu" | ternary (include "contact-service.quantity" $limits.cpu) "4" | float64 | int | max 1 | min 4 }}
+{{- $buffers := max 4 (add $cores 2) }}
+{{- $cost := default "m=65536" .Values.phonePasswordCost }}
+{{- $kib := regexFind "[0-9]+" $cost | int64 }}
+{{- $needed := add (mul $kib 1024 $buffers) 33554432 }}
+{{- if lt (include "contact-service.quantity" $limits.memory | int64) $needed }}
+{{- $wrong = append $wrong (printf "resources.limits.memory: must be at least %dMi: %d buffers for phone password hashes, of %d KiB (m of phonePasswordCost), and 32Mi for the rest" (div (add $needed 1048575) 1048576) $buffers $kib) }}
+{{- end }}
+{{- end }}
+{{- toJson $wrong -}}
+{{- end -}}
+
+{{/* A quantity of Kubernetes, such as 512Mi or 500m, as a whole number; it is rounded down. */}}
+{{- define "contact-service.quantity" -}}
+{{- $units := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
+{{- $text := toString . -}}
+{{- $unit := regexFind "[A-Za-z]+$" $text -}}
+{{- mulf (trimSuffix $unit $text | float64) (get $units $unit) | floor | printf "%.0f" -}}
 {{- end -}}
 
 {{- define "contact-service.validateServing" -}}
@@ -89,8 +148,11 @@
 {{- $wrong = append $wrong (printf "%s: requires confirmPage.enabled" $name) }}
 {{- end }}
 {{- end }}
-{{- if and $values.confirmIngress.enabled (not $values.confirmIngress.hosts) }}
-{{- $wrong = append $wrong "confirmIngress.hosts: must name a host" }}
+{{- range $name := list "grpcIngress" "confirmIngress" }}
+{{- $ingress := index $values $name }}
+{{- if and $ingress.enabled (not $ingress.hosts) }}
+{{- $wrong = append $wrong (printf "%s.hosts: must name a host" $name) }}
+{{- end }}
 {{- end }}
 {{- toJson $wrong -}}
 {{- end -}}
@@ -102,13 +164,13 @@
 {{- $ingress := list (list "grpc" true) (list "confirm" .Values.confirmPage.enabled) (list "metrics" .Values.metrics.serviceMonitor.enabled) }}
 {{- range $ingress }}
 {{- if and (index . 1) (not (index $policy.ingress (index . 0))) }}
-{{- $wrong = append $wrong (printf "networkPolicy.ingress.%s: must name a peer; [{ipBlock: {cidr: 0.0.0.0/0}}] permits all" (index . 0)) }}
+{{- $wrong = append $wrong (printf "networkPolicy.ingress.%s: must name a peer; any permits all" (index . 0)) }}
 {{- end }}
 {{- end }}
 {{- $egress := list (list "dns" true) (list "database" true) (list "smtp" true) (list "jwks" (not (include "contact-service.jwksFile" .))) (list "otlp" .Values.tracing.endpoint) }}
 {{- range $egress }}
 {{- if and (index . 1) (not (index $policy.egress (index . 0)).peers) }}
-{{- $wrong = append $wrong (printf "networkPolicy.egress.%s.peers: must name a peer; [{ipBlock: {cidr: 0.0.0.0/0}}] permits all" (index . 0)) }}
+{{- $wrong = append $wrong (printf "networkPolicy.egress.%s.peers: must name a peer; any permits all" (index . 0)) }}
 {{- end }}
 {{- end }}
 {{- toJson $wrong -}}

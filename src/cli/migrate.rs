@@ -1,12 +1,12 @@
 //! `migrate`: applies or lists the migrations of the schema, or renews the change feed's epoch.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use contact_service::{
     config::Config,
     crypto::random::Random,
     error::Error,
     observability::logging,
-    storage::{Database, MigrationState},
+    storage::{Database, MigrationState, grant_statements},
 };
 use uuid::Uuid;
 
@@ -15,8 +15,11 @@ use crate::cli::{
     startup_error::StartupError,
 };
 
+/// The maximum length of a name in `PostgreSQL`.
+const MAX_IDENTIFIER_BYTES: usize = 63;
+
 /// An action on the schema.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum MigrateAction {
     /// Apply the missing migrations; safe to run concurrently
     Up {
@@ -31,6 +34,41 @@ pub(crate) enum MigrateAction {
     Status,
     /// Invalidate all change cursors; required after a restore
     RenewFeed,
+    /// Print the SQL that gives database roles their rights
+    Grants(PrintGrants),
+}
+
+/// The roles of `PostgreSQL` that get rights.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PrintGrants {
+    /// The role of the service
+    #[arg(long, value_name = "NAME", value_parser = parse_identifier)]
+    role: String,
+    /// A role that may read the tables without secrets
+    #[arg(long, value_name = "NAME", value_parser = parse_identifier)]
+    reader: Option<String>,
+    /// The schema of the tables
+    #[arg(long, value_name = "NAME", default_value = "public", value_parser = parse_identifier)]
+    schema: String,
+}
+
+impl PrintGrants {
+    fn print(&self) {
+        let statements = grant_statements(&self.schema, &self.role, self.reader.as_deref());
+        println!("-- Run by the owner of the tables, after contact-service migrate up.");
+        println!("BEGIN;\n{};\nCOMMIT;", statements.join(";\n"));
+    }
+}
+
+/// Accepts a name that `PostgreSQL` does not truncate.
+fn parse_identifier(name: &str) -> Result<String, String> {
+    let is_valid = (1..=MAX_IDENTIFIER_BYTES).contains(&name.len());
+    if is_valid && !name.contains(char::is_control) {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "must be a name of 1 to {MAX_IDENTIFIER_BYTES} bytes"
+    ))
 }
 
 /// Runs the action. Only [`MigrateAction::Up`] creates a database.
@@ -62,6 +100,10 @@ pub(crate) async fn migrate(config: &Config, action: MigrateAction) -> Result<()
             print_status(database).await
         }
         MigrateAction::RenewFeed => renew_feed(connect_existing(config).await?).await,
+        MigrateAction::Grants(grants) => {
+            grants.print();
+            Ok(())
+        }
     }
 }
 

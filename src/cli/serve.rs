@@ -10,17 +10,17 @@ use contact_service::{
     app::{App, AppParts, CODE_ANSWER_TIME},
     brand::{Brand, Logo},
     clock::Clock,
-    config::Config,
+    config::{Config, Settings},
     crypto::random::Random,
     mail::{MailFolder, Outbox, OutboxParts, PublicUrl, Templates, Transport},
     observability::{logging, metrics::Metrics},
     server::{self, Parts, TestControl, Tls},
     storage::DatabaseUrl,
 };
+use tempfile::TempDir;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
 use self::keys::{authenticator, phone_hasher, service_keys, source_of_token_keys};
-pub(crate) use self::testing::serve_testing;
 use crate::cli::{
     bootstrap::{connect, prepare_schema},
     demo,
@@ -41,6 +41,13 @@ pub(crate) async fn serve(config: Config, demo: bool) -> Result<(), StartupError
         ));
     }
     run(config, Purpose::Serving { demo }).await
+}
+
+/// Serves tests of consumers until a signal, on an empty database in a temporary folder.
+pub(crate) async fn serve_testing(settings: Settings, demo: bool) -> Result<(), StartupError> {
+    let folder = TempDir::with_prefix("contact-service-")?;
+    let config = settings.for_testing(folder.path()).validate()?;
+    run(config, Purpose::Testing { samples: demo }).await
 }
 
 /// The purpose of a server.

@@ -37,6 +37,8 @@ impl TestControl {
 
     /// Advances the clock, and runs the jobs that a server runs from time to time.
     async fn advance(&self, by: TimeDelta) -> Result<()> {
+        // Mails that were due before: some are not sent once they are too late.
+        self.outbox.deliver_due().await?;
         self.app.advance_clock(by);
         self.app.remind_of_pending_emails().await?;
         self.app.clear_expired_emails().await?;

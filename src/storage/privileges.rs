@@ -1,12 +1,10 @@
 //! The privileges of the database role, which are checked before a missing one fails a request.
-//!
-//! `docs/operations/databases.md` has the statements that grant them.
 
 use std::collections::BTreeMap;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
-use super::{database::Database, error::StorageError};
+use super::{database::Database, error::StorageError, grants};
 
 /// Tables with the same missing privileges that are named.
 const MAX_NAMED: usize = 3;
@@ -14,18 +12,6 @@ const SCHEMA: &str = "SELECT current_schema()::text AS schema,
         coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
         coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_class
             WHERE oid = to_regclass('seaql_migrations')), true) AS is_owner";
-/// The tables of this service have the schema and the owner of the table of migrations.
-const MISSING: &str = "SELECT c.relname::text AS name,
-        string_agg(needed, ', ' ORDER BY position) AS missing
-    FROM pg_class m
-    JOIN pg_class c ON c.relnamespace = m.relnamespace AND c.relowner = m.relowner
-        AND c.relkind IN ('r', 'p') AND c.relname <> 'schema_lock'
-    CROSS JOIN (VALUES (1, 'SELECT'), (2, 'INSERT'), (3, 'UPDATE'), (4, 'DELETE'))
-        AS r (position, needed)
-    WHERE m.oid = to_regclass('seaql_migrations')
-        AND (c.oid <> m.oid OR needed = 'SELECT')
-        AND NOT has_table_privilege(c.oid, needed)
-    GROUP BY c.relname ORDER BY c.relname";
 
 impl Database {
     /// Checks that the role may read and write all tables; an embedded database has no roles.
@@ -39,7 +25,7 @@ impl Database {
         let name: Option<String> = column(&schema, "schema")?;
         name.ok_or_else(|| no_schema("USAGE"))?;
         let mut tables = BTreeMap::<String, Vec<String>>::new();
-        for row in self.query_privileges(MISSING).await? {
+        for row in self.query_privileges(&missing_privileges()).await? {
             let name = column(&row, "name")?;
             tables
                 .entry(column(&row, "missing")?)
@@ -91,13 +77,33 @@ impl Database {
     }
 }
 
+/// The tables of this service are in the schema of the table of migrations. Those that do not exist yet
+/// are missing migrations.
+fn missing_privileges() -> String {
+    let needed = grants::TABLES.iter().map(|rights| {
+        let (table, rights) = (rights.table, rights.service);
+        format!("('{table}', '{rights}')")
+    });
+    let needed: Vec<_> = needed.collect();
+    let needed = needed.join(", ");
+    format!(
+        "SELECT c.relname::text AS name, string_agg(needed, ', ' ORDER BY position) AS missing
+        FROM pg_class m
+        JOIN pg_class c ON c.relnamespace = m.relnamespace AND c.relkind IN ('r', 'p')
+        JOIN (VALUES {needed}) AS t (name, rights) ON t.name = c.relname
+        CROSS JOIN unnest(string_to_array(t.rights, ', ')) WITH ORDINALITY AS r (needed, position)
+        WHERE m.oid = to_regclass('seaql_migrations') AND NOT has_table_privilege(c.oid, needed)
+        GROUP BY c.relname ORDER BY c.relname"
+    )
+}
+
 fn column<T: sea_orm::TryGetable>(row: &QueryResult, name: &str) -> Result<T, String> {
     row.try_get("", name)
         .map_err(|error| StorageError::from(error).to_string())
 }
 
 fn lacks(privileges: &str) -> String {
-    format!("its role lacks {privileges}: grant it as docs/operations/databases.md shows")
+    format!("its role lacks {privileges}: grant it with contact-service migrate grants")
 }
 
 fn no_schema(privileges: &str) -> String {

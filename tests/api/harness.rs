@@ -37,6 +37,7 @@ use tonic_types::StatusExt;
 use crate::{
     citus,
     mailbox::{ReadMails, brand},
+    service_role,
 };
 
 pub const ISSUER: &str = "contact-service-dev";
@@ -69,7 +70,8 @@ pub struct Options {
     pub code_answer_time: Duration,
     /// The URL of a read replica.
     pub replica: Option<String>,
-    /// If true, migrates the database with the server's role.
+    /// If true, the database is migrated by its owner, and the server runs as a role that has the rights of
+    /// `migrate grants` only.
     pub migrates: bool,
     pub serves_http_json: bool,
 }
@@ -379,9 +381,13 @@ pub async fn connect(database_url: &str) -> Database {
 }
 
 async fn connect_all(database_url: &str, options: &Options) -> Database {
-    let database = connect(database_url).await;
+    let mut database = connect(database_url).await;
     if options.migrates {
         citus::migrate(&database).await.unwrap();
+    }
+    if options.migrates && service_role::is_used_on(database_url) {
+        database.close().await;
+        database = connect(&service_role::grant(database_url).await).await;
     }
     match options.replica.as_deref() {
         Some(replica) => {

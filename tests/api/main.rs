@@ -111,6 +111,7 @@ mod replica;
 mod request_ids;
 mod schema_rules;
 mod server;
+mod service_role;
 mod stalled_readers;
 mod storage;
 mod token_causes;

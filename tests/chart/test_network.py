@@ -109,7 +109,10 @@ def test_policy_permits_only_named_ingress():
     bff = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "bff"}}}
     test = {"podSelector": {"matchLabels": labels_of_component("test")}}
     let_in = {
-        50051: [{**namespace("customer-portal"), **bff}, namespace("invoicing"), test],
+        50051: [
+            *({**namespace("customer-portal"), **bff}, namespace("invoicing")),
+            *(namespace("ingress-nginx"), test),
+        ],
         8080: [namespace("ingress-nginx")],
         9090: [namespace("monitoring"), test],
     }
@@ -125,6 +128,34 @@ def labels_of_component(component: str) -> dict[str, str]:
         "app.kubernetes.io/instance": RELEASE,
         "app.kubernetes.io/name": "contact-service",
     }
+
+
+def ports_of_rules(policy: Document, direction: str) -> dict[int, bool]:
+    """Returns the ports of the rules, and if they permit all peers."""
+    sides = {"ingress": "from", "egress": "to"}
+    rules = policy["spec"][direction]
+    return {port["port"]: sides[direction] not in rule for rule in rules for port in rule["ports"]}
+
+
+def test_policy_is_on_by_default_and_permits_only_the_ports_in_use():
+    policy = render().one("NetworkPolicy")
+    assert ports_of_rules(policy, "ingress") == {50051: True, 8080: True}
+    assert ports_of_rules(policy, "egress") == dict.fromkeys((53, 5432, 25, 465, 587, 443), True)
+    traced = render(values=nested("tracing.endpoint", "http://collector:4317"))
+    assert 4317 in ports_of_rules(traced.one("NetworkPolicy"), "egress")
+    without = render(values=nested("networkPolicy.enabled", False))
+    assert not without.all("NetworkPolicy")
+
+
+def test_test_pod_may_connect_to_the_ports_that_it_uses():
+    """With TLS it uses the port of the metrics, which is open to nothing else by default."""
+    test = {"podSelector": {"matchLabels": labels_of_component("test")}}
+    for values, port in (({}, 50051), (nested("tls.existingSecret", "t"), 9090)):
+        values |= nested("networkPolicy.ingress.grpc", [namespace("portal")])
+        policy = render(values=values).one("NetworkPolicy")
+        [rule] = [r for r in policy["spec"]["ingress"] if r["ports"][0]["port"] == port]
+        assert test in rule["from"]
+    assert 9090 not in ports_of_rules(render().one("NetworkPolicy"), "ingress")
 
 
 def test_policy_permits_only_named_egress():

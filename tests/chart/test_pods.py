@@ -10,22 +10,23 @@ from support.chart.manifests import EXAMPLES, RELEASE, REPOSITORY, Manifests, ne
 from support.chart.pods import mounted_files
 
 IN_EVERY_FORM = [*EXAMPLES, "init"]
+WITH_TRIAL = [*IN_EVERY_FORM, "trial"]
 SERVICE = "contact.v1.ContactService"
 
 
 def rendered(form: str) -> Manifests:
-    return (
-        render("production", nested("migration.mode", "initContainer"))
-        if form == "init"
-        else render(form)
-    )
+    if form == "trial":
+        return render(None, nested("trial.enabled", True))
+    if form == "init":
+        return render("production", nested("migration.mode", "initContainer"))
+    return render(form)
 
 
 def containers(pod: dict) -> list[dict]:
     return [*pod.get("initContainers", []), *pod["containers"]]
 
 
-@pytest.mark.parametrize("form", IN_EVERY_FORM)
+@pytest.mark.parametrize("form", WITH_TRIAL)
 def test_pods_meet_the_restricted_security_standard(form):
     for name, template in rendered(form).pod_templates().items():
         pod = template["spec"]
@@ -35,7 +36,8 @@ def test_pods_meet_the_restricted_security_standard(form):
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), name
         for volume in pod["volumes"]:
-            assert set(volume) <= {"name", "configMap", "secret", "projected"}, name
+            writable = {"emptyDir"} if form == "trial" else set()
+            assert set(volume) <= {"name", "configMap", "secret", "projected", *writable}, name
         for container in containers(pod):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -45,7 +47,7 @@ def test_pods_meet_the_restricted_security_standard(form):
             assert not [port for port in container.get("ports", []) if "hostPort" in port]
 
 
-@pytest.mark.parametrize("form", IN_EVERY_FORM)
+@pytest.mark.parametrize("form", WITH_TRIAL)
 def test_pods_request_resources_and_get_no_api_token(form):
     manifests = rendered(form)
     for account in manifests.all("ServiceAccount"):
@@ -97,6 +99,24 @@ def test_migration_gets_only_the_database_secret():
         "database-url",
         "database-ca.crt",
     }
+
+
+@pytest.mark.parametrize("mode", ["job", "initContainer"])
+def test_migration_may_use_a_role_of_its_own(mode):
+    def secret(pod: dict, volume: str) -> dict:
+        [found] = [each for each in pod["volumes"] if each["name"] == volume]
+        return found["projected"]["sources"][0]["secret"]
+
+    own = {"existingSecret": "owner-url", "key": "url"}
+    for database, name, key in (({}, "contact-service-database", "uri"), (own, "owner-url", "url")):
+        manifests = render(values={"migration": {"mode": mode, "database": database}})
+        job = mode == "job"
+        owner = manifests.one("Job", "-migrate")["spec"]["template"]["spec"] if job else manifests.server
+        used = secret(owner, "database")
+        assert (used["name"], used["items"][0]["key"]) == (name, key)
+        assert secret(manifests.server, "secrets")["name"] == "contact-service-database"
+        for container in manifests.server["containers"]:
+            assert "database" not in [mount["name"] for mount in container["volumeMounts"]]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -260,6 +280,33 @@ def test_extra_variables_override_and_are_unique():
     job = manifests.one("Job", "-migrate")["spec"]["template"]["spec"]["containers"][0]
     names = [each["name"] for each in job["env"]]
     assert len(names) == len(set(names)) and job["env"][-2:] == extra
+
+
+def test_extra_containers_and_sources_are_added():
+    proxy = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}
+    values = {
+        "extraContainers": [{"name": "sidecar", "image": "sidecar:1"}],
+        "initContainers": [proxy],
+        "extraEnvFrom": [{"secretRef": {"name": "more"}}],
+        "extraVolumes": [{"name": "v", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }
+    for mode in ("job", "initContainer"):
+        manifests = render(values={**values, "migration": {"mode": mode}})
+        server = manifests.server
+        assert [each["name"] for each in server["containers"]] == ["contact-service", "sidecar"]
+        own = server["containers"][0]
+        assert own["envFrom"] == [{"configMapRef": {"name": RELEASE}}, *values["extraEnvFrom"]]
+        # Before the migration, which may need the proxy.
+        names = [each["name"] for each in server["initContainers"]]
+        assert names == (["proxy"] if mode == "job" else ["proxy", "migrate"])
+        migrations = [server] if mode == "initContainer" else []
+        migrations += [each["spec"]["template"]["spec"] for each in manifests.all("Job")]
+        for pod in [server, *migrations]:
+            assert proxy in pod["initContainers"]
+            assert values["extraVolumes"][0] in pod["volumes"]
+        for container in (own, *migrations[-1].get("initContainers", [])[1:]):
+            assert values["extraVolumeMounts"][0] in container["volumeMounts"]
 
 
 def test_openshift_can_assign_user_ids():

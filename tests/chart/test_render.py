@@ -21,6 +21,7 @@ CUSTOM = {
     "HTTPRoute": "gateway.networking.k8s.io/v1",
 }
 EVERYTHING = {
+    "grpcIngress": {"enabled": True, "hosts": ["grpc.example.com"]},
     "grpcRoute": {"enabled": True, "parentRefs": [{"name": "g"}]},
     "confirmRoute": {"enabled": True, "parentRefs": [{"name": "g"}]},
 }
@@ -58,6 +59,20 @@ def test_chart_has_all_examples():
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_kubernetes_accepts_every_example(example, version, tmp_path):
     assert not validation_errors(render(example), version, tmp_path)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_kubernetes_accepts_the_trial_and_additions(version, tmp_path):
+    container = {"name": "sidecar", "image": "sidecar:1"}
+    additions = {
+        "extraContainers": [container],
+        "initContainers": [container | {"name": "init", "restartPolicy": "Always"}],
+        "extraEnvFrom": [{"prefix": "A_", "configMapRef": {"name": "more", "optional": True}}],
+        **nested("networkPolicy.ingress.metrics", "any"),
+    }
+    assert not validation_errors(render("minimal", additions), version, tmp_path)
+    trial = render(None, additions | nested("trial.enabled", True))
+    assert not validation_errors(trial, version, tmp_path)
 
 
 def test_kubernetes_rejects_unknown_fields(tmp_path):
@@ -112,6 +127,40 @@ def test_routes_target_service_ports():
     assert match == {"method": {"type": "Exact", "service": "contact.v1.ContactService"}}
     [match] = manifests.one("HTTPRoute", "-confirm")["spec"]["rules"][0]["matches"]
     assert match == {"path": {"type": "PathPrefix", "value": "/confirm"}}
+
+
+@pytest.mark.parametrize(("example", "protocol"), [("minimal", "GRPC"), ("production", "GRPCS")])
+def test_grpc_ingress_routes_the_service_over_tls(example, protocol):
+    annotation = "nginx.ingress.kubernetes.io/backend-protocol"
+    values = nested("grpcIngress", {"enabled": True, "hosts": ["grpc.example.com"]})
+    ingress = render(example, values).one("Ingress")
+    assert ingress["metadata"]["annotations"][annotation] == protocol
+    [tls] = ingress["spec"]["tls"]
+    assert tls["hosts"] == ["grpc.example.com"]
+    assert tls.get("secretName") == (
+        "contacts-internal-example-com-tls" if example == "production" else None
+    )
+    [rule] = ingress["spec"]["rules"]
+    assert rule["host"] == "grpc.example.com"
+    [path] = rule["http"]["paths"]
+    assert (path["path"], path["pathType"]) == ("/contact.v1.ContactService", "Prefix")
+    assert path["backend"]["service"] == {"name": RELEASE, "port": {"name": "grpc"}}
+    values["grpcIngress"]["annotations"] = {annotation: "GRPCS", "a": "b"}
+    annotations = render("minimal", values).one("Ingress")["metadata"]["annotations"]
+    assert annotations == {annotation: "GRPCS", "a": "b"}
+
+
+def test_extra_manifests_are_templates():
+    name = '{{ include "contact-service.fullname" . }}-text'
+    text = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: '{name}'}}\n"
+    mapping = {
+        **{"apiVersion": "v1", "kind": "ConfigMap"},
+        "metadata": {"name": "{{ .Release.Name }}-object"},
+        "data": {"namespace": "{{ .Release.Namespace }}"},
+    }
+    manifests = render(values={"extraManifests": [text, mapping]})
+    assert manifests.one("ConfigMap", "-text")
+    assert manifests.one("ConfigMap", "-object")["data"] == {"namespace": "contact"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -169,6 +218,24 @@ def test_notes_name_every_secret_and_the_next_step(example):
         assert f"Secret {secret}\n" in notes
     assert f"{'https' if 'tls' in values else 'http'}://{RELEASE}.contact:50051" in notes
     assert ("Alerts are disabled" in notes) is ("metrics" not in values)
+
+
+def test_notes_name_the_restrictions_of_the_network():
+    def notes(values: dict | None) -> str:
+        shown = helm(
+            *("install", RELEASE, str(CHART), "--dry-run=client", "--namespace", "contact"),
+            *("--values", str(EXAMPLES["minimal"])),
+            values=values,
+        )
+        assert shown.returncode == 0, shown.stderr
+        return " ".join(shown.stdout.partition("NOTES:")[2].split())
+
+    default = notes(None)
+    assert "PostgreSQL on port 5432, to mail servers on 25, 465, 587" in default
+    assert "networkPolicy.ingress.grpc" in default and "networkPolicy.ingress.metrics" in default
+    named = notes(nested("networkPolicy.ingress", {"grpc": [{"podSelector": {}}], "metrics": "any"}))
+    assert "networkPolicy.ingress" not in named
+    assert "networkPolicy.enabled restricts that" in notes(nested("networkPolicy.enabled", False))
 
 
 def test_autoscaling_omits_the_replica_count():

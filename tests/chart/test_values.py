@@ -8,12 +8,20 @@ from typing import Any
 
 import pytest
 
-from support.chart.manifests import CHART, EXAMPLES, default_values, nested, rejection, template
+from support.chart.manifests import (
+    CHART,
+    EXAMPLES,
+    REPOSITORY,
+    default_values,
+    nested,
+    rejection,
+    template,
+)
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 # Objects that are passed to Kubernetes unchanged; its own schema validates their fields.
 PASSED_THROUGH = {"global", "ports", "valueFrom", "scaleUp", "scaleDown", "claims", "extraVolumes"}
-PASSED_THROUGH |= {"nodeAffinity", "podAffinity", "podAntiAffinity"}
+PASSED_THROUGH |= {"nodeAffinity", "podAffinity", "podAntiAffinity", "containers", "manifest"}
 
 # Path, value, and the name in the error.
 WRONG_VALUES: list[tuple[str, Any, str]] = [
@@ -45,6 +53,10 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("database.sslMode", "verify", "sslMode"),
     ("database.replica", "contact-db-replica", "replica"),
     ("migration.mode", "hook", "mode"),
+    ("migration.database.existingSecret", "Not A Name", "existingSecret"),
+    ("migration.database.url", "postgres://owner:password@host/name", "url"),
+    ("trial", True, "trial"),
+    ("trial.persistence", True, "persistence"),
     ("migration.timeoutSeconds", 0, "timeoutSeconds"),
     ("serviceKeys.value", "1:AAAA", "value"),
     ("phonePepper.value", "1:AAAA", "value"),
@@ -86,6 +98,10 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("grpcRoute.hostnames", ["https://a.example.com"], "hostnames"),
     ("confirmIngress.hosts", ["kunden.example.com/confirm"], "hosts"),
     ("confirmIngress.path", "/", "path"),
+    ("grpcIngress.hosts", ["grpc.example.com:443"], "hosts"),
+    ("grpcIngress.path", "/", "path"),
+    ("networkPolicy.ingress.grpc", "all", "grpc"),
+    ("networkPolicy.egress.database.peers", "postgres", "database"),
     ("networkPolicy.ingress.grpc", [{}], "grpc"),
     ("networkPolicy.ingress.grpc", [{"podSelectors": {}}], "grpc"),
     ("networkPolicy.ingress.grpc", [{"ipBlock": {"cidr": "10.0.0.0"}}], "grpc"),
@@ -117,6 +133,16 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("extraEnv", [{"name": "A-B", "value": "x"}], "extraEnv"),
     ("extraEnv", [{"name": "PORT", "value": 80}], "extraEnv"),
     ("extraVolumeMounts", [{"name": "x"}], "extraVolumeMounts"),
+    ("extraEnvFrom", [{"secretRef": "more"}], "extraEnvFrom"),
+    ("extraEnvFrom", [{"prefix": "A_"}], "extraEnvFrom"),
+    ("extraEnvFrom", [{"secretRef": {"name": "Not A Name"}}], "extraEnvFrom"),
+    ("extraContainers", [{"name": "sidecar"}], "extraContainers"),
+    ("extraContainers", [{"name": "contact-service", "image": "x"}], "extraContainers"),
+    ("extraContainers", {"name": "sidecar", "image": "x"}, "extraContainers"),
+    ("initContainers", [{"name": "migrate", "image": "x"}], "initContainers"),
+    ("initContainers", [{"name": "A_B", "image": "x"}], "initContainers"),
+    ("extraManifests", [{"kind": "ConfigMap"}], "extraManifests"),
+    ("extraManifests", "kind: ConfigMap", "extraManifests"),
 ]
 
 GATEWAY = {"enabled": True, "parentRefs": [{"name": "g"}]}
@@ -148,22 +174,34 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
     (nested("grpcRoute.enabled", True), "grpcRoute.parentRefs: must name a Gateway"),
     (nested("confirmRoute.enabled", True), "confirmRoute.parentRefs: must name a Gateway"),
     (nested("confirmIngress.enabled", True), "confirmIngress.hosts: must name a host"),
+    (nested("grpcIngress.enabled", True), "grpcIngress.hosts: must name a host"),
     (
         {"confirmPage": {"enabled": False}, "confirmRoute": GATEWAY},
         "confirmRoute: requires confirmPage.enabled",
     ),
-    (nested("networkPolicy.enabled", True), "networkPolicy.ingress.grpc: must name a peer"),
-    (nested("networkPolicy.enabled", True), "networkPolicy.ingress.confirm: must name a peer"),
-    (nested("networkPolicy.enabled", True), "networkPolicy.egress.database.peers: must name a peer"),
-    (nested("networkPolicy.enabled", True), "networkPolicy.egress.smtp.peers: must name a peer"),
-    (nested("networkPolicy.enabled", True), "networkPolicy.egress.jwks.peers: must name a peer"),
-    (
-        {"networkPolicy": {"enabled": True}, "tracing": {"endpoint": "http://o:4317"}},
-        "networkPolicy.egress.otlp.peers: must name a peer",
+    *(
+        (nested(f"networkPolicy.{path}", []), f"networkPolicy.{path}: must name a peer")
+        for path in (
+            "ingress.grpc ingress.confirm egress.dns.peers egress.database.peers "
+            "egress.smtp.peers egress.jwks.peers"
+        ).split()
     ),
     (
-        {"networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}},
-        "networkPolicy.ingress.metrics: must name a peer",
+        {**nested("networkPolicy.egress.otlp.peers", []), "tracing": {"endpoint": "http://o:4317"}},
+        "networkPolicy.egress.otlp.peers: must name a peer",
+    ),
+    (nested("metrics.serviceMonitor.enabled", True), "networkPolicy.ingress.metrics: must name a peer"),
+    *(
+        (nested("resources.limits", limits) | nested("phonePasswordCost", cost), f"must be at least {least}Mi")
+        for limits, cost, least in (
+            ({"memory": "415Mi"}, "", 416),
+            ({"memory": "0.4Gi"}, "", 416),
+            ({"memory": 400_000_000}, "", 416),
+            ({"memory": "1G"}, "m=262144,t=3,p=1", 1568),
+            ({"memory": "287Mi", "cpu": 1}, "", 288),
+            ({"memory": "287Mi", "cpu": "500m"}, "", 288),
+            ({"memory": "351Mi", "cpu": "3900m"}, "", 352),
+        )
     ),
 ]
 
@@ -179,6 +217,34 @@ def test_schema_rejects(path, value, named):
 def test_chart_rejects(values, named):
     error = rejection(values=values)
     assert "Invalid values" in error and named in error, error
+
+
+@pytest.mark.parametrize(
+    ("limits", "cost"),
+    [
+        ({"memory": "416Mi"}, ""),
+        ({"memory": None}, "m=1048576,t=3,p=1"),
+        ({"memory": "288Mi", "cpu": "2"}, ""),
+        ({"memory": "352Mi", "cpu": "3.9"}, ""),
+        ({"memory": "0.5G", "cpu": 16}, ""),
+        ({"memory": "1568Mi"}, "m=262144,t=3,p=1"),
+        ({"memory": "80Mi"}, "m=8192,t=3,p=1"),
+    ],
+)
+def test_memory_that_fits_the_hashes_is_accepted(limits, cost):
+    values = nested("resources.limits", limits) | nested("phonePasswordCost", cost)
+    rendered = template(values=values)
+    assert rendered.returncode == 0, rendered.stderr
+
+
+def test_memory_rule_is_that_of_the_service():
+    """The pod would not start otherwise."""
+    source = REPOSITORY / "src/crypto/password_hasher"
+    cost, capacity = ((source / name).read_text() for name in ("cost.rs", "capacity.rs"))
+    assert "RESERVED_BYTES: u64 = 32 * 1024 * 1024;" in cost and "memory_kib: 64 * 1024," in cost
+    assert "const MAX_HASHES: usize = 4;" in capacity
+    assert "const ESCALATION_THREADS: usize = 2;" in capacity
+    assert "(idle_threads() + ESCALATION_THREADS).max(MAX_HASHES)" in capacity
 
 
 def test_all_errors_are_reported_at_once():

@@ -51,6 +51,43 @@ async fn migrate_up_may_run_concurrently(
     }
 }
 
+#[test]
+fn migrate_grants_prints_one_transaction_for_the_named_roles() {
+    let sandbox = Sandbox::new();
+    let arguments = ["migrate", "grants", "--role", "service", "--reader", "a\"b"];
+    let printed = sandbox
+        .run(&[&arguments[..], &["--schema", "own"]].concat())
+        .printed();
+    let lines: Vec<_> = printed.lines().collect();
+    assert!(lines.starts_with(&[
+        "-- Run by the owner of the tables, after contact-service migrate up.",
+        "BEGIN;",
+    ]));
+    assert_eq!(lines.last(), Some(&"COMMIT;"));
+    for line in [
+        r#"GRANT USAGE ON SCHEMA "own" TO "service";"#,
+        r#"GRANT SELECT, INSERT, DELETE ON "own".audit_events TO "service";"#,
+        r#"GRANT SELECT ON "own".seaql_migrations TO "service";"#,
+        r#"GRANT USAGE ON SCHEMA "own" TO "a""b";"#,
+    ] {
+        assert!(lines.contains(&line), "{line} is not in {printed}");
+    }
+    let data = sandbox.path().join("data");
+    assert!(!data.exists(), "it opened a database");
+}
+
+#[rstest]
+#[case::empty("")]
+#[case::too_long(&"x".repeat(64))]
+#[case::two_lines("a\nb")]
+fn migrate_grants_rejects_invalid_names(#[case] name: &str) {
+    let ended = Sandbox::new().run(&["migrate", "grants", "--role", name]);
+    assert_eq!(ended.status.code(), Some(2));
+    let error = ended.stderr;
+    assert!(error.contains("--role"), "{error}");
+    assert!(error.contains("must be a name of 1 to 63 bytes"), "{error}");
+}
+
 #[rstest]
 #[tokio::test]
 async fn migrate_up_distributed_requires_citus(

@@ -160,7 +160,7 @@ async fn role_without_rights() -> (String, String, String) {
 #[tokio::test]
 async fn missing_rights_of_a_role_are_reported() {
     let (url, role, schema) = role_without_rights().await;
-    let tables = "lacks SELECT on seaql_migrations; SELECT, INSERT, UPDATE, DELETE on audit_events";
+    let tables = "lacks SELECT on seaql_migrations; SELECT, INSERT on confirmation_tokens";
     for (grant, of_serve, of_migrate) in [
         (
             String::new(),

@@ -62,6 +62,7 @@ fn settings(help: &str) -> BTreeSet<String> {
 #[case(&["token"], &["sub", "scope", "customer", "ttl"])]
 #[case(&["migrate"], &[])]
 #[case(&["migrate", "up"], &["distributed", "move-rows"])]
+#[case(&["migrate", "grants"], &["role", "reader", "schema"])]
 #[case(&["healthcheck"], &[])]
 fn help_of_small_commands_fits_one_screen(#[case] command: &[&str], #[case] own: &[&str]) {
     let help = help(command);

@@ -1,13 +1,11 @@
-//! `serve --testing`: a server for the tests of consumers.
+//! The line by which tests of consumers find their server.
 
 use std::net::SocketAddr;
 
-use contact_service::config::{Config, Settings};
+use contact_service::config::Config;
 use serde::Serialize;
-use tempfile::TempDir;
 
-use super::run;
-use crate::cli::{demo::mint_token, serve::Purpose, startup_error::StartupError};
+use crate::cli::{demo::mint_token, startup_error::StartupError};
 
 /// The line on standard output, by which tests find the server.
 #[derive(Serialize)]
@@ -22,13 +20,6 @@ struct Started<'a> {
     token: &'a str,
     /// The folder that is deleted when the server ends: database, keys and mails.
     data_dir: &'a str,
-}
-
-/// Serves until a signal, on an empty database in a temporary folder.
-pub(crate) async fn serve_testing(settings: Settings, demo: bool) -> Result<(), StartupError> {
-    let folder = TempDir::with_prefix("contact-service-")?;
-    let config = settings.for_testing(folder.path()).validate()?;
-    run(config, Purpose::Testing { samples: demo }).await
 }
 
 /// Prints the line that says that the server listens.

@@ -85,20 +85,20 @@ def _helm(arguments: tuple[str, ...], values: str | None) -> subprocess.Complete
 
 
 def template(
-    example: str = "minimal", values: Values | None = None, release: str = RELEASE
+    example: str | None = "minimal", values: Values | None = None, release: str = RELEASE
 ) -> subprocess.CompletedProcess[str]:
-    """Renders an example with changed `values`."""
+    """Renders an example, or the defaults, with changed `values`."""
     return helm(
         *("template", release, str(CHART), "--namespace", NAMESPACE),
-        *("--values", str(EXAMPLES[example])),
+        *(("--values", str(EXAMPLES[example])) if example else ()),
         values=values,
     )
 
 
 def render(
-    example: str = "minimal", values: Values | None = None, release: str = RELEASE
+    example: str | None = "minimal", values: Values | None = None, release: str = RELEASE
 ) -> Manifests:
-    """Returns the manifests of an example with changed `values`."""
+    """Returns the manifests of an example, or of the defaults, with changed `values`."""
     rendered = template(example, values, release)
     assert rendered.returncode == 0, rendered.stderr
     documents = yaml.load_all(rendered.stdout, _UniqueKeys)

@@ -89,6 +89,13 @@ class Cluster:
             file.write_bytes(self._contents[name])
         return Process(self.folder, container["args"], self._environment(pod, container))
 
+    def probe(self, pod: Document, name: str) -> Process:
+        """Returns the command of a container's exec probe, which runs with its variables."""
+        container = pod["containers"][0]
+        [program, *arguments] = container[name]["exec"]["command"]
+        assert program == "/usr/local/bin/contact-service"
+        return Process(self.folder, arguments, self._environment(pod, container))
+
     def _environment(self, pod: Document, container: Document) -> dict[str, str]:
         environment = dict(self.manifests.settings) if container.get("envFrom") else {}
         services = self._service_variables() if pod["enableServiceLinks"] else {}
@@ -110,7 +117,7 @@ class Cluster:
     def _here(self, value: str) -> str:
         if address := re.fullmatch(r"(?:0\.0\.0\.0|127\.0\.0\.1):(\d+)", value):
             return f"127.0.0.1:{self.ports[int(address[1])]}"
-        return value.replace("/etc/contact-service", f"{self.folder}/etc/contact-service")
+        return re.sub(r"^/(etc|var/lib)/contact-service", rf"{self.folder}\g<0>", value)
 
     def get(self, port: int, path: str) -> tuple[int, str]:
         """Sends an HTTP request to a port of the pod; status 0 without a response."""
