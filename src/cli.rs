@@ -1,6 +1,7 @@
 //! The commands of the binary, a file each, and what they share.
 
 pub(crate) mod atomic_file;
+pub(crate) mod backup;
 pub(crate) mod bootstrap;
 pub(crate) mod command_line;
 pub(crate) mod demo;
@@ -8,6 +9,7 @@ pub(crate) mod export;
 pub(crate) mod healthcheck;
 pub(crate) mod help;
 pub(crate) mod import;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod progress;
 pub(crate) mod report_bounces;
@@ -16,3 +18,4 @@ pub(crate) mod retry;
 pub(crate) mod serve;
 pub(crate) mod startup_error;
 pub(crate) mod token;
+pub(crate) mod verify_data;

@@ -16,6 +16,7 @@
 )]
 
 mod audit;
+mod backup;
 mod batch;
 mod bulk;
 mod by_index;
@@ -27,6 +28,7 @@ mod contacts;
 mod customer_queue;
 mod customer_search;
 mod customers;
+mod data_check;
 mod database;
 mod database_file;
 mod delivery_marks;
@@ -36,6 +38,7 @@ mod erasure;
 mod error;
 mod export;
 mod feed_inbox;
+mod key_use;
 mod mail_counts;
 mod migration;
 mod noticed_changes;
@@ -52,6 +55,7 @@ mod privileges;
 mod recipients;
 mod request_ids;
 mod retention;
+mod snapshot;
 
 mod timeout;
 mod transaction;
@@ -64,9 +68,13 @@ pub use self::{
     contact_imports::ImportedRows,
     customer_queue::{CustomerQueue, QueuePermit},
     customers::LockedCustomer,
+    data_check::{
+        FeedRow, FeedState, InboxRow, NumberRange, StoredContact, StoredCustomer, StoredMail,
+    },
     database::Database,
     delivery_marks::AddressEvents,
     feed_inbox::{FeedLock, InboxRange, SequencedBatch},
+    key_use::RowsByVersion,
     mail_counts::RecipientHash,
     migration::{
         MigrationState,
@@ -78,6 +86,7 @@ pub use self::{
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},
     pools::url::DatabaseUrl,
     request_ids::{CachedResponse, RequestDigest, RequestRecord},
+    snapshot::Snapshot,
     transaction::{Outcome, Transaction},
     write_probe::ProbeOutcome,
 };

@@ -12,6 +12,7 @@
 
 mod process;
 
+mod backup;
 mod brand_settings;
 mod commands;
 mod databases;
@@ -19,6 +20,7 @@ mod drills;
 mod floods;
 mod help;
 mod import;
+mod key_status;
 mod leak_markers;
 mod logs;
 mod privacy;
@@ -28,3 +30,4 @@ mod resolve;
 mod serving;
 mod settings;
 mod unread_logs;
+mod verify_data;
