@@ -2,28 +2,17 @@
 
 mod customers;
 mod feed;
+mod part;
 
 use std::collections::BTreeSet;
 
+pub use self::part::CheckedPart;
 use self::{customers::check_page, feed::FeedCheck};
 use crate::{
     domain::data_check::{DataCheck, Finding},
     error::Result,
     storage::{InboxRow, NumberRange, Snapshot},
 };
-
-/// A checked part of the data.
-#[derive(Debug, Default)]
-pub struct CheckedPart {
-    /// The customers in it.
-    pub customers: u64,
-    /// Their contacts.
-    pub contacts: u64,
-    /// The entries of the change feed in it.
-    pub feed_entries: u64,
-    /// The data that did not pass.
-    pub findings: Vec<Finding>,
-}
 
 /// The part that is checked next.
 #[derive(Debug)]

@@ -204,7 +204,7 @@ checks! {
     EVENT_WITHOUT_CUSTOMER "event-without-customer"
         "rule 26: the audit log has events of a customer that is missing and was not erased"
         "restore the customer from a backup"
-    SEQUENCE_BEHIND "sequence-behind"
+    WRITE_COUNT "write-count"
         "an audit event or a contact has a higher number than the customer's write count"
         "set write_count to the highest number"
     FEED_STATE "feed-state"

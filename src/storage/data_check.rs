@@ -5,14 +5,16 @@
 
 mod conditions;
 mod feed;
+mod number_range;
 mod rows;
 
-use sea_orm::{QueryResult, Value};
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use self::conditions::{CONDITIONS, Condition};
 pub use self::{
     feed::{FeedRow, FeedState, InboxRow},
+    number_range::NumberRange,
     rows::{StoredContact, StoredCustomer, StoredMail},
 };
 use super::{error::StorageError, snapshot::Snapshot};
@@ -29,29 +31,6 @@ const MAX_FINDINGS: usize = 1_000;
 const PAGE_END: &str = "\
     SELECT customer_number FROM customers WHERE customer_number > $1 \
     ORDER BY customer_number LIMIT 1 OFFSET $2";
-
-/// A range of customer numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NumberRange {
-    /// The number before the first one; empty: the range has no start.
-    after: String,
-    /// The last number; `None`: the range has no end.
-    until: Option<String>,
-}
-
-impl NumberRange {
-    /// Returns the condition of the range on a column, with its values.
-    fn condition(&self, column: &str) -> (String, Vec<Value>) {
-        let after = self.after.as_str().into();
-        match &self.until {
-            Some(until) => (
-                format!("{column} > $1 AND {column} <= $2"),
-                vec![after, until.as_str().into()],
-            ),
-            None => (format!("{column} > $1"), vec![after]),
-        }
-    }
-}
 
 impl Snapshot {
     /// Returns the page after another one, or the first; `None` after the last one.

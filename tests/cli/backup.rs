@@ -46,7 +46,7 @@ async fn backup_of_a_serving_database_has_all_acknowledged_writes() {
 }
 
 #[tokio::test]
-async fn backup_never_replaces_a_file_and_leaves_none_behind() {
+async fn backup_replaces_no_file_and_leaves_no_other() {
     let sandbox = Sandbox::migrated_on(Backend::Sqlite).await;
     let copy = sandbox.path().join("copy.db");
     fs::write(&copy, "precious").unwrap();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::CheckedPart;
+use super::part::CheckedPart;
 use crate::{
     domain::{
         contact::{Contact, MAX_CONTACTS, MAX_PHONE_NUMBERS},

@@ -1,6 +1,6 @@
 //! Checks the change feed: its row, its positions, and the events and customers of its entries.
 
-use super::CheckedPart;
+use super::part::CheckedPart;
 use crate::{
     domain::data_check::{DataCheck, Finding},
     error::Result,

@@ -66,7 +66,7 @@ pub(super) const CONDITIONS: &[Condition] = &[
     )
     .contact(),
     on(
-        DataCheck::SEQUENCE_BEHIND,
+        DataCheck::WRITE_COUNT,
         "customers",
         "EXISTS (SELECT 1 FROM audit_events e WHERE e.customer_number = r.customer_number \
            AND e.sequence > r.write_count) \

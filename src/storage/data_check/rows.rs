@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::NumberRange;
+use super::number_range::NumberRange;
 use crate::{
     domain::{
         contact::Contact,

@@ -260,7 +260,7 @@ faults! {
         concat!("INSERT INTO audit_events (customer_number, sequence, event_id, event_time, actor, \
             kind, changed_fields) VALUES ('K-0000', 1, {uuid}, ", time!(), ", 'x', 'x', '[]')"),
         "DELETE FROM audit_events WHERE event_id = {uuid}";
-    SEQUENCE_BEHIND "K-1001":
+    WRITE_COUNT "K-1001":
         "UPDATE customers SET write_count = 5 WHERE customer_number = 'K-1001'",
         "UPDATE customers SET write_count = 1000 WHERE customer_number = 'K-1001'";
     FEED_STATE "":
