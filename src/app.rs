@@ -15,6 +15,7 @@ mod contact_update;
 mod contacts;
 mod context;
 mod customers;
+mod data_check;
 mod delivery_reports;
 pub mod demo;
 mod email_confirmation;
@@ -47,6 +48,7 @@ pub use self::{
     contacts::{ContactPage, DeleteContact, NewContact},
     context::{App, AppParts, CODE_ANSWER_TIME},
     customers::{AttentionLineRequest, UpdateCustomer},
+    data_check::{CheckedPart, DataChecker},
     delivery_reports::ReportMode,
     email_confirmation::{ConfirmedEmail, Inspection},
     idempotency::{ChangeOptions, RequestKey, RequestSeed},

@@ -15,6 +15,7 @@ pub mod contact_change;
 pub mod contact_import;
 pub mod contact_types;
 pub mod customer;
+pub mod data_check;
 pub mod delivery_report;
 pub mod email_address;
 pub mod email_confirmation;

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use crate::cli::{
     command_line::{Command, CommandLine},
     healthcheck::healthcheck,
+    keys::keys,
     migrate::migrate,
     serve::{serve, serve_testing},
     startup_error::StartupError,
@@ -64,6 +65,17 @@ async fn run(command_line: CommandLine) -> Result<ExitCode, StartupError> {
         Command::Import(import) => {
             if import.run(&config).await? {
                 return Ok(EXIT_REJECTED_ROWS.into());
+            }
+        }
+        Command::Backup(backup) => backup.run(&config).await?,
+        Command::Keys { action } => {
+            if keys(&config, action).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::VerifyData(verify) => {
+            if verify.run(&config).await? {
+                return Ok(ExitCode::FAILURE);
             }
         }
         Command::Healthcheck => healthcheck(&config).await?,

@@ -16,6 +16,7 @@
 )]
 
 mod audit;
+mod backup;
 mod batch;
 mod bulk;
 mod by_index;
@@ -27,6 +28,7 @@ mod contacts;
 mod customer_queue;
 mod customer_search;
 mod customers;
+mod data_check;
 mod database;
 mod database_file;
 mod delivery_marks;
@@ -37,6 +39,7 @@ mod error;
 mod export;
 mod feed_inbox;
 mod grants;
+mod key_use;
 mod mail_counts;
 mod migration;
 mod noticed_changes;
@@ -53,6 +56,7 @@ mod privileges;
 mod recipients;
 mod request_ids;
 mod retention;
+mod snapshot;
 
 mod timeout;
 mod transaction;
@@ -65,10 +69,14 @@ pub use self::{
     contact_imports::ImportedRows,
     customer_queue::{CustomerQueue, QueuePermit},
     customers::LockedCustomer,
+    data_check::{
+        FeedRow, FeedState, InboxRow, NumberRange, StoredContact, StoredCustomer, StoredMail,
+    },
     database::Database,
     delivery_marks::AddressEvents,
     feed_inbox::{FeedLock, InboxRange, SequencedBatch},
     grants::grant_statements,
+    key_use::RowsByVersion,
     mail_counts::RecipientHash,
     migration::{
         MigrationState,
@@ -80,6 +88,7 @@ pub use self::{
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},
     pools::url::DatabaseUrl,
     request_ids::{CachedResponse, RequestDigest, RequestRecord},
+    snapshot::Snapshot,
     transaction::{Outcome, Transaction},
     write_probe::ProbeOutcome,
 };

@@ -66,6 +66,17 @@ impl AtomicFile {
         &self.temporary
     }
 
+    /// Syncs the file to disk and gives it the name of the target, which must not exist.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if another process created the target.
+    pub(crate) fn commit_new(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::hard_link(&self.temporary, &self.target)?;
+        // The name must survive a power failure as well.
+        File::open(folder_of(&self.target))?.sync_all()
+    }
+
     /// Syncs the file to disk and renames it to the target.
     pub(crate) fn commit(self) -> io::Result<()> {
         self.file.sync_all()?;
@@ -102,11 +113,15 @@ fn temporary_name(target: &Path) -> io::Result<PathBuf> {
     Ok(name.into())
 }
 
+fn folder_of(target: &Path) -> &Path {
+    let folder = target.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
+}
+
 /// Removes temporary files of `target` that no process has locked: a process holds the lock until
 /// it ends. Files that cannot be opened are kept.
 fn remove_leftovers(target: &Path) {
-    let folder = target.parent().filter(|folder| *folder != Path::new(""));
-    let entries = fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter();
+    let entries = fs::read_dir(folder_of(target)).into_iter();
     for entry in entries.flatten().flatten() {
         if is_temporary_of(&entry.file_name(), target)
             && let Ok(file) = File::open(entry.path())

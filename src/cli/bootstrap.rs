@@ -2,18 +2,21 @@
 //! building the use cases.
 
 use contact_service::{
+    api::auth::KeySource,
     app::{App, AppParts, CODE_ANSWER_TIME},
     clock::Clock,
     config::Config,
     crypto::{
+        development_keys::DevelopmentKeys,
         keyring::VersionedKeys,
         password_hasher::{HashCost, PhoneHasher},
         random::Random,
     },
-    error::Error,
+    error::{Error, Invalid},
     mail::MailFolder,
     storage::Database,
 };
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::startup_error::StartupError;
 
@@ -37,6 +40,13 @@ pub(crate) async fn connect(config: &Config) -> Result<Database, StartupError> {
 
 /// Connects to a database that has its schema, for commands that never create one.
 pub(crate) async fn connect_existing(config: &Config) -> Result<Database, StartupError> {
+    let database = connect_to_any_schema(config).await?;
+    check_schema(&database).await?;
+    Ok(database)
+}
+
+/// Connects to a database that exists, whatever its schema is.
+pub(crate) async fn connect_to_any_schema(config: &Config) -> Result<Database, StartupError> {
     let url = config.database_url()?;
     if let Some(file) = url.missing_file() {
         return Err(wrong_database(format!(
@@ -44,9 +54,7 @@ pub(crate) async fn connect_existing(config: &Config) -> Result<Database, Startu
             file.display()
         )));
     }
-    let database = connect(config).await?;
-    check_schema(&database).await?;
-    Ok(database)
+    connect(config).await
 }
 
 /// Migrates an embedded database, which belongs to this process alone, and that of a demo. Checks
@@ -107,6 +115,40 @@ async fn check_before_migration(database: &Database) -> Result<(), StartupError>
 
 fn to_migrated(migrated: Result<(), Error>) -> Result<(), StartupError> {
     migrated.map_err(|error| wrong_database(format!("the schema cannot be migrated: {error}")))
+}
+
+/// Returns the source of token keys, for people.
+pub(crate) fn source_of_token_keys(config: &Config) -> String {
+    match &config.jwks {
+        Some(KeySource::Jwks(location)) => location.to_string(),
+        Some(KeySource::Discovery) => format!("discovery of {}", config.auth.issuers.join(", ")),
+        Some(KeySource::Development(_)) | None => {
+            format!("development key in {}", config.data_dir.display())
+        }
+    }
+}
+
+/// Reads the development keys, if there are any.
+pub(crate) fn existing_keys(config: &Config) -> Result<Option<DevelopmentKeys>, StartupError> {
+    DevelopmentKeys::load(&config.data_dir)
+        .map_err(|reason| StartupError::setting("DATA_DIR", reason))
+}
+
+/// Returns `PHONE_PEPPER`, or the development pepper; `None` if there are neither.
+pub(crate) fn existing_peppers(config: &Config) -> Result<Option<VersionedKeys>, StartupError> {
+    if let Some(peppers) = &config.phone_pepper {
+        return Ok(Some(peppers.clone()));
+    }
+    let keys = existing_keys(config)?;
+    keys.map(|keys| parse_development_key(keys.phone_pepper()))
+        .transpose()
+}
+
+/// Parses a development key or pepper.
+pub(crate) fn parse_development_key(key: &SecretString) -> Result<VersionedKeys, StartupError> {
+    VersionedKeys::parse(key.expose_secret()).map_err(|Invalid(reason)| {
+        StartupError::setting("DATA_DIR", format!("its development key {reason}"))
+    })
 }
 
 /// Builds the use cases for a command that neither signs nor hashes: keys that are discarded at

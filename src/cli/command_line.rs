@@ -4,8 +4,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_service::config::Settings;
 
 use crate::cli::{
-    call::CallRpc, export::ExportCustomer, help, import::ImportFile, migrate::MigrateAction,
-    report_bounces::ReportBounces, resolve::ResolveFile, token::MintToken,
+    backup::BackUp, call::CallRpc, export::ExportCustomer, help, import::ImportFile,
+    keys::KeysAction, migrate::MigrateAction, report_bounces::ReportBounces, resolve::ResolveFile,
+    token::MintToken, verify_data::VerifyData,
 };
 
 /// Contact persons of a hosting provider's customers and recipients of its messages, over gRPC
@@ -46,6 +47,15 @@ pub(crate) enum Command {
     Export(ExportCustomer),
     /// Import contacts from a CSV or vCard file
     Import(ImportFile),
+    /// Back up an embedded database while it is in use
+    Backup(BackUp),
+    /// Check all stored data, without changing any
+    VerifyData(VerifyData),
+    /// List the versions of the keys
+    Keys {
+        #[command(subcommand)]
+        action: KeysAction,
+    },
     /// Exit with 0 if the server on this machine is ready
     Healthcheck,
 }

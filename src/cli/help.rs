@@ -109,6 +109,39 @@ const OF_DATABASE_COMMANDS: &[Brief] = &[
     ),
 ];
 
+const OF_VERIFY_DATA: &[Brief] = &[
+    brief("data_dir", "FOLDER", "Embedded database, development keys"),
+    brief("database_url", "URL", "Database; default: the embedded one"),
+    brief("database_replica_url", "URL", "PostgreSQL read replica"),
+    brief("phone_pepper", "KEYS", "Peppers of phone passwords"),
+    brief("log_format", "FORMAT", "text or json"),
+    brief("rust_log", "FILTER", "Log level or filter"),
+    brief(
+        "otel_exporter_otlp_endpoint",
+        "URL",
+        "Collector of traces, by OTLP",
+    ),
+];
+
+const OF_KEYS: &[Brief] = &[
+    brief("data_dir", "FOLDER", "Embedded database, development keys"),
+    brief("database_url", "URL", "Database; default: the embedded one"),
+    brief("database_replica_url", "URL", "PostgreSQL read replica"),
+    brief("tls_cert", "FILE", "Certificate chain of the gRPC server"),
+    brief("tls_key", "FILE", "Private key of TLS_CERT"),
+    brief("jwt_jwks", "SOURCE", "Public keys of tokens"),
+    brief("jwt_issuer", "ISSUER", "Claim iss of tokens"),
+    brief("service_keys", "KEYS", "Service keys"),
+    brief("phone_pepper", "KEYS", "Peppers of phone passwords"),
+    brief("log_format", "FORMAT", "text or json"),
+    brief("rust_log", "FILTER", "Log level or filter"),
+    brief(
+        "otel_exporter_otlp_endpoint",
+        "URL",
+        "Collector of traces, by OTLP",
+    ),
+];
+
 const OF_TOKEN: &[Brief] = &[
     brief("data_dir", "FOLDER", "Folder of the development key"),
     brief("jwt_jwks", "SOURCE", "Must not be set: a provider's keys"),
@@ -158,9 +191,11 @@ pub(crate) fn with_sections(mut command: clap::Command) -> clap::Command {
 /// Returns the settings that a command lists; `None`: all of them.
 fn brief_settings(command: &str) -> Option<&'static [Brief]> {
     match command {
-        "migrate" | "resolve" | "report-bounces" | "export" | "import" => {
+        "migrate" | "resolve" | "report-bounces" | "export" | "import" | "backup" => {
             Some(OF_DATABASE_COMMANDS)
         }
+        "keys" => Some(OF_KEYS),
+        "verify-data" => Some(OF_VERIFY_DATA),
         "token" => Some(OF_TOKEN),
         "call" => Some(OF_CALL),
         "healthcheck" => Some(OF_HEALTHCHECK),

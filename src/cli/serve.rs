@@ -20,9 +20,9 @@ use contact_service::{
 use tempfile::TempDir;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
-use self::keys::{authenticator, phone_hasher, service_keys, source_of_token_keys};
+use self::keys::{authenticator, phone_hasher, service_keys};
 use crate::cli::{
-    bootstrap::{connect, prepare_schema},
+    bootstrap::{connect, prepare_schema, source_of_token_keys},
     demo,
     startup_error::StartupError,
 };

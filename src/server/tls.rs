@@ -10,6 +10,7 @@ use rustls::{
 };
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
+use x509_cert::{Certificate, der::Decode};
 
 use crate::error::file_cause;
 
@@ -38,6 +39,8 @@ pub struct Tls {
 struct LoadedTls {
     contents: Contents,
     config: Arc<ServerConfig>,
+    /// The earliest end of the validity of the chain, since the Unix epoch; `None` if it cannot be read.
+    expiry: Option<Duration>,
 }
 
 /// The contents of the certificate, key and authority files.
@@ -61,6 +64,12 @@ impl Tls {
             files,
             loaded: Arc::new(ArcSwap::from_pointee(loaded)),
         })
+    }
+
+    /// Returns the earliest end of the validity of the certificate chain, since the Unix epoch; `None` if
+    /// it cannot be read.
+    pub fn expiry(&self) -> Option<Duration> {
+        self.loaded.load().expiry
     }
 
     /// Returns an acceptor with the current configuration.
@@ -132,6 +141,7 @@ fn read(files: &TlsFiles) -> Result<LoadedTls, String> {
     let contents = contents(files)?;
     let (cert, key, client_ca) = &contents;
     let chain = certificates("TLS_CERT", cert)?;
+    let expiry = chain.iter().filter_map(end_of_validity).min();
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| "TLS_KEY: contains no private key in PEM format".to_owned())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -161,8 +171,15 @@ fn read(files: &TlsFiles) -> Result<LoadedTls, String> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(LoadedTls {
         contents,
+        expiry,
         config: Arc::new(config),
     })
+}
+
+fn end_of_validity(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    Some(validity.not_after.to_unix_duration())
 }
 
 fn certificates(setting: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

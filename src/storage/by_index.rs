@@ -31,7 +31,7 @@ impl Transaction {
     }
 }
 
-async fn force_indexes(connection: &impl ConnectionTrait) -> Result<()> {
+pub(super) async fn force_indexes(connection: &impl ConnectionTrait) -> Result<()> {
     if connection.get_database_backend() == DbBackend::Postgres {
         let set = connection.execute_unprepared(FORCE_INDEXES).await;
         set.map_err(StorageError::from)?;

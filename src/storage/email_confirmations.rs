@@ -204,7 +204,7 @@ impl Transaction {
     }
 }
 
-const PENDING: &str = "pending";
+pub(super) const PENDING: &str = "pending";
 const CONFIRMED: &str = "confirmed";
 const EXPIRED: &str = "expired";
 const SUPERSEDED: &str = "superseded";

@@ -21,11 +21,11 @@ mod snapshot;
 mod values;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use contact_service::crypto::random::Random;
+use contact_service::{app::DataChecker, crypto::random::Random};
 use proptest::{
     collection::vec,
     strategy::{Strategy, ValueTree},
@@ -124,6 +124,7 @@ async fn check_concurrent(backend: Backend, rounds: usize) {
             panic!("{backend:?}, PROPTEST_RNG_SEED={seed}, round {round}: {text}");
         }
     }
+    stop(servers).await;
     println!("{backend:?}: {rounds} rounds of {TASKS} tasks: {figures:?}");
 }
 
@@ -197,10 +198,27 @@ async fn start_with_retry(backend: Backend) -> TestServer {
     panic!("no server starts");
 }
 
+/// Stops servers of one database, whose data must pass all checks of `verify-data`.
 async fn stop(servers: Vec<TestServer>) {
+    if let Some(first) = servers.first() {
+        assert_verified(first).await;
+    }
     for mut server in servers {
         server.stop().await.unwrap();
     }
+}
+
+async fn assert_verified(server: &TestServer) {
+    let snapshot = server.database.snapshot().await.unwrap();
+    let mut checker = DataChecker::new(snapshot, Some(BTreeSet::from([1])));
+    let mut contacts = 0;
+    while let Some(part) = checker.check_next().await.unwrap() {
+        contacts += part.contacts;
+        let findings: Vec<_> = part.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(findings, [""; 0]);
+    }
+    checker.end().await.unwrap();
+    println!("{contacts} contacts verified");
 }
 
 /// Runs a history between two background runs of a server. Repeats it if a slow machine did not

@@ -24,13 +24,13 @@ const KEYS: [&str; 2] = [
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Returns a value of `SERVICE_KEYS` or `PHONE_PEPPER` with these versions, newest first.
-fn keys(versions: &[usize]) -> String {
+pub(crate) fn keys(versions: &[usize]) -> String {
     let one = |version: &usize| format!("{version}:{}", KEYS[version - 1]);
     versions.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
 /// Mints a token with the keys of the server in the sandbox.
-fn token(sandbox: &Sandbox) -> String {
+pub(crate) fn token(sandbox: &Sandbox) -> String {
     let minted = sandbox.run(&["token", "--sub", "tester", "--scope", SCOPES, "--ttl", "1h"]);
     minted.printed()
 }
@@ -42,7 +42,11 @@ fn reason(status: &Status) -> String {
 }
 
 /// Creates a customer, or changes the phone number of its contact data.
-async fn write(client: &mut Client, number: &str, phone_number: &str) -> Result<(), Status> {
+pub(crate) async fn write(
+    client: &mut Client,
+    number: &str,
+    phone_number: &str,
+) -> Result<(), Status> {
     let request = proto::UpdateCustomerRequest {
         customer: Some(proto::Customer {
             customer_number: number.into(),
@@ -58,7 +62,11 @@ async fn write(client: &mut Client, number: &str, phone_number: &str) -> Result<
     client.update_customer(request).await.map(|_| ())
 }
 
-async fn create_contact(client: &mut Client, number: &str, name: &str) -> proto::Contact {
+pub(crate) async fn create_contact(
+    client: &mut Client,
+    number: &str,
+    name: &str,
+) -> proto::Contact {
     let request = proto::CreateContactRequest {
         customer_number: number.into(),
         contact: Some(proto::Contact {

@@ -63,6 +63,9 @@ fn settings(help: &str) -> BTreeSet<String> {
 #[case(&["migrate"], &[])]
 #[case(&["migrate", "up"], &["distributed", "move-rows"])]
 #[case(&["migrate", "grants"], &["role", "reader", "schema"])]
+#[case(&["backup"], &[])]
+#[case(&["keys", "status"], &[])]
+#[case(&["verify-data"], &["format"])]
 #[case(&["healthcheck"], &[])]
 fn help_of_small_commands_fits_one_screen(#[case] command: &[&str], #[case] own: &[&str]) {
     let help = help(command);
@@ -83,6 +86,9 @@ fn help_of_small_commands_fits_one_screen(#[case] command: &[&str], #[case] own:
 #[case("resolve")]
 #[case("token")]
 #[case("migrate")]
+#[case("backup")]
+#[case("keys")]
+#[case("verify-data")]
 #[case("healthcheck")]
 fn help_lists_the_settings_that_the_command_reads(#[case] command: &str) {
     let help = help(&[command]);

@@ -12,6 +12,7 @@
 
 mod process;
 
+mod backup;
 mod brand_settings;
 mod call;
 mod commands;
@@ -20,6 +21,7 @@ mod drills;
 mod floods;
 mod help;
 mod import;
+mod key_status;
 mod leak_markers;
 mod logs;
 mod privacy;
@@ -30,3 +32,4 @@ mod serving;
 mod settings;
 mod testing;
 mod unread_logs;
+mod verify_data;

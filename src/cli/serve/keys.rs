@@ -1,5 +1,6 @@
 //! The keys of a server: those of the settings, or development keys in `DATA_DIR`.
 
+use crate::cli::{bootstrap::parse_development_key, startup_error::StartupError};
 use contact_service::{
     api::auth::{Authenticator, KeySource},
     clock::Clock,
@@ -12,9 +13,6 @@ use contact_service::{
     },
     error::Invalid,
 };
-use secrecy::ExposeSecret;
-
-use crate::cli::startup_error::StartupError;
 
 /// Reads the development keys, and creates those that are missing.
 fn development_keys(config: &Config, random: &Random) -> Result<DevelopmentKeys, StartupError> {
@@ -31,10 +29,7 @@ pub(super) fn service_keys(
         return Ok(keys.clone());
     }
     let keys = development_keys(config, random)?;
-    let parsed = VersionedKeys::parse(keys.service_keys().expose_secret());
-    parsed.map_err(|Invalid(reason)| {
-        StartupError::setting("DATA_DIR", format!("its development key {reason}"))
-    })
+    parse_development_key(keys.service_keys())
 }
 
 /// Returns the hasher of phone passwords, with `PHONE_PEPPER` or the development pepper.
@@ -53,10 +48,7 @@ fn phone_pepper(config: &Config, random: &Random) -> Result<VersionedKeys, Start
         return Ok(peppers.clone());
     }
     let keys = development_keys(config, random)?;
-    let parsed = VersionedKeys::parse(keys.phone_pepper().expose_secret());
-    parsed.map_err(|Invalid(reason)| {
-        StartupError::setting("DATA_DIR", format!("its development pepper {reason}"))
-    })
+    parse_development_key(keys.phone_pepper())
 }
 
 /// Returns the verifier of access tokens, with the keys of the identity provider or the
@@ -76,15 +68,4 @@ pub(super) async fn authenticator(
     };
     let authenticator = Authenticator::new(config.auth.clone(), source, clock.clone()).await;
     authenticator.map_err(|reason| StartupError::setting(setting, reason))
-}
-
-/// Returns the source of token keys, for the start line.
-pub(super) fn source_of_token_keys(config: &Config) -> String {
-    match &config.jwks {
-        Some(KeySource::Jwks(location)) => location.to_string(),
-        Some(KeySource::Discovery) => format!("discovery of {}", config.auth.issuers.join(", ")),
-        Some(KeySource::Development(_)) | None => {
-            format!("development key in {}", config.data_dir.display())
-        }
-    }
 }

@@ -7,6 +7,7 @@ use sea_orm::{
     sea_query::{Condition, Expr},
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     domain::{
@@ -122,6 +123,13 @@ pub(crate) fn gather(rows: Vec<ContactRow>) -> Result<Vec<ContactRecord>> {
 }
 
 impl ContactRow {
+    /// Returns the customer number, the contact's id, and the key of its address.
+    pub(crate) fn key(&self) -> (String, Uuid, Option<String>) {
+        let row = &self.contact;
+        let number = row.customer_number.clone();
+        (number, row.contact_id, row.email_key.clone())
+    }
+
     fn into_record(self) -> Result<ContactRecord> {
         let phone_password = self.phone_password.as_ref().map(to_state).transpose()?;
         Ok(ContactRecord {

@@ -12,7 +12,7 @@ use std::{
 use syn::visit::{self, Visit};
 
 /// The file of the entry function of each command, and its name.
-const ENTRIES: [(&str, &str, &str); 8] = [
+const ENTRIES: [(&str, &str, &str); 11] = [
     ("serve", "serve.rs", "serve"),
     ("migrate", "migrate.rs", "migrate"),
     ("token", "token.rs", "mint"),
@@ -20,6 +20,9 @@ const ENTRIES: [(&str, &str, &str); 8] = [
     ("resolve", "resolve.rs", "run"),
     ("export", "export.rs", "run"),
     ("import", "import.rs", "run"),
+    ("backup", "backup.rs", "run"),
+    ("keys", "keys.rs", "keys"),
+    ("verify-data", "verify_data.rs", "run"),
     ("healthcheck", "healthcheck.rs", "healthcheck"),
 ];
 

@@ -1,0 +1,1 @@
+"""Backs up and restores both databases under write load, and checks every acknowledged write."""
