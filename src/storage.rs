@@ -52,7 +52,7 @@ mod privileges;
 mod recipients;
 mod request_ids;
 mod retention;
-
+mod tables;
 mod timeout;
 mod transaction;
 mod verified_channels;
@@ -68,16 +68,14 @@ pub use self::{
     delivery_marks::AddressEvents,
     feed_inbox::{FeedLock, InboxRange, SequencedBatch},
     mail_counts::RecipientHash,
-    migration::{
-        MigrationState,
-        distribution::{Distribution, TABLE_DISTRIBUTIONS},
-    },
+    migration::MigrationState,
     one_time_codes::{NewCode, StoredCode},
     outbox::DueMail,
     phone_attempts::{AttemptCounts, AttemptKey},
     phone_password::{PhonePasswordChange, PhonePasswordRecord, StoredHash},
     pools::url::DatabaseUrl,
     request_ids::{CachedResponse, RequestDigest, RequestRecord},
+    tables::{Distribution, TABLE_DISTRIBUTIONS},
     transaction::{Outcome, Transaction},
     write_probe::ProbeOutcome,
 };

@@ -100,7 +100,10 @@ async fn start_and_serve(config: Config, demo: bool) -> Result<(), StartupError>
         app,
         authenticator,
         service_keys,
-        limits: Limits::default(),
+        limits: Limits {
+            slow_request: config.slow_request,
+            ..Limits::default()
+        },
         outbox: Some(outbox),
         page: listeners.page.map(|page| (page, origin)),
         brand,

@@ -10,8 +10,9 @@ use rustls::{
 };
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
+use x509_cert::{Certificate, der::Decode};
 
-use crate::error::file_cause;
+use crate::{error::file_cause, observability::metrics};
 
 /// Short enough: certificates are renewed days before they expire.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
@@ -38,6 +39,8 @@ pub struct Tls {
 struct LoadedTls {
     contents: Contents,
     config: Arc<ServerConfig>,
+    /// The earliest end of the validity of the chain, since the Unix epoch; `None` if it cannot be read.
+    expiry: Option<Duration>,
 }
 
 /// The contents of the certificate, key and authority files.
@@ -74,6 +77,7 @@ impl Tls {
         let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_failure = None;
+        metrics::certificate_expiry(self.loaded.load().expiry);
         loop {
             ticks.tick().await;
             let tls = self.clone();
@@ -81,7 +85,10 @@ impl Tls {
                 continue;
             };
             match reloaded {
-                Ok(true) => tracing::info!("TLS files reloaded"),
+                Ok(true) => {
+                    metrics::certificate_expiry(self.loaded.load().expiry);
+                    tracing::info!("TLS files reloaded");
+                }
                 Ok(false) => last_failure = None,
                 Err(error) => {
                     if last_failure.as_ref() != Some(&error) {
@@ -132,6 +139,7 @@ fn read(files: &TlsFiles) -> Result<LoadedTls, String> {
     let contents = contents(files)?;
     let (cert, key, client_ca) = &contents;
     let chain = certificates("TLS_CERT", cert)?;
+    let expiry = chain.iter().filter_map(end_of_validity).min();
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| "TLS_KEY: contains no private key in PEM format".to_owned())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -160,8 +168,15 @@ fn read(files: &TlsFiles) -> Result<LoadedTls, String> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(LoadedTls {
         contents,
+        expiry,
         config: Arc::new(config),
     })
+}
+
+fn end_of_validity(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    Some(validity.not_after.to_unix_duration())
 }
 
 fn certificates(setting: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

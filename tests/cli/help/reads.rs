@@ -24,7 +24,7 @@ const ENTRIES: [(&str, &str, &str); 8] = [
 ];
 
 /// Fields and methods of `Config` whose settings have other names.
-const OTHER_NAMES: [(&str, &[&str]); 15] = [
+const OTHER_NAMES: [(&str, &[&str]); 16] = [
     ("database_url", &["DATABASE_URL", "DATA_DIR"]),
     ("mail_dir", &["DATA_DIR"]),
     ("jwks", &["JWT_JWKS", "JWT_ISSUER"]),
@@ -34,7 +34,9 @@ const OTHER_NAMES: [(&str, &[&str]); 15] = [
     ("customer_claim", &["JWT_CUSTOMER_CLAIM"]),
     ("max_lifetime", &["JWT_MAX_LIFETIME"]),
     ("tls", &["TLS_CERT", "TLS_KEY"]),
-    ("trace_endpoint", &["OTEL_EXPORTER_OTLP_ENDPOINT"]),
+    // Variables of OpenTelemetry, which are no settings.
+    ("collector", &[]),
+    ("slow_request", &["SLOW_REQUEST_MILLIS"]),
     ("log_filter", &["RUST_LOG"]),
     ("events_kept_for", &["AUDIT_RETENTION_DAYS"]),
     ("reminds_of_reviews", &["REVIEW_REMINDER"]),
