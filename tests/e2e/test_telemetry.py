@@ -168,8 +168,8 @@ def check_statements(
     assert names[0] == "BEGIN" and names[-1] == "COMMIT", names
     assert {"INSERT contacts", "INSERT feed_inbox"} <= set(names)
     # A query that requests share is in the trace of each.
-    assert [span.name for span in statements(read)] == ["SELECT contacts"]
-    (statement,) = statements(read)
+    assert [span.name for span in statements(read)] == ["SELECT contacts", "SELECT customers"]
+    statement = statements(read)[0]
     assert statement.kind == trace_pb2.Span.SPAN_KIND_CLIENT
     expected = {
         "db.operation.name": "SELECT",
