@@ -1,4 +1,4 @@
-//! The process, its streams, its certificate, and how far the change feed is behind.
+//! The process, its streams, its certificate, and the lag of the change feed.
 
 use std::{
     sync::{Mutex, PoisonError},
