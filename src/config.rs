@@ -6,10 +6,12 @@
 mod brand;
 mod error;
 mod settings;
+mod telemetry;
 mod validation;
 
 pub use self::{
     error::ConfigError,
     settings::{Config, Settings},
+    telemetry::{Collector, telemetry_variables},
     validation::{LogFormat, parse_duration},
 };

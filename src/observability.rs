@@ -2,4 +2,6 @@
 
 pub mod logging;
 pub mod metrics;
+pub mod request;
 pub mod rpc_span;
+pub mod statement;

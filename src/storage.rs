@@ -57,7 +57,7 @@ mod recipients;
 mod request_ids;
 mod retention;
 mod snapshot;
-
+mod tables;
 mod timeout;
 mod transaction;
 mod verified_channels;
@@ -78,10 +78,7 @@ pub use self::{
     grants::grant_statements,
     key_use::RowsByVersion,
     mail_counts::RecipientHash,
-    migration::{
-        MigrationState,
-        distribution::{Distribution, TABLE_DISTRIBUTIONS},
-    },
+    migration::MigrationState,
     one_time_codes::{NewCode, StoredCode},
     outbox::DueMail,
     phone_attempts::{AttemptCounts, AttemptKey},
@@ -89,6 +86,7 @@ pub use self::{
     pools::url::DatabaseUrl,
     request_ids::{CachedResponse, RequestDigest, RequestRecord},
     snapshot::Snapshot,
+    tables::{Distribution, TABLE_DISTRIBUTIONS},
     transaction::{Outcome, Transaction},
     write_probe::ProbeOutcome,
 };

@@ -106,7 +106,16 @@ const ARROWS: &[(&str, &[&str])] = &[
             "observability::metrics",
         ],
     ),
-    ("storage", &["domain", "error", "observability::metrics"]),
+    (
+        "storage",
+        &[
+            "domain",
+            "error",
+            "observability::metrics",
+            "observability::request",
+            "observability::statement",
+        ],
+    ),
     ("domain", &["error"]),
     (
         "config",
@@ -177,7 +186,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["observability"]),
     ("opentelemetry_otlp", &["observability"]),
     ("tracing_opentelemetry", &["observability"]),
+    ("metrics_process", &["observability"]),
     ("rustix", &["server"]),
+    ("x509_cert", &["server"]),
     ("rustls", &["server", "mail"]),
     ("tokio_rustls", &["server", "mail"]),
     ("tracing_appender", &["observability"]),

@@ -204,6 +204,13 @@ the max of gauges that every pod reads from the database, which are equal in all
   annotations:
     summary: The contact service is about to reject all tokens, or already does.
     description: {{ `Pod {{ $labels.pod }} has used {{ $value | humanizePercentage }} of the time for which it may use stale keys (JWT_JWKS_MAX_STALE).` | quote }}
+- alert: ContactServiceCertificateExpires
+  expr: (contact_tls_certificate_expiry_timestamp_seconds{ {{- $release -}} } - time()) / 86400 < {{ $limit.certificateDays }}
+  for: 15m
+  labels: {severity: critical}
+  annotations:
+    summary: The TLS certificate of the contact service expires soon.
+    description: {{ `The certificate of pod {{ $labels.pod }} expires in {{ $value | printf "%.1f" }} days; then clients reject all connections.` | quote }}
 - alert: ContactServiceLogLinesDropped
   expr: increase(contact_log_lines_dropped_total{ {{- $release -}} }[15m]) > 0
   labels: {severity: warning}

@@ -17,6 +17,7 @@ mod peer;
 mod request_body;
 mod response_body;
 pub(crate) mod security_log;
+mod slow_log;
 mod stream_guard;
 
 pub use self::{

@@ -14,6 +14,7 @@ use crate::{
     domain::audit::FeedEvent,
     error::{Error, Result},
     failpoint::failpoint,
+    observability::metrics,
     storage::{Database, FeedBounds, FeedLock, InboxRange},
 };
 
@@ -64,19 +65,24 @@ impl App {
     /// # Errors
     /// Database errors.
     pub async fn sequence_all_events(&self) -> Result<()> {
-        self.sequence(InboxRange::all(), FeedLock::Try).await?;
+        let started = Instant::now();
+        if self.sequence(InboxRange::all(), FeedLock::Try).await? {
+            metrics::feed_complete(started);
+        }
         let bounds = self.database.feed_bounds().await?;
         self.feed_signal
             .set_if(bounds, |current, new| current != new);
         Ok(())
     }
 
-    /// Assigns feed positions to the committed events of a range.
+    /// Assigns feed positions to the committed events of a range. Returns false if another instance is
+    /// doing so.
     ///
     /// # Errors
     /// Database errors; [`Error::Conflict`] if the feed stays locked.
-    pub(super) async fn sequence(&self, range: InboxRange, lock: FeedLock) -> Result<()> {
+    pub(super) async fn sequence(&self, range: InboxRange, lock: FeedLock) -> Result<bool> {
         let mut next = Some(range);
+        let mut is_locked = true;
         while let Some(range) = next {
             let started = Instant::now();
             let batch = self.database.sequence_events(&range, lock).await?;
@@ -84,12 +90,13 @@ impl App {
                 failpoint("events-sequenced").await;
             }
             self.database.delete_sequenced_events(&batch).await?;
+            is_locked &= batch.is_locked;
             next = batch.next;
             if matches!(next, Some(InboxRange::From(_))) {
                 tokio::time::sleep(started.elapsed() * BACKLOG_PAUSE_FACTOR).await;
             }
         }
-        Ok(())
+        Ok(is_locked)
     }
 
     /// Opens the feed after a cursor. An empty cursor starts at the oldest retained event.

@@ -193,7 +193,7 @@ impl App {
         let range = InboxRange::Customer(customer_number.clone());
         let sequencing = self.sequence(range, FeedLock::Wait);
         match tokio::time::timeout(SEQUENCING_TIMEOUT, sequencing).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "events of an erased customer not sequenced yet");
             }

@@ -76,7 +76,7 @@ const HEADINGS: [(&str, &[&str]); 8] = [
     ),
     (
         "Logs and traces",
-        &["log_format", "rust_log", "otel_exporter_otlp_endpoint"],
+        &["log_format", "rust_log", "slow_request_millis"],
     ),
 ];
 
@@ -102,11 +102,6 @@ const OF_DATABASE_COMMANDS: &[Brief] = &[
     brief("database_replica_url", "URL", "PostgreSQL read replica"),
     brief("log_format", "FORMAT", "text or json"),
     brief("rust_log", "FILTER", "Log level or filter"),
-    brief(
-        "otel_exporter_otlp_endpoint",
-        "URL",
-        "Collector of traces, by OTLP",
-    ),
 ];
 
 const OF_VERIFY_DATA: &[Brief] = &[
@@ -176,15 +171,17 @@ const MORE_SETTINGS: &str = "Each setting is a flag or an environment variable (
                              DATA_DIR);\nsecrets also as files (DATABASE_URL_FILE). All of them: \
                              contact-service --help";
 
+const TRACES: &str = "Traces: set OTEL_EXPORTER_OTLP_ENDPOINT to a collector (OTLP over gRPC); the other \
+                      variables of OpenTelemetry are read as well";
+
 /// Groups the settings under headings, and hides those that a command does not read.
 pub(crate) fn with_sections(mut command: clap::Command) -> clap::Command {
     // Settings are global arguments: building copies them into each command.
     command.build();
-    command.mut_args(under_heading).mut_subcommands(|command| {
-        match brief_settings(command.get_name()) {
-            Some(settings) => with_brief_settings(command, settings),
-            None => command.mut_args(under_heading),
-        }
+    let command = command.mut_args(under_heading).after_help(TRACES);
+    command.mut_subcommands(|command| match brief_settings(command.get_name()) {
+        Some(settings) => with_brief_settings(command, settings),
+        None => command.mut_args(under_heading).after_help(TRACES),
     })
 }
 

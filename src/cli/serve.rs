@@ -143,7 +143,10 @@ async fn start_and_serve(config: Config, purpose: Purpose) -> Result<(), Startup
         app,
         authenticator,
         service_keys,
-        limits: Limits::default(),
+        limits: Limits {
+            slow_request: config.slow_request,
+            ..Limits::default()
+        },
         serves_http_json: config.serves_http_json,
         outbox,
         page: listeners.page.map(|page| (page, origin)),

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use chrono::TimeDelta;
@@ -14,12 +15,13 @@ use clap::Args;
 use super::{
     brand::BrandSettings,
     error::ConfigError,
+    telemetry::{Collector, collector},
     validation::{
         DEFAULT_ISSUER, LogFormat, claim, database_url, directory_or, helo_name, key_source, list,
         non_empty, non_empty_path, parse_address, parse_address_or_none, parse_days, parse_leeway,
         parse_lifetime, parse_log_filter, parse_log_format, parse_max_stale, parse_on_or_off,
-        parse_rate_or_none, parse_trace_endpoint, public_url, replica_url, sender, smtp_url,
-        tls_files, uses_identity_provider, validate, value_or_file, versioned_keys,
+        parse_rate_or_none, public_url, replica_url, sender, smtp_url, tls_files,
+        uses_identity_provider, validate, value_or_file, versioned_keys,
     },
 };
 use crate::{
@@ -229,9 +231,15 @@ pub struct Settings {
         default_value = "text"
     )]
     log_format: String,
-    /// Collector of traces (OTLP over gRPC), such as `http://collector:4317`; none: no traces
-    #[arg(long, env, global = true, hide_env_values = true)]
-    otel_exporter_otlp_endpoint: Option<String>,
+    /// Milliseconds after which a request is logged as slow, or `none`
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "1000"
+    )]
+    slow_request_millis: String,
     /// Filter of log lines, such as `info` or `contact_service=debug`
     #[arg(
         long,
@@ -275,7 +283,7 @@ pub struct Config {
     /// The certificate files of the gRPC server; `None` for no TLS.
     pub tls: Option<TlsFiles>,
     /// The collector of traces; `None` for no traces.
-    pub trace_endpoint: Option<String>,
+    pub collector: Option<Collector>,
     /// The base URL of mailed links; `None` for the address of the page.
     pub public_url: Option<PublicUrl>,
     /// The mail server; `None` for mail files.
@@ -298,6 +306,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The filter of log lines.
     pub log_filter: String,
+    /// The time after which a request is logged as slow; `None` for never.
+    pub slow_request: Option<Duration>,
 }
 
 impl Settings {
@@ -392,9 +402,8 @@ impl Settings {
             http_addr,
             metrics_addr: validate("METRICS_ADDR", parse_address_or_none(&self.metrics_addr))?,
             tls: tls_files(self.tls_cert, self.tls_key, self.tls_client_ca)?,
-            trace_endpoint: non_empty(self.otel_exporter_otlp_endpoint)
-                .map(|text| validate("OTEL_EXPORTER_OTLP_ENDPOINT", parse_trace_endpoint(&text)))
-                .transpose()?,
+            collector: collector(|name| std::env::var(name).ok())?,
+            slow_request: slow_request(&self.slow_request_millis)?,
             public_url: None,
             brand_logo: self.brand.logo(),
             brand: self.brand.validate(&mail_from)?,
@@ -484,6 +493,11 @@ fn serves_http_json(setting: Option<String>, listen_addr: SocketAddr) -> Result<
     let setting = non_empty(setting).map(|setting| parse_on_or_off(&setting));
     let setting = validate("HTTP_JSON", setting.transpose())?;
     Ok(setting.unwrap_or(listen_addr.ip().is_loopback()))
+}
+
+fn slow_request(millis: &str) -> Result<Option<Duration>, ConfigError> {
+    let millis = validate("SLOW_REQUEST_MILLIS", parse_rate_or_none(millis))?;
+    Ok(millis.map(|millis| Duration::from_millis(millis.get().into())))
 }
 
 fn reminds_of_reviews(setting: &str) -> Result<bool, ConfigError> {

@@ -237,15 +237,6 @@ pub(super) fn key_source(
     }
 }
 
-pub(super) fn parse_trace_endpoint(text: &str) -> Result<String, Invalid> {
-    let form = "must be an http URL, such as http://collector:4317";
-    let url = url::Url::parse(text.trim()).map_err(|_| Invalid::new(form))?;
-    if url.scheme() != "http" || !url.has_host() {
-        return Err(Invalid::new(form));
-    }
-    Ok(url.into())
-}
-
 pub(super) fn sender(sender: Option<String>, has_smtp: bool) -> Result<Sender, ConfigError> {
     let sender = match non_empty(sender) {
         Some(sender) => sender,

@@ -13,9 +13,16 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use opentelemetry::{Key, KeyValue, trace::TracerProvider};
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig, tonic_types::transport::ClientTlsConfig};
+use opentelemetry_sdk::{
+    Resource,
+    resource::{
+        EnvResourceDetector, ResourceDetector, SdkProvidedResourceDetector,
+        TelemetryResourceDetector,
+    },
+    trace::SdkTracerProvider,
+};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
@@ -25,11 +32,14 @@ use tracing_subscriber::{
 
 use self::export::WatchedExporter;
 use crate::{
-    config::{Config, ConfigError, LogFormat},
+    config::{Collector, Config, ConfigError, LogFormat},
     observability::{metrics, rpc_span},
 };
 
 const SERVICE: &str = "contact-service";
+const SERVICE_NAME: Key = Key::from_static_str("service.name");
+/// The beginning of the SDK's name of a service without one.
+const NO_NAME: &str = "unknown_service";
 /// The target of lines with the subject of a denied request, which are not exported as traces.
 const SECURITY: &str = "contact_service::security";
 /// Limit of the last export at shutdown.
@@ -92,7 +102,7 @@ pub fn start(config: &Config) -> Result<Telemetry, ConfigError> {
         .buffered_lines_limit(MAX_WAITING_LINES)
         .finish(io::stderr());
     let dropped = writer.error_counter();
-    let provider = config.trace_endpoint.as_deref().map(provider).transpose()?;
+    let provider = config.collector.as_ref().map(provider).transpose()?;
     // Global filters, because filters of a layer lose our next line after a library (sqlx) has queried
     // the enabled levels.
     let all = tracing_subscriber::registry()
@@ -104,8 +114,8 @@ pub fn start(config: &Config) -> Result<Telemetry, ConfigError> {
     if all.try_init().is_ok() {
         metrics::count_dropped_log_lines(move || dropped.dropped_lines());
         log_panics();
-        if provider.is_some() {
-            rpc_span::enable_export();
+        if let Some(provider) = &provider {
+            rpc_span::enable_export(provider.tracer(SERVICE));
         }
     }
     Ok(Telemetry {
@@ -140,37 +150,35 @@ fn log_panics() {
     }));
 }
 
-fn provider(endpoint: &str) -> Result<SdkTracerProvider, ConfigError> {
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .build()
-        .map_err(|_| {
-            ConfigError::new(
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                "must be the URL of a collector",
-            )
-        })?;
-    // The setting was validated: it has a host.
-    let url = url::Url::parse(endpoint).ok();
-    let host = url
-        .as_ref()
-        .and_then(url::Url::host_str)
-        .unwrap_or_default();
-    let host = host.to_owned();
-    let port = url
-        .and_then(|url| url.port_or_known_default())
-        .unwrap_or_default();
-    let resource = Resource::builder()
-        .with_service_name(SERVICE)
-        .with_attribute(opentelemetry::KeyValue::new(
-            "service.version",
-            env!("CARGO_PKG_VERSION"),
-        ));
+/// The exporter and the SDK read their settings from the environment, which `config` validated.
+fn provider(collector: &Collector) -> Result<SdkTracerProvider, ConfigError> {
+    let mut exporter = SpanExporter::builder().with_tonic();
+    if collector.has_tls {
+        exporter = exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+    }
+    let exporter = exporter.build().map_err(|error| {
+        let why = format!("the exporter of traces rejects it: {error}");
+        ConfigError::new("OTEL_EXPORTER_OTLP_ENDPOINT", why)
+    })?;
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(WatchedExporter::new(exporter, host, port))
-        .with_resource(resource.build())
+        .with_batch_exporter(WatchedExporter::new(exporter, collector.clone()))
+        .with_resource(resource())
         .build())
+}
+
+/// Returns the attributes of the environment, and defaults for those that it lacks.
+fn resource() -> Resource {
+    let name = SdkProvidedResourceDetector.detect().get(&SERVICE_NAME);
+    let name = name.filter(|name| !name.as_str().starts_with(NO_NAME));
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    Resource::builder_empty()
+        .with_attribute(version)
+        .with_detectors(&[
+            Box::new(TelemetryResourceDetector),
+            Box::new(EnvResourceDetector::new()),
+        ])
+        .with_service_name(name.unwrap_or_else(|| SERVICE.into()))
+        .build()
 }
 
 fn spans<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
@@ -180,6 +188,8 @@ where
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer(SERVICE))
         .with_location(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
         .with_threads(false)
         .with_filter(filter_fn(|metadata| {
             is_ours(metadata) && metadata.target() != SECURITY

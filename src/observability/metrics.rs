@@ -5,6 +5,8 @@
 
 #[macro_use]
 mod label;
+mod database;
+mod instance;
 mod limits;
 mod log_lines;
 mod mail;
@@ -16,6 +18,11 @@ use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use self::{
+    database::{
+        DatabaseOperation, DatabasePoolName, Pool, SharedQuery, connections, database_operation,
+        replica_fallback, shared_query, transaction_wait, unreachable_nodes,
+    },
+    instance::{OpenStream, StreamKind, certificate_expiry, feed_complete},
     limits::{Limit, limit_hit},
     log_lines::count_dropped_log_lines,
     mail::{
@@ -37,11 +44,6 @@ const FAILED_CONTACTS: &str = "contact_phone_password_failed_contacts";
 const PHONE_PASSWORD_HASHES: &str = "contact_phone_password_hashes";
 const MISSING_PEPPER_VERSIONS: &str = "contact_missing_pepper_versions";
 const PHONE_ORDERS: &str = "contact_phone_orders_total";
-const SHARED_QUERY_SIZE: &str = "contact_shared_query_size";
-const CONNECTIONS: &str = "db_client_connection_count";
-const UNREACHABLE_NODES: &str = "contact_database_nodes_unreachable";
-const CONNECTION_WAIT: &str = "db_client_connection_wait_time_seconds";
-const POOL: &str = "db_client_connection_pool_name";
 const TOKEN_KEYS_AGE: &str = "contact_token_keys_age_seconds";
 const TOKEN_KEYS_MAX_STALE: &str = "contact_token_keys_max_stale_seconds";
 const UNSENT_RESPONSE_BYTES: &str = "contact_unsent_response_bytes";
@@ -83,14 +85,23 @@ impl Metrics {
             |error: &dyn std::fmt::Display| format!("failed to install the metrics: {error}");
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(full(REQUEST_DURATION), &SECONDS)
-            .and_then(|builder| builder.set_buckets_for_metric(full(CONNECTION_WAIT), &SECONDS))
-            .and_then(|builder| builder.set_buckets_for_metric(full(SHARED_QUERY_SIZE), &SIZES))
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(full(database::CONNECTION_WAIT), &SECONDS)
+            })
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(full(database::OPERATION_DURATION), &SECONDS)
+            })
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(full(database::SHARED_QUERY_SIZE), &SIZES)
+            })
             .map_err(|error| failed(&error))?
             .build_recorder();
         let metrics = Self(recorder.handle());
         metrics::set_global_recorder(recorder).map_err(|error| failed(&error))?;
         describe();
         init_to_zero();
+        database::register();
+        instance::register();
         limits::register();
         mail::register();
         readiness::register();
@@ -109,6 +120,7 @@ impl Metrics {
     /// Aggregates the recorded samples, which grow in memory until then. Call it periodically.
     pub fn run_upkeep(&self) {
         log_lines::update();
+        instance::update();
         self.0.run_upkeep();
     }
 }
@@ -155,21 +167,7 @@ fn describe() {
 }
 
 fn describe_resources() {
-    use metrics::{describe_gauge, describe_histogram};
-    describe_histogram!(SHARED_QUERY_SIZE, "Requests that shared a database query");
-    describe_gauge!(
-        CONNECTIONS,
-        "Connections to the database, by pool and state"
-    );
-    describe_gauge!(
-        UNREACHABLE_NODES,
-        "Nodes of a distributed database that the instance's node does not reach"
-    );
-    describe_histogram!(
-        CONNECTION_WAIT,
-        Unit::Seconds,
-        "Wait of transactions for a connection and their begin"
-    );
+    use metrics::describe_gauge;
     describe_gauge!(
         TOKEN_KEYS_AGE,
         Unit::Seconds,
@@ -205,17 +203,9 @@ fn init_to_zero() {
     }
     counter!(PHONE_PASSWORD_LOCKS).increment(0);
     missing_pepper_versions(0);
-    unreachable_nodes(0);
     failed_contacts(FailedContacts::default());
     for decision in ["allowed", "denied", "agent_decision"] {
         counter!(PHONE_ORDERS, "decision" => decision).increment(0);
-    }
-    for query in SharedQuery::ALL {
-        let _registered = histogram!(SHARED_QUERY_SIZE, "query" => query.as_str());
-    }
-    let _registered = histogram!(CONNECTION_WAIT, POOL => "writers");
-    for pool in ["readers", "writers"] {
-        connections(pool, Pool::default());
     }
     gauge!(REQUESTS_IN_FLIGHT).set(0);
     unsent_response_bytes(0);
@@ -268,24 +258,6 @@ label! {
         NotFound => "not_found",
         /// Not searched: the phone number is withheld.
         Withheld => "withheld",
-    }
-}
-
-label! {
-    /// A query that requests share.
-    SharedQuery {
-        /// Reads the customers and contacts that a purpose considers.
-        Addressees => "addressees",
-        /// Reads contacts.
-        Contacts => "contacts",
-        /// Reads the owners of phone numbers.
-        PhoneNumbers => "phone_numbers",
-        /// Reads the owners of e-mail addresses.
-        Emails => "emails",
-        /// Counts the channel checks of an agent and a customer.
-        ChannelChecks => "channel_checks",
-        /// Inserts disclosures into the audit log.
-        Disclosures => "disclosures",
     }
 }
 
@@ -386,38 +358,6 @@ pub fn missing_pepper_versions(count: usize) {
 /// Counts a decision about a phone order; `decision` is the contract's name in lower case.
 pub fn phone_order(decision: &'static str) {
     counter!(PHONE_ORDERS, "decision" => decision).increment(1);
-}
-
-/// Records the number of requests that shared a query.
-pub fn shared_query(query: SharedQuery, requests: usize) {
-    let requests = u32::try_from(requests).unwrap_or(u32::MAX);
-    histogram!(SHARED_QUERY_SIZE, "query" => query.as_str()).record(requests);
-}
-
-/// Records the wait of a transaction for a connection and its begin.
-pub fn transaction_wait(waited: Duration) {
-    histogram!(CONNECTION_WAIT, POOL => "writers").record(waited);
-}
-
-/// The number of connections of a pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pool {
-    /// Connections that are idle.
-    pub idle: u32,
-    /// Connections in use.
-    pub used: u32,
-}
-
-/// Sets the number of connections of the pool `name`.
-pub fn connections(name: &'static str, pool: Pool) {
-    for (state, count) in [("idle", pool.idle), ("used", pool.used)] {
-        gauge!(CONNECTIONS, POOL => name, "db_client_connection_state" => state).set(count);
-    }
-}
-
-/// Sets the number of database nodes that are not reachable.
-pub fn unreachable_nodes(count: u32) {
-    gauge!(UNREACHABLE_NODES).set(count);
 }
 
 /// Sets the age of the cached keys of tokens, zero for static keys, and its maximum.

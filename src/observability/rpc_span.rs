@@ -1,7 +1,7 @@
 //! The span of an RPC: part of the client's trace (W3C Trace Context), with the trace id of its log
 //! lines.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use opentelemetry::{
@@ -11,30 +11,51 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
-    trace::{IdGenerator, RandomIdGenerator},
+    trace::{IdGenerator, RandomIdGenerator, SdkTracer},
 };
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::request::RequestTrace;
+
 /// Set if spans are exported.
-static EXPORTED: OnceLock<()> = OnceLock::new();
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 /// Enables the export of spans.
-pub(crate) fn enable_export() {
-    let _ = EXPORTED.set(());
+pub(super) fn enable_export(tracer: SdkTracer) {
+    let _ = TRACER.set(tracer);
 }
 
-/// Begins the span of an RPC of `method`, such as `contact.v1.ContactService/GetContact`. Returns it with
-/// the trace id of its log lines.
-pub fn begin(method: &str, headers: &HeaderMap) -> (Span, TraceId) {
+/// Returns the tracer of exported spans.
+pub(super) fn tracer() -> Option<&'static SdkTracer> {
+    TRACER.get()
+}
+
+/// An RPC that began.
+#[derive(Debug)]
+pub struct BegunRpc {
+    /// Its span.
+    pub span: Span,
+    /// The trace id of its log lines.
+    pub trace_id: TraceId,
+    /// What its tasks record.
+    pub trace: Arc<RequestTrace>,
+}
+
+/// Begins the span of an RPC of `method`, such as `contact.v1.ContactService/GetContact`.
+pub fn begin(method: &str, headers: &HeaderMap) -> BegunRpc {
     let caller = client_span(headers);
     // At the highest level, so that the filter of log lines does not affect traces.
-    if EXPORTED.get().is_none() {
+    if tracer().is_none() {
         let trace_id = caller.map_or_else(
             || RandomIdGenerator::default().new_trace_id(),
             |caller| caller.trace_id(),
         );
-        return (tracing::error_span!("rpc", %trace_id), trace_id);
+        return BegunRpc {
+            span: tracing::error_span!("rpc", %trace_id),
+            trace_id,
+            trace: RequestTrace::new(None),
+        };
     }
     let span = tracing::error_span!(
         "rpc",
@@ -47,14 +68,19 @@ pub fn begin(method: &str, headers: &HeaderMap) -> (Span, TraceId) {
     }
     span.set_attribute("rpc.system.name", "grpc");
     span.set_attribute("rpc.method", method.to_owned());
-    let trace_id: TraceId = span.context().span().span_context().trace_id();
+    let context = span.context();
+    let trace_id = context.span().span_context().trace_id();
     span.record("trace_id", tracing::field::display(trace_id));
-    (span, trace_id)
+    BegunRpc {
+        span,
+        trace_id,
+        trace: RequestTrace::new(Some(context)),
+    }
 }
 
 /// Ends the span with the status `code`; `is_fault` is true for an error of this service.
 pub fn end(span: &Span, code: &'static str, is_fault: bool) {
-    if EXPORTED.get().is_none() {
+    if tracer().is_none() {
         return;
     }
     span.set_attribute("rpc.response.status_code", code);

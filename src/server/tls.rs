@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use x509_cert::{Certificate, der::Decode};
 
-use crate::error::file_cause;
+use crate::{error::file_cause, observability::metrics};
 
 /// Short enough: certificates are renewed days before they expire.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
@@ -83,6 +83,7 @@ impl Tls {
         let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_failure = None;
+        metrics::certificate_expiry(self.loaded.load().expiry);
         loop {
             ticks.tick().await;
             let tls = self.clone();
@@ -90,7 +91,10 @@ impl Tls {
                 continue;
             };
             match reloaded {
-                Ok(true) => tracing::info!("TLS files reloaded"),
+                Ok(true) => {
+                    metrics::certificate_expiry(self.loaded.load().expiry);
+                    tracing::info!("TLS files reloaded");
+                }
                 Ok(false) => last_failure = None,
                 Err(error) => {
                     if last_failure.as_ref() != Some(&error) {

@@ -18,7 +18,7 @@ use super::{
     database_file::DatabaseFile,
     error::StorageError,
     pools::{
-        connect::{self, Pools},
+        connect::{self, Observers, Pools},
         probe::ServerTraits,
         read_replica::ReadReplica,
         reader_pool::PinnedReaders,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     domain::ids::CustomerNumber,
     error::{Error, Result},
-    observability::metrics,
+    observability::metrics::{self, DatabasePoolName},
 };
 
 /// Bulk reads that run at once, so that connections are left to single reads.
@@ -45,6 +45,7 @@ pub struct Database {
     pub(super) writers: DatabaseConnection,
     pub(super) replica: Option<ReadReplica>,
     server: ServerTraits,
+    pub(super) observers: Observers,
     /// The file of an embedded database.
     pub(super) file: Option<DatabaseFile>,
     pub(super) addressees: Batcher<CustomerNumber, FoundAddressees>,
@@ -81,6 +82,7 @@ impl Database {
             writers: self.writers,
             file: self.file,
             server: self.server,
+            observers: self.observers,
         };
         Ok(Self::new(pools, Some(replica)))
     }
@@ -91,8 +93,9 @@ impl Database {
             writers,
             file,
             server,
+            observers,
         } = pools;
-        let pinned = PinnedReaders::new(&readers);
+        let pinned = PinnedReaders::new(&readers, observers.readers.clone());
         let sizes = if server.has_citus {
             BatchSizes::SINGLE
         } else {
@@ -102,8 +105,8 @@ impl Database {
             addressees: recipients::batcher(&pinned, replica.as_ref(), sizes),
             contacts: contacts::batcher(&pinned, sizes),
             channels: Channels::new(&pinned, sizes),
-            disclosures: disclosures::batcher(&writers, file.as_ref(), sizes),
-            channel_checks: channel_checks::batcher(&writers, sizes),
+            disclosures: disclosures::batcher(&writers, &observers.writers, file.as_ref(), sizes),
+            channel_checks: channel_checks::batcher(&writers, &observers.writers, sizes),
             bulk_reads: Arc::new(Semaphore::new(BULK_READS)),
             feed_reads: Arc::new(Semaphore::new(FEED_READS)),
             customer_queue: CustomerQueue::default(),
@@ -113,6 +116,7 @@ impl Database {
             writers,
             replica,
             server,
+            observers,
             file,
         }
     }
@@ -128,13 +132,16 @@ impl Database {
     }
 
     /// Returns the number of connections of the readers' and the writers' pool.
-    pub fn pools(&self) -> [(&'static str, metrics::Pool); 2] {
+    pub fn pools(&self) -> [(DatabasePoolName, metrics::Pool); 2] {
         [
             (
-                "readers",
+                DatabasePoolName::Readers,
                 count_connections(&self.readers, self.pinned.idle()),
             ),
-            ("writers", count_connections(&self.writers, 0)),
+            (
+                DatabasePoolName::Writers,
+                count_connections(&self.writers, 0),
+            ),
         ]
     }
 

@@ -63,6 +63,8 @@ pub struct SequencedBatch {
     pub count: usize,
     /// The range to continue with if more events may be waiting.
     pub next: Option<InboxRange>,
+    /// False if another instance held the lock.
+    pub is_locked: bool,
     /// The rows that have an entry now.
     keys: Vec<InboxKey>,
 }
@@ -154,6 +156,7 @@ impl Transaction {
         let mut batch = SequencedBatch {
             count: 0,
             next: next_range(&range, &rows),
+            is_locked: true,
             keys: rows.iter().map(InboxRow::key).collect(),
         };
         let inserted = self.insert_entries(last, &rows).await?;

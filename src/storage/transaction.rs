@@ -19,7 +19,10 @@ use super::{
 use crate::{
     domain::ids::CustomerNumber,
     error::{Error, Result},
-    observability::metrics,
+    observability::{
+        metrics::{self, DatabaseOperation},
+        request,
+    },
 };
 
 /// Attempts before the conflict is returned to the caller.
@@ -78,7 +81,9 @@ impl Database {
         T: Send + 'static,
         F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync + 'static,
     {
+        let started = Instant::now();
         let permit = self.customer_queue.acquire(number).await?;
+        request::add_wait(started.elapsed());
         self.transaction_with(permit, work).await
     }
 
@@ -122,7 +127,7 @@ impl Database {
             }
             with_timeout(database.attempt(&work)).await
         };
-        tokio::spawn(transaction.instrument(tracing::info_span!("transaction")))
+        tokio::spawn(request::inherit(transaction.in_current_span()))
             .await
             .map_err(|_| Error::internal("a transaction's task panicked"))?
     }
@@ -157,7 +162,10 @@ impl Database {
         F: for<'t> Fn(&'t Transaction) -> BoxFuture<'t, Result<Outcome<T>>> + Send + Sync,
     {
         let started = Instant::now();
-        let inner = self.begin().await?;
+        let observer = &self.observers.writers;
+        let inner = observer
+            .observe_step(DatabaseOperation::Begin, self.begin())
+            .await?;
         metrics::transaction_wait(started.elapsed());
         let transaction = Transaction {
             inner,
@@ -167,7 +175,9 @@ impl Database {
         match work(&transaction).await {
             Ok(Outcome::Commit(value)) => {
                 let has_events = transaction.has_events.load(Ordering::Relaxed);
-                let committed = transaction.inner.commit().await;
+                let committed = transaction.inner.commit();
+                let committed = observer.observe_step(DatabaseOperation::Commit, committed);
+                let committed = committed.await;
                 committed.map_err(|error| StorageError::from(error).of_commit())?;
                 database_file::ensure_present(self.file.as_ref())?;
                 if has_events {
@@ -176,17 +186,17 @@ impl Database {
                 Ok(value)
             }
             Ok(Outcome::Rollback(value) | Outcome::Replayed(value)) => {
-                transaction
-                    .inner
-                    .rollback()
-                    .await
-                    .map_err(StorageError::from)?;
+                let rolled_back = transaction.inner.rollback();
+                let rolled_back = observer.observe_step(DatabaseOperation::Rollback, rolled_back);
+                rolled_back.await.map_err(StorageError::from)?;
                 Ok(value)
             }
             Err(error) => {
                 // The error of the work matters more than a failed rollback; the pool rolls back
                 // once more before it hands the connection out.
-                let _ = transaction.inner.rollback().await;
+                let rolled_back = transaction.inner.rollback();
+                let rolled_back = observer.observe_step(DatabaseOperation::Rollback, rolled_back);
+                let _ = rolled_back.await;
                 Err(error)
             }
         }

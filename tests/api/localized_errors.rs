@@ -223,6 +223,7 @@ async fn rejected_requests_have_texts_in_their_language_and_their_trace_id() {
         assert_text(&status, reason, "de", text);
         let info = status.get_details_error_info().unwrap();
         assert_eq!(info.metadata["trace_id"], trace_id, "{rpc}");
+        assert_eq!(status.metadata().get("x-trace-id").unwrap(), trace_id);
     }
 }
 

@@ -12,8 +12,16 @@ from support.chart.manifests import EXAMPLES, render
 from support.chart.pods import Cluster, binary
 from support.polling import until
 
-# Read by libraries: the database driver, and the verification of certificates.
-OF_LIBRARIES = {"PGSSLMODE", "PGSSLROOTCERT", "SSL_CERT_FILE"}
+# Read by libraries: the database driver, the verification of certificates, and OpenTelemetry.
+OF_LIBRARIES = {
+    "PGSSLMODE",
+    "PGSSLROOTCERT",
+    "SSL_CERT_FILE",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+}
 # Passed as files instead.
 AS_FILES = {"DATABASE_URL", "DATABASE_REPLICA_URL", "SERVICE_KEYS", "PHONE_PEPPER", "SMTP_URL"}
 # Settings without a use in pods: development keys, an embedded database, e-mails as files.

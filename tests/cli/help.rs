@@ -101,7 +101,7 @@ fn help_of_serve_lists_all_settings_under_headings() {
     let serve = help(&["serve"]);
     for (help, own) in [
         (&all, &["help", "version"][..]),
-        (&serve, &["demo", "help"]),
+        (&serve, &["demo", "help", "testing"]),
     ] {
         let (before_settings, rest) = split(help);
         let mut flags = flags(before_settings);

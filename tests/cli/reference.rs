@@ -15,7 +15,7 @@ use contact_service::{
         auth::{Scope, alternative_scope_of, scope_of},
         proto::{self, ErrorReason, FieldViolationReason},
     },
-    config::Settings,
+    config::{Settings, telemetry_variables},
     domain::audit::{Actor, EventKind},
     error::TokenFault,
     storage::{Distribution, TABLE_DISTRIBUTIONS},
@@ -165,6 +165,17 @@ fn listed_setting(row: &Row) -> String {
 fn configuration_page_lists_all_settings_with_their_defaults() {
     let listed = rows(CONFIGURATION, "setting");
     assert_listed(CONFIGURATION, listed.iter().map(listed_setting), settings());
+}
+
+#[test]
+fn configuration_page_lists_all_variables_of_telemetry() {
+    let listed = rows(CONFIGURATION, "variable").into_iter();
+    let listed = listed.flat_map(|row| row.codes("variable").collect::<Vec<_>>());
+    assert_listed(
+        CONFIGURATION,
+        listed,
+        telemetry_variables().map(str::to_owned),
+    );
 }
 
 #[test]

@@ -129,11 +129,10 @@ pub(crate) fn assert_rejected(sandbox: &Sandbox, arguments: &[&str], setting: &s
 #[case("HTTP_ADDR", "0.0.0.0:0", "must be a loopback address")]
 #[case("METRICS_ADDR", "here", "is no address with a port")]
 #[case("METRICS_ADDR", "0.0.0.0:0", "must be a loopback address")]
-#[case(
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "https://u:hunter2@collector.example:4317",
-    "must be an http URL"
-)]
+#[case("OTEL_TRACES_SAMPLER", "hunter2", "must be one of")]
+#[case("OTEL_EXPORTER_OTLP_HEADERS", "hunter2", "must be a list such")]
+#[case("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://hunter2", "must be an http")]
+#[case("SLOW_REQUEST_MILLIS", "0", "must be a number of at least 1")]
 #[case("PUBLIC_URL", "contact.example", "must be an http or https URL")]
 #[case(
     "PUBLIC_URL",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timezone
 from pathlib import Path
 
 import grpc
@@ -23,8 +25,10 @@ class Files:
         self.cert, self.key = folder / "tls.crt", folder / "tls.key"
         self.client_ca = folder / "ca.crt"
 
-    def write(self, of_server: trustme.CA, of_callers: trustme.CA) -> None:
-        cert = of_server.issue_cert(NAME)
+    def write(
+        self, of_server: trustme.CA, of_callers: trustme.CA, expires: datetime | None = None
+    ) -> None:
+        cert = of_server.issue_cert(NAME, not_after=expires)
         # One after the other: a temporary mismatch must do no harm.
         self.cert.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
         self.key.write_bytes(cert.private_key_pem.bytes())
@@ -74,6 +78,29 @@ def test_only_tls_connections_are_served(tmp_path: Path, database: Database) -> 
         assert not is_served(service, None)
         # If a certificate is for other names, this machine connects under another name.
         service.run("healthcheck")
+        service.stop()
+
+
+def test_metric_has_the_expiry_of_the_current_certificate(
+    tmp_path: Path, database: Database
+) -> None:
+    authority, files = trustme.CA(), Files(tmp_path)
+
+    def has_expiry(service: Service, expires: datetime) -> bool:
+        metrics = service.monitoring("/metrics")[1]
+        name = "contact_tls_certificate_expiry_timestamp_seconds"
+        (value,) = re.findall(rf"^{name} (\S+)", metrics, re.MULTILINE)
+        return float(value) == expires.timestamp()
+
+    expires = datetime(2037, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    files.write(authority, authority, expires)
+    with start(tmp_path, database, files, mutual=False) as service:
+        service.credentials = credentials(authority)
+        service.start()
+        assert has_expiry(service, expires)
+        renewed = expires.replace(month=6)
+        files.write(authority, authority, renewed)
+        until(lambda: has_expiry(service, renewed), "the expiry of the renewed certificate")
         service.stop()
 
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, request::Parts};
 use http_body_util::Full;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tonic::{Status, body::Body, server::NamedService};
@@ -26,7 +26,7 @@ use super::{
     outcome::{method_of, record_outcome},
     peer::Peer,
     request_body::{self, RequestProgress},
-    response_body,
+    response_body, slow_log,
     stream_guard::{StreamGuard, guard_stream},
 };
 use crate::{
@@ -37,11 +37,13 @@ use crate::{
     },
     error::{Error, Result},
     observability::{
-        metrics::{Limit, RequestInFlight},
+        metrics::{Limit, RequestInFlight, StreamKind},
         rpc_span,
     },
 };
 
+/// The header of all responses with the trace id of the request, as in errors and log lines.
+const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 const STREAM_RECIPIENTS: &str = "/StreamRecipients";
 /// RPCs whose request messages name up to 1,000 customers.
 const LONG_MESSAGE_RPCS: [&str; 2] = [STREAM_RECIPIENTS, "/ReportDeliveries"];
@@ -73,6 +75,7 @@ struct Shared {
     large_responses: Semaphore,
     message_bytes: MessageBytes,
     request_timeout: Duration,
+    slow_request: Option<Duration>,
     stream_idle_timeout: Duration,
     stopped: watch::Receiver<()>,
 }
@@ -132,6 +135,7 @@ impl Admission {
             large_responses: Semaphore::new(MAX_LARGE_RESPONSES),
             message_bytes,
             request_timeout: limits.request_timeout,
+            slow_request: limits.slow_request,
             stream_idle_timeout: limits.stream_idle_timeout,
             stopped,
         }))
@@ -225,10 +229,13 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
         let path = request.uri().path().to_owned();
         let timeout = deadline::timeout(request.headers(), admission.0.request_timeout);
         let sleep = tokio::time::sleep(timeout);
-        let (span, trace_id) = rpc_span::begin(method_of(&path), request.headers());
-        let context = RequestContext::new(request.headers(), Some(trace_id.to_string()));
+        let rpc = rpc_span::begin(method_of(&path), request.headers());
+        let trace_id = rpc.trace_id.to_string();
+        let trace_header = HeaderValue::from_str(&trace_id);
+        let context = RequestContext::new(request.headers(), Some(trace_id));
+        let slow_after = admission.0.slow_request;
         let dispatched = dispatch(service, admission, request);
-        let request_span = span.clone();
+        let (span, trace) = (rpc.span.clone(), Arc::clone(&rpc.trace));
         let response = async move {
             let _in_flight = RequestInFlight::begin();
             let response = tokio::select! {
@@ -239,12 +246,18 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
                 response = dispatched => response,
                 () = sleep => Status::from(Error::Deadline).into_http(),
             };
-            let response = response_with_reason(response);
+            let mut response = response_with_reason(response);
             let elapsed = started.elapsed();
-            record_outcome(method_of(&path), &request_span, &response, elapsed);
+            record_outcome(method_of(&path), &rpc.span, &response, elapsed);
+            if slow_after.is_some_and(|slow_after| elapsed >= slow_after) {
+                slow_log::record(method_of(&path), elapsed, rpc.trace.times());
+            }
+            if let Ok(trace_id) = trace_header {
+                response.headers_mut().insert(TRACE_ID, trace_id);
+            }
             Ok(response)
         };
-        Box::pin(context.scope(response.instrument(span)))
+        Box::pin(context.scope(trace.scope(response.instrument(span))))
     }
 }
 
@@ -359,10 +372,10 @@ impl Admission {
         let shared = &*self.0;
         let path = head.uri.path();
         let is_endless = path.ends_with(WATCH_CHANGES) || path == HEALTH_WATCH;
-        let limit = match caller {
-            None => &shared.open_rpcs,
-            Some(_) if is_endless => &shared.watches,
-            Some(_) => &shared.streams,
+        let (limit, kind) = match caller {
+            None => (&shared.open_rpcs, StreamKind::Unauthenticated),
+            Some(_) if is_endless => (&shared.watches, StreamKind::Changes),
+            Some(_) => (&shared.streams, StreamKind::Recipients),
         };
         let peer = peer_of(&head);
         let mut permit = limit.acquire(&client_of(caller.as_ref(), &peer))?;
@@ -385,6 +398,7 @@ impl Admission {
             caller: caller.map(|caller| (shared.authenticator.clone(), caller)),
             request,
             is_endless,
+            kind,
             max_idle: shared.stream_idle_timeout,
             stopped: shared.stopped.clone(),
         };

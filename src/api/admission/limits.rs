@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::peer::ResponseBudget;
 
-/// The limits of connections and requests. Only tests use values other than the defaults.
+/// The limits of connections and requests. Only tests use values other than the defaults, but for
+/// [`slow_request`](Self::slow_request).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections to the gRPC port.
@@ -40,6 +41,8 @@ pub struct Limits {
     pub stream_idle_timeout: Duration,
     /// The maximum time until the response to a request, or the response headers of a stream.
     pub request_timeout: Duration,
+    /// The time from which on a request is logged as slow; `None` for never.
+    pub slow_request: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -61,6 +64,7 @@ impl Default for Limits {
             stall_timeout: Duration::from_mins(1),
             stream_idle_timeout: Duration::from_mins(1),
             request_timeout: Duration::from_secs(5),
+            slow_request: None,
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     },
     connection_limit::Busy,
     error::{Error, Result},
-    observability::metrics::{self, Limit, limit_hit},
+    observability::metrics::{self, Limit, OpenStream, StreamKind, limit_hit},
 };
 
 /// Bytes that a stream may be ahead of its client: enough that a fast client never waits.
@@ -60,6 +60,7 @@ pub(super) struct StreamGuard {
     pub(crate) request: RequestProgress,
     /// True for streams that end only when the server stops, not when their requests are answered.
     pub(crate) is_endless: bool,
+    pub(crate) kind: StreamKind,
     /// Maximum time without a request, while the client may still send one.
     pub(crate) max_idle: Duration,
     /// Changes, or is closed, when the server stops.
@@ -82,6 +83,7 @@ type Sender = mpsc::Sender<std::result::Result<Frame<Bytes>, Status>>;
 async fn produce(body: Body, mut guard: StreamGuard, frames: Sender) {
     let unsent = Arc::new(StreamUnsent::default());
     let _busy = guard.busy.take();
+    let _open = OpenStream::begin(guard.kind);
     let (peer, caller) = (guard.peer.clone(), guard.caller.clone());
     let end = tokio::select! {
         () = frames.closed() => return,

@@ -15,7 +15,7 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-use crate::error::connection_cause;
+use crate::{config::Collector, error::connection_cause};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -23,17 +23,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct WatchedExporter {
     inner: OtlpExporter,
-    host: String,
-    port: u16,
+    collector: Collector,
     fails: AtomicBool,
 }
 
 impl WatchedExporter {
-    pub(super) const fn new(inner: OtlpExporter, host: String, port: u16) -> Self {
+    pub(super) const fn new(inner: OtlpExporter, collector: Collector) -> Self {
         Self {
             inner,
-            host,
-            port,
+            collector,
             fails: AtomicBool::new(false),
         }
     }
@@ -42,7 +40,7 @@ impl WatchedExporter {
         if self.fails.swap(fails, Ordering::Relaxed) == fails {
             return;
         }
-        let collector = format!("{}:{}", self.host, self.port);
+        let collector = format!("{}:{}", self.collector.host, self.collector.port);
         if fails {
             let cause = match self.connect() {
                 Ok(()) => "rejected by the collector".to_owned(),
@@ -56,9 +54,9 @@ impl WatchedExporter {
 
     /// Connects to find the cause of a failure. The export has a thread of its own, which may block.
     fn connect(&self) -> io::Result<()> {
-        let host = self.host.trim_matches(['[', ']']);
+        let host = self.collector.host.trim_matches(['[', ']']);
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for address in (host, self.port).to_socket_addrs()? {
+        for address in (host, self.collector.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(_) => return Ok(()),
                 Err(error) => last = error,

@@ -9,6 +9,7 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -16,7 +17,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::{Error, Result},
-    observability::metrics::{self, SharedQuery},
+    observability::{
+        metrics::{self, SharedQuery},
+        request::{RequestTrace, shared_scope},
+    },
 };
 
 /// The sizes of batches, which depend on the database.
@@ -68,6 +72,16 @@ struct Queue<K, V> {
 struct Waiting<K, V> {
     key: K,
     sender: Sender<V>,
+    since: Instant,
+    /// The RPC that waits; `None` for other work.
+    request: Option<Arc<RequestTrace>>,
+}
+
+/// The requests of one query.
+struct Batch<K, V> {
+    keys: Vec<K>,
+    senders: Vec<Sender<V>>,
+    requests: Vec<Arc<RequestTrace>>,
 }
 
 /// The sender of one request's value.
@@ -114,7 +128,12 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
         let sizes = self.0.sizes;
         let starts_query = {
             let mut queue = self.0.lock();
-            queue.waiting.push_back(Waiting { key, sender });
+            queue.waiting.push_back(Waiting {
+                key,
+                sender,
+                since: Instant::now(),
+                request: RequestTrace::current(),
+            });
             let starts_query = queue.in_flight == 0
                 || (queue.in_flight < sizes.max_in_flight
                     && queue.waiting.len() >= sizes.next_query_threshold);
@@ -138,33 +157,47 @@ impl<K, V> Shared<K, V> {
 
     /// Takes the keys of the next query. Returns `None`, and counts a query less, if the queue is
     /// empty.
-    fn next_batch(&self) -> Option<(Vec<K>, Vec<Sender<V>>)> {
+    fn next_batch(&self) -> Option<Batch<K, V>> {
         let mut queue = self.lock();
         let max_keys = self.sizes.max_keys;
         let size = queue.waiting.len().min(max_keys);
         let (mut keys, mut senders) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        let mut requests = Vec::with_capacity(size);
         while keys.len() < max_keys
             && let Some(waiting) = queue.waiting.pop_front()
         {
             if !waiting.sender.is_closed() {
                 keys.push(waiting.key);
                 senders.push(waiting.sender);
+                requests.extend(waiting.request.inspect(|request| {
+                    request.add_wait(waiting.since.elapsed());
+                }));
             }
         }
         if keys.is_empty() {
             queue.in_flight -= 1;
             return None;
         }
-        Some((keys, senders))
+        Some(Batch {
+            keys,
+            senders,
+            requests,
+        })
     }
 }
 
 async fn run_queries<K, V>(shared: Arc<Shared<K, V>>) {
-    while let Some((keys, senders)) = shared.next_batch() {
+    while let Some(batch) = shared.next_batch() {
+        let Batch {
+            keys,
+            senders,
+            requests,
+        } = batch;
         let count = senders.len();
         metrics::shared_query(shared.query, count);
         // A panic in one query must not end the following ones.
-        let loaded = AssertUnwindSafe((shared.load)(keys)).catch_unwind().await;
+        let loaded = AssertUnwindSafe(shared_scope(requests, (shared.load)(keys)));
+        let loaded = loaded.catch_unwind().await;
         let loaded = loaded.unwrap_or_else(|_| Err(Error::internal("a batch panicked")));
         let loaded = loaded.and_then(|values| {
             if values.len() == count {

@@ -1,20 +1,24 @@
 //! Counts channel checks within the current minute, by agent and by customer, and searches by agent. Concurrent requests
 //! share one statement for their agents and one for their customers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement, Value};
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
 
 use super::{
-    super::{error::StorageError, pools::reader_pool::acquire_tested, timeout::with_timeout},
+    super::{
+        error::StorageError,
+        pools::{observer::StatementObserver, reader_pool::acquire_tested},
+        timeout::with_timeout,
+    },
     batcher::{BatchSizes, Batcher},
 };
 use crate::{
     domain::{audit::Actor, ids::CustomerNumber},
     error::{Error, FindLimit, Result},
-    observability::metrics::SharedQuery,
+    observability::metrics::{DatabaseOperation, SharedQuery},
 };
 
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
@@ -44,12 +48,13 @@ type Windows = BTreeMap<String, CheckWindow>;
 /// Creates the batcher of checks.
 pub(crate) fn batcher(
     writers: &DatabaseConnection,
+    observer: &StatementObserver,
     sizes: BatchSizes,
 ) -> Batcher<ChannelCheck, Result<()>> {
-    let writers = writers.clone();
+    let (writers, observer) = (writers.clone(), observer.clone());
     let count = move |checks: Vec<ChannelCheck>| {
-        let writers = writers.clone();
-        async move { count_many(&writers, &checks).await }
+        let (writers, observer) = (writers.clone(), observer.clone());
+        async move { count_many(&writers, &observer, &checks).await }
     };
     Batcher::new(SharedQuery::ChannelChecks, sizes, count)
 }
@@ -57,6 +62,7 @@ pub(crate) fn batcher(
 /// Counts the checks. Checks beyond their agent's limit are not counted for the customer.
 async fn count_many(
     writers: &DatabaseConnection,
+    observer: &StatementObserver,
     checks: &[ChannelCheck],
 ) -> Result<Vec<Result<()>>> {
     let mut outcomes = vec![Ok(()); checks.len()];
@@ -74,7 +80,7 @@ async fn count_many(
         let Some(now) = checks.iter().map(|check| check.now).max() else {
             return Ok(outcomes);
         };
-        let windows = counter.add(writers, &requested, now).await?;
+        let windows = counter.add(writers, observer, &requested, now).await?;
         for (check, outcome) in checks.iter().zip(&mut outcomes) {
             let Some(key) = (counter.key)(check).filter(|_| outcome.is_ok()) else {
                 continue;
@@ -150,6 +156,7 @@ impl Counter {
     async fn add(
         &self,
         writers: &DatabaseConnection,
+        observer: &StatementObserver,
         requested: &BTreeMap<&str, i64>,
         now: DateTime<Utc>,
     ) -> Result<Windows> {
@@ -157,8 +164,9 @@ impl Counter {
             return Ok(Windows::new());
         }
         if writers.get_database_backend() == DbBackend::Postgres {
+            let sql: Arc<str> = self.sql(requested.len()).into();
             // Not kept, as its text depends on the number of keys.
-            let mut query = sqlx::query(AssertSqlSafe(self.sql(requested.len())))
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&sql)))
                 .persistent(false)
                 .bind(now + WINDOW)
                 .bind(now);
@@ -168,7 +176,11 @@ impl Counter {
             let pool = writers.get_postgres_connection_pool();
             let rows = async {
                 let mut connection = acquire_tested(pool).await?;
-                query.fetch_all(&mut *connection).await
+                let added = query.fetch_all(&mut *connection);
+                let sql = || AssertSqlSafe(sql).into_sql_str();
+                observer
+                    .observe(DatabaseOperation::Insert, sql, added)
+                    .await
             };
             let rows = with_timeout(async { Ok(rows.await.map_err(StorageError::from)?) }).await?;
             let window = |row: &sqlx::postgres::PgRow| {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sqlx::SqlSafeStr as _;
 use uuid::Uuid;
 
 use super::{
@@ -10,12 +11,16 @@ use super::{
         columns::{from_details, from_field_names},
         database_file::{self, DatabaseFile},
         error::StorageError,
-        pools::reader_pool::acquire_tested,
+        pools::{observer::StatementObserver, reader_pool::acquire_tested},
         timeout::with_timeout,
     },
     batcher::{BatchSizes, Batcher},
 };
-use crate::{domain::audit::AuditEvent, error::Result, observability::metrics::SharedQuery};
+use crate::{
+    domain::audit::AuditEvent,
+    error::Result,
+    observability::metrics::{DatabaseOperation, SharedQuery},
+};
 
 /// A disclosure to record.
 #[derive(Clone, Debug)]
@@ -29,14 +34,15 @@ pub struct Disclosure {
 /// Creates the batcher of disclosures.
 pub(crate) fn batcher(
     writers: &DatabaseConnection,
+    observer: &StatementObserver,
     file: Option<&DatabaseFile>,
     sizes: BatchSizes,
 ) -> Batcher<Disclosure, bool> {
-    let (writers, file) = (writers.clone(), file.cloned());
+    let (writers, observer, file) = (writers.clone(), observer.clone(), file.cloned());
     let insert = move |disclosures: Vec<Disclosure>| {
-        let (writers, file) = (writers.clone(), file.clone());
+        let (writers, observer, file) = (writers.clone(), observer.clone(), file.clone());
         async move {
-            let written = insert_many(&writers, &disclosures).await?;
+            let written = insert_many(&writers, &observer, &disclosures).await?;
             database_file::ensure_present(file.as_ref())?;
             Ok(written)
         }
@@ -47,12 +53,13 @@ pub(crate) fn batcher(
 /// Inserts the disclosures. Each value is true if its customer is on file.
 async fn insert_many(
     writers: &DatabaseConnection,
+    observer: &StatementObserver,
     disclosures: &[Disclosure],
 ) -> Result<Vec<bool>> {
     if writers.get_database_backend() == DbBackend::Sqlite {
         return insert_into_sqlite(writers, disclosures).await;
     }
-    let written = insert_into_postgres(writers, disclosures).await?;
+    let written = insert_into_postgres(writers, observer, disclosures).await?;
     let is_written = |disclosure: &Disclosure| written.contains(&disclosure.event.id);
     Ok(disclosures.iter().map(is_written).collect())
 }
@@ -78,6 +85,7 @@ const INSERT_INTO_POSTGRES: &str = "\
 /// file.
 async fn insert_into_postgres(
     writers: &DatabaseConnection,
+    observer: &StatementObserver,
     disclosures: &[Disclosure],
 ) -> Result<HashSet<Uuid>> {
     let events = || disclosures.iter().map(|disclosure| &disclosure.event);
@@ -111,7 +119,11 @@ async fn insert_into_postgres(
     let pool = writers.get_postgres_connection_pool();
     let written = async {
         let mut connection = acquire_tested(pool).await?;
-        query.fetch_all(&mut *connection).await
+        let inserted = query.fetch_all(&mut *connection);
+        let sql = || INSERT_INTO_POSTGRES.into_sql_str();
+        observer
+            .observe(DatabaseOperation::Insert, sql, inserted)
+            .await
     };
     let written = async { Ok(written.await.map_err(StorageError::from)?) };
     Ok(HashSet::from_iter(with_timeout(written).await?))

@@ -26,7 +26,7 @@ use crate::{
         recipients::{Addressees, Candidate},
     },
     error::{Error, Result},
-    observability::metrics::SharedQuery,
+    observability::metrics::{self, SharedQuery},
 };
 
 /// A customer as the resolution sees it; `None` if there is none of this number. A row that cannot
@@ -219,6 +219,9 @@ pub(crate) async fn list(
             }
             Ok(found) => return found,
         }
+    }
+    if replica.is_some_and(|replica| !replica.is_available()) {
+        metrics::replica_fallback();
     }
     list_from(primary, numbers).await
 }

@@ -16,11 +16,12 @@ use sqlx::{
 
 use super::{
     super::{database_file::DatabaseFile, error::StorageError},
+    observer::StatementObserver,
     probe::{ServerTraits, probe},
     read_replica::ReadReplica,
     url::{DatabaseUrl, without_brackets},
 };
-use crate::error::Error;
+use crate::{error::Error, observability::metrics::DatabasePoolName};
 
 /// Connections of a pool.
 pub(crate) const POOL_SIZE: u32 = 10;
@@ -55,6 +56,14 @@ pub(crate) struct Pools {
     /// The file of an embedded database.
     pub(crate) file: Option<DatabaseFile>,
     pub(crate) server: ServerTraits,
+    pub(crate) observers: Observers,
+}
+
+/// The observers of the pools.
+#[derive(Clone, Debug)]
+pub(crate) struct Observers {
+    pub(crate) readers: StatementObserver,
+    pub(crate) writers: StatementObserver,
 }
 
 fn base_options(url: &DatabaseUrl) -> ConnectOptions {
@@ -80,11 +89,12 @@ pub(crate) async fn connect(url: &DatabaseUrl) -> Result<Pools, String> {
         // The first connection switches the file to WAL. SQLite does not wait if another process
         // does the same at that moment.
         let address = url.address();
-        let writers = open_with_retry(sqlite_options(url, true), &address).await?;
-        let readers = open_with_retry(sqlite_options(url, false), &address).await?;
+        let mut writers = open_with_retry(sqlite_options(url, true), &address).await?;
+        let mut readers = open_with_retry(sqlite_options(url, false), &address).await?;
         let file = url.file().map(DatabaseFile::opened).transpose();
         let file = file.map_err(|error| format!("{address} cannot be read: {}", error.kind()))?;
         Ok(Pools {
+            observers: observe(url, &mut readers, &mut writers),
             readers,
             writers,
             file,
@@ -96,12 +106,13 @@ pub(crate) async fn connect(url: &DatabaseUrl) -> Result<Pools, String> {
         let options = adapt(url, options, ServerTraits::default(), false);
         let server = probe(url, &options, ACQUIRE_TIMEOUT).await?;
         let address = url.address();
-        let writers = open_pool(postgres_options(url, server, true), &address).await?;
-        let readers = open_pool(postgres_options(url, server, false), &address).await?;
+        let mut writers = open_pool(postgres_options(url, server, true), &address).await?;
+        let mut readers = open_pool(postgres_options(url, server, false), &address).await?;
         if url.uses_pgbouncer() {
             check_timeouts(&readers, &address).await?;
         }
         Ok(Pools {
+            observers: observe(url, &mut readers, &mut writers),
             readers,
             writers,
             file: None,
@@ -131,7 +142,25 @@ pub(crate) async fn connect_replica(
     options
         .connect_lazy(true)
         .acquire_timeout(REPLICA_ACQUIRE_TIMEOUT);
-    open(options, &url.address()).await.map(ReadReplica::new)
+    let readers = open(options, &url.address()).await?;
+    Ok(ReadReplica::new(
+        readers,
+        StatementObserver::new(url, DatabasePoolName::Replica),
+    ))
+}
+
+fn observe(
+    url: &DatabaseUrl,
+    readers: &mut DatabaseConnection,
+    writers: &mut DatabaseConnection,
+) -> Observers {
+    let observers = Observers {
+        readers: StatementObserver::new(url, DatabasePoolName::Readers),
+        writers: StatementObserver::new(url, DatabasePoolName::Writers),
+    };
+    observers.readers.observe_all(readers);
+    observers.writers.observe_all(writers);
+    observers
 }
 
 fn warn_of_ignored_parameters(url: &DatabaseUrl) {

@@ -12,7 +12,7 @@ use std::{
 use quick_cache::sync::Cache;
 use sea_orm::DatabaseConnection;
 
-use super::reader_pool::PinnedReaders;
+use super::{observer::StatementObserver, reader_pool::PinnedReaders};
 use crate::domain::ids::CustomerNumber;
 
 /// Replication lag up to this stays invisible to clients of this process.
@@ -35,9 +35,10 @@ pub(crate) struct ReadReplica {
 }
 
 impl ReadReplica {
-    pub(crate) fn new(readers: DatabaseConnection) -> Self {
+    pub(crate) fn new(mut readers: DatabaseConnection, observer: StatementObserver) -> Self {
+        observer.observe_all(&mut readers);
         Self {
-            pinned: PinnedReaders::new(&readers),
+            pinned: PinnedReaders::new(&readers, observer),
             readers,
             written: Arc::new(Cache::new(MAX_WRITTEN)),
             hashes: Arc::default(),
@@ -72,7 +73,8 @@ impl ReadReplica {
         self.readers
     }
 
-    fn is_available(&self) -> bool {
+    /// Returns false during the cooldown.
+    pub(crate) fn is_available(&self) -> bool {
         self.lock()
             .is_none_or(|retry_at| Instant::now() >= retry_at)
     }

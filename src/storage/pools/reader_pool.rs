@@ -11,10 +11,16 @@ use std::{
 
 use sea_orm::{DatabaseConnection, DbBackend};
 use serde::Serialize;
-use sqlx::{Connection as _, PgPool, Pool, Postgres, Sqlite, pool::PoolConnection, query::Query};
+use sqlx::{
+    Connection as _, Execute as _, PgPool, Pool, Postgres, Sqlite, pool::PoolConnection,
+    query::Query,
+};
 
-use super::super::error::StorageError;
-use crate::error::{Error, Result};
+use super::{super::error::StorageError, observer::StatementObserver};
+use crate::{
+    error::{Error, Result},
+    observability::metrics::DatabaseOperation,
+};
 
 /// Pinned connections of the readers' pool; the others remain for all other reads.
 const MAX_PINNED: usize = 4;
@@ -31,7 +37,7 @@ pub(crate) enum PinnedReaders {
 }
 
 impl PinnedReaders {
-    pub(crate) fn new(readers: &DatabaseConnection) -> Self {
+    pub(crate) fn new(readers: &DatabaseConnection, observer: StatementObserver) -> Self {
         if readers.get_database_backend() == DbBackend::Postgres {
             let pool = readers.get_postgres_connection_pool();
             // An idle pinned connection would keep its transaction open.
@@ -40,11 +46,12 @@ impl PinnedReaders {
             } else {
                 MAX_PINNED
             };
-            Self::Postgres(PinnedPool::new(pool, max_pinned))
+            Self::Postgres(PinnedPool::new(pool, max_pinned, observer))
         } else {
             Self::Sqlite(PinnedPool::new(
                 readers.get_sqlite_connection_pool(),
                 MAX_PINNED,
+                observer,
             ))
         }
     }
@@ -84,6 +91,7 @@ pub(crate) fn as_json(keys: &impl Serialize) -> Result<String> {
 pub(crate) struct PinnedPool<DB: sqlx::Database> {
     pool: Pool<DB>,
     max_pinned: usize,
+    observer: StatementObserver,
     idle: Arc<Mutex<Vec<IdleConnection<DB>>>>,
 }
 
@@ -98,6 +106,7 @@ impl<DB: sqlx::Database> Clone for PinnedPool<DB> {
         Self {
             pool: self.pool.clone(),
             max_pinned: self.max_pinned,
+            observer: self.observer.clone(),
             idle: Arc::clone(&self.idle),
         }
     }
@@ -110,10 +119,11 @@ impl<DB: sqlx::Database> fmt::Debug for PinnedPool<DB> {
 }
 
 impl<DB: sqlx::Database> PinnedPool<DB> {
-    fn new(pool: &Pool<DB>, max_pinned: usize) -> Self {
+    fn new(pool: &Pool<DB>, max_pinned: usize, observer: StatementObserver) -> Self {
         Self {
             pool: pool.clone(),
             max_pinned,
+            observer,
             idle: Arc::default(),
         }
     }
@@ -129,7 +139,7 @@ impl<DB: sqlx::Database> PinnedPool<DB> {
         for<'c> &'c mut DB::Connection: sqlx::Executor<'c, Database = DB>,
     {
         let mut connection = self.acquire().await.map_err(StorageError::from)?;
-        let mut rows = query().fetch_all(&mut *connection.inner).await;
+        let mut rows = self.fetch_on(&mut connection.inner, &query).await;
         if rows.as_ref().is_err_and(is_broken) {
             // The server may have restarted: all pinned connections are to the old one.
             drop(connection);
@@ -138,7 +148,7 @@ impl<DB: sqlx::Database> PinnedPool<DB> {
                 .await
                 .map_err(StorageError::from)?;
             connection = IdleConnection::new(tested);
-            rows = query().fetch_all(&mut *connection.inner).await;
+            rows = self.fetch_on(&mut connection.inner, &query).await;
         }
         // After an error or a cancellation the connection goes back to the pool, which tests it.
         let rows = rows.map_err(StorageError::from)?;
@@ -148,6 +158,22 @@ impl<DB: sqlx::Database> PinnedPool<DB> {
             idle.push(connection);
         }
         Ok(rows)
+    }
+
+    async fn fetch_on<'q, A>(
+        &self,
+        connection: &mut DB::Connection,
+        query: &impl Fn() -> Query<'q, DB, A>,
+    ) -> sqlx::Result<Vec<DB::Row>>
+    where
+        A: sqlx::IntoArguments<DB> + Send + 'q,
+        for<'c> &'c mut DB::Connection: sqlx::Executor<'c, Database = DB>,
+    {
+        let rows = query().fetch_all(connection);
+        let sql = || query().sql();
+        self.observer
+            .observe(DatabaseOperation::Select, sql, rows)
+            .await
     }
 
     async fn acquire(&self) -> sqlx::Result<IdleConnection<DB>> {

@@ -27,7 +27,7 @@ const ENTRIES: [(&str, &str, &str); 11] = [
 ];
 
 /// Fields and methods of `Config` whose settings have other names.
-const OTHER_NAMES: [(&str, &[&str]); 16] = [
+const OTHER_NAMES: [(&str, &[&str]); 17] = [
     ("database_url", &["DATABASE_URL", "DATA_DIR"]),
     ("mail_dir", &["DATA_DIR"]),
     ("jwks", &["JWT_JWKS", "JWT_ISSUER"]),
@@ -37,7 +37,9 @@ const OTHER_NAMES: [(&str, &[&str]); 16] = [
     ("customer_claim", &["JWT_CUSTOMER_CLAIM"]),
     ("max_lifetime", &["JWT_MAX_LIFETIME"]),
     ("tls", &["TLS_CERT", "TLS_KEY"]),
-    ("trace_endpoint", &["OTEL_EXPORTER_OTLP_ENDPOINT"]),
+    // Variables of OpenTelemetry, which are no settings.
+    ("collector", &[]),
+    ("slow_request", &["SLOW_REQUEST_MILLIS"]),
     ("log_filter", &["RUST_LOG"]),
     ("events_kept_for", &["AUDIT_RETENTION_DAYS"]),
     ("serves_http_json", &["HTTP_JSON"]),

@@ -401,6 +401,16 @@ CASES = [
         "(JWT_JWKS_MAX_STALE).",
     ),
     Case(
+        "ContactServiceCertificateExpires",
+        "20m",
+        # promtool's time begins at 0.
+        fires=[[series("contact_tls_certificate_expiry_timestamp_seconds", "865200x40")]],
+        quiet=[[series("contact_tls_certificate_expiry_timestamp_seconds", "1814400x40")]],
+        labels=INSTANCE,
+        description="The certificate of pod a expires in 10.0 days; "
+        "then clients reject all connections.",
+    ),
+    Case(
         "ContactServiceLogLinesDropped",
         "20m",
         fires=[[series("contact_log_lines_dropped_total", "0x10 30x20")]],
