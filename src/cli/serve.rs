@@ -129,7 +129,7 @@ async fn start_and_serve(config: Config, purpose: Purpose) -> Result<(), Startup
         random,
         templates,
         transport,
-        sender: config.mail_from,
+        sender: config.mail_from.clone(),
         public_url,
         service_keys: service_keys.clone(),
     });
@@ -143,10 +143,7 @@ async fn start_and_serve(config: Config, purpose: Purpose) -> Result<(), Startup
         app,
         authenticator,
         service_keys,
-        limits: Limits {
-            slow_request: config.slow_request,
-            ..Limits::default()
-        },
+        limits: limits(&config),
         serves_http_json: config.serves_http_json,
         outbox,
         page: listeners.page.map(|page| (page, origin)),
@@ -227,6 +224,13 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListene
         let reason = format!("cannot listen on {address}: {}", error.kind());
         StartupError::setting(setting, reason)
     })
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        slow_request: config.slow_request,
+        ..Limits::default()
+    }
 }
 
 fn load_tls(config: &Config) -> Result<Option<Tls>, StartupError> {

@@ -1,13 +1,9 @@
 //! The settings: flags or environment variables of the same names, and the configuration that
 //! they make.
 
-use std::{
-    ffi::OsString,
-    net::SocketAddr,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod testing;
+
+use std::{ffi::OsString, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use clap::Args;
@@ -39,7 +35,6 @@ const DEFAULT_DATA_DIR: &str = "data";
 const DEFAULT_LISTEN_ADDR: &str = "127.0.0.1:50051";
 const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:8080";
 const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
-const FREE_PORT: &str = "127.0.0.1:0";
 const DEFAULT_LOG_FILTER: &str = "info";
 
 /// The settings as text.
@@ -311,43 +306,6 @@ pub struct Config {
 }
 
 impl Settings {
-    /// Returns the settings of a server for tests of consumers, whose data is in `folder`. Settings of the
-    /// database, of keys, TLS and the mail server are not used: they belong to the tested application, or
-    /// to a server in production. Default addresses become free ports.
-    #[must_use]
-    pub fn for_testing(self, folder: &Path) -> Self {
-        let free_port = |address: String, default: &str| {
-            if address == default {
-                FREE_PORT.to_owned()
-            } else {
-                address
-            }
-        };
-        Self {
-            data_dir: folder.into(),
-            listen_addr: free_port(self.listen_addr, DEFAULT_LISTEN_ADDR),
-            http_addr: free_port(self.http_addr, DEFAULT_HTTP_ADDR),
-            metrics_addr: free_port(self.metrics_addr, DEFAULT_METRICS_ADDR),
-            database_url: None,
-            database_url_file: None,
-            database_replica_url: None,
-            database_replica_url_file: None,
-            tls_cert: None,
-            tls_key: None,
-            tls_client_ca: None,
-            public_url: None,
-            jwt_jwks: None,
-            jwt_issuer: DEFAULT_ISSUER.to_owned(),
-            service_keys: None,
-            service_keys_file: None,
-            phone_pepper: None,
-            phone_pepper_file: None,
-            smtp_url: None,
-            smtp_url_file: None,
-            ..self
-        }
-    }
-
     /// Validates all settings and their combinations.
     ///
     /// # Errors

@@ -1,20 +1,17 @@
 //! A server with a database of its own for every test.
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::{
     api::{
-        admission::Limits,
-        auth::{AuthSettings, Authenticator, JwksLocation, KeySource},
+        auth::{Authenticator, JwksLocation, KeySource},
         proto::{self, contact_service_client::ContactServiceClient},
     },
     app::{App, AppParts},
     clock::Clock,
     crypto::{
-        development_keys::DevelopmentKeys,
-        keyring::VersionedKeys,
-        password_hasher::{HashCost, PhoneHasher},
+        development_keys::DevelopmentKeys, keyring::VersionedKeys, password_hasher::PhoneHasher,
         random::Random,
     },
     domain::ids::CustomerNumber,
@@ -34,6 +31,7 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
+pub use crate::options::Options;
 use crate::{
     citus,
     mailbox::{ReadMails, brand},
@@ -54,61 +52,6 @@ pub const ALL_SCOPES: &str = "customers.read customers.write contact_data.write 
 pub enum Backend {
     Sqlite,
     Postgres,
-}
-
-/// Settings of a test server.
-pub struct Options {
-    pub limits: Limits,
-    pub drain: Duration,
-    pub jwks: Option<String>,
-    /// Validation of tokens; `None`: accepts those of the development key.
-    pub auth: Option<AuthSettings>,
-    pub hash_cost: HashCost,
-    /// 0: unlimited.
-    pub channel_checks_per_minute: u32,
-    /// The shortest duration of a code check; none, so that tests are quick.
-    pub code_answer_time: Duration,
-    /// The URL of a read replica.
-    pub replica: Option<String>,
-    /// If true, the database is migrated by its owner, and the server runs as a role that has the rights of
-    /// `migrate grants` only.
-    pub migrates: bool,
-    pub serves_http_json: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            drain: Duration::from_secs(5),
-            jwks: None,
-            auth: None,
-            channel_checks_per_minute: 60,
-            code_answer_time: Duration::ZERO,
-            replica: None,
-            migrates: true,
-            serves_http_json: true,
-            // The cheapest cost; tests do not depend on it.
-            hash_cost: HashCost::unbounded(8, 1, 1).unwrap(),
-        }
-    }
-}
-
-impl Options {
-    /// Options without a rate limit on `VerifyContactChannel`.
-    pub fn unlimited_checks() -> Self {
-        Self {
-            channel_checks_per_minute: 0,
-            ..Self::default()
-        }
-    }
-
-    pub fn with_limits(limits: Limits) -> Self {
-        Self {
-            limits,
-            ..Self::default()
-        }
-    }
 }
 
 /// A running server. Dropped servers run until the process ends.
@@ -178,21 +121,15 @@ impl TestServer {
         let outbox = outbox_to_files(&database, &clock, &folder, service_keys.clone());
         let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page_address = page.local_addr().unwrap().to_string();
-        let settings = options.auth.unwrap_or_else(|| AuthSettings {
-            // Tests move the clock by weeks and keep their tokens.
-            max_lifetime: TimeDelta::days(365),
-            ..AuthSettings::new(ISSUER, AUDIENCE)
-        });
         let source = key_source(options.jwks.as_deref(), &keys);
-        let authenticator = Authenticator::new(settings, source, clock.clone())
-            .await
-            .unwrap();
+        let settings = options.auth_settings();
+        let authenticator = Authenticator::new(settings, source, clock.clone()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let parts = Parts {
             database: database.clone(),
             app: app.clone(),
-            authenticator,
+            authenticator: authenticator.unwrap(),
             service_keys,
             limits: options.limits,
             serves_http_json: options.serves_http_json,

@@ -27,6 +27,7 @@ mod harness;
 mod held_lock;
 mod long_audit_logs;
 mod mailbox;
+mod options;
 mod own_database;
 mod phone_calls;
 mod proxy;
