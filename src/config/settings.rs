@@ -32,9 +32,6 @@ use crate::{
 /// Name of the directory in `DATA_DIR` for e-mails without an SMTP server.
 const MAIL_DIRECTORY: &str = "mail";
 const DEFAULT_DATA_DIR: &str = "data";
-const DEFAULT_LISTEN_ADDR: &str = "127.0.0.1:50051";
-const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:8080";
-const DEFAULT_METRICS_ADDR: &str = "127.0.0.1:9090";
 const DEFAULT_LOG_FILTER: &str = "info";
 
 /// The settings as text.
@@ -67,7 +64,7 @@ pub struct Settings {
         env,
         global = true,
         hide_env_values = true,
-        default_value = DEFAULT_LISTEN_ADDR
+        default_value = "127.0.0.1:50051"
     )]
     listen_addr: String,
     /// Public address and port of the confirmation page; `none`: no page
@@ -76,7 +73,7 @@ pub struct Settings {
         env,
         global = true,
         hide_env_values = true,
-        default_value = DEFAULT_HTTP_ADDR
+        default_value = "127.0.0.1:8080"
     )]
     http_addr: String,
     /// Address and port of metrics and probes, not public; `none`: neither
@@ -85,7 +82,7 @@ pub struct Settings {
         env,
         global = true,
         hide_env_values = true,
-        default_value = DEFAULT_METRICS_ADDR
+        default_value = "127.0.0.1:9090"
     )]
     metrics_addr: String,
     /// Serve JSON over HTTP and gRPC-Web on the gRPC port: on or off; none: on if `LISTEN_ADDR` is a loopback address

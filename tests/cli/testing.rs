@@ -124,6 +124,7 @@ async fn settings_of_the_environment_are_not_touched(
     let sandbox = Sandbox::migrated_on(backend)
         .await
         .with_keys()
+        .with("LISTEN_ADDR", "192.0.2.1:50051")
         .with("JWT_JWKS", "https://keys.example/jwks.json")
         .with("SMTP_URL", "smtp://mail.example");
     let server = TestServer::start(&sandbox, &["--demo"]);

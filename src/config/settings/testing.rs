@@ -2,29 +2,22 @@
 
 use std::path::Path;
 
-use super::{DEFAULT_HTTP_ADDR, DEFAULT_LISTEN_ADDR, DEFAULT_METRICS_ADDR, Settings};
+use super::Settings;
 use crate::config::validation::DEFAULT_ISSUER;
 
 const FREE_PORT: &str = "127.0.0.1:0";
 
 impl Settings {
-    /// Returns the settings of a server for tests of consumers, whose data is in `folder`. Settings of the
-    /// database, of keys, TLS and the mail server are not used: they belong to the tested application, or
-    /// to a server in production. Default addresses become free ports.
+    /// Returns the settings of a server for tests of consumers, whose data is in `folder`. Settings of
+    /// addresses, the database, keys, TLS and the mail server are not used: they belong to the tested
+    /// application, or to a server in production.
     #[must_use]
     pub fn for_testing(self, folder: &Path) -> Self {
-        let free_port = |address: String, default: &str| {
-            if address == default {
-                FREE_PORT.to_owned()
-            } else {
-                address
-            }
-        };
         Self {
             data_dir: folder.into(),
-            listen_addr: free_port(self.listen_addr, DEFAULT_LISTEN_ADDR),
-            http_addr: free_port(self.http_addr, DEFAULT_HTTP_ADDR),
-            metrics_addr: free_port(self.metrics_addr, DEFAULT_METRICS_ADDR),
+            listen_addr: FREE_PORT.to_owned(),
+            http_addr: FREE_PORT.to_owned(),
+            metrics_addr: FREE_PORT.to_owned(),
             database_url: None,
             database_url_file: None,
             database_replica_url: None,
