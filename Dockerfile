@@ -21,7 +21,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     find src build.rs proto third_party -exec touch {} + \
     && cc -O2 -c -o /static_names.o src/static_names.c \
-    && target="$(rustc -vV | sed -n 's/^host: //p')" \
+    && target="$(rustc --print host-tuple)" \
     && RUSTFLAGS="-C target-feature=+crt-static -C link-arg=/static_names.o" \
         cargo build --release --locked --bin contact-service --target "$target" \
     && install -D "target/$target/release/contact-service" /image/usr/local/bin/contact-service \
