@@ -52,13 +52,18 @@ need_promtool() {
     ) || die "promtool is missing; install it (Debian: apt install prometheus)"
 }
 
-# Runs tests/chart. TEST_POSTGRES_URL is set.
+# Runs tests/chart, with the packed chart that CHART_PACKAGE names instead of helm/ if it is set.
+# TEST_POSTGRES_URL is set.
 chart_test() {
     local tests="$repo_root/tests/chart" helm promtool binary python
     need_helm
     need_promtool
     need_test_packages
     binary="$(find_binary)"
+    if [[ -n "${CHART_PACKAGE:-}" ]]; then
+        CHART_PACKAGE="$(realpath -e -- "$CHART_PACKAGE")" || die "CHART_PACKAGE is not a file"
+        export CHART_PACKAGE
+    fi
     (
         cd "$tests" &&
             CHART_HELM="$helm" CHART_PROMTOOL="$promtool" CONTACT_SERVICE_BIN="$binary" \

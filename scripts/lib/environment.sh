@@ -37,3 +37,9 @@ wait_gone() {
         sleep 0.1
     done
 }
+
+# Prints the version in Cargo.toml.
+service_version() { sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' "$repo_root/Cargo.toml"; }
+
+# Prints the time of the commit, in seconds since 1970.
+commit_time() { git -C "$repo_root" log -1 --format=%ct; }

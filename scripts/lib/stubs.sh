@@ -39,24 +39,6 @@ generate_stubs() {
 # Usage: skip WHAT REASON
 skip() { echo "clients: $1 skipped: $2"; }
 
-# Installs missing Debian packages. Sets `missing` to those that could not be installed and returns 1
-# if there are any.
-need_packages() {
-    missing="$(missing_packages "$@")"
-    [[ -n "$missing" ]] || return 0
-    apt_install "$@" || true
-    missing="$(missing_packages "$@")"
-    [[ -z "$missing" ]]
-}
-
-missing_packages() {
-    local package
-    for package in "$@"; do
-        [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] ||
-            echo "$package"
-    done | paste -sd " " -
-}
-
 # Usage: generate LANGUAGE FOLDER [TEMPLATE]     (template: default the language's buf.gen.yaml)
 generate() {
     (cd "$repo_root" && buf generate -o "$2" --template "${3:-$clients_dir/$1/buf.gen.yaml}") >&2 ||

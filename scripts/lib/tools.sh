@@ -8,6 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 buf_version=1.75.0
 cargo_deny_version=0.20.2
 cargo_about_version=0.9.3
+cargo_cyclonedx_version=0.5.9
 mdbook_version=0.5.4
 
 export PATH="$cache_dir/npm/node_modules/.bin:$cache_dir/cargo/bin:$PATH"
@@ -28,6 +29,24 @@ apt_install() {
     as_root apt-get -qq update >&2 &&
         as_root env DEBIAN_FRONTEND=noninteractive \
             apt-get -qq -y --no-install-recommends install "$@" >&2
+}
+
+# Installs missing Debian packages. Sets `missing` to those that could not be installed and returns 1
+# if there are any.
+need_packages() {
+    missing="$(missing_packages "$@")"
+    [[ -n "$missing" ]] || return 0
+    apt_install "$@" || true
+    missing="$(missing_packages "$@")"
+    [[ -z "$missing" ]]
+}
+
+missing_packages() {
+    local package
+    for package in "$@"; do
+        [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] ||
+            echo "$package"
+    done | paste -sd " " -
 }
 
 # True if a folder in the cache was filled from exactly this description.
@@ -120,6 +139,7 @@ need_cargo_tool() {
 
 need_cargo_deny() { need_cargo_tool cargo-deny "$cargo_deny_version"; }
 need_cargo_about() { need_cargo_tool cargo-about "$cargo_about_version" --features cli; }
+need_cargo_cyclonedx() { need_cargo_tool cargo-cyclonedx "$cargo_cyclonedx_version"; }
 need_mdbook() { need_cargo_tool mdbook "$mdbook_version" --no-default-features; }
 
 # Creates a Python environment, again only when its requirements change.

@@ -193,13 +193,15 @@ def test_selectors_do_not_change_with_versions(example):
 
 
 def test_image_is_named_by_digest_tag_or_version():
+    # A packed chart names the image of its release.
+    unnamed = {"registry": "", "repository": "contact-service", "digest": ""}
     for values, image in (
         ({}, "contact-service:0.1.0"),
         ({"tag": "1.2.3"}, "contact-service:1.2.3"),
         ({"registry": "r.example.com:5000", "tag": "x"}, "r.example.com:5000/contact-service:x"),
         ({"digest": f"sha256:{'0' * 64}"}, f"contact-service@sha256:{'0' * 64}"),
     ):
-        manifests = render(values={"image": values})
+        manifests = render(values={"image": unnamed | values})
         for name, pod in manifests.pod_templates().items():
             assert [each["image"] for each in pod["spec"]["containers"]] == [image], name
 

@@ -65,7 +65,7 @@ def test_trial_rejects_values_of_a_release(path, value):
 
 def test_trial_uses_the_values_of_pods():
     values = {
-        "image": {"registry": "registry.example.com"},
+        "image": {"registry": "registry.example.com", "repository": "contacts", "digest": ""},
         "phonePasswordCost": "m=8192,t=1,p=1",
         "extraEnv": [{"name": "RUST_LOG", "value": "debug"}],
         "extraEnvFrom": [{"secretRef": {"name": "more"}}],
@@ -80,7 +80,7 @@ def test_trial_uses_the_values_of_pods():
     template = trial(values).one("Deployment")["spec"]["template"]
     pod = template["spec"]
     own, sidecar = pod["containers"]
-    assert own["image"] == "registry.example.com/contact-service:0.1.0"
+    assert own["image"] == "registry.example.com/contacts:0.1.0"
     env = [(each["name"], each["value"]) for each in own["env"]]
     assert len(dict(env)) == len(env)
     assert ("RUST_LOG", "debug") in env and ("PHONE_PASSWORD_COST", "m=8192,t=1,p=1") in env

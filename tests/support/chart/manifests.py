@@ -5,13 +5,19 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+# `helm/`, or the packed chart of a release.
 CHART = REPOSITORY / "helm"
+if package := os.environ.get("CHART_PACKAGE"):
+    _unpacked = tempfile.TemporaryDirectory()
+    subprocess.run(["tar", "-xzf", package, "-C", _unpacked.name], check=True)
+    CHART = Path(_unpacked.name) / "contact-service"
 EXAMPLES = {path.stem: path for path in sorted((CHART / "examples").glob("*.yaml"))}
 RELEASE = "contact-service"
 NAMESPACE = "contact"
