@@ -20,6 +20,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::startup_error::StartupError;
 
+const LOCKED: &str = "the schema cannot be migrated: another transaction keeps a lock on it: end it, \
+    and run contact-service migrate up again";
+
 /// Names `DATABASE_URL` as the setting that is wrong.
 pub(crate) fn wrong_database(reason: impl Into<String>) -> StartupError {
     StartupError::setting("DATABASE_URL", reason)
@@ -61,7 +64,7 @@ pub(crate) async fn connect_to_any_schema(config: &Config) -> Result<Database, S
 /// the schema of any other, which `migrate up` migrates.
 pub(crate) async fn prepare_schema(database: &Database, demo: bool) -> Result<(), StartupError> {
     if database.is_embedded() || demo {
-        return migrate_up(database).await;
+        return migrate_up(database).await.map(drop);
     }
     check_schema(database).await
 }
@@ -76,7 +79,7 @@ async fn check_schema(database: &Database) -> Result<(), StartupError> {
         // During a rollout the schema is ahead of instances that are not replaced yet. They work
         // with it, so one that restarts must not be unavailable until the rollout ends.
         Err(Error::DataLoss { what }) => {
-            tracing::warn!("{what}: a newer one migrated it");
+            warn_of_newer(&what);
             return Ok(());
         }
         Err(error) => return Err(wrong_database(error.to_string())),
@@ -90,10 +93,31 @@ async fn check_schema(database: &Database) -> Result<(), StartupError> {
     Ok(())
 }
 
-/// Applies the missing migrations.
-pub(crate) async fn migrate_up(database: &Database) -> Result<(), StartupError> {
+/// The version that migrated the schema last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Migrated {
+    /// This one, now or before.
+    ByThis,
+    /// A newer one; nothing was changed.
+    ByNewer,
+}
+
+/// Applies the missing migrations. A shared database that a newer version migrated is left as it is:
+/// a rollback runs the older version's `migrate up` again, in init containers and by tools without
+/// hooks. An embedded database is rejected.
+pub(crate) async fn migrate_up(database: &Database) -> Result<Migrated, StartupError> {
     check_before_migration(database).await?;
-    to_migrated(database.migrate().await)
+    match database.migrate().await {
+        Err(Error::DataLoss { what }) if !database.is_embedded() => {
+            warn_of_newer(&what);
+            Ok(Migrated::ByNewer)
+        }
+        migrated => to_migrated(migrated).map(|()| Migrated::ByThis),
+    }
+}
+
+fn warn_of_newer(what: &str) {
+    tracing::warn!("{what}: a newer one migrated it");
 }
 
 /// Applies the missing migrations and distributes the tables.
@@ -114,7 +138,10 @@ async fn check_before_migration(database: &Database) -> Result<(), StartupError>
 }
 
 fn to_migrated(migrated: Result<(), Error>) -> Result<(), StartupError> {
-    migrated.map_err(|error| wrong_database(format!("the schema cannot be migrated: {error}")))
+    migrated.map_err(|error| match error {
+        Error::Conflict => wrong_database(LOCKED),
+        error => wrong_database(format!("the schema cannot be migrated: {error}")),
+    })
 }
 
 /// Returns the source of token keys, for people.

@@ -11,7 +11,9 @@ use contact_service::{
 use uuid::Uuid;
 
 use crate::cli::{
-    bootstrap::{connect, connect_existing, migrate_distributed, migrate_up, wrong_database},
+    bootstrap::{
+        Migrated, connect, connect_existing, migrate_distributed, migrate_up, wrong_database,
+    },
     startup_error::StartupError,
 };
 
@@ -82,8 +84,8 @@ pub(crate) async fn migrate(config: &Config, action: MigrateAction) -> Result<()
             let database = connect(config).await?;
             if distributed {
                 migrate_distributed(&database, move_rows).await?;
-            } else {
-                migrate_up(&database).await?;
+            } else if migrate_up(&database).await? == Migrated::ByNewer {
+                return Ok(());
             }
             print_status(database).await
         }

@@ -90,12 +90,16 @@ impl Database {
 }
 
 const EXPIRED_PENDING: &str = "\
-    SELECT *, expire_time AS position FROM email_confirmations \
+    SELECT customer_number, confirmation_id, contact_id, masked_email, state, expire_time, \
+      remind_time, expire_time AS position \
+    FROM email_confirmations \
     WHERE state = 'pending' AND expire_time <= $1 AND expire_time >= $2 \
       AND (expire_time, confirmation_id) > ($2, $3) \
     ORDER BY state, expire_time, confirmation_id LIMIT 100";
 const DUE_REMINDERS: &str = "\
-    SELECT *, remind_time AS position FROM email_confirmations \
+    SELECT customer_number, confirmation_id, contact_id, masked_email, state, expire_time, \
+      remind_time, remind_time AS position \
+    FROM email_confirmations \
     WHERE state = 'pending' AND remind_time <= $1 AND remind_time >= $2 \
       AND (remind_time, confirmation_id) > ($2, $3) \
     ORDER BY state, remind_time, confirmation_id LIMIT 100";

@@ -3,6 +3,8 @@
 pub(super) mod distribution;
 mod m20261128_000001_base;
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, async_trait};
@@ -15,8 +17,10 @@ use super::{
 use crate::error::{Error, Result};
 
 const LOCK_TABLE_ATTEMPTS: u32 = 10;
-/// Each attempt waits a second for an embedded database that another process has locked.
+/// Each attempt waits about a second for a lock: that of an embedded database, or of a table.
 const MIGRATION_ATTEMPTS: u32 = 60;
+/// The pause in which statements of running instances pass that queued after a migration.
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
 const APPLIED: &str = "seaql_migrations";
 /// A database with the first migration of the versions before the first release.
 const BEFORE_RELEASE: &str =
@@ -101,7 +105,8 @@ impl Database {
         // wait for another process that migrates.
         for _ in 1..MIGRATION_ATTEMPTS {
             match self.attempt(&work).await {
-                Err(Error::Conflict) => {}
+                Err(Error::Conflict) if self.is_embedded() => {}
+                Err(Error::Conflict) => tokio::time::sleep(LOCK_PAUSE).await,
                 outcome => return outcome,
             }
         }
@@ -185,13 +190,17 @@ async fn migrate_within(transaction: &Transaction, is_requested: bool) -> Result
 
 /// Locks a row, as `PgBouncer` and Citus do not support session advisory locks. An embedded database
 /// is locked by its immediate transaction already.
+///
+/// All later waits are short: a statement that waits for a table, which a long read has locked, blocks
+/// those of the running instances.
 async fn lock_schema(transaction: &Transaction) -> std::result::Result<(), DbErr> {
     if transaction.inner.get_database_backend() == DbBackend::Postgres {
         transaction
             .inner
             .execute_unprepared(
                 "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;
-                 SELECT id FROM schema_lock WHERE id = 1 FOR UPDATE",
+                 SELECT id FROM schema_lock WHERE id = 1 FOR UPDATE; \
+                 SET LOCAL lock_timeout = '500ms'",
             )
             .await?;
     }

@@ -239,7 +239,9 @@ const FIND: &str = "\
     SELECT (SELECT failures FROM phone_password_agents WHERE agent = $1) AS agent_failures, \
            (SELECT attempts FROM phone_password_calls \
             WHERE customer_number = $3 AND call_id = $2) AS phone_call_attempts, \
-           phone_passwords.* \
+           phone_passwords.customer_number, contact_id, hash, pepper_version, set_time, \
+           consecutive_failures, locked_until, recent_failures, is_revoked, notice_time, \
+           unlock_reason, failed_by, update_time \
     FROM (SELECT 1) AS one LEFT JOIN phone_passwords \
          ON phone_passwords.customer_number = $3 AND phone_passwords.contact_id = $4";
 
@@ -264,7 +266,9 @@ const LOCK_ON_POSTGRES: &str = "\
         SELECT $3, $4, 0, '[]', false, $5 FROM in_call \
         ON CONFLICT (customer_number, contact_id) \
         DO UPDATE SET update_time = excluded.update_time \
-        RETURNING * \
+        RETURNING customer_number, contact_id, hash, pepper_version, set_time, \
+                  consecutive_failures, locked_until, recent_failures, is_revoked, notice_time, \
+                  unlock_reason, failed_by, update_time \
     ) \
     SELECT * FROM agent, in_call, phone_password";
 

@@ -21,6 +21,7 @@ use rstest::rstest;
 use sqlx::{Connection, Executor, PgConnection, error::DatabaseError};
 use tempfile::TempDir;
 
+use crate::deadline::in_time;
 use crate::harness::{
     Backend, Options, TestServer, connect, execute, fresh_database, postgres_url, query_number,
     start_time, try_execute,
@@ -254,6 +255,31 @@ async fn newer_schema_is_reported_and_unchanged(
             "{rejected}"
         );
     }
+}
+
+/// Statements of running instances queue after a migration that waits for a table.
+#[tokio::test]
+async fn migration_that_waits_for_a_table_lets_others_pass() {
+    let (_folder, database_url) = empty_database(Backend::Postgres).await;
+    let mut holder = PgConnection::connect(&database_url).await.unwrap();
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut holder)
+        .await
+        .unwrap();
+    holder.execute("BEGIN").await.unwrap();
+    let locking = "CREATE TABLE customers (customer_number TEXT)";
+    holder.execute(locking).await.unwrap();
+    let waiting =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))");
+    let database = connect(&database_url).await;
+    let migrating = tokio::spawn(async move { database.migrate().await });
+    for count in [1, 0, 1] {
+        in_time(async { while query_number(&database_url, &waiting).await != count {} }).await;
+    }
+    assert!(!migrating.is_finished());
+    holder.execute("ROLLBACK").await.unwrap();
+    migrating.await.unwrap().unwrap();
+    assert_all_applied(&connect(&database_url).await).await;
 }
 
 /// Versions before the first release had other migrations.

@@ -143,6 +143,10 @@ class Writer(ClientThread):
         """Returns the number of the next customer."""
         return f"{self._prefix}-{self._customers}"
 
+    def next_email(self) -> str:
+        """Returns the address of the next contact; empty for none."""
+        return ""
+
     def _make_customer(self) -> None:
         number = self.next_number()
         customer = customer_pb2.Customer(customer_number=number)
@@ -157,7 +161,10 @@ class Writer(ClientThread):
             display_name=f"{mark}/0", locale="de", types=[contact_pb2.CONTACT_TYPE_STANDARD]
         )
         request = contact_pb2.CreateContactRequest(
-            customer_number=self._customer, contact=contact, request_id=str(uuid.uuid4())
+            customer_number=self._customer,
+            contact=contact,
+            email=self.next_email(),
+            request_id=str(uuid.uuid4()),
         )
         made = self._until_acknowledged("CreateContact", request).contact
         self.contacts.append(Written(self._customer, made.contact_id, mark))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 
+from support.contacts import CHANNEL_OPTIONS
 from support.polling import until
 from support.processes import Failed, free_port
 
@@ -17,7 +18,6 @@ SCOPES = "customers.write contact_data.write contacts.read contacts.write"
 # A grpc.health.v1.Health/Check request for "contact.v1.ContactService", and its response "serving".
 HEALTH_REQUEST = b"\n\x19contact.v1.ContactService"
 HEALTH_SERVING = b"\x08\x01"
-CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
 SETTINGS = {"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": "127.0.0.1:0", "RUST_LOG": "info"}
 TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -34,7 +34,8 @@ class Service:
         scopes: str = SCOPES,
     ) -> None:
         """`instances` has the settings of each; commands run with those of the first."""
-        self._binary = binary
+        # Of instances and commands that are started from now on.
+        self.binary = binary
         self._folder = folder
         self._instances = instances
         self._migrate = migrate
@@ -45,20 +46,33 @@ class Service:
 
     def start(self) -> None:
         self.run(*self._migrate)
-        for number, (address, settings) in enumerate(zip(self.addresses, self._instances), 1):
-            self._processes.append(
-                Process(
-                    f"service{number}",
-                    [self._binary, "serve"],
-                    self._folder,
-                    LISTEN_ADDR=address,
-                    **SETTINGS,
-                    **settings,
-                )
-            )
-        for process, address in zip(self._processes, self.addresses):
-            until(lambda p=process, a=address: is_serving(p, a), "the service", START_SECONDS)
+        for number in range(len(self.addresses)):
+            self._processes.append(self._launch(number))
+        for number in range(len(self.addresses)):
+            self._wait_until_serving(number)
         self.token = self.run("token", "--sub", "failover", "--scope", self._scopes, "--ttl", "12h")
+
+    def replace(self, number: int) -> None:
+        """Stops an instance by SIGTERM and starts the current binary at its address."""
+        code = self._processes[number].stop()
+        if code:
+            raise Failed(f"instance {number + 1} ended with {code} after SIGTERM")
+        self._processes[number] = self._launch(number)
+        self._wait_until_serving(number)
+
+    def _launch(self, number: int) -> Process:
+        return Process(
+            f"service{number + 1}",
+            [self.binary, "serve"],
+            self._folder,
+            LISTEN_ADDR=self.addresses[number],
+            **SETTINGS,
+            **self._instances[number],
+        )
+
+    def _wait_until_serving(self, number: int) -> None:
+        process, address = self._processes[number], self.addresses[number]
+        until(lambda: is_serving(process, address), "the service", START_SECONDS)
 
     def stop(self) -> None:
         """Sends SIGTERM; the exit codes must be 0."""
@@ -79,7 +93,7 @@ class Service:
 
     def run(self, *arguments: str) -> str:
         """Runs another command of the binary and returns its output."""
-        return run([self._binary, *arguments], self._folder, **SETTINGS, **self._instances[0])
+        return run([self.binary, *arguments], self._folder, **SETTINGS, **self._instances[0])
 
 
 def is_serving(process: Process, address: str) -> bool:
