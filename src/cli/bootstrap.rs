@@ -138,9 +138,11 @@ async fn check_before_migration(database: &Database) -> Result<(), StartupError>
 }
 
 fn to_migrated(migrated: Result<(), Error>) -> Result<(), StartupError> {
-    migrated.map_err(|error| match error {
-        Error::Conflict => wrong_database(LOCKED),
-        error => wrong_database(format!("the schema cannot be migrated: {error}")),
+    migrated.map_err(|error| {
+        if error == Error::Conflict {
+            return wrong_database(LOCKED);
+        }
+        wrong_database(format!("the schema cannot be migrated: {error}"))
     })
 }
 
