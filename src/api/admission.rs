@@ -12,6 +12,7 @@ pub(crate) mod error_details;
 mod error_log;
 mod limits;
 pub(crate) mod log_limit;
+mod other_protocols;
 mod outcome;
 mod peer;
 mod request_body;
@@ -23,5 +24,6 @@ mod stream_guard;
 pub use self::{
     dispatch::{Admission, AdmissionService, MessageBytes},
     limits::Limits,
+    other_protocols::OtherProtocolsLayer,
     peer::{Peer, ResponseBudget},
 };

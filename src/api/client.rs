@@ -34,7 +34,7 @@ impl RpcCall {
     }
 
     /// Sends the request to the server at `url`, and passes each message of the response to
-    /// `respond`, in JSON: those of a stream in one line each.
+    /// `respond`, in JSON: those of a stream in one line each. The call ends when `respond` returns false.
     ///
     /// # Errors
     /// One line with the code, the reason and the message of the status, or the cause why the server
@@ -43,7 +43,7 @@ impl RpcCall {
         self,
         url: &str,
         token: &str,
-        mut respond: impl FnMut(&str),
+        mut respond: impl FnMut(&str) -> bool,
     ) -> std::result::Result<(), String> {
         let is_pretty = !self.rpc.is_server_streaming();
         let mut grpc = Grpc::new(connect(url).await?).max_decoding_message_size(usize::MAX);
@@ -63,7 +63,9 @@ impl RpcCall {
             .map_err(|status| describe(&status))?
         {
             let json = json::from_protobuf(self.rpc.output(), &message, is_pretty);
-            respond(&json.map_err(|error| error.to_string())?);
+            if !respond(&json.map_err(|error| error.to_string())?) {
+                break;
+            }
         }
         Ok(())
     }
@@ -103,7 +105,7 @@ fn messages(rpc: &MethodDescriptor, request: &str) -> Result<Vec<Vec<u8>>> {
 async fn connect(url: &str) -> std::result::Result<Channel, String> {
     let unusable = |_| format!("{url} is not a URL such as http://127.0.0.1:50051");
     let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
-    if url.starts_with("https:") {
+    if endpoint.uri().scheme_str() == Some("https") {
         let tls = ClientTlsConfig::new().with_native_roots();
         let encrypted = endpoint.tls_config(tls);
         endpoint = encrypted.map_err(|error| format!("TLS cannot be set up: {error}"))?;

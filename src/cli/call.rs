@@ -1,6 +1,6 @@
 //! `call`: calls one RPC of a running server.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read, Result as IoResult, Write, stdout};
 
 use clap::Args;
 use contact_service::{
@@ -58,9 +58,18 @@ impl CallRpc {
         };
         let default = || format!("http://{}", on_this_machine(config.listen_addr));
         let server = self.server.clone().unwrap_or_else(default);
-        let print = |message: &str| println!("{message}");
+        let mut printed = Ok(());
+        let print = |message: &str| {
+            printed = print_line(message);
+            printed.is_ok()
+        };
         let called = call.send(&server, &token, print).await;
-        called.map_err(StartupError::Library)
+        called.map_err(StartupError::Library)?;
+        match printed {
+            // The reader has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            printed => Ok(printed?),
+        }
     }
 
     fn request(&self) -> Result<String, StartupError> {
@@ -71,6 +80,12 @@ impl CallRpc {
         std::io::stdin().read_to_string(&mut request)?;
         Ok(request)
     }
+}
+
+fn print_line(line: &str) -> IoResult<()> {
+    let mut output = stdout().lock();
+    writeln!(output, "{line}")?;
+    output.flush()
 }
 
 fn mint_token(config: &Config) -> Result<String, StartupError> {

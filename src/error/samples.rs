@@ -122,6 +122,7 @@ pub(crate) fn violations() -> Vec<Violation> {
         Violation::NotAMessage,
         Violation::NotJson { line: 1, column: 2 },
         Violation::UnknownField,
+        Violation::TwoValues,
         Violation::NotAJsonValue,
         Violation::NotATimeout,
     ]

@@ -134,6 +134,8 @@ pub enum Violation {
     NotJson { line: usize, column: usize },
     #[error("is not a field of this message")]
     UnknownField,
+    #[error("has two values")]
+    TwoValues,
     #[error("is not a value of this field in JSON")]
     NotAJsonValue,
     #[error("must be a number of milliseconds with at most 10 digits")]
@@ -216,6 +218,7 @@ impl Violation {
             | Self::NotAMessage
             | Self::NotJson { .. }
             | Self::UnknownField
+            | Self::TwoValues
             | Self::NotAJsonValue
             | Self::NotATimeout => ("MALFORMED", "malformed"),
         }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | connections | `Limits::connections`, below the limit of file descriptors | an idle connection makes room, unauthenticated ones first (`connection_limit`) |
 //! | time of the handshake | 5 s for TLS, 5 s for the preface of HTTP/2 or the start of a request of HTTP/1.1, 30 s for its head | closed (`accept`) |
+//! | head of a request of HTTP/1.1 | 48 KiB | 431, and closed (`connection`) |
 //! | frames without a request | 256, 16 more a second, and 4 for each frame of a request or response | closed (`frame_budget`) |
 //! | bytes read before the task yields | 4 KiB | other connections are read |
 //! | unserved requests before the first authenticated one | 128, then 64 bytes a millisecond for all such connections together | read later (`read_pacer`) |

@@ -12,7 +12,7 @@ use tower::layer::util::{Identity, Stack};
 use super::testing::TestControl;
 use crate::api::{
     ConnectLayer,
-    admission::{Admission, MessageBytes},
+    admission::{Admission, MessageBytes, OtherProtocolsLayer},
     proto::{
         FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer,
         testing::testing_service_server::TestingServiceServer,
@@ -40,7 +40,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The router of all services.
-pub(super) type ServiceRouter = Router<Stack<ConnectLayer, Identity>>;
+pub(super) type ServiceRouter = Router<Stack<ConnectLayer, Stack<OtherProtocolsLayer, Identity>>>;
 
 /// Returns the router of the contact service, health and reflection, each subject to `admission`. With
 /// `serves_http_json` it also serves JSON over HTTP and gRPC-Web.
@@ -74,6 +74,7 @@ pub(super) fn router<H: Health>(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .accept_http1(serves_http_json)
+        .layer(OtherProtocolsLayer)
         .layer(ConnectLayer {
             is_enabled: serves_http_json,
         })

@@ -19,6 +19,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::{
+    deadline::in_time,
     harness::{ALL_SCOPES, Backend, Options, TestServer},
     raw::{self, methods},
     rpcs::{RPCS, prepare, valid_request},
@@ -186,6 +187,21 @@ async fn retry_delay_is_a_header_too() {
     "contact.types[1]",
     "is not a value of this field in JSON"
 )]
+#[case::name_at_the_end_of_the_path(
+    r#"{"contact":{"act":1}}"#,
+    "contact.act",
+    "is not a field of this message"
+)]
+#[case::two_values(
+    r#"{"validate_only":true,"validate_only":false}"#,
+    "validate_only",
+    "has two values"
+)]
+#[case::two_values_in_both_spellings(
+    r#"{"contact":{"display_name":"A","displayName":null}}"#,
+    "contact.displayName",
+    "has two values"
+)]
 #[case::of_the_message("[]", "request", "is not a value of this field in JSON")]
 #[case::end("{\"contact\":\n", "request", "is not valid JSON at line 2, column 0")]
 #[case::empty("", "request", "is not valid JSON at line 1, column 0")]
@@ -206,6 +222,33 @@ async fn invalid_json_names_the_field(
     let response = post(&server, "CreateContact", &token, body).await;
     let expected = vec![(field.to_owned(), description.to_owned())];
     assert_eq!(violations(response).await, expected);
+}
+
+/// Of both types of client: HTTP/1.0 has no chunked responses.
+#[rstest]
+#[case::larger_than_a_head("HTTP/1.1", JSON)]
+#[case::other_spelling("HTTP/1.1", "Application/JSON; charset=utf-8")]
+#[case::old("HTTP/1.0", JSON)]
+#[tokio::test]
+async fn response_has_its_length(#[case] version: &str, #[case] content_type: &str) {
+    let server = TestServer::start(Backend::Sqlite).await;
+    server.create_customer("K-1").await;
+    let body = format!(r#"{{"customer_number":"K-1"{}}}"#, " ".repeat(100_000));
+    let head = format!(
+        "POST {} {version}\r\ncontent-type: {content_type}\r\nauthorization: Bearer {}\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        raw::path("GetCustomer"),
+        server.token(ALL_SCOPES, None),
+        body.len()
+    );
+    let mut client = TcpStream::connect(&server.address).await.unwrap();
+    client.write_all((head + &body).as_bytes()).await.unwrap();
+    let mut response = String::new();
+    in_time(client.read_to_string(&mut response)).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with(&format!("{version} 200 ")), "{head}");
+    let length = format!("\r\ncontent-length: {}\r\n", body.len());
+    assert!(head.contains(&length), "{head}");
 }
 
 #[tokio::test]

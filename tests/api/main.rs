@@ -80,6 +80,7 @@ mod errors;
 mod faults;
 mod fuzz;
 mod http_json;
+mod http_unread;
 mod invoice_email_lapse;
 mod last_standard_contact;
 mod listener_limits;

@@ -1,5 +1,7 @@
 //! `call`: one RPC of a running server, from the command line.
 
+use std::process::Command;
+
 use rstest::rstest;
 
 use crate::process::{Ended, Running, Sandbox, free_address};
@@ -21,7 +23,7 @@ fn call(sandbox: &Sandbox, address: &str, arguments: &[&str]) -> Ended {
 #[rstest]
 #[case::of_the_server("on")]
 #[case::without_json_over_http("off")]
-fn calls_need_no_token_beside_the_server(#[case] serves_json: &str) {
+fn calls_need_no_token_next_to_the_server(#[case] serves_json: &str) {
     let (sandbox, _server, address) = demo(serves_json);
     let arguments = ["GetCustomer", r#"{"customer_number":"K-1003"}"#];
     let printed = call(&sandbox, &address, &arguments).printed();
@@ -42,6 +44,26 @@ fn messages_of_a_stream_are_lines() {
     for number in ["K-1001", "K-1002", "K-1003"] {
         assert!(printed.contains(number), "{printed}");
     }
+}
+
+#[test]
+fn closed_output_ends_the_call() {
+    let (sandbox, _server, address) = demo("on");
+    let message = r#"{"purpose":"PURPOSE_INVOICE","customer_numbers":["K-1001"]}"#.repeat(2_000);
+    let requests = sandbox.path().join("requests");
+    std::fs::write(&requests, message).unwrap();
+    let script = format!(
+        "set -o pipefail; '{}' call StreamRecipients - --server http://{address} < '{}' | head -n 1",
+        env!("CARGO_BIN_EXE_contact-service"),
+        requests.display()
+    );
+    let ended = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(sandbox.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && errors.is_empty(), "{errors}");
 }
 
 #[rstest]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue, Request, Response, request::Parts};
+use http::{Extensions, HeaderName, HeaderValue, Request, Response, request::Parts};
 use http_body_util::Full;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tonic::{Status, body::Body, server::NamedService};
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     api::{
-        auth::{Authenticator, Caller},
+        auth::{Authenticator, Caller, scope_of},
         connect::UnaryCall,
         request_context::RequestContext,
     },
@@ -171,6 +171,11 @@ impl MessageBytes {
             self.usual
         }
     }
+}
+
+/// Returns true for RPCs of the contact service whose response is one message.
+pub(super) fn is_unary(path: &str) -> bool {
+    scope_of(path).is_some() && !path.ends_with(WATCH_CHANGES) && !path.ends_with(STREAM_RECIPIENTS)
 }
 
 fn has_long_messages(path: &str) -> bool {
@@ -320,7 +325,7 @@ impl Admission {
         body: Body,
     ) -> Result<Response<Body>> {
         let shared = &*self.0;
-        let peer = peer_of(&head);
+        let peer = peer_of(&head.extensions);
         let client = client_of(caller.as_ref(), &peer);
         let (pending, max_bytes) = match caller {
             Some(_) => (
@@ -377,7 +382,7 @@ impl Admission {
             Some(_) if is_endless => (&shared.watches, StreamKind::Changes),
             Some(_) => (&shared.streams, StreamKind::Recipients),
         };
-        let peer = peer_of(&head);
+        let peer = peer_of(&head.extensions);
         let mut permit = limit.acquire(&client_of(caller.as_ref(), &peer))?;
         let mut busy = None;
         if let Some(caller) = &caller {
@@ -438,7 +443,7 @@ fn client_of(caller: Option<&Caller>, peer: &Peer) -> String {
 }
 
 /// Returns the connection of a request, which the listener adds to its extensions.
-fn peer_of(head: &Parts) -> Peer {
-    let peer = head.extensions.get::<Peer>().cloned();
+pub(super) fn peer_of(extensions: &Extensions) -> Peer {
+    let peer = extensions.get::<Peer>().cloned();
     peer.unwrap_or_else(|| Limits::default().response_budget().connect(None))
 }

@@ -1,10 +1,11 @@
 //! The bytes of responses that clients have not read, per connection and in total.
 //!
-//! HTTP/2 lets the client control the pace of a response, and h2 buffers what the client does not read.
+//! A client controls the pace of a response, and the server buffers what the client does not read.
 //! So every piece of a response is counted until its memory is freed: the piece owns its bytes, wherever
 //! they are buffered (in hyper, in h2, or at the socket).
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -37,6 +38,9 @@ const SMALL_BYTES: usize = 16 * 1024;
 const PIECE_BYTES: usize = 16 * 1024;
 /// The memory of a response besides its bytes: stream state, task and headers.
 const OVERHEAD_BYTES: usize = 16 * 1024;
+/// The memory of a rejection besides its bytes. Clients without a token cause them, so it is no estimate on
+/// the safe side: rejections must not use up the budget of the process.
+const REJECTION_OVERHEAD_BYTES: usize = 4 * 1024;
 /// A connection with this many unsent bytes starts no further large response.
 const BACKLOG_BYTES: usize = 1024 * 1024;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -68,6 +72,10 @@ struct PeerConnection {
     budget: Arc<Budget>,
     is_aborted: AtomicBool,
     reader: AtomicWaker,
+    /// Requests that HTTP/1.1 has dispatched and that have no response yet.
+    dispatched: AtomicUsize,
+    /// Rejections with a body, which have the frames of other responses.
+    rejections: AtomicUsize,
     unsent: Mutex<Unsent>,
     /// Notified when the backlog falls below [`BACKLOG_BYTES`].
     drained: Notify,
@@ -130,6 +138,8 @@ impl ResponseBudget {
             budget: Arc::clone(budget),
             is_aborted: AtomicBool::new(false),
             reader: AtomicWaker::new(),
+            dispatched: AtomicUsize::new(0),
+            rejections: AtomicUsize::new(0),
             unsent: Mutex::default(),
             drained: Notify::new(),
             permit,
@@ -156,7 +166,7 @@ impl ResponseBudget {
             metrics::unsent_response_bytes(bytes);
             if bytes > self.0.max_bytes {
                 limit_hit(Limit::UnsentResponses);
-                self.0.make_room();
+                self.0.make_room(0);
             }
             for (_, connection) in self.0.stalled(timeout) {
                 tracing::info!("connection closed: client stopped reading a response");
@@ -208,11 +218,23 @@ impl Budget {
         }
     }
 
-    /// Closes the stalled connection with the most unsent bytes.
-    fn make_room(&self) {
-        let stalled = self.stalled(GRACE);
-        let worst = stalled.into_iter().max_by_key(|(bytes, _)| *bytes);
-        if let Some((bytes, connection)) = worst {
+    /// Closes stalled connections until `bytes` more fit the budget: those that were never authenticated
+    /// first, and of these the ones with the most unsent bytes.
+    fn make_room(&self, bytes: usize) {
+        let wanted = self.bytes.load(Ordering::Relaxed) + bytes;
+        let mut excess = wanted.saturating_sub(self.max_bytes);
+        let mut stalled = self.stalled(GRACE);
+        stalled.sort_by_cached_key(|(bytes, connection)| {
+            (
+                Peer(Arc::clone(connection)).is_authenticated(),
+                Reverse(*bytes),
+            )
+        });
+        for (bytes, connection) in stalled {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(bytes);
             tracing::info!(
                 bytes,
                 "connection closed: limit of unsent responses reached"
@@ -253,6 +275,46 @@ impl Peer {
         Some(permit.busy())
     }
 
+    /// Marks a request of HTTP/1.1 as dispatched until the mark is dropped. What is read of its connection
+    /// without such a mark is the head of a request.
+    pub(crate) fn dispatch(&self) -> Dispatched {
+        self.0.dispatched.fetch_add(1, Ordering::AcqRel);
+        Dispatched(Arc::clone(&self.0))
+    }
+
+    /// Returns true while a request of HTTP/1.1 is dispatched.
+    pub(crate) fn has_dispatched(&self) -> bool {
+        self.0.dispatched.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns the number of rejections that were counted by [`Peer::reject`].
+    pub(crate) fn rejections(&self) -> usize {
+        self.0.rejections.load(Ordering::Relaxed)
+    }
+
+    /// Counts a rejection, whose body counts as unsent until the client has read it.
+    pub(crate) fn reject(&self, body: Bytes) -> Bytes {
+        self.0.rejections.fetch_add(1, Ordering::Relaxed);
+        self.piece(body, REJECTION_OVERHEAD_BYTES)
+    }
+
+    /// Returns the bytes as one piece, which counts as unsent until it is dropped.
+    pub(crate) fn track_whole(&self, data: Bytes) -> Bytes {
+        self.piece(data, OVERHEAD_BYTES)
+    }
+
+    fn piece(&self, data: Bytes, overhead: usize) -> Bytes {
+        let counted = data.len() + overhead;
+        let response = self.0.begin_response(counted, None);
+        Bytes::from_owner(Piece {
+            data,
+            counted,
+            response,
+            connection: Arc::clone(&self.0),
+            stream: None,
+        })
+    }
+
     /// Returns the number of the connection, unique in this process.
     pub(crate) fn number(&self) -> u64 {
         self.0.number
@@ -264,7 +326,7 @@ impl Peer {
         let in_process = budget.bytes.load(Ordering::Relaxed) + bytes;
         if in_process > budget.max_bytes {
             limit_hit(Limit::UnsentResponses);
-            budget.make_room();
+            budget.make_room(bytes);
         }
         if bytes <= SMALL_BYTES {
             return true;
@@ -320,22 +382,7 @@ impl Peer {
         mut data: Bytes,
         stream: Option<&Arc<StreamUnsent>>,
     ) -> VecDeque<Bytes> {
-        let bytes = data.len() + OVERHEAD_BYTES;
-        let mut unsent = lock(&self.0.unsent);
-        let response = unsent.next_response;
-        unsent.next_response += 1;
-        unsent.bytes += bytes;
-        let last_progress = Instant::now();
-        let tracked = UnsentResponse {
-            bytes,
-            last_progress,
-        };
-        unsent.responses.insert(response, tracked);
-        drop(unsent);
-        self.0.budget.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(stream) = stream {
-            stream.bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
+        let response = self.0.begin_response(data.len() + OVERHEAD_BYTES, stream);
         let mut tracked = VecDeque::with_capacity(data.len().div_ceil(PIECE_BYTES));
         let mut overhead = OVERHEAD_BYTES;
         loop {
@@ -351,6 +398,37 @@ impl Peer {
                 return tracked;
             }
         }
+    }
+}
+
+impl PeerConnection {
+    fn begin_response(&self, bytes: usize, stream: Option<&Arc<StreamUnsent>>) -> u64 {
+        let mut unsent = lock(&self.unsent);
+        let response = unsent.next_response;
+        unsent.next_response += 1;
+        unsent.bytes += bytes;
+        let last_progress = Instant::now();
+        let tracked = UnsentResponse {
+            bytes,
+            last_progress,
+        };
+        unsent.responses.insert(response, tracked);
+        drop(unsent);
+        self.budget.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(stream) = stream {
+            stream.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        response
+    }
+}
+
+/// Marks a request as dispatched, see [`Peer::dispatch`].
+#[derive(Debug)]
+pub(crate) struct Dispatched(Arc<PeerConnection>);
+
+impl Drop for Dispatched {
+    fn drop(&mut self) {
+        self.0.dispatched.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

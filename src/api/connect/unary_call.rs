@@ -46,10 +46,12 @@ pub(crate) struct UnaryCall {
 impl UnaryCall {
     /// Returns `None` for a media type that the protocol does not have.
     pub(super) fn new(rpc: &'static MethodDescriptor, media_type: &str) -> Option<Self> {
-        let codec = match media_type {
-            "application/json" => Codec::Json,
-            "application/proto" => Codec::Protobuf,
-            _ => return None,
+        let codec = if media_type.eq_ignore_ascii_case("application/json") {
+            Codec::Json
+        } else if media_type.eq_ignore_ascii_case("application/proto") {
+            Codec::Protobuf
+        } else {
+            return None;
         };
         Some(Self { rpc, codec })
     }

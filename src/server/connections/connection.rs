@@ -30,6 +30,11 @@ pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const READ_QUOTA: usize = 4 * 1024;
 /// Bytes of a paced read: a few requests.
 const PACED_READ_QUOTA: usize = 64;
+/// Bytes of the head of a request of HTTP/1.1: as many as in HTTP/2, and the last read, which can contain the
+/// start of the body.
+const MAX_HEAD_BYTES: usize = 48 * 1024 + READ_QUOTA;
+const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
+    connection: close\r\ncontent-length: 0\r\n\r\n";
 /// Requests that may be unserved on a connection without an authenticated one, before it is read at a
 /// pace that all such connections share. More than a client may have in flight.
 const MAX_UNSERVED: i64 = 128;
@@ -55,6 +60,8 @@ pub(crate) struct Connection<T = MaybeTlsStream> {
     read_since_yield: usize,
     /// `None` for HTTP/1.1, whose requests are served one after the other.
     frames: Option<FrameBudget>,
+    /// Bytes of HTTP/1.1 that were read while no request was dispatched.
+    head_bytes: usize,
     pacer: ReadPacer,
     /// The time of the next read, if that is paced.
     next_read: Option<Pin<Box<Sleep>>>,
@@ -77,6 +84,7 @@ impl<T: AsyncRead> Connection<T> {
             start,
             read_since_yield: 0,
             frames,
+            head_bytes: 0,
             pacer,
             next_read: None,
             evicted: peer.evicted().map(Box::pin),
@@ -87,8 +95,32 @@ impl<T: AsyncRead> Connection<T> {
 
     /// Returns true for a connection with many unserved requests and no authenticated one.
     fn is_paced(&self) -> bool {
-        let unserved = self.frames.as_ref().map(FrameBudget::unserved_requests);
-        unserved >= Some(MAX_UNSERVED) && !self.peer.is_authenticated()
+        let in_frames = self.frames.as_ref().map(FrameBudget::unserved_requests);
+        let rejections = i64::try_from(self.peer.rejections()).unwrap_or(i64::MAX);
+        let unserved = in_frames.unwrap_or(0).saturating_add(rejections);
+        unserved >= MAX_UNSERVED && !self.peer.is_authenticated()
+    }
+
+    /// Returns true once the connection is to be closed; otherwise the task is woken then.
+    fn poll_closed(&mut self, context: &mut Context<'_>) -> bool {
+        let evicted = self.evicted.as_mut();
+        let is_evicted = evicted.is_some_and(|evicted| evicted.as_mut().poll(context).is_ready());
+        is_evicted || self.peer.poll_aborted(context)
+    }
+
+    /// The same for a write. hyper reads nothing of HTTP/1.1 while it holds the start of the next request.
+    fn poll_closed_for_write(&mut self, context: &mut Context<'_>) -> bool {
+        self.frames.is_none() && self.poll_closed(context)
+    }
+
+    /// Accounts for bytes of HTTP/1.1. Returns false once they are more than the head of a request may have.
+    fn record_head(&mut self, bytes: usize) -> bool {
+        self.head_bytes = if self.peer.has_dispatched() {
+            0
+        } else {
+            self.head_bytes + bytes
+        };
+        self.head_bytes <= MAX_HEAD_BYTES
     }
 
     /// Waits for the time of the next paced read.
@@ -112,7 +144,7 @@ impl Connected for Connection {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -124,9 +156,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
             buffer.put_slice(&this.start.split_to(length));
             return Poll::Ready(Ok(()));
         }
-        let evicted = this.evicted.as_mut();
-        let is_evicted = evicted.is_some_and(|evicted| evicted.as_mut().poll(context).is_ready());
-        if is_evicted || this.peer.poll_aborted(context) {
+        if this.poll_closed(context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if this.is_write_blocked {
@@ -157,8 +187,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
             Poll::Ready(Ok(())) => {
                 let new = buffer.filled().get(before..).unwrap_or_default();
                 this.read_since_yield += new.len();
-                let frames = this.frames.as_mut();
-                if frames.is_some_and(|frames| frames.record_received(new).is_err()) {
+                let Some(frames) = &mut this.frames else {
+                    if this.record_head(new.len()) {
+                        return read;
+                    }
+                    buffer.set_filled(before);
+                    // Nothing else is written before the head of a request is complete.
+                    let transport = Pin::new(this.transport.get_mut());
+                    let _ = transport.poll_write(context, HEAD_TOO_LARGE);
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                };
+                if frames.record_received(new).is_err() {
                     // A read that fails must add no bytes.
                     buffer.set_filled(before);
                     limit_hit(Limit::ConnectionFrames);
@@ -181,7 +220,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().transport.get_mut()).poll_flush(context)
+        let this = self.get_mut();
+        if this.poll_closed_for_write(context) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(this.transport.get_mut()).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -194,6 +237,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.poll_closed_for_write(context) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let transport = Pin::new(this.transport.get_mut());
         let written = transport.poll_write_vectored(context, slices);
         if this.is_write_blocked != written.is_pending() {
@@ -240,6 +286,11 @@ mod tests {
     fn connection<T: AsyncRead>(transport: T) -> Connection<T> {
         let peer = Limits::default().response_budget().connect(None);
         Connection::new(transport, Start::Http2, peer, ReadPacer::default())
+    }
+
+    fn http_1<T: AsyncRead>(transport: T, peer: Peer) -> Connection<T> {
+        let start = Start::Http1(Bytes::from_static(b"POST"));
+        Connection::new(transport, start, peer, ReadPacer::default())
     }
 
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -327,11 +378,64 @@ mod tests {
         client.write_all(&PING.repeat(10_000)).await.unwrap();
         drop(client);
         let peer = Limits::default().response_budget().connect(None);
-        let start = Start::Http1(Bytes::from_static(b"POST"));
-        let mut connection = Connection::new(server, start, peer, ReadPacer::default());
+        // So that these bytes belong to its body.
+        let _dispatched = peer.dispatch();
+        let mut connection = http_1(server, peer.clone());
         let mut read = Vec::new();
         connection.read_to_end(&mut read).await.unwrap();
         assert_eq!(read.len(), 4 + 10_000 * PING.len());
+    }
+
+    #[rstest]
+    #[case::largest(MAX_HEAD_BYTES, true)]
+    #[case::too_large(MAX_HEAD_BYTES + 1, false)]
+    #[tokio::test]
+    async fn head_of_http_1_is_limited(#[case] bytes: usize, #[case] is_read: bool) {
+        let (mut client, server) = duplex(1024 * 1024);
+        client.write_all(&vec![b'a'; bytes]).await.unwrap();
+        let peer = Limits::default().response_budget().connect(None);
+        let mut connection = http_1(server, peer);
+        let mut read = vec![0; 4 + bytes];
+        assert_eq!(connection.read_exact(&mut read).await.is_ok(), is_read);
+        drop(connection);
+        let mut response = String::new();
+        client.read_to_string(&mut response).await.unwrap();
+        assert_eq!(response.starts_with("HTTP/1.1 431 "), !is_read);
+    }
+
+    /// hyper reads nothing while it holds the start of the next request.
+    #[tokio::test]
+    async fn aborted_connection_of_http_1_ends_at_a_write() {
+        let (_client, server) = duplex(64);
+        let peer = Limits::default().response_budget().connect(None);
+        let mut connection = http_1(server, peer.clone());
+        connection.write_all(&[0; 8]).await.unwrap();
+        connection.flush().await.unwrap();
+        peer.abort();
+        assert!(connection.write(&[0; 8]).await.is_err());
+        assert!(connection.flush().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejections_with_a_body_pace_reads() {
+        const UNSERVED: usize = 128;
+        let (mut client, server) = duplex(1024);
+        let limit = ConnectionLimit::new(1, 0, Limit::Connections);
+        let permit = limit.try_admit([127, 0, 0, 1].into()).unwrap();
+        let peer = Limits::default().response_budget().connect(Some(permit));
+        let mut connection = http_1(server, peer.clone());
+        for _ in 0..UNSERVED {
+            peer.reject(Bytes::from_static(b"{}"));
+        }
+        client.write_all(&[b'a'; 256]).await.unwrap();
+        let started = Instant::now();
+        connection.read_exact(&mut [0; 4 + 256]).await.unwrap();
+        assert_eq!(started.elapsed(), Duration::from_millis(4));
+        peer.begin_request();
+        client.write_all(&[b'a'; 256]).await.unwrap();
+        let started = Instant::now();
+        connection.read_exact(&mut [0; 256]).await.unwrap();
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -1,0 +1,88 @@
+//! What requests cost that do not arrive as gRPC: their responses count as unsent after the conversion, and
+//! rejections have a body, so that frames do not show them.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::future::Either;
+use http::{HeaderMap, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
+use http_body::Body as _;
+use tonic::{Status, body::Body};
+use tower::{Layer, Service};
+
+use super::{dispatch, response_body};
+
+const GRPC: &str = "application/grpc";
+const GRPC_WEB: &str = "application/grpc-web";
+
+/// Counts the requests that do not arrive as gRPC, and their responses. It is outside of the layer that
+/// converts them.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherProtocolsLayer;
+
+/// The service of [`OtherProtocolsLayer`].
+#[derive(Clone, Debug)]
+pub struct OtherProtocols<S>(S);
+
+impl<S> Layer<S> for OtherProtocolsLayer {
+    type Service = OtherProtocols<S>;
+
+    fn layer(&self, service: S) -> OtherProtocols<S> {
+        OtherProtocols(service)
+    }
+}
+
+impl<S> Service<Request<Body>> for OtherProtocols<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future =
+        Either<S::Future, Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_http_2 = request.version() == Version::HTTP_2;
+        let content_type = content_type(request.headers());
+        if is_http_2 && content_type.starts_with(GRPC) && !content_type.starts_with(GRPC_WEB) {
+            return Either::Left(self.0.call(request));
+        }
+        let peer = dispatch::peer_of(request.extensions());
+        let is_stream = !dispatch::is_unary(request.uri().path());
+        let dispatched = (!is_http_2).then(|| peer.dispatch());
+        let response = self.0.call(request);
+        Either::Right(Box::pin(async move {
+            let response = response.await?;
+            drop(dispatched);
+            let is_rejected = response.status() != StatusCode::OK
+                || response.extensions().get::<Status>().is_some();
+            // A rejection in HTTP/2 without a body is counted as a frame.
+            if is_rejected && !(is_http_2 && response.body().is_end_stream()) {
+                return Ok(response_body::rejection(response, &peer).await);
+            }
+            if !self::content_type(response.headers()).starts_with(GRPC_WEB) {
+                return Ok(response);
+            }
+            Ok(if is_stream {
+                response_body::converted_stream(response, &peer)
+            } else {
+                response_body::converted(response, &peer).await
+            })
+        }))
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(CONTENT_TYPE);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
