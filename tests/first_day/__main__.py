@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from support.processes import Failed
@@ -16,6 +17,13 @@ from .page import commands
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/quickstart.md")
+GUIDES = (
+    "docs/guides/call-center.md",
+    "docs/guides/invoicing.md",
+    "docs/guides/master-data.md",
+    "docs/guides/portal-bff.md",
+    "docs/operations/privacy.md",
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -31,14 +39,9 @@ def main() -> int:
     table = Table()
     day: Day | None = None
     try:
-        machine = Machine(args.root, args.toolchain, args.cache)
-        day = Day(machine)
-        for page in PAGES:
-            for command in commands(REPOSITORY / page):
-                table.add(f"{command.page}:{command.line}", command.name, lambda: day.do(command))
-            table.add(command.page, "Ctrl+C in the terminal of the service", day.stop)
-            day.begin_again()
-        table.add("", "from the first command to the first response of curl", lambda: day.first_response)
+        day = Day(Machine(args.root, args.toolchain, args.cache))
+        follow_pages(day, table)
+        follow_guides(day, table)
     except Failed as failed:
         print(f"first_day: {failed}", file=sys.stderr)
         if day:
@@ -47,6 +50,26 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def follow_pages(day: Day, table: Table) -> None:
+    for page in PAGES:
+        for command in commands(REPOSITORY / page):
+            table.add(f"{command.page}:{command.line}", command.name, partial(day.do, command))
+        table.add(Path(page).name, "Ctrl+C in the terminal of the service", day.stop)
+        day.begin_again()
+    table.add("", "until the first response of curl", lambda: day.first_response)
+
+
+def follow_guides(day: Day, table: Table) -> None:
+    quickstart = list(commands(REPOSITORY / "docs/quickstart.md"))
+    start = [
+        each for each in quickstart if each.text.startswith(("cargo run -- serve", "call() {"))
+    ]
+    for page in GUIDES:
+        guide = list(commands(REPOSITORY / page))
+        table.add(Path(page).name, "its requests", partial(day.follow_guide, start, guide))
+        day.begin_again()
 
 
 class Table:

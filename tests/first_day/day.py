@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from support.polling import until
 from support.processes import Failed
@@ -28,6 +28,8 @@ CTRL_C = "\x03"
 CTRL_Q = "\x11"
 # The pages link to how these are installed.
 OPTIONAL = re.compile(r"^(buf|grpcurl|docker) ")
+# Requests by the function or the command `call`, and variables for the next ones.
+REQUEST = re.compile(r"^(call |cargo run -q -- call |\w+=\$\()")
 
 
 class Day:
@@ -52,7 +54,31 @@ class Day:
 
     def do(self, command: Command) -> str:
         """Executes a command of a page; returns its result in a few words."""
-        return next(act for pattern, act in ACTIONS if re.search(pattern, command.text))(self, command)
+        return next(act for pattern, act in ACTIONS if re.search(pattern, command.text))(
+            self, command
+        )
+
+    def follow_guide(self, start: Sequence[Command], guide: Sequence[Command]) -> str:
+        """Sends all requests of a guide to a service with the sample customers only."""
+        self._terminal.run("rm -rf data", SECONDS)
+        for command in start:
+            self.do(command)
+        requests = [command for command in guide if REQUEST.search(command.text)]
+        for command in requests:
+            try:
+                self._request(command)
+            except Failed as failed:
+                raise Failed(f"{command.page}:{command.line}: {failed}") from None
+        self.stop()
+        return f"{len(requests)} requests"
+
+    def _request(self, command: Command) -> None:
+        self.succeed(command)
+        if found := re.match(r"(\w+)=", command.text):
+            if self._terminal.run(f'[[ -n "${found[1]}" && "${found[1]}" != null ]]', SECONDS) != 0:
+                raise Failed(f"{found[1]} is empty")
+        elif re.search(r'^\{"code":"[a-z_]+",', self._terminal.output):
+            raise Failed(f"rejected: {self._terminal.output}")
 
     def stop(self) -> str:
         """Stops the service, which the page started."""
@@ -170,7 +196,9 @@ def compare(shown: str, output: str) -> None:
 
 def matches(shown: object, actual: object) -> bool:
     if isinstance(shown, dict) and isinstance(actual, dict):
-        return shown.keys() == actual.keys() and all(matches(shown[key], actual[key]) for key in shown)
+        return shown.keys() == actual.keys() and all(
+            matches(shown[key], actual[key]) for key in shown
+        )
     if isinstance(shown, list) and isinstance(actual, list):
         return len(shown) == len(actual) and all(map(matches, shown, actual))
     is_id = isinstance(shown, str) and shown.endswith("…")

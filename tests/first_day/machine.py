@@ -54,7 +54,9 @@ class Machine:
         return self.as_root("apt-get", "-y", *words[words.index("install") :])
 
     def as_root(self, *command: str) -> str:
-        return _run("chroot", self.root, "env", "-i", *(f"{n}={v}" for n, v in AS_ROOT.items()), *command)
+        return _run(
+            "chroot", self.root, "env", "-i", *(f"{n}={v}" for n, v in AS_ROOT.items()), *command
+        )
 
     def _mount(self, source: str | Path, target: str) -> None:
         _run("mount", "--bind", source, f"{self.root}{target}")
@@ -64,12 +66,18 @@ class Machine:
         self._mount(toolchain, TOOLCHAIN)
         _run("mount", "-o", "remount,bind,ro", f"{self.root}{TOOLCHAIN}")
         for program in (toolchain / "bin").iterdir():
-            (self.root / "usr/local/bin" / program.name).symlink_to(f"{TOOLCHAIN}/bin/{program.name}")
+            (self.root / "usr/local/bin" / program.name).symlink_to(
+                f"{TOOLCHAIN}/bin/{program.name}"
+            )
 
 
 def _run(*command: str | Path) -> str:
     ended = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if ended.returncode != 0:
         raise Failed(f"{' '.join(map(str, command))}: {ended.stdout}")

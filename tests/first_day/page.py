@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```|`(apt install [^`\n]+)`", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,20 @@ class Command:
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """Returns the commands of all shell blocks."""
+    """Returns the commands of all shell blocks, and `apt install` within sentences."""
     text = page.read_text()
     blocks = list(BLOCK.finditer(text))
     for block, following in zip(blocks, [*blocks[1:], None]):
+        first = text.count("\n", 0, block.start()) + 1
+        if block[3]:
+            yield Command(page.name, first, block[3], "")
         if block[1] != "sh":
             continue
         parts = list(complete_commands(block[2]))
-        first = text.count("\n", 0, block.start(2)) + 1
         for offset, part in parts:
             is_last = (offset, part) == parts[-1]
             shown = following[2] if is_last and following and following[1] == "json" else ""
-            yield Command(page.name, first + offset, part, shown)
+            yield Command(page.name, first + 1 + offset, part, shown)
 
 
 def complete_commands(block: str) -> Iterator[tuple[int, str]]:
@@ -58,4 +60,6 @@ def complete_commands(block: str) -> Iterator[tuple[int, str]]:
 
 
 def is_complete(text: str) -> bool:
-    return subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).returncode == 0
+    return (
+        subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).returncode == 0
+    )

@@ -8,13 +8,14 @@ import re
 import select
 import signal
 import time
-from collections.abc import Sequence
 
 from support.processes import Failed
 
 # Printed by the shell before each prompt, with the exit code of the command.
 PROMPT = re.compile(r"\n?<<(\d+)>>\r?\n")
-PREPARE = "PS1= PS2= PROMPT_COMMAND='printf \"\\n<<%s>>\\n\" $?'; stty -echo rows 40 columns 120; :\n"
+PREPARE = (
+    "PS1= PS2= PROMPT_COMMAND='printf \"\\n<<%s>>\\n\" $?'; stty -echo rows 40 columns 120; :\n"
+)
 ESCAPES = re.compile(r"\x1b(\[[0-9;?<>=]*[A-Za-z]|\][^\x07\x1b]*(\x07|\x1b\\)|[()].|[=>78])")
 LONGEST_ESCAPE = 200
 # A build prints much; a text that is waited for is at the end.
@@ -25,7 +26,7 @@ TIMEOUT_SECONDS = 30.0
 class Terminal:
     """One shell on a pseudo-terminal of its own."""
 
-    def __init__(self, shell: Sequence[str]) -> None:
+    def __init__(self, shell: list[str]) -> None:
         self._process, self._descriptor = pty.fork()
         if self._process == 0:
             os.execvp(shell[0], shell)
