@@ -61,6 +61,9 @@ pub struct ConnectService<S> {
     is_enabled: bool,
 }
 
+/// The response to a request that no RPC can serve.
+type Rejection = Box<Response<Body>>;
+
 /// The protocol of a request, by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
@@ -104,15 +107,15 @@ where
             return Box::pin(self.grpc.call(request));
         }
         let prepared = match protocol {
-            Protocol::Grpc => Err(usage(StatusCode::HTTP_VERSION_NOT_SUPPORTED)),
-            Protocol::GrpcWeb => Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+            Protocol::Grpc => Err(usage(StatusCode::HTTP_VERSION_NOT_SUPPORTED).into()),
+            Protocol::GrpcWeb => Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE).into()),
             Protocol::Other => {
                 let context = RequestContext::new(request.headers(), None);
                 context.sync_scope(|| to_grpc(&mut request))
             }
         };
         if let Err(response) = prepared {
-            return Box::pin(std::future::ready(Ok(response)));
+            return Box::pin(std::future::ready(Ok(*response)));
         }
         let response = self.grpc.call(request);
         Box::pin(async move { Ok(from_grpc(response.await?)) })
@@ -144,18 +147,18 @@ fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 /// Makes a request of the Connect protocol a gRPC request, whose body remains to be converted by the
 /// [`UnaryCall`] among its extensions. Returns the response to a request that no RPC can serve.
-fn to_grpc(request: &mut Request<Body>) -> Result<(), Response<Body>> {
+fn to_grpc(request: &mut Request<Body>) -> Result<(), Rejection> {
     let Some(rpc) = unary_call::rpc_at(request.uri().path()) else {
-        return Err(usage(StatusCode::NOT_FOUND));
+        return Err(usage(StatusCode::NOT_FOUND).into());
     };
     if request.method() != Method::POST {
         let mut response = usage(StatusCode::METHOD_NOT_ALLOWED);
         let allowed = HeaderValue::from_static("POST");
         response.headers_mut().insert(ALLOW, allowed);
-        return Err(response);
+        return Err(response.into());
     }
     let Some(call) = UnaryCall::new(rpc, media_type(request.headers())) else {
-        return Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        return Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE).into());
     };
     if call.is_streaming() {
         let name = call.rpc_name();
@@ -168,10 +171,10 @@ fn to_grpc(request: &mut Request<Body>) -> Result<(), Response<Body>> {
         let mut response = unimplemented(format!("{CONTENT_ENCODING}: must be identity"));
         let supported = HeaderValue::from_static("identity");
         response.headers_mut().insert(ACCEPT_ENCODING, supported);
-        return Err(response);
+        return Err(response.into());
     }
     if !matches!(text_of(headers, PROTOCOL_VERSION), "" | "1") {
-        return Err(unimplemented(format!("{PROTOCOL_VERSION}: must be 1")));
+        return Err(unimplemented(format!("{PROTOCOL_VERSION}: must be 1")).into());
     }
     let timeout = grpc_timeout(headers)?;
     for dropped in DROPPED_HEADERS {
@@ -188,7 +191,7 @@ fn to_grpc(request: &mut Request<Body>) -> Result<(), Response<Body>> {
 
 /// Converts the timeout of a request: up to 10 digits of milliseconds. `grpc-timeout` has at most 8; a
 /// longer time is beyond the limit of the server anyway.
-fn grpc_timeout(headers: &HeaderMap) -> Result<Option<HeaderValue>, Response<Body>> {
+fn grpc_timeout(headers: &HeaderMap) -> Result<Option<HeaderValue>, Rejection> {
     let timeout = text_of(headers, TIMEOUT);
     if timeout.is_empty() {
         return Ok(None);
@@ -196,7 +199,7 @@ fn grpc_timeout(headers: &HeaderMap) -> Result<Option<HeaderValue>, Response<Bod
     let is_valid = timeout.len() <= 10 && timeout.bytes().all(|digit| digit.is_ascii_digit());
     if !is_valid {
         let error = Error::invalid_field(TIMEOUT, Violation::NotATimeout);
-        return Err(failure(&Status::from(error)));
+        return Err(failure(&Status::from(error)).into());
     }
     let timeout = Some(timeout).filter(|timeout| timeout.len() <= 8);
     Ok(timeout.and_then(|timeout| HeaderValue::try_from(format!("{timeout}m")).ok()))

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, Response, header::CONTENT_LENGTH};
 use http_body::{Body as _, Frame};
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Collected, Full, StreamBody};
 use tonic::{Status, body::Body};
 
 use super::{concurrency_limit::overloaded, peer::Peer};
@@ -35,7 +35,7 @@ pub(crate) fn converted_stream(response: Response<Body>, peer: &Peer) -> Respons
 pub(crate) async fn rejection(response: Response<Body>, peer: &Peer) -> Response<Body> {
     let (head, body) = response.into_parts();
     // Texts of this process, which cannot fail.
-    let body = body.collect().await.map(|body| body.to_bytes());
+    let body = body.collect().await.map(Collected::to_bytes);
     let body = peer.reject(body.unwrap_or_default());
     Response::from_parts(head, Body::new(Full::new(body)))
 }
