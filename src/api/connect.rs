@@ -162,9 +162,8 @@ fn to_grpc(request: &mut Request<Body>) -> Result<(), Rejection> {
     };
     if call.is_streaming() {
         let name = call.rpc_name();
-        return Err(unimplemented(format!(
-            "{name} is a stream: call it over gRPC"
-        )));
+        let text = format!("{name} is a stream: call it over gRPC");
+        return Err(unimplemented(text).into());
     }
     let headers = request.headers_mut();
     if !matches!(text_of(headers, CONTENT_ENCODING.as_str()), "" | "identity") {

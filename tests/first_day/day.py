@@ -30,6 +30,7 @@ CTRL_Q = "\x11"
 OPTIONAL = re.compile(r"^(buf|grpcurl|docker) ")
 # Requests by the function or the command `call`, and variables for the next ones.
 REQUEST = re.compile(r"^(call |cargo run -q -- call |\w+=\$\()")
+REJECTED = re.compile(r'^\{"code":"[a-z_]+",', re.MULTILINE)
 
 
 class Day:
@@ -77,7 +78,7 @@ class Day:
         if found := re.match(r"(\w+)=", command.text):
             if self._terminal.run(f'[[ -n "${found[1]}" && "${found[1]}" != null ]]', SECONDS) != 0:
                 raise Failed(f"{found[1]} is empty")
-        elif re.search(r'^\{"code":"[a-z_]+",', self._terminal.output):
+        elif REJECTED.search(self._terminal.output):
             raise Failed(f"rejected: {self._terminal.output}")
 
     def stop(self) -> str:
