@@ -83,7 +83,7 @@ impl Purpose {
 async fn run(config: Config, purpose: Purpose) -> Result<(), StartupError> {
     config.database_url()?;
     let telemetry = logging::start(&config)?;
-    let served = start_and_serve(config, purpose).await;
+    let served = Box::pin(start_and_serve(config, purpose)).await;
     telemetry.end().await;
     served
 }

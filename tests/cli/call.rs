@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use crate::process::{Ended, Running, Sandbox, free_address};
 
-/// Starts the demo; `serves_json` is HTTP_JSON.
+/// Starts the demo; `serves_json` is `HTTP_JSON`.
 fn demo(serves_json: &str) -> (Sandbox, Running, String) {
     let sandbox = Sandbox::new()
         .with("LISTEN_ADDR", "127.0.0.1:0")
