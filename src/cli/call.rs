@@ -4,10 +4,7 @@ use std::io::{ErrorKind, Read, Result as IoResult, Write, stdout};
 
 use clap::Args;
 use contact_service::{
-    api::{
-        auth::Scope,
-        client::{RpcCall, list_rpcs},
-    },
+    api::client::{RpcCall, list_rpcs},
     config::Config,
 };
 
@@ -89,14 +86,10 @@ fn print_line(line: &str) -> IoResult<()> {
 }
 
 fn mint_token(config: &Config) -> Result<String, StartupError> {
-    let token = MintToken {
-        sub: "me".to_owned(),
-        scope: Scope::ALL.map(Scope::as_str).join(" "),
-        customer: None,
-        ttl: "5m".to_owned(),
-    };
-    token.mint(config).map_err(|error| {
-        let reason = format!("is not set, and none can be minted here: {error}");
-        StartupError::setting("CONTACT_SERVICE_TOKEN", reason)
-    })
+    MintToken::with_all_scopes("5m")
+        .mint(config)
+        .map_err(|error| {
+            let reason = format!("is not set, and none can be minted here: {error}");
+            StartupError::setting("CONTACT_SERVICE_TOKEN", reason)
+        })
 }

@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use chrono::TimeDelta;
 use contact_service::{
-    api::auth::Scope,
     app::{App, demo},
     config::Config,
     domain::{contact_types::ContactTypes, ids::CustomerNumber},
@@ -126,13 +125,8 @@ fn program() -> String {
 /// Mints a token with all scopes for all customers.
 pub(crate) fn mint_token(config: &Config) -> Result<String, StartupError> {
     let ttl = TOKEN_TTL.min(config.auth.max_lifetime);
-    let token = MintToken {
-        sub: "me".into(),
-        scope: Scope::ALL.map(Scope::as_str).join(" "),
-        customer: None,
-        ttl: format!("{}s", ttl.num_seconds()),
-    };
-    token.mint(config)
+    let ttl = format!("{}s", ttl.num_seconds());
+    MintToken::with_all_scopes(&ttl).mint(config)
 }
 
 async fn first_contact(app: &App, number: &str) -> Result<String, StartupError> {

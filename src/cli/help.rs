@@ -111,11 +111,6 @@ const OF_VERIFY_DATA: &[Brief] = &[
     brief("phone_pepper", "KEYS", "Peppers of phone passwords"),
     brief("log_format", "FORMAT", "text or json"),
     brief("rust_log", "FILTER", "Log level or filter"),
-    brief(
-        "otel_exporter_otlp_endpoint",
-        "URL",
-        "Collector of traces, by OTLP",
-    ),
 ];
 
 const OF_KEYS: &[Brief] = &[
@@ -130,11 +125,6 @@ const OF_KEYS: &[Brief] = &[
     brief("phone_pepper", "KEYS", "Peppers of phone passwords"),
     brief("log_format", "FORMAT", "text or json"),
     brief("rust_log", "FILTER", "Log level or filter"),
-    brief(
-        "otel_exporter_otlp_endpoint",
-        "URL",
-        "Collector of traces, by OTLP",
-    ),
 ];
 
 const OF_TOKEN: &[Brief] = &[

@@ -12,9 +12,9 @@ use crate::domain::ids::ContactId;
 pub struct DataCheck {
     /// The name, such as `last-standard-contact`.
     pub name: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub problem: &'static str,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: &'static str,
 }
 

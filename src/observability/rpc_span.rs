@@ -38,7 +38,7 @@ pub struct BegunRpc {
     pub span: Span,
     /// The trace id of its log lines.
     pub trace_id: TraceId,
-    /// What its tasks record.
+    /// The record of its tasks.
     pub trace: Arc<RequestTrace>,
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 const MAX_DAYS: i64 = 3660;
 
-/// What the tests of consumers control of a server.
+/// The control that tests of consumers have over a server.
 #[derive(Clone, Debug)]
 pub struct TestControl {
     app: App,

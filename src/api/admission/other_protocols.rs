@@ -1,5 +1,5 @@
-//! What requests cost that do not arrive as gRPC: their responses count as unsent after the conversion, and
-//! rejections have a body, so that frames do not show them.
+//! The cost of requests that do not arrive as gRPC: their responses count as unsent after the conversion,
+//! and rejections have a body, so that frames do not show them.
 
 use std::{
     convert::Infallible,
