@@ -3,19 +3,28 @@
 BEGIN;
 UPDATE customers SET write_count = write_count + 1
 WHERE customers.customer_number = 'C-' || lpad(:i::text, 8, '0')
-RETURNING customer_number, email, email_key, phone_number, locale, security_notices,
-    planned_maintenance, outages, attention_line_suppressed, attention_line_ordered_by,
-    attention_line_order_time, version, write_count, create_time, update_time \gset
+RETURNING customer_number, email, email_key, email_bounce_time, email_works_since, phone_number,
+    locale, security_notices, planned_maintenance, outages, contact_changes,
+    attention_line_suppressed, attention_line_ordered_by, attention_line_order_time, review_time,
+    reviewed_by, review_remind_time, version, write_count, create_time, update_time \gset
 SELECT contacts.customer_number, contacts.contact_id, contacts.position, contacts.types,
-    contacts.display_name, contacts.locale, contacts.email, contacts.email_key,
-    contacts.pending_email, contacts.pending_email_request_time,
-    contacts.pending_email_expire_time, contacts.pending_email_id,
-    contacts.pending_email_resends, contacts.pending_email_resend_time,
-    contacts.email_bounce_time, contacts.pending_email_bounce_time, contacts.invoice_email_enabled, contacts.restrictions_note, contacts.allowed_order_types,
-    contacts.denied_order_types, contacts.version, contacts.create_time, contacts.update_time,
-    contact_phone_numbers.phone_number, phone_passwords.customer_number,
-    phone_passwords.contact_id, phone_passwords.hash, phone_passwords.pepper_version,
-    phone_passwords.set_time, phone_passwords.consecutive_failures, phone_passwords.locked_until,
+    contacts.display_name, contacts.salutation, contacts.title, contacts.given_name,
+    contacts.family_name, contacts.job_position, contacts.department, contacts.locale,
+    contacts.email, contacts.email_key, contacts.email_confirm_time, contacts.pending_email,
+    contacts.pending_email_request_time, contacts.pending_email_expire_time,
+    contacts.pending_email_id, contacts.pending_email_resends, contacts.pending_email_resend_time,
+    contacts.email_bounce_time, contacts.email_works_since, contacts.pending_email_bounce_time,
+    contacts.invoice_email_enabled, contacts.invoice_email_lapse_time, contacts.restrictions_note,
+    contacts.allowed_order_types, contacts.denied_order_types, contacts.version,
+    contacts.create_time, contacts.update_time, contact_phone_numbers.phone_number,
+    CASE WHEN contacts.types & 1 = 1 AND NOT EXISTS (
+        SELECT 1 FROM contacts other
+        WHERE other.customer_number = contacts.customer_number
+            AND other.contact_id <> contacts.contact_id AND other.types & 1 = 1
+    ) THEN 1 ELSE 0 END,
+    phone_passwords.customer_number, phone_passwords.contact_id, phone_passwords.hash,
+    phone_passwords.pepper_version, phone_passwords.set_time,
+    phone_passwords.consecutive_failures, phone_passwords.locked_until,
     phone_passwords.recent_failures, phone_passwords.is_revoked, phone_passwords.notice_time,
     phone_passwords.unlock_reason, phone_passwords.failed_by, phone_passwords.update_time
 FROM contacts
@@ -28,15 +37,18 @@ LEFT JOIN phone_passwords
 WHERE contacts.customer_number = :customer_number
 ORDER BY contacts.position ASC, contact_phone_numbers.rank ASC;
 INSERT INTO contacts (
-    customer_number, contact_id, position, types, display_name, locale, email, email_key,
+    customer_number, contact_id, position, types, display_name, salutation, title, given_name,
+    family_name, job_position, department, locale, email, email_key, email_confirm_time,
     pending_email, pending_email_request_time, pending_email_expire_time, pending_email_id,
-    pending_email_resends, pending_email_resend_time, email_bounce_time, pending_email_bounce_time,
-    invoice_email_enabled, restrictions_note, allowed_order_types, denied_order_types, version,
-    create_time, update_time
+    pending_email_resends, pending_email_resend_time, email_bounce_time, email_works_since,
+    pending_email_bounce_time, invoice_email_enabled, invoice_email_lapse_time, restrictions_note,
+    allowed_order_types, denied_order_types, version, create_time, update_time
 ) VALUES (
-    :customer_number, gen_random_uuid(), :write_count, 1, 'Anna Schmidt', 'de', NULL, NULL,
+    :customer_number, gen_random_uuid(), :write_count, 1, 'Anna Schmidt', 0, '', '',
+    '', '', '', 'de', NULL, NULL, NULL,
     NULL, NULL, NULL, NULL,
-    0, NULL, NULL, NULL, false, '',
+    0, NULL, NULL, NULL,
+    NULL, false, NULL, '',
     '[]', '[]', 1, now(), now()
 ) RETURNING contact_id \gset
 INSERT INTO contact_phone_numbers (customer_number, contact_id, rank, phone_number)

@@ -1,15 +1,23 @@
 -- The statements of GetContact.
 -- draw number, contact_id: SELECT customer_number, contact_id FROM contacts
 SELECT contacts.customer_number, contacts.contact_id, contacts.position, contacts.types,
-    contacts.display_name, contacts.locale, contacts.email, contacts.email_key,
-    contacts.pending_email, contacts.pending_email_request_time,
-    contacts.pending_email_expire_time, contacts.pending_email_id,
-    contacts.pending_email_resends, contacts.pending_email_resend_time,
-    contacts.email_bounce_time, contacts.pending_email_bounce_time, contacts.invoice_email_enabled, contacts.restrictions_note, contacts.allowed_order_types,
-    contacts.denied_order_types, contacts.version, contacts.create_time, contacts.update_time,
-    contact_phone_numbers.phone_number, phone_passwords.customer_number,
-    phone_passwords.contact_id, phone_passwords.hash, phone_passwords.pepper_version,
-    phone_passwords.set_time, phone_passwords.consecutive_failures, phone_passwords.locked_until,
+    contacts.display_name, contacts.salutation, contacts.title, contacts.given_name,
+    contacts.family_name, contacts.job_position, contacts.department, contacts.locale,
+    contacts.email, contacts.email_key, contacts.email_confirm_time, contacts.pending_email,
+    contacts.pending_email_request_time, contacts.pending_email_expire_time,
+    contacts.pending_email_id, contacts.pending_email_resends, contacts.pending_email_resend_time,
+    contacts.email_bounce_time, contacts.email_works_since, contacts.pending_email_bounce_time,
+    contacts.invoice_email_enabled, contacts.invoice_email_lapse_time, contacts.restrictions_note,
+    contacts.allowed_order_types, contacts.denied_order_types, contacts.version,
+    contacts.create_time, contacts.update_time, contact_phone_numbers.phone_number,
+    CASE WHEN contacts.types & 1 = 1 AND NOT EXISTS (
+        SELECT 1 FROM contacts other
+        WHERE other.customer_number = contacts.customer_number
+            AND other.contact_id <> contacts.contact_id AND other.types & 1 = 1
+    ) THEN 1 ELSE 0 END,
+    phone_passwords.customer_number, phone_passwords.contact_id, phone_passwords.hash,
+    phone_passwords.pepper_version, phone_passwords.set_time,
+    phone_passwords.consecutive_failures, phone_passwords.locked_until,
     phone_passwords.recent_failures, phone_passwords.is_revoked, phone_passwords.notice_time,
     phone_passwords.unlock_reason, phone_passwords.failed_by, phone_passwords.update_time
 FROM contacts

@@ -14,10 +14,11 @@ LEFT JOIN contacts
     AND contacts.contact_id = contact_phone_numbers.contact_id
 WHERE customers.customer_number = :number;
 INSERT INTO audit_events (
-    customer_number, sequence, event_id, event_time, actor, kind, contact_id, changed_fields, details
+    customer_number, sequence, event_id, event_time, actor, kind, contact_id, changed_fields, details,
+    call_hash
 )
 SELECT customer_number, write_count, gen_random_uuid(), now(), 'bench',
-    'contact.channel_verified', :contact_id::uuid, '["phone_number"]', '{"match":"EXACT"}'
+    'contact.channel_verified', :contact_id::uuid, '["phone_number"]', '{"match":"EXACT"}', NULL
 FROM customers WHERE customer_number = :number
 FOR KEY SHARE;
 COMMIT;

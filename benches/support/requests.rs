@@ -260,6 +260,7 @@ impl Material {
                 contact: Some(Contact {
                     types: vec![ContactType::Standard.into()],
                     display_name: "Jürgen Müller".into(),
+                    phone_numbers: vec!["+497211234567".into()],
                     ..Contact::default()
                 }),
                 ..CreateContactRequest::default()

@@ -43,8 +43,10 @@ pub(crate) const TABLES: [Table; 7] = [
         columns: &[
             "code",
             "display_name",
+            "display_names",
             "system_management",
             "offered_by_phone",
+            "requires_verified_channel",
             "retired",
             "updated_by",
             "update_time",
@@ -63,6 +65,7 @@ pub(crate) const TABLES: [Table; 7] = [
             "outages",
             "attention_line_suppressed",
             "attention_line_ordered_by",
+            "review_remind_time",
             "version",
             "write_count",
             "create_time",
@@ -145,6 +148,12 @@ const ACTOR: &str = "generator";
 /// As in the service's rules: time between reminder and expiry of an address.
 const REMINDER_LEAD: u64 = 24 * 60 * 60;
 
+/// Ages of the events, in days: within the retention, and older than the shortest one.
+const EVENT_AGES: std::ops::Range<u64> = 2..300;
+/// As in the service's rules: time between the last review and the next mail about it.
+const REVIEW_DAYS: u64 = 365;
+const DAY: u64 = 24 * 60 * 60;
+
 const NOTE: &str = "Bestellungen nur bis 500 €, darüber nach Rückruf bei der Geschäftsführung.";
 /// Code, name, system management, offered by phone.
 const ORDER_TYPES: [(&str, &str, bool, bool); 4] = [
@@ -163,14 +172,22 @@ fn optional(text: Option<&String>) -> Value<'_> {
     text.map_or(Value::Null, |text| Value::Text(text))
 }
 
+/// The age of a customer's events, in days.
+fn event_age(population: &Population, i: u64) -> u64 {
+    let ages = EVENT_AGES.end - EVENT_AGES.start;
+    EVENT_AGES.start + draw(population.seed, i, 0, Draw::EventAge) % ages
+}
+
 fn write_order_types(population: &Population, i: u64, rows: &mut dyn Rows) {
     // They belong to no customer.
     for (code, name, system_management, by_phone) in ORDER_TYPES.iter().filter(|_| i == 0) {
         rows.push(&[
             Value::Text(code),
             Value::Text(name),
+            Value::Text("{}"),
             Value::Bool(*system_management),
             Value::Bool(*by_phone),
+            Value::Bool(false),
             Value::Bool(false),
             Value::Text(ACTOR),
             Value::Time(population.midnight),
@@ -198,6 +215,7 @@ fn write_customer(population: &Population, i: u64, rows: &mut dyn Rows) {
         is_on(Draw::Outages),
         Value::Bool(is_suppressed),
         optional(ordered_by),
+        Value::Time(population.midnight + (REVIEW_DAYS - event_age(population, i)) * DAY),
         Value::Number(1),
         // The next write gets the number after the last contact and event.
         Value::Number(count),
@@ -284,15 +302,10 @@ fn write_confirmations(population: &Population, i: u64, rows: &mut dyn Rows) {
     }
 }
 
-/// Ages of the events, in days: within the retention, and older than the shortest one.
-const EVENT_AGES: std::ops::Range<u64> = 2..300;
-const DAY: u64 = 24 * 60 * 60;
-
 fn write_events(population: &Population, i: u64, rows: &mut dyn Rows) {
     let seed = population.seed;
     let number = customer_number(i);
-    let ages = EVENT_AGES.end - EVENT_AGES.start;
-    let age = EVENT_AGES.start + draw(seed, i, 0, Draw::EventAge) % ages;
+    let age = event_age(population, i);
     for j in 0..contact_count(seed, i) {
         // The times follow the order of the customer's events.
         let time = population.midnight - age * DAY + j * CONTACT_INTERVAL;

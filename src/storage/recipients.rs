@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, stream};
 
 use super::{
-    batch::recipients::{self, FoundAddressees},
+    batch::recipients::{self, FoundAddressees, Selection},
     database::{BULK_READS, Database, acquire},
 };
 use crate::{
@@ -27,11 +27,7 @@ impl Database {
         &self,
         numbers: &[CustomerNumber],
     ) -> Result<Vec<FoundAddressees>> {
-        if self.is_distributed() {
-            self.list_by_shard(numbers).await
-        } else {
-            self.list_together(numbers).await
-        }
+        self.list_selected(numbers, Selection::Numbers).await
     }
 
     /// Lists up to `limit` customer numbers after another one, or the first ones, in their order.
@@ -45,13 +41,13 @@ impl Database {
         recipients::list_numbers(&self.pinned, self.replica.as_ref(), after, limit).await
     }
 
-    /// Reads customers that were listed on the primary, in the order of `numbers`. Those that are not on
-    /// the replica yet are read from the primary.
+    /// Reads successive customers that were listed on the primary, in the order of `numbers`. Those that
+    /// are not on the replica yet are read from the primary.
     pub async fn list_listed_addressees(
         &self,
         numbers: &[CustomerNumber],
     ) -> Result<Vec<FoundAddressees>> {
-        let mut found = self.list_addressees(numbers).await?;
+        let mut found = self.list_selected(numbers, Selection::Range).await?;
         let is_missing = |found: &FoundAddressees| matches!(found, Ok(None));
         let missing = numbers.iter().zip(&found);
         let missing = missing.filter(|(_, found)| is_missing(found));
@@ -73,7 +69,7 @@ impl Database {
         numbers: &[CustomerNumber],
     ) -> Result<Vec<FoundAddressees>> {
         let _permit = acquire(&self.bulk_reads).await?;
-        recipients::list(&self.pinned, None, numbers).await
+        recipients::list(&self.pinned, None, numbers, Selection::Numbers).await
     }
 
     /// Counts the customers.
@@ -82,9 +78,26 @@ impl Database {
         recipients::count(&self.pinned).await
     }
 
-    async fn list_together(&self, numbers: &[CustomerNumber]) -> Result<Vec<FoundAddressees>> {
+    async fn list_selected(
+        &self,
+        numbers: &[CustomerNumber],
+        selection: Selection,
+    ) -> Result<Vec<FoundAddressees>> {
+        if self.is_distributed() {
+            // A range of numbers is on all shards.
+            self.list_by_shard(numbers).await
+        } else {
+            self.list_together(numbers, selection).await
+        }
+    }
+
+    async fn list_together(
+        &self,
+        numbers: &[CustomerNumber],
+        selection: Selection,
+    ) -> Result<Vec<FoundAddressees>> {
         let _permit = acquire(&self.bulk_reads).await?;
-        recipients::list(&self.pinned, self.replica.as_ref(), numbers).await
+        recipients::list(&self.pinned, self.replica.as_ref(), numbers, selection).await
     }
 
     async fn list_by_shard(&self, numbers: &[CustomerNumber]) -> Result<Vec<FoundAddressees>> {
@@ -98,7 +111,7 @@ impl Database {
             group.push(number.clone());
         }
         let read = |(places, group): (Vec<usize>, Vec<CustomerNumber>)| async move {
-            let found = self.list_together(&group).await;
+            let found = self.list_together(&group, Selection::Numbers).await;
             let found = found.unwrap_or_else(|error| vec![Err(error); group.len()]);
             places.into_iter().zip(found)
         };

@@ -43,6 +43,7 @@ mod audit_filters;
 mod audit_pages;
 mod authorization;
 mod background_plans;
+mod bench_scripts;
 mod caller_verification;
 mod change_notices;
 mod change_options;

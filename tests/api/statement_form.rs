@@ -35,7 +35,7 @@ const ENDS_SET: &[&str] = &["from", "returning", "where"];
 type Token = String;
 
 /// Splits a statement into tokens in lower case, without types of casts.
-fn tokens(sql: &str) -> Vec<Token> {
+pub fn tokens(sql: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = sql.trim_start();
     while let Some(first) = rest.chars().next() {

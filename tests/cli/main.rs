@@ -19,6 +19,7 @@ mod commands;
 mod databases;
 mod drills;
 mod floods;
+mod generated_customers;
 mod help;
 mod import;
 mod key_status;

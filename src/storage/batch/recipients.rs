@@ -129,7 +129,7 @@ pub(crate) fn batcher(
     let (primary, replica) = (primary.clone(), replica.cloned());
     let load = move |numbers: Vec<CustomerNumber>| {
         let (primary, replica) = (primary.clone(), replica.clone());
-        async move { list(&primary, replica.as_ref(), &numbers).await }
+        async move { list(&primary, replica.as_ref(), &numbers, Selection::Numbers).await }
     };
     Batcher::new(SharedQuery::Addressees, sizes, load)
 }
@@ -202,16 +202,27 @@ pub(crate) async fn count(readers: &PinnedReaders) -> Result<u64> {
     .await
 }
 
+/// How customers are selected.
+#[derive(Clone, Copy)]
+pub(crate) enum Selection {
+    /// By their numbers.
+    Numbers,
+    /// By the first and the last number, between which there is no other customer: this reads both
+    /// tables in the order of an index, at a third of the cost.
+    Range,
+}
+
 /// Reads all of them by one statement, in the order of `numbers`: from the replica if it is
 /// available and up to date, or else from the primary.
 pub(crate) async fn list(
     primary: &PinnedReaders,
     replica: Option<&ReadReplica>,
     numbers: &[CustomerNumber],
+    selection: Selection,
 ) -> Result<Vec<FoundAddressees>> {
     let available = replica.and_then(|replica| Some((replica, replica.readers_for(numbers)?)));
     if let Some((replica, readers)) = available {
-        let rows = list_from(readers, numbers);
+        let rows = list_from(readers, numbers, selection);
         match tokio::time::timeout(REPLICA_TIMEOUT, rows).await {
             // Replayed changes can also cancel reads of the replica.
             Err(_) | Ok(Err(Error::DatabaseUnavailable | Error::Conflict)) => {
@@ -223,10 +234,42 @@ pub(crate) async fn list(
     if replica.is_some_and(|replica| !replica.is_available()) {
         metrics::replica_fallback();
     }
-    list_from(primary, numbers).await
+    list_from(primary, numbers, selection).await
 }
 
 async fn list_from(
+    readers: &PinnedReaders,
+    numbers: &[CustomerNumber],
+    selection: Selection,
+) -> Result<Vec<FoundAddressees>> {
+    match (selection, numbers) {
+        (Selection::Range, [first, .., last]) => list_range(readers, [first, last], numbers).await,
+        _ => list_numbered(readers, numbers).await,
+    }
+}
+
+async fn list_range(
+    readers: &PinnedReaders,
+    limits: [&CustomerNumber; 2],
+    numbers: &[CustomerNumber],
+) -> Result<Vec<FoundAddressees>> {
+    let [first, last] = limits.map(CustomerNumber::as_str);
+    with_timeout(async {
+        match readers {
+            PinnedReaders::Postgres(readers) => {
+                let query = || sqlx::query(RANGE_SELECT.as_str()).bind(first).bind(last);
+                gather(&readers.fetch_all(query).await?, numbers)
+            }
+            PinnedReaders::Sqlite(readers) => {
+                let query = || sqlx::query(RANGE_SELECT.as_str()).bind(first).bind(last);
+                gather(&readers.fetch_all(query).await?, numbers)
+            }
+        }
+    })
+    .await
+}
+
+async fn list_numbered(
     readers: &PinnedReaders,
     numbers: &[CustomerNumber],
 ) -> Result<Vec<FoundAddressees>> {
@@ -273,6 +316,14 @@ pub(crate) async fn list_shards(
 static POSTGRES_SELECT: LazyLock<String> = LazyLock::new(|| select("= ANY($1)"));
 static SQLITE_SELECT: LazyLock<String> =
     LazyLock::new(|| select("IN (SELECT value FROM json_each($1))"));
+
+/// The condition on the contacts follows from that on the customers, but databases infer only equality.
+static RANGE_SELECT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS} FROM {TABLES} AND contacts.customer_number BETWEEN $1 AND $2 \
+         WHERE customers.customer_number BETWEEN $1 AND $2"
+    )
+});
 
 fn select(condition: &str) -> String {
     format!("SELECT {COLUMNS} FROM {TABLES} WHERE customers.customer_number {condition}")
