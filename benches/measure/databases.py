@@ -86,8 +86,13 @@ class Databases:
         return self._urls[name]
 
     def refresh(self) -> None:
-        """Vacuums and analyzes what earlier rows have changed, so that no measurement waits for it."""
+        """Vacuums and analyzes what earlier rows have changed, so that no measurement waits for it.
+
+        Deletes the notices that they queued, which would become due in a later one.
+        """
         for url in self._urls.values():
+            if not url.startswith("sqlite:"):
+                psql(self._tools.folder, url, "TRUNCATE outbox_mails")
             self._vacuum(url)
         self.checkpoint()
 

@@ -22,7 +22,7 @@ TOP = 5
 RECIPIENTS = frozenset({"customers", "contacts"})
 READ = RECIPIENTS | {"contact_phone_numbers", "phone_passwords"}
 FEED = frozenset({"change_feed", "feed_inbox", "feed_entries"})
-WRITTEN = READ | FEED | {"audit_events", "request_ids"}
+WRITTEN = READ | FEED | {"audit_events", "outbox_mails", "request_ids"}
 CHECKED = WRITTEN | {"phone_password_agents", "phone_password_calls"}
 COUNTERS = frozenset({"channel_check_agents", "channel_check_customers", "customer_search_agents"})
 

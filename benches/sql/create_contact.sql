@@ -1,4 +1,5 @@
--- The statements of CreateContact for a contact with one phone number.
+-- The statements of CreateContact for a contact with one phone number, whose customer has an address
+-- that is notified of the change.
 \set i random(0, :customers - 1)
 BEGIN;
 UPDATE customers SET write_count = write_count + 1
@@ -53,6 +54,18 @@ INSERT INTO contacts (
 ) RETURNING contact_id \gset
 INSERT INTO contact_phone_numbers (customer_number, contact_id, rank, phone_number)
 VALUES (:customer_number, :contact_id, 0, '+497211234567');
+SELECT customer_number, mail_id, kind, contact_id, confirmation_id, recipient, display_name, locale,
+    changes, state, attempts, due_time, failure, create_time
+FROM outbox_mails
+WHERE outbox_mails.customer_number = :customer_number AND outbox_mails.kind = 'contacts_changed';
+INSERT INTO outbox_mails (
+    customer_number, mail_id, kind, contact_id, confirmation_id, recipient, display_name, locale,
+    changes, state, attempts, due_time, failure, create_time
+) VALUES (
+    :customer_number, gen_random_uuid(), 'contacts_changed', NULL, NULL, 'post@example.com', '', 'de',
+    '[{"kind":"CONTACT_CREATED","name":"Anna Schmidt"}]', 'queued', 0,
+    now() + interval '10 min', NULL, now()
+);
 WITH written AS (
     INSERT INTO audit_events (
         customer_number, sequence, event_id, event_time, actor, kind, contact_id, changed_fields, details

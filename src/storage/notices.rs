@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 
 use super::{
-    entity::outbox_mails::{Column, Entity},
+    entity::outbox_mails::{Column, Entity, Model},
     error::StorageError,
     noticed_changes::from_changes,
     outbox::{QUEUED, by_key, to_claimed_mail},
@@ -20,6 +20,9 @@ use crate::{
 
 impl Transaction {
     /// Lists the notices of a locked customer that are not due at `now`. No worker claims them before.
+    ///
+    /// A condition on the state or the due time would let PostgreSQL read the queued mails of all
+    /// customers by their index.
     pub async fn list_open_notices(
         &self,
         number: &CustomerNumber,
@@ -28,13 +31,11 @@ impl Transaction {
         let rows = Entity::find()
             .filter(Column::CustomerNumber.eq(number.as_str()))
             .filter(Column::Kind.eq(MailKind::ContactsChanged.as_str()))
-            .filter(Column::State.eq(QUEUED))
-            .filter(Column::Attempts.eq(0))
-            .filter(Column::DueTime.gt(now))
             .all(&self.inner)
             .await
             .map_err(StorageError::from)?;
-        rows.iter().map(to_claimed_mail).collect()
+        let is_open = |row: &&Model| row.state == QUEUED && row.attempts == 0 && row.due_time > now;
+        rows.iter().filter(is_open).map(to_claimed_mail).collect()
     }
 
     /// Replaces the changes of a notice that is not due.

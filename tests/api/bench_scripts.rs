@@ -13,7 +13,9 @@ use tempfile::tempdir;
 
 use crate::{
     explain::{self, explained},
-    harness::{ALL_SCOPES, Backend, Options, TestServer, fresh_database, new_contact, query_texts},
+    harness::{
+        ALL_SCOPES, Backend, Options, TestServer, execute, fresh_database, new_contact, query_texts,
+    },
     raw::call,
     statement_form::tokens,
 };
@@ -121,6 +123,11 @@ async fn pgbench_script_has_the_statements_of_the_rpc(#[case] rpc: &str, #[case]
     let mut known: BTreeSet<_> = query_texts(&url, COLUMNS).await.into_iter().collect();
     known.extend(tables);
     server.create_customer("K-1").await;
+    execute(
+        &url,
+        "UPDATE customers SET email = 'post@example.com', email_key = 'post@example.com'",
+    )
+    .await;
     let contact = server.client().create_contact(create_contact()).await;
     let contact = contact.unwrap().into_inner().contact.unwrap();
 

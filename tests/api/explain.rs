@@ -116,3 +116,18 @@ pub fn lookups(plan: &Value) -> String {
     let inner = plan["Plans"].as_array().into_iter().flatten();
     own + &inner.map(lookups).collect::<String>()
 }
+
+/// Scans of an index that do not descend to the customer: they read the rows of other customers too.
+pub fn scans_of_other_customers(plan: &Value, selective: &[&str], found: &mut Vec<String>) {
+    if let Some(index) = plan["Index Name"].as_str()
+        && !selective.contains(&index)
+    {
+        let condition = plan["Index Cond"].as_str().unwrap_or_default();
+        if !condition.contains("customer_number") {
+            found.push(format!("{index} ({condition})"));
+        }
+    }
+    for inner in plan["Plans"].as_array().into_iter().flatten() {
+        scans_of_other_customers(inner, selective, found);
+    }
+}
