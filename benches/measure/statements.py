@@ -23,7 +23,7 @@ RECIPIENTS = frozenset({"customers", "contacts"})
 READ = RECIPIENTS | {"contact_phone_numbers", "phone_passwords"}
 FEED = frozenset({"change_feed", "feed_inbox", "feed_entries"})
 WRITTEN = READ | FEED | {"audit_events", "outbox_mails", "request_ids"}
-CHECKED = WRITTEN | {"phone_password_agents", "phone_password_calls"}
+CHECKED = WRITTEN | {"order_types", "phone_password_agents", "phone_password_calls"}
 COUNTERS = frozenset({"channel_check_agents", "channel_check_customers", "customer_search_agents"})
 
 TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
@@ -71,7 +71,7 @@ DISCLOSES = Own(
     inserted=frozenset({"audit_events"}),
 )
 WRITES = Own(WRITTEN, WRITTEN - {"phone_passwords"}, changed=WRITTEN)
-CHECKS = Own(CHECKED, CHECKED, changed=CHECKED)
+CHECKS = Own(CHECKED, CHECKED, changed=CHECKED, of_elapsed=True)
 DISTURBED_READS = replace(READS, of_elapsed=True, is_enforced=False)
 OF_RPC = {
     "resolve": READS,

@@ -63,7 +63,8 @@ INSERT INTO outbox_mails (
     changes, state, attempts, due_time, failure, create_time
 ) VALUES (
     :customer_number, gen_random_uuid(), 'contacts_changed', NULL, NULL, 'post@example.com', '', 'de',
-    '[{"kind":"CONTACT_CREATED","name":"Anna Schmidt"}]', 'queued', 0,
+    '[{"kind":"contact_added","contact_id": null,"name":"Anna","time":"2026-01-01T00:00:00Z"}]',
+    'queued', 0,
     now() + interval '10 min', NULL, now()
 );
 WITH written AS (
