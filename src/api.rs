@@ -35,5 +35,6 @@ mod request_context;
 mod review;
 pub mod service;
 pub mod status;
+mod wire;
 
 pub use self::{connect::ConnectLayer, contract::methods, privacy::export_as_json};

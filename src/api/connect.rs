@@ -25,7 +25,10 @@ use tower::{Layer, Service};
 
 use self::failure::failure;
 pub(super) use self::unary_call::UnaryCall;
-use super::request_context::RequestContext;
+use super::{
+    request_context::RequestContext,
+    wire::{Protocol, media_type},
+};
 use crate::error::{Error, Violation};
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -64,14 +67,6 @@ pub struct ConnectService<S> {
 /// The response to a request that no RPC can serve.
 type Rejection = Box<Response<Body>>;
 
-/// The protocol of a request, by its content type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    Grpc,
-    GrpcWeb,
-    Other,
-}
-
 impl<S> Layer<S> for ConnectLayer {
     type Service = ConnectService<S>;
 
@@ -97,7 +92,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let protocol = protocol(request.headers());
+        let protocol = Protocol::of(request.headers());
         let is_grpc = match protocol {
             Protocol::Grpc => request.version() == Version::HTTP_2,
             Protocol::GrpcWeb => self.is_enabled,
@@ -120,24 +115,6 @@ where
         let response = self.grpc.call(request);
         Box::pin(async move { Ok(from_grpc(response.await?)) })
     }
-}
-
-fn protocol(headers: &HeaderMap) -> Protocol {
-    let content_type = media_type(headers);
-    if content_type.starts_with("application/grpc-web") {
-        Protocol::GrpcWeb
-    } else if content_type.starts_with("application/grpc") {
-        Protocol::Grpc
-    } else {
-        Protocol::Other
-    }
-}
-
-/// Returns the content type without its parameters.
-fn media_type(headers: &HeaderMap) -> &str {
-    let content_type = text_of(headers, CONTENT_TYPE.as_str());
-    let media_type = content_type.split(';').next();
-    media_type.unwrap_or_default().trim()
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

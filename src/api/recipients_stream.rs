@@ -26,7 +26,7 @@ const MAX_CUSTOMER_NUMBERS: usize = 1_000;
 /// Number of customers that share a query, and usually a response message.
 const CHUNK_SIZE: usize = 250;
 /// Number of chunks that are resolved ahead of the one that is sent.
-const LOOKAHEAD_CHUNKS: usize = 4;
+const LOOKAHEAD_CHUNKS: usize = 3;
 /// Number of recipients and exclusions after which a response message ends: about 100 KiB, and always far
 /// below the 4 MiB that clients accept by default.
 const MAX_PARTIES: usize = 1_000;

@@ -25,8 +25,9 @@ use super::{
 };
 use crate::{domain::ids::CustomerNumber, error::Result};
 
-/// Events that are sequenced in one transaction; the limit in the statements below.
-const BATCH_SIZE: usize = 1_000;
+/// Events that are sequenced in one transaction; the limit in the statements below. During a backlog the
+/// requests that coincide with a batch wait for about as long as it takes.
+const BATCH_SIZE: usize = 200;
 /// Entries of an erased customer that are renamed in one transaction; the limit in the statement
 /// below.
 const RENAME_LIMIT: u64 = 5_000;
@@ -355,7 +356,7 @@ macro_rules! read_inbox {
             "SELECT customer_number, sequence, event_id, event_time, kind, contact_id, \
                changed_fields, feed_number, sealed_customer_number FROM feed_inbox WHERE ",
             $condition,
-            " ORDER BY customer_number, sequence, event_id LIMIT 1000"
+            " ORDER BY customer_number, sequence, event_id LIMIT 200"
         )
     };
 }

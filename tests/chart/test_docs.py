@@ -124,11 +124,31 @@ def test_links_resolve(page):
         assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
 
 
+@pytest.mark.parametrize("page", pages())
+def test_pages_name_existing_files(page):
+    folders = "benches|docs|examples|helm|proto|scripts|tests"
+    named = re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*\w", (REPOSITORY / page).read_text())
+    bases = (REPOSITORY, (REPOSITORY / page).parent)
+    missing = [path for path in named if not any((base / path).exists() for base in bases)]
+    assert not missing
+
+
 def test_summary_of_the_book_names_every_page():
     docs = REPOSITORY / "docs"
     named = set(re.findall(r"\]\(([^)]+\.md)\)", (docs / "SUMMARY.md").read_text()))
     pages_of_docs = {str(file.relative_to(docs)) for file in docs.rglob("*.md")}
     assert named == pages_of_docs - {"SUMMARY.md"}
+
+
+def test_pages_name_existing_values_and_examples():
+    known = {path for path, _, _ in rows()}
+    named, examples = set(), set()
+    for page in pages():
+        text = (REPOSITORY / page).read_text()
+        named |= set(re.findall(r"--set(?:-string)? '?([\w.]+)=", text))
+        examples |= set(re.findall(r"--values (?:\./)?(helm/\S+\.yaml)", text))
+    assert len(named) > 3 and named <= known, named - known
+    assert examples and all((REPOSITORY / example).exists() for example in examples), examples
 
 
 def test_readme_shows_every_example():

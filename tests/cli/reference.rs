@@ -5,6 +5,8 @@
 mod commands;
 #[path = "reference/metrics.rs"]
 mod metrics;
+#[path = "reference/shown.rs"]
+mod shown;
 #[path = "reference/table.rs"]
 mod table;
 

@@ -8,15 +8,13 @@ use std::{
 };
 
 use futures::future::Either;
-use http::{HeaderMap, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{dispatch, response_body};
-
-const GRPC: &str = "application/grpc";
-const GRPC_WEB: &str = "application/grpc-web";
+use crate::api::wire::Protocol;
 
 /// Counts the requests that do not arrive as gRPC, and their responses. It is outside of the layer that
 /// converts them.
@@ -51,8 +49,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_http_2 = request.version() == Version::HTTP_2;
-        let content_type = content_type(request.headers());
-        if is_http_2 && content_type.starts_with(GRPC) && !content_type.starts_with(GRPC_WEB) {
+        if is_http_2 && Protocol::of(request.headers()) == Protocol::Grpc {
             return Either::Left(self.0.call(request));
         }
         let peer = dispatch::peer_of(request.extensions());
@@ -68,7 +65,7 @@ where
             if is_rejected && !(is_http_2 && response.body().is_end_stream()) {
                 return Ok(response_body::rejection(response, &peer).await);
             }
-            if !self::content_type(response.headers()).starts_with(GRPC_WEB) {
+            if Protocol::of(response.headers()) != Protocol::GrpcWeb {
                 return Ok(response);
             }
             Ok(if is_stream {
@@ -78,11 +75,4 @@ where
             })
         }))
     }
-}
-
-fn content_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(CONTENT_TYPE);
-    value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
 }

@@ -16,10 +16,10 @@ use tokio::{sync::oneshot, time::Instant};
 use tonic::{Status, body::Body};
 
 use super::concurrency_limit::{ConcurrencyLimit, Permit, overloaded};
-use crate::error::{Error, Result, Violation};
-
-/// The prefix of a gRPC message: a flag and a length.
-const PREFIX_BYTES: usize = 5;
+use crate::{
+    api::wire::PREFIX_BYTES,
+    error::{Error, Result, Violation},
+};
 
 /// Reads the body of a request that is a single message. While bytes are in transit, it holds a permit of
 /// `pending`.

@@ -9,12 +9,10 @@ use prost_reflect::MethodDescriptor;
 use tonic::{Code, Status, body::Body};
 
 use crate::{
-    api::{contract, json},
+    api::{contract, json, wire::PREFIX_BYTES},
     error::{Error, Result},
 };
 
-/// The prefix of a gRPC message: a flag and a length.
-const PREFIX_BYTES: usize = 5;
 /// A message in JSON may be this many times as long as in Protobuf.
 const JSON_EXPANSION: usize = 2;
 

@@ -10,16 +10,16 @@ const IMPORT_PAGE: &str = "docs/guides/import.md";
 const WRAPPED: &str = "        ";
 
 /// A command as its help describes it.
-struct Command {
+pub(super) struct Command {
     /// Its name, such as `migrate up`.
-    name: String,
+    pub(super) name: String,
     /// The usage, such as `export CUSTOMER_NUMBER [--output FILE]`.
     usage: String,
     /// The arguments, such as `CUSTOMER_NUMBER` and `--output FILE`.
     arguments: Vec<String>,
 }
 
-fn help(words: &[&str]) -> String {
+pub(super) fn help(words: &[&str]) -> String {
     let arguments = [words, &["--help"]].concat();
     Sandbox::new().run(&arguments).printed()
 }
@@ -80,7 +80,7 @@ fn command(words: &[&str], help: &str) -> Command {
 }
 
 /// Returns the commands below the command of these words, which are its own if it has none.
-fn commands(words: &[&str]) -> Vec<Command> {
+pub(super) fn commands(words: &[&str]) -> Vec<Command> {
     let help = help(words);
     let subcommands = entries(&help, "Commands:").into_iter();
     let subcommands: Vec<_> = subcommands
