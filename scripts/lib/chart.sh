@@ -67,6 +67,6 @@ chart_test() {
     (
         cd "$tests" &&
             CHART_HELM="$helm" CHART_PROMTOOL="$promtool" CONTACT_SERVICE_BIN="$binary" \
-                PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest
+                PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest -n 2 --dist worksteal
     )
 }

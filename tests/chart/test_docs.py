@@ -145,7 +145,7 @@ def test_pages_name_existing_values_and_examples():
     named, examples = set(), set()
     for page in pages():
         text = (REPOSITORY / page).read_text()
-        named |= set(re.findall(r"--set(?:-string)? '?([\w.]+)=", text))
+        named |= set(re.findall(r"--set(?:-string)? '?([a-z]\w*[.][\w.]+)=", text))
         examples |= set(re.findall(r"--values (?:\./)?(helm/\S+\.yaml)", text))
     assert len(named) > 3 and named <= known, named - known
     assert examples and all((REPOSITORY / example).exists() for example in examples), examples

@@ -64,6 +64,18 @@ def screenshots(tmp_path_factory) -> Path:
     return folder
 
 
+def pytest_sessionfinish(session) -> None:
+    # Of a worker: the process that prints the summary is another one.
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["tables"] = report.rows()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    report.add_rows(getattr(node, "workeroutput", {}).get("tables", {}))
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     for title, lines in report.tables():
         terminalreporter.section(title)

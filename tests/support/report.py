@@ -12,6 +12,20 @@ def add(title: str, **values: object) -> None:
     _rows.setdefault(title, []).append(values)
 
 
+def rows() -> dict[str, list[dict[str, str]]]:
+    """Returns the rows of each table as texts, which another process may add."""
+    return {
+        title: [{column: str(value) for column, value in row.items()} for row in rows]
+        for title, rows in _rows.items()
+    }
+
+
+def add_rows(tables: dict[str, list[dict[str, str]]]) -> None:
+    for title, rows in tables.items():
+        for row in rows:
+            add(title, **row)
+
+
 def tables() -> Iterator[tuple[str, list[str]]]:
     for title, rows in _rows.items():
         columns = list(rows[0])

@@ -9,7 +9,7 @@ use super::{
 
 const FOLDERS: [&str; 4] = ["docs", "docs/guides", "docs/operations", "docs/development"];
 const OTHER_PAGES: [&str; 3] = ["README.md", "helm/README.md", "examples/java/README.md"];
-/// What stands before the command: the installed program, or the one of a checkout.
+/// The program of a command: the installed one, or that of a checkout.
 const PROGRAMS: [&str; 3] = ["contact-service ", "cargo run -- ", "cargo run -q -- "];
 /// Ends of a command within a line.
 const ENDS: [char; 8] = ['|', ';', '&', '#', '(', ')', '`', '>'];
@@ -68,7 +68,7 @@ fn fault(command: &str, helps: &BTreeMap<String, String>) -> Option<String> {
 fn pages_show_existing_commands_and_options() {
     let names_of = |folder: &str| {
         let files = names(folder).into_iter();
-        let pages = files.filter(|name| name.ends_with(".md"));
+        let pages = files.filter(|name| name.strip_suffix(".md").is_some());
         pages
             .map(|name| format!("{folder}/{name}"))
             .collect::<Vec<_>>()
