@@ -17,12 +17,13 @@ COPY . .
 #
 # The binary is linked statically, so that scripts/release publishes the one that is tested in this
 # image. Only with a named target do the flags not apply to build scripts, which cannot be static.
+# A dependency in C contains the time of its compilation: a constant one, so that builds are equal.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     find src build.rs proto third_party -exec touch {} + \
     && cc -O2 -c -o /static_names.o src/static_names.c \
     && target="$(rustc --print host-tuple)" \
-    && RUSTFLAGS="-C target-feature=+crt-static -C link-arg=/static_names.o" \
+    && SOURCE_DATE_EPOCH=0 RUSTFLAGS="-C target-feature=+crt-static -C link-arg=/static_names.o" \
         cargo build --release --locked --bin contact-service --target "$target" \
     && install -D "target/$target/release/contact-service" /image/usr/local/bin/contact-service \
     && install -D -m 644 -t /image/usr/share/doc/contact-service \
