@@ -25,7 +25,7 @@ const COLUMNS: &str = "\
     WHERE table_schema = current_schema()";
 const PHONE_NUMBER: &str = "+497211234567";
 
-/// What a statement changes, and the tables and columns that it names.
+/// Returns the verbs of a statement that change rows, and the tables and columns that it names.
 fn names(statement: &str, known: &BTreeSet<String>) -> BTreeSet<String> {
     let is_verb = |token: &str| matches!(token, "insert" | "update" | "delete");
     let tokens = tokens(statement).into_iter();
