@@ -13,13 +13,15 @@ const WRAPPED: &str = "        ";
 pub(super) struct Command {
     /// Its name, such as `migrate up`.
     pub(super) name: String,
+    /// Its help.
+    pub(super) help: String,
     /// The usage, such as `export CUSTOMER_NUMBER [--output FILE]`.
     usage: String,
     /// The arguments, such as `CUSTOMER_NUMBER` and `--output FILE`.
     arguments: Vec<String>,
 }
 
-pub(super) fn help(words: &[&str]) -> String {
+fn help(words: &[&str]) -> String {
     let arguments = [words, &["--help"]].concat();
     Sandbox::new().run(&arguments).printed()
 }
@@ -74,6 +76,7 @@ fn command(words: &[&str], help: &str) -> Command {
     }
     Command {
         name,
+        help: help.to_owned(),
         usage: shown.join(" "),
         arguments,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    commands::{commands, help},
+    commands::commands,
     table::{names, read},
 };
 
@@ -77,11 +77,7 @@ fn pages_show_existing_commands_and_options() {
     let pages = pages.chain(OTHER_PAGES.map(str::to_owned));
     let helps: BTreeMap<_, _> = commands(&[])
         .into_iter()
-        .map(|command| {
-            let words: Vec<_> = command.name.split(' ').collect();
-            let text = help(&words);
-            (command.name, text)
-        })
+        .map(|command| (command.name, command.help))
         .collect();
     let (mut count, mut faults) = (0, Vec::new());
     for page in pages {
