@@ -55,6 +55,7 @@ fn encode(finding: Finding) -> proto::Finding {
         FindingKind::EmailConfirmedLongAgo => proto::FindingKind::EmailConfirmedLongAgo,
         FindingKind::InvoiceEmailLapsed => proto::FindingKind::InvoiceEmailLapsed,
         FindingKind::NoContactDataEmail => proto::FindingKind::NoContactDataEmail,
+        FindingKind::ContactDataEmailBounced => proto::FindingKind::ContactDataEmailBounced,
     };
     let ids = finding.contact_ids.into_iter();
     proto::Finding {

@@ -35,6 +35,8 @@ pub enum FindingKind {
     InvoiceEmailLapsed,
     /// The contact data has no address.
     NoContactDataEmail,
+    /// The address of the contact data bounces.
+    ContactDataEmailBounced,
 }
 
 /// A finding about the contacts of a customer.
@@ -100,6 +102,10 @@ pub fn review(customer: &Customer, contacts: &[Contact], now: DateTime<Utc>) -> 
         whole(
             FindingKind::NoContactDataEmail,
             customer.contact_data.email.is_none(),
+        ),
+        whole(
+            FindingKind::ContactDataEmailBounced,
+            customer.contact_data.email_bounce_time.is_some(),
         ),
     ]
     .into_iter()

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use contact_service::api::proto::{
     self, ContactType, DeliveryReport, DeliveryReportResult as Effect, DeliveryStatus as Status,
-    EventKind, ExclusionReason, Purpose,
+    EventKind, ExclusionReason, FindingKind, Purpose,
 };
 use rstest::rstest;
 use tonic::Code;
@@ -74,6 +74,16 @@ async fn set_contact_data(server: &TestServer, email: &str) {
         ..proto::UpdateCustomerRequest::default()
     };
     server.client().update_customer(request).await.unwrap();
+}
+
+async fn is_reviewed_as_bounced(server: &TestServer) -> bool {
+    let request = proto::ReviewContactsRequest {
+        customer_number: "K-1".into(),
+    };
+    let response = server.client().review_contacts(request).await;
+    let findings = response.unwrap().into_inner().findings;
+    let mut kinds = findings.iter().map(proto::Finding::kind);
+    kinds.any(|kind| kind == FindingKind::ContactDataEmailBounced)
 }
 
 async fn resolve(server: &TestServer, purpose: Purpose) -> (Vec<String>, Vec<ExclusionReason>) {
@@ -229,9 +239,11 @@ async fn rule_32_failed_contact_data_falls_back_at_once(
         .contact_data
         .unwrap();
     assert_eq!(data.email_bounce_time, failed.report_time);
+    assert!(is_reviewed_as_bounced(&server).await);
     // A newer address is not affected, and neither is the old one once it is entered again.
     server.clock.advance(TimeDelta::minutes(1));
     set_contact_data(&server, "new@k-1.example").await;
+    assert!(!is_reviewed_as_bounced(&server).await);
     assert_eq!(
         send_one(&server, failed.clone()).await,
         Effect::IgnoredNotCurrent

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import grpc
-from contact.v1 import contact_pb2, review_pb2
+from contact.v1 import contact_pb2, delivery_pb2, review_pb2
 
 from support.contacts import unique_address
 from support.portal import Portal, visiting
@@ -60,6 +60,24 @@ def test_corrected_finding_disappears(visitor, sample):
     visitor.press("form[action$=cancel-email] button")
     visitor.open("/review")
     assert visitor.page.locator("#findings").count() == 0
+
+
+def test_contact_data_that_bounces_is_found_and_shown(visitor, sample):
+    page, mark = visitor.page, "kamen als unzustellbar zurück"
+    visitor.open("/customer")
+    assert mark not in page.inner_text("main")
+    report = delivery_pb2.DeliveryReport(
+        customer_number=sample.number,
+        email=f"info@{sample.domain}",
+        status=delivery_pb2.DELIVERY_STATUS_FAILED_PERMANENTLY,
+    )
+    report.report_time.GetCurrentTime()
+    request = delivery_pb2.ReportDeliveriesRequest(reports=[report])
+    (result,) = sample.contacts.call("ReportDeliveries", request).results
+    assert result == delivery_pb2.DELIVERY_REPORT_RESULT_MARKED
+    visitor.open("/review")
+    visitor.press("[data-kind=CONTACT_DATA_EMAIL_BOUNCED] a")
+    assert mark in page.inner_text("dd.address")
 
 
 def test_only_reachable_contact_is_named(visitor, sample):

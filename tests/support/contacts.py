@@ -15,7 +15,7 @@ from contact.v1 import (
 
 SCOPES = (
     "customers.write contact_data.write contacts.read contacts.write email.confirm"
-    " phone_password.check recipients.resolve"
+    " deliveries.report phone_password.check recipients.resolve"
 )
 
 PENDING = contact_pb2.CONFIRMATION_STATE_PENDING

@@ -89,6 +89,10 @@ fn flawless_customer_has_no_finding() {
     |c: &mut Customer, _: &mut Vec<Contact>| c.contact_data.email = None,
     &[(FindingKind::NoContactDataEmail, &[][..])]
 )]
+#[case::contact_data_bounced(
+    |c: &mut Customer, _: &mut Vec<Contact>| c.contact_data.email_bounce_time = Some(now()),
+    &[(FindingKind::ContactDataEmailBounced, &[][..])]
+)]
 fn each_flaw_is_found(#[case] flaw: Flaw, #[case] expected: &[(FindingKind, &[u128])]) {
     let expected: Vec<_> = expected
         .iter()

@@ -43,6 +43,7 @@ const TEXTS = {
     phone: "Telefonnummer",
     locale: "Sprache",
     none: "keine",
+    bounced: "E-Mails kamen als unzustellbar zurück.",
     notifications: "Zusätzlich an die Kontaktdaten senden",
     notificationsHint:
       "Ihre Ansprechpartner mit dem Typ Technik erhalten diese Nachrichten immer. Ist keiner erreichbar, gehen Sicherheitshinweise und Wartungsankündigungen auch ohne Auswahl an Ihre Kontaktdaten; abgewählte Störungsmeldungen gehen dann an niemanden.",
@@ -62,6 +63,7 @@ const TEXTS = {
     phone: "Phone number",
     locale: "Language",
     none: "none",
+    bounced: "E-mails were returned as undeliverable.",
     notifications: "Also send to your contact data",
     notificationsHint:
       "Your contacts of the type Technical always receive these messages. If none can be reached, security notices and maintenance announcements go to your contact data even if they are not selected; outage notices that are not selected then go to no one.",
@@ -96,7 +98,8 @@ function contactData(language: Language, { contactData: data }: Customer): Html 
   const t = TEXTS[language];
   return html`<section class="card"><h2>${t.contactData}</h2>
     <dl class="facts">
-      <div><dt>${t.email}</dt><dd class="address">${data?.email || t.none}</dd></div>
+      <div><dt>${t.email}</dt><dd class="address">${data?.email || t.none}
+        ${data?.emailBounceTime && html`<small class="error block">${t.bounced}</small>`}</dd></div>
       <div><dt>${t.phone}</dt><dd>${data?.phoneNumber || t.none}</dd></div>
       <div><dt>${t.locale}</dt><dd>${LOCALES[data?.locale || "de"]?.[language]}</dd></div>
     </dl>

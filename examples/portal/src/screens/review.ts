@@ -39,6 +39,7 @@ const PLACES: Record<Kind, "form" | "row" | "table" | "contactData"> = {
   EMAIL_CONFIRMED_LONG_AGO: "form",
   INVOICE_EMAIL_LAPSED: "form",
   NO_CONTACT_DATA_EMAIL: "contactData",
+  CONTACT_DATA_EMAIL_BOUNCED: "contactData",
 };
 
 interface Words {
@@ -89,6 +90,10 @@ const de = {
     NO_CONTACT_DATA_EMAIL: {
       title: "Keine E-Mail-Adresse in Ihren Kontaktdaten",
       hint: "Sind Ihre Ansprechpartner nicht erreichbar, haben wir keine andere Adresse von Ihnen. Unser Kundenservice trägt sie für Sie ein.",
+    },
+    CONTACT_DATA_EMAIL_BOUNCED: {
+      title: "E-Mails an Ihre Kontaktdaten kommen nicht an",
+      hint: "E-Mails an diese Adresse kamen als unzustellbar zurück. Unser Kundenservice ändert sie für Sie.",
     },
   } as Record<Kind, Words>,
   other: { title: "Bitte prüfen Sie Ihre Angaben", hint: "" } as Words,
@@ -149,6 +154,10 @@ const en: typeof de = {
     NO_CONTACT_DATA_EMAIL: {
       title: "No e-mail address in your contact data",
       hint: "If your contacts cannot be reached, we have no other address for you. Our customer service adds it for you.",
+    },
+    CONTACT_DATA_EMAIL_BOUNCED: {
+      title: "E-mails to your contact data are not delivered",
+      hint: "E-mails to this address were returned as undeliverable. Our customer service changes it for you.",
     },
   },
   other: { title: "Please check your details", hint: "" },
