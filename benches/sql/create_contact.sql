@@ -20,7 +20,7 @@ SELECT contacts.customer_number, contacts.contact_id, contacts.position, contact
     contacts.create_time, contacts.update_time, contact_phone_numbers.phone_number,
     CASE WHEN contacts.types & 1 = 1 AND NOT EXISTS (
         SELECT 1 FROM contacts other
-        WHERE other.customer_number = contacts.customer_number
+        WHERE other.customer_number = :customer_number AND other.customer_number = contacts.customer_number
             AND other.contact_id <> contacts.contact_id AND other.types & 1 = 1
     ) THEN 1 ELSE 0 END,
     phone_passwords.customer_number, phone_passwords.contact_id, phone_passwords.hash,

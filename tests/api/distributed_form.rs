@@ -39,7 +39,10 @@ const WITHOUT_CUSTOMER: &[(&str, &str)] = &[
         "write_count = write_count",
         "the trigger of rule 2, in its row's node",
     ),
-    ("NOT EXISTS (", "the trigger of rule 2, in its row's node"),
+    (
+        "FOUND AND NOT EXISTS (",
+        "the trigger of rule 2, in its row's node",
+    ),
     ("FROM feed_inbox WHERE customer_number >= ", "the sequencer"),
     ("DELETE FROM feed_inbox WHERE (", "the sequencer"),
     (" >= $1 AND ", "retention, of all customers"),
@@ -169,6 +172,11 @@ fn known_keys() -> Keys {
      WHERE customers.customer_number = ANY($1)"
 )]
 #[case("SELECT (SELECT 1 FROM contacts LIMIT 1) FROM customers WHERE customer_number = $1")]
+#[case(
+    "SELECT NOT EXISTS (SELECT 1 FROM contacts other \
+     WHERE other.customer_number = contacts.customer_number) \
+     FROM contacts WHERE contacts.customer_number = $1"
+)]
 #[case("UPDATE contacts SET types = 1 WHERE contact_id = $1")]
 #[case("UPDATE contacts SET customer_number = $2 WHERE customer_number = $1")]
 #[case(
@@ -192,6 +200,11 @@ fn statement_of_the_wrong_form_is_found(#[case] sql: &str) {
     "SELECT * FROM \"contacts\" LEFT JOIN \"contact_phone_numbers\" AS \"p\" \
      ON \"p\".\"customer_number\" = \"contacts\".\"customer_number\" \
      WHERE \"contacts\".\"customer_number\" = $1"
+)]
+#[case(
+    "SELECT NOT EXISTS (SELECT 1 FROM contacts other \
+     WHERE other.customer_number = contacts.customer_number AND other.customer_number = $1) \
+     FROM contacts WHERE contacts.customer_number = $1"
 )]
 #[case("UPDATE contacts SET types = $1 WHERE (customer_number = $2) AND version = $3")]
 #[case(

@@ -256,8 +256,9 @@ impl Form {
                 self.bind(&own);
             } else if self.at(place + 1) == "=" {
                 let other = place + if self.at(place + 3) == "." { 4 } else { 2 };
-                if self.at(other) == CUSTOMER_NUMBER {
-                    links.push((own, self.column_at(other)));
+                let other_column = self.column_at(other);
+                if self.at(other) == CUSTOMER_NUMBER && self.are_joined(&own, &other_column) {
+                    links.push((own, other_column));
                 }
             }
         }
@@ -307,10 +308,24 @@ impl Form {
         }
     }
 
-    fn is_bound(&self, (alias, _): &Column) -> bool {
-        let is_it = |relation: &&Relation| Some(&relation.alias) == alias.as_ref();
-        let relation = self.relations.iter().find(is_it);
+    fn is_bound(&self, column: &Column) -> bool {
+        let relation = self.relation_of(column);
         relation.is_some_and(|relation| relation.is_bound)
+    }
+
+    /// Returns true unless one column is of a table outside the query of the other: Citus does not pass
+    /// the customer on to a correlated subquery, and so asks all shards.
+    fn are_joined(&self, one: &Column, other: &Column) -> bool {
+        let scope = |column| self.relation_of(column).map(|relation| relation.scope);
+        match (scope(one), scope(other)) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        }
+    }
+
+    fn relation_of(&self, (alias, _): &Column) -> Option<&Relation> {
+        let is_it = |relation: &&Relation| Some(&relation.alias) == alias.as_ref();
+        self.relations.iter().find(is_it)
     }
 
     /// The parentheses around these that have tables, from the inside.

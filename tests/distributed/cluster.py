@@ -95,6 +95,9 @@ class LocalNode(Node):
         if self._process:
             self._process.stop(signal.SIGINT)
 
+    def log(self) -> str:
+        return (self._folder / f"{self.name}.log").read_text(errors="replace")
+
     def kill(self) -> None:
         """Sends SIGKILL to the postmaster and all of its backends at once."""
         if not self._process:

@@ -14,6 +14,7 @@ from failover.service import Service
 from .cluster import Cluster, Connection, Database
 from .instances import instances
 from .result import Result
+from .shards import log_statements_of_several_shards, logged_statements, of_one_customer
 from .story import RPCS, DeferringMailbox, Story, missing_calls
 
 # PostgreSQL tries a plan without parameters, which Citus may reject, when a connection runs a
@@ -35,6 +36,7 @@ def stories(
 ) -> Iterator[tuple[Database, Service, list[Story]]]:
     """Plays the story some times; each begins at another instance than the one before."""
     database = cluster.create_database(name)
+    log_statements_of_several_shards(database)
     folder.mkdir()
     with DeferringMailbox() as mailbox:
         urls = [mailbox.smtp_url] * 2
@@ -50,12 +52,19 @@ def stories(
 
 
 def prove_rpcs(cluster: Cluster, folder: Path, _: float) -> Result:
+    """Every RPC works through both instances, and asks only the shard of its customer."""
     with stories(cluster, folder, "contacts_rpcs", STORIES) as (_database, _service, played):
         for story in played:
             story.erase()
+    logged = logged_statements(cluster)
+    scattered = of_one_customer(logged)
+    wrong = [f"asks shards of other customers: {text}" for text in scattered]
+    if cluster.local_nodes() and not logged:
+        wrong.append("no statement of several shards is logged, so none of one customer is found")
     return Result(
-        f"{len(RPCS)} RPCs, each at least {STORIES // 2} times through each of two instances",
-        list(missing_calls(played)),
+        f"{len(RPCS)} RPCs, each at least {STORIES // 2} times through each of two instances;"
+        f" of {len(logged)} statements to several shards, {len(scattered)} name one customer",
+        wrong + list(missing_calls(played)),
     )
 
 

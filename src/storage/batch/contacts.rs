@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use sea_orm::{
     DbBackend, FromQueryResult, QueryResult, QueryTrait,
-    sea_query::{Condition, Expr},
+    sea_query::{Condition, Expr, IntoCondition},
 };
 use uuid::Uuid;
 
@@ -88,20 +88,24 @@ async fn find_many(readers: &PinnedReaders, keys: &[ContactKey]) -> Result<Vec<F
     Ok(contacts)
 }
 
-/// A distributed database finds the shards by the last condition.
+/// A distributed database finds the shards by the conditions with ANY.
 static POSTGRES_FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     let condition = "(contacts.customer_number, contacts.contact_id) IN \
                  (SELECT * FROM unnest($1::text[], $2::uuid[])) \
                  AND contacts.customer_number = ANY($1)";
-    selection(Condition::all().add(Expr::cust(condition)))
-        .build(DbBackend::Postgres)
-        .sql
+    let of_others = Expr::cust("other.customer_number = ANY($1)");
+    selection(
+        Expr::cust(condition).into_condition(),
+        of_others.into_condition(),
+    )
+    .build(DbBackend::Postgres)
+    .sql
 });
 
 static SQLITE_FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     let condition = "(contacts.customer_number, contacts.contact_id) IN \
                  (SELECT value ->> 0, unhex(value ->> 1) FROM json_each($1))";
-    selection(Condition::all().add(Expr::cust(condition)))
+    selection(Expr::cust(condition).into_condition(), Condition::all())
         .build(DbBackend::Sqlite)
         .sql
 });

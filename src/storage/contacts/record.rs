@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable,
     JoinType, QueryFilter, QueryOrder, QueryResult, QuerySelect, RelationTrait, Select,
-    sea_query::{Condition, Expr},
+    sea_query::{Condition, Expr, ExprTrait, IntoCondition, Query},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -68,16 +68,18 @@ impl FromQueryResult for ContactRow {
 const PHONE_NUMBER: &str = "phone_number";
 const PASSWORD_PREFIX: &str = "phone_password_";
 const LAST_STANDARD: &str = "is_last_standard";
-/// Rule 2: 1 for the only STANDARD contact of a customer, 0 for all others.
-const IS_LAST_STANDARD: &str = "CASE WHEN contacts.types & 1 = 1 AND NOT EXISTS (\
-     SELECT 1 FROM contacts other WHERE other.customer_number = contacts.customer_number \
-     AND other.contact_id <> contacts.contact_id AND other.types & 1 = 1) THEN 1 ELSE 0 END";
+/// The other contacts of a contact's customer.
+const OTHER: &str = "other";
+const IS_OTHER_STANDARD: &str = "other.customer_number = contacts.customer_number \
+     AND other.contact_id <> contacts.contact_id AND other.types & 1 = 1";
 
-/// Builds one statement for all tables, so that they are read from one snapshot.
-pub(crate) fn selection(condition: Condition) -> Select<Entity> {
+/// Builds one statement for all tables, so that they are read from one snapshot. `condition` selects
+/// the contacts, and `of_others` those among `other` that have the same customers: a distributed
+/// database asks all shards for a subquery that does not name its customers itself.
+pub(crate) fn selection(condition: Condition, of_others: Condition) -> Select<Entity> {
     let mut query = Entity::find()
         .column_as(phones::Column::PhoneNumber, PHONE_NUMBER)
-        .expr_as(Expr::cust(IS_LAST_STANDARD), LAST_STANDARD)
+        .expr_as(is_last_standard(of_others), LAST_STANDARD)
         .join_rev(JoinType::LeftJoin, phones::Relation::Contacts.def())
         .join_rev(JoinType::LeftJoin, passwords::Relation::Contacts.def())
         .filter(condition)
@@ -91,6 +93,19 @@ pub(crate) fn selection(condition: Condition) -> Select<Entity> {
     query
 }
 
+/// Rule 2: 1 for the only STANDARD contact of a customer, 0 for all others.
+fn is_last_standard(of_others: Condition) -> Expr {
+    let others = Query::select()
+        .expr(Expr::cust("1"))
+        .from_as(Entity, OTHER)
+        .cond_where(of_others.add(Expr::cust(IS_OTHER_STANDARD)))
+        .take();
+    let is_last = Expr::cust("contacts.types & 1 = 1").and(Expr::exists(others).not());
+    Expr::case(is_last, Expr::cust("1"))
+        .finally(Expr::cust("0"))
+        .into()
+}
+
 pub(crate) async fn select<C: ConnectionTrait>(
     connection: &C,
     number: &CustomerNumber,
@@ -99,7 +114,8 @@ pub(crate) async fn select<C: ConnectionTrait>(
     let condition = Condition::all()
         .add(Column::CustomerNumber.eq(number.as_str()))
         .add(condition);
-    let rows = selection(condition)
+    let of_others = Expr::col((OTHER, Column::CustomerNumber)).eq(number.as_str());
+    let rows = selection(condition, of_others.into_condition())
         .into_model::<ContactRow>()
         .all(connection);
     gather(rows.await.map_err(StorageError::from)?)?

@@ -90,11 +90,14 @@ impl Snapshot {
 
     /// Lists the contacts of a page, by customer.
     pub async fn list_contacts(&self, page: &NumberRange) -> Result<Vec<StoredContact>> {
-        let rows = selection(within(page, contacts::Column::CustomerNumber))
-            .into_model::<ContactRow>()
-            .all(&self.inner)
-            .await
-            .map_err(StorageError::from)?;
+        let rows = selection(
+            within(page, contacts::Column::CustomerNumber),
+            Condition::all(),
+        )
+        .into_model::<ContactRow>()
+        .all(&self.inner)
+        .await
+        .map_err(StorageError::from)?;
         let mut stored = Vec::new();
         let mut rows = rows.into_iter().peekable();
         while let Some(row) = rows.next() {
