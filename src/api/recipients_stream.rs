@@ -23,8 +23,6 @@ use crate::{
 };
 
 const MAX_CUSTOMER_NUMBERS: usize = 1_000;
-/// Number of customers that share a query, and usually a response message.
-const CHUNK_SIZE: usize = 250;
 /// Number of chunks that are resolved ahead of the one that is sent.
 const LOOKAHEAD_CHUNKS: usize = 3;
 /// Number of recipients and exclusions after which a response message ends: about 100 KiB, and always far
@@ -36,11 +34,11 @@ const PAGE_SIZE: usize = 2_000;
 
 /// The content of a request message.
 enum Requested {
-    Customers(Vec<Chunk>),
+    Customers(Vec<RequestedCustomer>, Terms),
     AllCustomers(Walk),
 }
 
-/// Customers of one request message that are resolved together.
+/// Customers that are resolved together, and usually share a response message.
 struct Chunk {
     customers: Vec<RequestedCustomer>,
     terms: Terms,
@@ -82,7 +80,11 @@ pub(super) fn resolve_stream(
     let lister = app.clone();
     requested(caller, requests)
         .flat_map(move |requested| match requested {
-            Ok(Requested::Customers(chunks)) => stream::iter(chunks.into_iter().map(Ok)).boxed(),
+            Ok(Requested::Customers(customers, terms)) => {
+                let size = lister.customers_per_read();
+                let chunks = into_chunks(customers.into_iter(), size, terms, false);
+                stream::iter(chunks).map(Ok).boxed()
+            }
             Ok(Requested::AllCustomers(walk)) => walk.chunks(lister.clone()).boxed(),
             Err(status) => stream::iter([Err(status)]).boxed(),
         })
@@ -127,7 +129,7 @@ fn requested(
             let requested = message
                 .map_err(with_reason)
                 .and_then(|message| Ok(decode(&caller, message, is_first)?));
-            let goes_on = matches!(requested, Ok(Requested::Customers(_)));
+            let goes_on = matches!(requested, Ok(Requested::Customers(..)));
             Some((requested, goes_on.then_some((requests, false))))
         }
     })
@@ -173,7 +175,7 @@ fn decode(
     }
     let numbers = message.customer_numbers.into_iter().enumerate();
     let customers = numbers.map(|(index, text)| decode_number(index, text));
-    Ok(Requested::Customers(into_chunks(customers, terms, false)))
+    Ok(Requested::Customers(customers.collect(), terms))
 }
 
 fn check_count(count: usize, violations: &mut Violations) {
@@ -188,10 +190,11 @@ fn check_count(count: usize, violations: &mut Violations) {
 
 fn into_chunks(
     mut customers: impl Iterator<Item = RequestedCustomer>,
+    size: usize,
     terms: Terms,
     is_of_walk: bool,
 ) -> Vec<Chunk> {
-    let mut next = || customers.by_ref().take(CHUNK_SIZE).collect::<Vec<_>>();
+    let mut next = || customers.by_ref().take(size).collect::<Vec<_>>();
     let chunks = std::iter::from_fn(|| Some(next()).filter(|chunk| !chunk.is_empty()));
     let chunk = |customers| Chunk {
         customers,
@@ -206,6 +209,7 @@ impl Walk {
     /// Lists the customers page by page, as the chunks are resolved.
     fn chunks(self, app: App) -> impl Stream<Item = NextChunk> + Send {
         let Self { after, terms } = self;
+        let size = app.customers_per_read();
         let begin = Chunk {
             customers: Vec::new(),
             terms,
@@ -225,7 +229,7 @@ impl Walk {
                     text: number.as_str().to_owned(),
                     number: Ok(number),
                 });
-                let chunks = into_chunks(customers, terms, true);
+                let chunks = into_chunks(customers, size, terms, true);
                 Ok::<_, Status>(last.map(|last| (stream::iter(chunks).map(Ok), Some(last))))
             }
         });

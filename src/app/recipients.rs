@@ -67,6 +67,11 @@ impl App {
         self.database.list_customer_numbers(after, limit).await
     }
 
+    /// Returns the number of customers that are best resolved at once in a long run.
+    pub fn customers_per_read(&self) -> usize {
+        self.database.customers_per_read()
+    }
+
     /// Resolves the recipients of many customers. The results have the order of the numbers; a
     /// customer that is missing or cannot be read has an error as its result.
     ///

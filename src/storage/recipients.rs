@@ -13,6 +13,11 @@ use crate::{
     error::{Error, Result},
 };
 
+/// Number of customers in one read of a long run.
+const CUSTOMERS: usize = 250;
+/// The same for a distributed database, where a read is a query to each of 32 shards.
+const DISTRIBUTED_CUSTOMERS: usize = 2_000;
+
 impl Database {
     /// Reads the customer and its contacts, in the order of their creation, from one snapshot that
     /// is not older than the request. Concurrent requests share a query.
@@ -61,6 +66,15 @@ impl Database {
             *place = read;
         }
         Ok(found)
+    }
+
+    /// Returns the number of customers that are best read at once in a long run.
+    pub fn customers_per_read(&self) -> usize {
+        if self.is_distributed() {
+            DISTRIBUTED_CUSTOMERS
+        } else {
+            CUSTOMERS
+        }
     }
 
     /// Reads many customers from the primary, in the order of `numbers`.

@@ -14,7 +14,7 @@ use futures::{
 
 use crate::cli::{retry::with_retry, startup_error::StartupError};
 
-/// Customers that are resolved together.
+/// Customers that are resolved together; more on a distributed database.
 const BATCH: usize = 500;
 /// The file name of standard input.
 const STANDARD_INPUT: &str = "-";
@@ -110,7 +110,8 @@ async fn next_numbers(
     database: &Database,
     after: Option<CustomerNumber>,
 ) -> Result<NumberedBatch, StartupError> {
-    let numbers = with_retry(|| database.list_customer_numbers(after.as_ref(), BATCH)).await?;
+    let limit = BATCH.max(database.customers_per_read());
+    let numbers = with_retry(|| database.list_customer_numbers(after.as_ref(), limit)).await?;
     tracing::debug!(customers = numbers.len(), "customers listed");
     failpoint("customers-listed").await;
     let Some(last) = numbers.last().cloned() else {
