@@ -1,7 +1,8 @@
 //! Retention: deletes expired rows in batches, the oldest first.
 //!
-//! A batch is a short transaction, followed by a pause that is longer than the batch took, so that
-//! a run over millions of rows delays no request. It is a range of time that begins with the oldest
+//! A batch is a short transaction, followed by a pause that is longer than the batch took. A long run,
+//! over millions of rows, takes one hundredth of the time, so that fewer requests coincide with a batch
+//! than the 99th percentile of their latency counts. A batch is a range of time that begins with the oldest
 //! rows: a range suits an index on every database, and every node of a distributed one. Rows of the
 //! same time are in the same batch, which one request has written. A batch that fails is retried with
 //! fewer rows: on a slow disk the usual number may exceed the statement timeout.
@@ -27,9 +28,15 @@ use crate::error::Result;
 
 const MAX_BATCH: u64 = 1_000;
 const MIN_BATCH: u64 = 10;
-/// Pause after a batch, as a multiple of its duration.
+/// Batches after which a run is a long one.
+const SHORT_RUN: u32 = 20;
+/// Pause after a batch of a short run, as a multiple of its duration.
 const PAUSE_FACTOR: u32 = 3;
+/// The same for a long run.
+const LONG_RUN_PAUSE_FACTOR: u32 = 99;
 const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// A slow database deletes some hundred rows a second all the same.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Interval of log lines in a long run.
 const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -135,8 +142,10 @@ impl Database {
         last: Option<i64>,
     ) -> Result<u64> {
         let (mut count, mut limit, mut from) = (0, MAX_BATCH, DateTime::UNIX_EPOCH);
+        let mut batches = 0;
         let mut reported = Instant::now();
         loop {
+            batches += 1;
             let started = Instant::now();
             let times = [from, until];
             match self.expire_batch(rule, times, last, limit).await {
@@ -158,8 +167,7 @@ impl Database {
                 reported = Instant::now();
                 tracing::info!(table = rule.table, count, until = %from, "retention in progress");
             }
-            let pause = started.elapsed() * PAUSE_FACTOR;
-            tokio::time::sleep(pause.max(MIN_PAUSE)).await;
+            tokio::time::sleep(pause(batches, started.elapsed())).await;
         }
     }
 
@@ -230,12 +238,23 @@ impl Transaction {
     }
 }
 
+/// Returns the pause after a batch: the number of batches of its run so far, and its duration.
+fn pause(batches: u32, duration: Duration) -> Duration {
+    let factor = if batches < SHORT_RUN {
+        PAUSE_FACTOR
+    } else {
+        LONG_RUN_PAUSE_FACTOR
+    };
+    (duration * factor).clamp(MIN_PAUSE, MAX_PAUSE)
+}
+
 fn first_column<T: TryGetable>(row: &QueryResult) -> Result<T> {
     Ok(row.try_get_by_index(0).map_err(StorageError::from)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use sea_orm::DbBackend;
 
     use super::*;
@@ -300,6 +319,22 @@ mod tests {
             .iter()
             .find(|step| is_full_scan(step) || is_sorted(step));
         assert_eq!(found, None, "{statement}: {steps:#?}");
+    }
+
+    #[rstest]
+    #[case::short_run(1, 20, 60)]
+    #[case::end_of_a_short_run(19, 20, 60)]
+    #[case::long_run(20, 15, 1_485)]
+    #[case::fast_batch(1, 1, 10)]
+    #[case::slow_batch(1_000, 800, 2_000)]
+    #[case::stalled_batch(1, 3_000, 2_000)]
+    fn long_runs_leave_the_database_to_requests(
+        #[case] batches: u32,
+        #[case] duration_ms: u64,
+        #[case] pause_ms: u64,
+    ) {
+        let pause = pause(batches, Duration::from_millis(duration_ms));
+        assert_eq!(pause, Duration::from_millis(pause_ms));
     }
 
     #[tokio::test]
