@@ -96,6 +96,7 @@ class LocalNode(Node):
             self._process.stop(signal.SIGINT)
 
     def log(self) -> str:
+        """Returns what the server has logged so far."""
         return (self._folder / f"{self.name}.log").read_text(errors="replace")
 
     def kill(self) -> None:
