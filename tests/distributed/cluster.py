@@ -97,7 +97,7 @@ class LocalNode(Node):
 
     def log(self) -> str:
         """Returns what the server has logged so far."""
-        return (self._folder / f"{self.name}.log").read_text(errors="replace")
+        return self._process.log.read_text(errors="replace") if self._process else ""
 
     def kill(self) -> None:
         """Sends SIGKILL to the postmaster and all of its backends at once."""

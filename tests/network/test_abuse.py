@@ -2,8 +2,8 @@
 
 The client's p99 is compared with its own before and after the abuse, and the server's memory with
 that before it. New connections cost the kernel more than the server: there the client's p99 is also
-compared with its own while a bare listener gets them. Abuses without a token are possible for everyone, the others for clients with a
-valid token.
+compared with its own while a bare listener gets them. Abuses without a token are possible for
+everyone, the others for clients with a valid token.
 """
 
 from __future__ import annotations
