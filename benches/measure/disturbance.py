@@ -19,7 +19,9 @@ FLOOD_IN_FLIGHT = 16
 FLOOD_LEAD = 1.5
 # Enough events to be sequenced, or deleted, during all turns.
 FEWEST_CUSTOMERS = 200_000
-EXPIRED = "SELECT 1 FROM audit_events WHERE event_time < now() - interval '1 day' LIMIT 1"
+OLDEST_EXPIRED = "SELECT min(event_time) FROM audit_events WHERE event_time < now() - interval '1 day'"
+# The deletion begins half a minute after the start of the service.
+LONGEST_WAIT_SECONDS = 90
 
 
 def flood(bench: Bench) -> list[Result]:
@@ -81,8 +83,11 @@ def retention(bench: Bench) -> list[Result]:
     calm = bench.databases.postgres(customers)
     url = bench.databases.copy(customers, "retention")
 
+    def oldest() -> str:
+        return psql(bench.folder, url, OLDEST_EXPIRED)
+
     def is_left() -> bool:
-        return bool(psql(bench.folder, url, EXPIRED))
+        return bool(oldest())
 
     row = Result(
         "retention",
@@ -93,7 +98,9 @@ def retention(bench: Bench) -> list[Result]:
     )
 
     def disturbed() -> Figure:
+        before = oldest()
         with Service(bench.tools, url, AUDIT_RETENTION_DAYS="1") as service:
+            wait_until(lambda: oldest() != before, "the deletion began")
             return resolve_during(bench, service, customers, "the deletion", is_left)
 
     try:
@@ -139,6 +146,14 @@ def resolve_during(
     if not is_left():
         raise RowFailed(f"{what} ended before the measurement")
     return Figure(figures["p99_us"], figures)
+
+
+def wait_until(is_true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise RowFailed(f"waited {LONGEST_WAIT_SECONDS} s in vain until {what}")
+        time.sleep(0.5)
 
 
 def compare(

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::{
     api::auth::Authenticator,
@@ -17,6 +17,8 @@ use crate::{
 /// A count reads the index entries of up to 100,000 hashes of each version.
 const HASH_COUNT_INTERVAL: Duration = Duration::from_mins(5);
 const DELETION_INTERVAL: Duration = Duration::from_hours(1);
+/// A new instance serves its first requests before it deletes and reminds, also in a rolling restart.
+const FIRST_RUN_DELAY: Duration = Duration::from_secs(30);
 /// Interval between deletions of personal data that is no longer needed.
 const PERSONAL_DATA_INTERVAL: Duration = Duration::from_mins(10);
 /// Reminders and expiries are due days after the change they follow, so half a minute is early enough.
@@ -36,7 +38,7 @@ pub(super) fn count_hashes(app: App) -> impl Future<Output = ()> {
         metrics::phone_password_hashes(*version, None);
     }
     async move {
-        let mut ticks = tokio::time::interval(HASH_COUNT_INTERVAL);
+        let mut ticks = interval(HASH_COUNT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -56,7 +58,7 @@ pub(super) fn count_hashes(app: App) -> impl Future<Output = ()> {
 
 /// Runs the upkeep of the metrics and updates the gauges of token keys and database connections.
 pub(super) async fn run_upkeep(metrics: Metrics, database: Database, authenticator: Authenticator) {
-    every(UPKEEP_INTERVAL, move || {
+    every(interval(UPKEEP_INTERVAL), move || {
         metrics.run_upkeep();
         metrics::token_keys_age(authenticator.keys_age(), authenticator.keys_max_stale());
         for (name, pool) in database.pools() {
@@ -69,7 +71,7 @@ pub(super) async fn run_upkeep(metrics: Metrics, database: Database, authenticat
 
 /// Counts the database nodes that are not reachable. If the count itself fails, at least one is not.
 pub(super) async fn count_unreachable_nodes(database: Database) {
-    every(COUNT_INTERVAL, move || {
+    every(interval(COUNT_INTERVAL), move || {
         let database = database.clone();
         async move {
             let count = database.count_unreachable_nodes().await;
@@ -85,7 +87,7 @@ pub(super) async fn count_unreachable_nodes(database: Database) {
 
 /// Updates the state of the guard against bursts of failures, which no report may follow.
 pub(super) async fn watch_delivery_failures(app: App) {
-    every(COUNT_INTERVAL, move || {
+    every(interval(COUNT_INTERVAL), move || {
         metrics::delivery_failure_burst(app.has_burst_of_failures());
         std::future::ready(())
     })
@@ -94,7 +96,7 @@ pub(super) async fn watch_delivery_failures(app: App) {
 
 /// Counts the queued e-mails.
 pub(super) async fn count_mails(app: App) {
-    every(COUNT_INTERVAL, move || {
+    every(interval(COUNT_INTERVAL), move || {
         let app = app.clone();
         async move {
             match app.count_mails().await {
@@ -108,7 +110,7 @@ pub(super) async fn count_mails(app: App) {
 
 /// Counts the contacts with failed phone password checks.
 pub(super) async fn count_failed_contacts(app: App) {
-    every(COUNT_INTERVAL, move || {
+    every(interval(COUNT_INTERVAL), move || {
         let app = app.clone();
         async move {
             match app.count_failed_contacts().await {
@@ -124,7 +126,7 @@ pub(super) async fn count_failed_contacts(app: App) {
 
 /// Deletes rows whose retention ended.
 pub(super) async fn delete_expired_hourly(app: App) {
-    every(DELETION_INTERVAL, move || {
+    every(after_start(DELETION_INTERVAL), move || {
         let app = app.clone();
         async move {
             let job = "delete old confirmations";
@@ -145,7 +147,7 @@ pub(super) async fn delete_expired_hourly(app: App) {
 
 /// Deletes events older than `retention`, which may take hours.
 pub(super) async fn delete_old_events(app: App, retention: TimeDelta) {
-    every(DELETION_INTERVAL, move || {
+    every(after_start(DELETION_INTERVAL), move || {
         let app = app.clone();
         async move { log_result("delete old events", app.purge_events(retention).await) }
     })
@@ -154,7 +156,7 @@ pub(super) async fn delete_old_events(app: App, retention: TimeDelta) {
 
 /// Deletes personal data that is no longer needed.
 pub(super) async fn delete_personal_data(app: App) {
-    every(PERSONAL_DATA_INTERVAL, move || {
+    every(after_start(PERSONAL_DATA_INTERVAL), move || {
         let app = app.clone();
         async move {
             let job = "delete expired request ids";
@@ -168,7 +170,7 @@ pub(super) async fn delete_personal_data(app: App) {
 
 /// Queues reminders of pending e-mail addresses, and clears expired ones.
 pub(super) async fn run_email_expiry(app: App) {
-    every(EMAIL_EXPIRY_INTERVAL, move || {
+    every(after_start(EMAIL_EXPIRY_INTERVAL), move || {
         let app = app.clone();
         async move {
             let job = "queue e-mail reminders";
@@ -182,19 +184,23 @@ pub(super) async fn run_email_expiry(app: App) {
 
 /// Queues reminders of reviews.
 pub(super) async fn remind_of_reviews(app: App) {
-    every(REVIEW_REMINDER_INTERVAL, move || {
+    every(after_start(REVIEW_REMINDER_INTERVAL), move || {
         let app = app.clone();
         async move { log_result("queue review reminders", app.remind_of_reviews().await) }
     })
     .await;
 }
 
-async fn every<F, W>(interval: Duration, mut work: F)
+/// As [`interval`], but with the first tick after [`FIRST_RUN_DELAY`].
+fn after_start(period: Duration) -> Interval {
+    tokio::time::interval_at(Instant::now() + FIRST_RUN_DELAY, period)
+}
+
+async fn every<F, W>(mut ticks: Interval, mut work: F)
 where
     F: FnMut() -> W + Send + 'static,
     W: Future<Output = ()> + Send,
 {
-    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
