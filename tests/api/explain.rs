@@ -2,6 +2,7 @@
 //! plan as a notice.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{LazyLock, Mutex},
 };
@@ -129,5 +130,23 @@ pub fn scans_of_other_customers(plan: &Value, selective: &[&str], found: &mut Ve
     }
     for inner in plan["Plans"].as_array().into_iter().flatten() {
         scans_of_other_customers(inner, selective, found);
+    }
+}
+
+/// Scans with a condition that is not about the first column of their index: they read all of it.
+pub fn scans_of_whole_indexes(
+    plan: &Value,
+    first_columns: &BTreeMap<String, String>,
+    found: &mut Vec<String>,
+) {
+    if let (Some(index), Some(condition)) =
+        (plan["Index Name"].as_str(), plan["Index Cond"].as_str())
+        && let Some(column) = first_columns.get(index)
+        && !condition.contains(column.as_str())
+    {
+        found.push(format!("all of {index} ({condition})"));
+    }
+    for inner in plan["Plans"].as_array().into_iter().flatten() {
+        scans_of_whole_indexes(inner, first_columns, found);
     }
 }

@@ -43,6 +43,7 @@ impl MigrationTrait for Migration {
         }
         let (connection, backend) = (manager.get_connection(), manager.get_database_backend());
         let statements = [
+            emails::PARTIAL_INDEXES,
             phone::PARTIAL_INDEXES,
             events::PARTIAL_INDEXES,
             events::first_rows(backend),

@@ -32,7 +32,7 @@ pub(super) enum Action {
 pub(super) const EVENTS: Rule = Rule {
     table: "audit_events",
     index: "audit_events_by_time",
-    condition: "0 = 0",
+    condition: "length(kind) >= 0",
     time: "event_time",
     is_inclusive: false,
     order: "event_time",
@@ -139,6 +139,7 @@ pub(super) const CODES: Rule = Rule {
 pub(super) const PHONE_ORDERS: Rule = Rule {
     table: "phone_orders",
     index: "phone_orders_by_time",
+    condition: "0 = 0",
     time: "decision_time",
     order: "decision_time",
     ..EVENTS

@@ -36,11 +36,6 @@ pub(super) fn indexes() -> Vec<IndexCreateStatement> {
             ["state", "expire_time"],
         ),
         index(
-            "email_confirmations_by_reminder",
-            confirmations,
-            ["state", "remind_time"],
-        ),
-        index(
             "confirmation_tokens_by_confirmation",
             "confirmation_tokens",
             ["customer_number", "confirmation_id"],
@@ -62,6 +57,12 @@ pub(super) fn indexes() -> Vec<IndexCreateStatement> {
         ),
     ]
 }
+
+/// Partial, so that no other statement about a state can use it.
+pub(super) const PARTIAL_INDEXES: &[&str] = &[
+    "CREATE INDEX email_confirmations_by_reminder ON email_confirmations (state, remind_time)
+       WHERE remind_time IS NOT NULL",
+];
 
 fn email_confirmations() -> TableCreateStatement {
     Table::create()
