@@ -56,3 +56,7 @@ def of_one_customer(statements: set[str]) -> list[str]:
         for text in sorted(statements)
         if NAMES_A_CUSTOMER.search(text) and HAS_A_PSEUDONYM not in text
     ]
+
+
+def deletes_old_events(statements: set[str]) -> bool:
+    return any("DELETE FROM audit_events" in text for text in statements)
