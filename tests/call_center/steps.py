@@ -6,6 +6,7 @@ from support.terminal import Terminal
 
 NOT_AUTHENTICATED = "NOT AUTHENTICATED"
 AUTHENTICATED = " AUTHENTICATED until"
+BY_ADMINISTRATOR = ", administered by the "
 IDENTIFIES = "A caller ID identifies, it does not authenticate."
 
 
@@ -41,5 +42,6 @@ def say_password(terminal: Terminal, password: str) -> None:
 
 def choose_order(terminal: Terminal, place: int, is_own: bool = False) -> None:
     """Requests the decision on the order type at a place of the table, counted from 0."""
-    terminal.wait_for("Left and right: who administers the product.", AUTHENTICATED)
+    # The line about the current cell: before it the table is empty, and ignores keys.
+    terminal.wait_for("Left and right: who administers the product.", BY_ADMINISTRATOR, AUTHENTICATED)
     terminal.press(*["Up"] * 9, *["Down"] * place, "Right" if is_own else "Left", "Enter")
