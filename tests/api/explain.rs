@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, iter,
     sync::{LazyLock, Mutex},
 };
 
@@ -88,48 +88,50 @@ pub fn with_options<'a>(
     format!("{url}{mark}{}", options.collect::<Vec<_>>().join("&"))
 }
 
+/// The nodes of a plan, the outermost first.
+fn nodes(plan: &Value) -> Vec<&Value> {
+    let inner = plan["Plans"].as_array().into_iter().flatten();
+    iter::once(plan).chain(inner.flat_map(nodes)).collect()
+}
+
 /// Full table scans among the plan's nodes.
 pub fn full_scans(plan: &Value, small: &[&str], found: &mut Vec<String>) {
-    let kind = plan["Node Type"].as_str().unwrap_or_default();
-    let table = plan["Relation Name"].as_str().unwrap_or_default();
-    let goes_by_keys = plan.get("Index Cond").is_some() || plan.get("TID Cond").is_some();
-    let is_limited = kind.starts_with("Index") && plan.get("Filter").is_none();
-    if kind.ends_with("Scan")
-        && kind != "Bitmap Heap Scan"
-        && !table.is_empty()
-        && !small.contains(&table)
-        && !goes_by_keys
-        && !is_limited
-    {
-        found.push(format!("{kind} on {table}"));
-    }
-    for inner in plan["Plans"].as_array().into_iter().flatten() {
-        full_scans(inner, small, found);
+    for node in nodes(plan) {
+        let kind = node["Node Type"].as_str().unwrap_or_default();
+        let table = node["Relation Name"].as_str().unwrap_or_default();
+        let goes_by_keys = node.get("Index Cond").is_some() || node.get("TID Cond").is_some();
+        let is_limited = kind.starts_with("Index") && node.get("Filter").is_none();
+        if kind.ends_with("Scan")
+            && kind != "Bitmap Heap Scan"
+            && !table.is_empty()
+            && !small.contains(&table)
+            && !goes_by_keys
+            && !is_limited
+        {
+            found.push(format!("{kind} on {table}"));
+        }
     }
 }
 
 /// The indexes of a plan, and their conditions.
 pub fn lookups(plan: &Value) -> String {
-    let own = match plan["Index Name"].as_str() {
-        Some(index) => format!("{index} {} ", plan["Index Cond"]),
-        None => String::new(),
+    let lookup = |node: &Value| {
+        let index = node["Index Name"].as_str()?;
+        Some(format!("{index} {} ", node["Index Cond"]))
     };
-    let inner = plan["Plans"].as_array().into_iter().flatten();
-    own + &inner.map(lookups).collect::<String>()
+    nodes(plan).into_iter().filter_map(lookup).collect()
 }
 
 /// Scans of an index that do not descend to the customer: they read the rows of other customers too.
 pub fn scans_of_other_customers(plan: &Value, selective: &[&str], found: &mut Vec<String>) {
-    if let Some(index) = plan["Index Name"].as_str()
-        && !selective.contains(&index)
-    {
-        let condition = plan["Index Cond"].as_str().unwrap_or_default();
-        if !condition.contains("customer_number") {
+    for node in nodes(plan) {
+        let condition = node["Index Cond"].as_str().unwrap_or_default();
+        if let Some(index) = node["Index Name"].as_str()
+            && !selective.contains(&index)
+            && !condition.contains("customer_number")
+        {
             found.push(format!("{index} ({condition})"));
         }
-    }
-    for inner in plan["Plans"].as_array().into_iter().flatten() {
-        scans_of_other_customers(inner, selective, found);
     }
 }
 
@@ -139,14 +141,13 @@ pub fn scans_of_whole_indexes(
     first_columns: &BTreeMap<String, String>,
     found: &mut Vec<String>,
 ) {
-    if let (Some(index), Some(condition)) =
-        (plan["Index Name"].as_str(), plan["Index Cond"].as_str())
-        && let Some(column) = first_columns.get(index)
-        && !condition.contains(column.as_str())
-    {
-        found.push(format!("all of {index} ({condition})"));
-    }
-    for inner in plan["Plans"].as_array().into_iter().flatten() {
-        scans_of_whole_indexes(inner, first_columns, found);
+    for node in nodes(plan) {
+        if let (Some(index), Some(condition)) =
+            (node["Index Name"].as_str(), node["Index Cond"].as_str())
+            && let Some(column) = first_columns.get(index)
+            && !condition.contains(column.as_str())
+        {
+            found.push(format!("all of {index} ({condition})"));
+        }
     }
 }
