@@ -64,7 +64,12 @@ def prove_rpcs(cluster: Cluster, folder: Path, _: float) -> Result:
             story.erase()
         # The background jobs begin half a minute after the start of an instance.
         if cluster.local_nodes():
-            until(lambda: deletes_old_events(logged_statements(cluster)), "the retention", 120, pause=1)
+            until(
+                lambda: deletes_old_events(logged_statements(cluster)),
+                "a log of the retention's statements to several shards",
+                seconds=120,
+                pause=1,
+            )
     logged = logged_statements(cluster)
     scattered = of_one_customer(logged)
     wrong = [f"asks shards of other customers: {text}" for text in scattered]

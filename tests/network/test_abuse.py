@@ -90,13 +90,8 @@ ABUSES: dict[str, Abuse] = {
     ),
     "idle connections": Idle(connections=1_100, pause_seconds=1),
 }
-# Abuses whose cost is that of new connections, which are closed after their first bytes; with the number
-# that a bare listener keeps open.
-OF_THE_KERNEL = {
-    "connections without a preface": 500,
-    "rapid reset": 0,
-    "rapid reset of good requests": 0,
-}
+# Abuses whose cost is that of new connections, and how many of them a bare listener keeps open.
+OF_THE_KERNEL = {"connections without a preface": 500, "rapid reset": 0}
 # Few, as many systems give a process.
 DESCRIPTORS = 1_024
 
