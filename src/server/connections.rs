@@ -8,6 +8,7 @@
 //! | frames without a request | 256, 16 more a second, and 4 for each frame of a request or response | closed (`frame_budget`) |
 //! | bytes read before the task yields | 4 KiB | other connections are read |
 //! | unserved requests before the first authenticated one | 128, then 64 bytes a millisecond for all such connections together | read later (`read_pacer`) |
+//! | requests that are cancelled before their response | 16 more than are answered, then 64 bytes a millisecond for all such connections together | read later (`cancellations`, `read_pacer`) |
 //! | concurrent streams | 100, 4 of them of health and reflection | rejected by HTTP/2; UNAVAILABLE |
 //! | unread bytes of responses | 8 MiB, and 32 MiB in the process | UNAVAILABLE; closed (`api::admission::peer`) |
 //! | time without progress of a response, or of the socket's writes | 60 s; nothing is read from it | closed (`api::admission::peer`) |
@@ -17,8 +18,10 @@
 //! `docs/operations/client-limits.md` lists the metrics that count how often each limit was reached.
 
 mod accept;
+mod cancellations;
 mod connection;
 mod frame_budget;
 mod read_pacer;
+mod transport;
 
-pub(super) use self::{accept::Acceptor, read_pacer::ReadPacer};
+pub(super) use self::{accept::Acceptor, read_pacer::ReadPacers};

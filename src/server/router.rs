@@ -36,6 +36,9 @@ const MAX_STREAMS: u32 = 100;
 const MAX_HEADER_BYTES: u32 = 48 * 1024;
 /// Limits malformed streams, which would cost a client nothing: tonic lifts hyper's own limit.
 const MAX_LOCAL_RESETS: usize = 1024;
+/// Requests that are cancelled before they begin, more than one read of a connection can contain:
+/// `connections` slows such a client down. To close the connection would make it open the next one.
+const MAX_PENDING_RESETS: usize = 256;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -71,6 +74,7 @@ pub(super) fn router<H: Health>(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .accept_http1(serves_http_json)

@@ -12,7 +12,7 @@ use tonic::codec::CompressionEncoding;
 
 use super::{
     background,
-    connections::{Acceptor, ReadPacer},
+    connections::{Acceptor, ReadPacers},
     descriptors::{grpc_connections, max_connections},
     readiness::{self, Readiness},
     router::{self, MESSAGE_BYTES},
@@ -170,7 +170,7 @@ fn acceptor(parts: &mut Parts, responses: ResponseBudget, tasks: &mut JoinSet<()
         tls,
         limit: ConnectionLimit::new(connections, MAX_WAITING, Limit::Connections),
         responses,
-        pacer: ReadPacer::default(),
+        pacers: ReadPacers::default(),
         accepts_http_1: parts.serves_http_json,
     }
 }

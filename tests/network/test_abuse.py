@@ -37,6 +37,7 @@ from support.network.abuses import (
     PingFlood,
     RapidReset,
     RapidResetOfRequests,
+    RapidResetOfShortRequests,
     SettingsFlood,
     Silence,
     SlowHeaders,
@@ -66,7 +67,9 @@ MAX_MIB = 64.0
 
 ABUSES: dict[str, Abuse] = {
     "rapid reset": RapidReset(),
-    "rapid reset of good requests": RapidResetOfRequests(),
+    "rapid reset of good requests": RapidResetOfRequests(resets_per_chunk=10),
+    "rapid reset of short requests": RapidResetOfShortRequests(resets_per_chunk=100),
+    "rapid reset on brief connections": RapidResetOfRequests(resets_per_chunk=25, is_brief=True),
     "CONTINUATION flood": ContinuationFlood(),
     "empty DATA frames": EmptyData(),
     "malformed HEADERS": MalformedHeaders(),
@@ -91,7 +94,7 @@ ABUSES: dict[str, Abuse] = {
     "idle connections": Idle(connections=1_100, pause_seconds=1),
 }
 # Abuses whose cost is that of new connections, and how many of them a bare listener keeps open.
-OF_THE_KERNEL = {"connections without a preface": 500, "rapid reset": 0}
+OF_THE_KERNEL = {"connections without a preface": 500}
 # Few, as many systems give a process.
 DESCRIPTORS = 1_024
 

@@ -46,6 +46,8 @@ label! {
         ConnectionFrames => "connection_frames",
         /// The common pace of reads from connections without an authenticated request.
         UnauthenticatedReads => "unauthenticated_reads",
+        /// Requests of a connection that its client cancelled before their response.
+        CancelledRequests => "cancelled_requests",
         /// Time for the body of a request to the page, probes or metrics.
         SlowBodies => "slow_bodies",
         /// Concurrent requests of the page that use the database.

