@@ -28,7 +28,7 @@ use crate::{
 /// The connection preface of an HTTP/2 client (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that are read before the task yields. h2 reads for as long as there is data, so a connection
-/// would occupy a thread for a megabyte.
+/// would occupy a thread for a megabyte. It reads again for each request that it hands over.
 const READ_QUOTA: usize = 4 * 1024;
 /// Bytes of a paced read: a few requests.
 const PACED_READ_QUOTA: usize = 64;
