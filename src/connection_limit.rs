@@ -141,6 +141,11 @@ impl ConnectionLimit {
         permit
     }
 
+    /// Returns true if no permits are left: a newcomer evicts another connection, or waits.
+    pub fn is_full(&self) -> bool {
+        self.0.lock().by_id.len() >= self.0.max
+    }
+
     /// Returns a permit for a connection from `peer` without waiting; `None` if no connection can be evicted
     /// now, or other newcomers of its host wait.
     pub fn try_admit(&self, peer: IpAddr) -> Option<ConnectionPermit> {

@@ -2,7 +2,7 @@
 //!
 //! | resource | limit | when it is reached |
 //! |---|---|---|
-//! | connections | `Limits::connections`, below the limit of file descriptors | an idle connection makes room, unauthenticated ones first (`connection_limit`) |
+//! | connections | `Limits::connections`, below the limit of file descriptors | an idle connection makes room, unauthenticated ones first (`connection_limit`), at a limited pace (`accept_pacer`) |
 //! | time of the handshake | 5 s for TLS, 5 s for the preface of HTTP/2 or the start of a request of HTTP/1.1, 30 s for its head | closed (`accept`) |
 //! | head of a request of HTTP/1.1 | 48 KiB | 431, and closed (`connection`) |
 //! | frames without a request | 256, 16 more a second, and 4 for each frame of a request or response | closed (`frame_budget`) |
@@ -18,6 +18,7 @@
 //! `docs/operations/client-limits.md` lists the metrics that count how often each limit was reached.
 
 mod accept;
+mod accept_pacer;
 mod cancellations;
 mod connection;
 mod frame_budget;

@@ -3,6 +3,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use futures::FutureExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
@@ -14,6 +15,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::either::Either;
 
 use super::{
+    accept_pacer::AcceptPacer,
     connection::{Connection, PREFACE, Start},
     read_pacer::ReadPacers,
     transport::MaybeTlsStream,
@@ -50,10 +52,20 @@ impl Acceptor {
     ) {
         let (ready, connections) = mpsc::channel(MAX_QUEUED);
         let accept_all = async move {
-            loop {
-                let accepted = tokio::select! {
-                    () = ready.closed() => return,
-                    accepted = listener.accept() => accepted,
+            let mut pacer = AcceptPacer::new();
+            while !ready.is_closed() {
+                if self.limit.is_full() {
+                    pacer.pause().await;
+                }
+                let waiting = listener.accept().now_or_never();
+                let accepted = if let Some(accepted) = waiting {
+                    accepted
+                } else {
+                    pacer.none_waits();
+                    tokio::select! {
+                        () = ready.closed() => return,
+                        accepted = listener.accept() => accepted,
+                    }
                 };
                 let Ok((stream, address)) = accepted else {
                     // Usually temporary, for example if no file descriptors are left.
@@ -125,9 +137,13 @@ mod tests {
     use bytes::Bytes;
     use futures::FutureExt;
     use rstest::rstest;
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncWriteExt, duplex},
+        time::Instant,
+    };
 
     use super::*;
+    use crate::{api::admission::Limits, observability::metrics::Limit};
 
     const PRI_WITH_WRONG_END: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r";
 
@@ -149,7 +165,6 @@ mod tests {
     }
 
     #[rstest]
-    #[rstest]
     #[case::get(b"GET / HTTP/1.1\r\n", true)]
     #[case::post(b"PO", true)]
     #[case::wrong_last_byte(PRI_WITH_WRONG_END, true)]
@@ -163,6 +178,32 @@ mod tests {
         let start = read_start(&mut server).now_or_never().unwrap();
         let http_1 = Start::Http1(Bytes::copy_from_slice(sent));
         assert_eq!(start, is_http_1.then_some(http_1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_to_a_full_listener_are_accepted_one_by_one() {
+        const CLIENTS: u32 = 5;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = Acceptor {
+            tls: None,
+            limit: ConnectionLimit::new(0, 0, Limit::Connections),
+            responses: Limits::default().response_budget(),
+            pacers: ReadPacers::default(),
+            accepts_http_1: false,
+        };
+        let clients = (0..CLIENTS).map(|_| TcpStream::connect(address));
+        let clients = futures::future::try_join_all(clients).await.unwrap();
+        let started = Instant::now();
+        let (_incoming, accept_all) = acceptor.accept_all(listener);
+        let closed = clients.into_iter().map(|mut client| async move {
+            let _ = client.read(&mut [0]).await;
+        });
+        tokio::select! {
+            () = accept_all => {}
+            _ = futures::future::join_all(closed) => {}
+        }
+        assert!(started.elapsed() >= CLIENTS * Duration::from_millis(1));
     }
 
     #[tokio::test]
