@@ -15,12 +15,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::future::Either;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, TE},
 };
 use tonic::{Status, body::Body};
-use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service};
 
 use self::failure::failure;
@@ -60,7 +61,7 @@ pub struct ConnectLayer {
 /// The service of [`ConnectLayer`].
 #[derive(Clone, Debug)]
 pub struct ConnectService<S> {
-    grpc: GrpcWebService<S>,
+    grpc: S,
     is_enabled: bool,
 }
 
@@ -70,9 +71,9 @@ type Rejection = Box<Response<Body>>;
 impl<S> Layer<S> for ConnectLayer {
     type Service = ConnectService<S>;
 
-    fn layer(&self, routes: S) -> ConnectService<S> {
+    fn layer(&self, grpc: S) -> ConnectService<S> {
         ConnectService {
-            grpc: GrpcWebLayer::new().layer(routes),
+            grpc,
             is_enabled: self.is_enabled,
         }
     }
@@ -85,35 +86,35 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future =
+        Either<S::Future, Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<Body>>::poll_ready(&mut self.grpc, context)
+        self.grpc.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let protocol = Protocol::of(request.headers());
-        let is_grpc = match protocol {
-            Protocol::Grpc => request.version() == Version::HTTP_2,
-            Protocol::GrpcWeb => self.is_enabled,
-            Protocol::Other => !self.is_enabled,
-        };
-        if is_grpc {
-            return Box::pin(self.grpc.call(request));
-        }
-        let prepared = match protocol {
+        let prepared = match Protocol::of(request.headers()) {
+            Protocol::Grpc if request.version() == Version::HTTP_2 => {
+                return Either::Left(self.grpc.call(request));
+            }
             Protocol::Grpc => Err(usage(StatusCode::HTTP_VERSION_NOT_SUPPORTED).into()),
+            Protocol::GrpcWeb if self.is_enabled => {
+                let response = GrpcWebLayer::new().layer(&mut self.grpc).call(request);
+                return Either::Right(Box::pin(response));
+            }
             Protocol::GrpcWeb => Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE).into()),
-            Protocol::Other => {
+            Protocol::Other if self.is_enabled => {
                 let context = RequestContext::new(request.headers(), None);
                 context.sync_scope(|| to_grpc(&mut request))
             }
+            Protocol::Other => return Either::Left(self.grpc.call(request)),
         };
         if let Err(response) = prepared {
-            return Box::pin(std::future::ready(Ok(*response)));
+            return Either::Right(Box::pin(std::future::ready(Ok(*response))));
         }
         let response = self.grpc.call(request);
-        Box::pin(async move { Ok(from_grpc(response.await?)) })
+        Either::Right(Box::pin(async move { Ok(from_grpc(response.await?)) }))
     }
 }
 
@@ -159,8 +160,6 @@ fn to_grpc(request: &mut Request<Body>) -> Result<(), Rejection> {
     headers.extend(timeout.map(|timeout| (http::HeaderName::from_static(GRPC_TIMEOUT), timeout)));
     headers.insert(CONTENT_TYPE, GRPC);
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    // The service of gRPC-Web rejects other requests over HTTP/1.1.
-    *request.version_mut() = Version::HTTP_2;
     request.extensions_mut().insert(call);
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -227,7 +227,8 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
         let admission = self.admission.clone();
         if !self.requires_token {
             let context = RequestContext::new(request.headers(), None);
-            let served = async move { Ok(dispatch_open(service, admission, request).await) };
+            let served =
+                Box::pin(async move { Ok(dispatch_open(service, admission, request).await) });
             return Box::pin(context.scope(served));
         }
         let started = Instant::now();
@@ -239,17 +240,21 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
         let trace_header = HeaderValue::from_str(&trace_id);
         let context = RequestContext::new(request.headers(), Some(trace_id));
         let slow_after = admission.0.slow_request;
-        let dispatched = dispatch(service, admission, request);
         let (span, trace) = (rpc.span.clone(), Arc::clone(&rpc.trace));
-        let response = async move {
+        // Boxed before it is wrapped, and pinned where it is created: each move of the future of a request
+        // copies kilobytes.
+        let response = Box::pin(async move {
             let _in_flight = RequestInFlight::begin();
-            let response = tokio::select! {
-                biased;
-                () = std::future::ready(()), if timeout < TIMER_RESOLUTION => {
-                    Status::from(Error::Deadline).into_http()
+            let response = {
+                let dispatched = pin!(dispatch(service, admission, request));
+                tokio::select! {
+                    biased;
+                    () = std::future::ready(()), if timeout < TIMER_RESOLUTION => {
+                        Status::from(Error::Deadline).into_http()
+                    }
+                    response = dispatched => response,
+                    () = sleep => Status::from(Error::Deadline).into_http(),
                 }
-                response = dispatched => response,
-                () = sleep => Status::from(Error::Deadline).into_http(),
             };
             let mut response = response_with_reason(response);
             let elapsed = started.elapsed();
@@ -261,7 +266,7 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
                 response.headers_mut().insert(TRACE_ID, trace_id);
             }
             Ok(response)
-        };
+        });
         Box::pin(context.scope(trace.scope(response.instrument(span))))
     }
 }
@@ -273,7 +278,7 @@ async fn dispatch_open<S: GrpcService>(
     request: Request<Body>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let served = async {
+    let served = pin!(async {
         let path = head.uri.path();
         if path == HEALTH_CHECK || path.starts_with(TESTING_SERVICE) {
             admission.serve_message(service, None, head, body).await
@@ -282,7 +287,7 @@ async fn dispatch_open<S: GrpcService>(
             let response = admission.serve_stream(service, None, head, body, progress);
             response.await
         }
-    };
+    });
     let served = tokio::time::timeout(admission.0.request_timeout, served).await;
     let served = served.unwrap_or(Err(Error::Deadline));
     served.unwrap_or_else(|error| Status::from(error).into_http())
@@ -345,9 +350,8 @@ impl Admission {
         let body = Body::new(Full::new(message));
         if head.uri.path().ends_with(WATCH_CHANGES) {
             let progress = RequestProgress::ended();
-            return self
-                .serve_stream(service, caller, head, body, progress)
-                .await;
+            // Boxed, so that other requests do not reserve its space.
+            return Box::pin(self.serve_stream(service, caller, head, body, progress)).await;
         }
         let _large_response = self.large_response(head.uri.path(), &peer).await?;
         let _admitted = match caller {
