@@ -225,6 +225,8 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
             self.usual.clone()
         };
         let admission = self.admission.clone();
+        // Futures of requests are boxed before they are wrapped, and pinned where they are created: each
+        // move copies kilobytes.
         if !self.requires_token {
             let context = RequestContext::new(request.headers(), None);
             let served =
@@ -241,8 +243,6 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
         let context = RequestContext::new(request.headers(), Some(trace_id));
         let slow_after = admission.0.slow_request;
         let (span, trace) = (rpc.span.clone(), Arc::clone(&rpc.trace));
-        // Boxed before it is wrapped, and pinned where it is created: each move of the future of a request
-        // copies kilobytes.
         let response = Box::pin(async move {
             let _in_flight = RequestInFlight::begin();
             let response = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import random
 import threading
 import time
@@ -32,6 +31,7 @@ from .frames import (
     WINDOW_UPDATE,
 )
 from .holders import connect
+from .spawned import use_idle_class
 
 READ_BYTES = 1 << 16
 FULL_SECONDS = 0.002
@@ -303,8 +303,7 @@ class UnfinishedRequests(Abuse):
 
 def attack(abuse: Abuse, stop: Event) -> Count:
     """Keeps all connections of an abuse busy, in at most 16 threads."""
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    use_idle_class()
     threads = min(abuse.connections, 16)
     shares = [Count() for _ in range(threads)]
     workers = [

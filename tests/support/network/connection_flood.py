@@ -6,16 +6,16 @@ Unlike the connections of `abuses` they wait for nothing: the kernel repeats wha
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import socket
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 
 from . import frames
+from .abuses import READ_BYTES
+from .spawned import use_idle_class
 
 POLL_SECONDS = 0.1
-READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class Flood:
 
 def flood(subject: Flood, stop: Event) -> int:
     """Returns the number of connections that were closed by the server."""
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    use_idle_class()
     closed = 0
     with selectors.DefaultSelector() as selector:
         for _ in range(subject.connections):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
@@ -52,3 +54,11 @@ class Spawned(Generic[R]):
 
 def run(work: Callable[[S, Event], R], subject: S, stop: Event, results: Queue[R]) -> None:
     results.put(work(subject, stop))
+
+
+def use_idle_class() -> None:
+    """Moves the process to the idle scheduling class, so that its own load on the machine does not count
+    as the server's.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
