@@ -37,4 +37,4 @@ pub mod service;
 pub mod status;
 mod wire;
 
-pub use self::{connect::ConnectLayer, contract::methods, privacy::export_as_json};
+pub use self::{contract::methods, privacy::export_as_json};

@@ -15,6 +15,8 @@
 //! A host is an IPv4 address or an IPv6 network of 64 bits. All clients of a proxy are one host: rules 1,
 //! 3 and 4 apply to them. Each eviction and each rejection counts as a hit of the limit.
 
+mod close_signal;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap},
@@ -30,8 +32,8 @@ use tokio::{
     sync::{Notify, Semaphore},
     time::{Instant, sleep, timeout},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+pub use self::close_signal::CloseSignal;
 use crate::observability::metrics::{Limit, limit_hit};
 
 /// The time that an authenticated connection without a request is protected from eviction.
@@ -84,7 +86,7 @@ struct ConnectionEntry {
     requests: AtomicUsize,
     idle_since: AtomicU64,
     is_authenticated: AtomicBool,
-    evicted: CancellationToken,
+    close_signal: Arc<CloseSignal>,
 }
 
 /// The permit of a connection, which is released when it is dropped.
@@ -201,7 +203,7 @@ impl Shared {
         if connections.by_id.len() >= self.max {
             let id = connections.find_evictable(host, self.max, self.now())?;
             if let Some(evicted) = connections.remove(id) {
-                evicted.evicted.cancel();
+                evicted.close_signal.send();
                 limit_hit(self.metric);
             }
         }
@@ -210,7 +212,7 @@ impl Shared {
             requests: AtomicUsize::new(0),
             idle_since: AtomicU64::new(self.now()),
             is_authenticated: AtomicBool::new(false),
-            evicted: CancellationToken::new(),
+            close_signal: Arc::default(),
         });
         let id = connections.insert(&connection);
         let limit = Arc::clone(self);
@@ -332,10 +334,9 @@ impl Connections {
 }
 
 impl ConnectionPermit {
-    /// Returns a future that resolves when the connection is evicted and has to be closed. It may outlive
-    /// the permit.
-    pub fn evicted(&self) -> WaitForCancellationFutureOwned {
-        self.connection.evicted.clone().cancelled_owned()
+    /// Returns the signal that is sent when the connection is evicted.
+    pub fn close_signal(&self) -> &Arc<CloseSignal> {
+        &self.connection.close_signal
     }
 
     /// Marks a request as in progress: the connection is not evicted until the mark is dropped.

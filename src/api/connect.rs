@@ -8,16 +8,12 @@
 mod failure;
 mod unary_call;
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
 
 use bytes::Bytes;
-use futures::future::Either;
+use futures::future::BoxFuture;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, TE},
 };
 use tonic::{Status, body::Body};
@@ -51,71 +47,38 @@ const USAGE: &str = "This port serves gRPC and gRPC-Web, and unary RPCs over HTT
     content-type: application/json\n\
     authorization: Bearer TOKEN\n";
 
-/// Adds JSON over HTTP and gRPC-Web to a router of gRPC services.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectLayer {
-    /// False serves gRPC only.
-    pub is_enabled: bool,
-}
-
-/// The service of [`ConnectLayer`].
-#[derive(Clone, Debug)]
-pub struct ConnectService<S> {
-    grpc: S,
-    is_enabled: bool,
-}
-
 /// The response to a request that no RPC can serve.
 type Rejection = Box<Response<Body>>;
 
-impl<S> Layer<S> for ConnectLayer {
-    type Service = ConnectService<S>;
-
-    fn layer(&self, grpc: S) -> ConnectService<S> {
-        ConnectService {
-            grpc,
-            is_enabled: self.is_enabled,
-        }
-    }
-}
-
-impl<S> Service<Request<Body>> for ConnectService<S>
+/// Calls the gRPC service with a request that did not arrive as gRPC over HTTP/2. Unless `is_enabled`, JSON
+/// over HTTP and gRPC-Web are not served.
+pub(super) fn call<S>(
+    grpc: &mut S,
+    is_enabled: bool,
+    protocol: Protocol,
+    mut request: Request<Body>,
+) -> BoxFuture<'static, Result<Response<Body>, Infallible>>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future =
-        Either<S::Future, Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.grpc.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let prepared = match Protocol::of(request.headers()) {
-            Protocol::Grpc if request.version() == Version::HTTP_2 => {
-                return Either::Left(self.grpc.call(request));
-            }
-            Protocol::Grpc => Err(usage(StatusCode::HTTP_VERSION_NOT_SUPPORTED).into()),
-            Protocol::GrpcWeb if self.is_enabled => {
-                let response = GrpcWebLayer::new().layer(&mut self.grpc).call(request);
-                return Either::Right(Box::pin(response));
-            }
-            Protocol::GrpcWeb => Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE).into()),
-            Protocol::Other if self.is_enabled => {
-                let context = RequestContext::new(request.headers(), None);
-                context.sync_scope(|| to_grpc(&mut request))
-            }
-            Protocol::Other => return Either::Left(self.grpc.call(request)),
-        };
-        if let Err(response) = prepared {
-            return Either::Right(Box::pin(std::future::ready(Ok(*response))));
+    let prepared = match protocol {
+        Protocol::Grpc => Err(usage(StatusCode::HTTP_VERSION_NOT_SUPPORTED).into()),
+        Protocol::GrpcWeb if is_enabled => {
+            return Box::pin(GrpcWebLayer::new().layer(grpc).call(request));
         }
-        let response = self.grpc.call(request);
-        Either::Right(Box::pin(async move { Ok(from_grpc(response.await?)) }))
+        Protocol::GrpcWeb => Err(usage(StatusCode::UNSUPPORTED_MEDIA_TYPE).into()),
+        Protocol::Other if is_enabled => {
+            let context = RequestContext::new(request.headers(), None);
+            context.sync_scope(|| to_grpc(&mut request))
+        }
+        Protocol::Other => return Box::pin(grpc.call(request)),
+    };
+    if let Err(response) = prepared {
+        return Box::pin(std::future::ready(Ok(*response)));
     }
+    let response = grpc.call(request);
+    Box::pin(async move { Ok(from_grpc(response.await?)) })
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

@@ -15,7 +15,7 @@ tokio::task_local! {
 
 /// The context of a request.
 #[derive(Clone, Debug)]
-pub(super) struct RequestContext {
+pub struct RequestContext {
     /// The language that the metadata `accept-language` prefers.
     pub(super) language: Language,
     /// The trace id of the request's log lines; `None` for requests without a span.

@@ -1,6 +1,6 @@
 //! Forms of gRPC on the wire that several layers recognize.
 
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 
 /// The prefix of a gRPC message: a flag and a length.
 pub(super) const PREFIX_BYTES: usize = 5;
@@ -15,10 +15,11 @@ pub(super) enum Protocol {
 
 impl Protocol {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let media_type = media_type(headers);
-        if media_type.starts_with("application/grpc-web") {
+        let content_type = headers.get(CONTENT_TYPE);
+        let content_type = content_type.map_or(&[][..], HeaderValue::as_bytes);
+        if content_type.starts_with(b"application/grpc-web") {
             Self::GrpcWeb
-        } else if media_type.starts_with("application/grpc") {
+        } else if content_type.starts_with(b"application/grpc") {
             Self::Grpc
         } else {
             Self::Other

@@ -1,6 +1,5 @@
 //! The rules of eviction, each by itself.
 
-use futures::FutureExt;
 use rstest::rstest;
 use tokio::time::advance;
 
@@ -18,7 +17,7 @@ fn host(last: u8) -> IpAddr {
 }
 
 fn is_evicted(permit: &ConnectionPermit) -> bool {
-    permit.evicted().now_or_never().is_some()
+    permit.close_signal().is_sent()
 }
 
 /// Admits connections of these hosts, a millisecond apart.

@@ -11,7 +11,6 @@ use tower::layer::util::{Identity, Stack};
 
 use super::testing::TestControl;
 use crate::api::{
-    ConnectLayer,
     admission::{Admission, MessageBytes, OtherProtocolsLayer},
     proto::{
         FILE_DESCRIPTOR_SET, contact_service_server::ContactServiceServer,
@@ -43,7 +42,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The router of all services.
-pub(super) type ServiceRouter = Router<Stack<ConnectLayer, Stack<OtherProtocolsLayer, Identity>>>;
+pub(super) type ServiceRouter = Router<Stack<OtherProtocolsLayer, Identity>>;
 
 /// Returns the router of the contact service, health and reflection, each subject to `admission`. With
 /// `serves_http_json` it also serves JSON over HTTP and gRPC-Web.
@@ -78,8 +77,7 @@ pub(super) fn router<H: Health>(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .accept_http1(serves_http_json)
-        .layer(OtherProtocolsLayer)
-        .layer(ConnectLayer {
+        .layer(OtherProtocolsLayer {
             is_enabled: serves_http_json,
         })
         .add_service(admission.authorized(usual, long_messages))

@@ -161,7 +161,7 @@ async fn serve_connection(
     // Errors of a connection are the client's.
     tokio::select! {
         _ = &mut connection => return,
-        () = permit.evicted() => {
+        () = permit.close_signal().sent() => {
             if !permit.is_busy() {
                 return;
             }

@@ -3,18 +3,21 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use http::{Extensions, HeaderName, HeaderValue, Request, Response, request::Parts};
+use futures::future::BoxFuture;
+use http::{Extensions, HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, watch},
+    task::futures::TaskLocalFuture,
+};
 use tonic::{Status, body::Body, server::NamedService};
-use tower::Service;
+use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
 use super::{
@@ -178,6 +181,10 @@ pub(super) fn is_unary(path: &str) -> bool {
     scope_of(path).is_some() && !path.ends_with(WATCH_CHANGES) && !path.ends_with(STREAM_RECIPIENTS)
 }
 
+fn has_large_response(path: &str) -> bool {
+    LARGE_RESPONSE_RPCS.iter().any(|rpc| path.ends_with(rpc))
+}
+
 fn has_long_messages(path: &str) -> bool {
     LONG_MESSAGE_RPCS.iter().any(|rpc| path.ends_with(rpc))
 }
@@ -210,28 +217,32 @@ impl<S> GrpcService for S where
 impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future =
-        Pin<Box<dyn Future<Output = std::result::Result<Response<Body>, Infallible>> + Send>>;
+    type Future = TaskLocalFuture<
+        RequestContext,
+        BoxFuture<'static, std::result::Result<Response<Body>, Infallible>>,
+    >;
 
     /// Always ready: each request has its own clone of the service, which [`call`] waits for.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let service = if has_long_messages(request.uri().path()) {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let mut service = if has_long_messages(request.uri().path()) {
             self.long_messages.clone()
         } else {
             self.usual.clone()
         };
         let admission = self.admission.clone();
-        // Futures of requests are boxed before they are wrapped, and pinned where they are created: each
-        // move copies kilobytes.
+        // Futures of requests are boxed before they are wrapped, and pinned where they are created, and the
+        // request is passed by reference: each move copies kilobytes.
         if !self.requires_token {
             let context = RequestContext::new(request.headers(), None);
-            let served =
-                Box::pin(async move { Ok(dispatch_open(service, admission, request).await) });
-            return Box::pin(context.scope(served));
+            let response =
+                Box::pin(
+                    async move { Ok(dispatch_open(&mut service, &admission, &mut request).await) },
+                );
+            return context.scope(response);
         }
         let started = Instant::now();
         let path = request.uri().path().to_owned();
@@ -246,7 +257,7 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
         let response = Box::pin(async move {
             let _in_flight = RequestInFlight::begin();
             let response = {
-                let dispatched = pin!(dispatch(service, admission, request));
+                let dispatched = pin!(dispatch(&mut service, &admission, &mut request));
                 tokio::select! {
                     biased;
                     () = std::future::ready(()), if timeout < TIMER_RESOLUTION => {
@@ -267,24 +278,23 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
             }
             Ok(response)
         });
-        Box::pin(context.scope(trace.scope(response.instrument(span))))
+        context.scope(Box::pin(trace.scope(response.instrument(span))))
     }
 }
 
 /// Serves a request of a service that needs no token.
 async fn dispatch_open<S: GrpcService>(
-    service: S,
-    admission: Admission,
-    request: Request<Body>,
+    service: &mut S,
+    admission: &Admission,
+    request: &mut Request<Body>,
 ) -> Response<Body> {
-    let (head, body) = request.into_parts();
     let served = pin!(async {
-        let path = head.uri.path();
+        let path = request.uri().path();
         if path == HEALTH_CHECK || path.starts_with(TESTING_SERVICE) {
-            admission.serve_message(service, None, head, body).await
+            admission.serve_message(service, None, request).await
         } else {
-            let (body, progress) = request_body::observed(body);
-            let response = admission.serve_stream(service, None, head, body, progress);
+            let progress = request_body::observe(request.body_mut());
+            let response = admission.serve_stream(service, None, request, progress);
             response.await
         }
     });
@@ -295,26 +305,26 @@ async fn dispatch_open<S: GrpcService>(
 
 /// Serves a request of the contact service.
 async fn dispatch<S: GrpcService>(
-    service: S,
-    admission: Admission,
-    request: Request<Body>,
+    service: &mut S,
+    admission: &Admission,
+    request: &mut Request<Body>,
 ) -> Response<Body> {
-    let (head, body) = request.into_parts();
     // Before the token: the encodings are the same for all callers, and clients can fall back.
-    if !encoding::is_supported(&head.headers) {
+    if !encoding::is_supported(request.headers()) {
         return encoding::unsupported();
     }
     let authenticator = &admission.0.authenticator;
-    let caller = match authorize(authenticator, head.uri.path(), &head.headers).await {
+    let path = request.uri().path();
+    let caller = match authorize(authenticator, path, request.headers()).await {
         Ok(caller) => Some(caller),
         Err(error) => return Status::from(error).into_http(),
     };
-    let served = if head.uri.path().ends_with(STREAM_RECIPIENTS) {
-        let (body, progress) = request_body::observed(body);
-        let response = admission.serve_stream(service, caller, head, body, progress);
+    let served = if path.ends_with(STREAM_RECIPIENTS) {
+        let progress = request_body::observe(request.body_mut());
+        let response = admission.serve_stream(service, caller, request, progress);
         response.await
     } else {
-        admission.serve_message(service, caller, head, body).await
+        admission.serve_message(service, caller, request).await
     };
     served.unwrap_or_else(|error| Status::from(error).into_http())
 }
@@ -324,45 +334,50 @@ impl Admission {
     /// a caller the RPC is limited only while its message is in transit.
     async fn serve_message<S: GrpcService>(
         &self,
-        service: S,
+        service: &mut S,
         caller: Option<Caller>,
-        mut head: Parts,
-        body: Body,
+        request: &mut Request<Body>,
     ) -> Result<Response<Body>> {
         let shared = &*self.0;
-        let peer = peer_of(&head.extensions);
+        let peer = peer_of(request.extensions());
         let client = client_of(caller.as_ref(), &peer);
         let (pending, max_bytes) = match caller {
             Some(_) => (
                 &shared.pending_messages,
-                shared.message_bytes.of(head.uri.path()),
+                shared.message_bytes.of(request.uri().path()),
             ),
             None => (&shared.open_rpcs, MAX_OPEN_MESSAGE_BYTES),
         };
-        let http_call = head.extensions.get::<UnaryCall>().cloned();
+        let http_call = request.extensions().get::<UnaryCall>().cloned();
         let max_bytes = http_call
             .as_ref()
             .map_or(max_bytes, |call| call.max_body_bytes(max_bytes));
-        let mut message = request_body::read_message(body, max_bytes, pending, &client).await?;
+        let body = std::mem::take(request.body_mut());
+        let mut message = request_body::read_message(body, max_bytes, pending, client).await?;
         if let Some(call) = &http_call {
             message = call.request_message(&message)?;
         }
-        let body = Body::new(Full::new(message));
-        if head.uri.path().ends_with(WATCH_CHANGES) {
+        *request.body_mut() = Body::new(Full::new(message));
+        let path = request.uri().path();
+        if path.ends_with(WATCH_CHANGES) {
             let progress = RequestProgress::ended();
             // Boxed, so that other requests do not reserve its space.
-            return Box::pin(self.serve_stream(service, caller, head, body, progress)).await;
+            return Box::pin(self.serve_stream(service, caller, request, progress)).await;
         }
-        let _large_response = self.large_response(head.uri.path(), &peer).await?;
-        let _admitted = match caller {
-            Some(caller) => {
-                let permit = shared.requests.acquire(&client)?;
-                head.extensions.insert(caller);
-                Some((permit, peer.begin_request()))
-            }
-            None => None,
+        let _large_response = if has_large_response(path) {
+            Some(self.large_response(&peer).await?)
+        } else {
+            None
         };
-        let mut response = call(service, Request::from_parts(head, body)).await;
+        let permit = caller.is_some().then(|| shared.requests.acquire(client));
+        let _admitted = (
+            permit.transpose()?,
+            caller.as_ref().and_then(|_| peer.begin_request()),
+        );
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        let mut response = call(service, request).await;
         if let Some(call) = http_call {
             response = call.response(response).await;
         }
@@ -372,32 +387,31 @@ impl Admission {
     /// Serves an RPC whose response is a stream. It keeps its permit until the stream ends.
     async fn serve_stream<S: GrpcService>(
         &self,
-        service: S,
+        service: &mut S,
         caller: Option<Caller>,
-        mut head: Parts,
-        body: Body,
-        request: RequestProgress,
+        request: &mut Request<Body>,
+        progress: RequestProgress,
     ) -> Result<Response<Body>> {
         let shared = &*self.0;
-        let path = head.uri.path();
+        let path = request.uri().path();
         let is_endless = path.ends_with(WATCH_CHANGES) || path == HEALTH_WATCH;
         let (limit, kind) = match caller {
             None => (&shared.open_rpcs, StreamKind::Unauthenticated),
             Some(_) if is_endless => (&shared.watches, StreamKind::Changes),
             Some(_) => (&shared.streams, StreamKind::Recipients),
         };
-        let peer = peer_of(&head.extensions);
-        let mut permit = limit.acquire(&client_of(caller.as_ref(), &peer))?;
+        let peer = peer_of(request.extensions());
+        let mut permit = limit.acquire(client_of(caller.as_ref(), &peer))?;
         let mut busy = None;
         if let Some(caller) = &caller {
-            head.extensions.insert(caller.clone());
+            request.extensions_mut().insert(caller.clone());
             busy = peer.begin_request();
         } else {
             // Such a stream does nothing but wait for its client, or for a change of health.
             permit.wait_for_client();
         }
         let response = tokio::select! {
-            response = call(service, Request::from_parts(head, body)) => response,
+            response = call(service, request) => response,
             () = permit.evicted() => return Err(overloaded()),
         };
         let guard = StreamGuard {
@@ -405,7 +419,7 @@ impl Admission {
             peer,
             permit,
             caller: caller.map(|caller| (shared.authenticator.clone(), caller)),
-            request,
+            request: progress,
             is_endless,
             kind,
             max_idle: shared.stream_idle_timeout,
@@ -416,34 +430,29 @@ impl Admission {
 
     /// Acquires one of the few permits of RPCs with large responses. Waits until the client has read its
     /// earlier responses, as it could not take another one.
-    async fn large_response(&self, path: &str, peer: &Peer) -> Result<Option<SemaphorePermit<'_>>> {
-        if !LARGE_RESPONSE_RPCS.iter().any(|rpc| path.ends_with(rpc)) {
-            return Ok(None);
-        }
+    async fn large_response(&self, peer: &Peer) -> Result<SemaphorePermit<'_>> {
         loop {
             peer.drained().await;
             let permit = self.0.large_responses.acquire().await;
             let permit =
                 permit.map_err(|_| Error::internal("the limit of large responses is closed"))?;
             if peer.is_drained() {
-                return Ok(Some(permit));
+                return Ok(permit);
             }
         }
     }
 }
 
-async fn call<S: GrpcService>(mut service: S, request: Request<Body>) -> Response<Body> {
-    let Ok(()) = poll_fn(|context| service.poll_ready(context)).await;
-    let Ok(response) = service.call(request).await;
+/// Calls the service with the request, of which an empty one is left.
+async fn call<S: GrpcService>(service: &mut S, request: &mut Request<Body>) -> Response<Body> {
+    let Ok(service) = service.ready().await;
+    let Ok(response) = service.call(std::mem::take(request)).await;
     response
 }
 
 /// Returns the key of the limits per client: the subject of the token, or else the connection.
-fn client_of(caller: Option<&Caller>, peer: &Peer) -> String {
-    caller.map_or_else(
-        || peer.number().to_string(),
-        |caller| caller.actor().0.clone(),
-    )
+fn client_of<'a>(caller: Option<&'a Caller>, peer: &'a Peer) -> &'a str {
+    caller.map_or(peer.key(), |caller| &caller.actor().0)
 }
 
 /// Returns the connection of a request, which the listener adds to its extensions.

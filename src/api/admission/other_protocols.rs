@@ -1,35 +1,47 @@
-//! The cost of requests that do not arrive as gRPC: their responses count as unsent after the conversion,
-//! and rejections have a body, so that frames do not show them.
+//! Requests that do not arrive as gRPC: JSON over HTTP and gRPC-Web. Their responses count as unsent after
+//! the conversion, and rejections have a body, so that frames do not show them.
 
 use std::{
     convert::Infallible,
-    pin::Pin,
     task::{Context, Poll},
 };
 
-use futures::future::Either;
+use futures::future::{BoxFuture, Either};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{dispatch, response_body};
-use crate::api::wire::Protocol;
+use super::{
+    dispatch,
+    peer::{Dispatched, Peer},
+    response_body,
+};
+use crate::api::{connect, wire::Protocol};
 
-/// Counts the requests that do not arrive as gRPC, and their responses. It is outside of the layer that
-/// converts them.
+/// Adds JSON over HTTP and gRPC-Web to a router of gRPC services. Counts the requests that do not arrive as
+/// gRPC, and their responses.
 #[derive(Clone, Copy, Debug)]
-pub struct OtherProtocolsLayer;
+pub struct OtherProtocolsLayer {
+    /// False serves gRPC only.
+    pub is_enabled: bool,
+}
 
 /// The service of [`OtherProtocolsLayer`].
 #[derive(Clone, Debug)]
-pub struct OtherProtocols<S>(S);
+pub struct OtherProtocols<S> {
+    grpc: S,
+    is_enabled: bool,
+}
 
 impl<S> Layer<S> for OtherProtocolsLayer {
     type Service = OtherProtocols<S>;
 
-    fn layer(&self, service: S) -> OtherProtocols<S> {
-        OtherProtocols(service)
+    fn layer(&self, grpc: S) -> OtherProtocols<S> {
+        OtherProtocols {
+            grpc,
+            is_enabled: self.is_enabled,
+        }
     }
 }
 
@@ -40,39 +52,61 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future =
-        Either<S::Future, Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>>;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response<Body>, Infallible>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(context)
+        self.grpc.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_http_2 = request.version() == Version::HTTP_2;
-        if is_http_2 && Protocol::of(request.headers()) == Protocol::Grpc {
-            return Either::Left(self.0.call(request));
+        let protocol = Protocol::of(request.headers());
+        if protocol == Protocol::Grpc && request.version() == Version::HTTP_2 {
+            return Either::Left(self.grpc.call(request));
         }
+        let counted = CountedRequest::begin(&request);
+        let response = connect::call(&mut self.grpc, self.is_enabled, protocol, request);
+        let response = async move { Ok(counted.end(response.await?).await) };
+        Either::Right(Box::pin(response))
+    }
+}
+
+/// A request that has no response yet.
+struct CountedRequest {
+    peer: Peer,
+    is_http_2: bool,
+    is_stream: bool,
+    dispatched: Option<Dispatched>,
+}
+
+impl CountedRequest {
+    /// Counts a request, before it is converted.
+    fn begin(request: &Request<Body>) -> Self {
         let peer = dispatch::peer_of(request.extensions());
-        let is_stream = !dispatch::is_unary(request.uri().path());
-        let dispatched = (!is_http_2).then(|| peer.dispatch());
-        let response = self.0.call(request);
-        Either::Right(Box::pin(async move {
-            let response = response.await?;
-            drop(dispatched);
-            let is_rejected = response.status() != StatusCode::OK
-                || response.extensions().get::<Status>().is_some();
-            // A rejection in HTTP/2 without a body is counted as a frame.
-            if is_rejected && !(is_http_2 && response.body().is_end_stream()) {
-                return Ok(response_body::rejection(response, &peer).await);
-            }
-            if Protocol::of(response.headers()) != Protocol::GrpcWeb {
-                return Ok(response);
-            }
-            Ok(if is_stream {
-                response_body::converted_stream(response, &peer)
-            } else {
-                response_body::converted(response, &peer).await
-            })
-        }))
+        let is_http_2 = request.version() == Version::HTTP_2;
+        Self {
+            is_http_2,
+            is_stream: !dispatch::is_unary(request.uri().path()),
+            dispatched: (!is_http_2).then(|| peer.dispatch()),
+            peer,
+        }
+    }
+
+    /// Counts the response, once it is converted.
+    async fn end(self, response: Response<Body>) -> Response<Body> {
+        drop(self.dispatched);
+        let is_rejected =
+            response.status() != StatusCode::OK || response.extensions().get::<Status>().is_some();
+        // A rejection in HTTP/2 without a body is counted as a frame.
+        if is_rejected && !(self.is_http_2 && response.body().is_end_stream()) {
+            return response_body::rejection(response, &self.peer).await;
+        }
+        if Protocol::of(response.headers()) != Protocol::GrpcWeb {
+            return response;
+        }
+        if self.is_stream {
+            response_body::converted_stream(response, &self.peer)
+        } else {
+            response_body::converted(response, &self.peer).await
+        }
     }
 }

@@ -9,22 +9,21 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::Context,
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::task::AtomicWaker;
+use slab::Slab;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::{
-    connection_limit::{Busy, ConnectionPermit},
+    connection_limit::{Busy, CloseSignal, ConnectionPermit},
     observability::metrics::{self, Limit, limit_hit},
 };
 
@@ -69,9 +68,10 @@ pub struct Peer(Arc<PeerConnection>);
 #[derive(Debug)]
 struct PeerConnection {
     number: u64,
+    /// The number as text, which need not be formatted for each request.
+    key: String,
     budget: Arc<Budget>,
-    is_aborted: AtomicBool,
-    reader: AtomicWaker,
+    close_signal: Arc<CloseSignal>,
     /// Requests that HTTP/1.1 has dispatched and that have no response yet.
     dispatched: AtomicUsize,
     /// Rejections with a body, which have the frames of other responses.
@@ -86,8 +86,7 @@ struct PeerConnection {
 #[derive(Debug, Default)]
 struct Unsent {
     bytes: usize,
-    next_response: u64,
-    responses: HashMap<u64, UnsentResponse>,
+    responses: Slab<UnsentResponse>,
     /// The time since which the socket has accepted no bytes.
     blocked_since: Option<Instant>,
 }
@@ -111,7 +110,7 @@ struct Piece {
     data: Bytes,
     /// The bytes that it counts as: its data and, for the first piece, the overhead.
     counted: usize,
-    response: u64,
+    response: usize,
     connection: Arc<PeerConnection>,
     stream: Option<Arc<StreamUnsent>>,
 }
@@ -135,9 +134,11 @@ impl ResponseBudget {
         let number = budget.next_connection.fetch_add(1, Ordering::Relaxed);
         let connection = Arc::new(PeerConnection {
             number,
+            key: number.to_string(),
             budget: Arc::clone(budget),
-            is_aborted: AtomicBool::new(false),
-            reader: AtomicWaker::new(),
+            close_signal: permit
+                .as_ref()
+                .map_or_else(Arc::default, |permit| Arc::clone(permit.close_signal())),
             dispatched: AtomicUsize::new(0),
             rejections: AtomicUsize::new(0),
             unsent: Mutex::default(),
@@ -186,12 +187,12 @@ impl Budget {
         let now = Instant::now();
         let stalled = |connection: Arc<PeerConnection>| {
             let unsent = lock(&connection.unsent);
-            let responses = unsent.responses.values();
-            let mut last_progress = responses.map(|response| response.last_progress);
+            let responses = unsent.responses.iter();
+            let mut last_progress = responses.map(|(_, response)| response.last_progress);
             let is_overdue = |since| now.duration_since(since) >= timeout;
             let is_stalled = (last_progress.any(is_overdue)
                 || unsent.blocked_since.is_some_and(is_overdue))
-                && !connection.is_aborted.load(Ordering::Relaxed);
+                && !connection.close_signal.is_sent();
             let bytes = unsent.bytes;
             drop(unsent);
             is_stalled.then_some((bytes, connection))
@@ -247,24 +248,17 @@ impl Budget {
 impl Peer {
     /// Ends the connection with all its requests at its next read.
     pub fn abort(&self) {
-        self.0.is_aborted.store(true, Ordering::Release);
-        self.0.reader.wake();
+        self.0.close_signal.send();
     }
 
-    /// Returns true if the connection was aborted; otherwise registers its reader to be woken.
-    pub fn poll_aborted(&self, context: &mut Context<'_>) -> bool {
-        self.0.reader.register(context.waker());
-        self.0.is_aborted.load(Ordering::Acquire)
+    /// Returns true if the connection was evicted or aborted; otherwise its task is woken then.
+    pub fn poll_closed(&self, context: &mut Context<'_>) -> bool {
+        self.0.close_signal.poll(context).is_ready()
     }
 
     /// Records whether the socket of the connection accepts bytes.
     pub fn set_write_blocked(&self, is_blocked: bool) {
         lock(&self.0.unsent).blocked_since = is_blocked.then(Instant::now);
-    }
-
-    /// Returns a future that resolves when the connection is evicted; `None` if it never is.
-    pub fn evicted(&self) -> Option<WaitForCancellationFutureOwned> {
-        self.0.permit.as_ref().map(ConnectionPermit::evicted)
     }
 
     /// Marks an authenticated request as in progress: the connection is not evicted until the mark is
@@ -315,9 +309,9 @@ impl Peer {
         })
     }
 
-    /// Returns the number of the connection, unique in this process.
-    pub(crate) fn number(&self) -> u64 {
-        self.0.number
+    /// Returns the key of the connection in limits, unique in this process.
+    pub(crate) fn key(&self) -> &str {
+        &self.0.key
     }
 
     /// Returns true if a unary response of this size fits the budget, after room was made for it.
@@ -382,12 +376,12 @@ impl Peer {
         mut data: Bytes,
         stream: Option<&Arc<StreamUnsent>>,
     ) -> VecDeque<Bytes> {
+        let mut pieces = VecDeque::with_capacity(data.len().div_ceil(PIECE_BYTES));
         let response = self.0.begin_response(data.len() + OVERHEAD_BYTES, stream);
-        let mut tracked = VecDeque::with_capacity(data.len().div_ceil(PIECE_BYTES));
         let mut overhead = OVERHEAD_BYTES;
         loop {
             let piece = data.split_to(data.len().min(PIECE_BYTES));
-            tracked.push_back(Bytes::from_owner(Piece {
+            pieces.push_back(Bytes::from_owner(Piece {
                 counted: piece.len() + std::mem::take(&mut overhead),
                 data: piece,
                 response,
@@ -395,24 +389,20 @@ impl Peer {
                 stream: stream.cloned(),
             }));
             if data.is_empty() {
-                return tracked;
+                return pieces;
             }
         }
     }
 }
 
 impl PeerConnection {
-    fn begin_response(&self, bytes: usize, stream: Option<&Arc<StreamUnsent>>) -> u64 {
+    fn begin_response(&self, bytes: usize, stream: Option<&Arc<StreamUnsent>>) -> usize {
         let mut unsent = lock(&self.unsent);
-        let response = unsent.next_response;
-        unsent.next_response += 1;
         unsent.bytes += bytes;
-        let last_progress = Instant::now();
-        let tracked = UnsentResponse {
+        let response = unsent.responses.insert(UnsentResponse {
             bytes,
-            last_progress,
-        };
-        unsent.responses.insert(response, tracked);
+            last_progress: Instant::now(),
+        });
         drop(unsent);
         self.budget.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(stream) = stream {
@@ -458,11 +448,12 @@ impl Drop for Piece {
         let had_backlog = unsent.bytes >= BACKLOG_BYTES;
         unsent.bytes -= bytes;
         let is_drained = had_backlog && unsent.bytes < BACKLOG_BYTES;
-        if let Some(response) = unsent.responses.get_mut(&self.response) {
+        if let Some(response) = unsent.responses.get_mut(self.response) {
             response.bytes -= bytes;
-            response.last_progress = Instant::now();
             if response.bytes == 0 {
-                unsent.responses.remove(&self.response);
+                unsent.responses.remove(self.response);
+            } else {
+                response.last_progress = Instant::now();
             }
         }
         drop(unsent);

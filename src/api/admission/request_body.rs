@@ -116,21 +116,21 @@ impl SharedProgress {
     }
 }
 
-/// Returns the body together with its progress.
-pub(crate) fn observed(body: Body) -> (Body, RequestProgress) {
+/// Replaces the body by one whose progress is observed.
+pub(crate) fn observe(body: &mut Body) -> RequestProgress {
     let progress = SharedProgress::default();
     let (sender, ended) = oneshot::channel();
     let observed = Observed {
-        inner: body,
+        inner: std::mem::take(body),
         messages: MessageParser::default(),
         progress: progress.clone(),
         ended: Some(ended),
     };
-    let progress = RequestProgress {
+    *body = Body::new(observed);
+    RequestProgress {
         progress,
         _body: Some(sender),
-    };
-    (Body::new(observed), progress)
+    }
 }
 
 struct Observed {
@@ -319,8 +319,8 @@ mod tests {
 
     #[tokio::test]
     async fn body_ends_with_its_response() {
-        let (_sender, silent) = body();
-        let (mut silent, progress) = observed(silent);
+        let (_sender, mut silent) = body();
+        let progress = observe(&mut silent);
         let mut waiting = Box::pin(silent.frame());
         assert!((&mut waiting).now_or_never().is_none());
         drop(progress);
@@ -330,8 +330,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_of_an_incomplete_message_are_no_progress() {
-        let (sender, parts) = body();
-        let (mut parts, progress) = observed(parts);
+        let (sender, mut parts) = body();
+        let progress = observe(&mut parts);
         assert!(parts.frame().now_or_never().is_none());
         for byte in [&[0][..], &[0], &[0]] {
             tokio::time::advance(Duration::from_secs(20)).await;

@@ -1,11 +1,16 @@
 //! Responses of unary RPCs, and of other protocols than gRPC, which count as unsent until the client has
 //! read them.
 
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
-use futures::stream;
-use http::{HeaderValue, Response, header::CONTENT_LENGTH};
-use http_body::{Body as _, Frame};
-use http_body_util::{BodyExt, Collected, Full, StreamBody};
+use http::{HeaderMap, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, Collected, Full};
 use tonic::{Status, body::Body};
 
 use super::{concurrency_limit::overloaded, peer::Peer};
@@ -50,8 +55,8 @@ async fn counted(
     if response.body().is_end_stream() {
         return response;
     }
-    let (mut head, mut body) = response.into_parts();
-    let mut frames: Vec<Frame<Bytes>> = Vec::new();
+    let (head, mut body) = response.into_parts();
+    let mut counted = Counted::default();
     while let Some(frame) = body.frame().await {
         let frame = match frame {
             Ok(frame) => frame,
@@ -59,22 +64,55 @@ async fn counted(
         };
         match frame.into_data() {
             Ok(data) if fits(data.len()) => {
-                frames.extend(peer.track(data, None).into_iter().map(Frame::data));
+                counted.append(peer.track(data, None));
             }
             Ok(_) => return Status::from(overloaded()).into_http(),
-            Err(trailers) => frames.push(trailers),
+            Err(trailers) => counted.trailers = trailers.into_trailers().ok(),
         }
     }
-    if frames.iter().all(Frame::is_data) {
-        // Clients of HTTP/1.0 would not notice that the end is missing.
-        let bytes: usize = frames
-            .iter()
-            .filter_map(Frame::data_ref)
-            .map(Bytes::len)
-            .sum();
-        head.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+    Response::from_parts(head, Body::new(counted))
+}
+
+/// A whole body, each piece of which counts as unsent until it is dropped.
+#[derive(Default)]
+struct Counted {
+    pieces: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl Counted {
+    fn append(&mut self, mut pieces: VecDeque<Bytes>) {
+        if self.pieces.is_empty() {
+            self.pieces = pieces;
+        } else {
+            self.pieces.append(&mut pieces);
+        }
     }
-    let frames = stream::iter(frames.into_iter().map(Ok::<_, Status>));
-    Response::from_parts(head, Body::new(StreamBody::new(frames)))
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = self.pieces.pop_front().map(Frame::data);
+        let frame = frame.or_else(|| self.trailers.take().map(Frame::trailers));
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty() && self.trailers.is_none()
+    }
+
+    /// Becomes the content length, by which clients of HTTP/1.0 notice that the end is missing.
+    fn size_hint(&self) -> SizeHint {
+        if self.trailers.is_some() {
+            return SizeHint::default();
+        }
+        let bytes = self.pieces.iter().map(Bytes::len).sum::<usize>();
+        u64::try_from(bytes).map_or_else(|_| SizeHint::default(), SizeHint::with_exact)
+    }
 }

@@ -91,7 +91,7 @@ impl Acceptor {
         let tls = self.tls.as_ref().map(Tls::acceptor);
         let (transport, start) = tokio::select! {
             transport = handshake(stream, tls) => transport?,
-            () = permit.evicted() => return None,
+            () = permit.close_signal().sent() => return None,
         };
         if !self.accepts_http_1 && start != Start::Http2 {
             return None;

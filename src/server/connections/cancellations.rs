@@ -3,7 +3,7 @@
 //! A request that is cancelled at once costs its client nothing, and the server almost as much as any
 //! other (CVE-2023-44487).
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 
 /// Requests that a client may cancel beyond those that were answered: as a deadline passes, or because
 /// another server answered first.
@@ -16,7 +16,8 @@ const MAX_STREAMS: usize = 256;
 /// Counts the cancelled requests of a connection against its answered ones.
 #[derive(Debug, Default)]
 pub(super) struct Cancellations {
-    unanswered: BTreeSet<u32>,
+    /// In ascending order, as clients number their streams.
+    unanswered: VecDeque<u32>,
     cancelled: u32,
 }
 
@@ -28,29 +29,37 @@ impl Cancellations {
 
     /// The client sent the headers of a request, or its trailers.
     pub(super) fn begin(&mut self, stream: u32) {
-        self.unanswered.insert(stream);
+        if let Err(index) = self.unanswered.binary_search(&stream) {
+            self.unanswered.insert(index, stream);
+        }
         if self.unanswered.len() > MAX_STREAMS {
-            self.unanswered.pop_first();
+            self.unanswered.pop_front();
         }
     }
 
     /// The server sent headers.
     pub(super) fn answer(&mut self, stream: u32) {
-        if self.unanswered.remove(&stream) {
+        if self.end(stream) {
             self.cancelled = self.cancelled.saturating_sub(1);
         }
     }
 
     /// The client reset a stream.
     pub(super) fn cancel(&mut self, stream: u32) {
-        if self.unanswered.remove(&stream) {
+        if self.end(stream) {
             self.cancelled = MAX_COUNTED.min(self.cancelled + 1);
         }
     }
 
     /// The server reset a stream.
     pub(super) fn reject(&mut self, stream: u32) {
-        self.unanswered.remove(&stream);
+        self.end(stream);
+    }
+
+    /// Returns true if the stream had no answer yet.
+    fn end(&mut self, stream: u32) -> bool {
+        let index = self.unanswered.binary_search(&stream);
+        index.is_ok_and(|index| self.unanswered.remove(index).is_some())
     }
 }
 

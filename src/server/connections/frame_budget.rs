@@ -153,6 +153,11 @@ impl HeadParser {
         let skipped = self.payload_left.min(bytes.len());
         self.payload_left -= skipped;
         *bytes = bytes.get(skipped..)?;
+        // Most heads are in one piece.
+        if let Some((head, rest)) = bytes.split_first_chunk().filter(|_| self.head_len == 0) {
+            *bytes = rest;
+            return Some(self.begin_frame(*head));
+        }
         let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.head_len));
         for (target, byte) in self.head.iter_mut().skip(self.head_len).zip(head) {
             *target = *byte;
@@ -163,17 +168,21 @@ impl HeadParser {
             return None;
         }
         self.head_len = 0;
-        let [high, middle, low, kind, flags, stream @ ..] = self.head;
+        Some(self.begin_frame(self.head))
+    }
+
+    fn begin_frame(&mut self, head: [u8; HEAD_BYTES]) -> FrameHead {
+        let [high, middle, low, kind, flags, stream @ ..] = head;
         let [high, middle, low] = [high, middle, low].map(usize::from);
         let length = (high << 16) | (middle << 8) | low;
         self.payload_left = length;
-        Some(FrameHead {
+        FrameHead {
             length,
             kind,
             flags,
             // The first bit is reserved, and to be ignored.
             stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
-        })
+        }
     }
 }
 

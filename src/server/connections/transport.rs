@@ -45,7 +45,7 @@ mod tests {
 
     use super::{
         super::{
-            connection::{Connection, Start},
+            connection::{Connection, Start, tests::CANCELLED},
             read_pacer::ReadPacers,
         },
         *,
@@ -55,9 +55,6 @@ mod tests {
     /// Otherwise connections that their client leaves at once would wait for all of their turns.
     #[tokio::test]
     async fn paced_connection_ends_when_its_client_leaves() {
-        const CANCELLED: &[u8] = &[
-            0, 0, 0, 1, 5, 0, 0, 0, 1, 0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8,
-        ];
         let requests = CANCELLED.repeat(500);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());

@@ -1,7 +1,5 @@
 //! Counting of unsent bytes, and the choice of connections to close.
 
-use std::task::Poll;
-
 use futures::FutureExt;
 
 use super::*;
@@ -10,18 +8,11 @@ use crate::connection_limit::ConnectionLimit;
 const LARGE: usize = SMALL_BYTES + 1;
 
 async fn aborted(peer: &Peer) {
-    std::future::poll_fn(|context| {
-        if peer.poll_aborted(context) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
+    peer.0.close_signal.sent().await;
 }
 
 fn is_aborted(peer: &Peer) -> bool {
-    aborted(peer).now_or_never().is_some()
+    peer.0.close_signal.is_sent()
 }
 
 fn large() -> Bytes {
