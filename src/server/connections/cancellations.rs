@@ -27,6 +27,11 @@ impl Cancellations {
         self.cancelled > MAX_CANCELLED
     }
 
+    /// Returns the number of requests without a response.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
     /// The client sent the headers of a request, or its trailers.
     pub(super) fn begin(&mut self, stream: u32) {
         if let Err(index) = self.unanswered.binary_search(&stream) {

@@ -65,6 +65,8 @@ pub(crate) struct Connection<T = MaybeTlsStream> {
     /// The time of the next read, if that is paced.
     next_read: Option<Pin<Box<Sleep>>>,
     peer: Peer,
+    /// Set while a write waits for a turn of the other tasks.
+    is_write_deferred: bool,
     /// Set while the socket accepts no bytes. Nothing is read then: h2 would queue a response to each
     /// request.
     is_write_blocked: bool,
@@ -86,6 +88,7 @@ impl<T: Transport> Connection<T> {
             pacers,
             next_read: None,
             peer,
+            is_write_deferred: false,
             is_write_blocked: false,
         }
     }
@@ -107,6 +110,19 @@ impl<T: Transport> Connection<T> {
     /// HTTP/1.1 while it holds the start of the next request.
     fn poll_closed_for_write(&mut self, context: &mut Context<'_>) -> bool {
         self.frames.is_none() && self.peer.poll_closed(context)
+    }
+
+    /// Makes each write wait for one turn of the other tasks while several requests are unanswered, so that
+    /// their responses share a system call: it costs more than all other work of a short request.
+    fn poll_write_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let frames = self.frames.as_ref();
+        let may_share = frames.is_some_and(|frames| frames.unanswered_requests() > 1);
+        self.is_write_deferred = may_share && !self.is_write_deferred;
+        if !self.is_write_deferred {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Accounts for bytes of HTTP/1.1. Returns false once they are more than the head of a request may have.
@@ -235,6 +251,7 @@ impl<T: Transport> AsyncWrite for Connection<T> {
         if this.poll_closed_for_write(context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        std::task::ready!(this.poll_write_turn(context));
         let transport = Pin::new(this.transport.get_mut());
         let written = transport.poll_write_vectored(context, slices);
         if this.is_write_blocked != written.is_pending() {

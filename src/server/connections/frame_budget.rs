@@ -59,6 +59,11 @@ impl FrameBudget {
         self.unserved
     }
 
+    /// Returns the number of requests that have no response yet.
+    pub(super) fn unanswered_requests(&self) -> usize {
+        self.cancellations.unanswered()
+    }
+
     /// Returns true if the client cancels too many requests before they are answered.
     pub(super) fn is_cancelling(&self) -> bool {
         self.cancellations.are_excessive()

@@ -220,3 +220,34 @@ async fn pings_between_responses_are_accepted() {
             .unwrap();
     }
 }
+
+#[rstest]
+#[case::of_one_request(&[1], false)]
+#[case::of_concurrent_requests(&[1, 3], true)]
+#[tokio::test]
+async fn write_waits_for_the_responses_of_concurrent_requests(
+    #[case] streams: &[u8],
+    #[case] waits: bool,
+) {
+    let (mut client, server) = duplex(1024);
+    let mut connection = connection(server);
+    let mut requests = REQUEST.repeat(streams.len());
+    for (request, stream) in requests.chunks_mut(REQUEST.len()).zip(streams) {
+        request[8] = *stream;
+    }
+    client.write_all(&requests).await.unwrap();
+    let mut read = vec![0; PREFACE.len() + requests.len()];
+    connection.read_exact(&mut read).await.unwrap();
+    // Incomplete, so that the requests stay unanswered.
+    for part in [[0; 2], [0; 2]] {
+        let written = connection.write(&part).now_or_never();
+        assert_eq!(written.is_none(), waits);
+        if waits {
+            let written = connection.write(&part).now_or_never().unwrap();
+            assert_eq!(written.unwrap(), part.len());
+        }
+    }
+    // The task is woken.
+    connection.write_all(&[0; 2]).await.unwrap();
+    client.read_exact(&mut [0; 6]).await.unwrap();
+}
