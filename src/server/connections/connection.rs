@@ -116,7 +116,9 @@ impl<T: Transport> Connection<T> {
     /// their responses share a system call: it costs more than all other work of a short request.
     fn poll_write_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let frames = self.frames.as_ref();
-        let may_share = frames.is_some_and(|frames| frames.unanswered_requests() > 1);
+        // A blocked write would wake the task again and again.
+        let may_share =
+            !self.is_write_blocked && frames.is_some_and(|frames| frames.unanswered_requests() > 1);
         self.is_write_deferred = may_share && !self.is_write_deferred;
         if !self.is_write_deferred {
             return Poll::Ready(());

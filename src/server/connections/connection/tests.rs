@@ -251,3 +251,20 @@ async fn write_waits_for_the_responses_of_concurrent_requests(
     connection.write_all(&[0; 2]).await.unwrap();
     client.read_exact(&mut [0; 6]).await.unwrap();
 }
+
+#[tokio::test]
+async fn blocked_write_waits_for_the_client_only() {
+    let (mut client, server) = duplex(64);
+    let mut connection = connection(server);
+    let mut requests = REQUEST.repeat(2);
+    requests[REQUEST.len() + 8] = 3;
+    client.write_all(&requests).await.unwrap();
+    let mut read = vec![0; PREFACE.len() + requests.len()];
+    connection.read_exact(&mut read).await.unwrap();
+    connection.write_all(&[0; 64]).await.unwrap();
+    assert!(connection.write(&[0]).now_or_never().is_none());
+    for _ in 0..3 {
+        assert!(connection.write(&[0]).now_or_never().is_none());
+        assert!(!connection.is_write_deferred);
+    }
+}
