@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use rstest::rstest;
 use tokio::{
-    io::{AsyncWriteExt, duplex},
+    io::{AsyncWriteExt, DuplexStream, duplex},
     time::Instant,
 };
 
@@ -221,15 +221,9 @@ async fn pings_between_responses_are_accepted() {
     }
 }
 
-#[rstest]
-#[case::of_one_request(&[1], false)]
-#[case::of_concurrent_requests(&[1, 3], true)]
-#[tokio::test]
-async fn write_waits_for_the_responses_of_concurrent_requests(
-    #[case] streams: &[u8],
-    #[case] waits: bool,
-) {
-    let (mut client, server) = duplex(1024);
+/// Returns a client, and a connection that has read requests on these streams. The client takes 64 bytes.
+async fn with_requests(streams: &[u8]) -> (DuplexStream, Connection<DuplexStream>) {
+    let (mut client, server) = duplex(64);
     let mut connection = connection(server);
     let mut requests = REQUEST.repeat(streams.len());
     for (request, stream) in requests.chunks_mut(REQUEST.len()).zip(streams) {
@@ -238,6 +232,18 @@ async fn write_waits_for_the_responses_of_concurrent_requests(
     client.write_all(&requests).await.unwrap();
     let mut read = vec![0; PREFACE.len() + requests.len()];
     connection.read_exact(&mut read).await.unwrap();
+    (client, connection)
+}
+
+#[rstest]
+#[case::of_one_request(&[1], false)]
+#[case::of_concurrent_requests(&[1, 3], true)]
+#[tokio::test]
+async fn write_waits_for_the_responses_of_concurrent_requests(
+    #[case] streams: &[u8],
+    #[case] waits: bool,
+) {
+    let (mut client, mut connection) = with_requests(streams).await;
     // Incomplete, so that the requests stay unanswered.
     for part in [[0; 2], [0; 2]] {
         let written = connection.write(&part).now_or_never();
@@ -254,13 +260,7 @@ async fn write_waits_for_the_responses_of_concurrent_requests(
 
 #[tokio::test]
 async fn blocked_write_waits_for_the_client_only() {
-    let (mut client, server) = duplex(64);
-    let mut connection = connection(server);
-    let mut requests = REQUEST.repeat(2);
-    requests[REQUEST.len() + 8] = 3;
-    client.write_all(&requests).await.unwrap();
-    let mut read = vec![0; PREFACE.len() + requests.len()];
-    connection.read_exact(&mut read).await.unwrap();
+    let (_client, mut connection) = with_requests(&[1, 3]).await;
     connection.write_all(&[0; 64]).await.unwrap();
     assert!(connection.write(&[0]).now_or_never().is_none());
     for _ in 0..3 {
