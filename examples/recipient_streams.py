@@ -31,8 +31,9 @@ CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     # `wait_after` decides how long to wait between two attempts.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
+    # The time limit of an attempt to connect, TLS handshake included.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 ]
 
 

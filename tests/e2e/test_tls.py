@@ -54,6 +54,7 @@ def is_served(service: Service, with_credentials: grpc.ChannelCredentials | None
     try:
         return bool(client.create_customer())
     except grpc.RpcError as refused:
+        print(refused.details())
         # No response at all: there is no connection.
         assert refused.code() == grpc.StatusCode.UNAVAILABLE, refused
         assert not refused.trailing_metadata(), refused

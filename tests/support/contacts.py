@@ -26,8 +26,9 @@ SUPERSEDED = contact_pb2.CONFIRMATION_STATE_SUPERSEDED
 # A restarted service must be found immediately.
 CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
+    # The time limit of an attempt to connect, TLS handshake included.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.enable_http_proxy", 0),
 ]
 DEADLINE = 20
