@@ -22,6 +22,6 @@ pub use self::{
     authenticator::Authenticator,
     caller::Caller,
     keys::source::{JwksLocation, KeySource},
-    scope::{Scope, alternative_scope_of, scope_of},
+    scope::{Rpc, Scope},
     settings::AuthSettings,
 };

@@ -75,7 +75,7 @@ impl RpcCall {
 pub fn list_rpcs() -> Vec<[String; 3]> {
     let rpcs = contract::rpcs().into_iter();
     rpcs.map(|rpc| {
-        let scope = auth::scope_of(&contract::path(&rpc));
+        let scope = auth::Rpc::at(&contract::path(&rpc)).map(|rpc| rpc.scope);
         let fields: Vec<_> = rpc
             .input()
             .fields()

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator},
-    trace::{SpanContext, Status, TraceContextExt, TraceId, TraceState},
+    trace::{SpanContext, Status, TraceContextExt, TraceState},
 };
 use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
@@ -37,7 +37,7 @@ pub struct BegunRpc {
     /// Its span.
     pub span: Span,
     /// The trace id of its log lines.
-    pub trace_id: TraceId,
+    pub trace_id: String,
     /// The record of its tasks.
     pub trace: Arc<RequestTrace>,
 }
@@ -51,6 +51,7 @@ pub fn begin(method: &str, headers: &HeaderMap) -> BegunRpc {
             || RandomIdGenerator::default().new_trace_id(),
             |caller| caller.trace_id(),
         );
+        let trace_id = trace_id.to_string();
         return BegunRpc {
             span: tracing::error_span!("rpc", %trace_id),
             trace_id,
@@ -69,8 +70,8 @@ pub fn begin(method: &str, headers: &HeaderMap) -> BegunRpc {
     span.set_attribute("rpc.system.name", "grpc");
     span.set_attribute("rpc.method", method.to_owned());
     let context = span.context();
-    let trace_id = context.span().span_context().trace_id();
-    span.record("trace_id", tracing::field::display(trace_id));
+    let trace_id = context.span().span_context().trace_id().to_string();
+    span.record("trace_id", tracing::field::display(&trace_id));
     BegunRpc {
         span,
         trace_id,
@@ -78,11 +79,12 @@ pub fn begin(method: &str, headers: &HeaderMap) -> BegunRpc {
     }
 }
 
-/// Ends the span with the status `code`; `is_fault` is true for an error of this service.
-pub fn end(span: &Span, code: &'static str, is_fault: bool) {
+/// Ends the current span with the status `code`; `is_fault` is true for an error of this service.
+pub fn end(code: &'static str, is_fault: bool) {
     if tracer().is_none() {
         return;
     }
+    let span = Span::current();
     span.set_attribute("rpc.response.status_code", code);
     if is_fault {
         span.set_attribute("error.type", code);

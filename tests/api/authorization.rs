@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use contact_service::api::{
-    auth::{Scope, alternative_scope_of, scope_of},
+    auth::{self, Scope},
     proto::{CheckOneTimeCodeResponse, CheckPhonePasswordResponse, PhonePasswordVerdict},
 };
 use prost::Message;
@@ -36,12 +36,12 @@ fn every_rpc_requires_a_scope_and_is_covered_here() {
     assert_eq!(in_contract.len(), RPCS.len());
     for rpc in RPCS {
         assert!(
-            scope_of(&raw::path(rpc.name)).is_some(),
+            auth::Rpc::at(&raw::path(rpc.name)).is_some(),
             "{} requires no scope",
             rpc.name
         );
     }
-    assert!(scope_of("/contact.v1.ContactService/Nonsense").is_none());
+    assert!(auth::Rpc::at("/contact.v1.ContactService/Nonsense").is_none());
 }
 
 #[test]
@@ -197,7 +197,8 @@ async fn every_rpc_requires_exactly_its_own_scope(
             let token = server.token(scopes, None);
             let mut bodies = vec![empty_request(rpc.name).encode_to_vec()];
             // Where several scopes are accepted, the message decides which one is required.
-            let alternative = alternative_scope_of(&raw::path(rpc.name)).map(Scope::as_str);
+            let in_contract = auth::Rpc::at(&raw::path(rpc.name)).unwrap();
+            let alternative = in_contract.alternative_scope.map(Scope::as_str);
             if !alternative.is_some_and(|scope| scopes.contains(scope)) {
                 bodies.push(NO_MESSAGE.to_vec());
             }

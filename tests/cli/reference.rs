@@ -14,7 +14,7 @@ use clap::Args;
 use contact_service::{
     api::{
         self,
-        auth::{Scope, alternative_scope_of, scope_of},
+        auth::{Rpc, Scope},
         proto::{self, ErrorReason, FieldViolationReason},
     },
     config::{Settings, telemetry_variables},
@@ -105,11 +105,10 @@ fn identity_providers_page_lists_all_causes_of_rejected_tokens() {
 /// Returns the scopes that admit a token to each RPC, as `GetCustomer: customers.read`.
 fn scopes_of_rpcs() -> Vec<String> {
     let scopes = api::methods().into_iter().flat_map(|method| {
-        let path = format!("/{method}");
-        let (_, rpc) = method.rsplit_once('/').unwrap();
-        let scopes = [scope_of(&path), alternative_scope_of(&path)];
+        let rpc = Rpc::at(&format!("/{method}")).unwrap();
+        let scopes = [Some(rpc.scope), rpc.alternative_scope];
         let scopes = scopes.into_iter().flatten();
-        let lines = scopes.map(|scope| format!("{rpc}: {}", scope.as_str()));
+        let lines = scopes.map(|scope| format!("{}: {}", rpc.name(), scope.as_str()));
         lines.collect::<Vec<_>>()
     });
     scopes.collect()

@@ -3,7 +3,7 @@
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{
-    api::auth::{Authenticator, Caller, scope_of},
+    api::auth::{Authenticator, Caller, Rpc},
     error::{Error, Result, Violation},
 };
 
@@ -13,19 +13,19 @@ const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// The overhead that HTTP/2 counts for each header field (RFC 9113, 6.5.2).
 const FIELD_OVERHEAD_BYTES: usize = 32;
 
-/// Returns the caller of the RPC at `path`.
+/// Returns the caller of an RPC.
 ///
 /// # Errors
-/// [`Error::Unimplemented`] for an RPC that is not in the scope table, [`Error::InvalidFields`] for too
-/// much metadata, and those of [`Authenticator::authorize`].
+/// [`Error::Unimplemented`] for an RPC that is not in the contract, [`Error::InvalidFields`] for too much
+/// metadata, and those of [`Authenticator::authorize`].
 pub(super) async fn authorize(
     authenticator: &Authenticator,
-    path: &str,
+    rpc: Option<&'static Rpc>,
     headers: &HeaderMap,
 ) -> Result<Caller> {
-    scope_of(path).ok_or(Error::Unimplemented)?;
+    let rpc = rpc.ok_or(Error::Unimplemented)?;
     check_metadata(headers)?;
-    authenticator.authorize(path, headers).await
+    authenticator.authorize(rpc, headers).await
 }
 
 /// Checks the size of the metadata besides the token, before the request waits for anything.

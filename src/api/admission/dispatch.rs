@@ -34,14 +34,14 @@ use super::{
 };
 use crate::{
     api::{
-        auth::{Authenticator, Caller, scope_of},
+        auth::{Authenticator, Caller, Rpc},
         connect::UnaryCall,
         request_context::RequestContext,
     },
     error::{Error, Result},
     observability::{
         metrics::{Limit, RequestInFlight, StreamKind},
-        rpc_span,
+        rpc_span::{self, BegunRpc},
     },
 };
 
@@ -178,7 +178,7 @@ impl MessageBytes {
 
 /// Returns true for RPCs of the contact service whose response is one message.
 pub(super) fn is_unary(path: &str) -> bool {
-    scope_of(path).is_some() && !path.ends_with(WATCH_CHANGES) && !path.ends_with(STREAM_RECIPIENTS)
+    Rpc::at(path).is_some() && !path.ends_with(WATCH_CHANGES) && !path.ends_with(STREAM_RECIPIENTS)
 }
 
 fn has_large_response(path: &str) -> bool {
@@ -245,19 +245,23 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
             return context.scope(response);
         }
         let started = Instant::now();
-        let path = request.uri().path().to_owned();
+        let rpc = Rpc::at(request.uri().path());
+        let method = method_of(rpc);
         let timeout = deadline::timeout(request.headers(), admission.0.request_timeout);
         let sleep = tokio::time::sleep(timeout);
-        let rpc = rpc_span::begin(method_of(&path), request.headers());
-        let trace_id = rpc.trace_id.to_string();
+        let BegunRpc {
+            span,
+            trace_id,
+            trace,
+        } = rpc_span::begin(method, request.headers());
         let trace_header = HeaderValue::from_str(&trace_id);
         let context = RequestContext::new(request.headers(), Some(trace_id));
         let slow_after = admission.0.slow_request;
-        let (span, trace) = (rpc.span.clone(), Arc::clone(&rpc.trace));
+        let request_trace = Arc::clone(&trace);
         let response = Box::pin(async move {
             let _in_flight = RequestInFlight::begin();
             let response = {
-                let dispatched = pin!(dispatch(&mut service, &admission, &mut request));
+                let dispatched = pin!(dispatch(&mut service, &admission, rpc, &mut request));
                 tokio::select! {
                     biased;
                     () = std::future::ready(()), if timeout < TIMER_RESOLUTION => {
@@ -269,9 +273,9 @@ impl<S: GrpcService> Service<Request<Body>> for AdmissionService<S> {
             };
             let mut response = response_with_reason(response);
             let elapsed = started.elapsed();
-            record_outcome(method_of(&path), &rpc.span, &response, elapsed);
+            record_outcome(method, &response, elapsed);
             if slow_after.is_some_and(|slow_after| elapsed >= slow_after) {
-                slow_log::record(method_of(&path), elapsed, rpc.trace.times());
+                slow_log::record(method, elapsed, request_trace.times());
             }
             if let Ok(trace_id) = trace_header {
                 response.headers_mut().insert(TRACE_ID, trace_id);
@@ -307,6 +311,7 @@ async fn dispatch_open<S: GrpcService>(
 async fn dispatch<S: GrpcService>(
     service: &mut S,
     admission: &Admission,
+    rpc: Option<&'static Rpc>,
     request: &mut Request<Body>,
 ) -> Response<Body> {
     // Before the token: the encodings are the same for all callers, and clients can fall back.
@@ -314,12 +319,11 @@ async fn dispatch<S: GrpcService>(
         return encoding::unsupported();
     }
     let authenticator = &admission.0.authenticator;
-    let path = request.uri().path();
-    let caller = match authorize(authenticator, path, request.headers()).await {
+    let caller = match authorize(authenticator, rpc, request.headers()).await {
         Ok(caller) => Some(caller),
         Err(error) => return Status::from(error).into_http(),
     };
-    let served = if path.ends_with(STREAM_RECIPIENTS) {
+    let served = if request.uri().path().ends_with(STREAM_RECIPIENTS) {
         let progress = request_body::observe(request.body_mut());
         let response = admission.serve_stream(service, caller, request, progress);
         response.await

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use http::Response;
 use tonic::{Code, Status, body::Body};
-use tracing::Span;
 
 use super::error_log;
 use crate::{
-    api::{auth::scope_of, status},
+    api::{auth::Rpc, status},
     observability::{metrics, rpc_span},
 };
 
@@ -17,21 +16,13 @@ const OTHER_METHOD: &str = "_OTHER";
 
 /// Returns the method name for traces and metrics, such as `contact.v1.ContactService/GetContact`.
 /// Unknown paths share one name, so that clients cannot create names.
-pub(super) fn method_of(path: &str) -> &str {
-    match (scope_of(path), path.strip_prefix('/')) {
-        (Some(_), Some(method)) => method,
-        (None, _) | (_, None) => OTHER_METHOD,
-    }
+pub(super) fn method_of(rpc: Option<&'static Rpc>) -> &'static str {
+    rpc.map_or(OTHER_METHOD, |rpc| &rpc.method)
 }
 
-/// Records a request: one log line, its metrics, and the end of its span. Method, code and reason are no
-/// personal data, and nothing else is recorded.
-pub(super) fn record_outcome(
-    method: &str,
-    span: &Span,
-    response: &Response<Body>,
-    elapsed: Duration,
-) {
+/// Records the current request: one log line, its metrics, and the end of its span. Method, code and
+/// reason are no personal data, and nothing else is recorded.
+pub(super) fn record_outcome(method: &'static str, response: &Response<Body>, elapsed: Duration) {
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let code = match response.extensions().get::<Status>() {
         None => {
@@ -46,7 +37,7 @@ pub(super) fn record_outcome(
         }
     };
     metrics::request_completed(method, status::code_name(code), elapsed);
-    rpc_span::end(span, status::code_name(code), is_fault(code));
+    rpc_span::end(status::code_name(code), is_fault(code));
 }
 
 /// Returns true for codes that OpenTelemetry's conventions count as errors of a server.

@@ -48,7 +48,7 @@ const MAX_QUEUED: usize = 64;
 /// The caller and the reason of a log line.
 type LineKey = (String, &'static str);
 /// The caller, customer, RPC and reason of an audit event.
-type EventKey = (String, String, Arc<str>, &'static str);
+type EventKey = (String, String, &'static str, &'static str);
 
 struct Denial {
     actor: Actor,
@@ -69,7 +69,7 @@ pub(crate) struct SecurityLog {
 #[derive(Clone)]
 pub(crate) struct RequestLog {
     log: Arc<SecurityLog>,
-    rpc: Arc<str>,
+    rpc: &'static str,
     /// The span of the request, also where the response is a stream.
     span: Span,
 }
@@ -86,11 +86,11 @@ impl SecurityLog {
         })
     }
 
-    /// Returns the log of the current request, for the RPC at `path`.
-    pub(crate) fn for_request(self: &Arc<Self>, path: &str) -> RequestLog {
+    /// Returns the log of the current request, of an RPC such as `GetCustomer`.
+    pub(crate) fn for_request(self: &Arc<Self>, rpc: &'static str) -> RequestLog {
         RequestLog {
             log: Arc::clone(self),
-            rpc: path.rsplit('/').next().unwrap_or_default().into(),
+            rpc,
             span: Span::current(),
         }
     }
@@ -124,7 +124,7 @@ impl RequestLog {
         let now = self.log.clock.now();
         let key = (actor.0.clone(), reason);
         if let Some(suppressed) = self.log.lines.admit(&key, now) {
-            let (sub, rpc) = (&actor.0, &*self.rpc);
+            let (sub, rpc) = (&actor.0, self.rpc);
             self.span.in_scope(|| {
                 tracing::warn!(target: TARGET, sub, client, rpc, reason, suppressed, "request denied");
             });
@@ -133,7 +133,7 @@ impl RequestLog {
             return;
         };
         let (actor, number) = (actor.clone(), customer_number.as_str().to_owned());
-        let key = (actor.0.clone(), number, Arc::clone(&self.rpc), reason);
+        let key = (actor.0.clone(), number, self.rpc, reason);
         if self.log.events.admit(&key, now).is_some() {
             // Dropped if the queue is full.
             let _ = self.log.sender.try_send(Denial {

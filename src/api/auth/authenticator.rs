@@ -9,7 +9,7 @@ use super::{
     claims,
     keys::{issuer::IssuerKeys, set::NoKey, source::KeySource},
     rejection_log::RejectionLog,
-    scope::{alternative_scope_of, scope_of},
+    scope::Rpc,
     settings::AuthSettings,
     token::{self, SignedToken},
     verified_tokens::VerifiedTokens,
@@ -73,18 +73,17 @@ impl Authenticator {
         max_stale.to_std().unwrap_or_default()
     }
 
-    /// Returns the caller with these headers if the token has the scope that the RPC at `path`
-    /// requires. Denials by the returned caller are recorded.
+    /// Returns the caller with these headers if the token has the scope that the RPC requires. Denials by
+    /// the returned caller are recorded.
     ///
     /// # Errors
-    /// Those of [`Self::authenticate`], [`Error::ScopeMissing`], and [`Error::Unimplemented`] for an
-    /// unknown RPC.
-    pub async fn authorize(&self, path: &str, headers: &HeaderMap) -> Result<Caller> {
-        let scope = scope_of(path).ok_or(Error::Unimplemented)?;
-        let log = self.0.security_log.for_request(path);
+    /// Those of [`Self::authenticate`], and [`Error::ScopeMissing`].
+    pub async fn authorize(&self, rpc: &'static Rpc, headers: &HeaderMap) -> Result<Caller> {
+        let log = self.0.security_log.for_request(rpc.name());
         let caller = self.authenticate(headers).await?.in_request(log);
-        if !alternative_scope_of(path).is_some_and(|alternative| caller.has(alternative)) {
-            caller.require(scope)?;
+        let alternative = rpc.alternative_scope;
+        if !alternative.is_some_and(|alternative| caller.has(alternative)) {
+            caller.require(rpc.scope)?;
         }
         Ok(caller)
     }

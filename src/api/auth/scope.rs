@@ -133,40 +133,47 @@ impl ScopeSet {
     }
 }
 
-/// The scopes that the contract names for an RPC.
-#[derive(Clone, Copy, Debug)]
-struct RpcScopes {
-    required: Scope,
-    alternative: Option<Scope>,
+/// An RPC of the contract.
+#[derive(Debug)]
+pub struct Rpc {
+    /// Such as `contact.v1.ContactService/GetCustomer`.
+    pub method: String,
+    /// The scope that it requires (option `required_scope`).
+    pub scope: Scope,
+    /// Another scope that admits a token (option `alternative_scope`). The request then decides which of
+    /// the two are required.
+    pub alternative_scope: Option<Scope>,
 }
 
-/// The scopes of all RPCs by path. An RPC whose options name no known scope is missing.
-static RPC_SCOPES: LazyLock<HashMap<String, RpcScopes>> = LazyLock::new(|| {
+/// All RPCs by path. An RPC whose options name no known scope is missing.
+static RPCS: LazyLock<HashMap<String, Rpc>> = LazyLock::new(|| {
     let scope = |rpc: &MethodDescriptor, option| {
         contract::text_option(rpc, option).and_then(|name| Scope::find(&name))
     };
     let rpcs = contract::rpcs().into_iter();
     rpcs.filter_map(|rpc| {
-        let scopes = RpcScopes {
-            required: scope(&rpc, "required_scope")?,
-            alternative: scope(&rpc, "alternative_scope"),
+        let path = contract::path(&rpc);
+        let rpc = Rpc {
+            method: path.strip_prefix('/')?.to_owned(),
+            scope: scope(&rpc, "required_scope")?,
+            alternative_scope: scope(&rpc, "alternative_scope"),
         };
-        Some((contract::path(&rpc), scopes))
+        Some((path, rpc))
     })
     .collect()
 });
 
-/// Returns the scope that the RPC at `path` requires (option `required_scope`), such as
-/// `/contact.v1.ContactService/GetCustomer`; `None` for a path that is no RPC of the contract, which is not
-/// served.
-pub fn scope_of(path: &str) -> Option<Scope> {
-    RPC_SCOPES.get(path).map(|scopes| scopes.required)
-}
+impl Rpc {
+    /// Returns the RPC at `path`, such as `/contact.v1.ContactService/GetCustomer`; `None` for a path that is
+    /// no RPC of the contract, which is not served.
+    pub fn at(path: &str) -> Option<&'static Self> {
+        RPCS.get(path)
+    }
 
-/// Returns another scope that admits a token to the RPC at `path` (option `alternative_scope`). The request
-/// then decides which of the two are required.
-pub fn alternative_scope_of(path: &str) -> Option<Scope> {
-    RPC_SCOPES.get(path)?.alternative
+    /// The last part of its path, such as `GetCustomer`.
+    pub fn name(&self) -> &str {
+        self.method.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -178,11 +185,12 @@ mod tests {
         let paths: Vec<_> = contract::rpcs().iter().map(contract::path).collect();
         assert_eq!(paths.len(), 39);
         for path in &paths {
-            assert!(scope_of(path).is_some(), "{path}");
+            assert!(Rpc::at(path).is_some(), "{path}");
         }
         for scope in Scope::ALL {
             let is_named = |path: &String| {
-                scope_of(path) == Some(scope) || alternative_scope_of(path) == Some(scope)
+                Rpc::at(path)
+                    .is_some_and(|rpc| rpc.scope == scope || rpc.alternative_scope == Some(scope))
             };
             assert!(paths.iter().any(is_named), "no RPC requires {scope:?}");
         }
@@ -200,7 +208,7 @@ mod tests {
             "/contact.v2.ContactService/GetCustomer",
             "/grpc.health.v1.Health/Check",
         ] {
-            assert_eq!(scope_of(path), None, "{path}");
+            assert!(Rpc::at(path).is_none(), "{path}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Statements and connections of the database.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Histogram, IntoF64, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 
 pub(super) const OPERATION_DURATION: &str = "db_client_operation_duration_seconds";
@@ -14,6 +15,12 @@ const UNREACHABLE_NODES: &str = "contact_database_nodes_unreachable";
 const REPLICA_FALLBACKS: &str = "contact_read_replica_fallbacks_total";
 const POOL: &str = "db_client_connection_pool_name";
 const OPERATION: &str = "db_operation_name";
+
+/// The handles of metrics that frequent requests record: looking one up takes longer than recording. By
+/// [`DatabasePoolName`], the durations of `SELECT`.
+static SELECT_DURATIONS: OnceLock<Vec<Histogram>> = OnceLock::new();
+/// By [`SharedQuery`].
+static SHARED_QUERY_SIZES: OnceLock<Vec<Histogram>> = OnceLock::new();
 
 label! {
     /// A pool of database connections.
@@ -67,13 +74,15 @@ label! {
     }
 }
 
-fn operation_duration(pool: DatabasePoolName, operation: DatabaseOperation) -> metrics::Histogram {
+fn operation_duration(pool: DatabasePoolName, operation: DatabaseOperation) -> Histogram {
     histogram!(OPERATION_DURATION, POOL => pool.as_str(), OPERATION => operation.as_str())
 }
 
 /// Records the duration of a statement, except the begin of a transaction, which waits for a connection.
 pub fn database_operation(pool: DatabasePoolName, operation: DatabaseOperation, elapsed: Duration) {
-    if operation != DatabaseOperation::Begin {
+    if operation == DatabaseOperation::Select {
+        record(&SELECT_DURATIONS, pool as usize, elapsed);
+    } else if operation != DatabaseOperation::Begin {
         operation_duration(pool, operation).record(elapsed);
     }
 }
@@ -86,7 +95,13 @@ pub fn replica_fallback() {
 /// Records the number of requests that shared a query.
 pub fn shared_query(query: SharedQuery, requests: usize) {
     let requests = u32::try_from(requests).unwrap_or(u32::MAX);
-    histogram!(SHARED_QUERY_SIZE, "query" => query.as_str()).record(requests);
+    record(&SHARED_QUERY_SIZES, query as usize, requests);
+}
+
+fn record(handles: &OnceLock<Vec<Histogram>>, index: usize, value: impl IntoF64) {
+    if let Some(handle) = handles.get().and_then(|handles| handles.get(index)) {
+        handle.record(value);
+    }
 }
 
 /// Records the wait of a transaction for a connection and its begin.
@@ -145,12 +160,12 @@ pub(super) fn register() {
             let _registered = operation_duration(DatabasePoolName::Writers, *operation);
         }
     }
-    for pool in DatabasePoolName::ALL {
-        let _registered = operation_duration(*pool, DatabaseOperation::Select);
-    }
-    for query in SharedQuery::ALL {
-        let _registered = histogram!(SHARED_QUERY_SIZE, "query" => query.as_str());
-    }
+    let pools = DatabasePoolName::ALL.iter();
+    let durations = pools.map(|pool| operation_duration(*pool, DatabaseOperation::Select));
+    SELECT_DURATIONS.get_or_init(|| durations.collect());
+    let queries = SharedQuery::ALL.iter();
+    let sizes = queries.map(|query| histogram!(SHARED_QUERY_SIZE, "query" => query.as_str()));
+    SHARED_QUERY_SIZES.get_or_init(|| sizes.collect());
     let _registered = histogram!(CONNECTION_WAIT, POOL => DatabasePoolName::Writers.as_str());
     for pool in [DatabasePoolName::Readers, DatabasePoolName::Writers] {
         connections(pool, Pool::default());

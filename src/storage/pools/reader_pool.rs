@@ -188,7 +188,8 @@ impl<DB: sqlx::Database> PinnedPool<DB> {
         };
         match pinned {
             Some(connection) => Ok(connection),
-            None => Ok(IdleConnection::new(self.pool.acquire().await?)),
+            // Boxed, so that other reads do not reserve its space.
+            None => Ok(IdleConnection::new(Box::pin(self.pool.acquire()).await?)),
         }
     }
 
