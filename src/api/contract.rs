@@ -22,8 +22,7 @@ pub(super) fn rpcs() -> Vec<MethodDescriptor> {
 
 /// Returns all RPCs by their names, such as `contact.v1.ContactService/GetContact`.
 pub fn methods() -> Vec<String> {
-    let name = |rpc: &MethodDescriptor| format!("{SERVICE}/{}", rpc.name());
-    rpcs().iter().map(name).collect()
+    rpcs().iter().map(method).collect()
 }
 
 /// Returns the RPC with a name such as `GetContact`.
@@ -41,9 +40,14 @@ pub(super) fn testing_rpcs() -> Vec<MethodDescriptor> {
     rpcs.collect()
 }
 
+/// Returns the name of an RPC with its service, such as `contact.v1.ContactService/GetContact`.
+pub(super) fn method(rpc: &MethodDescriptor) -> String {
+    format!("{}/{}", rpc.parent_service().full_name(), rpc.name())
+}
+
 /// Returns the path of an RPC, such as `/contact.v1.ContactService/GetContact`.
 pub(super) fn path(rpc: &MethodDescriptor) -> String {
-    format!("/{}/{}", rpc.parent_service().full_name(), rpc.name())
+    format!("/{}", method(rpc))
 }
 
 /// Returns a text option of an RPC, such as `required_scope`; `None` where it is absent.

@@ -118,7 +118,6 @@ impl Metrics {
             .iter()
             .map(|method| (method.clone(), request_duration(method, SUCCESS)));
         SUCCESS_DURATIONS.get_or_init(|| durations.collect());
-        IN_FLIGHT.get_or_init(|| gauge!(REQUESTS_IN_FLIGHT));
         Ok(metrics)
     }
 
@@ -217,7 +216,7 @@ fn init_to_zero() {
     for decision in ["allowed", "denied", "agent_decision"] {
         counter!(PHONE_ORDERS, "decision" => decision).increment(0);
     }
-    gauge!(REQUESTS_IN_FLIGHT).set(0);
+    IN_FLIGHT.get_or_init(|| gauge!(REQUESTS_IN_FLIGHT)).set(0);
     unsent_response_bytes(0);
     token_keys_age(Duration::ZERO, Duration::ZERO);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
@@ -273,21 +272,18 @@ label! {
 
 /// Counts an RPC as in flight until it is dropped.
 #[derive(Debug)]
-pub struct RequestInFlight(());
+pub struct RequestInFlight(Option<&'static Gauge>);
 
 impl RequestInFlight {
     /// Begins to count.
     pub fn begin() -> Self {
-        if let Some(in_flight) = IN_FLIGHT.get() {
-            in_flight.increment(1);
-        }
-        Self(())
+        Self(IN_FLIGHT.get().inspect(|in_flight| in_flight.increment(1)))
     }
 }
 
 impl Drop for RequestInFlight {
     fn drop(&mut self) {
-        if let Some(in_flight) = IN_FLIGHT.get() {
+        if let Some(in_flight) = self.0 {
             in_flight.decrement(1);
         }
     }

@@ -152,13 +152,12 @@ static RPCS: LazyLock<HashMap<String, Rpc>> = LazyLock::new(|| {
     };
     let rpcs = contract::rpcs().into_iter();
     rpcs.filter_map(|rpc| {
-        let path = contract::path(&rpc);
-        let rpc = Rpc {
-            method: path.strip_prefix('/')?.to_owned(),
+        let entry = Rpc {
+            method: contract::method(&rpc),
             scope: scope(&rpc, "required_scope")?,
             alternative_scope: scope(&rpc, "alternative_scope"),
         };
-        Some((path, rpc))
+        Some((contract::path(&rpc), entry))
     })
     .collect()
 });
